@@ -1,0 +1,256 @@
+"""A formula and data to a design."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ranef.design.checks import (
+    check_levels,
+    check_repeated,
+    check_response_varies,
+    check_structures,
+    check_weights,
+)
+from ranef.design.coding import code_terms
+from ranef.design.evaluate import Scope, columns_in, evaluate
+from ranef.design.grouping import make_grouping
+from ranef.design.rank import independent_columns
+from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding
+from ranef.design.rows import Extra, complete_rows, on_rows, read_extra
+from ranef.design.table import read_table
+from ranef.design.transforms import with_user_transforms
+from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, missing
+from ranef.errors import DesignError
+from ranef.formula import Node, ParsedFormula, label
+
+__all__ = ["build_design"]
+
+_NA_ACTIONS = ("omit", "error")
+_S = TypeVar("_S", bound=np.generic)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Inputs:
+    """All that a design is made of; `values` on the n rows used."""
+
+    parsed: ParsedFormula
+    scope: Scope
+    values: Mapping[Node, Value]
+    extras: Mapping[str, Extra]
+    rows: Codes
+    transforms: Mapping[str, Callable[..., Any]]
+
+
+def build_design(
+    parsed: ParsedFormula,
+    data: Any,
+    *,
+    weights: str | Sequence[float] | Any = None,
+    offset: str | Sequence[float] | Any = None,
+    sigma: float | None = None,
+    transforms: Mapping[str, Callable[..., Any]] | None = None,
+    na_action: str = "omit",
+) -> Design:
+    """Make the design of a mixed model.
+
+    Parameters
+    ----------
+    parsed : ParsedFormula
+        The formula, parsed with ``functions=registered(transforms)``.
+    data : Any
+        A data frame of pandas or polars, a pyarrow table, or a dict of columns. It is never changed.
+    weights : str or array, optional
+        Prior weights, positive: a column, or one entry for each row of the data.
+    offset : str or array, optional
+        A known part of the mean, added to that of ``offset()`` in the formula: a column, or one entry for each row.
+    sigma : float, optional
+        The residual standard deviation if it is known; here it only lifts the checks that it makes needless.
+    transforms : mapping of str to callable, optional
+        Functions of arrays that the formula may call besides the built-in ones.
+    na_action : {"omit", "error"}
+        What to do with rows in which a value is missing that the model uses.
+
+    Returns
+    -------
+    Design
+        Response, fixed-effects matrix, random terms, weights and offset on the rows used.
+
+    Raises
+    ------
+    FormulaError
+        For a name that is no column, or a structure that is not available.
+    DesignError
+        For data that do not fit the formula.
+    FitError
+        For a constant response.
+
+    Examples
+    --------
+    >>> from ranef.design import build_design, registered
+    >>> from ranef.formula import parse_formula
+    >>> data = {"y": [3.0, 4.0, 6.0, 5.0], "x": [0, 1, 0, 1], "g": ["a", "a", "b", "b"]}
+    >>> design = build_design(parse_formula("y ~ x + (1 | g)", functions=registered()), data)
+    >>> design.fixed_names, design.random[0].columns, design.random[0].codes.tolist()
+    (('Intercept', 'x'), ('Intercept',), [0, 0, 1, 1])
+    """
+    check_structures(parsed)
+    if na_action not in _NA_ACTIONS:
+        raise DesignError(f"na_action={na_action!r} is not known; expected is 'omit' or 'error'.")
+    table = read_table(data)
+    scope = Scope(table, parsed.source, with_user_transforms(transforms), {})
+    values = {node: evaluate(node, scope) for node in _nodes(parsed)}
+    _check_response(values[parsed.response], label(parsed.response))
+    given = {"weights": weights, "offset": offset}
+    extras = {what: read_extra(what, it, data, table) for what, it in given.items() if it is not None}
+    rows = complete_rows(_gaps(values, extras, scope), table, na_action)
+    return _assemble(
+        _Inputs(parsed, scope, on_rows(values, rows, table.n), extras, rows, dict(transforms or {})), sigma
+    )
+
+
+def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
+    parsed, table, rows = inputs.parsed, inputs.scope.table, inputs.rows
+    y = _response(inputs, sigma)
+    coded = code_terms(parsed.fixed, inputs.values, len(rows))
+    kept = independent_columns(coded.matrix, intercept=parsed.fixed.intercept)
+    random, encodings = _random(inputs, sigma)
+    return Design(
+        formula=parsed.source,
+        response=label(parsed.response),
+        y=y,
+        X=_frozen(coded.matrix if len(kept) == len(coded.names) else np.ascontiguousarray(coded.matrix[:, kept])),
+        fixed_names=tuple(coded.names[k] for k in kept),
+        dropped=tuple(coded.names[k] for k in np.setdiff1d(np.arange(len(coded.names)), kept)),
+        fixed_terms=tuple(term.name for term in parsed.fixed.terms),
+        assign=_frozen(coded.assign[kept]),
+        random=random,
+        weights=_weights(inputs),
+        offset=_offset(inputs),
+        index=table.index[rows] if len(rows) < table.n else table.index,
+        rows=_frozen(rows),
+        n_dropped=table.n - len(rows),
+        notes=(*parsed.notes, *_double_bar_notes(inputs)),
+        encoding=_encoding(inputs, encodings, kept),
+    )
+
+
+def _nodes(parsed: ParsedFormula) -> Iterable[Node]:
+    effects = (parsed.fixed, *(term.effects for term in parsed.random))
+    factors = (factor for terms in effects for term in terms.terms for factor in term.factors)
+    groups = (node for term in parsed.random for node in term.group)
+    return dict.fromkeys((parsed.response, *factors, *parsed.offsets, *groups))
+
+
+def _columns(values: Iterable[Node], scope: Scope) -> dict[str, Value]:
+    return {name: column for node in values for name, column in columns_in(node, scope).items()}
+
+
+def _gaps(values: Mapping[Node, Value], extras: Mapping[str, Extra], scope: Scope) -> Iterator[tuple[str, Mask]]:
+    for what, extra in extras.items():
+        yield what, np.isnan(extra.values)
+    for name, column in _columns(values, scope).items():
+        yield name, missing(column)
+    for node, value in values.items():
+        yield label(node), missing(value)
+
+
+def _check_response(value: Value, name: str) -> None:
+    if not isinstance(value, Numeric):
+        kind = "categories" if isinstance(value, Factor) else "true and false"
+        raise DesignError(
+            f"The response {name} holds {kind}, and the models here are Gaussian: the response must be numeric. A "
+            "linear model of 0 and 1 takes as.numeric(...); generalised models are fitted by other packages (lme4's "
+            "glmer, bambi)."
+        )
+    if value.values.ndim == 2:
+        raise DesignError(
+            f"The response {name} has {value.values.shape[1]} columns; expected is one. Fit one model for each column."
+        )
+
+
+def _response(inputs: _Inputs, sigma: float | None) -> Array:
+    y = _column(inputs.values[inputs.parsed.response])
+    if sigma is None:
+        check_response_varies(y, label(inputs.parsed.response))
+    return _frozen(y.copy())
+
+
+def _weights(inputs: _Inputs) -> Array | None:
+    if "weights" not in inputs.extras:
+        return None
+    weights = inputs.extras["weights"].values[inputs.rows]
+    check_weights(weights, inputs.scope.table, inputs.rows)
+    return _frozen(weights)
+
+
+def _offset(inputs: _Inputs) -> Array | None:
+    for node in inputs.parsed.offsets:
+        value = inputs.values[node]
+        if isinstance(value, Factor) or value.values.ndim == 2:
+            raise DesignError(f"offset({label(node)}) must be one column of numbers. Convert it, or leave it out.")
+    parts = [_column(inputs.values[node]) for node in inputs.parsed.offsets]
+    if "offset" in inputs.extras:
+        parts.append(inputs.extras["offset"].values[inputs.rows])
+    return _frozen(np.sum(parts, axis=0)) if parts else None
+
+
+def _random(inputs: _Inputs, sigma: float | None) -> tuple[tuple[RandomDesign, ...], tuple[RandomEncoding, ...]]:
+    designs, encodings = [], []
+    for term in inputs.parsed.random:
+        grouping, codes = make_grouping(term.group, [inputs.values[node] for node in term.group])
+        coded = code_terms(term.effects, inputs.values, len(inputs.rows))
+        designs.append(
+            RandomDesign(
+                group=term.group_name,
+                levels=_frozen(grouping.levels),
+                codes=_frozen(codes.copy()),
+                columns=coded.names,
+                values=_frozen(coded.matrix),
+                structure=term.structure,
+                text=term.text,
+            )
+        )
+        encodings.append(RandomEncoding(term.group_name, term.effects, term.group, grouping))
+    check_repeated(inputs.parsed.random, designs)
+    check_levels(designs, len(inputs.rows), sigma_fixed=sigma is not None)
+    return tuple(designs), tuple(encodings)
+
+
+def _encoding(inputs: _Inputs, random: tuple[RandomEncoding, ...], kept: Codes) -> Encoding:
+    return Encoding(
+        source=inputs.parsed.source,
+        fixed=inputs.parsed.fixed,
+        offsets=inputs.parsed.offsets,
+        offset_column=inputs.extras["offset"].column if "offset" in inputs.extras else None,
+        random=random,
+        kept=kept,
+        kinds={name: blank(column) for name, column in _columns(inputs.values, inputs.scope).items()},
+        templates={node: blank(value) for node, value in inputs.values.items()},
+        states=inputs.scope.states,
+        transforms=inputs.transforms,
+    )
+
+
+def _double_bar_notes(inputs: _Inputs) -> list[str]:
+    return [
+        f"In {term.text} the columns of a factor stay one correlated block, as in lme4: '||' separates terms only. "
+        f"diag(... | {term.group_name}) makes all columns independent."
+        for term in inputs.parsed.random
+        if term.from_double
+        and any(not isinstance(inputs.values[f], Numeric) for t in term.effects.terms for f in t.factors)
+    ]
+
+
+def _column(value: Value) -> Array:
+    assert not isinstance(value, Factor)
+    return value.values
+
+
+def _frozen(array: NDArray[_S]) -> NDArray[_S]:
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,136 @@
+"""What a model cannot be built from, in words."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+from ranef.design.records import RandomDesign
+from ranef.design.table import Table
+from ranef.design.values import Array, Codes
+from ranef.errors import DesignError, FitError, FormulaError, RanefWarning
+from ranef.formula import ParsedFormula, RandomTerm
+
+__all__ = ["check_levels", "check_repeated", "check_response_varies", "check_structures", "check_weights"]
+
+AVAILABLE = ("us", "diag", "ident")
+_WIDEST = 1e6
+
+
+def check_structures(parsed: ParsedFormula) -> None:
+    """Refuse covariance structures that the engines do not know.
+
+    Raises
+    ------
+    FormulaError
+        For ``cs()`` and ``ar1()``.
+    """
+    for term in parsed.random:
+        if term.structure not in AVAILABLE:
+            raise FormulaError(
+                f"The covariance structure {term.structure}() is not available yet: use us() for free correlations or "
+                "diag() for none.",
+                parsed.source,
+                term.span.start,
+                term.span.end,
+            )
+
+
+def check_response_varies(y: Array, name: str) -> None:
+    """Refuse a constant response.
+
+    Raises
+    ------
+    FitError
+        If all entries are equal.
+    """
+    if y.min() == y.max():
+        raise FitError(
+            f"The residual variance is zero: the response {name} is {y[0]:g} in all {len(y)} rows used. Check that it "
+            "is the right column and that missing values have not left one row or one group only."
+        )
+
+
+def check_weights(weights: Array, table: Table, rows: Codes) -> None:
+    """Refuse weights that are not positive, and warn where they differ widely.
+
+    Raises
+    ------
+    DesignError
+        For a weight of 0 or less.
+    """
+    wrong = weights <= 0
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise DesignError(
+            f"The weight is {weights[at]:g} in {table.row(int(rows[at]))}; weights must be positive. Leave out rows "
+            "that should not count."
+        )
+    ratio = weights.max() / weights.min()
+    if ratio > _WIDEST:
+        warnings.warn(
+            f"The largest weight is {ratio:.3g} times the smallest: the fit rests on few rows. Check the weights' "
+            "units.",
+            RanefWarning,
+            stacklevel=4,
+        )
+
+
+def check_levels(random: Sequence[RandomDesign], n: int, *, sigma_fixed: bool) -> None:
+    """Refuse random terms that the data cannot tell from the residual, as lme4 does.
+
+    Raises
+    ------
+    DesignError
+        For a grouping factor with one level; unless sigma is given, also for as many levels, or as many random
+        effects of one term, as observations.
+    """
+    for term in random:
+        if len(term.levels) < 2:
+            raise DesignError(
+                f"The grouping factor {term.group} of {term.text} has one level, {term.levels[0]!r}: a variance "
+                "between levels needs at least two. Leave the term out, or use rows with more levels."
+            )
+    if sigma_fixed:
+        return
+    problems = list(dict.fromkeys(term.group for term in random if len(term.levels) >= n))
+    if problems:
+        raise DesignError(
+            "number of levels of each grouping factor must be < number of observations (problems: "
+            f"{', '.join(problems)}). Each row has a level of its own, so this variance cannot be told from the "
+            "residual variance: leave the term out, group by a coarser factor, or give sigma if the residual "
+            "standard deviation is known."
+        )
+    for term in random:
+        effects = len(term.levels) * len(term.columns)
+        if effects >= n:
+            raise DesignError(
+                f"number of observations (={n}) <= number of random effects (={effects}) for term {term.text}; the "
+                "random-effects parameters and the residual variance are not identifiable. Each level of "
+                f"{term.group} has too few rows for {len(term.columns)} effects: leave effects out of the term, or "
+                "give sigma if the residual standard deviation is known."
+            )
+
+
+def check_repeated(terms: Sequence[RandomTerm], random: Sequence[RandomDesign]) -> None:
+    """Refuse two terms that give the same column for the same groups.
+
+    Raises
+    ------
+    DesignError
+        Naming both terms.
+    """
+    seen: dict[tuple[object, str], str] = {}
+    for term, design in zip(terms, random, strict=True):
+        for column in design.columns:
+            key = (frozenset(term.group), column)
+            if key in seen:
+                raise DesignError(
+                    f"{seen[key]} and {design.text} both hold the effect {column} of {design.group}: their variances "
+                    f"cannot be told apart. Leave it out of one of them{_without(column)}."
+                )
+            seen[key] = design.text
+
+
+def _without(column: str) -> str:
+    return ", by a leading 0 +" if column == "Intercept" else ""

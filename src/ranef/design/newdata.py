@@ -1,0 +1,144 @@
+"""New data in the columns of a design."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from ranef.design.coding import code_terms
+from ranef.design.evaluate import Scope, column_of, evaluate
+from ranef.design.grouping import group_codes
+from ranef.design.records import Encoded, EncodedRandom, Encoding, RandomEncoding
+from ranef.design.table import need_column, read_table
+from ranef.design.transforms import with_user_transforms
+from ranef.design.values import Array, Factor, Mask, Value, kind_of, missing, with_levels
+from ranef.errors import DesignError, suggestion
+from ranef.formula import Name, Node, Terms, label
+
+__all__ = ["encode"]
+
+_SHOWN = 12
+
+
+def encode(encoding: Encoding, data: Any, *, groups: Collection[str] | None = None) -> Encoded:
+    """Encode new data with the transforms, levels and contrasts of the data that a design was built from.
+
+    Parameters
+    ----------
+    encoding : Encoding
+        What the design remembers.
+    data : Any
+        As for `build_design`. Needed are the columns of the fixed part and of the groups asked for; no response.
+    groups : collection of str, optional
+        Names of the grouping factors wanted; all by default. Nothing is evaluated for the others.
+
+    Returns
+    -------
+    Encoded
+        Every row of `data`, those with missing predictors too.
+
+    Raises
+    ------
+    FormulaError
+        For a column that is not there.
+    DesignError
+        For a level of a factor that the model does not know, or a group that it has not.
+
+    Examples
+    --------
+    >>> from ranef.design import build_design, encode, registered
+    >>> from ranef.formula import parse_formula
+    >>> data = {"y": [3.0, 4.0, 6.0, 5.0], "x": [0, 1, 0, 1], "g": ["a", "a", "b", "b"]}
+    >>> design = build_design(parse_formula("y ~ x + (1 | g)", functions=registered()), data)
+    >>> encode(design.encoding, {"x": [2, 3], "g": ["b", "new"]}).random[0].codes.tolist()
+    [1, 2]
+    """
+    wanted = _wanted(encoding, groups)
+    table = read_table(data)
+    functions = with_user_transforms(encoding.transforms)
+    scope = Scope(table, encoding.source, functions, encoding.states, encoding.kinds, encoding.templates)
+    complete = np.ones(table.n, dtype=bool)
+    X = _matrix(encoding.fixed, scope, complete)[:, encoding.kept]
+    offset = _offset(encoding, scope, complete)
+    random = tuple(_random(term, scope, complete) if term.name in wanted else None for term in encoding.random)
+    return Encoded(np.ascontiguousarray(X), random, offset, complete, table.index)
+
+
+def _wanted(encoding: Encoding, groups: Collection[str] | None) -> set[str]:
+    known = {term.name for term in encoding.random}
+    if groups is None:
+        return known
+    wanted = {groups} if isinstance(groups, str) else set(groups)
+    for name in wanted - known:
+        raise DesignError(
+            f"The model has no grouping factor {name!r}.{suggestion(name, known)} It has: "
+            f"{', '.join(sorted(known)) or 'none'}."
+        )
+    return wanted
+
+
+def _matrix(terms: Terms, scope: Scope, complete: Mask) -> Array:
+    """Code terms with the known levels; a row where a value is missing is NaN, and noted in `complete`."""
+    values: dict[Node, Value] = {}
+    gaps = np.zeros(scope.table.n, dtype=bool)
+    for node in dict.fromkeys(factor for term in terms.terms for factor in term.factors):
+        values[node] = _known(node, evaluate(node, scope), scope)
+        gaps |= missing(values[node])
+    matrix = code_terms(terms, values, scope.table.n).matrix
+    matrix[gaps] = np.nan
+    complete &= ~gaps
+    return matrix
+
+
+def _known(node: Node, value: Value, scope: Scope) -> Value:
+    template = scope.templates[node]
+    if not isinstance(value, Factor) or not isinstance(template, Factor):
+        if type(value) is not type(template):
+            raise DesignError(
+                f"{label(node)} was {kind_of(template)} when the model was built, and is {kind_of(value)} in the new "
+                "data. Give the columns it uses the same type as before."
+            )
+        return value
+    known = with_levels(value, template.levels)
+    unseen = (known.codes < 0) & (value.codes >= 0)
+    if unseen.any():
+        row = int(unseen.argmax())
+        raise _unseen(label(node), value.levels[value.codes[row]], scope.table.row(row), template.levels)
+    return known
+
+
+def _unseen(name: str, level: str, row: str, levels: tuple[str, ...]) -> DesignError:
+    shown = ", ".join(levels[:_SHOWN]) + (", ..." if len(levels) > _SHOWN else "")
+    return DesignError(
+        f"{name} is {level!r} in {row} of the new data, a level the model was not fitted "
+        f"with.{suggestion(level, levels)} Known levels: {shown}. Drop those rows, or refit with data that hold it."
+    )
+
+
+def _random(term: RandomEncoding, scope: Scope, complete: Mask) -> EncodedRandom:
+    values = _matrix(term.effects, scope, complete)
+    codes, unseen = group_codes(term.grouping, term.group, [_group_value(node, scope) for node in term.group])
+    return EncodedRandom(codes, unseen, values)
+
+
+def _group_value(node: Node, scope: Scope) -> Value:
+    """Evaluate a part of a group; levels are found by their labels, so a bare column may have any type."""
+    if isinstance(node, Name) and node.name in scope.table:
+        return scope.table.column(node.name)
+    return evaluate(node, scope)
+
+
+def _offset(encoding: Encoding, scope: Scope, complete: Mask) -> Array:
+    total = np.zeros(scope.table.n)
+    parts = [evaluate(node, scope) for node in encoding.offsets]
+    if encoding.offset_column is not None:
+        need_column(scope.table, encoding.offset_column, "offset")
+        parts.append(column_of(encoding.offset_column, scope))
+    for part in parts:
+        if isinstance(part, Factor):
+            raise DesignError("The offset must be one column of numbers.")
+        total = total + part.values
+    complete &= ~np.isnan(total)
+    return total

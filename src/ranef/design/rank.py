@@ -1,0 +1,99 @@
+"""Which columns of a matrix to keep, so that the rest have full rank: left to right, as R's ``lm`` does."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ranef.design.values import Array, Codes
+
+__all__ = ["independent_columns"]
+
+_TOLERANCE = 1e-7
+# the Gram matrix squares the condition: below this distance it decides nothing
+_SAFE = 1e-4
+# a centred column this small beside the column itself is rounding error
+_CONSTANT = 1e-13
+
+
+def independent_columns(X: Array, *, intercept: bool) -> Codes:
+    """Find the columns that no earlier ones determine.
+
+    A column goes where its distance to the span of the columns kept before it is below 1e-7 of its length, R's
+    tolerance. With an intercept lengths are those of the centred columns, so that large numbers that vary little
+    count by their variation.
+
+    Parameters
+    ----------
+    X : ndarray
+        Shape (n, p).
+    intercept : bool
+        Whether the first column is the intercept.
+
+    Returns
+    -------
+    ndarray of intp
+        Shape (r,): positions of the columns kept, ascending.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ranef.design.rank import independent_columns
+    >>> x = np.arange(5.0)
+    >>> independent_columns(np.column_stack([np.ones(5), x, 2 - x, x**2]), intercept=True).tolist()
+    [0, 1, 3]
+    """
+    first = int(intercept)
+    scaled, alive = _standardized(X[:, first:], intercept)
+    kept = alive[_independent(scaled)] + first
+    return np.concatenate([np.arange(first), kept]).astype(np.intp)
+
+
+def _standardized(X: Array, intercept: bool) -> tuple[Array, NDArray[np.intp]]:
+    """Give the columns at unit length, centred with an intercept, and which columns those are: no null ones."""
+    # a first scaling keeps squares from overflow
+    size = np.abs(X).max(axis=0, initial=0.0)
+    alive = np.flatnonzero(size > 0)
+    scaled = X[:, alive] / size[alive]
+    before = np.linalg.norm(scaled, axis=0)
+    if intercept:
+        scaled -= scaled.mean(axis=0)
+    after = np.linalg.norm(scaled, axis=0)
+    varies = after > _CONSTANT * before
+    if not varies.all():
+        scaled = scaled[:, varies]
+    scaled /= after[varies]
+    return scaled, alive[varies]
+
+
+def _independent(scaled: Array) -> NDArray[np.intp]:
+    p = scaled.shape[1]
+    if p == 0 or (p <= len(scaled) and _clearly_independent(scaled.T @ scaled)):
+        return np.arange(p)
+    triangle = np.asarray(np.linalg.qr(scaled, mode="r"))
+    return _left_to_right(triangle)
+
+
+def _clearly_independent(gram: Array) -> bool:
+    """Tell whether every column keeps a distance from the span of the earlier ones: the pivots of Cholesky."""
+    try:
+        return bool(np.linalg.cholesky(gram).diagonal().min() > _SAFE)
+    except np.linalg.LinAlgError:
+        return False
+
+
+def _left_to_right(R: Array) -> NDArray[np.intp]:
+    """Orthogonalise unit columns one after the other, twice for accuracy (Gram-Schmidt), and leave out null ones."""
+    basis = np.empty((R.shape[0], min(R.shape)))
+    kept: list[int] = []
+    for column in range(R.shape[1]):
+        if len(kept) == R.shape[0]:
+            break
+        known = basis[:, : len(kept)]
+        rest = R[:, column] - known @ (known.T @ R[:, column])
+        rest -= known @ (known.T @ rest)
+        distance = np.linalg.norm(rest)
+        if distance > _TOLERANCE:
+            basis[:, len(kept)] = rest / distance
+            kept.append(column)
+    return np.array(kept, dtype=np.intp)

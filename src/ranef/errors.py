@@ -1,0 +1,76 @@
+"""Every error and warning that ranef raises on purpose."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ConvergenceWarning",
+    "DesignError",
+    "FitError",
+    "FormulaError",
+    "RanefError",
+    "RanefWarning",
+    "SingularFitWarning",
+    "suggestion",
+]
+
+
+class RanefError(Exception):
+    """Base class of all errors that ranef raises."""
+
+
+class FormulaError(RanefError, ValueError):
+    """A formula that cannot be read, with the place underlined.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong and what was expected.
+    source : str, optional
+        The whole formula.
+    start, end : int, optional
+        The offending half-open range of characters in `source`.
+    """
+
+    def __init__(self, message: str, source: str | None = None, start: int = 0, end: int = 0) -> None:
+        self.message, self.source, self.start, self.end = message, source, start, end
+        super().__init__(message if source is None else f"{message}\n{underline(source, start, end)}")
+
+
+class DesignError(RanefError, ValueError):
+    """Data that do not fit the formula, or that no model can be built from."""
+
+
+class FitError(RanefError, ValueError):
+    """A fit that is impossible: the message says why and what to do next."""
+
+
+class RanefWarning(UserWarning):
+    """Base class of all warnings that ranef gives."""
+
+
+class SingularFitWarning(RanefWarning):
+    """The estimated covariance of the random effects is on its boundary."""
+
+
+class ConvergenceWarning(RanefWarning):
+    """An optimiser or a sampler stopped before it was done."""
+
+
+def underline(source: str, start: int, end: int) -> str:
+    """Show the line of `source` that holds ``start``, with ``start:end`` underlined by carets."""
+    line_start = source.rfind("\n", 0, start) + 1
+    line_end = source.find("\n", start)
+    line_end = len(source) if line_end < 0 else line_end
+    width = max(1, min(end, line_end) - start)
+    return f"    {source[line_start:line_end]}\n    {' ' * (start - line_start)}{'^' * width}"
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Give ``" Did you mean 'x'?"`` for the nearest known name, or an empty string."""
+    names = list(known)
+    by_folded = {k.casefold(): k for k in reversed(names)}
+    near = difflib.get_close_matches(name.casefold(), list(by_folded), n=1, cutoff=0.6)
+    return f" Did you mean {by_folded[near[0]]!r}?" if near else ""

@@ -1,0 +1,572 @@
+"""The two classes that users hold. Each method is one call to the function that does the work."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ranef import inference as inf
+from ranef.arrays import Floats
+from ranef.equations import Equation, model_equation
+from ranef.errors import ConvergenceWarning, DesignError
+from ranef.likelihood import CrossProducts, Evaluation, Method, cross_products, evaluate
+from ranef.nuts import to_datatree
+from ranef.plots import FitPlots
+from ranef.reml import Control, fit_reml
+from ranef.results import OptimizerRecord, PosteriorDraws, RemlEstimates, Status
+from ranef.spec import ModelSpec, with_response
+from ranef.tables import Document, posterior_summary, reml_summary
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["EmpiricalBayesFit", "PosteriorFit", "empirical_bayes"]
+
+RandomPart = str | Sequence[str]
+
+
+def _later(what: str, meanwhile: str) -> NoReturn:
+    raise NotImplementedError(f"{what} is not available yet. Meanwhile: {meanwhile}")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EmpiricalBayesFit:
+    """A fit by REML or ML with conditional modes (BLUPs).
+
+    Made by :meth:`ranef.Model.fit`.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        The model.
+    estimates : RemlEstimates
+        The engine's record: θ, σ, β, their covariance, conditional modes, optimiser path.
+    products : CrossProducts
+        The cross-products, which refits and later evaluations read.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+    >>> round(fit.criterion, 4)
+    18.6262
+    >>> fit.ranef("operator")["estimate"].round(4).tolist()
+    [-0.1219, -0.2591, 0.1677, 0.2134]
+    """
+
+    spec: ModelSpec
+    estimates: RemlEstimates
+    products: CrossProducts = field(repr=False)
+
+    # -- what both kinds of fit answer -------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> str:
+        """``"REML"`` or ``"ML"``."""
+        return self.estimates.method
+
+    @property
+    def fixef(self) -> pd.Series[float]:
+        """Fixed effects β̂ by coefficient name."""
+        return inf.fixef_series(self.spec, self.estimates.beta)
+
+    @property
+    def vcov(self) -> pd.DataFrame:
+        """σ̂²(XᵀV⁻¹X)⁻¹, p×p, with θ taken as known."""
+        return inf.vcov_frame(self.spec, self.estimates.vcov)
+
+    @property
+    def varcorr(self) -> pd.DataFrame:
+        """Variance components: ``group, term1, term2, vcov, sdcor``, residual last."""
+        return inf.varcorr_frame(self.spec, self._covariances, self.sigma)
+
+    @property
+    def sigma(self) -> float:
+        """Residual standard deviation σ̂."""
+        return self.estimates.sigma
+
+    def ranef(self, group: str | None = None, level: float = 0.95) -> pd.DataFrame:
+        """Conditional modes b̂ = D Zᵀ V⁻¹ (y − X β̂), with sd and interval given θ̂ (lme4's condVar).
+
+        Parameters
+        ----------
+        group : str, optional
+            One grouping factor; all by default.
+        level : float
+            Probability of the normal interval.
+
+        Returns
+        -------
+        DataFrame
+            ``group, level, term, estimate, sd, lower, upper``.
+        """
+        modes = self.estimates.modes
+        sds = [np.sqrt(np.maximum(np.diagonal(m.cov, axis1=1, axis2=2), 0.0)) for m in modes]
+        z = inf.normal_quantile(level)
+        bounds = [(m.values - z * s, m.values + z * s) for m, s in zip(modes, sds, strict=True)]
+        return inf.ranef_frame(self.spec, self._modes, sds, bounds, group)
+
+    def coef(self, group: str | None = None) -> pd.DataFrame:
+        """Fixed plus random effects of every level of `group` (needed only where there are several)."""
+        return inf.coef_frame(self.spec, self.estimates.beta, self._modes, inf.only_group(self.spec, group))
+
+    def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
+        """Fitted values: with all random effects, with none, or with those of the groups listed."""
+        return pd.Series(self._fitted(re), index=self.spec.design.index, name="fitted")
+
+    def residuals(self, kind: str = "response", re: RandomPart = "all") -> pd.Series[float]:
+        """Residuals: ``response``, ``pearson`` (divided by their standard deviation) or ``normalized``."""
+        values = inf.residual_rows(self.spec, self._fitted(re), self.sigma, kind)
+        return pd.Series(values, index=self.spec.design.index, name="residual")
+
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = "all",
+        new_levels: str = "population",
+        interval: str | None = None,
+        level: float = 0.95,
+        seed: int | None = None,
+    ) -> pd.Series[float] | pd.DataFrame:
+        """Predict the rows used, or new data.
+
+        Parameters
+        ----------
+        data : frame, optional
+            New data; it needs no response.
+        re : "all", "none" or list of str
+            Which random effects to include.
+        new_levels : "population", "error" or "sample"
+            For levels not in the data: effect zero, an error, or a draw from N(0, Σ̂).
+        interval : "confidence" or "prediction", optional
+            For the mean given the random effects included, or for a new response; θ̂ is taken as known. In a
+            prediction interval unseen levels add zᵀΣ̂z.
+        level : float
+        seed : int, optional
+            For ``new_levels="sample"``.
+
+        Returns
+        -------
+        Series, or DataFrame ``estimate, lower, upper``
+            Rows with missing predictors are NaN.
+        """
+        options = inf.PredictOptions(re, new_levels, interval, level)
+        rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
+        effects = inf.effects_for(rows, self._modes, self._covariances, options, np.random.default_rng(seed))
+        estimate = inf.linear_predictor(rows, self.estimates.beta, effects, chosen)
+        if interval is None:
+            return pd.Series(estimate, index=rows.index, name="prediction")
+        variance = inf.prediction_variance(self.spec, self.products, self._evaluation, rows, chosen)
+        if interval == "prediction":
+            variance = variance + inf.residual_variance(rows, self.sigma)
+            if new_levels == "population":
+                variance = variance + inf.unseen_variance(self.spec, rows, self._covariances, chosen)
+        half = inf.normal_quantile(level) * np.sqrt(variance)
+        return inf.prediction_frame(rows, estimate, estimate - half, estimate + half)
+
+    def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None) -> NDArray[np.float64]:
+        """Simulate responses (n_obs, n) at the estimates; ``re="fitted"`` keeps the conditional modes."""
+        mean = self._fitted(inf.simulation_part(re))
+        rng = np.random.default_rng(seed)
+        draw = inf.simulate_new
+        new = re == "new"
+        sims = [draw(self.spec, mean, self._covariances, self.sigma, rng, new_effects=new) for _ in range(n)]
+        return np.column_stack(sims) if sims else np.empty((self.spec.n_obs, 0))
+
+    def confint(self, level: float = 0.95, method: str = "wald") -> pd.DataFrame:
+        """Intervals ``lower, upper`` of the fixed effects, normal with θ̂ taken as known (``method="wald"``)."""
+        if method in ("profile", "bootstrap"):
+            _later(f"confint(method={method!r})", "method='wald' for coefficients; Model.sample() for variances.")
+        if method != "wald":
+            raise DesignError(f"method={method!r} must be 'wald', 'profile' or 'bootstrap'.")
+        return inf.wald_intervals(self.fixef, self.estimates.vcov, level)
+
+    def tidy(self, level: float = 0.95) -> pd.DataFrame:
+        """One row a parameter: ``effect, group, term, estimate, std_error, statistic, lower, upper``."""
+        se = np.sqrt(np.diag(self.estimates.vcov))
+        return inf.tidy_frame(self.spec, self.fixef, se, self.confint(level), self.varcorr)
+
+    def glance(self) -> pd.DataFrame:
+        """One row: ``engine, nobs, sigma, loglik, criterion, aic, bic, df, df_residual, singular``."""
+        return inf.glance_frame(
+            {
+                "engine": self.engine,
+                "nobs": self.spec.n_obs,
+                "sigma": self.sigma,
+                "loglik": self.loglik,
+                "criterion": self.criterion,
+                "aic": self.aic,
+                "bic": self.bic,
+                "df": self.df,
+                "df_residual": self.spec.n_obs - self.df,
+                "singular": self.is_singular,
+            }
+        )
+
+    def augment(self) -> pd.DataFrame:
+        """The rows used with response, levels, ``fitted``, ``fixed`` (no random effects) and ``residual``."""
+        return inf.augment_frame(self.spec, self._fitted("all"), self._fitted("none"))
+
+    def summary(self) -> Document:
+        """The printed fit, in lme4's order."""
+        criteria = {
+            "AIC": self.aic,
+            "BIC": self.bic,
+            "logLik": self.loglik,
+            "-2*log(L)": self.deviance,
+            "df.resid": float(self.spec.n_obs - self.df),
+        }
+        scaled = inf.scaled_quantiles(inf.residual_rows(self.spec, self._fitted("all"), self.sigma, "pearson"))
+        return reml_summary(self.spec, self.estimates, self.fixef, self.varcorr, scaled, criteria)
+
+    def equation(self, style: str = "scalar", values: bool = False) -> Equation:
+        """The model as LaTeX; with ``values=True`` the estimates stand in it."""
+        numbers = (self.fixef, self.varcorr) if values else None
+        return model_equation(self.spec, style=style, values=numbers)
+
+    @property
+    def plot(self) -> FitPlots:
+        """Figures: ``plot.shrinkage()``, ``plot.ranef()``, ``plot.residuals()``."""
+        return FitPlots(self)
+
+    # -- empirical Bayes only ----------------------------------------------------------------------------------
+
+    @property
+    def theta(self) -> pd.Series[float]:
+        """Relative covariance parameters θ̂ in lme4's order."""
+        return pd.Series(self.estimates.theta, index=list(self.spec.theta_names), name="theta")
+
+    @property
+    def criterion(self) -> float:
+        """The minimised REML criterion, or −2 log-likelihood under ML."""
+        return self.estimates.criterion
+
+    @property
+    def loglik(self) -> float:
+        """Log-likelihood at the estimates; the restricted one under REML, as lme4's ``logLik``."""
+        return -0.5 * self.estimates.criterion
+
+    @property
+    def deviance(self) -> float:
+        """−2 log-likelihood (not restricted) at θ̂, profiled over β and σ; under ML the criterion itself."""
+        if self.engine == "ML":
+            return self.criterion
+        return evaluate(self.products, self._evaluation.factor.lambdas, "ML", self.spec.sigma).criterion
+
+    @property
+    def df(self) -> int:
+        """Number of parameters: coefficients, θ, and σ unless it is known."""
+        return self.spec.n_fixed + self.spec.n_theta + (self.spec.sigma is None)
+
+    @property
+    def aic(self) -> float:
+        """Criterion + 2 df, as lme4 counts."""
+        return self.criterion + 2 * self.df
+
+    @property
+    def bic(self) -> float:
+        """Criterion + log(n) df, as lme4 counts."""
+        return self.criterion + float(np.log(self.spec.n_obs)) * self.df
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether a variance is zero or a correlation ±1 (some diagonal entry of θ below 1e-4, as in lme4)."""
+        return self.estimates.singular
+
+    @property
+    def status(self) -> str:
+        """``"converged"``, ``"boundary"``, ``"not identified"`` or ``"not converged"``."""
+        return self.estimates.optimizer.status.name.lower().replace("_", " ")
+
+    @property
+    def optimizer(self) -> OptimizerRecord:
+        """Every evaluation of the criterion, the Newton decrement, and why the optimiser stopped."""
+        return self.estimates.optimizer
+
+    @cached_property
+    def matrices(self) -> inf.FitMatrices:
+        """y, X, Z and per-term pieces with Λ, D and V at the estimates."""
+        return inf.FitMatrices(self.spec, self.estimates.theta, self.sigma)
+
+    def refit(self, y: Any) -> EmpiricalBayesFit:
+        """Fit the same model to another response (n_obs,), from θ̂.
+
+        Raises
+        ------
+        DesignError
+            If `y` has the wrong length or is not finite.
+        """
+        return empirical_bayes(with_response(self.spec, y), self._method, start=self.estimates.theta)
+
+    def profile(self) -> NoReturn:
+        """Not available yet."""
+        _later("profile()", "Model.sample() gives posterior intervals of every parameter.")
+
+    def bootstrap(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not available yet."""
+        _later("bootstrap()", "fit.refit(column) for the columns of fit.simulate(n).")
+
+    def _fitted(self, re: RandomPart) -> Floats:
+        return inf.fitted_values(self.spec, self.estimates.beta, self._modes, re)
+
+    @property
+    def _method(self) -> Method:
+        return self.estimates.method
+
+    @cached_property
+    def _covariances(self) -> tuple[Floats, ...]:
+        return inf.covariances(self.spec, self.estimates.theta, self.sigma)
+
+    @property
+    def _modes(self) -> tuple[Floats, ...]:
+        return tuple(m.values for m in self.estimates.modes)
+
+    @cached_property
+    def _evaluation(self) -> Evaluation:
+        lambdas = self.products.scaling.inward(self.spec.lambdas(self.estimates.theta))
+        ordered = [lambdas[k] for k in self.products.order]
+        return evaluate(self.products, ordered, self._method, self.spec.sigma)
+
+    def __repr__(self) -> str:
+        return f"<EmpiricalBayesFit {self.spec.design.formula!r} by {self.engine}, criterion {self.criterion:.4f}>"
+
+    def __str__(self) -> str:
+        return str(self.summary())
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+
+def empirical_bayes(
+    spec: ModelSpec,
+    method: Method,
+    *,
+    start: Floats | None = None,
+    control: Control | None = None,
+    products: CrossProducts | None = None,
+) -> EmpiricalBayesFit:
+    """Run engine A and wrap its record; a fit that did not converge warns."""
+    products = cross_products(spec) if products is None else products
+    estimates = fit_reml(spec, method, start=start, control=control, products=products)
+    if estimates.optimizer.status is Status.NOT_CONVERGED:
+        warnings.warn(estimates.optimizer.message, ConvergenceWarning, stacklevel=3)
+    return EmpiricalBayesFit(spec, estimates, products)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PosteriorFit:
+    """A posterior sampled by NUTS.
+
+    Made by :meth:`ranef.Model.sample`. Estimates are posterior means, ``sd`` posterior standard deviations: they carry
+    the uncertainty of the variance components, which an empirical-Bayes ``sd`` does not.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        The model.
+    draws : PosteriorDraws
+        The engine's record.
+    """
+
+    spec: ModelSpec
+    draws: PosteriorDraws
+
+    # -- what both kinds of fit answer -------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> str:
+        """``"NUTS"``."""
+        return "NUTS"
+
+    @property
+    def fixef(self) -> pd.Series[float]:
+        """Posterior means of β by coefficient name."""
+        return inf.fixef_series(self.spec, self.draws.beta.mean(axis=(0, 1)))
+
+    @property
+    def vcov(self) -> pd.DataFrame:
+        """Posterior covariance of β, p×p."""
+        flat = self.draws.beta.reshape(-1, self.spec.n_fixed)
+        return inf.vcov_frame(self.spec, np.cov(flat.T).reshape(self.spec.n_fixed, self.spec.n_fixed))
+
+    @property
+    def varcorr(self) -> pd.DataFrame:
+        """Posterior means: ``vcov`` of each variance, ``sdcor`` of each sd or correlation itself; residual last."""
+        return inf.varcorr_means(self.spec, self.draws)
+
+    @property
+    def sigma(self) -> float:
+        """Posterior mean of σ."""
+        return float(self.draws.sigma.mean())
+
+    def ranef(self, group: str | None = None, level: float = 0.95) -> pd.DataFrame:
+        """Posterior mean, sd and equal-tailed interval of the random effects.
+
+        Returns
+        -------
+        DataFrame
+            ``group, level, term, estimate, sd, lower, upper``.
+        """
+        sds = [b.std(axis=(0, 1), ddof=1) for b in self.draws.b]
+        bounds = [inf.interval(b, level) for b in self.draws.b]
+        return inf.ranef_frame(self.spec, self._modes, sds, bounds, group)
+
+    def coef(self, group: str | None = None) -> pd.DataFrame:
+        """Posterior means of fixed plus random effects by level of `group`."""
+        return inf.coef_frame(self.spec, self._beta, self._modes, inf.only_group(self.spec, group))
+
+    def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
+        """Posterior means of the linear predictor of the rows used."""
+        return pd.Series(self._fitted(re), index=self.spec.design.index, name="fitted")
+
+    def residuals(self, kind: str = "response", re: RandomPart = "all") -> pd.Series[float]:
+        """Residuals from :meth:`fitted`; ``pearson`` and ``normalized`` are divided by the posterior mean of σ."""
+        values = inf.residual_rows(self.spec, self._fitted(re), self.sigma, kind)
+        return pd.Series(values, index=self.spec.design.index, name="residual")
+
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = "all",
+        new_levels: str = "population",
+        interval: str | None = None,
+        level: float = 0.95,
+        seed: int | None = None,
+    ) -> pd.Series[float] | pd.DataFrame:
+        """Predict the rows used, or new data, as :meth:`EmpiricalBayesFit.predict`; intervals are equal-tailed."""
+        options = inf.PredictOptions(re, new_levels, interval, level)
+        rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
+        if interval is None and new_levels != "sample":
+            estimate = inf.linear_predictor(rows, self._beta, self._modes, chosen)
+            return pd.Series(estimate, index=rows.index, name="prediction")
+        rng = np.random.default_rng(self.draws.seed if seed is None else seed)
+        estimate, lower, upper = inf.predict_draws(self.spec, self.draws, rows, chosen, options, rng)
+        if interval is None:
+            return pd.Series(estimate, index=rows.index, name="prediction")
+        return inf.prediction_frame(rows, estimate, lower, upper)
+
+    def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None) -> NDArray[np.float64]:
+        """Responses (n_obs, n) from the posterior predictive; ``re="fitted"`` keeps the drawn random effects."""
+        return inf.simulate_posterior(self.spec, self.draws, n, re, np.random.default_rng(seed))
+
+    def confint(self, level: float = 0.95, method: str = "eti") -> pd.DataFrame:
+        """Posterior intervals ``lower, upper`` of every parameter: ``"eti"`` (equal-tailed) or ``"hdi"``."""
+        if method not in ("eti", "hdi"):
+            raise DesignError(f"method={method!r} must be 'eti' or 'hdi'.")
+        named = inf.parameter_draws(self.spec, self.draws)
+        bounds = [inf.interval(x, level, method) for x in named.values()]
+        return pd.DataFrame(bounds, index=list(named), columns=["lower", "upper"]).astype(float)
+
+    def tidy(self, level: float = 0.95) -> pd.DataFrame:
+        """One row a parameter: ``effect, group, term, estimate, std_error, statistic, lower, upper``."""
+        bounds = self.confint(level)
+        p = self.spec.n_fixed
+        sds = [x.std(ddof=1) for *_, x in inf.varcorr_draws(self.spec, self.draws)]
+        columns = {"std_error": sds, "lower": bounds["lower"][p:].tolist(), "upper": bounds["upper"][p:].tolist()}
+        se = np.sqrt(np.diag(self.vcov.to_numpy()))
+        return inf.tidy_frame(self.spec, self.fixef, se, bounds[:p], self.varcorr, columns)
+
+    def glance(self) -> pd.DataFrame:
+        """One row: ``engine, nobs, sigma, chains, draws, divergences, rhat_max, ess_min``."""
+        table = self.diagnostics
+        return inf.glance_frame(
+            {
+                "engine": self.engine,
+                "nobs": self.spec.n_obs,
+                "sigma": self.sigma,
+                "chains": self.draws.sigma.shape[0],
+                "draws": self.draws.sigma.shape[1],
+                "divergences": int(np.sum(self.draws.sample_stats["diverging"])),
+                "rhat_max": table["rhat"].max(),
+                "ess_min": table[["ess_bulk", "ess_tail"]].min().min(),
+            }
+        )
+
+    def augment(self) -> pd.DataFrame:
+        """The rows used with response, levels, ``fitted``, ``fixed`` (no random effects) and ``residual``."""
+        return inf.augment_frame(self.spec, self._fitted("all"), self._fitted("none"))
+
+    def summary(self) -> Document:
+        """The printed posterior: priors, then the order of lme4, with R-hat and effective sample sizes."""
+        table = self.diagnostics
+        chains, draws = self.draws.sigma.shape
+        settings = (
+            f"Draws: {chains} chains, {draws} draws each after {self.draws.warmup} warm-up steps, "
+            f"{self.draws.parameterization} parameterization, seed {self.draws.seed}"
+        )
+        fixed = table["group"] == ""
+        return posterior_summary(self.spec, self.draws.priors, settings, table[~fixed], table[fixed], self.warnings)
+
+    def equation(self, style: str = "scalar", values: bool = False) -> Equation:
+        """The model as LaTeX; with ``values=True`` posterior means stand in it."""
+        numbers = (self.fixef, self.varcorr) if values else None
+        return model_equation(self.spec, style=style, values=numbers)
+
+    @property
+    def plot(self) -> FitPlots:
+        """Figures: ``plot.shrinkage()``, ``plot.ranef()``, ``plot.residuals()``."""
+        return FitPlots(self)
+
+    # -- Bayes only --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def datatree(self) -> xr.DataTree:
+        """ArviZ DataTree with named dimensions (coefficient, group level, term)."""
+        return to_datatree(self.spec, self.draws)
+
+    @cached_property
+    def diagnostics(self) -> pd.DataFrame:
+        """``group, name, estimate, sd, lower, upper, rhat, ess_bulk, ess_tail`` of every parameter."""
+        return inf.posterior_table(inf.labelled_draws(self.spec, self.draws))
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences on R-hat, effective sample sizes and divergences; empty when nothing is wrong."""
+        return inf.diagnose(self.draws, self.diagnostics)
+
+    def loo(self, **kwargs: Any) -> Any:
+        """Leave-one-out cross-validation by ``arviz_stats.loo`` on the conditional pointwise log-likelihood.
+
+        Raises
+        ------
+        NotImplementedError
+            If the log-likelihood was too large to keep in the DataTree.
+        """
+        if "log_likelihood" not in self.datatree.children:
+            _later("loo() for this many rows times draws", "thin the draws, or compare models by their REML criteria.")
+        return import_module("arviz_stats").loo(self.datatree, **kwargs)
+
+    def posterior_predictive(self, n: int = 200, *, re: str = "fitted", seed: int | None = None) -> NDArray[np.float64]:
+        """Replicated responses (n_obs, n), for posterior predictive checks."""
+        return self.simulate(n, re=re, seed=seed)
+
+    def _fitted(self, re: RandomPart) -> Floats:
+        return inf.fitted_values(self.spec, self._beta, self._modes, re)
+
+    @property
+    def _beta(self) -> Floats:
+        return np.asarray(self.draws.beta.mean(axis=(0, 1)))
+
+    @cached_property
+    def _modes(self) -> tuple[Floats, ...]:
+        return tuple(b.mean(axis=(0, 1)) for b in self.draws.b)
+
+    def __repr__(self) -> str:
+        chains, draws = self.draws.sigma.shape
+        return f"<PosteriorFit {self.spec.design.formula!r}, {chains} chains of {draws} draws>"
+
+    def __str__(self) -> str:
+        return str(self.summary())
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()

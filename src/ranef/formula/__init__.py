@@ -1,0 +1,27 @@
+"""The formula language: text to response, fixed terms and random terms, without any data."""
+
+from ranef.formula.assemble import ParsedFormula, parse_formula
+from ranef.formula.parse import STRUCTURES
+from ranef.formula.random import RandomTerm
+from ranef.formula.terms import Term, Terms
+from ranef.formula.tree import Bar, Binary, Call, Name, Node, Number, Span, String, Unary, label, walk
+
+__all__ = [
+    "STRUCTURES",
+    "Bar",
+    "Binary",
+    "Call",
+    "Name",
+    "Node",
+    "Number",
+    "ParsedFormula",
+    "RandomTerm",
+    "Span",
+    "String",
+    "Term",
+    "Terms",
+    "Unary",
+    "label",
+    "parse_formula",
+    "walk",
+]

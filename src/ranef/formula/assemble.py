@@ -1,0 +1,93 @@
+"""The whole way from formula text to its parts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ranef.errors import FormulaError
+from ranef.formula.parse import parse_sides
+from ranef.formula.random import RandomTerm, random_terms
+from ranef.formula.terms import Terms, expand
+from ranef.formula.tree import Binary, Name, Node, error_at, walk
+
+__all__ = ["ParsedFormula", "parse_formula"]
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFormula:
+    """A formula taken apart; nothing in it knows any data.
+
+    Attributes
+    ----------
+    source : str
+        The text as given.
+    response : Node
+        The left side.
+    fixed : Terms
+        The fixed effects.
+    offsets : tuple of Node
+        The expression inside each ``offset()``.
+    random : tuple of RandomTerm
+        The random terms, in the order of the bars.
+    notes : tuple of str
+        Sentences for the user about what is legal but may not be meant.
+    """
+
+    source: str
+    response: Node
+    fixed: Terms
+    offsets: tuple[Node, ...]
+    random: tuple[RandomTerm, ...]
+    notes: tuple[str, ...]
+
+
+def parse_formula(formula: str, *, functions: Collection[str]) -> ParsedFormula:
+    """Read an lme4-style formula.
+
+    Parameters
+    ----------
+    formula : str
+        For example ``"Reaction ~ Days + (Days | Subject)"``, at most 20 000 characters.
+    functions : collection of str
+        Names that may be called, ``I`` among them if arithmetic is wanted.
+
+    Returns
+    -------
+    ParsedFormula
+        Response, fixed terms, offsets, random terms and notes.
+
+    Raises
+    ------
+    FormulaError
+        For text that is not such a formula, with the place underlined.
+
+    Examples
+    --------
+    >>> from ranef.formula import parse_formula
+    >>> parsed = parse_formula("Reaction ~ Days + (Days | Subject)", functions={"I", "log"})
+    >>> [term.name for term in parsed.fixed.terms], parsed.random[0].group_name
+    (['Days'], 'Subject')
+    """
+    if not isinstance(formula, str):
+        raise FormulaError(f"A formula is text, for example 'y ~ x + (1 | g)'; got {type(formula).__name__}.")
+    response, right = parse_sides(formula, functions)
+    _check_response(formula, response)
+    side = expand(formula, right)
+    read = [random_terms(formula, bar) for bar in side.bars]
+    random = tuple(term for terms, _ in read for term in terms)
+    notes = (*side.notes, *(note for _, notes in read for note in notes), *_repeated(random))
+    return ParsedFormula(formula, response, side.terms, side.offsets, random, notes)
+
+
+def _check_response(source: str, response: Node) -> None:
+    if isinstance(response, Binary) and response.op in ("|", "||"):
+        raise error_at(source, response.span, "The response holds no bar: one column or expression is expected.")
+    if not any(isinstance(node, Name) for node in walk(response)):
+        raise error_at(source, response.span, "The response names no column: expected for example y or log(y).")
+
+
+def _repeated(random: Sequence[RandomTerm]) -> list[str]:
+    repeated = [term for term, count in Counter(random).items() if count > 1]
+    return [f"{term.text} repeats a random term: their variances cannot be told apart." for term in repeated]

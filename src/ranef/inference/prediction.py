@@ -1,0 +1,301 @@
+"""Fitted values, residuals, predictions and simulations, written once for both engines.
+
+The pieces here work on rows given as arrays; which values of β and b go in is the engine's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+import scipy
+
+from ranef.arrays import Floats, Ints
+from ranef.design import encode
+from ranef.errors import DesignError, suggestion
+from ranef.inference.effects import check_level, grouping_named
+from ranef.likelihood import CrossProducts, Evaluation
+from ranef.linalg import forward
+from ranef.spec import ModelSpec
+
+__all__ = [
+    "PredictOptions",
+    "Rows",
+    "chosen_groupings",
+    "draw_effects",
+    "effects_for",
+    "fitted_rows",
+    "fitted_values",
+    "linear_predictor",
+    "prediction_frame",
+    "prediction_variance",
+    "residual_rows",
+    "residual_variance",
+    "rows_for",
+    "simulate_new",
+    "simulation_part",
+    "unseen_variance",
+]
+
+#: dense entries of whitened columns held at once when variances of many rows are asked for
+CHUNK_ENTRIES = 4_000_000
+
+RandomPart = str | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to predict for.
+
+    Attributes
+    ----------
+    X : array (m, p)
+    offset : array (m,)
+    codes : tuple of array (m,)
+        Level of every row by grouping; levels from J_k on are unseen ones, numbered as they appear.
+    Z : tuple of array (m, p_k)
+    index : pandas.Index
+    unseen : tuple of tuple of str
+        Labels of the unseen levels by grouping.
+    weights : array (m,) or None
+        Prior weights, known only for the rows fitted.
+    """
+
+    X: Floats
+    offset: Floats
+    codes: tuple[Ints, ...]
+    Z: tuple[Floats, ...]
+    index: pd.Index[Any]
+    unseen: tuple[tuple[str, ...], ...]
+    weights: Floats | None = None
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """The choices of ``predict``, checked.
+
+    Raises
+    ------
+    DesignError
+        If `new_levels` or `interval` is not one of the words allowed, or `level` no probability.
+    """
+
+    re: RandomPart
+    new_levels: str
+    interval: str | None
+    level: float
+
+    def __post_init__(self) -> None:
+        _one_of("new_levels", self.new_levels, ("population", "error", "sample"))
+        if self.interval is not None:
+            _one_of("interval", self.interval, ("confidence", "prediction"))
+        check_level(self.level)
+
+
+def _one_of(name: str, value: object, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        near = suggestion(value, allowed) if isinstance(value, str) else ""
+        raise DesignError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}.{near}")
+
+
+def chosen_groupings(spec: ModelSpec, re: RandomPart) -> tuple[int, ...]:
+    """Places of the groupings that ``re=`` asks for: ``"all"``, ``"none"`` or names.
+
+    Raises
+    ------
+    DesignError
+        If a name is not a grouping factor of the model.
+    """
+    if isinstance(re, str):
+        if re in ("all", "none"):
+            return tuple(range(len(spec.groupings))) if re == "all" else ()
+        re = [re]
+    if not all(isinstance(name, str) for name in re):
+        raise DesignError(f"re={re!r} must be 'all', 'none' or a list of grouping factors.")
+    return tuple(grouping_named(spec, name)[0] for name in re)
+
+
+def fitted_rows(spec: ModelSpec) -> Rows:
+    """The rows that the model was fitted to."""
+    d = spec.design
+    offset = np.zeros(spec.n_obs) if d.offset is None else d.offset
+    none: tuple[tuple[str, ...], ...] = ((),) * len(spec.groupings)
+    codes, Z = tuple(g.codes for g in spec.groupings), tuple(g.Z for g in spec.groupings)
+    return Rows(d.X, offset, codes, Z, d.index, none, d.weights)
+
+
+def new_rows(spec: ModelSpec, data: object, groupings: Sequence[int]) -> Rows:
+    """Encode new data as the model's own; groupings not asked for get code −1 and zero columns."""
+    wanted = [spec.groupings[k].name for k in groupings]
+    encoded = encode(spec.design.encoding, data, groups=wanted)
+    m = encoded.X.shape[0]
+    codes, Z, unseen = [], [], []
+    for k, g in enumerate(spec.groupings):
+        values = np.zeros((m, len(g.columns)))
+        code: Ints = np.full(m, -1, dtype=np.intp)
+        labels: tuple[str, ...] = ()
+        for t in spec.terms:
+            part = encoded.random[t.source]
+            if t.grouping == k and part is not None:
+                values[:, t.where], code, labels = part.values, part.codes, part.unseen
+        codes.append(code)
+        Z.append(values)
+        unseen.append(labels)
+    return Rows(encoded.X, encoded.offset, tuple(codes), tuple(Z), encoded.index, tuple(unseen))
+
+
+def refuse_unseen(spec: ModelSpec, rows: Rows) -> None:
+    """Raise for ``new_levels="error"`` if any level was not in the data."""
+    for g, labels in zip(spec.groupings, rows.unseen, strict=True):
+        if labels:
+            shown = ", ".join(repr(s) for s in labels[:5]) + (", …" if len(labels) > 5 else "")
+            raise DesignError(
+                f"{g.name!r} has levels that the model was not fitted to: {shown}.{suggestion(labels[0], g.levels)} "
+                "Use new_levels='population' for the population value, or 'sample' to draw their effects."
+            )
+
+
+def linear_predictor(rows: Rows, beta: Floats, effects: Sequence[Floats], groupings: Sequence[int]) -> Floats:
+    """Xβ + offset + Σ_k Z_k b_k for effects (J_k, p_k); levels beyond those of `effects` add nothing."""
+    out = rows.X @ beta + rows.offset
+    for k in groupings:
+        codes, b = rows.codes[k], effects[k]
+        known = (codes >= 0) & (codes < b.shape[0])
+        out[known] += np.einsum("np,np->n", rows.Z[k][known], b[codes[known]])
+    return out
+
+
+def fitted_values(spec: ModelSpec, beta: Floats, effects: Sequence[Floats], re: RandomPart) -> Floats:
+    """Linear predictor (n,) of the rows fitted, with the random effects that ``re=`` asks for."""
+    return linear_predictor(fitted_rows(spec), beta, effects, chosen_groupings(spec, re))
+
+
+def unseen_variance(spec: ModelSpec, rows: Rows, covs: Sequence[Floats], groupings: Sequence[int]) -> Floats:
+    """zᵀΣz (m,) of the rows whose level was not in the data, summed over groupings."""
+    out = np.zeros(rows.X.shape[0])
+    for k in groupings:
+        unseen = (rows.codes[k] < 0) | (rows.codes[k] >= spec.groupings[k].n_levels)
+        z = rows.Z[k][unseen]
+        out[unseen] += np.einsum("na,ab,nb->n", z, covs[k], z)
+    return out
+
+
+def prediction_variance(
+    spec: ModelSpec, products: CrossProducts, at: Evaluation, rows: Rows, groupings: Sequence[int]
+) -> Floats:
+    """Var(xᵀβ̂ + zᵀ(b̂ − b)) (m,) given θ, from Henderson's equations; rows enter as columns of one forward pass.
+
+    With f the whitened Λᵀz and g = R⁻ᵀ(x − F_Xᵀf) it is σ²(fᵀf + gᵀg).
+    """
+    scale, m = products.scaling, rows.X.shape[0]
+    q = sum(d.shape[0] * d.shape[1] for d in products.A.diag)
+    chunk = max(1, CHUNK_ENTRIES // max(1, q))
+    out = np.empty(m)
+    F_X = [w[:, :, :-1].reshape(-1, spec.n_fixed) for w in at.columns.white]
+    for first in range(0, m, chunk):
+        part = slice(first, min(m, first + chunk))
+        white = forward(at.factor, _as_columns(products, rows, groupings, part)).white
+        f = np.vstack([w.reshape(-1, w.shape[2]) for w in white]) if white else np.zeros((0, part.stop - first))
+        x = (rows.X[part] @ scale.X).T
+        g = x - (np.vstack(F_X).T @ f if white else 0.0)
+        if spec.n_fixed:
+            g = scipy.linalg.solve_triangular(at.R, g, trans="T", check_finite=False)
+        out[part] = (f**2).sum(axis=0) + (g**2).sum(axis=0)
+    return out * (at.sigma * scale.y) ** 2
+
+
+def _as_columns(products: CrossProducts, rows: Rows, groupings: Sequence[int], part: slice) -> list[Floats]:
+    columns: list[Floats] = []
+    for i, k in enumerate(products.order):
+        J, p, _ = products.A.diag[i].shape
+        codes = rows.codes[k][part]
+        block = np.zeros((J, p, codes.shape[0]))
+        if k in groupings:
+            at = np.flatnonzero((codes >= 0) & (codes < J))
+            block[codes[at], :, at] = (rows.Z[k][part] @ products.scaling.Z[k])[at]
+        columns.append(block)
+    return columns
+
+
+def residual_rows(spec: ModelSpec, fitted: Floats, sigma: float, kind: str) -> Floats:
+    """Residuals (n,): ``response`` y − fitted; ``pearson`` and ``normalized`` divided by their standard deviation.
+
+    Raises
+    ------
+    DesignError
+        If `kind` is none of these.
+    """
+    _one_of("kind", kind, ("response", "pearson", "normalized"))
+    raw = spec.design.y - fitted
+    if kind == "response":
+        return raw
+    w = spec.design.weights
+    return raw * (1.0 if w is None else np.sqrt(w)) / sigma
+
+
+def rows_for(spec: ModelSpec, data: object, options: PredictOptions) -> Rows:
+    """The rows fitted (``data=None``) or new ones, unseen levels refused if so asked."""
+    if data is None:
+        return fitted_rows(spec)
+    rows = new_rows(spec, data, chosen_groupings(spec, options.re))
+    if options.new_levels == "error":
+        refuse_unseen(spec, rows)
+    return rows
+
+
+def effects_for(
+    rows: Rows, effects: Sequence[Floats], covs: Sequence[Floats], options: PredictOptions, rng: np.random.Generator
+) -> tuple[Floats, ...]:
+    """Effects (J_k + unseen, p_k): with ``new_levels="sample"`` those of unseen levels are drawn from N(0, Σ_k)."""
+    if options.new_levels != "sample":
+        return tuple(effects)
+    return tuple(
+        np.vstack([b, draw_effects(cov, len(labels), rng)])
+        for b, cov, labels in zip(effects, covs, rows.unseen, strict=True)
+    )
+
+
+def draw_effects(cov: Floats, n: int, rng: np.random.Generator) -> Floats:
+    """Draws (n, p) from N(0, Σ) for a covariance (p, p) that may be singular."""
+    values, vectors = np.linalg.eigh(cov)
+    return np.asarray(rng.standard_normal((n, len(values))) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T)
+
+
+def residual_variance(rows: Rows, sigma: float) -> Floats:
+    """σ²/w of every row (m,); new rows have weight one."""
+    return np.full(rows.X.shape[0], sigma**2) / (1.0 if rows.weights is None else rows.weights)
+
+
+def prediction_frame(rows: Rows, estimate: Floats, lower: Floats, upper: Floats) -> pd.DataFrame:
+    """``estimate, lower, upper`` by row."""
+    return pd.DataFrame({"estimate": estimate, "lower": lower, "upper": upper}, index=rows.index)
+
+
+def simulation_part(re: str) -> str:
+    """Which fitted random effects a simulation keeps: none for ``re="new"``, all for ``"fitted"``."""
+    _one_of("re", re, ("new", "fitted"))
+    return "none" if re == "new" else "all"
+
+
+def simulate_new(
+    spec: ModelSpec,
+    mean: Floats,
+    covs: Sequence[Floats],
+    sigma: float,
+    rng: np.random.Generator,
+    *,
+    new_effects: bool,
+) -> NDArray[np.float64]:
+    """One simulated response (n,) round `mean`; ``new_effects`` adds freshly drawn random effects."""
+    out = mean.copy()
+    for g, cov in zip(spec.groupings, covs, strict=True):
+        if new_effects:
+            b = draw_effects(cov, g.n_levels, rng)
+            out += np.einsum("np,np->n", g.Z, b[g.codes])
+    w = spec.design.weights
+    sd = sigma if w is None else sigma / np.sqrt(w)
+    return np.asarray(out + sd * rng.standard_normal(out.shape[0]))

@@ -1,0 +1,22 @@
+"""Block linear algebra for grouped designs: numpy and scipy only, knows no statistics."""
+
+from ranef.linalg.blocks import BlockMatrix, PairBlocks
+from ranef.linalg.factor import BlockedFactor, Whitened, backward, factorize, forward, gram
+from ranef.linalg.plan import Plan, elimination_order, make_plan
+from ranef.linalg.selected import selected_blocks, solve_columns
+
+__all__ = [
+    "BlockMatrix",
+    "BlockedFactor",
+    "PairBlocks",
+    "Plan",
+    "Whitened",
+    "backward",
+    "elimination_order",
+    "factorize",
+    "forward",
+    "gram",
+    "make_plan",
+    "selected_blocks",
+    "solve_columns",
+]

@@ -1,0 +1,248 @@
+"""The front door: one formula and one data frame make one model, fitted two ways."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+
+from ranef.design import build_design, registered
+from ranef.equations import Equation, model_equation
+from ranef.errors import DesignError, FitError, suggestion
+from ranef.fits import EmpiricalBayesFit, PosteriorFit, empirical_bayes
+from ranef.formula import parse_formula
+from ranef.likelihood import CrossProducts, cross_products
+from ranef.nuts import sample_posterior
+from ranef.reml import Control
+from ranef.spec import ModelMatrices, ModelSpec, Priors, default_priors, flat_priors, model_spec
+from ranef.tables import Document, Text
+
+__all__ = ["Model"]
+
+METHODS = ("REML", "ML")
+PARAMETERIZATIONS = ("auto", "marginal", "noncentered", "centered")
+
+
+class Model:
+    """A linear mixed model: a formula in lme4's grammar and the data it speaks of.
+
+    Parameters
+    ----------
+    formula : str
+        As for lme4's ``lmer``, for example ``"Reaction ~ Days + (Days | Subject)"``.
+    data : pandas, polars or pyarrow frame, or mapping of columns
+        It is not changed.
+    weights : str or array, optional
+        Prior weights: the residual variance of row i is σ²/wᵢ.
+    offset : str or array, optional
+        A known part of the linear predictor.
+    sigma : float, optional
+        A known residual standard deviation (meta-analysis: ``weights=1/se**2, sigma=1``).
+    variance, correlation : optional
+        Residual variance and correlation structures; not available yet.
+    transforms : mapping str to function, optional
+        Functions of arrays that the formula may call besides the registered ones.
+    na_action : "omit" or "error"
+        What to do with rows that have missing values.
+
+    Raises
+    ------
+    FormulaError
+        If the formula cannot be read, or names something that is not there; the place is underlined.
+    DesignError
+        If no model can be built from the data.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> model.fit().fixef.round(4).to_dict()
+    {'Intercept': 251.4051, 'Days': 10.4673}
+    """
+
+    def __init__(
+        self,
+        formula: str,
+        data: Any,
+        *,
+        weights: Any = None,
+        offset: Any = None,
+        sigma: float | None = None,
+        variance: Any = None,
+        correlation: Any = None,
+        transforms: Mapping[str, Callable[..., Any]] | None = None,
+        na_action: Literal["omit", "error"] = "omit",
+    ) -> None:
+        for name, value in (("variance", variance), ("correlation", correlation)):
+            if value is not None:
+                _refuse_residual_structure(name)
+        if sigma is not None and not (np.isfinite(sigma) and sigma > 0):
+            raise DesignError(f"sigma={sigma!r} must be a positive number: the known residual standard deviation.")
+        parsed = parse_formula(formula, functions={*registered(), *(transforms or {})})
+        design = build_design(
+            parsed, data, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
+        )
+        self._spec = model_spec(design, sigma)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Everything both engines read."""
+        return self._spec
+
+    @property
+    def formula(self) -> str:
+        """The formula as given."""
+        return self._spec.design.formula
+
+    @cached_property
+    def products(self) -> CrossProducts:
+        """Cross-products of the rows, read once."""
+        return cross_products(self._spec)
+
+    @property
+    def matrices(self) -> ModelMatrices:
+        """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; ``.cluster(level)`` gives those of one level."""
+        return ModelMatrices(self._spec)
+
+    def fit(
+        self,
+        method: Literal["REML", "ML"] = "REML",
+        *,
+        start: Any = None,
+        control: Control | None = None,
+    ) -> EmpiricalBayesFit:
+        """Fit by REML or ML, with conditional modes (BLUPs) of the random effects.
+
+        Parameters
+        ----------
+        method : "REML" or "ML"
+        start : array (n_theta,), optional
+            θ to start from, in lme4's order.
+        control : ranef.Control, optional
+            Settings of the optimiser.
+
+        Raises
+        ------
+        FitError
+            If the residual variance is zero, or an argument is not possible.
+        """
+        if method not in METHODS:
+            raise FitError(f"method={method!r} must be 'REML' or 'ML'.{suggestion(str(method), METHODS)}")
+        return empirical_bayes(self._spec, method, start=start, control=control, products=self.products)
+
+    def sample(
+        self,
+        draws: int = 1000,
+        warmup: int = 1000,
+        chains: int = 4,
+        seed: int | None = None,
+        *,
+        priors: Priors | Mapping[str, object] | Literal["flat"] | None = None,
+        parameterization: Literal["auto", "marginal", "noncentered", "centered"] = "auto",
+        init: Literal["reml"] | EmpiricalBayesFit = "reml",
+        target_accept: float = 0.8,
+        progress: bool = True,
+    ) -> PosteriorFit:
+        """Sample the posterior by NUTS.
+
+        Parameters
+        ----------
+        draws, warmup, chains : int
+            Kept draws and warm-up steps of each chain, and the number of chains.
+        seed : int, optional
+            The same seed gives the same draws; without one a seed is chosen and recorded.
+        priors : mapping, "flat" or Priors, optional
+            Replacements of the data-scaled defaults by name (see :func:`ranef.default_priors`); ``"flat"`` is the
+            choice under which the marginal mode of θ is the REML estimate.
+        parameterization : "auto", "marginal", "noncentered" or "centered"
+            ``"marginal"`` (the default) integrates β and b out and draws them exactly afterwards.
+        init : "reml" or EmpiricalBayesFit
+            Where chains start.
+        target_accept : float
+            Target acceptance probability.
+        progress : bool
+            Whether to show a progress bar.
+        """
+        if parameterization not in PARAMETERIZATIONS:
+            near = suggestion(str(parameterization), PARAMETERIZATIONS)
+            raise FitError(f"parameterization={parameterization!r} must be one of {PARAMETERIZATIONS}.{near}")
+        if not self._spec.terms:
+            raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
+        start = init if isinstance(init, EmpiricalBayesFit) else self._quiet_fit(init)
+        record = sample_posterior(
+            self._spec,
+            draws=draws,
+            warmup=warmup,
+            chains=chains,
+            seed=seed,
+            priors=self.priors(priors),
+            parameterization=parameterization,
+            start=start.estimates,
+            target_accept=target_accept,
+            progress=progress,
+            products=self.products,
+        )
+        return PosteriorFit(self._spec, record)
+
+    def priors(self, changes: Priors | Mapping[str, object] | Literal["flat"] | None = None) -> Priors:
+        """The priors that :meth:`sample` would use, with their numbers."""
+        if isinstance(changes, Priors):
+            return changes
+        if isinstance(changes, str):
+            if changes != "flat":
+                raise DesignError(f"priors={changes!r} must be 'flat', or a mapping from names to priors.")
+            return flat_priors(self._spec)
+        return default_priors(self._spec, changes)
+
+    def describe(self) -> Document:
+        """What the model is made of: rows, coefficients, random effects, θ, default priors, notes."""
+        return _describe(self._spec, self.priors())
+
+    def equation(self, style: str = "scalar") -> Equation:
+        """The model as LaTeX."""
+        return model_equation(self._spec, style=style)
+
+    def _quiet_fit(self, init: object) -> EmpiricalBayesFit:
+        if init != "reml":
+            raise FitError(f"init={init!r} must be 'reml' or a fit from Model.fit().")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self.fit()
+
+    def __repr__(self) -> str:
+        groups = ", ".join(f"{g.name} ({g.n_levels})" for g in self._spec.groupings) or "none"
+        return f"<Model {self.formula!r}: {self._spec.n_obs} rows, groups: {groups}>"
+
+
+def _refuse_residual_structure(name: str) -> NoReturn:
+    raise NotImplementedError(
+        f"{name}= is not available yet: residuals are independent with variance σ²/w. Meanwhile a variance that is "
+        "known up to a factor can be given as weights=."
+    )
+
+
+def _describe(spec: ModelSpec, priors: Priors) -> Document:
+    d = spec.design
+    rows = f"{spec.n_obs} rows" + (f" ({d.n_dropped} left out: missing values)" if d.n_dropped else "")
+    fixed = [f"  {', '.join(d.fixed_names) or 'none'}"]
+    if d.dropped:
+        fixed.append(f"  left out as aliased: {', '.join(d.dropped)}")
+    random = [
+        f"  {t.group} ({spec.groupings[t.grouping].n_levels} levels): {', '.join(t.columns)} [{t.template.kind}]"
+        for t in spec.terms
+    ]
+    blocks = [
+        Text((f"Linear mixed model: {d.formula}", rows)),
+        Text(tuple(fixed), f"Fixed effects ({spec.n_fixed} coefficients):"),
+        Text(tuple(random) or ("  none",), "Random effects:"),
+        Text(
+            (f"  {', '.join(spec.theta_names) or 'none'}",), "Variance parameters θ (relative to σ), in lme4's order:"
+        ),
+        Text(tuple(f"  {line}" for line in priors.lines()), "Default priors of sample():"),
+    ]
+    if d.notes:
+        blocks.append(Text(tuple(f"Note: {note}" for note in d.notes)))
+    return Document(tuple(blocks))

@@ -1,0 +1,6 @@
+"""Figures of any fit; matplotlib is loaded when one is drawn."""
+
+from ranef.plots.comparison import comparison_figure
+from ranef.plots.fit_plots import FitPlots
+
+__all__ = ["FitPlots", "comparison_figure"]

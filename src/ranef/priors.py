@@ -1,0 +1,13 @@
+"""Prior families for ``Model.sample(priors=...)``.
+
+Examples
+--------
+>>> import ranef
+>>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+>>> print(model.priors({"sigma": ranef.priors.HalfNormal(1.0)}).lines()[-1])
+sigma ~ HalfNormal(1)
+"""
+
+from ranef.spec import LKJ, Flat, HalfNormal, HalfStudentT, Normal, Priors
+
+__all__ = ["LKJ", "Flat", "HalfNormal", "HalfStudentT", "Normal", "Priors"]

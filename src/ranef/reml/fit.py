@@ -1,0 +1,168 @@
+"""Engine A: from a spec to the REML or ML estimates."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy
+
+from ranef.arrays import Floats
+from ranef.errors import FitError
+from ranef.likelihood import CrossProducts, Method, Score, cross_products
+from ranef.reml.boundary import boundary_words, escape, is_singular, snap
+from ranef.reml.optimize import Control, Descent, Tracer, descend
+from ranef.reml.problem import Point, Problem
+from ranef.results import Modes, OptimizerRecord, RemlEstimates, Status
+from ranef.spec import ModelSpec
+
+__all__ = ["fit_reml"]
+
+BOUNDARY_ADVICE = (
+    "This is a result, not a failure: the data show no variation there beyond what the rest of the model explains. "
+    "Simplify the term, or see in the posterior of Model.sample() how much the data leave open."
+)
+
+#: restarts allowed when the boundary certificate fails
+MAX_RESTARTS = 5
+
+#: a mean square of least-squares residuals below this share of the response's is zero to rounding
+EXACT_FIXED_PART = 1e-20
+
+
+def fit_reml(
+    spec: ModelSpec,
+    method: Method = "REML",
+    *,
+    start: Floats | None = None,
+    control: Control | None = None,
+    products: CrossProducts | None = None,
+) -> RemlEstimates:
+    """Maximise the (restricted) likelihood, and evaluate everything at the optimum.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    method : "REML" or "ML"
+    start : array (n_theta,), optional
+        θ on the user's scale; the default is the identity on the internal scale.
+    control : Control, optional
+    products : CrossProducts, optional
+        Those of `spec`, where they are at hand already.
+
+    Raises
+    ------
+    FitError
+        If the residual variance is zero, or no start gives a finite criterion.
+    """
+    control = Control() if control is None else control
+    products = cross_products(spec) if products is None else products
+    _refuse_perfect_fit(spec, products)
+    problem = Problem(spec, products, method)
+    tracer = Tracer(problem)
+    if not spec.terms:
+        point = tracer.point(np.zeros(0), "start")
+        descent = Descent(point, problem.score(point), 0.0, np.zeros((0, 0)), True)
+    else:
+        descent = _certified_descent(problem, tracer, _start(problem, start), control)
+    return _estimates(problem, tracer, descent)
+
+
+def _refuse_perfect_fit(spec: ModelSpec, products: CrossProducts) -> None:
+    y = spec.design.y
+    if spec.sigma is None and products.scaling.y**2 <= EXACT_FIXED_PART * float(np.mean(y**2)):
+        raise FitError(
+            f"The residual variance of {spec.design.response!r} is zero: the fixed effects fit the response exactly. "
+            "The response may be constant or computed from the predictors; check it, or drop a predictor."
+        )
+
+
+def _start(problem: Problem, start: Floats | None) -> Floats:
+    spec = problem.spec
+    if start is None:
+        return np.concatenate([t.template.read(np.eye(t.template.size)) for t in spec.terms])
+    theta = np.asarray(start, dtype=float)
+    if theta.shape != (spec.n_theta,) or not np.isfinite(theta).all():
+        raise FitError(
+            f"start must hold {spec.n_theta} finite numbers, θ in the order {', '.join(spec.theta_names)}; "
+            f"got an array of shape {theta.shape}."
+        )
+    internal = problem.to_internal(theta)
+    # a zero on the diagonal is stationary whatever the data say
+    diagonal = np.concatenate([t.template.on_diagonal for t in spec.terms])
+    return np.where(diagonal & (np.abs(internal) < 1e-3), 1e-3, internal)
+
+
+def _certified_descent(problem: Problem, tracer: Tracer, theta: Floats, control: Control) -> Descent:
+    """Descend, snap to the boundary, check the certificate there; restart where it fails."""
+    em_steps = control.em_steps
+    for _ in range(MAX_RESTARTS):
+        descent = descend(problem, tracer, theta, control, em_steps)
+        point = snap(problem, tracer, descent.point)
+        if point is not descent.point:
+            descent = Descent(point, problem.score(point), descent.decrement, descent.curvature, descent.converged)
+        away = escape(problem, point, descent.first)
+        if away is None:
+            return descent
+        theta, em_steps = away, 0
+    return descent
+
+
+def _estimates(problem: Problem, tracer: Tracer, descent: Descent) -> RemlEstimates:
+    point, spec, scale = descent.point, problem.spec, problem.products.scaling
+    at, first = point.at, descent.first
+    theta = problem.to_user(point.theta)
+    sigma = at.sigma * scale.y
+    inverse = scipy.linalg.solve_triangular(at.R, np.eye(spec.n_fixed)) if spec.n_fixed else at.R
+    half = scale.X @ inverse
+    return RemlEstimates(
+        method=problem.method,
+        theta=theta,
+        sigma=sigma,
+        beta=scale.pilot + scale.y * (scale.X @ at.beta),
+        vcov=sigma**2 * (half @ half.T),
+        criterion=at.criterion,
+        modes=_modes(problem, point, first, sigma),
+        optimizer=_record(problem, tracer, descent, theta),
+        singular=is_singular(spec, theta),
+    )
+
+
+def _modes(problem: Problem, point: Point, first: Score, sigma: float) -> tuple[Modes, ...]:
+    scale, order = problem.products.scaling, problem.products.order
+    out = []
+    for k in range(len(order)):
+        i = order.index(k)
+        T, lam = scale.Z[k], point.lambdas[i]
+        D = lam @ lam.T
+        known = D - D @ first.E[i] @ D
+        half = D @ first.T[i]
+        total = known + half @ np.swapaxes(half, 1, 2)
+        out.append(Modes(scale.y * first.b[i] @ T.T, sigma**2 * (T @ known @ T.T), sigma**2 * (T @ total @ T.T)))
+    return tuple(out)
+
+
+def _record(problem: Problem, tracer: Tracer, descent: Descent, theta: Floats) -> OptimizerRecord:
+    words = boundary_words(problem.spec, theta)
+    flat = _flat_directions(problem, descent)
+    if not descent.converged:
+        status, detail = (
+            Status.NOT_CONVERGED,
+            f"Newton decrement {descent.decrement:.3g} after {len(tracer.steps)} evaluations.",
+        )
+    elif words:
+        status, detail = Status.BOUNDARY, f"{words} {BOUNDARY_ADVICE}"
+    elif flat:
+        status, detail = Status.NOT_IDENTIFIED, f"Only a combination of these is determined: {flat}."
+    else:
+        status, detail = Status.CONVERGED, f"Newton decrement {descent.decrement:.3g}."
+    return OptimizerRecord(tuple(tracer.steps), descent.decrement, status, f"{status.value} {detail}")
+
+
+def _flat_directions(problem: Problem, descent: Descent) -> str:
+    """Names of the parameters along which an interior optimum has no curvature."""
+    if descent.curvature.size == 0:
+        return ""
+    scale = np.sqrt(np.maximum(np.diag(descent.curvature), 1e-12))
+    values, vectors = np.linalg.eigh(descent.curvature / np.outer(scale, scale))
+    if values[0] > 1e-7:
+        return ""
+    return ", ".join(n for n, v in zip(problem.spec.theta_names, vectors[:, 0], strict=True) if abs(v) > 0.2)

@@ -1,0 +1,180 @@
+"""EM start, Newton with the average information, and the record of the path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy
+
+from ranef.arrays import Floats
+from ranef.errors import FitError
+from ranef.likelihood import Score
+from ranef.reml.problem import Point, Problem
+from ranef.results import OptimizerStep
+from ranef.spec import lower_root
+
+__all__ = ["Control", "Descent", "Tracer", "descend", "em_step"]
+
+#: relative curvature below which a direction counts as flat
+FLAT = 1e-7
+
+#: share of the sum of squares below which a penalised residual sum of squares is zero to rounding
+PERFECT_FIT = 1e-14
+
+
+@dataclass(frozen=True)
+class Control:
+    """Settings of the optimiser.
+
+    Parameters
+    ----------
+    tolerance : float
+        Stop when the Newton decrement falls below this (deviance units).
+    em_steps : int
+        EM sweeps before Newton's method.
+    max_iterations : int
+        Newton iterations allowed.
+    max_halvings : int
+        Step halvings allowed in one iteration.
+    """
+
+    tolerance: float = 1e-11
+    em_steps: int = 2
+    max_iterations: int = 100
+    max_halvings: int = 30
+
+    def __post_init__(self) -> None:
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance={self.tolerance!r} must be positive")
+        if min(self.em_steps, self.max_iterations, self.max_halvings) < 0:
+            raise ValueError("em_steps, max_iterations and max_halvings must not be negative")
+
+
+@dataclass
+class Tracer:
+    """Evaluates the criterion and writes down every evaluation."""
+
+    problem: Problem
+    steps: list[OptimizerStep] = field(default_factory=list)
+
+    def point(self, theta: Floats, kind: str) -> Point:
+        """Evaluate at internal `theta` and record it on the user's scale."""
+        point = self.problem.point(theta)
+        self.steps.append(OptimizerStep(kind, self.problem.to_user(theta), point.criterion))
+        return point
+
+
+def refuse_vanishing_residual(problem: Problem, point: Point) -> None:
+    """Raise a FitError where the random effects explain the response to rounding: θ would grow without end."""
+    total = float(problem.products.corner[-1, -1])
+    if problem.spec.sigma is None and not point.at.rss > PERFECT_FIT * total:
+        raise FitError(
+            f"The residual variance of {problem.spec.design.response!r} is zero: the random effects fit the response "
+            "exactly. A grouping factor may identify single rows, or the response be constant within groups; drop that "
+            "term, or give the residual standard deviation as sigma=."
+        )
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Where a descent ended.
+
+    Attributes
+    ----------
+    point : Point
+    first : Score
+    decrement : float
+    curvature : array (n_theta, n_theta)
+    converged : bool
+    """
+
+    point: Point
+    first: Score
+    decrement: float
+    curvature: Floats
+    converged: bool
+
+
+def em_step(problem: Problem, point: Point, first: Score) -> Floats:
+    """One EM sweep, λλᵀ ← λ(I − λᵀWλ/J)λᵀ, as internal θ."""
+    theta = np.empty(problem.spec.n_theta)
+    W, lambdas = problem.W(first), problem.spec.lambdas(point.theta)
+    for t in problem.spec.terms:
+        lam, inner = lambdas[t.grouping][t.where, t.where], W[t.grouping][t.where, t.where]
+        moments = np.eye(t.template.size) - lam.T @ inner @ lam / problem.spec.groupings[t.grouping].n_levels
+        if t.template.kind == "us":
+            theta[t.theta] = t.template.read(lower_root(lam @ np.linalg.cholesky(moments)))
+        else:
+            theta[t.theta] = t.template.read(lam @ np.diag(np.sqrt(np.diag(moments))))
+    return theta
+
+
+def descend(problem: Problem, tracer: Tracer, theta: Floats, control: Control, em_steps: int) -> Descent:
+    """Minimise the criterion from internal `theta`."""
+    point = tracer.point(theta, "start" if not tracer.steps else "restart")
+    first = problem.score(point)
+    for _ in range(em_steps):
+        point = tracer.point(em_step(problem, point, first), "em")
+        first = problem.score(point)
+    fallen_back = False
+    for _ in range(control.max_iterations):
+        gradient, curvature = problem.gradient(point, first), problem.curvature(point, first)
+        step = _limited(point.theta, -_solve_positive(curvature, gradient, FLAT * problem.n_levels))
+        decrement = float(-gradient @ step)
+        refuse_vanishing_residual(problem, point)
+        if decrement < control.tolerance:
+            return Descent(point, first, decrement, curvature, True)
+        lower = _line_search(tracer, point, step, decrement, control)
+        if lower is None:
+            if fallen_back or decrement < 1e-8:
+                return Descent(point, first, decrement, curvature, decrement < 1e-8)
+            lower, fallen_back = _quasi_newton(problem, tracer, point), True
+        point = lower
+        first = problem.score(point)
+    return Descent(point, first, decrement, curvature, decrement < 1e-8)
+
+
+def _solve_positive(matrix: Floats, rhs: Floats, smallest: Floats) -> Floats:
+    """Solve with a nearly positive semi-definite matrix, its curvatures raised to a floor.
+
+    `smallest` (n_theta,) is the least curvature believed of each parameter; where the matrix shows less (a criterion
+    that falls without end, or is flat) the step is long, and the line search decides.
+    """
+    scale = np.sqrt(np.maximum(np.diag(matrix), smallest))
+    values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
+    return np.asarray(vectors @ ((vectors.T @ (rhs / scale)) / np.maximum(values, FLAT)) / scale)
+
+
+def _limited(theta: Floats, step: Floats) -> Floats:
+    """The step, shortened where it would go ten times as far out as θ is."""
+    longest = 10.0 * max(1.0, float(np.abs(theta).max()))
+    return step * min(1.0, longest / max(float(np.abs(step).max()), 1e-300))
+
+
+def _line_search(tracer: Tracer, point: Point, step: Floats, decrement: float, control: Control) -> Point | None:
+    """The first of the full step and its halves that lowers the criterion enough, or None."""
+    noise = 1e-13 * abs(point.criterion)
+    length = 1.0
+    for i in range(control.max_halvings):
+        trial = tracer.point(point.theta + length * step, "halved" if i else "newton")
+        if trial.criterion <= point.criterion - 1e-4 * length * decrement + (noise if decrement < 1e-6 else 0.0):
+            return trial
+        length /= 2.0
+    return None
+
+
+def _quasi_newton(problem: Problem, tracer: Tracer, point: Point) -> Point:
+    """BFGS with the exact gradient, for the rare point from which no Newton step leads down."""
+    best = [point]
+
+    def value(theta: Floats) -> tuple[float, Floats]:
+        trial = tracer.point(theta, "quasi-newton")
+        if trial.criterion < best[0].criterion:
+            best[0] = trial
+        return trial.criterion, problem.gradient(trial, problem.score(trial))
+
+    objective: Callable[..., tuple[float, Floats]] = value
+    scipy.optimize.minimize(objective, point.theta, jac=True, method="BFGS", options={"maxiter": 200, "gtol": 1e-7})
+    return best[0]

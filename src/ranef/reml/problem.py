@@ -1,0 +1,126 @@
+"""The criterion as a function of θ on the internal scale, with what Newton's method needs there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ranef.arrays import Floats
+from ranef.likelihood import CrossProducts, Evaluation, Method, Score, average_information, evaluate, score
+from ranef.spec import ModelSpec, lower_root
+
+__all__ = ["Point", "Problem"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """The criterion at one θ.
+
+    Attributes
+    ----------
+    theta : array (n_theta,)
+        Internal scale.
+    lambdas : tuple of array (p_k, p_k)
+        In elimination order.
+    at : Evaluation
+    """
+
+    theta: Floats
+    lambdas: tuple[Floats, ...]
+    at: Evaluation
+
+    @property
+    def criterion(self) -> float:
+        """Value of the criterion."""
+        return self.at.criterion
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One model, its cross-products and the criterion chosen."""
+
+    spec: ModelSpec
+    products: CrossProducts
+    method: Method
+
+    def point(self, theta: Floats) -> Point:
+        """Evaluate the criterion at internal `theta` (n_theta,)."""
+        lambdas = self._ordered(self.spec.lambdas(theta))
+        return Point(theta, lambdas, evaluate(self.products, lambdas, self.method, self.spec.sigma))
+
+    def score(self, point: Point) -> Score:
+        """First-order quantities at a point."""
+        return score(self.products, point.at)
+
+    def gradient(self, point: Point, first: Score) -> Floats:
+        """∂criterion/∂θ (n_theta,)."""
+        return self.spec.pull_back(self._by_grouping(first.gradient(point.lambdas)))
+
+    def curvature(self, point: Point, first: Score) -> Floats:
+        """Average information plus the exact curvature 2W₊ ⊗ I that rules near a boundary, (n_theta, n_theta).
+
+        The average information vanishes with λ, while there the criterion is λᵀWλ to second order; at an interior
+        optimum W λ = 0, and this term is gone.
+        """
+        derivatives = self._root_derivatives()
+        place = {k: i for i, k in enumerate(self.products.order)}
+        directions = []
+        for k, root in derivatives:
+            half = root @ point.lambdas[place[k]].T
+            directions.append((place[k], half + half.T))
+        profiled = self.spec.sigma is None
+        information = average_information(self.products, point.at, first, directions, profiled=profiled)
+        positive = [_positive_part(W) for W in first.W]
+        for i, (k, root) in enumerate(derivatives):
+            for j, (other, second) in enumerate(derivatives):
+                if k == other:
+                    information[i, j] += 2.0 * np.sum(root * (positive[place[k]] @ second))
+        return 0.5 * (information + information.T)
+
+    @property
+    def n_levels(self) -> Floats:
+        """Number of levels behind every θ (n_theta,), the natural size of its curvature on the internal scale."""
+        levels = [np.full(t.template.n_theta, self.spec.groupings[t.grouping].n_levels) for t in self.spec.terms]
+        return np.concatenate(levels).astype(float)
+
+    def W(self, first: Score) -> list[Floats]:
+        """The matrices W_k in the order of the spec's groupings."""
+        return self._by_grouping(first.W)
+
+    def to_user(self, theta: Floats) -> Floats:
+        """θ on the user's scale, its λ lower-triangular with a non-negative diagonal."""
+        return self._with_roots(self.products.scaling.outward(self.spec.lambdas(theta)))
+
+    def to_internal(self, theta: Floats) -> Floats:
+        """θ on the internal scale."""
+        return self._with_roots(self.products.scaling.inward(self.spec.lambdas(theta)))
+
+    def _with_roots(self, roots: Sequence[Floats]) -> Floats:
+        out = []
+        for t in self.spec.terms:
+            root = roots[t.grouping][t.where, t.where]
+            out.append(t.template.read(lower_root(root) if t.template.kind == "us" else np.abs(root)))
+        return np.concatenate(out) if out else np.zeros(0)
+
+    def _root_derivatives(self) -> list[tuple[int, Floats]]:
+        """For every θ, its grouping and ∂λ/∂θ (p_k, p_k)."""
+        out = []
+        for i in range(self.spec.n_theta):
+            unit = np.zeros(self.spec.n_theta)
+            unit[i] = 1.0
+            k = next(t.grouping for t in self.spec.terms if t.theta.start <= i < t.theta.stop)
+            out.append((k, self.spec.lambdas(unit)[k]))
+        return out
+
+    def _ordered(self, by_grouping: Sequence[Floats]) -> tuple[Floats, ...]:
+        return tuple(by_grouping[k] for k in self.products.order)
+
+    def _by_grouping(self, ordered: Sequence[Floats]) -> list[Floats]:
+        return [ordered[self.products.order.index(k)] for k in range(len(ordered))]
+
+
+def _positive_part(symmetric: Floats) -> Floats:
+    values, vectors = np.linalg.eigh(symmetric)
+    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)

@@ -1,0 +1,160 @@
+"""Frozen records that the engines return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from ranef.arrays import Floats
+from ranef.spec import Priors
+
+__all__ = ["Modes", "OptimizerRecord", "OptimizerStep", "PosteriorDraws", "RemlEstimates", "Status"]
+
+
+class Status(Enum):
+    """How a maximisation ended; the value is the sentence for the user."""
+
+    CONVERGED = "The optimum is interior and the gradient vanishes there."
+    BOUNDARY = "The optimum lies on the boundary of the parameter space (a singular fit)."
+    NOT_IDENTIFIED = "The criterion is flat in some direction: the data do not determine every variance parameter."
+    NOT_CONVERGED = "The optimiser stopped before the gradient vanished; the estimates should not be trusted."
+
+
+@dataclass(frozen=True)
+class OptimizerStep:
+    """One evaluation of the criterion.
+
+    Attributes
+    ----------
+    kind : str
+        ``"start"``, ``"em"``, ``"newton"``, ``"halved"``, ``"quasi-newton"``, ``"snap"`` or ``"restart"``.
+    theta : array (n_theta,)
+        On the user's scale.
+    criterion : float
+    """
+
+    kind: str
+    theta: Floats
+    criterion: float
+
+
+@dataclass(frozen=True)
+class OptimizerRecord:
+    """The whole path of a maximisation.
+
+    Attributes
+    ----------
+    steps : tuple of OptimizerStep
+        Every evaluation in order.
+    decrement : float
+        Newton decrement gᵀB⁻¹g at the end, in deviance units: how much lower a quadratic model says one could go.
+    status : Status
+    message : str
+        One or two sentences for the user.
+    """
+
+    steps: tuple[OptimizerStep, ...]
+    decrement: float
+    status: Status
+    message: str
+
+    @property
+    def n_evaluations(self) -> int:
+        """Number of evaluations of the criterion."""
+        return len(self.steps)
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Conditional modes of the random effects of one grouping factor.
+
+    Attributes
+    ----------
+    values : array (J, p)
+        b̂ = D Zᵀ V⁻¹ (y − X β̂), by level.
+    cov : array (J, p, p)
+        Conditional covariance with θ and β taken as known (lme4's condVar).
+    cov_prediction : array (J, p, p)
+        Covariance of b̂ − b with θ known and β estimated (Henderson's equations).
+    """
+
+    values: Floats
+    cov: Floats
+    cov_prediction: Floats
+
+
+@dataclass(frozen=True)
+class RemlEstimates:
+    """What engine A returns, on the user's scale.
+
+    Attributes
+    ----------
+    method : str
+        ``"REML"`` or ``"ML"``.
+    theta : array (n_theta,)
+        Relative Cholesky factors in lme4's order.
+    sigma : float
+    beta : array (p,)
+    vcov : array (p, p)
+        σ²(XᵀV⁻¹X)⁻¹.
+    criterion : float
+        Minimised −2 log-likelihood or REML criterion.
+    modes : tuple of Modes
+        One for each grouping of the spec.
+    optimizer : OptimizerRecord
+    singular : bool
+        Whether some variance is zero or some correlation ±1, by lme4's tolerance of 1e-4 on θ.
+    """
+
+    method: Literal["REML", "ML"]
+    theta: Floats
+    sigma: float
+    beta: Floats
+    vcov: Floats
+    criterion: float
+    modes: tuple[Modes, ...]
+    optimizer: OptimizerRecord
+    singular: bool
+
+
+@dataclass(frozen=True)
+class PosteriorDraws:
+    """What engine B returns, on the user's scale; every array begins with (chain, draw).
+
+    Attributes
+    ----------
+    theta : array (chains, draws, n_theta)
+        Relative Cholesky factors in lme4's order, as in :class:`RemlEstimates`.
+    sigma : array (chains, draws)
+    beta : array (chains, draws, p)
+    b : tuple of array (chains, draws, J_k, p_k)
+        Random effects, one array for each grouping of the spec.
+    sample_stats : mapping str to array (chains, draws)
+        ``diverging``, ``tree_depth``, ``n_steps``, ``energy``, ``acceptance_rate``, ``lp``, ``step_size``.
+    parameterization : str
+        ``"marginal"``, ``"noncentered"`` or ``"centered"``.
+    priors : Priors
+        The priors, with their numbers.
+    seed : int
+    warmup : int
+    seconds : float
+        Wall time of compiling, warming up and sampling.
+    complete : bool
+        False where the run was interrupted and holds what was drawn until then.
+    """
+
+    theta: Floats
+    sigma: Floats
+    beta: Floats
+    b: tuple[Floats, ...]
+    sample_stats: Mapping[str, NDArray[Any]]
+    parameterization: str
+    priors: Priors
+    seed: int
+    warmup: int
+    seconds: float
+    complete: bool

@@ -1,0 +1,28 @@
+"""The intermediate representation that both engines compile."""
+
+from ranef.spec.covariance import Template, covariance_template, lower_root
+from ranef.spec.matrices import Cluster, ModelMatrices, TermMatrices
+from ranef.spec.model_spec import Grouping, ModelSpec, TermSpec, model_spec, with_response
+from ranef.spec.priors import LKJ, Flat, HalfNormal, HalfStudentT, Normal, Priors, default_priors, flat_priors
+
+__all__ = [
+    "LKJ",
+    "Cluster",
+    "Flat",
+    "Grouping",
+    "HalfNormal",
+    "HalfStudentT",
+    "ModelMatrices",
+    "ModelSpec",
+    "Normal",
+    "Priors",
+    "Template",
+    "TermMatrices",
+    "TermSpec",
+    "covariance_template",
+    "default_priors",
+    "flat_priors",
+    "lower_root",
+    "model_spec",
+    "with_response",
+]

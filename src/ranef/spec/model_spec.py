@@ -1,0 +1,195 @@
+"""The intermediate representation: one design with its covariance structures, which both engines compile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ranef.arrays import Floats, Ints
+from ranef.design import Design, RandomDesign
+from ranef.errors import DesignError
+from ranef.spec.covariance import Template, covariance_template
+
+__all__ = ["Grouping", "ModelSpec", "TermSpec", "model_spec", "with_response"]
+
+
+@dataclass(frozen=True)
+class TermSpec:
+    """One random-effects term.
+
+    Attributes
+    ----------
+    group : str
+        Name of the grouping factor.
+    columns : tuple of str
+        Names of its p columns.
+    template : Template
+        Structure of λ.
+    theta : slice
+        Where its parameters stand in θ.
+    grouping, start : int
+        Which grouping holds it, and its first column there.
+    source : int
+        Its place among the terms of the design, which are as written.
+    text : str
+        The term as the user wrote it.
+    """
+
+    group: str
+    columns: tuple[str, ...]
+    template: Template
+    theta: slice
+    grouping: int
+    start: int
+    source: int
+    text: str
+
+    @property
+    def where(self) -> slice:
+        """Columns of this term within its grouping."""
+        return slice(self.start, self.start + len(self.columns))
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """One grouping factor with the columns of all its terms.
+
+    Attributes
+    ----------
+    name : str
+    levels : array of str (J,)
+    codes : array of int (n_obs,)
+    columns : tuple of str (p,)
+    Z : array (n_obs, p)
+        The dense columns; the indicator of the level is never built.
+    """
+
+    name: str
+    levels: NDArray[np.object_]
+    codes: Ints
+    columns: tuple[str, ...]
+    Z: Floats
+
+    @property
+    def n_levels(self) -> int:
+        """Number of levels J."""
+        return len(self.levels)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything both engines need, and nothing an engine computed.
+
+    Attributes
+    ----------
+    design : Design
+    terms : tuple of TermSpec
+        In lme4's order: by decreasing number of levels, ties as written; θ is laid out in this order.
+    groupings : tuple of Grouping
+        One for each grouping factor, in order of its first term.
+    sigma : float or None
+        A residual standard deviation that is known.
+    """
+
+    design: Design
+    terms: tuple[TermSpec, ...]
+    groupings: tuple[Grouping, ...]
+    sigma: float | None = None
+
+    @property
+    def n_obs(self) -> int:
+        """Number of rows used."""
+        return int(self.design.y.shape[0])
+
+    @property
+    def n_fixed(self) -> int:
+        """Number of fixed-effect coefficients (rank of X)."""
+        return int(self.design.X.shape[1])
+
+    @property
+    def n_theta(self) -> int:
+        """Number of variance parameters besides σ."""
+        return sum(t.template.n_theta for t in self.terms)
+
+    @property
+    def log_weights(self) -> float:
+        """Σ log wᵢ, which enters the criterion."""
+        w = self.design.weights
+        return 0.0 if w is None else float(np.log(w).sum())
+
+    def lambdas(self, theta: Floats) -> tuple[Floats, ...]:
+        """Block-diagonal λ_k (p_k, p_k) of every grouping at `theta` (n_theta,)."""
+        out = tuple(np.zeros((len(g.columns), len(g.columns))) for g in self.groupings)
+        for t in self.terms:
+            out[t.grouping][t.where, t.where] = t.template.fill(theta[t.theta])
+        return out
+
+    def theta_of(self, lambdas: Sequence[Floats]) -> Floats:
+        """Inverse of :meth:`lambdas`."""
+        return np.concatenate([t.template.read(lambdas[t.grouping][t.where, t.where]) for t in self.terms])
+
+    def pull_back(self, gradients: Sequence[Floats]) -> Floats:
+        """∂/∂θ (n_theta,) from ∂/∂λ_k (p_k, p_k)."""
+        return np.concatenate([t.template.pull_back(gradients[t.grouping][t.where, t.where]) for t in self.terms])
+
+    @property
+    def theta_names(self) -> tuple[str, ...]:
+        """lme4's names: ``Subject.(Intercept)``, ``Subject.Days.(Intercept)`` and so on, with our column names."""
+        names: list[str] = []
+        for t in self.terms:
+            entry = dict(
+                zip(t.template.index[::-1], zip(t.template.rows[::-1], t.template.cols[::-1], strict=True), strict=True)
+            )
+            for i in range(t.template.n_theta):
+                row, col = (t.columns[j] for j in entry[i])
+                names.append(f"{t.group}.{row}" if row == col else f"{t.group}.{row}.{col}")
+        return tuple(names)
+
+
+def model_spec(design: Design, sigma: float | None = None) -> ModelSpec:
+    """Order the terms as lme4 does, and gather the terms of one grouping factor."""
+    ordered = sorted(enumerate(design.random), key=lambda item: -len(item[1].levels))
+    members: dict[str, list[RandomDesign]] = {}
+    for _, random in ordered:
+        members.setdefault(random.group, []).append(random)
+    groups = list(members)
+    terms: list[TermSpec] = []
+    filled: dict[str, int] = dict.fromkeys(groups, 0)
+    n_theta = 0
+    for source, random in ordered:
+        template = covariance_template(random.structure, len(random.columns))
+        theta = slice(n_theta, n_theta + template.n_theta)
+        k, start = groups.index(random.group), filled[random.group]
+        terms.append(TermSpec(random.group, random.columns, template, theta, k, start, source, random.text))
+        n_theta, filled[random.group] = theta.stop, start + template.size
+    return ModelSpec(design, tuple(terms), tuple(_grouping(m) for m in members.values()), sigma)
+
+
+def with_response(spec: ModelSpec, y: Any) -> ModelSpec:
+    """The same model for another response (n_obs,), in the order of the rows used.
+
+    Raises
+    ------
+    DesignError
+        If the length is wrong or a value is not finite.
+    """
+    values = np.ascontiguousarray(y, dtype=float)
+    if values.shape != (spec.n_obs,):
+        raise DesignError(
+            f"The new response has shape {values.shape}; it must be ({spec.n_obs},), one value for each row used"
+            + (f" ({spec.design.n_dropped} rows with missing values were left out)." if spec.design.n_dropped else ".")
+        )
+    if not np.isfinite(values).all():
+        raise DesignError(f"The new response is not finite at position {int(np.argmin(np.isfinite(values)))}.")
+    return replace(spec, design=replace(spec.design, y=values))
+
+
+def _grouping(terms: list[RandomDesign]) -> Grouping:
+    first: Any = terms[0]
+    columns = tuple(c for t in terms for c in t.columns)
+    Z = first.values if len(terms) == 1 else np.hstack([t.values for t in terms])
+    return Grouping(first.group, first.levels, first.codes, columns, Z)

@@ -1,0 +1,199 @@
+import datetime as dt
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from ranef.design.table import read_table
+from ranef.design.values import Factor, Logical, Numeric
+from ranef.errors import DesignError
+
+
+def column(values):
+    return read_table({"v": values}).column("v")
+
+
+NUMBERS = {
+    "list": [1, 2, None],
+    "floats": [1.0, 2.0, float("nan")],
+    "object": np.array([1, 2.0, None], dtype=object),
+    "decimal": np.array([Decimal(1), Decimal(2), None], dtype=object),
+    "Int64": pd.Series([1, 2, None], dtype="Int64"),
+    "Float64": pd.Series([1, 2, None], dtype="Float64"),
+    "arrow": pd.Series([1, 2, None], dtype="int64[pyarrow]"),
+    "sparse": pd.Series(pd.arrays.SparseArray([1.0, 2.0, np.nan])),
+    "float16": np.array([1, 2, np.nan], dtype=np.float16),
+    "polars": pl.Series([1, 2, None]),
+    "polars decimal": pl.Series([Decimal(1), Decimal(2), None]),
+    "polars int128": pl.Series([1, 2, None], dtype=pl.Int128),
+    "pyarrow": pa.chunked_array([[1, 2], [None]]),
+}
+LOGICALS = {
+    "list": [True, False, None],
+    "object": np.array([True, False, None], dtype=object),
+    "boolean": pd.Series([True, False, None], dtype="boolean"),
+    "arrow": pd.Series([True, False, None], dtype="bool[pyarrow]"),
+    "polars": pl.Series([True, False, None]),
+    "pyarrow": pa.chunked_array([[True, False, None]]),
+}
+TEXTS = {
+    "list": ["b", "a", None],
+    "object": pd.Series(["b", "a", None], dtype=object),
+    "str": pd.Series(["b", "a", None]),
+    "string": pd.Series(["b", "a", None], dtype="string"),
+    "arrow": pd.Series(["b", "a", None], dtype="string[pyarrow]"),
+    "polars": pl.Series(["b", "a", None]),
+    "pyarrow": pa.chunked_array([["b", "a", None]]),
+}
+CATEGORIES = {
+    "pandas": pd.Series(pd.Categorical(["b", "a", None], categories=["b", "z", "a"])),
+    "polars Enum": pl.Series(["b", "a", None], dtype=pl.Enum(["b", "z", "a"])),
+    "pyarrow": pa.chunked_array([pa.DictionaryArray.from_arrays(pa.array([0, 2, None]), ["b", "z", "a"])]),
+    "pandas arrow": pd.Series(["b", "a", None], dtype=pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))),
+}
+
+
+@pytest.mark.parametrize("values", NUMBERS.values(), ids=NUMBERS)
+def test_numbers(values):
+    value = column(values)
+    assert isinstance(value, Numeric)
+    assert value.values.dtype == np.float64
+    np.testing.assert_array_equal(value.values, [1.0, 2.0, np.nan])
+
+
+@pytest.mark.parametrize("values", LOGICALS.values(), ids=LOGICALS)
+def test_logicals(values):
+    value = column(values)
+    assert isinstance(value, Logical)
+    np.testing.assert_array_equal(value.values, [1.0, 0.0, np.nan])
+
+
+@pytest.mark.parametrize("values", TEXTS.values(), ids=TEXTS)
+def test_text_is_a_factor_with_sorted_levels(values):
+    value = column(values)
+    assert isinstance(value, Factor)
+    assert value.levels == ("a", "b")
+    assert value.codes.dtype == np.intp
+    assert value.codes.tolist() == [1, 0, -1]
+
+
+@pytest.mark.parametrize("values", CATEGORIES.values(), ids=CATEGORIES)
+def test_categories_keep_their_order(values):
+    value = column(values)
+    assert [level for level in value.levels if level != "z"] == ["b", "a"]
+    assert [value.levels[code] if code >= 0 else None for code in value.codes] == ["b", "a", None]
+    assert not value.ordered
+
+
+def test_categories_of_polars_without_an_order_are_sorted():
+    value = column(pl.Series(["zz-late", "aa-early", None], dtype=pl.Categorical))
+    assert value.levels == ("aa-early", "zz-late")
+    assert value.codes.tolist() == [1, 0, -1]
+
+
+def test_ordered_categories():
+    assert column(pd.Categorical(["b", "a"], categories=["b", "a"], ordered=True)).ordered
+    arrow = pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array(["b", "a"]), ordered=True)
+    assert column(pa.chunked_array([arrow])).ordered
+
+
+def test_category_labels_are_text():
+    assert column(pd.Categorical([308.0, 309.5])).levels == ("308", "309.5")
+    assert column(pd.Categorical([2, 1], categories=[2, 1])).levels == ("2", "1")
+    assert column(pd.Categorical([True, False])).levels == ("False", "True")
+
+
+def test_chunks_with_different_dictionaries():
+    chunks = [pa.array(["a", "b", None]).dictionary_encode(), pa.array(["c", "b", None]).dictionary_encode()]
+    value = column(pa.chunked_array(chunks))
+    assert [value.levels[code] if code >= 0 else None for code in value.codes] == ["a", "b", None, "c", "b", None]
+
+
+def test_a_column_is_converted_once():
+    table = read_table({"v": [1, 2]})
+    assert table.column("v") is table.column("v")
+
+
+def test_only_what_is_asked_for_is_converted(build):
+    data = {"y": [1.0, 2, 4, 3], "g": list("aabb"), "when": [dt.date(2020, 1, 1)] * 4, "bad": [[1], [2], [3], [4]]}
+    assert build("y ~ 1 + (1 | g)", pd.DataFrame(data)).fixed_names == ("Intercept",)
+
+
+UNREADABLE = {
+    "datetime": (pd.Series(pd.to_datetime([None, "2020-01-02"])), "2020-01-02.*row 1.*days since"),
+    "date": (pl.Series([dt.date(2020, 1, 1)]), "2020-01-01.*row 0"),
+    "duration": (pd.Series(pd.to_timedelta([1, 2], unit="D")), "row 0"),
+    "complex": (np.array([1j, 2]), "complex128.*row 0"),
+    "mixture": (np.array([1, 2.5, "a"], dtype=object), "a mixture, int and str.*is a in row 2"),
+    "list": (pl.Series([[1], [2]]), "row 0"),
+    "objects": (np.array([None, object], dtype=object), "row 1"),
+    "period": (pd.Series(pd.period_range("2020", periods=2)), "row 0"),
+}
+
+
+@pytest.mark.parametrize(("values", "words"), UNREADABLE.values(), ids=UNREADABLE)
+def test_what_cannot_be_read_is_named_with_its_first_row(values, words):
+    with pytest.raises(DesignError, match=rf"(?s)Column 'v' holds.*{words}"):
+        column(values)
+
+
+def test_infinite_values_are_refused():
+    with pytest.raises(DesignError, match=r"Column 'v' is -inf in row 2"):
+        column([1.0, np.nan, -np.inf])
+
+
+def test_integers_beyond_two_to_53_are_refused():
+    assert column([2**53, 1]).values[0] == 2**53
+    with pytest.raises(DesignError, match=r"beyond 2\^53.*make it text"):
+        column([2**53 + 1, 1])
+
+
+def test_index_label_is_named_where_it_is_not_the_position():
+    table = read_table(pd.DataFrame({"v": [1.0, np.inf]}, index=["one", "two"]))
+    with pytest.raises(DesignError, match=r"row 1 \(index 'two'\)"):
+        table.column("v")
+
+
+@pytest.mark.parametrize("data", [None, 3, "data.csv", [1, 2], np.zeros((2, 2)), pl.LazyFrame({"a": [1]})], ids=repr)
+def test_what_is_no_data_frame(data):
+    with pytest.raises(DesignError, match=r"expected is a data frame of pandas or polars"):
+        read_table(data)
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"a": []}, pd.DataFrame(), pd.DataFrame({"a": []}), pl.DataFrame({"a": []})], ids=repr
+)
+def test_empty_data(data):
+    with pytest.raises(DesignError, match=r"The data are empty"):
+        read_table(data)
+
+
+def test_unequal_lengths():
+    with pytest.raises(DesignError, match=r"'a' has 2, 'c' has 3"):
+        read_table({"a": [1, 2], "b": [1, 2], "c": [1, 2, 3]})
+
+
+@pytest.mark.parametrize("value", [3, "text", np.array(2.0), None], ids=repr)
+def test_scalar_column(value):
+    with pytest.raises(DesignError, match=r"Column 'b'.*one entry for each row"):
+        read_table({"a": [1, 2], "b": value})
+
+
+def test_column_with_two_dimensions():
+    with pytest.raises(DesignError, match=r"Column 'v' has shape \(2, 2\)"):
+        column(np.zeros((2, 2)))
+
+
+def test_duplicate_column_names():
+    with pytest.raises(DesignError, match=r"more than one column of a name: 'a' 2 times"):
+        read_table(pd.DataFrame(np.zeros((2, 3)), columns=["a", "b", "a"]))
+    with pytest.raises(DesignError, match=r"more than one column of a name: 'a' 2 times"):
+        read_table(pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]))
+
+
+def test_two_categories_with_the_same_text():
+    with pytest.raises(DesignError, match=r"same text"):
+        column(pd.Categorical([1, "1"], categories=[1, "1"]))

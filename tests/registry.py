@@ -1,0 +1,79 @@
+"""Outside references from R, and the fits to hold against them, each made once and reused by every test."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import ranef
+
+FOLDER = Path(__file__).parent / "reference"
+
+#: references whose data may not be committed stand beside the folder that RANEF_DATA names
+LOCAL = Path(os.environ["RANEF_DATA"]).parent.parent / "reference" if os.environ.get("RANEF_DATA") else None
+
+
+def _cases(folder: Path) -> dict[str, Path]:
+    found = (p for p in sorted(folder.glob("*.json")) if p.stem != "index")
+    return {p.stem: p for p in found if re.search(r'"kind": ?"lmer"', p.read_text()[:600])}
+
+
+def _local_cases() -> dict[str, Path]:
+    if LOCAL is None or not LOCAL.is_dir():
+        return {}
+    return {k: v for k, v in _cases(LOCAL).items() if k not in BUNDLED}
+
+
+BUNDLED = _cases(FOLDER)
+CASES = {**BUNDLED, **_local_cases()}
+REFUSED = [k for k, p in CASES.items() if "expected_error" in json.loads(p.read_text())]
+FITTED = [k for k in CASES if k not in REFUSED]
+
+
+@cache
+def reference(case: str) -> dict[str, Any]:
+    return json.loads(CASES[case].read_text())
+
+
+def data_of(ref: dict[str, Any]) -> pd.DataFrame:
+    data = ranef.datasets.load(ref["dataset"])
+    for name, expression in ref.get("derive", {}).items():
+        data[name] = data.eval(expression)
+    for name in np.atleast_1d(ref.get("as_factor", [])):
+        data[name] = data[name].map("{:g}".format).astype("category")
+    if "subset" in ref:
+        column, bound = re.fullmatch(r"(\w+) >= (\d+)", ref["subset"]).groups()
+        data = data[data[column] >= float(bound)].reset_index(drop=True)
+    return data
+
+
+def formula_of(ref: dict[str, Any], data: pd.DataFrame) -> str:
+    """The reference's formula, with sum contrasts written out where R had them as its default."""
+    formula = ref["formula"]
+    if ref["contrasts"]["unordered"] != "contr.sum":
+        return formula
+    fixed, bars = re.fullmatch(r"(.*?)((?:\+ *\(.*)?)", formula).groups()
+    response, right = fixed.split("~")
+    for name in data.columns:
+        if isinstance(data[name].dtype, pd.CategoricalDtype):
+            right = re.sub(rf"\b{name}\b", f"C({name}, contr.sum)", right)
+    return f"{response}~{right}{bars}"
+
+
+@cache
+def model(case: str) -> ranef.Model:
+    ref = reference(case)
+    data = data_of(ref)
+    return ranef.Model(formula_of(ref, data), data, weights=ref.get("weights"), offset=ref.get("offset"))
+
+
+@cache
+def fit(case: str) -> ranef.EmpiricalBayesFit:
+    return model(case).fit("REML" if reference(case)["REML"] else "ML")

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import ranef
+from ranef.cli import main
+
+
+def test_fit(capsys):
+    assert main(["fit", "pulp", "bright ~ 1 + (1 | operator)"]) == 0
+    out = capsys.readouterr().out
+    assert "REML criterion at convergence: 18.6" in out
+    assert main(["fit", "pulp", "bright ~ 1 + (1 | operator)", "--method", "ML"]) == 0
+    assert "maximum likelihood" in capsys.readouterr().out
+
+
+def test_compare_a_csv(tmp_path, capsys):
+    csv, figure, out = tmp_path / "mine.csv", tmp_path / "f.png", tmp_path / "both.json"
+    ranef.datasets.load("dyestuff").to_csv(csv, index=False)
+    options = ["--draws", "200", "--seed", "1", "--figure", str(figure), "--json", str(out)]
+    assert main(["compare", str(csv), "Yield ~ 1 + (1 | Batch)", *options]) == 0
+    printed = capsys.readouterr().out
+    assert "side by side" in printed
+    assert figure.stat().st_size > 10_000
+    record = json.loads(out.read_text())
+    assert record["seed"] == 1
+    assert {r["level"] for r in record["random_effects"]} == set("ABCDEF")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["both.json", "f.png", "mine.csv"]
+
+
+def test_parquet(tmp_path, capsys):
+    path = tmp_path / "mine.parquet"
+    ranef.datasets.load("pulp").to_parquet(path)
+    assert main(["fit", str(path), "bright ~ 1 + (1 | operator)"]) == 0
+    assert "operator, 4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fit", "pulpp", "bright ~ 1 + (1 | operator)"], "Did you mean 'pulp'"),
+        (["fit", "none.csv", "y ~ 1"], "no file 'none.csv'"),
+        (["fit", "pulp", "bright ~ 1 + (1 | operatr)"], "Did you mean 'operator'"),
+        (["fit", "pulp", "bright ~ 1 + (1 | operator"], "never closed"),
+        (["fit", "pulp", "bright ~ __import__('os').system('true')"], "__import__"),
+        (["compare", "pulp", "bright ~ 1 + (1 | operator)", "--figure", "/nowhere/f.png"], "does not exist"),
+        (["compare", "pulp", "bright ~ 1 + (1 | operator)", "--figure", "f.xyz"], "must end in"),
+        (["compare", "pulp", "bright ~ 1"], "no random effects"),
+    ],
+)
+def test_bad_input_is_one_message_and_status_2(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.err.startswith("ranef: ")
+    assert "Traceback" not in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["fit", "pulp"], ["compare", "pulp", "y ~ x", "--draws", "0"]])
+def test_usage_errors(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_demo(tmp_path):
+    """The whole demo in a process of its own, as the README runs it."""
+    figure = tmp_path / "shrinkage.png"
+    command = [sys.executable, "-m", "ranef.cli", "demo", "--figure", str(figure)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    for words in ("REML criterion at convergence: 18.6", "sampled by NUTS", "side by side", "operator", "0.2609"):
+        assert words in run.stdout
+    assert "draw" in run.stderr  # the progress bar
+    assert figure.read_bytes()[:4] == b"\x89PNG"

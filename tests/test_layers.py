@@ -1,0 +1,102 @@
+"""Imports run one way, and `import ranef` stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ranef
+
+ROOT = Path(ranef.__file__).parent
+
+#: later layers may import earlier ones; equal ranks may not import each other
+RANK = {
+    "errors": 0,
+    "arrays": 0,
+    "datasets": 1,
+    "linalg": 1,
+    "formula": 1,
+    "design": 2,
+    "spec": 3,
+    "results": 4,
+    "likelihood": 5,
+    "reml": 6,
+    "nuts": 6,
+    "inference": 7,
+    "comparison": 8,
+    "tables": 9,
+    "plots": 9,
+    "equations": 9,
+    "fits": 10,
+    "compared": 11,
+    "model": 12,
+    "later": 12,
+    "priors": 12,
+    "cli": 13,
+    "__init__": 13,
+}
+
+HEAVY = ("jax", "numpyro", "arviz_base", "arviz_stats", "arviz_plots", "matplotlib", "xarray", "formulaic")
+
+
+def layer_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def own_imports(tree: ast.AST) -> list[tuple[int, str]]:
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "ranef":
+            names = [f"ranef.{a.name}" for a in node.names] if node.module == "ranef" else [node.module]
+            found += [(node.lineno, name) for name in names]
+        elif isinstance(node, ast.Import):
+            found += [(node.lineno, a.name) for a in node.names if a.name.split(".")[0] == "ranef"]
+    return found
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def test_every_part_has_a_rank():
+    parts = {p.relative_to(ROOT).parts[0].removesuffix(".py") for p in FILES}
+    assert parts - {"__pycache__"} == set(RANK)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_run_one_way(path):
+    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    for line, module in own_imports(ast.parse(path.read_text())):
+        other = layer_of(module)
+        if other != own:
+            assert RANK[other] < RANK[own], f"{path}:{line} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_function_local_imports_of_our_own(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert own_imports(node) == []
+
+
+def test_only_nuts_imports_jax():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(n.split(".")[0] in ("jax", "numpyro") for n in names):
+                assert path.relative_to(ROOT).parts[0] == "nuts", path
+
+
+def test_import_loads_nothing_heavy():
+    code = f"import sys, ranef; print([m for m in {HEAVY!r} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_public_face():
+    assert set(ranef.__all__) <= set(dir(ranef))
+    assert all(getattr(ranef, name).__doc__ for name in ranef.__all__)
