@@ -181,7 +181,14 @@ def test_confint(eb, fb):
     z = stats.norm.ppf(0.95)
     np.testing.assert_allclose(wald["upper"] - eb.fixef, z * np.sqrt(np.diag(eb.vcov)))
     eti, hdi = fb.confint(), fb.confint(method="hdi")
-    assert {"Intercept", "Days", "sigma", "sd(Intercept | Subject)", "sd(Days | Subject)", "cor(Intercept, Days | Subject)"} == set(eti.index)
+    assert {
+        "Intercept",
+        "Days",
+        "sigma",
+        "sd(Intercept | Subject)",
+        "sd(Days | Subject)",
+        "cor(Intercept, Days | Subject)",
+    } == set(eti.index)
     assert ((hdi["upper"] - hdi["lower"]) <= (eti["upper"] - eti["lower"]) * 1.001).all()
 
 
@@ -295,7 +302,7 @@ def test_impossible_fits():
         ranef.Model("y ~ x + (1 | g)", data.assign(y=3 * data["x"] + 1)).fit()
     with pytest.raises(ranef.RanefError, match="residual variance"):
         ranef.Model("y ~ 1 + (1 | g)", data.assign(y=data["g"].map(ord).astype(float))).fit()
-    with pytest.raises(ranef.FitError, match="method='reml'.*Did you mean 'REML'"):
+    with pytest.raises(ranef.FitError, match=r"method='reml'.*Did you mean 'REML'"):
         ranef.Model("y ~ x + (1 | g)", data.assign(y=rng.normal(size=12))).fit("reml")
     with pytest.raises(ranef.DesignError, match="sigma=-1"):
         ranef.Model("y ~ x + (1 | g)", data.assign(y=rng.normal(size=12)), sigma=-1)

@@ -71,7 +71,7 @@ class Comparison:
 
     def plot(self) -> Figure:
         """One figure: no pooling, BLUP and posterior interval of every level."""
-        return comparison_figure(self.random_effects)
+        return comparison_figure(self.random_effects, level=self.level)
 
     def save_figure(self, path: str | Path) -> Path:
         """Write :meth:`plot` to a file, whole or not at all; the ending chooses the format."""

@@ -32,7 +32,7 @@ def test_both_paths_have_one_gradient(name, prior, make, dense):
 
 def test_sampling_through_the_host_follows_the_same_path(make, monkeypatch):
     spec = make.spec(make.formulas["intercept only"])
-    settings = {"priors": make.priors["default"](spec), "seed": 8, "progress": False, "chains": 2, "warmup": 0}
+    settings = {"priors": make.priors["default"](spec), "seed": 8, "progress": False, "chains": 1, "warmup": 0}
     one = sample_posterior(spec, draws=10, **settings)
     monkeypatch.setattr(engine, "fits_in_jax", lambda shape: False)
     two = sample_posterior(spec, draws=10, **settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ from ranef.spec import ModelSpec
 __all__ = ["Equation", "model_equation"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Equation:
     r"""A model equation: ``str()`` is LaTeX, ``text`` Unicode, and a notebook shows it typeset.
 
@@ -42,7 +42,10 @@ class Equation:
 
     latex: str
     style: str
-    text: str = field(repr=False)
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
 
     def __str__(self) -> str:
         return self.latex

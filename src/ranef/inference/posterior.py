@@ -181,7 +181,7 @@ def posterior_table(named: Sequence[tuple[str, str, Floats]], level: float = 0.9
     rows = []
     for group, name, x in named:
         lower, upper = interval(x, level)
-        constant = bool(np.ptp(x) == 0) or x.shape[1] < 4
+        constant = bool((np.ptp(x, axis=1) == 0).any()) or x.shape[1] < 4
         diagnostics = [np.nan] * 3
         if not constant:
             diagnostics = [

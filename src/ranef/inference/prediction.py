@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 import scipy
+from numpy.typing import NDArray
 
 from ranef.arrays import Floats, Ints
 from ranef.design import encode

@@ -207,10 +207,10 @@ def _factorize(shape: Shape, data: Arrays, theta: jax.Array, sigma2: jax.Array) 
     return lambdas, L, B, log_det, _lower(H)
 
 
-def _lower(H: jax.Array) -> list[list[jax.Array]] | jax.Array:
+def _lower(H: jax.Array) -> list[list[Any]] | jax.Array:
     m = H.shape[0]
     if m > small.MAX_UNROLLED:
-        return jnp.linalg.cholesky(H)
+        return jnp.asarray(jnp.linalg.cholesky(H))
     return small.cholesky([[H[i, j] for j in range(i + 1)] for i in range(m)])
 
 
@@ -222,7 +222,7 @@ def log_likelihood(shape: Shape, data: Arrays, theta: jax.Array, sigma: jax.Arra
     last = jnp.squeeze(diagonal[-1])
     log_det = log_det + 2.0 * sum(jnp.sum(jnp.log(d)) for d in diagonal[:-1])
     deviance = data["nu"] * jnp.log(2.0 * np.pi * sigma**2) + log_det + last**2 / sigma2 + data["constant"]
-    return -0.5 * deviance
+    return jnp.asarray(-0.5 * deviance)
 
 
 @lru_cache(maxsize=32)
@@ -265,7 +265,7 @@ def _draws_at_once(shape: Shape) -> int:
 
 @partial(jax.jit, static_argnums=0)
 def _draw_blocks(shape: Shape, data: Arrays, keys: jax.Array, theta: jax.Array, sigma: jax.Array) -> Any:
-    batch = jax.vmap(lambda key, t, s: _draw_one(shape, data, key, t, s))
+    batch: Any = jax.vmap(lambda key, t, s: _draw_one(shape, data, key, t, s))
     return jax.lax.map(lambda at: batch(*at), (keys, theta, sigma))
 
 

@@ -43,11 +43,13 @@ class HalfScale(dist.Distribution):  # type: ignore[misc]
 
     def _student(self, x: jax.Array) -> jax.Array:
         half = 0.5 * (self.df + 1.0)
-        constant = jnp.log(2.0 / self.scale) + gammaln(half) - gammaln(0.5 * self.df) - 0.5 * jnp.log(np.pi * self.df)
-        return constant - half * jnp.log1p((x / self.scale) ** 2 / self.df)
+        constant: Any = (
+            jnp.log(2.0 / self.scale) + gammaln(half) - gammaln(0.5 * self.df) - 0.5 * jnp.log(np.pi * self.df)
+        )
+        return jnp.asarray(constant - half * jnp.log1p((x / self.scale) ** 2 / self.df))
 
     def _normal(self, x: jax.Array) -> jax.Array:
-        return jnp.log(2.0 / self.scale) - 0.5 * np.log(2.0 * np.pi) - 0.5 * (x / self.scale) ** 2
+        return jnp.asarray(jnp.log(2.0 / self.scale) - 0.5 * np.log(2.0 * np.pi) - 0.5 * (x / self.scale) ** 2)
 
 
 class VineCorrelations(dist.Distribution):  # type: ignore[misc]
@@ -111,7 +113,7 @@ def _flat_entries(term: TermLayout, diagonal: jax.Array, off: jax.Array) -> list
 
 def _flat_sigma(layout: Layout, numbers: Mapping[str, Any]) -> jax.Array:
     if layout.sigma_family == "known":
-        return numbers["sigma"]
+        return jnp.asarray(numbers["sigma"])
     return jnp.exp(numpyro.sample("log_sigma", dist.ImproperUniform(constraints.real, (), ())))
 
 

@@ -16,6 +16,7 @@ from numpyro.infer.hmc import HMCState, hmc
 from numpyro.infer.util import potential_energy
 from tqdm.auto import tqdm
 
+from ranef.arrays import Floats
 from ranef.errors import FitError
 from ranef.nuts.settings import Settings
 
@@ -26,6 +27,9 @@ CHUNK = 50
 
 #: the same where every evaluation is a call of the host, which may take a second
 HOST_CHUNK = 5
+
+#: step of the differences that give the curvature at the start, and the least curvature that is believed
+DIFFERENCE, LEAST_CURVATURE = 1e-4, 0.25
 
 Model = Callable[[Mapping[str, Any]], None]
 Positions = Mapping[str, Any]
@@ -87,22 +91,25 @@ def _build_machine(
     kernels: Any = hmc
     init_kernel, sample_kernel = kernels(potential_fn_gen=potential, algo="NUTS")
 
-    def init(position: Positions, key: jax.Array, data: Mapping[str, Any]) -> HMCState:
-        return init_kernel(
+    def init(position: Positions, key: jax.Array, data: Mapping[str, Any], mass: Any) -> HMCState:
+        state: HMCState = init_kernel(
             position,
             num_warmup=warmup,
             trajectory_length=None,
+            inverse_mass_matrix={dense[0]: mass} if dense else None,
             dense_mass=list(dense),
             target_accept_prob=target_accept,
             model_args=(data,),
             rng_key=key,
         )
+        return state
 
     def step(state: HMCState, data: Mapping[str, Any]) -> HMCState:
-        return sample_kernel(state, (data,), {})
+        new: HMCState = sample_kernel(state, (data,), {})
+        return new
 
-    many = (lambda f, axes: jax.vmap(f, axes)) if vectorized else (lambda f, _: f)
-    one_step = many(step, (0, None))
+    one_step: Any = jax.vmap(step, (0, None)) if vectorized else step
+    first: Any = jax.vmap(init, (0, 0, None, None)) if vectorized else init
 
     def advance(state: HMCState, data: Mapping[str, Any], n: int) -> tuple[HMCState, dict[str, Any]]:
         def body(i: int, carry: tuple[HMCState, dict[str, Any]]) -> tuple[HMCState, dict[str, Any]]:
@@ -115,7 +122,7 @@ def _build_machine(
 
     # the initial state is computed once: compiling it quickly matters more than running it fast
     quick = {"xla_backend_optimization_level": 0}
-    return _Machine(jax.jit(many(init, (0, 0, None)), compiler_options=quick), jax.jit(advance))
+    return _Machine(jax.jit(first, compiler_options=quick), jax.jit(advance))
 
 
 _cached_machine = lru_cache(maxsize=16)(_build_machine)
@@ -154,7 +161,8 @@ def run_nuts(
     positions : mapping str to array (chains, ...)
         Unconstrained values to start from.
     dense : sequence of tuple of str
-        Sites that share a dense block of the mass matrix; the rest is diagonal.
+        None or one block of sites that share a dense part of the mass matrix, which begins as the inverse curvature
+        where the chains begin; the rest is diagonal.
     vectorized : bool
         Advance all chains in one computation rather than one after the other.
     reusable : bool
@@ -169,13 +177,45 @@ def run_nuts(
     split: Sequence[Any] = [(positions, keys)]
     if not vectorized:
         split = [(jax.tree.map(lambda v, c=c: v[c], positions), keys[c]) for c in range(settings.chains)]
-    states = [machine.init(position, k, data) for position, k in split]
+    block = dense[0] if dense else ()
+    mass: Floats = np.eye(sum(np.size(positions[name]) for name in block) // settings.chains)
+    states = [machine.init(position, k, data, mass) for position, k in split]
     _require_finite(states)
+    if block:
+        mass = _inverse_curvature(lambda p: machine.init(p, split[0][1], data, mass).z_grad, split[0][0], block, mass)
+        states = [machine.init(position, k, data, mass) for position, k in split]
     bar = Bar(settings)
     try:
         return _run_chunks(machine, states, data, settings, chunk, bar, interrupted)
     finally:
         bar.close()
+
+
+def _inverse_curvature(
+    gradient: Callable[[Positions], Positions], at: Positions, block: Sequence[str], identity: Floats
+) -> Floats:
+    """Inverse Hessian of the potential in the sites of `block`, by differences of its gradient, made positive definite.
+
+    Where `at` holds several chains the Hessian is averaged over them.
+    """
+
+    def flat(values: Positions) -> Floats:
+        return np.concatenate([np.asarray(values[name]).reshape(chains, -1) for name in block], axis=1)
+
+    d = len(identity)
+    chains = sum(np.size(at[name]) for name in block) // d
+    owner = [(name, j) for name in block for j in range(np.size(at[name]) // chains)]
+    hessian = np.empty((d, d))
+    for i, (name, j) in enumerate(owner):
+        step: Floats = np.zeros((chains, np.size(at[name]) // chains))
+        step[:, j] = DIFFERENCE
+        step = step.reshape(np.shape(at[name]))
+        rise = flat(gradient({**at, name: at[name] + step})) - flat(gradient({**at, name: at[name] - step}))
+        hessian[i] = rise.mean(axis=0) / (2.0 * DIFFERENCE)
+    if not np.isfinite(hessian).all():
+        return identity
+    values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
+    return np.asarray((vectors / np.maximum(np.abs(values), LEAST_CURVATURE)) @ vectors.T)
 
 
 def _run_chunks(

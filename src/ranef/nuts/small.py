@@ -6,6 +6,7 @@ XLA turns a handful of elementwise operations into one kernel, while a batched L
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +16,15 @@ __all__ = ["MAX_UNROLLED", "back_substitute", "cholesky", "forward_substitute"]
 #: larger matrices go to LAPACK
 MAX_UNROLLED = 5
 
-Rows = list[list[jax.Array]]
+#: entries are jax arrays, or Python numbers where a constant will do
+Rows = list[list[Any]]
 
 
-def cholesky(matrix: Sequence[Sequence[jax.Array]]) -> Rows:
+def cholesky(matrix: Sequence[Sequence[Any]]) -> Rows:
     """Lower Cholesky factor of a matrix of which the lower triangle is read."""
     L: Rows = []
     for i in range(len(matrix)):
-        row: list[jax.Array] = []
+        row: list[Any] = []
         for j in range(i):
             row.append((matrix[i][j] - _dot(row, L[j])) / L[j][j])
         row.append(jnp.sqrt(matrix[i][i] - _dot(row, row)))
@@ -30,7 +32,7 @@ def cholesky(matrix: Sequence[Sequence[jax.Array]]) -> Rows:
     return L
 
 
-def forward_substitute(L: Rows, rhs: Sequence[jax.Array]) -> list[jax.Array]:
+def forward_substitute(L: Rows, rhs: Sequence[Any]) -> list[jax.Array]:
     """Solve ``L x = rhs``; the entries of `rhs` may have axes in front of those of `L`."""
     x: list[jax.Array] = []
     for i, row in enumerate(L):
@@ -38,7 +40,7 @@ def forward_substitute(L: Rows, rhs: Sequence[jax.Array]) -> list[jax.Array]:
     return x
 
 
-def back_substitute(L: Rows, rhs: Sequence[jax.Array]) -> list[jax.Array]:
+def back_substitute(L: Rows, rhs: Sequence[Any]) -> list[jax.Array]:
     """Solve ``Lᵀ x = rhs``."""
     n = len(L)
     x: list[jax.Array] = []
@@ -47,5 +49,5 @@ def back_substitute(L: Rows, rhs: Sequence[jax.Array]) -> list[jax.Array]:
     return x
 
 
-def _dot(first: Sequence[jax.Array], second: Sequence[jax.Array]) -> jax.Array | float:
+def _dot(first: Sequence[Any], second: Sequence[Any]) -> Any:
     return sum((a * b for a, b in zip(first, second, strict=False)), 0.0)

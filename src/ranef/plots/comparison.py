@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ranef.errors import DesignError
-from ranef.plots.drawing import BLUE, GREY, VERMILLION, Mark, draw_panels, figure_of
+from ranef.inference import normal_quantile
+from ranef.plots.drawing import BLUE, GREY, VERMILLION, Mark, draw_panels, returned_figure
 from ranef.plots.panels import comparison_panels
 
 if TYPE_CHECKING:
@@ -19,16 +20,17 @@ NEEDED = ["group", "level", "term", "no_pooling"]
 NEEDED += [f"{engine}_{what}" for engine in ("eb", "fb") for what in ("estimate", "lower", "upper")]
 
 
-def comparison_figure(frame: pd.DataFrame, max_levels: int = 40) -> Figure:
+def comparison_figure(frame: pd.DataFrame, max_levels: int = 40, level: float = 0.95) -> Figure:
     """Draw what each level says alone, its BLUP and its posterior mean, one panel for each random effect.
 
     Parameters
     ----------
     frame : DataFrame
-        ``group, level, term, no_pooling, eb_estimate, eb_lower, eb_upper, fb_estimate, fb_lower, fb_upper``, with
-        intervals of 95 %.
+        ``group, level, term, no_pooling, eb_estimate, eb_lower, eb_upper, fb_estimate, fb_lower, fb_upper``.
     max_levels : int
         Levels shown in a panel; of more, evenly spaced ones in the order of the BLUPs.
+    level : float
+        Probability of the intervals in the frame.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def comparison_figure(frame: pd.DataFrame, max_levels: int = 40) -> Figure:
         raise DesignError(f"The frame of a comparison lacks the columns {', '.join(missing)}.")
     marks = [
         Mark("no pooling: each level alone", GREY, hollow=True, offset=0.26),
-        Mark(r"BLUP ± 1.96 sd, given $\hat{\theta}$", BLUE),
-        Mark(r"posterior mean, 95 % equal-tailed, $\theta$ integrated", VERMILLION, "s", offset=-0.26),
+        Mark(rf"BLUP ± {normal_quantile(level):.2f} sd, given $\hat{{\theta}}$", BLUE),
+        Mark(rf"posterior mean, {100 * level:g} % equal-tailed, $\theta$ integrated", VERMILLION, "s", offset=-0.26),
     ]
-    return figure_of(draw_panels(comparison_panels(frame, max_levels), marks, None))
+    return returned_figure(draw_panels(comparison_panels(frame, max_levels), marks, None))

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "GREY", "VERMILLION", "Mark", "draw_panel", "draw_panels", "draw_residuals", "figure_of", "new_axes"]
+__all__ = [
+    "BLUE",
+    "GREY",
+    "VERMILLION",
+    "Mark",
+    "draw_panel",
+    "draw_panels",
+    "draw_residuals",
+    "figure_of",
+    "new_axes",
+    "returned_figure",
+]
 
 # Okabe and Ito's palette, which colour-blind readers tell apart
 BLUE, VERMILLION, GREY, BLACK = "#0072B2", "#D55E00", "#6E6E6E", "#000000"
@@ -70,7 +81,7 @@ def draw_panels(
         handles, labels = axes[0].get_legend_handles_labels()
         figure = figure_of(axes[0])
         figure.legend(handles, labels, loc="outside upper center", frameon=False, ncols=_legend_columns(figure, labels))
-    return axes[0] if len(axes) == 1 else figure_of(axes[0])
+    return axes[0] if len(axes) == 1 else returned_figure(axes[0])
 
 
 def draw_panel(ax: Axes, panel: Panel, marks: Sequence[Mark], *, joined: bool = False) -> None:
@@ -188,6 +199,17 @@ def new_axes() -> Axes:
     from matplotlib import pyplot as plt  # noqa: PLC0415 - heavy: only where a figure is made
 
     return plt.subplots(figsize=(6.4, 4.4), layout="constrained")[1]
+
+
+def returned_figure(drawn: Axes | Figure) -> Figure:
+    """The figure, to be returned: a notebook shows it by itself, and would show one left open again."""
+    from matplotlib import get_backend  # noqa: PLC0415 - heavy: only where a figure is made
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    figure = figure_of(drawn)
+    if "inline" in get_backend():
+        plt.close(figure)
+    return figure
 
 
 def figure_of(drawn: Axes | Figure) -> Figure:

@@ -20,6 +20,12 @@ __all__ = ["Control", "Descent", "Tracer", "descend", "em_step"]
 #: relative curvature below which a direction counts as flat
 FLAT = 1e-7
 
+#: ratio of successive decrements above which the Hessian is formed by differences
+SLOW = 0.3
+
+#: relative step of those differences
+DIFFERENCE = 1e-5
+
 #: share of the sum of squares below which a penalised residual sum of squares is zero to rounding
 PERFECT_FIT = 1e-14
 
@@ -118,14 +124,17 @@ def descend(problem: Problem, tracer: Tracer, theta: Floats, control: Control, e
     for _ in range(em_steps):
         point = tracer.point(em_step(problem, point, first), "em")
         first = problem.score(point)
-    fallen_back = False
+    fallen_back, last, exact = False, np.inf, False
     for _ in range(control.max_iterations):
-        gradient, curvature = problem.gradient(point, first), problem.curvature(point, first)
+        gradient = problem.gradient(point, first)
+        curvature = _differenced(problem, tracer, point) if exact else problem.curvature(point, first)
         step = _limited(point.theta, -_solve_positive(curvature, gradient, FLAT * problem.n_levels))
         decrement = float(-gradient @ step)
         refuse_vanishing_residual(problem, point)
         if decrement < control.tolerance:
             return Descent(point, first, decrement, curvature, True)
+        # on some boundaries the average information is no Hessian, and steps shrink the decrement only slowly
+        exact, last = exact or decrement > SLOW * last, decrement
         lower = _line_search(tracer, point, step, decrement, control)
         if lower is None:
             if fallen_back or decrement < 1e-8:
@@ -134,6 +143,19 @@ def descend(problem: Problem, tracer: Tracer, theta: Floats, control: Control, e
         point = lower
         first = problem.score(point)
     return Descent(point, first, decrement, curvature, decrement < 1e-8)
+
+
+def _differenced(problem: Problem, tracer: Tracer, point: Point) -> Floats:
+    """The Hessian by differences of the exact gradient, made positive by taking eigenvalues' absolute values."""
+    n = point.theta.shape[0]
+    hessian = np.empty((n, n))
+    for i in range(n):
+        h = DIFFERENCE * max(1.0, abs(float(point.theta[i])))
+        sides = [tracer.point(point.theta + s * h * np.eye(n)[i], "difference") for s in (1.0, -1.0)]
+        up, down = (problem.gradient(side, problem.score(side)) for side in sides)
+        hessian[i] = (up - down) / (2.0 * h)
+    values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
+    return np.asarray((vectors * np.abs(values)) @ vectors.T)
 
 
 def _solve_positive(matrix: Floats, rhs: Floats, smallest: Floats) -> Floats:

@@ -1,0 +1,132 @@
+"""The optimiser: against a derivative-free search on the dense criterion, and on the boundary."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import optimize
+
+import ranef
+from likelihood.dense import dense
+from likelihood.designs import SHAPES, Shape, make_data
+from ranef.likelihood import evaluate
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize(
+    "name", ["intercept", "slope", "diagonal", "identical", "nested", "crossed", "nested and crossed"]
+)
+def test_no_search_finds_a_lower_criterion(name, method):
+    fit = Shape(f"y ~ {SHAPES[name]}", make_data(11), "w", None).model().fit(method)
+
+    def criterion(theta):
+        return dense(fit.spec, theta, method).criterion
+
+    assert fit.criterion == pytest.approx(criterion(fit.estimates.theta), rel=1e-10)
+    rng = np.random.default_rng(0)
+    for start in (fit.estimates.theta, np.ones(len(fit.theta)), rng.normal(size=len(fit.theta))):
+        found = optimize.minimize(criterion, start, method="Powell", options={"xtol": 1e-6, "ftol": 1e-12})
+        assert fit.criterion <= found.fun + 1e-7
+
+
+@given(st.integers(0, 10**6), st.sampled_from(sorted(SHAPES)), st.sampled_from(["REML", "ML"]))
+@settings(max_examples=60)
+def test_gradient_vanishes_or_the_boundary_is_certified(seed, name, method):
+    fit = Shape(f"y ~ {SHAPES[name]}", make_data(seed, n=110), None, None).model().fit(method)
+    assert fit.status in ("converged", "boundary", "not identified"), fit.optimizer.message
+    theta, h = fit.estimates.theta, 1e-4
+    for e in np.eye(len(theta)):
+        for step in (h, -h):
+            assert dense(fit.spec, theta + step * e, method).criterion >= fit.criterion - 1e-7
+
+
+def test_zero_start_escapes():
+    """λ = 0 is stationary whatever the data say; the start and the certificate see to it that it is no trap."""
+    model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    assert model.fit(start=np.zeros(3)).criterion == pytest.approx(1743.628272, abs=1e-6)
+
+
+def singular_data(correlation: float) -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    g = np.repeat(np.arange(30), 8)
+    x = np.tile(np.arange(8.0), 30)
+    u = rng.normal(size=30)
+    y = 2 * u[g] + correlation * u[g] * x + 0.05 * rng.normal(size=240)
+    return pd.DataFrame({"y": y, "x": x, "g": g})
+
+
+@pytest.mark.parametrize(("slope", "sign"), [(0.5, "+1"), (-0.5, "−1")])
+def test_perfect_correlation_is_a_result_in_words(slope, sign):
+    fit = ranef.Model("y ~ x + (x | g)", singular_data(slope)).fit()
+    if fit.is_singular:
+        assert f"correlation of Intercept and x by g is put at {sign}" in fit.optimizer.message
+    corr = fit.varcorr.set_index("term2").loc["x", "sdcor"]
+    assert corr == pytest.approx(np.sign(slope), abs=0.01)
+
+
+def test_zero_slope_variance_in_words():
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"x": rng.normal(size=120), "g": np.repeat(np.arange(20), 6)})
+    data["y"] = rng.normal(size=20)[data["g"]] + 0.3 * rng.normal(size=120)
+    fits = [ranef.Model("y ~ x + (x || g)", data.assign(y=data["y"] + k * 1e-9)).fit() for k in range(3)]
+    singular = [f for f in fits if f.is_singular]
+    for fit in singular:
+        assert "The variance of x by g is estimated as zero." in fit.optimizer.message
+        assert fit.theta["g.x"] == 0.0
+        without = ranef.Model("y ~ x + (1 | g)", data).fit()
+        assert fit.criterion == pytest.approx(without.criterion, abs=1e-6)
+
+
+def test_overparametrised_model_says_what_is_not_determined():
+    fit = ranef.Model("score ~ Machine + (Machine || Worker)", ranef.datasets.load("machines")).fit()
+    assert fit.status == "not identified"
+    assert "Worker.Intercept" in fit.optimizer.message
+
+
+def test_few_evaluations():
+    """Evaluations are the lever on large data: Newton's method needs a handful where COBYLA needs hundreds."""
+    data = ranef.datasets.load("insteval")
+    fit = ranef.Model("y ~ 1 + service + (1 | s) + (1 | d) + (1 | dept)", data).fit()
+    assert fit.optimizer.n_evaluations <= 12
+
+
+def test_criterion_at_theta_hat_is_the_one_reported():
+    fit = ranef.Model("strength ~ 1 + (1 | batch/cask)", ranef.datasets.load("pastes")).fit()
+    products, spec = fit.products, fit.spec
+    lambdas = products.scaling.inward(spec.lambdas(fit.estimates.theta))
+    again = evaluate(products, [lambdas[k] for k in products.order], "REML").criterion
+    assert again == pytest.approx(fit.criterion, rel=1e-13)
+
+
+def test_control_is_checked():
+    with pytest.raises(ValueError, match="tolerance=0"):
+        ranef.Control(tolerance=0)
+    model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    with pytest.warns(ranef.ConvergenceWarning, match="stopped before"):
+        fit = model.fit(control=ranef.Control(max_iterations=1, em_steps=0))
+    assert fit.status == "not converged"
+
+
+def test_no_fixed_effects_and_no_random_effects():
+    data = ranef.datasets.load("sleepstudy")
+    none = ranef.Model("Reaction ~ 0 + (1 | Subject)", data).fit()
+    assert none.fixef.empty
+    assert "Fixed effects" not in str(none.summary())
+    plain = ranef.Model("Reaction ~ Days", data).fit()
+    X, y = np.column_stack([np.ones(180), data["Days"]]), data["Reaction"].to_numpy()
+    beta, rss, *_ = np.linalg.lstsq(X, y)
+    np.testing.assert_allclose(plain.fixef, beta)
+    assert plain.sigma == pytest.approx(np.sqrt(rss[0] / 178))
+
+
+def test_a_hundred_thousand_levels_stay_small():
+    n = 200_000
+    rng = np.random.default_rng(2)
+    data = pd.DataFrame({"g": np.arange(n) // 2, "x": rng.normal(size=n)})
+    data["y"] = rng.normal(size=n // 2)[data["g"]] + data["x"] + rng.normal(size=n)
+    fit = ranef.Model("y ~ x + (1 | g)", data).fit()
+    assert fit.fixef["x"] == pytest.approx(1.0, abs=0.02)
+    assert fit.varcorr["sdcor"].tolist() == pytest.approx([1.0, 1.0], abs=0.02)
