@@ -144,8 +144,7 @@ def test_prediction_intervals_nest(fit):
 
 
 def test_missing_predictors_predict_nan(fit):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ranef.RanefWarning)
+    with pytest.warns(ranef.RanefWarning, match="1 row of the new data has missing predictors"):
         out = fit.predict(pd.DataFrame({"Days": [1.0, None], "Subject": ["308", "308"]}))
     assert np.isfinite(out[0])
     assert np.isnan(out[1])
@@ -216,6 +215,26 @@ def test_impossible_requests(fit, call, message):
 
 
 # -- empirical Bayes only ------------------------------------------------------------------------------------------
+
+
+def test_aliased_coefficients_are_nan_in_tidy_and_named_in_the_summary():
+    data = ranef.datasets.load("sleepstudy")
+    fit = ranef.Model("Reaction ~ Days + Twice + (1 | Subject)", data.assign(Twice=2 * data["Days"])).fit()
+    row = fit.tidy().set_index("term").loc["Twice"]
+    assert np.isnan(row["estimate"])
+    assert "dropped: Twice" in str(fit.summary())
+    plain = ranef.Model("Reaction ~ Days + (1 | Subject)", data).fit()
+    np.testing.assert_allclose(fit.predict(data.assign(Twice=0.0)), plain.predict(data))
+
+
+def test_dropped_rows_are_counted():
+    data = ranef.datasets.load("sleepstudy").astype({"Reaction": float})
+    data.loc[[3, 5], "Reaction"] = np.nan
+    fit = ranef.Model(SLEEP, data).fit()
+    assert "178, groups:  Subject, 18 (2 rows with missing values left out)" in str(fit.summary())
+    assert 3 not in fit.fitted().index
+    with pytest.raises(ranef.DesignError, match="2"):
+        ranef.Model(SLEEP, data, na_action="error")
 
 
 def test_glance(eb):

@@ -375,6 +375,16 @@ class PosteriorFit:
         The model.
     draws : PosteriorDraws
         The engine's record.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> fb = model.sample(draws=200, warmup=200, seed=1, progress=False)
+    >>> fb.datatree["posterior"]["beta"].dims
+    ('chain', 'draw', 'coefficient')
+    >>> fb.ranef("operator").columns.tolist()
+    ['group', 'level', 'term', 'estimate', 'sd', 'lower', 'upper']
     """
 
     spec: ModelSpec

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from likelihood.dense import dense
 from likelihood.designs import SHAPES, Shape, make_data, shapes, thetas
+import ranef
 from ranef.likelihood import cross_products, evaluate, score
 
 METHODS = ("REML", "ML")
@@ -104,6 +105,17 @@ def test_gradient_where_a_signal_is_tiny_or_huge(name):
         # the criterion is good to 1e-12, so its difference quotient to 1e-12 / h
         tolerance = 1e-5 * np.abs(slope).max() + 1e-11 / h
         np.testing.assert_allclose(gradient, slope, atol=tolerance)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_level_where_sigma_is_known(method):
+    """A factor with one level is refused unless σ is known; then it is as good as any."""
+    data = make_data(9).assign(u="only")
+    model = ranef.Model("y ~ x + (1 | u) + (1 | a)", data, sigma=0.8)
+    theta = np.array([0.7, 1.3])
+    evaluation, _, gradient = at(model, theta, method)
+    assert evaluation.criterion == pytest.approx(dense(model.spec, theta, method, 0.8).criterion, rel=1e-11)
+    np.testing.assert_allclose(gradient, finite_differences(model.spec, theta, method), atol=1e-6)
 
 
 def test_cross_products_are_what_their_names_say():

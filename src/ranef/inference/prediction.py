@@ -5,6 +5,7 @@ The pieces here work on rows given as arrays; which values of β and b go in is 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from ranef.arrays import Floats, Ints
 from ranef.design import encode
-from ranef.errors import DesignError, suggestion
+from ranef.errors import DesignError, RanefWarning, suggestion
 from ranef.inference.effects import check_level, grouping_named
 from ranef.likelihood import CrossProducts, Evaluation
 from ranef.linalg import forward
@@ -133,6 +134,9 @@ def new_rows(spec: ModelSpec, data: object, groupings: Sequence[int]) -> Rows:
     wanted = [spec.groupings[k].name for k in groupings]
     encoded = encode(spec.design.encoding, data, groups=wanted)
     m = encoded.X.shape[0]
+    if missing := int((~encoded.complete).sum()):
+        rows = "row of the new data has" if missing == 1 else "rows of the new data have"
+        warnings.warn(f"{missing} {rows} missing predictors; the predictions are NaN.", RanefWarning, stacklevel=4)
     codes, Z, unseen = [], [], []
     for k, g in enumerate(spec.groupings):
         values = np.zeros((m, len(g.columns)))

@@ -27,7 +27,7 @@ SLOW = 0.3
 DIFFERENCE = 1e-5
 
 #: share of the sum of squares below which a penalised residual sum of squares is zero to rounding
-PERFECT_FIT = 1e-14
+PERFECT_FIT = 1e-13
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,18 @@ class Control:
         Newton iterations allowed.
     max_halvings : int
         Step halvings allowed in one iteration.
+
+    Raises
+    ------
+    ValueError
+        If `tolerance` is not positive, or a number of steps is negative.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> model.fit(control=ranef.Control(em_steps=0)).status
+    'converged'
     """
 
     tolerance: float = 1e-11
@@ -180,7 +192,11 @@ def _line_search(tracer: Tracer, point: Point, step: Floats, decrement: float, c
     noise = 1e-13 * abs(point.criterion)
     length = 1.0
     for i in range(control.max_halvings):
-        trial = tracer.point(point.theta + length * step, "halved" if i else "newton")
+        try:
+            trial = tracer.point(point.theta + length * step, "halved" if i else "newton")
+        except np.linalg.LinAlgError:  # so far out that XᵀV⁻¹X is singular to rounding
+            length /= 2.0
+            continue
         if trial.criterion <= point.criterion - 1e-4 * length * decrement + (noise if decrement < 1e-6 else 0.0):
             return trial
         length /= 2.0

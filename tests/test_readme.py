@@ -1,0 +1,56 @@
+"""The README's commands and code are what is run here."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import ranef
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^    (python3 -m venv .*)$", README, flags=re.MULTILINE)
+
+
+def test_two_commands_that_set_themselves_up():
+    assert len(COMMANDS) == 2
+    demo, tests = COMMANDS
+    assert demo.endswith("ranef demo")
+    assert tests.endswith("pytest")
+    for command in COMMANDS:
+        assert command.startswith("python3 -m venv --without-pip .venv && python3 -m pip --python .venv install ")
+        subprocess.run(["bash", "-n", "-c", command], check=True)
+
+
+def test_ci_runs_the_test_command():
+    found = subprocess.run(
+        ["sed", "-n", r"s/^    \(python3 .*pytest\)$/\1/p", str(ROOT / "README.md")], capture_output=True, text=True
+    )
+    assert found.stdout.strip() == COMMANDS[1]
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_first_example_prints_the_table_shown():
+    source = re.search(r"```python\n(.*?)```", README, flags=re.DOTALL)[1]
+    shown = re.search(r"```text\n(.*?)```", README, flags=re.DOTALL)[1]
+    namespace: dict[str, object] = {}
+    exec(source.replace("seed=1", "seed=1, progress=False"), namespace)
+    printed = repr(namespace["both"])
+    # the posterior half depends on the versions of jax and numpyro in its last digits
+    for ours, theirs in zip(shown.splitlines(), printed.splitlines(), strict=False):
+        assert ours[:79].split()[:8] == theirs[:79].split()[:8]
+
+
+def test_names_the_readme_promises():
+    fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+    both, only_eb = re.search(
+        r"answer the same questions.*?: (.*?)\. A REML or ML fit adds (.*?); a posterior", README, flags=re.DOTALL
+    ).groups()
+    for name in re.findall(r"`(\w+)", both + only_eb):
+        assert hasattr(fit, name), name
+
+
+def test_images_exist():
+    for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        assert (ROOT / path).is_file()
