@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ranef
 from likelihood.dense import dense
 from likelihood.designs import SHAPES, Shape, make_data, shapes, thetas
-import ranef
 from ranef.likelihood import cross_products, evaluate, score
 
 METHODS = ("REML", "ML")
