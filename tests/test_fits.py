@@ -131,6 +131,22 @@ def test_predict_unseen_levels(fit):
     pd.testing.assert_series_equal(drawn, fit.predict(new, new_levels="sample", seed=1))
 
 
+def test_intervals_of_unseen_levels(fit):
+    """Sampled or missing levels add the variance of a new effect, round the population value."""
+    new = pd.DataFrame({"Days": [5.0, 5.0], "Subject": ["new", None]})
+    population = fit.predict(new, re="none")
+    wide = fit.predict(new, interval="confidence", new_levels="sample", seed=1)
+    narrow = fit.predict(new, interval="confidence", seed=1)
+    np.testing.assert_allclose(wide["estimate"], population)
+    np.testing.assert_allclose(narrow["estimate"], population)
+    assert (wide["upper"] - wide["lower"] > 2 * (narrow["upper"] - narrow["lower"])).all()
+    seen = fit.predict(new.assign(Subject="308"), interval="prediction", seed=1)
+    unseen = fit.predict(new, interval="prediction", seed=1)
+    assert (unseen["upper"] - unseen["lower"] > 1.2 * (seen["upper"] - seen["lower"])).all()
+    with pytest.raises(ranef.DesignError, match="missing"):
+        fit.predict(new.tail(1), new_levels="error")
+
+
 def test_prediction_intervals_nest(fit):
     new = pd.DataFrame({"Days": [0.0, 9.0, 9.0], "Subject": ["308", "309", "new"]})
     inner = fit.predict(new, interval="confidence", seed=1)
@@ -259,10 +275,11 @@ def test_refit_equals_a_new_fit(sleep, eb):
 def test_optimizer_record(eb):
     record = eb.optimizer
     assert record.steps[0].kind == "start"
-    assert record.n_evaluations == len(record.steps) < 12
+    assert record.n_evaluations == len(record.steps) < 40  # three starts, as on all small data
     assert record.decrement < 1e-9
     assert min(s.criterion for s in record.steps) == pytest.approx(eb.criterion, abs=1e-9)
-    np.testing.assert_allclose(record.steps[-1].theta, eb.theta, atol=1e-8)
+    best = min(record.steps, key=lambda step: step.criterion)
+    np.testing.assert_allclose(best.theta, eb.theta, atol=1e-6)
 
 
 def test_start_does_not_matter(sleep, eb):
@@ -343,6 +360,27 @@ def test_meta_analysis_with_known_variances():
     assert fit.criterion == pytest.approx(deviance(tau2), rel=1e-10)
     assert all(deviance(tau2 * f) > fit.criterion for f in (0.98, 1.02))
     assert fit.df == 2
+
+
+def test_units_do_not_make_a_fit_singular(eb):
+    """Status and words are judged on columns of unit mean square, so nanometres and weights change nothing."""
+    data = ranef.datasets.load("sleepstudy")
+    changes = [{"Days": data["Days"] * 1e9}, {"Days": data["Days"] * 1e-9}, {"Days": data["Days"] + 1e5}]
+    fits = [ranef.Model(SLEEP, data.assign(**c)).fit() for c in changes]
+    fits.append(ranef.Model(SLEEP, data, weights=np.full(180, 1e10)).fit())
+    for fit in fits:
+        assert (fit.status, fit.is_singular) == ("converged", False)
+        np.testing.assert_allclose(fit.fitted(), eb.fitted(), rtol=1e-6)
+
+
+def test_no_fixed_effects_at_all():
+    data = ranef.datasets.load("sleepstudy")
+    model = ranef.Model("Reaction ~ 0 + (1 | Subject)", data)
+    assert model.fit().predict(interval="prediction").shape == (180, 3)
+    fb = model.sample(draws=50, warmup=50, seed=1, progress=False)
+    assert fb.vcov.shape == (0, 0)
+    assert fb.predict(interval="prediction", seed=1).shape == (180, 3)
+    assert "Random effects" in str(fb.summary())
 
 
 # -- Bayes only ----------------------------------------------------------------------------------------------------

@@ -146,10 +146,11 @@ class EmpiricalBayesFit:
         re : "all", "none" or list of str
             Which random effects to include.
         new_levels : "population", "error" or "sample"
-            For levels not in the data: effect zero, an error, or a draw from N(0, Σ̂).
+            For levels not in the data (a missing one counts as such): effect zero, an error, or a draw from N(0, Σ̂).
         interval : "confidence" or "prediction", optional
-            For the mean given the random effects included, or for a new response; θ̂ is taken as known. In a
-            prediction interval unseen levels add zᵀΣ̂z.
+            For the mean given the random effects included, or for a new response; θ̂ is taken as known. Estimates are
+            then population values for unseen levels; they add zᵀΣ̂z to prediction intervals, and with
+            ``new_levels="sample"`` to both kinds.
         level : float
         seed : int, optional
             For ``new_levels="sample"``.
@@ -161,15 +162,16 @@ class EmpiricalBayesFit:
         """
         options = inf.PredictOptions(re, new_levels, interval, level)
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
-        effects = inf.effects_for(rows, self._modes, self._covariances, options, np.random.default_rng(seed))
-        estimate = inf.linear_predictor(rows, self.estimates.beta, effects, chosen)
         if interval is None:
+            effects = inf.effects_for(rows, self._modes, self._covariances, options, np.random.default_rng(seed))
+            estimate = inf.linear_predictor(rows, self.estimates.beta, effects, chosen)
             return pd.Series(estimate, index=rows.index, name="prediction")
+        estimate = inf.linear_predictor(rows, self.estimates.beta, self._modes, chosen)
         variance = inf.prediction_variance(self.spec, self.products, self._evaluation, rows, chosen)
         if interval == "prediction":
             variance = variance + inf.residual_variance(rows, self.sigma)
-            if new_levels == "population":
-                variance = variance + inf.unseen_variance(self.spec, rows, self._covariances, chosen)
+        if interval == "prediction" or new_levels == "sample":
+            variance = variance + inf.unseen_variance(self.spec, rows, self._covariances, chosen)
         half = inf.normal_quantile(level) * np.sqrt(variance)
         return inf.prediction_frame(rows, estimate, estimate - half, estimate + half)
 
@@ -279,7 +281,7 @@ class EmpiricalBayesFit:
 
     @property
     def is_singular(self) -> bool:
-        """Whether a variance is zero or a correlation ±1 (some diagonal entry of θ below 1e-4, as in lme4)."""
+        """Whether a variance is zero or a correlation ±1, by lme4's tolerance but whatever the units of the data."""
         return self.estimates.singular
 
     @property
@@ -405,8 +407,9 @@ class PosteriorFit:
     @property
     def vcov(self) -> pd.DataFrame:
         """Posterior covariance of β, p×p."""
-        flat = self.draws.beta.reshape(-1, self.spec.n_fixed)
-        return inf.vcov_frame(self.spec, np.cov(flat.T).reshape(self.spec.n_fixed, self.spec.n_fixed))
+        flat = self.draws.beta.reshape(self.draws.sigma.size, self.spec.n_fixed)
+        centred = flat - flat.mean(axis=0)
+        return inf.vcov_frame(self.spec, centred.T @ centred / (flat.shape[0] - 1))
 
     @property
     def varcorr(self) -> pd.DataFrame:
@@ -456,13 +459,13 @@ class PosteriorFit:
         """Predict the rows used, or new data, as :meth:`EmpiricalBayesFit.predict`; intervals are equal-tailed."""
         options = inf.PredictOptions(re, new_levels, interval, level)
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
-        if interval is None and new_levels != "sample":
-            estimate = inf.linear_predictor(rows, self._beta, self._modes, chosen)
-            return pd.Series(estimate, index=rows.index, name="prediction")
-        rng = np.random.default_rng(self.draws.seed if seed is None else seed)
-        estimate, lower, upper = inf.predict_draws(self.spec, self.draws, rows, chosen, options, rng)
+        rng = np.random.default_rng(seed)
         if interval is None:
+            covs = inf.one_draw(inf.covariance_draws(self.spec, self.draws), rng)
+            effects = inf.effects_for(rows, self._modes, covs, options, rng)
+            estimate = inf.linear_predictor(rows, self._beta, effects, chosen)
             return pd.Series(estimate, index=rows.index, name="prediction")
+        estimate, lower, upper = inf.predict_draws(self.spec, self.draws, rows, chosen, options, rng)
         return inf.prediction_frame(rows, estimate, lower, upper)
 
     def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None) -> NDArray[np.float64]:

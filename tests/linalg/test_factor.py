@@ -104,11 +104,13 @@ def test_everything_against_dense(seed, kind, size):
     c = solve_columns(factor, carried, b)
     np.testing.assert_allclose(flat(c), Z.T @ inverse @ W, atol=tolerance)
     np.testing.assert_allclose(flat(A.dot(b)), Z.T @ Z @ flat(b), atol=tolerance)
-    whole = Z.T @ inverse @ Z
+    E_whole = Z.T @ inverse @ Z
+    Q_whole = D - D @ E_whole @ D
     start = 0
-    for E, J, p in zip(selected_blocks(A, factor), A.n_levels, A.sizes, strict=True):
-        part = blocks(whole[start : start + J * p, start : start + J * p], p, p)
-        np.testing.assert_allclose(E, part[range(J), range(J)], atol=tolerance)
+    for Q, E, J, p in zip(*selected_blocks(A, factor), A.n_levels, A.sizes, strict=True):
+        at = slice(start, start + J * p)
+        np.testing.assert_allclose(E, blocks(E_whole[at, at], p, p)[range(J), range(J)], atol=tolerance)
+        np.testing.assert_allclose(Q, blocks(Q_whole[at, at], p, p)[range(J), range(J)], atol=tolerance * (1 + size**4))
         start += J * p
 
 

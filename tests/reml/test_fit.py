@@ -49,6 +49,31 @@ def test_zero_start_escapes():
     assert model.fit(start=np.zeros(3)).criterion == pytest.approx(1743.628272, abs=1e-6)
 
 
+def two_minima() -> pd.DataFrame:
+    """A small weighted design on which the criterion has a second, higher minimum."""
+
+    for seed in range(2000):
+        rng = np.random.default_rng(seed)
+        g = rng.integers(0, 4, 24)
+        data = pd.DataFrame({"g": g, "w": rng.uniform(0.01, 10, 24), "y": rng.normal(size=24)})
+        if len(set(g)) < 4:
+            continue
+        spec = ranef.Model("y ~ 1 + (1 | g)", data, weights="w").spec
+        grid = np.concatenate([[0.0], np.geomspace(1e-3, 30, 60)])
+        values = np.array([dense(spec, [t], "ML").criterion for t in grid])
+        inner = (values[1:-1] < values[:-2]) & (values[1:-1] < values[2:])
+        if inner.sum() + (values[0] <= values[1]) > 1:
+            return data
+    raise AssertionError("no such data found")
+
+
+def test_the_lower_of_two_minima_is_found():
+    data = two_minima()
+    fit = ranef.Model("y ~ 1 + (1 | g)", data, weights="w").fit("ML")
+    values = [dense(fit.spec, [t], "ML").criterion for t in np.concatenate([[0.0], np.geomspace(1e-3, 30, 2000)])]
+    assert fit.criterion <= min(values) + 1e-7
+
+
 def singular_data(correlation: float) -> pd.DataFrame:
     rng = np.random.default_rng(5)
     g = np.repeat(np.arange(30), 8)

@@ -82,17 +82,17 @@ def check_levels(random: Sequence[RandomDesign], n: int, *, sigma_fixed: bool) -
     Raises
     ------
     DesignError
-        For a grouping factor with one level; unless sigma is given, also for as many levels, or as many random
+        Unless sigma is given: for a grouping factor with one level, and for as many levels, or as many random
         effects of one term, as observations.
     """
+    if sigma_fixed:
+        return
     for term in random:
         if len(term.levels) < 2:
             raise DesignError(
                 f"The grouping factor {term.group} of {term.text} has one level, {term.levels[0]!r}: a variance "
                 "between levels needs at least two. Leave the term out, or use rows with more levels."
             )
-    if sigma_fixed:
-        return
     problems = list(dict.fromkeys(term.group for term in random if len(term.levels) >= n))
     if problems:
         raise DesignError(

@@ -30,6 +30,7 @@ __all__ = [
     "fixef_draws",
     "interval",
     "labelled_draws",
+    "one_draw",
     "parameter_draws",
     "posterior_table",
     "predict_draws",
@@ -54,6 +55,13 @@ def covariance_draws(spec: ModelSpec, draws: PosteriorDraws) -> tuple[Floats, ..
     return tuple(out)
 
 
+def one_draw(arrays: Sequence[Floats], rng: np.random.Generator) -> tuple[Floats, ...]:
+    """The same randomly chosen draw of several arrays (chains, draws, ...)."""
+    chains, draws = arrays[0].shape[:2] if arrays else (1, 1)
+    c, d = rng.integers(chains), rng.integers(draws)
+    return tuple(a[c, d] for a in arrays)
+
+
 def varcorr_draws(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[str, str, str | None, Floats, Floats]]:
     """Rows of ``varcorr`` as draws: group, term1, term2, variance or covariance, sd or correlation."""
     covs = covariance_draws(spec, draws)
@@ -64,12 +72,23 @@ def varcorr_draws(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[str, str
         rows += [(t.group, c, None, block[..., i, i], sd[..., i]) for i, c in enumerate(t.columns)]
         if t.template.kind == "us":
             rows += [
-                (t.group, t.columns[j], t.columns[i], block[..., i, j], block[..., i, j] / (sd[..., i] * sd[..., j]))
+                (
+                    t.group,
+                    t.columns[j],
+                    t.columns[i],
+                    block[..., i, j],
+                    _ratio(block[..., i, j], sd[..., i] * sd[..., j]),
+                )
                 for j in range(len(t.columns))
                 for i in range(j + 1, len(t.columns))
             ]
     rows.append(("Residual", "", None, draws.sigma**2, draws.sigma))
     return rows
+
+
+def _ratio(top: Floats, bottom: Floats) -> Floats:
+    """Quotient, 0 where the bottom is 0: a draw with a zero variance has no correlation to speak of."""
+    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
 
 
 def varcorr_means(spec: ModelSpec, draws: PosteriorDraws) -> pd.DataFrame:
@@ -113,15 +132,16 @@ def predict_draws(
 ) -> tuple[Floats, Floats, Floats]:
     """Posterior mean and interval (m,) of the linear predictor, or of a new response for ``interval="prediction"``.
 
-    Effects of unseen levels are drawn from N(0, Σ) of the same draw where they are to be sampled, and in prediction
-    intervals; the mean of a prediction interval is that of the linear predictor.
+    Effects of unseen levels are drawn from N(0, Σ) of the same draw for prediction intervals and for
+    ``new_levels="sample"``; the estimate is the population value.
     """
     S = draws.sigma.size
-    beta = draws.beta.reshape(S, -1)
+    beta = draws.beta.reshape(S, spec.n_fixed)
     effects = [b.reshape(S, *b.shape[2:]) for b in draws.b]
     covs = [c.reshape(S, *c.shape[2:]) for c in covariance_draws(spec, draws)]
-    predictive = options.interval == "prediction"
-    spread = options.new_levels == "sample" or predictive
+    means = [e.mean(axis=0) for e in effects]
+    estimate = linear_predictor(rows, beta.mean(axis=0), means, groupings)
+    spread = options.new_levels == "sample" or options.interval == "prediction"
     values = np.empty((S, rows.X.shape[0]))
     for s in range(S):
         b = [e[s] for e in effects]
@@ -129,11 +149,7 @@ def predict_draws(
             new = [draw_effects(c[s], len(u), rng) for c, u in zip(covs, rows.unseen, strict=True)]
             b = [np.vstack([known, drawn]) for known, drawn in zip(b, new, strict=True)]
         values[s] = linear_predictor(rows, beta[s], b, groupings)
-    estimate = values.mean(axis=0)
-    if predictive:
-        if options.new_levels != "sample":
-            means = [e.mean(axis=0) for e in effects]
-            estimate = linear_predictor(rows, beta.mean(axis=0), means, groupings)
+    if options.interval == "prediction":
         noise = rng.standard_normal(values.shape) * draws.sigma.reshape(S, 1)
         values += noise / (1.0 if rows.weights is None else np.sqrt(rows.weights))
     lower, upper = np.quantile(values, [(1 - options.level) / 2, (1 + options.level) / 2], axis=0)
@@ -146,7 +162,7 @@ def simulate_posterior(
     """Responses (n_obs, n), each from a randomly chosen draw of the posterior."""
     chosen = chosen_groupings(spec, simulation_part(re))
     rows, S = fitted_rows(spec), draws.sigma.size
-    beta, sigma = draws.beta.reshape(S, -1), draws.sigma.ravel()
+    beta, sigma = draws.beta.reshape(S, spec.n_fixed), draws.sigma.ravel()
     effects = [b.reshape(S, *b.shape[2:]) for b in draws.b]
     covs = [c.reshape(S, *c.shape[2:]) for c in covariance_draws(spec, draws)]
     out = np.empty((spec.n_obs, n))

@@ -146,6 +146,9 @@ def new_rows(spec: ModelSpec, data: object, groupings: Sequence[int]) -> Rows:
             part = encoded.random[t.source]
             if t.grouping == k and part is not None:
                 values[:, t.where], code, labels = part.values, part.codes, part.unseen
+        if k in groupings and (code < 0).any():  # a missing level is one more unseen one
+            code = np.where(code < 0, g.n_levels + len(labels), code)
+            labels = (*labels, "missing")
         codes.append(code)
         Z.append(values)
         unseen.append(labels)
@@ -199,7 +202,7 @@ def prediction_variance(
     q = sum(d.shape[0] * d.shape[1] for d in products.A.diag)
     chunk = max(1, CHUNK_ENTRIES // max(1, q))
     out = np.empty(m)
-    F_X = [w[:, :, :-1].reshape(-1, spec.n_fixed) for w in at.columns.white]
+    F_X = [w[:, :, :-1].reshape(w.shape[0] * w.shape[1], spec.n_fixed) for w in at.columns.white]
     for first in range(0, m, chunk):
         part = slice(first, min(m, first + chunk))
         white = forward(at.factor, _as_columns(products, rows, groupings, part)).white

@@ -98,8 +98,10 @@ class Score:
         Conditional modes.
     c : tuple of array (J_k, p_k)
         ZᵀV⁻¹(y − Xβ̂), so that b = D c.
+    Q : tuple of array (J_k, p_k, p_k)
+        Diagonal blocks of (ZᵀZ + D⁻¹)⁻¹; Var(b | y, β) = σ²Q.
     E : tuple of array (J_k, p_k, p_k)
-        Diagonal blocks of ZᵀV⁻¹Z; Var(b | y, β) = σ²(D − D E D).
+        Diagonal blocks of ZᵀV⁻¹Z.
     T : tuple of array (J_k, p_k, p)
         ZᵀV⁻¹X R⁻¹; Var(b − b̂) adds σ² D T Tᵀ D for the estimation of β.
     W : tuple of array (p_k, p_k)
@@ -108,6 +110,7 @@ class Score:
 
     b: tuple[Floats, ...]
     c: tuple[Floats, ...]
+    Q: tuple[Floats, ...]
     E: tuple[Floats, ...]
     T: tuple[Floats, ...]
     W: tuple[Floats, ...]
@@ -127,14 +130,14 @@ def score(products: CrossProducts, at: Evaluation) -> Score:
     c = tuple(f @ contrast for f in full)
     inverse = scipy.linalg.solve_triangular(at.R, np.eye(p)) if p else at.R
     T = tuple(f[:, :, :p] @ inverse for f in full)
-    E = selected_blocks(products.A, at.factor)
+    Q, E = selected_blocks(products.A, at.factor)
     W = []
     for k in range(len(E)):
         total = E[k].sum(axis=0) - c[k].T @ c[k] / at.sigma**2
         if at.method == "REML":
             total = total - np.einsum("jap,jbp->ab", T[k], T[k])
         W.append(0.5 * (total + total.T))
-    return Score(b, c, E, T, tuple(W))
+    return Score(b, c, Q, E, T, tuple(W))
 
 
 def average_information(

@@ -34,6 +34,7 @@ class Scaling:
         Unit of y: internal y is (y − offset − X pilot) / scaling.y.
     Z : tuple of array (p_k, p_k)
         Internal columns of grouping k are ``Z @ scaling.Z[k]``, so b = scaling.Z b̃ and D = scaling.Z D̃ scaling.Zᵀ.
+        With the weights in, they have unit mean square: an internal λ of 1 is a signal as large as a row's noise.
     """
 
     X: Floats
@@ -58,7 +59,8 @@ class Scaling:
 def make_scaling(spec: ModelSpec) -> tuple[Scaling, Floats, Floats]:
     """The scaling of a model, with internal X (n, p) and internal y (n,), not yet multiplied by √w."""
     d = spec.design
-    w = np.ones(spec.n_obs) if d.weights is None else d.weights / d.weights.mean()
+    raw = np.ones(spec.n_obs) if d.weights is None else d.weights
+    w = raw / raw.mean()
     y = d.y if d.offset is None else d.y - d.offset
     T = np.eye(spec.n_fixed)
     if d.fixed_names[:1] == ("Intercept",):
@@ -69,9 +71,10 @@ def make_scaling(spec: ModelSpec) -> tuple[Scaling, Floats, Floats]:
     X = d.X @ T
     ones, mean = (X * w[:, None]).mean(axis=0), y.mean() if spec.n_fixed else 0.0
     pilot = mean * ones + (X * w[:, None]).T @ (y - mean) / spec.n_obs
+    pilot = pilot + (X * w[:, None]).T @ (y - X @ pilot) / spec.n_obs  # once more, for the rounding of the first
     rest = y - X @ pilot
     unit = float(np.sqrt(w @ rest**2 / spec.n_obs)) or 1.0
-    maps = tuple(_column_map(spec, k, w) for k in range(len(spec.groupings)))
+    maps = tuple(_column_map(spec, k, raw) for k in range(len(spec.groupings)))
     return Scaling(T, T @ pilot, unit, maps), X, rest / unit
 
 

@@ -8,15 +8,12 @@ from ranef.arrays import Floats
 from ranef.likelihood import Score
 from ranef.reml.optimize import Tracer
 from ranef.reml.problem import Point, Problem
-from ranef.spec import ModelSpec, TermSpec, lower_root
+from ranef.spec import TermSpec, lower_root
 
 __all__ = ["boundary_words", "escape", "is_singular", "snap"]
 
-#: singular values of an internal λ below this are candidates for exact zeros
+#: singular values of an internal λ below this count as zero; lme4's tolerance
 NEAR_ZERO = 1e-4
-
-#: lme4's tolerance on θ for calling a fit singular
-SINGULAR_THETA = 1e-4
 
 
 def snap(problem: Problem, tracer: Tracer, point: Point) -> Point:
@@ -83,36 +80,51 @@ def _with_direction(term: TermSpec, lam: Floats, direction: Floats) -> Floats:
     return np.asarray(lam + np.diag(np.abs(direction[:, 0])))
 
 
-def is_singular(spec: ModelSpec, theta: Floats) -> bool:
-    """lme4's rule: some diagonal entry of the user's λ below 1e-4."""
-    return any(
-        theta[t.theta][i] < SINGULAR_THETA for t in spec.terms for i, flag in enumerate(t.template.on_diagonal) if flag
-    )
+def is_singular(problem: Problem, theta: Floats) -> bool:
+    """Whether an internal λ is singular: a variance is zero, or a correlation ±1, whatever the units of the data.
+
+    On columns of unit mean square this is lme4's rule, an entry of θ below 1e-4.
+    """
+    return any(_rank(t.template.fill(theta[t.theta])) < t.template.size for t in problem.spec.terms)
 
 
-def boundary_words(spec: ModelSpec, theta: Floats) -> str:
-    """Which variance is zero or which correlation ±1, in plain words; empty for an interior fit."""
-    return " ".join(s for t in spec.terms if (s := _term_words(t, t.template.fill(theta[t.theta]))))
+def _rank(lam: Floats) -> int:
+    return int((np.linalg.svd(lam, compute_uv=False) >= NEAR_ZERO).sum())
 
 
-def _term_words(term: TermSpec, lam: Floats) -> str:
-    sd = np.sqrt((lam**2).sum(axis=1))
-    if sd.max() < SINGULAR_THETA and sd.size > 1:
+def boundary_words(problem: Problem, theta: Floats) -> str:
+    """Which variance is zero or which correlation ±1 at internal `theta`, in plain words; empty for an interior fit."""
+    maps = problem.products.scaling.Z
+    words = []
+    for t in problem.spec.terms:
+        lam = t.template.fill(theta[t.theta])
+        if _rank(lam) < t.template.size:
+            words.append(_term_words(t, lam, maps[t.grouping][t.where, t.where]))
+    return " ".join(words)
+
+
+def _term_words(term: TermSpec, lam: Floats, column_map: Floats) -> str:
+    """Words for a singular internal λ; `column_map` leads from internal to user columns."""
+    root = column_map @ lam
+    rms = np.sqrt((np.linalg.inv(column_map) ** 2).sum(axis=0))
+    sd = np.sqrt((root**2).sum(axis=1))
+    live = sd * rms >= NEAR_ZERO
+    if not live.any() and sd.size > 1:
         return f"All variances of {term.group} are estimated as zero."
-    zero = [c for c, s in zip(term.columns, sd, strict=True) if s < SINGULAR_THETA]
-    words = [f"The variance of {c} by {term.group} is estimated as zero." for c in zero]
-    live = [i for i, s in enumerate(sd) if s >= SINGULAR_THETA]
-    if len(live) < 2 or np.diag(lam)[live].min() >= SINGULAR_THETA:
-        return " ".join(words)
-    unit = lam[live] / sd[live][:, None]
-    corr = unit @ unit.T
-    exact = [(i, j) for j in range(len(live)) for i in range(j) if abs(corr[i, j]) > 1 - 1e-6]
-    names = [term.columns[i] for i in live]
-    words += [
-        f"The correlation of {names[i]} and {names[j]} by {term.group} is put at {'+1' if corr[i, j] > 0 else '−1'}."
-        for i, j in exact
+    words = [
+        f"The variance of {c} by {term.group} is estimated as zero."
+        for c, alive in zip(term.columns, live, strict=True)
+        if not alive
     ]
+    names = [c for c, alive in zip(term.columns, live, strict=True) if alive]
+    if _rank(lam) == len(names):
+        return " ".join(words)
+    unit = root[live] / sd[live][:, None]
+    corr = unit @ unit.T
+    exact = [(i, j) for j in range(len(names)) for i in range(j) if abs(corr[i, j]) > 1 - 1e-6]
+    for i, j in exact:
+        sign = "+1" if corr[i, j] > 0 else "−1"
+        words.append(f"The correlation of {names[i]} and {names[j]} by {term.group} is put at {sign}.")
     if not exact:
-        rank = int((np.linalg.svd(lam, compute_uv=False) >= SINGULAR_THETA).sum())
-        words.append(f"The covariance matrix of {term.group} has rank {rank} instead of {len(sd)}.")
+        words.append(f"The covariance matrix of {term.group} has rank {_rank(lam)} instead of {len(sd)}.")
     return " ".join(words)

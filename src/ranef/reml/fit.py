@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import scipy
 
@@ -21,11 +23,14 @@ BOUNDARY_ADVICE = (
     "Simplify the term, or see in the posterior of Model.sample() how much the data leave open."
 )
 
+#: rows up to which other starts are tried, and their sizes: two minima are a matter of few data
+SMALL, OTHER_STARTS = 2000, (0.05, 10.0)
+
 #: restarts allowed when the boundary certificate fails
 MAX_RESTARTS = 5
 
 #: a mean square of least-squares residuals below this share of the response's is zero to rounding
-EXACT_FIXED_PART = 1e-20
+EXACT_FIXED_PART = 1e-28
 
 
 def fit_reml(
@@ -62,7 +67,7 @@ def fit_reml(
         point = tracer.point(np.zeros(0), "start")
         descent = Descent(point, problem.score(point), 0.0, np.zeros((0, 0)), True)
     else:
-        descent = _certified_descent(problem, tracer, _start(problem, start), control)
+        descent = _best_descent(problem, tracer, start, control)
     return _estimates(problem, tracer, descent)
 
 
@@ -91,19 +96,33 @@ def _start(problem: Problem, start: Floats | None) -> Floats:
     return np.where(diagonal & (np.abs(internal) < 1e-3), 1e-3, internal)
 
 
+def _best_descent(problem: Problem, tracer: Tracer, start: Floats | None, control: Control) -> Descent:
+    """Descend from the start; on small data, where the criterion may have two minima, also from far on either side."""
+    first = _start(problem, start)
+    best = _certified_descent(problem, tracer, first, control)
+    if start is None and problem.products.n_obs <= SMALL:
+        for size in OTHER_STARTS:
+            other = descend(problem, tracer, size * first, control, 0, known=best.point)
+            if other is not None and other.point.criterion < best.point.criterion - 1e-9:
+                best = _certified_descent(problem, tracer, other.point.theta, replace(control, em_steps=0))
+    return best
+
+
 def _certified_descent(problem: Problem, tracer: Tracer, theta: Floats, control: Control) -> Descent:
     """Descend, snap to the boundary, check the certificate there; restart where it fails."""
     em_steps = control.em_steps
     for _ in range(MAX_RESTARTS):
-        descent = descend(problem, tracer, theta, control, em_steps)
+        ended = descend(problem, tracer, theta, control, em_steps)
+        assert ended is not None  # no optimum was known
+        descent = ended
         point = snap(problem, tracer, descent.point)
         if point is not descent.point:
-            descent = Descent(point, problem.score(point), descent.decrement, descent.curvature, descent.converged)
+            descent = replace(descent, point=point, first=problem.score(point))
         away = escape(problem, point, descent.first)
         if away is None:
             return descent
         theta, em_steps = away, 0
-    return descent
+    return replace(descent, converged=False)
 
 
 def _estimates(problem: Problem, tracer: Tracer, descent: Descent) -> RemlEstimates:
@@ -121,8 +140,8 @@ def _estimates(problem: Problem, tracer: Tracer, descent: Descent) -> RemlEstima
         vcov=sigma**2 * (half @ half.T),
         criterion=at.criterion,
         modes=_modes(problem, point, first, sigma),
-        optimizer=_record(problem, tracer, descent, theta),
-        singular=is_singular(spec, theta),
+        optimizer=_record(problem, tracer, descent),
+        singular=is_singular(problem, point.theta),
     )
 
 
@@ -133,15 +152,15 @@ def _modes(problem: Problem, point: Point, first: Score, sigma: float) -> tuple[
         i = order.index(k)
         T, lam = scale.Z[k], point.lambdas[i]
         D = lam @ lam.T
-        known = D - D @ first.E[i] @ D
+        known = first.Q[i]
         half = D @ first.T[i]
         total = known + half @ np.swapaxes(half, 1, 2)
         out.append(Modes(scale.y * first.b[i] @ T.T, sigma**2 * (T @ known @ T.T), sigma**2 * (T @ total @ T.T)))
     return tuple(out)
 
 
-def _record(problem: Problem, tracer: Tracer, descent: Descent, theta: Floats) -> OptimizerRecord:
-    words = boundary_words(problem.spec, theta)
+def _record(problem: Problem, tracer: Tracer, descent: Descent) -> OptimizerRecord:
+    words = boundary_words(problem, descent.point.theta)
     flat = _flat_directions(problem, descent)
     if not descent.converged:
         status, detail = (

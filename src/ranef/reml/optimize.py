@@ -129,8 +129,10 @@ def em_step(problem: Problem, point: Point, first: Score) -> Floats:
     return theta
 
 
-def descend(problem: Problem, tracer: Tracer, theta: Floats, control: Control, em_steps: int) -> Descent:
-    """Minimise the criterion from internal `theta`."""
+def descend(
+    problem: Problem, tracer: Tracer, theta: Floats, control: Control, em_steps: int, known: Point | None = None
+) -> Descent | None:
+    """Minimise the criterion from internal `theta`; None once the path runs into the basin of a `known` optimum."""
     point = tracer.point(theta, "start" if not tracer.steps else "restart")
     first = problem.score(point)
     for _ in range(em_steps):
@@ -143,10 +145,12 @@ def descend(problem: Problem, tracer: Tracer, theta: Floats, control: Control, e
         step = _limited(point.theta, -_solve_positive(curvature, gradient, FLAT * problem.n_levels))
         decrement = float(-gradient @ step)
         refuse_vanishing_residual(problem, point)
+        if known is not None and _same_basin(point, known, decrement):
+            return None
         if decrement < control.tolerance:
             return Descent(point, first, decrement, curvature, True)
         # on some boundaries the average information is no Hessian, and steps shrink the decrement only slowly
-        exact, last = exact or decrement > SLOW * last, decrement
+        exact, last = SLOW * last < decrement < 1.0, decrement
         lower = _line_search(tracer, point, step, decrement, control)
         if lower is None:
             if fallen_back or decrement < 1e-8:
@@ -155,6 +159,12 @@ def descend(problem: Problem, tracer: Tracer, theta: Floats, control: Control, e
         point = lower
         first = problem.score(point)
     return Descent(point, first, decrement, curvature, decrement < 1e-8)
+
+
+def _same_basin(point: Point, known: Point, decrement: float) -> bool:
+    """Whether Newton's method is about to arrive where it has been before."""
+    near = np.abs(np.abs(point.theta) - np.abs(known.theta)).max() < 0.1 * (1.0 + np.abs(known.theta).max())
+    return bool(near and decrement < 1.0 and point.criterion > known.criterion - 1e-6)
 
 
 def _differenced(problem: Problem, tracer: Tracer, point: Point) -> Floats:

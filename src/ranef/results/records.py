@@ -108,7 +108,8 @@ class RemlEstimates:
         One for each grouping of the spec.
     optimizer : OptimizerRecord
     singular : bool
-        Whether some variance is zero or some correlation ±1, by lme4's tolerance of 1e-4 on θ.
+        Whether some variance is zero or some correlation ±1: lme4's tolerance of 1e-4 on θ, for columns of unit mean
+        square.
     """
 
     method: Literal["REML", "ML"]

@@ -94,7 +94,7 @@ class Priors:
     fixef : mapping str to Normal or Flat
         By coefficient. The prior of ``Intercept`` is on the mean response at the means of the other columns.
     sd : mapping (group, column) to HalfStudentT, HalfNormal or Flat
-        Standard deviations of the random effects.
+        Standard deviations of the random effects; the one of an ``ident`` term stands under its first column.
     corr : mapping str to LKJ
         By the text of the term; only unstructured terms of two or more columns have one.
     sigma : HalfStudentT, HalfNormal or Flat
@@ -154,10 +154,11 @@ def default_priors(spec: ModelSpec, changes: Mapping[str, object] | None = None)
             spread = column.std() if has_intercept else np.sqrt(np.mean(column**2))
             fixef[name] = Normal(0.0, 2.5 * unit / (float(spread) or 1.0))
     sd: dict[tuple[str, str], Scale] = {}
-    for g in spec.groupings:
-        rms = np.sqrt(np.mean(g.Z**2, axis=0))
-        for column, r in zip(g.columns, rms, strict=True):
-            sd[g.name, column] = HalfStudentT(3.0, s / (float(r) or 1.0))
+    for t in spec.terms:
+        rms = np.sqrt(np.mean(spec.groupings[t.grouping].Z[:, t.where] ** 2, axis=0))
+        shared = t.template.kind == "ident"
+        for column, r in zip(t.columns[:1] if shared else t.columns, rms, strict=not shared):
+            sd[t.group, column] = HalfStudentT(3.0, s / (float(r) or 1.0))
     corr = {t.text: LKJ(1.0) for t in spec.terms if t.template.kind == "us" and t.template.size > 1}
     sigma: Scale = HalfStudentT(3.0, s)
     return _changed(Priors(fixef, sd, corr, sigma), dict(changes or {}))
