@@ -49,9 +49,7 @@ def main() -> None:
     data = ranef.datasets.load("insteval")
     ours = median_of(3, lambda: ranef.Model(FORMULA, data).fit())
     fit = ranef.Model(FORMULA, data).fit()
-    print(
-        f"InstEval, ranef       {ours:6.2f} s   criterion {fit.criterion:.6f}, {fit.optimizer.n_evaluations} evaluations"
-    )
+    print(f"InstEval, ranef       {ours:6.2f} s   criterion {fit.criterion:.6f}, {fit.optimizer.n_evaluations} steps")
     if shutil.which("Rscript"):
         with tempfile.TemporaryDirectory() as folder:
             csv = Path(folder) / "insteval.csv"

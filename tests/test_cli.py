@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -43,7 +45,10 @@ def test_parquet(tmp_path, capsys):
     ("arguments", "words"),
     [
         (["fit", "pulpp", "bright ~ 1 + (1 | operator)"], "Did you mean 'pulp'"),
-        (["fit", "none.csv", "y ~ 1"], "no file 'none.csv'"),
+        (["fit", "none.csv", "y ~ 1"], "'none.csv' does not exist"),
+        (["fit", ".", "y ~ 1"], "'.' is a directory"),
+        (["compare", "pulp", "bright ~ 1 + (1 | operator)", "--json", "/proc/x.json"], "Nothing can be written"),
+        (["compare", "pulp", "bright ~ 1 + (1 | operator)", "--json", "/tmp"], "is a directory"),
         (["fit", "pulp", "bright ~ 1 + (1 | operatr)"], "Did you mean 'operator'"),
         (["fit", "pulp", "bright ~ 1 + (1 | operator"], "never closed"),
         (["fit", "pulp", "bright ~ __import__('os').system('true')"], "__import__"),
@@ -60,6 +65,37 @@ def test_bad_input_is_one_message_and_status_2(arguments, words, capsys, tmp_pat
     assert captured.err.startswith("ranef: ")
     assert "Traceback" not in captured.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_separators_and_lists(tmp_path, capsys):
+    data = ranef.datasets.load("pulp")
+    for name, sep in (("a.csv", ";"), ("b.tsv", "\t"), ("c.csv", ",")):
+        data.to_csv(tmp_path / name, index=False, sep=sep)
+        assert main(["fit", str(tmp_path / name), "bright ~ 1 + (1 | operator)"]) == 0
+    assert capsys.readouterr().out.count("18.6") == 3
+    assert main(["data"]) == 0
+    assert "sleepstudy" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+
+
+def test_a_terminal_without_unicode_loses_nothing():
+    command = [sys.executable, "-m", "ranef.cli", "compare", "pulp", "bright ~ 1 + (1 | operator)", "--draws", "20"]
+    run = subprocess.run(command, capture_output=True, timeout=120, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert run.returncode == 0, run.stderr
+    assert b"side by side" in run.stdout
+
+
+def test_ctrl_c_while_compiling_ends_in_130():
+    command = [sys.executable, "-m", "ranef.cli", "compare", "sleepstudy", "Reaction ~ Days + (Days | Subject)"]
+    process = subprocess.Popen([*command, "--draws", "100000"], stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stderr is not None
+    process.stderr.read(8)  # the progress bar is there: jax is loaded, and at work
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["fit", "pulp"], ["compare", "pulp", "y ~ x", "--draws", "0"]])

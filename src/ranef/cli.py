@@ -1,9 +1,11 @@
-"""The command line: ``ranef demo``, ``ranef fit`` and ``ranef compare``."""
+"""The command line: ``ranef demo``, ``ranef data``, ``ranef fit`` and ``ranef compare``."""
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -24,21 +26,41 @@ BAD_INPUT = 2
 #: exit status after Ctrl-C, as a shell reports it
 INTERRUPTED = 130
 
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; bad input ends in one line on stderr and status 2."""
+    """Run the command line; bad input ends in one message on stderr and status 2, Ctrl-C in status 130."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without β̂ is no reason to lose the work
     options = _parser().parse_args(arguments)
     warnings.simplefilter("default", RanefWarning)
     warnings.showwarning = _show_warning
     try:
-        options.run(options)
+        return int(options.run(options) or 0)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (RanefError, NotImplementedError, OSError) as error:
         print(f"ranef: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("ranef: interrupted", file=sys.stderr)
         return INTERRUPTED
-    return 0
+
+
+def run() -> None:
+    """Run as a process of its own, and leave it at once.
+
+    After Ctrl-C a compiling thread of XLA may still be at work, and an interpreter that is taken down round it crashes.
+    """
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if status == INTERRUPTED:
+        os._exit(status)
+    sys.exit(status)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
@@ -49,39 +71,53 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ranef", description="Mixed models two ways from one lme4-style formula: REML/ML with BLUPs, and NUTS."
     )
+    parser.add_argument("--version", action="version", version=f"ranef {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    shown = argparse.ArgumentDefaultsHelpFormatter
     demo = commands.add_parser("demo", help="the pulp data both ways: equation, summaries, table, figure")
-    demo.add_argument("--figure", type=Path, default=Path("shrinkage.png"), metavar="F.png")
-    demo.add_argument("--seed", type=int, default=1)
+    demo.add_argument("--figure", type=Path, default=Path("shrinkage.png"), metavar="F.png", help="where it is saved")
+    demo.add_argument("--seed", type=int, default=1, metavar="N")
     demo.set_defaults(run=_demo)
-    fit = commands.add_parser("fit", help="fit by REML or ML and print the summary")
+    data = commands.add_parser("data", help="list the bundled data sets")
+    data.set_defaults(run=_data)
+    fit = commands.add_parser("fit", help="fit by REML or ML and print the summary", formatter_class=shown)
     _model_arguments(fit)
     fit.set_defaults(run=_fit)
-    both = commands.add_parser("compare", help="fit both ways and print the side-by-side table")
+    both = commands.add_parser("compare", help="fit both ways and print the side-by-side table", formatter_class=shown)
     _model_arguments(both)
-    both.add_argument("--draws", type=_positive, default=1000, metavar="N", help="draws of each of four chains")
-    both.add_argument("--seed", type=int, default=None, metavar="N")
+    both.add_argument("--draws", type=_positive, default=1000, metavar="N", help="draws kept of each chain")
+    both.add_argument("--warmup", type=_positive, default=1000, metavar="N", help="warm-up steps of each chain")
+    both.add_argument("--chains", type=_positive, default=4, metavar="N", help="number of chains")
+    both.add_argument("--seed", type=int, default=None, metavar="N", help="the same seed gives the same draws")
     both.add_argument("--figure", type=Path, default=None, metavar="F.png", help="save the figure")
     both.add_argument("--json", type=Path, default=None, metavar="F", help="write all frames as JSON")
     both.set_defaults(run=_compare)
     return parser
 
 
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 - only where it is asked for
+
+    return version("ranef")
+
+
 def _model_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", help="name of a bundled data set, or path of a CSV or Parquet file")
+    parser.add_argument("data", metavar="DATA", help="a bundled data set (see `ranef data`), or a CSV or Parquet file")
     parser.add_argument("formula", metavar="FORMULA", help="for example 'Reaction ~ Days + (Days | Subject)'")
-    parser.add_argument("--method", choices=("REML", "ML"), default="REML")
+    parser.add_argument("--method", type=str.upper, choices=("REML", "ML"), default="REML", help="of the first engine")
+    parser.add_argument("--weights", default=None, metavar="COLUMN", help="column of prior weights")
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be at least 1")
-    return value
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
+    return int(text)
 
 
 def read_data(name: str) -> pd.DataFrame:
     """A bundled data set by name, or a CSV or Parquet file by path.
+
+    The columns of a text file are separated by commas, semicolons or tabs: whichever its first line has most of.
 
     Raises
     ------
@@ -89,40 +125,62 @@ def read_data(name: str) -> pd.DataFrame:
         If it is neither, or the file cannot be read.
     """
     path = Path(name)
-    kind = next((s for s in path.suffixes[::-1] if s in (".csv", ".parquet", ".pq")), "")
-    if not kind:
+    if not (path.exists() or path.suffix or len(path.parts) != 1):
         return datasets.load(name)
     if not path.is_file():
-        raise DesignError(f"There is no file {name!r}. Give a path that exists, or one of the names in `ranef demo`.")
+        what = "is a directory" if path.is_dir() else "does not exist"
+        raise DesignError(f"The file {name!r} {what}. Give a CSV or Parquet file, or one of the names in `ranef data`.")
     try:
-        return pd.read_csv(path) if kind == ".csv" else pd.read_parquet(path)
+        if path.suffix in (".parquet", ".pq"):
+            return pd.read_parquet(path)
+        first = pd.read_csv(path, sep="\0", nrows=0, engine="python").columns
+        separator = max(SEPARATORS, key=str(first[0]).count) if len(first) else ","
+        return pd.read_csv(path, sep=separator)
     except ImportError:
-        raise DesignError(f"Reading {name!r} needs pyarrow: pip install pyarrow.") from None
+        raise DesignError(
+            f"Reading {name!r} needs pyarrow, which is not among ranef's own dependencies: install it into the "
+            "environment that ranef is in."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DesignError(f"{name!r} is not text in UTF-8 ({error.reason}): save it as CSV in UTF-8.") from None
     except (ValueError, OSError) as error:
-        raise DesignError(f"{name!r} cannot be read as {kind[1:]}: {error}") from None
+        raise DesignError(f"{name!r} cannot be read as {path.suffix[1:] or 'CSV'}: {error}") from None
+
+
+def _model(options: argparse.Namespace) -> Model:
+    return Model(options.formula, read_data(options.data), weights=options.weights)
 
 
 def _fit(options: argparse.Namespace) -> None:
-    print(Model(options.formula, read_data(options.data)).fit(options.method).summary())
+    print(_model(options).fit(options.method).summary())
 
 
-def _compare(options: argparse.Namespace) -> None:
+def _data(_: argparse.Namespace) -> None:
+    for name in datasets.names():
+        about = datasets.describe(name).about
+        print(f"{name:16s} {about}")
+
+
+def _compare(options: argparse.Namespace) -> int:
     if options.figure is not None:
         check_output(options.figure)
     if options.json is not None:
         check_output(options.json, ())
-    model = Model(options.formula, read_data(options.data))
-    both = compare(model.fit(options.method), model.sample(options.draws, seed=options.seed))
+    model = _model(options)
+    eb = model.fit(options.method)
+    fb = model.sample(options.draws, options.warmup, options.chains, options.seed)
+    both = compare(eb, fb)
     print(both)
-    if both.fb.warnings:
-        print("\n" + "\n".join(both.fb.warnings))
+    if fb.warnings:
+        print("\n" + "\n".join(fb.warnings))
     if options.figure is not None:
         print(f"\nFigure: {both.save_figure(options.figure)}")
     if options.json is not None:
         partial = options.json.with_name(f".{options.json.name}.partial")
-        partial.write_text(json.dumps(both.to_dict(), indent=1, allow_nan=False) + "\n")
+        partial.write_text(json.dumps(both.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         partial.replace(options.json)
         print(f"\nJSON: {options.json}")
+    return 0 if fb.draws.complete else INTERRUPTED
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -143,4 +201,4 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

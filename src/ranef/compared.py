@@ -143,10 +143,18 @@ def check_output(path: Path, endings: Sequence[str] = FIGURE_ENDINGS) -> None:
     DesignError
         If the folder does not exist or the ending is not one of `endings` (any ending, if that is empty).
     """
+    if path.is_dir():
+        raise DesignError(f"{str(path)!r} is a directory; give the name of a file in it.")
     if endings and path.suffix.lower() not in endings:
-        raise DesignError(f"{path.name!r} must end in one of {', '.join(endings)}.")
+        raise DesignError(f"{str(path)!r} must end in one of {', '.join(endings)}.")
     if not path.parent.is_dir():
         raise DesignError(f"The folder {str(path.parent)!r} does not exist; make it first.")
+    probe = path.with_name(f".{path.name}.partial")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise DesignError(f"Nothing can be written to {str(path.parent)!r}: {error.strerror}.") from None
 
 
 def write_figure(figure: Figure, path: Path) -> Path:

@@ -212,6 +212,9 @@ class Model:
             warnings.simplefilter("ignore")
             return self.fit()
 
+    def _repr_html_(self) -> str:
+        return self.describe()._repr_html_()
+
     def __repr__(self) -> str:
         groups = ", ".join(f"{g.name} ({g.n_levels})" for g in self._spec.groupings) or "none"
         return f"<Model {self.formula!r}: {self._spec.n_obs} rows, groups: {groups}>"

@@ -222,3 +222,16 @@ def test_nothing_is_counted_twice_with_a_shared_call(build):
     design = build("Reaction ~ poly(Days, 2) + (poly(Days, 2) | Subject)", data)
     assert len(design.encoding.states) == 1
     np.testing.assert_array_equal(design.X, design.random[0].values)
+
+
+def test_numbers_with_a_stray_word_are_told(build):
+    data = {"y": [1.0, 2, 4, 3, 5, 1], "x": ["1.5", "2.5", ".", "3", "4", "4.5"], "g": list("aabbcc")}
+    with pytest.warns(RanefWarning, match=r"x is text, and so a factor of 6 levels.*'\.' is not"):
+        build("y ~ x + (1 | g)", data)
+    swapped = data | {"y": data["x"], "x": data["y"]}
+    with pytest.raises(DesignError, match=r"response y is text, though most of its values are numbers: '\.'"):
+        build("y ~ x + (1 | g)", swapped)
+
+
+def test_group_names_that_look_like_numbers_are_no_matter(build):
+    build("y ~ 1 + (1 | g)", {"y": [1.0, 2, 4, 3, 5, 1, 2, 3], "g": ["1", "1", "2", "2", "3", "3", "x", "x"]})

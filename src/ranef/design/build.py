@@ -15,6 +15,8 @@ from ranef.design.checks import (
     check_response_varies,
     check_structures,
     check_weights,
+    stray_text,
+    warn_of_stray_text,
 )
 from ranef.design.coding import code_terms
 from ranef.design.evaluate import Scope, columns_in, evaluate
@@ -26,7 +28,7 @@ from ranef.design.table import read_table
 from ranef.design.transforms import with_user_transforms
 from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, missing
 from ranef.errors import DesignError
-from ranef.formula import Node, ParsedFormula, label
+from ranef.formula import Name, Node, ParsedFormula, label
 
 __all__ = ["build_design"]
 
@@ -107,6 +109,10 @@ def build_design(
     _check_response(values[parsed.response], label(parsed.response))
     given = {"weights": weights, "offset": offset}
     extras = {what: read_extra(what, it, data, table) for what, it in given.items() if it is not None}
+    for node in _predictors(parsed):
+        value = values[node]
+        if isinstance(node, Name) and isinstance(value, Factor):
+            warn_of_stray_text(node.name, value.levels)
     rows = complete_rows(_gaps(values, extras, scope), table, na_action)
     return _assemble(
         _Inputs(parsed, scope, on_rows(values, rows, table.n), extras, rows, dict(transforms or {})), sigma
@@ -139,11 +145,14 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
     )
 
 
-def _nodes(parsed: ParsedFormula) -> Iterable[Node]:
+def _predictors(parsed: ParsedFormula) -> Iterable[Node]:
     effects = (parsed.fixed, *(term.effects for term in parsed.random))
-    factors = (factor for terms in effects for term in terms.terms for factor in term.factors)
+    return dict.fromkeys(factor for terms in effects for term in terms.terms for factor in term.factors)
+
+
+def _nodes(parsed: ParsedFormula) -> Iterable[Node]:
     groups = (node for term in parsed.random for node in term.group)
-    return dict.fromkeys((parsed.response, *factors, *parsed.offsets, *groups))
+    return dict.fromkeys((parsed.response, *_predictors(parsed), *parsed.offsets, *groups))
 
 
 def _columns(values: Iterable[Node], scope: Scope) -> dict[str, Value]:
@@ -160,12 +169,17 @@ def _gaps(values: Mapping[Node, Value], extras: Mapping[str, Extra], scope: Scop
 
 
 def _check_response(value: Value, name: str) -> None:
+    if isinstance(value, Factor) and (stray := stray_text(value.levels)) is not None:
+        raise DesignError(
+            f"The response {name} is text, though most of its values are numbers: {stray!r} is not. If that stands for "
+            "a missing value, read it as one (na_values= in pandas)."
+        )
     if not isinstance(value, Numeric):
         kind = "categories" if isinstance(value, Factor) else "true and false"
         raise DesignError(
             f"The response {name} holds {kind}, and the models here are Gaussian: the response must be numeric. A "
-            "linear model of 0 and 1 takes as.numeric(...); generalised models are fitted by other packages (lme4's "
-            "glmer, bambi)."
+            f"linear model of 0 and 1 takes as.numeric({name} == 'one of them'); generalised models are fitted by "
+            "other packages (lme4's glmer, bambi)."
         )
     if value.values.ndim == 2:
         raise DesignError(

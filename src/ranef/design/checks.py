@@ -11,7 +11,15 @@ from ranef.design.values import Array, Codes
 from ranef.errors import DesignError, FitError, FormulaError, RanefWarning
 from ranef.formula import ParsedFormula, RandomTerm
 
-__all__ = ["check_levels", "check_repeated", "check_response_varies", "check_structures", "check_weights"]
+__all__ = [
+    "check_levels",
+    "check_repeated",
+    "check_response_varies",
+    "check_structures",
+    "check_weights",
+    "stray_text",
+    "warn_of_stray_text",
+]
 
 AVAILABLE = ("us", "diag", "ident")
 _WIDEST = 1e6
@@ -34,6 +42,32 @@ def check_structures(parsed: ParsedFormula) -> None:
                 term.span.start,
                 term.span.end,
             )
+
+
+def stray_text(levels: Sequence[str]) -> str | None:
+    """The level that keeps a column from being numeric, where most of its different values are numbers; else None."""
+    strays = [level for level in levels if not _is_number(level)]
+    return strays[0] if strays and len(levels) - len(strays) > max(2, len(levels) // 2) else None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def warn_of_stray_text(name: str, levels: Sequence[str]) -> None:
+    """Warn where a predictor is a factor only because some entry of it is no number."""
+    stray = stray_text(levels)
+    if stray is not None:
+        warnings.warn(
+            f"{name} is text, and so a factor of {len(levels)} levels, though most of its values are numbers: "
+            f"{stray!r} is not. If that stands for a missing value, read it as one (na_values= in pandas).",
+            RanefWarning,
+            stacklevel=5,
+        )
 
 
 def check_response_varies(y: Array, name: str) -> None:

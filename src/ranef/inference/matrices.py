@@ -15,7 +15,7 @@ from ranef.spec import ModelMatrices
 __all__ = ["FitMatrices"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FitMatrices(ModelMatrices):
     """The matrices of a model with those that depend on θ̂ and σ̂.
 

@@ -214,6 +214,11 @@ def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:
     """Sentences on what is wrong with a run; empty when nothing is."""
     words = []
     names = table["name"] + np.where(table["group"] == "", "", " | " + table["group"])
+    if draws.sigma.shape[1] < 4:
+        words.append(
+            f"{draws.sigma.shape[1]} draws a chain are too few for R-hat and effective sample sizes, and for anything "
+            "else but a trial run."
+        )
     high = table["rhat"] > RHAT_LIMIT
     if high.any():
         words.append(

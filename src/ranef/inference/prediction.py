@@ -115,7 +115,7 @@ def chosen_groupings(spec: ModelSpec, re: RandomPart) -> tuple[int, ...]:
         if re in ("all", "none"):
             return tuple(range(len(spec.groupings))) if re == "all" else ()
         re = [re]
-    if not all(isinstance(name, str) for name in re):
+    if not isinstance(re, Sequence) or not all(isinstance(name, str) for name in re):
         raise DesignError(f"re={re!r} must be 'all', 'none' or a list of grouping factors.")
     return tuple(grouping_named(spec, name)[0] for name in re)
 

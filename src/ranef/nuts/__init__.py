@@ -6,6 +6,7 @@ Importing this package loads neither jax nor numpyro: everything that needs them
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -22,7 +23,9 @@ __all__ = ["log_density", "sample_posterior", "to_datatree"]
 
 def _engine() -> Any:
     """The module that imports jax and numpyro."""
-    return import_module("ranef.nuts.engine")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")  # numpyro's, in notebooks without widgets
+        return import_module("ranef.nuts.engine")
 
 
 def sample_posterior(

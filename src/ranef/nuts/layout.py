@@ -8,7 +8,7 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.likelihood import CrossProducts
-from ranef.spec import LKJ, Flat, HalfNormal, HalfStudentT, ModelSpec, Normal, Priors
+from ranef.spec import LKJ, Flat, HalfNormal, HalfStudentT, ModelSpec, Normal, Priors, corr_name
 
 __all__ = ["FixedPrior", "Layout", "TermLayout", "fixed_prior", "hyper_numbers", "make_layout"]
 
@@ -119,7 +119,7 @@ def hyper_numbers(spec: ModelSpec, priors: Priors) -> dict[str, Floats]:
         if not priors.flat:
             scales += [priors.sd[t.group, c] for c in (t.columns[:1] if t.template.kind == "ident" else t.columns)]
         if t.template.kind == "us" and t.template.size > 1 and not priors.flat:
-            shape += _vine_shapes(t.template.size, priors.corr[t.text])
+            shape += _vine_shapes(t.template.size, priors.corr[corr_name(t)])
     pairs = np.array([_df_and_scale(s) for s in scales]).reshape(-1, 2)
     df, scale = _df_and_scale(priors.sigma)
     return {

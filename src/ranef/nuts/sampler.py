@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from numpyro.infer.hmc import HMCState, hmc
 from numpyro.infer.util import potential_energy
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ranef.arrays import Floats
 from ranef.errors import FitError
@@ -58,14 +58,14 @@ class Bar:
 
     def __init__(self, settings: Settings) -> None:
         total = settings.warmup + settings.draws
-        self._bar = tqdm(total=total, disable=not settings.progress, file=sys.stderr, desc="warmup", unit="draw")
+        self._bar = tqdm(total=total, disable=not settings.progress, file=sys.stderr, desc="compiling", unit="draw")
         self._divergences = 0
 
     def update(self, n: int, divergences: int, *, sampling: bool) -> None:
         """Count `n` iterations more."""
+        self._bar.set_description("sampling" if sampling else "warmup", refresh=False)
         if sampling:
             self._divergences += divergences
-            self._bar.set_description("sampling", refresh=False)
             self._bar.set_postfix(divergences=self._divergences, refresh=False)
         self._bar.update(n)
 

@@ -160,7 +160,7 @@ def _plain_frame(ax: Axes) -> None:
 def _new_axes(panels: Sequence[Panel], marks: Sequence[Mark]) -> list[Axes]:
     from matplotlib import pyplot as plt  # noqa: PLC0415 - heavy: only where a figure is made
 
-    columns = min(COLUMNS, len(panels))
+    columns = 2 if len(panels) == 4 else min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     height = max(_height(panel, len(marks)) for panel in panels)
     size = (4.2 * columns + 1.6, rows * height + 0.3 * len(marks) + 0.4)

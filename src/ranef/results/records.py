@@ -43,7 +43,7 @@ class OptimizerStep:
     criterion: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OptimizerRecord:
     """The whole path of a maximisation.
 
@@ -62,6 +62,9 @@ class OptimizerRecord:
     decrement: float
     status: Status
     message: str
+
+    def __repr__(self) -> str:
+        return f"<OptimizerRecord: {self.n_evaluations} evaluations. {self.message}>"
 
     @property
     def n_evaluations(self) -> int:

@@ -3,7 +3,17 @@
 from ranef.spec.covariance import Template, covariance_template, lower_root
 from ranef.spec.matrices import Cluster, ModelMatrices, TermMatrices
 from ranef.spec.model_spec import Grouping, ModelSpec, TermSpec, model_spec, with_response
-from ranef.spec.priors import LKJ, Flat, HalfNormal, HalfStudentT, Normal, Priors, default_priors, flat_priors
+from ranef.spec.priors import (
+    LKJ,
+    Flat,
+    HalfNormal,
+    HalfStudentT,
+    Normal,
+    Priors,
+    corr_name,
+    default_priors,
+    flat_priors,
+)
 
 __all__ = [
     "LKJ",
@@ -19,6 +29,7 @@ __all__ = [
     "Template",
     "TermMatrices",
     "TermSpec",
+    "corr_name",
     "covariance_template",
     "default_priors",
     "flat_priors",

@@ -60,7 +60,7 @@ class Cluster:
     Z: pd.DataFrame
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ModelMatrices:
     """y, X and Z of a model with names; Z is only ever sparse, and built when asked for.
 
@@ -73,6 +73,11 @@ class ModelMatrices:
     """
 
     spec: ModelSpec
+
+    def __repr__(self) -> str:
+        q = sum(g.n_levels * len(g.columns) for g in self.spec.groupings)
+        n, p = self.spec.n_obs, self.spec.n_fixed
+        return f"<{type(self).__name__}: y ({n},), X ({n}, {p}), Z ({n}, {q})>"
 
     @property
     def y(self) -> pd.Series[float]:

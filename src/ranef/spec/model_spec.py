@@ -178,6 +178,8 @@ def with_response(spec: ModelSpec, y: Any) -> ModelSpec:
         If the length is wrong or a value is not finite.
     """
     values = np.ascontiguousarray(y, dtype=float)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
     if values.shape != (spec.n_obs,):
         raise DesignError(
             f"The new response has shape {values.shape}; it must be ({spec.n_obs},), one value for each row used"

@@ -9,9 +9,19 @@ from typing import Any
 import numpy as np
 
 from ranef.errors import DesignError, suggestion
-from ranef.spec.model_spec import ModelSpec
+from ranef.spec.model_spec import ModelSpec, TermSpec
 
-__all__ = ["LKJ", "Flat", "HalfNormal", "HalfStudentT", "Normal", "Priors", "default_priors", "flat_priors"]
+__all__ = [
+    "LKJ",
+    "Flat",
+    "HalfNormal",
+    "HalfStudentT",
+    "Normal",
+    "Priors",
+    "corr_name",
+    "default_priors",
+    "flat_priors",
+]
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,7 @@ class Priors:
     sd : mapping (group, column) to HalfStudentT, HalfNormal or Flat
         Standard deviations of the random effects; the one of an ``ident`` term stands under its first column.
     corr : mapping str to LKJ
-        By the text of the term; only unstructured terms of two or more columns have one.
+        By :func:`corr_name`; only unstructured terms of two or more columns have one.
     sigma : HalfStudentT, HalfNormal or Flat
         Residual standard deviation.
     flat : bool
@@ -117,8 +127,13 @@ class Priors:
         where = {"Intercept": " (mean response at the means of the other columns)"}
         out = [f"{name} ~ {p}{where.get(name, '') if len(self.fixef) > 1 else ''}" for name, p in self.fixef.items()]
         out += [f"sd({column} | {group}) ~ {p}" for (group, column), p in self.sd.items()]
-        out += [f"cor{text} ~ {p}" for text, p in self.corr.items()]
+        out += [f"{name} ~ {p}" for name, p in self.corr.items()]
         return [*out, f"sigma ~ {self.sigma}"]
+
+
+def corr_name(term: TermSpec) -> str:
+    """Name of the correlations of a term, as ``cor(Intercept, Days | Subject)``."""
+    return f"cor({', '.join(term.columns)} | {term.group})"
 
 
 def default_priors(spec: ModelSpec, changes: Mapping[str, object] | None = None) -> Priors:
@@ -134,7 +149,7 @@ def default_priors(spec: ModelSpec, changes: Mapping[str, object] | None = None)
     spec : ModelSpec
     changes : mapping, optional
         Replacements by name: a coefficient's name, ``"fixef"`` (all but the intercept), ``"sd"`` (all),
-        ``"sd(column | group)"``, ``"corr"`` or ``"sigma"``.
+        ``"sd(column | group)"``, ``"corr"`` (all), ``"cor(columns | group)"`` or ``"sigma"``.
 
     Raises
     ------
@@ -159,7 +174,7 @@ def default_priors(spec: ModelSpec, changes: Mapping[str, object] | None = None)
         shared = t.template.kind == "ident"
         for column, r in zip(t.columns[:1] if shared else t.columns, rms, strict=not shared):
             sd[t.group, column] = HalfStudentT(3.0, s / (float(r) or 1.0))
-    corr = {t.text: LKJ(1.0) for t in spec.terms if t.template.kind == "us" and t.template.size > 1}
+    corr = {corr_name(t): LKJ(1.0) for t in spec.terms if t.template.kind == "us" and t.template.size > 1}
     sigma: Scale = HalfStudentT(3.0, s)
     return _changed(Priors(fixef, sd, corr, sigma), dict(changes or {}))
 
@@ -175,8 +190,8 @@ def _changed(priors: Priors, changes: dict[str, object]) -> Priors:
     for name, prior in changes.items():
         if name == "sigma":
             sigma = _family(name, prior, (HalfStudentT, HalfNormal))
-        elif name == "corr":
-            corr = dict.fromkeys(corr, _family(name, prior, (LKJ,)))
+        elif name == "corr" or name in corr:
+            corr.update(dict.fromkeys(corr if name == "corr" else [name], _family(name, prior, (LKJ,))))
         elif name == "sd" or name in by_label:
             family = _family(name, prior, (HalfStudentT, HalfNormal))
             sd.update(dict.fromkeys(sd if name == "sd" else [by_label[name]], family))
@@ -184,7 +199,7 @@ def _changed(priors: Priors, changes: dict[str, object]) -> Priors:
             family = _family(name, prior, (Normal, Flat))
             fixef.update({n: family for n in fixef if n == name or (name == "fixef" and n != "Intercept")})
         else:
-            known = [*fixef, "fixef", "sd", *by_label, "corr", "sigma"]
+            known = [*fixef, "fixef", "sd", *by_label, "corr", *corr, "sigma"]
             raise DesignError(
                 f"There is no parameter {name!r} to give a prior to.{suggestion(name, known)} "
                 f"Known names: {', '.join(known)}."
