@@ -233,5 +233,9 @@ def test_numbers_with_a_stray_word_are_told(build):
         build("y ~ x + (1 | g)", swapped)
 
 
+def test_grades_are_a_factor_like_any_other(build):
+    build("y ~ x + (1 | g)", {"y": [1.0, 2, 4, 3, 5, 1], "x": list("K123K1"), "g": list("aabbcc")})
+
+
 def test_group_names_that_look_like_numbers_are_no_matter(build):
     build("y ~ 1 + (1 | g)", {"y": [1.0, 2, 4, 3, 5, 1, 2, 3], "g": ["1", "1", "2", "2", "3", "3", "x", "x"]})

@@ -45,7 +45,7 @@ class Shape:
         return ranef.Model(self.formula, self.data, weights=self.weights, sigma=self.sigma)
 
 
-def make_data(seed: int, n: int = 70, shift: float = 0.0) -> pd.DataFrame:
+def make_data(seed: int, n: int = 100, shift: float = 0.0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     a = _codes(rng, n, 7)
     c = rng.integers(0, 3, n)

@@ -23,6 +23,8 @@ __all__ = [
 
 AVAILABLE = ("us", "diag", "ident")
 _WIDEST = 1e6
+_MISSING_MARKS = {"", ".", "?", "-", "--", "*", "na", "n/a", "#n/a", "nan", "null", "none", "missing", "unknown"}
+_MANY_NUMBERS, _FEW_WORDS = 10, 3
 
 
 def check_structures(parsed: ParsedFormula) -> None:
@@ -45,9 +47,16 @@ def check_structures(parsed: ParsedFormula) -> None:
 
 
 def stray_text(levels: Sequence[str]) -> str | None:
-    """The level that keeps a column from being numeric, where most of its different values are numbers; else None."""
+    """The level that seems to keep a column from being numeric, or None.
+
+    It is a usual mark of a missing value among numbers, or one of few words among many numbers; grades K, 1, 2, 3 are
+    a factor like any other.
+    """
     strays = [level for level in levels if not _is_number(level)]
-    return strays[0] if strays and len(levels) - len(strays) > max(2, len(levels) // 2) else None
+    numbers = len(levels) - len(strays)
+    marks = all(stray.strip().casefold() in _MISSING_MARKS for stray in strays)
+    suspicious = numbers > 1 if marks else numbers > _MANY_NUMBERS and len(strays) <= _FEW_WORDS
+    return strays[0] if strays and suspicious else None
 
 
 def _is_number(text: str) -> bool:

@@ -4,7 +4,7 @@ Q is the conditional covariance of the random effects over σ²; E is what gradi
 returned; blocks of Q between factors are kept on the way where a nested factor needs them. For a factor eliminated
 before the tail T, with P = λ(I + λᵀAλ)⁻¹λᵀ and G = (I + A D)⁻¹,
 
-    Q_ii = P + (PC) Q_TT (PC)ᵀ,    Q_iT = −(PC) Q_TT,    E_ii = GA − (GC) Q_TT (GC)ᵀ.
+    Q_ii = P + D (GC) Q_TT (GC)ᵀ D,    Q_iT = −D (GC) Q_TT,    E_ii = GA − (GC) Q_TT (GC)ᵀ.
 
 No λ is inverted, and neither Q nor E is formed from the other: Q = D − D E D loses all digits where λ²A is large.
 """
@@ -32,8 +32,8 @@ from ranef.linalg.factor import (
 
 __all__ = ["selected_blocks", "solve_columns"]
 
-#: entries of the dense product of sparse rows with the tail that are held at once
-CHUNK_ENTRIES = 16_000_000
+#: entries of the tail's matrix gathered at once
+CHUNK_ENTRIES = 4_000_000
 
 #: a tail factor's E is formed by subtraction below this λ²A, by dividing I − S by λ above it
 SMALL_SIGNAL = 1e-3
@@ -109,18 +109,18 @@ def _crossed_blocks(A: BlockMatrix, factor: BlockedFactor, f: CrossedFactor, Q: 
     for l in step.rest:
         Q[l, l] = _symmetric(Q_tail[at[l][:, :, None], at[l][:, None, :]])
         E[l] = _symmetric(_tail_block(f, lambdas, l, S, at[l]))
-    own = _own_covariance(f.L, lam)
-    reach = sparse_rows(step, [own[pair.rows] @ pair.blocks for pair in f.pairs.values()])
+    own, D = _own_covariance(f.L, lam), lam @ lam.T
     damped = _damped_rows(f, lam)
-    Q[k, k] = _symmetric(own + _row_grams(reach, Q_tail, own.shape))
-    E[k] = _symmetric(_damp(f.A, lam, f.A) - _row_grams(damped, Q_tail, own.shape))
+    spread = _row_grams(damped, Q_tail, own.shape)
+    Q[k, k] = _symmetric(own + D @ spread @ D)  # PC = D GC
+    E[k] = _symmetric(_damp(f.A, lam, f.A) - spread)
     if factor.nested:
         for (l1, l2), pair in A.pairs.items():
             if l1 in at and l2 in at:
                 Q[l1, l2] = Q_tail[at[l1][pair.rows][:, :, None], at[l2][pair.cols][:, None, :]]
         for l in step.rest:
             pair = A.pairs[k, l]
-            Q[k, l] = -_rows_at(reach, Q_tail, own.shape[1], pair.rows, at[l][pair.cols])
+            Q[k, l] = -D @ _rows_at(damped, Q_tail, own.shape[1], pair.rows, at[l][pair.cols])
 
 
 def _tail_block(f: CrossedFactor, lambdas: Sequence[Floats], l: int, S: Floats, at: Ints) -> Floats:
@@ -136,17 +136,19 @@ def _tail_block(f: CrossedFactor, lambdas: Sequence[Floats], l: int, S: Floats, 
 
 
 def _row_grams(rows: scipy.sparse.csr_array, M: Floats, shape: tuple[int, ...]) -> Floats:
-    """R_i M R_iᵀ (J, p, p) for the p sparse rows R_i of every level, a chunk of levels at a time."""
-    J, p, _ = shape
-    out = np.empty(shape)
-    chunk = max(1, CHUNK_ENTRIES // max(1, p * M.shape[0]))
-    for first in range(0, J, chunk):
-        last = min(J, first + chunk)
-        part = rows[first * p : last * p]
-        product = part @ M
-        for a in range(p):
-            for b in range(p):
-                out[first:last, a, b] = np.asarray(part[a::p].multiply(product[b::p]).sum(axis=1)).ravel()
+    """R_i M R_iᵀ (J, p, p) for the p sparse rows R_i of every level, which share their columns.
+
+    Levels with equally many columns go together, so that only the entries of M that their columns meet are touched.
+    """
+    _, p, _ = shape
+    out = np.zeros(shape)
+    widths = np.diff(rows.indptr)[::p]
+    for width in np.unique(widths[widths > 0]):
+        levels = np.flatnonzero(widths == width)
+        for part in np.array_split(levels, -(-levels.size * width**2 // CHUNK_ENTRIES)):
+            at = rows.indptr[part * p][:, None] + np.arange(p * width)
+            values, cols = rows.data[at].reshape(-1, p, width), rows.indices[at[:, :width]]
+            out[part] = values @ M[cols[:, :, None], cols[:, None, :]] @ transpose(values)
     return out
 
 
@@ -160,12 +162,13 @@ def _nested_blocks(factor: BlockedFactor, f: NestedFactor, Q: Blocks, E: dict[in
     step, lam = f.step, factor.lambdas[f.step.k]
     parents = _parent_covariances(f, Q)
     own = _own_covariance(f.L, lam)
-    reach, damped = own @ f.C, _damp(f.A, lam, f.C)
-    between = reach @ parents
-    Q[step.k, step.k] = _symmetric(own + between @ transpose(reach))
-    E[step.k] = _symmetric(_damp(f.A, lam, f.A) - damped @ parents @ transpose(damped))
+    damped, D = _damp(f.A, lam, f.C), lam @ lam.T
+    between = damped @ parents
+    spread = between @ transpose(damped)
+    Q[step.k, step.k] = _symmetric(own + D @ spread @ D)  # PC = D GC
+    E[step.k] = _symmetric(_damp(f.A, lam, f.A) - spread)
     for l, at in step.where.items():
-        Q[step.k, l] = -between[:, :, at]
+        Q[step.k, l] = -D @ between[:, :, at]
 
 
 def _parent_covariances(f: NestedFactor, Q: Blocks) -> Floats:
