@@ -1,11 +1,27 @@
-"""formulaic, loaded when it is first needed: it takes 0.3 s."""
+"""Libraries loaded when they are first needed, so that ``import ranef`` stays light."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
-__all__ = ["formulaic"]
+__all__ = ["LazyModule", "formulaic"]
+
+
+class LazyModule:
+    """Stands for a module until one of its attributes is asked for.
+
+    Parameters
+    ----------
+    name : str
+        Its full name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(import_module(self._name), attribute)
 
 
 def formulaic(name: str) -> Any:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Number
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
+from ranef.design.lazy import LazyModule
 from ranef.design.values import Array, Factor, Logical, Numeric, Value, factor_of, label_of, with_levels
 from ranef.errors import DesignError, suggestion
+
+if TYPE_CHECKING:
+    import narwhals.stable.v2 as nw
+else:
+    nw = LazyModule("narwhals.stable.v2")
 
 __all__ = ["Table", "column_names", "need_column", "read_table"]
 
