@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
 from numpy.typing import NDArray
 
 from ranef.arrays import Floats, Ints
@@ -196,7 +195,7 @@ def prediction_variance(
 ) -> Floats:
     """Var(xᵀβ̂ + zᵀ(b̂ − b)) (m,) given θ, from Henderson's equations; rows enter as columns of one forward pass.
 
-    With f the whitened Λᵀz and g = R⁻ᵀ(x − F_Xᵀf) it is σ²(fᵀf + gᵀg).
+    With f the whitened Λᵀz and g = R(x − F_Xᵀf) it is σ²(fᵀf + gᵀg).
     """
     scale, m = products.scaling, rows.X.shape[0]
     q = sum(d.shape[0] * d.shape[1] for d in products.A.diag)
@@ -209,8 +208,7 @@ def prediction_variance(
         f = np.vstack([w.reshape(-1, w.shape[2]) for w in white]) if white else np.zeros((0, part.stop - first))
         x = (rows.X[part] @ scale.X).T
         g = x - (np.vstack(F_X).T @ f if white else 0.0)
-        if spec.n_fixed:
-            g = scipy.linalg.solve_triangular(at.R, g, trans="T", check_finite=False)
+        g = at.inverse_root @ g
         out[part] = (f**2).sum(axis=0) + (g**2).sum(axis=0)
     return out * (at.sigma * scale.y) ** 2
 

@@ -35,10 +35,10 @@ class Evaluation:
         Of I + ΛᵀAΛ.
     columns : Whitened
         [X y] carried through it.
-    R : array (p, p)
-        Upper-triangular, RᵀR = XᵀV⁻¹X.
+    inverse_root : array (p, p)
+        R, the inverse of the lower Cholesky factor of XᵀV⁻¹X: RᵀR = (XᵀV⁻¹X)⁻¹.
     z : array (p,)
-        R β̂.
+        R XᵀV⁻¹y, with β̂ = Rᵀz.
     rss : float
         Penalised weighted residual sum of squares r².
     sigma : float
@@ -51,7 +51,7 @@ class Evaluation:
     criterion: float
     factor: BlockedFactor
     columns: Whitened
-    R: Floats
+    inverse_root: Floats
     z: Floats
     rss: float
     sigma: float
@@ -61,7 +61,7 @@ class Evaluation:
     @property
     def beta(self) -> Floats:
         """β̂ (p,)."""
-        return np.asarray(scipy.linalg.solve_triangular(self.R, self.z)) if self.z.size else self.z
+        return np.asarray(self.inverse_root.T @ self.z)
 
 
 def evaluate(
@@ -75,17 +75,24 @@ def evaluate(
     factor = factorize(products.A, products.plan, lambdas)
     columns = forward(factor, products.Xy)
     corner = products.corner - (gram(columns.white, columns.white) if columns.white else 0.0)
-    R: Floats = np.linalg.cholesky(corner[:p, :p]).T
-    z = scipy.linalg.solve_triangular(R, corner[:p, p], trans="T") if p else corner[:p, p]
+    root = _inverse_triangle(np.linalg.cholesky(corner[:p, :p]))
+    z = root @ corner[:p, p]
     rss = float(corner[p, p] - z @ z)
     nu = products.n_obs - (p if method == "REML" else 0)
     log_det = factor.log_det - products.log_weights
     if method == "REML":
-        log_det += 2.0 * (float(np.log(np.diag(R)).sum()) - scale.log_det_X)
+        log_det -= 2.0 * (float(np.log(np.diag(root)).sum()) + scale.log_det_X)
     s = float(np.sqrt(max(rss, 0.0) / nu)) if sigma is None else sigma / scale.y
     with np.errstate(divide="ignore"):
         criterion = log_det + nu * np.log(2.0 * np.pi * (s * scale.y) ** 2) + (nu if sigma is None else rss / s**2)
-    return Evaluation(float(criterion), factor, columns, R, z, rss, s, nu, method)
+    return Evaluation(float(criterion), factor, columns, root, z, rss, s, nu, method)
+
+
+def _inverse_triangle(lower: Floats) -> Floats:
+    if lower.shape[0] == 0:
+        return lower
+    inverse, _ = scipy.linalg.lapack.dtrtri(lower, lower=1)
+    return np.asarray(np.tril(inverse))
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class Score:
     E : tuple of array (J_k, p_k, p_k)
         Diagonal blocks of ZᵀV⁻¹Z.
     T : tuple of array (J_k, p_k, p)
-        ZᵀV⁻¹X R⁻¹; Var(b − b̂) adds σ² D T Tᵀ D for the estimation of β.
+        ZᵀV⁻¹X Rᵀ; Var(b − b̂) adds σ² D T Tᵀ D for the estimation of β.
     W : tuple of array (p_k, p_k)
         Σ over levels of (ZᵀPZ)_ll − c cᵀ/σ², with P = V⁻¹ under ML.
     """
@@ -128,8 +135,7 @@ def score(products: CrossProducts, at: Evaluation) -> Score:
     b = tuple(s @ contrast for s in solved)
     full = solve_columns(at.factor, at.columns, solved)
     c = tuple(f @ contrast for f in full)
-    inverse = scipy.linalg.solve_triangular(at.R, np.eye(p)) if p else at.R
-    T = tuple(f[:, :, :p] @ inverse for f in full)
+    T = tuple(f[:, :, :p] @ at.inverse_root.T for f in full)
     Q, E = selected_blocks(products.A, at.factor)
     W = []
     for k in range(len(E)):
@@ -159,7 +165,7 @@ def average_information(
     if products.n_fixed:
         X = [c[:, :, :-1] for c in products.Xy]
         X_white = [c[:, :, :-1] for c in at.columns.white]
-        half = scipy.linalg.solve_triangular(at.R, gram(X, h) - gram(X_white, carried.white), trans="T")
+        half = at.inverse_root @ (gram(X, h) - gram(X_white, carried.white))
         information = information - half.T @ half
     information = information / at.sigma**2
     return information - np.outer(slope, slope) / (at.sigma**4 * at.nu) if profiled else information

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-from scipy.linalg import solve_triangular
 
 from ranef.arrays import Floats
 from ranef.likelihood import CrossProducts, Evaluation, evaluate, score
@@ -61,8 +60,7 @@ class HostDensity:
         """From ∂r²/∂σ² = (β̂ − m₀)ᵀV₀⁻¹(β̂ − m₀) and ∂log|Ω|/∂σ² = tr Ω⁻¹V₀⁻¹, internal scale."""
         K, p = self.prior.K, self.products.n_fixed
         v = np.append(at.beta, -1.0)
-        half = solve_triangular(at.R, K[:p, :p], trans="T") if p else K[:p, :p]
-        trace = np.trace(solve_triangular(at.R, half)) if p else 0.0
+        trace = np.trace(at.inverse_root.T @ at.inverse_root @ K[:p, :p])
         s2 = at.sigma**2
         return float(-(at.nu + s2 * trace + v @ K @ v - at.rss / s2) / sigma)
 
@@ -81,7 +79,7 @@ class HostDensity:
         """One exact draw of β̃ (p,) and b̃_k (J_k, p_k), internal scale."""
         _, at = self.evaluate(self.unravel(flat), sigma)
         noisy = at.z + at.sigma * rng.standard_normal(at.z.shape)
-        beta = solve_triangular(at.R, noisy) if at.z.size else noisy
+        beta = at.inverse_root.T @ noisy
         contrast = np.append(-beta, 1.0)
         white = [w @ contrast + at.sigma * rng.standard_normal(w.shape[:2]) for w in at.columns.white]
         b = backward(at.factor, [w[:, :, None] for w in white])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import scipy
 
 from ranef.arrays import Floats
 from ranef.errors import FitError
@@ -126,12 +125,11 @@ def _certified_descent(problem: Problem, tracer: Tracer, theta: Floats, control:
 
 
 def _estimates(problem: Problem, tracer: Tracer, descent: Descent) -> RemlEstimates:
-    point, spec, scale = descent.point, problem.spec, problem.products.scaling
+    point, scale = descent.point, problem.products.scaling
     at, first = point.at, descent.first
     theta = problem.to_user(point.theta)
     sigma = at.sigma * scale.y
-    inverse = scipy.linalg.solve_triangular(at.R, np.eye(spec.n_fixed)) if spec.n_fixed else at.R
-    half = scale.X @ inverse
+    half = scale.X @ at.inverse_root.T
     return RemlEstimates(
         method=problem.method,
         theta=theta,
