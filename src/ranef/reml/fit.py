@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from ranef.reml.boundary import boundary_words, escape, is_singular, snap
 from ranef.reml.optimize import Control, Descent, Tracer, descend
 from ranef.reml.problem import Point, Problem
 from ranef.results import Modes, OptimizerRecord, RemlEstimates, Status
-from ranef.spec import ModelSpec
+from ranef.spec import ModelSpec, TermSpec
 
 __all__ = ["fit_reml"]
 
@@ -100,11 +101,20 @@ def _best_descent(problem: Problem, tracer: Tracer, start: Floats | None, contro
     first = _start(problem, start)
     best = _certified_descent(problem, tracer, first, control)
     if start is None and problem.products.n_obs <= SMALL:
-        for size in OTHER_STARTS:
-            other = descend(problem, tracer, size * first, control, 0, known=best.point)
+        for theta in _other_starts(problem.spec.terms, first):
+            other = descend(problem, tracer, theta, control, 0, known=best.point)
             if other is not None and other.point.criterion < best.point.criterion - 1e-9:
                 best = _certified_descent(problem, tracer, other.point.theta, replace(control, em_steps=0))
     return best
+
+
+def _other_starts(terms: Sequence[TermSpec], first: Floats) -> Iterator[Floats]:
+    """Small and large multiples of a start, and for several groupings each of them large among small ones."""
+    yield from (size * first for size in OTHER_STARTS)
+    groupings = sorted({t.grouping for t in terms})
+    for k in groupings if len(groupings) > 1 else ():
+        scale = np.concatenate([np.full(t.template.n_theta, 3.0 if t.grouping == k else 0.1) for t in terms])
+        yield scale * first
 
 
 def _certified_descent(problem: Problem, tracer: Tracer, theta: Floats, control: Control) -> Descent:
