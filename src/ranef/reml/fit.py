@@ -126,7 +126,7 @@ def _certified_descent(problem: Problem, tracer: Tracer, theta: Floats, control:
         point = snap(problem, tracer, descent.point)
         if point is not descent.point:
             descent = replace(descent, point=point, first=problem.score(point))
-        away = escape(problem, point, descent.first)
+        away = escape(problem.spec, point.theta, problem.W(descent.first))
         if away is None:
             return descent
         theta, em_steps = away, 0
