@@ -62,20 +62,23 @@ def make_scaling(spec: ModelSpec) -> tuple[Scaling, Floats, Floats]:
     raw = np.ones(spec.n_obs) if d.weights is None else d.weights
     w = raw / raw.mean()
     y = d.y if d.offset is None else d.y - d.offset
-    T = np.eye(spec.n_fixed)
+    T, centre = np.eye(spec.n_fixed), 0.0
     if d.fixed_names[:1] == ("Intercept",):
         T[0, 1:] = -d.X[:, 1:].mean(axis=0)
+        centre = float(y.mean())
     X = d.X @ T
     spread = np.sqrt(w @ X**2 / spec.n_obs)
     T = (T / spread) @ _orthonormalising((X / spread * w[:, None]).T @ (X / spread) / spec.n_obs)
     X = d.X @ T
-    ones, mean = (X * w[:, None]).mean(axis=0), y.mean() if spec.n_fixed else 0.0
-    pilot = mean * ones + (X * w[:, None]).T @ (y - mean) / spec.n_obs
+    y = y - centre  # without rounding where y is large, which a product with the intercept's column is not
+    pilot = (X * w[:, None]).T @ y / spec.n_obs
     pilot = pilot + (X * w[:, None]).T @ (y - X @ pilot) / spec.n_obs  # once more, for the rounding of the first
     rest = y - X @ pilot
+    pilot = T @ pilot
+    pilot[:1] += centre
     unit = float(np.sqrt(w @ rest**2 / spec.n_obs)) or 1.0
     maps = tuple(_column_map(spec, k, raw) for k in range(len(spec.groupings)))
-    return Scaling(T, T @ pilot, unit, maps), X, rest / unit
+    return Scaling(T, pilot, unit, maps), X, rest / unit
 
 
 def _column_map(spec: ModelSpec, k: int, w: Floats) -> Floats:
