@@ -139,7 +139,7 @@ def descend(
         point = tracer.point(em_step(problem, point, first), "em")
         first = problem.score(point)
     fallen_back, last, exact = False, np.inf, False
-    for _ in range(control.max_iterations):
+    for left in range(control.max_iterations, -1, -1):
         gradient = problem.gradient(point, first)
         curvature = _differenced(problem, tracer, point) if exact else problem.curvature(point, first)
         step = _limited(point.theta, -_solve_positive(curvature, gradient, FLAT * problem.n_levels))
@@ -149,6 +149,8 @@ def descend(
             return None
         if decrement < control.tolerance:
             return Descent(point, first, decrement, curvature, True)
+        if not left:
+            break
         # on some boundaries the average information is no Hessian, and steps shrink the decrement only slowly
         exact, last = SLOW * last < decrement < 1.0, decrement
         lower = _line_search(tracer, point, step, decrement, control)
