@@ -93,6 +93,10 @@ def _column_map(spec: ModelSpec, k: int, w: Floats) -> Floats:
 
 def _term_map(grouping: Grouping, term: TermSpec, w: Floats) -> Floats:
     Z = grouping.Z[:, term.where]
+    C = np.eye(term.template.size)
+    if term.template.kind == "us" and term.columns[0] == "Intercept":
+        C[0, 1:] = -Z[:, 1:].mean(axis=0)
+        Z = Z @ C
     gram = (Z * w[:, None]).T @ Z / Z.shape[0]
     spread = np.sqrt(np.diag(gram))
     spread[spread == 0] = 1.0
@@ -100,9 +104,13 @@ def _term_map(grouping: Grouping, term: TermSpec, w: Floats) -> Floats:
         return np.eye(term.template.size) / float(np.sqrt((spread**2).mean()))
     if term.template.kind == "diag":
         return np.diag(1.0 / spread)
-    return np.asarray(_orthonormalising(gram / np.outer(spread, spread)) / spread[:, None])
+    R = _orthonormalising(gram / np.outer(spread, spread))
+    # a column that the earlier ones determine has nothing left to be scaled up: it stays a copy of them
+    copies = np.diag(R) ** 2 > 0.1 / RIDGE
+    R[:, copies] = np.eye(len(R))[:, copies]
+    return np.asarray(C @ (R / spread[:, None]))
 
 
 def _orthonormalising(correlation: Floats) -> Floats:
-    """Upper-triangular R⁻¹ with RᵀR near `correlation`; directions that hardly vary are only scaled."""
+    """Upper-triangular R⁻¹ with RᵀR near `correlation`."""
     return np.asarray(np.linalg.inv(np.linalg.cholesky(correlation + RIDGE * np.eye(len(correlation)))).T)
