@@ -19,6 +19,9 @@ __all__ = ["Scaling", "make_scaling"]
 #: added to a correlation matrix before its Cholesky factor, which is only a preconditioner
 RIDGE = 1e-12
 
+#: spread below which, beside its mean, a column is constant to rounding
+CONSTANT = 1e-13
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -95,7 +98,9 @@ def _term_map(grouping: Grouping, term: TermSpec, w: Floats) -> Floats:
     Z = grouping.Z[:, term.where]
     C = np.eye(term.template.size)
     if term.template.kind == "us" and term.columns[0] == "Intercept":
-        C[0, 1:] = -Z[:, 1:].mean(axis=0)
+        mean = Z.mean(axis=0)
+        varies = Z.std(axis=0) > CONSTANT * np.abs(mean)
+        C[0, varies] = -mean[varies]
         Z = Z @ C
     gram = (Z * w[:, None]).T @ Z / Z.shape[0]
     spread = np.sqrt(np.diag(gram))

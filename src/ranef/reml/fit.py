@@ -169,7 +169,6 @@ def _modes(problem: Problem, point: Point, first: Score, sigma: float) -> tuple[
 
 def _record(problem: Problem, tracer: Tracer, descent: Descent) -> OptimizerRecord:
     words = boundary_words(problem, descent.point.theta)
-    flat = _flat_directions(problem, descent)
     if not descent.converged:
         status, detail = (
             Status.NOT_CONVERGED,
@@ -177,7 +176,7 @@ def _record(problem: Problem, tracer: Tracer, descent: Descent) -> OptimizerReco
         )
     elif words:
         status, detail = Status.BOUNDARY, f"{words} {BOUNDARY_ADVICE}"
-    elif flat:
+    elif flat := _flat_directions(problem, descent):
         status, detail = Status.NOT_IDENTIFIED, f"Not determined, or only in combination: {flat}."
     else:
         status, detail = Status.CONVERGED, f"Newton decrement {descent.decrement:.3g}."
@@ -186,9 +185,10 @@ def _record(problem: Problem, tracer: Tracer, descent: Descent) -> OptimizerReco
 
 def _flat_directions(problem: Problem, descent: Descent) -> str:
     """Names of the parameters in the directions along which an interior optimum has no curvature."""
-    if descent.curvature.size == 0:
+    if not problem.spec.terms:
         return ""
-    scale = np.sqrt(np.maximum(np.diag(descent.curvature), 1e-12))
-    values, vectors = np.linalg.eigh(descent.curvature / np.outer(scale, scale))
+    information = problem.information(descent.point, descent.first)
+    scale = np.sqrt(np.maximum(np.diag(information), 1e-12))
+    values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
     share = (vectors[:, values <= 1e-7] ** 2).sum(axis=1)
     return ", ".join(n for n, s in zip(problem.spec.theta_names, share, strict=True) if s > 0.04)
