@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-#: formula after the tilde, by name; x is numeric, c is nested in a, b crossed with a, and a and e have equally many levels
+#: formula after the tilde, by name; c is nested in a, b crossed with a, and a and e have equally many levels
 FORMULAS = {
     "slope": "x + (x | a)",
     "diagonal slope": "x + (x || a)",

@@ -73,7 +73,9 @@ def test_decimals(expected):
         lambda data: pl.from_pandas(data).with_columns(pl.col("x").cast(pl.Float32), pl.col("k").cast(pl.Int16)),
         pa.Table.from_pandas,
         lambda data: pa.Table.from_pandas(data).cast(
-            pa.schema([("y", pa.float32()), ("k", pa.int8()), ("x", pa.float32()), ("t", pa.bool_()), ("g", pa.int64())])
+            pa.schema(
+                [("y", pa.float32()), ("k", pa.int8()), ("x", pa.float32()), ("t", pa.bool_()), ("g", pa.int64())]
+            )
         ),
         lambda data: data.convert_dtypes(),
         lambda data: data.convert_dtypes(dtype_backend="pyarrow"),

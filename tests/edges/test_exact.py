@@ -121,7 +121,7 @@ EXACT = {
 @pytest.mark.parametrize("name", EXACT)
 def test_a_perfectly_fitted_response(name, weighted, method):
     frame = data().assign(y=EXACT[name], w=lambda d: 10 ** d["x"])
-    with pytest.raises(ranef.FitError, match="residual variance.* is zero"):
+    with pytest.raises(ranef.FitError, match=r"residual variance.* is zero"):
         ranef.Model("y ~ x + z + (x | g)", frame, weights="w" if weighted else None).fit(method)
 
 

@@ -21,7 +21,7 @@ from likelihood.dense import dense
 designs = st.tuples(
     st.integers(0, 10**6), st.integers(40, 120), st.sampled_from(sorted(FORMULAS)), st.sampled_from(["REML", "ML"])
 )
-few = settings(max_examples=20)
+few = settings(max_examples=15)
 moderate = st.floats(-1e4, 1e4)
 units = st.floats(1e-6, 1e6)
 

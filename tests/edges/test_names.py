@@ -118,7 +118,7 @@ def test_interactions_of_labels_with_colons(plain):
 
 @pytest.mark.parametrize("formula", ["y ~ Intercept + (1 | g)", "y ~ 1 + (Intercept | g)"])
 def test_a_column_named_as_the_intercept_is(formula):
-    with pytest.raises(ranef.DesignError, match="have the name 'Intercept'.*Rename that column"):
+    with pytest.raises(ranef.DesignError, match=r"have the name 'Intercept'.*Rename that column"):
         ranef.Model(formula, data().rename(columns={"x": "Intercept"}))
 
 

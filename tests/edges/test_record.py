@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,7 +32,7 @@ def test_newton_steps_never_go_up():
     kinds = [step.kind for step in fit.optimizer.steps]
     first = kinds.index("restart") if "restart" in kinds else len(kinds)
     path = [s.criterion for s in fit.optimizer.steps[:first] if s.kind in ("start", "em", "newton")]
-    assert all(later <= earlier + 1e-9 for earlier, later in zip(path[:-1], path[1:], strict=True))
+    assert all(later <= earlier + 1e-9 for earlier, later in pairwise(path))
 
 
 def test_converged():
