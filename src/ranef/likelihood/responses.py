@@ -8,6 +8,7 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.likelihood.crossproducts import CrossProducts
+from ranef.likelihood.scaling import Scaling
 from ranef.linalg import add_products
 from ranef.spec import ModelSpec
 
@@ -29,8 +30,9 @@ class Responses:
         XᵀWY, zero but for rounding.
     yy : array (B,)
         Diagonal of YᵀWY.
-    pilot : array (p, B)
-        Least-squares coefficients taken out, on the user's scale.
+    centre : array (B,)
+    inner : array (p, B)
+        What is taken out of the responses, as in :class:`Scaling`.
     unit : array (B,)
     mean_square : array (B,)
         Of the responses as given.
@@ -39,7 +41,8 @@ class Responses:
     Zy: tuple[Floats, ...]
     Xy: Floats
     yy: Floats
-    pilot: Floats
+    centre: Floats
+    inner: Floats
     unit: Floats
     mean_square: Floats
 
@@ -47,6 +50,10 @@ class Responses:
     def size(self) -> int:
         """Number of responses B."""
         return len(self.yy)
+
+    def scaling(self, own: Scaling, b: int) -> Scaling:
+        """The scaling of a model with response `b` in the place of its own."""
+        return replace(own, centre=float(self.centre[b]), inner=self.inner[:, b], y=float(self.unit[b]))
 
 
 def read_responses(spec: ModelSpec, products: CrossProducts, Y: Floats) -> Responses:
@@ -61,8 +68,11 @@ def read_responses(spec: ModelSpec, products: CrossProducts, Y: Floats) -> Respo
         """Internal X, and what is left of Y beside the internal coefficients `fitted` (p, B)."""
         X = d.X[rows] @ scale.X
         offset = 0.0 if d.offset is None else d.offset[rows, None]
-        return X, Y[rows] - offset - X @ fitted
+        return X, (Y[rows] - offset) - centre - X @ fitted
 
+    centre = np.zeros(B)
+    if scale.centre:  # there is an intercept
+        centre = (Y if d.offset is None else Y - d.offset[:, None]).mean(axis=0)
     fitted = np.zeros((spec.n_fixed, B))
     for _ in range(2):  # the second time for the rounding of the first
         left = np.zeros_like(fitted)
@@ -83,7 +93,7 @@ def read_responses(spec: ModelSpec, products: CrossProducts, Y: Floats) -> Respo
     unit = np.sqrt(yy / total)
     unit[unit == 0] = 1.0
     return Responses(
-        tuple(block / unit for block in Zy), Xy / unit, yy / unit**2, scale.X @ fitted, unit, (Y**2).mean(axis=0)
+        tuple(block / unit for block in Zy), Xy / unit, yy / unit**2, centre, fitted, unit, (Y**2).mean(axis=0)
     )
 
 
@@ -101,6 +111,6 @@ def products_of(products: CrossProducts, responses: Responses, b: int) -> CrossP
         products,
         Xy=Xy,
         corner=corner,
-        scaling=replace(products.scaling, pilot=responses.pilot[:, b], y=float(responses.unit[b])),
+        scaling=responses.scaling(products.scaling, b),
         mean_square=float(responses.mean_square[b]),
     )

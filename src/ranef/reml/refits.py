@@ -9,7 +9,7 @@ import numpy as np
 
 from ranef.arrays import Bools, Floats, Ints
 from ranef.errors import ConvergenceWarning, FitError, RanefWarning
-from ranef.likelihood import CrossProducts, Method, Responses, products_of, read_responses
+from ranef.likelihood import CrossProducts, Method, Responses, Scaling, products_of, read_responses
 from ranef.progress import progress_bar
 from ranef.reml.batch import (
     Batch,
@@ -193,13 +193,20 @@ def _on_user_scale(batch: Batch, point: BatchPoint, products: CrossProducts, res
         batch.method,
         theta,
         point.sigma * responses.unit,
-        responses.pilot.T + responses.unit[:, None] * (point.beta @ scale.X.T),
+        _coefficients(scale, responses, point.beta),
         point.criterion,
         _singular(batch, point),
         np.ones(len(theta), dtype=bool),
         spec.design.fixed_names,
         spec.theta_names,
     )
+
+
+def _coefficients(scale: Scaling, responses: Responses, beta: Floats) -> Floats:
+    """β (B, p) on the user's scale."""
+    out = (responses.inner.T + responses.unit[:, None] * beta) @ scale.X.T
+    out[:, :1] += responses.centre[:, None]
+    return out
 
 
 def _one_by_one(
