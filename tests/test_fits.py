@@ -204,7 +204,8 @@ def test_confint(eb, fb):
         "sd(Days | Subject)",
         "cor(Intercept, Days | Subject)",
     } == set(eti.index)
-    assert ((hdi["upper"] - hdi["lower"]) <= (eti["upper"] - eti["lower"]) * 1.001).all()
+    # quantiles are interpolated and the shortest interval is not: with few draws it may come out a little wider
+    assert ((hdi["upper"] - hdi["lower"]) <= (eti["upper"] - eti["lower"]) * 1.01).all()
 
 
 @pytest.mark.parametrize("level", [0, 1, 95, -0.1])
@@ -268,7 +269,7 @@ def test_refit_equals_a_new_fit(sleep, eb):
     again = eb.refit(y)
     assert again.criterion == pytest.approx(fresh.criterion, rel=1e-10)
     np.testing.assert_allclose(again.theta, fresh.theta, atol=1e-6)
-    with pytest.raises(ranef.DesignError, match=r"\(3,\).*\(180,\)"):
+    with pytest.raises(ranef.DesignError, match="has 3 rows; it must have 180"):
         eb.refit([1.0, 2.0, 3.0])
 
 

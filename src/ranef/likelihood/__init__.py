@@ -2,7 +2,7 @@
 
 from ranef.likelihood.crossproducts import CrossProducts, cross_products, streamed_products
 from ranef.likelihood.evaluate import Evaluation, Method, Score, average_information, evaluate, score
-from ranef.likelihood.responses import Responses, products_of, read_responses
+from ranef.likelihood.responses import Responses, own_response, products_of, read_responses
 from ranef.likelihood.scaling import Scaling, make_scaling
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "cross_products",
     "evaluate",
     "make_scaling",
+    "own_response",
     "products_of",
     "read_responses",
     "score",

@@ -12,7 +12,7 @@ from ranef.likelihood.scaling import Scaling
 from ranef.linalg import add_products
 from ranef.spec import ModelSpec
 
-__all__ = ["Responses", "products_of", "read_responses"]
+__all__ = ["Responses", "own_response", "products_of", "read_responses"]
 
 #: entries of the responses worked on at once
 BLOCK_ENTRIES = 4_000_000
@@ -54,6 +54,20 @@ class Responses:
     def scaling(self, own: Scaling, b: int) -> Scaling:
         """The scaling of a model with response `b` in the place of its own."""
         return replace(own, centre=float(self.centre[b]), inner=self.inner[:, b], y=float(self.unit[b]))
+
+
+def own_response(products: CrossProducts) -> Responses:
+    """The response that cross-products were made with."""
+    p, scale = products.n_fixed, products.scaling
+    return Responses(
+        tuple(block[:, :, p:] for block in products.Xy),
+        products.corner[:p, p:],
+        products.corner[p:, p],
+        np.array([scale.centre]),
+        scale.inner[:, None],
+        np.array([scale.y]),
+        np.array([products.mean_square]),
+    )
 
 
 def read_responses(spec: ModelSpec, products: CrossProducts, Y: Floats) -> Responses:

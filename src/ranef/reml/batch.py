@@ -7,16 +7,20 @@ formulas are those of ``likelihood/evaluate.py``, with K = λ(I + λᵀAλ)⁻¹
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ranef.arrays import Floats, Ints
-from ranef.likelihood import CrossProducts, Method, Responses
+from ranef.arrays import Bools, Floats, Ints
+from ranef.likelihood import CrossProducts, Method, Responses, Scaling
 from ranef.spec import ModelSpec, TermSpec
 
 __all__ = [
+    "PERFECT_FIT",
     "Batch",
     "BatchPoint",
     "descend_together",
@@ -26,6 +30,7 @@ __all__ = [
     "make_batch",
     "slopes_together",
     "start_thetas",
+    "user_thetas",
 ]
 
 #: most random effects of several factors that are worked on as one dense block
@@ -39,6 +44,11 @@ TOLERANCE = 1e-11
 
 #: relative curvature below which a direction counts as flat
 FLAT = 1e-7
+
+#: share of the sum of squares below which a penalised residual sum of squares is zero to rounding
+PERFECT_FIT = 1e-13
+
+Watch = Callable[[str, Ints, "BatchPoint"], None]
 
 
 @dataclass(frozen=True)
@@ -187,10 +197,11 @@ def evaluate_together(batch: Batch, theta: Floats) -> BatchPoint:
     FX, Fy = half @ batch.ZX, np.einsum("bjac,bjc->bja", half, batch.Zy)
     XVX = batch.XX - np.einsum("bjap,bjaq->bpq", FX, FX)
     XVy = batch.Xy - np.einsum("bjap,bja->bp", FX, Fy)
-    root = np.linalg.cholesky(XVX)
+    root = _cholesky(XVX)
     inverse_root = np.linalg.inv(root)
     z = np.einsum("bpq,bq->bp", inverse_root, XVy)
-    rss = np.maximum(batch.yy - (Fy**2).sum(axis=(1, 2)) - (z**2).sum(axis=1), 1e-300)
+    # an exact fit ends where no more of the response is left than rounding; the caller refuses it there
+    rss = np.maximum(batch.yy - (Fy**2).sum(axis=(1, 2)) - (z**2).sum(axis=1), 0.1 * PERFECT_FIT * batch.yy)
     log_det = 2.0 * np.log(np.diagonal(L, axis1=2, axis2=3)).sum(axis=(1, 2)) + batch.log_det
     if batch.method == "REML":
         log_det = log_det + 2.0 * np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
@@ -199,6 +210,18 @@ def evaluate_together(batch: Batch, theta: Floats) -> BatchPoint:
     spread = batch.nu if known is None else rss / sigma**2
     criterion = log_det + batch.nu * np.log(2.0 * np.pi * (sigma * batch.unit) ** 2) + spread
     return BatchPoint(theta, half, criterion, rss, sigma, inverse_root, np.einsum("bqp,bq->bp", inverse_root, z))
+
+
+def _cholesky(stack: Floats) -> Floats:
+    """Cholesky factors of a stack; NaN for the matrices that have none."""
+    try:
+        return np.linalg.cholesky(stack)
+    except np.linalg.LinAlgError:
+        out = np.full_like(stack, np.nan)
+        for i, matrix in enumerate(stack):
+            with suppress(np.linalg.LinAlgError):
+                out[i] = np.linalg.cholesky(matrix)
+        return out
 
 
 def _solve_lower(L: Floats, rhs: Floats) -> Floats:
@@ -325,11 +348,27 @@ def lower_roots(roots: Floats) -> Floats:
     return np.asarray(lower * signs[:, None, :])
 
 
-def descend_together(batch: Batch, theta: Floats) -> tuple[BatchPoint, Floats]:
-    """Minimise every criterion from its own internal θ; the points, and the Newton decrements left there (B,)."""
+def user_thetas(spec: ModelSpec, scaling: Scaling, theta: Floats) -> Floats:
+    """θ (B, n_theta) on the user's scale, λ lower-triangular with a non-negative diagonal."""
+    out = np.empty_like(theta)
+    for t in spec.terms:
+        root = scaling.Z[t.grouping][t.where, t.where] @ t.template.fill_many(theta[:, t.theta])
+        out[:, t.theta] = t.template.read_many(lower_roots(root) if t.template.kind == "us" else np.abs(root))
+    return out
+
+
+def descend_together(batch: Batch, theta: Floats, watch: Watch | None = None) -> tuple[BatchPoint, Floats]:
+    """Minimise every criterion from its own internal θ; the points, and the Newton decrements left there (B,).
+
+    `watch` is told of every evaluation: its kind, the responses that took part, their θ and criteria.
+    """
+    everybody = np.arange(len(theta))
+    watch = watch or (lambda kind, which, point: None)
     whole = evaluate_together(batch, theta)
+    watch("start", everybody, whole)
     for _ in range(EM_STEPS):
         whole = evaluate_together(batch, _em(batch, whole, slopes_together(batch, whole).W))
+        watch("em", everybody, whole)
     decrements = np.full(len(theta), np.inf)
     active = np.arange(len(theta))
     smallest = FLAT * np.concatenate(
@@ -345,7 +384,8 @@ def descend_together(batch: Batch, theta: Floats) -> tuple[BatchPoint, Floats]:
         if not going.any():
             break
         rows = np.flatnonzero(going)
-        lower, moved = _search(part.only(rows), at.only(rows), step[rows], left[rows])
+        told = partial(_told, watch, active[rows])
+        lower, moved = _search(part.only(rows), at.only(rows), step[rows], left[rows], told)
         whole = whole.put(active[going], lower)
         active = active[going][moved]
         if not active.size:
@@ -363,7 +403,11 @@ def _newton_steps(theta: Floats, slopes: Slopes, smallest: Floats) -> Floats:
     return np.asarray(step * np.minimum(1.0, longest / np.maximum(np.abs(step).max(axis=1), 1e-300))[:, None])
 
 
-def _search(batch: Batch, at: BatchPoint, step: Floats, decrement: Floats) -> tuple[BatchPoint, Floats]:
+def _told(watch: Watch, names: Ints, kind: str, which: Ints, point: BatchPoint) -> None:
+    watch(kind, names[which], point)
+
+
+def _search(batch: Batch, at: BatchPoint, step: Floats, decrement: Floats, watch: Watch) -> tuple[BatchPoint, Bools]:
     """The first of the full step and its halves that lowers each criterion, and which responses found one."""
     waiting = np.arange(len(step))
     noise = np.where(decrement < 1e-6, 1e-13 * np.abs(at.criterion), 0.0)
@@ -371,6 +415,7 @@ def _search(batch: Batch, at: BatchPoint, step: Floats, decrement: Floats) -> tu
     found = at
     for _ in range(HALVINGS):
         trial = evaluate_together(batch.only(waiting), at.theta[waiting] + length * step[waiting])
+        watch("newton" if length == 1.0 else "halved", waiting, trial)
         bound = at.criterion[waiting] - 1e-4 * length * decrement[waiting] + noise[waiting]
         good = trial.criterion <= bound
         found = found.put(waiting[good], trial.only(np.flatnonzero(good)))

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from ranef.arrays import Floats
+from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
-from ranef.likelihood import CrossProducts, Method, Score, cross_products
+from ranef.likelihood import CrossProducts, Method, Score, cross_products, own_response
+from ranef.reml.batch import BatchPoint, descend_together, has_blocks, make_batch
 from ranef.reml.boundary import boundary_words, escape, is_singular, snap
 from ranef.reml.optimize import Control, Descent, Tracer, descend
 from ranef.reml.problem import Point, Problem
+from ranef.reml.spectral import best_ratios, has_spectrum, make_spectrum
 from ranef.results import Modes, OptimizerRecord, RemlEstimates, Status
 from ranef.spec import ModelSpec, TermSpec
 
@@ -98,13 +100,40 @@ def _start(problem: Problem, start: Floats | None) -> Floats:
 def _best_descent(problem: Problem, tracer: Tracer, start: Floats | None, control: Control) -> Descent:
     """Descend from the start; on small data, where the criterion may have two minima, also from far on either side."""
     first = _start(problem, start)
+    small = start is None and problem.products.n_obs <= SMALL
+    if small and control == Control() and has_blocks(problem.spec):
+        if has_spectrum(problem.spec):
+            theta = _lowest_on_the_line(problem)
+        else:
+            theta = _best_of_many(problem, tracer, np.array([first, *_other_starts(problem.spec.terms, first)]))
+        return _certified_descent(problem, tracer, theta, replace(control, em_steps=0))
     best = _certified_descent(problem, tracer, first, control)
-    if start is None and problem.products.n_obs <= SMALL:
+    if small:
         for theta in _other_starts(problem.spec.terms, first):
             other = descend(problem, tracer, theta, control, 0, known=best.point)
             if other is not None and other.point.criterion < best.point.criterion - 1e-9:
                 best = _certified_descent(problem, tracer, other.point.theta, replace(control, em_steps=0))
     return best
+
+
+def _lowest_on_the_line(problem: Problem) -> Floats:
+    """The only variance parameter where the criterion is lowest, found through eigenvalues over its whole range."""
+    products = problem.products
+    spectrum = make_spectrum(products, own_response(products), problem.method, problem.spec.sigma)
+    return np.sqrt(best_ratios(spectrum))
+
+
+def _best_of_many(problem: Problem, tracer: Tracer, starts: Floats) -> Floats:
+    """Descend from several internal θ together, and give where the criterion is lowest."""
+    products = problem.products
+    batch = make_batch(problem.spec, products, own_response(products), problem.method)
+    looks: list[tuple[str, Ints, BatchPoint]] = []
+    copies = batch.only(np.zeros(len(starts), dtype=np.intp))
+    point, _ = descend_together(copies, starts, lambda *look: looks.append(look))
+    tracer.paths(looks)
+    # on a tie the first start's own optimum
+    lowest = np.flatnonzero(point.criterion <= np.nanmin(point.criterion) + 1e-9)
+    return np.asarray(point.theta[lowest[0]])
 
 
 def _other_starts(terms: Sequence[TermSpec], first: Floats) -> Iterator[Floats]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats
+from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
 from ranef.likelihood import Score
+from ranef.reml.batch import PERFECT_FIT, BatchPoint, user_thetas
 from ranef.reml.problem import Point, Problem
 from ranef.results import OptimizerStep
 from ranef.spec import lower_root
@@ -25,9 +26,6 @@ SLOW = 0.3
 
 #: relative step of those differences
 DIFFERENCE = 1e-5
-
-#: share of the sum of squares below which a penalised residual sum of squares is zero to rounding
-PERFECT_FIT = 1e-13
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,17 @@ class Tracer:
         point = self.problem.point(theta)
         self.steps.append(OptimizerStep(kind, self.problem.to_user(theta), point.criterion))
         return point
+
+    def paths(self, looks: Sequence[tuple[str, Ints, BatchPoint]]) -> None:
+        """Record evaluations made together, one path from a start after the other."""
+        names = np.concatenate([which for _, which, _ in looks])
+        kinds = [kind for kind, which, _ in looks for _ in which]
+        spec, scaling = self.problem.spec, self.problem.products.scaling
+        thetas = user_thetas(spec, scaling, np.concatenate([point.theta for _, _, point in looks]))
+        criteria = np.concatenate([point.criterion for _, _, point in looks]).tolist()
+        for i in np.argsort(names, kind="stable").tolist():
+            kind = "restart" if kinds[i] == "start" and names[i] else kinds[i]
+            self.steps.append(OptimizerStep(kind, thetas[i], criteria[i]))
 
 
 def score_unless_exact(problem: Problem, point: Point) -> Score:

@@ -21,6 +21,7 @@ from ranef.reml.batch import (
     make_batch,
     slopes_together,
     start_thetas,
+    user_thetas,
 )
 from ranef.reml.boundary import NEAR_ZERO, escape
 from ranef.reml.fit import fit_reml
@@ -185,18 +186,14 @@ def _uncertified(batch: Batch, point: BatchPoint) -> Bools:
 
 def _on_user_scale(batch: Batch, point: BatchPoint, products: CrossProducts, responses: Responses) -> Refits:
     spec, scale = batch.spec, products.scaling
-    theta = np.empty_like(point.theta)
-    for t in spec.terms:
-        root = scale.Z[t.grouping][t.where, t.where] @ t.template.fill_many(point.theta[:, t.theta])
-        theta[:, t.theta] = t.template.read_many(lower_roots(root) if t.template.kind == "us" else np.abs(root))
     return Refits(
         batch.method,
-        theta,
+        user_thetas(spec, scale, point.theta),
         point.sigma * responses.unit,
         _coefficients(scale, responses, point.beta),
         point.criterion,
         _singular(batch, point),
-        np.ones(len(theta), dtype=bool),
+        np.ones(len(point.theta), dtype=bool),
         spec.design.fixed_names,
         spec.theta_names,
     )

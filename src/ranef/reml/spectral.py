@@ -24,7 +24,7 @@ __all__ = ["Spectrum", "best_ratios", "has_spectrum", "make_spectrum"]
 MOST_EFFECTS = 600
 
 #: variance ratios τ at which all responses are looked at, times the mean eigenvalue; zero comes first
-GRID = np.concatenate([[0.0], np.geomspace(1e-6, 1e8, 57)])
+GRID = np.concatenate([[0.0], np.geomspace(1e-6, 1e16, 89)])
 
 #: steps of bisection and Newton between two of them
 REFINEMENTS = 100
@@ -116,8 +116,8 @@ def best_ratios(spectrum: Spectrum) -> Floats:
     """
     if _balanced(spectrum):
         m = spectrum.det_counts[0]
-        with np.errstate(divide="ignore"):
-            growth = (spectrum.nu - m) * spectrum.squares[:, 0] / (m * spectrum.rest)
+        rest = np.maximum(spectrum.rest, spectrum.squares[:, 0] / GRID[-1])
+        growth = (spectrum.nu - m) * spectrum.squares[:, 0] / (m * rest)
         return np.asarray(np.maximum(growth - 1.0, 0.0) / spectrum.roots[0])
     grid = GRID / (spectrum.roots.mean() if spectrum.roots.size else 1.0)
     best = np.argmin(spectrum.criterion(grid[None]), axis=1)
