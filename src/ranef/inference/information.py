@@ -1,0 +1,329 @@
+"""Observed information of the variance parameters: standard errors of sds and correlations, covariance of (θ, σ).
+
+The deviance is differentiated along a chart of the covariance matrices that have the rank of the estimates, so that a
+singular fit is an interior point of it: what lies on the boundary is held there, and the rest is conditional on that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from ranef.arrays import Floats
+from ranef.likelihood import CrossProducts, Evaluation, Score, evaluate, score
+from ranef.reml.boundary import NEAR_ZERO
+from ranef.spec import ModelSpec, TermSpec, lower_root
+
+__all__ = ["VarianceInformation", "theta_hessian", "varcorr_errors", "variance_information", "vcov_theta_frame"]
+
+#: step of the differences, as a share of each direction's natural size
+DIFFERENCE = 1e-3
+
+#: weights of the gradient at one and two steps in a central difference of fourth order
+STENCIL = ((1.0, 8.0 / 12.0), (2.0, -1.0 / 12.0))
+
+#: relative curvature at or below which a direction is not determined by the data
+FLAT = 1e-7
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Coordinates x of the covariance matrices of the groupings' rank: λ_k(x) = λ_k + Σ x_i E_i, internal scale.
+
+    Attributes
+    ----------
+    lambdas : tuple of array (p_k, p_k)
+        By grouping of the spec; any square root of D_k.
+    directions : tuple of (int, array (p_k, p_k))
+        For each coordinate its grouping k and E_i.
+    steps : array (n_coordinates,)
+        Steps of the differences.
+    """
+
+    lambdas: tuple[Floats, ...]
+    directions: tuple[tuple[int, Floats], ...]
+    steps: Floats
+
+    def at(self, x: Floats) -> tuple[Floats, ...]:
+        """λ_k at coordinates x."""
+        out = [lam.copy() for lam in self.lambdas]
+        for value, (k, E) in zip(x, self.directions, strict=True):
+            out[k] += value * E
+        return tuple(out)
+
+    def along(self, gradients: Sequence[Floats]) -> Floats:
+        """∂/∂x from ∂/∂λ_k by grouping."""
+        return np.array([np.sum(gradients[k] * E) for k, E in self.directions], dtype=float)
+
+
+@dataclass(frozen=True)
+class VarianceInformation:
+    """Second derivatives of the deviance in (x, log σ) at the estimates, x the coordinates of a chart.
+
+    Attributes
+    ----------
+    hessian : array (m, m)
+        Of −2 log L (ML) or of the REML criterion, σ not profiled; log σ stands last unless σ is known.
+    dtheta : array (n_theta, n_x)
+        ∂θ/∂x, θ on the user's scale; rows of parameters on the boundary are NaN.
+    dcov : tuple of array (p_k, p_k, m)
+        Derivatives of the covariance matrices Σ_k of the groupings; on the user's scale, as is σ.
+    covs : tuple of array (p_k, p_k)
+    sigma : float
+    sigma_known : bool
+    """
+
+    hessian: Floats
+    dtheta: Floats
+    dcov: tuple[Floats, ...]
+    covs: tuple[Floats, ...]
+    sigma: float
+    sigma_known: bool
+
+    def covariance(self, jacobian: Floats) -> Floats:
+        """Covariance (r, r) of quantities with derivatives `jacobian` (r, m), by the delta method.
+
+        Rows and columns are NaN where a derivative is, and where a quantity moves along a direction in which the
+        deviance is flat: there the data determine nothing.
+        """
+        scale = np.sqrt(np.maximum(np.abs(np.diag(self.hessian)), np.finfo(float).tiny))
+        values, vectors = np.linalg.eigh(self.hessian / np.outer(scale, scale))
+        along = (jacobian / scale) @ vectors
+        determined = values > FLAT
+        size = np.linalg.norm(along, axis=1)
+        lost = ~np.isfinite(size) | (np.linalg.norm(along[:, ~determined], axis=1) > 1e-6 * size)
+        half = along[:, determined] * np.sqrt(2.0 / values[determined])
+        half[lost] = np.nan
+        return np.asarray(half @ half.T)
+
+
+def variance_information(
+    spec: ModelSpec, products: CrossProducts, at: Evaluation, theta: Floats
+) -> VarianceInformation:
+    """Observed information of the variance parameters, by central differences of the exact gradient.
+
+    With d(λ, σ) = log|V| + ν log 2πσ² + rss/σ² the derivatives in log σ are exact: ∂²d/∂(log σ)² = 4 rss/σ² and
+    ∂²d/∂x ∂log σ = −2 (∂rss/∂x)/σ² (Pinheiro & Bates 2000, *Mixed-Effects Models in S and S-PLUS*, §2.4.2).
+    """
+    chart = make_chart(spec, products, theta)
+    sigma = at.sigma * products.scaling.y
+    fixed = replace(spec, sigma=sigma)
+    first = score(products, at)
+    n = len(chart.directions)
+    curvature = np.empty((n, n))
+    for i in range(n):
+        curvature[i] = (
+            sum(
+                weight * (_gradient(fixed, products, at, chart, i, s) - _gradient(fixed, products, at, chart, i, -s))
+                for s, weight in STENCIL
+            )
+            / chart.steps[i]
+        )
+    hessian = 0.5 * (curvature + curvature.T)
+    if spec.sigma is None:
+        mixed = -2.0 / at.sigma**2 * chart.along(_rss_gradient(products, first, chart.lambdas))
+        corner = np.array([[4.0 * at.rss / at.sigma**2]])
+        hessian = np.block([[hessian, mixed[:, None]], [mixed[None, :], corner]])
+    dD = _covariance_derivatives(spec, products, chart)
+    covs = tuple(sigma**2 * root @ root.T for root in products.scaling.outward(chart.lambdas))
+    moving_sigma = () if spec.sigma is not None else (0,)
+    dcov = tuple(
+        np.concatenate([sigma**2 * d, *(2.0 * c[:, :, None] for _ in moving_sigma)], axis=2)
+        for d, c in zip(dD, covs, strict=True)
+    )
+    dtheta = _theta_derivatives(spec, products, theta, dD, n)
+    return VarianceInformation(hessian, dtheta, dcov, covs, sigma, spec.sigma is not None)
+
+
+def make_chart(spec: ModelSpec, products: CrossProducts, theta: Floats) -> Chart:
+    """The chart at θ: of an unstructured λ = USVᵀ of rank r the directions U e_a e_cᵀ with c ≤ a, c < r.
+
+    With Uᵀλ diagonal these lower trapezoids meet each covariance matrix of rank r near D once.
+    """
+    lambdas = [lam.copy() for lam in products.scaling.inward(spec.lambdas(theta))]
+    directions: list[tuple[int, Floats]] = []
+    steps: list[float] = []
+    for t in spec.terms:
+        lam = lambdas[t.grouping][t.where, t.where]
+        noise = np.sqrt(spec.groupings[t.grouping].n_levels / spec.n_obs)
+        root, own = _term_chart(t, lam)
+        lambdas[t.grouping][t.where, t.where] = root
+        for size, E in own:
+            whole = np.zeros_like(lambdas[t.grouping])
+            whole[t.where, t.where] = E
+            directions.append((t.grouping, whole))
+            steps.append(DIFFERENCE * max(size, noise))
+    return Chart(tuple(lambdas), tuple(directions), np.array(steps, dtype=float))
+
+
+def _term_chart(term: TermSpec, lam: Floats) -> tuple[Floats, list[tuple[float, Floats]]]:
+    """A square root of λλᵀ, and the directions with the size of what each of them changes."""
+    p = term.template.size
+    if term.template.kind != "us":
+        unit = np.eye(term.template.n_theta)
+        directions = [(float(np.abs(E * lam).max()), E) for E in map(term.template.fill, unit)]
+        return lam, [(size, E) for size, E in directions if size >= NEAR_ZERO]
+    U, values, _ = np.linalg.svd(lam)
+    values = np.where(values < NEAR_ZERO, 0.0, values)
+    rank = int(np.count_nonzero(values))
+    unit = np.eye(p)
+    return U * values, [(float(values[a]), np.outer(U[:, a], unit[c])) for c in range(rank) for a in range(c, p)]
+
+
+def _ordered(products: CrossProducts, by_grouping: Sequence[Floats]) -> list[Floats]:
+    return [by_grouping[k] for k in products.order]
+
+
+def _by_grouping(products: CrossProducts, ordered: Sequence[Floats]) -> list[Floats]:
+    return [ordered[products.order.index(k)] for k in range(len(ordered))]
+
+
+def _gradient(spec: ModelSpec, products: CrossProducts, at: Evaluation, chart: Chart, i: int, steps: float) -> Floats:
+    """∂deviance/∂x at a number of steps along coordinate i, σ as the spec has it."""
+    x = np.zeros(len(chart.directions))
+    x[i] = steps * chart.steps[i]
+    lambdas = chart.at(x)
+    first = score(products, evaluate(products, _ordered(products, lambdas), at.method, spec.sigma))
+    W = _by_grouping(products, first.W)
+    return chart.along([2.0 * inner @ lam for inner, lam in zip(W, lambdas, strict=True)])
+
+
+def _rss_gradient(products: CrossProducts, first: Score, lambdas: Sequence[Floats]) -> list[Floats]:
+    """∂rss/∂λ_k = −2 (Σ ccᵀ) λ_k."""
+    c = _by_grouping(products, first.c)
+    return [-2.0 * (rows.T @ rows) @ lam for rows, lam in zip(c, lambdas, strict=True)]
+
+
+def _covariance_derivatives(spec: ModelSpec, products: CrossProducts, chart: Chart) -> list[Floats]:
+    """∂D_k/∂x (p_k, p_k, n_x) on the user's scale, D_k relative to σ²."""
+    out = [np.zeros((*lam.shape, len(chart.directions))) for lam in chart.lambdas]
+    for i, (k, E) in enumerate(chart.directions):
+        half = products.scaling.Z[k] @ E @ (products.scaling.Z[k] @ chart.lambdas[k]).T
+        out[k][:, :, i] = half + half.T
+    return out
+
+
+def _theta_derivatives(spec: ModelSpec, products: CrossProducts, theta: Floats, dD: Sequence[Floats], n: int) -> Floats:
+    internal = products.scaling.inward(spec.lambdas(theta))
+    out = np.empty((spec.n_theta, n))
+    for t in spec.terms:
+        T, inner = products.scaling.Z[t.grouping][t.where, t.where], internal[t.grouping][t.where, t.where]
+        values = np.linalg.svd(inner, compute_uv=False) if t.template.kind == "us" else np.abs(np.diag(inner))
+        rank = int((values >= NEAR_ZERO).sum())
+        for i in range(n):
+            dD_i = dD[t.grouping][t.where, t.where, i]
+            if t.template.kind == "us":
+                dL = _trapezoid_derivative(lower_root(T @ inner), dD_i, rank)
+            else:
+                live = values >= NEAR_ZERO
+                dL = np.diag(
+                    np.divide(np.diag(dD_i), 2.0 * np.diag(T @ inner), out=np.full(len(T), np.nan), where=live)
+                )
+            out[t.theta, i] = t.template.read(dL)
+    return out
+
+
+def _trapezoid_derivative(L: Floats, dD: Floats, rank: int) -> Floats:
+    """Derivative of the lower trapezoid L (p, p), its first `rank` columns not zero, where LLᵀ = D moves by dD.
+
+    NaN in the columns that are zero, and everywhere if the leading block is singular: then L jumps as D moves.
+    """
+    out = np.full(L.shape, np.nan)
+    head = L[:rank, :rank]
+    size = np.sqrt((L[:rank] ** 2).sum(axis=1))
+    if rank == 0 or np.any(np.diag(head) <= NEAR_ZERO * size):
+        return out
+    inverse = np.linalg.inv(head)
+    inner = np.tril(inverse @ dD[:rank, :rank] @ inverse.T)
+    inner[np.diag_indices(rank)] *= 0.5
+    top = head @ inner
+    out[:rank, :rank] = top
+    out[rank:, :rank] = (dD[rank:, :rank] - L[rank:, :rank] @ top.T) @ inverse.T
+    return out
+
+
+def theta_hessian(information: VarianceInformation) -> Floats:
+    """Hessian (n_theta, n_theta) in θ of the criterion, profiled over σ unless it is known; user's scale, lme4's order.
+
+    Rows and columns of parameters on the boundary are NaN, and the rest is taken with those held there.
+    """
+    n = information.dtheta.shape[1]
+    H = information.hessian
+    if not information.sigma_known:
+        H = H[:n, :n] - np.outer(H[:n, n], H[n, :n]) / H[n, n]
+    out = np.full((information.dtheta.shape[0],) * 2, np.nan)
+    free = np.isfinite(information.dtheta).all(axis=1)
+    if free.sum() == n:
+        inverse = np.linalg.inv(information.dtheta[free])
+        out[np.ix_(free, free)] = inverse.T @ H @ inverse
+    return out
+
+
+def vcov_theta_frame(spec: ModelSpec, information: VarianceInformation) -> pd.DataFrame:
+    """Covariance of (θ̂, σ̂), named as θ with ``sigma`` last; σ is left out where it is known."""
+    n_theta, n = information.dtheta.shape
+    names = list(spec.theta_names)
+    jacobian = information.dtheta
+    if not information.sigma_known:
+        names.append("sigma")
+        jacobian = np.zeros((n_theta + 1, n + 1))
+        jacobian[:n_theta, :n] = information.dtheta
+        jacobian[n_theta, n] = information.sigma
+    return pd.DataFrame(information.covariance(jacobian), index=names, columns=names)
+
+
+def varcorr_errors(spec: ModelSpec, varcorr: pd.DataFrame, information: VarianceInformation) -> pd.DataFrame:
+    """``group, term1, term2, estimate, std_error`` of the sds and correlations; the residual is left out if known.
+
+    Parameters
+    ----------
+    varcorr : DataFrame
+        As :func:`~ranef.inference.effects.varcorr_frame` gives it, whose rows these are.
+    """
+    rows: list[Floats] = []
+    m = information.hessian.shape[0]
+    for t in spec.terms:
+        cov, dcov = information.covs[t.grouping][t.where, t.where], information.dcov[t.grouping][t.where, t.where]
+        size = _relative_sizes(spec, t, cov, information.sigma)
+        rows += _sd_derivatives(cov, dcov, size)
+        if t.template.kind == "us":
+            rows += _correlation_derivatives(cov, dcov, size)
+    if not information.sigma_known:
+        rows.append(np.append(np.zeros(m - 1), information.sigma))
+    jacobian = np.array(rows, dtype=float).reshape(len(rows), m)
+    errors = np.sqrt(np.diag(information.covariance(jacobian)))
+    frame = varcorr[["group", "term1", "term2"]].iloc[: len(rows)]
+    return frame.assign(estimate=varcorr["sdcor"].iloc[: len(rows)], std_error=errors)
+
+
+def _relative_sizes(spec: ModelSpec, term: TermSpec, cov: Floats, sigma: float) -> Floats:
+    """Sds (p,) as the signal they add to a row, over σ."""
+    w = spec.design.weights
+    Z = spec.groupings[term.grouping].Z[:, term.where]
+    squares = (Z**2).mean(axis=0) if w is None else w @ Z**2 / spec.n_obs
+    return np.asarray(np.sqrt(np.diag(cov) * squares) / sigma)
+
+
+def _sd_derivatives(cov: Floats, dcov: Floats, size: Floats) -> list[Floats]:
+    """Of each sd; NaN where it is zero."""
+    p, _, m = dcov.shape
+    return [dcov[a, a] / (2.0 * np.sqrt(cov[a, a])) if size[a] >= NEAR_ZERO else np.full(m, np.nan) for a in range(p)]
+
+
+def _correlation_derivatives(cov: Floats, dcov: Floats, size: Floats) -> list[Floats]:
+    """Of each correlation, in the order of ``varcorr``; NaN where it is ±1 or an sd is zero."""
+    p, _, m = dcov.shape
+    out = []
+    for b in range(p):
+        for a in range(b + 1, p):
+            if min(size[a], size[b]) < NEAR_ZERO:
+                out.append(np.full(m, np.nan))
+                continue
+            scale = np.sqrt(cov[a, a] * cov[b, b])
+            rho = cov[a, b] / scale
+            slope = dcov[a, b] / scale - 0.5 * rho * (dcov[a, a] / cov[a, a] + dcov[b, b] / cov[b, b])
+            out.append(slope if 1.0 - rho**2 > NEAR_ZERO**2 else np.full(m, np.nan))
+    return out
