@@ -245,15 +245,22 @@ def _trapezoid_derivative(L: Floats, dD: Floats, rank: int) -> Floats:
     return out
 
 
-def theta_hessian(information: VarianceInformation) -> Floats:
-    """Hessian (n_theta, n_theta) in θ of the criterion, profiled over σ unless it is known; user's scale, lme4's order.
+def theta_hessian(information: VarianceInformation, *, profiled: bool = True) -> Floats:
+    """Hessian (n_theta, n_theta) in θ of the deviance at the estimates; user's scale, lme4's order.
 
     Rows and columns of parameters on the boundary are NaN, and the rest is taken with those held there.
+
+    Parameters
+    ----------
+    profiled : bool
+        Of the criterion profiled over σ, which the optimiser saw; with False σ is held at its estimate. A known σ is
+        held in any case.
     """
     n = information.dtheta.shape[1]
-    H = information.hessian
-    if not information.sigma_known:
-        H = H[:n, :n] - np.outer(H[:n, n], H[n, :n]) / H[n, n]
+    H = information.hessian[:n, :n]
+    if profiled and not information.sigma_known:
+        mixed = information.hessian[:n, n]
+        H = H - np.outer(mixed, mixed) / information.hessian[n, n]
     out = np.full((information.dtheta.shape[0],) * 2, np.nan)
     free = np.isfinite(information.dtheta).all(axis=1)
     if free.sum() == n:
