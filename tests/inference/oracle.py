@@ -70,7 +70,11 @@ def hessian(f, x, h=2e-3):
         u, v = s * E[i], s * E[j]
         return (f(x + u + v) - f(x + u - v) - f(x - u + v) + f(x - u - v)) / (4 * (s * h) ** 2)
 
-    return np.array([[(4 * mixed(i, j, 1) - mixed(i, j, 2)) / 3 for j in range(n)] for i in range(n)])
+    out = np.zeros((n, n))
+    for i in range(n):
+        for j in range(i + 1):
+            out[i, j] = out[j, i] = (4 * mixed(i, j, 1) - mixed(i, j, 2)) / 3
+    return out
 
 
 def jacobian(f, x, h=1e-5):

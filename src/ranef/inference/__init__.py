@@ -1,5 +1,6 @@
 """Fit in, frame out: effects, predictions, simulations, intervals, summaries of draws."""
 
+from ranef.inference.deletion import Influence, influence
 from ranef.inference.effects import (
     check_level,
     coef_frame,
@@ -14,7 +15,6 @@ from ranef.inference.effects import (
     vcov_frame,
     wald_intervals,
 )
-from ranef.inference.influence import Influence, influence
 from ranef.inference.information import (
     VarianceInformation,
     theta_hessian,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ranef.arrays import Floats
 from ranef.likelihood import CrossProducts, Evaluation, Score, evaluate, score
@@ -25,8 +26,15 @@ DIFFERENCE = 1e-3
 #: weights of the gradient at one and two steps in a central difference of fourth order
 STENCIL = ((1.0, 8.0 / 12.0), (2.0, -1.0 / 12.0))
 
-#: relative curvature at or below which a direction is not determined by the data
-FLAT = 1e-7
+#: a direction is flat if going its natural size along it changes the deviance by half of this: it would have a standard
+#: error of 45 such sizes, and gradients of 1e-5 left at an optimum look like curvatures below it
+FLAT = 1e-3
+
+#: share of the largest curvature that is rounding
+ROUNDING = 1e-11
+
+#: share of a quantity's derivative along flat directions that is rounding
+NEGLIGIBLE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -39,13 +47,13 @@ class Chart:
         By grouping of the spec; any square root of D_k.
     directions : tuple of (int, array (p_k, p_k))
         For each coordinate its grouping k and E_i.
-    steps : array (n_coordinates,)
-        Steps of the differences.
+    sizes : array (n_coordinates,)
+        Natural size of each: the singular value of λ that it changes, or the λ whose signal in a level is the noise.
     """
 
     lambdas: tuple[Floats, ...]
     directions: tuple[tuple[int, Floats], ...]
-    steps: Floats
+    sizes: Floats
 
     def at(self, x: Floats) -> tuple[Floats, ...]:
         """λ_k at coordinates x."""
@@ -67,8 +75,12 @@ class VarianceInformation:
     ----------
     hessian : array (m, m)
         Of −2 log L (ML) or of the REML criterion, σ not profiled; log σ stands last unless σ is known.
+    sizes : array (m,)
+        Natural sizes of (x, log σ).
     dtheta : array (n_theta, n_x)
-        ∂θ/∂x, θ on the user's scale; rows of parameters on the boundary are NaN.
+        ∂θ/∂x, θ on the user's scale; zero for parameters on the boundary.
+    interior : array of bool (n_theta,)
+        Which parameters are not on the boundary.
     dcov : tuple of array (p_k, p_k, m)
         Derivatives of the covariance matrices Σ_k of the groupings; on the user's scale, as is σ.
     covs : tuple of array (p_k, p_k)
@@ -77,27 +89,32 @@ class VarianceInformation:
     """
 
     hessian: Floats
+    sizes: Floats
     dtheta: Floats
+    interior: NDArray[np.bool_]
     dcov: tuple[Floats, ...]
     covs: tuple[Floats, ...]
     sigma: float
     sigma_known: bool
 
-    def covariance(self, jacobian: Floats) -> Floats:
-        """Covariance (r, r) of quantities with derivatives `jacobian` (r, m), by the delta method.
+    def covariance(self, derivatives: Sequence[Floats | None]) -> Floats:
+        """Covariance (r, r) of quantities with `derivatives` (m,) in the parameters, by the delta method.
 
-        Rows and columns are NaN where a derivative is, and where a quantity moves along a direction in which the
-        deviance is flat: there the data determine nothing.
+        NaN for quantities that have none (None), and for those that move along a direction in which the deviance is
+        flat: there the data determine nothing.
         """
-        scale = np.sqrt(np.maximum(np.abs(np.diag(self.hessian)), np.finfo(float).tiny))
-        values, vectors = np.linalg.eigh(self.hessian / np.outer(scale, scale))
-        along = (jacobian / scale) @ vectors
-        determined = values > FLAT
-        size = np.linalg.norm(along, axis=1)
-        lost = ~np.isfinite(size) | (np.linalg.norm(along[:, ~determined], axis=1) > 1e-6 * size)
-        half = along[:, determined] * np.sqrt(2.0 / values[determined])
-        half[lost] = np.nan
-        return np.asarray(half @ half.T)
+        lost = np.array([d is None for d in derivatives], dtype=bool)
+        m = self.hessian.shape[0]
+        jacobian = np.array([np.zeros(m) if d is None else d for d in derivatives]).reshape(len(derivatives), m)
+        values, vectors = np.linalg.eigh(self.hessian * np.outer(self.sizes, self.sizes))
+        along = (jacobian * self.sizes) @ vectors
+        flat = values <= max(FLAT, ROUNDING * np.abs(values).max(initial=0.0))
+        lost |= np.linalg.norm(along[:, flat], axis=1) > NEGLIGIBLE * np.linalg.norm(along, axis=1)
+        half = along[:, ~flat] * np.sqrt(2.0 / values[~flat])
+        out = half @ half.T
+        out[lost] = np.nan
+        out[:, lost] = np.nan
+        return np.asarray(out)
 
 
 def variance_information(
@@ -112,21 +129,12 @@ def variance_information(
     sigma = at.sigma * products.scaling.y
     fixed = replace(spec, sigma=sigma)
     first = score(products, at)
-    n = len(chart.directions)
-    curvature = np.empty((n, n))
-    for i in range(n):
-        curvature[i] = (
-            sum(
-                weight * (_gradient(fixed, products, at, chart, i, s) - _gradient(fixed, products, at, chart, i, -s))
-                for s, weight in STENCIL
-            )
-            / chart.steps[i]
-        )
-    hessian = 0.5 * (curvature + curvature.T)
+    hessian, sizes = _curvature(fixed, products, at, chart), chart.sizes
     if spec.sigma is None:
         mixed = -2.0 / at.sigma**2 * chart.along(_rss_gradient(products, first, chart.lambdas))
         corner = np.array([[4.0 * at.rss / at.sigma**2]])
         hessian = np.block([[hessian, mixed[:, None]], [mixed[None, :], corner]])
+        sizes = np.append(sizes, 1.0)
     dD = _covariance_derivatives(spec, products, chart)
     covs = tuple(sigma**2 * root @ root.T for root in products.scaling.outward(chart.lambdas))
     moving_sigma = () if spec.sigma is not None else (0,)
@@ -134,8 +142,8 @@ def variance_information(
         np.concatenate([sigma**2 * d, *(2.0 * c[:, :, None] for _ in moving_sigma)], axis=2)
         for d, c in zip(dD, covs, strict=True)
     )
-    dtheta = _theta_derivatives(spec, products, theta, dD, n)
-    return VarianceInformation(hessian, dtheta, dcov, covs, sigma, spec.sigma is not None)
+    dtheta, interior = _theta_derivatives(spec, products, theta, dD)
+    return VarianceInformation(hessian, sizes, dtheta, interior, dcov, covs, sigma, spec.sigma is not None)
 
 
 def make_chart(spec: ModelSpec, products: CrossProducts, theta: Floats) -> Chart:
@@ -145,7 +153,7 @@ def make_chart(spec: ModelSpec, products: CrossProducts, theta: Floats) -> Chart
     """
     lambdas = [lam.copy() for lam in products.scaling.inward(spec.lambdas(theta))]
     directions: list[tuple[int, Floats]] = []
-    steps: list[float] = []
+    sizes: list[float] = []
     for t in spec.terms:
         lam = lambdas[t.grouping][t.where, t.where]
         noise = np.sqrt(spec.groupings[t.grouping].n_levels / spec.n_obs)
@@ -155,8 +163,8 @@ def make_chart(spec: ModelSpec, products: CrossProducts, theta: Floats) -> Chart
             whole = np.zeros_like(lambdas[t.grouping])
             whole[t.where, t.where] = E
             directions.append((t.grouping, whole))
-            steps.append(DIFFERENCE * max(size, noise))
-    return Chart(tuple(lambdas), tuple(directions), np.array(steps, dtype=float))
+            sizes.append(max(size, noise))
+    return Chart(tuple(lambdas), tuple(directions), np.array(sizes, dtype=float))
 
 
 def _term_chart(term: TermSpec, lam: Floats) -> tuple[Floats, list[tuple[float, Floats]]]:
@@ -181,14 +189,22 @@ def _by_grouping(products: CrossProducts, ordered: Sequence[Floats]) -> list[Flo
     return [ordered[products.order.index(k)] for k in range(len(ordered))]
 
 
-def _gradient(spec: ModelSpec, products: CrossProducts, at: Evaluation, chart: Chart, i: int, steps: float) -> Floats:
-    """∂deviance/∂x at a number of steps along coordinate i, σ as the spec has it."""
-    x = np.zeros(len(chart.directions))
-    x[i] = steps * chart.steps[i]
-    lambdas = chart.at(x)
-    first = score(products, evaluate(products, _ordered(products, lambdas), at.method, spec.sigma))
-    W = _by_grouping(products, first.W)
-    return chart.along([2.0 * inner @ lam for inner, lam in zip(W, lambdas, strict=True)])
+def _curvature(spec: ModelSpec, products: CrossProducts, at: Evaluation, chart: Chart) -> Floats:
+    """∂²deviance/∂x² (n_x, n_x) by differences, σ as the spec has it."""
+
+    def gradient(x: Floats) -> Floats:
+        lambdas = chart.at(x)
+        first = score(products, evaluate(products, _ordered(products, lambdas), at.method, spec.sigma))
+        W = _by_grouping(products, first.W)
+        return chart.along([2.0 * inner @ lam for inner, lam in zip(W, lambdas, strict=True)])
+
+    n = len(chart.directions)
+    out = np.zeros((n, n))
+    for i, h in enumerate(DIFFERENCE * chart.sizes):
+        for steps, weight in STENCIL:
+            x = steps * h * np.eye(n)[i]
+            out[i] += weight / h * (gradient(x) - gradient(-x))
+    return 0.5 * (out + out.T)
 
 
 def _rss_gradient(products: CrossProducts, first: Score, lambdas: Sequence[Floats]) -> list[Floats]:
@@ -206,42 +222,47 @@ def _covariance_derivatives(spec: ModelSpec, products: CrossProducts, chart: Cha
     return out
 
 
-def _theta_derivatives(spec: ModelSpec, products: CrossProducts, theta: Floats, dD: Sequence[Floats], n: int) -> Floats:
+def _theta_derivatives(
+    spec: ModelSpec, products: CrossProducts, theta: Floats, dD: Sequence[Floats]
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """∂θ/∂x (n_theta, n_x), zero on the boundary, and which parameters (n_theta,) are not on it."""
     internal = products.scaling.inward(spec.lambdas(theta))
-    out = np.empty((spec.n_theta, n))
+    n = dD[0].shape[2] if dD else 0
+    out, interior = np.zeros((spec.n_theta, n)), np.zeros(spec.n_theta, dtype=bool)
     for t in spec.terms:
-        T, inner = products.scaling.Z[t.grouping][t.where, t.where], internal[t.grouping][t.where, t.where]
-        values = np.linalg.svd(inner, compute_uv=False) if t.template.kind == "us" else np.abs(np.diag(inner))
-        rank = int((values >= NEAR_ZERO).sum())
-        for i in range(n):
-            dD_i = dD[t.grouping][t.where, t.where, i]
-            if t.template.kind == "us":
-                dL = _trapezoid_derivative(lower_root(T @ inner), dD_i, rank)
-            else:
-                live = values >= NEAR_ZERO
-                dL = np.diag(
-                    np.divide(np.diag(dD_i), 2.0 * np.diag(T @ inner), out=np.full(len(T), np.nan), where=live)
-                )
-            out[t.theta, i] = t.template.read(dL)
-    return out
+        own, inner = dD[t.grouping][t.where, t.where], internal[t.grouping][t.where, t.where]
+        root = products.scaling.Z[t.grouping][t.where, t.where] @ inner
+        if t.template.kind == "us":
+            rank = int((np.linalg.svd(inner, compute_uv=False) >= NEAR_ZERO).sum())
+            root = lower_root(root)
+            if not _has_full_head(root, rank):
+                continue
+            interior[t.theta] = t.template.read(np.tril(np.arange(len(root)) < rank)) > 0
+            changes = [_trapezoid_derivative(root, own[:, :, i], rank) for i in range(n)]
+        else:
+            live = np.abs(np.diag(inner)) >= NEAR_ZERO
+            interior[t.theta] = t.template.read(np.diag(live)) > 0
+            double = 2.0 * np.where(live, np.diag(root), np.inf)
+            changes = [np.diag(np.diag(own[:, :, i]) / double) for i in range(n)]
+        for i, change in enumerate(changes):
+            out[t.theta, i] = t.template.read(change)
+    return out, interior
+
+
+def _has_full_head(L: Floats, rank: int) -> bool:
+    """Whether the first rows of a lower trapezoid of that rank are independent; if not, it jumps as D moves."""
+    size = np.sqrt((L[:rank] ** 2).sum(axis=1))
+    return bool(np.all(np.diag(L)[:rank] > NEAR_ZERO * size))
 
 
 def _trapezoid_derivative(L: Floats, dD: Floats, rank: int) -> Floats:
-    """Derivative of the lower trapezoid L (p, p), its first `rank` columns not zero, where LLᵀ = D moves by dD.
-
-    NaN in the columns that are zero, and everywhere if the leading block is singular: then L jumps as D moves.
-    """
-    out = np.full(L.shape, np.nan)
-    head = L[:rank, :rank]
-    size = np.sqrt((L[:rank] ** 2).sum(axis=1))
-    if rank == 0 or np.any(np.diag(head) <= NEAR_ZERO * size):
-        return out
-    inverse = np.linalg.inv(head)
+    """Derivative of the lower trapezoid L (p, p), its first `rank` columns not zero, where LLᵀ = D moves by dD."""
+    out = np.zeros(L.shape)
+    inverse = np.linalg.inv(L[:rank, :rank])
     inner = np.tril(inverse @ dD[:rank, :rank] @ inverse.T)
     inner[np.diag_indices(rank)] *= 0.5
-    top = head @ inner
-    out[:rank, :rank] = top
-    out[rank:, :rank] = (dD[rank:, :rank] - L[rank:, :rank] @ top.T) @ inverse.T
+    out[:rank, :rank] = L[:rank, :rank] @ inner
+    out[rank:, :rank] = (dD[rank:, :rank] - L[rank:, :rank] @ out[:rank, :rank].T) @ inverse.T
     return out
 
 
@@ -257,12 +278,12 @@ def theta_hessian(information: VarianceInformation, *, profiled: bool = True) ->
         held in any case.
     """
     n = information.dtheta.shape[1]
-    H = information.hessian[:n, :n]
+    H: Floats = information.hessian[:n, :n]
     if profiled and not information.sigma_known:
         mixed = information.hessian[:n, n]
-        H = H - np.outer(mixed, mixed) / information.hessian[n, n]
+        H = np.subtract(H, np.outer(mixed, mixed) / information.hessian[n, n])
     out = np.full((information.dtheta.shape[0],) * 2, np.nan)
-    free = np.isfinite(information.dtheta).all(axis=1)
+    free = information.interior
     if free.sum() == n:
         inverse = np.linalg.inv(information.dtheta[free])
         out[np.ix_(free, free)] = inverse.T @ H @ inverse
@@ -271,15 +292,21 @@ def theta_hessian(information: VarianceInformation, *, profiled: bool = True) ->
 
 def vcov_theta_frame(spec: ModelSpec, information: VarianceInformation) -> pd.DataFrame:
     """Covariance of (θ̂, σ̂), named as θ with ``sigma`` last; σ is left out where it is known."""
-    n_theta, n = information.dtheta.shape
+    m = information.hessian.shape[0]
     names = list(spec.theta_names)
-    jacobian = information.dtheta
+    rows: list[Floats | None] = [
+        np.append(d, np.zeros(m - len(d))) if inside else None
+        for d, inside in zip(information.dtheta, information.interior, strict=True)
+    ]
     if not information.sigma_known:
         names.append("sigma")
-        jacobian = np.zeros((n_theta + 1, n + 1))
-        jacobian[:n_theta, :n] = information.dtheta
-        jacobian[n_theta, n] = information.sigma
-    return pd.DataFrame(information.covariance(jacobian), index=names, columns=names)
+        rows.append(_sigma_derivative(information))
+    return pd.DataFrame(information.covariance(rows), index=names, columns=names)
+
+
+def _sigma_derivative(information: VarianceInformation) -> Floats:
+    """∂σ/∂(x, log σ)."""
+    return np.append(np.zeros(information.hessian.shape[0] - 1), information.sigma)
 
 
 def varcorr_errors(spec: ModelSpec, varcorr: pd.DataFrame, information: VarianceInformation) -> pd.DataFrame:
@@ -290,8 +317,7 @@ def varcorr_errors(spec: ModelSpec, varcorr: pd.DataFrame, information: Variance
     varcorr : DataFrame
         As :func:`~ranef.inference.effects.varcorr_frame` gives it, whose rows these are.
     """
-    rows: list[Floats] = []
-    m = information.hessian.shape[0]
+    rows: list[Floats | None] = []
     for t in spec.terms:
         cov, dcov = information.covs[t.grouping][t.where, t.where], information.dcov[t.grouping][t.where, t.where]
         size = _relative_sizes(spec, t, cov, information.sigma)
@@ -299,9 +325,8 @@ def varcorr_errors(spec: ModelSpec, varcorr: pd.DataFrame, information: Variance
         if t.template.kind == "us":
             rows += _correlation_derivatives(cov, dcov, size)
     if not information.sigma_known:
-        rows.append(np.append(np.zeros(m - 1), information.sigma))
-    jacobian = np.array(rows, dtype=float).reshape(len(rows), m)
-    errors = np.sqrt(np.diag(information.covariance(jacobian)))
+        rows.append(_sigma_derivative(information))
+    errors = np.sqrt(np.diag(information.covariance(rows)))
     frame = varcorr[["group", "term1", "term2"]].iloc[: len(rows)]
     return frame.assign(estimate=varcorr["sdcor"].iloc[: len(rows)], std_error=errors)
 
@@ -314,23 +339,21 @@ def _relative_sizes(spec: ModelSpec, term: TermSpec, cov: Floats, sigma: float) 
     return np.asarray(np.sqrt(np.diag(cov) * squares) / sigma)
 
 
-def _sd_derivatives(cov: Floats, dcov: Floats, size: Floats) -> list[Floats]:
-    """Of each sd; NaN where it is zero."""
-    p, _, m = dcov.shape
-    return [dcov[a, a] / (2.0 * np.sqrt(cov[a, a])) if size[a] >= NEAR_ZERO else np.full(m, np.nan) for a in range(p)]
+def _sd_derivatives(cov: Floats, dcov: Floats, size: Floats) -> list[Floats | None]:
+    """Of each sd; None where it is zero."""
+    return [dcov[a, a] / (2.0 * np.sqrt(cov[a, a])) if size[a] >= NEAR_ZERO else None for a in range(len(cov))]
 
 
-def _correlation_derivatives(cov: Floats, dcov: Floats, size: Floats) -> list[Floats]:
-    """Of each correlation, in the order of ``varcorr``; NaN where it is ±1 or an sd is zero."""
-    p, _, m = dcov.shape
-    out = []
-    for b in range(p):
-        for a in range(b + 1, p):
+def _correlation_derivatives(cov: Floats, dcov: Floats, size: Floats) -> list[Floats | None]:
+    """Of each correlation, in the order of ``varcorr``; None where it is ±1 or an sd is zero."""
+    out: list[Floats | None] = []
+    for b in range(len(cov)):
+        for a in range(b + 1, len(cov)):
             if min(size[a], size[b]) < NEAR_ZERO:
-                out.append(np.full(m, np.nan))
+                out.append(None)
                 continue
             scale = np.sqrt(cov[a, a] * cov[b, b])
             rho = cov[a, b] / scale
             slope = dcov[a, b] / scale - 0.5 * rho * (dcov[a, a] / cov[a, a] + dcov[b, b] / cov[b, b])
-            out.append(slope if 1.0 - rho**2 > NEAR_ZERO**2 else np.full(m, np.nan))
+            out.append(slope if 1.0 - rho**2 > NEAR_ZERO**2 else None)
     return out

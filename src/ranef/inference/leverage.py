@@ -56,7 +56,7 @@ def leverages(spec: ModelSpec, products: CrossProducts, at: Evaluation) -> Float
 
 def _forms(left: Floats, blocks: Floats, place: Ints, right: Floats) -> Floats:
     """Bilinear forms lᵀBr (n,) with the block that each row names."""
-    return (_by_rows(left, blocks, place) * right).sum(axis=1)
+    return np.asarray((_by_rows(left, blocks, place) * right).sum(axis=1))
 
 
 def _by_rows(left: Floats, blocks: Floats, place: Ints) -> Floats:

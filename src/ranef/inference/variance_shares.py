@@ -40,7 +40,7 @@ class VarianceParts:
 
 def variance_parts(spec: ModelSpec, beta: Floats, covs: Sequence[Floats], sigma: float) -> VarianceParts:
     """Split the variance of the response (Nakagawa & Schielzeth 2013; for random slopes Johnson 2014, eq. 10)."""
-    linear = spec.design.X @ beta
+    linear = (spec.design.X - spec.design.X.mean(axis=0)) @ beta
     random = [float(np.sum(cov * (g.Z.T @ g.Z)) / spec.n_obs) for g, cov in zip(spec.groupings, covs, strict=True)]
     return VarianceParts(float(linear.var(ddof=1)), np.array(random, dtype=float), sigma**2)
 
