@@ -335,7 +335,7 @@ class EmpiricalBayesFit:
         >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
         >>> joint = model.fit().vcov_joint()
         >>> joint.loc["Days", ["Days", "Subject[308].Days"]].round(3).tolist()
-        [2.39, -1.896]
+        [2.389, -1.948]
         """
         return inf.joint_covariance(self.spec, self.products, self._evaluation, group)
 
@@ -358,7 +358,7 @@ class EmpiricalBayesFit:
         >>> import ranef
         >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
         >>> fit.varcorr_se()["std_error"].round(3).tolist()
-        [6.324, 1.236, 0.325, 1.508]
+        [5.836, 1.248, 0.325, 1.508]
         """
         return inf.varcorr_errors(self.spec, self.varcorr, self._information)
 
@@ -372,7 +372,7 @@ class EmpiricalBayesFit:
         >>> import ranef
         >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
         >>> fit.vcov_theta().round(4).to_numpy().tolist()
-        [[0.3094, -0.0115], [-0.0115, 0.0033]]
+        [[0.2183, -0.0107], [-0.0107, 0.0033]]
         """
         return inf.vcov_theta_frame(self.spec, self._information)
 
@@ -386,8 +386,8 @@ class EmpiricalBayesFit:
         --------
         >>> import ranef
         >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
-        >>> round(model.fit("ML").hatvalues().sum(), 4)
-        28.6117
+        >>> round(float(model.fit("ML").hatvalues().sum()), 4)
+        28.6116
         """
         return pd.Series(self._leverages, index=self.spec.design.index, name="hatvalue")
 
@@ -407,8 +407,8 @@ class EmpiricalBayesFit:
         --------
         >>> import ranef
         >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> round(fit.cooks_distance().max(), 4)
-        1.3153
+        >>> round(float(fit.cooks_distance().max()), 4)
+        0.6033
         """
         values = inf.cooks_distances(self.residuals("pearson").to_numpy(), self._leverages, self.spec.n_fixed)
         return pd.Series(values, index=self.spec.design.index, name="cooks_distance")
@@ -439,7 +439,7 @@ class EmpiricalBayesFit:
         >>> import ranef
         >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
         >>> fit.influence("operator").deleted["cooks_distance"].round(3).tolist()
-        [0.132, 0.591, 0.247, 0.4]
+        [0.127, 0.575, 0.241, 0.39]
         """
         return inf.influence(self.spec, self.estimates, group, refit=refit)
 
@@ -454,7 +454,7 @@ class EmpiricalBayesFit:
         >>> import ranef
         >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
         >>> fit.r2().round(4).to_dict()
-        {'marginal': 0.2786, 'conditional': 0.7992}
+        {'marginal': 0.2787, 'conditional': 0.7992}
         """
         return inf.r2_series(self._variance_parts)
 

@@ -22,6 +22,27 @@ def projections(spec, theta, method="REML"):
     return at, A, [D @ Z.T @ P for Z, D in zip(at.Z, at.D, strict=True)], P
 
 
+def deviance(spec, method):
+    """−2 log-likelihood or REML criterion as a function of (θ, σ), neither profiled."""
+    Zs = dense(spec, np.ones(spec.n_theta), method, 1.0).Z
+    d, n = spec.design, spec.n_obs
+    R = np.eye(n) if d.weights is None else np.diag(1 / d.weights)
+    y = d.y if d.offset is None else d.y - d.offset
+
+    def value(theta, sigma):
+        b = [Z.reshape(n, -1, len(lam)) @ lam for Z, lam in zip(Zs, spec.lambdas(np.asarray(theta)), strict=True)]
+        V = R + sum(ZL.reshape(n, -1) @ ZL.reshape(n, -1).T for ZL in b)
+        L = np.linalg.cholesky(V)
+        white = np.linalg.solve(L, np.column_stack([d.X, y]))
+        X, r = white[:, :-1], white[:, -1]
+        r = r - X @ np.linalg.lstsq(X, r, rcond=None)[0]
+        nu = n - (X.shape[1] if method == "REML" else 0)
+        log_det = 2 * np.log(np.diag(L)).sum() + (np.linalg.slogdet(X.T @ X)[1] if method == "REML" else 0.0)
+        return log_det + nu * np.log(2 * np.pi * sigma**2) + r @ r / sigma**2
+
+    return value
+
+
 def leverages(spec, theta):
     """1 − P_ii/w_i, since y − Xβ̂ − Zb̂ = W⁻¹Py."""
     _, _, _, P = projections(spec, theta)

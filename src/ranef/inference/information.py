@@ -278,16 +278,19 @@ def theta_hessian(information: VarianceInformation, *, profiled: bool = True) ->
         held in any case.
     """
     n = information.dtheta.shape[1]
-    H: Floats = information.hessian[:n, :n]
-    if profiled and not information.sigma_known:
-        mixed = information.hessian[:n, n]
-        H = np.subtract(H, np.outer(mixed, mixed) / information.hessian[n, n])
+    H = _profiled(information.hessian) if profiled and not information.sigma_known else information.hessian[:n, :n]
     out = np.full((information.dtheta.shape[0],) * 2, np.nan)
     free = information.interior
     if free.sum() == n:
         inverse = np.linalg.inv(information.dtheta[free])
         out[np.ix_(free, free)] = inverse.T @ H @ inverse
     return out
+
+
+def _profiled(hessian: Floats) -> Floats:
+    """The Hessian without its last parameter, which follows the others to its own optimum."""
+    head, mixed = hessian[:-1, :-1], hessian[:-1, -1]
+    return np.asarray(head - np.outer(mixed, mixed) / hessian[-1, -1])
 
 
 def vcov_theta_frame(spec: ModelSpec, information: VarianceInformation) -> pd.DataFrame:
