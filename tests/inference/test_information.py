@@ -132,6 +132,13 @@ def test_zero_variance():
     assert np.isnan(theta_hessian(fit._information)).all()
 
 
+def test_zero_variance_and_known_sigma():
+    fit = ranef.Model("Yield ~ 1 + (1 | Batch)", ranef.datasets.load("dyestuff2"), sigma=4.0).fit()
+    assert fit.theta.tolist() == [0.0]
+    assert fit.varcorr_se()["std_error"].isna().tolist() == [True]
+    assert fit.vcov_theta().isna().to_numpy().tolist() == [[True]]
+
+
 def perfectly_correlated(seed=0):
     rng = np.random.default_rng(seed)
     a, x = np.repeat(np.arange(12), 10), np.tile(np.arange(10.0) - 3, 12)
@@ -181,6 +188,16 @@ def test_what_the_data_do_not_determine_is_nan():
     fit = registry.fit("orthodont_sexslope")
     frame = fit.varcorr_se()
     assert frame["std_error"].isna().tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("case", registry.FITTED)
+def test_every_reference_has_standard_errors_inside_the_boundary(case):
+    fit = registry.fit(case)
+    errors = fit.varcorr_se()["std_error"]
+    if fit.status == "converged" and case != "orthodont_sexslope":
+        assert (errors > 0).all()
+        assert np.linalg.eigvalsh(fit.vcov_theta()).min() > 0
+    assert errors.iloc[-1] > 0
 
 
 def test_no_random_part():

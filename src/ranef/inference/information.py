@@ -30,6 +30,9 @@ STENCIL = ((1.0, 8.0 / 12.0), (2.0, -1.0 / 12.0))
 #: error of 45 such sizes, and gradients of 1e-5 left at an optimum look like curvatures below it
 FLAT = 1e-3
 
+#: 1 − ρ² at or below this is zero to rounding
+PERFECT = 1e-12
+
 #: share of the largest curvature that is rounding
 ROUNDING = 1e-11
 
@@ -227,32 +230,41 @@ def _theta_derivatives(
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """∂θ/∂x (n_theta, n_x), zero on the boundary, and which parameters (n_theta,) are not on it."""
     internal = products.scaling.inward(spec.lambdas(theta))
-    n = dD[0].shape[2] if dD else 0
-    out, interior = np.zeros((spec.n_theta, n)), np.zeros(spec.n_theta, dtype=bool)
+    out, interior = np.zeros((spec.n_theta, dD[0].shape[2] if dD else 0)), np.zeros(spec.n_theta, dtype=bool)
     for t in spec.terms:
-        own, inner = dD[t.grouping][t.where, t.where], internal[t.grouping][t.where, t.where]
-        root = products.scaling.Z[t.grouping][t.where, t.where] @ inner
-        if t.template.kind == "us":
-            rank = int((np.linalg.svd(inner, compute_uv=False) >= NEAR_ZERO).sum())
-            root = lower_root(root)
-            if not _has_full_head(root, rank):
-                continue
-            interior[t.theta] = t.template.read(np.tril(np.arange(len(root)) < rank)) > 0
-            changes = [_trapezoid_derivative(root, own[:, :, i], rank) for i in range(n)]
-        else:
-            live = np.abs(np.diag(inner)) >= NEAR_ZERO
-            interior[t.theta] = t.template.read(np.diag(live)) > 0
-            double = 2.0 * np.where(live, np.diag(root), np.inf)
-            changes = [np.diag(np.diag(own[:, :, i]) / double) for i in range(n)]
-        for i, change in enumerate(changes):
-            out[t.theta, i] = t.template.read(change)
+        own = dD[t.grouping][t.where, t.where]
+        T, inner = products.scaling.Z[t.grouping][t.where, t.where], internal[t.grouping][t.where, t.where]
+        of_term = _triangle_derivatives if t.template.kind == "us" else _diagonal_derivatives
+        changes, free = of_term(T, inner, own)
+        interior[t.theta] = t.template.read(free) > 0
+        for i in range(own.shape[2]):
+            out[t.theta, i] = t.template.read(changes[:, :, i])
     return out, interior
 
 
-def _has_full_head(L: Floats, rank: int) -> bool:
-    """Whether the first rows of a lower trapezoid of that rank are independent; if not, it jumps as D moves."""
+def _diagonal_derivatives(T: Floats, inner: Floats, dD: Floats) -> tuple[Floats, Floats]:
+    """∂λ/∂x (p, p, n_x) of a diagonal λ, its internal value and map given, and where it is not zero (p, p)."""
+    live = np.abs(np.diag(inner)) >= NEAR_ZERO
+    double = 2.0 * np.where(live, np.diag(T @ inner), np.inf)
+    changes = np.zeros(dD.shape)
+    at = np.diag_indices(len(live))
+    changes[at] = dD[at] / double[:, None]
+    return changes, np.diag(live).astype(float)
+
+
+def _triangle_derivatives(T: Floats, inner: Floats, dD: Floats) -> tuple[Floats, Floats]:
+    """As :func:`_diagonal_derivatives`, of a lower triangle with as many columns as its rank that are not zero.
+
+    Where its first rows are dependent the triangle jumps as D moves, and all of it counts as on the boundary.
+    """
+    p, L = len(T), lower_root(T @ inner)
+    rank = int((np.linalg.svd(inner, compute_uv=False) >= NEAR_ZERO).sum())
     size = np.sqrt((L[:rank] ** 2).sum(axis=1))
-    return bool(np.all(np.diag(L)[:rank] > NEAR_ZERO * size))
+    if rank < p and np.any(np.diag(L)[:rank] <= NEAR_ZERO * size):
+        return np.zeros(dD.shape), np.zeros((p, p))
+    changes = [_trapezoid_derivative(L, dD[:, :, i], rank) for i in range(dD.shape[2])]
+    free = np.tril(np.arange(p) < rank).astype(float)
+    return np.stack([np.zeros((p, p)), *changes], axis=2)[:, :, 1:], free
 
 
 def _trapezoid_derivative(L: Floats, dD: Floats, rank: int) -> Floats:
@@ -358,5 +370,5 @@ def _correlation_derivatives(cov: Floats, dcov: Floats, size: Floats) -> list[Fl
             scale = np.sqrt(cov[a, a] * cov[b, b])
             rho = cov[a, b] / scale
             slope = dcov[a, b] / scale - 0.5 * rho * (dcov[a, a] / cov[a, a] + dcov[b, b] / cov[b, b])
-            out.append(slope if 1.0 - rho**2 > NEAR_ZERO**2 else None)
+            out.append(slope if 1.0 - rho**2 > PERFECT else None)
     return out
