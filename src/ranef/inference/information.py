@@ -133,18 +133,15 @@ def variance_information(
     fixed = replace(spec, sigma=sigma)
     first = score(products, at)
     hessian, sizes = _curvature(fixed, products, at, chart), chart.sizes
+    dD = _covariance_derivatives(spec, products, chart)
+    covs = tuple(sigma**2 * root @ root.T for root in products.scaling.outward(chart.lambdas))
+    dcov = tuple(sigma**2 * d for d in dD)
     if spec.sigma is None:
         mixed = -2.0 / at.sigma**2 * chart.along(_rss_gradient(products, first, chart.lambdas))
         corner = np.array([[4.0 * at.rss / at.sigma**2]])
         hessian = np.block([[hessian, mixed[:, None]], [mixed[None, :], corner]])
         sizes = np.append(sizes, 1.0)
-    dD = _covariance_derivatives(spec, products, chart)
-    covs = tuple(sigma**2 * root @ root.T for root in products.scaling.outward(chart.lambdas))
-    moving_sigma = () if spec.sigma is not None else (0,)
-    dcov = tuple(
-        np.concatenate([sigma**2 * d, *(2.0 * c[:, :, None] for _ in moving_sigma)], axis=2)
-        for d, c in zip(dD, covs, strict=True)
-    )
+        dcov = tuple(np.concatenate([d, 2.0 * c[:, :, None]], axis=2) for d, c in zip(dcov, covs, strict=True))
     dtheta, interior = _theta_derivatives(spec, products, theta, dD)
     return VarianceInformation(hessian, sizes, dtheta, interior, dcov, covs, sigma, spec.sigma is not None)
 
