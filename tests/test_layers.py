@@ -17,6 +17,7 @@ ROOT = Path(ranef.__file__).parent
 RANK = {
     "errors": 0,
     "arrays": 0,
+    "progress": 0,
     "datasets": 1,
     "linalg": 1,
     "formula": 1,
@@ -40,7 +41,7 @@ RANK = {
     "__init__": 13,
 }
 
-HEAVY = ("jax", "numpyro", "arviz_base", "arviz_stats", "arviz_plots", "matplotlib", "xarray", "formulaic")
+HEAVY = ("jax", "numpyro", "arviz_base", "arviz_stats", "arviz_plots", "matplotlib", "xarray", "formulaic", "numba")
 
 
 def layer_of(module: str) -> str:

@@ -120,12 +120,13 @@ class EmpiricalBayesFit:
 
     def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
         """Fitted values: with all random effects, with none, or with those of the groups listed."""
-        return pd.Series(self._fitted(re), index=self.spec.design.index, name="fitted")
+        return inf.row_series(self.spec, lambda rows: self._fitted(re, rows), "fitted")
 
     def residuals(self, kind: str = "response", re: RandomPart = "all") -> pd.Series[float]:
         """Residuals: ``response``, ``pearson`` (divided by their standard deviation) or ``normalized``."""
-        values = inf.residual_rows(self.spec, self._fitted(re), self.sigma, kind)
-        return pd.Series(values, index=self.spec.design.index, name="residual")
+        return inf.row_series(
+            self.spec, lambda rows: inf.residual_rows(rows, self._fitted(re, rows), self.sigma, kind), "residual"
+        )
 
     def predict(
         self,
@@ -216,7 +217,8 @@ class EmpiricalBayesFit:
 
     def augment(self) -> pd.DataFrame:
         """The rows used with response, levels, ``fitted``, ``fixed`` (no random effects) and ``residual``."""
-        return inf.augment_frame(self.spec, self._fitted("all"), self._fitted("none"))
+        parts = self.spec.parts()
+        return pd.concat([inf.augment_frame(p, self._fitted("all", p), self._fitted("none", p)) for p in parts])
 
     def summary(self) -> Document:
         """The printed fit, in lme4's order."""
@@ -227,7 +229,8 @@ class EmpiricalBayesFit:
             "-2*log(L)": self.deviance,
             "df.resid": float(self.spec.n_obs - self.df),
         }
-        scaled = inf.scaled_quantiles(inf.residual_rows(self.spec, self._fitted("all"), self.sigma, "pearson"))
+        streamed = self.spec.design.stream is not None
+        scaled = None if streamed else inf.scaled_quantiles(self.residuals("pearson").to_numpy())
         return reml_summary(self.spec, self.estimates, self.fixef, self.varcorr, scaled, criteria)
 
     def equation(self, style: str = "scalar", values: bool = False) -> Equation:
@@ -486,8 +489,8 @@ class EmpiricalBayesFit:
         """Not available yet."""
         _later("bootstrap()", "fit.refit(column) for the columns of fit.simulate(n).")
 
-    def _fitted(self, re: RandomPart) -> Floats:
-        return inf.fitted_values(self.spec, self.estimates.beta, self._modes, re)
+    def _fitted(self, re: RandomPart, rows: ModelSpec | None = None) -> Floats:
+        return inf.fitted_values(self.spec if rows is None else rows, self.estimates.beta, self._modes, re)
 
     @property
     def _method(self) -> Method:
@@ -620,12 +623,13 @@ class PosteriorFit:
 
     def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
         """Posterior means of the linear predictor of the rows used."""
-        return pd.Series(self._fitted(re), index=self.spec.design.index, name="fitted")
+        return inf.row_series(self.spec, lambda rows: self._fitted(re, rows), "fitted")
 
     def residuals(self, kind: str = "response", re: RandomPart = "all") -> pd.Series[float]:
         """Residuals from :meth:`fitted`; ``pearson`` and ``normalized`` are divided by the posterior mean of σ."""
-        values = inf.residual_rows(self.spec, self._fitted(re), self.sigma, kind)
-        return pd.Series(values, index=self.spec.design.index, name="residual")
+        return inf.row_series(
+            self.spec, lambda rows: inf.residual_rows(rows, self._fitted(re, rows), self.sigma, kind), "residual"
+        )
 
     def predict(
         self,
@@ -688,7 +692,8 @@ class PosteriorFit:
 
     def augment(self) -> pd.DataFrame:
         """The rows used with response, levels, ``fitted``, ``fixed`` (no random effects) and ``residual``."""
-        return inf.augment_frame(self.spec, self._fitted("all"), self._fitted("none"))
+        parts = self.spec.parts()
+        return pd.concat([inf.augment_frame(p, self._fitted("all", p), self._fitted("none", p)) for p in parts])
 
     def summary(self) -> Document:
         """The printed posterior: priors, then the order of lme4, with R-hat and effective sample sizes."""
@@ -744,8 +749,8 @@ class PosteriorFit:
         """Replicated responses (n_obs, n), for posterior predictive checks."""
         return self.simulate(n, re=re, seed=seed)
 
-    def _fitted(self, re: RandomPart) -> Floats:
-        return inf.fitted_values(self.spec, self._beta, self._modes, re)
+    def _fitted(self, re: RandomPart, rows: ModelSpec | None = None) -> Floats:
+        return inf.fitted_values(self.spec if rows is None else rows, self._beta, self._modes, re)
 
     @property
     def _beta(self) -> Floats:

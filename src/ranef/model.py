@@ -9,12 +9,12 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from ranef.design import build_design, registered
+from ranef.design import as_chunks, build_design, registered, scan_chunks
 from ranef.equations import Equation, model_equation
 from ranef.errors import DesignError, FitError, suggestion
 from ranef.fits import EmpiricalBayesFit, PosteriorFit, empirical_bayes
 from ranef.formula import parse_formula
-from ranef.likelihood import CrossProducts, cross_products
+from ranef.likelihood import CrossProducts, cross_products, streamed_products
 from ranef.nuts import sample_posterior
 from ranef.reml import Control
 from ranef.spec import ModelMatrices, ModelSpec, Priors, default_priors, flat_priors, model_spec
@@ -33,8 +33,9 @@ class Model:
     ----------
     formula : str
         As for lme4's ``lmer``, for example ``"Reaction ~ Days + (Days | Subject)"``.
-    data : pandas, polars or pyarrow frame, or mapping of columns
-        It is not changed.
+    data : pandas, polars or pyarrow frame, mapping of columns, or chunks
+        It is not changed. Chunks are a pyarrow dataset or ``ParquetFile``, a list of frames, or a function that returns
+        an iterator of frames: they are read twice, and no more than a few are in memory at a time.
     weights : str or array, optional
         Prior weights: the residual variance of row i is σ²/wᵢ.
     offset : str or array, optional
@@ -82,10 +83,17 @@ class Model:
         if sigma is not None and not (np.isfinite(sigma) and sigma > 0):
             raise DesignError(f"sigma={sigma!r} must be a positive number: the known residual standard deviation.")
         parsed = parse_formula(formula, functions={*registered(), *(transforms or {})})
-        design = build_design(
-            parsed, data, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
-        )
-        self._spec = model_spec(design, sigma)
+        chunks = as_chunks(data)
+        if chunks is None:
+            design = build_design(
+                parsed, data, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
+            )
+            self._spec = model_spec(design, sigma)
+        else:
+            design = scan_chunks(
+                parsed, chunks, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
+            )
+            self._spec, self.__dict__["products"] = streamed_products(model_spec(design, sigma))
 
     @property
     def spec(self) -> ModelSpec:
@@ -169,6 +177,11 @@ class Model:
         if parameterization not in PARAMETERIZATIONS:
             near = suggestion(str(parameterization), PARAMETERIZATIONS)
             raise FitError(f"parameterization={parameterization!r} must be one of {PARAMETERIZATIONS}.{near}")
+        if self._spec.design.stream is not None:
+            raise FitError(
+                "sample() needs the rows in memory, and this model was built from chunks. Meanwhile: fit(), or "
+                "sample() on a model of some of the rows."
+            )
         if not self._spec.terms:
             raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
         start = init if isinstance(init, EmpiricalBayesFit) else self._quiet_fit(init)
@@ -199,7 +212,7 @@ class Model:
 
     def describe(self) -> Document:
         """What the model is made of: rows, coefficients, random effects, θ, default priors, notes."""
-        return _describe(self._spec, self.priors())
+        return _describe(self._spec, None if self._spec.design.stream else self.priors())
 
     def equation(self, style: str = "scalar") -> Equation:
         """The model as LaTeX."""
@@ -227,7 +240,7 @@ def _refuse_residual_structure(name: str) -> NoReturn:
     )
 
 
-def _describe(spec: ModelSpec, priors: Priors) -> Document:
+def _describe(spec: ModelSpec, priors: Priors | None) -> Document:
     d = spec.design
     rows = f"{spec.n_obs} rows" + (f" ({d.n_dropped} left out: missing values)" if d.n_dropped else "")
     fixed = [f"  {', '.join(d.fixed_names) or 'none'}"]
@@ -244,8 +257,9 @@ def _describe(spec: ModelSpec, priors: Priors) -> Document:
         Text(
             (f"  {', '.join(spec.theta_names) or 'none'}",), "Variance parameters θ (relative to σ), in lme4's order:"
         ),
-        Text(tuple(f"  {line}" for line in priors.lines()), "Default priors of sample():"),
     ]
+    if priors is not None:
+        blocks.append(Text(tuple(f"  {line}" for line in priors.lines()), "Default priors of sample():"))
     if d.notes:
         blocks.append(Text(tuple(f"Note: {note}" for note in d.notes)))
     return Document(tuple(blocks))

@@ -1,18 +1,29 @@
 """Formula and data to arrays: response, fixed-effects matrix, random terms; and the same for new data."""
 
 from ranef.design.build import build_design
+from ranef.design.chunks import Chunks, as_chunks
 from ranef.design.newdata import encode
-from ranef.design.records import Design, Encoded, EncodedRandom, Encoding, RandomDesign, RandomEncoding
+from ranef.design.parts import row_parts, sample_rows
+from ranef.design.rank import independent_in_gram
+from ranef.design.records import Design, Encoded, EncodedRandom, Encoding, RandomDesign, RandomEncoding, Stream
+from ranef.design.scan import scan_chunks
 from ranef.design.transforms import registered
 
 __all__ = [
+    "Chunks",
     "Design",
     "Encoded",
     "EncodedRandom",
     "Encoding",
     "RandomDesign",
     "RandomEncoding",
+    "Stream",
+    "as_chunks",
     "build_design",
     "encode",
+    "independent_in_gram",
     "registered",
+    "row_parts",
+    "sample_rows",
+    "scan_chunks",
 ]

@@ -30,7 +30,7 @@ from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blan
 from ranef.errors import DesignError
 from ranef.formula import Name, Node, ParsedFormula, label
 
-__all__ = ["build_design"]
+__all__ = ["build_design", "check_response", "double_bar_notes", "model_nodes", "model_predictors"]
 
 _NA_ACTIONS = ("omit", "error")
 _S = TypeVar("_S", bound=np.generic)
@@ -105,11 +105,11 @@ def build_design(
         raise DesignError(f"na_action={na_action!r} is not known; expected is 'omit' or 'error'.")
     table = read_table(data)
     scope = Scope(table, parsed.source, with_user_transforms(transforms), {})
-    values = {node: evaluate(node, scope) for node in _nodes(parsed)}
-    _check_response(values[parsed.response], label(parsed.response))
+    values = {node: evaluate(node, scope) for node in model_nodes(parsed)}
+    check_response(values[parsed.response], label(parsed.response))
     given = {"weights": weights, "offset": offset}
     extras = {what: read_extra(what, it, data, table) for what, it in given.items() if it is not None}
-    for node in _predictors(parsed):
+    for node in model_predictors(parsed):
         value = values[node]
         if isinstance(node, Name) and isinstance(value, Factor):
             warn_of_stray_text(node.name, value.levels)
@@ -140,19 +140,21 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
         index=table.index[rows] if len(rows) < table.n else table.index,
         rows=_frozen(rows),
         n_dropped=table.n - len(rows),
-        notes=(*parsed.notes, *_double_bar_notes(inputs)),
+        notes=(*parsed.notes, *double_bar_notes(inputs.parsed, inputs.values)),
         encoding=_encoding(inputs, encodings, kept),
     )
 
 
-def _predictors(parsed: ParsedFormula) -> Iterable[Node]:
+def model_predictors(parsed: ParsedFormula) -> Iterable[Node]:
+    """The expressions of fixed and random effects, each once."""
     effects = (parsed.fixed, *(term.effects for term in parsed.random))
     return dict.fromkeys(factor for terms in effects for term in terms.terms for factor in term.factors)
 
 
-def _nodes(parsed: ParsedFormula) -> Iterable[Node]:
+def model_nodes(parsed: ParsedFormula) -> Iterable[Node]:
+    """All expressions of a formula, each once: response, predictors, offsets, groups."""
     groups = (node for term in parsed.random for node in term.group)
-    return dict.fromkeys((parsed.response, *_predictors(parsed), *parsed.offsets, *groups))
+    return dict.fromkeys((parsed.response, *model_predictors(parsed), *parsed.offsets, *groups))
 
 
 def _columns(values: Iterable[Node], scope: Scope) -> dict[str, Value]:
@@ -168,7 +170,8 @@ def _gaps(values: Mapping[Node, Value], extras: Mapping[str, Extra], scope: Scop
         yield label(node), missing(value)
 
 
-def _check_response(value: Value, name: str) -> None:
+def check_response(value: Value, name: str) -> None:
+    """Refuse a response that is not one column of numbers."""
     if isinstance(value, Factor) and (stray := stray_text(value.levels)) is not None:
         raise DesignError(
             f"The response {name} is text, though most of its values are numbers: {stray!r} is not. If that stands for "
@@ -250,13 +253,13 @@ def _encoding(inputs: _Inputs, random: tuple[RandomEncoding, ...], kept: Codes) 
     )
 
 
-def _double_bar_notes(inputs: _Inputs) -> list[str]:
+def double_bar_notes(parsed: ParsedFormula, values: Mapping[Node, Value]) -> list[str]:
+    """What ``||`` does not do to the columns of a factor."""
     return [
         f"In {term.text} the columns of a factor stay one correlated block, as in lme4: '||' separates terms only. "
         f"diag(... | {term.group_name}) makes all columns independent."
-        for term in inputs.parsed.random
-        if term.from_double
-        and any(not isinstance(inputs.values[f], Numeric) for t in term.effects.terms for f in t.factors)
+        for term in parsed.random
+        if term.from_double and any(not isinstance(values[f], Numeric) for t in term.effects.terms for f in t.factors)
     ]
 
 

@@ -13,11 +13,14 @@ from ranef.formula import ParsedFormula, RandomTerm
 
 __all__ = [
     "check_levels",
+    "check_positive",
     "check_repeated",
     "check_response_varies",
     "check_structures",
     "check_weights",
+    "constant_response",
     "stray_text",
+    "warn_of_spread",
     "warn_of_stray_text",
 ]
 
@@ -88,14 +91,31 @@ def check_response_varies(y: Array, name: str) -> None:
         If all entries are equal.
     """
     if y.min() == y.max():
-        raise FitError(
-            f"The residual variance is zero: the response {name} is {y[0]:g} in all {len(y)} rows used. Check that it "
-            "is the right column and that missing values have not left one row or one group only."
-        )
+        raise constant_response(y[0], len(y), name)
+
+
+def constant_response(value: float, n: int, name: str) -> FitError:
+    """The error for a response that has one value in all `n` rows."""
+    return FitError(
+        f"The residual variance is zero: the response {name} is {value:g} in all {n} rows used. Check that it "
+        "is the right column and that missing values have not left one row or one group only."
+    )
 
 
 def check_weights(weights: Array, table: Table, rows: Codes) -> None:
     """Refuse weights that are not positive, and warn where they differ widely.
+
+    Raises
+    ------
+    DesignError
+        For a weight of 0 or less.
+    """
+    check_positive(weights, table, rows)
+    warn_of_spread(float(weights.min()), float(weights.max()))
+
+
+def check_positive(weights: Array, table: Table, rows: Codes) -> None:
+    """Refuse weights that are not positive.
 
     Raises
     ------
@@ -109,13 +129,16 @@ def check_weights(weights: Array, table: Table, rows: Codes) -> None:
             f"The weight is {weights[at]:g} in {table.row(int(rows[at]))}; weights must be positive. Leave out rows "
             "that should not count."
         )
-    ratio = weights.max() / weights.min()
-    if ratio > _WIDEST:
+
+
+def warn_of_spread(low: float, high: float) -> None:
+    """Warn where weights differ widely."""
+    if high / low > _WIDEST:
         warnings.warn(
-            f"The largest weight is {ratio:.3g} times the smallest: the fit rests on few rows. Check the weights' "
+            f"The largest weight is {high / low:.3g} times the smallest: the fit rests on few rows. Check the weights' "
             "units.",
             RanefWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

@@ -31,9 +31,9 @@ from ranef.design.values import (
 from ranef.errors import DesignError, FormulaError, RanefError, suggestion
 from ranef.formula import Binary, Call, Name, Node, Number, Span, String, Unary, label, walk
 
-__all__ = ["Scope", "column_of", "columns_in", "evaluate"]
+__all__ = ["CONSTANTS", "Scope", "column_of", "columns_in", "evaluate"]
 
-_CONSTANTS: dict[str, Constant] = {
+CONSTANTS: dict[str, Constant] = {
     "pi": pi,
     "TRUE": True,
     "FALSE": False,
@@ -97,7 +97,7 @@ def columns_in(node: Node, scope: Scope) -> dict[str, Value]:
     columns = {}
     for name in (part for part in walk(node) if isinstance(part, Name)):
         # what was a constant stays one, whatever columns new data have
-        if name.name not in _CONSTANTS or name.name in (scope.table if scope.kinds is None else scope.kinds):
+        if name.name not in CONSTANTS or name.name in (scope.table if scope.kinds is None else scope.kinds):
             columns[name.name] = _named_column(name, scope)
     return columns
 
@@ -209,7 +209,7 @@ def _error(scope: Scope, span: Span, message: str) -> FormulaError:
 def _value(node: Node, rows: _Rows) -> Argument:
     match node:
         case Name():
-            return rows.columns[node.name] if node.name in rows.columns else _CONSTANTS[node.name]
+            return rows.columns[node.name] if node.name in rows.columns else CONSTANTS[node.name]
         case Number() | String():
             return node.value
         case Call():

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ranef.design.levels import number_lookup
 from ranef.design.values import Codes, Factor, Numeric, Value, as_factor, drop_unused, with_levels
 from ranef.errors import DesignError
 from ranef.formula import Node, label
 
-__all__ = ["Grouping", "group_codes", "make_grouping"]
+__all__ = ["Grouping", "group_codes", "grouping_of_cells", "make_grouping"]
 
 _MOST_CELLS = 2**62
 
@@ -66,13 +67,24 @@ def make_grouping(nodes: Sequence[Node], values: Sequence[Value]) -> tuple[Group
         levels = np.array(parts[0], dtype=object)
         return Grouping(parts, np.arange(len(levels)), levels), factors[0].codes
     codes, cells = pd.factorize(_combined(factors, nodes), sort=True)
+    return grouping_of_cells(parts, cells.astype(np.intp), nodes), codes.astype(np.intp)
+
+
+def grouping_of_cells(parts: tuple[tuple[str, ...], ...], cells: Codes, nodes: Sequence[Node]) -> Grouping:
+    """The grouping whose levels are the given cells, ascending, of several crossed factors.
+
+    Raises
+    ------
+    DesignError
+        If two levels would get the same label.
+    """
     labels = _labels(parts, cells)
     if len(set(labels)) < len(labels):
         name = ":".join(map(label, nodes))
         raise DesignError(
             f"Different levels of {name} have the same label, because a level itself holds ':'. Rename it."
         )
-    return Grouping(parts, cells.astype(np.intp), labels), codes.astype(np.intp)
+    return Grouping(parts, cells, labels)
 
 
 def group_codes(grouping: Grouping, nodes: Sequence[Node], values: Sequence[Value]) -> tuple[Codes, tuple[str, ...]]:
@@ -85,6 +97,10 @@ def group_codes(grouping: Grouping, nodes: Sequence[Node], values: Sequence[Valu
     unseen : tuple of str
         Labels of the unseen levels, in order of appearance.
     """
+    if len(values) == 1 and isinstance(values[0], Numeric) and values[0].values.ndim == 1:
+        codes = number_lookup(grouping.parts[0]).codes(values[0].values)
+        if not ((codes < 0) & ~np.isnan(values[0].values)).any():
+            return codes, ()
     own = [_one_column(node, value) for node, value in zip(nodes, values, strict=True)]
     factors = [with_levels(factor, levels) for factor, levels in zip(own, grouping.parts, strict=True)]
     codes = factors[0].codes.copy() if len(factors) == 1 else _cell_codes(grouping, factors, nodes)

@@ -11,13 +11,13 @@ from ranef.design.coding import code_terms
 from ranef.design.evaluate import Scope, column_of, evaluate
 from ranef.design.grouping import group_codes
 from ranef.design.records import Encoded, EncodedRandom, Encoding, RandomEncoding
-from ranef.design.table import need_column, read_table
+from ranef.design.table import Table, need_column, read_table
 from ranef.design.transforms import with_user_transforms
 from ranef.design.values import Array, Factor, Mask, Value, kind_of, missing, with_levels
 from ranef.errors import DesignError, suggestion
 from ranef.formula import Name, Node, Terms, label
 
-__all__ = ["encode"]
+__all__ = ["encode", "encode_in", "scope_of"]
 
 _SHOWN = 12
 
@@ -55,12 +55,22 @@ def encode(encoding: Encoding, data: Any, *, groups: Collection[str] | None = No
     >>> encode(design.encoding, {"x": [2, 3], "g": ["b", "new"]}).random[0].codes.tolist()
     [1, 2]
     """
-    wanted = _wanted(encoding, groups)
-    table = read_table(data)
+    return encode_in(scope_of(encoding, read_table(data)), encoding, groups)
+
+
+def scope_of(encoding: Encoding, table: Table) -> Scope:
+    """Where the expressions of a design are evaluated on new data."""
     functions = with_user_transforms(encoding.transforms)
-    scope = Scope(table, encoding.source, functions, encoding.states, encoding.kinds, encoding.templates)
-    complete = np.ones(table.n, dtype=bool)
-    X = _matrix(encoding.fixed, scope, complete)[:, encoding.kept]
+    return Scope(table, encoding.source, functions, encoding.states, encoding.kinds, encoding.templates)
+
+
+def encode_in(scope: Scope, encoding: Encoding, groups: Collection[str] | None = None) -> Encoded:
+    """Do what :func:`encode` does, in a scope at hand."""
+    wanted = _wanted(encoding, groups)
+    table, complete = scope.table, np.ones(scope.table.n, dtype=bool)
+    X = _matrix(encoding.fixed, scope, complete)
+    if len(encoding.kept) < X.shape[1]:
+        X = X[:, encoding.kept]
     offset = _offset(encoding, scope, complete)
     random = tuple(_random(term, scope, complete) if term.name in wanted else None for term in encoding.random)
     return Encoded(np.ascontiguousarray(X), random, offset, complete, table.index)

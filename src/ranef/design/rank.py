@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ranef.design.values import Array, Codes
 
-__all__ = ["independent_columns"]
+__all__ = ["independent_columns", "independent_in_gram"]
 
 _TOLERANCE = 1e-7
 # the Gram matrix squares the condition: below this distance it decides nothing
@@ -95,5 +95,40 @@ def _left_to_right(R: Array) -> NDArray[np.intp]:
         distance = np.linalg.norm(rest)
         if distance > _TOLERANCE:
             basis[:, len(kept)] = rest / distance
+            kept.append(column)
+    return np.array(kept, dtype=np.intp)
+
+
+def independent_in_gram(gram: Array, triangle: Array, *, intercept: bool) -> Codes:
+    """Find the columns that no earlier ones determine, from cross-products only.
+
+    A Gram matrix in the columns' own units shows no distance below 1e-8 of their length. Here the columns X come in
+    coordinates in which those of a sample are orthonormal, so that in all rows they nearly are: X = U R.
+
+    Parameters
+    ----------
+    gram : ndarray
+        Shape (p, p): UᵀU.
+    triangle : ndarray
+        Shape (p, p): R, upper triangular.
+    intercept : bool
+        Whether the first column is the intercept; then lengths are those of the centred columns.
+
+    Returns
+    -------
+    ndarray of intp
+        Shape (r,): positions of the columns kept, ascending.
+    """
+    size = np.sqrt(np.diag(gram))
+    whole = np.sqrt(np.einsum("ij,ik,kj->j", triangle, gram, triangle))
+    own = triangle.copy()
+    own[:1, 1:] *= not intercept
+    length = np.sqrt(np.einsum("ij,ik,kj->j", own, gram, own))
+    kept: list[int] = []
+    for column in np.flatnonzero((size > 0) & (length > _CONSTANT * whole)).tolist():
+        among = gram[np.ix_(kept, kept)] / np.outer(size[kept], size[kept])
+        known = gram[kept, column] / size[kept]
+        rest = gram[column, column] - known @ np.linalg.solve(among, known)
+        if abs(triangle[column, column]) * np.sqrt(max(rest, 0.0)) > _TOLERANCE * length[column]:
             kept.append(column)
     return np.array(kept, dtype=np.intp)

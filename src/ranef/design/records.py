@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ranef.design.chunks import Chunks
 from ranef.design.grouping import Grouping
+from ranef.design.table import Table
 from ranef.design.values import Array, Codes, Value
 from ranef.formula import Node, Terms
 
-__all__ = ["Design", "Encoded", "EncodedRandom", "Encoding", "RandomDesign", "RandomEncoding"]
+__all__ = ["Design", "Encoded", "EncodedRandom", "Encoding", "RandomDesign", "RandomEncoding", "Stream"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -111,6 +113,34 @@ class Encoding:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Stream:
+    """Where the rows of a design are, when they are not in memory.
+
+    Attributes
+    ----------
+    chunks : Chunks
+        The data.
+    columns : tuple of str
+        The columns that the model reads.
+    response : Node
+        The expression of the response.
+    weights : str, optional
+        The column of weights.
+    n_obs : int
+        The number of rows used.
+    sample : tuple of (int, Table)
+        Some rows of the data, evenly chosen; with each piece the position of its first row.
+    """
+
+    chunks: Chunks
+    columns: tuple[str, ...]
+    response: Node
+    weights: str | None
+    n_obs: int
+    sample: tuple[tuple[int, Table], ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Design:
     """A formula and data made one: everything an engine needs. n rows used, p fixed effects; arrays are read-only.
 
@@ -148,6 +178,8 @@ class Design:
         Sentences for the user about what is legal but may not be meant.
     encoding : Encoding
         What `encode` needs for new data.
+    stream : Stream, optional
+        Where the rows are if they are read in chunks: then no array here holds rows, and `row_parts` gives them.
     """
 
     formula: str
@@ -166,6 +198,12 @@ class Design:
     n_dropped: int
     notes: tuple[str, ...]
     encoding: Encoding
+    stream: Stream | None = None
+
+    @property
+    def n_obs(self) -> int:
+        """The number of rows used."""
+        return len(self.y) if self.stream is None else self.stream.n_obs
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ranef.design.lazy import LazyModule
-from ranef.design.values import Array, Factor, Logical, Numeric, Value, factor_of, label_of, with_levels
+from ranef.design.values import Array, Codes, Factor, Logical, Numeric, Value, factor_of, label_of, with_levels
 from ranef.errors import DesignError, suggestion
 
 if TYPE_CHECKING:
@@ -41,12 +41,15 @@ class Table:
         The data's own index for pandas, else positions.
     source : Any
         The narwhals frame, or the mapping of columns; never changed.
+    first : int
+        The position of the first row among all of the data; not 0 for a later chunk.
     """
 
     names: tuple[str, ...]
     n: int
     index: pd.Index[Any]
     source: Any
+    first: int = 0
     _converted: dict[str, Value] = field(default_factory=dict)
 
     def __contains__(self, name: object) -> bool:
@@ -64,11 +67,19 @@ class Table:
             self._converted[name] = _convert(_series(name, self.source[name]), name, self)
         return self._converted[name]
 
+    def taken(self, rows: Codes) -> Table:
+        """A table of some of the rows."""
+        held = self.source
+        source = (
+            {name: _series(name, held[name])[rows] for name in self.names} if isinstance(held, Mapping) else held[rows]
+        )
+        return Table(self.names, len(rows), self.index[rows], source)
+
     def row(self, position: int) -> str:
         """Name a row in a message: its position counted from 0, and its index label where that differs."""
-        label = self.index[position]
-        same = isinstance(label, int | np.integer) and label == position
-        return f"row {position}" if same else f"row {position} (index {label!r})"
+        label, place = self.index[position], self.first + position
+        same = isinstance(label, int | np.integer) and label == place
+        return f"row {place}" if same else f"row {place} (index {label!r})"
 
 
 def read_table(data: Any) -> Table:

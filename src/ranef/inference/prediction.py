@@ -6,7 +6,7 @@ The pieces here work on rows given as arrays; which values of β and b go in is 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ __all__ = [
     "prediction_variance",
     "residual_rows",
     "residual_variance",
+    "row_series",
     "rows_for",
     "simulate_new",
     "simulation_part",
@@ -179,6 +180,13 @@ def linear_predictor(rows: Rows, beta: Floats, effects: Sequence[Floats], groupi
 def fitted_values(spec: ModelSpec, beta: Floats, effects: Sequence[Floats], re: RandomPart) -> Floats:
     """Linear predictor (n,) of the rows fitted, with the random effects that ``re=`` asks for."""
     return linear_predictor(fitted_rows(spec), beta, effects, chosen_groupings(spec, re))
+
+
+def row_series(spec: ModelSpec, values: Callable[[ModelSpec], Floats], name: str) -> pd.Series[float]:
+    """One number for each row used, by its label; rows that are not in memory are read again, chunk by chunk."""
+    parts = [(part.design.index, values(part)) for part in spec.parts()]
+    index = parts[0][0] if len(parts) == 1 else parts[0][0].append([index for index, _ in parts[1:]])
+    return pd.Series(np.concatenate([found for _, found in parts]), index=index, name=name)
 
 
 def unseen_variance(spec: ModelSpec, rows: Rows, covs: Sequence[Floats], groupings: Sequence[int]) -> Floats:

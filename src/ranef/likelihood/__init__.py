@@ -1,6 +1,6 @@
 """What both engines stand on: cross-products once, then everything at θ in numpy."""
 
-from ranef.likelihood.crossproducts import CrossProducts, cross_products
+from ranef.likelihood.crossproducts import CrossProducts, cross_products, streamed_products
 from ranef.likelihood.evaluate import Evaluation, Method, Score, average_information, evaluate, score
 from ranef.likelihood.scaling import Scaling, make_scaling
 
@@ -15,4 +15,5 @@ __all__ = [
     "evaluate",
     "make_scaling",
     "score",
+    "streamed_products",
 ]

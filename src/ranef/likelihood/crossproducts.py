@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-import scipy
-
-from ranef.arrays import Floats, Ints
+from ranef.arrays import Floats
 from ranef.likelihood.scaling import Scaling, make_scaling
-from ranef.linalg import BlockMatrix, PairBlocks, Plan, elimination_order, make_plan
+from ranef.likelihood.sums import Sums, add_up, independent_fixed, rescaled, row_sums, with_fixed
+from ranef.linalg import MANY_ROWS, BlockMatrix, Plan, elimination_order, make_plan
+from ranef.progress import progress_bar
 from ranef.spec import ModelSpec
 
-__all__ = ["CrossProducts", "cross_products"]
+__all__ = ["CrossProducts", "arranged", "cross_products", "streamed_products", "summed"]
+
+#: rows by whose look all rows are scaled, until their sums are known
+SAMPLE = 20_000
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class CrossProducts:
     n_obs : int
     log_weights : float
         Σ log wᵢ.
+    mean_square : float
+        Of the response as given.
     """
 
     A: BlockMatrix
@@ -44,6 +49,7 @@ class CrossProducts:
     scaling: Scaling
     n_obs: int
     log_weights: float
+    mean_square: float
 
     @property
     def n_fixed(self) -> int:
@@ -53,45 +59,45 @@ class CrossProducts:
 
 def cross_products(spec: ModelSpec) -> CrossProducts:
     """Read the rows of a model once (centred, scaled, weighted) into its cross-products."""
-    scaling, X, y = make_scaling(spec)
-    w = spec.design.weights
-    root = np.ones((spec.n_obs, 1)) if w is None else np.sqrt(w)[:, None]
-    Xy = np.column_stack([X, y]) * root
-    Zs = [g.Z @ T * root for g, T in zip(spec.groupings, scaling.Z, strict=True)]
-    codes = [g.codes for g in spec.groupings]
-    shape = [g.n_levels for g in spec.groupings]
-    diag = tuple(_grouped_products(c, J, Z, Z) for c, J, Z in zip(codes, shape, Zs, strict=True))
-    columns = tuple(_grouped_products(c, J, Z, Xy) for c, J, Z in zip(codes, shape, Zs, strict=True))
-    pairs = {
-        (k, l): _pair_products(codes[k], codes[l], (shape[k], shape[l]), Zs[k], Zs[l])
-        for l in range(len(codes))
-        for k in range(l)
-    }
-    A = BlockMatrix(diag, pairs)
+    return arranged(spec, summed(spec))
+
+
+def streamed_products(spec: ModelSpec) -> tuple[ModelSpec, CrossProducts]:
+    """Read chunks into cross-products, and leave out the columns of X that turn out to be aliased."""
+    sums = summed(spec)
+    kept = independent_fixed(sums, intercept=spec.design.fixed_names[:1] == ("Intercept",))
+    if len(kept) < spec.n_fixed:
+        spec, sums = spec.with_fixed(kept), with_fixed(sums, kept)
+    return spec, arranged(spec, sums)
+
+
+def summed(spec: ModelSpec) -> Sums:
+    """The sums over all rows of a model, on a scaling found by some of them."""
+    scaling = make_scaling(spec.thinned(SAMPLE))
+    many = spec.n_obs > MANY_ROWS
+    with progress_bar("Reading rows", "row", spec.n_obs) as bar:
+        return add_up(_counted(row_sums(part, scaling, many=many), bar) for part in spec.parts())
+
+
+def _counted(sums: Sums, bar: Any) -> Sums:
+    bar.update(sums.n_obs)
+    return sums
+
+
+def arranged(spec: ModelSpec, sums: Sums) -> CrossProducts:
+    """Sums put on their own scaling and in the order of elimination."""
+    sums = rescaled(sums, spec.terms) if sums.n_obs > SAMPLE else sums
+    A = BlockMatrix(sums.diag, sums.pairs)
     order = elimination_order(A)
     A = A.permuted(order)
-    Xy_blocks = tuple(columns[k] for k in order)
-    return CrossProducts(A, Xy_blocks, Xy.T @ Xy, tuple(order), make_plan(A), scaling, spec.n_obs, spec.log_weights)
-
-
-def _grouped_products(codes: Ints, n_levels: int, left: Floats, right: Floats) -> Floats:
-    """Σ over the rows of each level of leftᵀright: (J, p, m)."""
-    n = codes.shape[0]
-    order = np.argsort(codes, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=n_levels))])
-    out = np.empty((n_levels, left.shape[1], right.shape[1]))
-    for a in range(left.shape[1]):
-        column = scipy.sparse.csr_array((left[order, a], order, starts), shape=(n_levels, n))
-        out[:, a, :] = column @ right
-    return out
-
-
-def _pair_products(first: Ints, second: Ints, shape: tuple[int, int], left: Floats, right: Floats) -> PairBlocks:
-    """Blocks Σ leftᵀright over the rows that share a level of both factors."""
-    keys = first * shape[1] + second
-    present, position = np.unique(keys, return_inverse=True)
-    blocks = np.empty((present.shape[0], left.shape[1], right.shape[1]))
-    for a in range(left.shape[1]):
-        for b in range(right.shape[1]):
-            blocks[:, a, b] = np.bincount(position, left[:, a] * right[:, b], minlength=present.shape[0])
-    return PairBlocks(present // shape[1], present % shape[1], blocks)
+    return CrossProducts(
+        A,
+        tuple(sums.Xy[k] for k in order),
+        sums.corner,
+        tuple(order),
+        make_plan(A),
+        sums.scaling,
+        sums.n_obs,
+        sums.log_weights,
+        sums.squares / sums.n_obs,
+    )

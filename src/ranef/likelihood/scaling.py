@@ -1,20 +1,22 @@
 """The internal scale: X centred and orthonormal, y freed of its least-squares fit, Z orthonormal within each term.
 
 Every map here is exact whatever the accuracy of the numbers in it: they only decide how well-conditioned the
-cross-products are, so that y + 1e8 or a slope measured in nanometres changes no estimate beyond rounding.
+cross-products are, so that y + 1e8 or a slope measured in nanometres changes no estimate beyond rounding. Many rows
+are therefore scaled by the look of some of them, and the sums of all rows are put right afterwards.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy
 
 from ranef.arrays import Floats
-from ranef.spec import Grouping, ModelSpec, TermSpec
+from ranef.spec import ModelSpec, TermSpec
 
-__all__ = ["Scaling", "make_scaling"]
+__all__ = ["Scaling", "make_scaling", "orthonormalising", "term_maps"]
 
 #: added to a correlation matrix before its Cholesky factor, which is only a preconditioner
 RIDGE = 1e-12
@@ -56,50 +58,55 @@ class Scaling:
         return float(np.log(np.abs(np.diag(self.X))).sum())
 
 
-def make_scaling(spec: ModelSpec) -> tuple[Scaling, Floats, Floats]:
-    """The scaling of a model, with internal X (n, p) and internal y (n,), not yet multiplied by √w."""
+def make_scaling(spec: ModelSpec) -> Scaling:
+    """The scaling of the rows that `spec` holds."""
     d = spec.design
-    raw = np.ones(spec.n_obs) if d.weights is None else d.weights
+    n, raw = d.y.shape[0], np.ones(d.y.shape[0]) if d.weights is None else d.weights
     w = raw / raw.mean()
     y = d.y if d.offset is None else d.y - d.offset
     T = np.eye(spec.n_fixed)
     if d.fixed_names[:1] == ("Intercept",):
         T[0, 1:] = -d.X[:, 1:].mean(axis=0)
     X = d.X @ T
-    spread = np.sqrt(w @ X**2 / spec.n_obs)
-    T = (T / spread) @ _orthonormalising((X / spread * w[:, None]).T @ (X / spread) / spec.n_obs)
+    spread = _non_zero(np.sqrt(w @ X**2 / n))
+    T = (T / spread) @ orthonormalising((X / spread * w[:, None]).T @ (X / spread) / n)
     X = d.X @ T
     ones, mean = (X * w[:, None]).mean(axis=0), y.mean() if spec.n_fixed else 0.0
-    pilot = mean * ones + (X * w[:, None]).T @ (y - mean) / spec.n_obs
-    pilot = pilot + (X * w[:, None]).T @ (y - X @ pilot) / spec.n_obs  # once more, for the rounding of the first
+    pilot = mean * ones + (X * w[:, None]).T @ (y - mean) / n
+    pilot = pilot + (X * w[:, None]).T @ (y - X @ pilot) / n  # once more, for the rounding of the first
     rest = y - X @ pilot
-    unit = float(np.sqrt(w @ rest**2 / spec.n_obs)) or 1.0
-    maps = tuple(_column_map(spec, k, raw) for k in range(len(spec.groupings)))
-    return Scaling(T, T @ pilot, unit, maps), X, rest / unit
+    unit = float(np.sqrt(w @ rest**2 / n)) or 1.0
+    grams = [(g.Z * raw[:, None]).T @ g.Z / n for g in spec.groupings]
+    return Scaling(T, T @ pilot, unit, term_maps(spec.terms, grams))
 
 
-def _column_map(spec: ModelSpec, k: int, w: Floats) -> Floats:
-    """Upper-triangular map (p_k, p_k) that keeps each term's structure."""
-    grouping = spec.groupings[k]
-    out = np.zeros((len(grouping.columns),) * 2)
-    for term in spec.terms:
-        if term.grouping == k:
-            out[term.where, term.where] = _term_map(grouping, term, w)
-    return out
+def term_maps(terms: Sequence[TermSpec], grams: Sequence[Floats]) -> tuple[Floats, ...]:
+    """Upper-triangular maps (p_k, p_k) to columns of unit mean square that keep each term's structure.
+
+    `grams` (p_k, p_k) are the mean squares and products of the weighted columns of every grouping.
+    """
+    maps = [np.zeros_like(gram) for gram in grams]
+    for t in terms:
+        maps[t.grouping][t.where, t.where] = _term_map(t, grams[t.grouping][t.where, t.where])
+    return tuple(maps)
 
 
-def _term_map(grouping: Grouping, term: TermSpec, w: Floats) -> Floats:
-    Z = grouping.Z[:, term.where]
-    gram = (Z * w[:, None]).T @ Z / Z.shape[0]
-    spread = np.sqrt(np.diag(gram))
-    spread[spread == 0] = 1.0
+def _term_map(term: TermSpec, gram: Floats) -> Floats:
+    spread = _non_zero(np.sqrt(np.diag(gram)))
     if term.template.kind == "ident":
         return np.eye(term.template.size) / float(np.sqrt((spread**2).mean()))
     if term.template.kind == "diag":
         return np.diag(1.0 / spread)
-    return np.asarray(_orthonormalising(gram / np.outer(spread, spread)) / spread[:, None])
+    return np.asarray(orthonormalising(gram / np.outer(spread, spread)) / spread[:, None])
 
 
-def _orthonormalising(correlation: Floats) -> Floats:
+def _non_zero(spread: Floats) -> Floats:
+    """Spreads, with one for a column that is zero in the rows looked at."""
+    return np.where(spread == 0, 1.0, spread)
+
+
+def orthonormalising(correlation: Floats) -> Floats:
     """Upper-triangular R⁻¹ with RᵀR near `correlation`; directions that hardly vary are only scaled."""
-    return np.asarray(np.linalg.inv(np.linalg.cholesky(correlation + RIDGE * np.eye(len(correlation)))).T)
+    ridged = correlation + RIDGE * np.eye(len(correlation))
+    np.fill_diagonal(ridged, np.where(np.diag(correlation) == 0, 1.0, np.diag(ridged)))
+    return np.asarray(np.linalg.inv(np.linalg.cholesky(ridged)).T)

@@ -16,6 +16,7 @@ import scipy
 from ranef.arrays import Floats
 from ranef.linalg.batched import back_substitute, cholesky, forward_substitute, segment_sum, transpose
 from ranef.linalg.blocks import BlockMatrix, PairBlocks
+from ranef.linalg.kernels import sparse_gram
 from ranef.linalg.plan import CrossedStep, NestedStep, Plan
 
 __all__ = [
@@ -143,7 +144,7 @@ def _eliminate_crossed(
     L = _whitener(A, lam)
     own = {l: pairs[step.k, l] for l in step.rest}
     B = sparse_rows(step, [forward_substitute(L[pair.rows], lam.T @ pair.blocks) for pair in own.values()])
-    tail = _dense_tail(step, diag, pairs) - (B.T @ B).toarray()
+    tail = _dense_tail(step, diag, pairs) - sparse_gram(B)
     transposed = [lam.T for lam in lambdas]
     H = times_tail(step, transposed, times_tail(step, transposed, tail).T)
     H[np.diag_indices_from(H)] += 1.0

@@ -29,11 +29,9 @@ from ranef.linalg.factor import (
     stack_tail,
     times_tail,
 )
+from ranef.linalg.kernels import quadratic_forms
 
 __all__ = ["paired_blocks", "selected_blocks", "solve_columns"]
-
-#: entries of the tail's matrix gathered at once
-CHUNK_ENTRIES = 4_000_000
 
 #: a tail factor's E is formed by subtraction below this λ²A, by dividing I − S by λ above it
 SMALL_SIGNAL = 1e-3
@@ -123,7 +121,7 @@ def _crossed_blocks(
         E[l] = _symmetric(_tail_block(f, lambdas, l, S, at[l]))
     own, D = _own_covariance(f.L, lam), lam @ lam.T
     damped = _damped_rows(f, lam)
-    spread = _row_grams(damped, Q_tail, own.shape)
+    spread = quadratic_forms(damped, Q_tail, own.shape[1])
     Q[k, k] = _symmetric(own + D @ spread @ D)  # PC = D GC
     E[k] = _symmetric(_damp(f.A, lam, f.A) - spread)
     if between:
@@ -145,23 +143,6 @@ def _tail_block(f: CrossedFactor, lambdas: Sequence[Floats], l: int, S: Floats, 
     half = scipy.linalg.solve_triangular(f.U, scaled, lower=True, check_finite=False)
     half = half.reshape(f.step.size, *at.shape)
     return np.asarray(f.tail[at[:, :, None], at[:, None, :]] - np.einsum("tja,tjb->jab", half, half))
-
-
-def _row_grams(rows: scipy.sparse.csr_array, M: Floats, shape: tuple[int, ...]) -> Floats:
-    """R_i M R_iᵀ (J, p, p) for the p sparse rows R_i of every level, which share their columns.
-
-    Levels with equally many columns go together, so that only the entries of M that their columns meet are touched.
-    """
-    _, p, _ = shape
-    out = np.zeros(shape)
-    widths = np.diff(rows.indptr)[::p]
-    for width in np.unique(widths[widths > 0]):
-        levels = np.flatnonzero(widths == width)
-        for part in np.array_split(levels, -(-levels.size * width**2 // CHUNK_ENTRIES)):
-            at = rows.indptr[part * p][:, None] + np.arange(p * width)
-            values, cols = rows.data[at].reshape(-1, p, width), rows.indices[at[:, :width]]
-            out[part] = values @ M[cols[:, :, None], cols[:, None, :]] @ transpose(values)
-    return out
 
 
 def _rows_at(rows: scipy.sparse.csr_array, M: Floats, p: int, levels: Ints, cols: Ints) -> Floats:

@@ -72,8 +72,7 @@ def fit_reml(
 
 
 def _refuse_perfect_fit(spec: ModelSpec, products: CrossProducts) -> None:
-    y = spec.design.y
-    if spec.sigma is None and products.scaling.y**2 <= EXACT_FIXED_PART * float(np.mean(y**2)):
+    if spec.sigma is None and products.scaling.y**2 <= EXACT_FIXED_PART * products.mean_square:
         raise FitError(
             f"The residual variance of {spec.design.response!r} is zero: the fixed effects fit the response exactly. "
             "The response may be constant or computed from the predictors; check it, or drop a predictor."

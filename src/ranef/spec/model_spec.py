@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ranef.arrays import Floats, Ints
-from ranef.design import Design, RandomDesign
+from ranef.design import Design, RandomDesign, row_parts, sample_rows
 from ranef.errors import DesignError
 from ranef.spec.covariance import Template, covariance_template
 
@@ -103,12 +103,12 @@ class ModelSpec:
     @property
     def n_obs(self) -> int:
         """Number of rows used."""
-        return int(self.design.y.shape[0])
+        return self.design.n_obs
 
     @property
     def n_fixed(self) -> int:
         """Number of fixed-effect coefficients (rank of X)."""
-        return int(self.design.X.shape[1])
+        return len(self.design.fixed_names)
 
     @property
     def n_theta(self) -> int:
@@ -120,6 +120,27 @@ class ModelSpec:
         """Σ log wᵢ, which enters the criterion."""
         w = self.design.weights
         return 0.0 if w is None else float(np.log(w).sum())
+
+    def parts(self) -> Iterator[ModelSpec]:
+        """The model with its rows: itself, or one part after the other where rows are read in chunks."""
+        return (self._with_design(part) for part in row_parts(self.design))
+
+    def thinned(self, most: int) -> ModelSpec:
+        """The same model with at most `most` of its rows, evenly chosen, in memory."""
+        return self._with_design(sample_rows(self.design, most))
+
+    def with_fixed(self, kept: Ints) -> ModelSpec:
+        """The model without the fixed-effects columns that are not `kept`; for rows that are read in chunks."""
+        d = self.design
+        names = tuple(d.fixed_names[k] for k in kept)
+        encoding = replace(d.encoding, kept=kept)
+        dropped = tuple(name for name in d.fixed_names if name not in names)
+        return self._with_design(
+            replace(d, fixed_names=names, dropped=dropped, assign=d.assign[kept], encoding=encoding)
+        )
+
+    def _with_design(self, design: Design) -> ModelSpec:
+        return self if design is self.design else model_spec(design, self.sigma)
 
     def lambdas(self, theta: Floats) -> tuple[Floats, ...]:
         """Block-diagonal λ_k (p_k, p_k) of every grouping at `theta` (n_theta,)."""
@@ -166,7 +187,9 @@ def model_spec(design: Design, sigma: float | None = None) -> ModelSpec:
         k, start = groups.index(random.group), filled[random.group]
         terms.append(TermSpec(random.group, random.columns, template, theta, k, start, source, random.text))
         n_theta, filled[random.group] = theta.stop, start + template.size
-    return ModelSpec(design, tuple(terms), tuple(_grouping(m) for m in members.values()), sigma)
+    return ModelSpec(
+        design, tuple(terms), tuple(_grouping(m, held=design.stream is None) for m in members.values()), sigma
+    )
 
 
 def with_response(spec: ModelSpec, y: Any) -> ModelSpec:
@@ -177,6 +200,8 @@ def with_response(spec: ModelSpec, y: Any) -> ModelSpec:
     DesignError
         If the length is wrong or a value is not finite.
     """
+    if spec.design.stream is not None:
+        raise DesignError("A model built from chunks cannot be refitted to another response: build it from one frame.")
     values = np.ascontiguousarray(y, dtype=float)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -190,8 +215,8 @@ def with_response(spec: ModelSpec, y: Any) -> ModelSpec:
     return replace(spec, design=replace(spec.design, y=values))
 
 
-def _grouping(terms: list[RandomDesign]) -> Grouping:
+def _grouping(terms: list[RandomDesign], *, held: bool) -> Grouping:
     first: Any = terms[0]
     columns = tuple(c for t in terms for c in t.columns)
-    Z = first.values if len(terms) == 1 else np.hstack([t.values for t in terms])
+    Z = first.values if len(terms) == 1 or not held else np.hstack([t.values for t in terms])
     return Grouping(first.group, first.levels, first.codes, columns, Z)

@@ -14,6 +14,8 @@ from ranef.tables.model import Block, Document, Grid, Text, aligned, decimals_fo
 
 __all__ = ["posterior_summary", "reml_summary"]
 
+SCALED = "Scaled residuals:"
+
 #: above this many coefficients their correlations are left out, as lme4 does
 MOST_CORRELATIONS = 20
 
@@ -23,18 +25,21 @@ def reml_summary(
     estimates: RemlEstimates,
     fixef: pd.Series[float],
     varcorr: pd.DataFrame,
-    scaled_residuals: Floats,
+    scaled_residuals: Floats | None,
     criteria: Mapping[str, float],
 ) -> Document:
-    """Lay out a REML or ML fit; `criteria` are printed on one line under ML."""
+    """Lay out a REML or ML fit; `criteria` are printed on one line under ML, no residuals where there are none."""
     name = "REML" if estimates.method == "REML" else "maximum likelihood"
     blocks: list[Block] = [Text((f"Linear mixed model fit by {name}", *_about(spec)))]
     if estimates.method == "REML":
         blocks.append(Text((f"REML criterion at convergence: {estimates.criterion:.1f}",)))
     else:
         blocks.append(Grid(tuple(criteria), (tuple(f"{v:.1f}" for v in criteria.values()),), labels=0))
-    quantiles = [f"{q:.4f}" for q in scaled_residuals]
-    blocks.append(Grid(("Min", "1Q", "Median", "3Q", "Max"), (tuple(quantiles),), "Scaled residuals:", labels=0))
+    if scaled_residuals is None:
+        blocks.append(Text(("  left out: the rows are read in chunks, and residuals('pearson') reads them",), SCALED))
+    else:
+        quantiles = tuple(f"{q:.4f}" for q in scaled_residuals)
+        blocks.append(Grid(("Min", "1Q", "Median", "3Q", "Max"), (quantiles,), SCALED, labels=0))
     blocks.append(_random_effects(spec, varcorr, estimates))
     if len(fixef):
         se = np.sqrt(np.diag(estimates.vcov))

@@ -1,0 +1,156 @@
+"""Data that come in chunks: frames that can be read more than once, and never all at the same time."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn, TypeVar
+
+import pandas as pd
+
+from ranef.design.evaluate import CONSTANTS
+from ranef.design.lazy import LazyModule
+from ranef.design.table import Table, read_table
+from ranef.errors import DesignError
+
+__all__ = ["Chunks", "NotHeld", "as_chunks", "in_order"]
+
+nw: Any = LazyModule("narwhals.stable.v2")
+
+#: rows asked of a Parquet file at once
+ROWS = 524_288
+
+#: chunks worked on at the same time
+WORKERS = 2
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Chunks:
+    """A source of frames.
+
+    Attributes
+    ----------
+    read : callable
+        Takes the names of the columns wanted, and gives the frames from the first on, with those columns at least.
+    """
+
+    read: Callable[[Sequence[str]], Iterable[Any]]
+
+    def tables(self, columns: Sequence[str]) -> Iterator[tuple[int, Table]]:
+        """Every chunk that has rows, with the number of rows before it."""
+        before = 0
+        for frame in self.read(columns):
+            if (n := len(frame)) == 0 and not isinstance(frame, Mapping):
+                continue
+            table = read_table(frame)
+            n = table.n
+            numbered = isinstance(table.index, pd.RangeIndex) and table.index.start == 0
+            index = pd.RangeIndex(before, before + n) if numbered else table.index
+            yield before, replace(table, first=before, index=index)
+            before += n
+
+
+def as_chunks(data: Any) -> Chunks | None:
+    """See `data` as chunks, or give None where they are one frame.
+
+    Chunks are a pyarrow dataset or ParquetFile, a list or tuple of frames, a function that returns an iterator of
+    frames, or any object over which one can iterate again and again.
+
+    Raises
+    ------
+    DesignError
+        For an iterator, which can be read once only.
+    """
+    if isinstance(data, Mapping | str | bytes) or hasattr(data, "columns") or hasattr(data, "column_names"):
+        return None
+    if (dataset := sys.modules.get("pyarrow.dataset")) is not None and isinstance(data, dataset.Dataset):
+        return Chunks(lambda columns: _dataset_tables(data, columns))
+    if (parquet := sys.modules.get("pyarrow.parquet")) is not None and isinstance(data, parquet.ParquetFile):
+        return Chunks(lambda columns: _parquet_tables(data, columns))
+    if callable(data):
+        return Chunks(lambda columns: data())
+    if isinstance(data, list | tuple):
+        return Chunks(lambda columns: data) if data and all(map(_is_frame, data)) else None
+    if isinstance(data, Iterator):
+        raise DesignError(
+            f"The data are of type {type(data).__name__}, an iterator, which can be read once; chunks are read twice. "
+            "Give a list of frames, a function that returns the iterator (as lambda: pd.read_csv(path, "
+            "chunksize=100_000)), or a pyarrow dataset."
+        )
+    return Chunks(lambda columns: data) if isinstance(data, Iterable) and not hasattr(data, "dtype") else None
+
+
+def _is_frame(item: Any) -> bool:
+    return isinstance(item, Mapping) or hasattr(item, "columns") or hasattr(item, "column_names")
+
+
+def _dataset_tables(dataset: Any, columns: Sequence[str]) -> Iterator[Any]:
+    batches = dataset.to_batches(
+        columns=_present(dataset.schema, columns), batch_size=ROWS, batch_readahead=2, fragment_readahead=1
+    )
+    return _as_tables(batches)
+
+
+def _parquet_tables(file: Any, columns: Sequence[str]) -> Iterator[Any]:
+    return _as_tables(file.iter_batches(batch_size=ROWS, columns=_present(file.schema_arrow, columns)))
+
+
+def _present(schema: Any, columns: Sequence[str]) -> list[str] | None:
+    """The columns to read; all of them where one is missing, so that the error can list what there is."""
+    names = set(schema.names)
+    found = [column for column in columns if column in names]
+    return found if all(column in names or column in CONSTANTS for column in columns) else None
+
+
+def _as_tables(batches: Iterable[Any]) -> Iterator[Any]:
+    table = sys.modules["pyarrow"].Table
+    return (table.from_batches([batch]) for batch in batches if batch.num_rows)
+
+
+def in_order(work: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
+    """Apply `work` to items on a few threads, and give the results in the order of the items."""
+    pool = ThreadPoolExecutor(WORKERS)
+    pending: deque[Future[_Out]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > WORKERS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+class NotHeld:
+    """Stands for an array of rows that are not in memory: whatever is done with it raises a DesignError.
+
+    Parameters
+    ----------
+    what : str
+        What the array would hold.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise DesignError(
+            f"This needs {self._what} of every row, and the model was built from chunks, whose rows are not kept. "
+            "fitted(), residuals(), predict() and augment() read them again; for anything else build the model from "
+            "one frame, if need be of some of the rows."
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__") and name.endswith("__"):  # protocols are asked after; they are not there
+            raise AttributeError(name)
+        self._refuse()
+
+    __len__ = __iter__ = __getitem__ = __array__ = __array_ufunc__ = __bool__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __matmul__ = __rmatmul__ = _refuse

@@ -1,0 +1,120 @@
+"""The rows of a design: all at once, chunk by chunk, or a sample of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from ranef.design.chunks import in_order
+from ranef.design.evaluate import column_of, evaluate
+from ranef.design.newdata import encode_in, scope_of
+from ranef.design.records import Design, RandomDesign, Stream
+from ranef.design.table import Table
+from ranef.design.values import Codes, Factor, missing
+from ranef.errors import DesignError
+
+__all__ = ["row_parts", "sample_rows"]
+
+
+def row_parts(design: Design) -> Iterator[Design]:
+    """The design with its rows: itself, or a design of each chunk that has complete rows."""
+    if design.stream is None:
+        yield design
+        return
+    yield from _encoded(design, design.stream, design.stream.chunks.tables(design.stream.columns))
+
+
+def sample_rows(design: Design, most: int) -> Design:
+    """A design of at most `most` of the rows, evenly chosen; itself if it has no more."""
+    whole = design if design.stream is None else _joined(design, list(_encoded(design, design.stream)))
+    n = len(whole.y)
+    return whole if n <= most else _taken(whole, np.arange(0, n, -(-n // most)))
+
+
+def _encoded(design: Design, stream: Stream, tables: Iterable[tuple[int, Table]] | None = None) -> Iterator[Design]:
+    parts = in_order(lambda item: _part(design, stream, *item), stream.sample if tables is None else tables)
+    return (part for part in parts if part is not None)
+
+
+def _part(design: Design, stream: Stream, before: int, table: Table) -> Design | None:
+    """Encode the complete rows of a chunk; None where it has none."""
+    positions = np.arange(before, before + table.n)
+    gaps = np.logical_or.reduce([missing(table.column(name)) for name in stream.columns])
+    if gaps.any():  # what an incomplete row holds may be found nowhere else
+        positions, table = positions[~gaps], table.taken(np.flatnonzero(~gaps))
+    if not table.n:
+        return None
+    scope = scope_of(design.encoding, table)
+    encoded = encode_in(scope, design.encoding)
+    response = evaluate(stream.response, scope)
+    assert not isinstance(response, Factor)
+    y, weights = response.values, None
+    complete = encoded.complete & ~np.isnan(y)
+    if stream.weights is not None:
+        column = column_of(stream.weights, scope)
+        assert not isinstance(column, Factor)
+        weights = column.values
+        complete &= ~np.isnan(weights)
+    random = []
+    for term, known in zip(encoded.random, design.random, strict=True):
+        assert term is not None
+        if term.unseen:
+            raise DesignError(
+                f"{known.group} has the level {term.unseen[0]!r}, which was not there when the chunks were read "
+                "first. They must hold the same rows every time."
+            )
+        complete &= term.codes >= 0
+        random.append(replace(known, codes=term.codes, values=term.values))
+    has_offset = design.encoding.offsets or design.encoding.offset_column
+    part = replace(
+        design,
+        y=y,
+        X=encoded.X,
+        random=tuple(random),
+        weights=weights,
+        offset=encoded.offset if has_offset else None,
+        index=table.index,
+        rows=positions,
+        stream=None,
+    )
+    if complete.all():
+        return part
+    return _taken(part, np.flatnonzero(complete)) if complete.any() else None
+
+
+def _taken(design: Design, rows: Codes) -> Design:
+    return replace(
+        design,
+        y=design.y[rows],
+        X=design.X[rows],
+        random=tuple(replace(r, codes=r.codes[rows], values=r.values[rows]) for r in design.random),
+        weights=None if design.weights is None else design.weights[rows],
+        offset=None if design.offset is None else design.offset[rows],
+        index=design.index[rows],
+        rows=design.rows[rows],
+    )
+
+
+def _joined(design: Design, parts: list[Design]) -> Design:
+    """One design of the rows of all parts."""
+    first = parts[0]
+
+    def random(k: int) -> RandomDesign:
+        same = [part.random[k] for part in parts]
+        return replace(
+            same[0], codes=np.concatenate([r.codes for r in same]), values=np.concatenate([r.values for r in same])
+        )
+
+    return replace(
+        design,
+        y=np.concatenate([part.y for part in parts]),
+        X=np.concatenate([part.X for part in parts]),
+        random=tuple(random(k) for k in range(len(first.random))),
+        weights=None if first.weights is None else np.concatenate([p.weights for p in parts if p.weights is not None]),
+        offset=None if first.offset is None else np.concatenate([p.offset for p in parts if p.offset is not None]),
+        index=first.index.append([part.index for part in parts[1:]]),
+        rows=np.concatenate([part.rows for part in parts]),
+        stream=None,
+    )

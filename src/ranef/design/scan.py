@@ -1,0 +1,433 @@
+"""The first of two readings of data in chunks: rows counted, levels and means found, a few rows kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ranef.design.build import check_response, double_bar_notes, model_nodes, model_predictors
+from ranef.design.checks import (
+    check_levels,
+    check_positive,
+    check_repeated,
+    check_structures,
+    constant_response,
+    warn_of_spread,
+    warn_of_stray_text,
+)
+from ranef.design.chunks import Chunks, NotHeld, in_order
+from ranef.design.coding import code_terms
+from ranef.design.evaluate import Scope, columns_in, evaluate
+from ranef.design.grouping import Grouping, grouping_of_cells
+from ranef.design.learning import LEVEL_LEARNERS, Moments, check_learners, learning_argument, learnt, neutral_state
+from ranef.design.levels import Levels, Seen, levels_seen
+from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding, Stream
+from ranef.design.table import Table, need_column
+from ranef.design.transforms import Transform, with_user_transforms
+from ranef.design.values import Codes, Factor, Mask, Numeric, Value, as_factor, blank, kind_of, missing, take
+from ranef.errors import DesignError
+from ranef.formula import Call, Name, Node, ParsedFormula, label, walk
+from ranef.progress import progress_bar
+
+__all__ = ["scan_chunks"]
+
+#: rows kept of the data at least; all where there are no more
+SAMPLE = 20_000
+
+_NONE = np.empty(0, dtype=np.intp)
+
+
+def scan_chunks(
+    parsed: ParsedFormula,
+    chunks: Chunks,
+    *,
+    weights: Any = None,
+    offset: Any = None,
+    sigma: float | None = None,
+    transforms: Mapping[str, Callable[..., Any]] | None = None,
+    na_action: str = "omit",
+) -> Design:
+    """Make the design of a mixed model from chunks, without their rows and with every fixed-effects column.
+
+    Parameters
+    ----------
+    parsed, sigma, transforms, na_action
+        As for :func:`~ranef.design.build_design`; `transforms` must work row by row.
+    chunks : Chunks
+        The data; read once here.
+    weights, offset : str, optional
+        Names of columns.
+
+    Returns
+    -------
+    Design
+        With a `stream`; which columns of X are aliased is not known yet.
+
+    Raises
+    ------
+    FormulaError, DesignError, FitError
+        As :func:`~ranef.design.build_design`; DesignError for what needs all rows at once.
+    """
+    check_structures(parsed)
+    plan = _Plan.of(parsed, {"weights": weights, "offset": offset}, with_user_transforms(transforms), na_action)
+    found = _Found()
+    with progress_bar("Reading chunks for levels", "row") as bar:
+        for facts in in_order(partial(_look, plan), chunks.tables(plan.columns)):
+            found.add(facts)
+            bar.update(facts.table.n)
+    found.check(plan, sigma)
+    return _Assembly(plan, found, dict(transforms or {})).design(chunks, sigma)
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What to look at in every chunk."""
+
+    parsed: ParsedFormula
+    nodes: tuple[Node, ...]
+    extras: Mapping[str, str]
+    columns: tuple[str, ...]
+    transforms: Mapping[str, Transform]
+    learners: Mapping[Call, Node]
+    na_action: str
+
+    @classmethod
+    def of(
+        cls, parsed: ParsedFormula, given: Mapping[str, Any], transforms: Mapping[str, Transform], na_action: str
+    ) -> _Plan:
+        extras = {what: name for what, name in given.items() if name is not None}
+        for what, name in extras.items():
+            if not isinstance(name, str):
+                raise DesignError(
+                    f"{what} is of type {type(name).__name__}; where the data come in chunks it must name a column."
+                )
+        nodes = tuple(model_nodes(parsed))
+        stateful = {name for name, transform in transforms.items() if transform.stateful}
+        learners: dict[Call, Node] = {}
+        for node in nodes:
+            for call in check_learners(node, stateful):
+                learners.setdefault(call, node)
+        names = [part.name for node in nodes for part in walk(node) if isinstance(part, Name)]
+        return cls(
+            parsed, nodes, extras, tuple(dict.fromkeys([*names, *extras.values()])), transforms, learners, na_action
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Facts:
+    """What was found in one chunk; levels, kinds and ranges are those of complete rows."""
+
+    before: int
+    table: Table
+    complete: int
+    gaps: Mapping[str, int]
+    columns: Mapping[str, Value] = field(default_factory=dict)
+    values: Mapping[Node, Value] = field(default_factory=dict)
+    column_levels: Mapping[str, Seen] = field(default_factory=dict)
+    node_levels: Mapping[Node, Seen] = field(default_factory=dict)
+    call_levels: Mapping[Call, Seen] = field(default_factory=dict)
+    moments: Mapping[Call, Moments] = field(default_factory=dict)
+    cells: Mapping[tuple[Node, ...], set[tuple[str, ...]]] = field(default_factory=dict)
+    response: tuple[float, float] = (np.inf, -np.inf)
+    weights: tuple[float, float] = (np.inf, -np.inf)
+
+
+def _look(plan: _Plan, item: tuple[int, Table]) -> _Facts:
+    before, table = item
+    scope = Scope(table, plan.parsed.source, plan.transforms, {call: neutral_state(call) for call in plan.learners})
+    columns = {name: column for node in plan.nodes for name, column in columns_in(node, scope).items()}
+    extras = {what: _numbers(need_column(table, name, what), name, what) for what, name in plan.extras.items()}
+    complete, gaps = _complete({**extras, **columns}, table, plan.na_action)
+    if not complete.any():
+        return _Facts(before, table, 0, gaps)
+    values = {node: _value(node, columns, scope) for node in plan.nodes}
+    check_response(values[plan.parsed.response], label(plan.parsed.response))
+    inner, more = _complete({label(node): value for node, value in values.items()}, table, plan.na_action)
+    complete, gaps = complete & inner, gaps | more
+    if not complete.any():
+        return _Facts(before, table, 0, gaps)
+    kept = {node: value if complete.all() else take(value, complete) for node, value in values.items()}
+    groups = {node for term in plan.parsed.random for node in term.group}
+    learnt_levels, moments = _learnt(plan, scope)
+    return _Facts(
+        before,
+        table,
+        int(complete.sum()),
+        gaps,
+        {name: blank(column) for name, column in columns.items()},
+        {node: blank(value) for node, value in values.items()},
+        {n: levels_seen(take(c, complete)) for n, c in columns.items() if isinstance(c, Factor)},
+        {node: levels_seen(v) for node, v in kept.items() if isinstance(v, Factor) or node in groups},
+        learnt_levels,
+        moments,
+        {term.group: _cells(kept, term.group) for term in plan.parsed.random if len(term.group) > 1},
+        _range(kept[plan.parsed.response]),
+        _weights_range(extras["weights"], complete, table) if "weights" in extras else (np.inf, -np.inf),
+    )
+
+
+def _numbers(column: Value, name: str, what: str) -> Numeric:
+    if not isinstance(column, Numeric):
+        raise DesignError(f"{what}={name!r} must be a column of numbers, and is {kind_of(column)}. Convert it.")
+    return column
+
+
+def _complete(values: Mapping[str, Value], table: Table, na_action: str) -> tuple[Mask, dict[str, int]]:
+    """Which rows miss nothing, and how many values each column misses."""
+    complete = np.ones(table.n, dtype=bool)
+    gaps: dict[str, int] = {}
+    for name, value in values.items():
+        mask = missing(value)
+        if mask.any():
+            gaps[name] = int(mask.sum())
+            complete &= ~mask
+            if na_action == "error":
+                raise DesignError(
+                    f"{name} is missing in {table.row(int(mask.argmax()))}, and na_action='error' refuses that. Fill "
+                    "it in, or drop such rows, as na_action='omit' does."
+                )
+    return complete, gaps
+
+
+def _of_one_factor(node: Node, columns: Mapping[str, Value]) -> str | None:
+    """The only column of an expression, if it is a factor: then its values are a matter of levels, not of rows."""
+    names = {part.name for part in walk(node) if isinstance(part, Name) and part.name in columns}
+    name = names.pop() if len(names) == 1 else None
+    return name if name is not None and isinstance(columns[name], Factor) else None
+
+
+def _value(node: Node, columns: Mapping[str, Value], scope: Scope) -> Value:
+    name = _of_one_factor(node, columns)
+    return evaluate(node, scope) if name is None else columns[name]
+
+
+def _learnt(plan: _Plan, scope: Scope) -> tuple[dict[Call, Seen], dict[Call, Moments]]:
+    """What each stateful call can learn here, on the rows where its whole expression is complete."""
+    levels, moments = {}, {}
+    for call, node in plan.learners.items():
+        rows = np.ones(scope.table.n, dtype=bool)
+        for column in columns_in(node, scope).values():
+            rows &= ~missing(column)
+        argument = take(evaluate(learning_argument(call), scope), rows)
+        if call.function in LEVEL_LEARNERS:
+            levels[call] = levels_seen(argument)
+        elif not isinstance(argument, Factor):
+            moments[call] = Moments.of(argument.values)
+    return levels, moments
+
+
+def _cells(values: Mapping[Node, Value], group: tuple[Node, ...]) -> set[tuple[str, ...]]:
+    factors = [as_factor(values[node]) for node in group]
+    present = np.unique(np.column_stack([factor.codes for factor in factors]), axis=0)
+    return {tuple(f.levels[code] for f, code in zip(factors, row, strict=True)) for row in present.tolist()}
+
+
+def _range(value: Value) -> tuple[float, float]:
+    assert not isinstance(value, Factor)
+    return float(value.values.min()), float(value.values.max())
+
+
+def _weights_range(weights: Numeric, complete: Mask, table: Table) -> tuple[float, float]:
+    rows = np.flatnonzero(complete)
+    check_positive(weights.values[rows], table, rows)
+    return _range(take(weights, rows))
+
+
+@dataclass(eq=False)
+class _Found:
+    """What was found in all chunks."""
+
+    rows: int = 0
+    complete: int = 0
+    gaps: dict[str, int] = field(default_factory=dict)
+    columns: dict[str, Value] = field(default_factory=dict)
+    values: dict[Node, Value] = field(default_factory=dict)
+    column_levels: dict[str, Levels] = field(default_factory=dict)
+    node_levels: dict[Node, Levels] = field(default_factory=dict)
+    call_levels: dict[Call, Levels] = field(default_factory=dict)
+    moments: dict[Call, Moments] = field(default_factory=dict)
+    cells: dict[tuple[Node, ...], set[tuple[str, ...]]] = field(default_factory=dict)
+    response: tuple[float, float] = (np.inf, -np.inf)
+    weights: tuple[float, float] = (np.inf, -np.inf)
+    sample: list[tuple[Codes, Table]] = field(default_factory=list)
+    stride: int = 1
+
+    def add(self, facts: _Facts) -> None:
+        """Add what was found in the next chunk."""
+        self.rows += facts.table.n
+        self.complete += facts.complete
+        for name, count in facts.gaps.items():
+            self.gaps[name] = self.gaps.get(name, 0) + count
+        for name, column in facts.columns.items():
+            self.columns[name] = _same_kind(name, self.columns.get(name), column, facts)
+        for node, value in facts.values.items():
+            self.values[node] = _same_kind(label(node), self.values.get(node), value, facts)
+        _add_levels(self.column_levels, facts.column_levels)
+        _add_levels(self.node_levels, facts.node_levels)
+        _add_levels(self.call_levels, facts.call_levels)
+        for call, moments in facts.moments.items():
+            self.moments[call] = self.moments[call].merge(moments) if call in self.moments else moments
+        for group, cells in facts.cells.items():
+            self.cells.setdefault(group, set()).update(cells)
+        self.response = _wider(self.response, facts.response)
+        self.weights = _wider(self.weights, facts.weights)
+        self._keep(facts.before, facts.table)
+
+    def _keep(self, before: int, table: Table) -> None:
+        """Keep every row whose position is a multiple of the stride, which doubles when there are too many."""
+        self.sample.append(_thinned(np.arange(before, before + table.n), table, self.stride))
+        while sum(len(positions) for positions, _ in self.sample) > 2 * SAMPLE:
+            self.stride *= 2
+            self.sample = [_thinned(positions, piece, self.stride) for positions, piece in self.sample]
+
+    def check(self, plan: _Plan, sigma: float | None) -> None:
+        """Refuse what no model can be built from."""
+        if not self.rows:
+            raise DesignError("The data are empty: no chunk has a row. Check the step that reads or filters them.")
+        if not self.complete:
+            most = max(self.gaps, key=self.gaps.__getitem__)
+            raise DesignError(
+                f"No row is complete: each of the {self.rows} rows misses a value that the model uses, most often "
+                f"{most} ({self.gaps[most]} rows). Leave out the variables that are rarely there."
+            )
+        if sigma is None and self.response[0] == self.response[1]:
+            raise constant_response(self.response[0], self.complete, label(plan.parsed.response))
+        if "weights" in plan.extras:
+            warn_of_spread(*self.weights)
+
+
+def _add_levels(all_levels: dict[Any, Levels], found: Mapping[Any, Seen]) -> None:
+    for key, seen in found.items():
+        all_levels.setdefault(key, Levels()).add(seen)
+
+
+def _wider(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
+    return min(first[0], second[0]), max(first[1], second[1])
+
+
+def _thinned(positions: Codes, table: Table, stride: int) -> tuple[Codes, Table]:
+    rows = np.flatnonzero(positions % stride == 0)
+    return positions[rows], table.taken(rows)
+
+
+def _same_kind(name: str, known: Value | None, value: Value, facts: _Facts) -> Value:
+    if known is not None and type(known) is not type(value):
+        raise DesignError(
+            f"{name} is {kind_of(known)} in the first chunks, and {kind_of(value)} in the one that begins with "
+            f"{facts.table.row(0)}. Give it one type in all of them."
+        )
+    return value
+
+
+@dataclass(frozen=True, eq=False)
+class _Assembly:
+    """From what was found to a design."""
+
+    plan: _Plan
+    found: _Found
+    transforms: Mapping[str, Callable[..., Any]]
+
+    def design(self, chunks: Chunks, sigma: float | None) -> Design:
+        plan, parsed, found = self.plan, self.plan.parsed, self.found
+        states: dict[Node, dict[str, Any]] = {c: {"levels": found.call_levels[c].labels()} for c in found.call_levels}
+        states |= {call: learnt(call, moments) for call, moments in found.moments.items()}
+        kinds = {name: self._column(name) for name in found.columns}
+        templates = {node: self._template(node, kinds, states) for node in plan.nodes}
+        for node in model_predictors(parsed):
+            value = templates[node]
+            if isinstance(node, Name) and isinstance(value, Factor):
+                warn_of_stray_text(node.name, value.levels)
+        coded = code_terms(parsed.fixed, templates, 0)
+        random, encodings = self._random(templates)
+        check_repeated(parsed.random, random)
+        check_levels(random, found.complete, sigma_fixed=sigma is not None)
+        encoding = Encoding(
+            source=parsed.source,
+            fixed=parsed.fixed,
+            offsets=parsed.offsets,
+            offset_column=plan.extras.get("offset"),
+            random=encodings,
+            kept=np.arange(len(coded.names)),
+            kinds=kinds,
+            templates=templates,
+            states=states,
+            transforms=self.transforms,
+        )
+        has_offset = bool(parsed.offsets) or "offset" in plan.extras
+        held: Any = NotHeld
+        return Design(
+            formula=parsed.source,
+            response=label(parsed.response),
+            y=held("the response"),
+            X=held("the predictors"),
+            fixed_names=coded.names,
+            dropped=(),
+            fixed_terms=tuple(term.name for term in parsed.fixed.terms),
+            assign=coded.assign,
+            random=random,
+            weights=held("the weight") if "weights" in plan.extras else None,
+            offset=held("the offset") if has_offset else None,
+            index=pd.RangeIndex(0),
+            rows=_NONE,
+            n_dropped=found.rows - found.complete,
+            notes=(*parsed.notes, *double_bar_notes(parsed, templates)),
+            encoding=encoding,
+            stream=Stream(
+                chunks,
+                tuple({**found.columns, **dict.fromkeys(plan.extras.values())}),
+                parsed.response,
+                plan.extras.get("weights"),
+                found.complete,
+                tuple((int(positions[0]), piece) for positions, piece in found.sample if len(positions)),
+            ),
+        )
+
+    def _column(self, name: str) -> Value:
+        column = self.found.columns[name]
+        if isinstance(column, Factor):
+            return replace(column, levels=self.found.column_levels[name].labels())
+        return column
+
+    def _template(self, node: Node, kinds: Mapping[str, Value], states: dict[Node, dict[str, Any]]) -> Value:
+        """What the value of an expression is, without rows, with the levels of all complete rows."""
+        value = self.found.values[node]
+        if (name := _of_one_factor(node, kinds)) is None:
+            return replace(value, levels=self.found.node_levels[node].labels()) if isinstance(value, Factor) else value
+        column = kinds[name]
+        assert isinstance(column, Factor)
+        levels = Table((name,), len(column.levels), pd.RangeIndex(len(column.levels)), {name: column.levels})
+        scope = Scope(levels, self.plan.parsed.source, self.plan.transforms, states, kinds)
+        return blank(evaluate(node, scope))
+
+    def _random(self, templates: Mapping[Node, Value]) -> tuple[tuple[RandomDesign, ...], tuple[RandomEncoding, ...]]:
+        designs, encodings = [], []
+        held: Any = NotHeld
+        for term in self.plan.parsed.random:
+            grouping = self._grouping(term.group)
+            coded = code_terms(term.effects, templates, 0)
+            codes, values = held("the level"), held("the predictors")
+            designs.append(
+                RandomDesign(term.group_name, grouping.levels, codes, coded.names, values, term.structure, term.text)
+            )
+            encodings.append(RandomEncoding(term.group_name, term.effects, term.group, grouping))
+        return tuple(designs), tuple(encodings)
+
+    def _grouping(self, group: Sequence[Node]) -> Grouping:
+        parts = tuple(self.found.node_levels[node].labels() for node in group)
+        if len(parts) == 1:
+            return Grouping(parts, np.arange(len(parts[0])), np.array(parts[0], dtype=object))
+        where = [{level: code for code, level in enumerate(levels)} for levels in parts]
+        cells = sorted(_cell_number(cell, where) for cell in self.found.cells[tuple(group)])
+        return grouping_of_cells(parts, np.array(cells, dtype=np.intp), group)
+
+
+def _cell_number(cell: Iterable[str], where: Sequence[Mapping[str, int]]) -> int:
+    number = 0
+    for level, codes in zip(cell, where, strict=True):
+        number = number * len(codes) + codes[level]
+    return number

@@ -1,0 +1,200 @@
+"""Sums over rows: [Z X y]ᵀW[Z X y] by levels and pairs of levels, which add up in any order.
+
+This is all that a fit needs from the rows, so they may come in chunks, from several files or machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ranef.arrays import Floats, Ints
+from ranef.design import independent_in_gram
+from ranef.likelihood.scaling import Scaling, orthonormalising, term_maps
+from ranef.linalg import PairBlocks, add_products
+from ranef.spec import ModelSpec, TermSpec
+
+__all__ = ["Sums", "add_up", "independent_fixed", "rescaled", "row_sums", "with_fixed"]
+
+#: rows whose products are held at once; fewer where levels are few, for sums of short sums lose fewer digits
+LEAST_BLOCK, BLOCK = 2_048, 65_536
+
+
+@dataclass(frozen=True)
+class Sums:
+    """[Z X y]ᵀW[Z X y] of some rows on the scale of `scaling`, factors in the order of the spec.
+
+    Attributes
+    ----------
+    scaling : Scaling
+    diag : tuple of array (J_k, p_k, p_k)
+        ZᵀWZ by level.
+    Xy : tuple of array (J_k, p_k, p + 1)
+        ZᵀW[X y] by level.
+    pairs : mapping (k, l), k < l, to PairBlocks
+        ZᵀWZ by pair of levels that share rows.
+    corner : array (p + 1, p + 1)
+        [X y]ᵀW[X y].
+    n_obs : int
+    weights, log_weights : float
+        Σ w and Σ log w.
+    squares : float
+        Σ y², of the response as given.
+    """
+
+    scaling: Scaling
+    diag: tuple[Floats, ...]
+    Xy: tuple[Floats, ...]
+    pairs: Mapping[tuple[int, int], PairBlocks]
+    corner: Floats
+    n_obs: int
+    weights: float
+    log_weights: float
+    squares: float
+
+    def merge(self, other: Sums) -> Sums:
+        """The sums over the rows of both, which must be on the same scaling and levels."""
+        return Sums(
+            self.scaling,
+            tuple(a + b for a, b in zip(self.diag, other.diag, strict=True)),
+            tuple(a + b for a, b in zip(self.Xy, other.Xy, strict=True)),
+            {key: _merged(pair, other.pairs[key], self.diag[key[1]].shape[0]) for key, pair in self.pairs.items()},
+            self.corner + other.corner,
+            self.n_obs + other.n_obs,
+            self.weights + other.weights,
+            self.log_weights + other.log_weights,
+            self.squares + other.squares,
+        )
+
+    def update(self, rows: ModelSpec) -> Sums:
+        """The sums with more rows of the same model."""
+        return self.merge(row_sums(rows, self.scaling))
+
+
+def _merged(first: PairBlocks, second: PairBlocks, n_cols: int) -> PairBlocks:
+    keys = np.concatenate([pair.rows * n_cols + pair.cols for pair in (first, second)])
+    return _sum_by_key(keys, np.concatenate([first.blocks, second.blocks]), n_cols)
+
+
+def _sum_by_key(keys: Ints, blocks: Floats, n_cols: int) -> PairBlocks:
+    present, position = np.unique(keys, return_inverse=True)
+    if present.shape[0] == keys.shape[0]:  # all distinct: sort instead of adding up
+        out = np.empty_like(blocks)
+        out[position] = blocks
+    else:
+        out = np.zeros((present.shape[0], *blocks.shape[1:]))
+        np.add.at(out, position, blocks)
+    return PairBlocks(present // n_cols, present % n_cols, out)
+
+
+def add_up(parts: Iterable[Sums]) -> Sums:
+    """Merge many sums, small ones with small ones, so that no large one is rebuilt at every step."""
+    stack: list[tuple[int, Sums]] = []
+    for part in parts:
+        size, total = 1, part
+        while stack and stack[-1][0] <= size:
+            other, earlier = stack.pop()
+            size, total = size + other, earlier.merge(total)
+        stack.append((size, total))
+    total = stack.pop()[1]
+    while stack:
+        total = stack.pop()[1].merge(total)
+    return total
+
+
+def row_sums(rows: ModelSpec, scaling: Scaling, *, many: bool = False) -> Sums:
+    """Read rows once into their sums on a scaling; `many` rows, here or in other chunks, go through compiled loops."""
+    n, p = rows.design.y.shape[0], rows.n_fixed
+    w = rows.design.weights
+    shapes = [(g.n_levels, len(g.columns)) for g in rows.groupings]
+    own = [np.zeros((J, q, q + p + 1)) for J, q in shapes]
+    corner = np.zeros((p + 1, p + 1))
+    cells = {(k, l): _cells(rows, k, l) for l in range(len(shapes)) for k in range(l)}
+    pairs = {(k, l): np.zeros((len(c[0]), shapes[k][1], shapes[l][1])) for (k, l), c in cells.items()}
+    block = min(max(LEAST_BLOCK, *(J for J, _ in shapes), 0), BLOCK)
+    for start in range(0, n, block):
+        part = slice(start, min(n, start + block))
+        Zs, columns = _scaled_rows(rows, scaling, part)
+        corner += columns.T @ columns
+        for Z, g, out in zip(Zs, rows.groupings, own, strict=True):
+            add_products(g.codes[part], Z, np.hstack([Z, columns]), out, many=many)
+        for (k, l), (_, position) in cells.items():
+            add_products(position[part], Zs[k], Zs[l], pairs[k, l], many=many)
+    blocks = {
+        (k, l): PairBlocks(present // shapes[l][0], present % shapes[l][0], pairs[k, l])
+        for (k, l), (present, _) in cells.items()
+    }
+    weights, squares = float(n if w is None else w.sum()), float(rows.design.y @ rows.design.y)
+    diag = tuple(np.ascontiguousarray(sums[:, :, :q]) for sums, (_, q) in zip(own, shapes, strict=True))
+    Xy = tuple(np.ascontiguousarray(sums[:, :, q:]) for sums, (_, q) in zip(own, shapes, strict=True))
+    return Sums(scaling, diag, Xy, blocks, corner, n, weights, rows.log_weights, squares)
+
+
+def _scaled_rows(rows: ModelSpec, scaling: Scaling, part: slice) -> tuple[list[Floats], Floats]:
+    """√w times the internal Z_k (n, p_k) and [X y] (n, p + 1)."""
+    d = rows.design
+    y = d.y[part] - d.X[part] @ scaling.pilot - (0.0 if d.offset is None else d.offset[part])
+    columns: Floats = np.column_stack([d.X[part] @ scaling.X, y / scaling.y])
+    Zs: list[Floats] = [g.Z[part] @ T for g, T in zip(rows.groupings, scaling.Z, strict=True)]
+    if d.weights is None:
+        return Zs, columns
+    root = np.sqrt(d.weights[part])[:, None]
+    return [Z * root for Z in Zs], columns * root
+
+
+def _cells(rows: ModelSpec, k: int, l: int) -> tuple[Ints, Ints]:
+    """Pairs of levels of two factors that share rows, numbered, and the pair of each row."""
+    first, second = rows.groupings[k], rows.groupings[l]
+    present, position = np.unique(first.codes * second.n_levels + second.codes, return_inverse=True)
+    return present, position
+
+
+def rescaled(sums: Sums, terms: Sequence[TermSpec]) -> Sums:
+    """The same sums on the scaling that all their rows ask for."""
+    p, old = sums.corner.shape[0] - 1, sums.scaling
+    squares = np.diag(sums.corner)[:p] / sums.weights
+    spread = np.sqrt(np.where(squares == 0, 1.0, squares))
+    T = orthonormalising(sums.corner[:p, :p] / sums.weights / np.outer(spread, spread)) / spread[:, None]
+    pilot = T.T @ sums.corner[:p, p] / sums.weights
+    change = np.zeros((p + 1, p + 1))
+    change[:p, :p], change[:p, p], change[p, p] = T, -T @ pilot, 1.0
+    corner = change.T @ sums.corner @ change
+    unit = float(np.sqrt(max(corner[p, p], 0.0) / sums.weights)) or 1.0
+    change[:, p] /= unit
+    Z = term_maps(terms, [d.sum(axis=0) / sums.n_obs for d in sums.diag])
+    return replace(
+        sums,
+        scaling=Scaling(
+            old.X @ T,
+            old.pilot + old.y * (old.X @ T @ pilot),
+            old.y * unit,
+            tuple(a @ b for a, b in zip(old.Z, Z, strict=True)),
+        ),
+        diag=tuple(M.T @ d @ M for M, d in zip(Z, sums.diag, strict=True)),
+        Xy=tuple(M.T @ c @ change for M, c in zip(Z, sums.Xy, strict=True)),
+        pairs={(k, l): replace(pair, blocks=Z[k].T @ pair.blocks @ Z[l]) for (k, l), pair in sums.pairs.items()},
+        corner=change.T @ sums.corner @ change,
+    )
+
+
+def independent_fixed(sums: Sums, *, intercept: bool) -> Ints:
+    """Which columns of X no earlier ones determine, found without looking at the rows again."""
+    gram = sums.corner[:-1, :-1]
+    triangle = np.linalg.inv(sums.scaling.X)
+    return independent_in_gram(np.asarray(gram, float), np.asarray(triangle, float), intercept=intercept)
+
+
+def with_fixed(sums: Sums, kept: Ints) -> Sums:
+    """The sums without columns of X that the `kept` ones determine: there X = U R with no U for the others."""
+    old = sums.scaling
+    R = np.linalg.inv(old.X)
+    X = np.linalg.inv(R[np.ix_(kept, kept)])
+    both = np.append(kept, len(R))
+    return replace(
+        sums,
+        scaling=replace(old, X=X, pilot=X @ (R @ old.pilot)[kept]),
+        Xy=tuple(c[:, :, both] for c in sums.Xy),
+        corner=sums.corner[np.ix_(both, both)],
+    )

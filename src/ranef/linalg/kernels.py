@@ -1,0 +1,63 @@
+"""The three loops that a large model spends its time in, by numpy and scipy, or compiled where there is much to do."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import scipy
+
+from ranef.arrays import Floats, Ints
+
+__all__ = ["add_products", "quadratic_forms", "sparse_gram"]
+
+#: multiplications from which on loading the compiled loops (about a second) pays
+MANY = 20_000_000
+
+#: rows from which on it pays for sums over rows
+MANY_ROWS = 3_000_000
+
+#: entries of a matrix gathered at once
+CHUNK_ENTRIES = 4_000_000
+
+
+def _compiled() -> Any:
+    """The module that imports numba."""
+    return import_module("ranef.linalg.compiled")
+
+
+def sparse_gram(rows: scipy.sparse.csr_array) -> Floats:
+    """BᵀB (t, t), dense, for sparse rows B (m, t) with ascending indices."""
+    if float((np.diff(rows.indptr).astype(float) ** 2).sum()) < MANY:
+        return np.asarray((rows.T @ rows).toarray())
+    out = np.zeros((rows.shape[1], rows.shape[1]))
+    _compiled().gram_of_rows(rows.indptr, rows.indices, rows.data, out)
+    return out + np.tril(out, -1).T
+
+
+def quadratic_forms(rows: scipy.sparse.csr_array, M: Floats, p: int) -> Floats:
+    """R_i M R_iᵀ (J, p, p) for the p sparse rows R_i of every level, which share their columns, and symmetric M."""
+    out = np.zeros((rows.shape[0] // p, p, p))
+    widths = np.diff(rows.indptr)[::p]
+    if float((p * widths.astype(float) ** 2).sum()) > MANY:
+        _compiled().quadratic_forms(rows.indptr, rows.indices, rows.data, np.ascontiguousarray(M), p, out)
+        return out
+    # levels with equally many columns go together, so that only the entries of M that their columns meet are touched
+    for width in np.unique(widths[widths > 0]):
+        levels = np.flatnonzero(widths == width)
+        for part in np.array_split(levels, -(-levels.size * width**2 // CHUNK_ENTRIES)):
+            at = rows.indptr[part * p][:, None] + np.arange(p * width)
+            values, cols = rows.data[at].reshape(-1, p, width), rows.indices[at[:, :width]]
+            out[part] = values @ M[cols[:, :, None], cols[:, None, :]] @ np.swapaxes(values, 1, 2)
+    return out
+
+
+def add_products(codes: Ints, left: Floats, right: Floats, out: Floats, *, many: bool) -> None:
+    """Add left[i]ᵀright[i] to out[codes[i]] for every row i: (n, p) and (n, m) into (J, p, m)."""
+    if many:
+        _compiled().add_products(codes, left, right, out)
+        return
+    n, products = codes.shape[0], (left[:, :, None] * right[:, None, :]).reshape(codes.shape[0], -1)
+    indicator = scipy.sparse.csc_array((np.ones(n), codes, np.arange(n + 1)), shape=(out.shape[0], n))
+    out += np.asarray(indicator @ products).reshape(out.shape)

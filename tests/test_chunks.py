@@ -1,0 +1,176 @@
+"""A model built from chunks is the model built from one frame of the same rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+import ranef
+from likelihood.designs import SHAPES, make_data
+from ranef.errors import DesignError, FitError
+from ranef.likelihood.crossproducts import SAMPLE
+
+
+def in_chunks(data: pd.DataFrame, size: int) -> list[pd.DataFrame]:
+    return [data.iloc[i : i + size] for i in range(0, len(data), size)]
+
+
+def assert_same_fit(chunked: ranef.Model, whole: ranef.Model, method: str = "REML") -> None:
+    """Equal but for rounding, of which sums in another order leave some 1e-12; the issue asks for 1e-10."""
+    a, b = chunked.fit(method), whole.fit(method)
+    assert a.criterion == pytest.approx(b.criterion, rel=1e-10)
+    assert a.sigma == pytest.approx(b.sigma, rel=1e-10)
+    assert list(a.fixef.index) == list(b.fixef.index)
+    np.testing.assert_allclose(a.fixef, b.fixef, rtol=1e-10, atol=1e-10 * np.abs(b.fixef.to_numpy()).max(initial=0.0))
+    ours, theirs = a.ranef(), b.ranef()
+    pd.testing.assert_frame_equal(ours[["group", "level", "term"]], theirs[["group", "level", "term"]])
+    scale = theirs["estimate"].abs().max()
+    np.testing.assert_allclose(ours["estimate"], theirs["estimate"], rtol=1e-10, atol=1e-10 * scale)
+    np.testing.assert_allclose(ours["sd"], theirs["sd"], rtol=1e-9, atol=1e-10 * scale)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_shape(name):
+    data, formula = make_data(11), f"y ~ {SHAPES[name]}"
+    whole = ranef.Model(formula, data, weights="w")
+    chunked = ranef.Model(formula, in_chunks(data, 17), weights="w")
+    assert chunked.spec.design.dropped == whole.spec.design.dropped
+    assert_same_fit(chunked, whole)
+
+
+@pytest.mark.parametrize("name", ["slope", "crossed", "nested three levels", "rank-deficient"])
+def test_more_rows_than_are_sampled(name):
+    """Rows are scaled by the look of a sample; the sums of all are put right, in memory too."""
+    data = make_data(12, n=2 * SAMPLE + 1234, shift=1e3)
+    data = data.sort_values("x", kind="stable").reset_index(drop=True)  # no chunk looks like the others
+    formula = f"y ~ {SHAPES[name]}"
+    assert_same_fit(ranef.Model(formula, in_chunks(data, 7777)), ranef.Model(formula, data))
+
+
+def test_rows_that_miss_something_and_levels_that_only_they_have():
+    data = make_data(13).astype({"a": object})
+    data.loc[3, "x"], data.loc[40, "y"], data.loc[77, "a"] = np.nan, np.nan, None
+    data.loc[3, "f"] = "only here"
+    data.loc[60:69, "x"] = np.nan  # a whole chunk
+    formula = "y ~ x + f + (x | a) + (1 | b)"
+    whole, chunked = ranef.Model(formula, data), ranef.Model(formula, in_chunks(data, 10))
+    assert chunked.spec.n_obs == whole.spec.n_obs == 87
+    assert chunked.spec.design.n_dropped == 13
+    assert_same_fit(chunked, whole)
+    np.testing.assert_allclose(chunked.fit().fitted(), whole.fit().fitted(), rtol=1e-9)
+    assert chunked.fit().fitted().index.equals(whole.fit().fitted().index)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "y ~ center(x) + scale(z) + (center(x) | a)",
+        "y ~ scale(x, center=FALSE) + I(z - mean(z)) + (1 | a)",
+        "y ~ I(x / sd(x)) + I(x > 2) + (1 | factor(a))",
+        "y ~ C(f, contr.sum) * x + (1 | a)",
+        "y ~ relevel(f, 'q') + I(f == 'r') + (1 | a)",
+        "y ~ factor(b) + offset(z) + (1 | a:b)",
+        "log(y + 100) ~ log(x + 10) + (1 | a) + (0 + z | a)",
+    ],
+)
+def test_functions_of_columns(formula):
+    data = make_data(14).sort_values("f")  # so that chunks hold one level of f each
+    assert_same_fit(ranef.Model(formula, in_chunks(data, 9)), ranef.Model(formula, data))
+
+
+def test_what_learns_from_all_rows_at_once_is_refused():
+    with pytest.raises(DesignError, match=r"poly\(x, 2\) learns from all rows at once"):
+        ranef.Model("y ~ poly(x, 2) + (1 | a)", in_chunks(make_data(1), 50))
+
+
+@pytest.mark.parametrize("kind", ["dataset", "parquet file", "polars", "dicts", "function"])
+def test_sources(kind, tmp_path):
+    data = make_data(15)[["y", "x", "f", "a", "b"]]
+    table = pa.Table.from_pandas(data)
+    pq.write_table(table, tmp_path / "data.parquet", row_group_size=23)
+    source = {
+        "dataset": lambda: ds.dataset(tmp_path / "data.parquet"),
+        "parquet file": lambda: pq.ParquetFile(tmp_path / "data.parquet"),
+        "polars": lambda: [pl.from_pandas(part) for part in in_chunks(data, 30)],
+        "dicts": lambda: [part.to_dict("list") for part in in_chunks(data, 30)],
+        "function": lambda: lambda: iter(in_chunks(data, 30)),
+    }[kind]()
+    formula = "y ~ x + f + (x | a) + (1 | b)"
+    chunked = ranef.Model(formula, source)
+    assert_same_fit(chunked, ranef.Model(formula, data))
+    assert chunked.fit().residuals("pearson").shape == (100,)
+
+
+def test_categories_keep_their_order():
+    data = make_data(16)
+    data["f"] = pd.Categorical(data["f"], ["r", "p", "q", "never"])
+    formula = "y ~ f + (1 | a)"
+    whole, chunked = ranef.Model(formula, data), ranef.Model(formula, in_chunks(data, 20))
+    assert chunked.spec.design.fixed_names == whole.spec.design.fixed_names == ("Intercept", "f[T.p]", "f[T.q]")
+    assert_same_fit(chunked, whole)
+
+
+def test_rows_are_read_again_or_it_is_said_why_not():
+    data = make_data(17)
+    whole, chunked = (ranef.Model("y ~ x + (x | a)", d).fit() for d in (data, in_chunks(data, 33)))
+    pd.testing.assert_frame_equal(chunked.augment(), whole.augment(), rtol=1e-9)
+    np.testing.assert_allclose(chunked.predict(data, interval="prediction"), whole.predict(data, interval="prediction"))
+    assert "read in chunks" in str(chunked)
+    assert "Default priors" not in str(ranef.Model("y ~ x + (x | a)", in_chunks(data, 33)).describe())
+    for needs_rows in (chunked.predict, chunked.simulate, lambda: chunked.matrices.Z, lambda: chunked.refit(data.y)):
+        with pytest.raises(DesignError, match="chunks"):
+            needs_rows()
+    with pytest.raises(FitError, match="chunks"):
+        ranef.Model("y ~ x + (x | a)", in_chunks(data, 33)).sample()
+
+
+def test_one_row_that_alone_shows_a_level():
+    """The sample by which rows are scaled may miss a level: its column is zero there."""
+    rng = np.random.default_rng(3)
+    n = 3 * SAMPLE + 1
+    data = pd.DataFrame({"x": rng.normal(size=n), "a": rng.integers(0, 50, n), "f": "common"})
+    data.loc[1, "f"] = "rare"
+    data["y"] = data.x + rng.normal(size=50)[data.a] + rng.normal(size=n)
+    assert_same_fit(
+        ranef.Model("y ~ x + f + (1 | a)", in_chunks(data, 10_000)), ranef.Model("y ~ x + f + (1 | a)", data)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda parts: iter(parts), "an iterator, which can be read once"),
+        (lambda parts: [parts[0], parts[1].assign(x="text")], "x is numeric in the first chunks, and factor"),
+        (lambda parts: [parts[0], parts[1].assign(x=np.inf)], "Column 'x' is inf in row 50"),
+        (lambda parts: [parts[0], parts[1].assign(w=-1.0)], "The weight is -1 in row 50"),
+        (lambda parts: [part.assign(x=np.nan) for part in parts], "No row is complete"),
+        (lambda parts: [part.iloc[:0] for part in parts], "The data are empty"),
+        (lambda parts: [part.drop(columns="a") for part in parts], "'a' is not a column of the data"),
+    ],
+)
+def test_bad_chunks(change, words):
+    with pytest.raises((DesignError, ranef.errors.FormulaError), match=words):
+        ranef.Model("y ~ x + (1 | a)", change(in_chunks(make_data(18), 50)), weights="w")
+
+
+def test_chunks_that_change_between_readings():
+    data, readings = make_data(19), []
+
+    def read():
+        readings.append(1)
+        return iter([data if len(readings) == 1 else data.assign(a=data.a + 100)])
+
+    with pytest.raises(DesignError, match="must hold the same rows every time"):
+        ranef.Model("y ~ x + (1 | a)", read)
+
+
+def test_na_action_error_names_the_row():
+    data = make_data(20)
+    data.loc[71, "x"] = np.nan
+    with pytest.raises(DesignError, match="x is missing in row 71"):
+        ranef.Model("y ~ x + (1 | a)", in_chunks(data, 30), na_action="error")
