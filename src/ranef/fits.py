@@ -363,7 +363,7 @@ class EmpiricalBayesFit:
         >>> fit.varcorr_se()["std_error"].round(3).tolist()
         [5.836, 1.248, 0.325, 1.508]
         """
-        return inf.varcorr_errors(self.spec, self.varcorr, self._information)
+        return inf.varcorr_errors(self.spec, self.products, self.varcorr, self._information)
 
     def vcov_theta(self) -> pd.DataFrame:
         """Covariance of (θ̂, σ̂) from the observed information, named as :attr:`theta` and ``sigma`` (unless known).
@@ -392,7 +392,7 @@ class EmpiricalBayesFit:
         >>> round(float(model.fit("ML").hatvalues().sum()), 4)
         28.6116
         """
-        return pd.Series(self._leverages, index=self.spec.design.index, name="hatvalue")
+        return inf.row_series(self.spec, self._leverages, "hatvalue")
 
     def cooks_distance(self) -> pd.Series[float]:
         """Cook's distance of every row from its residual and leverage, as lme4's ``cooks.distance``; no refits.
@@ -413,8 +413,15 @@ class EmpiricalBayesFit:
         >>> round(float(fit.cooks_distance().max()), 4)
         0.6033
         """
-        values = inf.cooks_distances(self.residuals("pearson").to_numpy(), self._leverages, self.spec.n_fixed)
-        return pd.Series(values, index=self.spec.design.index, name="cooks_distance")
+        return inf.row_series(
+            self.spec,
+            lambda rows: inf.cooks_distances(
+                inf.residual_rows(rows, self._fitted("all", rows), self.sigma, "pearson"),
+                self._leverages(rows),
+                rows.n_fixed,
+            ),
+            "cooks_distance",
+        )
 
     def influence(self, group: str | None = None, *, refit: bool = True) -> inf.Influence:
         """Fit again without each level of `group`, or without each row.
@@ -515,8 +522,11 @@ class EmpiricalBayesFit:
         return inf.variance_information(self.spec, self.products, self._evaluation, self.estimates.theta)
 
     @cached_property
-    def _leverages(self) -> Floats:
-        return inf.leverages(self.spec, self.products, self._evaluation)
+    def _row_covariance(self) -> inf.RowCovariance:
+        return inf.row_covariance(self.products, self._evaluation)
+
+    def _leverages(self, rows: ModelSpec) -> Floats:
+        return inf.leverages(rows, self.products, self._row_covariance)
 
     @cached_property
     def _variance_parts(self) -> inf.VarianceParts:

@@ -22,7 +22,7 @@ from ranef.inference.information import (
     variance_information,
     vcov_theta_frame,
 )
-from ranef.inference.leverage import cooks_distances, joint_covariance, leverages
+from ranef.inference.leverage import RowCovariance, cooks_distances, joint_covariance, leverages, row_covariance
 from ranef.inference.matrices import FitMatrices
 from ranef.inference.posterior import (
     covariance_draws,
@@ -63,6 +63,7 @@ __all__ = [
     "FitMatrices",
     "Influence",
     "PredictOptions",
+    "RowCovariance",
     "Rows",
     "VarianceInformation",
     "VarianceParts",
@@ -101,6 +102,7 @@ __all__ = [
     "ranef_frame",
     "residual_rows",
     "residual_variance",
+    "row_covariance",
     "row_series",
     "rows_for",
     "scaled_quantiles",

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ranef.arrays import Floats
-from ranef.errors import RanefError
+from ranef.errors import DesignError, RanefError
 from ranef.inference.effects import covariances, grouping_named, varcorr_frame
 from ranef.likelihood import Method, cross_products, evaluate
+from ranef.progress import progress_bar
 from ranef.reml import fit_reml
 from ranef.results import RemlEstimates
 from ranef.spec import ModelSpec, without_rows
 
 __all__ = ["Influence", "influence"]
-
-#: seconds of work after which a progress bar appears, on a terminal
-PATIENCE = 2.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,12 +75,20 @@ def influence(spec: ModelSpec, estimates: RemlEstimates, group: str | None = Non
     Raises
     ------
     DesignError
-        If the model has no grouping factor `group`.
+        If the model has no grouping factor `group`, or its rows are read in chunks.
     """
+    if spec.design.stream is not None:
+        raise DesignError(
+            "influence() needs every row in memory, and this model reads its rows in chunks. Build it from one frame, "
+            "or take cooks_distance(), which needs no refits."
+        )
     codes, labels = _deletions(spec, group)
     unit = "row" if group is None else "level"
-    with tqdm(labels, delay=PATIENCE, disable=None, file=sys.stderr, desc="deleting", unit=unit, leave=False) as bar:
-        found = [_without(spec, estimates, codes != j, refit=refit) for j, _ in enumerate(bar)]
+    found = []
+    with progress_bar("deleting", unit, len(labels)) as bar:
+        for j in range(len(labels)):
+            found.append(_without(spec, estimates, codes != j, refit=refit))
+            bar.update()
     change = estimates.beta - np.array([f.beta for f in found])
     frames = [_varcorr(spec, f, label) for f, label in zip(found, labels, strict=True)]
     names = list(spec.design.fixed_names)

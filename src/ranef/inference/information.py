@@ -321,7 +321,9 @@ def _sigma_derivative(information: VarianceInformation) -> Floats:
     return np.append(np.zeros(information.hessian.shape[0] - 1), information.sigma)
 
 
-def varcorr_errors(spec: ModelSpec, varcorr: pd.DataFrame, information: VarianceInformation) -> pd.DataFrame:
+def varcorr_errors(
+    spec: ModelSpec, products: CrossProducts, varcorr: pd.DataFrame, information: VarianceInformation
+) -> pd.DataFrame:
     """``group, term1, term2, estimate, std_error`` of the sds and correlations; the residual is left out if known.
 
     Parameters
@@ -332,7 +334,7 @@ def varcorr_errors(spec: ModelSpec, varcorr: pd.DataFrame, information: Variance
     rows: list[Floats | None] = []
     for t in spec.terms:
         cov, dcov = information.covs[t.grouping][t.where, t.where], information.dcov[t.grouping][t.where, t.where]
-        size = _relative_sizes(spec, t, cov, information.sigma)
+        size = _relative_sizes(products, t, cov, information.sigma)
         rows += _sd_derivatives(cov, dcov, size)
         if t.template.kind == "us":
             rows += _correlation_derivatives(cov, dcov, size)
@@ -343,11 +345,10 @@ def varcorr_errors(spec: ModelSpec, varcorr: pd.DataFrame, information: Variance
     return frame.assign(estimate=varcorr["sdcor"].iloc[: len(rows)], std_error=errors)
 
 
-def _relative_sizes(spec: ModelSpec, term: TermSpec, cov: Floats, sigma: float) -> Floats:
+def _relative_sizes(products: CrossProducts, term: TermSpec, cov: Floats, sigma: float) -> Floats:
     """Sds (p,) as the signal they add to a row, over σ."""
-    w = spec.design.weights
-    Z = spec.groupings[term.grouping].Z[:, term.where]
-    squares = (Z**2).mean(axis=0) if w is None else w @ Z**2 / spec.n_obs
+    T = products.scaling.Z[term.grouping][term.where, term.where]
+    squares = (np.linalg.inv(T) ** 2).sum(axis=0)
     return np.asarray(np.sqrt(np.diag(cov) * squares) / sigma)
 
 

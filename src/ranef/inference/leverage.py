@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from ranef.likelihood import CrossProducts, Evaluation
 from ranef.linalg import backward, paired_blocks
 from ranef.spec import ModelSpec
 
-__all__ = ["cooks_distances", "joint_covariance", "leverages"]
+__all__ = ["RowCovariance", "cooks_distances", "joint_covariance", "leverages", "row_covariance"]
 
 #: entries of covariance blocks gathered by row at once
 CHUNK_ENTRIES = 4_000_000
@@ -27,29 +28,49 @@ MAX_EFFECTS = 5000
 EXACT_ROW = 1e-10
 
 
-def leverages(spec: ModelSpec, products: CrossProducts, at: Evaluation) -> Floats:
-    """Diagonal (n,) of the matrix H that maps y to the conditional fitted values, given θ.
+@dataclass(frozen=True)
+class RowCovariance:
+    """What the leverage of a row is made of, given θ; groupings in elimination order, internal scale.
 
-    h = w Var(xᵀβ̂ + zᵀ(b̂ − b))/σ², in two parts: zᵀQz with Q the conditional covariance of b over σ², and
-    gᵀ(XᵀV⁻¹X)⁻¹g with g = x − XᵀV⁻¹ZDz. Only blocks of Q for levels that share a row are formed, so nothing is n×n
-    or n×q (Demidenko & Stukel 2005, Stat. Med. 24, 893-909, §3; lme4's ``hatvalues``).
+    Attributes
+    ----------
+    Q : mapping (k, l) to array
+        Blocks of the conditional covariance of b over σ²: (J_k, p_k, p_k) for k = l, else in the order of ``A.pairs``.
+    B : tuple of array (J_k, p_k, p)
+        DZᵀV⁻¹X.
+    root : array (p, p)
+        R with RᵀR = (XᵀV⁻¹X)⁻¹.
+    """
+
+    Q: Mapping[tuple[int, int], Floats]
+    B: tuple[Floats, ...]
+    root: Floats
+
+
+def row_covariance(products: CrossProducts, at: Evaluation) -> RowCovariance:
+    """The blocks of Q for levels that share a row, and DZᵀV⁻¹X: nothing is n×n or n×q."""
+    B = tuple(b[:, :, :-1] for b in backward(at.factor, at.columns.white))
+    return RowCovariance(paired_blocks(products.A, at.factor), B, at.inverse_root)
+
+
+def leverages(spec: ModelSpec, products: CrossProducts, given: RowCovariance) -> Floats:
+    """Diagonal (n,) of the matrix H that maps y to the conditional fitted values, given θ, for rows in memory.
+
+    h = w Var(xᵀβ̂ + zᵀ(b̂ − b))/σ², in two parts: zᵀQz, and gᵀ(XᵀV⁻¹X)⁻¹g with g = x − XᵀV⁻¹ZDz (Demidenko & Stukel
+    2005, Stat. Med. 24, 893-909, §3; lme4's ``hatvalues``).
     """
     out = np.zeros(spec.n_obs)
     X = spec.design.X @ products.scaling.X
-    solved = backward(at.factor, at.columns.white)
-    groupings = [spec.groupings[k] for k in products.order]
-    Z = [g.Z @ products.scaling.Z[k] for k, g in zip(products.order, groupings, strict=True)]
-    codes = [g.codes for g in groupings]
-    for z, code, b in zip(Z, codes, solved, strict=True):
-        X = X - _by_rows(z, b[:, :, :-1], code)
-    blocks = paired_blocks(products.A, at.factor)
-    for k in range(len(Z)):
-        out += _forms(Z[k], blocks[k, k], codes[k], Z[k])
+    Z = [spec.groupings[k].Z @ products.scaling.Z[k] for k in products.order]
+    codes = [spec.groupings[k].codes for k in products.order]
+    for k, (z, code) in enumerate(zip(Z, codes, strict=True)):
+        X = X - _by_rows(z, given.B[k], code)
+        out += _forms(z, given.Q[k, k], code, z)
     for (k, l), pair in products.A.pairs.items():
         width = products.A.n_levels[l]
         place = np.searchsorted(pair.rows * width + pair.cols, codes[k] * width + codes[l])
-        out += 2.0 * _forms(Z[k], blocks[k, l], place, Z[l])
-    out += ((X @ at.inverse_root.T) ** 2).sum(axis=1)
+        out += 2.0 * _forms(Z[k], given.Q[k, l], place, Z[l])
+    out += ((X @ given.root.T) ** 2).sum(axis=1)
     w = spec.design.weights
     return out if w is None else np.asarray(w * out)
 

@@ -40,9 +40,30 @@ class VarianceParts:
 
 def variance_parts(spec: ModelSpec, beta: Floats, covs: Sequence[Floats], sigma: float) -> VarianceParts:
     """Split the variance of the response (Nakagawa & Schielzeth 2013; for random slopes Johnson 2014, eq. 10)."""
-    linear = (spec.design.X - spec.design.X.mean(axis=0)) @ beta
-    random = [float(np.sum(cov * (g.Z.T @ g.Z)) / spec.n_obs) for g, cov in zip(spec.groupings, covs, strict=True)]
-    return VarianceParts(float(linear.var(ddof=1)), np.array(random, dtype=float), sigma**2)
+    moments = [_moments(part, beta) for part in spec.parts() if part.n_obs]
+    n, mean = spec.n_obs, sum(m.total for m in moments) / spec.n_obs
+    fixed = sum(m.squares + m.n * (m.total / m.n - mean) ** 2 for m in moments) / (n - 1)
+    grams = [sum(m.grams[k] for m in moments) for k in range(len(spec.groupings))]
+    random = [float(np.sum(cov * gram) / n) for cov, gram in zip(covs, grams, strict=True)]
+    return VarianceParts(float(fixed), np.array(random, dtype=float), sigma**2)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Of some rows: their number, Σ Xβ, Σ (Xβ − mean)² and ZᵀZ by grouping."""
+
+    n: int
+    total: float
+    squares: float
+    grams: tuple[Floats, ...]
+
+
+def _moments(rows: ModelSpec, beta: Floats) -> _Moments:
+    X = rows.design.X
+    centre = X.mean(axis=0)
+    within = (X - centre) @ beta
+    grams = tuple(g.Z.T @ g.Z for g in rows.groupings)
+    return _Moments(len(X), len(X) * float(centre @ beta), float(within @ within), grams)
 
 
 def r2_series(parts: VarianceParts) -> pd.Series[float]:

@@ -33,6 +33,9 @@ from ranef.linalg.kernels import quadratic_forms
 
 __all__ = ["paired_blocks", "selected_blocks", "solve_columns"]
 
+#: entries of a product of sparse rows held densely at once
+PRODUCT_ENTRIES = 4_000_000
+
 #: a tail factor's E is formed by subtraction below this λ²A, by dividing I − S by λ above it
 SMALL_SIGNAL = 1e-3
 
@@ -148,7 +151,7 @@ def _tail_block(f: CrossedFactor, lambdas: Sequence[Floats], l: int, S: Floats, 
 def _rows_at(rows: scipy.sparse.csr_array, M: Floats, p: int, levels: Ints, cols: Ints) -> Floats:
     """Entries of ``rows @ M`` at the given levels, ascending, and columns: (nnz, p, q)."""
     out = np.empty((levels.shape[0], p, cols.shape[1]))
-    step = max(1, CHUNK_ENTRIES // (p * M.shape[1]))
+    step = max(1, PRODUCT_ENTRIES // (p * M.shape[1]))
     for first in range(0, rows.shape[0] // p, step):
         inside = slice(*np.searchsorted(levels, [first, first + step]))
         dense = (rows[first * p : (first + step) * p] @ M).reshape(-1, p, M.shape[1])

@@ -27,8 +27,10 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
     Raises
     ------
     DesignError
-        If no row is left, or a grouping factor has too few or too many levels left.
+        If no row is left, a grouping factor has too few or too many levels left, or rows are read in chunks.
     """
+    if spec.design.stream is not None:
+        raise DesignError("Rows cannot be deleted from a model built from chunks: build it from one frame.")
     if not keep.any():
         raise DesignError(
             "No row is left. The level may be the only one; delete single rows or another factor's levels."
