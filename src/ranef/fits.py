@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,20 @@ from ranef import inference as inf
 from ranef.arrays import Floats
 from ranef.equations import Equation, model_equation
 from ranef.errors import ConvergenceWarning, DesignError
-from ranef.likelihood import CrossProducts, Evaluation, Method, cross_products, evaluate
+from ranef.likelihood import (
+    CrossProducts,
+    Evaluation,
+    Method,
+    cross_products,
+    evaluate,
+    products_of,
+    read_responses,
+)
 from ranef.nuts import to_datatree
 from ranef.plots import FitPlots
-from ranef.reml import Control, fit_reml
-from ranef.results import OptimizerRecord, PosteriorDraws, RemlEstimates, Status
-from ranef.spec import ModelSpec, with_response
+from ranef.reml import Control, fit_reml, refit_many
+from ranef.results import OptimizerRecord, PosteriorDraws, Refits, RemlEstimates, Status
+from ranef.spec import ModelSpec, check_responses, with_response
 from ranef.tables import Document, posterior_summary, reml_summary
 
 if TYPE_CHECKING:
@@ -302,15 +310,44 @@ class EmpiricalBayesFit:
         """y, X, Z and per-term pieces with Λ, D and V at the estimates."""
         return inf.FitMatrices(self.spec, self.estimates.theta, self.sigma)
 
-    def refit(self, y: Any) -> EmpiricalBayesFit:
-        """Fit the same model to another response (n_obs,), from θ̂.
+    @overload
+    def refit(self, y: pd.Series[float] | NDArray[np.floating[Any]]) -> EmpiricalBayesFit: ...
+    @overload
+    def refit(self, y: Any) -> EmpiricalBayesFit | Refits: ...
+    def refit(self, y: Any) -> EmpiricalBayesFit | Refits:
+        """Fit the same model to another response, or to many at once, from θ̂; the preparation is shared.
+
+        Parameters
+        ----------
+        y : array (n_obs,) or (n_obs, B)
+            Responses for the rows used, in their order.
+
+        Returns
+        -------
+        EmpiricalBayesFit, or Refits for an array of two dimensions
+            ``Refits`` holds arrays of θ, σ, β and criteria, and a ``frame`` of one row for each response.
 
         Raises
         ------
         DesignError
             If `y` has the wrong length or is not finite.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> refits = fit.refit(fit.simulate(100, seed=1))
+        >>> refits.frame.columns.tolist()
+        ['Intercept', 'operator.Intercept', 'sigma', 'criterion', 'singular', 'converged']
         """
-        return empirical_bayes(with_response(self.spec, y), self._method, start=self.estimates.theta)
+        if np.ndim(y) == 2:
+            return refit_many(
+                self.spec, self.products, check_responses(self.spec, y), self._method, self.estimates.theta
+            )
+        spec = with_response(self.spec, y)
+        responses = read_responses(spec, self.products, spec.design.y[:, None])
+        products = products_of(self.products, responses, 0)
+        return empirical_bayes(spec, self._method, start=self.estimates.theta, products=products)
 
     def vcov_joint(self, group: str | None = None) -> pd.DataFrame:
         """Joint covariance of (β̂, b̂ − b) with θ̂ taken as known, from Henderson's mixed-model equations.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ranef.design.checks import (
     check_levels,
+    check_names,
     check_repeated,
     check_response_varies,
     check_structures,
@@ -123,6 +124,7 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
     parsed, table, rows = inputs.parsed, inputs.scope.table, inputs.rows
     y = _response(inputs, sigma)
     coded = code_terms(parsed.fixed, inputs.values, len(rows))
+    check_names(coded.names, "the fixed part")
     kept = independent_columns(coded.matrix, intercept=parsed.fixed.intercept)
     random, encodings = _random(inputs, sigma)
     return Design(
@@ -221,6 +223,7 @@ def _random(inputs: _Inputs, sigma: float | None) -> tuple[tuple[RandomDesign, .
     for term in inputs.parsed.random:
         grouping, codes = make_grouping(term.group, [inputs.values[node] for node in term.group])
         coded = code_terms(term.effects, inputs.values, len(inputs.rows))
+        check_names(coded.names, term.text)
         designs.append(
             RandomDesign(
                 group=term.group_name,

@@ -13,6 +13,7 @@ from ranef.formula import ParsedFormula, RandomTerm
 
 __all__ = [
     "check_levels",
+    "check_names",
     "check_positive",
     "check_repeated",
     "check_response_varies",
@@ -176,6 +177,22 @@ def check_levels(random: Sequence[RandomDesign], n: int, *, sigma_fixed: bool) -
                 f"{term.group} has too few rows for {len(term.columns)} effects: leave effects out of the term, or "
                 "give sigma if the residual standard deviation is known."
             )
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """Refuse two effects of one name, as of a column that is itself named Intercept.
+
+    Raises
+    ------
+    DesignError
+        Naming the effect, and `where` it stands.
+    """
+    repeated = [name for place, name in enumerate(names) if name in names[:place]]
+    if repeated:
+        raise DesignError(
+            f"Two effects of {where} have the name {repeated[0]!r}, because a column of the data has the name that an "
+            "intercept or a level gets. Rename that column."
+        )
 
 
 def check_repeated(terms: Sequence[RandomTerm], random: Sequence[RandomDesign]) -> None:

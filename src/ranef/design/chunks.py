@@ -67,7 +67,7 @@ def as_chunks(data: Any) -> Chunks | None:
     DesignError
         For an iterator, which can be read once only.
     """
-    if isinstance(data, Mapping | str | bytes) or hasattr(data, "columns") or hasattr(data, "column_names"):
+    if _is_frame(data) or isinstance(data, str | bytes):
         return None
     if (dataset := sys.modules.get("pyarrow.dataset")) is not None and isinstance(data, dataset.Dataset):
         return Chunks(lambda columns: _dataset_tables(data, columns))
@@ -87,7 +87,8 @@ def as_chunks(data: Any) -> Chunks | None:
 
 
 def _is_frame(item: Any) -> bool:
-    return isinstance(item, Mapping) or hasattr(item, "columns") or hasattr(item, "column_names")
+    kind = type(item)  # the columns of a lazy frame are not asked for
+    return isinstance(item, Mapping) or hasattr(kind, "columns") or hasattr(kind, "column_names")
 
 
 def _dataset_tables(dataset: Any, columns: Sequence[str]) -> Iterator[Any]:

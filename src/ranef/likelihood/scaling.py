@@ -21,6 +21,9 @@ __all__ = ["Scaling", "make_scaling", "orthonormalising", "term_maps"]
 #: added to a correlation matrix before its Cholesky factor, which is only a preconditioner
 RIDGE = 1e-12
 
+#: spread below which, beside its mean, a column is constant to rounding
+CONSTANT = 1e-13
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -29,20 +32,30 @@ class Scaling:
     Attributes
     ----------
     X : array (p, p)
-        Internal X is ``X @ scaling.X``, so β = scaling.X β̃ (+ pilot).
-    pilot : array (p,)
-        Least-squares coefficients taken out of y.
+        Internal X̃ is ``X @ scaling.X``, so β = scaling.y scaling.X β̃ + scaling.pilot.
+    centre : float
+        Taken out of y before anything else; zero without an intercept.
+    inner : array (p,)
+        Least-squares coefficients of X̃ taken out of what is left.
     y : float
-        Unit of y: internal y is (y − offset − X pilot) / scaling.y.
+        Unit of y: internal y is (y − offset − centre − X̃ inner) / scaling.y.
     Z : tuple of array (p_k, p_k)
         Internal columns of grouping k are ``Z @ scaling.Z[k]``, so b = scaling.Z b̃ and D = scaling.Z D̃ scaling.Zᵀ.
         With the weights in, they have unit mean square: an internal λ of 1 is a signal as large as a row's noise.
     """
 
     X: Floats
-    pilot: Floats
+    centre: float
+    inner: Floats
     y: float
     Z: tuple[Floats, ...]
+
+    @property
+    def pilot(self) -> Floats:
+        """Coefficients (p,) on the user's scale of all that is taken out of y."""
+        out = np.asarray(self.X @ self.inner)
+        out[:1] += self.centre
+        return out
 
     def inward(self, lambdas: tuple[Floats, ...]) -> tuple[Floats, ...]:
         """Square roots of D̃ for the user's λ_k (not triangular, which no formula here needs)."""
@@ -64,20 +77,34 @@ def make_scaling(spec: ModelSpec) -> Scaling:
     n, raw = d.y.shape[0], np.ones(d.y.shape[0]) if d.weights is None else d.weights
     w = raw / raw.mean()
     y = d.y if d.offset is None else d.y - d.offset
-    T = np.eye(spec.n_fixed)
-    if d.fixed_names[:1] == ("Intercept",):
+    T, centre = np.eye(spec.n_fixed), 0.0
+    if d.fixed_names[:1] == ("Intercept",) and (d.X[:, 0] == 1.0).all():  # a column of the data may have that name
         T[0, 1:] = -d.X[:, 1:].mean(axis=0)
+        centre = float(y.mean())
     X = d.X @ T
     spread = _non_zero(np.sqrt(w @ X**2 / n))
     T = (T / spread) @ orthonormalising((X / spread * w[:, None]).T @ (X / spread) / n)
     X = d.X @ T
-    ones, mean = (X * w[:, None]).mean(axis=0), y.mean() if spec.n_fixed else 0.0
-    pilot = mean * ones + (X * w[:, None]).T @ (y - mean) / n
-    pilot = pilot + (X * w[:, None]).T @ (y - X @ pilot) / n  # once more, for the rounding of the first
-    rest = y - X @ pilot
-    unit = float(np.sqrt(w @ rest**2 / n)) or 1.0
-    grams = [(g.Z * raw[:, None]).T @ g.Z / n for g in spec.groupings]
-    return Scaling(T, T @ pilot, unit, term_maps(spec.terms, grams))
+    y = y - centre  # without rounding where y is large, which a product with the intercept's column is not
+    inner = (X * w[:, None]).T @ y / n
+    inner = inner + (X * w[:, None]).T @ (y - X @ inner) / n  # once more, for the rounding of the first
+    unit = float(np.sqrt(w @ (y - X @ inner) ** 2 / n)) or 1.0
+    centring = [_centring(spec.terms, k, g.Z) for k, g in enumerate(spec.groupings)]
+    Zs = [g.Z @ C for g, C in zip(spec.groupings, centring, strict=True)]
+    maps = term_maps(spec.terms, [(Z * raw[:, None]).T @ Z / n for Z in Zs])
+    return Scaling(T, centre, inner, unit, tuple(C @ M for C, M in zip(centring, maps, strict=True)))
+
+
+def _centring(terms: Sequence[TermSpec], k: int, Z: Floats) -> Floats:
+    """Map (p_k, p_k) that takes the mean out of the columns that stand beside an intercept, but for constant ones."""
+    C = np.eye(Z.shape[1])
+    for t in terms:
+        if t.grouping == k and t.template.kind == "us" and t.columns[0] == "Intercept":
+            columns = Z[:, t.where]
+            mean = columns.mean(axis=0)
+            varies = columns.std(axis=0) > CONSTANT * np.abs(mean)
+            C[t.start, t.where] -= np.where(varies, mean, 0.0)
+    return C
 
 
 def term_maps(terms: Sequence[TermSpec], grams: Sequence[Floats]) -> tuple[Floats, ...]:
@@ -97,7 +124,11 @@ def _term_map(term: TermSpec, gram: Floats) -> Floats:
         return np.eye(term.template.size) / float(np.sqrt((spread**2).mean()))
     if term.template.kind == "diag":
         return np.diag(1.0 / spread)
-    return np.asarray(orthonormalising(gram / np.outer(spread, spread)) / spread[:, None])
+    R = orthonormalising(gram / np.outer(spread, spread))
+    # a column that the earlier ones determine has nothing left to be scaled up: it stays a copy of them
+    copies = np.diag(R) ** 2 > 0.1 / RIDGE
+    R[:, copies] = np.eye(len(R))[:, copies]
+    return np.asarray(R / spread[:, None])
 
 
 def _non_zero(spread: Floats) -> Floats:

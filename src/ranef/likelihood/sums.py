@@ -135,8 +135,9 @@ def row_sums(rows: ModelSpec, scaling: Scaling, *, many: bool = False) -> Sums:
 def _scaled_rows(rows: ModelSpec, scaling: Scaling, part: slice) -> tuple[list[Floats], Floats]:
     """√w times the internal Z_k (n, p_k) and [X y] (n, p + 1)."""
     d = rows.design
-    y = d.y[part] - d.X[part] @ scaling.pilot - (0.0 if d.offset is None else d.offset[part])
-    columns: Floats = np.column_stack([d.X[part] @ scaling.X, y / scaling.y])
+    X = d.X[part] @ scaling.X
+    y = (d.y[part] if d.offset is None else d.y[part] - d.offset[part]) - scaling.centre - X @ scaling.inner
+    columns: Floats = np.column_stack([X, y / scaling.y])
     Zs: list[Floats] = [g.Z[part] @ T for g, T in zip(rows.groupings, scaling.Z, strict=True)]
     if d.weights is None:
         return Zs, columns
@@ -168,7 +169,8 @@ def rescaled(sums: Sums, terms: Sequence[TermSpec]) -> Sums:
         sums,
         scaling=Scaling(
             old.X @ T,
-            old.pilot + old.y * (old.X @ T @ pilot),
+            old.centre,
+            np.linalg.solve(T, old.inner) + old.y * pilot,
             old.y * unit,
             tuple(a @ b for a, b in zip(old.Z, Z, strict=True)),
         ),
@@ -190,11 +192,10 @@ def with_fixed(sums: Sums, kept: Ints) -> Sums:
     """The sums without columns of X that the `kept` ones determine: there X = U R with no U for the others."""
     old = sums.scaling
     R = np.linalg.inv(old.X)
-    X = np.linalg.inv(R[np.ix_(kept, kept)])
     both = np.append(kept, len(R))
     return replace(
         sums,
-        scaling=replace(old, X=X, pilot=X @ (R @ old.pilot)[kept]),
+        scaling=replace(old, X=np.linalg.inv(R[np.ix_(kept, kept)]), inner=old.inner[kept]),
         Xy=tuple(c[:, :, both] for c in sums.Xy),
         corner=sums.corner[np.ix_(both, both)],
     )

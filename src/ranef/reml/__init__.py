@@ -2,5 +2,6 @@
 
 from ranef.reml.fit import fit_reml
 from ranef.reml.optimize import Control
+from ranef.reml.refits import refit_many
 
-__all__ = ["Control", "fit_reml"]
+__all__ = ["Control", "fit_reml", "refit_many"]

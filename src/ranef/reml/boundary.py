@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.likelihood import Score
 from ranef.reml.optimize import Tracer
 from ranef.reml.problem import Point, Problem
-from ranef.spec import TermSpec, lower_root
+from ranef.spec import ModelSpec, TermSpec, lower_root
 
 __all__ = ["boundary_words", "escape", "is_singular", "snap"]
 
@@ -39,17 +40,17 @@ def _without_small_directions(term: TermSpec, lam: Floats) -> Floats:
     return lower_root((left * np.where(values < NEAR_ZERO, 0.0, values)) @ right)
 
 
-def escape(problem: Problem, point: Point, first: Score) -> Floats | None:
-    """θ from which the criterion falls away from the boundary, or None: the certificate holds.
+def escape(spec: ModelSpec, theta: Floats, W: Sequence[Floats]) -> Floats | None:
+    """Internal θ from which the criterion falls away from the boundary, or None: the certificate holds.
 
     At a zero direction v the criterion is stationary whatever happens, for it is even in λ; it is a minimum only if
     vᵀWv ≥ 0 on the null space of λᵀ.
     """
-    W, lambdas = problem.W(first), problem.spec.lambdas(point.theta)
+    lambdas = spec.lambdas(theta)
     worst, out = -1e-6, None
-    for t in problem.spec.terms:
+    for t in spec.terms:
         lam, inner = lambdas[t.grouping][t.where, t.where], W[t.grouping][t.where, t.where]
-        J = problem.spec.groupings[t.grouping].n_levels
+        J = spec.groupings[t.grouping].n_levels
         null = _null_space(t, lam)
         if null.shape[1] == 0:
             continue
@@ -62,7 +63,7 @@ def escape(problem: Problem, point: Point, first: Score) -> Floats | None:
         if values[lowest] / J < worst:
             worst = values[lowest] / J
             direction = null @ vectors[:, [lowest]]
-            out = point.theta.copy()
+            out = theta.copy()
             out[t.theta] = t.template.read(_with_direction(t, lam, 0.1 * direction))
     return out
 

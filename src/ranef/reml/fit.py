@@ -126,7 +126,7 @@ def _certified_descent(problem: Problem, tracer: Tracer, theta: Floats, control:
         point = snap(problem, tracer, descent.point)
         if point is not descent.point:
             descent = replace(descent, point=point, first=problem.score(point))
-        away = escape(problem, point, descent.first)
+        away = escape(problem.spec, point.theta, problem.W(descent.first))
         if away is None:
             return descent
         theta, em_steps = away, 0
@@ -168,7 +168,6 @@ def _modes(problem: Problem, point: Point, first: Score, sigma: float) -> tuple[
 
 def _record(problem: Problem, tracer: Tracer, descent: Descent) -> OptimizerRecord:
     words = boundary_words(problem, descent.point.theta)
-    flat = _flat_directions(problem, descent)
     if not descent.converged:
         status, detail = (
             Status.NOT_CONVERGED,
@@ -176,19 +175,19 @@ def _record(problem: Problem, tracer: Tracer, descent: Descent) -> OptimizerReco
         )
     elif words:
         status, detail = Status.BOUNDARY, f"{words} {BOUNDARY_ADVICE}"
-    elif flat:
-        status, detail = Status.NOT_IDENTIFIED, f"Only a combination of these is determined: {flat}."
+    elif flat := _flat_directions(problem, descent):
+        status, detail = Status.NOT_IDENTIFIED, f"Not determined, or only in combination: {flat}."
     else:
         status, detail = Status.CONVERGED, f"Newton decrement {descent.decrement:.3g}."
     return OptimizerRecord(tuple(tracer.steps), descent.decrement, status, f"{status.value} {detail}")
 
 
 def _flat_directions(problem: Problem, descent: Descent) -> str:
-    """Names of the parameters along which an interior optimum has no curvature."""
-    if descent.curvature.size == 0:
+    """Names of the parameters in the directions along which an interior optimum has no curvature."""
+    if not problem.spec.terms:
         return ""
-    scale = np.sqrt(np.maximum(np.diag(descent.curvature), 1e-12))
-    values, vectors = np.linalg.eigh(descent.curvature / np.outer(scale, scale))
-    if values[0] > 1e-7:
-        return ""
-    return ", ".join(n for n, v in zip(problem.spec.theta_names, vectors[:, 0], strict=True) if abs(v) > 0.2)
+    information = problem.information(descent.point, descent.first)
+    scale = np.sqrt(np.maximum(np.diag(information), 1e-12))
+    values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+    share = (vectors[:, values <= 1e-7] ** 2).sum(axis=1)
+    return ", ".join(n for n, s in zip(problem.spec.theta_names, share, strict=True) if s > 0.04)

@@ -84,8 +84,8 @@ class Tracer:
         return point
 
 
-def refuse_vanishing_residual(problem: Problem, point: Point) -> None:
-    """Raise a FitError where the random effects explain the response to rounding: θ would grow without end."""
+def score_unless_exact(problem: Problem, point: Point) -> Score:
+    """First-order quantities, or a FitError where the random effects explain the response: θ would grow without end."""
     total = float(problem.products.corner[-1, -1])
     if problem.spec.sigma is None and not point.at.rss > PERFECT_FIT * total:
         raise FitError(
@@ -93,6 +93,7 @@ def refuse_vanishing_residual(problem: Problem, point: Point) -> None:
             "exactly. A grouping factor may identify single rows, or the response be constant within groups; drop that "
             "term, or give the residual standard deviation as sigma=."
         )
+    return problem.score(point)
 
 
 @dataclass(frozen=True)
@@ -134,21 +135,22 @@ def descend(
 ) -> Descent | None:
     """Minimise the criterion from internal `theta`; None once the path runs into the basin of a `known` optimum."""
     point = tracer.point(theta, "start" if not tracer.steps else "restart")
-    first = problem.score(point)
+    first = score_unless_exact(problem, point)
     for _ in range(em_steps):
         point = tracer.point(em_step(problem, point, first), "em")
-        first = problem.score(point)
+        first = score_unless_exact(problem, point)
     fallen_back, last, exact = False, np.inf, False
-    for _ in range(control.max_iterations):
+    for left in range(control.max_iterations, -1, -1):
         gradient = problem.gradient(point, first)
         curvature = _differenced(problem, tracer, point) if exact else problem.curvature(point, first)
         step = _limited(point.theta, -_solve_positive(curvature, gradient, FLAT * problem.n_levels))
         decrement = float(-gradient @ step)
-        refuse_vanishing_residual(problem, point)
         if known is not None and _same_basin(point, known, decrement):
             return None
         if decrement < control.tolerance:
             return Descent(point, first, decrement, curvature, True)
+        if not left:
+            break
         # on some boundaries the average information is no Hessian, and steps shrink the decrement only slowly
         exact, last = SLOW * last < decrement < 1.0, decrement
         lower = _line_search(tracer, point, step, decrement, control)
@@ -157,7 +159,7 @@ def descend(
                 return Descent(point, first, decrement, curvature, decrement < 1e-8)
             lower, fallen_back = _quasi_newton(problem, tracer, point), True
         point = lower
-        first = problem.score(point)
+        first = score_unless_exact(problem, point)
     return Descent(point, first, decrement, curvature, decrement < 1e-8)
 
 

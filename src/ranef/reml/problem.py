@@ -64,20 +64,24 @@ class Problem:
         The average information vanishes with λ, while there the criterion is λᵀWλ to second order; at an interior
         optimum W λ = 0, and this term is gone.
         """
-        derivatives = self._root_derivatives()
         place = {k: i for i, k in enumerate(self.products.order)}
-        directions = []
-        for k, root in derivatives:
-            half = root @ point.lambdas[place[k]].T
-            directions.append((place[k], half + half.T))
-        profiled = self.spec.sigma is None
-        information = average_information(self.products, point.at, first, directions, profiled=profiled)
+        derivatives, information = self._root_derivatives(), self.information(point, first)
         positive = [_positive_part(W) for W in first.W]
         for i, (k, root) in enumerate(derivatives):
             for j, (other, second) in enumerate(derivatives):
                 if k == other:
                     information[i, j] += 2.0 * np.sum(root * (positive[place[k]] @ second))
         return 0.5 * (information + information.T)
+
+    def information(self, point: Point, first: Score) -> Floats:
+        """Average information about θ in deviance units, (n_theta, n_theta)."""
+        place = {k: i for i, k in enumerate(self.products.order)}
+        directions = []
+        for k, root in self._root_derivatives():
+            half = root @ point.lambdas[place[k]].T
+            directions.append((place[k], half + half.T))
+        profiled = self.spec.sigma is None
+        return average_information(self.products, point.at, first, directions, profiled=profiled)
 
     @property
     def n_levels(self) -> Floats:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
 
+import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ranef.arrays import Floats
 from ranef.spec import Priors
 
-__all__ = ["Modes", "OptimizerRecord", "OptimizerStep", "PosteriorDraws", "RemlEstimates", "Status"]
+__all__ = ["Modes", "OptimizerRecord", "OptimizerStep", "PosteriorDraws", "Refits", "RemlEstimates", "Status"]
 
 
 class Status(Enum):
@@ -124,6 +126,49 @@ class RemlEstimates:
     modes: tuple[Modes, ...]
     optimizer: OptimizerRecord
     singular: bool
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Refits:
+    """One model fitted to B responses.
+
+    Attributes
+    ----------
+    method : str
+        ``"REML"`` or ``"ML"``.
+    theta : array (B, n_theta)
+        Relative Cholesky factors in lme4's order.
+    sigma : array (B,)
+    beta : array (B, p)
+    criterion : array (B,)
+    singular : array of bool (B,)
+        Whether some variance is zero or some correlation ±1.
+    converged : array of bool (B,)
+    fixed_names, theta_names : tuple of str
+    """
+
+    method: Literal["REML", "ML"]
+    theta: Floats
+    sigma: Floats
+    beta: Floats
+    criterion: Floats
+    singular: NDArray[np.bool_]
+    converged: NDArray[np.bool_]
+    fixed_names: tuple[str, ...]
+    theta_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.sigma)
+
+    def __repr__(self) -> str:
+        return f"<Refits: {len(self)} responses by {self.method}, {int(self.singular.sum())} singular>"
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row for each response: coefficients, θ, ``sigma``, ``criterion``, ``singular``, ``converged``."""
+        out = pd.DataFrame(np.hstack([self.beta, self.theta]), columns=[*self.fixed_names, *self.theta_names])
+        more = {"sigma": self.sigma, "criterion": self.criterion, "singular": self.singular}
+        return out.assign(**more, converged=self.converged)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from ranef.spec.covariance import Template, covariance_template, lower_root
 from ranef.spec.matrices import Cluster, ModelMatrices, TermMatrices
-from ranef.spec.model_spec import Grouping, ModelSpec, TermSpec, model_spec, with_response
+from ranef.spec.model_spec import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
 from ranef.spec.priors import (
     LKJ,
     Flat,
@@ -30,6 +30,7 @@ __all__ = [
     "Template",
     "TermMatrices",
     "TermSpec",
+    "check_responses",
     "corr_name",
     "covariance_template",
     "default_priors",

@@ -51,6 +51,22 @@ class Template:
         """Chain rule: from ∂/∂λ (p, p) to ∂/∂θ (n_theta,)."""
         return np.asarray(np.bincount(self.index, gradient[self.rows, self.cols]), dtype=float)
 
+    def fill_many(self, theta: Floats) -> Floats:
+        """λ (B, p, p) at every row of `theta` (B, n_theta)."""
+        out = np.zeros((len(theta), self.size, self.size))
+        out[:, self.rows, self.cols] = theta[:, self.index]
+        return out
+
+    def read_many(self, lam: Floats) -> Floats:
+        """θ (B, n_theta) of a stack of λ (B, p, p); shared entries are averaged."""
+        return self.pull_back_many(lam) / np.bincount(self.index)
+
+    def pull_back_many(self, gradient: Floats) -> Floats:
+        """Chain rule for a stack: from ∂/∂λ (B, p, p) to ∂/∂θ (B, n_theta)."""
+        out = np.zeros((len(gradient), self.n_theta))
+        np.add.at(out.T, self.index, gradient[:, self.rows, self.cols].T)
+        return out
+
     @property
     def on_diagonal(self) -> tuple[bool, ...]:
         """Which parameters are diagonal entries, whose sign is not identified."""

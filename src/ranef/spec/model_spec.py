@@ -14,7 +14,7 @@ from ranef.design import Design, RandomDesign, row_parts, sample_rows
 from ranef.errors import DesignError
 from ranef.spec.covariance import Template, covariance_template
 
-__all__ = ["Grouping", "ModelSpec", "TermSpec", "model_spec", "with_response"]
+__all__ = ["Grouping", "ModelSpec", "TermSpec", "check_responses", "model_spec", "with_response"]
 
 
 @dataclass(frozen=True)
@@ -200,19 +200,35 @@ def with_response(spec: ModelSpec, y: Any) -> ModelSpec:
     DesignError
         If the length is wrong or a value is not finite.
     """
+    if np.ndim(y) != 1:
+        raise DesignError(f"The new response has {np.ndim(y)} dimensions; expected is one value for each row used.")
+    values = np.ascontiguousarray(y, dtype=float)
+    check_responses(spec, values[:, None])
+    return replace(spec, design=replace(spec.design, y=values))
+
+
+def check_responses(spec: ModelSpec, Y: Any) -> Floats:
+    """Responses (n_obs, B) of a model as numbers.
+
+    Raises
+    ------
+    DesignError
+        If the length is wrong or a value is not finite.
+    """
     if spec.design.stream is not None:
         raise DesignError("A model built from chunks cannot be refitted to another response: build it from one frame.")
-    values = np.ascontiguousarray(y, dtype=float)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.shape != (spec.n_obs,):
+    values = np.asarray(Y, dtype=float)
+    if len(values) != spec.n_obs:
         raise DesignError(
-            f"The new response has shape {values.shape}; it must be ({spec.n_obs},), one value for each row used"
+            f"The new response has {len(values)} rows; it must have {spec.n_obs}, one for each row used"
             + (f" ({spec.design.n_dropped} rows with missing values were left out)." if spec.design.n_dropped else ".")
         )
-    if not np.isfinite(values).all():
-        raise DesignError(f"The new response is not finite at position {int(np.argmin(np.isfinite(values)))}.")
-    return replace(spec, design=replace(spec.design, y=values))
+    finite = np.isfinite(values)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        where = f"row {row}" + (f" of response {column}" if values.shape[1] > 1 else "")
+        raise DesignError(f"The new response is {values[row, column]} in {where}; it must be finite everywhere.")
+    return values
 
 
 def _grouping(terms: list[RandomDesign], *, held: bool) -> Grouping:

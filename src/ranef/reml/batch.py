@@ -1,0 +1,383 @@
+"""One model, many responses, each with a θ of its own: all move through Newton's method together.
+
+The random effects stand as J blocks of p columns that share one λ for each response: the levels of a single grouping
+factor, or one block of everything where several factors are small. Arrays begin with the responses (B, ...); the
+formulas are those of ``likelihood/evaluate.py``, with K = λ(I + λᵀAλ)⁻¹λᵀ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from ranef.arrays import Floats, Ints
+from ranef.likelihood import CrossProducts, Method, Responses
+from ranef.spec import ModelSpec, TermSpec
+
+__all__ = [
+    "Batch",
+    "BatchPoint",
+    "descend_together",
+    "evaluate_together",
+    "has_blocks",
+    "lower_roots",
+    "make_batch",
+    "slopes_together",
+    "start_thetas",
+]
+
+#: most random effects of several factors that are worked on as one dense block
+MOST_EFFECTS = 120
+
+#: Newton steps, halvings of one, and EM sweeps before the first
+ITERATIONS, HALVINGS, EM_STEPS = 40, 25, 2
+
+#: Newton decrement at which a response is done
+TOLERANCE = 1e-11
+
+#: relative curvature below which a direction counts as flat
+FLAT = 1e-7
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What B responses of one model share, and the sums that are their own.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    method : "REML" or "ML"
+    A : array (J, p, p)
+    ZX : array (J, p, P)
+    XX : array (P, P)
+    Zy : array (B, J, p)
+    Xy : array (B, P)
+    yy : array (B,)
+    unit : array (B,)
+        Units of the responses.
+    columns : tuple of array (J_k, p_k)
+        For every grouping, where its effects stand among the J p effects.
+    nu : int
+    log_det : float
+        What the internal scale of X and the weights add to the criterion.
+    """
+
+    spec: ModelSpec
+    method: Method
+    A: Floats
+    ZX: Floats
+    XX: Floats
+    Zy: Floats
+    Xy: Floats
+    yy: Floats
+    unit: Floats
+    columns: tuple[Ints, ...]
+    nu: int
+    log_det: float
+
+    def only(self, which: Ints) -> Batch:
+        """The batch of some of the responses."""
+        return replace(self, Zy=self.Zy[which], Xy=self.Xy[which], yy=self.yy[which], unit=self.unit[which])
+
+
+def has_blocks(spec: ModelSpec) -> bool:
+    """Whether a model's random effects fit the blocks of a batch."""
+    return len(spec.groupings) == 1 or sum(g.n_levels * len(g.columns) for g in spec.groupings) <= MOST_EFFECTS
+
+
+def make_batch(spec: ModelSpec, products: CrossProducts, responses: Responses, method: Method) -> Batch:
+    """Gather the blocks of a model and its responses."""
+    P, B = products.n_fixed, responses.size
+    shapes = [products.A.diag[products.order.index(k)].shape[:2] for k in range(len(spec.groupings))]
+    if len(shapes) == 1:
+        J, p = shapes[0]
+        A, columns = products.A.diag[0], (np.arange(J * p).reshape(J, p),)
+    else:
+        edges = np.cumsum([0, *(J * p for J, p in shapes)])
+        columns = tuple(start + np.arange(J * p).reshape(J, p) for start, (J, p) in zip(edges, shapes, strict=False))
+        J, p = 1, int(edges[-1])
+        A = _dense(products, columns, p)[None]
+    in_order = [products.order.index(k) for k in range(len(shapes))]
+    ZX = np.concatenate([products.Xy[i][:, :, :P].reshape(products.Xy[i][:, :, 0].size, P) for i in in_order]).reshape(
+        J, p, P
+    )
+    Zy = np.concatenate([responses.Zy[i].reshape(-1, B) for i in in_order]).T.reshape(B, J, p)
+    nu = products.n_obs - (P if method == "REML" else 0)
+    log_det = -products.log_weights - (2.0 * products.scaling.log_det_X if method == "REML" else 0.0)
+    XX = products.corner[:P, :P]
+    return Batch(spec, method, A, ZX, XX, Zy, responses.Xy.T, responses.yy, responses.unit, columns, nu, log_det)
+
+
+def _dense(products: CrossProducts, columns: tuple[Ints, ...], q: int) -> Floats:
+    out = np.zeros((q, q))
+    at = [columns[k] for k in products.order]
+    for place, block in zip(at, products.A.diag, strict=True):
+        out[place[:, :, None], place[:, None, :]] = block
+    for (a, b), pair in products.A.pairs.items():
+        rows, cols = at[a][pair.rows], at[b][pair.cols]
+        out[rows[:, :, None], cols[:, None, :]] = pair.blocks
+        out[cols[:, None, :], rows[:, :, None]] = pair.blocks
+    return out
+
+
+@dataclass(frozen=True)
+class BatchPoint:
+    """The criterion of every response at its own θ (internal scale).
+
+    Attributes
+    ----------
+    theta : array (B, n_theta)
+    half : array (B, J, p, p)
+        L⁻¹λᵀ, whose square is K.
+    criterion, rss, sigma : array (B,)
+        The criterion in the units of the responses; the others on the internal scale.
+    inverse_root : array (B, P, P)
+    beta : array (B, P)
+    """
+
+    theta: Floats
+    half: Floats
+    criterion: Floats
+    rss: Floats
+    sigma: Floats
+    inverse_root: Floats
+    beta: Floats
+
+    def put(self, which: Ints, other: BatchPoint) -> BatchPoint:
+        """The point with the responses `which` taken from another."""
+        out: dict[str, Any] = {}
+        for f in fields(self):
+            values = getattr(self, f.name).copy()
+            values[which] = getattr(other, f.name)
+            out[f.name] = values
+        return BatchPoint(**out)
+
+    def only(self, which: Ints) -> BatchPoint:
+        """The point of some of the responses."""
+        return BatchPoint(*(getattr(self, f.name)[which] for f in fields(self)))
+
+
+def _lambdas(batch: Batch, theta: Floats) -> list[Floats]:
+    """λ_k (B, p_k, p_k) of every grouping."""
+    out: list[Floats] = [np.zeros((len(theta), len(g.columns), len(g.columns))) for g in batch.spec.groupings]
+    for t in batch.spec.terms:
+        out[t.grouping][:, t.where, t.where] = t.template.fill_many(theta[:, t.theta])
+    return out
+
+
+def _whole(batch: Batch, by_grouping: list[Floats]) -> Floats:
+    """Matrices (B, p_k, p_k) of every grouping as (B, p, p), repeated over levels where all stand in one block."""
+    if len(by_grouping) == 1:
+        return by_grouping[0]
+    p = batch.A.shape[1]
+    out = np.zeros((len(by_grouping[0]), p, p))
+    for at, block in zip(batch.columns, by_grouping, strict=True):
+        out[:, at[:, :, None], at[:, None, :]] = block[:, None]
+    return out
+
+
+def evaluate_together(batch: Batch, theta: Floats) -> BatchPoint:
+    """The criterion of all responses at `theta` (B, n_theta)."""
+    lam_t = np.swapaxes(_whole(batch, _lambdas(batch, theta)), 1, 2)[:, None]
+    M = lam_t @ batch.A @ np.swapaxes(lam_t, 2, 3) + np.eye(batch.A.shape[1])
+    L = np.sqrt(M) if M.shape[-1] == 1 else np.linalg.cholesky(M)
+    half = _solve_lower(L, np.broadcast_to(lam_t, M.shape))
+    FX, Fy = half @ batch.ZX, np.einsum("bjac,bjc->bja", half, batch.Zy)
+    XVX = batch.XX - np.einsum("bjap,bjaq->bpq", FX, FX)
+    XVy = batch.Xy - np.einsum("bjap,bja->bp", FX, Fy)
+    root = np.linalg.cholesky(XVX)
+    inverse_root = np.linalg.inv(root)
+    z = np.einsum("bpq,bq->bp", inverse_root, XVy)
+    rss = np.maximum(batch.yy - (Fy**2).sum(axis=(1, 2)) - (z**2).sum(axis=1), 1e-300)
+    log_det = 2.0 * np.log(np.diagonal(L, axis1=2, axis2=3)).sum(axis=(1, 2)) + batch.log_det
+    if batch.method == "REML":
+        log_det = log_det + 2.0 * np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+    known = batch.spec.sigma
+    sigma = np.sqrt(rss / batch.nu) if known is None else known / batch.unit
+    spread = batch.nu if known is None else rss / sigma**2
+    criterion = log_det + batch.nu * np.log(2.0 * np.pi * (sigma * batch.unit) ** 2) + spread
+    return BatchPoint(theta, half, criterion, rss, sigma, inverse_root, np.einsum("bqp,bq->bp", inverse_root, z))
+
+
+def _solve_lower(L: Floats, rhs: Floats) -> Floats:
+    """L⁻¹ rhs for stacks of small lower triangles."""
+    p = L.shape[-1]
+    if p > 8:
+        return np.asarray(np.linalg.solve(L, rhs))
+    out = np.empty_like(rhs)
+    for i in range(p):
+        known = (L[..., i, None, :i] @ out[..., :i, :])[..., 0, :] if i else 0.0
+        out[..., i, :] = (rhs[..., i, :] - known) / L[..., i, i, None]
+    return out
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Derivatives at a point: W_k (B, p_k, p_k), the gradient (B, n_theta) and the curvature (B, n_theta, n_theta)."""
+
+    W: list[Floats]
+    gradient: Floats
+    curvature: Floats
+
+
+def slopes_together(batch: Batch, at: BatchPoint) -> Slopes:
+    """Derivatives of every criterion at its point."""
+    A, half = batch.A, at.half
+    r = batch.Zy - np.einsum("jap,bp->bja", batch.ZX, at.beta)
+    b = np.einsum("bjca,bjc->bja", half, np.einsum("bjac,bjc->bja", half, r))
+    c = r - np.einsum("jac,bjc->bja", A, b)
+    HA = half @ A
+    E = A - np.swapaxes(HA, 2, 3) @ HA
+    T = (batch.ZX - np.swapaxes(HA, 2, 3) @ (half @ batch.ZX)) @ np.swapaxes(at.inverse_root, 1, 2)[:, None]
+    W = [_inner(batch, k, E, c / at.sigma[:, None, None], T) for k in range(len(batch.columns))]
+    lambdas = _lambdas(batch, at.theta)
+    gradient = np.empty(at.theta.shape)
+    for t in batch.spec.terms:
+        slope = 2.0 * (W[t.grouping] @ lambdas[t.grouping])[:, t.where, t.where]
+        gradient[:, t.theta] = t.template.pull_back_many(slope)
+    return Slopes(W, gradient, _curvature(batch, at, lambdas, W, c, E, T))
+
+
+def _inner(batch: Batch, k: int, E: Floats, c: Floats, T: Floats) -> Floats:
+    """W_k (B, p_k, p_k): the sum over levels of the blocks of ZᵀPZ − ccᵀ/σ²."""
+    at = batch.columns[k]
+    B, P = c.shape[0], T.shape[-1]
+    own_c, own_T = c.reshape(B, -1)[:, at], T.reshape(B, c[0].size, P)[:, at]
+    blocks = E if len(batch.columns) == 1 else E[:, 0][:, at[:, :, None], at[:, None, :]]
+    out = blocks.sum(axis=1) - np.einsum("bja,bjc->bac", own_c, own_c)
+    return out - np.einsum("bjap,bjcp->bac", own_T, own_T) if batch.method == "REML" else np.asarray(out)
+
+
+def _directions(batch: Batch) -> list[tuple[TermSpec, Floats]]:
+    """For every θ its term and ∂λ (p_k, p_k) of its grouping."""
+    out: list[tuple[TermSpec, Floats]] = []
+    for t in batch.spec.terms:
+        size = len(batch.spec.groupings[t.grouping].columns)
+        for i in range(t.template.n_theta):
+            root = np.zeros((size, size))
+            chosen = t.template.index == i
+            root[t.template.rows[chosen] + t.start, t.template.cols[chosen] + t.start] = 1.0
+            out.append((t, root))
+    return out
+
+
+def _curvature(
+    batch: Batch, at: BatchPoint, lambdas: list[Floats], W: list[Floats], c: Floats, E: Floats, T: Floats
+) -> Floats:
+    """Average information plus the curvature 2W₊ ⊗ I that rules near a boundary, as ``Problem.curvature``."""
+    directions = _directions(batch)
+    B, J, p = c.shape
+    h = np.zeros((B, J * p, len(directions)))
+    flat = c.reshape(B, J * p)
+    for i, (t, root) in enumerate(directions):
+        half = root @ np.swapaxes(lambdas[t.grouping], 1, 2)
+        where = batch.columns[t.grouping]
+        h[:, where, i] = flat[:, where] @ (half + np.swapaxes(half, 1, 2))
+    slope = np.einsum("bq,bqi->bi", flat, h)
+    h = h.reshape(B, J, p, -1)
+    information = np.einsum("bjai,bjak->bik", h, E @ h)
+    across = np.einsum("bjap,bjai->bpi", T, h)
+    information -= np.swapaxes(across, 1, 2) @ across
+    information /= at.sigma[:, None, None] ** 2
+    if batch.spec.sigma is None:
+        information -= slope[:, :, None] * slope[:, None, :] / (at.sigma**4 * batch.nu)[:, None, None]
+    for i, (t, root) in enumerate(directions):
+        values, vectors = np.linalg.eigh(W[t.grouping])
+        positive = (vectors * np.maximum(values, 0.0)[:, None]) @ np.swapaxes(vectors, 1, 2)
+        for k, (other, second) in enumerate(directions):
+            if other.grouping == t.grouping:
+                information[:, i, k] += 2.0 * (root * (positive @ second)).sum(axis=(1, 2))
+    return np.asarray(0.5 * (information + np.swapaxes(information, 1, 2)))
+
+
+def start_thetas(batch: Batch, theta: Floats) -> Floats:
+    """The same internal θ for every response, its diagonal kept off zero, where every criterion is stationary."""
+    out = np.array(theta, dtype=float)
+    for t in batch.spec.terms:
+        diagonal = np.array(t.template.on_diagonal)
+        part = out[t.theta]
+        part[diagonal] = np.where(np.abs(part[diagonal]) < 0.1, 0.1, part[diagonal])
+    return np.tile(out, (len(batch.yy), 1))
+
+
+def _em(batch: Batch, at: BatchPoint, W: list[Floats]) -> Floats:
+    """One EM sweep for every response."""
+    theta = at.theta.copy()
+    lambdas = _lambdas(batch, at.theta)
+    for t in batch.spec.terms:
+        lam, inner = (m[t.grouping][:, t.where, t.where] for m in (lambdas, W))
+        J = batch.spec.groupings[t.grouping].n_levels
+        moments = np.eye(t.template.size) - np.swapaxes(lam, 1, 2) @ inner @ lam / J
+        if t.template.kind == "us":
+            root = lower_roots(lam @ np.linalg.cholesky(moments))
+        else:
+            root = lam * np.sqrt(np.diagonal(moments, axis1=1, axis2=2))[:, None]
+        theta[:, t.theta] = t.template.read_many(root)
+    return theta
+
+
+def lower_roots(roots: Floats) -> Floats:
+    """Lower-triangular L with L Lᵀ = R Rᵀ and a non-negative diagonal for a stack of square roots R."""
+    lower = np.swapaxes(np.linalg.qr(np.swapaxes(roots, 1, 2))[1], 1, 2)
+    signs = np.where(np.diagonal(lower, axis1=1, axis2=2) < 0, -1.0, 1.0)
+    return np.asarray(lower * signs[:, None, :])
+
+
+def descend_together(batch: Batch, theta: Floats) -> tuple[BatchPoint, Floats]:
+    """Minimise every criterion from its own internal θ; the points, and the Newton decrements left there (B,)."""
+    whole = evaluate_together(batch, theta)
+    for _ in range(EM_STEPS):
+        whole = evaluate_together(batch, _em(batch, whole, slopes_together(batch, whole).W))
+    decrements = np.full(len(theta), np.inf)
+    active = np.arange(len(theta))
+    smallest = FLAT * np.concatenate(
+        [np.full(t.template.n_theta, batch.spec.groupings[t.grouping].n_levels) for t in batch.spec.terms]
+    )
+    for _ in range(ITERATIONS):
+        part, at = batch.only(active), whole.only(active)
+        slopes = slopes_together(part, at)
+        step = _newton_steps(at.theta, slopes, smallest)
+        left = -(slopes.gradient * step).sum(axis=1)
+        decrements[active] = left
+        going = left >= TOLERANCE
+        if not going.any():
+            break
+        rows = np.flatnonzero(going)
+        lower, moved = _search(part.only(rows), at.only(rows), step[rows], left[rows])
+        whole = whole.put(active[going], lower)
+        active = active[going][moved]
+        if not active.size:
+            break
+    return whole, decrements
+
+
+def _newton_steps(theta: Floats, slopes: Slopes, smallest: Floats) -> Floats:
+    """Steps (B, n_theta) with curvatures raised to a floor, none ten times as long as θ."""
+    scale = np.sqrt(np.maximum(np.diagonal(slopes.curvature, axis1=1, axis2=2), smallest))
+    values, vectors = np.linalg.eigh(slopes.curvature / (scale[:, :, None] * scale[:, None, :]))
+    turned = np.einsum("bji,bj->bi", vectors, slopes.gradient / scale) / np.maximum(values, FLAT)
+    step = -np.einsum("bij,bj->bi", vectors, turned) / scale
+    longest = 10.0 * np.maximum(1.0, np.abs(theta).max(axis=1))
+    return np.asarray(step * np.minimum(1.0, longest / np.maximum(np.abs(step).max(axis=1), 1e-300))[:, None])
+
+
+def _search(batch: Batch, at: BatchPoint, step: Floats, decrement: Floats) -> tuple[BatchPoint, Floats]:
+    """The first of the full step and its halves that lowers each criterion, and which responses found one."""
+    waiting = np.arange(len(step))
+    noise = np.where(decrement < 1e-6, 1e-13 * np.abs(at.criterion), 0.0)
+    length = 1.0
+    found = at
+    for _ in range(HALVINGS):
+        trial = evaluate_together(batch.only(waiting), at.theta[waiting] + length * step[waiting])
+        bound = at.criterion[waiting] - 1e-4 * length * decrement[waiting] + noise[waiting]
+        good = trial.criterion <= bound
+        found = found.put(waiting[good], trial.only(np.flatnonzero(good)))
+        waiting = waiting[~good]
+        if not waiting.size:
+            break
+        length /= 2.0
+    moved = np.ones(len(step), dtype=bool)
+    moved[waiting] = False
+    return found, moved

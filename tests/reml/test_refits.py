@@ -1,0 +1,132 @@
+"""Many responses at once are what one after the other would be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ranef
+from likelihood.designs import SHAPES, Shape, make_data
+from ranef.errors import DesignError, FitError, RanefWarning
+from ranef.reml import refits as module
+
+METHODS = ("REML", "ML")
+
+
+def assert_same(many, fit, Y):
+    """Every response's criterion is that of its own fit or lower, and where it is the same so are the estimates."""
+    assert len(many) == Y.shape[1]
+    for b, y in enumerate(Y.T):
+        one = fit.refit(y)
+        assert many.criterion[b] <= one.criterion + 1e-8 * abs(one.criterion)
+        assert many.converged[b]
+        if many.criterion[b] > one.criterion - 1e-6:
+            assert many.sigma[b] == pytest.approx(one.sigma, rel=1e-5)
+            np.testing.assert_allclose(many.beta[b], one.estimates.beta, rtol=1e-5, atol=1e-5 * one.sigma)
+            ours, theirs = ([lam @ lam.T for lam in fit.spec.lambdas(t)] for t in (many.theta[b], one.estimates.theta))
+            for k in range(len(ours)):
+                # a criterion good to 1e-10 leaves θ² free by its square root over the curvature
+                np.testing.assert_allclose(ours[k], theirs[k], atol=2e-4 * (1 + np.abs(theirs[k]).max()))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_shape(name, method):
+    fit = Shape(f"y ~ {SHAPES[name]}", make_data(21), "w", None).model().fit(method)
+    Y = fit.simulate(6, seed=2)
+    assert_same(fit.refit(Y), fit, Y)
+
+
+@pytest.mark.parametrize("name", ["intercept", "slope", "identical", "crossed", "nested"])
+def test_known_sigma(name):
+    fit = Shape(f"y ~ {SHAPES[name]}", make_data(22), None, 0.8).model().fit()
+    Y = fit.simulate(6, seed=3)
+    assert_same(fit.refit(Y), fit, Y)
+
+
+@pytest.mark.parametrize("name", ["intercept", "slope", "crossed slopes", "three columns"])
+def test_responses_without_any_random_effect(name):
+    """Fits end on the boundary, and are certified there."""
+    fit = Shape(f"y ~ {SHAPES[name]}", make_data(23), None, None).model().fit()
+    Y = np.random.default_rng(4).normal(size=(100, 12))
+    many = fit.refit(Y)
+    assert many.singular.any()
+    assert_same(many, fit, Y)
+
+
+def test_balanced_data_have_a_closed_form():
+    """The REML estimate of one balanced factor is the ANOVA estimate, cut off at zero."""
+    data = ranef.datasets.load("pulp")
+    fit = ranef.Model("bright ~ 1 + (1 | operator)", data).fit()
+    Y = fit.simulate(50, seed=5)
+    many = fit.refit(Y)
+    cells = np.array([Y[data["operator"] == level] for level in sorted(data["operator"].unique())])
+    means = cells.mean(axis=1)
+    within = ((cells - means[:, None]) ** 2).sum(axis=(0, 1)) / 16
+    between = 5 * ((means - means.mean(axis=0)) ** 2).sum(axis=0) / 3
+    positive = between > within
+    np.testing.assert_allclose(many.sigma[positive] ** 2, within[positive], rtol=1e-10)
+    variance = (many.theta[:, 0] * many.sigma) ** 2
+    np.testing.assert_allclose(variance, np.maximum(between - within, 0) / 5, rtol=1e-9, atol=1e-12)
+    assert (many.singular == ~positive).all()
+    assert 0 < positive.sum() < 50
+
+
+def test_large_crossed_models_go_one_by_one(monkeypatch):
+    fit = Shape(f"y ~ {SHAPES['crossed slopes']}", make_data(24), None, None).model().fit()
+    Y = fit.simulate(4, seed=6)
+    together = fit.refit(Y)
+    monkeypatch.setattr("ranef.reml.refits.has_blocks", lambda spec: False)
+    apart = fit.refit(Y)
+    np.testing.assert_allclose(together.criterion, apart.criterion, rtol=1e-9)
+    np.testing.assert_allclose(together.beta, apart.beta, rtol=1e-5)  # as far as criteria equal to 1e-11 fix θ
+
+
+def test_slices_do_not_matter(monkeypatch):
+    fit = Shape(f"y ~ {SHAPES['slope']}", make_data(25), None, None).model().fit()
+    Y = fit.simulate(10, seed=7)
+    whole = fit.refit(Y)
+    monkeypatch.setattr("ranef.reml.refits.SLICE_ENTRIES", 100)
+    np.testing.assert_allclose(fit.refit(Y).theta, whole.theta, rtol=1e-8)
+
+
+def test_shift_scale_and_the_frame():
+    fit = Shape(f"y ~ {SHAPES['slope']}", make_data(26), None, None).model().fit()
+    Y = fit.simulate(5, seed=8)
+    plain, moved = fit.refit(Y), fit.refit(1e6 + 1e-3 * Y)
+    np.testing.assert_allclose(moved.theta, plain.theta, rtol=1e-4)
+    np.testing.assert_allclose(moved.sigma, 1e-3 * plain.sigma, rtol=1e-6)
+    frame = plain.frame
+    assert frame.columns[:2].tolist() == ["Intercept", "x"]
+    np.testing.assert_allclose(frame["sigma"], plain.sigma)
+
+
+def test_interruption_keeps_what_is_done(monkeypatch):
+    fit = Shape(f"y ~ {SHAPES['slope']}", make_data(27), None, None).model().fit()
+    Y, calls, fit_slice = fit.simulate(6, seed=9), [], module._fit_slice
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return fit_slice(*args)
+
+    monkeypatch.setattr(module, "SLICE_ENTRIES", 100)
+    monkeypatch.setattr(module, "_fit_slice", interrupted)
+    with pytest.warns(RanefWarning, match="4 of 6 responses are fitted"):
+        many = fit.refit(Y)
+    assert many.converged.tolist() == [True, True, True, True, False, False]
+    assert np.isnan(many.criterion[4:]).all()
+
+
+def test_bad_responses():
+    fit = Shape(f"y ~ {SHAPES['slope']}", make_data(28), None, None).model().fit()
+    Y = fit.simulate(3, seed=1)
+    with pytest.raises(DesignError, match="has 99 rows; it must have 100"):
+        fit.refit(Y[:99])
+    Y[7, 2] = np.nan
+    with pytest.raises(DesignError, match="nan in row 7 of response 2"):
+        fit.refit(Y)
+    Y[:, 2] = 3.0
+    with pytest.raises(FitError, match="residual variance of response 2 is zero"):
+        fit.refit(Y)
