@@ -52,6 +52,25 @@ def test_more_rows_than_are_sampled(name):
     assert_same_fit(ranef.Model(formula, in_chunks(data, 7777)), ranef.Model(formula, data))
 
 
+@pytest.mark.parametrize("name", ["slope", "crossed slopes", "nested three levels", "no fixed effects"])
+def test_diagnostics(name):
+    """To 1e-7: the variances of two optima agree to about that."""
+    data, formula = make_data(11), f"y ~ {SHAPES[name]}"
+    data.loc[60:69, "y"] = np.nan  # a whole chunk
+    whole = ranef.Model(formula, data, weights="w").fit()
+    chunked = ranef.Model(formula, in_chunks(data, 10), weights="w").fit()
+    np.testing.assert_allclose(chunked.hatvalues(), whole.hatvalues(), atol=1e-7)
+    assert chunked.hatvalues().index.equals(whole.hatvalues().index)
+    if whole.spec.n_fixed:
+        np.testing.assert_allclose(chunked.cooks_distance(), whole.cooks_distance(), atol=1e-6)
+    np.testing.assert_allclose(chunked.r2(), whole.r2(), atol=1e-7)
+    np.testing.assert_allclose(chunked.icc().iloc[:, 1:], whole.icc().iloc[:, 1:], atol=1e-6)
+    np.testing.assert_allclose(chunked.varcorr_se()["std_error"], whole.varcorr_se()["std_error"], rtol=1e-5)
+    np.testing.assert_allclose(chunked.vcov_joint(), whole.vcov_joint(), atol=1e-6)
+    with pytest.raises(DesignError, match=r"influence\(\) needs every row in memory"):
+        chunked.influence()
+
+
 def test_rows_that_miss_something_and_levels_that_only_they_have():
     data = make_data(13).astype({"a": object})
     data.loc[3, "x"], data.loc[40, "y"], data.loc[77, "a"] = np.nan, np.nan, None

@@ -349,6 +349,182 @@ class EmpiricalBayesFit:
         products = products_of(self.products, responses, 0)
         return empirical_bayes(spec, self._method, start=self.estimates.theta, products=products)
 
+    def vcov_joint(self, group: str | None = None) -> pd.DataFrame:
+        """Joint covariance of (β̂, b̂ − b) with θ̂ taken as known, from Henderson's mixed-model equations.
+
+        Parameters
+        ----------
+        group : str, optional
+            Only the effects of this grouping factor besides the coefficients; all by default.
+
+        Returns
+        -------
+        DataFrame
+            Square, named by coefficient and as ``matrices.Z_names``; the coefficients' part is :attr:`vcov`.
+
+        Raises
+        ------
+        DesignError
+            If the model has no grouping factor `group`.
+        FitError
+            If the matrix would be too large to hold (5000 effects of a model of 5000).
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+        >>> joint = model.fit().vcov_joint()
+        >>> joint.loc["Days", ["Days", "Subject[308].Days"]].round(3).tolist()
+        [2.389, -1.948]
+        """
+        return inf.joint_covariance(self.spec, self.products, self._evaluation, group)
+
+    def varcorr_se(self) -> pd.DataFrame:
+        """Standard errors of the sds and correlations of :attr:`varcorr`, from the observed information.
+
+        The deviance (or REML criterion) is differentiated twice in (θ, log σ) at the estimates, and carried to sds and
+        correlations by the delta method (Pinheiro & Bates 2000, §2.4). On the boundary there is no such standard error:
+        it is NaN for a zero sd and its correlations, and for a correlation of ±1; the others then are conditional on
+        the rank of the covariance matrix. It is NaN, too, for what the data do not determine. Sampling distributions
+        of sds are skewed: take an interval from ``Model.sample()`` or a profile, not ±2 of these.
+
+        Returns
+        -------
+        DataFrame
+            ``group, term1, term2, estimate, std_error``, the estimate being ``sdcor``; no residual row if σ is known.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.varcorr_se()["std_error"].round(3).tolist()
+        [5.836, 1.248, 0.325, 1.508]
+        """
+        return inf.varcorr_errors(self.spec, self.products, self.varcorr, self._information)
+
+    def vcov_theta(self) -> pd.DataFrame:
+        """Covariance of (θ̂, σ̂) from the observed information, named as :attr:`theta` and ``sigma`` (unless known).
+
+        NaN for parameters on the boundary, with the others conditional on them, as :meth:`varcorr_se` says.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.vcov_theta().round(4).to_numpy().tolist()
+        [[0.2183, -0.0107], [-0.0107, 0.0033]]
+        """
+        return inf.vcov_theta_frame(self.spec, self._information)
+
+    def hatvalues(self) -> pd.Series[float]:
+        """Leverage of every row: the diagonal of the matrix that maps y to the conditional fitted values.
+
+        With θ̂ taken as known, as lme4's ``hatvalues``. The sum is the effective number of parameters, between p and
+        p + q.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+        >>> round(float(model.fit("ML").hatvalues().sum()), 4)
+        28.6116
+        """
+        return inf.row_series(self.spec, self._leverages, "hatvalue")
+
+    def cooks_distance(self) -> pd.Series[float]:
+        """Cook's distance of every row from its residual and leverage, as lme4's ``cooks.distance``; no refits.
+
+        Raises
+        ------
+        FitError
+            If the model has no fixed effects.
+
+        See Also
+        --------
+        influence : deletes rows or levels and fits again.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> round(float(fit.cooks_distance().max()), 4)
+        0.6033
+        """
+        return inf.row_series(
+            self.spec,
+            lambda rows: inf.cooks_distances(
+                inf.residual_rows(rows, self._fitted("all", rows), self.sigma, "pearson"),
+                self._leverages(rows),
+                rows.n_fixed,
+            ),
+            "cooks_distance",
+        )
+
+    def influence(self, group: str | None = None, *, refit: bool = True) -> inf.Influence:
+        """Fit again without each level of `group`, or without each row.
+
+        Parameters
+        ----------
+        group : str, optional
+            A grouping factor of the model; single rows are deleted by default.
+        refit : bool
+            Estimate θ anew each time, from θ̂; with False it is kept, which takes one evaluation a deletion.
+
+        Returns
+        -------
+        Influence
+            Frames ``deleted`` (Cook's distance, σ, status), ``fixef`` (estimates and dfbetas), ``varcorr``, ``theta``.
+            Where a deletion leaves a coefficient, or the model, without an estimate there is NaN and a ``note``.
+
+        Raises
+        ------
+        DesignError
+            If the model has no grouping factor `group`.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.influence("operator").deleted["cooks_distance"].round(3).tolist()
+        [0.127, 0.575, 0.241, 0.39]
+        """
+        return inf.influence(self.spec, self.estimates, group, refit=refit)
+
+    def r2(self) -> pd.Series[float]:
+        """R² ``marginal`` (fixed effects) and ``conditional`` (with random effects), defined at singular fits too.
+
+        Shares of var(Xβ̂) + mean zᵀΣ̂z + σ̂² (Nakagawa & Schielzeth 2013, Methods Ecol. Evol. 4, 133-142; Johnson 2014,
+        ibid. 5, 944-946, for random slopes). With weights σ̂² is that of a row of weight one.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.r2().round(4).to_dict()
+        {'marginal': 0.2787, 'conditional': 0.7992}
+        """
+        return inf.r2_series(self._variance_parts)
+
+    def icc(self) -> pd.DataFrame:
+        """Intraclass correlations: shares of variance by grouping factor, 0 where a variance is 0.
+
+        Returns
+        -------
+        DataFrame
+            ``group, variance, adjusted, unadjusted``: the mean of zᵀΣ̂z over the rows, its share of the random and
+            residual variance, and its share with the variance of the fixed effects counted; the last row, ``all``, is
+            their sum. Levels of nested factors share rows: the correlation of two rows of one inner level is the sum
+            of the rows of the factors that they share.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.icc().round(4)["adjusted"].tolist()
+        [0.3905, 0.3905]
+        """
+        return inf.icc_frame(self.spec, self._variance_parts)
+
     def profile(self) -> NoReturn:
         """Not available yet."""
         _later("profile()", "Model.sample() gives posterior intervals of every parameter.")
@@ -377,6 +553,21 @@ class EmpiricalBayesFit:
         lambdas = self.products.scaling.inward(self.spec.lambdas(self.estimates.theta))
         ordered = [lambdas[k] for k in self.products.order]
         return evaluate(self.products, ordered, self._method, self.spec.sigma)
+
+    @cached_property
+    def _information(self) -> inf.VarianceInformation:
+        return inf.variance_information(self.spec, self.products, self._evaluation, self.estimates.theta)
+
+    @cached_property
+    def _row_covariance(self) -> inf.RowCovariance:
+        return inf.row_covariance(self.products, self._evaluation)
+
+    def _leverages(self, rows: ModelSpec) -> Floats:
+        return inf.leverages(rows, self.products, self._row_covariance)
+
+    @cached_property
+    def _variance_parts(self) -> inf.VarianceParts:
+        return inf.variance_parts(self.spec, self.estimates.beta, self._covariances, self.sigma)
 
     def __repr__(self) -> str:
         return f"<EmpiricalBayesFit {self.spec.design.formula!r} by {self.engine}, criterion {self.criterion:.4f}>"

@@ -1,5 +1,6 @@
 """Fit in, frame out: effects, predictions, simulations, intervals, summaries of draws."""
 
+from ranef.inference.deletion import Influence, influence
 from ranef.inference.effects import (
     check_level,
     coef_frame,
@@ -14,6 +15,14 @@ from ranef.inference.effects import (
     vcov_frame,
     wald_intervals,
 )
+from ranef.inference.information import (
+    VarianceInformation,
+    theta_hessian,
+    varcorr_errors,
+    variance_information,
+    vcov_theta_frame,
+)
+from ranef.inference.leverage import RowCovariance, cooks_distances, joint_covariance, leverages, row_covariance
 from ranef.inference.matrices import FitMatrices
 from ranef.inference.posterior import (
     covariance_draws,
@@ -48,15 +57,21 @@ from ranef.inference.prediction import (
     unseen_variance,
 )
 from ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
+from ranef.inference.variance_shares import VarianceParts, icc_frame, r2_series, variance_parts
 
 __all__ = [
     "FitMatrices",
+    "Influence",
     "PredictOptions",
+    "RowCovariance",
     "Rows",
+    "VarianceInformation",
+    "VarianceParts",
     "augment_frame",
     "check_level",
     "chosen_groupings",
     "coef_frame",
+    "cooks_distances",
     "correlations",
     "covariance_draws",
     "covariances",
@@ -68,8 +83,12 @@ __all__ = [
     "fixef_series",
     "glance_frame",
     "grouping_named",
+    "icc_frame",
+    "influence",
     "interval",
+    "joint_covariance",
     "labelled_draws",
+    "leverages",
     "linear_predictor",
     "normal_quantile",
     "one_draw",
@@ -79,20 +98,27 @@ __all__ = [
     "predict_draws",
     "prediction_frame",
     "prediction_variance",
+    "r2_series",
     "ranef_frame",
     "residual_rows",
     "residual_variance",
+    "row_covariance",
     "row_series",
     "rows_for",
     "scaled_quantiles",
     "simulate_new",
     "simulate_posterior",
     "simulation_part",
+    "theta_hessian",
     "tidy_frame",
     "unseen_variance",
     "varcorr_draws",
+    "varcorr_errors",
     "varcorr_frame",
     "varcorr_means",
+    "variance_information",
+    "variance_parts",
     "vcov_frame",
+    "vcov_theta_frame",
     "wald_intervals",
 ]

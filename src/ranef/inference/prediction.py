@@ -40,6 +40,7 @@ __all__ = [
     "simulate_new",
     "simulation_part",
     "unseen_variance",
+    "whitened_rows",
 ]
 
 #: dense entries of whitened columns held at once when variances of many rows are asked for
@@ -201,24 +202,30 @@ def unseen_variance(spec: ModelSpec, rows: Rows, covs: Sequence[Floats], groupin
 def prediction_variance(
     spec: ModelSpec, products: CrossProducts, at: Evaluation, rows: Rows, groupings: Sequence[int]
 ) -> Floats:
-    """Var(xᵀβ̂ + zᵀ(b̂ − b)) (m,) given θ, from Henderson's equations; rows enter as columns of one forward pass.
-
-    With f the whitened Λᵀz and g = R(x − F_Xᵀf) it is σ²(fᵀf + gᵀg).
-    """
-    scale, m = products.scaling, rows.X.shape[0]
+    """Var(xᵀβ̂ + zᵀ(b̂ − b)) (m,) given θ, from Henderson's equations; rows enter as columns of one forward pass."""
+    m = rows.X.shape[0]
     q = sum(d.shape[0] * d.shape[1] for d in products.A.diag)
     chunk = max(1, CHUNK_ENTRIES // max(1, q))
     out = np.empty(m)
-    F_X = [w[:, :, :-1].reshape(w.shape[0] * w.shape[1], spec.n_fixed) for w in at.columns.white]
     for first in range(0, m, chunk):
         part = slice(first, min(m, first + chunk))
-        white = forward(at.factor, _as_columns(products, rows, groupings, part)).white
-        f = np.vstack([w.reshape(-1, w.shape[2]) for w in white]) if white else np.zeros((0, part.stop - first))
-        x = (rows.X[part] @ scale.X).T
-        g = x - (np.vstack(F_X).T @ f if white else 0.0)
-        g = at.inverse_root @ g
-        out[part] = (f**2).sum(axis=0) + (g**2).sum(axis=0)
-    return out * (at.sigma * scale.y) ** 2
+        out[part] = (whitened_rows(spec, products, at, rows, groupings, part) ** 2).sum(axis=0)
+    return out
+
+
+def whitened_rows(
+    spec: ModelSpec, products: CrossProducts, at: Evaluation, rows: Rows, groupings: Sequence[int], part: slice
+) -> Floats:
+    """Columns (q + p, m) whose inner products are covariances of xᵀβ̂ + zᵀ(b̂ − b) given θ, for a `part` of the rows.
+
+    They are σ times f, the whitened Λᵀz, above g = R(x − F_Xᵀf).
+    """
+    scale = products.scaling
+    white = forward(at.factor, _as_columns(products, rows, groupings, part)).white
+    x = (rows.X[part] @ scale.X).T
+    f = np.vstack([np.zeros((0, x.shape[1])), *(w.reshape(-1, w.shape[2]) for w in white)])
+    F_Xy = np.vstack([np.zeros((0, spec.n_fixed + 1)), *(w.reshape(-1, w.shape[2]) for w in at.columns.white)])
+    return np.vstack([f, at.inverse_root @ (x - F_Xy[:, :-1].T @ f)]) * (at.sigma * scale.y)
 
 
 def _as_columns(products: CrossProducts, rows: Rows, groupings: Sequence[int], part: slice) -> list[Floats]:

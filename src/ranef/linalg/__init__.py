@@ -4,7 +4,7 @@ from ranef.linalg.blocks import BlockMatrix, PairBlocks
 from ranef.linalg.factor import BlockedFactor, Whitened, backward, factorize, forward, gram
 from ranef.linalg.kernels import MANY_ROWS, add_products
 from ranef.linalg.plan import Plan, elimination_order, make_plan
-from ranef.linalg.selected import selected_blocks, solve_columns
+from ranef.linalg.selected import paired_blocks, selected_blocks, solve_columns
 
 __all__ = [
     "MANY_ROWS",
@@ -20,6 +20,7 @@ __all__ = [
     "forward",
     "gram",
     "make_plan",
+    "paired_blocks",
     "selected_blocks",
     "solve_columns",
 ]

@@ -11,7 +11,7 @@ No λ is inverted, and neither Q nor E is formed from the other: Q = D − D E D
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy
@@ -31,7 +31,10 @@ from ranef.linalg.factor import (
 )
 from ranef.linalg.kernels import quadratic_forms
 
-__all__ = ["selected_blocks", "solve_columns"]
+__all__ = ["paired_blocks", "selected_blocks", "solve_columns"]
+
+#: entries of a product of sparse rows held densely at once
+PRODUCT_ENTRIES = 4_000_000
 
 #: a tail factor's E is formed by subtraction below this λ²A, by dividing I − S by λ above it
 SMALL_SIGNAL = 1e-3
@@ -41,13 +44,23 @@ Blocks = dict[tuple[int, int], Floats]
 
 def selected_blocks(A: BlockMatrix, factor: BlockedFactor) -> tuple[tuple[Floats, ...], tuple[Floats, ...]]:
     """Diagonal blocks of Q and of E, each a (J_k, p_k, p_k) for every factor."""
+    Q, E = _blocks(A, factor, between=bool(factor.nested))
+    return tuple(Q[k, k] for k in range(len(A.diag))), tuple(E[k] for k in range(len(A.diag)))
+
+
+def paired_blocks(A: BlockMatrix, factor: BlockedFactor) -> Mapping[tuple[int, int], Floats]:
+    """Blocks of Q where A has blocks: (k, k) to (J_k, p_k, p_k), and (k, l) with k < l in the order of ``A.pairs``."""
+    return _blocks(A, factor, between=True)[0]
+
+
+def _blocks(A: BlockMatrix, factor: BlockedFactor, *, between: bool) -> tuple[Blocks, dict[int, Floats]]:
     Q: Blocks = {}
     E: dict[int, Floats] = {}
     if factor.crossed:
-        _crossed_blocks(A, factor, factor.crossed, Q, E)
+        _crossed_blocks(A, factor, factor.crossed, Q, E, between=between)
     for f in reversed(factor.nested):
         _nested_blocks(factor, f, Q, E)
-    return tuple(Q[k, k] for k in range(len(A.diag))), tuple(E[k] for k in range(len(A.diag)))
+    return Q, E
 
 
 def solve_columns(factor: BlockedFactor, columns: Whitened, b: Sequence[Floats]) -> tuple[Floats, ...]:
@@ -97,7 +110,9 @@ def _strong_signal(f: CrossedFactor, l: int, lam: Floats) -> bool:
     return bool(smallest**2 * np.median(np.diagonal(f.tail)[f.step.where[l]]) > SMALL_SIGNAL)
 
 
-def _crossed_blocks(A: BlockMatrix, factor: BlockedFactor, f: CrossedFactor, Q: Blocks, E: dict[int, Floats]) -> None:
+def _crossed_blocks(
+    A: BlockMatrix, factor: BlockedFactor, f: CrossedFactor, Q: Blocks, E: dict[int, Floats], *, between: bool
+) -> None:
     step, lambdas = f.step, factor.lambdas
     k, lam = step.k, factor.lambdas[step.k]
     lower, _ = scipy.linalg.lapack.dpotri(f.U, lower=1)
@@ -112,7 +127,7 @@ def _crossed_blocks(A: BlockMatrix, factor: BlockedFactor, f: CrossedFactor, Q: 
     spread = quadratic_forms(damped, Q_tail, own.shape[1])
     Q[k, k] = _symmetric(own + D @ spread @ D)  # PC = D GC
     E[k] = _symmetric(_damp(f.A, lam, f.A) - spread)
-    if factor.nested:
+    if between:
         for (l1, l2), pair in A.pairs.items():
             if l1 in at and l2 in at:
                 Q[l1, l2] = Q_tail[at[l1][pair.rows][:, :, None], at[l2][pair.cols][:, None, :]]
@@ -134,9 +149,15 @@ def _tail_block(f: CrossedFactor, lambdas: Sequence[Floats], l: int, S: Floats, 
 
 
 def _rows_at(rows: scipy.sparse.csr_array, M: Floats, p: int, levels: Ints, cols: Ints) -> Floats:
-    """Entries of ``rows @ M`` at the given levels and columns: (nnz, p, q)."""
-    dense = (rows @ M).reshape(-1, p, M.shape[1])
-    return np.asarray(dense[levels[:, None, None], np.arange(p)[None, :, None], cols[:, None, :]])
+    """Entries of ``rows @ M`` at the given levels, ascending, and columns: (nnz, p, q)."""
+    out = np.empty((levels.shape[0], p, cols.shape[1]))
+    step = max(1, PRODUCT_ENTRIES // (p * M.shape[1]))
+    for first in range(0, rows.shape[0] // p, step):
+        inside = slice(*np.searchsorted(levels, [first, first + step]))
+        dense = (rows[first * p : (first + step) * p] @ M).reshape(-1, p, M.shape[1])
+        at = levels[inside] - first
+        out[inside] = dense[at[:, None, None], np.arange(p)[None, :, None], cols[inside][:, None, :]]
+    return out
 
 
 def _nested_blocks(factor: BlockedFactor, f: NestedFactor, Q: Blocks, E: dict[int, Floats]) -> None:

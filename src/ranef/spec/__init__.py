@@ -14,6 +14,7 @@ from ranef.spec.priors import (
     default_priors,
     flat_priors,
 )
+from ranef.spec.subset import without_rows
 
 __all__ = [
     "LKJ",
@@ -37,4 +38,5 @@ __all__ = [
     "lower_root",
     "model_spec",
     "with_response",
+    "without_rows",
 ]

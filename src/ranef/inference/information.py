@@ -1,0 +1,372 @@
+"""Observed information of the variance parameters: standard errors of sds and correlations, covariance of (θ, σ).
+
+The deviance is differentiated along a chart of the covariance matrices that have the rank of the estimates, so that a
+singular fit is an interior point of it: what lies on the boundary is held there, and the rest is conditional on that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ranef.arrays import Floats
+from ranef.likelihood import CrossProducts, Evaluation, Score, evaluate, score
+from ranef.reml.boundary import NEAR_ZERO
+from ranef.spec import ModelSpec, TermSpec, lower_root
+
+__all__ = ["VarianceInformation", "theta_hessian", "varcorr_errors", "variance_information", "vcov_theta_frame"]
+
+#: step of the differences, as a share of each direction's natural size
+DIFFERENCE = 1e-3
+
+#: weights of the gradient at one and two steps in a central difference of fourth order
+STENCIL = ((1.0, 8.0 / 12.0), (2.0, -1.0 / 12.0))
+
+#: a direction is flat if going its natural size along it changes the deviance by half of this: it would have a standard
+#: error of 45 such sizes, and gradients of 1e-5 left at an optimum look like curvatures below it
+FLAT = 1e-3
+
+#: 1 − ρ² at or below this is zero to rounding
+PERFECT = 1e-12
+
+#: share of the largest curvature that is rounding
+ROUNDING = 1e-11
+
+#: share of a quantity's derivative along flat directions that is rounding
+NEGLIGIBLE = 1e-4
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Coordinates x of the covariance matrices of the groupings' rank: λ_k(x) = λ_k + Σ x_i E_i, internal scale.
+
+    Attributes
+    ----------
+    lambdas : tuple of array (p_k, p_k)
+        By grouping of the spec; any square root of D_k.
+    directions : tuple of (int, array (p_k, p_k))
+        For each coordinate its grouping k and E_i.
+    sizes : array (n_coordinates,)
+        Natural size of each: the singular value of λ that it changes, or the λ whose signal in a level is the noise.
+    """
+
+    lambdas: tuple[Floats, ...]
+    directions: tuple[tuple[int, Floats], ...]
+    sizes: Floats
+
+    def at(self, x: Floats) -> tuple[Floats, ...]:
+        """λ_k at coordinates x."""
+        out = [lam.copy() for lam in self.lambdas]
+        for value, (k, E) in zip(x, self.directions, strict=True):
+            out[k] += value * E
+        return tuple(out)
+
+    def along(self, gradients: Sequence[Floats]) -> Floats:
+        """∂/∂x from ∂/∂λ_k by grouping."""
+        return np.array([np.sum(gradients[k] * E) for k, E in self.directions], dtype=float)
+
+
+@dataclass(frozen=True)
+class VarianceInformation:
+    """Second derivatives of the deviance in (x, log σ) at the estimates, x the coordinates of a chart.
+
+    Attributes
+    ----------
+    hessian : array (m, m)
+        Of −2 log L (ML) or of the REML criterion, σ not profiled; log σ stands last unless σ is known.
+    sizes : array (m,)
+        Natural sizes of (x, log σ).
+    dtheta : array (n_theta, n_x)
+        ∂θ/∂x, θ on the user's scale; zero for parameters on the boundary.
+    interior : array of bool (n_theta,)
+        Which parameters are not on the boundary.
+    dcov : tuple of array (p_k, p_k, m)
+        Derivatives of the covariance matrices Σ_k of the groupings; on the user's scale, as is σ.
+    covs : tuple of array (p_k, p_k)
+    sigma : float
+    sigma_known : bool
+    """
+
+    hessian: Floats
+    sizes: Floats
+    dtheta: Floats
+    interior: NDArray[np.bool_]
+    dcov: tuple[Floats, ...]
+    covs: tuple[Floats, ...]
+    sigma: float
+    sigma_known: bool
+
+    def covariance(self, derivatives: Sequence[Floats | None]) -> Floats:
+        """Covariance (r, r) of quantities with `derivatives` (m,) in the parameters, by the delta method.
+
+        NaN for quantities that have none (None), and for those that move along a direction in which the deviance is
+        flat: there the data determine nothing.
+        """
+        lost = np.array([d is None for d in derivatives], dtype=bool)
+        m = self.hessian.shape[0]
+        jacobian = np.array([np.zeros(m) if d is None else d for d in derivatives]).reshape(len(derivatives), m)
+        values, vectors = np.linalg.eigh(self.hessian * np.outer(self.sizes, self.sizes))
+        along = (jacobian * self.sizes) @ vectors
+        flat = values <= max(FLAT, ROUNDING * np.abs(values).max(initial=0.0))
+        lost |= np.linalg.norm(along[:, flat], axis=1) > NEGLIGIBLE * np.linalg.norm(along, axis=1)
+        half = along[:, ~flat] * np.sqrt(2.0 / values[~flat])
+        out = half @ half.T
+        out[lost] = np.nan
+        out[:, lost] = np.nan
+        return np.asarray(out)
+
+
+def variance_information(
+    spec: ModelSpec, products: CrossProducts, at: Evaluation, theta: Floats
+) -> VarianceInformation:
+    """Observed information of the variance parameters, by central differences of the exact gradient.
+
+    With d(λ, σ) = log|V| + ν log 2πσ² + rss/σ² the derivatives in log σ are exact: ∂²d/∂(log σ)² = 4 rss/σ² and
+    ∂²d/∂x ∂log σ = −2 (∂rss/∂x)/σ² (Pinheiro & Bates 2000, *Mixed-Effects Models in S and S-PLUS*, §2.4.2).
+    """
+    chart = make_chart(spec, products, theta)
+    sigma = at.sigma * products.scaling.y
+    fixed = replace(spec, sigma=sigma)
+    first = score(products, at)
+    hessian, sizes = _curvature(fixed, products, at, chart), chart.sizes
+    dD = _covariance_derivatives(spec, products, chart)
+    covs = tuple(sigma**2 * root @ root.T for root in products.scaling.outward(chart.lambdas))
+    dcov = tuple(sigma**2 * d for d in dD)
+    if spec.sigma is None:
+        mixed = -2.0 / at.sigma**2 * chart.along(_rss_gradient(products, first, chart.lambdas))
+        corner = np.array([[4.0 * at.rss / at.sigma**2]])
+        hessian = np.block([[hessian, mixed[:, None]], [mixed[None, :], corner]])
+        sizes = np.append(sizes, 1.0)
+        dcov = tuple(np.concatenate([d, 2.0 * c[:, :, None]], axis=2) for d, c in zip(dcov, covs, strict=True))
+    dtheta, interior = _theta_derivatives(spec, products, theta, dD)
+    return VarianceInformation(hessian, sizes, dtheta, interior, dcov, covs, sigma, spec.sigma is not None)
+
+
+def make_chart(spec: ModelSpec, products: CrossProducts, theta: Floats) -> Chart:
+    """The chart at θ: of an unstructured λ = USVᵀ of rank r the directions U e_a e_cᵀ with c ≤ a, c < r.
+
+    With Uᵀλ diagonal these lower trapezoids meet each covariance matrix of rank r near D once.
+    """
+    lambdas = [lam.copy() for lam in products.scaling.inward(spec.lambdas(theta))]
+    directions: list[tuple[int, Floats]] = []
+    sizes: list[float] = []
+    for t in spec.terms:
+        lam = lambdas[t.grouping][t.where, t.where]
+        noise = np.sqrt(spec.groupings[t.grouping].n_levels / spec.n_obs)
+        root, own = _term_chart(t, lam)
+        lambdas[t.grouping][t.where, t.where] = root
+        for size, E in own:
+            whole = np.zeros_like(lambdas[t.grouping])
+            whole[t.where, t.where] = E
+            directions.append((t.grouping, whole))
+            sizes.append(max(size, noise))
+    return Chart(tuple(lambdas), tuple(directions), np.array(sizes, dtype=float))
+
+
+def _term_chart(term: TermSpec, lam: Floats) -> tuple[Floats, list[tuple[float, Floats]]]:
+    """A square root of λλᵀ, and the directions with the size of what each of them changes."""
+    p = term.template.size
+    if term.template.kind != "us":
+        unit = np.eye(term.template.n_theta)
+        directions = [(float(np.abs(E * lam).max()), E) for E in map(term.template.fill, unit)]
+        return lam, [(size, E) for size, E in directions if size >= NEAR_ZERO]
+    U, values, _ = np.linalg.svd(lam)
+    values = np.where(values < NEAR_ZERO, 0.0, values)
+    rank = int(np.count_nonzero(values))
+    unit = np.eye(p)
+    return U * values, [(float(values[a]), np.outer(U[:, a], unit[c])) for c in range(rank) for a in range(c, p)]
+
+
+def _ordered(products: CrossProducts, by_grouping: Sequence[Floats]) -> list[Floats]:
+    return [by_grouping[k] for k in products.order]
+
+
+def _by_grouping(products: CrossProducts, ordered: Sequence[Floats]) -> list[Floats]:
+    return [ordered[products.order.index(k)] for k in range(len(ordered))]
+
+
+def _curvature(spec: ModelSpec, products: CrossProducts, at: Evaluation, chart: Chart) -> Floats:
+    """∂²deviance/∂x² (n_x, n_x) by differences, σ as the spec has it."""
+
+    def gradient(x: Floats) -> Floats:
+        lambdas = chart.at(x)
+        first = score(products, evaluate(products, _ordered(products, lambdas), at.method, spec.sigma))
+        W = _by_grouping(products, first.W)
+        return chart.along([2.0 * inner @ lam for inner, lam in zip(W, lambdas, strict=True)])
+
+    n = len(chart.directions)
+    out = np.zeros((n, n))
+    for i, h in enumerate(DIFFERENCE * chart.sizes):
+        for steps, weight in STENCIL:
+            x = steps * h * np.eye(n)[i]
+            out[i] += weight / h * (gradient(x) - gradient(-x))
+    return 0.5 * (out + out.T)
+
+
+def _rss_gradient(products: CrossProducts, first: Score, lambdas: Sequence[Floats]) -> list[Floats]:
+    """∂rss/∂λ_k = −2 (Σ ccᵀ) λ_k."""
+    c = _by_grouping(products, first.c)
+    return [-2.0 * (rows.T @ rows) @ lam for rows, lam in zip(c, lambdas, strict=True)]
+
+
+def _covariance_derivatives(spec: ModelSpec, products: CrossProducts, chart: Chart) -> list[Floats]:
+    """∂D_k/∂x (p_k, p_k, n_x) on the user's scale, D_k relative to σ²."""
+    out = [np.zeros((*lam.shape, len(chart.directions))) for lam in chart.lambdas]
+    for i, (k, E) in enumerate(chart.directions):
+        half = products.scaling.Z[k] @ E @ (products.scaling.Z[k] @ chart.lambdas[k]).T
+        out[k][:, :, i] = half + half.T
+    return out
+
+
+def _theta_derivatives(
+    spec: ModelSpec, products: CrossProducts, theta: Floats, dD: Sequence[Floats]
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """∂θ/∂x (n_theta, n_x), zero on the boundary, and which parameters (n_theta,) are not on it."""
+    internal = products.scaling.inward(spec.lambdas(theta))
+    out, interior = np.zeros((spec.n_theta, dD[0].shape[2] if dD else 0)), np.zeros(spec.n_theta, dtype=bool)
+    for t in spec.terms:
+        own = dD[t.grouping][t.where, t.where]
+        T, inner = products.scaling.Z[t.grouping][t.where, t.where], internal[t.grouping][t.where, t.where]
+        of_term = _triangle_derivatives if t.template.kind == "us" else _diagonal_derivatives
+        changes, free = of_term(T, inner, own)
+        interior[t.theta] = t.template.read(free) > 0
+        for i in range(own.shape[2]):
+            out[t.theta, i] = t.template.read(changes[:, :, i])
+    return out, interior
+
+
+def _diagonal_derivatives(T: Floats, inner: Floats, dD: Floats) -> tuple[Floats, Floats]:
+    """∂λ/∂x (p, p, n_x) of a diagonal λ, its internal value and map given, and where it is not zero (p, p)."""
+    live = np.abs(np.diag(inner)) >= NEAR_ZERO
+    double = 2.0 * np.where(live, np.diag(T @ inner), np.inf)
+    changes = np.zeros(dD.shape)
+    at = np.diag_indices(len(live))
+    changes[at] = dD[at] / double[:, None]
+    return changes, np.diag(live).astype(float)
+
+
+def _triangle_derivatives(T: Floats, inner: Floats, dD: Floats) -> tuple[Floats, Floats]:
+    """As :func:`_diagonal_derivatives`, of a lower triangle with as many columns as its rank that are not zero.
+
+    Where its first rows are dependent the triangle jumps as D moves, and all of it counts as on the boundary.
+    """
+    p, L = len(T), lower_root(T @ inner)
+    rank = int((np.linalg.svd(inner, compute_uv=False) >= NEAR_ZERO).sum())
+    size = np.sqrt((L[:rank] ** 2).sum(axis=1))
+    if rank < p and np.any(np.diag(L)[:rank] <= NEAR_ZERO * size):
+        return np.zeros(dD.shape), np.zeros((p, p))
+    changes = [_trapezoid_derivative(L, dD[:, :, i], rank) for i in range(dD.shape[2])]
+    free = np.tril(np.arange(p) < rank).astype(float)
+    return np.stack([np.zeros((p, p)), *changes], axis=2)[:, :, 1:], free
+
+
+def _trapezoid_derivative(L: Floats, dD: Floats, rank: int) -> Floats:
+    """Derivative of the lower trapezoid L (p, p), its first `rank` columns not zero, where LLᵀ = D moves by dD."""
+    out = np.zeros(L.shape)
+    inverse = np.linalg.inv(L[:rank, :rank])
+    inner = np.tril(inverse @ dD[:rank, :rank] @ inverse.T)
+    inner[np.diag_indices(rank)] *= 0.5
+    out[:rank, :rank] = L[:rank, :rank] @ inner
+    out[rank:, :rank] = (dD[rank:, :rank] - L[rank:, :rank] @ out[:rank, :rank].T) @ inverse.T
+    return out
+
+
+def theta_hessian(information: VarianceInformation, *, profiled: bool = True) -> Floats:
+    """Hessian (n_theta, n_theta) in θ of the deviance at the estimates; user's scale, lme4's order.
+
+    Rows and columns of parameters on the boundary are NaN, and the rest is taken with those held there.
+
+    Parameters
+    ----------
+    profiled : bool
+        Of the criterion profiled over σ, which the optimiser saw; with False σ is held at its estimate. A known σ is
+        held in any case.
+    """
+    n = information.dtheta.shape[1]
+    H = _profiled(information.hessian) if profiled and not information.sigma_known else information.hessian[:n, :n]
+    out = np.full((information.dtheta.shape[0],) * 2, np.nan)
+    free = information.interior
+    if free.sum() == n:
+        inverse = np.linalg.inv(information.dtheta[free])
+        out[np.ix_(free, free)] = inverse.T @ H @ inverse
+    return out
+
+
+def _profiled(hessian: Floats) -> Floats:
+    """The Hessian without its last parameter, which follows the others to its own optimum."""
+    head, mixed = hessian[:-1, :-1], hessian[:-1, -1]
+    return np.asarray(head - np.outer(mixed, mixed) / hessian[-1, -1])
+
+
+def vcov_theta_frame(spec: ModelSpec, information: VarianceInformation) -> pd.DataFrame:
+    """Covariance of (θ̂, σ̂), named as θ with ``sigma`` last; σ is left out where it is known."""
+    m = information.hessian.shape[0]
+    names = list(spec.theta_names)
+    rows: list[Floats | None] = [
+        np.append(d, np.zeros(m - len(d))) if inside else None
+        for d, inside in zip(information.dtheta, information.interior, strict=True)
+    ]
+    if not information.sigma_known:
+        names.append("sigma")
+        rows.append(_sigma_derivative(information))
+    return pd.DataFrame(information.covariance(rows), index=names, columns=names)
+
+
+def _sigma_derivative(information: VarianceInformation) -> Floats:
+    """∂σ/∂(x, log σ)."""
+    return np.append(np.zeros(information.hessian.shape[0] - 1), information.sigma)
+
+
+def varcorr_errors(
+    spec: ModelSpec, products: CrossProducts, varcorr: pd.DataFrame, information: VarianceInformation
+) -> pd.DataFrame:
+    """``group, term1, term2, estimate, std_error`` of the sds and correlations; the residual is left out if known.
+
+    Parameters
+    ----------
+    varcorr : DataFrame
+        As :func:`~ranef.inference.effects.varcorr_frame` gives it, whose rows these are.
+    """
+    rows: list[Floats | None] = []
+    for t in spec.terms:
+        cov, dcov = information.covs[t.grouping][t.where, t.where], information.dcov[t.grouping][t.where, t.where]
+        size = _relative_sizes(products, t, cov, information.sigma)
+        rows += _sd_derivatives(cov, dcov, size)
+        if t.template.kind == "us":
+            rows += _correlation_derivatives(cov, dcov, size)
+    if not information.sigma_known:
+        rows.append(_sigma_derivative(information))
+    errors = np.sqrt(np.diag(information.covariance(rows)))
+    frame = varcorr[["group", "term1", "term2"]].iloc[: len(rows)]
+    return frame.assign(estimate=varcorr["sdcor"].iloc[: len(rows)], std_error=errors)
+
+
+def _relative_sizes(products: CrossProducts, term: TermSpec, cov: Floats, sigma: float) -> Floats:
+    """Sds (p,) as the signal they add to a row, over σ."""
+    T = products.scaling.Z[term.grouping][term.where, term.where]
+    squares = (np.linalg.inv(T) ** 2).sum(axis=0)
+    return np.asarray(np.sqrt(np.diag(cov) * squares) / sigma)
+
+
+def _sd_derivatives(cov: Floats, dcov: Floats, size: Floats) -> list[Floats | None]:
+    """Of each sd; None where it is zero."""
+    return [dcov[a, a] / (2.0 * np.sqrt(cov[a, a])) if size[a] >= NEAR_ZERO else None for a in range(len(cov))]
+
+
+def _correlation_derivatives(cov: Floats, dcov: Floats, size: Floats) -> list[Floats | None]:
+    """Of each correlation, in the order of ``varcorr``; None where it is ±1 or an sd is zero."""
+    out: list[Floats | None] = []
+    for b in range(len(cov)):
+        for a in range(b + 1, len(cov)):
+            if min(size[a], size[b]) < NEAR_ZERO:
+                out.append(None)
+                continue
+            scale = np.sqrt(cov[a, a] * cov[b, b])
+            rho = cov[a, b] / scale
+            slope = dcov[a, b] / scale - 0.5 * rho * (dcov[a, a] / cov[a, a] + dcov[b, b] / cov[b, b])
+            out.append(slope if 1.0 - rho**2 > PERFECT else None)
+    return out

@@ -1,0 +1,68 @@
+"""The same model for some of its rows, made from the design rather than from the data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ranef.arrays import Ints
+from ranef.design import RandomDesign
+from ranef.design.checks import check_levels
+from ranef.design.rank import independent_columns
+from ranef.errors import DesignError
+from ranef.spec.model_spec import Grouping, ModelSpec
+
+__all__ = ["without_rows"]
+
+
+def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
+    """The same model for the rows that `keep` (n_obs,) marks; θ keeps its order.
+
+    Levels without rows go, and so do columns of X that the columns before them determine in the rows kept; their names
+    are added to ``design.dropped``. Columns keep the coding that they had in the whole data: a spline its knots, a
+    centred covariate its centre.
+
+    Raises
+    ------
+    DesignError
+        If no row is left, a grouping factor has too few or too many levels left, or rows are read in chunks.
+    """
+    if spec.design.stream is not None:
+        raise DesignError("Rows cannot be deleted from a model built from chunks: build it from one frame.")
+    if not keep.any():
+        raise DesignError(
+            "No row is left. The level may be the only one; delete single rows or another factor's levels."
+        )
+    d = spec.design
+    intercept = d.fixed_names[:1] == ("Intercept",) and bool((d.X[:, 0] == 1.0).all())
+    columns = independent_columns(d.X[keep], intercept=intercept)
+    aliased = np.setdiff1d(np.arange(spec.n_fixed), columns)
+    remaining = [np.unique(g.codes[keep], return_inverse=True) for g in spec.groupings]
+    place = {g.name: k for k, g in enumerate(spec.groupings)}
+    random = tuple(_kept(r, keep, *remaining[place[r.group]]) for r in d.random)
+    check_levels(random, int(keep.sum()), sigma_fixed=spec.sigma is not None)
+    design = replace(
+        d,
+        y=d.y[keep],
+        X=np.ascontiguousarray(d.X[keep][:, columns]),
+        fixed_names=tuple(d.fixed_names[c] for c in columns),
+        dropped=d.dropped + tuple(d.fixed_names[c] for c in aliased),
+        assign=d.assign[columns],
+        random=random,
+        weights=None if d.weights is None else d.weights[keep],
+        offset=None if d.offset is None else d.offset[keep],
+        index=d.index[keep],
+        rows=d.rows[keep],
+        encoding=replace(d.encoding, kept=d.encoding.kept[columns]),
+    )
+    groupings = tuple(
+        Grouping(g.name, g.levels[left], codes, g.columns, g.Z[keep])
+        for g, (left, codes) in zip(spec.groupings, remaining, strict=True)
+    )
+    return replace(spec, design=design, groupings=groupings)
+
+
+def _kept(random: RandomDesign, keep: NDArray[np.bool_], left: Ints, codes: Ints) -> RandomDesign:
+    return replace(random, levels=random.levels[left], codes=codes, values=random.values[keep])

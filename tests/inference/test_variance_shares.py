@@ -1,0 +1,79 @@
+"""R² and intraclass correlations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ranef
+import registry
+from likelihood.designs import SHAPES, make_data
+from ranef.inference import variance_parts
+
+CASES = [c for c in registry.FITTED if "r2_icc" in registry.reference(c)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_references(case):
+    ref, fit = registry.reference(case), registry.fit(case)
+    expected, parts, icc = ref["r2_icc"], fit._variance_parts, fit.icc()
+    # variances move with θ, which two polished optima share to about 1e-7
+    assert parts.fixed == pytest.approx(expected["var_fixed"], rel=1e-6, abs=1e-12)
+    assert parts.random.sum() == pytest.approx(expected["var_random"], rel=1e-6, abs=1e-6 * parts.residual)
+    assert parts.residual == pytest.approx(expected["var_residual"], rel=1e-6)
+    assert fit.r2()["marginal"] == pytest.approx(expected["R2_marginal"], abs=1e-6)
+    assert fit.r2()["conditional"] == pytest.approx(expected["R2_conditional"], abs=1e-6)
+    assert icc["adjusted"].iloc[-1] == pytest.approx(expected["ICC_adjusted"], abs=1e-6)
+    assert icc["unadjusted"].iloc[-1] == pytest.approx(expected["ICC_unadjusted"], abs=1e-6)
+    assert icc["group"].tolist() == [*(g.name for g in fit.spec.groupings), "all"]
+    np.testing.assert_allclose(icc.iloc[:-1, 1:].sum(), icc.iloc[-1, 1:].astype(float), rtol=1e-12)
+
+
+PERFORMANCE = ["sleep_rs", "sleep_ri", "penicillin", "pastes_slash", "oats", "hsb_crosslevel", "zj_slope", "exam_rs"]
+
+
+@pytest.mark.parametrize("case", PERFORMANCE)
+def test_the_performance_package_where_it_means_the_same(case):
+    """It differs where a slope has no intercept in its term, and with weights."""
+    ref, fit = registry.reference(case), registry.fit(case)
+    assert fit.icc()["adjusted"].iloc[-1] == pytest.approx(ref["icc"]["ICC_adjusted"], abs=1e-6)
+    assert fit.icc()["unadjusted"].iloc[-1] == pytest.approx(ref["icc"]["ICC_unadjusted"], abs=1e-6)
+    r2 = {key.split(".")[0]: value for key, value in ref["r2_nakagawa"].items()}
+    assert fit.r2()["marginal"] == pytest.approx(r2["R2_marginal"], abs=1e-6)
+    assert fit.r2()["conditional"] == pytest.approx(r2["R2_conditional"], abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_random_part_is_the_mean_diagonal_of_zdz(shape):
+    fit = ranef.Model(f"y ~ {SHAPES[shape]}", make_data(4)).fit()
+    m = fit.matrices
+    parts = variance_parts(fit.spec, fit.estimates.beta, fit._covariances, fit.sigma)
+    assert parts.random.sum() == pytest.approx((m.Z @ m.D @ m.Z.T).diagonal().mean(), rel=1e-10)
+
+
+def test_boundary_and_nothing_to_explain():
+    fit = ranef.Model("Yield ~ 1 + (1 | Batch)", ranef.datasets.load("dyestuff2")).fit()
+    assert fit.r2().tolist() == [0.0, 0.0]
+    assert (fit.icc()[["variance", "adjusted", "unadjusted"]] == 0).all(axis=None)
+    flat = ranef.Model("Yield ~ 1", ranef.datasets.load("dyestuff2")).fit()
+    assert flat.icc()["group"].tolist() == ["all"]
+    assert flat.icc()["adjusted"].tolist() == [0.0]
+    none = ranef.Model("y ~ 0 + (1 | a)", make_data(2)).fit()
+    assert none.r2()["marginal"] == 0.0
+    assert 0 < none.r2()["conditional"] < 1
+
+
+def test_units_and_shifts_do_not_matter():
+    data = make_data(6)
+    fit = ranef.Model("y ~ x + (x | a) + (1 | b)", data).fit()
+    other = ranef.Model("y ~ x + (x | a) + (1 | b)", data.assign(y=5 * data["y"] - 1e3, x=data["x"] / 100)).fit()
+    np.testing.assert_allclose(fit.r2(), other.r2(), atol=1e-6)
+    np.testing.assert_allclose(fit.icc()["adjusted"], other.icc()["adjusted"], atol=1e-6)
+
+
+def test_an_offset_explains_nothing():
+    data = make_data(6)
+    known = 3.0 * data["z"].to_numpy()
+    fit = ranef.Model("y ~ x + (1 | a)", data).fit()
+    other = ranef.Model("y ~ x + (1 | a)", data.assign(y=data["y"] + known), offset=known).fit()
+    np.testing.assert_allclose(fit.r2(), other.r2(), atol=1e-7)
