@@ -19,7 +19,7 @@ from ranef.design.checks import (
     stray_text,
     warn_of_stray_text,
 )
-from ranef.design.coding import code_terms
+from ranef.design.coding import Coded, code_terms
 from ranef.design.evaluate import Scope, columns_in, evaluate
 from ranef.design.grouping import make_grouping
 from ranef.design.rank import independent_columns
@@ -29,7 +29,7 @@ from ranef.design.table import read_table
 from ranef.design.transforms import with_user_transforms
 from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, missing
 from ranef.errors import DesignError
-from ranef.formula import Name, Node, ParsedFormula, label
+from ranef.formula import Name, Node, ParsedFormula, Terms, label
 
 __all__ = ["build_design", "check_response", "double_bar_notes", "model_nodes", "model_predictors"]
 
@@ -126,7 +126,7 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
     coded = code_terms(parsed.fixed, inputs.values, len(rows))
     check_names(coded.names, "the fixed part")
     kept = independent_columns(coded.matrix, intercept=parsed.fixed.intercept)
-    random, encodings = _random(inputs, sigma)
+    random, encodings = _random(inputs, {parsed.fixed: coded}, sigma)
     return Design(
         formula=parsed.source,
         response=label(parsed.response),
@@ -218,11 +218,16 @@ def _offset(inputs: _Inputs) -> Array | None:
     return _frozen(np.sum(parts, axis=0)) if parts else None
 
 
-def _random(inputs: _Inputs, sigma: float | None) -> tuple[tuple[RandomDesign, ...], tuple[RandomEncoding, ...]]:
+def _random(
+    inputs: _Inputs, known: dict[Terms, Coded], sigma: float | None
+) -> tuple[tuple[RandomDesign, ...], tuple[RandomEncoding, ...]]:
+    """The random terms; equal effects of several terms (`known`) are coded once, and are one array."""
     designs, encodings = [], []
     for term in inputs.parsed.random:
         grouping, codes = make_grouping(term.group, [inputs.values[node] for node in term.group])
-        coded = code_terms(term.effects, inputs.values, len(inputs.rows))
+        if term.effects not in known:
+            known[term.effects] = code_terms(term.effects, inputs.values, len(inputs.rows))
+        coded = known[term.effects]
         check_names(coded.names, term.text)
         designs.append(
             RandomDesign(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import pandas as pd
 
@@ -16,18 +14,12 @@ from ranef.design.lazy import LazyModule
 from ranef.design.table import Table, read_table
 from ranef.errors import DesignError
 
-__all__ = ["Chunks", "NotHeld", "as_chunks", "in_order"]
+__all__ = ["Chunks", "NotHeld", "as_chunks"]
 
 nw: Any = LazyModule("narwhals.stable.v2")
 
 #: rows asked of a Parquet file at once
-ROWS = 524_288
-
-#: chunks worked on at the same time
-WORKERS = 2
-
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
+ROWS = 1_048_576
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -112,21 +104,6 @@ def _present(schema: Any, columns: Sequence[str]) -> list[str] | None:
 def _as_tables(batches: Iterable[Any]) -> Iterator[Any]:
     table = sys.modules["pyarrow"].Table
     return (table.from_batches([batch]) for batch in batches if batch.num_rows)
-
-
-def in_order(work: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
-    """Apply `work` to items on a few threads, and give the results in the order of the items."""
-    pool = ThreadPoolExecutor(WORKERS)
-    pending: deque[Future[_Out]] = deque()
-    try:
-        for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) > WORKERS:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class NotHeld:

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from ranef.design.values import Array, Codes, Numeric, Value, as_factor, drop_unused, label_of
+from ranef.design.values import Array, Codes, Numeric, Value, as_factor, drop_unused, labels_of
 
 __all__ = ["Levels", "NumberLookup", "Seen", "levels_seen", "number_lookup"]
 
@@ -52,7 +52,8 @@ class Levels:
     def add(self, seen: Seen) -> None:
         """Add those of a chunk."""
         if isinstance(seen.declared, np.ndarray):
-            self._numbers.append(seen.declared)
+            if not self._numbers or not np.array_equal(seen.declared, self._numbers[-1]):
+                self._numbers.append(seen.declared)
             return
         self._used.update(dict.fromkeys(seen.used))
         if seen.declared not in self._declared:
@@ -61,7 +62,7 @@ class Levels:
     def labels(self) -> tuple[str, ...]:
         """Numbers ascending; categories in their own order; text, or categories that differ, sorted or as met."""
         if self._numbers:
-            return tuple(map(label_of, np.unique(np.concatenate(self._numbers)).tolist()))
+            return labels_of(np.unique(np.concatenate(self._numbers)))
         if len(self._declared) > 1 and all(list(levels) == sorted(levels) for levels in self._declared):
             return tuple(sorted(self._used))
         order = dict.fromkeys(level for levels in self._declared for level in levels)
@@ -93,7 +94,7 @@ class NumberLookup:
     """
 
     def __init__(self, levels: Sequence[str]) -> None:
-        numbers = np.array([_number(level) for level in levels])
+        numbers = _numbers(levels)
         known = np.flatnonzero(~np.isnan(numbers))
         whole = known.size > 0 and bool((numbers[known] == np.round(numbers[known])).all())
         self._low = self._high = 0
@@ -108,20 +109,28 @@ class NumberLookup:
     def codes(self, values: Array) -> Codes:
         """The code of each number (n,); −1 where it is no level."""
         if self._table is not None:
-            inside = (values >= self._low) & (values <= self._high)
-            whole = np.where(inside, values, self._low).astype(np.intp)
-            found = self._table[whole - self._low]
-            return found if inside.all() and np.array_equal(whole, values) else np.where(whole == values, found, -1)
+            with np.errstate(invalid="ignore"):  # of what is missing or too large, which is then no level
+                whole = values.astype(np.intp)
+            places = whole - self._low
+            found = np.take(self._table, places, mode="clip")
+            if places.min() >= 0 and places.max() <= self._high - self._low and np.array_equal(whole, values):
+                return found
+            return np.where((whole == values) & (places >= 0) & (places <= self._high - self._low), found, -1)
         return np.asarray(self._known[self._index.get_indexer(pd.Index(values))], dtype=np.intp)
 
 
+def _numbers(levels: Sequence[str]) -> Array:
+    """The numbers that are written as `levels`, NaN for what is no number or not written so."""
+    numbers = np.array([_number(level) for level in levels])
+    written = np.array([found == level for found, level in zip(labels_of(numbers), levels, strict=True)], dtype=bool)
+    return np.where(written, numbers, np.nan)
+
+
 def _number(level: str) -> float:
-    """The number that is written as `level`, or NaN."""
     try:
-        value = float(level)
+        return float(level)
     except ValueError:
         return float("nan")
-    return value if label_of(value) == level else float("nan")
 
 
 @lru_cache(maxsize=16)

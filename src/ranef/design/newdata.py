@@ -69,10 +69,11 @@ def encode_in(scope: Scope, encoding: Encoding, groups: Collection[str] | None =
     wanted = _wanted(encoding, groups)
     table, complete = scope.table, np.ones(scope.table.n, dtype=bool)
     X = _matrix(encoding.fixed, scope, complete)
+    offset = _offset(encoding, scope, complete)
+    known = {encoding.fixed: X}
+    random = tuple(_random(term, scope, complete, known) if term.name in wanted else None for term in encoding.random)
     if len(encoding.kept) < X.shape[1]:
         X = X[:, encoding.kept]
-    offset = _offset(encoding, scope, complete)
-    random = tuple(_random(term, scope, complete) if term.name in wanted else None for term in encoding.random)
     return Encoded(np.ascontiguousarray(X), random, offset, complete, table.index)
 
 
@@ -127,8 +128,11 @@ def _unseen(name: str, level: str, row: str, levels: tuple[str, ...]) -> DesignE
     )
 
 
-def _random(term: RandomEncoding, scope: Scope, complete: Mask) -> EncodedRandom:
-    values = _matrix(term.effects, scope, complete)
+def _random(term: RandomEncoding, scope: Scope, complete: Mask, known: dict[Terms, Array]) -> EncodedRandom:
+    """Encode a random term; equal effects of several terms (`known`) are coded once."""
+    if term.effects not in known:
+        known[term.effects] = _matrix(term.effects, scope, complete)
+    values = known[term.effects]
     codes, unseen = group_codes(term.grouping, term.group, [_group_value(node, scope) for node in term.group])
     return EncodedRandom(codes, unseen, values)
 

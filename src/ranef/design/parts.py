@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from ranef.design.chunks import in_order
 from ranef.design.evaluate import column_of, evaluate
 from ranef.design.newdata import encode_in, scope_of
 from ranef.design.records import Design, RandomDesign, Stream
@@ -21,20 +20,20 @@ __all__ = ["row_parts", "sample_rows"]
 def row_parts(design: Design) -> Iterator[Design]:
     """The design with its rows: itself, or a design of each chunk that has complete rows."""
     if design.stream is None:
-        yield design
-        return
-    yield from _encoded(design, design.stream, design.stream.chunks.tables(design.stream.columns))
+        return iter([design])
+    return _encoded(design, design.stream, design.stream.chunks.tables(design.stream.columns))
 
 
 def sample_rows(design: Design, most: int) -> Design:
     """A design of at most `most` of the rows, evenly chosen; itself if it has no more."""
-    whole = design if design.stream is None else _joined(design, list(_encoded(design, design.stream)))
+    stream = design.stream
+    whole = design if stream is None else _joined(design, list(_encoded(design, stream, stream.sample)))
     n = len(whole.y)
     return whole if n <= most else _taken(whole, np.arange(0, n, -(-n // most)))
 
 
-def _encoded(design: Design, stream: Stream, tables: Iterable[tuple[int, Table]] | None = None) -> Iterator[Design]:
-    parts = in_order(lambda item: _part(design, stream, *item), stream.sample if tables is None else tables)
+def _encoded(design: Design, stream: Stream, tables: Iterable[tuple[int, Table]]) -> Iterator[Design]:
+    parts = (_part(design, stream, before, table) for before, table in tables)
     return (part for part in parts if part is not None)
 
 

@@ -179,7 +179,7 @@ class Design:
     encoding : Encoding
         What `encode` needs for new data.
     stream : Stream, optional
-        Where the rows are if they are read in chunks: then no array here holds rows, and `row_parts` gives them.
+        Where the rows are if they are read in chunks: then no array here holds rows, and `row_parts` reads them.
     """
 
     formula: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from ranef.design.checks import (
     warn_of_spread,
     warn_of_stray_text,
 )
-from ranef.design.chunks import Chunks, NotHeld, in_order
+from ranef.design.chunks import Chunks, NotHeld
 from ranef.design.coding import code_terms
 from ranef.design.evaluate import Scope, columns_in, evaluate
 from ranef.design.grouping import Grouping, grouping_of_cells
@@ -77,9 +76,9 @@ def scan_chunks(
     plan = _Plan.of(parsed, {"weights": weights, "offset": offset}, with_user_transforms(transforms), na_action)
     found = _Found()
     with progress_bar("Reading chunks for levels", "row") as bar:
-        for facts in in_order(partial(_look, plan), chunks.tables(plan.columns)):
-            found.add(facts)
-            bar.update(facts.table.n)
+        for before, table in chunks.tables(plan.columns):
+            found.add(_look(plan, before, table))
+            bar.update(table.n)
     found.check(plan, sigma)
     return _Assembly(plan, found, dict(transforms or {})).design(chunks, sigma)
 
@@ -137,8 +136,7 @@ class _Facts:
     weights: tuple[float, float] = (np.inf, -np.inf)
 
 
-def _look(plan: _Plan, item: tuple[int, Table]) -> _Facts:
-    before, table = item
+def _look(plan: _Plan, before: int, table: Table) -> _Facts:
     scope = Scope(table, plan.parsed.source, plan.transforms, {call: neutral_state(call) for call in plan.learners})
     columns = {name: column for node in plan.nodes for name, column in columns_in(node, scope).items()}
     extras = {what: _numbers(need_column(table, name, what), name, what) for what, name in plan.extras.items()}
@@ -147,7 +145,8 @@ def _look(plan: _Plan, item: tuple[int, Table]) -> _Facts:
         return _Facts(before, table, 0, gaps)
     values = {node: _value(node, columns, scope) for node in plan.nodes}
     check_response(values[plan.parsed.response], label(plan.parsed.response))
-    inner, more = _complete({label(node): value for node, value in values.items()}, table, plan.na_action)
+    computed = {label(node): value for node, value in values.items() if not isinstance(node, Name)}
+    inner, more = _complete(computed, table, plan.na_action)
     complete, gaps = complete & inner, gaps | more
     if not complete.any():
         return _Facts(before, table, 0, gaps)
@@ -181,7 +180,7 @@ def _complete(values: Mapping[str, Value], table: Table, na_action: str) -> tupl
     """Which rows miss nothing, and how many values each column misses."""
     complete = np.ones(table.n, dtype=bool)
     gaps: dict[str, int] = {}
-    for name, value in values.items():
+    for name, value in {id(value): (name, value) for name, value in values.items()}.values():
         mask = missing(value)
         if mask.any():
             gaps[name] = int(mask.sum())
@@ -280,10 +279,11 @@ class _Found:
 
     def _keep(self, before: int, table: Table) -> None:
         """Keep every row whose position is a multiple of the stride, which doubles when there are too many."""
-        self.sample.append(_thinned(np.arange(before, before + table.n), table, self.stride))
-        while sum(len(positions) for positions, _ in self.sample) > 2 * SAMPLE:
+        while sum(len(positions) for positions, _ in self.sample) + table.n // self.stride > 2 * SAMPLE:
             self.stride *= 2
             self.sample = [_thinned(positions, piece, self.stride) for positions, piece in self.sample]
+        rows = np.arange(-before % self.stride, table.n, self.stride)
+        self.sample.append((before + rows, table.taken(rows)))
 
     def check(self, plan: _Plan, sigma: float | None) -> None:
         """Refuse what no model can be built from."""

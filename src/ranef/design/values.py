@@ -26,6 +26,7 @@ __all__ = [
     "factor_of",
     "kind_of",
     "label_of",
+    "labels_of",
     "missing",
     "scatter",
     "take",
@@ -145,10 +146,17 @@ def label_of(level: object) -> str:
     return str(level)
 
 
+def labels_of(levels: Any) -> tuple[str, ...]:
+    """Write an array of levels as text, as :func:`label_of` does one by one."""
+    if levels.dtype.kind == "f" and levels.size and (np.abs(levels) < _EXACT).all() and (levels % 1 == 0).all():
+        return tuple(map(str, levels.astype(np.int64).tolist()))
+    return tuple(map(label_of, levels.tolist()))
+
+
 def factor_of(raw: Any) -> Factor:
     """Make a factor of an array of shape (n,) of text or numbers: the distinct ones, sorted, are the levels."""
     codes, uniques = pd.factorize(raw, sort=True)
-    return Factor(codes.astype(np.intp, copy=False), tuple(label_of(level) for level in uniques))
+    return Factor(codes.astype(np.intp, copy=False), labels_of(np.asarray(uniques)))
 
 
 def as_factor(value: Value) -> Factor:

@@ -8,7 +8,7 @@ from typing import Any
 from ranef.arrays import Floats
 from ranef.likelihood.scaling import Scaling, make_scaling
 from ranef.likelihood.sums import Sums, add_up, independent_fixed, rescaled, row_sums, with_fixed
-from ranef.linalg import MANY_ROWS, BlockMatrix, Plan, elimination_order, make_plan
+from ranef.linalg import BlockMatrix, Plan, elimination_order, make_plan
 from ranef.progress import progress_bar
 from ranef.spec import ModelSpec
 
@@ -74,9 +74,8 @@ def streamed_products(spec: ModelSpec) -> tuple[ModelSpec, CrossProducts]:
 def summed(spec: ModelSpec) -> Sums:
     """The sums over all rows of a model, on a scaling found by some of them."""
     scaling = make_scaling(spec.thinned(SAMPLE))
-    many = spec.n_obs > MANY_ROWS
     with progress_bar("Reading rows", "row", spec.n_obs) as bar:
-        return add_up(_counted(row_sums(part, scaling, many=many), bar) for part in spec.parts())
+        return add_up(_counted(row_sums(part, scaling), bar) for part in spec.parts())
 
 
 def _counted(sums: Sums, bar: Any) -> Sums:

@@ -103,7 +103,7 @@ def read_responses(spec: ModelSpec, products: CrossProducts, Y: Floats) -> Respo
         yy += (y**2 / w[rows, None]).sum(axis=0)
         for place, k in enumerate(products.order):
             g = spec.groupings[k]
-            add_products(g.codes[rows], g.Z[rows] @ scale.Z[k], y, Zy[place], many=False)
+            add_products(g.codes[rows], g.Z[rows] @ scale.Z[k], y, Zy[place])
     unit = np.sqrt(yy / total)
     unit[unit == 0] = 1.0
     return Responses(

@@ -91,8 +91,13 @@ def make_scaling(spec: ModelSpec) -> Scaling:
     unit = float(np.sqrt(w @ (y - X @ inner) ** 2 / n)) or 1.0
     centring = [_centring(spec.terms, k, g.Z) for k, g in enumerate(spec.groupings)]
     Zs = [g.Z @ C for g, C in zip(spec.groupings, centring, strict=True)]
-    maps = term_maps(spec.terms, [(Z * raw[:, None]).T @ Z / n for Z in Zs])
-    return Scaling(T, centre, inner, unit, tuple(C @ M for C, M in zip(centring, maps, strict=True)))
+    maps = [
+        C @ M for C, M in zip(centring, term_maps(spec.terms, [(Z * raw[:, None]).T @ Z / n for Z in Zs]), strict=True)
+    ]
+    for t in spec.terms:  # the same columns on the same scale, up to a factor, so that their sums are the same
+        if t.template.kind == "us" and t.columns == d.fixed_names == spec.groupings[t.grouping].columns:
+            maps[t.grouping] = T / np.sqrt(raw.mean())
+    return Scaling(T, centre, inner, unit, tuple(maps))
 
 
 def _centring(terms: Sequence[TermSpec], k: int, Z: Floats) -> Floats:

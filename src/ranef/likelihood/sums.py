@@ -13,13 +13,16 @@ import numpy as np
 from ranef.arrays import Floats, Ints
 from ranef.design import independent_in_gram
 from ranef.likelihood.scaling import Scaling, orthonormalising, term_maps
-from ranef.linalg import PairBlocks, add_products
+from ranef.linalg import PairBlocks, add_products, add_squares
 from ranef.spec import ModelSpec, TermSpec
 
 __all__ = ["Sums", "add_up", "independent_fixed", "rescaled", "row_sums", "with_fixed"]
 
 #: rows whose products are held at once; fewer where levels are few, for sums of short sums lose fewer digits
-LEAST_BLOCK, BLOCK = 2_048, 65_536
+LEAST_BLOCK, BLOCK = 2_048, 131_072
+
+#: columns up to which dot products make a cross-product
+FEW_COLUMNS = 6
 
 
 @dataclass(frozen=True)
@@ -104,45 +107,74 @@ def add_up(parts: Iterable[Sums]) -> Sums:
     return total
 
 
-def row_sums(rows: ModelSpec, scaling: Scaling, *, many: bool = False) -> Sums:
-    """Read rows once into their sums on a scaling; `many` rows, here or in other chunks, go through compiled loops."""
+def row_sums(rows: ModelSpec, scaling: Scaling) -> Sums:
+    """Read rows once into their sums on a scaling."""
     n, p = rows.design.y.shape[0], rows.n_fixed
     w = rows.design.weights
     shapes = [(g.n_levels, len(g.columns)) for g in rows.groupings]
-    own = [np.zeros((J, q, q + p + 1)) for J, q in shapes]
+    factors = [_factor_of_fixed(rows, scaling, k) for k in range(len(shapes))]
+    diag, Xy = [np.zeros((J, q, q)) for J, q in shapes], [np.zeros((J, q, p + 1)) for J, q in shapes]
     corner = np.zeros((p + 1, p + 1))
     cells = {(k, l): _cells(rows, k, l) for l in range(len(shapes)) for k in range(l)}
     pairs = {(k, l): np.zeros((len(c[0]), shapes[k][1], shapes[l][1])) for (k, l), c in cells.items()}
-    block = min(max(LEAST_BLOCK, *(J for J, _ in shapes), 0), BLOCK)
+    block = min(max(LEAST_BLOCK, *(2 * J for J, _ in shapes), 0), BLOCK)
     for start in range(0, n, block):
         part = slice(start, min(n, start + block))
         Zs, columns = _scaled_rows(rows, scaling, part)
-        corner += columns.T @ columns
-        for Z, g, out in zip(Zs, rows.groupings, own, strict=True):
-            add_products(g.codes[part], Z, np.hstack([Z, columns]), out, many=many)
+        corner += _gram(columns)
+        for k, g in enumerate(rows.groupings):
+            if factors[k] is not None:
+                add_squares(g.codes[part], columns[:, :p], diag[k])
+                add_products(g.codes[part], columns[:, :p], columns[:, p:], Xy[k][:, :, p:])
+            else:
+                add_squares(g.codes[part], Zs[k], diag[k])
+                add_products(g.codes[part], Zs[k], columns, Xy[k])
         for (k, l), (_, position) in cells.items():
-            add_products(position[part], Zs[k], Zs[l], pairs[k, l], many=many)
+            add_products(position[part], Zs[k], Zs[l], pairs[k, l])
     blocks = {
         (k, l): PairBlocks(present // shapes[l][0], present % shapes[l][0], pairs[k, l])
         for (k, l), (present, _) in cells.items()
     }
+    for k, factor in enumerate(factors):
+        if factor is not None:
+            Xy[k][:, :, :p] = diag[k]
+            Xy[k] *= factor
+            diag[k] *= factor**2
     weights, squares = float(n if w is None else w.sum()), float(rows.design.y @ rows.design.y)
-    diag = tuple(np.ascontiguousarray(sums[:, :, :q]) for sums, (_, q) in zip(own, shapes, strict=True))
-    Xy = tuple(np.ascontiguousarray(sums[:, :, q:]) for sums, (_, q) in zip(own, shapes, strict=True))
-    return Sums(scaling, diag, Xy, blocks, corner, n, weights, rows.log_weights, squares)
+    return Sums(scaling, tuple(diag), tuple(Xy), blocks, corner, n, weights, rows.log_weights, squares)
+
+
+def _gram(columns: Floats) -> Floats:
+    """CᵀC, for few long contiguous columns by dot products, which BLAS is quicker at than at a thin matrix."""
+    m = columns.shape[1]
+    if m > FEW_COLUMNS:
+        return np.asarray(columns.T @ columns)
+    out = np.empty((m, m))
+    for a in range(m):
+        for b in range(a + 1):
+            out[a, b] = out[b, a] = columns[:, a] @ columns[:, b]
+    return out
+
+
+def _factor_of_fixed(rows: ModelSpec, scaling: Scaling, k: int) -> float | None:
+    """The c with Z_k = c X on the internal scale, where a grouping has all columns of the fixed part and no others."""
+    if rows.groupings[k].Z is not rows.design.X:
+        return None
+    factor = float(scaling.Z[k][0, 0] / scaling.X[0, 0])
+    return factor if np.array_equal(scaling.Z[k], factor * scaling.X) else None
 
 
 def _scaled_rows(rows: ModelSpec, scaling: Scaling, part: slice) -> tuple[list[Floats], Floats]:
-    """√w times the internal Z_k (n, p_k) and [X y] (n, p + 1)."""
+    """√w times the internal Z_k (n, p_k) and [X y] (n, p + 1), each column contiguous."""
     d = rows.design
-    X = d.X[part] @ scaling.X
-    y = (d.y[part] if d.offset is None else d.y[part] - d.offset[part]) - scaling.centre - X @ scaling.inner
-    columns: Floats = np.column_stack([X, y / scaling.y])
-    Zs: list[Floats] = [g.Z[part] @ T for g, T in zip(rows.groupings, scaling.Z, strict=True)]
-    if d.weights is None:
-        return Zs, columns
-    root = np.sqrt(d.weights[part])[:, None]
-    return [Z * root for Z in Zs], columns * root
+    X = scaling.X.T @ d.X[part].T
+    y = (d.y[part] if d.offset is None else d.y[part] - d.offset[part]) - scaling.centre - scaling.inner @ X
+    columns: Floats = np.vstack([X, y / scaling.y])
+    Zs: list[Floats] = [T.T @ g.Z[part].T for g, T in zip(rows.groupings, scaling.Z, strict=True)]
+    if d.weights is not None:
+        root = np.sqrt(d.weights[part])
+        Zs, columns = [Z * root for Z in Zs], columns * root
+    return [Z.T for Z in Zs], columns.T
 
 
 def _cells(rows: ModelSpec, k: int, l: int) -> tuple[Ints, Ints]:

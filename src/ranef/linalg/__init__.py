@@ -2,18 +2,18 @@
 
 from ranef.linalg.blocks import BlockMatrix, PairBlocks
 from ranef.linalg.factor import BlockedFactor, Whitened, backward, factorize, forward, gram
-from ranef.linalg.kernels import MANY_ROWS, add_products
+from ranef.linalg.kernels import add_products, add_squares
 from ranef.linalg.plan import Plan, elimination_order, make_plan
 from ranef.linalg.selected import paired_blocks, selected_blocks, solve_columns
 
 __all__ = [
-    "MANY_ROWS",
     "BlockMatrix",
     "BlockedFactor",
     "PairBlocks",
     "Plan",
     "Whitened",
     "add_products",
+    "add_squares",
     "backward",
     "elimination_order",
     "factorize",

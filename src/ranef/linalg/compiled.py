@@ -9,20 +9,9 @@ from typing import Any
 
 import numba
 
-__all__ = ["add_products", "gram_of_rows", "quadratic_forms"]
+__all__ = ["gram_of_rows", "quadratic_forms"]
 
 _compiled: Any = numba.njit(cache=True, nogil=True, fastmath=False, boundscheck=False)
-
-
-@_compiled
-def add_products(codes, left, right, out):  # type: ignore[no-untyped-def]
-    """Add left[i]ᵀright[i] to out[codes[i]] for every row i: (n, p), (n, m) into (J, p, m)."""
-    for i in range(codes.shape[0]):
-        level = codes[i]
-        for a in range(left.shape[1]):
-            scale = left[i, a]
-            for b in range(right.shape[1]):
-                out[level, a, b] += scale * right[i, b]
 
 
 @_compiled

@@ -1,4 +1,4 @@
-"""The three loops that a large model spends its time in, by numpy and scipy, or compiled where there is much to do."""
+"""The loops that a large model spends its time in, by numpy and scipy, or compiled where there is much to do."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import scipy
 
 from ranef.arrays import Floats, Ints
 
-__all__ = ["add_products", "quadratic_forms", "sparse_gram"]
+__all__ = ["add_products", "add_squares", "quadratic_forms", "sparse_gram"]
 
 #: multiplications from which on loading the compiled loops (about a second) pays
 MANY = 20_000_000
 
-#: rows from which on it pays for sums over rows
-MANY_ROWS = 3_000_000
+#: products of columns that are summed one by one; more are summed side by side
+FEW = 16
 
 #: entries of a matrix gathered at once
 CHUNK_ENTRIES = 4_000_000
@@ -53,11 +53,28 @@ def quadratic_forms(rows: scipy.sparse.csr_array, M: Floats, p: int) -> Floats:
     return out
 
 
-def add_products(codes: Ints, left: Floats, right: Floats, out: Floats, *, many: bool) -> None:
+def add_products(codes: Ints, left: Floats, right: Floats, out: Floats) -> None:
     """Add left[i]ᵀright[i] to out[codes[i]] for every row i: (n, p) and (n, m) into (J, p, m)."""
-    if many:
-        _compiled().add_products(codes, left, right, out)
+    J, p, m = out.shape
+    if p * m <= FEW:
+        for a in range(p):
+            for b in range(m):
+                out[:, a, b] += np.bincount(codes, left[:, a] * right[:, b], minlength=J)
         return
-    n, products = codes.shape[0], (left[:, :, None] * right[:, None, :]).reshape(codes.shape[0], -1)
-    indicator = scipy.sparse.csc_array((np.ones(n), codes, np.arange(n + 1)), shape=(out.shape[0], n))
+    n, products = codes.shape[0], (left[:, :, None] * right[:, None, :]).reshape(codes.shape[0], p * m)
+    indicator = scipy.sparse.csc_array((np.ones(n), codes, np.arange(n + 1)), shape=(J, n))
     out += np.asarray(indicator @ products).reshape(out.shape)
+
+
+def add_squares(codes: Ints, columns: Floats, out: Floats) -> None:
+    """Add columns[i]ᵀcolumns[i] to out[codes[i]] for every row i: (n, p) into (J, p, p)."""
+    J, p, _ = out.shape
+    if p * p > 2 * FEW:
+        add_products(codes, columns, columns, out)
+        return
+    for a in range(p):
+        for b in range(a + 1):
+            sums = np.bincount(codes, columns[:, a] * columns[:, b], minlength=J)
+            out[:, a, b] += sums
+            if b < a:
+                out[:, b, a] += sums

@@ -83,10 +83,23 @@ def solve_columns(factor: BlockedFactor, columns: Whitened, b: Sequence[Floats])
 
 def _damp(A: Floats, lam: Floats, rows: Floats) -> Floats:
     """(I + A D)⁻¹ rows, level by level: well defined for any λ, zero included."""
-    p = lam.shape[0]
+    p, D = lam.shape[0], lam @ lam.T
     if p == 1:
-        return np.asarray(rows / (1.0 + A * lam[0, 0] ** 2))
-    return np.linalg.solve(np.eye(p) + A @ (lam @ lam.T), rows)
+        return np.asarray(rows / (1.0 + A * D))
+    if p == 2:  # by Cramer's rule, in which no term of the determinant is negative
+        scale = 1.0 + (A * D).sum(axis=(1, 2)) + _determinant(A) * _determinant(lam) ** 2
+        return np.asarray((rows + _adjugate(D) @ (_adjugate(A) @ rows)) / scale[:, None, None])
+    return np.linalg.solve(np.eye(p) + A @ D, rows)
+
+
+def _determinant(blocks: Floats) -> Floats:
+    return np.asarray(blocks[..., 0, 0] * blocks[..., 1, 1] - blocks[..., 0, 1] * blocks[..., 1, 0])
+
+
+def _adjugate(blocks: Floats) -> Floats:
+    out = -blocks
+    out[..., 0, 0], out[..., 1, 1] = blocks[..., 1, 1], blocks[..., 0, 0]
+    return np.asarray(out)
 
 
 def _own_covariance(L: Floats, lam: Floats) -> Floats:
