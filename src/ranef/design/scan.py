@@ -31,7 +31,7 @@ from ranef.design.transforms import Transform, with_user_transforms
 from ranef.design.values import Codes, Factor, Mask, Numeric, Value, as_factor, blank, kind_of, missing, take
 from ranef.errors import DesignError
 from ranef.formula import Call, Name, Node, ParsedFormula, label, walk
-from ranef.progress import progress_bar
+from ranef.progress import LateBar
 
 __all__ = ["scan_chunks"]
 
@@ -75,7 +75,7 @@ def scan_chunks(
     check_structures(parsed)
     plan = _Plan.of(parsed, {"weights": weights, "offset": offset}, with_user_transforms(transforms), na_action)
     found = _Found()
-    with progress_bar("Reading chunks for levels", "row") as bar:
+    with LateBar("Reading chunks for levels", "row") as bar:
         for before, table in chunks.tables(plan.columns):
             found.add(_look(plan, before, table))
             bar.update(table.n)

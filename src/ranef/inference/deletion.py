@@ -12,7 +12,7 @@ from ranef.arrays import Floats
 from ranef.errors import DesignError, RanefError
 from ranef.inference.effects import covariances, grouping_named, varcorr_frame
 from ranef.likelihood import Method, cross_products, evaluate
-from ranef.progress import progress_bar
+from ranef.progress import LateBar
 from ranef.reml import fit_reml
 from ranef.results import RemlEstimates
 from ranef.spec import ModelSpec, without_rows
@@ -85,7 +85,7 @@ def influence(spec: ModelSpec, estimates: RemlEstimates, group: str | None = Non
     codes, labels = _deletions(spec, group)
     unit = "row" if group is None else "level"
     found = []
-    with progress_bar("deleting", unit, len(labels)) as bar:
+    with LateBar("Refitting without", unit, len(labels)) as bar:
         for j in range(len(labels)):
             found.append(_without(spec, estimates, codes != j, refit=refit))
             bar.update()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ranef.arrays import Floats
 from ranef.likelihood.scaling import Scaling, make_scaling
 from ranef.likelihood.sums import Sums, add_up, independent_fixed, rescaled, row_sums, with_fixed
 from ranef.linalg import BlockMatrix, Plan, elimination_order, make_plan
-from ranef.progress import progress_bar
+from ranef.progress import LateBar
 from ranef.spec import ModelSpec
 
 __all__ = ["CrossProducts", "arranged", "cross_products", "streamed_products", "summed"]
@@ -74,11 +73,11 @@ def streamed_products(spec: ModelSpec) -> tuple[ModelSpec, CrossProducts]:
 def summed(spec: ModelSpec) -> Sums:
     """The sums over all rows of a model, on a scaling found by some of them."""
     scaling = make_scaling(spec.thinned(SAMPLE))
-    with progress_bar("Reading rows", "row", spec.n_obs) as bar:
+    with LateBar("Reading rows", "row", spec.n_obs) as bar:
         return add_up(_counted(row_sums(part, scaling), bar) for part in spec.parts())
 
 
-def _counted(sums: Sums, bar: Any) -> Sums:
+def _counted(sums: Sums, bar: LateBar) -> Sums:
     bar.update(sums.n_obs)
     return sums
 

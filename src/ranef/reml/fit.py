@@ -10,6 +10,7 @@ import numpy as np
 from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
 from ranef.likelihood import CrossProducts, Method, Score, cross_products, own_response
+from ranef.progress import LateBar
 from ranef.reml.batch import BatchPoint, descend_together, has_blocks, make_batch
 from ranef.reml.boundary import boundary_words, escape, is_singular, snap
 from ranef.reml.optimize import Control, Descent, Tracer, descend
@@ -64,12 +65,13 @@ def fit_reml(
     products = cross_products(spec) if products is None else products
     _refuse_perfect_fit(spec, products)
     problem = Problem(spec, products, method)
-    tracer = Tracer(problem)
-    if not spec.terms:
-        point = tracer.point(np.zeros(0), "start")
-        descent = Descent(point, problem.score(point), 0.0, np.zeros((0, 0)), True)
-    else:
-        descent = _best_descent(problem, tracer, start, control)
+    with LateBar(f"Fitting by {method}", "evaluation") as bar:
+        tracer = Tracer(problem, bar)
+        if not spec.terms:
+            point = tracer.point(np.zeros(0), "start")
+            descent = Descent(point, problem.score(point), 0.0, np.zeros((0, 0)), True)
+        else:
+            descent = _best_descent(problem, tracer, start, control)
     return _estimates(problem, tracer, descent)
 
 

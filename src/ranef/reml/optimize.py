@@ -11,6 +11,7 @@ import scipy
 from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
 from ranef.likelihood import Score
+from ranef.progress import LateBar
 from ranef.reml.batch import PERFECT_FIT, BatchPoint, user_thetas
 from ranef.reml.problem import Point, Problem
 from ranef.results import OptimizerStep
@@ -73,12 +74,14 @@ class Tracer:
     """Evaluates the criterion and writes down every evaluation."""
 
     problem: Problem
+    bar: LateBar
     steps: list[OptimizerStep] = field(default_factory=list)
 
     def point(self, theta: Floats, kind: str) -> Point:
         """Evaluate at internal `theta` and record it on the user's scale."""
         point = self.problem.point(theta)
         self.steps.append(OptimizerStep(kind, self.problem.to_user(theta), point.criterion))
+        self.bar.update(1, f"criterion {point.criterion:.6f}")
         return point
 
     def paths(self, looks: Sequence[tuple[str, Ints, BatchPoint]]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from ranef.arrays import Bools, Floats, Ints
 from ranef.errors import ConvergenceWarning, FitError, RanefWarning
 from ranef.likelihood import CrossProducts, Method, Responses, Scaling, products_of, read_responses
-from ranef.progress import progress_bar
+from ranef.progress import LateBar
 from ranef.reml.batch import (
     Batch,
     BatchPoint,
@@ -55,7 +55,7 @@ def refit_many(spec: ModelSpec, products: CrossProducts, Y: Floats, method: Meth
     out = _empty(spec, method, B)
     step = _slice_size(spec)
     done = 0
-    with progress_bar("Refitting", "response", B) as bar:
+    with LateBar("Refitting", "response", B) as bar:
         try:
             for start in range(0, B, step):
                 part = np.arange(start, min(B, start + step))

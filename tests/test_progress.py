@@ -1,0 +1,91 @@
+"""Long work shows what it does on a terminal, and lets go at Ctrl-C."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import textwrap
+import time
+
+import pytest
+
+SETUP = """
+import ranef, ranef.progress
+ranef.progress.DELAY = 0.0  # seconds of silence
+data = ranef.datasets.load("penicillin")
+model = ranef.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", data)
+"""
+
+
+def on_a_terminal(work: str) -> str:
+    """What a script writes to a terminal as its standard error."""
+    main, side = pty.openpty()
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    script = SETUP + textwrap.dedent(work)
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=side, stdout=subprocess.DEVNULL)
+    os.close(side)
+    written = b""
+    try:
+        while piece := os.read(main, 65536):
+            written += piece
+    except OSError:  # the terminal is closed
+        pass
+    assert process.wait() == 0, written.decode()
+    return written.decode()
+
+
+@pytest.mark.parametrize(
+    ("work", "words"),
+    [
+        ("model.fit(control=ranef.Control(em_steps=1))", ["Fitting by REML", "evaluation", "criterion"]),
+        ("fit = model.fit(); fit.refit(fit.simulate(40, seed=1))", ["Refitting", "response"]),
+        ("model.fit().influence('plate')", ["Refitting without", "level"]),
+        ("ranef.Model('diameter ~ 1 + (1 | plate)', [data, data])", ["Reading chunks for levels", "Reading rows"]),
+    ],
+)
+def test_a_terminal_sees_progress(work, words):
+    written = on_a_terminal(work)
+    for word in words:
+        assert word in written
+
+
+def test_nothing_is_written_elsewhere():
+    script = SETUP + "model.fit()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_ctrl_c_returns_control_at_once():
+    """A fit of some seconds, interrupted in the middle, ends within one evaluation or two."""
+    script = """
+    import sys, time
+    import numpy as np, pandas as pd, ranef
+    rng = np.random.default_rng(1)
+    n = 60_000
+    s, i = rng.integers(0, 1500, n), rng.integers(0, 1400, n)
+    X = rng.normal(size=(n, 2))
+    y = X[:, 0] + rng.normal(size=1500)[s] + rng.normal(size=1400)[i] + rng.normal(size=n)
+    data = pd.DataFrame({"y": y, "a": X[:, 0], "b": X[:, 1], "s": s, "i": i})
+    model = ranef.Model("y ~ a + (a + b | s) + (a | i)", data)
+    model.products
+    print("fitting", flush=True)
+    try:
+        model.fit()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    """
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "fitting\n"
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    out, _ = process.communicate(timeout=60)
+    assert out == "interrupted\n"
+    assert time.monotonic() - began < 30  # a whole fit takes longer, one evaluation some seconds on a slow machine
