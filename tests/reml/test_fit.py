@@ -160,3 +160,48 @@ def test_a_hundred_thousand_levels_stay_small():
     fit = ranef.Model("y ~ x + (1 | g)", data).fit()
     assert fit.fixef["x"] == pytest.approx(1.0, abs=0.02)
     assert fit.varcorr["sdcor"].tolist() == pytest.approx([1.0, 1.0], abs=0.02)
+
+
+def test_criterion_of_dyestuff_at_a_given_theta():
+    model = ranef.Model("Yield ~ 1 + (1 | Batch)", ranef.datasets.load("dyestuff"))
+    at = evaluate(model.products, model.products.scaling.inward((np.array([[0.713]]),)), "ML")
+    assert at.criterion == pytest.approx(327.34216280954615, rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("formula", "criterion", "n_fixed"),
+    [
+        ("y ~ 1 + service + (1 | s) + (1 | d) + (1 | dept)", 237721.768774505, 2),
+        ("y ~ 1 + service * dept + (1 | s) + (1 | d)", 237585.5534151695, 28),
+    ],
+)
+def test_insteval_by_maximum_likelihood(formula, criterion, n_fixed):
+    fit = ranef.Model(formula, ranef.datasets.load("insteval")).fit("ML")
+    assert fit.criterion == pytest.approx(criterion, rel=1e-12)
+    assert len(fit.fixef) == n_fixed
+    assert fit.optimizer.n_evaluations <= 12
+
+
+def test_conditional_covariance_of_a_subject_by_maximum_likelihood():
+    fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit("ML")
+    expected = [[140.967552565, -20.604544205], [-20.604544205, 5.157794803]]
+    # published at a θ that is 2e-6 off the optimum (see the leverages in tests/inference)
+    np.testing.assert_allclose(fit.estimates.modes[0].cov[0], expected, rtol=6e-6)
+
+
+def test_twenty_random_slopes():
+    """A maximal model: 210 variance parameters, at a covariance matrix that is not of full rank."""
+    rng = np.random.default_rng(5)
+    p, J, n = 20, 60, 3000
+    g, X = rng.integers(0, J, n), np.column_stack([np.ones(n), rng.normal(size=(n, p - 1))])
+    effects = rng.normal(size=(J, p)) @ (0.3 * np.tril(rng.normal(size=(p, p)))).T
+    names = [f"x{i}" for i in range(1, p)]
+    data = pd.DataFrame(X[:, 1:], columns=names).assign(g=g, y=(X * effects[g]).sum(axis=1) + rng.normal(size=n))
+    columns = " + ".join(names)
+    fit = ranef.Model(f"y ~ {columns} + ({columns} | g)", data).fit()
+    assert fit.status == "boundary"
+    assert fit.optimizer.n_evaluations < 500
+    for size in (1e-3, 1e-2, 1e-1):  # no lower criterion nearby
+        trial = fit.estimates.theta + size * rng.normal(size=len(fit.theta))
+        at = evaluate(fit.products, fit.products.scaling.inward(fit.spec.lambdas(trial)), "REML")
+        assert at.criterion > fit.criterion - 1e-7

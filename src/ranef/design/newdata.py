@@ -13,7 +13,7 @@ from ranef.design.grouping import group_codes
 from ranef.design.records import Encoded, EncodedRandom, Encoding, RandomEncoding
 from ranef.design.table import Table, need_column, read_table
 from ranef.design.transforms import with_user_transforms
-from ranef.design.values import Array, Factor, Mask, Value, kind_of, missing, with_levels
+from ranef.design.values import Array, Factor, Mask, Value, gaps_of, kind_of, with_levels
 from ranef.errors import DesignError, suggestion
 from ranef.formula import Name, Node, Terms, label
 
@@ -93,13 +93,13 @@ def _wanted(encoding: Encoding, groups: Collection[str] | None) -> set[str]:
 def _matrix(terms: Terms, scope: Scope, complete: Mask) -> Array:
     """Code terms with the known levels; a row where a value is missing is NaN, and noted in `complete`."""
     values: dict[Node, Value] = {}
-    gaps = np.zeros(scope.table.n, dtype=bool)
     for node in dict.fromkeys(factor for term in terms.terms for factor in term.factors):
         values[node] = _known(node, evaluate(node, scope), scope)
-        gaps |= missing(values[node])
     matrix = code_terms(terms, values, scope.table.n).matrix
-    matrix[gaps] = np.nan
-    complete &= ~gaps
+    gaps = gaps_of(values.values())
+    if gaps is not None:
+        matrix[gaps] = np.nan
+        complete &= ~gaps
     return matrix
 
 

@@ -11,7 +11,7 @@ from ranef.design.evaluate import column_of, evaluate
 from ranef.design.newdata import encode_in, scope_of
 from ranef.design.records import Design, RandomDesign, Stream
 from ranef.design.table import Table
-from ranef.design.values import Codes, Factor, missing
+from ranef.design.values import Codes, Factor, gaps_of
 from ranef.errors import DesignError
 
 __all__ = ["row_parts", "sample_rows"]
@@ -40,8 +40,8 @@ def _encoded(design: Design, stream: Stream, tables: Iterable[tuple[int, Table]]
 def _part(design: Design, stream: Stream, before: int, table: Table) -> Design | None:
     """Encode the complete rows of a chunk; None where it has none."""
     positions = np.arange(before, before + table.n)
-    gaps = np.logical_or.reduce([missing(table.column(name)) for name in stream.columns])
-    if gaps.any():  # what an incomplete row holds may be found nowhere else
+    gaps = gaps_of(table.column(name) for name in stream.columns)
+    if gaps is not None:  # what an incomplete row holds may be found nowhere else
         positions, table = positions[~gaps], table.taken(np.flatnonzero(~gaps))
     if not table.n:
         return None

@@ -28,7 +28,7 @@ from ranef.design.levels import Levels, Seen, levels_seen
 from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding, Stream
 from ranef.design.table import Table, need_column
 from ranef.design.transforms import Transform, with_user_transforms
-from ranef.design.values import Codes, Factor, Mask, Numeric, Value, as_factor, blank, kind_of, missing, take
+from ranef.design.values import Codes, Factor, Mask, Numeric, Value, as_factor, blank, gaps_of, kind_of, missing, take
 from ranef.errors import DesignError
 from ranef.formula import Call, Name, Node, ParsedFormula, label, walk
 from ranef.progress import LateBar
@@ -181,8 +181,8 @@ def _complete(values: Mapping[str, Value], table: Table, na_action: str) -> tupl
     complete = np.ones(table.n, dtype=bool)
     gaps: dict[str, int] = {}
     for name, value in {id(value): (name, value) for name, value in values.items()}.values():
-        mask = missing(value)
-        if mask.any():
+        mask = gaps_of([value])
+        if mask is not None:
             gaps[name] = int(mask.sum())
             complete &= ~mask
             if na_action == "error":

@@ -11,7 +11,18 @@ import numpy as np
 import pandas as pd
 
 from ranef.design.lazy import LazyModule
-from ranef.design.values import Array, Codes, Factor, Logical, Numeric, Value, factor_of, label_of, with_levels
+from ranef.design.values import (
+    Array,
+    Codes,
+    Factor,
+    Logical,
+    Numeric,
+    Value,
+    all_finite,
+    factor_of,
+    label_of,
+    with_levels,
+)
 from ranef.errors import DesignError, suggestion
 
 if TYPE_CHECKING:
@@ -197,8 +208,7 @@ def _numeric(series: nw.Series[Any], name: str, table: Table) -> Numeric:
 
 
 def _checked(values: Array, name: str, table: Table) -> Array:
-    infinite = np.isinf(values)
-    if infinite.any():
+    if not all_finite(values) and (infinite := np.isinf(values)).any():
         row = int(infinite.argmax())
         raise DesignError(
             f"Column {name!r} is {values[row]} in {table.row(row)}. Replace infinite values, or make them missing so "

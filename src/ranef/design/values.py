@@ -20,10 +20,12 @@ __all__ = [
     "Mask",
     "Numeric",
     "Value",
+    "all_finite",
     "as_factor",
     "blank",
     "drop_unused",
     "factor_of",
+    "gaps_of",
     "kind_of",
     "label_of",
     "labels_of",
@@ -106,8 +108,28 @@ def missing(value: Value) -> Mask:
     """Tell for each row whether `value` is missing there; shape (n,)."""
     if isinstance(value, Factor):
         return value.codes < 0
+    if all_finite(value.values):
+        return np.zeros(len(value.values), dtype=bool)
     gaps: Mask = np.isnan(value.values)
     return np.logical_or.reduce(gaps, axis=1) if gaps.ndim == 2 else gaps
+
+
+def all_finite(values: Array) -> bool:
+    """Tell quickly whether there is no NaN and no infinity; sums that overflow are taken for one."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(values.sum()))
+
+
+def gaps_of(values: Iterable[Value]) -> Mask | None:
+    """Where any of the values is missing, or None where nothing is."""
+    found: Mask | None = None
+    for value in values:
+        if not isinstance(value, Factor) and all_finite(value.values):
+            continue
+        mask = missing(value)
+        if mask.any():
+            found = mask if found is None else found | mask
+    return found
 
 
 def take(value: _V, rows: NDArray[Any]) -> _V:

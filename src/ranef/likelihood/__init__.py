@@ -4,6 +4,7 @@ from ranef.likelihood.crossproducts import CrossProducts, cross_products, stream
 from ranef.likelihood.evaluate import Evaluation, Method, Score, average_information, evaluate, score
 from ranef.likelihood.responses import Responses, own_response, products_of, read_responses
 from ranef.likelihood.scaling import Scaling, make_scaling
+from ranef.likelihood.sums import Sums, row_sums
 
 __all__ = [
     "CrossProducts",
@@ -12,6 +13,7 @@ __all__ = [
     "Responses",
     "Scaling",
     "Score",
+    "Sums",
     "average_information",
     "cross_products",
     "evaluate",
@@ -19,6 +21,7 @@ __all__ = [
     "own_response",
     "products_of",
     "read_responses",
+    "row_sums",
     "score",
     "streamed_products",
 ]

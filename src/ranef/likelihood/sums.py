@@ -112,7 +112,7 @@ def row_sums(rows: ModelSpec, scaling: Scaling) -> Sums:
     n, p = rows.design.y.shape[0], rows.n_fixed
     w = rows.design.weights
     shapes = [(g.n_levels, len(g.columns)) for g in rows.groupings]
-    factors = [_factor_of_fixed(rows, scaling, k) for k in range(len(shapes))]
+    as_fixed = [_factor_of_fixed(rows, scaling, k) for k in range(len(shapes))]
     diag, Xy = [np.zeros((J, q, q)) for J, q in shapes], [np.zeros((J, q, p + 1)) for J, q in shapes]
     corner = np.zeros((p + 1, p + 1))
     cells = {(k, l): _cells(rows, k, l) for l in range(len(shapes)) for k in range(l)}
@@ -120,39 +120,37 @@ def row_sums(rows: ModelSpec, scaling: Scaling) -> Sums:
     block = min(max(LEAST_BLOCK, *(2 * J for J, _ in shapes), 0), BLOCK)
     for start in range(0, n, block):
         part = slice(start, min(n, start + block))
-        Zs, columns = _scaled_rows(rows, scaling, part)
+        columns = _scaled_columns(rows, scaling, part)
+        Zs = [columns[:, :p] if f else _scaled_effects(rows, scaling, part, k) for k, f in enumerate(as_fixed)]
         corner += _gram(columns)
         for k, g in enumerate(rows.groupings):
-            if factors[k] is not None:
-                add_squares(g.codes[part], columns[:, :p], diag[k])
-                add_products(g.codes[part], columns[:, :p], columns[:, p:], Xy[k][:, :, p:])
-            else:
-                add_squares(g.codes[part], Zs[k], diag[k])
-                add_products(g.codes[part], Zs[k], columns, Xy[k])
+            known = p if as_fixed[k] else 0  # what the squares of Z hold already
+            add_squares(g.codes[part], Zs[k], diag[k])
+            add_products(g.codes[part], Zs[k], columns[:, known:], Xy[k][:, :, known:])
         for (k, l), (_, position) in cells.items():
             add_products(position[part], Zs[k], Zs[l], pairs[k, l])
-    blocks = {
-        (k, l): PairBlocks(present // shapes[l][0], present % shapes[l][0], pairs[k, l])
-        for (k, l), (present, _) in cells.items()
-    }
-    for k, factor in enumerate(factors):
-        if factor is not None:
+    for k, factor in enumerate(as_fixed):
+        if factor:
             Xy[k][:, :, :p] = diag[k]
             Xy[k] *= factor
             diag[k] *= factor**2
+    blocks = {}
+    for (k, l), (present, _) in cells.items():
+        products = pairs[k, l] * ((as_fixed[k] or 1.0) * (as_fixed[l] or 1.0))
+        blocks[k, l] = PairBlocks(present // shapes[l][0], present % shapes[l][0], products)
     weights, squares = float(n if w is None else w.sum()), float(rows.design.y @ rows.design.y)
     return Sums(scaling, tuple(diag), tuple(Xy), blocks, corner, n, weights, rows.log_weights, squares)
 
 
 def _gram(columns: Floats) -> Floats:
-    """CᵀC, for few long contiguous columns by dot products, which BLAS is quicker at than at a thin matrix."""
+    """CᵀC, for few long contiguous columns one product at a time: BLAS and its threads are slow at thin matrices."""
     m = columns.shape[1]
     if m > FEW_COLUMNS:
         return np.asarray(columns.T @ columns)
     out = np.empty((m, m))
     for a in range(m):
         for b in range(a + 1):
-            out[a, b] = out[b, a] = columns[:, a] @ columns[:, b]
+            out[a, b] = out[b, a] = np.einsum("n,n->", columns[:, a], columns[:, b])
     return out
 
 
@@ -164,17 +162,25 @@ def _factor_of_fixed(rows: ModelSpec, scaling: Scaling, k: int) -> float | None:
     return factor if np.array_equal(scaling.Z[k], factor * scaling.X) else None
 
 
-def _scaled_rows(rows: ModelSpec, scaling: Scaling, part: slice) -> tuple[list[Floats], Floats]:
-    """√w times the internal Z_k (n, p_k) and [X y] (n, p + 1), each column contiguous."""
+def _scaled_columns(rows: ModelSpec, scaling: Scaling, part: slice) -> Floats:
+    """√w times the internal [X y] (n, p + 1), each column contiguous."""
     d = rows.design
-    X = scaling.X.T @ d.X[part].T
-    y = (d.y[part] if d.offset is None else d.y[part] - d.offset[part]) - scaling.centre - scaling.inner @ X
-    columns: Floats = np.vstack([X, y / scaling.y])
-    Zs: list[Floats] = [T.T @ g.Z[part].T for g, T in zip(rows.groupings, scaling.Z, strict=True)]
-    if d.weights is not None:
-        root = np.sqrt(d.weights[part])
-        Zs, columns = [Z * root for Z in Zs], columns * root
-    return [Z.T for Z in Zs], columns.T
+    p = rows.n_fixed
+    y = (d.y[part] if d.offset is None else d.y[part] - d.offset[part]) - scaling.centre
+    columns: Floats = np.empty((p + 1, len(y)))
+    np.matmul(scaling.X.T, d.X[part].T, out=columns[:p])
+    columns[p] = (y - scaling.inner @ columns[:p]) / scaling.y
+    return _weighted(columns, rows, part)
+
+
+def _scaled_effects(rows: ModelSpec, scaling: Scaling, part: slice, k: int) -> Floats:
+    """√w times the internal Z_k (n, p_k), each column contiguous."""
+    return _weighted(scaling.Z[k].T @ rows.groupings[k].Z[part].T, rows, part)
+
+
+def _weighted(columns: Floats, rows: ModelSpec, part: slice) -> Floats:
+    w = rows.design.weights
+    return columns.T if w is None else (columns * np.sqrt(w[part])).T
 
 
 def _cells(rows: ModelSpec, k: int, l: int) -> tuple[Ints, Ints]:

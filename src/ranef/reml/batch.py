@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy
 
 from ranef.arrays import Bools, Floats, Ints
 from ranef.likelihood import CrossProducts, Method, Responses, Scaling
@@ -41,6 +42,9 @@ ITERATIONS, HALVINGS, EM_STEPS = 40, 25, 2
 
 #: Newton decrement at which a response is done
 TOLERANCE = 1e-11
+
+#: size of triangles from which on they are solved one by one
+WIDE = 8
 
 #: relative curvature below which a direction counts as flat
 FLAT = 1e-7
@@ -227,9 +231,11 @@ def _cholesky(stack: Floats) -> Floats:
 def _solve_lower(L: Floats, rhs: Floats) -> Floats:
     """L⁻¹ rhs for stacks of small lower triangles."""
     p = L.shape[-1]
-    if p > 8:
-        return np.asarray(np.linalg.solve(L, rhs))
     out = np.empty_like(rhs)
+    if p > WIDE:
+        for at in np.ndindex(L.shape[:-2]):
+            out[at] = scipy.linalg.blas.dtrsm(1.0, L[at], rhs[at], lower=1)
+        return out
     for i in range(p):
         known = (L[..., i, None, :i] @ out[..., :i, :])[..., 0, :] if i else 0.0
         out[..., i, :] = (rhs[..., i, :] - known) / L[..., i, i, None]
@@ -357,10 +363,13 @@ def user_thetas(spec: ModelSpec, scaling: Scaling, theta: Floats) -> Floats:
     return out
 
 
-def descend_together(batch: Batch, theta: Floats, watch: Watch | None = None) -> tuple[BatchPoint, Floats]:
+def descend_together(
+    batch: Batch, theta: Floats, watch: Watch | None = None, *, one_response: bool = False
+) -> tuple[BatchPoint, Floats]:
     """Minimise every criterion from its own internal θ; the points, and the Newton decrements left there (B,).
 
-    `watch` is told of every evaluation: its kind, the responses that took part, their θ and criteria.
+    `watch` is told of every evaluation: its kind, the responses that took part, their θ and criteria. Where all are
+    starts of `one_response`, a path ends as soon as it comes into the basin of a lower one.
     """
     everybody = np.arange(len(theta))
     watch = watch or (lambda kind, which, point: None)
@@ -381,6 +390,8 @@ def descend_together(batch: Batch, theta: Floats, watch: Watch | None = None) ->
         left = -(slopes.gradient * step).sum(axis=1)
         decrements[active] = left
         going = left >= TOLERANCE
+        if one_response:
+            going &= ~_overtaken(whole, active, left)
         if not going.any():
             break
         rows = np.flatnonzero(going)
@@ -391,6 +402,15 @@ def descend_together(batch: Batch, theta: Floats, watch: Watch | None = None) ->
         if not active.size:
             break
     return whole, decrements
+
+
+def _overtaken(whole: BatchPoint, active: Ints, left: Floats) -> Bools:
+    """Which active paths are about to arrive where another one is already, or is about to arrive first."""
+    size = np.abs(whole.theta)
+    apart = np.abs(size[active, None] - size[None]).max(axis=2)
+    near = apart < 0.1 * (1.0 + size.max(axis=1))
+    ahead = whole.criterion[None] < whole.criterion[active, None] - 1e-12 * np.abs(whole.criterion[active, None])
+    return np.asarray((left < 1.0) & (near & ahead).any(axis=1))
 
 
 def _newton_steps(theta: Floats, slopes: Slopes, smallest: Floats) -> Floats:

@@ -131,7 +131,7 @@ def _best_of_many(problem: Problem, tracer: Tracer, starts: Floats) -> Floats:
     batch = make_batch(problem.spec, products, own_response(products), problem.method)
     looks: list[tuple[str, Ints, BatchPoint]] = []
     copies = batch.only(np.zeros(len(starts), dtype=np.intp))
-    point, _ = descend_together(copies, starts, lambda *look: looks.append(look))
+    point, _ = descend_together(copies, starts, lambda *look: looks.append(look), one_response=True)
     tracer.paths(looks)
     # on a tie the first start's own optimum
     lowest = np.flatnonzero(point.criterion <= np.nanmin(point.criterion) + 1e-9)

@@ -22,11 +22,8 @@ __all__ = ["Control", "Descent", "Tracer", "descend", "em_step"]
 #: relative curvature below which a direction counts as flat
 FLAT = 1e-7
 
-#: ratio of successive decrements above which the Hessian is formed by differences
+#: ratio of successive decrements above which the curvature is corrected by what gradients show
 SLOW = 0.3
-
-#: relative step of those differences
-DIFFERENCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Control:
 
     tolerance: float = 1e-11
     em_steps: int = 2
-    max_iterations: int = 100
+    max_iterations: int = 500
     max_halvings: int = 30
 
     def __post_init__(self) -> None:
@@ -151,10 +148,11 @@ def descend(
     for _ in range(em_steps):
         point = tracer.point(em_step(problem, point, first), "em")
         first = score_unless_exact(problem, point)
-    fallen_back, last, exact = False, np.inf, False
+    fallen_back, last, secant = False, np.inf, False
+    gradient = problem.gradient(point, first)
     for left in range(control.max_iterations, -1, -1):
-        gradient = problem.gradient(point, first)
-        curvature = _differenced(problem, tracer, point) if exact else problem.curvature(point, first)
+        if not secant:
+            curvature = problem.curvature(point, first)
         step = _limited(point.theta, -_solve_positive(curvature, gradient, FLAT * problem.n_levels))
         decrement = float(-gradient @ step)
         if known is not None and _same_basin(point, known, decrement):
@@ -163,35 +161,36 @@ def descend(
             return Descent(point, first, decrement, curvature, True)
         if not left:
             break
-        # on some boundaries the average information is no Hessian, and steps shrink the decrement only slowly
-        exact, last = SLOW * last < decrement < 1.0, decrement
+        # on some boundaries the average information is no Hessian, and steps shrink the decrement only slowly: then
+        # what gradients show along the steps corrects it
+        secant, last = secant or SLOW * last < decrement < 1.0, decrement
         lower = _line_search(tracer, point, step, decrement, control)
         if lower is None:
             if fallen_back or decrement < 1e-8:
                 return Descent(point, first, decrement, curvature, decrement < 1e-8)
             lower, fallen_back = _quasi_newton(problem, tracer, point), True
+        first = score_unless_exact(problem, lower)
+        before, gradient = gradient, problem.gradient(lower, first)
+        if secant:
+            curvature = _corrected(curvature, lower.theta - point.theta, gradient - before)
         point = lower
-        first = score_unless_exact(problem, point)
     return Descent(point, first, decrement, curvature, decrement < 1e-8)
+
+
+def _corrected(matrix: Floats, step: Floats, change: Floats) -> Floats:
+    """The BFGS update of a positive matrix, damped so that it stays positive (Powell, 1978)."""
+    along = matrix @ step
+    size, seen = float(step @ along), float(step @ change)
+    if seen < 0.2 * size:
+        part = 0.8 * size / (size - seen)
+        change = part * change + (1.0 - part) * along
+    return np.asarray(matrix - np.outer(along, along) / size + np.outer(change, change) / (step @ change))
 
 
 def _same_basin(point: Point, known: Point, decrement: float) -> bool:
     """Whether Newton's method is about to arrive where it has been before."""
     near = np.abs(np.abs(point.theta) - np.abs(known.theta)).max() < 0.1 * (1.0 + np.abs(known.theta).max())
     return bool(near and decrement < 1.0 and point.criterion > known.criterion - 1e-6)
-
-
-def _differenced(problem: Problem, tracer: Tracer, point: Point) -> Floats:
-    """The Hessian by differences of the exact gradient, made positive by taking eigenvalues' absolute values."""
-    n = point.theta.shape[0]
-    hessian = np.empty((n, n))
-    for i in range(n):
-        h = DIFFERENCE * max(1.0, abs(float(point.theta[i])))
-        sides = [tracer.point(point.theta + s * h * np.eye(n)[i], "difference") for s in (1.0, -1.0)]
-        up, down = (problem.gradient(side, problem.score(side)) for side in sides)
-        hessian[i] = (up - down) / (2.0 * h)
-    values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
-    return np.asarray((vectors * np.abs(values)) @ vectors.T)
 
 
 def _solve_positive(matrix: Floats, rhs: Floats, smallest: Floats) -> Floats:

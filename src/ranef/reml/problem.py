@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -64,20 +65,21 @@ class Problem:
         The average information vanishes with λ, while there the criterion is λᵀWλ to second order; at an interior
         optimum W λ = 0, and this term is gone.
         """
-        place = {k: i for i, k in enumerate(self.products.order)}
-        derivatives, information = self._root_derivatives(), self.information(point, first)
-        positive = [_positive_part(W) for W in first.W]
-        for i, (k, root) in enumerate(derivatives):
-            for j, (other, second) in enumerate(derivatives):
-                if k == other:
-                    information[i, j] += 2.0 * np.sum(root * (positive[place[k]] @ second))
+        information = self.information(point, first)
+        groups = np.array([k for k, _ in self._root_derivatives])
+        for place, k in enumerate(self.products.order):
+            own = np.flatnonzero(groups == k)
+            roots = np.array([self._root_derivatives[i][1] for i in own])
+            flat = roots.reshape(len(own), roots[0].size)
+            bent = (_positive_part(first.W[place]) @ roots).reshape(flat.shape)
+            information[np.ix_(own, own)] += 2.0 * flat @ bent.T
         return 0.5 * (information + information.T)
 
     def information(self, point: Point, first: Score) -> Floats:
         """Average information about θ in deviance units, (n_theta, n_theta)."""
         place = {k: i for i, k in enumerate(self.products.order)}
         directions = []
-        for k, root in self._root_derivatives():
+        for k, root in self._root_derivatives:
             half = root @ point.lambdas[place[k]].T
             directions.append((place[k], half + half.T))
         profiled = self.spec.sigma is None
@@ -108,6 +110,7 @@ class Problem:
             out.append(t.template.read(lower_root(root) if t.template.kind == "us" else np.abs(root)))
         return np.concatenate(out) if out else np.zeros(0)
 
+    @cached_property
     def _root_derivatives(self) -> list[tuple[int, Floats]]:
         """For every θ, its grouping and ∂λ/∂θ (p_k, p_k)."""
         out = []

@@ -33,7 +33,7 @@ class OptimizerStep:
     Attributes
     ----------
     kind : str
-        ``"start"``, ``"em"``, ``"newton"``, ``"halved"``, ``"difference"``, ``"quasi-newton"``, ``"snap"`` or
+        ``"start"``, ``"em"``, ``"newton"``, ``"halved"``, ``"quasi-newton"``, ``"snap"`` or
         ``"restart"``.
     theta : array (n_theta,)
         On the user's scale.
