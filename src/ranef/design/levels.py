@@ -103,6 +103,7 @@ class NumberLookup:
             self._low, self._high = int(numbers[known].min()), int(numbers[known].max())
             self._table = np.full(self._high - self._low + 1, -1, dtype=np.intp)
             self._table[numbers[known].astype(np.intp) - self._low] = known
+        self._consecutive = self._table is not None and np.array_equal(self._table, np.arange(len(self._table)))
         self._index = pd.Index(numbers[known])
         self._known = np.append(known, -1)
 
@@ -112,10 +113,10 @@ class NumberLookup:
             with np.errstate(invalid="ignore"):  # of what is missing or too large, which is then no level
                 whole = values.astype(np.intp)
             places = whole - self._low
-            found = np.take(self._table, places, mode="clip")
             if places.min() >= 0 and places.max() <= self._high - self._low and np.array_equal(whole, values):
-                return found
-            return np.where((whole == values) & (places >= 0) & (places <= self._high - self._low), found, -1)
+                return places if self._consecutive else self._table[places]
+            inside = (whole == values) & (places >= 0) & (places <= self._high - self._low)
+            return np.where(inside, np.take(self._table, places, mode="clip"), -1)
         return np.asarray(self._known[self._index.get_indexer(pd.Index(values))], dtype=np.intp)
 
 
