@@ -140,7 +140,7 @@ def test_rows_are_read_again_or_it_is_said_why_not():
     pd.testing.assert_frame_equal(chunked.augment(), whole.augment(), rtol=1e-9)
     np.testing.assert_allclose(chunked.predict(data, interval="prediction"), whole.predict(data, interval="prediction"))
     assert "read in chunks" in str(chunked)
-    assert "Default priors" not in str(ranef.Model("y ~ x + (x | a)", in_chunks(data, 33)).describe())
+    assert "sample() needs the rows" in str(ranef.Model("y ~ x + (x | a)", in_chunks(data, 33)).describe())
     for needs_rows in (chunked.predict, chunked.simulate, lambda: chunked.matrices.Z, lambda: chunked.refit(data.y)):
         with pytest.raises(DesignError, match="chunks"):
             needs_rows()
@@ -186,6 +186,21 @@ def test_chunks_that_change_between_readings():
 
     with pytest.raises(DesignError, match="must hold the same rows every time"):
         ranef.Model("y ~ x + (1 | a)", read)
+
+
+def test_chunks_that_are_gone_at_the_second_reading():
+    once = iter(in_chunks(make_data(19), 30))
+    with pytest.raises(DesignError, match="held 100 complete rows when they were read first, and 0 now"):
+        ranef.Model("y ~ x + (1 | a)", lambda: once)
+
+
+def test_batches_of_pyarrow():
+    data = make_data(15)[["y", "x", "a"]]
+    batches = pa.Table.from_pandas(data).to_batches(max_chunksize=30)
+    assert_same_fit(ranef.Model("y ~ x + (x | a)", batches), ranef.Model("y ~ x + (x | a)", data))
+    reader = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
+    with pytest.raises(DesignError, match="an iterator, which can be read once"):
+        ranef.Model("y ~ x + (x | a)", reader)
 
 
 def test_na_action_error_names_the_row():

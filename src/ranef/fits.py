@@ -186,6 +186,8 @@ class EmpiricalBayesFit:
 
     def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None) -> NDArray[np.float64]:
         """Simulate responses (n_obs, n) at the estimates; ``re="fitted"`` keeps the conditional modes."""
+        if n < 0:
+            raise DesignError(f"n={n!r} must not be negative: it is the number of responses.")
         mean = self._fitted(inf.simulation_part(re))
         rng = np.random.default_rng(seed)
         draw = inf.simulate_new
@@ -320,12 +322,12 @@ class EmpiricalBayesFit:
         Parameters
         ----------
         y : array (n_obs,) or (n_obs, B)
-            Responses for the rows used, in their order.
+            Responses for the rows used, in their order; a Series or DataFrame is aligned by its index.
 
         Returns
         -------
         EmpiricalBayesFit, or Refits for an array of two dimensions
-            ``Refits`` holds arrays of θ, σ, β and criteria, and a ``frame`` of one row for each response.
+            ``Refits`` holds arrays of θ, σ, β, sds, correlations and criteria, and a ``frame`` of one row for each.
 
         Raises
         ------
@@ -338,7 +340,7 @@ class EmpiricalBayesFit:
         >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
         >>> refits = fit.refit(fit.simulate(100, seed=1))
         >>> refits.frame.columns.tolist()
-        ['Intercept', 'operator.Intercept', 'sigma', 'criterion', 'singular', 'converged']
+        ['Intercept', 'sd(Intercept | operator)', 'sigma', 'criterion', 'singular', 'converged']
         """
         if np.ndim(y) == 2:
             return refit_many(
@@ -433,6 +435,9 @@ class EmpiricalBayesFit:
 
     def cooks_distance(self) -> pd.Series[float]:
         """Cook's distance of every row from its residual and leverage, as lme4's ``cooks.distance``; no refits.
+
+        It counts a row's own random effects, so it is on another scale than the distances of :meth:`influence`, which
+        count the change of the coefficients alone.
 
         Raises
         ------
@@ -531,7 +536,7 @@ class EmpiricalBayesFit:
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not available yet."""
-        _later("bootstrap()", "fit.refit(column) for the columns of fit.simulate(n).")
+        _later("bootstrap()", "fit.refit(fit.simulate(n)).frame, a parametric bootstrap.")
 
     def _fitted(self, re: RandomPart, rows: ModelSpec | None = None) -> Floats:
         return inf.fitted_values(self.spec if rows is None else rows, self.estimates.beta, self._modes, re)

@@ -163,7 +163,7 @@ class Model:
         seed : int, optional
             The same seed gives the same draws; without one a seed is chosen and recorded.
         priors : mapping, "flat" or Priors, optional
-            Replacements of the data-scaled defaults by name (see :func:`ranef.default_priors`); ``"flat"`` is the
+            Replacements of the data-scaled defaults by name (see :meth:`priors`); ``"flat"`` is the
             choice under which the marginal mode of θ is the REML estimate.
         parameterization : "auto", "marginal", "noncentered" or "centered"
             ``"marginal"`` (the default) integrates β and b out and draws them exactly afterwards.
@@ -258,8 +258,8 @@ def _describe(spec: ModelSpec, priors: Priors | None) -> Document:
             (f"  {', '.join(spec.theta_names) or 'none'}",), "Variance parameters θ (relative to σ), in lme4's order:"
         ),
     ]
-    if priors is not None:
-        blocks.append(Text(tuple(f"  {line}" for line in priors.lines()), "Default priors of sample():"))
+    lines = ["left out: sample() needs the rows in memory"] if priors is None else priors.lines()
+    blocks.append(Text(tuple(f"  {line}" for line in lines), "Default priors of sample():"))
     if d.notes:
         blocks.append(Text(tuple(f"Note: {note}" for note in d.notes)))
     return Document(tuple(blocks))

@@ -99,6 +99,10 @@ def test_shift_scale_and_the_frame():
     frame = plain.frame
     assert frame.columns[:2].tolist() == ["Intercept", "x"]
     np.testing.assert_allclose(frame["sigma"], plain.sigma)
+    one = fit.refit(Y[:, 2])
+    expected = one.varcorr["sdcor"].to_numpy()
+    np.testing.assert_allclose(frame.iloc[2, 2:6].astype(float), expected, rtol=1e-5)
+    assert frame.columns[2:6].tolist() == ["sd(Intercept | a)", "sd(x | a)", "cor(Intercept, x | a)", "sigma"]
 
 
 def test_interruption_keeps_what_is_done(monkeypatch):
@@ -125,8 +129,51 @@ def test_bad_responses():
     with pytest.raises(DesignError, match="has 99 rows; it must have 100"):
         fit.refit(Y[:99])
     Y[7, 2] = np.nan
-    with pytest.raises(DesignError, match="nan in row 7 of response 2"):
+    with pytest.raises(DesignError, match="nan in row 7 of column 2"):
         fit.refit(Y)
-    Y[:, 2] = 3.0
-    with pytest.raises(FitError, match="residual variance of response 2 is zero"):
-        fit.refit(Y)
+    with pytest.raises(DesignError, match="looks transposed"):
+        fit.refit(Y.T)
+    for wrong in ("y", None, ["text"] * 100, 1j * Y[:, 0]):
+        with pytest.raises(DesignError, match="new response"):
+            fit.refit(wrong)
+
+
+@pytest.mark.parametrize("name", ["intercept", "slope", "crossed"])
+def test_a_response_that_is_fitted_exactly_costs_no_other(name):
+    fit = Shape(f"y ~ {SHAPES[name]}", make_data(28), None, None).model().fit()
+    Y = fit.simulate(4, seed=1)
+    Y[:, 1] = 3.0
+    Y[:, 2] = 2.0 + 5.0 * (fit.spec.groupings[0].codes == 1)  # by the random effects
+    with pytest.warns(RanefWarning, match="2 of 4 responses have no residual variance, the first in column 1"):
+        many = fit.refit(Y)
+    assert many.converged.tolist() == [True, False, False, True]
+    assert np.isnan(many.frame.loc[1, "sigma"])
+    assert np.isnan(many.frame.loc[2, "sigma"])
+    for y in Y[:, 1:3].T:
+        with pytest.raises(FitError, match="residual variance"):
+            fit.refit(y)
+    with pytest.raises(FitError, match="every response"):
+        fit.refit(Y[:, 1:3])
+
+
+def test_a_model_without_random_effects():
+    fit = ranef.Model("y ~ x", make_data(29)).fit()
+    Y = fit.simulate(3, seed=1)
+    many = fit.refit(Y)
+    X = fit.spec.design.X
+    np.testing.assert_allclose(many.beta, np.linalg.lstsq(X, Y)[0].T, rtol=1e-9)
+    with pytest.raises(FitError, match="residual variance"):
+        fit.refit(np.ones(100))
+
+
+def test_pandas_is_aligned_by_its_index():
+    data = make_data(30)
+    data.index = [f"row {i}" for i in range(100)]
+    data.loc["row 5", "x"] = np.nan
+    fit = ranef.Model("y ~ x + (x | a)", data).fit()
+    new = data["y"] + np.random.default_rng(1).normal(size=100)
+    expected = fit.refit(new.drop("row 5").to_numpy()).criterion
+    assert fit.refit(new.sample(frac=1, random_state=2)).criterion == pytest.approx(expected, rel=1e-12)
+    assert fit.refit(new.to_frame()).criterion[0] == pytest.approx(expected, rel=1e-10)
+    with pytest.raises(DesignError, match="index of the new response"):
+        fit.refit(new.reset_index(drop=True))

@@ -38,14 +38,13 @@ class Chunks:
         """Every chunk that has rows, with the number of rows before it."""
         before = 0
         for frame in self.read(columns):
-            if (n := len(frame)) == 0 and not isinstance(frame, Mapping):
+            if not isinstance(frame, Mapping) and not len(frame):
                 continue
-            table = read_table(frame)
-            n = table.n
+            table = read_table(_as_table(frame))
             numbered = isinstance(table.index, pd.RangeIndex) and table.index.start == 0
-            index = pd.RangeIndex(before, before + n) if numbered else table.index
+            index = pd.RangeIndex(before, before + table.n) if numbered else table.index
             yield before, replace(table, first=before, index=index)
-            before += n
+            before += table.n
 
 
 def as_chunks(data: Any) -> Chunks | None:
@@ -62,14 +61,14 @@ def as_chunks(data: Any) -> Chunks | None:
     if _is_frame(data) or isinstance(data, str | bytes):
         return None
     if (dataset := sys.modules.get("pyarrow.dataset")) is not None and isinstance(data, dataset.Dataset):
-        return Chunks(lambda columns: _dataset_tables(data, columns))
+        return Chunks(lambda columns: _dataset_batches(data, columns))
     if (parquet := sys.modules.get("pyarrow.parquet")) is not None and isinstance(data, parquet.ParquetFile):
-        return Chunks(lambda columns: _parquet_tables(data, columns))
+        return Chunks(lambda columns: _parquet_batches(data, columns))
     if callable(data):
-        return Chunks(lambda columns: data())
+        return Chunks(lambda columns: _frames(data()))
     if isinstance(data, list | tuple):
         return Chunks(lambda columns: data) if data and all(map(_is_frame, data)) else None
-    if isinstance(data, Iterator):
+    if isinstance(data, Iterable) and iter(data) is data:
         raise DesignError(
             f"The data are of type {type(data).__name__}, an iterator, which can be read once; chunks are read twice. "
             "Give a list of frames, a function that returns the iterator (as lambda: pd.read_csv(path, "
@@ -78,20 +77,24 @@ def as_chunks(data: Any) -> Chunks | None:
     return Chunks(lambda columns: data) if isinstance(data, Iterable) and not hasattr(data, "dtype") else None
 
 
+def _frames(given: Any) -> Iterable[Any]:
+    """What a function returned: frames, or one."""
+    return [given] if _is_frame(given) else given
+
+
 def _is_frame(item: Any) -> bool:
     kind = type(item)  # the columns of a lazy frame are not asked for
     return isinstance(item, Mapping) or hasattr(kind, "columns") or hasattr(kind, "column_names")
 
 
-def _dataset_tables(dataset: Any, columns: Sequence[str]) -> Iterator[Any]:
-    batches = dataset.to_batches(
+def _dataset_batches(dataset: Any, columns: Sequence[str]) -> Any:
+    return dataset.to_batches(
         columns=_present(dataset.schema, columns), batch_size=ROWS, batch_readahead=2, fragment_readahead=1
     )
-    return _as_tables(batches)
 
 
-def _parquet_tables(file: Any, columns: Sequence[str]) -> Iterator[Any]:
-    return _as_tables(file.iter_batches(batch_size=ROWS, columns=_present(file.schema_arrow, columns)))
+def _parquet_batches(file: Any, columns: Sequence[str]) -> Any:
+    return file.iter_batches(batch_size=ROWS, columns=_present(file.schema_arrow, columns))
 
 
 def _present(schema: Any, columns: Sequence[str]) -> list[str] | None:
@@ -101,9 +104,12 @@ def _present(schema: Any, columns: Sequence[str]) -> list[str] | None:
     return found if all(column in names or column in CONSTANTS for column in columns) else None
 
 
-def _as_tables(batches: Iterable[Any]) -> Iterator[Any]:
-    table = sys.modules["pyarrow"].Table
-    return (table.from_batches([batch]) for batch in batches if batch.num_rows)
+def _as_table(frame: Any) -> Any:
+    """A frame as it is, a batch of pyarrow as a table."""
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow is not None and isinstance(frame, pyarrow.RecordBatch):
+        return pyarrow.Table.from_batches([frame])
+    return frame
 
 
 class NotHeld:
@@ -121,8 +127,8 @@ class NotHeld:
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise DesignError(
             f"This needs {self._what} of every row, and the model was built from chunks, whose rows are not kept. "
-            "fitted(), residuals(), predict() and augment() read them again; for anything else build the model from "
-            "one frame, if need be of some of the rows."
+            "fitted(), residuals(), augment(), hatvalues() and cooks_distance() read them again, and predict() takes "
+            "new data; for anything else build the model from one frame, if need be of some of the rows."
         )
 
     def __getattr__(self, name: str) -> NoReturn:

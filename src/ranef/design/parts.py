@@ -20,8 +20,17 @@ __all__ = ["row_parts", "sample_rows"]
 def row_parts(design: Design) -> Iterator[Design]:
     """The design with its rows: itself, or a design of each chunk that has complete rows."""
     if design.stream is None:
-        return iter([design])
-    return _encoded(design, design.stream, design.stream.chunks.tables(design.stream.columns))
+        yield design
+        return
+    n = 0
+    for part in _encoded(design, design.stream, design.stream.chunks.tables(design.stream.columns)):
+        n += len(part.y)
+        yield part
+    if n != design.n_obs:
+        raise DesignError(
+            f"The chunks held {design.n_obs} complete rows when they were read first, and {n} now. They must hold the "
+            "same rows every time; a function must begin anew at every call."
+        )
 
 
 def sample_rows(design: Design, most: int) -> Design:

@@ -126,7 +126,8 @@ def read_table(data: Any) -> Table:
     except TypeError as error:
         raise DesignError(
             f"The data are of type {type(data).__name__}; expected is a data frame of pandas or polars (collected, "
-            "not lazy), a pyarrow Table, or a dict of columns."
+            "not lazy), a pyarrow Table, or a dict of columns; or, for data in chunks, a pyarrow dataset, a list of "
+            "frames, or a function that returns an iterator of frames. A file is read first, as by pd.read_csv(path)."
         ) from error
     native = frame.to_native()
     index = native.index if isinstance(native, pd.DataFrame) else pd.RangeIndex(len(frame))

@@ -79,6 +79,8 @@ def grouping_named(spec: ModelSpec, group: str) -> tuple[int, Grouping]:
         If the model has no such grouping factor.
     """
     names = [g.name for g in spec.groupings]
+    if not isinstance(group, str):
+        raise DesignError(f"A grouping factor is named by text, one of {', '.join(names) or 'none'}; got {group!r}.")
     if group not in names:
         has = f"It has: {', '.join(names)}." if names else "It has no random effects."
         raise DesignError(f"The model has no grouping factor {group!r}.{suggestion(group, names)} {has}")

@@ -22,7 +22,7 @@ from ranef.inference.prediction import (
     simulation_part,
 )
 from ranef.results import PosteriorDraws
-from ranef.spec import ModelSpec
+from ranef.spec import ModelSpec, covariance_arrays, varcorr_arrays
 
 __all__ = [
     "covariance_draws",
@@ -46,13 +46,7 @@ ESS_LIMIT = 400
 
 def covariance_draws(spec: ModelSpec, draws: PosteriorDraws) -> tuple[Floats, ...]:
     """Covariance matrices σ²λλᵀ by grouping, (chains, draws, p_k, p_k)."""
-    out = [np.zeros((*draws.sigma.shape, len(g.columns), len(g.columns))) for g in spec.groupings]
-    for t in spec.terms:
-        lam = np.zeros((*draws.sigma.shape, t.template.size, t.template.size))
-        lam[..., t.template.rows, t.template.cols] = draws.theta[..., t.theta][..., t.template.index]
-        block = draws.sigma[..., None, None] ** 2 * (lam @ np.swapaxes(lam, -1, -2))
-        out[t.grouping][..., t.where, t.where] = block
-    return tuple(out)
+    return covariance_arrays(spec, draws.theta, draws.sigma)
 
 
 def one_draw(arrays: Sequence[Floats], rng: np.random.Generator) -> tuple[Floats, ...]:
@@ -63,32 +57,9 @@ def one_draw(arrays: Sequence[Floats], rng: np.random.Generator) -> tuple[Floats
 
 
 def varcorr_draws(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[str, str, str | None, Floats, Floats]]:
-    """Rows of ``varcorr`` as draws: group, term1, term2, variance or covariance, sd or correlation."""
-    covs = covariance_draws(spec, draws)
-    rows: list[tuple[str, str, str | None, Floats, Floats]] = []
-    for t in spec.terms:
-        block = covs[t.grouping][..., t.where, t.where]
-        sd = np.sqrt(np.diagonal(block, axis1=-2, axis2=-1))
-        rows += [(t.group, c, None, block[..., i, i], sd[..., i]) for i, c in enumerate(t.columns)]
-        if t.template.kind == "us":
-            rows += [
-                (
-                    t.group,
-                    t.columns[j],
-                    t.columns[i],
-                    block[..., i, j],
-                    _ratio(block[..., i, j], sd[..., i] * sd[..., j]),
-                )
-                for j in range(len(t.columns))
-                for i in range(j + 1, len(t.columns))
-            ]
-    rows.append(("Residual", "", None, draws.sigma**2, draws.sigma))
-    return rows
-
-
-def _ratio(top: Floats, bottom: Floats) -> Floats:
-    """Quotient, 0 where the bottom is 0: a draw with a zero variance has no correlation to speak of."""
-    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+    """Rows of ``varcorr`` as draws; a draw with a zero variance has no correlation to speak of, and 0 stands for it."""
+    rows = varcorr_arrays(spec, draws.theta, draws.sigma)
+    return [(g, a, b, v, s if b is None else np.nan_to_num(s)) for g, a, b, v, s in rows]
 
 
 def varcorr_means(spec: ModelSpec, draws: PosteriorDraws) -> pd.DataFrame:

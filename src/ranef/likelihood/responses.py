@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ranef.arrays import Floats
+from ranef.arrays import Floats, Ints
 from ranef.likelihood.crossproducts import CrossProducts
 from ranef.likelihood.scaling import Scaling
 from ranef.linalg import add_products
@@ -50,6 +50,13 @@ class Responses:
     def size(self) -> int:
         """Number of responses B."""
         return len(self.yy)
+
+    def only(self, which: Ints) -> Responses:
+        """Some of the responses."""
+        one = (self.yy, self.centre, self.unit, self.mean_square)
+        yy, centre, unit, mean_square = (values[which] for values in one)
+        Zy = tuple(block[:, :, which] for block in self.Zy)
+        return Responses(Zy, self.Xy[:, which], yy, centre, self.inner[:, which], unit, mean_square)
 
     def scaling(self, own: Scaling, b: int) -> Scaling:
         """The scaling of a model with response `b` in the place of its own."""

@@ -98,6 +98,8 @@ class Batch:
 
 def has_blocks(spec: ModelSpec) -> bool:
     """Whether a model's random effects fit the blocks of a batch."""
+    if not spec.groupings:
+        return False
     return len(spec.groupings) == 1 or sum(g.n_levels * len(g.columns) for g in spec.groupings) <= MOST_EFFECTS
 
 
@@ -196,7 +198,7 @@ def evaluate_together(batch: Batch, theta: Floats) -> BatchPoint:
     """The criterion of all responses at `theta` (B, n_theta)."""
     lam_t = np.swapaxes(_whole(batch, _lambdas(batch, theta)), 1, 2)[:, None]
     M = lam_t @ batch.A @ np.swapaxes(lam_t, 2, 3) + np.eye(batch.A.shape[1])
-    L = np.sqrt(M) if M.shape[-1] == 1 else np.linalg.cholesky(M)
+    L = np.sqrt(M) if M.shape[-1] == 1 else _cholesky(M)
     half = _solve_lower(L, np.broadcast_to(lam_t, M.shape))
     FX, Fy = half @ batch.ZX, np.einsum("bjac,bjc->bja", half, batch.Zy)
     XVX = batch.XX - np.einsum("bjap,bjaq->bpq", FX, FX)
@@ -222,9 +224,9 @@ def _cholesky(stack: Floats) -> Floats:
         return np.linalg.cholesky(stack)
     except np.linalg.LinAlgError:
         out = np.full_like(stack, np.nan)
-        for i, matrix in enumerate(stack):
+        for at in np.ndindex(stack.shape[:-2]):
             with suppress(np.linalg.LinAlgError):
-                out[i] = np.linalg.cholesky(matrix)
+                out[at] = np.linalg.cholesky(stack[at])
         return out
 
 
@@ -340,7 +342,7 @@ def _em(batch: Batch, at: BatchPoint, W: list[Floats]) -> Floats:
         J = batch.spec.groupings[t.grouping].n_levels
         moments = np.eye(t.template.size) - np.swapaxes(lam, 1, 2) @ inner @ lam / J
         if t.template.kind == "us":
-            root = lower_roots(lam @ np.linalg.cholesky(moments))
+            root = lower_roots(lam @ _cholesky(moments))
         else:
             root = lam * np.sqrt(np.diagonal(moments, axis1=1, axis2=2))[:, None]
         theta[:, t.theta] = t.template.read_many(root)
@@ -376,8 +378,10 @@ def descend_together(
     whole = evaluate_together(batch, theta)
     watch("start", everybody, whole)
     for _ in range(EM_STEPS):
-        whole = evaluate_together(batch, _em(batch, whole, slopes_together(batch, whole).W))
-        watch("em", everybody, whole)
+        trial = evaluate_together(batch, _em(batch, whole, slopes_together(batch, whole).W))
+        watch("em", everybody, trial)
+        better = np.flatnonzero(trial.criterion <= whole.criterion)  # but for rounding, and where it is no number
+        whole = whole.put(better, trial.only(better))
     decrements = np.full(len(theta), np.inf)
     active = np.arange(len(theta))
     smallest = FLAT * np.concatenate(

@@ -76,7 +76,8 @@ def fit_reml(
 
 
 def _refuse_perfect_fit(spec: ModelSpec, products: CrossProducts) -> None:
-    if spec.sigma is None and products.scaling.y**2 <= EXACT_FIXED_PART * products.mean_square:
+    nothing_left = products.corner[-1, -1] == 0 or products.scaling.y**2 <= EXACT_FIXED_PART * products.mean_square
+    if spec.sigma is None and nothing_left:
         raise FitError(
             f"The residual variance of {spec.design.response!r} is zero: the fixed effects fit the response exactly. "
             "The response may be constant or computed from the predictors; check it, or drop a predictor."

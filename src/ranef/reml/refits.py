@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from ranef.errors import ConvergenceWarning, FitError, RanefWarning
 from ranef.likelihood import CrossProducts, Method, Responses, Scaling, products_of, read_responses
 from ranef.progress import LateBar
 from ranef.reml.batch import (
+    PERFECT_FIT,
     Batch,
     BatchPoint,
     descend_together,
@@ -24,11 +27,11 @@ from ranef.reml.batch import (
     user_thetas,
 )
 from ranef.reml.boundary import NEAR_ZERO, escape
-from ranef.reml.fit import fit_reml
+from ranef.reml.fit import EXACT_FIXED_PART, fit_reml
 from ranef.reml.problem import Problem
 from ranef.reml.spectral import best_ratios, has_spectrum, make_spectrum
 from ranef.results import Refits, Status
-from ranef.spec import ModelSpec
+from ranef.spec import ModelSpec, sdcor_arrays
 
 __all__ = ["refit_many"]
 
@@ -46,13 +49,16 @@ def refit_many(spec: ModelSpec, products: CrossProducts, Y: Floats, method: Meth
     by Newton's method for all responses together; anything else one response after the other, from `theta`, with
     the rows read once for all.
 
+    A response without residual variance, which the model fits exactly, is NaN and has not converged; so is what was not
+    fitted yet when the work was interrupted.
+
     Raises
     ------
     FitError
-        If the residual variance of a response is zero.
+        If the residual variance of every response is zero.
     """
     B = Y.shape[1]
-    out = _empty(spec, method, B)
+    out = _empty(spec, B)
     step = _slice_size(spec)
     done = 0
     with LateBar("Refitting", "response", B) as bar:
@@ -60,8 +66,10 @@ def refit_many(spec: ModelSpec, products: CrossProducts, Y: Floats, method: Meth
             for start in range(0, B, step):
                 part = np.arange(start, min(B, start + step))
                 responses = read_responses(spec, products, Y[:, part])
-                _refuse_perfect_fits(spec, responses, start)
-                _fill(out, part, _fit_slice(spec, products, responses, method, theta, bar.update))
+                left = _not_exact(spec, responses)
+                if left.size:
+                    found = _fit_slice(spec, products, responses.only(left), method, theta, bar.update)
+                    out.put(part[left], found)
                 done = part[-1] + 1
         except KeyboardInterrupt:
             if not done:
@@ -69,14 +77,9 @@ def refit_many(spec: ModelSpec, products: CrossProducts, Y: Floats, method: Meth
             warnings.warn(
                 f"Interrupted: {done} of {B} responses are fitted, the others are NaN.", RanefWarning, stacklevel=3
             )
-            return out
-    if not out.converged.all():
-        warnings.warn(
-            f"{int((~out.converged).sum())} of {B} refits did not converge; see the column 'converged'.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
-    return out
+            return _refits(spec, method, out)
+    _tell_of_failures(out)
+    return _refits(spec, method, out)
 
 
 def _slice_size(spec: ModelSpec) -> int:
@@ -88,30 +91,70 @@ def _slice_size(spec: ModelSpec) -> int:
     return max(1, SLICE_ENTRIES // (effects * widest))
 
 
-def _empty(spec: ModelSpec, method: Method, B: int) -> Refits:
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Arrays of :class:`~ranef.results.Refits`."""
+
+    theta: Floats
+    sigma: Floats
+    beta: Floats
+    criterion: Floats
+    singular: Bools
+    converged: Bools
+
+    def put(self, where: Ints, part: _Found) -> None:
+        """Write what was found for the responses `where`."""
+        for f in fields(self):
+            getattr(self, f.name)[where] = getattr(part, f.name)
+
+
+def _empty(spec: ModelSpec, B: int) -> _Found:
+    theta, beta = np.full((B, spec.n_theta), np.nan), np.full((B, spec.n_fixed), np.nan)
+    no = np.zeros(B, dtype=bool)
+    return _Found(theta, np.full(B, np.nan), beta, np.full(B, np.nan), no, no.copy())
+
+
+def _refits(spec: ModelSpec, method: Method, found: _Found) -> Refits:
+    sdcor = sdcor_arrays(spec, found.theta, found.sigma)
     return Refits(
         method,
-        np.full((B, spec.n_theta), np.nan),
-        np.full(B, np.nan),
-        np.full((B, spec.n_fixed), np.nan),
-        np.full(B, np.nan),
-        np.zeros(B, dtype=bool),
-        np.zeros(B, dtype=bool),
+        found.theta,
+        found.sigma,
+        found.beta,
+        sdcor,
+        found.criterion,
+        found.singular,
+        found.converged,
         spec.design.fixed_names,
-        spec.theta_names,
     )
 
 
-def _fill(out: Refits, where: Ints, part: Refits) -> None:
-    for name in ("theta", "sigma", "beta", "criterion", "singular", "converged"):
-        getattr(out, name)[where] = getattr(part, name)
+def _not_exact(spec: ModelSpec, responses: Responses) -> Ints:
+    """The responses that the fixed effects do not fit exactly; all of them where σ is known."""
+    exact = (responses.yy == 0) | (responses.unit**2 <= EXACT_FIXED_PART * responses.mean_square)
+    return np.flatnonzero(~exact | (spec.sigma is not None))
 
 
-def _refuse_perfect_fits(spec: ModelSpec, responses: Responses, first: int) -> None:
-    flat = (responses.yy == 0) | (responses.unit**2 <= 1e-28 * responses.mean_square)
-    if spec.sigma is None and flat.any():
+def _tell_of_failures(found: _Found) -> None:
+    exact = np.flatnonzero(np.isnan(found.criterion))
+    if exact.size and exact.size == len(found.criterion):
         raise FitError(
-            f"The residual variance of response {first + int(flat.argmax())} is zero: the fixed effects fit it exactly."
+            "The residual variance of every response is zero: the model fits them exactly. They may be constant, or "
+            "computed from the predictors."
+        )
+    if exact.size:
+        warnings.warn(
+            f"{exact.size} of {len(found.criterion)} responses have no residual variance, the first in column "
+            f"{exact[0]} (counted from 0): the model fits them exactly. Their estimates are NaN.",
+            RanefWarning,
+            stacklevel=4,
+        )
+    failed = int((~found.converged).sum()) - exact.size
+    if failed:
+        warnings.warn(
+            f"{failed} of {len(found.criterion)} refits did not converge; see the column 'converged'.",
+            ConvergenceWarning,
+            stacklevel=4,
         )
 
 
@@ -122,7 +165,7 @@ def _fit_slice(
     method: Method,
     theta: Floats,
     count: Callable[[int], object],
-) -> Refits:
+) -> _Found:
     if not has_blocks(spec):
         return _one_by_one(spec, products, responses, method, theta, np.arange(responses.size), count)
     batch = make_batch(spec, products, responses, method)
@@ -135,9 +178,11 @@ def _fit_slice(
         point = _snapped(batch, point)
         failed = (decrements > CONVERGED) | _uncertified(batch, point)
     out = _on_user_scale(batch, point, products, responses)
-    again = np.flatnonzero(failed)
+    exact = (point.rss <= PERFECT_FIT * responses.yy) & (spec.sigma is None)
+    out.put(np.flatnonzero(exact), _empty(spec, int(exact.sum())))
+    again = np.flatnonzero(failed & ~exact)
     if again.size:
-        _fill(out, again, _one_by_one(spec, products, responses, method, theta, again, lambda _: None))
+        out.put(again, _one_by_one(spec, products, responses, method, theta, again, lambda _: None))
     count(responses.size)
     return out
 
@@ -184,18 +229,15 @@ def _uncertified(batch: Batch, point: BatchPoint) -> Bools:
     return out
 
 
-def _on_user_scale(batch: Batch, point: BatchPoint, products: CrossProducts, responses: Responses) -> Refits:
+def _on_user_scale(batch: Batch, point: BatchPoint, products: CrossProducts, responses: Responses) -> _Found:
     spec, scale = batch.spec, products.scaling
-    return Refits(
-        batch.method,
+    return _Found(
         user_thetas(spec, scale, point.theta),
         point.sigma * responses.unit,
         _coefficients(scale, responses, point.beta),
         point.criterion,
         _singular(batch, point),
         np.ones(len(point.theta), dtype=bool),
-        spec.design.fixed_names,
-        spec.theta_names,
     )
 
 
@@ -214,19 +256,22 @@ def _one_by_one(
     theta: Floats,
     which: Ints,
     count: Callable[[int], object],
-) -> Refits:
-    fits = []
-    for b in which:
-        fits.append(fit_reml(spec, method, start=theta, products=products_of(products, responses, int(b))))
+) -> _Found:
+    out = _empty(spec, len(which))
+    for i, b in enumerate(which.tolist()):
+        with suppress(FitError):  # the response is fitted exactly: it stays NaN
+            fit = fit_reml(spec, method, start=theta, products=products_of(products, responses, b))
+            converged = fit.optimizer.status is not Status.NOT_CONVERGED
+            out.put(
+                np.array([i]),
+                _Found(
+                    fit.theta[None],
+                    np.array([fit.sigma]),
+                    fit.beta[None],
+                    np.array([fit.criterion]),
+                    np.array([fit.singular]),
+                    np.array([converged]),
+                ),
+            )
         count(1)
-    return Refits(
-        method,
-        np.array([f.theta for f in fits]),
-        np.array([f.sigma for f in fits]),
-        np.array([f.beta for f in fits]),
-        np.array([f.criterion for f in fits]),
-        np.array([f.singular for f in fits]),
-        np.array([f.optimizer.status is not Status.NOT_CONVERGED for f in fits]),
-        spec.design.fixed_names,
-        spec.theta_names,
-    )
+    return out

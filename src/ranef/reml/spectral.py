@@ -23,8 +23,9 @@ __all__ = ["Spectrum", "best_ratios", "has_spectrum", "make_spectrum"]
 #: widest ZᵀZ that is decomposed
 MOST_EFFECTS = 600
 
-#: variance ratios τ at which all responses are looked at, times the mean eigenvalue; zero comes first
-GRID = np.concatenate([[0.0], np.geomspace(1e-6, 1e16, 89)])
+#: variance ratios τ at which all responses are looked at, times the mean eigenvalue; zero comes first, and the last is
+#: where what an exact fit leaves of the response is zero to rounding
+GRID = np.concatenate([[0.0], np.geomspace(1e-6, 3e13, 79)])
 
 #: steps of bisection and Newton between two of them
 REFINEMENTS = 100
@@ -118,7 +119,7 @@ def best_ratios(spectrum: Spectrum) -> Floats:
         m = spectrum.det_counts[0]
         rest = np.maximum(spectrum.rest, spectrum.squares[:, 0] / GRID[-1])
         growth = (spectrum.nu - m) * spectrum.squares[:, 0] / (m * rest)
-        return np.asarray(np.maximum(growth - 1.0, 0.0) / spectrum.roots[0])
+        return np.asarray(np.clip(growth - 1.0, 0.0, GRID[-1]) / spectrum.roots[0])
     grid = GRID / (spectrum.roots.mean() if spectrum.roots.size else 1.0)
     best = np.argmin(spectrum.criterion(grid[None]), axis=1)
     low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, len(grid) - 1)]

@@ -140,22 +140,25 @@ class Refits:
         Relative Cholesky factors in lme4's order.
     sigma : array (B,)
     beta : array (B, p)
+    sdcor : mapping str to array (B,)
+        Standard deviations and correlations by the names of ``confint``; ``sigma`` last. A correlation with an effect
+        of variance zero is NaN.
     criterion : array (B,)
     singular : array of bool (B,)
         Whether some variance is zero or some correlation ±1.
     converged : array of bool (B,)
-    fixed_names, theta_names : tuple of str
+    fixed_names : tuple of str
     """
 
     method: Literal["REML", "ML"]
     theta: Floats
     sigma: Floats
     beta: Floats
+    sdcor: Mapping[str, Floats]
     criterion: Floats
     singular: NDArray[np.bool_]
     converged: NDArray[np.bool_]
     fixed_names: tuple[str, ...]
-    theta_names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.sigma)
@@ -165,10 +168,9 @@ class Refits:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One row for each response: coefficients, θ, ``sigma``, ``criterion``, ``singular``, ``converged``."""
-        out = pd.DataFrame(np.hstack([self.beta, self.theta]), columns=[*self.fixed_names, *self.theta_names])
-        more = {"sigma": self.sigma, "criterion": self.criterion, "singular": self.singular}
-        return out.assign(**more, converged=self.converged)
+        """One row for each response: coefficients, sds and correlations, ``criterion``, ``singular``, ``converged``."""
+        out = pd.DataFrame(self.beta, columns=list(self.fixed_names)).assign(**self.sdcor)
+        return out.assign(criterion=self.criterion, singular=self.singular, converged=self.converged)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from ranef.spec.covariance import Template, covariance_template, lower_root
 from ranef.spec.matrices import Cluster, ModelMatrices, TermMatrices
 from ranef.spec.model_spec import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
+from ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
 from ranef.spec.priors import (
     LKJ,
     Flat,
@@ -32,11 +33,14 @@ __all__ = [
     "TermSpec",
     "check_responses",
     "corr_name",
+    "covariance_arrays",
     "covariance_template",
     "default_priors",
     "flat_priors",
     "lower_root",
     "model_spec",
+    "sdcor_arrays",
+    "varcorr_arrays",
     "with_response",
     "without_rows",
 ]

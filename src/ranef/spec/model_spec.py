@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ranef.arrays import Floats, Ints
@@ -193,42 +194,58 @@ def model_spec(design: Design, sigma: float | None = None) -> ModelSpec:
 
 
 def with_response(spec: ModelSpec, y: Any) -> ModelSpec:
-    """The same model for another response (n_obs,), in the order of the rows used.
+    """The same model for another response, as :func:`check_responses` takes it, with one dimension."""
+    values = check_responses(spec, y)
+    return replace(spec, design=replace(spec.design, y=np.ascontiguousarray(values[:, 0])))
+
+
+def check_responses(spec: ModelSpec, given: Any) -> Floats:
+    """One response (n_obs,) or several (n_obs, B) as numbers (n_obs, B), in the order of the rows used.
+
+    A Series or DataFrame of pandas is aligned by its index.
 
     Raises
     ------
     DesignError
-        If the length is wrong or a value is not finite.
+        If the length is wrong or a value is not a finite number.
     """
-    if np.ndim(y) != 1:
-        raise DesignError(f"The new response has {np.ndim(y)} dimensions; expected is one value for each row used.")
-    values = np.ascontiguousarray(y, dtype=float)
-    check_responses(spec, values[:, None])
-    return replace(spec, design=replace(spec.design, y=values))
-
-
-def check_responses(spec: ModelSpec, Y: Any) -> Floats:
-    """Responses (n_obs, B) of a model as numbers.
-
-    Raises
-    ------
-    DesignError
-        If the length is wrong or a value is not finite.
-    """
-    if spec.design.stream is not None:
+    design = spec.design
+    if design.stream is not None:
         raise DesignError("A model built from chunks cannot be refitted to another response: build it from one frame.")
-    values = np.asarray(Y, dtype=float)
+    if isinstance(given, pd.Series | pd.DataFrame) and not given.index.equals(design.index):
+        given = _aligned(given, design.index)
+    if np.ndim(given) not in (1, 2) or np.iscomplexobj(given):
+        raise DesignError(
+            f"The new response is {type(given).__name__} of {np.ndim(given)} dimensions; expected are numbers, one for "
+            "each row used, or an array (rows, B) of several responses."
+        )
+    try:
+        values = np.asarray(given, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise DesignError(f"The new response does not hold numbers: {error}. Convert it.") from error
+    values = values[:, None] if values.ndim == 1 else values
     if len(values) != spec.n_obs:
         raise DesignError(
             f"The new response has {len(values)} rows; it must have {spec.n_obs}, one for each row used"
-            + (f" ({spec.design.n_dropped} rows with missing values were left out)." if spec.design.n_dropped else ".")
+            + (f" ({design.n_dropped} rows with missing values were left out)." if design.n_dropped else ".")
+            + (" It looks transposed." if values.shape[1] == spec.n_obs else "")
         )
     finite = np.isfinite(values)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
-        where = f"row {row}" + (f" of response {column}" if values.shape[1] > 1 else "")
+        where = f"row {row}" + (f" of column {column}" if values.shape[1] > 1 else "")
         raise DesignError(f"The new response is {values[row, column]} in {where}; it must be finite everywhere.")
     return values
+
+
+def _aligned(given: Any, index: pd.Index[Any]) -> Any:
+    """A Series or DataFrame in the order of the rows used."""
+    if not given.index.is_unique or not index.isin(given.index).all():
+        raise DesignError(
+            "The index of the new response is not that of the rows used. Give an array in their order, or an index "
+            "that holds their labels, each once."
+        )
+    return given.loc[index]
 
 
 def _grouping(terms: list[RandomDesign], *, held: bool) -> Grouping:
