@@ -130,3 +130,20 @@ def test_bad_responses():
     Y[:, 2] = 3.0
     with pytest.raises(FitError, match="residual variance of response 2 is zero"):
         fit.refit(Y)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("distance", [1e-5, 1e-6, 2e-7])
+def test_nearly_collinear_predictors(distance, method):
+    """The columns of X are not orthonormal there, and one sweep of them leaves much of the response in their span."""
+    data = make_data(27)
+    rest = np.random.default_rng(5).normal(size=len(data)) + data["a"]
+    data = data.assign(near=data["x"] + distance * rest, y=data["y"] + 5 * rest, rest=rest)
+    fit = ranef.Model("y ~ x + near + (1 | a)", data).fit(method)
+    Y = np.column_stack([data["y"], fit.simulate(3, seed=6)])
+    many = fit.refit(Y)
+    other = ranef.Model("y ~ x + rest + (1 | a)", data).fit(method).refit(Y)
+    np.testing.assert_allclose(many.theta, other.theta, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(many.sigma, other.sigma, rtol=1e-7)
+    change = 2 * np.log(distance) if method == "REML" else 0.0
+    np.testing.assert_allclose(many.criterion, other.criterion + change, rtol=1e-7)
