@@ -193,3 +193,15 @@ def test_na_action_error_names_the_row():
     data.loc[71, "x"] = np.nan
     with pytest.raises(DesignError, match="x is missing in row 71"):
         ranef.Model("y ~ x + (1 | a)", in_chunks(data, 30), na_action="error")
+
+
+@pytest.mark.parametrize("distance", [8e-8, 1e-8, 1e-10])
+def test_columns_that_are_dropped_though_not_quite_aliased(distance):
+    """What a dropped column would have explained is left in the response, as if it had never been there."""
+    data = make_data(14)
+    rest = np.random.default_rng(3).normal(size=len(data))
+    data = data.assign(near=data["x"] + distance * rest, y=data["y"] + 3 * rest, e=rest + data["z"])
+    for formula in ("y ~ x + near + (1 | a)", "y ~ x + near + e + f + (x | a) + (1 | b)"):
+        whole, chunked = ranef.Model(formula, data), ranef.Model(formula, in_chunks(data, 17))
+        assert chunked.spec.design.dropped == whole.spec.design.dropped == ("near",)
+        assert_same_fit(chunked, whole)
