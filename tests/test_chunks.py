@@ -205,3 +205,11 @@ def test_columns_that_are_dropped_though_not_quite_aliased(distance):
         whole, chunked = ranef.Model(formula, data), ranef.Model(formula, in_chunks(data, 17))
         assert chunked.spec.design.dropped == whole.spec.design.dropped == ("near",)
         assert_same_fit(chunked, whole)
+
+
+def test_moments_are_learnt_from_chunks_without_a_complete_row():
+    data = make_data(15).astype({"f": object})
+    data.loc[20:39, "f"] = None
+    data.loc[40:59, "x"] = np.nan
+    for formula in ("y ~ scale(x) + f + (1 | a)", "y ~ I(x - mean(x)) + scale(z) + (1 | f:a)"):
+        assert_same_fit(ranef.Model(formula, in_chunks(data, 20)), ranef.Model(formula, data))
