@@ -213,3 +213,13 @@ def test_moments_are_learnt_from_chunks_without_a_complete_row():
     data.loc[40:59, "x"] = np.nan
     for formula in ("y ~ scale(x) + f + (1 | a)", "y ~ I(x - mean(x)) + scale(z) + (1 | f:a)"):
         assert_same_fit(ranef.Model(formula, in_chunks(data, 20)), ranef.Model(formula, data))
+
+
+def test_a_column_named_intercept_is_no_intercept():
+    """Not even where every row of the sample has a one there."""
+    data = make_data(16, n=2 * SAMPLE + 2)
+    data["Intercept"] = np.where(np.arange(len(data)) % 3, 2.0, 1.0)  # a third of the rows are looked at
+    fit = ranef.Model("y ~ 0 + Intercept + x + (1 | a)", data).fit()
+    other = ranef.Model("y ~ 0 + other + x + (1 | a)", data.rename(columns={"Intercept": "other"})).fit()
+    assert fit.criterion == pytest.approx(other.criterion, rel=1e-10)
+    np.testing.assert_allclose(fit.fixef, other.fixef, rtol=1e-8)
