@@ -147,3 +147,12 @@ def test_nearly_collinear_predictors(distance, method):
     np.testing.assert_allclose(many.sigma, other.sigma, rtol=1e-7)
     change = 2 * np.log(distance) if method == "REML" else 0.0
     np.testing.assert_allclose(many.criterion, other.criterion + change, rtol=1e-7)
+
+
+def test_a_start_far_out():
+    """Where the model's own response lies far from zero, and others do not, EM's moments are lost to rounding."""
+    data = make_data(28, shift=1e4)
+    Y = np.random.default_rng(7).normal(size=(100, 6))
+    for formula in ("y ~ 0 + (1 | a) + (1 | b)", "y ~ 0 + (x || a) + (1 | b)"):
+        fit = ranef.Model(formula, data).fit("ML")
+        assert_same(fit.refit(Y), ranef.Model(formula, data.assign(y=Y[:, 0])).fit("ML"), Y)

@@ -133,7 +133,7 @@ def _fit_slice(
         start = Problem(spec, products, method).to_internal(theta)
         point, decrements = descend_together(batch, start_thetas(batch, start))
         point = _snapped(batch, point)
-        failed = (decrements > CONVERGED) | _uncertified(batch, point)
+        failed = ~(decrements <= CONVERGED) | _uncertified(batch, point)
     out = _on_user_scale(batch, point, products, responses)
     again = np.flatnonzero(failed)
     if again.size:
