@@ -208,3 +208,33 @@ def test_na_action_error_names_the_row():
     data.loc[71, "x"] = np.nan
     with pytest.raises(DesignError, match="x is missing in row 71"):
         ranef.Model("y ~ x + (1 | a)", in_chunks(data, 30), na_action="error")
+
+
+@pytest.mark.parametrize("distance", [8e-8, 1e-8, 1e-10])
+def test_columns_that_are_dropped_though_not_quite_aliased(distance):
+    """What a dropped column would have explained is left in the response, as if it had never been there."""
+    data = make_data(14)
+    rest = np.random.default_rng(3).normal(size=len(data))
+    data = data.assign(near=data["x"] + distance * rest, y=data["y"] + 3 * rest, e=rest + data["z"])
+    for formula in ("y ~ x + near + (1 | a)", "y ~ x + near + e + f + (x | a) + (1 | b)"):
+        whole, chunked = ranef.Model(formula, data), ranef.Model(formula, in_chunks(data, 17))
+        assert chunked.spec.design.dropped == whole.spec.design.dropped == ("near",)
+        assert_same_fit(chunked, whole)
+
+
+def test_moments_are_learnt_from_chunks_without_a_complete_row():
+    data = make_data(15).astype({"f": object})
+    data.loc[20:39, "f"] = None
+    data.loc[40:59, "x"] = np.nan
+    for formula in ("y ~ scale(x) + f + (1 | a)", "y ~ I(x - mean(x)) + scale(z) + (1 | f:a)"):
+        assert_same_fit(ranef.Model(formula, in_chunks(data, 20)), ranef.Model(formula, data))
+
+
+def test_a_column_named_intercept_is_no_intercept():
+    """Not even where every row of the sample has a one there."""
+    data = make_data(16, n=2 * SAMPLE + 2)
+    data["Intercept"] = np.where(np.arange(len(data)) % 3, 2.0, 1.0)  # a third of the rows are looked at
+    fit = ranef.Model("y ~ 0 + Intercept + x + (1 | a)", data).fit()
+    other = ranef.Model("y ~ 0 + other + x + (1 | a)", data.rename(columns={"Intercept": "other"})).fit()
+    assert fit.criterion == pytest.approx(other.criterion, rel=1e-10)
+    np.testing.assert_allclose(fit.fixef, other.fixef, rtol=1e-8)

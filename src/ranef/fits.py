@@ -317,7 +317,10 @@ class EmpiricalBayesFit:
     @overload
     def refit(self, y: Any) -> EmpiricalBayesFit | Refits: ...
     def refit(self, y: Any) -> EmpiricalBayesFit | Refits:
-        """Fit the same model to another response, or to many at once, from θ̂; the preparation is shared.
+        """Fit the same model to another response, or to many at once; the preparation is shared.
+
+        Descents start from θ̂ and nowhere else, as lme4's ``refit`` does; a new ``Model(...).fit()`` of a small data set
+        tries several starts. A model with one variance parameter is searched over its whole range in either case.
 
         Parameters
         ----------

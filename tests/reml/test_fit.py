@@ -205,3 +205,19 @@ def test_twenty_random_slopes():
         trial = fit.estimates.theta + size * rng.normal(size=len(fit.theta))
         at = evaluate(fit.products, fit.products.scaling.inward(fit.spec.lambdas(trial)), "REML")
         assert at.criterion > fit.criterion - 1e-7
+
+
+def test_a_corrected_curvature_does_not_end_a_descent_early():
+    """Near a boundary it may grow far too large, and a decrement measured by it says nothing."""
+    rng = np.random.default_rng(299)
+    n, J = int(rng.choice([300, 800, 2500, 4000])), int(rng.choice([12, 30, 80]))
+    a, b, _ = (rng.integers(0, levels, n) for levels in (J, 9, 3))
+    columns, f = np.vstack([np.ones(n), rng.normal(size=(4, n))]), rng.integers(0, 3, n)
+    loadings = rng.normal(size=(5, int(rng.choice([0, 1, 2])))) * 10 ** rng.uniform(-1, 0.7)
+    effects = rng.normal(size=(J, loadings.shape[1])) @ loadings.T
+    y = 1 + columns[1] + (columns.T * effects[a]).sum(axis=1) + rng.normal(size=n) * 10 ** rng.uniform(-1, 0.5)
+    y = y + 0.3 * rng.normal(size=9)[b] * (rng.random() < 0.5)
+    data = pd.DataFrame({"y": y, "x": columns[1], "f": np.array(list("pqr"))[f], "a": a})
+    model = ranef.Model("y ~ f + (f * x | a)", data)
+    fit = model.fit()
+    assert model.fit(start=1.1 * fit.theta).criterion > fit.criterion - 1e-8

@@ -177,3 +177,29 @@ def test_pandas_is_aligned_by_its_index():
     assert fit.refit(new.to_frame()).criterion[0] == pytest.approx(expected, rel=1e-10)
     with pytest.raises(DesignError, match="index of the new response"):
         fit.refit(new.reset_index(drop=True))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("distance", [1e-5, 1e-6, 2e-7])
+def test_nearly_collinear_predictors(distance, method):
+    """The columns of X are not orthonormal there, and one sweep of them leaves much of the response in their span."""
+    data = make_data(27)
+    rest = np.random.default_rng(5).normal(size=len(data)) + data["a"]
+    data = data.assign(near=data["x"] + distance * rest, y=data["y"] + 5 * rest, rest=rest)
+    fit = ranef.Model("y ~ x + near + (1 | a)", data).fit(method)
+    Y = np.column_stack([data["y"], fit.simulate(3, seed=6)])
+    many = fit.refit(Y)
+    other = ranef.Model("y ~ x + rest + (1 | a)", data).fit(method).refit(Y)
+    np.testing.assert_allclose(many.theta, other.theta, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(many.sigma, other.sigma, rtol=1e-7)
+    change = 2 * np.log(distance) if method == "REML" else 0.0
+    np.testing.assert_allclose(many.criterion, other.criterion + change, rtol=1e-7)
+
+
+def test_a_start_far_out():
+    """Where the model's own response lies far from zero, and others do not, EM's moments are lost to rounding."""
+    data = make_data(28, shift=1e4)
+    Y = np.random.default_rng(7).normal(size=(100, 6))
+    for formula in ("y ~ 0 + (1 | a) + (1 | b)", "y ~ 0 + (x || a) + (1 | b)"):
+        fit = ranef.Model(formula, data).fit("ML")
+        assert_same(fit.refit(Y), ranef.Model(formula, data.assign(y=Y[:, 0])).fit("ML"), Y)

@@ -141,18 +141,19 @@ def _look(plan: _Plan, before: int, table: Table) -> _Facts:
     columns = {name: column for node in plan.nodes for name, column in columns_in(node, scope).items()}
     extras = {what: _numbers(need_column(table, name, what), name, what) for what, name in plan.extras.items()}
     complete, gaps = _complete({**extras, **columns}, table, plan.na_action)
+    learnt_levels, moments = _learnt(plan, scope)  # from rows that may miss something else, as in one frame
+    nothing = _Facts(before, table, 0, gaps, call_levels=learnt_levels, moments=moments)
     if not complete.any():
-        return _Facts(before, table, 0, gaps)
+        return nothing
     values = {node: _value(node, columns, scope) for node in plan.nodes}
     check_response(values[plan.parsed.response], label(plan.parsed.response))
     computed = {label(node): value for node, value in values.items() if not isinstance(node, Name)}
     inner, more = _complete(computed, table, plan.na_action)
     complete, gaps = complete & inner, gaps | more
     if not complete.any():
-        return _Facts(before, table, 0, gaps)
+        return replace(nothing, gaps=gaps)
     kept = {node: value if complete.all() else take(value, complete) for node, value in values.items()}
     groups = {node for term in plan.parsed.random for node in term.group}
-    learnt_levels, moments = _learnt(plan, scope)
     return _Facts(
         before,
         table,
@@ -212,6 +213,8 @@ def _learnt(plan: _Plan, scope: Scope) -> tuple[dict[Call, Seen], dict[Call, Mom
         rows = np.ones(scope.table.n, dtype=bool)
         for column in columns_in(node, scope).values():
             rows &= ~missing(column)
+        if not rows.any():
+            continue
         argument = take(evaluate(learning_argument(call), scope), rows)
         if call.function in LEVEL_LEARNERS:
             levels[call] = levels_seen(argument)

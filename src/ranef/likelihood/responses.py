@@ -95,12 +95,13 @@ def read_responses(spec: ModelSpec, products: CrossProducts, Y: Floats) -> Respo
     if scale.centre:  # there is an intercept
         centre = (Y if d.offset is None else Y - d.offset[:, None]).mean(axis=0)
     fitted = np.zeros((spec.n_fixed, B))
+    XX = products.corner[: spec.n_fixed, : spec.n_fixed]  # no multiple of the identity where columns nearly coincide
     for _ in range(2):  # the second time for the rounding of the first
         left = np.zeros_like(fitted)
         for rows in blocks:
             X, y = rest(rows, fitted)
             left += (X * w[rows, None]).T @ y
-        fitted = fitted + left / total
+        fitted = fitted + np.linalg.solve(XX, left)
     Zy = [np.zeros((*block.shape[:2], B)) for block in products.Xy]
     Xy, yy = np.zeros_like(fitted), np.zeros(B)
     for rows in blocks:

@@ -227,13 +227,21 @@ def independent_fixed(sums: Sums, *, intercept: bool) -> Ints:
 
 
 def with_fixed(sums: Sums, kept: Ints) -> Sums:
-    """The sums without columns of X that the `kept` ones determine: there X = U R with no U for the others."""
-    old = sums.scaling
+    """The sums with the `kept` columns of X only, and with what the others took out of y put back into it.
+
+    X = U R, and the columns kept span U R[:, kept]. A column goes at a distance of up to 1e-7 of its length, and what
+    is left of it in U may be as long as any.
+    """
+    old, p = sums.scaling, sums.corner.shape[0] - 1
     R = np.linalg.inv(old.X)
-    both = np.append(kept, len(R))
+    own = np.linalg.inv(R[np.ix_(kept, kept)])
+    change = np.zeros((p + 1, len(kept) + 1))
+    change[:p, :-1] = R[:, kept] @ own
+    change[kept, :-1] = np.eye(len(kept))  # exactly
+    change[:p, -1], change[p, -1] = (old.inner - change[:p, :-1] @ old.inner[kept]) / old.y, 1.0
     return replace(
         sums,
-        scaling=replace(old, X=np.linalg.inv(R[np.ix_(kept, kept)]), inner=old.inner[kept]),
-        Xy=tuple(c[:, :, both] for c in sums.Xy),
-        corner=sums.corner[np.ix_(both, both)],
+        scaling=replace(old, X=own, inner=old.inner[kept]),
+        Xy=tuple(c @ change for c in sums.Xy),
+        corner=change.T @ sums.corner @ change,
     )

@@ -342,9 +342,11 @@ def _em(batch: Batch, at: BatchPoint, W: list[Floats]) -> Floats:
         J = batch.spec.groupings[t.grouping].n_levels
         moments = np.eye(t.template.size) - np.swapaxes(lam, 1, 2) @ inner @ lam / J
         if t.template.kind == "us":
-            root = lower_roots(lam @ _cholesky(moments))
+            steps = _cholesky(moments)  # from far out moments are lost to rounding, and there is no step
+            root = lower_roots(lam @ np.where(np.isnan(steps), np.eye(t.template.size), steps))
         else:
-            root = lam * np.sqrt(np.diagonal(moments, axis1=1, axis2=2))[:, None]
+            squares = np.diagonal(moments, axis1=1, axis2=2)
+            root = lam * np.sqrt(np.where(squares > 0, squares, 1.0))[:, None]
         theta[:, t.theta] = t.template.read_many(root)
     return theta
 

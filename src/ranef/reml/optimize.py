@@ -157,6 +157,10 @@ def descend(
         decrement = float(-gradient @ step)
         if known is not None and _same_basin(point, known, decrement):
             return None
+        if secant and decrement < control.tolerance:  # a corrected curvature may be far too large: it has no last word
+            curvature = problem.curvature(point, first)
+            step = _limited(point.theta, -_solve_positive(curvature, gradient, FLAT * problem.n_levels))
+            decrement = float(-gradient @ step)
         if decrement < control.tolerance:
             return Descent(point, first, decrement, curvature, True)
         if not left:

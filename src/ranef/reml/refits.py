@@ -39,7 +39,7 @@ __all__ = ["refit_many"]
 SLICE_ENTRIES = 400_000
 
 #: Newton decrement above which a response has not converged
-CONVERGED = 1e-8
+CONVERGED = 1e-10
 
 
 def refit_many(spec: ModelSpec, products: CrossProducts, Y: Floats, method: Method, theta: Floats) -> Refits:
@@ -176,7 +176,7 @@ def _fit_slice(
         start = Problem(spec, products, method).to_internal(theta)
         point, decrements = descend_together(batch, start_thetas(batch, start))
         point = _snapped(batch, point)
-        failed = (decrements > CONVERGED) | _uncertified(batch, point)
+        failed = ~(decrements <= CONVERGED) | _uncertified(batch, point)
     out = _on_user_scale(batch, point, products, responses)
     exact = (point.rss <= PERFECT_FIT * responses.yy) & (spec.sigma is None)
     out.put(np.flatnonzero(exact), _empty(spec, int(exact.sum())))

@@ -88,14 +88,17 @@ def make_spectrum(products: CrossProducts, responses: Responses, method: Method,
     p = products.n_fixed
     A = scipy.linalg.block_diag(*products.A.diag[0])
     ZX, Zy = products.Xy[0][:, :, :p].reshape(len(A), p), responses.Zy[0].reshape(len(A), -1)
-    half = np.linalg.solve(np.linalg.cholesky(products.corner[:p, :p]), ZX.T) if p else np.zeros((0, len(A)))
+    half, fitted = np.zeros((0, len(A))), np.zeros((0, responses.size))
+    if p:  # where columns of X are nearly collinear some of the response is left in their span
+        root = np.linalg.cholesky(products.corner[:p, :p])
+        half, fitted = np.linalg.solve(root, ZX.T), np.linalg.solve(root, responses.Xy)
     roots, vectors = np.linalg.eigh(A - half.T @ half)
     kept = roots > 1e-10 * max(float(roots[-1]), 1e-300)
-    coordinates = vectors[:, kept].T @ Zy
+    coordinates = vectors[:, kept].T @ (Zy - half.T @ fitted)
     distinct, which = _distinct(roots[kept])
     squares = np.zeros((responses.size, len(distinct)))
     np.add.at(squares.T, which, coordinates**2 / roots[kept][:, None])
-    rest = np.maximum(responses.yy - squares.sum(axis=1), 0.0)
+    rest = np.maximum(responses.yy - (fitted**2).sum(axis=0) - squares.sum(axis=1), 0.0)
     det_roots, det_which = (distinct, which) if method == "REML" else _distinct(np.linalg.eigvalsh(A))
     counts = np.bincount(det_which, minlength=len(det_roots)).astype(float)
     nu = products.n_obs - (p if method == "REML" else 0)
