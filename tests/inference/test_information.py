@@ -180,7 +180,8 @@ def test_one_of_two_terms_on_the_boundary():
     alone = ranef.Model("y ~ x + (1 | a)", data).fit().varcorr_se()
     frame = fit.varcorr_se()
     assert frame.loc[frame["std_error"].isna(), "group"].tolist() == ["h"]
-    np.testing.assert_allclose(frame["std_error"].dropna(), alone["std_error"], rtol=1e-6)
+    # a descent ends at a decrement of 1e-11, and so within some 1e-6 of the θ that the other fit has exactly
+    np.testing.assert_allclose(frame["std_error"].dropna(), alone["std_error"], rtol=1e-5)
 
 
 def test_what_the_data_do_not_determine_is_nan():
