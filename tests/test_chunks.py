@@ -188,6 +188,12 @@ def test_chunks_that_change_between_readings():
         ranef.Model("y ~ x + (1 | a)", read)
 
 
+def test_a_chunk_whose_rows_are_lost_in_an_expression():
+    data = make_data(21).sort_values("f").reset_index(drop=True)
+    formula = "y ~ x + factor(f, levels=c('q', 'r')) + (1 | a)"  # rows of p are missing, whole chunks of them
+    assert_same_fit(ranef.Model(formula, in_chunks(data, 5)), ranef.Model(formula, data))
+
+
 def test_chunks_that_are_gone_at_the_second_reading():
     once = iter(in_chunks(make_data(19), 30))
     with pytest.raises(DesignError, match="held 100 complete rows when they were read first, and 0 now"):

@@ -6,7 +6,7 @@ from ranef.design.newdata import encode
 from ranef.design.parts import row_parts, sample_rows
 from ranef.design.rank import independent_in_gram
 from ranef.design.records import Design, Encoded, EncodedRandom, Encoding, RandomDesign, RandomEncoding, Stream
-from ranef.design.scan import scan_chunks
+from ranef.design.streamed import scan_chunks
 from ranef.design.transforms import registered
 
 __all__ = [

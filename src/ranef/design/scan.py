@@ -2,89 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from ranef.design.build import check_response, double_bar_notes, model_nodes, model_predictors
-from ranef.design.checks import (
-    check_levels,
-    check_positive,
-    check_repeated,
-    check_structures,
-    constant_response,
-    warn_of_spread,
-    warn_of_stray_text,
-)
-from ranef.design.chunks import Chunks, NotHeld
-from ranef.design.coding import code_terms
+from ranef.design.build import check_response, model_nodes
+from ranef.design.checks import check_positive, constant_response, warn_of_spread
+from ranef.design.chunks import Chunks
 from ranef.design.evaluate import Scope, columns_in, evaluate
-from ranef.design.grouping import Grouping, grouping_of_cells
-from ranef.design.learning import LEVEL_LEARNERS, Moments, check_learners, learning_argument, learnt, neutral_state
+from ranef.design.learning import LEVEL_LEARNERS, Moments, check_learners, learning_argument, neutral_state
 from ranef.design.levels import Levels, Seen, levels_seen
-from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding, Stream
 from ranef.design.table import Table, need_column
-from ranef.design.transforms import Transform, with_user_transforms
+from ranef.design.transforms import Transform
 from ranef.design.values import Codes, Factor, Mask, Numeric, Value, as_factor, blank, gaps_of, kind_of, missing, take
 from ranef.errors import DesignError
 from ranef.formula import Call, Name, Node, ParsedFormula, label, walk
 from ranef.progress import LateBar
 
-__all__ = ["scan_chunks"]
+__all__ = ["Found", "Plan", "of_one_factor", "scan"]
 
 #: rows kept of the data at least; all where there are no more
 SAMPLE = 20_000
 
-_NONE = np.empty(0, dtype=np.intp)
 
-
-def scan_chunks(
-    parsed: ParsedFormula,
-    chunks: Chunks,
-    *,
-    weights: Any = None,
-    offset: Any = None,
-    sigma: float | None = None,
-    transforms: Mapping[str, Callable[..., Any]] | None = None,
-    na_action: str = "omit",
-) -> Design:
-    """Make the design of a mixed model from chunks, without their rows and with every fixed-effects column.
-
-    Parameters
-    ----------
-    parsed, sigma, transforms, na_action
-        As for :func:`~ranef.design.build_design`; `transforms` must work row by row.
-    chunks : Chunks
-        The data; read once here.
-    weights, offset : str, optional
-        Names of columns.
-
-    Returns
-    -------
-    Design
-        With a `stream`; which columns of X are aliased is not known yet.
-
-    Raises
-    ------
-    FormulaError, DesignError, FitError
-        As :func:`~ranef.design.build_design`; DesignError for what needs all rows at once.
-    """
-    check_structures(parsed)
-    plan = _Plan.of(parsed, {"weights": weights, "offset": offset}, with_user_transforms(transforms), na_action)
-    found = _Found()
+def scan(plan: Plan, chunks: Chunks) -> Found:
+    """Read all chunks once and add up what is found in them."""
+    found = Found()
     with LateBar("Reading chunks for levels", "row") as bar:
         for before, table in chunks.tables(plan.columns):
             found.add(_look(plan, before, table))
             bar.update(table.n)
-    found.check(plan, sigma)
-    return _Assembly(plan, found, dict(transforms or {})).design(chunks, sigma)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
-class _Plan:
+class Plan:
     """What to look at in every chunk."""
 
     parsed: ParsedFormula
@@ -98,7 +52,8 @@ class _Plan:
     @classmethod
     def of(
         cls, parsed: ParsedFormula, given: Mapping[str, Any], transforms: Mapping[str, Transform], na_action: str
-    ) -> _Plan:
+    ) -> Plan:
+        """The plan for a formula and the columns `given` as weights and offset."""
         extras = {what: name for what, name in given.items() if name is not None}
         for what, name in extras.items():
             if not isinstance(name, str):
@@ -136,7 +91,7 @@ class _Facts:
     weights: tuple[float, float] = (np.inf, -np.inf)
 
 
-def _look(plan: _Plan, before: int, table: Table) -> _Facts:
+def _look(plan: Plan, before: int, table: Table) -> _Facts:
     scope = Scope(table, plan.parsed.source, plan.transforms, {call: neutral_state(call) for call in plan.learners})
     columns = {name: column for node in plan.nodes for name, column in columns_in(node, scope).items()}
     extras = {what: _numbers(need_column(table, name, what), name, what) for what, name in plan.extras.items()}
@@ -194,7 +149,7 @@ def _complete(values: Mapping[str, Value], table: Table, na_action: str) -> tupl
     return complete, gaps
 
 
-def _of_one_factor(node: Node, columns: Mapping[str, Value]) -> str | None:
+def of_one_factor(node: Node, columns: Mapping[str, Value]) -> str | None:
     """The only column of an expression, if it is a factor: then its values are a matter of levels, not of rows."""
     names = {part.name for part in walk(node) if isinstance(part, Name) and part.name in columns}
     name = names.pop() if len(names) == 1 else None
@@ -202,11 +157,20 @@ def _of_one_factor(node: Node, columns: Mapping[str, Value]) -> str | None:
 
 
 def _value(node: Node, columns: Mapping[str, Value], scope: Scope) -> Value:
-    name = _of_one_factor(node, columns)
-    return evaluate(node, scope) if name is None else columns[name]
+    """The value of an expression; of a function of one factor that factor, missing where the function is."""
+    name = of_one_factor(node, columns)
+    if name is None or isinstance(node, Name):
+        return evaluate(node, scope)
+    column = columns[name]
+    assert isinstance(column, Factor)
+    try:
+        gaps = missing(evaluate(node, scope))
+    except DesignError:  # it names a level that this chunk has not
+        return column
+    return replace(column, codes=np.where(gaps, -1, column.codes))
 
 
-def _learnt(plan: _Plan, scope: Scope) -> tuple[dict[Call, Seen], dict[Call, Moments]]:
+def _learnt(plan: Plan, scope: Scope) -> tuple[dict[Call, Seen], dict[Call, Moments]]:
     """What each stateful call can learn here, on the rows where its whole expression is complete."""
     levels, moments = {}, {}
     for call, node in plan.learners.items():
@@ -241,7 +205,7 @@ def _weights_range(weights: Numeric, complete: Mask, table: Table) -> tuple[floa
 
 
 @dataclass(eq=False)
-class _Found:
+class Found:
     """What was found in all chunks."""
 
     rows: int = 0
@@ -288,7 +252,7 @@ class _Found:
         rows = np.arange(-before % self.stride, table.n, self.stride)
         self.sample.append((before + rows, table.taken(rows)))
 
-    def check(self, plan: _Plan, sigma: float | None) -> None:
+    def check(self, plan: Plan, sigma: float | None) -> None:
         """Refuse what no model can be built from."""
         if not self.rows:
             raise DesignError("The data are empty: no chunk has a row. Check the step that reads or filters them.")
@@ -325,112 +289,3 @@ def _same_kind(name: str, known: Value | None, value: Value, facts: _Facts) -> V
             f"{facts.table.row(0)}. Give it one type in all of them."
         )
     return value
-
-
-@dataclass(frozen=True, eq=False)
-class _Assembly:
-    """From what was found to a design."""
-
-    plan: _Plan
-    found: _Found
-    transforms: Mapping[str, Callable[..., Any]]
-
-    def design(self, chunks: Chunks, sigma: float | None) -> Design:
-        plan, parsed, found = self.plan, self.plan.parsed, self.found
-        states: dict[Node, dict[str, Any]] = {c: {"levels": found.call_levels[c].labels()} for c in found.call_levels}
-        states |= {call: learnt(call, moments) for call, moments in found.moments.items()}
-        kinds = {name: self._column(name) for name in found.columns}
-        templates = {node: self._template(node, kinds, states) for node in plan.nodes}
-        for node in model_predictors(parsed):
-            value = templates[node]
-            if isinstance(node, Name) and isinstance(value, Factor):
-                warn_of_stray_text(node.name, value.levels)
-        coded = code_terms(parsed.fixed, templates, 0)
-        random, encodings = self._random(templates)
-        check_repeated(parsed.random, random)
-        check_levels(random, found.complete, sigma_fixed=sigma is not None)
-        encoding = Encoding(
-            source=parsed.source,
-            fixed=parsed.fixed,
-            offsets=parsed.offsets,
-            offset_column=plan.extras.get("offset"),
-            random=encodings,
-            kept=np.arange(len(coded.names)),
-            kinds=kinds,
-            templates=templates,
-            states=states,
-            transforms=self.transforms,
-        )
-        has_offset = bool(parsed.offsets) or "offset" in plan.extras
-        held: Any = NotHeld
-        return Design(
-            formula=parsed.source,
-            response=label(parsed.response),
-            y=held("the response"),
-            X=held("the predictors"),
-            fixed_names=coded.names,
-            dropped=(),
-            fixed_terms=tuple(term.name for term in parsed.fixed.terms),
-            assign=coded.assign,
-            random=random,
-            weights=held("the weight") if "weights" in plan.extras else None,
-            offset=held("the offset") if has_offset else None,
-            index=pd.RangeIndex(0),
-            rows=_NONE,
-            n_dropped=found.rows - found.complete,
-            notes=(*parsed.notes, *double_bar_notes(parsed, templates)),
-            encoding=encoding,
-            stream=Stream(
-                chunks,
-                tuple({**found.columns, **dict.fromkeys(plan.extras.values())}),
-                parsed.response,
-                plan.extras.get("weights"),
-                found.complete,
-                tuple((int(positions[0]), piece) for positions, piece in found.sample if len(positions)),
-            ),
-        )
-
-    def _column(self, name: str) -> Value:
-        column = self.found.columns[name]
-        if isinstance(column, Factor):
-            return replace(column, levels=self.found.column_levels[name].labels())
-        return column
-
-    def _template(self, node: Node, kinds: Mapping[str, Value], states: dict[Node, dict[str, Any]]) -> Value:
-        """What the value of an expression is, without rows, with the levels of all complete rows."""
-        value = self.found.values[node]
-        if (name := _of_one_factor(node, kinds)) is None:
-            return replace(value, levels=self.found.node_levels[node].labels()) if isinstance(value, Factor) else value
-        column = kinds[name]
-        assert isinstance(column, Factor)
-        levels = Table((name,), len(column.levels), pd.RangeIndex(len(column.levels)), {name: column.levels})
-        scope = Scope(levels, self.plan.parsed.source, self.plan.transforms, states, kinds)
-        return blank(evaluate(node, scope))
-
-    def _random(self, templates: Mapping[Node, Value]) -> tuple[tuple[RandomDesign, ...], tuple[RandomEncoding, ...]]:
-        designs, encodings = [], []
-        held: Any = NotHeld
-        for term in self.plan.parsed.random:
-            grouping = self._grouping(term.group)
-            coded = code_terms(term.effects, templates, 0)
-            codes, values = held("the level"), held("the predictors")
-            designs.append(
-                RandomDesign(term.group_name, grouping.levels, codes, coded.names, values, term.structure, term.text)
-            )
-            encodings.append(RandomEncoding(term.group_name, term.effects, term.group, grouping))
-        return tuple(designs), tuple(encodings)
-
-    def _grouping(self, group: Sequence[Node]) -> Grouping:
-        parts = tuple(self.found.node_levels[node].labels() for node in group)
-        if len(parts) == 1:
-            return Grouping(parts, np.arange(len(parts[0])), np.array(parts[0], dtype=object))
-        where = [{level: code for code, level in enumerate(levels)} for levels in parts]
-        cells = sorted(_cell_number(cell, where) for cell in self.found.cells[tuple(group)])
-        return grouping_of_cells(parts, np.array(cells, dtype=np.intp), group)
-
-
-def _cell_number(cell: Iterable[str], where: Sequence[Mapping[str, int]]) -> int:
-    number = 0
-    for level, codes in zip(cell, where, strict=True):
-        number = number * len(codes) + codes[level]
-    return number
