@@ -188,6 +188,17 @@ def test_chunks_that_change_between_readings():
         ranef.Model("y ~ x + (1 | a)", read)
 
 
+def test_functions_of_the_user():
+    """Row by row they are as good as the built-in ones; one that learns from its rows would give other estimates."""
+    data = make_data(22)
+    squared, centred = {"own": lambda x: x**2}, {"own": lambda x: x - x.mean()}
+    formula = "y ~ own(x) + (1 | a)"
+    chunked = ranef.Model(formula, in_chunks(data, 30), transforms=squared)
+    assert_same_fit(chunked, ranef.Model(formula, data, transforms=squared))
+    with pytest.raises(DesignError, match=r"own\(x\) gives a row another value when it sees fewer rows"):
+        ranef.Model(formula, in_chunks(data, 30), transforms=centred)
+
+
 def test_a_chunk_whose_rows_are_lost_in_an_expression():
     data = make_data(21).sort_values("f").reset_index(drop=True)
     formula = "y ~ x + factor(f, levels=c('q', 'r')) + (1 | a)"  # rows of p are missing, whole chunks of them

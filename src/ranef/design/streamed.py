@@ -8,20 +8,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ranef.design.build import double_bar_notes, model_predictors
-from ranef.design.checks import check_levels, check_repeated, check_structures, warn_of_stray_text
+from ranef.design.checks import check_levels, check_names, check_repeated, check_structures, warn_of_stray_text
 from ranef.design.chunks import Chunks, NotHeld
 from ranef.design.coding import code_terms
 from ranef.design.evaluate import Scope, evaluate
 from ranef.design.grouping import Grouping, grouping_of_cells
 from ranef.design.learning import learnt
+from ranef.design.newdata import scope_of
 from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding, Stream
 from ranef.design.scan import Found, Plan, of_one_factor, scan
 from ranef.design.table import Table
 from ranef.design.transforms import with_user_transforms
-from ranef.design.values import Factor, Value, blank
-from ranef.formula import Name, Node, ParsedFormula, label
+from ranef.design.values import Factor, Value, blank, take
+from ranef.errors import DesignError
+from ranef.formula import Call, Name, Node, ParsedFormula, label, walk
 
 __all__ = ["scan_chunks"]
 
@@ -61,7 +64,34 @@ def scan_chunks(
     plan = Plan.of(parsed, {"weights": weights, "offset": offset}, with_user_transforms(transforms), na_action)
     found = scan(plan, chunks)
     found.check(plan, sigma)
-    return _Assembly(plan, found, dict(transforms or {})).design(chunks, sigma)
+    assembly = _Assembly(plan, found, dict(transforms or {}))
+    design = assembly.design(chunks, sigma)
+    _check_row_by_row(design, transforms or {})
+    return design
+
+
+def _check_row_by_row(design: Design, transforms: Mapping[str, Callable[..., Any]]) -> None:
+    """Refuse a user's function that gives some rows other values when it sees fewer rows."""
+    assert design.stream is not None
+    encoding, piece = design.encoding, next(piece for _, piece in design.stream.sample if piece.n)
+    half = np.arange((piece.n + 1) // 2)
+    for node in encoding.templates:
+        calls = [part for part in walk(node) if isinstance(part, Call) and part.function in transforms]
+        if not calls:
+            continue
+        whole, some = (evaluate(node, scope_of(encoding, table)) for table in (piece, piece.taken(half)))
+        if not np.array_equal(_entries(take(whole, half)), _entries(some)):
+            raise DesignError(
+                f"{label(calls[0])} gives a row another value when it sees fewer rows, and the data come in chunks. "
+                "Use a function that works row by row, or add its result to the data."
+            )
+
+
+def _entries(value: Value) -> NDArray[Any]:
+    """The entries of a value, numbers or levels; missing ones are equal to each other."""
+    if isinstance(value, Factor):
+        return np.array([*value.levels, None], dtype=object)[value.codes]
+    return np.nan_to_num(value.values, nan=np.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +113,7 @@ class _Assembly:
             if isinstance(node, Name) and isinstance(value, Factor):
                 warn_of_stray_text(node.name, value.levels)
         coded = code_terms(parsed.fixed, templates, 0)
+        check_names(coded.names, "the fixed part")
         random, encodings = self._random(templates)
         check_repeated(parsed.random, random)
         check_levels(random, found.complete, sigma_fixed=sigma is not None)
@@ -150,6 +181,7 @@ class _Assembly:
         for term in self.plan.parsed.random:
             grouping = self._grouping(term.group)
             coded = code_terms(term.effects, templates, 0)
+            check_names(coded.names, term.text)
             codes, values = held("the level"), held("the predictors")
             designs.append(
                 RandomDesign(term.group_name, grouping.levels, codes, coded.names, values, term.structure, term.text)
