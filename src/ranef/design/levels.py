@@ -41,7 +41,7 @@ def levels_seen(value: Value) -> Seen:
     return Seen(factor.levels, drop_unused(factor).levels)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Levels:
     """The levels of one factor over all chunks, in the order that one frame of all rows would give them."""
 

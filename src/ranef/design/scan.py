@@ -37,7 +37,7 @@ def scan(plan: Plan, chunks: Chunks) -> Found:
     return found
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Plan:
     """What to look at in every chunk."""
 
@@ -72,7 +72,7 @@ class Plan:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Facts:
     """What was found in one chunk; levels, kinds and ranges are those of complete rows."""
 
@@ -204,7 +204,7 @@ def _weights_range(weights: Numeric, complete: Mask, table: Table) -> tuple[floa
     return _range(take(weights, rows))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Found:
     """What was found in all chunks."""
 

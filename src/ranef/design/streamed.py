@@ -94,7 +94,7 @@ def _entries(value: Value) -> NDArray[Any]:
     return np.nan_to_num(value.values, nan=np.inf)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Assembly:
     """From what was found to a design."""
 

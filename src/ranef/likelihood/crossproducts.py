@@ -17,7 +17,7 @@ __all__ = ["CrossProducts", "arranged", "cross_products", "streamed_products", "
 SAMPLE = 20_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CrossProducts:
     """[Z X y]ᵀW[Z X y] on the internal scale, with the plan for eliminating Z.
 

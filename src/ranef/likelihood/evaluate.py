@@ -23,7 +23,7 @@ __all__ = ["Evaluation", "Method", "Score", "average_information", "evaluate", "
 Method = Literal["REML", "ML"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """The criterion at λ.
 
@@ -95,7 +95,7 @@ def _inverse_triangle(lower: Floats) -> Floats:
     return np.asarray(np.tril(inverse))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Score:
     """First-order quantities at λ.
 

@@ -18,7 +18,7 @@ __all__ = ["Responses", "own_response", "products_of", "read_responses"]
 BLOCK_ENTRIES = 4_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Responses:
     """[Z X]ᵀWY of B responses, each freed of its own least-squares fit and in its own unit.
 

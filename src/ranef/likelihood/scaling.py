@@ -25,7 +25,7 @@ RIDGE = 1e-12
 CONSTANT = 1e-13
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scaling:
     """Maps between the user's scale and the internal one.
 

@@ -25,7 +25,7 @@ LEAST_BLOCK, BLOCK = 2_048, 131_072
 FEW_COLUMNS = 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sums:
     """[Z X y]ᵀW[Z X y] of some rows on the scale of `scaling`, factors in the order of the spec.
 

@@ -13,7 +13,7 @@ from ranef.linalg.batched import transpose
 __all__ = ["BlockMatrix", "PairBlocks"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class PairBlocks:
     """The non-zero blocks between two factors.
 
@@ -34,7 +34,7 @@ class PairBlocks:
         return PairBlocks(self.cols[order], self.rows[order], transpose(self.blocks[order]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BlockMatrix:
     """A = ZᵀZ by factors.
 

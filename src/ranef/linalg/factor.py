@@ -36,7 +36,7 @@ __all__ = [
 Pairs = Mapping[tuple[int, int], PairBlocks]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NestedFactor:
     """One factor eliminated level by level.
 
@@ -60,7 +60,7 @@ class NestedFactor:
     B: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CrossedFactor:
     """The crossed factors: one eliminated with sparse rows, the others a dense tail of length t.
 
@@ -88,7 +88,7 @@ class CrossedFactor:
     U: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BlockedFactor:
     """The factor of I + ΛᵀAΛ: nested steps from the inside out, then the crossed step if there is one."""
 
@@ -179,7 +179,7 @@ def times_tail(step: CrossedStep, matrices: Sequence[Floats], rows: Floats) -> F
     return out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Whitened:
     """Columns ZᵀW carried through the eliminations.
 

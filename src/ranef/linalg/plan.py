@@ -20,7 +20,7 @@ from ranef.linalg.blocks import BlockMatrix, PairBlocks
 __all__ = ["CrossedStep", "NestedStep", "Plan", "elimination_order", "make_plan"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NestedStep:
     """Eliminate factor `k`, each level of which lies in one level of every factor in `rest`.
 
@@ -47,7 +47,7 @@ class NestedStep:
     width: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CrossedStep:
     """Eliminate factor `k` with sparse rows into the dense tail made of the factors in `rest`.
 
@@ -69,7 +69,7 @@ class CrossedStep:
     indptr: Ints
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Plan:
     """Nested steps from the innermost factor outwards, then at most one crossed step."""
 

@@ -55,7 +55,7 @@ PERFECT_FIT = 1e-13
 Watch = Callable[[str, Ints, "BatchPoint"], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Batch:
     """What B responses of one model share, and the sums that are their own.
 
@@ -138,7 +138,7 @@ def _dense(products: CrossProducts, columns: tuple[Ints, ...], q: int) -> Floats
     return out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BatchPoint:
     """The criterion of every response at its own θ (internal scale).
 
@@ -244,7 +244,7 @@ def _solve_lower(L: Floats, rhs: Floats) -> Floats:
     return out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Slopes:
     """Derivatives at a point: W_k (B, p_k, p_k), the gradient (B, n_theta) and the curvature (B, n_theta, n_theta)."""
 

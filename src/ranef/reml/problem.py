@@ -15,7 +15,7 @@ from ranef.spec import ModelSpec, lower_root
 __all__ = ["Point", "Problem"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Point:
     """The criterion at one θ.
 
@@ -38,7 +38,7 @@ class Point:
         return self.at.criterion
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Problem:
     """One model, its cross-products and the criterion chosen."""
 

@@ -91,7 +91,7 @@ def _slice_size(spec: ModelSpec) -> int:
     return max(1, SLICE_ENTRIES // (effects * widest))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Found:
     """Arrays of :class:`~ranef.results.Refits`."""
 

@@ -31,7 +31,7 @@ GRID = np.concatenate([[0.0], np.geomspace(1e-6, 3e13, 79)])
 REFINEMENTS = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Spectrum:
     """The criterion of B responses as a function of τ.
 
