@@ -220,6 +220,11 @@ def test_batches_of_pyarrow():
         ranef.Model("y ~ x + (x | a)", reader)
 
 
+def test_an_unknown_na_action():
+    with pytest.raises(DesignError, match="na_action='drop' is not known"):
+        ranef.Model("y ~ x + (1 | a)", in_chunks(make_data(20), 30), na_action="drop")
+
+
 def test_na_action_error_names_the_row():
     data = make_data(20)
     data.loc[71, "x"] = np.nan

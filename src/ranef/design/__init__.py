@@ -3,7 +3,7 @@
 from ranef.design.build import build_design
 from ranef.design.chunks import Chunks, as_chunks
 from ranef.design.newdata import encode
-from ranef.design.parts import row_parts, sample_rows
+from ranef.design.parts import row_parts, sample_rows, take_rows
 from ranef.design.rank import independent_in_gram
 from ranef.design.records import Design, Encoded, EncodedRandom, Encoding, RandomDesign, RandomEncoding, Stream
 from ranef.design.streamed import scan_chunks
@@ -26,4 +26,5 @@ __all__ = [
     "row_parts",
     "sample_rows",
     "scan_chunks",
+    "take_rows",
 ]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ranef.design.checks import (
     check_levels,
+    check_na_action,
     check_names,
     check_repeated,
     check_response_varies,
@@ -33,7 +34,6 @@ from ranef.formula import Name, Node, ParsedFormula, Terms, label
 
 __all__ = ["build_design", "check_response", "double_bar_notes", "model_nodes", "model_predictors"]
 
-_NA_ACTIONS = ("omit", "error")
 _S = TypeVar("_S", bound=np.generic)
 
 
@@ -102,8 +102,7 @@ def build_design(
     (('Intercept', 'x'), ('Intercept',), [0, 0, 1, 1])
     """
     check_structures(parsed)
-    if na_action not in _NA_ACTIONS:
-        raise DesignError(f"na_action={na_action!r} is not known; expected is 'omit' or 'error'.")
+    check_na_action(na_action)
     table = read_table(data)
     scope = Scope(table, parsed.source, with_user_transforms(transforms), {})
     values = {node: evaluate(node, scope) for node in model_nodes(parsed)}

@@ -13,6 +13,7 @@ from ranef.formula import ParsedFormula, RandomTerm
 
 __all__ = [
     "check_levels",
+    "check_na_action",
     "check_names",
     "check_positive",
     "check_repeated",
@@ -48,6 +49,18 @@ def check_structures(parsed: ParsedFormula) -> None:
                 term.span.start,
                 term.span.end,
             )
+
+
+def check_na_action(na_action: str) -> None:
+    """Refuse anything but the two ways to treat rows with missing values.
+
+    Raises
+    ------
+    DesignError
+        If `na_action` is neither ``omit`` nor ``error``.
+    """
+    if na_action not in ("omit", "error"):
+        raise DesignError(f"na_action={na_action!r} is not known; expected is 'omit' or 'error'.")
 
 
 def stray_text(levels: Sequence[str]) -> str | None:

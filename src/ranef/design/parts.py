@@ -14,7 +14,7 @@ from ranef.design.table import Table
 from ranef.design.values import Codes, Factor, gaps_of
 from ranef.errors import DesignError
 
-__all__ = ["row_parts", "sample_rows"]
+__all__ = ["row_parts", "sample_rows", "take_rows"]
 
 
 def row_parts(design: Design) -> Iterator[Design]:
@@ -38,7 +38,7 @@ def sample_rows(design: Design, most: int) -> Design:
     stream = design.stream
     whole = design if stream is None else _joined(design, list(_encoded(design, stream, stream.sample)))
     n = len(whole.y)
-    return whole if n <= most else _taken(whole, np.arange(0, n, -(-n // most)))
+    return whole if n <= most else take_rows(whole, np.arange(0, n, -(-n // most)))
 
 
 def _encoded(design: Design, stream: Stream, tables: Iterable[tuple[int, Table]]) -> Iterator[Design]:
@@ -64,7 +64,6 @@ def _part(design: Design, stream: Stream, before: int, table: Table) -> Design |
         column = column_of(stream.weights, scope)
         assert not isinstance(column, Factor)
         weights = column.values
-        complete &= ~np.isnan(weights)
     random = []
     for term, known in zip(encoded.random, design.random, strict=True):
         assert term is not None
@@ -89,10 +88,11 @@ def _part(design: Design, stream: Stream, before: int, table: Table) -> Design |
     )
     if complete.all():
         return part
-    return _taken(part, np.flatnonzero(complete)) if complete.any() else None
+    return take_rows(part, np.flatnonzero(complete)) if complete.any() else None
 
 
-def _taken(design: Design, rows: Codes) -> Design:
+def take_rows(design: Design, rows: Codes) -> Design:
+    """A design of some of the rows, by position; levels and columns stay, whether those rows use them or not."""
     return replace(
         design,
         y=design.y[rows],

@@ -11,7 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ranef.design.build import double_bar_notes, model_predictors
-from ranef.design.checks import check_levels, check_names, check_repeated, check_structures, warn_of_stray_text
+from ranef.design.checks import (
+    check_levels,
+    check_na_action,
+    check_names,
+    check_repeated,
+    check_structures,
+    warn_of_stray_text,
+)
 from ranef.design.chunks import Chunks, NotHeld
 from ranef.design.coding import code_terms
 from ranef.design.evaluate import Scope, evaluate
@@ -61,6 +68,7 @@ def scan_chunks(
         As :func:`~ranef.design.build_design`; DesignError for what needs all rows at once.
     """
     check_structures(parsed)
+    check_na_action(na_action)
     plan = Plan.of(parsed, {"weights": weights, "offset": offset}, with_user_transforms(transforms), na_action)
     found = scan(plan, chunks)
     found.check(plan, sigma)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ranef.arrays import Ints
-from ranef.design import RandomDesign
+from ranef.design import RandomDesign, take_rows
 from ranef.design.checks import check_levels
 from ranef.design.rank import independent_columns
 from ranef.errors import DesignError
@@ -41,20 +41,16 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
     aliased = np.setdiff1d(np.arange(spec.n_fixed), columns)
     remaining = [np.unique(g.codes[keep], return_inverse=True) for g in spec.groupings]
     place = {g.name: k for k, g in enumerate(spec.groupings)}
-    random = tuple(_kept(r, keep, *remaining[place[r.group]]) for r in d.random)
-    check_levels(random, int(keep.sum()), sigma_fixed=spec.sigma is not None)
+    some = take_rows(d, np.flatnonzero(keep))
+    random = tuple(_with_levels(r, *remaining[place[r.group]]) for r in some.random)
+    check_levels(random, some.n_obs, sigma_fixed=spec.sigma is not None)
     design = replace(
-        d,
-        y=d.y[keep],
-        X=np.ascontiguousarray(d.X[keep][:, columns]),
+        some,
+        X=np.ascontiguousarray(some.X[:, columns]),
         fixed_names=tuple(d.fixed_names[c] for c in columns),
         dropped=d.dropped + tuple(d.fixed_names[c] for c in aliased),
         assign=d.assign[columns],
         random=random,
-        weights=None if d.weights is None else d.weights[keep],
-        offset=None if d.offset is None else d.offset[keep],
-        index=d.index[keep],
-        rows=d.rows[keep],
         encoding=replace(d.encoding, kept=d.encoding.kept[columns]),
     )
     groupings = tuple(
@@ -64,5 +60,5 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
     return replace(spec, design=design, groupings=groupings)
 
 
-def _kept(random: RandomDesign, keep: NDArray[np.bool_], left: Ints, codes: Ints) -> RandomDesign:
-    return replace(random, levels=random.levels[left], codes=codes, values=random.values[keep])
+def _with_levels(random: RandomDesign, left: Ints, codes: Ints) -> RandomDesign:
+    return replace(random, levels=random.levels[left], codes=codes)
