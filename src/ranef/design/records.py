@@ -205,6 +205,11 @@ class Design:
         """The number of rows used."""
         return len(self.y) if self.stream is None else self.stream.n_obs
 
+    @property
+    def has_intercept(self) -> bool:
+        """Whether the first column of X is the intercept: a column of the data may have its name."""
+        return bool(len(self.assign) and self.assign[0] == 0)
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class EncodedRandom:

@@ -64,7 +64,7 @@ def cross_products(spec: ModelSpec) -> CrossProducts:
 def streamed_products(spec: ModelSpec) -> tuple[ModelSpec, CrossProducts]:
     """Read chunks into cross-products, and leave out the columns of X that turn out to be aliased."""
     sums = summed(spec)
-    kept = independent_fixed(sums, intercept=spec.design.assign[:1].tolist() == [0])
+    kept = independent_fixed(sums, intercept=spec.design.has_intercept)
     if len(kept) < spec.n_fixed:
         spec, sums = spec.with_fixed(kept), with_fixed(sums, kept)
     return spec, arranged(spec, sums)

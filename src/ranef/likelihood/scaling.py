@@ -78,7 +78,7 @@ def make_scaling(spec: ModelSpec) -> Scaling:
     w = raw / raw.mean()
     y = d.y if d.offset is None else d.y - d.offset
     T, centre = np.eye(spec.n_fixed), 0.0
-    if d.assign[:1].tolist() == [0]:  # the intercept itself: a column of the data may have its name
+    if d.has_intercept:
         T[0, 1:] = -d.X[:, 1:].mean(axis=0)
         centre = float(y.mean())
     X = d.X @ T

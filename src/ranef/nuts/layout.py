@@ -167,7 +167,7 @@ def fixed_prior(spec: ModelSpec, products: CrossProducts, priors: Priors) -> Fix
     """The prior of β as a quadratic form; that of ``Intercept`` is on the mean response at the means of the columns."""
     d, scale = spec.design, products.scaling
     centre = np.eye(spec.n_fixed)
-    if d.fixed_names[:1] == ("Intercept",):
+    if d.has_intercept:
         centre[0, 1:] = d.X[:, 1:].mean(axis=0)
     proper = [(i, p) for i, name in enumerate(d.fixed_names) if isinstance(p := priors.fixef[name], Normal)]
     if priors.flat or not proper:

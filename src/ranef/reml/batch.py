@@ -18,7 +18,7 @@ import scipy
 
 from ranef.arrays import Bools, Floats, Ints
 from ranef.likelihood import CrossProducts, Method, Responses, Scaling
-from ranef.spec import ModelSpec, TermSpec
+from ranef.spec import ModelSpec, TermSpec, lower_root
 
 __all__ = [
     "PERFECT_FIT",
@@ -27,7 +27,6 @@ __all__ = [
     "descend_together",
     "evaluate_together",
     "has_blocks",
-    "lower_roots",
     "make_batch",
     "slopes_together",
     "start_thetas",
@@ -179,7 +178,7 @@ def _lambdas(batch: Batch, theta: Floats) -> list[Floats]:
     """λ_k (B, p_k, p_k) of every grouping."""
     out: list[Floats] = [np.zeros((len(theta), len(g.columns), len(g.columns))) for g in batch.spec.groupings]
     for t in batch.spec.terms:
-        out[t.grouping][:, t.where, t.where] = t.template.fill_many(theta[:, t.theta])
+        out[t.grouping][:, t.where, t.where] = t.template.fill(theta[:, t.theta])
     return out
 
 
@@ -267,7 +266,7 @@ def slopes_together(batch: Batch, at: BatchPoint) -> Slopes:
     gradient = np.empty(at.theta.shape)
     for t in batch.spec.terms:
         slope = 2.0 * (W[t.grouping] @ lambdas[t.grouping])[:, t.where, t.where]
-        gradient[:, t.theta] = t.template.pull_back_many(slope)
+        gradient[:, t.theta] = t.template.pull_back(slope)
     return Slopes(W, gradient, _curvature(batch, at, lambdas, W, c, E, T))
 
 
@@ -343,27 +342,20 @@ def _em(batch: Batch, at: BatchPoint, W: list[Floats]) -> Floats:
         moments = np.eye(t.template.size) - np.swapaxes(lam, 1, 2) @ inner @ lam / J
         if t.template.kind == "us":
             steps = _cholesky(moments)  # from far out moments are lost to rounding, and there is no step
-            root = lower_roots(lam @ np.where(np.isnan(steps), np.eye(t.template.size), steps))
+            root = lower_root(lam @ np.where(np.isnan(steps), np.eye(t.template.size), steps))
         else:
             squares = np.diagonal(moments, axis1=1, axis2=2)
             root = lam * np.sqrt(np.where(squares > 0, squares, 1.0))[:, None]
-        theta[:, t.theta] = t.template.read_many(root)
+        theta[:, t.theta] = t.template.read(root)
     return theta
-
-
-def lower_roots(roots: Floats) -> Floats:
-    """Lower-triangular L with L Lᵀ = R Rᵀ and a non-negative diagonal for a stack of square roots R."""
-    lower = np.swapaxes(np.linalg.qr(np.swapaxes(roots, 1, 2))[1], 1, 2)
-    signs = np.where(np.diagonal(lower, axis1=1, axis2=2) < 0, -1.0, 1.0)
-    return np.asarray(lower * signs[:, None, :])
 
 
 def user_thetas(spec: ModelSpec, scaling: Scaling, theta: Floats) -> Floats:
     """θ (B, n_theta) on the user's scale, λ lower-triangular with a non-negative diagonal."""
     out = np.empty_like(theta)
     for t in spec.terms:
-        root = scaling.Z[t.grouping][t.where, t.where] @ t.template.fill_many(theta[:, t.theta])
-        out[:, t.theta] = t.template.read_many(lower_roots(root) if t.template.kind == "us" else np.abs(root))
+        root = scaling.Z[t.grouping][t.where, t.where] @ t.template.fill(theta[:, t.theta])
+        out[:, t.theta] = t.template.read(lower_root(root) if t.template.kind == "us" else np.abs(root))
     return out
 
 

@@ -37,34 +37,20 @@ class Template:
         return int(self.index.max()) + 1
 
     def fill(self, theta: Floats) -> Floats:
-        """λ (p, p) at `theta` (n_theta,)."""
-        out = np.zeros((self.size, self.size))
-        out[self.rows, self.cols] = theta[self.index]
+        """λ (..., p, p) at `theta` (..., n_theta)."""
+        out = np.zeros((*theta.shape[:-1], self.size, self.size))
+        out[..., self.rows, self.cols] = theta[..., self.index]
         return out
 
     def read(self, lam: Floats) -> Floats:
-        """θ (n_theta,) of a λ that has this structure; shared entries are averaged."""
-        entries = lam[self.rows, self.cols]
-        return np.asarray(np.bincount(self.index, entries) / np.bincount(self.index))
+        """θ (..., n_theta) of λ (..., p, p) that have this structure; shared entries are averaged."""
+        return np.asarray(self.pull_back(lam) / np.bincount(self.index))
 
     def pull_back(self, gradient: Floats) -> Floats:
-        """Chain rule: from ∂/∂λ (p, p) to ∂/∂θ (n_theta,)."""
-        return np.asarray(np.bincount(self.index, gradient[self.rows, self.cols]), dtype=float)
-
-    def fill_many(self, theta: Floats) -> Floats:
-        """λ (B, p, p) at every row of `theta` (B, n_theta)."""
-        out = np.zeros((len(theta), self.size, self.size))
-        out[:, self.rows, self.cols] = theta[:, self.index]
-        return out
-
-    def read_many(self, lam: Floats) -> Floats:
-        """θ (B, n_theta) of a stack of λ (B, p, p); shared entries are averaged."""
-        return self.pull_back_many(lam) / np.bincount(self.index)
-
-    def pull_back_many(self, gradient: Floats) -> Floats:
-        """Chain rule for a stack: from ∂/∂λ (B, p, p) to ∂/∂θ (B, n_theta)."""
-        out = np.zeros((len(gradient), self.n_theta))
-        np.add.at(out.T, self.index, gradient[:, self.rows, self.cols].T)
+        """Chain rule: from ∂/∂λ (..., p, p) to ∂/∂θ (..., n_theta)."""
+        entries = gradient[..., self.rows, self.cols]
+        out = np.zeros((*entries.shape[:-1], self.n_theta))
+        np.add.at(np.moveaxis(out, -1, 0), self.index, np.moveaxis(entries, -1, 0))
         return out
 
     @property
@@ -86,10 +72,10 @@ def covariance_template(kind: str, size: int) -> Template:
 
 
 def lower_root(root: Floats) -> Floats:
-    """Lower-triangular L with L Lᵀ = R Rᵀ and a non-negative diagonal, for any square root R (p, p).
+    """Lower-triangular L (..., p, p) with L Lᵀ = R Rᵀ and a non-negative diagonal, for any square root R (..., p, m).
 
     Works where R Rᵀ is singular, since no Cholesky factor is taken: it is the transposed triangle of QR(Rᵀ).
     """
-    lower = np.linalg.qr(root.T)[1].T
-    signs = np.where(np.diag(lower) < 0, -1.0, 1.0)
-    return np.asarray(lower * signs)
+    lower = np.swapaxes(np.linalg.qr(np.swapaxes(root, -1, -2))[1], -1, -2)
+    signs = np.where(np.diagonal(lower, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
+    return np.asarray(lower * signs[..., None, :])

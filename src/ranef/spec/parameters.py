@@ -14,8 +14,7 @@ def covariance_arrays(spec: ModelSpec, theta: Floats, sigma: Floats) -> tuple[Fl
     """Covariance matrices σ²λλᵀ (..., p_k, p_k) of the groupings at `theta` (..., n_theta) and `sigma` (...)."""
     out = [np.zeros((*sigma.shape, len(g.columns), len(g.columns))) for g in spec.groupings]
     for t in spec.terms:
-        lam = np.zeros((*sigma.shape, t.template.size, t.template.size))
-        lam[..., t.template.rows, t.template.cols] = theta[..., t.theta][..., t.template.index]
+        lam = t.template.fill(theta[..., t.theta])
         block = sigma[..., None, None] ** 2 * (lam @ np.swapaxes(lam, -1, -2))
         out[t.grouping][..., t.where, t.where] = block
     return tuple(out)

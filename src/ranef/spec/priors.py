@@ -158,15 +158,14 @@ def default_priors(spec: ModelSpec, changes: Mapping[str, object] | None = None)
     """
     d = spec.design
     y = d.y if d.offset is None else d.y - d.offset
-    has_intercept = d.fixed_names[:1] == ("Intercept",)
     s = float(y.std()) or 1.0
-    unit = s if has_intercept else float(np.sqrt(np.mean(y**2))) or 1.0
+    unit = s if d.has_intercept else float(np.sqrt(np.mean(y**2))) or 1.0
     fixef: dict[str, Normal | Flat] = {}
     for name, column in zip(d.fixed_names, d.X.T, strict=True):
         if name == "Intercept":
             fixef[name] = Normal(float(y.mean()), 2.5 * s)
         else:
-            spread = column.std() if has_intercept else np.sqrt(np.mean(column**2))
+            spread = column.std() if d.has_intercept else np.sqrt(np.mean(column**2))
             fixef[name] = Normal(0.0, 2.5 * unit / (float(spread) or 1.0))
     sd: dict[tuple[str, str], Scale] = {}
     for t in spec.terms:

@@ -36,8 +36,7 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
             "No row is left. The level may be the only one; delete single rows or another factor's levels."
         )
     d = spec.design
-    intercept = d.fixed_names[:1] == ("Intercept",) and bool((d.X[:, 0] == 1.0).all())
-    columns = independent_columns(d.X[keep], intercept=intercept)
+    columns = independent_columns(d.X[keep], intercept=d.has_intercept)
     aliased = np.setdiff1d(np.arange(spec.n_fixed), columns)
     remaining = [np.unique(g.codes[keep], return_inverse=True) for g in spec.groupings]
     place = {g.name: k for k, g in enumerate(spec.groupings)}
