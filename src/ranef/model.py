@@ -15,7 +15,7 @@ from ranef.errors import DesignError, FitError, suggestion
 from ranef.fits import EmpiricalBayesFit, PosteriorFit, empirical_bayes
 from ranef.formula import parse_formula
 from ranef.likelihood import CrossProducts, cross_products, streamed_products
-from ranef.nuts import sample_posterior
+from ranef.nuts import Settings, sample_posterior
 from ranef.reml import Control
 from ranef.spec import ModelMatrices, ModelSpec, Priors, default_priors, flat_priors, model_spec
 from ranef.tables import Document, Text
@@ -23,7 +23,6 @@ from ranef.tables import Document, Text
 __all__ = ["Model"]
 
 METHODS = ("REML", "ML")
-PARAMETERIZATIONS = ("auto", "marginal", "noncentered", "centered")
 
 
 class Model:
@@ -144,39 +143,72 @@ class Model:
     def sample(
         self,
         draws: int = 1000,
-        warmup: int = 1000,
+        warmup: int | None = None,
         chains: int = 4,
         seed: int | None = None,
         *,
         priors: Priors | Mapping[str, object] | Literal["flat"] | None = None,
+        family: Literal["gaussian", "student"] = "gaussian",
         parameterization: Literal["auto", "marginal", "noncentered", "centered"] = "auto",
         init: Literal["reml"] | EmpiricalBayesFit = "reml",
         target_accept: float = 0.8,
+        sampler: Literal["numpyro", "nutpie"] = "numpyro",
+        chain_method: Literal["vectorized", "parallel", "sequential"] = "vectorized",
+        device: Any = None,
         progress: bool = True,
     ) -> PosteriorFit:
         """Sample the posterior by NUTS.
 
         Parameters
         ----------
-        draws, warmup, chains : int
-            Kept draws and warm-up steps of each chain, and the number of chains.
+        draws, chains : int
+            Kept draws of each chain, and the number of chains.
+        warmup : int, optional
+            Warm-up steps of each chain; by default 200 for the marginal parameterization, whose chains start around the
+            posterior mode in the metric found there, and 1000 for the others.
         seed : int, optional
             The same seed gives the same draws; without one a seed is chosen and recorded.
         priors : mapping, "flat" or Priors, optional
-            Replacements of the data-scaled defaults by name (see :meth:`priors`); ``"flat"`` is the
-            choice under which the marginal mode of θ is the REML estimate.
+            Replacements of the data-scaled defaults by name, families of ``ranef.priors`` or distributions of numpyro
+            (see :meth:`priors`); ``"flat"`` is the choice under which the marginal mode of θ is the REML estimate.
+        family : "gaussian" or "student"
+            Of the response; Student t with unknown degrees of freedom ``nu`` makes outliers count less.
         parameterization : "auto", "marginal", "noncentered" or "centered"
-            ``"marginal"`` (the default) integrates β and b out and draws them exactly afterwards.
+            ``"marginal"`` (the default where random effects and residuals are normal) integrates β and b out and draws
+            them exactly afterwards; coefficients whose priors are not normal or flat are sampled.
         init : "reml" or EmpiricalBayesFit
-            Where chains start.
+            Where the posterior mode is sought from.
         target_accept : float
             Target acceptance probability.
+        sampler : "numpyro" or "nutpie"
+            nutpie (an optional extra, ``ranef[nutpie]``) starts at once and is the faster one on a CPU.
+        chain_method : "vectorized", "parallel" or "sequential"
+            How NumPyro advances chains: together in one computation, each in a thread, or one after the other.
+        device : str or jax.Device, optional
+            Where NumPyro computes, as ``"gpu"``; JAX's default otherwise.
         progress : bool
-            Whether to show a progress bar.
+            Whether to show progress, on a terminal or in a notebook.
+
+        Raises
+        ------
+        DesignError
+            If a prior is not possible.
+        FitError
+            If settings and model do not go together.
         """
-        if parameterization not in PARAMETERIZATIONS:
-            near = suggestion(str(parameterization), PARAMETERIZATIONS)
-            raise FitError(f"parameterization={parameterization!r} must be one of {PARAMETERIZATIONS}.{near}")
+        settings = Settings(
+            draws=draws,
+            warmup=warmup,
+            chains=chains,
+            seed=seed,
+            parameterization=parameterization,
+            target_accept=target_accept,
+            progress=progress,
+            family=family,
+            sampler=sampler,
+            chain_method=chain_method,
+            device=device,
+        )
         if self._spec.design.stream is not None:
             raise FitError(
                 "sample() needs the rows in memory, and this model was built from chunks. Meanwhile: fit(), or "
@@ -187,15 +219,9 @@ class Model:
         start = init if isinstance(init, EmpiricalBayesFit) else self._quiet_fit(init)
         record = sample_posterior(
             self._spec,
-            draws=draws,
-            warmup=warmup,
-            chains=chains,
-            seed=seed,
             priors=self.priors(priors),
-            parameterization=parameterization,
+            settings=settings,
             start=start.estimates,
-            target_accept=target_accept,
-            progress=progress,
             products=self.products,
         )
         return PosteriorFit(self._spec, record)

@@ -8,6 +8,32 @@ Examples
 sigma ~ HalfNormal(1)
 """
 
-from ranef.spec import LKJ, Flat, HalfNormal, HalfStudentT, Normal, Priors
+from ranef.spec import (
+    LKJ,
+    R2D2,
+    Cauchy,
+    Exponential,
+    Flat,
+    Gamma,
+    HalfCauchy,
+    HalfNormal,
+    HalfStudentT,
+    Normal,
+    Priors,
+    StudentT,
+)
 
-__all__ = ["LKJ", "Flat", "HalfNormal", "HalfStudentT", "Normal", "Priors"]
+__all__ = [
+    "LKJ",
+    "R2D2",
+    "Cauchy",
+    "Exponential",
+    "Flat",
+    "Gamma",
+    "HalfCauchy",
+    "HalfNormal",
+    "HalfStudentT",
+    "Normal",
+    "Priors",
+    "StudentT",
+]

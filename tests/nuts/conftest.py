@@ -11,6 +11,9 @@ import pytest
 
 from ranef.design import build_design, registered
 from ranef.formula import parse_formula
+from ranef.likelihood import cross_products
+from ranef.nuts import Settings, sample_posterior
+from ranef.nuts.problem import prepare
 from ranef.spec import Flat, Normal, default_priors, flat_priors, model_spec
 
 FORMULAS = {
@@ -161,7 +164,19 @@ def dense():
     )
 
 
+def problem_of(spec, priors):
+    """What all samplers share."""
+    return prepare(spec, cross_products(spec), priors)
+
+
+def sample(spec, priors, start=None, **settings):
+    """Draws with the settings given, and no progress."""
+    return sample_posterior(spec, priors=priors, start=start, settings=Settings(progress=False, **settings))
+
+
 @pytest.fixture(scope="session")
 def make():
-    """Make specs and data."""
-    return SimpleNamespace(spec=build, data=make_data, formulas=FORMULAS, priors=PRIORS)
+    """Make specs, data, problems and draws."""
+    return SimpleNamespace(
+        spec=build, data=make_data, formulas=FORMULAS, priors=PRIORS, problem=problem_of, sample=sample
+    )

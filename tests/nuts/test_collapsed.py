@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ranef.likelihood import cross_products, evaluate
-from ranef.nuts import log_density
-from ranef.nuts.collapsed import collapsed_data, draw_effects, fits_in_jax, log_likelihood, make_shape
-from ranef.nuts.engine import _outward
-from ranef.nuts.layout import fixed_prior
+from ranef.nuts import log_density, problem
+from ranef.nuts.blocks import Shape, collapsed_arrays
+from ranef.nuts.collapsed import collapsed_model, fits_in_jax
+from ranef.nuts.problem import Hyper, draw_effects, hyper_draws
+from ranef.nuts.sampler import Code, potential
+from ranef.priors import Cauchy, Exponential, Gamma, HalfCauchy, HalfNormal, StudentT
+from ranef.spec import default_priors
 
 STRUCTURES = [
     "one",
@@ -29,7 +31,7 @@ STRUCTURES = [
 ]
 
 
-@pytest.mark.parametrize("path", ["jax", "numpy"])
+@pytest.mark.parametrize("path", ["jax", "numpy", "loops"])
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_density_is_the_dense_multivariate_normal(name, path, make, dense):
     spec = make.spec(make.formulas[name])
@@ -43,7 +45,7 @@ def test_density_is_the_dense_multivariate_normal(name, path, make, dense):
             assert density(theta, sigma) == pytest.approx(dense.log_density(spec, priors, theta, sigma), rel=1e-9)
 
 
-@pytest.mark.parametrize("path", ["jax", "numpy"])
+@pytest.mark.parametrize("path", ["jax", "numpy", "loops"])
 @pytest.mark.parametrize("shift", [0.0, 1e6])
 def test_density_with_weights_offset_and_a_shifted_response(path, shift, make, dense):
     data = make.data()
@@ -65,48 +67,117 @@ def test_flat_priors_give_the_reml_criterion(make, dense):
     theta = dense.theta(spec, np.random.default_rng(3))
     lambdas = products.scaling.inward(spec.lambdas(theta))
     at = evaluate(products, [lambdas[k] for k in products.order], "REML", 0.7)
-    value = log_density(spec, products, make.priors["flat"](spec))(theta, 0.7)
+    value = log_density(spec, products, make.priors["flat"](spec), "jax")(theta, 0.7)
     assert value == pytest.approx(-0.5 * at.criterion, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ["three", "crossed", "nested", "large p"])
-def test_gradient_is_that_of_finite_differences(name, make, dense):
-    spec = make.spec(make.formulas[name])
-    products = cross_products(spec)
-    priors = make.priors["mixed"](spec)
-    data, shape = collapsed_data(spec, products, fixed_prior(spec, products, priors)), make_shape(products)
-    theta, sigma, h = dense.theta(spec, np.random.default_rng(4)), 0.9, 1e-6
+def all_families(spec):
+    """Every family somewhere, with coefficients that cannot be integrated out."""
+    changes = {"sigma": Gamma(2.0, 1.5), "sd": Exponential(0.7)}
+    first = next(iter(default_priors(spec).sd), None)
+    if first is not None:
+        changes["sd[{}, {}]".format(*first)] = HalfCauchy(1.0) if len(spec.terms) > 1 else HalfNormal(2.0)
+    names = spec.design.fixed_names
+    changes |= dict(zip(names[1:], (StudentT(4.0, 0.1, 0.5), Cauchy(0.2, 1.0)), strict=False))
+    if len(names) == 1:
+        changes[names[0]] = StudentT(3.0, 9.0, 2.0)
+    return default_priors(spec, changes)
+
+
+def by_jax(problem, q):
+    """Value and gradient of the log posterior density by NumPyro."""
+    shape, d = problem.shape.padded, problem.layout.n_hyper
     with jax.enable_x64(True):
-        slopes = jax.grad(lambda t, s: log_likelihood(shape, data, t, s), (0, 1))(jnp.array(theta), jnp.array(sigma))
-    slopes = np.append(*map(np.asarray, slopes))
-    density = log_density(spec, products, priors)
-    point = np.append(theta, sigma)
-    steps = h * np.eye(point.size)
-    numeric = [
-        (density((point + s)[:-1], (point + s)[-1]) - density((point - s)[:-1], (point - s)[-1])) / (2 * h)
-        for s in steps
-    ]
-    np.testing.assert_allclose(slopes, numeric, rtol=1e-6, atol=1e-6)
+        data = {
+            "hyper": problem.numbers,
+            "collapsed": collapsed_arrays(problem.spec, problem.products, problem.fixed, shape),
+            "centre": np.zeros(d),
+            "root": np.eye(d),
+        }
+        energy = potential(Code(collapsed_model(problem.layout, shape), problem.layout.sites, None), data)
+        value, slope = jax.value_and_grad(lambda at: -energy({"hyper": at}))(q)
+        return float(value), np.asarray(slope)
+
+
+@pytest.mark.parametrize("families", ["default", "flat", "all"])
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_numpyro_the_loops_and_the_numpy_kernels_have_one_density(name, families, make, monkeypatch):
+    """Value and gradient in unconstrained coordinates, with padded levels in NumPyro."""
+    spec = make.spec(make.formulas[name], weights="w", offset="o")
+    priors = all_families(spec) if families == "all" else make.priors[families](spec)
+    one = make.problem(spec, priors)
+    monkeypatch.setattr(problem, "MAX_TAIL", -1)
+    host = make.problem(spec, priors).gradient
+    monkeypatch.undo()
+    rng = np.random.default_rng(7)
+    for scale in (0.3, 1.5):
+        q = scale * rng.standard_normal(one.layout.n_hyper)
+        q[len(q) - one.shape.n_sampled :] += one.fixed.pilot[one.fixed.sampled]
+        expected, slope = by_jax(one, q)
+        for value, gradient in (one.gradient(q), host(q)):
+            assert value == pytest.approx(expected, rel=1e-10)
+            np.testing.assert_allclose(gradient, slope, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["three", "crossed", "nested", "large p"])
+def test_gradient_is_that_of_finite_differences(name, make):
+    one = make.problem(spec := make.spec(make.formulas[name]), all_families(spec))
+    q, h = 0.5 * np.random.default_rng(4).standard_normal(one.layout.n_hyper), 1e-5
+    _, slope = one.gradient(q)
+    numeric = [(one.gradient(q + s)[0] - one.gradient(q - s)[0]) / (2 * h) for s in h * np.eye(q.size)]
+    np.testing.assert_allclose(slope, numeric, rtol=1e-6, atol=1e-6)
 
 
 def test_large_crossed_designs_leave_jax(make):
-    shape = make_shape(cross_products(make.spec(make.formulas["crossed"])))
-    assert fits_in_jax(shape)
-    assert not fits_in_jax(type(shape)((1, 1), (3000, 1100), 3))
+    spec = make.spec(make.formulas["crossed"])
+    assert fits_in_jax(make.problem(spec, default_priors(spec)).shape)
+    assert not fits_in_jax(Shape((1, 1), (3000, 1100), 3, 0))
 
 
+@pytest.mark.parametrize("path", ["loops", "numpy kernels"])
 @pytest.mark.parametrize("name", ["one", "three", "crossed slopes", "nested", "no intercept", "no fixed", "large p"])
 @pytest.mark.parametrize("prior", ["default", "flat"])
-def test_draws_have_the_conditional_mean_and_covariance(name, prior, make, dense):
+def test_draws_have_the_conditional_mean_and_covariance(name, prior, path, make, dense, monkeypatch):
+    spec, priors = make.spec(make.formulas[name], weights="w", offset="o"), make.priors[prior]
+    theta, sigma = dense.theta(spec, np.random.default_rng(5)) + 0.1, 0.8
+    n = 20_000 if path == "loops" else 1000
+    if path != "loops":
+        monkeypatch.setattr(problem, "MAX_TAIL", -1)
+    one = make.problem(spec, priors(spec))
+    hyper = Hyper(np.tile(theta, (n, 1)), np.full(n, sigma), np.zeros((n, 0)), {})
+    beta, b = draw_effects(one, hyper, np.random.default_rng(6))
+    mean, cov = dense.conditional(spec, priors(spec), theta, sigma)
+    dense.check_moments(np.hstack([beta, *(x.reshape(n, -1) for x in b)]), mean, cov)
+
+
+@pytest.mark.parametrize("path", ["loops", "numpy kernels"])
+@pytest.mark.parametrize("name", ["slope", "crossed"])
+def test_draws_given_a_coefficient_have_the_moments_given_it(name, path, make, dense, monkeypatch):
     spec = make.spec(make.formulas[name], weights="w", offset="o")
-    products, priors = cross_products(spec), make.priors[prior](spec)
-    theta, sigma, n = dense.theta(spec, np.random.default_rng(5)) + 0.1, 0.8, 20_000
-    data, shape = collapsed_data(spec, products, fixed_prior(spec, products, priors)), make_shape(products)
-    with jax.enable_x64(True):
-        key = jax.random.key(6)
-        thetas, sigmas = jnp.tile(jnp.array(theta), (n, 1)), jnp.full(n, sigma)
-        internal = jax.tree.map(np.asarray, draw_effects(shape, data, key, thetas, sigmas))
-    beta, b = _outward(products, internal, (n,))
-    dense.check_moments(
-        np.hstack([beta, *(x.reshape(n, -1) for x in b)]), *dense.conditional(spec, priors, theta, sigma)
-    )
+    if path != "loops":
+        monkeypatch.setattr(problem, "MAX_TAIL", -1)
+    one = make.problem(spec, default_priors(spec, {"x": StudentT(4.0, 0.0, 1.0)}))
+    theta, sigma, n = dense.theta(spec, np.random.default_rng(5)) + 0.1, 0.8, 20_000 if path == "loops" else 1000
+    hyper = Hyper(np.tile(theta, (n, 1)), np.full(n, sigma), np.full((n, 1), 0.4), {})
+    beta, b = draw_effects(one, hyper, np.random.default_rng(6))
+    np.testing.assert_allclose(beta[:, 1], 0.4, rtol=1e-12)
+    # the same with x as an offset, whose prior then does not matter
+    mean, cov = dense.conditional(spec, default_priors(spec, {"x": StudentT(4.0, 0.0, 1.0)}), theta, sigma)
+    keep = np.arange(len(mean)) != 1
+    step = cov[keep, 1] / cov[1, 1]
+    mean, cov = mean[keep] + step * (0.4 - mean[1]), cov[np.ix_(keep, keep)] - np.outer(step, cov[1, keep])
+    dense.check_moments(np.hstack([np.delete(beta, 1, axis=1), *(x.reshape(n, -1) for x in b)]), mean, cov)
+
+
+def test_coordinates_become_what_they_stand_for(make):
+    spec = make.spec(make.formulas["three"])
+    one = make.problem(spec, default_priors(spec))
+    q = np.random.default_rng(2).normal(0.0, 0.7, (5, one.layout.n_hyper))
+    hyper = hyper_draws(one, q)
+    lam = spec.terms[0].template.fill(hyper.theta)
+    cov = hyper.sigma[:, None, None] ** 2 * lam @ np.swapaxes(lam, 1, 2)
+    sd = np.sqrt(np.diagonal(cov, axis1=1, axis2=2))
+    np.testing.assert_allclose(sd, np.exp(q[:, :3]), rtol=1e-12)
+    np.testing.assert_allclose(cov[:, 1, 0] / (sd[:, 1] * sd[:, 0]), np.tanh(q[:, 3] / 2), rtol=1e-10)
+    np.testing.assert_allclose(hyper.sigma, np.exp(q[:, -1]), rtol=1e-12)

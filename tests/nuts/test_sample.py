@@ -8,7 +8,8 @@ from scipy import integrate, optimize, stats
 from ranef import datasets
 from ranef.errors import RanefWarning
 from ranef.likelihood import cross_products
-from ranef.nuts import log_density, sample_posterior, sampler
+from ranef.nuts import Settings, log_density, sample_posterior
+from ranef.nuts.bars import ChainBars
 from ranef.reml import fit_reml
 from ranef.spec import default_priors, flat_priors
 
@@ -53,12 +54,11 @@ def pulp_by_quadrature(spec):
 
 
 @pytest.mark.parametrize("parameterization", ["marginal", pytest.param("noncentered", marks=pytest.mark.slow)])
-def test_pulp_agrees_with_quadrature(parameterization, pulp):
-    draws = sample_posterior(
+def test_pulp_agrees_with_quadrature(parameterization, pulp, make):
+    draws = make.sample(
         pulp,
         priors=default_priors(pulp),
         seed=11,
-        progress=False,
         parameterization=parameterization,
         target_accept=0.8 if parameterization == "marginal" else 0.95,
     )
@@ -118,9 +118,9 @@ def sleepstudy_moments(spec):
     return {name: weights @ v for name, v in values.items()}
 
 
-def test_sleepstudy_agrees_with_the_closed_form(sleepstudy):
+def test_sleepstudy_agrees_with_the_closed_form(sleepstudy, make):
     start = fit_reml(sleepstudy)
-    draws = sample_posterior(sleepstudy, priors=default_priors(sleepstudy), seed=12, progress=False, start=start)
+    draws = make.sample(sleepstudy, priors=default_priors(sleepstudy), seed=12, start=start)
     sd0 = draws.theta[..., 0] * draws.sigma
     length = np.hypot(draws.theta[..., 1], draws.theta[..., 2])
     sampled = {"sd0": sd0, "sd1": length * draws.sigma, "sigma": draws.sigma, "rho": draws.theta[..., 1] / length}
@@ -147,39 +147,38 @@ def test_with_flat_priors_the_marginal_mode_of_theta_is_reml(name, request):
 
 
 @pytest.mark.slow
-def test_flat_priors_can_be_sampled(sleepstudy):
-    draws = sample_posterior(
+def test_flat_priors_can_be_sampled(sleepstudy, make):
+    draws = make.sample(
         sleepstudy,
         priors=flat_priors(sleepstudy),
         seed=1,
         draws=200,
         warmup=300,
         start=fit_reml(sleepstudy),
-        progress=False,
     )
     assert (draws.theta[..., [0, 2]] > 0).all()
     assert np.median(draws.sigma) == pytest.approx(25.6, rel=0.05)
 
 
-QUICK = {"draws": 60, "warmup": 40, "chains": 2, "progress": False}
+QUICK = {"draws": 60, "warmup": 40, "chains": 2}
 
 
-def test_the_same_seed_gives_the_same_draws(pulp):
-    one, two, other = (sample_posterior(pulp, priors=default_priors(pulp), seed=seed, **QUICK) for seed in (5, 5, 6))
+def test_the_same_seed_gives_the_same_draws(pulp, make):
+    one, two, other = (make.sample(pulp, priors=default_priors(pulp), seed=seed, **QUICK) for seed in (5, 5, 6))
     assert np.array_equal(one.theta, two.theta)
     assert np.array_equal(one.b[0], two.b[0])
     assert not np.array_equal(one.theta, other.theta)
     assert not np.array_equal(one.theta[0], one.theta[1])
 
 
-def test_without_a_seed_one_is_drawn_and_recorded(pulp):
-    one = sample_posterior(pulp, priors=default_priors(pulp), **QUICK)
-    again = sample_posterior(pulp, priors=default_priors(pulp), seed=one.seed, **QUICK)
+def test_without_a_seed_one_is_drawn_and_recorded(pulp, make):
+    one = make.sample(pulp, priors=default_priors(pulp), **QUICK)
+    again = make.sample(pulp, priors=default_priors(pulp), seed=one.seed, **QUICK)
     assert np.array_equal(one.beta, again.beta)
 
 
-def test_shapes_and_statistics(pulp):
-    draws = sample_posterior(pulp, priors=default_priors(pulp), seed=5, **QUICK)
+def test_shapes_and_statistics(pulp, make):
+    draws = make.sample(pulp, priors=default_priors(pulp), seed=5, **QUICK)
     assert draws.theta.shape == (2, 60, 1)
     assert draws.sigma.shape == (2, 60)
     assert draws.b[0].shape == (2, 60, 4, 1)
@@ -194,45 +193,42 @@ def test_shapes_and_statistics(pulp):
 @pytest.mark.parametrize("parameterization", ["marginal", "noncentered", "centered"])
 def test_a_known_sigma_is_not_sampled(parameterization, make):
     spec = make.spec("y ~ x + (1 | g)", sigma=0.8)
-    draws = sample_posterior(spec, priors=default_priors(spec), seed=1, parameterization=parameterization, **QUICK)
+    draws = make.sample(spec, priors=default_priors(spec), seed=1, parameterization=parameterization, **QUICK)
     assert (draws.sigma == 0.8).all()
     assert np.ptp(draws.theta) > 0
 
 
 def test_without_unknown_variances_draws_are_exact(make, dense):
     spec = make.spec("y ~ x", sigma=0.8)
-    draws = sample_posterior(spec, priors=default_priors(spec), seed=1, draws=2000, warmup=10, progress=False)
+    draws = make.sample(spec, priors=default_priors(spec), seed=1, draws=2000, warmup=10)
     mean, cov = dense.conditional(spec, default_priors(spec), draws.theta[0, 0], 0.8)
     dense.check_moments(draws.beta.reshape(-1, 2), mean, cov)
 
 
-def test_an_interrupt_while_sampling_keeps_what_was_drawn(pulp, monkeypatch):
+def test_an_interrupt_while_sampling_keeps_what_was_drawn(pulp, monkeypatch, make):
     def interrupt(self, n, divergences, *, sampling):
         self.seen = getattr(self, "seen", 0) + sampling
         if self.seen == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(sampler.Bar, "update", interrupt)
+    monkeypatch.setattr(ChainBars, "update", interrupt)
     with pytest.warns(RanefWarning, match="100 of 1000 draws"):
-        draws = sample_posterior(pulp, priors=default_priors(pulp), seed=5, warmup=40, chains=2, progress=False)
+        draws = make.sample(pulp, priors=default_priors(pulp), seed=5, warmup=40, chains=2)
     assert not draws.complete
     assert draws.theta.shape == (2, 100, 1)
     assert draws.beta.shape == (2, 100, 1)
 
 
-def test_an_interrupt_during_warmup_passes_through(pulp, monkeypatch):
+def test_an_interrupt_during_warmup_passes_through(pulp, monkeypatch, make):
     def interrupt(self, n, divergences, *, sampling):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sampler.Bar, "update", interrupt)
+    monkeypatch.setattr(ChainBars, "update", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        sample_posterior(pulp, priors=default_priors(pulp), seed=5, warmup=40, chains=2, progress=False)
+        make.sample(pulp, priors=default_priors(pulp), seed=5, warmup=40, chains=2)
 
 
-def test_progress_is_shown_on_stderr_only_if_asked(pulp, capsys):
-    sample_posterior(pulp, priors=default_priors(pulp), seed=5, **QUICK)
-    assert capsys.readouterr().err == ""
-    sample_posterior(pulp, priors=default_priors(pulp), seed=5, **(QUICK | {"progress": True}))
+def test_nothing_is_written_where_nobody_looks(pulp, capsys):
+    sample_posterior(pulp, priors=default_priors(pulp), settings=Settings(seed=5, progress=True, **QUICK))
     captured = capsys.readouterr()
-    assert "divergences=0" in captured.err
-    assert captured.out == ""
+    assert captured.err == captured.out == ""

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpyro import distributions as dist
+from scipy import stats
 
 import ranef
 from ranef import priors
@@ -42,11 +44,92 @@ def test_replacements():
     assert MODEL.priors("flat").flat
 
 
+def test_the_more_specific_name_wins_whatever_the_order():
+    for order in (1, -1):
+        changes = {
+            "sd[Subject, Days]": priors.Exponential(1.0),
+            "sd[Subject]": priors.HalfCauchy(2.0),
+            "sd": priors.HalfNormal(3.0),
+            "fixef": priors.Flat(),
+            "fixef[Days]": priors.Cauchy(0.0, 1.0),
+        }
+        p = MODEL.priors(dict(list(changes.items())[::order]))
+        assert p.sd["Subject", "Days"] == priors.Exponential(1.0)
+        assert p.sd["Subject", "Intercept"] == priors.HalfCauchy(2.0)
+        assert p.fixef["Days"] == priors.Cauchy(0.0, 1.0)
+    assert MODEL.priors({"cor[Subject]": priors.LKJ(3)}).corr == {"cor(Intercept, Days | Subject)": priors.LKJ(3)}
+
+
+def test_symmetric_families_stand_for_their_positive_half():
+    assert MODEL.priors({"sigma": priors.Normal(0, 4)}).sigma == priors.HalfNormal(4)
+    assert MODEL.priors({"sigma": priors.StudentT(3, 0, 4)}).sigma == priors.HalfStudentT(3, 4)
+    assert MODEL.priors({"sd": priors.Cauchy(0, 4)}).sd["Subject", "Days"] == priors.HalfCauchy(4)
+
+
+def test_distributions_of_numpyro_are_taken():
+    changes = {
+        "sigma": dist.Exponential(0.5),
+        "sd": dist.HalfCauchy(3.0),
+        "Days": dist.Laplace(0.0, 2.0),
+        "cor": dist.LKJ(2, 1.5),
+        "Intercept": dist.Normal(250.0, 20.0),
+    }
+    p = MODEL.priors(changes)
+    assert p.sigma == priors.Exponential(0.5)
+    assert p.sd["Subject", "Days"] == priors.HalfCauchy(3.0)
+    assert p.fixef["Intercept"] == priors.Normal(250.0, 20.0)
+    assert list(p.corr.values()) == [priors.LKJ(1.5)]
+    assert "Days ~ numpyro Laplace(loc=0.0, scale=2.0)" in p.lines()
+    with pytest.raises(ranef.DesignError, match="batch shape \\(3,\\)"):
+        MODEL.priors({"Days": dist.Normal(np.zeros(3), 1.0)})
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        priors.Normal(1, 2),
+        priors.StudentT(5, 1, 2),
+        priors.HalfNormal(2),
+        priors.HalfStudentT(5, 2),
+        priors.Exponential(0.5),
+        priors.Gamma(3, 0.5),
+        priors.Cauchy(1, 2),
+        priors.HalfCauchy(2),
+    ],
+    ids=str,
+)
+def test_families_are_sampled(family):
+    """Quartiles against scipy."""
+    draws = family.sample(np.random.default_rng(1), (40_000,))
+    scipy_names = {
+        "Normal": stats.norm(1, 2),
+        "StudentT": stats.t(5, 1, 2),
+        "HalfNormal": stats.halfnorm(scale=2),
+        "Exponential": stats.expon(scale=2),
+        "Gamma": stats.gamma(3, scale=2),
+        "Cauchy": stats.cauchy(1, 2),
+        "HalfCauchy": stats.halfcauchy(scale=2),
+    }
+    name = type(family).__name__
+    reference = scipy_names.get(name)
+    cdf = reference.cdf if reference else lambda x: 2 * stats.t(5, scale=2).cdf(x) - 1
+    assert stats.kstest(draws, cdf).pvalue > 1e-4
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"Dyas": priors.Normal(0, 1)}, "no parameter 'Dyas'.*Did you mean 'Days'"),
-        ({"sigma": priors.Normal(0, 1)}, "must be HalfStudentT or HalfNormal"),
+        ({"sigma": priors.Normal(1, 1)}, "must be HalfNormal or HalfStudentT"),
+        ({"Days": priors.HalfNormal(1)}, "The prior of 'Days' is HalfNormal\\(1\\); it must be Normal or StudentT"),
+        ({"cor": priors.Gamma(1, 1)}, "must be LKJ"),
+        (
+            {"sd[Subjct]": priors.HalfNormal(1)},
+            "Did you mean 'sd\\[Subject\\]'.*Known names: fixef, Intercept, Days, sd",
+        ),
+        ({"ranef": priors.StudentT(4, 0, 2)}, "must be StudentT\\(df\\)"),
+        ({"nu": priors.Normal(4, 1)}, "must be Gamma"),
+        ({"fixef": priors.R2D2(), "Days": priors.Normal(0, 1)}, "'Days' cannot have its own"),
         ({"sd": 3.0}, "The prior of 'sd' is 3.0"),
         ("flt", "must be 'flat'"),
     ],

@@ -1,24 +1,37 @@
 """Engine B: a NumPyro model compiled from the same spec, sampled with NUTS.
 
-Importing this package loads neither jax nor numpyro: everything that needs them stands behind one gate,
-:func:`_engine`, which the first call of a function here opens.
+Importing this package loads neither jax nor numpyro nor numba: what needs them stands behind a gate that the first call
+of a function here opens.
 """
 
 from __future__ import annotations
 
+import secrets
+import time
 import warnings
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from ranef.arrays import Floats
+from ranef.errors import FitError, RanefWarning
 from ranef.likelihood import CrossProducts
 from ranef.nuts.datatree import to_datatree
-from ranef.nuts.settings import Parameterization, Settings
+from ranef.nuts.laplace import laplace
+from ranef.nuts.nutpie_run import require_nutpie, run_nutpie
+from ranef.nuts.problem import Effects, Hyper, Problem, draw_effects, hyper_draws, prepare
+from ranef.nuts.record import Raw, nothing_to_sample
+from ranef.nuts.settings import Settings
+from ranef.nuts.start import start_vector
 from ranef.results import PosteriorDraws, RemlEstimates
 from ranef.spec import ModelSpec, Priors
 
-__all__ = ["log_density", "sample_posterior", "to_datatree"]
+__all__ = ["Settings", "log_density", "sample_posterior", "to_datatree"]
+
+#: warm-up steps where chains start at the posterior mode with its curvature for a metric, and elsewhere
+SHORT_WARMUP, LONG_WARMUP = 200, 1000
 
 
 def _engine() -> Any:
@@ -31,15 +44,9 @@ def _engine() -> Any:
 def sample_posterior(
     spec: ModelSpec,
     *,
-    draws: int = 1000,
-    warmup: int = 1000,
-    chains: int = 4,
-    seed: int | None = None,
     priors: Priors,
-    parameterization: Parameterization = "auto",
+    settings: Settings | None = None,
     start: RemlEstimates | None = None,
-    target_accept: float = 0.8,
-    progress: bool = True,
     products: CrossProducts | None = None,
 ) -> PosteriorDraws:
     """Draw from the posterior of a model.
@@ -47,20 +54,11 @@ def sample_posterior(
     Parameters
     ----------
     spec : ModelSpec
-    draws, warmup, chains : int
-        Draws kept of each chain, adaptation steps before them, and number of chains.
-    seed : int, optional
-        The same seed gives the same draws; without one, a seed is drawn and recorded.
     priors : Priors
-    parameterization : {"auto", "marginal", "noncentered", "centered"}
-        ``"marginal"``, which is what ``"auto"`` chooses, samples the variance parameters only and draws β and b
-        exactly afterwards; the other two sample β and b too, row by row, and are there for comparison and teaching.
+    settings : Settings, optional
+        Of the sampler; by default 4 chains of 1000 draws, the marginal parameterization where the model allows it.
     start : RemlEstimates, optional
-        The REML optimum, near which the chains begin.
-    target_accept : float
-        Acceptance rate for which the step size is tuned.
-    progress : bool
-        Whether to show a progress bar on stderr.
+        The REML optimum, from which the posterior mode is sought.
     products : CrossProducts, optional
         Those of `spec`, where they are at hand already.
 
@@ -72,7 +70,7 @@ def sample_posterior(
     Raises
     ------
     FitError
-        If a setting is not allowed, or the density is not finite where the chains begin.
+        If settings and model do not go together, or the density is not finite where the chains begin.
 
     Examples
     --------
@@ -82,17 +80,100 @@ def sample_posterior(
     >>> from ranef.spec import default_priors, model_spec
     >>> parsed = parse_formula("bright ~ 1 + (1 | operator)", functions=registered())
     >>> spec = model_spec(build_design(parsed, datasets.load("pulp")))
-    >>> fit = sample_posterior(spec, priors=default_priors(spec), draws=100, warmup=100, seed=1, progress=False)
+    >>> fit = sample_posterior(spec, priors=default_priors(spec), settings=Settings(draws=100, seed=1))
     >>> fit.theta.shape, fit.beta.shape, fit.b[0].shape
     ((4, 100, 1), (4, 100, 1), (4, 100, 4, 1))
     """
-    settings = Settings(draws, warmup, chains, seed, parameterization, target_accept, progress)
-    out: PosteriorDraws = _engine().sample(spec, priors, settings, start, products)
+    settings = Settings() if settings is None else settings
+    begin = time.perf_counter()
+    kind, notes = choose_parameterization(priors, settings)
+    problem = prepare(spec, products, priors)
+    if settings.sampler == "nutpie":
+        _require_quick(problem, kind)
+    seed = secrets.randbits(31) if settings.seed is None else int(settings.seed)
+    warmup = settings.warmup
+    if warmup is None:
+        warmup = SHORT_WARMUP if kind == "marginal" else LONG_WARMUP
+        if kind == "marginal":
+            notes.append(f"{warmup} warm-up steps: the chains start around the posterior mode, in its own metric.")
+    settings = settings.chosen(kind)
+    raw, hyper, (beta, b) = _run(problem, settings, warmup, seed, start)
+    if not raw.complete:
+        warnings.warn(
+            f"Sampling was interrupted: {hyper.sigma.shape[1]} of {settings.draws} draws of each chain are kept.",
+            RanefWarning,
+            stacklevel=3,
+        )
+    return PosteriorDraws(
+        theta=hyper.theta,
+        sigma=hyper.sigma,
+        beta=beta,
+        b=b,
+        sample_stats=raw.stats,
+        parameterization=kind,
+        priors=priors,
+        seed=seed,
+        warmup=warmup,
+        seconds=time.perf_counter() - begin,
+        complete=raw.complete,
+        family=settings.family,
+        extras=hyper.extras,
+        sampler=settings.sampler,
+        notes=tuple(notes),
+    )
+
+
+def choose_parameterization(priors: Priors, settings: Settings) -> tuple[str, list[str]]:
+    """The parameterization of a run, with the reason where it was chosen.
+
+    Raises
+    ------
+    FitError
+        If the one asked for cannot hold the model.
+    """
+    asked = settings.parameterization
+    reasons = [f"the random effects of {', '.join(priors.effects)} are Student t"] if priors.effects else []
+    reasons += ["the response is Student t"] if settings.family == "student" else []
+    if asked == "auto" and not reasons:
+        return "marginal", ["marginal parameterization: all random effects and residuals are normal."]
+    if asked == "auto":
+        return "noncentered", [f"non-centred parameterization: {' and '.join(reasons)}."]
+    if asked == "marginal" and reasons:
+        raise FitError(
+            f"parameterization='marginal' integrates normal random effects out of a normal response, but "
+            f"{' and '.join(reasons)}. Use 'noncentered' or 'auto'."
+        )
+    return asked, []
+
+
+def _require_quick(problem: Problem, kind: str) -> None:
+    require_nutpie()
+    if kind != "marginal":
+        raise FitError(
+            f"sampler='nutpie' samples the marginal model only, and this run is {kind}. Use sampler='numpyro'."
+        )
+    if not problem.layout.plain:
+        what = "R2D2" if problem.layout.r2d2 else "a distribution of numpyro"
+        raise FitError(f"sampler='nutpie' does not know {what} as a prior. Use sampler='numpyro', or another family.")
+
+
+def _run(
+    problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None
+) -> tuple[Raw, Hyper, Effects]:
+    if settings.sampler == "nutpie":
+        at = laplace(problem.gradient, start_vector(problem, start))
+        raw = nothing_to_sample(settings.chains, settings.draws)
+        if len(at.centre):
+            raw = run_nutpie(problem, at, settings, warmup, seed)
+        hyper = hyper_draws(problem, at.centre + raw.positions["hyper"] @ at.root.T)
+        return raw, hyper, draw_effects(problem, hyper, np.random.default_rng(seed))
+    sample = _engine().sample_marginal if settings.parameterization == "marginal" else _engine().sample_joint
+    out: tuple[Raw, Hyper, Effects] = sample(problem, settings, warmup, seed, start)
     return out
 
 
 def log_density(
-    spec: ModelSpec, products: CrossProducts, priors: Priors, path: str | None = None
+    spec: ModelSpec, products: CrossProducts, priors: Priors, path: str = "numpy"
 ) -> Callable[[Floats, float], float]:
     """Collapsed log likelihood log p(y | θ, σ) as a plain function of (θ, σ) on the user's scale.
 
@@ -104,8 +185,22 @@ def log_density(
     spec : ModelSpec
     products : CrossProducts
     priors : Priors
-    path : {"jax", "numpy"}, optional
-        Compiled arithmetic or the numpy kernels; by default what sampling would use.
+        Normal or flat for every coefficient.
+    path : {"jax", "numpy", "loops"}
+        JAX, the numpy kernels or the loops that numba compiles.
+
+    Raises
+    ------
+    FitError
+        If some coefficient has another prior.
     """
-    out: Callable[[Floats, float], float] = _engine().log_density(spec, products, priors, path)
-    return out
+    problem = prepare(spec, products, priors)
+    if problem.shape.n_sampled or problem.layout.r2d2:
+        raise FitError("log_density() needs normal or flat priors of all coefficients.")
+    if path == "jax":
+        out: Callable[[Floats, float], float] = _engine().collapsed_density(problem)
+        return out
+    if path == "loops":
+        return problem.collapsed
+    none: Floats = np.zeros(0)
+    return lambda theta, sigma: float(problem.host.value_and_gradient(problem.fill @ theta, np.asarray(sigma), none)[0])

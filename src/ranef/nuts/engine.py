@@ -1,4 +1,4 @@
-"""From a spec to posterior draws: the module behind the gate, which imports jax.
+"""Sampling by NumPyro: the module behind the gate, which imports jax.
 
 All arithmetic is in double precision inside ``jax.enable_x64(True)``, so that the user's own jax settings stay as they
 are.
@@ -6,219 +6,213 @@ are.
 
 from __future__ import annotations
 
-import secrets
-import time
-import warnings
+import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro import handlers
-from numpyro.distributions import biject_to
+from numpyro.distributions import biject_to, constraints
 
 from ranef.arrays import Floats
-from ranef.errors import FitError, RanefWarning
-from ranef.likelihood import CrossProducts, cross_products
-from ranef.nuts.collapsed import (
-    collapsed_data,
-    collapsed_model,
-    draw_effects,
-    fits_in_jax,
-    log_likelihood,
-    make_shape,
-)
-from ranef.nuts.hyper import HYPER_SITES, hyperparameters
-from ranef.nuts.kernels import HostDensity, hosted_model
-from ranef.nuts.layout import FixedPrior, Layout, fixed_prior, hyper_numbers, make_layout
-from ranef.nuts.rows import row_data, row_model
-from ranef.nuts.sampler import Model, Raw, run_nuts
+from ranef.errors import FitError
+from ranef.nuts.blocks import collapsed_arrays
+from ranef.nuts.collapsed import collapsed_model, fits_in_jax, log_likelihood
+from ranef.nuts.hosted import hosted_model
+from ranef.nuts.hyper import Sampled
+from ranef.nuts.joint import degrees_sites, joint_data, joint_model, joint_shape
+from ranef.nuts.laplace import Laplace, laplace
+from ranef.nuts.layout import unconstrained_values
+from ranef.nuts.problem import Effects, Gradient, Hyper, Problem, draw_effects, hyper_draws
+from ranef.nuts.record import Raw, nothing_to_sample
+from ranef.nuts.sampler import Code, potential, run_nuts
 from ranef.nuts.settings import Settings
-from ranef.nuts.start import effect_positions, hyper_positions
-from ranef.results import PosteriorDraws, RemlEstimates
-from ranef.spec import ModelSpec, Priors
+from ranef.nuts.start import effect_positions, start_vector
+from ranef.results import RemlEstimates
 
-__all__ = ["log_density", "sample"]
-
-Effects = tuple[Floats, tuple[Floats, ...]]
+__all__ = ["collapsed_density", "sample_joint", "sample_marginal"]
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """One model with everything prepared."""
-
-    spec: ModelSpec
-    products: CrossProducts
-    layout: Layout
-    numbers: dict[str, Floats]
-    prior: FixedPrior
-
-
-def _prepare(spec: ModelSpec, products: CrossProducts | None, priors: Priors) -> _Problem:
-    products = cross_products(spec) if products is None else products
-    layout, numbers = make_layout(spec, priors), hyper_numbers(spec, priors)
-    return _Problem(spec, products, layout, numbers, fixed_prior(spec, products, priors))
-
-
-def log_density(
-    spec: ModelSpec, products: CrossProducts, priors: Priors, path: str | None
-) -> Callable[[Floats, float], float]:
-    """See :func:`ranef.nuts.log_density`."""
-    problem = _prepare(spec, products, priors)
-    shape, data = make_shape(products), collapsed_data(spec, products, problem.prior)
-    if path == "numpy" or (path is None and not fits_in_jax(shape)):
-        host = HostDensity(products, problem.prior)
-        return lambda theta, sigma: float(host.value_and_gradient(data["fill"] @ theta, np.asarray(sigma))[0])
-    compiled = jax.jit(partial(log_likelihood, shape))
+def collapsed_density(problem: Problem) -> Callable[[Floats, float], float]:
+    """Log p(y | θ, σ) of a problem all of whose coefficients are integrated out, by JAX."""
+    data = collapsed_arrays(problem.spec, problem.products, problem.fixed, problem.shape)
+    compiled = jax.jit(partial(log_likelihood, problem.shape))
 
     def density(theta: Floats, sigma: float) -> float:
         with jax.enable_x64(True):
-            return float(compiled(data, jnp.asarray(theta, dtype=float), jnp.asarray(sigma, dtype=float)))
+            at = Sampled(jnp.asarray(theta, dtype=float), jnp.asarray(float(sigma)), jnp.zeros(0), jnp.zeros(0))
+            return float(compiled(data, at))
 
     return density
 
 
-def sample(
-    spec: ModelSpec,
-    priors: Priors,
-    settings: Settings,
-    start: RemlEstimates | None,
-    products: CrossProducts | None,
-) -> PosteriorDraws:
-    """See :func:`ranef.nuts.sample_posterior`."""
-    begin = time.perf_counter()
-    problem = _prepare(spec, products, priors)
-    seed = secrets.randbits(31) if settings.seed is None else int(settings.seed)
-    kind = "marginal" if settings.parameterization == "auto" else settings.parameterization
-    run = _collapsed if kind == "marginal" else _row_level
-    settings = replace(settings, parameterization=kind)
-    with jax.enable_x64(True):
-        raw, theta, sigma, (beta, b) = run(problem, settings, seed, start)
-    if not raw.complete:
-        warnings.warn(
-            f"Sampling was interrupted: {sigma.shape[1]} of {settings.draws} draws of each chain are kept.",
-            RanefWarning,
-            stacklevel=3,
+def sample_marginal(
+    problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None
+) -> tuple[Raw, Hyper, Effects]:
+    """Sample the variance parameters, then draw β and b exactly."""
+    with _x64_on(settings.device):
+        shape = problem.shape.padded
+        hosted = not fits_in_jax(shape)
+        data: dict[str, Any] = {"hyper": _double(problem.numbers)}
+        if hosted:
+            data["fill"] = problem.fill
+            code = Code(hosted_model(problem.layout, problem.host), problem.layout.sites, None)
+        else:
+            data["collapsed"] = collapsed_arrays(problem.spec, problem.products, problem.fixed, shape)
+            name = f"marginal {problem.layout} {shape}" if not problem.layout.custom else None
+            code = Code(collapsed_model(problem.layout, shape), problem.layout.sites, name)
+        at = _laplace(problem, code, data, start)
+        rng = np.random.default_rng(seed)
+        positions = {"hyper": rng.standard_normal((settings.chains, len(at.centre)))}
+        raw = nothing_to_sample(settings.chains, settings.draws)
+        if len(at.centre):
+            raw = run_nuts(
+                code,
+                data | {"centre": at.centre, "root": at.root},
+                positions,
+                jax.random.key(seed),
+                settings,
+                warmup,
+                hosted=hosted,
+                interrupted=lambda: problem.host.interrupted if hosted else False,
+            )
+        hyper = _hyper(problem, at, raw)
+    return raw, hyper, draw_effects(problem, hyper, rng)
+
+
+def sample_joint(
+    problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None
+) -> tuple[Raw, Hyper, Effects]:
+    """Sample variance parameters, β and b together."""
+    with _x64_on(settings.device):
+        shape = joint_shape(problem, settings.family, centered=settings.parameterization == "centered")
+        arrays = joint_data(problem, shape)
+        data: dict[str, Any] = {"hyper": _double(problem.numbers), "collapsed": arrays}
+        custom = bool(problem.layout.custom)
+        name = None if custom or "rows" in arrays else f"joint {problem.layout} {shape}"
+        code = Code(joint_model(problem.layout, shape), problem.layout.sites, name)
+        if fits_in_jax(problem.shape):
+            within = {"hyper": data["hyper"], "collapsed": arrays}
+            marginal = Code(collapsed_model(problem.layout, problem.shape), problem.layout.sites, None)
+            at = _laplace(problem, marginal, within, start)
+        else:
+            raise FitError(
+                f"parameterization={settings.parameterization!r} is not available for crossed designs as large as this "
+                "one; parameterization='marginal' is."
+            )
+        rng = np.random.default_rng(seed)
+        positions: dict[str, Any] = {}
+        if len(at.centre):
+            positions["hyper"] = rng.standard_normal((settings.chains, len(at.centre)))
+        positions |= effect_positions(problem, start, settings.chains, rng, centered=shape.centered)
+        positions |= _extra_positions(shape.effects, problem, degrees_sites(shape), settings.chains, rng)
+        raw = run_nuts(
+            code, data | {"centre": at.centre, "root": at.root}, positions, jax.random.key(seed), settings, warmup
         )
-    return PosteriorDraws(
-        theta=theta,
-        sigma=sigma,
-        beta=beta,
-        b=b,
-        sample_stats=raw.stats,
-        parameterization=kind,
-        priors=priors,
-        seed=seed,
-        warmup=settings.warmup,
-        seconds=time.perf_counter() - begin,
-        complete=raw.complete,
-    )
+        hyper = _hyper(problem, at, raw)
+        return raw, _with_degrees(problem, raw, hyper), _joint_effects(problem, raw, hyper, shape.centered)
 
 
-def _collapsed(
-    problem: _Problem, settings: Settings, seed: int, start: RemlEstimates | None
-) -> tuple[Raw, Floats, Floats, Effects]:
-    shape = make_shape(problem.products)
-    arrays = collapsed_data(problem.spec, problem.products, problem.prior)
-    data = {"hyper": problem.numbers, "collapsed": arrays}
-    in_jax = fits_in_jax(shape)
-    host = HostDensity(problem.products, problem.prior)
-    model = collapsed_model(problem.layout, shape) if in_jax else hosted_model(problem.layout, host)
-    rng = np.random.default_rng(seed)
-    positions = hyper_positions(problem.spec, problem.products, problem.layout, start, settings.chains, rng)
-    raw = _run(
-        model, data, positions, settings, seed, vectorized=in_jax, reusable=in_jax, interrupted=lambda: host.interrupted
-    )
-    theta, sigma = _theta_and_sigma(problem, raw)
-    flat = theta.reshape(sigma.size, theta.shape[-1]), sigma.ravel()
-    if in_jax:
-        key = jax.random.fold_in(jax.random.key(seed), 1)
-        internal = jax.tree.map(np.asarray, draw_effects(shape, arrays, key, *map(jnp.asarray, flat)))
-    else:
-        draws = [host.draw(arrays["fill"] @ t, float(s), rng) for t, s in zip(*flat, strict=True)]
-        internal = np.stack([d[0] for d in draws]), tuple(map(np.stack, zip(*(d[1] for d in draws), strict=True)))
-    return raw, theta, sigma, _outward(problem.products, internal, sigma.shape)
+@contextlib.contextmanager
+def _x64_on(device: Any) -> Any:
+    """Double precision, and the device asked for, within the block only."""
+    with jax.enable_x64(True), contextlib.ExitStack() as stack:
+        if device is not None:
+            stack.enter_context(jax.default_device(_device(device)))
+        yield
 
 
-def _run(
-    model: Model,
-    data: Mapping[str, Any],
-    positions: Mapping[str, Floats],
-    settings: Settings,
-    seed: int,
-    **options: Any,
-) -> Raw:
-    if not positions:
-        return _nothing_to_sample(settings)
-    hyper = tuple(sorted(set(positions) & HYPER_SITES))
-    key = jax.random.fold_in(jax.random.key(seed), 0)
-    return run_nuts(model, data, positions, key, settings, dense=(hyper,) if hyper else (), **options)
+def _device(asked: Any) -> Any:
+    if not isinstance(asked, str):
+        return asked
+    try:
+        return jax.devices(asked)[0]
+    except RuntimeError as error:
+        found = ", ".join(sorted({d.platform for d in jax.devices()}))
+        raise FitError(f"device={asked!r} is not there: JAX finds {found}. Install a JAX that supports it.") from error
 
 
-def _nothing_to_sample(settings: Settings) -> Raw:
-    """All variance parameters are known: every draw is exact and independent."""
-    shape = (settings.chains, settings.draws)
-    counts = {name: np.zeros(shape, dtype=int) for name in ("n_steps", "tree_depth")}
-    others = {name: np.zeros(shape) for name in ("energy", "lp", "step_size")}
-    stats = {"diverging": np.zeros(shape, dtype=bool), "acceptance_rate": np.ones(shape), **counts, **others}
-    return Raw({}, stats, True)
+def _double(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with the numbers of numpyro's distributions in double precision."""
+    return {**numbers, "custom": jax.tree.map(lambda v: np.asarray(v, dtype=float), numbers["custom"])}
 
 
-def _theta_and_sigma(problem: _Problem, raw: Raw) -> tuple[Floats, Floats]:
-    """θ (chains, draws, n_theta) and σ (chains, draws) of unconstrained draws."""
+def _laplace(problem: Problem, code: Code, data: Mapping[str, Any], start: RemlEstimates | None) -> Laplace:
+    """The mode and the curvature there, by the host where the priors are this package's own."""
+    if problem.layout.plain:
+        return laplace(problem.gradient, start_vector(problem, start))
+    supports = dict(zip(problem.layout.custom, (d.support for d in problem.numbers["custom"]), strict=True))
+
+    def inverse(name: str, value: float) -> float:
+        q = float(biject_to(supports[name]).inv(value))
+        return q if np.isfinite(q) else 0.0
+
+    d = problem.layout.n_hyper
+    energy = potential(code, {**data, "centre": np.zeros(d), "root": np.eye(d)})
+    compiled = jax.jit(jax.value_and_grad(lambda q: -energy({"hyper": q})))
+
+    def gradient(q: Floats) -> tuple[float, Floats]:
+        value, slope = compiled(jnp.asarray(q))
+        return float(value), np.asarray(slope)
+
+    by_jax: Gradient = gradient
+    return laplace(by_jax, start_vector(problem, start, inverse))
+
+
+def _hyper(problem: Problem, at: Laplace, raw: Raw) -> Hyper:
     shape = raw.stats["diverging"].shape
-
-    def at(unconstrained: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        with handlers.block(), handlers.substitute(substitute_fn=_constrain(unconstrained)):
-            return hyperparameters(problem.layout, problem.numbers)
-
-    hyper = {name: jnp.asarray(v) for name, v in raw.positions.items() if name in HYPER_SITES}
-    if not hyper:
-        return np.zeros((*shape, 0)), np.full(shape, float(problem.numbers["sigma"]))
-    theta, sigma = jax.jit(jax.vmap(jax.vmap(at)))(hyper)
-    return np.asarray(theta), np.broadcast_to(np.asarray(sigma), shape).copy()
-
-
-def _constrain(unconstrained: Mapping[str, jax.Array]) -> Callable[[Mapping[str, Any]], Any]:
-    return lambda site: biject_to(site["fn"].support)(unconstrained[site["name"]])
+    w = raw.positions.get("hyper", np.zeros((*shape, 0)))
+    flat = at.centre + w @ at.root.T
+    values = unconstrained_values(problem.layout, flat)
+    custom = {}
+    for name, d in zip(problem.layout.custom, problem.numbers["custom"], strict=True):
+        custom[name] = np.asarray(biject_to(d.support)(jnp.asarray(values[f"custom_{name}"][..., 0])))
+    if problem.layout.r2d2:
+        custom["R2"] = np.asarray(biject_to(constraints.unit_interval)(jnp.asarray(values["r2"][..., 0])))
+        custom["phi"] = np.ones((*shape, 1))
+        if problem.layout.r2d2 > 1:
+            custom["phi"] = np.asarray(biject_to(constraints.simplex)(jnp.asarray(values["phi"])))
+    return hyper_draws(problem, flat, custom)
 
 
-def _outward(products: CrossProducts, internal: Any, shape: tuple[int, ...]) -> Effects:
-    """β and b by grouping on the user's scale, from the internal one in elimination order."""
-    scale = products.scaling
-    beta = scale.pilot + scale.y * (internal[0] @ scale.X.T)
+def _extra_positions(
+    effects: tuple[str, ...], problem: Problem, degrees: list[str], chains: int, rng: np.random.Generator
+) -> dict[str, Floats]:
+    """Logarithms of scales of levels and of degrees of freedom to start from."""
+    out = {name: np.log(10.0) + 0.3 * rng.standard_normal(chains) for name in degrees}
+    for k, kind in enumerate(effects):
+        if kind != "normal":
+            out[f"mix{k}"] = 0.1 * rng.standard_normal((chains, problem.products.A.n_levels[k]))
+    return out
+
+
+def _with_degrees(problem: Problem, raw: Raw, hyper: Hyper) -> Hyper:
+    """The draws with the degrees of freedom that were sampled: ``nu``, and ``nu_g`` of the effects of a factor g."""
+    extras = dict(hyper.extras)
+    for k, grouping in enumerate(problem.products.order):
+        if f"df{k}" in raw.positions:
+            extras[f"nu_{problem.spec.groupings[grouping].name}"] = np.exp(raw.positions[f"df{k}"])
+    if "nu" in raw.positions:
+        extras["nu"] = np.exp(raw.positions["nu"])
+    return Hyper(hyper.theta, hyper.sigma, hyper.sampled, extras)
+
+
+def _joint_effects(problem: Problem, raw: Raw, hyper: Hyper, centered: bool) -> Effects:
+    """β and b on the user's scale from their own sites."""
+    spec, shape = problem.spec, hyper.sigma.shape
+    internal = raw.positions.get("beta", np.zeros((*shape, 0)))
     b = []
-    for k, T in enumerate(scale.Z):
-        own = internal[1][products.order.index(k)]
-        b.append((scale.y * (own @ T.T)).reshape(*shape, *own.shape[1:]))
-    return beta.reshape(*shape, beta.shape[-1]), tuple(b)
-
-
-def _row_level(
-    problem: _Problem, settings: Settings, seed: int, start: RemlEstimates | None
-) -> tuple[Raw, Floats, Floats, Effects]:
-    spec, products = problem.spec, problem.products
-    centered = settings.parameterization == "centered"
-    model = row_model(problem.layout, tuple(g.n_levels for g in spec.groupings), centered=centered)
-    rows = row_data(spec, products, problem.prior)
-    rng = np.random.default_rng(seed)
-    positions = {
-        **hyper_positions(spec, products, problem.layout, start, settings.chains, rng),
-        **effect_positions(spec, products, start, settings.chains, rng, centered=centered),
-    }
-    if not positions:
-        raise FitError("Nothing is left to sample: the model has neither effects nor unknown variances.")
-    raw = _run(model, {"hyper": problem.numbers, "rows": rows}, positions, settings, seed)
-    theta, sigma = _theta_and_sigma(problem, raw)
-    beta = rows["pilot"] + raw.positions["beta"] @ rows["beta_map"].T
-    b = []
-    for k, fill in enumerate(rows["fill"]):
+    units = [spec.lambdas(unit) for unit in np.eye(spec.n_theta)]
+    for grouping in range(len(spec.groupings)):
+        k = problem.products.order.index(grouping)
         if centered:
             b.append(raw.positions[f"b{k}"])
-        else:
-            roots = sigma[..., None, None] * np.einsum("pqi,cdi->cdpq", fill, theta)
-            b.append(raw.positions[f"z{k}"] @ np.swapaxes(roots, -1, -2))
-    return raw, theta, sigma, (beta, tuple(b))
+            continue
+        root = np.einsum("cdi,ipq->cdpq", hyper.theta, np.stack([u[grouping] for u in units]))
+        z = raw.positions[f"z{k}"]
+        if f"mix{k}" in raw.positions:
+            z = z * np.exp(-0.5 * raw.positions[f"mix{k}"])[..., None]
+        b.append(hyper.sigma[..., None, None] * (z @ np.swapaxes(root, -1, -2)))
+    return problem.fixed.beta(internal, hyper.sampled), tuple(b)

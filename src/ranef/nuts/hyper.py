@@ -1,145 +1,147 @@
-"""The part that all models share: variance parameters with their priors."""
+"""The part that all NumPyro models share: the sampled parameters with their priors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-from jax.scipy.special import gammaln
 from numpyro import distributions as dist
 from numpyro.distributions import constraints
 
-from ranef.nuts.layout import Layout, TermLayout
+from ranef.nuts.layout import Layout, theta_of
 
-__all__ = ["HYPER_SITES", "HalfScale", "VineCorrelations", "hyperparameters", "theta_of"]
-
-#: the sites of :func:`hyperparameters`
-HYPER_SITES = frozenset({"sd", "partial", "sigma", "diagonal", "off_diagonal", "log_sigma"})
+__all__ = ["Sampled", "Scalars", "VineCorrelations", "hyperparameters"]
 
 
-class HalfScale(dist.Distribution):  # type: ignore[misc]
-    """Half Student t, half normal or flat on the positive half-line, one family for each entry of a vector."""
+class Scalars(dist.Distribution):  # type: ignore[misc]
+    """Independent priors, one family of :data:`ranef.nuts.layout.FAMILIES` for each entry of a vector.
 
-    support = constraints.independent(constraints.positive, 1)
-    pytree_data_fields = ("df", "scale")
-    pytree_aux_fields = ("families",)
+    `numbers` (n, 4) hold shape, location, scale and log constant.
+    """
 
-    def __init__(self, families: tuple[str, ...], df: jax.Array, scale: jax.Array) -> None:
-        self.families, self.df, self.scale = families, df, scale
+    support = constraints.dependent(is_discrete=False, event_dim=1)
+    pytree_data_fields = ("numbers",)
+    pytree_aux_fields = ("families", "positive")
+
+    def __init__(self, families: tuple[str, ...], numbers: jax.Array, *, positive: bool) -> None:
+        self.families, self.numbers, self.positive = families, numbers, positive
+        self.support = constraints.independent(constraints.positive if positive else constraints.real, 1)
         super().__init__(batch_shape=(), event_shape=(len(families),), validate_args=False)
 
     def log_prob(self, value: jax.Array, intermediates: Any = None) -> jax.Array:
         """Sum of the log densities of the entries."""
-        densities: dict[str, Any] = {"student": self._student, "normal": self._normal, "flat": jnp.zeros_like}
+        a, loc, scale, constant = jnp.moveaxis(self.numbers, -1, 0)
+        z = (value - loc) / scale
+        kernels: dict[str, Any] = {
+            "flat": lambda: jnp.zeros_like(z),
+            "normal": lambda: -0.5 * z**2,
+            "student": lambda: -0.5 * (a + 1.0) * jnp.log1p(z**2 / a),
+            "gamma": lambda: (a - 1.0) * jnp.log(value) - z,
+        }
         present = sorted(set(self.families))
-        out = densities[present[0]](value)
+        out = kernels[present[0]]()
         for name in present[1:]:
-            out = jnp.where(np.array([f == name for f in self.families]), densities[name](value), out)
-        return jnp.sum(out)
-
-    def _student(self, x: jax.Array) -> jax.Array:
-        half = 0.5 * (self.df + 1.0)
-        constant: Any = (
-            jnp.log(2.0 / self.scale) + gammaln(half) - gammaln(0.5 * self.df) - 0.5 * jnp.log(np.pi * self.df)
-        )
-        return jnp.asarray(constant - half * jnp.log1p((x / self.scale) ** 2 / self.df))
-
-    def _normal(self, x: jax.Array) -> jax.Array:
-        return jnp.asarray(jnp.log(2.0 / self.scale) - 0.5 * np.log(2.0 * np.pi) - 0.5 * (x / self.scale) ** 2)
+            out = jnp.where(np.array([f == name for f in self.families]), kernels[name](), out)
+        return jnp.sum(out + constant)
 
 
 class VineCorrelations(dist.Distribution):  # type: ignore[misc]
     """Canonical partial correlations z with (z + 1)/2 ~ Beta(a, a), independently.
 
-    With the shapes of :func:`ranef.nuts.layout.hyper_numbers` the correlation matrix that they make has the LKJ
-    distribution (Lewandowski, Kurowicka and Joe, 2009).
+    With the numbers (n, 2) of :func:`ranef.nuts.layout.hyper_numbers`, a and a log constant, the correlation matrix
+    that they make has the LKJ distribution (Lewandowski, Kurowicka and Joe, 2009).
     """
 
     support = constraints.independent(constraints.interval(-1.0, 1.0), 1)
-    pytree_data_fields = ("shape_parameter",)
+    pytree_data_fields = ("numbers",)
 
-    def __init__(self, shape_parameter: jax.Array) -> None:
-        self.shape_parameter = shape_parameter
-        super().__init__(batch_shape=(), event_shape=jnp.shape(shape_parameter), validate_args=False)
+    def __init__(self, numbers: jax.Array) -> None:
+        self.numbers = numbers
+        super().__init__(batch_shape=(), event_shape=jnp.shape(numbers)[:1], validate_args=False)
 
     def log_prob(self, value: jax.Array, intermediates: Any = None) -> jax.Array:
         """Sum of the log densities of the entries."""
-        a = self.shape_parameter
-        constant = gammaln(2.0 * a) - 2.0 * gammaln(a) - (2.0 * a - 1.0) * np.log(2.0)
-        return jnp.sum(constant + (a - 1.0) * jnp.log1p(-(value**2)))
+        return jnp.sum(self.numbers[:, 1] + (self.numbers[:, 0] - 1.0) * jnp.log1p(-(value**2)))
 
 
-def hyperparameters(layout: Layout, numbers: Mapping[str, Any]) -> tuple[jax.Array, jax.Array]:
-    """θ (n_theta,) and σ on the user's scale, sampled inside a NumPyro model.
+class Sampled(NamedTuple):
+    """What the sampled parameters make, on the user's scale.
 
-    Sites: ``sd``, ``partial`` and ``sigma``; with flat priors ``diagonal``, ``off_diagonal`` and ``log_sigma``.
+    Attributes
+    ----------
+    theta : array (n_theta,)
+    sigma : array
+    fixed : array (s,)
+        Coefficients that are not integrated out.
+    variances : array (q,)
+        Prior variances of the coefficients under a global scale.
     """
+
+    theta: jax.Array
+    sigma: jax.Array
+    fixed: jax.Array
+    variances: jax.Array
+
+
+def hyperparameters(layout: Layout, numbers: Mapping[str, Any]) -> Sampled:
+    """Sample, inside a NumPyro model, the sites of ``layout.sites``."""
+    own = dict(zip(layout.custom, numbers["custom"], strict=True))
+    custom = {name: numpyro.sample(f"custom_{name}", d) for name, d in own.items()}
+    sigma = _sigma(layout, numbers, custom)
+    theta = _theta(layout, numbers, sigma, custom)
+    fixed = _mixed("fixef", layout.fixed_families, numbers["fixef"], custom, positive=False)
+    return Sampled(theta, sigma, jnp.stack(fixed) if fixed else jnp.zeros(0), _variances(layout, numbers, sigma))
+
+
+def _sigma(layout: Layout, numbers: Mapping[str, Any], custom: Mapping[str, Any]) -> Any:
+    if layout.sigma_family == "known":
+        return jnp.asarray(numbers["known"])
+    if layout.sigma_family == "custom":
+        return custom["sigma"]
     if layout.flat:
-        return _flat_theta(layout), _flat_sigma(layout, numbers)
-    sigma = numbers["sigma"]
-    if layout.sigma_family != "known":
-        prior = HalfScale((layout.sigma_family,), numbers["sigma_df"][None], numbers["sigma_scale"][None])
-        sigma = numpyro.sample("sigma", prior)[0]
-    if not layout.terms:
-        return jnp.zeros(0), sigma
-    sd = numpyro.sample("sd", HalfScale(layout.families, numbers["df"], numbers["scale"]))
-    partial = numpyro.sample("partial", VineCorrelations(numbers["shape"])) if layout.n_partial else jnp.zeros(0)
-    return theta_of(layout, sd / sigma, partial), sigma
+        return jnp.exp(numpyro.sample("log_sigma", _improper(constraints.real, 1))[0])
+    return numpyro.sample("sigma", Scalars((layout.sigma_family,), numbers["sigma"][None], positive=True))[0]
 
 
-def _flat_theta(layout: Layout) -> jax.Array:
+def _improper(support: Any, n: int) -> dist.Distribution:
+    return dist.ImproperUniform(constraints.independent(support, 1), (), (n,))
+
+
+def _theta(layout: Layout, numbers: Mapping[str, Any], sigma: Any, custom: Mapping[str, Any]) -> jax.Array:
     if not layout.terms:
         return jnp.zeros(0)
-    diagonal, off = (
-        numpyro.sample(name, dist.ImproperUniform(constraints.independent(support, 1), (), (n,))) if n else jnp.zeros(0)
-        for name, support, n in (
-            ("diagonal", constraints.positive, layout.n_sd),
-            ("off_diagonal", constraints.real, layout.n_partial),
-        )
-    )
-    return jnp.stack([e for t in layout.terms for e in _flat_entries(t, diagonal, off)])
+    n = layout.n_partial
+    if layout.flat:
+        diagonal = numpyro.sample("diagonal", _improper(constraints.positive, layout.n_sd))
+        off = numpyro.sample("off_diagonal", _improper(constraints.real, n)) if n else ()
+        return jnp.asarray(theta_of(layout, list(diagonal), list(off), jnp))
+    sds = _mixed("sd", layout.families, numbers["sd"], custom, positive=True)
+    partial = numpyro.sample("partial", VineCorrelations(numbers["vine"])) if n else ()
+    return jnp.asarray(theta_of(layout, [sd / sigma for sd in sds], list(partial), jnp))
 
 
-def _flat_entries(term: TermLayout, diagonal: jax.Array, off: jax.Array) -> list[jax.Array]:
-    on, below = iter(diagonal[slice(*term.sd)]), iter(off[slice(*term.partial)])
-    if term.kind != "us":
-        return list(on)
-    return [next(on) if i == j else next(below) for j in range(term.size) for i in range(j, term.size)]
+def _mixed(
+    site: str, families: tuple[str, ...], numbers: Any, custom: Mapping[str, Any], *, positive: bool
+) -> list[jax.Array]:
+    """Entries of a vector, of which some have priors that only numpyro knows."""
+    plain = [i for i, f in enumerate(families) if f != "custom"]
+    drawn: Any = iter(())
+    if plain:
+        priors = Scalars(tuple(families[i] for i in plain), numbers[np.array(plain)], positive=positive)
+        drawn = iter(numpyro.sample(site, priors))
+    return [custom[f"{site}{i}"] if f == "custom" else next(drawn) for i, f in enumerate(families)]
 
 
-def _flat_sigma(layout: Layout, numbers: Mapping[str, Any]) -> jax.Array:
-    if layout.sigma_family == "known":
-        return jnp.asarray(numbers["sigma"])
-    return jnp.exp(numpyro.sample("log_sigma", dist.ImproperUniform(constraints.real, (), ())))
-
-
-def theta_of(layout: Layout, relative_sd: jax.Array, partial: jax.Array) -> jax.Array:
-    """θ (n_theta,) from sd/σ (n_sd,) and partial correlations (n_partial,)."""
-    entries: list[jax.Array] = []
-    for t in layout.terms:
-        sd = [relative_sd[i] for i in range(*t.sd)]
-        if t.kind != "us":
-            entries += sd
-            continue
-        root = _correlation_root([partial[i] for i in range(*t.partial)], t.size)
-        entries += [sd[i] * root[i][j] for j in range(t.size) for i in range(j, t.size)]
-    return jnp.stack(entries)
-
-
-def _correlation_root(partial: list[jax.Array], size: int) -> list[list[Any]]:
-    """Lower Cholesky factor of the correlation matrix that canonical partial correlations make."""
-    z = iter(partial)
-    rows: list[list[Any]] = []
-    for i in range(size):
-        rest: Any = 1.0
-        row: list[Any] = []
-        for _ in range(i):
-            value = next(z)
-            row.append(value * rest)
-            rest = rest * jnp.sqrt(1.0 - value**2)
-        rows.append([*row, rest])
-    return rows
+def _variances(layout: Layout, numbers: Mapping[str, Any], sigma: Any) -> jax.Array:
+    if not layout.r2d2:
+        return jnp.zeros(0)
+    first, second, concentration = numbers["r2d2"]
+    r2 = numpyro.sample("r2", dist.Beta(first, second))
+    phi = jnp.ones(1)
+    if layout.r2d2 > 1:
+        phi = numpyro.sample("phi", dist.Dirichlet(jnp.full(layout.r2d2, concentration)))
+    return jnp.asarray(sigma**2 * r2 / (1.0 - r2) * phi / numbers["spreads"] ** 2)

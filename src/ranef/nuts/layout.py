@@ -1,18 +1,37 @@
-"""How the sampled variance parameters make θ and σ: shapes that compilation depends on, and numbers it does not."""
+"""How the sampled parameters make θ, σ and coefficients: what compilation depends on, and numbers it does not."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import lgamma
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.likelihood import CrossProducts
-from ranef.spec import LKJ, Flat, HalfNormal, HalfStudentT, ModelSpec, Normal, Priors, corr_name
+from ranef.spec import (
+    LKJ,
+    Custom,
+    Exponential,
+    Flat,
+    Gamma,
+    HalfNormal,
+    HalfStudentT,
+    ModelSpec,
+    Normal,
+    Priors,
+    StudentT,
+    corr_name,
+)
 
-__all__ = ["FixedPrior", "Layout", "TermLayout", "fixed_prior", "hyper_numbers", "make_layout"]
+__all__ = ["FAMILIES", "Layout", "TermLayout", "hyper_numbers", "make_layout", "theta_of", "unconstrained_values"]
 
 Range = tuple[int, int]
+
+#: families of one number, in the order of their codes in :mod:`ranef.nuts.compiled`; the last is flat on the logarithm
+FAMILIES = ("flat", "normal", "student", "gamma", "log flat")
 
 
 @dataclass(frozen=True)
@@ -25,16 +44,12 @@ class TermLayout:
         ``"us"``, ``"diag"`` or ``"ident"``.
     size : int
         Number of columns p.
-    grouping, start : int
-        Its place in the spec.
     sd, partial, theta : (int, int)
         Its standard deviations, partial correlations and entries of θ, as half-open ranges.
     """
 
     kind: str
     size: int
-    grouping: int
-    start: int
     sd: Range
     partial: Range
     theta: Range
@@ -42,26 +57,29 @@ class TermLayout:
 
 @dataclass(frozen=True)
 class Layout:
-    """Everything static about the variance parameters; hashable, so that models of one layout share compilation.
+    """Everything static about the sampled parameters; hashable, so that models of one layout share compilation.
 
     Attributes
     ----------
     terms : tuple of TermLayout
-    sizes : tuple of int
-        Numbers of columns by grouping.
     families : tuple of str
-        Family of the prior of each standard deviation: ``"student"``, ``"normal"`` or ``"flat"``.
+        Family of the prior of each standard deviation, one of :data:`FAMILIES` or ``"custom"``.
     sigma_family : str
         The same for σ; ``"known"`` where σ is not sampled.
+    fixed_families : tuple of str
+        Those of the coefficients that are sampled rather than integrated out.
     flat : bool
         Flat on θ and log σ.
+    r2d2 : int
+        Number of coefficients that a global scale governs.
     """
 
     terms: tuple[TermLayout, ...]
-    sizes: tuple[int, ...]
     families: tuple[str, ...]
     sigma_family: str
+    fixed_families: tuple[str, ...]
     flat: bool
+    r2d2: int
 
     @property
     def n_sd(self) -> int:
@@ -79,13 +97,37 @@ class Layout:
         return self.terms[-1].theta[1] if self.terms else 0
 
     @property
+    def custom(self) -> tuple[str, ...]:
+        """Sites of priors that only numpyro knows: ``sd0``, ``sigma``, ``fixef1``..."""
+        sds = [f"sd{i}" for i, f in enumerate(self.families) if f == "custom"]
+        fixed = [f"fixef{i}" for i, f in enumerate(self.fixed_families) if f == "custom"]
+        return (*sds, *(["sigma"] if self.sigma_family == "custom" else []), *fixed)
+
+    @property
+    def sites(self) -> tuple[tuple[str, int], ...]:
+        """Names and lengths of the sampled sites, in the order of the flat vector of unconstrained values."""
+        sds = sum(f != "custom" for f in self.families)
+        fixed = sum(f != "custom" for f in self.fixed_families)
+        sampled_sigma = self.sigma_family not in ("known", "custom")
+        names = ("diagonal", "off_diagonal", "log_sigma") if self.flat else ("sd", "partial", "sigma")
+        sizes = [*zip(names, (sds, self.n_partial, int(sampled_sigma)), strict=True), ("fixef", fixed)]
+        sizes += [(f"custom_{name}", 1) for name in self.custom]
+        sizes += [("r2", int(self.r2d2 > 0)), ("phi", max(self.r2d2 - 1, 0))]
+        return tuple((name, n) for name, n in sizes if n)
+
+    @property
     def n_hyper(self) -> int:
-        """Number of variance parameters sampled."""
-        return self.n_sd + self.n_partial + (self.sigma_family != "known")
+        """Length of the flat vector."""
+        return sum(n for _, n in self.sites)
+
+    @property
+    def plain(self) -> bool:
+        """Whether every prior has a family of this package."""
+        return not self.custom and not self.r2d2
 
 
 def make_layout(spec: ModelSpec, priors: Priors) -> Layout:
-    """Lay out the variance parameters of a model."""
+    """Lay out the sampled parameters of a model."""
     terms: list[TermLayout] = []
     families: list[str] = []
     n_partial = 0
@@ -94,85 +136,141 @@ def make_layout(spec: ModelSpec, priors: Priors) -> Layout:
         n_sd = 1 if kind == "ident" else p
         pairs = p * (p - 1) // 2 if kind == "us" else 0
         sd = (len(families), len(families) + n_sd)
-        terms.append(
-            TermLayout(kind, p, t.grouping, t.start, sd, (n_partial, n_partial + pairs), (t.theta.start, t.theta.stop))
-        )
+        terms.append(TermLayout(kind, p, sd, (n_partial, n_partial + pairs), (t.theta.start, t.theta.stop)))
         families += ["flat"] * n_sd if priors.flat else [_family(priors.sd[t.group, c]) for c in t.columns[:n_sd]]
         n_partial += pairs
-    sigma = "known" if spec.sigma is not None else _family(priors.sigma)
-    sizes = tuple(len(g.columns) for g in spec.groupings)
-    return Layout(tuple(terms), sizes, tuple(families), sigma, priors.flat)
+    sampled_sigma = "log flat" if priors.flat else _family(priors.sigma)
+    sigma = sampled_sigma if spec.sigma is None else "known"
+    fixed = [_family(p) for p in _sampled(spec, priors)]
+    r2d2 = 0 if priors.r2d2 is None else sum(name != "Intercept" for name in spec.design.fixed_names)
+    return Layout(tuple(terms), tuple(families), sigma, tuple(fixed), priors.flat, r2d2)
 
 
-def _family(prior: Flat | HalfNormal | HalfStudentT) -> str:
-    return {HalfStudentT: "student", HalfNormal: "normal", Flat: "flat"}[type(prior)]
+def _sampled(spec: ModelSpec, priors: Priors) -> list[Any]:
+    """Priors of the coefficients that are not integrated out, as :func:`ranef.nuts.fixed.fixed_part` parts them."""
+    governed = priors.r2d2 is not None
+    names = [n for n in spec.design.fixed_names if n == "Intercept" or not governed]
+    return [] if priors.flat else [p for n in names if not isinstance(p := priors.fixef[n], Flat | Normal)]
 
 
-def hyper_numbers(spec: ModelSpec, priors: Priors) -> dict[str, Floats]:
-    """Numbers of the priors of the variance parameters, in the order of the layout.
+def _family(prior: object) -> str:
+    if isinstance(prior, Custom):
+        return "custom"
+    if isinstance(prior, Flat):
+        return "flat"
+    if isinstance(prior, HalfNormal):
+        return "normal"
+    return "gamma" if isinstance(prior, Gamma | Exponential) else "student"
 
+
+def _numbers(prior: Any, *, half: bool) -> tuple[float, float, float, float]:
+    """Shape, location, scale and logarithm of the constant of a prior of one number."""
+    if isinstance(prior, Flat | Custom):
+        return 1.0, 0.0, 1.0, 0.0
+    if isinstance(prior, Gamma | Exponential):
+        shape = prior.shape if isinstance(prior, Gamma) else 1.0
+        return shape, 0.0, 1.0 / prior.rate, float(shape * np.log(prior.rate) - lgamma(shape))
+    doubled = float(np.log(2.0)) if half else 0.0
+    loc = 0.0 if half else prior.loc
+    if isinstance(prior, HalfNormal | Normal):
+        return 1.0, loc, prior.scale, doubled - float(0.5 * np.log(2.0 * np.pi) + np.log(prior.scale))
+    df = prior.df if isinstance(prior, HalfStudentT | StudentT) else 1.0
+    constant = lgamma(0.5 * (df + 1.0)) - lgamma(0.5 * df) - float(0.5 * np.log(df * np.pi) + np.log(prior.scale))
+    return df, loc, prior.scale, doubled + constant
+
+
+def hyper_numbers(spec: ModelSpec, priors: Priors) -> dict[str, Any]:
+    """Numbers of the priors of the sampled parameters, in the order of the layout.
+
+    Returns
+    -------
+    dict
+        ``sd`` (n_sd, 4), ``sigma`` (4,) and ``fixef`` (s, 4) hold shape, location, scale and log constant; ``vine``
+        (n_partial, 2) the shape a of each (z + 1)/2 ~ Beta(a, a) and its log constant; ``known`` a known σ;
+        ``custom`` the distributions of numpyro in the order of ``Layout.custom``; ``r2d2`` (3,) and ``spreads``.
+
+    Notes
+    -----
     The standard deviation of an ``ident`` term takes the prior of the term's first column.
     """
-    scales: list[Flat | HalfNormal | HalfStudentT] = []
-    shape: list[float] = []
+    sds: list[Any] = []
+    vine: list[tuple[float, float]] = []
     for t in spec.terms:
-        if not priors.flat:
-            scales += [priors.sd[t.group, c] for c in (t.columns[:1] if t.template.kind == "ident" else t.columns)]
+        shared = t.template.kind == "ident"
+        columns = t.columns[:1] if shared else t.columns
+        sds += [Flat()] * len(columns) if priors.flat else [priors.sd[t.group, c] for c in columns]
         if t.template.kind == "us" and t.template.size > 1 and not priors.flat:
-            shape += _vine_shapes(t.template.size, priors.corr[corr_name(t)])
-    pairs = np.array([_df_and_scale(s) for s in scales]).reshape(-1, 2)
-    df, scale = _df_and_scale(priors.sigma)
+            vine += _vine(t.template.size, priors.corr[corr_name(t)])
+    fixed = _sampled(spec, priors)
+    customs = [p for p in [*sds, priors.sigma if spec.sigma is None else None, *fixed] if isinstance(p, Custom)]
+    r2d2 = (*priors.r2d2.shapes, priors.r2d2.concentration) if priors.r2d2 else (1.0, 1.0, 1.0)
     return {
-        "df": pairs[:, 0],
-        "scale": pairs[:, 1],
-        "shape": np.array(shape),
-        "sigma_df": np.array(df),
-        "sigma_scale": np.array(scale),
-        "sigma": np.array(1.0 if spec.sigma is None else spec.sigma),
+        "sd": np.array([_numbers(p, half=True) for p in sds]).reshape(-1, 4),
+        "sigma": np.array(_numbers(priors.sigma, half=True)),
+        "fixef": np.array([_numbers(p, half=False) for p in fixed]).reshape(-1, 4),
+        "vine": np.array(vine).reshape(-1, 2),
+        "known": np.array(1.0 if spec.sigma is None else spec.sigma),
+        "custom": tuple(c.distribution for c in customs),
+        "r2d2": np.array(r2d2),
+        "spreads": np.array([v for n, v in priors.spreads.items() if n != "Intercept"]),
     }
 
 
-def _df_and_scale(prior: Flat | HalfNormal | HalfStudentT) -> tuple[float, float]:
-    if isinstance(prior, HalfStudentT):
-        return prior.df, prior.scale
-    return 1.0, prior.scale if isinstance(prior, HalfNormal) else 1.0
-
-
-def _vine_shapes(size: int, prior: LKJ) -> list[float]:
+def _vine(size: int, prior: LKJ) -> list[tuple[float, float]]:
     """Shape a of each canonical partial correlation (z + 1)/2 ~ Beta(a, a), by rows of the lower triangle.
 
     Lewandowski, Kurowicka and Joe (2009, J. Multivar. Anal. 100, 1989–2001), the C-vine: a = η + (p − 2 − j)/2 in
     column j, counted from 0.
     """
-    return [prior.eta + (size - 2 - j) / 2.0 for i in range(size) for j in range(i)]
+    shapes = [prior.eta + (size - 2 - j) / 2.0 for i in range(size) for j in range(i)]
+    return [(a, lgamma(2.0 * a) - 2.0 * lgamma(a) - (2.0 * a - 1.0) * float(np.log(2.0))) for a in shapes]
 
 
-@dataclass(frozen=True)
-class FixedPrior:
-    """Gaussian prior of the fixed effects on the internal scale, flat directions included.
+def unconstrained_values(layout: Layout, flat: Floats) -> dict[str, Floats]:
+    """Unconstrained values (..., n) by site, from a flat vector (..., n_hyper)."""
+    out, at = {}, 0
+    for name, n in layout.sites:
+        out[name] = flat[..., at : at + n]
+        at += n
+    return out
 
-    Attributes
+
+def theta_of(layout: Layout, relative: Sequence[Any], off: Sequence[Any], xp: ModuleType) -> Any:
+    """θ (n_theta, ...) by numpy or jax.numpy.
+
+    Parameters
     ----------
-    K : array (p + 1, p + 1)
-        −2 log density of β̃ is vᵀKv + constant with v = (β̃, −1); zero where all priors are flat.
-    log_scale : float
-        q log 2π + log |V₀| of the q proper priors, in the user's units.
+    layout : Layout
+    relative : sequence of array
+        sd/σ of each random effect; with flat priors the diagonal of λ.
+    off : sequence of array
+        Canonical partial correlations by rows; with flat priors the entries of λ below the diagonal, by columns.
+    xp : module
     """
+    entries: list[Any] = []
+    for t in layout.terms:
+        sd, below = list(relative[slice(*t.sd)]), list(off[slice(*t.partial)])
+        if t.kind != "us":
+            entries += sd
+        elif layout.flat:
+            rest = iter(below)
+            entries += [sd[i] if i == j else next(rest) for j in range(t.size) for i in range(j, t.size)]
+        else:
+            root = _correlation_root(below, t.size, xp)
+            entries += [sd[i] * root[i][j] for j in range(t.size) for i in range(j, t.size)]
+    return xp.stack(entries) if entries else xp.zeros(0)
 
-    K: Floats
-    log_scale: float
 
-
-def fixed_prior(spec: ModelSpec, products: CrossProducts, priors: Priors) -> FixedPrior:
-    """The prior of β as a quadratic form; that of ``Intercept`` is on the mean response at the means of the columns."""
-    d, scale = spec.design, products.scaling
-    centre = np.eye(spec.n_fixed)
-    if d.has_intercept:
-        centre[0, 1:] = d.X[:, 1:].mean(axis=0)
-    proper = [(i, p) for i, name in enumerate(d.fixed_names) if isinstance(p := priors.fixef[name], Normal)]
-    if priors.flat or not proper:
-        return FixedPrior(np.zeros((spec.n_fixed + 1,) * 2), 0.0)
-    rows = centre[[i for i, _ in proper]]
-    loc, sd = (np.array([getattr(p, name) for _, p in proper]) for name in ("loc", "scale"))
-    half = np.column_stack([scale.y * (rows @ scale.X), loc - rows @ scale.pilot]) / sd[:, None]
-    return FixedPrior(half.T @ half, float(len(proper) * np.log(2.0 * np.pi) + 2.0 * np.log(sd).sum()))
+def _correlation_root(partial: Sequence[Any], size: int, xp: ModuleType) -> list[list[Any]]:
+    """Lower Cholesky factor of the correlation matrix that canonical partial correlations make."""
+    z = iter(partial)
+    rows: list[list[Any]] = []
+    for i in range(size):
+        rest: Any = 1.0
+        row: list[Any] = []
+        for _ in range(i):
+            value = next(z)
+            row.append(value * rest)
+            rest = rest * xp.sqrt(1.0 - value**2)
+        rows.append([*row, rest])
+    return rows

@@ -1,9 +1,9 @@
-"""NUTS in chunks: one compilation for warm-up and sampling, with progress and interruption between chunks."""
+"""NumPyro's NUTS in chunks: one compilation for warm-up and sampling, with progress and interruption between chunks."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from numpyro.infer.hmc import HMCState, hmc
 from numpyro.infer.util import potential_energy
-from tqdm import tqdm
 
-from ranef.arrays import Floats
 from ranef.errors import FitError
+from ranef.nuts.bars import ChainBars
+from ranef.nuts.record import Raw
 from ranef.nuts.settings import Settings
+from ranef.nuts.store import Stored
 
-__all__ = ["Bar", "Raw", "run_nuts"]
+__all__ = ["Code", "potential", "run_nuts"]
 
 #: iterations between two looks at the clock; one number for all runs, so that all share the compiled chunk
 CHUNK = 50
@@ -28,50 +29,27 @@ CHUNK = 50
 #: the same where every evaluation is a call of the host, which may take a second
 HOST_CHUNK = 5
 
-#: step of the differences that give the curvature at the start, and the least curvature that is believed
-DIFFERENCE, LEAST_CURVATURE = 1e-4, 0.25
-
-Model = Callable[[Mapping[str, Any]], None]
 Positions = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Raw:
-    """What the sampler recorded.
+class Code:
+    """What is compiled, apart from the shapes of the arrays.
 
     Attributes
     ----------
-    positions : mapping str to array (chains, draws, ...)
-        Unconstrained values by site.
-    stats : mapping str to array (chains, draws)
-    complete : bool
-        False where the run was interrupted.
+    model : callable
+        A NumPyro model of one argument, `data`; its ``"centre"`` and ``"root"`` make the flat vector of sampled
+        parameters of whitened ones.
+    sites : tuple of (str, int)
+        Sites of that vector, with their lengths.
+    name : str or None
+        What `model` depends on; None for a model that must not be kept for later processes.
     """
 
-    positions: Mapping[str, NDArray[Any]]
-    stats: Mapping[str, NDArray[Any]]
-    complete: bool
-
-
-class Bar:
-    """Progress on stderr: iterations done of each chain, and divergences."""
-
-    def __init__(self, settings: Settings) -> None:
-        total = settings.warmup + settings.draws
-        self._bar = tqdm(total=total, disable=not settings.progress, file=sys.stderr, desc="compiling", unit="draw")
-        self._divergences = 0
-
-    def update(self, n: int, divergences: int, *, sampling: bool) -> None:
-        """Count `n` iterations more."""
-        self._bar.set_description("sampling" if sampling else "warmup", refresh=False)
-        if sampling:
-            self._divergences += divergences
-            self._bar.set_postfix(divergences=self._divergences, refresh=False)
-        self._bar.update(n)
-
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        self._bar.close()
+    model: Callable[[Mapping[str, Any]], None]
+    sites: tuple[tuple[str, int], ...]
+    name: str | None
 
 
 @dataclass(frozen=True)
@@ -82,22 +60,37 @@ class _Machine:
     advance: Callable[..., tuple[HMCState, dict[str, Any]]]
 
 
-def _build_machine(
-    model: Model, warmup: int, target_accept: float, dense: tuple[tuple[str, ...], ...], chunk: int, *, vectorized: bool
-) -> _Machine:
-    def potential(data: Mapping[str, Any]) -> Callable[[Positions], jax.Array]:
-        return partial(potential_energy, model, (data,), {})
+def _unravel(sites: tuple[tuple[str, int], ...], flat: jax.Array) -> dict[str, jax.Array]:
+    out, at = {}, 0
+    for name, n in sites:
+        out[name] = flat[at] if name == "r2" or name.startswith("custom_") else flat[at : at + n]
+        at += n
+    return out
 
+
+def potential(code: Code, data: Mapping[str, Any]) -> Callable[[Positions], jax.Array]:
+    """Minus the log density at whitened (``"hyper"``) and unconstrained (other sites) positions."""
+
+    def energy(position: Positions) -> jax.Array:
+        sites = {name: v for name, v in position.items() if name != "hyper"}
+        if code.sites:
+            sites |= _unravel(code.sites, data["centre"] + data["root"] @ position["hyper"])
+        return jnp.asarray(potential_energy(code.model, (data,), {}, sites))
+
+    return energy
+
+
+@lru_cache(maxsize=32)
+def _machine(code: Code, warmup: int, target_accept: float, chunk: int, *, vectorized: bool) -> _Machine:
     kernels: Any = hmc
-    init_kernel, sample_kernel = kernels(potential_fn_gen=potential, algo="NUTS")
+    init_kernel, sample_kernel = kernels(potential_fn_gen=partial(potential, code), algo="NUTS")
 
-    def init(position: Positions, key: jax.Array, data: Mapping[str, Any], mass: Any) -> HMCState:
+    def init(position: Positions, key: jax.Array, data: Mapping[str, Any]) -> HMCState:
         state: HMCState = init_kernel(
             position,
             num_warmup=warmup,
             trajectory_length=None,
-            inverse_mass_matrix={dense[0]: mass} if dense else None,
-            dense_mass=list(dense),
+            dense_mass=[("hyper",)] if code.sites else False,
             target_accept_prob=target_accept,
             model_args=(data,),
             rng_key=key,
@@ -105,14 +98,14 @@ def _build_machine(
         return state
 
     def step(state: HMCState, data: Mapping[str, Any]) -> HMCState:
-        new: HMCState = sample_kernel(state, (data,), {})
-        return new
+        out: HMCState = sample_kernel(state, (data,), {})
+        return out
 
     one_step: Any = jax.vmap(step, (0, None)) if vectorized else step
-    first: Any = jax.vmap(init, (0, 0, None, None)) if vectorized else init
+    first: Any = jax.vmap(init, (0, 0, None)) if vectorized else init
 
-    def advance(state: HMCState, data: Mapping[str, Any], n: int) -> tuple[HMCState, dict[str, Any]]:
-        def body(i: int, carry: tuple[HMCState, dict[str, Any]]) -> tuple[HMCState, dict[str, Any]]:
+    def advance(state: HMCState, data: Mapping[str, Any], n: Any) -> tuple[HMCState, dict[str, Any]]:
+        def body(i: Any, carry: tuple[HMCState, dict[str, Any]]) -> tuple[HMCState, dict[str, Any]]:
             state = one_step(carry[0], data)
             return state, jax.tree.map(lambda kept, new: kept.at[i].set(new), carry[1], _record(state))
 
@@ -120,12 +113,13 @@ def _build_machine(
         out: tuple[HMCState, dict[str, Any]] = jax.lax.fori_loop(0, n, body, (state, empty))
         return out
 
+    name = None if code.name is None else f"{code.name} {warmup} {target_accept} {chunk} {vectorized}"
     # the initial state is computed once: compiling it quickly matters more than running it fast
     quick = {"xla_backend_optimization_level": 0}
-    return _Machine(jax.jit(first, compiler_options=quick), jax.jit(advance))
-
-
-_cached_machine = lru_cache(maxsize=16)(_build_machine)
+    return _Machine(
+        Stored(first, name and f"init {name}", quick),
+        Stored(advance, name and f"advance {name}"),
+    )
 
 
 def _record(state: HMCState) -> dict[str, Any]:
@@ -141,81 +135,44 @@ def _record(state: HMCState) -> dict[str, Any]:
 
 
 def run_nuts(
-    model: Model,
+    code: Code,
     data: Mapping[str, Any],
     positions: Positions,
     key: jax.Array,
     settings: Settings,
+    warmup: int,
     *,
-    dense: Sequence[tuple[str, ...]],
-    vectorized: bool = True,
-    reusable: bool = True,
+    hosted: bool = False,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Raw:
     """Warm up and sample.
 
     Parameters
     ----------
-    model : callable
-        A NumPyro model of one argument, `data`.
+    code : Code
+    data : mapping of arrays
     positions : mapping str to array (chains, ...)
-        Unconstrained values to start from.
-    dense : sequence of tuple of str
-        None or one block of sites that share a dense part of the mass matrix, which begins as the inverse curvature
-        where the chains begin; the rest is diagonal.
-    vectorized : bool
-        Advance all chains in one computation rather than one after the other.
-    reusable : bool
-        Whether to keep what was compiled for further models of this layout.
+        Values to start from: ``"hyper"`` whitened, other sites unconstrained.
+    key : jax.Array
+    settings : Settings
+    warmup : int
+    hosted : bool
+        Whether the density calls the host, which takes one chain at a time.
     interrupted : callable
         Asked after every chunk whether an interrupt was swallowed within it; then the chunk is thrown away.
     """
-    build = _cached_machine if reusable else _build_machine
-    chunk = CHUNK if vectorized else HOST_CHUNK
-    machine = build(model, settings.warmup, settings.target_accept, tuple(dense), chunk, vectorized=vectorized)
+    vectorized = settings.chain_method == "vectorized" and not hosted
+    chunk = HOST_CHUNK if hosted else CHUNK
+    machine = _machine(code, warmup, settings.target_accept, chunk, vectorized=vectorized)
     keys = jax.random.split(key, settings.chains)
     split: Sequence[Any] = [(positions, keys)]
     if not vectorized:
         split = [(jax.tree.map(lambda v, c=c: v[c], positions), keys[c]) for c in range(settings.chains)]
-    block = dense[0] if dense else ()
-    mass: Floats = np.eye(sum(np.size(positions[name]) for name in block) // settings.chains)
-    states = [machine.init(position, k, data, mass) for position, k in split]
+    data = jax.tree.map(jnp.asarray, dict(data))
+    states = [machine.init(jax.tree.map(jnp.asarray, position), k, data) for position, k in split]
     _require_finite(states)
-    if block:
-        mass = _inverse_curvature(lambda p: machine.init(p, split[0][1], data, mass).z_grad, split[0][0], block, mass)
-        states = [machine.init(position, k, data, mass) for position, k in split]
-    bar = Bar(settings)
-    try:
-        return _run_chunks(machine, states, data, settings, chunk, bar, interrupted)
-    finally:
-        bar.close()
-
-
-def _inverse_curvature(
-    gradient: Callable[[Positions], Positions], at: Positions, block: Sequence[str], identity: Floats
-) -> Floats:
-    """Inverse Hessian of the potential in the sites of `block`, by differences of its gradient, made positive definite.
-
-    Where `at` holds several chains the Hessian is averaged over them.
-    """
-
-    def flat(values: Positions) -> Floats:
-        return np.concatenate([np.asarray(values[name]).reshape(chains, -1) for name in block], axis=1)
-
-    d = len(identity)
-    chains = sum(np.size(at[name]) for name in block) // d
-    owner = [(name, j) for name in block for j in range(np.size(at[name]) // chains)]
-    hessian = np.empty((d, d))
-    for i, (name, j) in enumerate(owner):
-        step: Floats = np.zeros((chains, np.size(at[name]) // chains))
-        step[:, j] = DIFFERENCE
-        step = step.reshape(np.shape(at[name]))
-        rise = flat(gradient({**at, name: at[name] + step})) - flat(gradient({**at, name: at[name] - step}))
-        hessian[i] = rise.mean(axis=0) / (2.0 * DIFFERENCE)
-    if not np.isfinite(hessian).all():
-        return identity
-    values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
-    return np.asarray((vectors / np.maximum(np.abs(values), LEAST_CURVATURE)) @ vectors.T)
+    with ChainBars(settings.chains, warmup, settings.draws, show=settings.progress) as bars:
+        return _run_chunks(machine, states, data, settings, warmup, chunk, bars, interrupted)
 
 
 def _run_chunks(
@@ -223,19 +180,25 @@ def _run_chunks(
     states: list[HMCState],
     data: Mapping[str, Any],
     settings: Settings,
+    warmup: int,
     chunk: int,
-    bar: Bar,
+    bars: ChainBars,
     interrupted: Callable[[], bool],
 ) -> Raw:
     kept: list[Any] = []
 
+    def advance_one(c: int, n: int) -> Any:
+        states[c], record = machine.advance(states[c], data, jnp.asarray(n))
+        return jax.tree.map(lambda v: np.asarray(v)[:n], record)
+
     def advance_all(n: int) -> list[Any]:
-        records = []
-        for c, state in enumerate(states):
-            states[c], record = machine.advance(state, data, n)
-            records.append(jax.tree.map(lambda v: np.asarray(v)[:n], record))
-            if interrupted():
-                raise KeyboardInterrupt
+        if settings.chain_method == "parallel" and len(states) > 1:
+            with ThreadPoolExecutor(len(states)) as pool:
+                records = list(pool.map(lambda c: advance_one(c, n), range(len(states))))
+        else:
+            records = [advance_one(c, n) for c in range(len(states))]
+        if interrupted():
+            raise KeyboardInterrupt
         return records
 
     def rounds(total: int, *, sampling: bool) -> None:
@@ -244,9 +207,10 @@ def _run_chunks(
             records = advance_all(n)
             if sampling:
                 kept.append(records)
-            bar.update(n, sum(int(r["stats"]["diverging"].sum()) for r in records), sampling=sampling)
+            divergences = np.concatenate([np.atleast_1d(r["stats"]["diverging"].sum(axis=0)) for r in records])
+            bars.update(n, divergences, sampling=sampling)
 
-    rounds(settings.warmup, sampling=False)
+    rounds(warmup, sampling=False)
     complete = True
     try:
         rounds(settings.draws, sampling=True)
@@ -254,10 +218,10 @@ def _run_chunks(
         if not kept:
             raise
         complete = False
-    return _gather(kept, settings.chains, complete)
+    return _gather(kept, complete)
 
 
-def _gather(kept: Sequence[Sequence[Any]], chains: int, complete: bool) -> Raw:
+def _gather(kept: Sequence[Sequence[Any]], complete: bool) -> Raw:
     def by_chain(*parts: NDArray[Any]) -> NDArray[Any]:
         """Chunks of (n, chains, ...), or of (n, ...) for one chain, to (chains, draws, ...)."""
         return np.concatenate(parts)

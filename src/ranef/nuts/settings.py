@@ -2,46 +2,78 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ranef.errors import FitError, suggestion
 
-__all__ = ["Parameterization", "Settings"]
+__all__ = ["ChainMethod", "Family", "Parameterization", "Sampler", "Settings"]
 
 Parameterization = Literal["auto", "marginal", "noncentered", "centered"]
+Family = Literal["gaussian", "student"]
+Sampler = Literal["numpyro", "nutpie"]
+ChainMethod = Literal["vectorized", "parallel", "sequential"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What :func:`ranef.nuts.sample_posterior` is asked for, apart from the model."""
+    """What :func:`ranef.nuts.sample_posterior` is asked for, apart from the model.
 
-    draws: int
-    warmup: int
-    chains: int
-    seed: int | None
-    parameterization: Parameterization
-    target_accept: float
-    progress: bool
+    Attributes
+    ----------
+    draws, chains : int
+    warmup : int or None
+        None for what the model needs: little where chains start at the mode with its curvature for a metric.
+    seed : int or None
+    parameterization, family, sampler, chain_method : str
+    target_accept : float
+    progress : bool
+    device : str or jax.Device, optional
+    """
+
+    draws: int = 1000
+    warmup: int | None = None
+    chains: int = 4
+    seed: int | None = None
+    parameterization: Parameterization = "auto"
+    target_accept: float = 0.8
+    progress: bool = True
+    family: Family = "gaussian"
+    sampler: Sampler = "numpyro"
+    chain_method: ChainMethod = "vectorized"
+    device: Any = None
 
     def __post_init__(self) -> None:
-        for name, least in (("draws", 1), ("warmup", 0), ("chains", 1)):
+        for name, least in (("draws", 1), ("chains", 1)):
             _require_integer(name, getattr(self, name), least)
-        if self.seed is not None:
-            _require_integer("seed", self.seed, 0)
+        for name in ("warmup", "seed"):
+            if getattr(self, name) is not None:
+                _require_integer(name, getattr(self, name), 0)
         if not (isinstance(self.target_accept, float) and 0.0 < self.target_accept < 1.0):
             raise FitError(
                 f"target_accept={self.target_accept!r} must be a number between 0 and 1. 0.8 is usual; "
                 "0.95 or 0.99 cures most divergences."
             )
-        allowed = get_args(Parameterization)
-        if self.parameterization not in allowed:
-            raise FitError(
-                f"parameterization={self.parameterization!r} is not one of {', '.join(map(repr, allowed))}."
-                f"{suggestion(str(self.parameterization), allowed)}"
-            )
+        for name, kind in (
+            ("parameterization", Parameterization),
+            ("family", Family),
+            ("sampler", Sampler),
+            ("chain_method", ChainMethod),
+        ):
+            _require_one_of(name, getattr(self, name), get_args(kind))
+
+    def chosen(self, parameterization: Any) -> Settings:
+        """The same with a parameterization in place of ``"auto"``."""
+        return replace(self, parameterization=parameterization)
+
+
+def _require_one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise FitError(
+            f"{name}={value!r} is not one of {', '.join(map(repr, allowed))}.{suggestion(str(value), allowed)}"
+        )
 
 
 def _require_integer(name: str, value: object, least: int) -> None:

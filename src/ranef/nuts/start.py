@@ -1,64 +1,61 @@
-"""Where the chains begin, in unconstrained coordinates."""
+"""Where the climb to the posterior mode begins: the REML optimum, in unconstrained coordinates."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.likelihood import CrossProducts
-from ranef.nuts.layout import Layout
+from ranef.nuts.problem import Problem
 from ranef.results import RemlEstimates
 from ranef.spec import ModelSpec, TermSpec
 
-__all__ = ["effect_positions", "hyper_positions"]
+__all__ = ["effect_positions", "start_vector"]
 
-#: spread of the chains' starting points in unconstrained coordinates
+#: spread of the starting points of random effects, in their standard deviations
 JITTER = 0.1
 
 #: no standard deviation starts below this share of the residual's, and no partial correlation beyond the other
 LEAST_SD, MOST_CORRELATION = 0.05, 0.9
 
 
-def hyper_positions(
-    spec: ModelSpec,
-    products: CrossProducts,
-    layout: Layout,
-    start: RemlEstimates | None,
-    chains: int,
-    rng: np.random.Generator,
-) -> dict[str, Floats]:
-    """Starting values (chains, ...) of the variance parameters, near `start` where it is given."""
-    sigma = spec.sigma or (start.sigma if start else products.scaling.y * np.sqrt(0.5))
-    sds, partials, lower = [], [], []
+def start_vector(
+    problem: Problem, start: RemlEstimates | None, inverse: Callable[[str, float], float] | None = None
+) -> Floats:
+    """Unconstrained coordinates (d,) near `start`; `inverse` maps the values of sites that only numpyro knows."""
+    spec, layout = problem.spec, problem.layout
+    sigma = spec.sigma or (start.sigma if start else problem.products.scaling.y * np.sqrt(0.5))
+    sds, diagonal, partial, lower = [], [], [], []
     for t in spec.terms:
         least = LEAST_SD * sigma / _column_sizes(spec, t)
         lam = t.template.fill(start.theta[t.theta]) if start else np.diag(least / (LEAST_SD * sigma))
         n = 1 if t.template.kind == "ident" else t.template.size
-        sd = np.maximum(sigma * np.sqrt((lam**2).sum(axis=1)), least)
-        sds.append(sd[:n])
+        sds.append(np.maximum(sigma * np.sqrt((lam**2).sum(axis=1)), least)[:n])
+        diagonal.append(np.maximum(np.abs(np.diag(lam)), least / sigma)[:n])
         if t.template.kind == "us":
-            partial = _partial_correlations(lam)
-            partials.append(partial)
+            partial.append(_partial_correlations(lam))
             lower.append(lam[np.triu_indices(t.template.size, 1)[::-1]])
-    if layout.flat:
-        diagonal = [
-            np.maximum(_diagonal(t, start, s / sigma), LEAST_SD * s / sigma)
-            for t, s in zip(spec.terms, sds, strict=True)
-        ]
-        values = {
-            "diagonal": np.log(_join(diagonal)),
-            "off_diagonal": _join(lower),
-            "log_sigma": np.array(np.log(sigma)),
-        }
-    else:
-        values = {
-            "sd": np.log(_join(sds)),
-            "partial": 2.0 * np.arctanh(_join(partials)),
-            "sigma": np.array([np.log(sigma)]),
-        }
-    if spec.sigma is not None:
-        values = {name: v for name, v in values.items() if "sigma" not in name}
-    return {name: v + JITTER * rng.standard_normal((chains, *v.shape)) for name, v in values.items() if v.size}
+    sampled = problem.fixed.pilot[problem.fixed.sampled]
+    if start is not None:
+        sampled = (problem.fixed.centre @ start.beta)[problem.fixed.sampled]
+    sd = np.array(_join(sds))
+    values = {
+        "sd": np.log([v for v, f in zip(sd, layout.families, strict=True) if f != "custom"]),
+        "partial": 2.0 * np.arctanh(_join(partial)),
+        "sigma": np.array([np.log(sigma)]),
+        "diagonal": np.log(_join(diagonal)),
+        "off_diagonal": _join(lower),
+        "log_sigma": np.array([np.log(sigma)]),
+        "fixef": [v for v, f in zip(sampled, layout.fixed_families, strict=True) if f != "custom"],
+        "r2": np.zeros(1),
+        "phi": np.zeros(max(layout.r2d2 - 1, 0)),
+    }
+    named = {"sigma": sigma, **{f"sd{i}": v for i, v in enumerate(sd)}}
+    named |= {f"fixef{i}": v for i, v in enumerate(sampled)}
+    for name in layout.custom:
+        values[f"custom_{name}"] = np.array([0.0 if inverse is None else inverse(name, float(named[name]))])
+    return _join([np.asarray(values[name], dtype=float) for name, _ in layout.sites])
 
 
 def _join(parts: list[Floats]) -> Floats:
@@ -69,13 +66,6 @@ def _column_sizes(spec: ModelSpec, term: TermSpec) -> Floats:
     """Root mean squares of the term's columns (p,)."""
     rms = np.sqrt(np.mean(spec.groupings[term.grouping].Z[:, term.where] ** 2, axis=0))
     return np.where(rms > 0, rms, 1.0)
-
-
-def _diagonal(term: TermSpec, start: RemlEstimates | None, otherwise: Floats) -> Floats:
-    if start is None:
-        return otherwise
-    diagonal = np.diag(term.template.fill(start.theta[term.theta]))
-    return np.abs(diagonal[: len(otherwise)])
 
 
 def _partial_correlations(lam: Floats) -> Floats:
@@ -93,26 +83,27 @@ def _partial_correlations(lam: Floats) -> Floats:
 
 
 def effect_positions(
-    spec: ModelSpec,
-    products: CrossProducts,
-    start: RemlEstimates | None,
-    chains: int,
-    rng: np.random.Generator,
-    *,
-    centered: bool,
+    problem: Problem, start: RemlEstimates | None, chains: int, rng: np.random.Generator, *, centered: bool
 ) -> dict[str, Floats]:
-    """Starting values of β (internal scale) and of the random effects for the row-level models."""
-    scale = products.scaling
-    beta: Floats = np.zeros(spec.n_fixed)
-    if start is not None:
-        beta = np.linalg.solve(scale.X, start.beta - scale.pilot) / scale.y
-    values = {"beta": beta + rng.standard_normal((chains, spec.n_fixed)) / np.sqrt(spec.n_obs)}
-    for k, g in enumerate(spec.groupings):
-        shape = (chains, g.n_levels, len(g.columns))
+    """Starting values, internal scale, of integrated coefficients and random effects for the models that sample them.
+
+    Sites ``beta`` (chains, g), and by factor in elimination order ``b{k}`` or ``z{k}`` (chains, J_k, p_k).
+    """
+    scale, fixed, products = problem.products.scaling, problem.fixed, problem.products
+    g = len(fixed.integrated)
+    beta: Floats = np.zeros(g)
+    if start is not None and g:
+        away = (fixed.centre @ start.beta - fixed.pilot)[fixed.integrated]
+        beta = fixed.root @ away / fixed.unit
+    values = {"beta": beta + rng.standard_normal((chains, g)) / np.sqrt(products.n_obs)} if g else {}
+    for k, grouping in enumerate(products.order):
+        shape = (chains, products.A.n_levels[k], products.A.sizes[k])
         z = JITTER * rng.standard_normal(shape)
         if not centered:
             values[f"z{k}"] = z
         else:
-            centre = 0.0 if start is None else start.modes[k].values
-            values[f"b{k}"] = centre + scale.y * z / np.sqrt(np.mean(g.Z**2, axis=0))
+            centre: Floats = np.zeros(shape[1:])
+            if start is not None:
+                centre = np.linalg.solve(scale.Z[grouping], start.modes[grouping].values.T).T / scale.y
+            values[f"b{k}"] = centre + z
     return values

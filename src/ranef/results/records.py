@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
@@ -197,6 +197,15 @@ class PosteriorDraws:
         Wall time of compiling, warming up and sampling.
     complete : bool
         False where the run was interrupted and holds what was drawn until then.
+    family : str
+        Of the response: ``"gaussian"`` or ``"student"``.
+    extras : mapping str to array (chains, draws, ...)
+        Further parameters: ``nu`` (degrees of freedom of the response), ``nu_g`` (of the effects of a factor g), ``R2``
+        and ``phi`` (of a global scale of the coefficients).
+    sampler : str
+        ``"numpyro"`` or ``"nutpie"``.
+    notes : tuple of str
+        What was chosen for the user, and why.
     """
 
     theta: Floats
@@ -210,3 +219,7 @@ class PosteriorDraws:
     warmup: int
     seconds: float
     complete: bool
+    family: str = "gaussian"
+    extras: Mapping[str, Floats] = field(default_factory=dict)
+    sampler: str = "numpyro"
+    notes: tuple[str, ...] = ()

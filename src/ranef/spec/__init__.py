@@ -1,33 +1,48 @@
 """The intermediate representation that both engines compile."""
 
 from ranef.spec.covariance import Template, covariance_template, lower_root
+from ranef.spec.families import (
+    LKJ,
+    R2D2,
+    Cauchy,
+    Custom,
+    Exponential,
+    Flat,
+    Gamma,
+    HalfCauchy,
+    HalfNormal,
+    HalfStudentT,
+    Location,
+    Normal,
+    Scale,
+    StudentT,
+)
 from ranef.spec.matrices import Cluster, ModelMatrices, TermMatrices
 from ranef.spec.model_spec import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
 from ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
-from ranef.spec.priors import (
-    LKJ,
-    Flat,
-    HalfNormal,
-    HalfStudentT,
-    Normal,
-    Priors,
-    corr_name,
-    default_priors,
-    flat_priors,
-)
+from ranef.spec.priors import Priors, corr_name, default_priors, flat_priors
 from ranef.spec.subset import without_rows
 
 __all__ = [
     "LKJ",
+    "R2D2",
+    "Cauchy",
     "Cluster",
+    "Custom",
+    "Exponential",
     "Flat",
+    "Gamma",
     "Grouping",
+    "HalfCauchy",
     "HalfNormal",
     "HalfStudentT",
+    "Location",
     "ModelMatrices",
     "ModelSpec",
     "Normal",
     "Priors",
+    "Scale",
+    "StudentT",
     "Template",
     "TermMatrices",
     "TermSpec",

@@ -1,98 +1,41 @@
-"""Priors as data: families with their numbers, and the data-scaled defaults."""
+"""The priors of one model: data-scaled defaults, replacements by name, and how they print."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ranef.errors import DesignError, suggestion
+from ranef.spec.families import (
+    LKJ,
+    R2D2,
+    Cauchy,
+    Custom,
+    Exponential,
+    Flat,
+    Gamma,
+    HalfCauchy,
+    HalfNormal,
+    HalfStudentT,
+    Location,
+    Normal,
+    Scale,
+    StudentT,
+    from_numpyro,
+    is_numpyro,
+)
 from ranef.spec.model_spec import ModelSpec, TermSpec
 
-__all__ = [
-    "LKJ",
-    "Flat",
-    "HalfNormal",
-    "HalfStudentT",
-    "Normal",
-    "Priors",
-    "corr_name",
-    "default_priors",
-    "flat_priors",
-]
+__all__ = ["Priors", "corr_name", "default_priors", "flat_priors"]
 
+#: default prior of the degrees of freedom of a Student t response or random effect (Juárez & Steel, 2010)
+DEFAULT_DF = Gamma(2.0, 0.1)
 
-@dataclass(frozen=True)
-class Flat:
-    """Improper uniform prior."""
-
-    def __str__(self) -> str:
-        return "flat"
-
-
-@dataclass(frozen=True)
-class Normal:
-    """Normal prior with mean `loc` and standard deviation `scale`, in the units of the coefficient."""
-
-    loc: float
-    scale: float
-
-    def __post_init__(self) -> None:
-        _require_positive("Normal", "scale", self.scale)
-
-    def __str__(self) -> str:
-        return f"Normal({self.loc:.4g}, {self.scale:.4g})"
-
-
-@dataclass(frozen=True)
-class HalfStudentT:
-    """Half Student t prior for a standard deviation, in the units of the response."""
-
-    df: float
-    scale: float
-
-    def __post_init__(self) -> None:
-        _require_positive("HalfStudentT", "df", self.df)
-        _require_positive("HalfStudentT", "scale", self.scale)
-
-    def __str__(self) -> str:
-        return f"HalfStudentT({self.df:g}, {self.scale:.4g})"
-
-
-@dataclass(frozen=True)
-class HalfNormal:
-    """Half normal prior for a standard deviation."""
-
-    scale: float
-
-    def __post_init__(self) -> None:
-        _require_positive("HalfNormal", "scale", self.scale)
-
-    def __str__(self) -> str:
-        return f"HalfNormal({self.scale:.4g})"
-
-
-@dataclass(frozen=True)
-class LKJ:
-    """LKJ prior for a correlation matrix; ``eta=1`` is uniform (Lewandowski, Kurowicka and Joe, 2009)."""
-
-    eta: float
-
-    def __post_init__(self) -> None:
-        _require_positive("LKJ", "eta", self.eta)
-
-    def __str__(self) -> str:
-        return f"LKJ({self.eta:g})"
-
-
-def _require_positive(family: str, name: str, value: float) -> None:
-    if not (np.isfinite(value) and value > 0):
-        raise DesignError(f"{family}({name}={value!r}): {name} must be a positive finite number.")
-
-
-Scale = Flat | HalfStudentT | HalfNormal
+LOCATIONS = (Normal, StudentT, Cauchy, Flat, Custom)
+SCALES = (HalfNormal, HalfStudentT, HalfCauchy, Exponential, Gamma, Flat, Custom)
 
 
 @dataclass(frozen=True)
@@ -101,34 +44,56 @@ class Priors:
 
     Attributes
     ----------
-    fixef : mapping str to Normal or Flat
+    fixef : mapping str to Normal, StudentT, Cauchy, Flat or Custom
         By coefficient. The prior of ``Intercept`` is on the mean response at the means of the other columns.
-    sd : mapping (group, column) to HalfStudentT, HalfNormal or Flat
+    sd : mapping (group, column) to HalfNormal, HalfStudentT, HalfCauchy, Exponential, Gamma, Flat or Custom
         Standard deviations of the random effects; the one of an ``ident`` term stands under its first column.
     corr : mapping str to LKJ
         By :func:`corr_name`; only unstructured terms of two or more columns have one.
-    sigma : HalfStudentT, HalfNormal or Flat
+    sigma : the same families as `sd`
         Residual standard deviation.
     flat : bool
         Flat on β, on θ (the relative Cholesky factor itself) and on log σ: then the mode of the marginal
         posterior of θ is the REML estimate. `sd`, `corr` and `sigma` are not used.
+    r2d2 : R2D2, optional
+        Global scale of the coefficients besides the intercept, in place of their own priors.
+    effects : mapping str to float or Gamma
+        Grouping factors whose random effects are Student t rather than normal: degrees of freedom, or their prior.
+    df : float or Gamma
+        The same for a Student t response; not used for a normal one.
+    spreads : mapping str to float
+        Standard deviation of the column of each coefficient that `r2d2` governs.
     """
 
-    fixef: Mapping[str, Normal | Flat]
+    fixef: Mapping[str, Location]
     sd: Mapping[tuple[str, str], Scale]
     corr: Mapping[str, LKJ]
     sigma: Scale
     flat: bool = False
+    r2d2: R2D2 | None = None
+    effects: Mapping[str, float | Gamma] = field(default_factory=dict)
+    df: float | Gamma = DEFAULT_DF
+    spreads: Mapping[str, float] = field(default_factory=dict)
 
-    def lines(self) -> list[str]:
+    def lines(self, family: str = "gaussian") -> list[str]:
         """One line for each prior, for printing."""
         if self.flat:
             return ["beta ~ flat", "theta ~ flat (relative Cholesky factor)", "log(sigma) ~ flat"]
         where = {"Intercept": " (mean response at the means of the other columns)"}
-        out = [f"{name} ~ {p}{where.get(name, '') if len(self.fixef) > 1 else ''}" for name, p in self.fixef.items()]
+        out = []
+        for name, p in self.fixef.items():
+            prior = str(p) if self.r2d2 is None or name == "Intercept" else str(self.r2d2)
+            out.append(f"{name} ~ {prior}{where.get(name, '') if len(self.fixef) > 1 else ''}")
         out += [f"sd({column} | {group}) ~ {p}" for (group, column), p in self.sd.items()]
         out += [f"{name} ~ {p}" for name, p in self.corr.items()]
+        out += [f"ranef[{group}] ~ Student t, df {_df_text(df)}" for group, df in self.effects.items()]
+        if family == "student":
+            out.append(f"response ~ Student t, nu {_df_text(self.df)}")
         return [*out, f"sigma ~ {self.sigma}"]
+
+
+def _df_text(df: float | Gamma) -> str:
+    return f"= {df:g}" if isinstance(df, float) else f"~ {df}"
 
 
 def corr_name(term: TermSpec) -> str:
@@ -148,8 +113,11 @@ def default_priors(spec: ModelSpec, changes: Mapping[str, object] | None = None)
     ----------
     spec : ModelSpec
     changes : mapping, optional
-        Replacements by name: a coefficient's name, ``"fixef"`` (all but the intercept), ``"sd"`` (all),
-        ``"sd(column | group)"``, ``"corr"`` (all), ``"cor(columns | group)"`` or ``"sigma"``.
+        Replacements by name, families of this package or distributions of numpyro: a coefficient's name, ``"fixef"``
+        (all but the intercept); ``"sd"`` (all), ``"sd[group]"``, ``"sd[group, column]"``; ``"cor"``, ``"cor[group]"``;
+        ``"sigma"``; ``"ranef"`` or ``"ranef[group]"`` (``StudentT(df)`` for Student t random effects); ``"nu"``
+        (degrees of freedom of a Student t response). The more specific name wins. Names as they are printed,
+        ``"sd(column | group)"``, will do too.
 
     Raises
     ------
@@ -160,13 +128,15 @@ def default_priors(spec: ModelSpec, changes: Mapping[str, object] | None = None)
     y = d.y if d.offset is None else d.y - d.offset
     s = float(y.std()) or 1.0
     unit = s if d.has_intercept else float(np.sqrt(np.mean(y**2))) or 1.0
-    fixef: dict[str, Normal | Flat] = {}
+    fixef: dict[str, Location] = {}
+    spreads: dict[str, float] = {}
     for name, column in zip(d.fixed_names, d.X.T, strict=True):
         if name == "Intercept":
             fixef[name] = Normal(float(y.mean()), 2.5 * s)
         else:
             spread = column.std() if d.has_intercept else np.sqrt(np.mean(column**2))
-            fixef[name] = Normal(0.0, 2.5 * unit / (float(spread) or 1.0))
+            spreads[name] = float(spread) or 1.0
+            fixef[name] = Normal(0.0, 2.5 * unit / spreads[name])
     sd: dict[tuple[str, str], Scale] = {}
     for t in spec.terms:
         rms = np.sqrt(np.mean(spec.groupings[t.grouping].Z[:, t.where] ** 2, axis=0))
@@ -174,8 +144,8 @@ def default_priors(spec: ModelSpec, changes: Mapping[str, object] | None = None)
         for column, r in zip(t.columns[:1] if shared else t.columns, rms, strict=not shared):
             sd[t.group, column] = HalfStudentT(3.0, s / (float(r) or 1.0))
     corr = {corr_name(t): LKJ(1.0) for t in spec.terms if t.template.kind == "us" and t.template.size > 1}
-    sigma: Scale = HalfStudentT(3.0, s)
-    return _changed(Priors(fixef, sd, corr, sigma), dict(changes or {}))
+    priors = Priors(fixef, sd, corr, HalfStudentT(3.0, s), spreads=spreads)
+    return _changed(priors, _Names(spec, priors), dict(changes or {}))
 
 
 def flat_priors(spec: ModelSpec) -> Priors:
@@ -183,31 +153,113 @@ def flat_priors(spec: ModelSpec) -> Priors:
     return Priors({name: Flat() for name in spec.design.fixed_names}, {}, {}, Flat(), flat=True)
 
 
-def _changed(priors: Priors, changes: dict[str, object]) -> Priors:
-    fixef, sd, corr, sigma = dict(priors.fixef), dict(priors.sd), dict(priors.corr), priors.sigma
-    by_label = {f"sd({column} | {group})": (group, column) for group, column in sd}
-    for name, prior in changes.items():
+class _Names:
+    """What each name of a replacement stands for."""
+
+    def __init__(self, spec: ModelSpec, priors: Priors) -> None:
+        slopes = [name for name in priors.fixef if name != "Intercept"]
+        groups = [g.name for g in spec.groupings]
+        self.fixef = {"fixef": slopes, **{f"fixef[{n}]": [n] for n in priors.fixef}, **{n: [n] for n in priors.fixef}}
+        self.sd: dict[str, list[tuple[str, str]]] = {"sd": list(priors.sd)}
+        self.corr: dict[str, list[str]] = {"cor": list(priors.corr), "corr": list(priors.corr)}
+        for group in groups:
+            self.sd[f"sd[{group}]"] = [key for key in priors.sd if key[0] == group]
+            own = [corr_name(t) for t in spec.terms if t.group == group and corr_name(t) in priors.corr]
+            if own:
+                self.corr[f"cor[{group}]"] = own
+        for group, column in priors.sd:
+            self.sd[f"sd[{group}, {column}]"] = self.sd[f"sd({column} | {group})"] = [(group, column)]
+        self.corr |= {name: [name] for name in priors.corr}
+        self.effects = {"ranef": groups, **{f"ranef[{group}]": [group] for group in groups}}
+
+    @property
+    def known(self) -> list[str]:
+        """Names worth printing."""
+        shown = [n for n in self.fixef if not n.startswith("fixef[")]
+        sds = [n for n in self.sd if "(" not in n.partition("[")[0]]
+        corrs = [n for n in self.corr if n.startswith("cor[") or n == "cor"] if len(self.corr) > 2 else []
+        return [*shown, *sds, *corrs, *self.effects, "sigma", "nu"]
+
+
+def _changed(priors: Priors, names: _Names, changes: dict[str, object]) -> Priors:
+    fixef, sd, corr, effects = dict(priors.fixef), dict(priors.sd), dict(priors.corr), dict(priors.effects)
+    sigma, df, r2d2 = priors.sigma, priors.df, priors.r2d2
+    for name in sorted(changes, key=_specificity):
+        prior = changes[name]
+        if is_numpyro(prior):
+            prior = from_numpyro(name, prior)
         if name == "sigma":
-            sigma = _family(name, prior, (HalfStudentT, HalfNormal))
-        elif name == "corr" or name in corr:
-            corr.update(dict.fromkeys(corr if name == "corr" else [name], _family(name, prior, (LKJ,))))
-        elif name == "sd" or name in by_label:
-            family = _family(name, prior, (HalfStudentT, HalfNormal))
-            sd.update(dict.fromkeys(sd if name == "sd" else [by_label[name]], family))
-        elif name == "fixef" or name in fixef:
-            family = _family(name, prior, (Normal, Flat))
-            fixef.update({n: family for n in fixef if n == name or (name == "fixef" and n != "Intercept")})
+            sigma = _scale(name, prior)
+        elif name == "nu":
+            df = _degrees(name, prior)
+        elif name in names.corr:
+            corr.update(dict.fromkeys(names.corr[name], _family(name, prior, (LKJ,))))
+        elif name in names.sd:
+            sd.update(dict.fromkeys(names.sd[name], _scale(name, prior)))
+        elif name in names.effects:
+            effects |= _effects(name, prior, names.effects[name])
+        elif name == "fixef" and isinstance(prior, R2D2):
+            r2d2 = prior
+        elif name in names.fixef:
+            fixef.update(dict.fromkeys(names.fixef[name], _family(name, prior, LOCATIONS)))
         else:
-            known = [*fixef, "fixef", "sd", *by_label, "corr", *corr, "sigma"]
+            known = names.known
             raise DesignError(
                 f"There is no parameter {name!r} to give a prior to.{suggestion(name, known)} "
                 f"Known names: {', '.join(known)}."
             )
-    return Priors(fixef, sd, corr, sigma)
+    if r2d2 is not None:
+        _check_r2d2(priors, fixef)
+    return replace(priors, fixef=fixef, sd=sd, corr=corr, sigma=sigma, effects=effects, df=df, r2d2=r2d2)
+
+
+def _specificity(name: str) -> int:
+    """General names first."""
+    return (name not in ("fixef", "sd", "cor", "corr", "ranef")) + ("," in name or "(" in name)
 
 
 def _family(name: str, prior: Any, allowed: tuple[type, ...]) -> Any:
     if not isinstance(prior, allowed):
-        names = " or ".join(t.__name__ for t in allowed)
-        raise DesignError(f"The prior of {name!r} is {prior!r}; it must be {names} (from ranef.priors).")
+        names = " or ".join(t.__name__ for t in allowed if t is not Custom)
+        also = ", or any distribution of numpyro" if Custom in allowed else ""
+        raise DesignError(f"The prior of {name!r} is {prior}; it must be {names} (from ranef.priors){also}.")
     return prior
+
+
+def _scale(name: str, prior: Any) -> Scale:
+    """A family for a standard deviation; one that is symmetric about zero stands for its positive half."""
+    if isinstance(prior, Normal) and prior.loc == 0:
+        return HalfNormal(prior.scale)
+    if isinstance(prior, StudentT) and prior.loc == 0:
+        return HalfStudentT(prior.df, prior.scale)
+    if isinstance(prior, Cauchy) and prior.loc == 0:
+        return HalfCauchy(prior.scale)
+    out: Scale = _family(name, prior, SCALES)
+    return out
+
+
+def _degrees(name: str, prior: Any) -> float | Gamma:
+    if isinstance(prior, Gamma):
+        return prior
+    if isinstance(prior, int | float) and not isinstance(prior, bool) and np.isfinite(prior) and prior > 0:
+        return float(prior)
+    raise DesignError(f"The prior of {name!r} is {prior}; it must be Gamma, or a positive number that fixes it.")
+
+
+def _effects(name: str, prior: Any, groups: list[str]) -> dict[str, float | Gamma]:
+    if isinstance(prior, Gamma):
+        return dict.fromkeys(groups, prior)
+    if isinstance(prior, StudentT) and prior.loc == 0 and prior.scale == 1:
+        return dict.fromkeys(groups, float(prior.df))
+    raise DesignError(
+        f"The prior of {name!r} is {prior}; it must be StudentT(df), with the location and scale left alone (the "
+        "standard deviations have priors of their own), or Gamma for unknown degrees of freedom."
+    )
+
+
+def _check_r2d2(priors: Priors, fixef: Mapping[str, Location]) -> None:
+    own = [n for n, p in fixef.items() if n != "Intercept" and p != priors.fixef[n]]
+    if own:
+        raise DesignError(f"R2D2 governs all coefficients but the intercept, so {own[0]!r} cannot have its own prior.")
+    if not [n for n in fixef if n != "Intercept"]:
+        raise DesignError("R2D2 needs a coefficient besides the intercept.")

@@ -1,0 +1,164 @@
+"""The cross-products of one model, arranged for the collapsed density: one factor eliminated, the rest a dense tail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ranef.arrays import Floats, Ints
+from ranef.likelihood import CrossProducts
+from ranef.nuts.fixed import FixedPart
+from ranef.spec import ModelSpec
+
+__all__ = ["Shape", "SparseCoupling", "collapsed_arrays", "fill_of", "make_shape", "sparse_coupling", "tail_products"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What compilation depends on besides the shapes of the arrays.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        p_k in elimination order; empty without random effects.
+    levels : tuple of int
+        J_k in elimination order.
+    n_integrated, n_sampled : int
+        Coefficients g that are integrated out, and s that are sampled.
+    """
+
+    sizes: tuple[int, ...]
+    levels: tuple[int, ...]
+    n_integrated: int
+    n_sampled: int
+
+    @property
+    def tail(self) -> int:
+        """Length t of the random part of the tail."""
+        return sum(p * J for p, J in zip(self.sizes[1:], self.levels[1:], strict=True))
+
+    @property
+    def padded(self) -> Shape:
+        """The shape with levels rounded up, so that data sets of like size share what is compiled."""
+        return Shape(self.sizes, tuple(_rounded(J) for J in self.levels), self.n_integrated, self.n_sampled)
+
+
+def _rounded(n: int) -> int:
+    """The next of 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, ...: at most a quarter more from 16 on."""
+    step = 4
+    while n > 8 * step:
+        step *= 2
+    return -(-n // step) * step
+
+
+def make_shape(products: CrossProducts, fixed: FixedPart) -> Shape:
+    """The shape of a model."""
+    return Shape(products.A.sizes, products.A.n_levels, len(fixed.integrated), len(fixed.sampled))
+
+
+def fill_of(spec: ModelSpec, products: CrossProducts) -> Floats:
+    """Array (Σ p_k², n_theta) that makes the internal λ_k, raveled one after the other, of θ."""
+    out = np.zeros((sum(p * p for p in products.A.sizes), spec.n_theta))
+    for i, unit in enumerate(np.eye(spec.n_theta)):
+        internal = products.scaling.inward(spec.lambdas(unit))
+        out[:, i] = np.concatenate([internal[k].ravel() for k in products.order])
+    return out
+
+
+def collapsed_arrays(spec: ModelSpec, products: CrossProducts, fixed: FixedPart, shape: Shape) -> dict[str, Floats]:
+    """The arrays of the collapsed density for JAX, levels on the last axis and padded with zeros to `shape`.
+
+    Returns
+    -------
+    dict
+        ``fill`` makes internal λ of θ; ``A`` (p, p, J) and ``C`` (p, m, J) are the blocks of the first factor, C
+        against tail, coefficients integrated out, coefficients sampled, and y; ``T`` (m, m) holds those; ``K`` the
+        normal priors, ``rows`` those under a global scale; ``nu`` is n − g, ``unit`` the unit of y, ``origin`` (s,)
+        what sampled coefficients are counted from, and ``constant`` what −2 log p adds at any (θ, σ).
+    """
+    out = {
+        "fill": fill_of(spec, products),
+        "T": tail_products(products, fixed, shape),
+        "K": fixed.K,
+        "rows": fixed.rows,
+        "nu": np.array(float(products.n_obs - shape.n_integrated)),
+        "unit": np.array(products.scaling.y),
+        "origin": fixed.pilot[fixed.sampled],
+        "constant": np.array(fixed.constant + fixed.log_scale),
+    }
+    if shape.sizes:
+        J = products.A.n_levels[0]
+        out["A"] = np.zeros((shape.sizes[0], shape.sizes[0], shape.levels[0]))
+        out["A"][..., :J] = np.moveaxis(products.A.diag[0], 0, -1)
+        out["C"] = np.zeros((shape.sizes[0], out["T"].shape[0], shape.levels[0]))
+        out["C"][:, shape.tail :, :J] = np.moveaxis(products.Xy[0] @ fixed.columns, 0, -1)
+        for l, at in _places(shape).items():
+            pair = products.A.pairs[0, l]
+            rows, cols = np.arange(shape.sizes[0])[None, :, None], at[pair.cols][:, None, :]
+            out["C"][rows, cols, pair.rows[:, None, None]] = pair.blocks
+    return out
+
+
+def _places(shape: Shape) -> dict[int, Ints]:
+    """Rows (J_l, p_l) of every factor of the tail."""
+    edges = np.cumsum([0, *(p * J for p, J in zip(shape.sizes[1:], shape.levels[1:], strict=True))])
+    return {
+        l: np.arange(edges[l - 1], edges[l]).reshape(shape.levels[l], shape.sizes[l])
+        for l in range(1, len(shape.sizes))
+    }
+
+
+def tail_products(products: CrossProducts, fixed: FixedPart, shape: Shape) -> Floats:
+    """Cross-products (m, m) of the tail, the coefficients' columns and y; zero where `shape` is padded."""
+    t = shape.tail
+    m = t + fixed.columns.shape[0]
+    out = np.zeros((m, m))
+    out[t:, t:] = fixed.columns.T @ products.corner @ fixed.columns
+    at = _places(shape)
+    for l, rows in at.items():
+        own = rows[: products.A.n_levels[l]]
+        out[own[:, :, None], own[:, None, :]] = products.A.diag[l]
+        flat = (products.Xy[l] @ fixed.columns).reshape(own.size, -1)
+        out[own.ravel(), t:], out[t:, own.ravel()] = flat, flat.T
+    for (k, l), pair in products.A.pairs.items():
+        if k > 0:
+            rows, cols = at[k][pair.rows], at[l][pair.cols]
+            out[rows[:, :, None], cols[:, None, :]] = pair.blocks
+            out[cols[:, :, None], rows[:, None, :]] = np.swapaxes(pair.blocks, 1, 2)
+    return out
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SparseCoupling:
+    """Columns of the tail that each level of the first factor meets.
+
+    Attributes
+    ----------
+    indptr : array of int (J + 1,)
+    cols : array of int (nnz,)
+        Ascending within a level.
+    values : array (nnz, p)
+    """
+
+    indptr: Ints
+    cols: Ints
+    values: Floats
+
+
+def sparse_coupling(products: CrossProducts, shape: Shape) -> SparseCoupling:
+    """The blocks between the first factor and the tail, by level."""
+    p, J = shape.sizes[0], shape.levels[0]
+    level: list[Any] = [np.zeros(0, dtype=np.int64)]
+    cols: list[Any] = [np.zeros(0, dtype=np.int64)]
+    values: list[Any] = [np.zeros((0, p))]
+    for l, at in _places(shape).items():
+        pair = products.A.pairs[0, l]
+        level.append(np.repeat(pair.rows, shape.sizes[l]))
+        cols.append(at[pair.cols].ravel())
+        values.append(np.swapaxes(pair.blocks, 1, 2).reshape(-1, p))
+    levels, columns = np.concatenate(level), np.concatenate(cols)
+    order = np.lexsort((columns, levels))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(levels, minlength=J))])
+    return SparseCoupling(indptr, columns[order], np.concatenate(values)[order])

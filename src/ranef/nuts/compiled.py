@@ -1,0 +1,666 @@
+"""The collapsed log density with its gradient, and exact draws, in loops that numba compiles and caches on disk.
+
+One model is one array of doubles (:mod:`ranef.nuts.packing`), so that what is compiled serves every model, and a
+sampler outside Python can call it through a pointer.
+
+With C the cross-products of the first factor's columns against the tail, X and y, and K_i = λM_i⁻¹λᵀ, M_i = I + λᵀA_iλ:
+
+    Q = T − Σ C_iᵀK_iC_i,  H = ΛᵀQΛ + E + s²K,  deviance = Σ log|M_i| + log|H_aa| + r²/s² + ν log 2πσ² + constant
+
+where a are the rows integrated out (tail and coefficients), and r² = vᵀ(H_22 − H_2aH_aa⁻¹H_a2)v is what they leave of
+the response less the sampled coefficients, v = (−γ, 1). Backwards, H̄ = H_aa⁻¹ ⊕ 0 + wwᵀ/s² with w = (−H_aa⁻¹H_a2v, v),
+Q̄ = ΛH̄Λᵀ, ∂/∂λ = 2Wλ with W = Σ A_i − A_iK_iA_i − (I − A_iK_i)C_iQ̄C_iᵀ(I − K_iA_i), and ∂/∂Λ = 2QΛH̄.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+
+__all__ = ["c_copy", "c_density", "draw_effects", "hyper_backward", "hyper_forward", "value_and_gradient"]
+
+_compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+LOG_2 = math.log(2.0)
+
+_types: Any = numba.types
+_carray: Any = numba.carray  # type: ignore[attr-defined]
+_doubles = _types.CPointer(_types.float64)
+
+#: (d, q, gradient, value, data), and (d, n, q, what is kept, data), by pointer
+SIGNATURE = _types.int64(_types.uint64, *[_doubles] * 4)
+COPY_SIGNATURE = _types.int64(_types.uint64, _types.uint64, *[_doubles] * 3)
+
+
+@_compiled
+def _array(u, i):  # type: ignore[no-untyped-def]
+    """The array number `i`, flat: its place and length stand in the header."""
+    start = int(u[2 * i])
+    return u[start : start + int(u[2 * i + 1])]
+
+
+@_compiled
+def _copy(source, target):  # type: ignore[no-untyped-def]
+    """Copy a matrix; assigning to a slice would take numba seconds to compile."""
+    for i in range(source.shape[0]):
+        for j in range(source.shape[1]):
+            target[i, j] = source[i, j]
+
+
+@_compiled
+def _scalar_prior(family, a, loc, scale, x, log_x):  # type: ignore[no-untyped-def]
+    """Log density but for its constant, and its derivative."""
+    z = (x - loc) / scale
+    if family == 1.0:
+        return -0.5 * z * z, -z / scale
+    if family == 2.0:
+        return -0.5 * (a + 1.0) * math.log1p(z * z / a), -(a + 1.0) * z / (scale * (a + z * z))
+    if family == 3.0:
+        return (a - 1.0) * log_x - x / scale, (a - 1.0) / x - 1.0 / scale
+    return 0.0, 0.0
+
+
+@_compiled
+def _roots(partial, size, root):  # type: ignore[no-untyped-def]
+    """Cholesky factor of the correlation matrix of canonical partial correlations, by rows."""
+    at = 0
+    for i in range(size):
+        rest = 1.0
+        for j in range(i):
+            root[i, j] = partial[at] * rest
+            rest *= math.sqrt(1.0 - partial[at] ** 2)
+            at += 1
+        root[i, i] = rest
+
+
+@_compiled
+def _roots_back(partial, size, root, root_bar, partial_bar):  # type: ignore[no-untyped-def]
+    at = 0
+    for i in range(size):
+        rest, later = 1.0, 0.0
+        for j in range(i + 1):
+            later += root_bar[i, j] * root[i, j]
+        for j in range(i):
+            z = partial[at + j]
+            later -= root_bar[i, j] * root[i, j]
+            partial_bar[at + j] = root_bar[i, j] * rest - later * z / (1.0 - z * z)
+            rest *= math.sqrt(1.0 - z * z)
+        at += i
+
+
+@_compiled
+def _factor_level(lam, A, N):  # type: ignore[no-untyped-def]
+    """N = L⁻¹λᵀ with LLᵀ = I + λᵀAλ, and log|I + λᵀAλ|."""
+    p = lam.shape[0]
+    L = np.zeros((p, p))
+    log_det = 0.0
+    for i in range(p):
+        for k in range(i + 1):
+            total = 1.0 if i == k else 0.0
+            for a in range(p):
+                for b in range(p):
+                    total += lam[a, i] * A[a, b] * lam[b, k]
+            for l in range(k):
+                total -= L[i, l] * L[k, l]
+            if i == k:
+                if not total > 0.0:
+                    return math.nan
+                L[i, i] = math.sqrt(total)
+                log_det += math.log(total)
+            else:
+                L[i, k] = total / L[k, k]
+    for column in range(p):
+        for i in range(p):
+            total = lam[column, i]
+            for l in range(i):
+                total -= L[i, l] * N[l, column]
+            N[i, column] = total / L[i, i]
+    return log_det
+
+
+@_compiled
+def _eliminate(lam, A, indptr, cols, vals, Cx, N, Q):  # type: ignore[no-untyped-def]
+    """Q −= Σ C_iᵀK_iC_i in its lower triangle; N_i of every level; Σ log|M_i|."""
+    J, p, r = Cx.shape[0], lam.shape[0], Cx.shape[2]
+    t = Q.shape[0] - r
+    widest = 0
+    for i in range(J):
+        widest = max(widest, int(indptr[i + 1] - indptr[i]))
+    B, Bx = np.empty((widest, p)), np.empty((r, p))
+    log_det = 0.0
+    for i in range(J):
+        log_det += _factor_level(lam, A[i], N[i])
+        first, n = int(indptr[i]), int(indptr[i + 1] - indptr[i])
+        for u in range(n):
+            for k in range(p):
+                total = 0.0
+                for a in range(p):
+                    total += N[i, k, a] * vals[first + u, a]
+                B[u, k] = total
+        for x in range(r):
+            for k in range(p):
+                total = 0.0
+                for a in range(p):
+                    total += N[i, k, a] * Cx[i, a, x]
+                Bx[x, k] = total
+        for u in range(n):
+            row = int(cols[first + u])
+            for w in range(u + 1):
+                for k in range(p):
+                    Q[row, int(cols[first + w])] -= B[u, k] * B[w, k]
+        for x in range(r):
+            for u in range(n):
+                for k in range(p):
+                    Q[t + x, int(cols[first + u])] -= Bx[x, k] * B[u, k]
+            for y in range(x + 1):
+                total = 0.0
+                for k in range(p):
+                    total += Bx[x, k] * Bx[y, k]
+                Q[t + x, t + y] -= total
+    return log_det
+
+
+@_compiled
+def _scale_tail(lam, sizes, levels, Q, R, H):  # type: ignore[no-untyped-def]
+    """R = QΛ of the symmetric Q, and H = ΛᵀR + E in its lower triangle."""
+    m = Q.shape[0]
+    _copy(Q, R)
+    _copy(Q, H)
+    row, at = 0, int(sizes[0]) * int(sizes[0])
+    for f in range(1, sizes.shape[0]):
+        p = int(sizes[f])
+        for _ in range(int(levels[f])):
+            for x in range(m):
+                for k in range(p):
+                    total = 0.0
+                    for a in range(p):
+                        total += Q[x, row + a] * lam[at + a * p + k]
+                    R[x, row + k] = total
+            row += p
+        at += p * p
+    t = row
+    for x in range(m):
+        for y in range(min(x + 1, t)):
+            H[x, y] = R[x, y]
+    row, at = 0, int(sizes[0]) * int(sizes[0])
+    for f in range(1, sizes.shape[0]):
+        p = int(sizes[f])
+        for _ in range(int(levels[f])):
+            for k in range(p):
+                for y in range(row + k + 1):
+                    total = 0.0
+                    for a in range(p):
+                        total += lam[at + a * p + k] * R[row + a, y]
+                    H[row + k, y] = total
+                H[row + k, row + k] += 1.0
+            row += p
+        at += p * p
+
+
+@_compiled
+def _cholesky(H):  # type: ignore[no-untyped-def]
+    """Lower factor in place of the lower triangle; false where there is none."""
+    m = H.shape[0]
+    for j in range(m):
+        total = H[j, j]
+        for l in range(j):
+            total -= H[j, l] * H[j, l]
+        if not total > 0.0:
+            return False
+        H[j, j] = math.sqrt(total)
+        for i in range(j + 1, m):
+            total = H[i, j]
+            for l in range(j):
+                total -= H[i, l] * H[j, l]
+            H[i, j] = total / H[j, j]
+    return True
+
+
+@_compiled
+def _symmetric(Q):  # type: ignore[no-untyped-def]
+    for i in range(Q.shape[0]):
+        for j in range(i):
+            Q[j, i] = Q[i, j]
+
+
+@_compiled
+def _factorize(lam, s2, K, u, N, R, H):  # type: ignore[no-untyped-def]
+    """Fill N, R and the Cholesky factor H; Σ log|M_i|, NaN where something is not positive definite."""
+    sizes, levels = _array(u, 0), _array(u, 1)
+    m, r = H.shape[0], int(_array(u, 12)[8])
+    Q = np.empty((m, m))
+    _copy(_array(u, 7).reshape((m, m)), Q)
+    log_det = 0.0
+    if sizes.shape[0]:
+        p, J = int(sizes[0]), int(levels[0])
+        A, Cx = _array(u, 2).reshape((J, p, p)), _array(u, 6).reshape((J, p, r))
+        vals = _array(u, 5).reshape((-1, p))
+        log_det = _eliminate(lam[: p * p].reshape((p, p)), A, _array(u, 3), _array(u, 4), vals, Cx, N, Q)
+    if m > r:
+        _symmetric(Q)
+        _scale_tail(lam, sizes, levels, Q, R, H)
+    else:
+        _copy(Q, H)
+    for i in range(r):
+        for j in range(i + 1):
+            H[m - r + i, m - r + j] += s2 * K[i, j]
+    return log_det if _cholesky(H) else math.nan
+
+
+@_compiled
+def _adjoint(H, v, s2, Hbar):  # type: ignore[no-untyped-def]
+    """H̄ (symmetric) from the factor H; log|H_aa| and r²."""
+    m, e = H.shape[0], v.shape[0]
+    a = m - e
+    inverse, w = np.zeros((a, a)), np.zeros(m)
+    log_det, rss = 0.0, 0.0
+    for j in range(a):
+        log_det += 2.0 * math.log(H[j, j])
+        inverse[j, j] = 1.0 / H[j, j]
+        for i in range(j + 1, a):
+            total = 0.0
+            for l in range(j, i):
+                total -= H[i, l] * inverse[l, j]
+            inverse[i, j] = total / H[i, i]
+    for j in range(e):
+        w[a + j] = v[j]
+        total = 0.0
+        for i in range(j, e):
+            total += H[a + i, a + j] * v[i]
+        rss += total * total
+    for k in range(a):
+        total = 0.0
+        for i in range(e):
+            total += H[a + i, k] * v[i]
+        for j in range(k + 1):
+            w[j] -= inverse[k, j] * total
+    for i in range(m):
+        for j in range(i + 1):
+            total = w[i] * w[j] / s2
+            if i < a:
+                for k in range(i, a):
+                    total += inverse[k, i] * inverse[k, j]
+            Hbar[i, j] = total
+            Hbar[j, i] = total
+    return log_det, rss
+
+
+@_compiled
+def _tail_back(lam, sizes, levels, R, Hbar, lam_bar):  # type: ignore[no-untyped-def]
+    """Add 2 QΛH̄ by blocks to `lam_bar`, and turn H̄ into Q̄ = ΛH̄Λᵀ."""
+    m = R.shape[0]
+    row, at = 0, int(sizes[0]) * int(sizes[0])
+    column = np.empty(m)
+    for f in range(1, sizes.shape[0]):
+        p = int(sizes[f])
+        for _ in range(int(levels[f])):
+            for a in range(p):
+                for k in range(p):
+                    total = 0.0
+                    for x in range(m):
+                        total += R[row + a, x] * Hbar[x, row + k]
+                    lam_bar[at + a * p + k] += 2.0 * total
+            row += p
+        at += p * p
+    for transposed in range(2):
+        row, at = 0, int(sizes[0]) * int(sizes[0])
+        for f in range(1, sizes.shape[0]):
+            p = int(sizes[f])
+            for _ in range(int(levels[f])):
+                for x in range(m):
+                    for a in range(p):
+                        total = 0.0
+                        for k in range(p):
+                            value = Hbar[row + k, x] if transposed else Hbar[x, row + k]
+                            total += lam[at + a * p + k] * value
+                        column[a] = total
+                    for a in range(p):
+                        if transposed:
+                            Hbar[row + a, x] = column[a]
+                        else:
+                            Hbar[x, row + a] = column[a]
+                row += p
+            at += p * p
+
+
+@_compiled
+def _levels_back(lam, A, indptr, cols, vals, Cx, N, Qbar, lam_bar):  # type: ignore[no-untyped-def]
+    """Add 2Wλ to `lam_bar` (p, p)."""
+    J, p, r = Cx.shape[0], lam.shape[0], Cx.shape[2]
+    t = Qbar.shape[0] - r
+    W, G, AK, F = np.zeros((p, p)), np.empty((p, p)), np.empty((p, p)), np.empty((p, p))
+    half = np.empty(p)
+    for i in range(J):
+        first, n = int(indptr[i]), int(indptr[i + 1] - indptr[i])
+        for a in range(p):
+            for b in range(p):
+                G[a, b] = 0.0
+        for x in range(n + r):
+            row = int(cols[first + x]) if x < n else t + x - n
+            for a in range(p):
+                half[a] = 0.0
+            for y in range(n + r):
+                value = Qbar[row, int(cols[first + y]) if y < n else t + y - n]
+                for a in range(p):
+                    half[a] += value * (vals[first + y, a] if y < n else Cx[i, a, y - n])
+            for a in range(p):
+                own = vals[first + x, a] if x < n else Cx[i, a, x - n]
+                for b in range(p):
+                    G[a, b] += own * half[b]
+        for a in range(p):
+            for b in range(p):
+                total = 0.0
+                for c in range(p):
+                    for k in range(p):
+                        total += A[i, a, c] * N[i, k, c] * N[i, k, b]
+                AK[a, b] = total
+        for a in range(p):
+            for b in range(p):
+                total = G[a, b]
+                for c in range(p):
+                    total -= AK[a, c] * G[c, b]
+                F[a, b] = total
+        for a in range(p):
+            for b in range(p):
+                total = A[i, a, b] - F[a, b]
+                for c in range(p):
+                    total += F[a, c] * AK[b, c] - AK[a, c] * A[i, c, b]
+                W[a, b] += total
+    for a in range(p):
+        for k in range(p):
+            for b in range(p):
+                lam_bar[a * p + k] += (W[a, b] + W[b, a]) * lam[b, k]
+
+
+@_compiled
+def _collapsed(lam, s2, v, u, lam_bar, v_bar):  # type: ignore[no-untyped-def]
+    """Deviance less ν log 2πσ² and its constant, and its derivative in s²; those in λ and v are filled in."""
+    sizes, levels = _array(u, 0), _array(u, 1)
+    r, m, e = int(_array(u, 12)[8]), int(_array(u, 12)[9]), v.shape[0]
+    t, a = m - r, m - e
+    p = int(sizes[0]) if sizes.shape[0] else 0
+    J = int(levels[0]) if sizes.shape[0] else 0
+    N, R, H, Hbar = np.empty((J, p, p)), np.empty((m, m)), np.empty((m, m)), np.empty((m, m))
+    K = _array(u, 8).reshape((r, r))
+    first = _factorize(lam, s2, K, u, N, R, H)
+    if not math.isfinite(first):
+        return math.nan, math.nan
+    log_det, rss = _adjoint(H, v, s2, Hbar)
+    s2_bar = -rss / (s2 * s2)
+    for i in range(r):
+        for j in range(r):
+            s2_bar += Hbar[t + i, t + j] * K[i, j]
+    for i in range(e):
+        total = 0.0
+        for j in range(i + 1):
+            for k in range(j, e):
+                total += H[a + i, a + j] * H[a + k, a + j] * v[k]
+        v_bar[i] = 2.0 * total / s2
+    for i in range(lam_bar.shape[0]):
+        lam_bar[i] = 0.0
+    if t > 0:
+        _tail_back(lam, sizes, levels, R, Hbar, lam_bar)
+    if p > 0:
+        A, Cx = _array(u, 2).reshape((J, p, p)), _array(u, 6).reshape((J, p, r))
+        vals = _array(u, 5).reshape((-1, p))
+        lam1 = lam[: p * p].reshape((p, p))
+        _levels_back(lam1, A, _array(u, 3), _array(u, 4), vals, Cx, N, Hbar, lam_bar)
+    return first + log_det + rss / s2, s2_bar
+
+
+@_compiled
+def _theta(terms, values, sigma, n_sd, flat, theta):  # type: ignore[no-untyped-def]
+    """θ from sds (or the diagonal of λ) and partial correlations (or its other entries)."""
+    for i in range(terms.shape[0]):
+        structured, size = terms[i, 0] == 1.0, int(terms[i, 1])
+        sd, partial, at = int(terms[i, 2]), n_sd + int(terms[i, 3]), int(terms[i, 4])
+        if not structured:
+            for j in range(int(terms[i, 5])):
+                theta[at + j] = values[sd + j] if flat else values[sd + j] / sigma
+        elif flat:
+            for column in range(size):
+                for row in range(column, size):
+                    if row == column:
+                        theta[at] = values[sd + row]
+                    else:
+                        theta[at] = values[partial]
+                        partial += 1
+                    at += 1
+        else:
+            root = np.zeros((size, size))
+            _roots(values[partial:], size, root)
+            for column in range(size):
+                for row in range(column, size):
+                    theta[at] = values[sd + row] / sigma * root[row, column]
+                    at += 1
+
+
+@_compiled
+def _theta_back(terms, values, sigma, n_sd, flat, theta, theta_bar, bar):  # type: ignore[no-untyped-def]
+    """Derivatives in the values from those in θ; returns the one in σ."""
+    sigma_bar = 0.0
+    for i in range(terms.shape[0]):
+        structured, size = terms[i, 0] == 1.0, int(terms[i, 1])
+        sd, partial, at = int(terms[i, 2]), n_sd + int(terms[i, 3]), int(terms[i, 4])
+        if not structured:
+            for j in range(int(terms[i, 5])):
+                bar[sd + j] += theta_bar[at + j] if flat else theta_bar[at + j] / sigma
+                if not flat:
+                    sigma_bar -= theta_bar[at + j] * theta[at + j] / sigma
+        elif flat:
+            for column in range(size):
+                for row in range(column, size):
+                    if row == column:
+                        bar[sd + row] += theta_bar[at]
+                    else:
+                        bar[partial] += theta_bar[at]
+                        partial += 1
+                    at += 1
+        else:
+            root, root_bar = np.zeros((size, size)), np.zeros((size, size))
+            _roots(values[partial:], size, root)
+            for column in range(size):
+                for row in range(column, size):
+                    bar[sd + row] += theta_bar[at] * root[row, column] / sigma
+                    root_bar[row, column] = theta_bar[at] * values[sd + row] / sigma
+                    sigma_bar -= theta_bar[at] * theta[at] / sigma
+                    at += 1
+            _roots_back(values[partial:], size, root, root_bar, bar[partial:])
+    return sigma_bar
+
+
+@_compiled
+def hyper_forward(q, u, values, theta, gradient):  # type: ignore[no-untyped-def]
+    """Log prior density at unconstrained `q` (d,), with its derivative in `gradient`; fills `values` and `theta`.
+
+    The Jacobian of the transformation is in it. Values are standard deviations (or the diagonal of λ), partial
+    correlations (or the other entries of λ), σ and sampled coefficients.
+    """
+    terms, priors, numbers = _array(u, 9).reshape((-1, 6)), _array(u, 11).reshape((-1, 4)), _array(u, 12)
+    shapes, d, s = _array(u, 14), q.shape[0], _array(u, 13).shape[0]
+    known, n_sd, flat = numbers[3], int(numbers[4]), numbers[6] == 1.0
+    total = 0.0
+    for i in range(d):
+        family = priors[i, 0]
+        if family < 0.0 and flat:
+            values[i], gradient[i] = q[i], 0.0
+        elif family < 0.0:
+            z, a, x = math.tanh(0.5 * q[i]), shapes[i - n_sd], abs(q[i])
+            values[i], gradient[i] = z, -a * z
+            # a log (1 − z²) less log 2: without 1 − z², which large |q| would lose
+            total += a * (2.0 * (LOG_2 - math.log1p(math.exp(-x))) - x) - LOG_2
+        elif i >= d - s:
+            values[i] = q[i]
+            log_density, gradient[i] = _scalar_prior(family, priors[i, 1], priors[i, 2], priors[i, 3], q[i], 0.0)
+            total += log_density
+        else:
+            x = math.exp(q[i])
+            log_density, slope = _scalar_prior(family, priors[i, 1], priors[i, 2], priors[i, 3], x, q[i])
+            jacobian = 0.0 if family == 4.0 else 1.0
+            values[i], gradient[i] = x, x * slope + jacobian
+            total += log_density + jacobian * q[i]
+    sigma = known if known > 0.0 else values[n_sd + int(numbers[5])]
+    _theta(terms, values, sigma, n_sd, flat, theta)
+    return total, sigma
+
+
+@_compiled
+def hyper_backward(u, values, theta, sigma, theta_bar, sigma_bar, fixed_bar, gradient):  # type: ignore[no-untyped-def]
+    """Add to `gradient` what the derivatives in θ, σ and the sampled coefficients amount to."""
+    terms, numbers, d = _array(u, 9).reshape((-1, 6)), _array(u, 12), values.shape[0]
+    known, n_sd, flat = numbers[3], int(numbers[4]), numbers[6] == 1.0
+    at_sigma, s = n_sd + int(numbers[5]), fixed_bar.shape[0]
+    bar = np.zeros(d)
+    sigma_bar += _theta_back(terms, values, sigma, n_sd, flat, theta, theta_bar, bar)
+    for i in range(n_sd):
+        gradient[i] += values[i] * bar[i]
+    for i in range(n_sd, at_sigma):
+        gradient[i] += bar[i] if flat else bar[i] * 0.5 * (1.0 - values[i] ** 2)
+    if known <= 0.0:
+        gradient[at_sigma] += sigma * sigma_bar
+    for i in range(s):
+        gradient[d - s + i] += fixed_bar[i]
+
+
+@_compiled
+def log_likelihood(lam, sigma, u):  # type: ignore[no-untyped-def]
+    """Log p(y | θ, σ), all coefficients integrated out, less the log constants of the priors."""
+    numbers = _array(u, 12)
+    s2 = (sigma / numbers[1]) ** 2
+    v, v_bar, lam_bar = np.ones(1), np.empty(1), np.empty(lam.shape[0])
+    deviance, _ = _collapsed(lam, s2, v, u, lam_bar, v_bar)
+    return -0.5 * (deviance + numbers[0] * math.log(2.0 * math.pi * sigma * sigma) + numbers[2])
+
+
+@_compiled
+def value_and_gradient(q, u, gradient):  # type: ignore[no-untyped-def]
+    """Log posterior density at unconstrained `q` (d,) of the model packed in `u`; fills `gradient` (d,)."""
+    fill, numbers, origin = _array(u, 10), _array(u, 12), _array(u, 13)
+    nu, unit, constant, n_theta = numbers[0], numbers[1], numbers[2], int(numbers[7])
+    d, s = q.shape[0], origin.shape[0]
+    values, theta, theta_bar = np.empty(d), np.empty(n_theta), np.zeros(n_theta)
+    total, sigma = hyper_forward(q, u, values, theta, gradient)
+    n_lam = fill.shape[0] // max(n_theta, 1)
+    lam, lam_bar, v, v_bar = np.zeros(n_lam), np.empty(n_lam), np.empty(s + 1), np.empty(s + 1)
+    for i in range(n_lam):
+        for j in range(n_theta):
+            lam[i] += fill[i * n_theta + j] * theta[j]
+    v[s] = 1.0
+    for i in range(s):
+        v[i] = -(values[d - s + i] - origin[i]) / unit
+    deviance, s2_bar = _collapsed(lam, (sigma / unit) ** 2, v, u, lam_bar, v_bar)
+    for i in range(n_lam):
+        for j in range(n_theta):
+            theta_bar[j] -= 0.5 * lam_bar[i] * fill[i * n_theta + j]
+    for i in range(s):
+        v_bar[i] *= 0.5 / unit
+    sigma_bar = -nu / sigma - s2_bar * sigma / (unit * unit)
+    hyper_backward(u, values, theta, sigma, theta_bar, sigma_bar, v_bar[:s], gradient)
+    return total - 0.5 * (deviance + nu * math.log(2.0 * math.pi * sigma * sigma) + constant)
+
+
+@_compiled
+def whitened(w, u, gradient):  # type: ignore[no-untyped-def]
+    """:func:`value_and_gradient` at q = centre + root w, with the gradient in w."""
+    d = w.shape[0]
+    centre, root = _array(u, 15), _array(u, 16).reshape((d, d))
+    q, slope = np.empty(d), np.empty(d)
+    for i in range(d):
+        q[i] = centre[i]
+        for j in range(d):
+            q[i] += root[i, j] * w[j]
+    value = value_and_gradient(q, u, slope)
+    for j in range(d):
+        gradient[j] = 0.0
+        for i in range(d):
+            gradient[j] += root[i, j] * slope[i]
+    return value
+
+
+@numba.cfunc(SIGNATURE, cache=True)
+def c_density(d, w_, gradient_, value_, u_):  # type: ignore[no-untyped-def]
+    """:func:`whitened` behind a C pointer; not zero where the density is not finite."""
+    n = int(_carray(u_, (1,))[0])
+    u = _carray(u_, (n + 1,))[1:]
+    w, gradient, value = _carray(w_, (d,)), _carray(gradient_, (d,)), _carray(value_, (1,))
+    value[0] = whitened(w, u, gradient)
+    if not math.isfinite(value[0]):
+        return 1
+    for i in range(d):
+        if not math.isfinite(gradient[i]):
+            return 1
+    return 0
+
+
+@numba.cfunc(COPY_SIGNATURE, cache=True)
+def c_copy(d, n, w_, out_, u_):  # type: ignore[no-untyped-def]
+    """The identity behind a C pointer: a sampler asks what to keep of a draw."""
+    w, out = _carray(w_, (d,)), _carray(out_, (n,))
+    for i in range(n):
+        out[i] = w[i]
+    return 0
+
+
+@_compiled
+def draw_effects(lam, s2, v, K, u, noise, integrated, first):  # type: ignore[no-untyped-def]
+    """Exact draws at every λ (n, ·), s² (n,), v (n, s + 1) and K (n or 1, r, r), from normal `noise` (n, a + J p).
+
+    Fills `integrated` (n, a), the tail's random effects and the coefficients integrated out, and `first` (n, J, p), the
+    effects of the first factor; internal scale.
+    """
+    sizes, levels = _array(u, 0), _array(u, 1)
+    r, m, e = int(_array(u, 12)[8]), int(_array(u, 12)[9]), v.shape[1]
+    t, a = m - r, m - e
+    p = int(sizes[0]) if sizes.shape[0] else 0
+    J = int(levels[0]) if sizes.shape[0] else 0
+    N, R, H = np.empty((J, p, p)), np.empty((m, m)), np.empty((m, m))
+    Cx = _array(u, 6).reshape((J, p, r))
+    indptr, cols, vals = _array(u, 3), _array(u, 4), _array(u, 5).reshape((-1, max(p, 1)))
+    rhs, white, x = np.empty(p), np.empty(p), np.empty(a)
+    for draw in range(s2.shape[0]):
+        _factorize(lam[draw], s2[draw], K[draw % K.shape[0]], u, N, R, H)
+        s = math.sqrt(s2[draw])
+        for j in range(a - 1, -1, -1):
+            total = s * noise[draw, j]
+            for i in range(e):
+                total += H[a + i, j] * v[draw, i]
+            for i in range(j + 1, a):
+                total -= H[i, j] * x[i]
+            x[j] = total / H[j, j]
+        row, at = 0, p * p
+        for f in range(1, sizes.shape[0]):
+            k = int(sizes[f])
+            for _ in range(int(levels[f])):
+                for i in range(k):
+                    total = 0.0
+                    for j in range(k):
+                        total += lam[draw, at + i * k + j] * x[row + j]
+                    integrated[draw, row + i] = total
+                row += k
+            at += k * k
+        for j in range(t, a):
+            integrated[draw, j] = x[j]
+        for i in range(J):
+            # b = K(C v − C x) + s λL⁻ᵀε, with K = NᵀN and λL⁻ᵀ = Nᵀ
+            for k in range(p):
+                total = 0.0
+                for y in range(int(indptr[i]), int(indptr[i + 1])):
+                    total -= vals[y, k] * integrated[draw, int(cols[y])]
+                for y in range(a - t):
+                    total -= Cx[i, k, y] * integrated[draw, t + y]
+                for y in range(e):
+                    total += Cx[i, k, a - t + y] * v[draw, y]
+                rhs[k] = total
+            for k in range(p):
+                total = s * noise[draw, a + i * p + k]
+                for c in range(p):
+                    total += N[i, k, c] * rhs[c]
+                white[k] = total
+            for c in range(p):
+                total = 0.0
+                for k in range(p):
+                    total += N[i, k, c] * white[k]
+                first[draw, i, c] = total

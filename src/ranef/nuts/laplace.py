@@ -1,0 +1,60 @@
+"""The normal approximation at the posterior mode, unconstrained: where chains begin, and their metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy
+
+from ranef.arrays import Floats
+from ranef.nuts.problem import Gradient
+
+__all__ = ["Laplace", "laplace"]
+
+#: step of the differences of the gradient
+DIFFERENCE = 1e-4
+
+#: the least curvature that is believed: no direction is wider than 1/√ of it
+LEAST_CURVATURE = 0.25
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Laplace:
+    """q is about normal with mean `centre` and covariance root rootᵀ.
+
+    Attributes
+    ----------
+    centre : array (d,)
+    root : array (d, d)
+    evaluations : int
+        Of the gradient.
+    """
+
+    centre: Floats
+    root: Floats
+    evaluations: int
+
+
+def laplace(gradient: Gradient, start: Floats) -> Laplace:
+    """Climb to the mode from `start` (d,), and take the curvature there by differences of the gradient."""
+    count = 0
+
+    def downhill(q: Floats) -> tuple[float, Floats]:
+        nonlocal count
+        count += 1
+        value, slope = gradient(np.ascontiguousarray(q))
+        finite = np.isfinite(value) and np.isfinite(slope).all()
+        return (-value, -slope) if finite else (1e300, np.zeros_like(q))
+
+    d = len(start)
+    if d == 0:
+        return Laplace(start, np.zeros((0, 0)), 0)
+    found = scipy.optimize.minimize(downhill, start, jac=True, method="BFGS", options={"gtol": 1e-3, "maxiter": 100})
+    centre = np.asarray(found.x) if np.isfinite(found.x).all() and found.fun < 1e299 else start
+    steps = DIFFERENCE * np.eye(d)
+    hessian = np.array([downhill(centre + s)[1] - downhill(centre - s)[1] for s in steps]) / (2.0 * DIFFERENCE)
+    if not np.isfinite(hessian).all():
+        return Laplace(centre, np.eye(d), count)
+    values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
+    return Laplace(centre, vectors / np.sqrt(np.maximum(values, LEAST_CURVATURE)), count)

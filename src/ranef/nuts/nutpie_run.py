@@ -1,0 +1,141 @@
+"""NUTS by nutpie, whose sampler is compiled, on the collapsed density; nothing here needs JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ranef.arrays import Floats
+from ranef.errors import FitError
+from ranef.nuts.laplace import Laplace
+from ranef.nuts.packing import whiten
+from ranef.nuts.problem import Problem
+from ranef.nuts.record import Raw
+from ranef.nuts.settings import Settings
+
+__all__ = ["require_nutpie", "run_nutpie"]
+
+
+def require_nutpie() -> Any:
+    """The package, or an error that says how to get it."""
+    try:
+        return import_module("nutpie")
+    except ModuleNotFoundError as error:
+        raise FitError(
+            "sampler='nutpie' needs the package nutpie, which is not installed: pip install 'ranef[nutpie]'. "
+            "sampler='numpyro' needs nothing more."
+        ) from error
+
+
+def run_nutpie(problem: Problem, at: Laplace, settings: Settings, warmup: int, seed: int) -> Raw:
+    """Warm up and sample, chains in threads.
+
+    Raises
+    ------
+    FitError
+        If nutpie is not installed.
+    """
+    nutpie = require_nutpie()
+    model = _by_loops(problem, at) if problem.compiled else _by_host(nutpie, problem, at)
+    running = nutpie.sample(
+        model,
+        draws=settings.draws,
+        tune=warmup,
+        chains=settings.chains,
+        cores=1 if settings.chain_method == "sequential" else None,
+        seed=seed,
+        target_accept=settings.target_accept,
+        progress_bar=settings.progress,
+        save_warmup=False,
+        return_raw_trace=True,
+        blocking=False,
+    )
+    complete = True
+    try:
+        trace = running.wait()
+    except KeyboardInterrupt:
+        complete, trace = False, running.abort()
+    raw = _read(trace, complete, len(at.centre))
+    if raw.stats["lp"].shape[1] == 0:
+        raise KeyboardInterrupt
+    return raw
+
+
+def _starts(d: int) -> Callable[[int], Floats]:
+    return lambda seed: np.random.default_rng(seed).standard_normal(d)
+
+
+def _by_loops(problem: Problem, at: Laplace) -> Any:
+    loops: Any = import_module("ranef.nuts.compiled")
+    compiled: Any = import_module("nutpie.compile_pymc").CompiledPyMCModel
+    d = len(at.centre)
+    packed = whiten(problem.packed, at.centre, at.root)
+    return compiled(
+        dims={},
+        compiled_logp_func=loops.c_density,
+        compiled_expand_func=loops.c_copy,
+        initial_point_func=_starts(d),
+        shared_data={},
+        user_data=np.concatenate([[float(len(packed))], packed]),
+        n_expanded=d,
+        shape_info=(["w"], [slice(0, d)], [(d,)]),
+        logp_func=None,
+        expand_func=None,
+        _n_dim=d,
+        _shapes={"w": (d,)},
+        _coords={},
+    )
+
+
+def _by_host(nutpie: Any, problem: Problem, at: Laplace) -> Any:
+    gradient, d = problem.gradient, len(at.centre)
+
+    def density() -> Callable[[Floats], tuple[float, Floats]]:
+        def at_w(w: Floats) -> tuple[float, Floats]:
+            value, slope = gradient(at.centre + at.root @ w)
+            if not np.isfinite(value):
+                raise ValueError("the density is not finite")
+            return value, at.root.T @ slope
+
+        return at_w
+
+    return nutpie.compiled_pyfunc.from_pyfunc(
+        d,
+        density,
+        lambda *_: lambda w: {"w": w},
+        [np.dtype("float64")],
+        [(d,)],
+        ["w"],
+        make_initial_point_fn=_starts(d),
+    )
+
+
+def _read(trace: Any, complete: bool, d: int) -> Raw:
+    """Arrow batches, one of draws and one of statistics for each chain, without the warm-up."""
+    arrow = import_module("pyarrow")
+    draws, stats = trace.get_arrow_trace()
+    chains = []
+    for own, told in zip(map(arrow.record_batch, draws), map(arrow.record_batch, stats), strict=True):
+        keep = ~told.column("tuning").to_numpy(zero_copy_only=False)
+        columns = {name: told.column(name).to_numpy(zero_copy_only=False)[keep] for name in _NAMES}
+        w = own.column("w").flatten().to_numpy(zero_copy_only=False).reshape(-1, d)
+        chains.append((w[len(w) - len(keep) :][keep], columns))
+    n = min(len(w) for w, _ in chains)
+    recorded = {new: np.stack([c[old][:n] for _, c in chains]) for old, new in _NAMES.items()}
+    recorded["n_steps"], recorded["tree_depth"] = (recorded[k].astype(int) for k in ("n_steps", "tree_depth"))
+    return Raw({"hyper": np.stack([w[:n] for w, _ in chains])}, recorded, complete)
+
+
+#: nutpie's names of what it records, and ours
+_NAMES = {
+    "diverging": "diverging",
+    "n_steps": "n_steps",
+    "depth": "tree_depth",
+    "energy": "energy",
+    "mean_tree_accept": "acceptance_rate",
+    "logp": "lp",
+    "step_size_bar": "step_size",
+}

@@ -1,0 +1,108 @@
+"""One model as one array of doubles, for :mod:`ranef.nuts.compiled`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ranef.arrays import Floats
+from ranef.likelihood import CrossProducts
+from ranef.nuts.blocks import Shape, fill_of, sparse_coupling, tail_products
+from ranef.nuts.fixed import FixedPart
+from ranef.nuts.layout import FAMILIES, Layout
+from ranef.spec import ModelSpec
+
+__all__ = ["pack", "whiten"]
+
+
+def pack(
+    spec: ModelSpec,
+    products: CrossProducts,
+    fixed: FixedPart,
+    shape: Shape,
+    layout: Layout,
+    numbers: Mapping[str, Any],
+    *,
+    blocks: bool = True,
+) -> Floats:
+    """Header of places and lengths, then the arrays, which the loops know by number.
+
+    0 sizes, 1 levels, 2 A, 3–5 the sparse coupling, 6 C against coefficients and y, 7 T, 8 K, 9 terms, 10 fill,
+    11 priors, 12 numbers, 13 origin, 14 shapes of the vine, 15 centre and 16 root of the whitened coordinates, empty
+    until :func:`whiten` fills them. Without `blocks`, 2 to 8 are empty: then only the priors can be computed from it.
+    """
+    r = fixed.columns.shape[0]
+    none: list[Any] = [np.zeros(0)]
+    A, coupling, C, tail = none, none * 3, none, none * 2
+    if blocks:
+        tail = [tail_products(products, fixed, shape), fixed.K]
+    if blocks and shape.sizes:
+        sparse = sparse_coupling(products, shape)
+        A, coupling = [products.A.diag[0]], [sparse.indptr, sparse.cols, sparse.values]
+        C = [products.Xy[0] @ fixed.columns]
+    logs = sum(float(numbers[name][..., 3].sum()) for name in ("sd", "fixef")) + float(numbers["vine"][:, 1].sum())
+    logs += 0.0 if layout.sigma_family == "known" else float(numbers["sigma"][3])
+    scalars = [
+        products.n_obs - shape.n_integrated,
+        products.scaling.y,
+        fixed.constant + fixed.log_scale - 2.0 * logs,
+        float(numbers["known"]) if layout.sigma_family == "known" else 0.0,
+        layout.n_sd,
+        layout.n_partial,
+        layout.flat,
+        layout.n_theta,
+        r,
+        shape.tail + r,
+    ]
+    return _joined(
+        [
+            np.array(shape.sizes),
+            np.array(shape.levels),
+            *A,
+            *coupling,
+            *C,
+            *tail,
+            _terms(layout),
+            fill_of(spec, products),
+            _prior_rows(layout, numbers),
+            np.array(scalars, dtype=float),
+            fixed.pilot[fixed.sampled],
+            numbers["vine"][:, 0],
+            *none,
+            *none,
+        ]
+    )
+
+
+def _joined(parts: Sequence[Any]) -> Floats:
+    flat = [np.asarray(part, dtype=float).ravel() for part in parts]
+    starts = np.cumsum([2 * len(flat), *(len(part) for part in flat[:-1])])
+    header = np.column_stack([starts, [len(part) for part in flat]]).ravel()
+    return np.concatenate([header, *flat])
+
+
+def whiten(packed: Floats, centre: Floats, root: Floats) -> Floats:
+    """Packed model whose coordinates w make q = centre + root w."""
+    n = int(packed[0]) // 2
+    parts = [packed[int(packed[2 * i]) :][: int(packed[2 * i + 1])] for i in range(n)]
+    return _joined([*parts[:-2], centre, root])
+
+
+def _terms(layout: Layout) -> Floats:
+    """Rows: whether unstructured, size, first sd, first partial correlation, first of θ, number of θ."""
+    rows = [(t.kind == "us", t.size, t.sd[0], t.partial[0], t.theta[0], t.theta[1] - t.theta[0]) for t in layout.terms]
+    return np.array(rows, dtype=float).reshape(-1, 6)
+
+
+def _prior_rows(layout: Layout, numbers: Mapping[str, Any]) -> Floats:
+    """Rows: code of the family (−1 without one), shape, location, scale, by unconstrained coordinate."""
+
+    def coded(families: tuple[str, ...], values: Floats) -> list[tuple[float, ...]]:
+        return [(FAMILIES.index(f), *row[:3]) for f, row in zip(families, values, strict=True)]
+
+    rows = coded(layout.families, numbers["sd"]) + [(-1.0, 1.0, 0.0, 1.0)] * layout.n_partial
+    if layout.sigma_family != "known":
+        rows += coded((layout.sigma_family,), numbers["sigma"][None])
+    return np.array(rows + coded(layout.fixed_families, numbers["fixef"]), dtype=float).reshape(-1, 4)

@@ -1,0 +1,248 @@
+"""One model with everything that samplers share, none of it needing JAX: density, start, coordinates, exact draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ranef.arrays import Floats
+from ranef.errors import FitError
+from ranef.likelihood import CrossProducts, cross_products
+from ranef.nuts.blocks import Shape, fill_of, make_shape
+from ranef.nuts.fixed import FixedPart, fixed_part
+from ranef.nuts.kernels import HostDensity
+from ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
+from ranef.nuts.packing import pack
+from ranef.spec import ModelSpec, Priors
+
+__all__ = ["Effects", "Gradient", "Hyper", "Problem", "draw_effects", "hyper_draws", "prepare"]
+
+Effects = tuple[Floats, tuple[Floats, ...]]
+
+#: value and gradient of the log posterior density at unconstrained coordinates (d,)
+Gradient = Callable[[Floats], tuple[float, Floats]]
+
+#: the longest dense tail that the compiled loops are given; LAPACK is faster beyond
+MAX_TAIL = 200
+
+#: numbers in one block of draws
+BLOCK = 4_000_000
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Problem:
+    """A model under its priors.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    products : CrossProducts
+    priors : Priors
+    layout : Layout
+        Of the sampled parameters.
+    numbers : dict
+        Of their priors.
+    fixed : FixedPart
+    shape : Shape
+    """
+
+    spec: ModelSpec
+    products: CrossProducts
+    priors: Priors
+    layout: Layout
+    numbers: dict[str, Any]
+    fixed: FixedPart
+    shape: Shape
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the compiled loops compute the density, rather than the numpy kernels."""
+        return self.shape.tail <= MAX_TAIL
+
+    @cached_property
+    def packed(self) -> Floats:
+        """The model as one array; its cross-products are left out where the numpy kernels hold them."""
+        return pack(
+            self.spec,
+            self.products,
+            self.fixed,
+            self.shape,
+            self.layout,
+            self.numbers,
+            blocks=self.compiled,
+        )
+
+    @cached_property
+    def host(self) -> HostDensity:
+        """The density through the numpy kernels."""
+        return HostDensity(self.products, self.fixed)
+
+    @cached_property
+    def fill(self) -> Floats:
+        """Array (Σ p_k², n_theta) that makes internal λ of θ."""
+        return fill_of(self.spec, self.products)
+
+    @property
+    def gradient(self) -> Gradient:
+        """Value and gradient of the log posterior density; only for priors of this package's families."""
+        loops: Any = import_module("ranef.nuts.compiled")
+        return self._by_loops(loops) if self.compiled else self._by_host(loops)
+
+    def collapsed(self, theta: Floats, sigma: float) -> float:
+        """Log p(y | θ, σ) by the compiled loops, where all coefficients are integrated out."""
+        loops: Any = import_module("ranef.nuts.compiled")
+        return float(loops.log_likelihood(self.fill @ theta, float(sigma), self.packed)) - self._prior_constant
+
+    def _by_loops(self, loops: Any) -> Gradient:
+        u = self.packed
+
+        def gradient(q: Floats) -> tuple[float, Floats]:
+            slope = np.empty_like(q)
+            return float(loops.value_and_gradient(q, u, slope)), slope
+
+        return gradient
+
+    def _by_host(self, loops: Any) -> Gradient:
+        u, n_theta, n_lam = self.packed, self.layout.n_theta, self.fill.shape[0]
+
+        def gradient(q: Floats) -> tuple[float, Floats]:
+            slope, values, theta = np.empty_like(q), np.empty_like(q), np.empty(n_theta)
+            prior, sigma = loops.hyper_forward(q, u, values, theta, slope)
+            sampled = values[len(q) - self.shape.n_sampled :]
+            out = self.host.value_and_gradient(self.fill @ theta, np.asarray(sigma), sampled)
+            theta_bar, rest = self.fill.T @ out[1 : 1 + n_lam], out[1 + n_lam :]
+            loops.hyper_backward(u, values, theta, sigma, theta_bar, rest[0], rest[1:], slope)
+            return prior + out[0] + self._prior_constant, slope
+
+        return gradient
+
+    @cached_property
+    def _prior_constant(self) -> float:
+        numbers = [self.numbers["sd"], self.numbers["fixef"]]
+        if self.layout.sigma_family != "known":
+            numbers.append(self.numbers["sigma"][None])
+        return float(sum(n[:, 3].sum() for n in numbers) + self.numbers["vine"][:, 1].sum())
+
+
+def prepare(spec: ModelSpec, products: CrossProducts | None, priors: Priors) -> Problem:
+    """Everything that samplers share."""
+    products = cross_products(spec) if products is None else products
+    fixed = fixed_part(spec, products, priors)
+    layout, numbers = make_layout(spec, priors), hyper_numbers(spec, priors)
+    return Problem(spec, products, priors, layout, numbers, fixed, make_shape(products, fixed))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Hyper:
+    """Draws of what is not integrated out, on the user's scale.
+
+    Attributes
+    ----------
+    theta : array (..., n_theta)
+    sigma : array (...)
+    sampled : array (..., s)
+        Coefficients that are sampled.
+    extras : mapping str to array (...)
+        Further parameters: ``R2`` and ``phi`` of a global scale.
+    """
+
+    theta: Floats
+    sigma: Floats
+    sampled: Floats
+    extras: Mapping[str, Floats]
+
+
+def hyper_draws(problem: Problem, flat: Floats, custom: Mapping[str, Floats] | None = None) -> Hyper:
+    """What unconstrained coordinates (..., d) stand for; `custom` holds values (...) that only numpyro could map."""
+    layout, numbers, own = problem.layout, problem.numbers, dict(custom or {})
+    at = unconstrained_values(layout, flat)
+    shape = flat.shape[:-1]
+    sigma: Floats = np.broadcast_to(numbers["known"], shape).copy()
+    if layout.sigma_family == "custom":
+        sigma = own["sigma"]
+    elif layout.sigma_family != "known":
+        sigma = np.exp(at["log_sigma" if layout.flat else "sigma"][..., 0])
+    if layout.flat:
+        relative = _columns(np.exp(at["diagonal"])) if layout.n_sd else []
+        off = _columns(at["off_diagonal"]) if layout.n_partial else []
+    else:
+        plain = iter(_columns(np.exp(at["sd"])) if "sd" in at else [])
+        sds = [own[f"sd{i}"] if f == "custom" else next(plain) for i, f in enumerate(layout.families)]
+        relative = [sd / sigma for sd in sds]
+        off = _columns(np.tanh(0.5 * at["partial"])) if layout.n_partial else []
+    theta = np.moveaxis(theta_of(layout, relative, off, np), 0, -1) if layout.terms else np.zeros((*shape, 0))
+    coefficients = iter(_columns(at["fixef"]) if "fixef" in at else [])
+    sampled = [own[f"fixef{i}"] if f == "custom" else next(coefficients) for i, f in enumerate(layout.fixed_families)]
+    extras = {str(name): own[name] for name in ("R2", "phi") if name in own}
+    return Hyper(theta, sigma, np.stack(sampled, -1) if sampled else np.zeros((*shape, 0)), extras)
+
+
+def _columns(values: Floats) -> list[Floats]:
+    return list(np.moveaxis(values, -1, 0))
+
+
+def draw_effects(problem: Problem, hyper: Hyper, rng: np.random.Generator) -> Effects:
+    """β (..., p) and b by grouping (..., J_k, p_k): one exact draw for each (θ, σ), on the user's scale."""
+    shape, n = hyper.sigma.shape, hyper.sigma.size
+    theta, sigma = hyper.theta.reshape(n, -1), hyper.sigma.ravel()
+    sampled = hyper.sampled.reshape(n, -1)
+    draw = _draw_by_loops if problem.compiled else _draw_by_host
+    internal, b = draw(problem, theta @ problem.fill.T, sigma, sampled, _normal_priors(problem, hyper), rng)
+    beta = problem.fixed.beta(internal, sampled)
+    out, scale = [], problem.products.scaling
+    for k, T in enumerate(scale.Z):
+        own = b[problem.products.order.index(k)]
+        out.append((scale.y * (own @ T.T)).reshape(*shape, *own.shape[1:]))
+    if not np.isfinite(beta).all():
+        raise FitError("A draw of the coefficients is not finite; the priors or the response span too many magnitudes.")
+    return beta.reshape(*shape, -1), tuple(out)
+
+
+def _normal_priors(problem: Problem, hyper: Hyper) -> Floats:
+    """K (1, r, r), or one for each draw (n, r, r) under a global scale."""
+    K = problem.fixed.K[None]
+    if not problem.layout.r2d2:
+        return K
+    tau2 = (hyper.extras["R2"] / (1.0 - hyper.extras["R2"])).reshape(-1, 1)
+    phi = hyper.extras["phi"].reshape(len(tau2), -1)
+    precision = problem.numbers["spreads"] ** 2 / (tau2 * phi * hyper.sigma.reshape(-1, 1) ** 2)
+    rows = problem.fixed.rows
+    return np.asarray(K + np.einsum("ni,ix,iy->nxy", precision, rows, rows))
+
+
+def _draw_by_loops(
+    problem: Problem, lam: Floats, sigma: Floats, sampled: Floats, K: Floats, rng: np.random.Generator
+) -> tuple[Floats, list[Floats]]:
+    loops: Any = import_module("ranef.nuts.compiled")
+    n, shape = len(sigma), problem.shape
+    p, J = (shape.sizes[0], shape.levels[0]) if shape.sizes else (0, 0)
+    a = shape.tail + shape.n_integrated
+    integrated, first = np.empty((n, a)), np.empty((n, J, p))
+    s2, v = (sigma / problem.fixed.unit) ** 2, problem.fixed.contrast(sampled)
+    step = max(1, BLOCK // (a + J * p + 1))
+    for at in (slice(i, i + step) for i in range(0, n, step)):
+        noise = rng.standard_normal((len(s2[at]), a + J * p))
+        own = K if len(K) == 1 else K[at]
+        loops.draw_effects(lam[at], s2[at], v[at], own, problem.packed, noise, integrated[at], first[at])
+    b: list[Floats] = [first] if shape.sizes else []
+    start = 0
+    for size, levels in zip(shape.sizes[1:], shape.levels[1:], strict=True):
+        b.append(integrated[:, start : start + size * levels].reshape(n, levels, size))
+        start += size * levels
+    return integrated[:, start:], b
+
+
+def _draw_by_host(
+    problem: Problem, lam: Floats, sigma: Floats, sampled: Floats, K: Floats, rng: np.random.Generator
+) -> tuple[Floats, list[Floats]]:
+    if len(K) > 1:
+        raise FitError(
+            "R2D2 is not available for crossed designs as large as this one; give coefficients normal priors."
+        )
+    draws = [problem.host.draw(*at, rng) for at in zip(lam, map(float, sigma), sampled, strict=True)]
+    return np.stack([d[0] for d in draws]), [np.stack(b) for b in zip(*(d[1] for d in draws), strict=True)]
