@@ -6,8 +6,10 @@ What counts is the smallest bulk ESS over β, sds, correlations, σ and b, per s
 draws in the same way. Every sampler runs in processes of its own: `first` is the wall time from the start of a process
 to the end of its first sampling, imports, data and compilation included, where the caches of compiled code (ours and
 pytensor's) are empty; `cold` the same in a second process, which finds them filled; `warm` the median of further calls
-in that second process. What takes longer than a minute runs in one process. A process is stopped after `--limit`
-seconds (twice that for ours); bambi and rstanarm then get a second chance with a tenth of the draws and of the warm-up.
+in that second process (one where the first took over a minute; where it took over 150 s, it stands for all three). A
+process is stopped after `--limit` seconds a call (ours after twice that); bambi and rstanarm then get a second chance
+with a tenth of the draws and of the warm-up. Where R-hat is above 1.1 there is no posterior yet, and the ESS flatters
+whoever has it: such rows are marked.
 
 Priors are ranef's defaults, handed to the others as numbers. bambi centres its columns as ranef does, and its `(x | g)`
 has no correlation: it is compared with `(x || g)`. rstanarm gets all but the one of sds and correlations, for which it
@@ -44,8 +46,8 @@ OURS = ("ranef/numpyro", "ranef/nutpie")
 BAMBI = ("bambi/pymc", "bambi/nutpie", "bambi/numpyro")
 CORES = 2
 
-#: what took longer when its caches were empty is not run again with caches filled
-LONG = 60.0
+#: seconds of the first process beyond which there is one warm call, and beyond which there is no second process
+LONG, TOO_LONG = 60.0, 150.0
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,8 @@ def line(r: Result) -> str:
     numbers = [(r.first, ".2f"), (r.cold, ".2f"), (r.imported, ".2f"), (r.warm, ".3f"), (q.ess, ".0f")]
     rates = [(r.rate_first, ".4g"), (r.rate_cold, ".4g"), (r.rate_warm, ".4g")]
     cells = [r.case, r.sampler, *shown(numbers), q.where, *shown([(q.rhat, ".3f")]), f"{q.size or ''}", *shown(rates)]
-    return aligned([*cells, r.note])
+    mixed = not q.rhat > 1.1
+    return aligned([*cells, "; ".join(filter(None, [r.note, "" if mixed else "not converged"]))])
 
 
 def shown(numbers: list[tuple[float, str]]) -> list[str]:
@@ -285,8 +288,9 @@ def attempt(number: str, sampler: str, draws: int, warmup: int, limit: float, op
         job |= write_data(case, folder)
 
         def process(repeats: int) -> tuple[list[dict[str, float]], str]:
+            seconds = limit * (repeats + 1)
             (folder / "job.json").write_text(json.dumps({**job, "repeats": repeats, "started": time.time()}))
-            return run([*child, temporary], limit, environment)
+            return run([*child, temporary], seconds, environment)
 
         def measured(k: int) -> Quality:
             return quality(draws_of(folder, k, 4, draws))
@@ -296,11 +300,11 @@ def attempt(number: str, sampler: str, draws: int, warmup: int, limit: float, op
             return Result(number, sampler, note=note)
         first, q = records[0], measured(0)
         found = Result(number, sampler, first=first["total"], rate_first=q.ess / first["total"], quality=q)
-        if first["total"] > LONG:  # compilation no longer matters, and the only call stands for all
+        if first["total"] > TOO_LONG:  # compilation hardly matters
             found = replace(found, cold=first["total"], imported=first["import"], warm=first["sample"])
             rates = {"rate_cold": q.ess / first["total"], "rate_warm": q.ess / first["sample"]}
             return replace(found, **rates, note="one call")
-        records, note = process(options.repeats)
+        records, note = process(options.repeats if first["total"] < LONG else 1)
         if not records:
             return replace(found, note=note)
         cold, q = records[0], measured(0)
