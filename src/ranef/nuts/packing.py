@@ -97,10 +97,11 @@ def _terms(layout: Layout) -> Floats:
 
 
 def _prior_rows(layout: Layout, numbers: Mapping[str, Any]) -> Floats:
-    """Rows: code of the family (−1 without one), shape, location, scale, by unconstrained coordinate."""
+    """Rows: code of the family (−1 without one that is known here), shape, location, scale, by coordinate."""
 
     def coded(families: tuple[str, ...], values: Floats) -> list[tuple[float, ...]]:
-        return [(FAMILIES.index(f), *row[:3]) for f, row in zip(families, values, strict=True)]
+        codes = (FAMILIES.index(f) if f in FAMILIES else -1.0 for f in families)
+        return [(code, *row[:3]) for code, row in zip(codes, values, strict=True)]
 
     rows = coded(layout.families, numbers["sd"]) + [(-1.0, 1.0, 0.0, 1.0)] * layout.n_partial
     if layout.sigma_family != "known":

@@ -188,7 +188,8 @@ def _run_chunks(
     kept: list[Any] = []
 
     def advance_one(c: int, n: int) -> Any:
-        states[c], record = machine.advance(states[c], data, jnp.asarray(n))
+        with jax.enable_x64(True):  # which is a matter of each thread
+            states[c], record = machine.advance(states[c], data, jnp.asarray(n))
         return jax.tree.map(lambda v: np.asarray(v)[:n], record)
 
     def advance_all(n: int) -> list[Any]:
