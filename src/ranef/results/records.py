@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
@@ -197,6 +197,15 @@ class PosteriorDraws:
         Wall time of compiling, warming up and sampling.
     complete : bool
         False where the run was interrupted and holds what was drawn until then.
+    family : str
+        Of the response: ``"gaussian"``, or ``"student"``, where σ is the scale and ``extras["nu"]`` the degrees of
+        freedom.
+    extras : mapping str to array (chains, draws, ...)
+        Draws of other parameters by name.
+    sampler : str
+        What drew them.
+    notes : tuple of str
+        Sentences for the user about the run.
     """
 
     theta: Floats
@@ -210,3 +219,7 @@ class PosteriorDraws:
     warmup: int
     seconds: float
     complete: bool
+    family: str = "gaussian"
+    extras: Mapping[str, Floats] = field(default_factory=dict)
+    sampler: str = "numpyro"
+    notes: tuple[str, ...] = ()
