@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranef.arrays import Floats
+from ranef.arrays import Floats, Ints
 from ranef.likelihood import RowGroups, group_log_densities, has_shared_effects, row_log_densities
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec, covariance_arrays
@@ -17,7 +17,7 @@ from ranef.spec import ModelSpec, covariance_arrays
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["to_datatree"]
+__all__ = ["predictive_array", "to_datatree"]
 
 #: a variable of log likelihoods is left out where it, or what it is made of, would hold more numbers
 MAX_LOG_LIKELIHOOD = 20_000_000
@@ -105,6 +105,14 @@ def to_datatree(
     dims = {name: list(v.dims) for members in groups.values() for name, v in members.items() if v.dims}
     attrs = _attrs(draws)
     return from_dict(values, coords=_coords(spec), dims=dims, attrs={"/": attrs, "posterior": attrs})
+
+
+def predictive_array(spec: ModelSpec, values: Floats, kept: Ints) -> xarray.DataArray:
+    """Replicated responses (chains, m, n_obs) with the names of the DataTree; `kept` are the draws they stand for."""
+    from xarray import DataArray  # noqa: PLC0415 - heavy, and not needed to import ranef
+
+    coords = {"chain": np.arange(values.shape[0]), "draw": kept, "obs": spec.design.rows}
+    return DataArray(values, dims=("chain", "draw", "obs"), coords=coords, name=_safe(spec.design.response))
 
 
 def _safe(name: str) -> str:
