@@ -242,7 +242,10 @@ def line(sleep):
 def test_compare_by_rows_is_arviz(sleep, line):
     _, fit = sleep
     found = ranef.compare({"slopes": fit, "line": line})
-    theirs = arviz_stats.compare({"slopes": fit.loo().to_arviz(), "line": line.loo().to_arviz()})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)  # of pandas, in ArviZ
+        theirs = arviz_stats.compare({"slopes": fit.loo().to_arviz(), "line": line.loo().to_arviz()})
     assert list(found.columns) == list(theirs.columns)
     assert found.index.tolist() == theirs.index.tolist() == ["slopes", "line"]
     for column in ("rank", "elpd", "p", "elpd_diff", "se", "dse", "warning"):
