@@ -799,7 +799,9 @@ class PosteriorFit:
         re: str = "fitted",
         seed: int | None = None,
     ) -> xr.DataTree:
-        """The DataTree with further groups; it saves by ``to_netcdf`` and loads by ``xarray.open_datatree``.
+        """The DataTree with further groups.
+
+        With h5netcdf or netCDF4 installed it saves by ``to_netcdf(path)`` and loads by ``xarray.open_datatree(path)``.
 
         Parameters
         ----------
