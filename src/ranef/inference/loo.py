@@ -18,6 +18,7 @@ from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.inference.posterior import parameter_draws
 from ranef.likelihood import RowGroups, group_log_densities, left_out_log_densities, row_log_densities
+from ranef.progress import LateBar
 from ranef.results import PosteriorDraws
 from ranef.spec import Flat, ModelSpec, Normal, Priors
 
@@ -130,7 +131,11 @@ class Loo:
 def loo_rows(spec: ModelSpec, draws: PosteriorDraws) -> Loo:
     """Leave out one row at a time: rows are scored given β, b and σ, however many there are."""
     r_eff = relative_efficiency(spec, draws)
-    parts = [_psis(block, r_eff) for block in _row_blocks(spec, draws)]
+    parts = []
+    with LateBar("Leaving out rows", "row", spec.n_obs) as bar:
+        for block in _row_blocks(spec, draws):
+            parts.append(_psis(block, r_eff))
+            bar.update(block.shape[2])
     elpd, p, k = (np.concatenate(values) for values in zip(*parts, strict=True))
     return _result("conditional", "", spec.design.index, elpd, p, k, draws, r_eff, ())
 
