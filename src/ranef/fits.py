@@ -25,7 +25,7 @@ from ranef.likelihood import (
     products_of,
     read_responses,
 )
-from ranef.nuts import predictive_array, to_datatree
+from ranef.nuts.datatree import predictive_array, to_datatree
 from ranef.plots import FitPlots
 from ranef.reml import Control, fit_reml, refit_many
 from ranef.results import OptimizerRecord, PosteriorDraws, Refits, RemlEstimates, Status

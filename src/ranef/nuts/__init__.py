@@ -13,12 +13,12 @@ from typing import Any
 
 from ranef.arrays import Floats
 from ranef.likelihood import CrossProducts
-from ranef.nuts.datatree import predictive_array, to_datatree
+from ranef.nuts.datatree import to_datatree
 from ranef.nuts.settings import Parameterization, Settings
 from ranef.results import PosteriorDraws, RemlEstimates
 from ranef.spec import ModelSpec, Priors
 
-__all__ = ["log_density", "predictive_array", "sample_posterior", "to_datatree"]
+__all__ = ["log_density", "sample_posterior", "to_datatree"]
 
 
 def _engine() -> Any:
