@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from ranef import inference as inf
 from ranef.arrays import Floats
 from ranef.equations import Equation, model_equation
-from ranef.errors import ConvergenceWarning, DesignError
+from ranef.errors import ConvergenceWarning, DesignError, RanefWarning
 from ranef.likelihood import (
     CrossProducts,
     Evaluation,
@@ -26,7 +25,7 @@ from ranef.likelihood import (
     products_of,
     read_responses,
 )
-from ranef.nuts import to_datatree
+from ranef.nuts.datatree import predictive_array, to_datatree
 from ranef.plots import FitPlots
 from ranef.reml import Control, fit_reml, refit_many
 from ranef.results import OptimizerRecord, PosteriorDraws, Refits, RemlEstimates, Status
@@ -587,6 +586,13 @@ class EmpiricalBayesFit:
         return self.summary()._repr_html_()
 
 
+def _told(loo: inf.Loo) -> inf.Loo:
+    """The same, after a warning where it is doubtful."""
+    for sentence in loo.words:
+        warnings.warn(sentence, RanefWarning, stacklevel=3)
+    return loo
+
+
 def empirical_bayes(
     spec: ModelSpec,
     method: Method,
@@ -722,16 +728,20 @@ class PosteriorFit:
 
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
         """One row a parameter: ``effect, group, term, estimate, std_error, statistic, lower, upper``."""
-        bounds = self.confint(level)
         p = self.spec.n_fixed
         sds = [x.std(ddof=1) for *_, x in inf.varcorr_draws(self.spec, self.draws)]
+        bounds = self.confint(level)[: p + len(sds)]
         columns = {"std_error": sds, "lower": bounds["lower"][p:].tolist(), "upper": bounds["upper"][p:].tolist()}
         se = np.sqrt(np.diag(self.vcov.to_numpy()))
         return inf.tidy_frame(self.spec, self.fixef, se, bounds[:p], self.varcorr, columns)
 
     def glance(self) -> pd.DataFrame:
-        """One row: ``engine, nobs, sigma, chains, draws, divergences, rhat_max, ess_min``."""
-        table = self.diagnostics
+        """One row: ``engine, nobs, sigma, chains, draws``, and the worst of every diagnostic.
+
+        ``divergences``; ``rhat_max``; ``ess_min`` of bulk and tail; ``bfmi_min``, the least energy fraction of a chain;
+        ``max_treedepth``, how many trajectories were cut short at depth 10.
+        """
+        table, energy = self.diagnostics, inf.bfmi(self.draws)
         return inf.glance_frame(
             {
                 "engine": self.engine,
@@ -739,9 +749,11 @@ class PosteriorFit:
                 "sigma": self.sigma,
                 "chains": self.draws.sigma.shape[0],
                 "draws": self.draws.sigma.shape[1],
-                "divergences": int(np.sum(self.draws.sample_stats["diverging"])),
+                "divergences": int(np.sum(self.draws.sample_stats.get("diverging", 0))),
                 "rhat_max": table["rhat"].max(),
                 "ess_min": table[["ess_bulk", "ess_tail"]].min().min(),
+                "bfmi_min": np.nan if np.isnan(energy).all() else float(np.nanmin(energy)),
+                "max_treedepth": inf.saturated_trees(self.draws),
             }
         )
 
@@ -759,7 +771,8 @@ class PosteriorFit:
             f"{self.draws.parameterization} parameterization, seed {self.draws.seed}"
         )
         fixed = table["group"] == ""
-        return posterior_summary(self.spec, self.draws.priors, settings, table[~fixed], table[fixed], self.warnings)
+        words = [*self.warnings, *(f"Note: {note}" for note in self.draws.notes)]
+        return posterior_summary(self.spec, self.draws.priors, settings, table[~fixed], table[fixed], words)
 
     def equation(self, style: str = "scalar", values: bool = False) -> Equation:
         """The model as LaTeX; with ``values=True`` posterior means stand in it."""
@@ -775,34 +788,194 @@ class PosteriorFit:
 
     @cached_property
     def datatree(self) -> xr.DataTree:
-        """ArviZ DataTree with named dimensions (coefficient, group level, term)."""
+        """ArviZ DataTree with named dimensions (coefficient, group level, term); :meth:`to_datatree` adds groups."""
         return to_datatree(self.spec, self.draws)
+
+    def to_datatree(
+        self,
+        *,
+        prior: PosteriorDraws | None = None,
+        posterior_predictive: bool | int = False,
+        re: str = "fitted",
+        seed: int | None = None,
+    ) -> xr.DataTree:
+        """The DataTree with further groups.
+
+        With h5netcdf or netCDF4 installed it saves by ``to_netcdf(path)`` and loads by ``xarray.open_datatree(path)``.
+
+        Parameters
+        ----------
+        prior : PosteriorDraws, optional
+            Draws from the prior, for the group ``prior``.
+        posterior_predictive : bool or int
+            Whether to add replicated responses, one for each draw, or for so many draws of each chain.
+        re, seed
+            As for :meth:`posterior_predictive`.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, warmup=200, seed=1, progress=False)
+        >>> tree = fb.to_datatree(posterior_predictive=50, seed=1)
+        >>> dict(tree["posterior_predictive"]["bright"].sizes)
+        {'chain': 4, 'draw': 50, 'obs': 20}
+        """
+        replicated = None
+        if posterior_predictive is not False:
+            draws = None if posterior_predictive is True else posterior_predictive
+            replicated, _ = inf.predictive_draws(self.spec, self.draws, draws, re, np.random.default_rng(seed))
+        return to_datatree(self.spec, self.draws, prior=prior, posterior_predictive=replicated)
 
     @cached_property
     def diagnostics(self) -> pd.DataFrame:
         """``group, name, estimate, sd, lower, upper, rhat, ess_bulk, ess_tail`` of every parameter."""
         return inf.posterior_table(inf.labelled_draws(self.spec, self.draws))
 
-    @property
+    @cached_property
     def warnings(self) -> list[str]:
-        """Sentences on R-hat, effective sample sizes and divergences; empty when nothing is wrong."""
+        """Sentences on what is wrong with the run and what to do; empty when nothing is.
+
+        On R-hat, effective sample sizes of bulk and tail, divergences, E-BFMI, tree depth, stuck chains and
+        interruption.
+        """
         return inf.diagnose(self.draws, self.diagnostics)
 
-    def loo(self, **kwargs: Any) -> Any:
-        """Leave-one-out cross-validation by ``arviz_stats.loo`` on the conditional pointwise log-likelihood.
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing to warn about."""
+        return not self.warnings
+
+    def loo(self, kind: str = "conditional", group: str | None = None) -> inf.Loo:
+        """Leave-one-out cross-validation by Pareto-smoothed importance sampling (PSIS-LOO).
+
+        Parameters
+        ----------
+        kind : "conditional" or "group"
+            Leave out one row at a time, predicted given the random effects of its levels; or all rows of one level of
+            `group`, predicted as those of a new level. For the latter the effects of the level, and of levels nested
+            in it, are integrated exactly, and so are the coefficients where their priors are normal or flat; effects
+            that levels share (of crossed or outer factors) keep their drawn values.
+        group : str, optional
+            The grouping factor; needed only where there are several.
+
+        Returns
+        -------
+        Loo
+            ``elpd, se, p``, and by row or level ``elpd_i, p_i, pareto_k``; ``to_arviz()`` gives an ``ELPDData``.
+
+        Warns
+        -----
+        RanefWarning
+            If some Pareto k is too large for the estimate to be trusted.
 
         Raises
         ------
-        NotImplementedError
-            If the log-likelihood was too large to keep in the DataTree.
-        """
-        if "log_likelihood" not in self.datatree.children:
-            _later("loo() for this many rows times draws", "thin the draws, or compare models by their REML criteria.")
-        return import_module("arviz_stats").loo(self.datatree, **kwargs)
+        DesignError
+            If `kind` is not one of the two, or the factor has to be named.
+        FitError
+            For ``kind="group"``, if the response is not Gaussian.
 
-    def posterior_predictive(self, n: int = 200, *, re: str = "fitted", seed: int | None = None) -> NDArray[np.float64]:
-        """Replicated responses (n_obs, n), for posterior predictive checks."""
-        return self.simulate(n, re=re, seed=seed)
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> loo = model.sample(draws=200, warmup=200, seed=1, progress=False).loo()
+        >>> loo.n_data_points, loo.warning
+        (20, False)
+        """
+        if inf.loo_kind(kind) == "conditional":
+            if group is not None:
+                raise DesignError(f"group={group!r} is for kind='group'; kind='conditional' leaves out single rows.")
+            return _told(inf.loo_rows(self.spec, self.draws))
+        place = inf.grouping_named(self.spec, inf.only_group(self.spec, group))[0]
+        return _told(inf.loo_groups(self.spec, self.draws, inf.row_groups(self.spec, place)))
+
+    def derive(self, name: str, **arguments: Any) -> inf.Derived:
+        """A quantity derived from the draws, by name.
+
+        Parameters
+        ----------
+        name : str
+            - ``"icc"``: intraclass correlations, as :meth:`icc`;
+            - ``"r2"``: R² marginal and conditional, as :meth:`r2`;
+            - ``"shrinkage"``: the factor λ_j of every level and term, 1 − Var(b_ja | y, β, θ, σ)/Σ_aa: with one random
+              intercept n_jσ_b²/(n_jσ_b² + σ²), the weight of the level's own mean (takes ``group=``);
+            - ``"contrast"``: differences of random effects, each of ``levels=`` (all by default) minus the first
+              (takes ``group=``, ``levels=``);
+            - ``"rank"``: rank of every level, 1 for the largest effect, with P(rank = 1) (takes ``group=``,
+              ``largest=``);
+            - any parameter as :meth:`confint` names it.
+        **arguments
+            Where the quantity takes some.
+
+        Returns
+        -------
+        Derived
+            ``draws`` (chains, draws, ...), ``dims``, ``coords``, ``frame(level)``, ``to_dataarray()``.
+
+        Raises
+        ------
+        DesignError
+            If the name is not known, with a list of those that are.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, warmup=200, seed=1, progress=False)
+        >>> fb.derive("contrast", levels=("a", "d")).frame()["contrast"].tolist()
+        ['d - a']
+        >>> fb.derive("rank").frame().columns[-1]
+        'p_best'
+        """
+        return inf.derive(self.spec, self.draws, name, arguments)
+
+    def r2(self) -> pd.Series[float]:
+        """Posterior means of R² ``marginal`` and ``conditional``, as :meth:`EmpiricalBayesFit.r2` defines them.
+
+        ``derive("r2").frame()`` gives intervals.
+        """
+        return inf.posterior_r2(self.spec, self.draws)
+
+    def icc(self) -> pd.DataFrame:
+        """Posterior means of ``variance, adjusted, unadjusted`` by ``group``, as :meth:`EmpiricalBayesFit.icc`.
+
+        ``derive("icc").frame()`` gives intervals.
+        """
+        return inf.posterior_icc(self.spec, self.draws)
+
+    def posterior_predictive(
+        self, draws: int | None = None, *, seed: int | None = None, re: str = "fitted"
+    ) -> xr.DataArray:
+        """Replicated responses, for posterior predictive checks.
+
+        Parameters
+        ----------
+        draws : int, optional
+            Draws of each chain to use, evenly spaced; all by default.
+        seed : int, optional
+        re : "fitted" or "new"
+            Keep the drawn random effects, or draw new levels from N(0, Σ).
+
+        Returns
+        -------
+        DataArray (chain, draw, obs)
+
+        Raises
+        ------
+        DesignError
+            If there are not so many draws, or they would hold more than 2e7 numbers.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> model.sample(draws=200, warmup=200, seed=1, progress=False).posterior_predictive(25, seed=1).shape
+        (4, 25, 20)
+        """
+        values, kept = inf.predictive_draws(self.spec, self.draws, draws, re, np.random.default_rng(seed))
+        return predictive_array(self.spec, values, kept)
 
     def _fitted(self, re: RandomPart, rows: ModelSpec | None = None) -> Floats:
         return inf.fitted_values(self.spec if rows is None else rows, self._beta, self._modes, re)

@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
+import arviz_plots
+import arviz_stats
 import numpy as np
 import pytest
+import xarray as xr
+from matplotlib import pyplot as plt
 from scipy import stats
 
 from ranef.nuts import to_datatree
@@ -99,3 +106,90 @@ def test_a_group_may_have_the_name_of_a_dimension(make):
         "draw_level",
         "draw_term",
     )
+
+
+def test_groups_are_those_of_the_likelihood(sampled):
+    """Dense normals hold the formula itself, in tests/likelihood/test_groups.py."""
+    spec, draws, tree = sampled
+    assert set(tree["log_likelihood"].dataset) == {"y", "group_g", "group_h:k"}
+    found = tree["log_likelihood"]["group_g"]
+    assert found.dims == ("chain", "draw", "g")
+    (g,) = (g for g in spec.groupings if g.name == "g")
+    c, d, level = 1, 4, 2
+    rows = g.codes == level
+    (other,) = (k for k in spec.groupings if k.name == "h:k")
+    k, o = spec.groupings.index(g), spec.groupings.index(other)
+    r = spec.design.y - spec.design.offset - spec.design.X @ draws.beta[c, d]
+    V = np.diag(1.0 / spec.design.weights)
+    shared = [bool((other.codes == j)[~rows].any()) for j in range(other.n_levels)]
+    lams = spec.lambdas(draws.theta[c, d])
+    for j in range(other.n_levels):
+        z = other.Z[:, 0] * (other.codes == j)
+        if shared[j]:
+            r = r - z * draws.b[o][c, d, j, 0]
+        else:
+            V = V + lams[o][0, 0] ** 2 * np.outer(z, z)
+    V = (V + g.Z @ lams[k] @ lams[k].T @ g.Z.T)[np.ix_(rows, rows)]
+    expected = stats.multivariate_normal.logpdf(r[rows], cov=draws.sigma[c, d] ** 2 * V)
+    assert float(found[c, d, level]) == pytest.approx(expected, rel=1e-9)
+
+
+def test_prior_and_predictions_when_asked(sampled):
+    spec, draws, _ = sampled
+    replicated = np.zeros((2, 5, spec.n_obs))
+    tree = to_datatree(spec, draws, prior=made_up_draws(spec, 1, 12), posterior_predictive=replicated)
+    assert dict(tree["prior"]["beta"].sizes) == {"chain": 1, "draw": 12, "coefficient": 2}
+    assert set(tree["prior"].dataset) == set(tree["posterior"].dataset)
+    assert tree["posterior_predictive"]["y"].dims == ("chain", "draw", "obs")
+    assert tree["posterior_predictive"].sizes["draw"] == 5
+
+
+def test_a_student_response(sampled):
+    spec, draws, _ = sampled
+    nu = np.full((2, 30), 5.0)
+    tree = to_datatree(spec, replace(draws, family="student", extras={"nu": nu}))
+    assert list(tree["log_likelihood"].dataset) == ["y"]
+    np.testing.assert_array_equal(tree["posterior"]["nu"].values, nu)
+    assert tree.attrs["family"] == "student"
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (x | g) + (1 | h:k)", "I(y / 2) ~ 1 + (1 | g)"])
+def test_netcdf_keeps_everything(make, tmp_path, formula):
+    spec = make.spec(formula, weights="w", offset="o")
+    draws = made_up_draws(spec)
+    diverging = np.zeros((2, 30), dtype=bool)
+    tree = to_datatree(
+        spec,
+        replace(draws, sample_stats=dict(draws.sample_stats) | {"diverging": diverging}, extras={"nu": draws.sigma}),
+        prior=draws,
+        posterior_predictive=np.zeros((2, 30, spec.n_obs)),
+    )
+    tree.to_netcdf(tmp_path / "fit.nc", engine="h5netcdf")
+    with xr.open_datatree(tmp_path / "fit.nc", engine="h5netcdf") as back:
+        assert set(back.children) == set(tree.children)
+        for group in tree.children:
+            xr.testing.assert_identical(back[group].dataset.load(), tree[group].dataset)
+        assert back.attrs["priors"] == tree.attrs["priors"]
+
+
+@pytest.fixture(scope="module")
+def tree(make):
+    spec = make.spec("y ~ x + (x | g)")
+    return to_datatree(spec, made_up_draws(spec, 4, 100))
+
+
+def test_arviz_reads_it_unchanged(tree):
+    table = arviz_stats.summary(tree, var_names=["beta", "sigma", "sd_g"])
+    assert table.index.tolist() == ["beta[Intercept]", "beta[x]", "sigma", "sd_g[Intercept]", "sd_g[x]"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # draws that are made up are no posterior: Pareto k is large
+        for name, dim in (("y", "obs"), ("group_g", "g")):
+            size = tree["log_likelihood"].sizes[dim]
+            assert arviz_stats.loo(tree, var_name=name).n_data_points == size
+
+
+@pytest.mark.parametrize("name", ["plot_trace", "plot_forest", "plot_rank", "plot_pair", "plot_dist"])
+def test_arviz_draws_it_unchanged(tree, name):
+    drawn = getattr(arviz_plots, name)(tree, var_names=["beta"], backend="matplotlib")
+    assert drawn.viz.children or drawn.viz.data_vars
+    plt.close("all")

@@ -1,6 +1,7 @@
 """Fit in, frame out: effects, predictions, simulations, intervals, summaries of draws."""
 
 from ranef.inference.deletion import Influence, influence
+from ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
 from ranef.inference.effects import (
     check_level,
     coef_frame,
@@ -23,8 +24,10 @@ from ranef.inference.information import (
     vcov_theta_frame,
 )
 from ranef.inference.leverage import RowCovariance, cooks_distances, joint_covariance, leverages, row_covariance
+from ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
 from ranef.inference.matrices import FitMatrices
 from ranef.inference.posterior import (
+    bfmi,
     covariance_draws,
     diagnose,
     fixef_draws,
@@ -34,6 +37,8 @@ from ranef.inference.posterior import (
     parameter_draws,
     posterior_table,
     predict_draws,
+    predictive_draws,
+    saturated_trees,
     simulate_posterior,
     varcorr_draws,
     varcorr_means,
@@ -60,14 +65,18 @@ from ranef.inference.summaries import augment_frame, glance_frame, scaled_quanti
 from ranef.inference.variance_shares import VarianceParts, icc_frame, r2_series, variance_parts
 
 __all__ = [
+    "DERIVED",
+    "Derived",
     "FitMatrices",
     "Influence",
+    "Loo",
     "PredictOptions",
     "RowCovariance",
     "Rows",
     "VarianceInformation",
     "VarianceParts",
     "augment_frame",
+    "bfmi",
     "check_level",
     "chosen_groupings",
     "coef_frame",
@@ -75,6 +84,7 @@ __all__ = [
     "correlations",
     "covariance_draws",
     "covariances",
+    "derive",
     "diagnose",
     "effects_for",
     "fitted_rows",
@@ -90,21 +100,29 @@ __all__ = [
     "labelled_draws",
     "leverages",
     "linear_predictor",
+    "loo_groups",
+    "loo_kind",
+    "loo_rows",
     "normal_quantile",
     "one_draw",
     "only_group",
     "parameter_draws",
+    "posterior_icc",
+    "posterior_r2",
     "posterior_table",
     "predict_draws",
     "prediction_frame",
     "prediction_variance",
+    "predictive_draws",
     "r2_series",
     "ranef_frame",
     "residual_rows",
     "residual_variance",
     "row_covariance",
+    "row_groups",
     "row_series",
     "rows_for",
+    "saturated_trees",
     "scaled_quantiles",
     "simulate_new",
     "simulate_posterior",

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ranef.arrays import Floats
+from ranef.arrays import Floats, Ints
+from ranef.errors import DesignError
 from ranef.inference.effects import check_level
 from ranef.inference.prediction import (
     PredictOptions,
@@ -25,6 +26,7 @@ from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec, covariance_arrays, varcorr_arrays
 
 __all__ = [
+    "bfmi",
     "covariance_draws",
     "diagnose",
     "fixef_draws",
@@ -34,6 +36,8 @@ __all__ = [
     "parameter_draws",
     "posterior_table",
     "predict_draws",
+    "predictive_draws",
+    "saturated_trees",
     "simulate_posterior",
     "varcorr_draws",
     "varcorr_means",
@@ -42,6 +46,15 @@ __all__ = [
 #: thresholds of Vehtari et al. (2021, Bayesian Analysis 16(2)): R-hat, and effective draws over all chains
 RHAT_LIMIT = 1.01
 ESS_LIMIT = 400
+
+#: energy fraction below which the chains move too slowly between levels of energy (Betancourt 2016, arXiv:1604.00695)
+BFMI_LIMIT = 0.3
+
+#: doublings after which NUTS gives a trajectory up
+MAX_TREE_DEPTH = 10
+
+#: replicated responses held at once
+MAX_REPLICATED = 20_000_000
 
 
 def covariance_draws(spec: ModelSpec, draws: PosteriorDraws) -> tuple[Floats, ...]:
@@ -81,6 +94,16 @@ def parameter_draws(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, Floats]
             out["sigma"] = sd
         else:
             out[f"sd({term1} | {group})" if term2 is None else f"cor({term1}, {term2} | {group})"] = sd
+    return out | _extra_draws(draws)
+
+
+def _extra_draws(draws: PosteriorDraws) -> dict[str, Floats]:
+    """Draws (chains, draws) of each entry of the other parameters: ``nu``, or ``nu[0]``, ``nu[1]`` for an array."""
+    out: dict[str, Floats] = {}
+    for name, values in draws.extras.items():
+        x = np.asarray(values, dtype=float)
+        entries = list(np.ndindex(*x.shape[2:]))
+        out |= {f"{name}[{', '.join(map(str, at))}]" if at else name: x[(..., *at)] for at in entries}
     return out
 
 
@@ -90,6 +113,7 @@ def labelled_draws(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[str, st
     for group, term1, term2, _, sd in varcorr_draws(spec, draws):
         name = "sigma" if group == "Residual" else f"sd({term1})" if term2 is None else f"cor({term1}, {term2})"
         out.append((group, name, sd))
+    out += [("Residual", name, x) for name, x in _extra_draws(draws).items()]
     return out + [("", name, x) for name, x in fixef_draws(spec, draws).items()]
 
 
@@ -121,26 +145,67 @@ def predict_draws(
             b = [np.vstack([known, drawn]) for known, drawn in zip(b, new, strict=True)]
         values[s] = linear_predictor(rows, beta[s], b, groupings)
     if options.interval == "prediction":
-        noise = rng.standard_normal(values.shape) * draws.sigma.reshape(S, 1)
+        nu = _degrees(draws)
+        noise = (
+            rng.standard_normal(values.shape) if nu is None else rng.standard_t(nu.reshape(S, 1), values.shape)
+        ) * draws.sigma.reshape(S, 1)
         values += noise / (1.0 if rows.weights is None else np.sqrt(rows.weights))
     lower, upper = np.quantile(values, [(1 - options.level) / 2, (1 + options.level) / 2], axis=0)
     return estimate, lower, upper
 
 
 def simulate_posterior(
-    spec: ModelSpec, draws: PosteriorDraws, n: int, re: str, rng: np.random.Generator
+    spec: ModelSpec,
+    draws: PosteriorDraws,
+    n: int,
+    re: str,
+    rng: np.random.Generator,
+    chosen_draws: Ints | None = None,
 ) -> NDArray[np.float64]:
-    """Responses (n_obs, n), each from a randomly chosen draw of the posterior."""
+    """Responses (n_obs, n), each from a randomly chosen draw of the posterior, or from those given."""
     chosen = chosen_groupings(spec, simulation_part(re))
     rows, S = fitted_rows(spec), draws.sigma.size
     beta, sigma = draws.beta.reshape(S, spec.n_fixed), draws.sigma.ravel()
     effects = [b.reshape(S, *b.shape[2:]) for b in draws.b]
     covs = [c.reshape(S, *c.shape[2:]) for c in covariance_draws(spec, draws)]
-    out = np.empty((spec.n_obs, n))
-    for i, s in enumerate(rng.integers(0, S, n)):
+    nu = _degrees(draws)
+    which = rng.integers(0, S, n) if chosen_draws is None else chosen_draws
+    out = np.empty((spec.n_obs, len(which)))
+    for i, s in enumerate(which):
         mean = linear_predictor(rows, beta[s], [e[s] for e in effects], chosen)
-        out[:, i] = simulate_new(spec, mean, [c[s] for c in covs], sigma[s], rng, new_effects=re == "new")
+        df = None if nu is None else float(nu.ravel()[s])
+        out[:, i] = simulate_new(spec, mean, [c[s] for c in covs], sigma[s], rng, new_effects=re == "new", nu=df)
     return out
+
+
+def predictive_draws(
+    spec: ModelSpec, draws: PosteriorDraws, per_chain: int | None, re: str, rng: np.random.Generator
+) -> tuple[Floats, Ints]:
+    """Replicated responses (chains, m, n_obs), and the m draws of each chain, evenly spaced, that they stand for.
+
+    Raises
+    ------
+    DesignError
+        If `per_chain` is not a number of draws, or all would hold more than 2e7 numbers.
+    """
+    chains, length = draws.sigma.shape
+    m = length if per_chain is None else per_chain
+    if not 0 < m <= length:
+        raise DesignError(f"draws={per_chain!r} must be between 1 and {length}, the draws of each chain.")
+    if chains * m * spec.n_obs > MAX_REPLICATED:
+        raise DesignError(
+            f"{chains} chains of {m} draws of {spec.n_obs} rows are {chains * m * spec.n_obs:.2g} numbers, too many to "
+            f"hold. Ask for fewer draws of each chain: draws={max(1, MAX_REPLICATED // (chains * spec.n_obs))} or less."
+        )
+    kept = np.linspace(0, length - 1, m).round().astype(np.intp)
+    flat = (np.arange(chains)[:, None] * length + kept).ravel()
+    out = simulate_posterior(spec, draws, len(flat), re, rng, chosen_draws=flat)
+    return np.ascontiguousarray(out.T).reshape(chains, m, spec.n_obs), kept
+
+
+def _degrees(draws: PosteriorDraws) -> Floats | None:
+    """ν (chains, draws) of a Student response."""
+    return np.asarray(draws.extras["nu"], dtype=float) if draws.family == "student" else None
 
 
 def interval(values: Floats, level: float, method: str = "eti") -> tuple[Floats, Floats]:
@@ -203,15 +268,63 @@ def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:
                 f"The effective sample size is small for {_some(names[low])} (least {table[column].min():.0f}): "
                 f"posterior {kind} are imprecise. Use more draws."
             )
+    words += _stuck(draws)
     diverging = int(np.sum(draws.sample_stats["diverging"])) if "diverging" in draws.sample_stats else 0
     if diverging:
         words.append(
             f"{diverging} of {draws.sigma.size} transitions diverged: the sampler missed part of the posterior. "
             "Raise target_accept (say 0.95), or give more informative priors."
         )
+    slow = np.flatnonzero(bfmi(draws) < BFMI_LIMIT)
+    if slow.size:
+        words.append(
+            f"E-BFMI is below {BFMI_LIMIT} in chain{'s' if slow.size > 1 else ''} {', '.join(map(str, slow))} (least "
+            f"{np.nanmin(bfmi(draws)):.2f}): the chains move slowly in energy, and the tails may be missed. Look for "
+            "a variance near zero or a heavy-tailed prior; another parameterization or a narrower prior helps."
+        )
+    saturated = saturated_trees(draws)
+    if saturated:
+        words.append(
+            f"{saturated} of {draws.sigma.size} trajectories reached the greatest tree depth, {MAX_TREE_DEPTH}: they "
+            "were cut short, so the draws are valid but costly and slow to mix. Rescale covariates that are far from "
+            "unit size, warm up longer, or give narrower priors to parameters that the data hardly determine."
+        )
     if not draws.complete:
         words.append(f"The run was interrupted: {draws.sigma.shape[1]} draws a chain were kept.")
     return words
+
+
+def bfmi(draws: PosteriorDraws) -> Floats:
+    """Estimated fraction of missing information of the energy (chains,): mean squared step over variance.
+
+    NaN where no energy is recorded, or it is constant because nothing was left to sample.
+    """
+    energy = np.asarray(draws.sample_stats.get("energy", np.empty((draws.sigma.shape[0], 0))), dtype=float)
+    if energy.shape[1] < 4:
+        return np.full(energy.shape[0], np.nan)
+    variance = energy.var(axis=1, ddof=1)
+    steps = (np.diff(energy, axis=1) ** 2).mean(axis=1)
+    return np.asarray(np.where(variance > 0, steps / np.where(variance > 0, variance, 1.0), np.nan))
+
+
+def saturated_trees(draws: PosteriorDraws) -> int:
+    """How many trajectories were cut short at the greatest tree depth."""
+    if "n_steps" in draws.sample_stats:
+        return int(np.sum(np.asarray(draws.sample_stats["n_steps"]) >= 2**MAX_TREE_DEPTH - 1))
+    return int(np.sum(np.asarray(draws.sample_stats.get("tree_depth", 0)) >= MAX_TREE_DEPTH))
+
+
+def _stuck(draws: PosteriorDraws) -> list[str]:
+    """Chains in which the variance parameters never moved, where others did: R-hat is not defined there."""
+    values = np.concatenate([draws.theta, draws.sigma[..., None]], axis=2)
+    moving = np.ptp(values, axis=(0, 1)) > 0
+    still = np.flatnonzero((np.ptp(values[..., moving], axis=1) == 0).any(axis=1))
+    if not still.size or draws.sigma.shape[1] < 2:
+        return []
+    return [
+        f"Chain{'s' if still.size > 1 else ''} {', '.join(map(str, still))} never moved: the sampler is stuck. Sample "
+        "with another seed or a longer warm-up."
+    ]
 
 
 def _some(names: pd.Series[str]) -> str:

@@ -309,8 +309,12 @@ def simulate_new(
     rng: np.random.Generator,
     *,
     new_effects: bool,
+    nu: float | None = None,
 ) -> NDArray[np.float64]:
-    """One simulated response (n,) round `mean`; ``new_effects`` adds freshly drawn random effects."""
+    """One simulated response (n,) round `mean`; ``new_effects`` adds freshly drawn random effects.
+
+    Errors are normal, or Student's t with `nu` degrees of freedom and scale `sigma`.
+    """
     out = mean.copy()
     for g, cov in zip(spec.groupings, covs, strict=True):
         if new_effects:
@@ -318,4 +322,5 @@ def simulate_new(
             out += np.einsum("np,np->n", g.Z, b[g.codes])
     w = spec.design.weights
     sd = sigma if w is None else sigma / np.sqrt(w)
-    return np.asarray(out + sd * rng.standard_normal(out.shape[0]))
+    noise = rng.standard_normal(out.shape[0]) if nu is None else rng.standard_t(nu, out.shape[0])
+    return np.asarray(out + sd * noise)

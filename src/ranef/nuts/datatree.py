@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranef.arrays import Floats
+from ranef.arrays import Floats, Ints
+from ranef.likelihood import RowGroups, group_log_densities, has_shared_effects, row_log_densities
 from ranef.results import PosteriorDraws
-from ranef.spec import ModelSpec
+from ranef.spec import ModelSpec, covariance_arrays
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["to_datatree"]
+__all__ = ["predictive_array", "to_datatree"]
 
-#: the pointwise log likelihood is left out where it would hold more numbers
+#: a variable of log likelihoods is left out where it, or what it is made of, would hold more numbers
 MAX_LOG_LIKELIHOOD = 20_000_000
 
 #: names of dimensions and variables that no grouping factor may take for its own dimension
@@ -31,7 +32,13 @@ class _Variable:
     dims: tuple[str, ...]
 
 
-def to_datatree(spec: ModelSpec, draws: PosteriorDraws) -> xarray.DataTree:
+def to_datatree(
+    spec: ModelSpec,
+    draws: PosteriorDraws,
+    *,
+    prior: PosteriorDraws | None = None,
+    posterior_predictive: Floats | None = None,
+) -> xarray.DataTree:
     """Give draws the names of the model, in ArviZ's layout.
 
     Parameters
@@ -39,14 +46,29 @@ def to_datatree(spec: ModelSpec, draws: PosteriorDraws) -> xarray.DataTree:
     spec : ModelSpec
         The model they were drawn from.
     draws : PosteriorDraws
+    prior : PosteriorDraws, optional
+        Draws of the same parameters from the prior, for a group ``prior``.
+    posterior_predictive : array (chains, draws, n_obs), optional
+        Replicated responses, for a group ``posterior_predictive``; their draws may be fewer.
 
     Returns
     -------
     xarray.DataTree
-        Groups ``posterior``, ``sample_stats``, ``observed_data``, ``constant_data`` and, where it holds no more than
-        2e7 numbers, ``log_likelihood`` (of each row given β, b and σ). The posterior has ``beta`` (dimension
-        ``coefficient``), ``sigma``, ``theta`` (``theta_name``), and for each grouping factor g ``sd_g``, ``corr_g``
-        where it has two columns or more, and ``ranef_g`` (dimensions ``g`` and ``g_term``).
+        Groups ``posterior``, ``sample_stats``, ``observed_data``, ``constant_data`` and ``log_likelihood``.
+
+        The posterior has ``beta`` (dimension ``coefficient``), ``sigma``, ``theta`` (``theta_name``), for each
+        grouping factor g ``sd_g``, ``corr_g`` where it has two columns or more, and ``ranef_g`` (dimensions ``g`` and
+        ``g_term``), and what else was sampled (``nu``).
+
+        ``log_likelihood`` has one variable by the name of the response (dimension ``obs``), of each row given β, b
+        and σ, and for each grouping factor g ``group_g`` (dimension ``g``): of all rows of a level given β, θ, σ, with
+        the effects that belong to that level alone integrated out, and the drawn values of those that it shares with
+        others. Name one of them to ArviZ, as in ``arviz_stats.loo(tree, var_name="group_g")``. A variable that holds
+        more than 2e7 numbers is left out; so are the groups of a response that is not Gaussian.
+
+    Notes
+    -----
+    A slash is no part of a name in a DataTree or a netCDF file: ``|`` stands for it.
 
     Examples
     --------
@@ -58,28 +80,47 @@ def to_datatree(spec: ModelSpec, draws: PosteriorDraws) -> xarray.DataTree:
     >>> parsed = parse_formula("bright ~ 1 + (1 | operator)", functions=registered())
     >>> spec = model_spec(build_design(parsed, datasets.load("pulp")))
     >>> fit = sample_posterior(spec, priors=default_priors(spec), draws=100, warmup=100, seed=1, progress=False)
-    >>> dict(to_datatree(spec, fit)["posterior"]["ranef_operator"].sizes)
+    >>> tree = to_datatree(spec, fit)
+    >>> dict(tree["posterior"]["ranef_operator"].sizes)
     {'chain': 4, 'draw': 100, 'operator': 4, 'operator_term': 1}
+    >>> dict(tree["log_likelihood"]["group_operator"].sizes)
+    {'chain': 4, 'draw': 100, 'operator': 4}
     """
     from arviz_base import from_dict  # noqa: PLC0415 - heavy, and not needed to import ranef
 
+    response = _safe(spec.design.response)
     groups = {
         "posterior": _posterior(spec, draws),
         "sample_stats": {name: _Variable(v, ()) for name, v in draws.sample_stats.items()},
-        "observed_data": {spec.design.response: _Variable(spec.design.y, ("obs",))},
+        "observed_data": {response: _Variable(spec.design.y, ("obs",))},
         "constant_data": _constant_data(spec),
+        "log_likelihood": _log_likelihood(spec, draws),
     }
-    if draws.sigma.size * spec.n_obs <= MAX_LOG_LIKELIHOOD:
-        pointwise = _Variable(_log_likelihood(spec, draws), ("obs",))
-        groups["log_likelihood"] = {spec.design.response: pointwise}
+    if prior is not None:
+        groups["prior"] = _posterior(spec, prior)
+    if posterior_predictive is not None:
+        groups["posterior_predictive"] = {response: _Variable(posterior_predictive, ("obs",))}
+    groups = {group: members for group, members in groups.items() if members}
     values = {group: {name: v.values for name, v in members.items()} for group, members in groups.items()}
     dims = {name: list(v.dims) for members in groups.values() for name, v in members.items() if v.dims}
     attrs = _attrs(draws)
     return from_dict(values, coords=_coords(spec), dims=dims, attrs={"/": attrs, "posterior": attrs})
 
 
+def predictive_array(spec: ModelSpec, values: Floats, kept: Ints) -> xarray.DataArray:
+    """Replicated responses (chains, m, n_obs) with the names of the DataTree; `kept` are the draws they stand for."""
+    from xarray import DataArray  # noqa: PLC0415 - heavy, and not needed to import ranef
+
+    coords = {"chain": np.arange(values.shape[0]), "draw": kept, "obs": spec.design.rows}
+    return DataArray(values, dims=("chain", "draw", "obs"), coords=coords, name=_safe(spec.design.response))
+
+
+def _safe(name: str) -> str:
+    return name.replace("/", "|")
+
+
 def _dim(group: str) -> str:
-    return f"{group}_level" if group in RESERVED else group
+    return f"{group}_level" if group in RESERVED else _safe(group)
 
 
 def _coords(spec: ModelSpec) -> dict[str, Any]:
@@ -89,8 +130,9 @@ def _coords(spec: ModelSpec) -> dict[str, Any]:
         "theta_name": list(spec.theta_names),
     }
     for g in spec.groupings:
+        name = _safe(g.name)
         coords[_dim(g.name)] = [str(level) for level in g.levels]
-        coords[f"{g.name}_term"] = coords[f"{g.name}_term2"] = list(g.columns)
+        coords[f"{name}_term"] = coords[f"{name}_term2"] = list(g.columns)
     return coords
 
 
@@ -100,62 +142,55 @@ def _posterior(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, _Variable]:
         "sigma": _Variable(draws.sigma, ()),
         "theta": _Variable(draws.theta, ("theta_name",)),
     }
-    for g, cov, b in zip(spec.groupings, _covariances(spec, draws), draws.b, strict=True):
-        term = f"{g.name}_term"
+    covs = covariance_arrays(spec, draws.theta, draws.sigma)
+    for g, cov, b in zip(spec.groupings, covs, draws.b, strict=True):
+        name = _safe(g.name)
+        term = f"{name}_term"
         sd = np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1))
-        out[f"sd_{g.name}"] = _Variable(sd, (term,))
+        out[f"sd_{name}"] = _Variable(sd, (term,))
         if len(g.columns) > 1:
             scale = np.where(sd > 0, sd, 1.0)
-            out[f"corr_{g.name}"] = _Variable(cov / (scale[..., :, None] * scale[..., None, :]), (term, f"{term}2"))
-        out[f"ranef_{g.name}"] = _Variable(b, (_dim(g.name), term))
+            out[f"corr_{name}"] = _Variable(cov / (scale[..., :, None] * scale[..., None, :]), (term, f"{term}2"))
+        out[f"ranef_{name}"] = _Variable(b, (_dim(g.name), term))
+    out |= {_safe(name): _Variable(np.asarray(v), ()) for name, v in draws.extras.items()}
     return {name: v for name, v in out.items() if np.size(v.values)}
-
-
-def _covariances(spec: ModelSpec, draws: PosteriorDraws) -> list[Floats]:
-    """Σ_k (chains, draws, p_k, p_k) by grouping."""
-    out = []
-    units = [spec.lambdas(unit) for unit in np.eye(spec.n_theta)]
-    for k in range(len(spec.groupings)):
-        root = draws.sigma[..., None, None] * np.einsum("cdi,ipq->cdpq", draws.theta, np.stack([u[k] for u in units]))
-        out.append(root @ np.swapaxes(root, -1, -2))
-    return out
 
 
 def _constant_data(spec: ModelSpec) -> dict[str, _Variable]:
     d = spec.design
     out = {"X": _Variable(d.X, ("obs", "coefficient"))} if spec.n_fixed else {}
     for g in spec.groupings:
-        out[f"codes_{g.name}"] = _Variable(g.codes, ("obs",))
-        out[f"Z_{g.name}"] = _Variable(g.Z, ("obs", f"{g.name}_term"))
+        name = _safe(g.name)
+        out[f"codes_{name}"] = _Variable(g.codes, ("obs",))
+        out[f"Z_{name}"] = _Variable(g.Z, ("obs", f"{name}_term"))
     for name, values in (("weights", d.weights), ("offset", d.offset)):
         if values is not None:
             out[name] = _Variable(values, ("obs",))
     return out
 
 
-def _log_likelihood(spec: ModelSpec, draws: PosteriorDraws) -> Floats:
-    """Log density of each row (chains, draws, n_obs) given β, b and σ."""
-    d = spec.design
-    log_w = 0.0 if d.weights is None else np.log(d.weights)
-    out = np.empty((*draws.sigma.shape, spec.n_obs))
-    for c in range(out.shape[0]):
-        mean = draws.beta[c] @ d.X.T + (0.0 if d.offset is None else d.offset)
-        for g, b in zip(spec.groupings, draws.b, strict=True):
-            for column in range(len(g.columns)):
-                mean += b[c, :, :, column][:, g.codes] * g.Z[:, column]
-        log_sigma = np.log(draws.sigma[c])[:, None]
-        squares = np.exp(log_w - 2.0 * log_sigma) * (d.y - mean) ** 2
-        out[c] = -0.5 * (np.log(2.0 * np.pi) - log_w + 2.0 * log_sigma + squares)
+def _log_likelihood(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, _Variable]:
+    """Of rows, and of groups of rows, where they are small enough to be held."""
+    S, out = draws.sigma.size, {}
+    if S * spec.n_obs <= MAX_LOG_LIKELIHOOD:
+        out[_safe(spec.design.response)] = _Variable(row_log_densities(spec, draws), ("obs",))
+    for g in spec.groupings if draws.family == "gaussian" else ():
+        groups = RowGroups(g.name, g.codes, list(g.levels))
+        held = spec.n_obs if has_shared_effects(spec, groups) else g.n_levels
+        if S * held <= MAX_LOG_LIKELIHOOD:
+            values = group_log_densities(spec, draws, groups)
+            out[f"group_{_safe(g.name)}"] = _Variable(values, (_dim(g.name),))
     return out
 
 
 def _attrs(draws: PosteriorDraws) -> Mapping[str, Any]:
     """Settings as text and numbers, which netCDF can hold."""
     return {
-        "inference_library": "numpyro",
-        "inference_library_version": version("numpyro"),
+        "inference_library": draws.sampler,
+        **({"inference_library_version": version("numpyro")} if draws.sampler == "numpyro" else {}),
         "modeling_interface": "ranef",
         "modeling_interface_version": version("ranef"),
+        "family": draws.family,
         "parameterization": draws.parameterization,
         "priors": "\n".join(draws.priors.lines()),
         "seed": draws.seed,

@@ -112,7 +112,11 @@ def sample_joint(
             code, data | {"centre": at.centre, "root": at.root}, positions, jax.random.key(seed), settings, warmup
         )
         hyper = _hyper(problem, at, raw)
-        return raw, _with_degrees(problem, raw, hyper), _joint_effects(problem, raw, hyper, shape.centered)
+        return (
+            raw,
+            _with_degrees(problem, raw, hyper, student=settings.family == "student"),
+            _joint_effects(problem, raw, hyper, shape.centered),
+        )
 
 
 @contextlib.contextmanager
@@ -188,14 +192,18 @@ def _extra_positions(
     return out
 
 
-def _with_degrees(problem: Problem, raw: Raw, hyper: Hyper) -> Hyper:
-    """The draws with the degrees of freedom that were sampled: ``nu``, and ``nu_g`` of the effects of a factor g."""
-    extras = dict(hyper.extras)
-    for k, grouping in enumerate(problem.products.order):
-        if f"df{k}" in raw.positions:
-            extras[f"nu_{problem.spec.groupings[grouping].name}"] = np.exp(raw.positions[f"df{k}"])
-    if "nu" in raw.positions:
-        extras["nu"] = np.exp(raw.positions["nu"])
+def _with_degrees(problem: Problem, raw: Raw, hyper: Hyper, *, student: bool) -> Hyper:
+    """The draws with degrees of freedom: ``nu`` of the response, and ``nu_g`` of the effects of a factor g."""
+    extras, priors = dict(hyper.extras), problem.priors
+    known = {f"df{k}": priors.effects.get(problem.spec.groupings[g].name) for k, g in enumerate(problem.products.order)}
+    names = {f"df{k}": f"nu_{problem.spec.groupings[g].name}" for k, g in enumerate(problem.products.order)}
+    if student:
+        known["nu"], names["nu"] = priors.df, "nu"
+    for site, df in known.items():
+        if site in raw.positions:
+            extras[names[site]] = np.exp(raw.positions[site])
+        elif df is not None:
+            extras[names[site]] = np.full(hyper.sigma.shape, float(df))  # type: ignore[arg-type]
     return Hyper(hyper.theta, hyper.sigma, hyper.sampled, extras)
 
 

@@ -85,6 +85,14 @@ class Fit(Protocol):
         """``lower, upper`` by parameter."""
         ...
 
+    def r2(self) -> pd.Series[float]:
+        """R² ``marginal`` and ``conditional``."""
+        ...
+
+    def icc(self) -> pd.DataFrame:
+        """``group, variance, adjusted, unadjusted``: shares of variance by grouping factor."""
+        ...
+
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
         """One row a parameter."""
         ...

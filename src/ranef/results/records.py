@@ -198,7 +198,8 @@ class PosteriorDraws:
     complete : bool
         False where the run was interrupted and holds what was drawn until then.
     family : str
-        Of the response: ``"gaussian"`` or ``"student"``.
+        Of the response: ``"gaussian"``, or ``"student"``, where σ is the scale and ``extras["nu"]`` the degrees of
+        freedom.
     extras : mapping str to array (chains, draws, ...)
         Further parameters: ``nu`` (degrees of freedom of the response), ``nu_g`` (of the effects of a factor g), ``R2``
         and ``phi`` (of a global scale of the coefficients).
