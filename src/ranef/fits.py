@@ -25,7 +25,7 @@ from ranef.likelihood import (
     products_of,
     read_responses,
 )
-from ranef.nuts.datatree import predictive_array, to_datatree
+from ranef.nuts import predictive_array, sample_prior, to_datatree
 from ranef.plots import FitPlots
 from ranef.reml import Control, fit_reml, refit_many
 from ranef.results import OptimizerRecord, PosteriorDraws, Refits, RemlEstimates, Status
@@ -766,13 +766,15 @@ class PosteriorFit:
         """The printed posterior: priors, then the order of lme4, with R-hat and effective sample sizes."""
         table = self.diagnostics
         chains, draws = self.draws.sigma.shape
-        settings = (
-            f"Draws: {chains} chains, {draws} draws each after {self.draws.warmup} warm-up steps, "
-            f"{self.draws.parameterization} parameterization, seed {self.draws.seed}"
-        )
+        settings = [
+            f"Draws: {chains} chains, {draws} draws each after {self.draws.warmup} warm-up steps by "
+            f"{self.draws.sampler}, {self.draws.parameterization} parameterization, seed {self.draws.seed}",
+        ]
         fixed = table["group"] == ""
         words = [*self.warnings, *(f"Note: {note}" for note in self.draws.notes)]
-        return posterior_summary(self.spec, self.draws.priors, settings, table[~fixed], table[fixed], words)
+        return posterior_summary(
+            self.spec, self.draws.priors, settings, self.draws.family, table[~fixed], table[fixed], words
+        )
 
     def equation(self, style: str = "scalar", values: bool = False) -> Equation:
         """The model as LaTeX; with ``values=True`` posterior means stand in it."""
@@ -794,7 +796,7 @@ class PosteriorFit:
     def to_datatree(
         self,
         *,
-        prior: PosteriorDraws | None = None,
+        prior: bool | PosteriorDraws = False,
         posterior_predictive: bool | int = False,
         re: str = "fitted",
         seed: int | None = None,
@@ -805,8 +807,8 @@ class PosteriorFit:
 
         Parameters
         ----------
-        prior : PosteriorDraws, optional
-            Draws from the prior, for the group ``prior``.
+        prior : bool or PosteriorDraws
+            Whether to add draws from the priors, as many as there are of the posterior; or the draws themselves.
         posterior_predictive : bool or int
             Whether to add replicated responses, one for each draw, or for so many draws of each chain.
         re, seed
@@ -825,7 +827,14 @@ class PosteriorFit:
         if posterior_predictive is not False:
             draws = None if posterior_predictive is True else posterior_predictive
             replicated, _ = inf.predictive_draws(self.spec, self.draws, draws, re, np.random.default_rng(seed))
-        return to_datatree(self.spec, self.draws, prior=prior, posterior_predictive=replicated)
+        own = self._prior_draws(seed) if prior is True else prior or None
+        return to_datatree(self.spec, self.draws, prior=own, posterior_predictive=replicated)
+
+    def _prior_draws(self, seed: int | None) -> PosteriorDraws:
+        chains, draws = self.draws.sigma.shape
+        return sample_prior(
+            self.spec, self.draws.priors, draws=draws, chains=chains, family=self.draws.family, seed=seed
+        )
 
     @cached_property
     def diagnostics(self) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
@@ -14,11 +14,15 @@ from ranef.equations import Equation, model_equation
 from ranef.errors import DesignError, FitError, suggestion
 from ranef.fits import EmpiricalBayesFit, PosteriorFit, empirical_bayes
 from ranef.formula import parse_formula
+from ranef.inference import predictive_draws
 from ranef.likelihood import CrossProducts, cross_products, streamed_products
-from ranef.nuts import Settings, sample_posterior
+from ranef.nuts import Settings, prior_tree, sample_posterior, sample_prior
 from ranef.reml import Control
 from ranef.spec import ModelMatrices, ModelSpec, Priors, default_priors, flat_priors, model_spec
 from ranef.tables import Document, Text
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["Model"]
 
@@ -225,6 +229,45 @@ class Model:
             products=self.products,
         )
         return PosteriorFit(self._spec, record)
+
+    def prior_predictive(
+        self,
+        draws: int = 500,
+        seed: int | None = None,
+        *,
+        priors: Priors | Mapping[str, object] | None = None,
+        family: Literal["gaussian", "student"] = "gaussian",
+    ) -> xr.DataTree:
+        """Parameters drawn from their priors, and responses simulated from them: what the priors say before the data.
+
+        Parameters
+        ----------
+        draws : int
+        seed : int, optional
+        priors, family
+            As for :meth:`sample`.
+
+        Returns
+        -------
+        DataTree
+            Groups ``prior``, ``prior_predictive``, ``observed_data`` and ``constant_data``.
+
+        Raises
+        ------
+        FitError
+            If a prior is flat: there is nothing to draw from.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> tree = model.prior_predictive(draws=100, seed=1)
+        >>> dict(tree["prior_predictive"]["bright"].sizes)
+        {'chain': 1, 'draw': 100, 'obs': 20}
+        """
+        settings, rng = Settings(draws=draws, seed=seed, family=family), np.random.default_rng(seed)
+        drawn = sample_prior(self._spec, self.priors(priors), draws=settings.draws, family=settings.family, seed=seed)
+        return prior_tree(self._spec, drawn, predictive_draws(self._spec, drawn, None, "fitted", rng)[0])
 
     def priors(self, changes: Priors | Mapping[str, object] | Literal["flat"] | None = None) -> Priors:
         """The priors that :meth:`sample` would use, with their numbers."""

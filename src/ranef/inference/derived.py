@@ -200,12 +200,12 @@ def shrinkage_draws(spec: ModelSpec, draws: PosteriorDraws, group: str | None = 
     Raises
     ------
     FitError
-        If the response is not Gaussian.
+        If the response or the random effects are not normal.
     """
-    if draws.family != "gaussian":
+    if draws.not_normal:
         raise FitError(
-            f"The response is {draws.family}: the conditional variance of a random effect has no closed form, so the "
-            "shrinkage factor has none. Sample with a Gaussian response, or compare fit.ranef() to the data."
+            f"In this model {draws.not_normal} have Student t distributions, so the conditional variance of a random "
+            "effect, and with it the shrinkage factor, has no closed form. Compare fit.ranef() to the data instead."
         )
     k, g = grouping_named(spec, only_group(spec, group))
     products, S = cross_products(spec), draws.sigma.size

@@ -127,7 +127,7 @@ def predict_draws(
 ) -> tuple[Floats, Floats, Floats]:
     """Posterior mean and interval (m,) of the linear predictor, or of a new response for ``interval="prediction"``.
 
-    Effects of unseen levels are drawn from N(0, Σ) of the same draw for prediction intervals and for
+    Effects of unseen levels are drawn from N(0, Σ) (or Student t) of the same draw for prediction intervals and for
     ``new_levels="sample"``; the estimate is the population value.
     """
     S = draws.sigma.size
@@ -141,7 +141,8 @@ def predict_draws(
     for s in range(S):
         b = [e[s] for e in effects]
         if spread:
-            new = [draw_effects(c[s], len(u), rng) for c, u in zip(covs, rows.unseen, strict=True)]
+            dfs = _effects_df(spec, draws, s)
+            new = [draw_effects(c[s], len(u), rng, df) for c, u, df in zip(covs, rows.unseen, dfs, strict=True)]
             b = [np.vstack([known, drawn]) for known, drawn in zip(b, new, strict=True)]
         values[s] = linear_predictor(rows, beta[s], b, groupings)
     if options.interval == "prediction":
@@ -174,7 +175,11 @@ def simulate_posterior(
     for i, s in enumerate(which):
         mean = linear_predictor(rows, beta[s], [e[s] for e in effects], chosen)
         df = None if nu is None else float(nu.ravel()[s])
-        out[:, i] = simulate_new(spec, mean, [c[s] for c in covs], sigma[s], rng, new_effects=re == "new", nu=df)
+        own = _effects_df(spec, draws, s)
+        new = re == "new"
+        out[:, i] = simulate_new(
+            spec, mean, [c[s] for c in covs], sigma[s], rng, new_effects=new, nu=df, effects_df=own
+        )
     return out
 
 
@@ -201,6 +206,12 @@ def predictive_draws(
     flat = (np.arange(chains)[:, None] * length + kept).ravel()
     out = simulate_posterior(spec, draws, len(flat), re, rng, chosen_draws=flat)
     return np.ascontiguousarray(out.T).reshape(chains, m, spec.n_obs), kept
+
+
+def _effects_df(spec: ModelSpec, draws: PosteriorDraws, s: int) -> list[float | None]:
+    """Degrees of freedom of the random effects by grouping in draw `s` of all; None for normal ones."""
+    found = (draws.extras.get(f"nu_{g.name}") for g in spec.groupings)
+    return [None if nu is None else float(nu.ravel()[s]) for nu in found]
 
 
 def _degrees(draws: PosteriorDraws) -> Floats | None:

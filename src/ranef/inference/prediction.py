@@ -279,10 +279,13 @@ def effects_for(
     )
 
 
-def draw_effects(cov: Floats, n: int, rng: np.random.Generator) -> Floats:
-    """Draws (n, p) from N(0, Σ) for a covariance (p, p) that may be singular."""
+def draw_effects(cov: Floats, n: int, rng: np.random.Generator, df: float | None = None) -> Floats:
+    """Draws (n, p) from N(0, Σ), or Student t with scale matrix Σ, for a matrix (p, p) that may be singular."""
     values, vectors = np.linalg.eigh(cov)
-    return np.asarray(rng.standard_normal((n, len(values))) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T)
+    out = rng.standard_normal((n, len(values))) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+    if df is not None:
+        out /= np.sqrt(rng.chisquare(df, (n, 1)) / df)
+    return np.asarray(out)
 
 
 def residual_variance(rows: Rows, sigma: float) -> Floats:
@@ -310,15 +313,16 @@ def simulate_new(
     *,
     new_effects: bool,
     nu: float | None = None,
+    effects_df: Sequence[float | None] | None = None,
 ) -> NDArray[np.float64]:
     """One simulated response (n,) round `mean`; ``new_effects`` adds freshly drawn random effects.
 
-    Errors are normal, or Student's t with `nu` degrees of freedom and scale `sigma`.
+    Errors are normal, or Student's t with `nu` degrees of freedom and scale `sigma`; effects likewise, by grouping.
     """
     out = mean.copy()
-    for g, cov in zip(spec.groupings, covs, strict=True):
+    for g, cov, df in zip(spec.groupings, covs, effects_df or [None] * len(spec.groupings), strict=True):
         if new_effects:
-            b = draw_effects(cov, g.n_levels, rng)
+            b = draw_effects(cov, g.n_levels, rng, df)
             out += np.einsum("np,np->n", g.Z, b[g.codes])
     w = spec.design.weights
     sd = sigma if w is None else sigma / np.sqrt(w)

@@ -357,10 +357,10 @@ def _block_diagonal(lambdas: Sequence[Floats], layout: Sequence[tuple[int, int]]
 
 
 def _prepare(spec: ModelSpec, draws: PosteriorDraws, groups: RowGroups) -> _Problem:
-    if draws.family != "gaussian":
+    if draws.not_normal:
         raise FitError(
-            f"The response is {draws.family}: the random effects of a group cannot be integrated out in closed form. "
-            "Use kind='conditional', or sample with a Gaussian response."
+            f"In this model {draws.not_normal} have Student t distributions, so the random effects of a group cannot "
+            "be integrated out in closed form. Use kind='conditional', or sample a normal model."
         )
     d, S = spec.design, draws.sigma.size
     homes = _homes(spec, groups)

@@ -18,9 +18,10 @@ import numpy as np
 from ranef.arrays import Floats
 from ranef.errors import FitError, RanefWarning
 from ranef.likelihood import CrossProducts
-from ranef.nuts.datatree import to_datatree
+from ranef.nuts.datatree import predictive_array, prior_tree, to_datatree
 from ranef.nuts.laplace import laplace
 from ranef.nuts.nutpie_run import require_nutpie, run_nutpie
+from ranef.nuts.prior import sample_prior
 from ranef.nuts.problem import Effects, Hyper, Problem, draw_effects, hyper_draws, prepare
 from ranef.nuts.record import Raw, nothing_to_sample
 from ranef.nuts.settings import Settings
@@ -28,7 +29,15 @@ from ranef.nuts.start import start_vector
 from ranef.results import PosteriorDraws, RemlEstimates
 from ranef.spec import ModelSpec, Priors
 
-__all__ = ["Settings", "log_density", "sample_posterior", "to_datatree"]
+__all__ = [
+    "Settings",
+    "log_density",
+    "predictive_array",
+    "prior_tree",
+    "sample_posterior",
+    "sample_prior",
+    "to_datatree",
+]
 
 #: warm-up steps where chains start at the posterior mode with its curvature for a metric, and elsewhere
 SHORT_WARMUP, LONG_WARMUP = 200, 1000

@@ -75,19 +75,17 @@ def to_datatree(
     >>> from ranef import datasets
     >>> from ranef.design import build_design, registered
     >>> from ranef.formula import parse_formula
-    >>> from ranef.nuts import sample_posterior
+    >>> from ranef.nuts import Settings, sample_posterior
     >>> from ranef.spec import default_priors, model_spec
     >>> parsed = parse_formula("bright ~ 1 + (1 | operator)", functions=registered())
     >>> spec = model_spec(build_design(parsed, datasets.load("pulp")))
-    >>> fit = sample_posterior(spec, priors=default_priors(spec), draws=100, warmup=100, seed=1, progress=False)
+    >>> fit = sample_posterior(spec, priors=default_priors(spec), settings=Settings(draws=100, seed=1))
     >>> tree = to_datatree(spec, fit)
     >>> dict(tree["posterior"]["ranef_operator"].sizes)
     {'chain': 4, 'draw': 100, 'operator': 4, 'operator_term': 1}
     >>> dict(tree["log_likelihood"]["group_operator"].sizes)
     {'chain': 4, 'draw': 100, 'operator': 4}
     """
-    from arviz_base import from_dict  # noqa: PLC0415 - heavy, and not needed to import ranef
-
     response = _safe(spec.design.response)
     groups = {
         "posterior": _posterior(spec, draws),
@@ -100,11 +98,30 @@ def to_datatree(
         groups["prior"] = _posterior(spec, prior)
     if posterior_predictive is not None:
         groups["posterior_predictive"] = {response: _Variable(posterior_predictive, ("obs",))}
+    return _tree(spec, draws, groups)
+
+
+def prior_tree(spec: ModelSpec, draws: PosteriorDraws, replicated: Floats) -> xarray.DataTree:
+    """Draws from the prior and responses (chains, draws, n_obs) simulated from them, beside the data."""
+    response = _safe(spec.design.response)
+    groups = {
+        "prior": _posterior(spec, draws),
+        "prior_predictive": {response: _Variable(replicated, ("obs",))},
+        "observed_data": {response: _Variable(spec.design.y, ("obs",))},
+        "constant_data": _constant_data(spec),
+    }
+    return _tree(spec, draws, groups)
+
+
+def _tree(spec: ModelSpec, draws: PosteriorDraws, groups: Mapping[str, Mapping[str, _Variable]]) -> xarray.DataTree:
+    from arviz_base import from_dict  # noqa: PLC0415 - heavy, and not needed to import ranef
+
     groups = {group: members for group, members in groups.items() if members}
     values = {group: {name: v.values for name, v in members.items()} for group, members in groups.items()}
     dims = {name: list(v.dims) for members in groups.values() for name, v in members.items() if v.dims}
     attrs = _attrs(draws)
-    return from_dict(values, coords=_coords(spec), dims=dims, attrs={"/": attrs, "posterior": attrs})
+    first = next(iter(groups))
+    return from_dict(values, coords=_coords(spec), dims=dims, attrs={"/": attrs, first: attrs})
 
 
 def predictive_array(spec: ModelSpec, values: Floats, kept: Ints) -> xarray.DataArray:
@@ -174,7 +191,7 @@ def _log_likelihood(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, _Variab
     S, out = draws.sigma.size, {}
     if S * spec.n_obs <= MAX_LOG_LIKELIHOOD:
         out[_safe(spec.design.response)] = _Variable(row_log_densities(spec, draws), ("obs",))
-    for g in spec.groupings if draws.family == "gaussian" else ():
+    for g in () if draws.not_normal else spec.groupings:
         groups = RowGroups(g.name, g.codes, list(g.levels))
         held = spec.n_obs if has_shared_effects(spec, groups) else g.n_levels
         if S * held <= MAX_LOG_LIKELIHOOD:
@@ -192,7 +209,7 @@ def _attrs(draws: PosteriorDraws) -> Mapping[str, Any]:
         "modeling_interface_version": version("ranef"),
         "family": draws.family,
         "parameterization": draws.parameterization,
-        "priors": "\n".join(draws.priors.lines()),
+        "priors": "\n".join(draws.priors.lines(draws.family)),
         "seed": draws.seed,
         "tuning_steps": draws.warmup,
         "sampling_time": draws.seconds,

@@ -19,6 +19,12 @@ from ranef.nuts.settings import Settings
 __all__ = ["require_nutpie", "run_nutpie"]
 
 
+class NotFinite(ValueError):
+    """The density is not finite somewhere: nutpie counts a divergence and goes on."""
+
+    is_recoverable = True
+
+
 def require_nutpie() -> Any:
     """The package, or an error that says how to get it."""
     try:
@@ -55,13 +61,17 @@ def run_nutpie(problem: Problem, at: Laplace, settings: Settings, warmup: int, s
     )
     complete = True
     try:
-        trace = running.wait()
+        trace = _wait(running)
     except KeyboardInterrupt:
         complete, trace = False, running.abort()
     raw = _read(trace, complete, len(at.centre))
     if raw.stats["lp"].shape[1] == 0:
         raise KeyboardInterrupt
     return raw
+
+
+def _wait(running: Any) -> Any:
+    return running.wait()
 
 
 def _starts(d: int) -> Callable[[int], Floats]:
@@ -97,7 +107,7 @@ def _by_host(nutpie: Any, problem: Problem, at: Laplace) -> Any:
         def at_w(w: Floats) -> tuple[float, Floats]:
             value, slope = gradient(at.centre + at.root @ w)
             if not np.isfinite(value):
-                raise ValueError("the density is not finite")
+                raise NotFinite
             return value, at.root.T @ slope
 
         return at_w
@@ -114,7 +124,11 @@ def _by_host(nutpie: Any, problem: Problem, at: Laplace) -> Any:
 
 
 def _read(trace: Any, complete: bool, d: int) -> Raw:
-    """Arrow batches, one of draws and one of statistics for each chain, without the warm-up."""
+    """Arrow batches, one of draws and one of statistics for each chain, without the warm-up.
+
+    Chains may be of unequal lengths after an interrupt, some not even begun: those of less than half the longest are
+    left out.
+    """
     arrow = import_module("pyarrow")
     draws, stats = trace.get_arrow_trace()
     chains = []
@@ -123,6 +137,8 @@ def _read(trace: Any, complete: bool, d: int) -> Raw:
         columns = {name: told.column(name).to_numpy(zero_copy_only=False)[keep] for name in _NAMES}
         w = own.column("w").flatten().to_numpy(zero_copy_only=False).reshape(-1, d)
         chains.append((w[len(w) - len(keep) :][keep], columns))
+    longest = max(len(w) for w, _ in chains)
+    chains = [c for c in chains if 2 * len(c[0]) >= longest]
     n = min(len(w) for w, _ in chains)
     recorded = {new: np.stack([c[old][:n] for _, c in chains]) for old, new in _NAMES.items()}
     recorded["n_steps"], recorded["tree_depth"] = (recorded[k].astype(int) for k in ("n_steps", "tree_depth"))

@@ -224,3 +224,9 @@ class PosteriorDraws:
     extras: Mapping[str, Floats] = field(default_factory=dict)
     sampler: str = "numpyro"
     notes: tuple[str, ...] = ()
+
+    @property
+    def not_normal(self) -> str:
+        """Which parts are Student t, in words; empty where all is normal, and conditional moments have closed forms."""
+        effects = [f"the random effects of {', '.join(self.priors.effects)}"] if self.priors.effects else []
+        return " and ".join(effects + (["the response"] if self.family == "student" else []))

@@ -118,7 +118,8 @@ def _remarks(spec: ModelSpec, estimates: RemlEstimates | None = None) -> list[Bl
 def posterior_summary(
     spec: ModelSpec,
     priors: Priors,
-    settings: str,
+    settings: Sequence[str],
+    family: str,
     random: pd.DataFrame,
     fixed: pd.DataFrame,
     words: Sequence[str],
@@ -129,8 +130,8 @@ def posterior_summary(
     is wrong, if anything.
     """
     blocks: list[Block] = [
-        Text(("Linear mixed model sampled by NUTS", *_about(spec), settings)),
-        Text(tuple(f"  {line}" for line in priors.lines()), "Priors:"),
+        Text(("Linear mixed model sampled by NUTS", *_about(spec), *settings)),
+        Text(tuple(f"  {line}" for line in priors.lines(family)), "Priors:"),
         Grid(
             ("Groups", "Name", *POSTERIOR_HEADER),
             _posterior_rows(random, 2),

@@ -1,0 +1,120 @@
+"""Draws from the priors of a model, in the shape of draws from its posterior."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ranef.arrays import Floats
+from ranef.errors import FitError
+from ranef.nuts.fixed import coefficient_centring
+from ranef.nuts.layout import hyper_numbers, make_layout, theta_of
+from ranef.results import PosteriorDraws
+from ranef.spec import Custom, Flat, Gamma, ModelSpec, Priors
+
+__all__ = ["sample_prior"]
+
+
+def sample_prior(
+    spec: ModelSpec, priors: Priors, *, draws: int, chains: int = 1, family: str = "gaussian", seed: int | None = None
+) -> PosteriorDraws:
+    """Draw parameters and random effects from their priors.
+
+    Raises
+    ------
+    FitError
+        If a prior is improper: there is nothing to draw from.
+    """
+    _require_proper(spec, priors)
+    seed = int(np.random.default_rng(seed).integers(2**31)) if seed is None else int(seed)
+    rng, shape = np.random.default_rng(seed), (chains, draws)
+    sigma = np.full(shape, spec.sigma) if spec.sigma is not None else _draw(priors.sigma, rng, shape)
+    theta = _theta(spec, priors, sigma, rng)
+    beta, extras = _beta(spec, priors, sigma, rng)
+    b = []
+    lambdas = np.stack([np.concatenate([x.ravel() for x in spec.lambdas(u)]) for u in np.eye(spec.n_theta)], axis=-1)
+    start = 0
+    for g in spec.groupings:
+        p = len(g.columns)
+        lam = (theta @ lambdas[start : start + p * p].T).reshape(*shape, p, p)
+        z = rng.standard_normal((*shape, g.n_levels, p))
+        if g.name in priors.effects:
+            df = extras[f"nu_{g.name}"] = _degrees(priors.effects[g.name], rng, shape)
+            z /= np.sqrt(rng.chisquare(df[..., None], (*shape, g.n_levels)) / df[..., None])[..., None]
+        b.append(sigma[..., None, None] * (z @ np.swapaxes(lam, -1, -2)))
+        start += p * p
+    if family == "student":
+        extras["nu"] = _degrees(priors.df, rng, shape)
+    return PosteriorDraws(
+        theta=theta,
+        sigma=sigma,
+        beta=beta,
+        b=tuple(b),
+        sample_stats={},
+        parameterization="prior",
+        priors=priors,
+        seed=seed,
+        warmup=0,
+        seconds=0.0,
+        complete=True,
+        family=family,
+        extras=extras,
+        sampler="numpy",
+    )
+
+
+def _require_proper(spec: ModelSpec, priors: Priors) -> None:
+    named: dict[str, Any] = {**priors.fixef, **{f"sd({c} | {g})": p for (g, c), p in priors.sd.items()}}
+    if priors.flat:
+        named["theta"] = Flat()
+    if spec.sigma is None:
+        named["sigma"] = priors.sigma
+    flat = [name for name, p in named.items() if isinstance(p, Flat) and (priors.r2d2 is None or name == "Intercept")]
+    if flat:
+        raise FitError(
+            f"The prior of {', '.join(flat)} is flat, so nothing can be drawn from it. Give a "
+            "proper one, or leave the default."
+        )
+
+
+def _draw(prior: Any, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    if not isinstance(prior, Custom):
+        return np.asarray(prior.sample(rng, shape))
+    key = import_module("jax").random.key(int(rng.integers(2**31)))
+    return np.asarray(prior.distribution.sample(key, shape), dtype=float)
+
+
+def _degrees(df: float | Gamma, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    return df.sample(rng, shape) if isinstance(df, Gamma) else np.full(shape, df)
+
+
+def _theta(spec: ModelSpec, priors: Priors, sigma: Floats, rng: np.random.Generator) -> Floats:
+    relative = []
+    for t in spec.terms:
+        columns = t.columns[:1] if t.template.kind == "ident" else t.columns
+        relative += [_draw(priors.sd[t.group, c], rng, sigma.shape) / sigma for c in columns]
+    vine = hyper_numbers(spec, priors)["vine"][:, 0]
+    partial = [2.0 * rng.beta(a, a, sigma.shape) - 1.0 for a in vine]
+    if not relative:
+        return np.zeros((*sigma.shape, 0))
+    return np.moveaxis(theta_of(make_layout(spec, priors), relative, partial, np), 0, -1)
+
+
+def _beta(spec: ModelSpec, priors: Priors, sigma: Floats, rng: np.random.Generator) -> tuple[Floats, dict[str, Floats]]:
+    """β (..., p), and what a global scale adds."""
+    names, shape = spec.design.fixed_names, sigma.shape
+    extras: dict[str, Floats] = {}
+    c = np.empty((*shape, spec.n_fixed))
+    governed = [i for i, n in enumerate(names) if priors.r2d2 is not None and n != "Intercept"]
+    for i, name in enumerate(names):
+        if i not in governed:
+            c[..., i] = _draw(priors.fixef[name], rng, shape)
+    if priors.r2d2 is not None:
+        r2 = extras["R2"] = rng.beta(*priors.r2d2.shapes, shape)
+        phi = extras["phi"] = rng.dirichlet([priors.r2d2.concentration] * len(governed), shape)
+        spreads = np.array([priors.spreads[names[i]] for i in governed])
+        sd = (sigma * np.sqrt(r2 / (1.0 - r2)))[..., None] * np.sqrt(phi) / spreads
+        c[..., governed] = sd * rng.standard_normal(sd.shape)
+    return np.asarray(np.linalg.solve(coefficient_centring(spec), c[..., None])[..., 0]), extras

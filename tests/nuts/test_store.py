@@ -1,0 +1,156 @@
+"""What is compiled once: within a process by shape, across processes on disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ranef.nuts import store
+from ranef.nuts.store import Stored, cache_directory, deferred_interrupts
+from ranef.spec import default_priors
+
+SCRIPT = """
+import warnings
+import ranef
+model = ranef.Model("y ~ x + (x | g)", ranef.datasets.load("sleepstudy").rename(
+    columns={"Reaction": "y", "Days": "x", "Subject": "g"}))
+draws = model.sample(draws=50, warmup=50, chains=2, seed=1, progress=False).draws
+import jax
+assert not jax.config.jax_enable_x64 and jax.config.jax_compilation_cache_dir is None
+assert jax.numpy.zeros(1).dtype == "float32"
+print(repr(draws.sigma.sum()), repr(draws.beta.sum()))
+"""
+
+
+def run(folder):
+    env = os.environ | {"RANEF_CACHE_DIR": str(folder)}
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=env, check=True)
+    return done.stdout
+
+
+def test_a_later_process_loads_what_an_earlier_one_compiled(tmp_path):
+    first = run(tmp_path)
+    files = {p.name: p.stat().st_size for p in tmp_path.iterdir()}
+    assert len(files) == 2  # initial state, and a chunk of iterations
+    assert run(tmp_path) == first
+    assert {p.name: p.stat().st_size for p in tmp_path.iterdir()} == files
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANEF_CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def compilations(monkeypatch):
+    """Counts of compilations by name."""
+    count = []
+    original = Stored._compile
+    monkeypatch.setattr(Stored, "_compile", lambda self, *a: count.append(self._name) or original(self, *a))
+    return count
+
+
+def test_a_damaged_file_is_replaced(folder, compilations):
+    def make():
+        return Stored(lambda x: jnp.sin(x) + 1.0, "damaged")
+
+    x = jnp.arange(3.0)
+    expected = np.asarray(make()(x))
+    (file,) = folder.iterdir()
+    file.write_bytes(b"not what it should be")
+    np.testing.assert_array_equal(np.asarray(make()(x)), expected)
+    np.testing.assert_array_equal(np.asarray(make()(x)), expected)
+    assert compilations == ["damaged"] * 2
+    assert [p.name for p in folder.iterdir()] == [file.name]
+
+
+def test_it_can_be_switched_off(folder, monkeypatch):
+    monkeypatch.setenv("RANEF_CACHE_DIR", "off")
+    assert cache_directory() is None
+    Stored(lambda x: x + 1.0, "off")(jnp.zeros(2))
+    assert not list(folder.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_takes_speed_only(folder, monkeypatch):
+    monkeypatch.setenv("RANEF_CACHE_DIR", str(folder / "file" / "below"))
+    (folder / "file").write_text("in the way")
+    assert float(Stored(lambda x: x + 1.0, "unwritable")(jnp.zeros(()))) == 1.0
+
+
+def test_only_the_latest_files_are_kept(folder, monkeypatch):
+    monkeypatch.setattr(store, "MOST_FILES", 3)
+    for i in range(5):
+        Stored(lambda x, i=i: x + i, f"kept {i}")(jnp.zeros(()))
+    assert len(list(folder.glob("*.jax"))) == 3
+
+
+def test_data_sets_of_like_size_share_what_is_compiled(make, compilations, monkeypatch):
+    """17 and 20 levels, other rows and weights: one compilation."""
+    monkeypatch.setenv("RANEF_CACHE_DIR", "off")
+    rng = np.random.default_rng(1)
+
+    def spec(levels, rows):
+        data = make.data(rows)
+        data["g"] = (np.arange(rows) % levels).astype(str)
+        data["y"] += rng.normal(size=levels)[np.arange(rows) % levels]
+        return make.spec("y ~ x + z + (1 | g)", data, weights="w")
+
+    sizes = [(17, 150), (20, 90), (18, 333)]
+    for levels, rows in sizes:
+        one = spec(levels, rows)
+        draws = make.sample(one, default_priors(one), draws=50, warmup=0, chains=1, seed=1)
+        assert draws.b[0].shape == (1, 50, levels, 1)
+        assert (draws.b[0].std(axis=1) > 0).all()
+    assert len(compilations) == 2
+
+
+def test_an_interrupt_waits_for_the_end_of_the_block():
+    seen = []
+
+    def work():
+        with deferred_interrupts():
+            os.kill(os.getpid(), signal.SIGINT)
+            seen.append("the end")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert seen == ["the end"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_while_compiling_is_a_keyboard_interrupt():
+    work = textwrap.dedent("""
+        import os, signal, threading, ranef
+        from ranef.nuts.store import Stored
+        original = Stored._compile
+        def compile_and_interrupt(self, *args):
+            timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+            timer.start()
+            return original(self, *args)
+        Stored._compile = compile_and_interrupt
+        model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        try:
+            model.sample(seed=1, progress=False)
+        except KeyboardInterrupt:
+            print("interrupted")
+    """)
+    env = os.environ | {"RANEF_CACHE_DIR": "off"}
+    done = subprocess.run([sys.executable, "-c", work], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "interrupted\n"
+
+
+def test_the_users_precision_is_left_alone(make):
+    spec = make.spec(make.formulas["one"])
+    make.sample(spec, default_priors(spec), draws=10, warmup=0, chains=1, seed=1)
+    assert jnp.zeros(1).dtype == jnp.float32
+    assert not jax.config.jax_enable_x64
