@@ -90,12 +90,8 @@ STUDIES = {
     "correlated slope": Study(
         "y ~ x + (x | g)",
         slope_groups,
-        {"Intercept": pr.Normal(0.0, 2.0), "x": pr.Normal(0.5, 1.0), "corr": pr.LKJ(2.0)}
-        | {
-            "sd(Intercept | g)": pr.HalfNormal(1.0),
-            "sd(x | g)": pr.HalfNormal(0.5),
-            "sigma": pr.HalfStudentT(6.0, 1.0),
-        },
+        {"Intercept": pr.Normal(0.0, 2.0), "x": pr.Normal(0.5, 1.0), "sigma": pr.HalfStudentT(6.0, 1.0)}
+        | {"sd(Intercept | g)": pr.HalfNormal(1.0), "sd(x | g)": pr.HalfNormal(0.5), "corr": pr.LKJ(2.0)},
     ),
     "crossed": Study(
         "y ~ 1 + (1 | g) + (1 | h)",
@@ -386,9 +382,8 @@ def run_sbc(args: argparse.Namespace) -> None:
         for file, frame in zip(files, ranks.values(), strict=False):
             frame.to_csv(file, index=False)
     for name, frame in ranks.items():
-        print(
-            f"\n{name}: {len(frame)} simulations, p values of uniform ranks\n{uniformity(frame).round(4).to_string()}"
-        )
+        print(f"\n{name}: {len(frame)} simulations, p values of uniform ranks")
+        print(uniformity(frame).round(4).to_string())
     draw_ranks(ranks, args.out / "sbc.png")
 
 
@@ -403,9 +398,8 @@ def run_coverage(args: argparse.Namespace) -> None:
             simulations.to_csv(file, index=False)
     table = coverage_table(simulations)
     shown = ["design", "groups", *METHODS, "singular"]
-    print(
-        f"\nCoverage of 95% intervals of b, {table['sims'].min()} simulations\n{table[shown].round(3).to_string(index=False)}"
-    )
+    print(f"\nCoverage of 95% intervals of b, {table['sims'].min()} simulations")
+    print(table[shown].round(3).to_string(index=False))
     widths = ["design", "groups", *(f"{m} width" for m in METHODS)]
     print(f"\nMean widths\n{table[widths].round(2).to_string(index=False)}")
     print(f"\nMonte-Carlo standard errors are at most {table.filter(like=' se').to_numpy().max():.3f}.")
