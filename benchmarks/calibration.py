@@ -192,25 +192,35 @@ def uniformity(ranks: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
-def draw_ranks(all_ranks: dict[str, pd.DataFrame], path: Path) -> None:
-    """Rank histograms of twenty bins with the band that holds 99% of the bars."""
-    width = max(len(r.columns) for r in all_ranks.values())
-    fig, axes = plt.subplots(len(all_ranks), width, figsize=(1.55 * width, 1.75 * len(all_ranks)), sharey=True)
-    for row, (study, ranks) in zip(axes, all_ranks.items(), strict=True):
-        n, bins = len(ranks), 20
-        low, high = stats.binom.ppf([0.005, 0.995], n, 1.0 / bins)
-        for ax, name in zip(row, ranks.columns, strict=False):
-            ax.axhspan(low, high, color="0.88", lw=0)
-            ax.axhline(n / bins, color="0.35", lw=0.8)
-            ax.hist(ranks[name], bins=bins, range=(0, RANKED + 1), color="#3b6ea5", rwidth=0.85)
-            ax.set_title(name, fontsize=7.5)
-            ax.set_xticks([0, 50, 100])
-            ax.tick_params(labelsize=7)
-        for ax in row[len(ranks.columns) :]:
-            ax.set_axis_off()
-        row[0].set_ylabel(f"{study}\n{n} simulations", fontsize=8)
-    fig.supxlabel("rank of the true value among 99 posterior draws (grey band: 99% of bars if uniform)", fontsize=8.5)
+def draw_ranks(all_ranks: dict[str, pd.DataFrame], path: Path, across: int = 4) -> None:
+    """Rank histograms of twenty bins with the band that holds 99% of the bars; two rows for each study."""
+    heights = [-(-len(r.columns) // across) for r in all_ranks.values()]
+    fig, axes = plt.subplots(sum(heights), across, figsize=(7.2, 1.42 * sum(heights)), sharex=True, sharey=True)
+    for ax in axes.ravel():
+        ax.set_axis_off()
+    starts = np.cumsum([0, *heights[:-1]])
+    for (study, ranks), start, height in zip(all_ranks.items(), starts, heights, strict=True):
+        own = axes[start : start + height]
+        for ax, name in zip(own.ravel(), ranks.columns, strict=False):
+            rank_panel(ax, ranks[name], name)
+        own[0, 0].set_ylabel(f"{study}\n({len(ranks)} simulations)", fontsize=8)
+    fig.supxlabel(
+        "rank of the true value among 99 posterior draws; grey: 99% of bars if ranks are uniform", fontsize=8.5
+    )
     save(fig, path)
+
+
+def rank_panel(ax: plt.Axes, ranks: pd.Series, name: str, bins: int = 20) -> None:
+    low, high = stats.binom.ppf([0.005, 0.995], ranks.size, 1.0 / bins)
+    ax.set_axis_on()
+    ax.axhspan(low, high, color="0.88", lw=0)
+    ax.axhline(ranks.size / bins, color="0.35", lw=0.8)
+    ax.hist(ranks, bins=bins, range=(0, RANKED + 1), color="#3b6ea5", rwidth=0.82)
+    ax.set_title(name, fontsize=8, pad=3)
+    ax.set_xlim(0, RANKED + 1)
+    ax.set_xticks([0, 50, 100])
+    ax.tick_params(labelsize=7)
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 # -- coverage ----------------------------------------------------------------------------------------------------
