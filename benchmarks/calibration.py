@@ -349,7 +349,7 @@ def draw_coverage(table: pd.DataFrame, path: Path) -> None:
         rows = table[table["design"] == name]
         ax.axhline(0.95, color="0.35", lw=0.9)
         for i, (method, label) in enumerate(METHODS.items()):
-            at = rows["groups"] * 1.025 ** (i - 1.5)  # apart, so that error bars do not hide each other
+            at = rows["groups"] * 1.045 ** (i - 1.5)  # apart, so that error bars do not hide each other
             ax.errorbar(
                 at, rows[method], yerr=2 * rows[f"{method} se"], label=label, lw=1.4, ms=4.5, elinewidth=0.9,
                 **STYLES[method],
@@ -360,7 +360,7 @@ def draw_coverage(table: pd.DataFrame, path: Path) -> None:
         ax.set_xlabel("number of groups")
         ax.set_title(design.label, fontsize=9.5)
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("coverage of 95% intervals of b")
+    axes[0].set_ylabel("coverage of 95% intervals of b\n(bars: 2 Monte-Carlo errors)")
     axes[-1].legend(fontsize=8, loc="lower right", frameon=False)
     save(fig, path)
 
