@@ -86,7 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     both = commands.add_parser("compare", help="fit both ways and print the side-by-side table", formatter_class=shown)
     _model_arguments(both)
     both.add_argument("--draws", type=_positive, default=1000, metavar="N", help="draws kept of each chain")
-    both.add_argument("--warmup", type=_positive, default=1000, metavar="N", help="warm-up steps of each chain")
+    both.add_argument("--warmup", type=_positive, default=None, metavar="N", help="warm-up steps of each chain")
+    both.add_argument("--sampler", choices=("numpyro", "nutpie"), default="numpyro", help="what draws")
     both.add_argument("--chains", type=_positive, default=4, metavar="N", help="number of chains")
     both.add_argument("--seed", type=int, default=None, metavar="N", help="the same seed gives the same draws")
     both.add_argument("--figure", type=Path, default=None, metavar="F.png", help="save the figure")
@@ -168,7 +169,7 @@ def _compare(options: argparse.Namespace) -> int:
         check_output(options.json, ())
     model = _model(options)
     eb = model.fit(options.method)
-    fb = model.sample(options.draws, options.warmup, options.chains, options.seed)
+    fb = model.sample(options.draws, options.warmup, options.chains, options.seed, sampler=options.sampler)
     both = compare(eb, fb)
     print(both)
     if fb.warnings:

@@ -20,9 +20,13 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["c_copy", "c_density", "draw_effects", "hyper_backward", "hyper_forward", "value_and_gradient"]
+__all__ = ["c_copy", "c_density", "density", "draw_effects", "hyper_backward", "hyper_forward", "log_likelihood"]
 
-_compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
+_njit: Any = numba.njit
+_compiled = _njit(cache=True, nogil=True, error_model="numpy")
+
+#: for functions that only other compiled functions call: without a way in from Python they compile faster
+_inner = _njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 LOG_2 = math.log(2.0)
 
@@ -35,14 +39,14 @@ SIGNATURE = _types.int64(_types.uint64, *[_doubles] * 4)
 COPY_SIGNATURE = _types.int64(_types.uint64, _types.uint64, *[_doubles] * 3)
 
 
-@_compiled
+@_inner
 def _array(u, i):  # type: ignore[no-untyped-def]
     """The array number `i`, flat: its place and length stand in the header."""
     start = int(u[2 * i])
     return u[start : start + int(u[2 * i + 1])]
 
 
-@_compiled
+@_inner
 def _copy(source, target):  # type: ignore[no-untyped-def]
     """Copy a matrix; assigning to a slice would take numba seconds to compile."""
     for i in range(source.shape[0]):
@@ -50,7 +54,7 @@ def _copy(source, target):  # type: ignore[no-untyped-def]
             target[i, j] = source[i, j]
 
 
-@_compiled
+@_inner
 def _scalar_prior(family, a, loc, scale, x, log_x):  # type: ignore[no-untyped-def]
     """Log density but for its constant, and its derivative."""
     z = (x - loc) / scale
@@ -63,7 +67,7 @@ def _scalar_prior(family, a, loc, scale, x, log_x):  # type: ignore[no-untyped-d
     return 0.0, 0.0
 
 
-@_compiled
+@_inner
 def _roots(partial, size, root):  # type: ignore[no-untyped-def]
     """Cholesky factor of the correlation matrix of canonical partial correlations, by rows."""
     at = 0
@@ -76,7 +80,7 @@ def _roots(partial, size, root):  # type: ignore[no-untyped-def]
         root[i, i] = rest
 
 
-@_compiled
+@_inner
 def _roots_back(partial, size, root, root_bar, partial_bar):  # type: ignore[no-untyped-def]
     at = 0
     for i in range(size):
@@ -91,7 +95,7 @@ def _roots_back(partial, size, root, root_bar, partial_bar):  # type: ignore[no-
         at += i
 
 
-@_compiled
+@_inner
 def _factor_level(lam, A, N):  # type: ignore[no-untyped-def]
     """N = L⁻¹λᵀ with LLᵀ = I + λᵀAλ, and log|I + λᵀAλ|."""
     p = lam.shape[0]
@@ -121,7 +125,7 @@ def _factor_level(lam, A, N):  # type: ignore[no-untyped-def]
     return log_det
 
 
-@_compiled
+@_inner
 def _eliminate(lam, A, indptr, cols, vals, Cx, N, Q):  # type: ignore[no-untyped-def]
     """Q −= Σ C_iᵀK_iC_i in its lower triangle; N_i of every level; Σ log|M_i|."""
     J, p, r = Cx.shape[0], lam.shape[0], Cx.shape[2]
@@ -163,7 +167,7 @@ def _eliminate(lam, A, indptr, cols, vals, Cx, N, Q):  # type: ignore[no-untyped
     return log_det
 
 
-@_compiled
+@_inner
 def _scale_tail(lam, sizes, levels, Q, R, H):  # type: ignore[no-untyped-def]
     """R = QΛ of the symmetric Q, and H = ΛᵀR + E in its lower triangle."""
     m = Q.shape[0]
@@ -200,7 +204,7 @@ def _scale_tail(lam, sizes, levels, Q, R, H):  # type: ignore[no-untyped-def]
         at += p * p
 
 
-@_compiled
+@_inner
 def _cholesky(H):  # type: ignore[no-untyped-def]
     """Lower factor in place of the lower triangle; false where there is none."""
     m = H.shape[0]
@@ -219,14 +223,14 @@ def _cholesky(H):  # type: ignore[no-untyped-def]
     return True
 
 
-@_compiled
+@_inner
 def _symmetric(Q):  # type: ignore[no-untyped-def]
     for i in range(Q.shape[0]):
         for j in range(i):
             Q[j, i] = Q[i, j]
 
 
-@_compiled
+@_inner
 def _factorize(lam, s2, K, u, N, R, H):  # type: ignore[no-untyped-def]
     """Fill N, R and the Cholesky factor H; Σ log|M_i|, NaN where something is not positive definite."""
     sizes, levels = _array(u, 0), _array(u, 1)
@@ -250,7 +254,7 @@ def _factorize(lam, s2, K, u, N, R, H):  # type: ignore[no-untyped-def]
     return log_det if _cholesky(H) else math.nan
 
 
-@_compiled
+@_inner
 def _adjoint(H, v, s2, Hbar):  # type: ignore[no-untyped-def]
     """H̄ (symmetric) from the factor H; log|H_aa| and r²."""
     m, e = H.shape[0], v.shape[0]
@@ -288,7 +292,7 @@ def _adjoint(H, v, s2, Hbar):  # type: ignore[no-untyped-def]
     return log_det, rss
 
 
-@_compiled
+@_inner
 def _tail_back(lam, sizes, levels, R, Hbar, lam_bar):  # type: ignore[no-untyped-def]
     """Add 2 QΛH̄ by blocks to `lam_bar`, and turn H̄ into Q̄ = ΛH̄Λᵀ."""
     m = R.shape[0]
@@ -326,7 +330,7 @@ def _tail_back(lam, sizes, levels, R, Hbar, lam_bar):  # type: ignore[no-untyped
             at += p * p
 
 
-@_compiled
+@_inner
 def _levels_back(lam, A, indptr, cols, vals, Cx, N, Qbar, lam_bar):  # type: ignore[no-untyped-def]
     """Add 2Wλ to `lam_bar` (p, p)."""
     J, p, r = Cx.shape[0], lam.shape[0], Cx.shape[2]
@@ -375,43 +379,26 @@ def _levels_back(lam, A, indptr, cols, vals, Cx, N, Qbar, lam_bar):  # type: ign
                 lam_bar[a * p + k] += (W[a, b] + W[b, a]) * lam[b, k]
 
 
-@_compiled
-def _collapsed(lam, s2, v, u, lam_bar, v_bar):  # type: ignore[no-untyped-def]
-    """Deviance less ν log 2πσ² and its constant, and its derivative in s²; those in λ and v are filled in."""
-    sizes, levels = _array(u, 0), _array(u, 1)
-    r, m, e = int(_array(u, 12)[8]), int(_array(u, 12)[9]), v.shape[0]
-    t, a = m - r, m - e
-    p = int(sizes[0]) if sizes.shape[0] else 0
-    J = int(levels[0]) if sizes.shape[0] else 0
-    N, R, H, Hbar = np.empty((J, p, p)), np.empty((m, m)), np.empty((m, m)), np.empty((m, m))
-    K = _array(u, 8).reshape((r, r))
-    first = _factorize(lam, s2, K, u, N, R, H)
-    if not math.isfinite(first):
-        return math.nan, math.nan
-    log_det, rss = _adjoint(H, v, s2, Hbar)
+@_inner
+def _corner_back(H, K, v, s2, rss, Hbar, v_bar):  # type: ignore[no-untyped-def]
+    """Derivative of the deviance in s², but for that of ν log 2πσ²; that in v is filled in."""
+    m, r, e = H.shape[0], K.shape[0], v.shape[0]
     s2_bar = -rss / (s2 * s2)
     for i in range(r):
         for j in range(r):
-            s2_bar += Hbar[t + i, t + j] * K[i, j]
+            s2_bar += Hbar[m - r + i, m - r + j] * K[i, j]
+    a = m - e
     for i in range(e):
         total = 0.0
-        for j in range(i + 1):
+        for j in range(e):
             for k in range(j, e):
-                total += H[a + i, a + j] * H[a + k, a + j] * v[k]
+                if j <= i:
+                    total += H[a + i, a + j] * H[a + k, a + j] * v[k]
         v_bar[i] = 2.0 * total / s2
-    for i in range(lam_bar.shape[0]):
-        lam_bar[i] = 0.0
-    if t > 0:
-        _tail_back(lam, sizes, levels, R, Hbar, lam_bar)
-    if p > 0:
-        A, Cx = _array(u, 2).reshape((J, p, p)), _array(u, 6).reshape((J, p, r))
-        vals = _array(u, 5).reshape((-1, p))
-        lam1 = lam[: p * p].reshape((p, p))
-        _levels_back(lam1, A, _array(u, 3), _array(u, 4), vals, Cx, N, Hbar, lam_bar)
-    return first + log_det + rss / s2, s2_bar
+    return s2_bar
 
 
-@_compiled
+@_inner
 def _theta(terms, values, sigma, n_sd, flat, theta):  # type: ignore[no-untyped-def]
     """θ from sds (or the diagonal of λ) and partial correlations (or its other entries)."""
     for i in range(terms.shape[0]):
@@ -438,7 +425,7 @@ def _theta(terms, values, sigma, n_sd, flat, theta):  # type: ignore[no-untyped-
                     at += 1
 
 
-@_compiled
+@_inner
 def _theta_back(terms, values, sigma, n_sd, flat, theta, theta_bar, bar):  # type: ignore[no-untyped-def]
     """Derivatives in the values from those in θ; returns the one in σ."""
     sigma_bar = 0.0
@@ -528,65 +515,77 @@ def hyper_backward(u, values, theta, sigma, theta_bar, sigma_bar, fixed_bar, gra
 @_compiled
 def log_likelihood(lam, sigma, u):  # type: ignore[no-untyped-def]
     """Log p(y | θ, σ), all coefficients integrated out, less the log constants of the priors."""
-    numbers = _array(u, 12)
+    sizes, levels, numbers = _array(u, 0), _array(u, 1), _array(u, 12)
+    m, r = int(numbers[9]), int(numbers[8])
+    p = int(sizes[0]) if sizes.shape[0] else 0
+    J = int(levels[0]) if sizes.shape[0] else 0
+    N, R, H = np.empty((J, p, p)), np.empty((m, m)), np.empty((m, m))
     s2 = (sigma / numbers[1]) ** 2
-    v, v_bar, lam_bar = np.ones(1), np.empty(1), np.empty(lam.shape[0])
-    deviance, _ = _collapsed(lam, s2, v, u, lam_bar, v_bar)
+    deviance = _factorize(lam, s2, _array(u, 8).reshape((r, r)), u, N, R, H) + H[m - 1, m - 1] ** 2 / s2
+    for i in range(m - 1):
+        deviance += 2.0 * math.log(H[i, i])
     return -0.5 * (deviance + numbers[0] * math.log(2.0 * math.pi * sigma * sigma) + numbers[2])
 
 
 @_compiled
-def value_and_gradient(q, u, gradient):  # type: ignore[no-untyped-def]
-    """Log posterior density at unconstrained `q` (d,) of the model packed in `u`; fills `gradient` (d,)."""
-    fill, numbers, origin = _array(u, 10), _array(u, 12), _array(u, 13)
-    nu, unit, constant, n_theta = numbers[0], numbers[1], numbers[2], int(numbers[7])
-    d, s = q.shape[0], origin.shape[0]
-    values, theta, theta_bar = np.empty(d), np.empty(n_theta), np.zeros(n_theta)
-    total, sigma = hyper_forward(q, u, values, theta, gradient)
+def density(w, u, gradient):  # type: ignore[no-untyped-def]
+    """Log posterior density at whitened `w` (d,), q = centre + root w, of the model packed in `u`; fills `gradient`."""
+    sizes, levels, fill, numbers = _array(u, 0), _array(u, 1), _array(u, 10), _array(u, 12)
+    origin, centre, root = _array(u, 13), _array(u, 15), _array(u, 16)
+    nu, unit, n_theta, r, m = numbers[0], numbers[1], int(numbers[7]), int(numbers[8]), int(numbers[9])
+    d, s = w.shape[0], origin.shape[0]
+    q, slope, values = np.empty(d), np.empty(d), np.empty(d)
+    theta, theta_bar = np.empty(n_theta), np.zeros(n_theta)
+    for i in range(d):
+        q[i] = centre[i]
+        for j in range(d):
+            q[i] += root[i * d + j] * w[j]
+    total, sigma = hyper_forward(q, u, values, theta, slope)
+    s2 = (sigma / unit) ** 2
     n_lam = fill.shape[0] // max(n_theta, 1)
-    lam, lam_bar, v, v_bar = np.zeros(n_lam), np.empty(n_lam), np.empty(s + 1), np.empty(s + 1)
+    lam, lam_bar, v, v_bar = np.zeros(n_lam), np.zeros(n_lam), np.ones(s + 1), np.zeros(s + 1)
     for i in range(n_lam):
         for j in range(n_theta):
             lam[i] += fill[i * n_theta + j] * theta[j]
-    v[s] = 1.0
     for i in range(s):
         v[i] = -(values[d - s + i] - origin[i]) / unit
-    deviance, s2_bar = _collapsed(lam, (sigma / unit) ** 2, v, u, lam_bar, v_bar)
+    p = int(sizes[0]) if sizes.shape[0] else 0
+    J = int(levels[0]) if sizes.shape[0] else 0
+    N, R, H, Hbar = np.empty((J, p, p)), np.empty((m, m)), np.empty((m, m)), np.empty((m, m))
+    K = _array(u, 8).reshape((r, r))
+    deviance = _factorize(lam, s2, K, u, N, R, H)
+    if not math.isfinite(deviance):
+        return math.nan
+    log_det, rss = _adjoint(H, v, s2, Hbar)
+    s2_bar = _corner_back(H, K, v, s2, rss, Hbar, v_bar)
+    if m > r:
+        _tail_back(lam, sizes, levels, R, Hbar, lam_bar)
+    if p > 0:
+        A, Cx = _array(u, 2).reshape((J, p, p)), _array(u, 6).reshape((J, p, r))
+        vals, lam1 = _array(u, 5).reshape((-1, p)), lam[: p * p].reshape((p, p))
+        _levels_back(lam1, A, _array(u, 3), _array(u, 4), vals, Cx, N, Hbar, lam_bar)
     for i in range(n_lam):
         for j in range(n_theta):
             theta_bar[j] -= 0.5 * lam_bar[i] * fill[i * n_theta + j]
     for i in range(s):
         v_bar[i] *= 0.5 / unit
     sigma_bar = -nu / sigma - s2_bar * sigma / (unit * unit)
-    hyper_backward(u, values, theta, sigma, theta_bar, sigma_bar, v_bar[:s], gradient)
-    return total - 0.5 * (deviance + nu * math.log(2.0 * math.pi * sigma * sigma) + constant)
-
-
-@_compiled
-def whitened(w, u, gradient):  # type: ignore[no-untyped-def]
-    """:func:`value_and_gradient` at q = centre + root w, with the gradient in w."""
-    d = w.shape[0]
-    centre, root = _array(u, 15), _array(u, 16).reshape((d, d))
-    q, slope = np.empty(d), np.empty(d)
-    for i in range(d):
-        q[i] = centre[i]
-        for j in range(d):
-            q[i] += root[i, j] * w[j]
-    value = value_and_gradient(q, u, slope)
+    hyper_backward(u, values, theta, sigma, theta_bar, sigma_bar, v_bar[:s], slope)
     for j in range(d):
         gradient[j] = 0.0
         for i in range(d):
-            gradient[j] += root[i, j] * slope[i]
-    return value
+            gradient[j] += root[i * d + j] * slope[i]
+    deviance += log_det + rss / s2
+    return total - 0.5 * (deviance + nu * math.log(2.0 * math.pi * sigma * sigma) + numbers[2])
 
 
 @numba.cfunc(SIGNATURE, cache=True)
 def c_density(d, w_, gradient_, value_, u_):  # type: ignore[no-untyped-def]
-    """:func:`whitened` behind a C pointer; not zero where the density is not finite."""
+    """:func:`density` behind a C pointer; not zero where the density is not finite."""
     n = int(_carray(u_, (1,))[0])
     u = _carray(u_, (n + 1,))[1:]
     w, gradient, value = _carray(w_, (d,)), _carray(gradient_, (d,)), _carray(value_, (1,))
-    value[0] = whitened(w, u, gradient)
+    value[0] = density(w, u, gradient)
     if not math.isfinite(value[0]):
         return 1
     for i in range(d):

@@ -17,7 +17,7 @@ from ranef.nuts.blocks import Shape, fill_of, make_shape
 from ranef.nuts.fixed import FixedPart, fixed_part
 from ranef.nuts.kernels import HostDensity
 from ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
-from ranef.nuts.packing import pack
+from ranef.nuts.packing import pack, whiten
 from ranef.spec import ModelSpec, Priors
 
 __all__ = ["Effects", "Gradient", "Hyper", "Problem", "draw_effects", "hyper_draws", "prepare"]
@@ -99,11 +99,12 @@ class Problem:
         return float(loops.log_likelihood(self.fill @ theta, float(sigma), self.packed)) - self._prior_constant
 
     def _by_loops(self, loops: Any) -> Gradient:
-        u = self.packed
+        d = self.layout.n_hyper
+        u = whiten(self.packed, np.zeros(d), np.eye(d))
 
         def gradient(q: Floats) -> tuple[float, Floats]:
             slope = np.empty_like(q)
-            return float(loops.value_and_gradient(q, u, slope)), slope
+            return float(loops.density(q, u, slope)), slope
 
         return gradient
 
