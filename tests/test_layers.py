@@ -41,7 +41,18 @@ RANK = {
     "__init__": 13,
 }
 
-HEAVY = ("jax", "numpyro", "arviz_base", "arviz_stats", "arviz_plots", "matplotlib", "xarray", "formulaic", "numba")
+HEAVY = (
+    "jax",
+    "numpyro",
+    "arviz_base",
+    "arviz_stats",
+    "arviz_plots",
+    "matplotlib",
+    "xarray",
+    "formulaic",
+    "numba",
+    "nutpie",
+)
 
 
 def layer_of(module: str) -> str:
@@ -88,7 +99,7 @@ def test_only_nuts_imports_jax():
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            if any(n.split(".")[0] in ("jax", "numpyro") for n in names):
+            if any(n.split(".")[0] in ("jax", "numpyro", "nutpie") for n in names):
                 assert path.relative_to(ROOT).parts[0] == "nuts", path
 
 

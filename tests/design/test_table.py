@@ -157,7 +157,11 @@ def test_index_label_is_named_where_it_is_not_the_position():
         table.column("v")
 
 
-@pytest.mark.parametrize("data", [None, 3, "data.csv", [1, 2], np.zeros((2, 2)), pl.LazyFrame({"a": [1]})], ids=repr)
+@pytest.mark.parametrize(
+    "data",
+    [None, 3, "data.csv", [1, 2], np.zeros((2, 2)), pl.LazyFrame({"a": [1]})],
+    ids=lambda data: type(data).__name__,
+)
 def test_what_is_no_data_frame(data):
     with pytest.raises(DesignError, match=r"expected is a data frame of pandas or polars"):
         read_table(data)
