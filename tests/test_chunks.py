@@ -140,12 +140,32 @@ def test_rows_are_read_again_or_it_is_said_why_not():
     pd.testing.assert_frame_equal(chunked.augment(), whole.augment(), rtol=1e-9)
     np.testing.assert_allclose(chunked.predict(data, interval="prediction"), whole.predict(data, interval="prediction"))
     assert "read in chunks" in str(chunked)
-    assert "sample() needs the rows" in str(ranef.Model("y ~ x + (x | a)", in_chunks(data, 33)).describe())
     for needs_rows in (chunked.predict, chunked.simulate, lambda: chunked.matrices.Z, lambda: chunked.refit(data.y)):
         with pytest.raises(DesignError, match="chunks"):
             needs_rows()
     with pytest.raises(FitError, match="chunks"):
-        ranef.Model("y ~ x + (x | a)", in_chunks(data, 33)).sample()
+        ranef.Model("y ~ x + (x | a)", in_chunks(data, 33)).sample(family="student")
+
+
+def test_the_posterior_from_chunks_is_that_of_one_frame():
+    """Priors to rounding, and draws to Monte-Carlo error: their last digits differ, which trajectories magnify."""
+    data = make_data(17)
+    data.loc[33:65, "y"] = np.nan  # a whole chunk
+    data["o"] = np.linspace(0.0, 1.0, len(data))
+    whole, chunked = (ranef.Model("y ~ x + (x | a)", d, weights="w", offset="o") for d in (data, in_chunks(data, 33)))
+    ours, theirs = chunked.priors(), whole.priors()
+    assert ours.lines() == theirs.lines()
+    assert ours.means["x"] == pytest.approx(theirs.means["x"], rel=1e-12)
+    a, b = (m.sample(seed=1, sampler="nutpie", progress=False) for m in (chunked, whole))
+    for x, y in ((a.draws.beta, b.draws.beta), (a.draws.sigma, b.draws.sigma), (a.draws.b[0], b.draws.b[0])):
+        x, y = (v.reshape(4000, -1) for v in (x, y))
+        assert (np.abs(x.mean(axis=0) - y.mean(axis=0)) < 0.2 * y.std(axis=0)).all()
+    assert set(a.datatree.children) == {"posterior", "sample_stats"}
+    assert a.derive("shrinkage").frame().shape == b.derive("shrinkage").frame().shape
+    pd.testing.assert_series_equal(a.fitted(), b.fitted(), rtol=0.2, atol=0.2)
+    for needs_rows in (a.loo, a.posterior_predictive, chunked.prior_predictive):
+        with pytest.raises(DesignError, match="chunks"):
+            needs_rows()
 
 
 def test_one_row_that_alone_shows_a_level():

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import textwrap
 import time
 
 import pytest
+
+from terminal import open_terminal, read_until
 
 SETUP = """
 import ranef, ranef.progress
@@ -25,17 +23,11 @@ model = ranef.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", data)
 
 def on_a_terminal(work: str) -> str:
     """What a script writes to a terminal as its standard error."""
-    main, side = pty.openpty()
-    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    main, side = open_terminal()
     script = SETUP + textwrap.dedent(work)
     process = subprocess.Popen([sys.executable, "-c", script], stderr=side, stdout=subprocess.DEVNULL)
     os.close(side)
-    written = b""
-    try:
-        while piece := os.read(main, 65536):
-            written += piece
-    except OSError:  # the terminal is closed
-        pass
+    written = read_until(main)
     assert process.wait() == 0, written.decode()
     return written.decode()
 

@@ -140,7 +140,7 @@ def compare(*fits: Any, level: float = 0.95, kind: str = "conditional", group: s
     --------
     >>> import ranef
     >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
-    >>> fb = model.sample(draws=200, warmup=200, seed=1, progress=False)
+    >>> fb = model.sample(draws=200, seed=1, progress=False)
     >>> ranef.compare(model.fit(), fb).shrinkage["eb_ratio"].round(5).tolist()
     [1.31212, 1.31212, 1.31212, 1.31212]
     >>> again = model.sample(draws=200, warmup=200, seed=2, progress=False, priors="flat")

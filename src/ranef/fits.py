@@ -627,7 +627,7 @@ class PosteriorFit:
     --------
     >>> import ranef
     >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
-    >>> fb = model.sample(draws=200, warmup=200, seed=1, progress=False)
+    >>> fb = model.sample(draws=200, seed=1, progress=False)
     >>> fb.datatree["posterior"]["beta"].dims
     ('chain', 'draw', 'coefficient')
     >>> fb.ranef("operator").columns.tolist()
@@ -818,7 +818,7 @@ class PosteriorFit:
         --------
         >>> import ranef
         >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
-        >>> fb = model.sample(draws=200, warmup=200, seed=1, progress=False)
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
         >>> tree = fb.to_datatree(posterior_predictive=50, seed=1)
         >>> dict(tree["posterior_predictive"]["bright"].sizes)
         {'chain': 4, 'draw': 50, 'obs': 20}
@@ -889,9 +889,9 @@ class PosteriorFit:
         --------
         >>> import ranef
         >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
-        >>> loo = model.sample(draws=200, warmup=200, seed=1, progress=False).loo()
-        >>> loo.n_data_points, loo.warning
-        (20, False)
+        >>> loo = model.sample(draws=200, seed=1, progress=False).loo(kind="group")
+        >>> loo.elpd_i.round(0).tolist(), loo.warning
+        ([-6.0, -2.0, -2.0, -2.0], False)
         """
         if inf.loo_kind(kind) == "conditional":
             if group is not None:
@@ -932,7 +932,7 @@ class PosteriorFit:
         --------
         >>> import ranef
         >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
-        >>> fb = model.sample(draws=200, warmup=200, seed=1, progress=False)
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
         >>> fb.derive("contrast", levels=("a", "d")).frame()["contrast"].tolist()
         ['d - a']
         >>> fb.derive("rank").frame().columns[-1]
@@ -980,7 +980,7 @@ class PosteriorFit:
         --------
         >>> import ranef
         >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
-        >>> model.sample(draws=200, warmup=200, seed=1, progress=False).posterior_predictive(25, seed=1).shape
+        >>> model.sample(draws=200, seed=1, progress=False).posterior_predictive(25, seed=1).shape
         (4, 25, 20)
         """
         values, kept = inf.predictive_draws(self.spec, self.draws, draws, re, np.random.default_rng(seed))

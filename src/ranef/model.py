@@ -18,7 +18,7 @@ from ranef.inference import predictive_draws
 from ranef.likelihood import CrossProducts, cross_products, streamed_products
 from ranef.nuts import Settings, prior_tree, sample_posterior, sample_prior
 from ranef.reml import Control
-from ranef.spec import ModelMatrices, ModelSpec, Priors, default_priors, flat_priors, model_spec
+from ranef.spec import ModelMatrices, ModelSpec, Moments, Priors, default_priors, flat_priors, model_spec, moments
 from ranef.tables import Document, Text
 
 if TYPE_CHECKING:
@@ -112,6 +112,10 @@ class Model:
     def products(self) -> CrossProducts:
         """Cross-products of the rows, read once."""
         return cross_products(self._spec)
+
+    @cached_property
+    def _moments(self) -> Moments:
+        return moments(self._spec)
 
     @property
     def matrices(self) -> ModelMatrices:
@@ -213,10 +217,10 @@ class Model:
             chain_method=chain_method,
             device=device,
         )
-        if self._spec.design.stream is not None:
+        if family == "student" and self._spec.design.stream is not None:
             raise FitError(
-                "sample() needs the rows in memory, and this model was built from chunks. Meanwhile: fit(), or "
-                "sample() on a model of some of the rows."
+                "A Student t response is read row by row, and this model was built from chunks, whose rows are not "
+                "held. Use family='gaussian', or a model of some of the rows."
             )
         if not self._spec.terms:
             raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
@@ -277,11 +281,11 @@ class Model:
             if changes != "flat":
                 raise DesignError(f"priors={changes!r} must be 'flat', or a mapping from names to priors.")
             return flat_priors(self._spec)
-        return default_priors(self._spec, changes)
+        return default_priors(self._spec, changes, self._moments)
 
     def describe(self) -> Document:
         """What the model is made of: rows, coefficients, random effects, θ, default priors, notes."""
-        return _describe(self._spec, None if self._spec.design.stream else self.priors())
+        return _describe(self._spec, self.priors())
 
     def equation(self, style: str = "scalar") -> Equation:
         """The model as LaTeX."""
@@ -309,7 +313,7 @@ def _refuse_residual_structure(name: str) -> NoReturn:
     )
 
 
-def _describe(spec: ModelSpec, priors: Priors | None) -> Document:
+def _describe(spec: ModelSpec, priors: Priors) -> Document:
     d = spec.design
     rows = f"{spec.n_obs} rows" + (f" ({d.n_dropped} left out: missing values)" if d.n_dropped else "")
     fixed = [f"  {', '.join(d.fixed_names) or 'none'}"]
@@ -327,8 +331,7 @@ def _describe(spec: ModelSpec, priors: Priors | None) -> Document:
             (f"  {', '.join(spec.theta_names) or 'none'}",), "Variance parameters θ (relative to σ), in lme4's order:"
         ),
     ]
-    lines = ["left out: sample() needs the rows in memory"] if priors is None else priors.lines()
-    blocks.append(Text(tuple(f"  {line}" for line in lines), "Default priors of sample():"))
+    blocks.append(Text(tuple(f"  {line}" for line in priors.lines()), "Default priors of sample():"))
     if d.notes:
         blocks.append(Text(tuple(f"Note: {note}" for note in d.notes)))
     return Document(tuple(blocks))

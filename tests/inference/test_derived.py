@@ -201,7 +201,7 @@ def test_what_cannot_be_derived(sleep, pastes):
     with pytest.raises(ranef.DesignError, match="Name the grouping factor"):
         pastes.derive("rank")
     student = changed(sleep, family="student", extras={"nu": sleep.draws.sigma})
-    with pytest.raises(ranef.FitError, match="The response is student"):
+    with pytest.raises(ranef.FitError, match="Student t in this model: the response"):
         student.derive("shrinkage")
     assert set(DERIVED) == {"icc", "r2", "shrinkage", "contrast", "rank"}
 

@@ -18,6 +18,7 @@ from ranef.likelihood import (
     row_log_densities,
 )
 from ranef.results import PosteriorDraws
+from ranef.spec import flat_priors
 
 #: formula, and the factor whose rows make the groups
 CASES = {
@@ -60,7 +61,7 @@ def made_up(spec, priors, chains=2, draws=4, **changes):
         b=tuple(0.5 * rng.normal(size=(chains, draws, g.n_levels, len(g.columns))) for g in spec.groupings),
         sample_stats={},
         parameterization="marginal",
-        priors=priors,
+        priors=flat_priors(spec) if priors is None else priors,
         seed=3,
         warmup=0,
         seconds=0.0,
@@ -190,5 +191,5 @@ def test_rows_of_a_student_response():
     expected = stats.t.logpdf(spec.design.y, 4.5, mean, scale)
     np.testing.assert_allclose(row_log_densities(spec, draws)[c, d], expected)
     np.testing.assert_allclose(row_log_densities(spec, draws, slice(5, 9))[c, d], expected[5:9])
-    with pytest.raises(FitError, match=r"The response is student.*kind='conditional'"):
+    with pytest.raises(FitError, match=r"Student t in this model: the response.*kind='conditional'"):
         group_log_densities(spec, draws, groups_of(spec, "a"))

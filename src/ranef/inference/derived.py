@@ -204,8 +204,8 @@ def shrinkage_draws(spec: ModelSpec, draws: PosteriorDraws, group: str | None = 
     """
     if draws.not_normal:
         raise FitError(
-            f"In this model {draws.not_normal} have Student t distributions, so the conditional variance of a random "
-            "effect, and with it the shrinkage factor, has no closed form. Compare fit.ranef() to the data instead."
+            f"Student t in this model: {draws.not_normal}. The conditional variance of a random effect, and with it "
+            "the shrinkage factor, then has no closed form. Compare fit.ranef() to the data instead."
         )
     k, g = grouping_named(spec, only_group(spec, group))
     products, S = cross_products(spec), draws.sigma.size

@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import logsumexp
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.inference.posterior import parameter_draws
-from ranef.likelihood import RowGroups, group_log_densities, left_out_log_densities, row_log_densities
+from ranef.likelihood import (
+    RowGroups,
+    group_log_densities,
+    has_shared_effects,
+    left_out_log_densities,
+    row_log_densities,
+)
+from ranef.nuts import wide_draws
 from ranef.progress import LateBar
 from ranef.results import PosteriorDraws
 from ranef.spec import Flat, ModelSpec, Normal, Priors
@@ -26,6 +34,9 @@ if TYPE_CHECKING:
     from arviz_stats.utils import ELPDData
 
 __all__ = ["Loo", "gaussian_prior", "loo_groups", "loo_kind", "loo_rows", "row_groups"]
+
+#: draws of the proposal for groups that share no effects
+WIDE = 20_000
 
 #: log likelihoods held at once
 BLOCK_ENTRIES = 4_000_000
@@ -149,8 +160,10 @@ def _row_blocks(spec: ModelSpec, draws: PosteriorDraws) -> Iterator[Floats]:
 def loo_groups(spec: ModelSpec, draws: PosteriorDraws, groups: RowGroups) -> Loo:
     """Leave out one group of rows at a time.
 
-    Its own random effects are integrated out, and where the priors of β are normal or flat, β too: what is left to
-    reweight are draws of θ, σ and of the effects that groups share.
+    Its own random effects are integrated out, and where the priors of β are normal or flat, β too. If groups share no
+    effects, (θ, σ) alone are left, and p(y_j | y_-j) = ∫p(y | θ, σ) / ∫p(y_-j | θ, σ) is computed from draws of a
+    multivariate t that is wider than the posterior, and so than the posteriors without a group. Else the posterior's
+    draws of θ, σ and of the shared effects are reweighted.
 
     Raises
     ------
@@ -159,9 +172,14 @@ def loo_groups(spec: ModelSpec, draws: PosteriorDraws, groups: RowGroups) -> Loo
     """
     given = group_log_densities(spec, draws, groups)
     prior = gaussian_prior(spec, draws.priors)
-    left_out = given if prior is None else left_out_log_densities(spec, draws, groups, *prior)
-    r_eff = relative_efficiency(spec, draws)
-    elpd, _, k = _psis(left_out, r_eff)
+    wide = None if has_shared_effects(spec, groups) else wide_draws(spec, draws.priors, WIDE, draws.seed)
+    source, log_weights = (draws, None) if wide is None else wide
+    if prior is None:
+        left_out = given if wide is None else group_log_densities(spec, source, groups)
+    else:
+        left_out = left_out_log_densities(spec, source, groups, *prior)
+    r_eff = 1.0 if log_weights is not None else relative_efficiency(spec, draws)
+    elpd, k = _reweighted(left_out, log_weights, r_eff)
     in_sample = np.logaddexp.reduce(given.reshape(-1, groups.size), axis=0) - np.log(draws.sigma.size)
     integrated = (f"the effects of each level of {groups.name}", *(() if prior is None else ("coefficients",)))
     index = pd.Index([str(level) for level in groups.levels], name=groups.name)
@@ -182,15 +200,16 @@ def gaussian_prior(spec: ModelSpec, priors: Priors) -> tuple[Floats, Floats] | N
     K, s = np.zeros((spec.n_fixed,) * 2), np.zeros(spec.n_fixed)
     if priors.flat:
         return K, s
+    if priors.r2d2 is not None:
+        return None
+    C = priors.centring(spec.design.fixed_names)
     for i, name in enumerate(spec.design.fixed_names):
         prior: Any = priors.fixef[name]
         if type(prior) is Flat:
             continue
         if type(prior) is not Normal:
             return None
-        row = np.eye(spec.n_fixed)[i]
-        if i == 0 and spec.design.has_intercept:
-            row = np.append(1.0, spec.design.X[:, 1:].mean(axis=0))
+        row = C[i]
         K += np.outer(row, row) / prior.scale**2
         s += row * prior.loc / prior.scale**2
     return K, s
@@ -205,6 +224,21 @@ def relative_efficiency(spec: ModelSpec, draws: PosteriorDraws) -> float:
     stats = import_module("arviz_stats.base").array_stats
     ess = [float(stats.ess(x, chain_axis=0, draw_axis=1, method="mean")) for x in values]
     return float(np.mean(ess)) / draws.sigma.size
+
+
+def _reweighted(log_density: Floats, log_weights: Floats | None, r_eff: float) -> tuple[Floats, Floats]:
+    """Elpd and Pareto k (m,) of what is left out, from draws that have weights unless they are the posterior's.
+
+    With weights w for the posterior, w/p_j are those for the posterior without j.
+    """
+    if log_weights is None:
+        elpd, _, k = _psis(log_density, r_eff)
+        return elpd, k
+    stats = import_module("arviz_stats.base").array_stats
+    columns = np.ascontiguousarray(np.moveaxis(log_density, 2, 0)).reshape(log_density.shape[2], -1)
+    with np.errstate(all="ignore"):
+        smoothed, k = stats.psislw(columns - log_weights.ravel(), r_eff=r_eff, axis=-1)
+    return np.asarray(logsumexp(smoothed + columns, axis=1)), np.asarray(k)
 
 
 def _psis(log_density: Floats, r_eff: float) -> tuple[Floats, Floats, Floats]:

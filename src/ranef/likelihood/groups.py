@@ -359,8 +359,8 @@ def _block_diagonal(lambdas: Sequence[Floats], layout: Sequence[tuple[int, int]]
 def _prepare(spec: ModelSpec, draws: PosteriorDraws, groups: RowGroups) -> _Problem:
     if draws.not_normal:
         raise FitError(
-            f"In this model {draws.not_normal} have Student t distributions, so the random effects of a group cannot "
-            "be integrated out in closed form. Use kind='conditional', or sample a normal model."
+            f"Student t in this model: {draws.not_normal}. The random effects of a group can then not be integrated "
+            "out in closed form. Use kind='conditional', or sample a normal model."
         )
     d, S = spec.design, draws.sigma.size
     homes = _homes(spec, groups)

@@ -23,6 +23,7 @@ from ranef.nuts.laplace import laplace
 from ranef.nuts.nutpie_run import require_nutpie, run_nutpie
 from ranef.nuts.prior import sample_prior
 from ranef.nuts.problem import Effects, Hyper, Problem, draw_effects, hyper_draws, prepare
+from ranef.nuts.proposal import wide_draws
 from ranef.nuts.record import Raw, nothing_to_sample
 from ranef.nuts.settings import Settings
 from ranef.nuts.start import start_vector
@@ -37,6 +38,7 @@ __all__ = [
     "sample_posterior",
     "sample_prior",
     "to_datatree",
+    "wide_draws",
 ]
 
 #: warm-up steps where chains start at the posterior mode with its curvature for a metric, and elsewhere

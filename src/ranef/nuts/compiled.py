@@ -9,7 +9,10 @@ With C the cross-products of the first factor's columns against the tail, X and 
 
 where a are the rows integrated out (tail and coefficients), and r² = vᵀ(H_22 − H_2aH_aa⁻¹H_a2)v is what they leave of
 the response less the sampled coefficients, v = (−γ, 1). Backwards, H̄ = H_aa⁻¹ ⊕ 0 + wwᵀ/s² with w = (−H_aa⁻¹H_a2v, v),
-Q̄ = ΛH̄Λᵀ, ∂/∂λ = 2Wλ with W = Σ A_i − A_iK_iA_i − (I − A_iK_i)C_iQ̄C_iᵀ(I − K_iA_i), and ∂/∂Λ = 2QΛH̄.
+Q̄ = ΛH̄Λᵀ, ∂/∂λ = 2Wλ with W = Σ A_i − A_iK_iA_i − (I − A_iK_i)C_iQ̄C_iᵀ(I − K_iA_i), and ∂/∂Λ = 2QΛH̄. Levels stand on
+the last axis, where processors work on several at once.
+
+All loops stand in one file because numba finds out by its time whether what it keeps on disk is still good.
 """
 
 from __future__ import annotations
@@ -27,6 +30,16 @@ _compiled = _njit(cache=True, nogil=True, error_model="numpy")
 
 #: for functions that only other compiled functions call: without a way in from Python they compile faster
 _inner = _njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+#: for sums over levels, which may then be vectorised
+_vector = _njit(
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+    no_cpython_wrapper=True,
+    no_cfunc_wrapper=True,
+    fastmath={"reassoc", "contract", "nsz"},
+)
 
 LOG_2 = math.log(2.0)
 
@@ -95,76 +108,128 @@ def _roots_back(partial, size, root, root_bar, partial_bar):  # type: ignore[no-
         at += i
 
 
+@_vector
+def _dot(x, y):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for i in range(x.shape[0]):
+        total += x[i] * y[i]
+    return total
+
+
+@_vector
+def _add_scaled(target, scale, x):  # type: ignore[no-untyped-def]
+    for i in range(target.shape[0]):
+        target[i] += scale * x[i]
+
+
+@_vector
+def _add_product(target, sign, x, y):  # type: ignore[no-untyped-def]
+    for i in range(target.shape[0]):
+        target[i] += sign * x[i] * y[i]
+
+
+@_vector
+def _invert_root(x):  # type: ignore[no-untyped-def]
+    """1/√x in place."""
+    for i in range(x.shape[0]):
+        x[i] = 1.0 / math.sqrt(x[i])
+
+
 @_inner
-def _factor_level(lam, A, N):  # type: ignore[no-untyped-def]
-    """N = L⁻¹λᵀ with LLᵀ = I + λᵀAλ, and log|I + λᵀAλ|."""
-    p = lam.shape[0]
-    L = np.zeros((p, p))
+def _sum_log(x):  # type: ignore[no-untyped-def]
+    """Σ log x by logarithms of products; NaN where some x is not positive."""
+    total, product = 0.0, 1.0
+    for i in range(x.shape[0]):
+        if not x[i] > 0.0:
+            return math.nan
+        product *= x[i]
+        if product > 1e100 or product < 1e-100:
+            total += math.log(product)
+            product = 1.0
+    return total + math.log(product)
+
+
+@_inner
+def _factor_levels(lam, A, N):  # type: ignore[no-untyped-def]
+    """N = L⁻¹λᵀ with LLᵀ = I + λᵀAλ, and Σ log|I + λᵀAλ|; levels on the last axis of A and N (p, p, J)."""
+    p, J = A.shape[0], A.shape[2]
+    L, Al = np.zeros((p, p, J)), np.zeros((p, p, J))
     log_det = 0.0
-    for i in range(p):
-        for k in range(i + 1):
-            total = 1.0 if i == k else 0.0
+    for a in range(p):
+        for k in range(p):
+            for b in range(p):
+                _add_scaled(Al[a, k], lam[b, k], A[a, b])
+    for k in range(p):
+        for i in range(k, p):
+            M = L[i, k]
             for a in range(p):
-                for b in range(p):
-                    total += lam[a, i] * A[a, b] * lam[b, k]
+                _add_scaled(M, lam[a, i], Al[a, k])
             for l in range(k):
-                total -= L[i, l] * L[k, l]
+                _add_product(M, -1.0, L[i, l], L[k, l])
             if i == k:
-                if not total > 0.0:
-                    return math.nan
-                L[i, i] = math.sqrt(total)
-                log_det += math.log(total)
+                for j in range(J):
+                    M[j] += 1.0
+                log_det += _sum_log(M)
+                _invert_root(M)  # the inverse of the diagonal stands in its place
             else:
-                L[i, k] = total / L[k, k]
-    for column in range(p):
+                for j in range(J):
+                    M[j] *= L[k, k, j]
+    for c in range(p):
         for i in range(p):
-            total = lam[column, i]
+            out = N[i, c]
+            for j in range(J):
+                out[j] = lam[c, i]
             for l in range(i):
-                total -= L[i, l] * N[l, column]
-            N[i, column] = total / L[i, i]
+                _add_product(out, -1.0, L[i, l], N[l, c])
+            for j in range(J):
+                out[j] *= L[i, i, j]
     return log_det
 
 
 @_inner
-def _eliminate(lam, A, indptr, cols, vals, Cx, N, Q):  # type: ignore[no-untyped-def]
-    """Q −= Σ C_iᵀK_iC_i in its lower triangle; N_i of every level; Σ log|M_i|."""
-    J, p, r = Cx.shape[0], lam.shape[0], Cx.shape[2]
-    t = Q.shape[0] - r
-    widest = 0
-    for i in range(J):
-        widest = max(widest, int(indptr[i + 1] - indptr[i]))
-    B, Bx = np.empty((widest, p)), np.empty((r, p))
-    log_det = 0.0
-    for i in range(J):
-        log_det += _factor_level(lam, A[i], N[i])
-        first, n = int(indptr[i]), int(indptr[i + 1] - indptr[i])
-        for u in range(n):
+def _carry(N, C, B):  # type: ignore[no-untyped-def]
+    """B = N C (p, r, J) of every level."""
+    p, r, J = C.shape
+    for k in range(p):
+        for x in range(r):
+            for j in range(J):
+                B[k, x, j] = 0.0
+            for a in range(p):
+                _add_product(B[k, x], 1.0, N[k, a], C[a, x])
+
+
+@_inner
+def _carry_sparse(N, indptr, vals, B):  # type: ignore[no-untyped-def]
+    """The same for the columns of the tail (nnz, p)."""
+    p = N.shape[0]
+    for i in range(N.shape[2]):
+        for u in range(int(indptr[i]), int(indptr[i + 1])):
             for k in range(p):
                 total = 0.0
                 for a in range(p):
-                    total += N[i, k, a] * vals[first + u, a]
+                    total += N[k, a, i] * vals[u, a]
                 B[u, k] = total
-        for x in range(r):
+
+
+@_inner
+def _eliminate(indptr, cols, Bt, B, Q):  # type: ignore[no-untyped-def]
+    """Q −= Σ B_iᵀB_i in its lower triangle."""
+    p, r, J = B.shape
+    t = Q.shape[0] - r
+    for x in range(r):
+        for y in range(x + 1):
             for k in range(p):
-                total = 0.0
-                for a in range(p):
-                    total += N[i, k, a] * Cx[i, a, x]
-                Bx[x, k] = total
-        for u in range(n):
-            row = int(cols[first + u])
-            for w in range(u + 1):
-                for k in range(p):
-                    Q[row, int(cols[first + w])] -= B[u, k] * B[w, k]
-        for x in range(r):
-            for u in range(n):
-                for k in range(p):
-                    Q[t + x, int(cols[first + u])] -= Bx[x, k] * B[u, k]
-            for y in range(x + 1):
-                total = 0.0
-                for k in range(p):
-                    total += Bx[x, k] * Bx[y, k]
-                Q[t + x, t + y] -= total
-    return log_det
+                Q[t + x, t + y] -= _dot(B[k, x], B[k, y])
+    for i in range(J if t > 0 else 0):
+        first, last = int(indptr[i]), int(indptr[i + 1])
+        for u in range(first, last):
+            row = int(cols[u])
+            for k in range(p):
+                value = Bt[u, k]
+                for w in range(first, u + 1):
+                    Q[row, int(cols[w])] -= value * Bt[w, k]
+                for x in range(r):
+                    Q[t + x, row] -= value * B[k, x, i]
 
 
 @_inner
@@ -231,8 +296,8 @@ def _symmetric(Q):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _factorize(lam, s2, K, u, N, R, H):  # type: ignore[no-untyped-def]
-    """Fill N, R and the Cholesky factor H; Σ log|M_i|, NaN where something is not positive definite."""
+def _factorize(lam, s2, K, u, N, B, Bt, R, H):  # type: ignore[no-untyped-def]
+    """Fill N, B, R and the Cholesky factor H; Σ log|M_i|, NaN where something is not positive definite."""
     sizes, levels = _array(u, 0), _array(u, 1)
     m, r = H.shape[0], int(_array(u, 12)[8])
     Q = np.empty((m, m))
@@ -240,9 +305,12 @@ def _factorize(lam, s2, K, u, N, R, H):  # type: ignore[no-untyped-def]
     log_det = 0.0
     if sizes.shape[0]:
         p, J = int(sizes[0]), int(levels[0])
-        A, Cx = _array(u, 2).reshape((J, p, p)), _array(u, 6).reshape((J, p, r))
-        vals = _array(u, 5).reshape((-1, p))
-        log_det = _eliminate(lam[: p * p].reshape((p, p)), A, _array(u, 3), _array(u, 4), vals, Cx, N, Q)
+        A, C = _array(u, 2).reshape((p, p, J)), _array(u, 6).reshape((p, r, J))
+        indptr = _array(u, 3)
+        log_det = _factor_levels(lam[: p * p].reshape((p, p)), A, N)
+        _carry(N, C, B)
+        _carry_sparse(N, indptr, _array(u, 5).reshape((-1, p)), Bt)
+        _eliminate(indptr, _array(u, 4), Bt, B, Q)
     if m > r:
         _symmetric(Q)
         _scale_tail(lam, sizes, levels, Q, R, H)
@@ -331,52 +399,62 @@ def _tail_back(lam, sizes, levels, R, Hbar, lam_bar):  # type: ignore[no-untyped
 
 
 @_inner
-def _levels_back(lam, A, indptr, cols, vals, Cx, N, Qbar, lam_bar):  # type: ignore[no-untyped-def]
-    """Add 2Wλ to `lam_bar` (p, p)."""
-    J, p, r = Cx.shape[0], lam.shape[0], Cx.shape[2]
+def _levels_back(lam, A, indptr, cols, vals, C, N, Bt, B, Qbar, lam_bar):  # type: ignore[no-untyped-def]
+    """Add 2Wλ to `lam_bar`, with W = Σ A_i − P_iP_iᵀ − E_iQ̄E_iᵀ, P = A Nᵀ and E = C − P B; Bt is overwritten."""
+    p, r, J = C.shape
     t = Qbar.shape[0] - r
-    W, G, AK, F = np.zeros((p, p)), np.empty((p, p)), np.empty((p, p)), np.empty((p, p))
+    P, E, W = np.zeros((p, p, J)), np.empty((p, r, J)), np.zeros((p, p))
+    for a in range(p):
+        for k in range(p):
+            for c in range(p):
+                _add_product(P[a, k], 1.0, A[a, c], N[k, c])
+        for x in range(r):
+            for i in range(J):
+                E[a, x, i] = C[a, x, i]
+            for k in range(p):
+                _add_product(E[a, x], -1.0, P[a, k], B[k, x])
+    for a in range(p):
+        for b in range(a + 1):
+            total = 0.0
+            for i in range(J):
+                total += A[a, b, i]
+            for k in range(p):
+                total -= _dot(P[a, k], P[b, k])
+            for x in range(r):
+                for y in range(r):
+                    total -= Qbar[t + x, t + y] * _dot(E[a, x], E[b, y])
+            W[a, b] = total
+            W[b, a] = total
     half = np.empty(p)
-    for i in range(J):
-        first, n = int(indptr[i]), int(indptr[i + 1] - indptr[i])
-        for a in range(p):
-            for b in range(p):
-                G[a, b] = 0.0
-        for x in range(n + r):
-            row = int(cols[first + x]) if x < n else t + x - n
+    for i in range(J if t > 0 else 0):
+        first, last = int(indptr[i]), int(indptr[i + 1])
+        for u in range(first, last):
+            for a in range(p):
+                total = vals[u, a]
+                for k in range(p):
+                    total -= P[a, k, i] * Bt[u, k]
+                half[a] = total
+            for a in range(p):
+                Bt[u, a] = half[a]
+        for u in range(first, last):
+            row = int(cols[u])
             for a in range(p):
                 half[a] = 0.0
-            for y in range(n + r):
-                value = Qbar[row, int(cols[first + y]) if y < n else t + y - n]
+            for x in range(r):
+                value = 2.0 * Qbar[row, t + x]  # for both triangles
                 for a in range(p):
-                    half[a] += value * (vals[first + y, a] if y < n else Cx[i, a, y - n])
+                    half[a] += value * E[a, x, i]
+            for w in range(first, last):
+                value = Qbar[row, int(cols[w])]
+                for a in range(p):
+                    half[a] += value * Bt[w, a]
             for a in range(p):
-                own = vals[first + x, a] if x < n else Cx[i, a, x - n]
                 for b in range(p):
-                    G[a, b] += own * half[b]
-        for a in range(p):
-            for b in range(p):
-                total = 0.0
-                for c in range(p):
-                    for k in range(p):
-                        total += A[i, a, c] * N[i, k, c] * N[i, k, b]
-                AK[a, b] = total
-        for a in range(p):
-            for b in range(p):
-                total = G[a, b]
-                for c in range(p):
-                    total -= AK[a, c] * G[c, b]
-                F[a, b] = total
-        for a in range(p):
-            for b in range(p):
-                total = A[i, a, b] - F[a, b]
-                for c in range(p):
-                    total += F[a, c] * AK[b, c] - AK[a, c] * A[i, c, b]
-                W[a, b] += total
+                    W[a, b] -= 0.5 * (Bt[u, a] * half[b] + Bt[u, b] * half[a])
     for a in range(p):
         for k in range(p):
             for b in range(p):
-                lam_bar[a * p + k] += (W[a, b] + W[b, a]) * lam[b, k]
+                lam_bar[a * p + k] += 2.0 * W[a, b] * lam[b, k]
 
 
 @_inner
@@ -519,9 +597,10 @@ def log_likelihood(lam, sigma, u):  # type: ignore[no-untyped-def]
     m, r = int(numbers[9]), int(numbers[8])
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(levels[0]) if sizes.shape[0] else 0
-    N, R, H = np.empty((J, p, p)), np.empty((m, m)), np.empty((m, m))
+    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_array(u, 4).shape[0], p))
+    R, H = np.empty((m, m)), np.empty((m, m))
     s2 = (sigma / numbers[1]) ** 2
-    deviance = _factorize(lam, s2, _array(u, 8).reshape((r, r)), u, N, R, H) + H[m - 1, m - 1] ** 2 / s2
+    deviance = _factorize(lam, s2, _array(u, 8).reshape((r, r)), u, N, B, Bt, R, H) + H[m - 1, m - 1] ** 2 / s2
     for i in range(m - 1):
         deviance += 2.0 * math.log(H[i, i])
     return -0.5 * (deviance + numbers[0] * math.log(2.0 * math.pi * sigma * sigma) + numbers[2])
@@ -551,9 +630,10 @@ def density(w, u, gradient):  # type: ignore[no-untyped-def]
         v[i] = -(values[d - s + i] - origin[i]) / unit
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(levels[0]) if sizes.shape[0] else 0
-    N, R, H, Hbar = np.empty((J, p, p)), np.empty((m, m)), np.empty((m, m)), np.empty((m, m))
+    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_array(u, 4).shape[0], p))
+    R, H, Hbar = np.empty((m, m)), np.empty((m, m)), np.empty((m, m))
     K = _array(u, 8).reshape((r, r))
-    deviance = _factorize(lam, s2, K, u, N, R, H)
+    deviance = _factorize(lam, s2, K, u, N, B, Bt, R, H)
     if not math.isfinite(deviance):
         return math.nan
     log_det, rss = _adjoint(H, v, s2, Hbar)
@@ -561,9 +641,9 @@ def density(w, u, gradient):  # type: ignore[no-untyped-def]
     if m > r:
         _tail_back(lam, sizes, levels, R, Hbar, lam_bar)
     if p > 0:
-        A, Cx = _array(u, 2).reshape((J, p, p)), _array(u, 6).reshape((J, p, r))
+        A, C = _array(u, 2).reshape((p, p, J)), _array(u, 6).reshape((p, r, J))
         vals, lam1 = _array(u, 5).reshape((-1, p)), lam[: p * p].reshape((p, p))
-        _levels_back(lam1, A, _array(u, 3), _array(u, 4), vals, Cx, N, Hbar, lam_bar)
+        _levels_back(lam1, A, _array(u, 3), _array(u, 4), vals, C, N, Bt, B, Hbar, lam_bar)
     for i in range(n_lam):
         for j in range(n_theta):
             theta_bar[j] -= 0.5 * lam_bar[i] * fill[i * n_theta + j]
@@ -615,12 +695,13 @@ def draw_effects(lam, s2, v, K, u, noise, integrated, first):  # type: ignore[no
     t, a = m - r, m - e
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(levels[0]) if sizes.shape[0] else 0
-    N, R, H = np.empty((J, p, p)), np.empty((m, m)), np.empty((m, m))
-    Cx = _array(u, 6).reshape((J, p, r))
+    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_array(u, 4).shape[0], p))
+    R, H = np.empty((m, m)), np.empty((m, m))
+    C = _array(u, 6).reshape((p, r, J))
     indptr, cols, vals = _array(u, 3), _array(u, 4), _array(u, 5).reshape((-1, max(p, 1)))
     rhs, white, x = np.empty(p), np.empty(p), np.empty(a)
     for draw in range(s2.shape[0]):
-        _factorize(lam[draw], s2[draw], K[draw % K.shape[0]], u, N, R, H)
+        _factorize(lam[draw], s2[draw], K[draw % K.shape[0]], u, N, B, Bt, R, H)
         s = math.sqrt(s2[draw])
         for j in range(a - 1, -1, -1):
             total = s * noise[draw, j]
@@ -649,17 +730,17 @@ def draw_effects(lam, s2, v, K, u, noise, integrated, first):  # type: ignore[no
                 for y in range(int(indptr[i]), int(indptr[i + 1])):
                     total -= vals[y, k] * integrated[draw, int(cols[y])]
                 for y in range(a - t):
-                    total -= Cx[i, k, y] * integrated[draw, t + y]
+                    total -= C[k, y, i] * integrated[draw, t + y]
                 for y in range(e):
-                    total += Cx[i, k, a - t + y] * v[draw, y]
+                    total += C[k, a - t + y, i] * v[draw, y]
                 rhs[k] = total
             for k in range(p):
                 total = s * noise[draw, a + i * p + k]
                 for c in range(p):
-                    total += N[i, k, c] * rhs[c]
+                    total += N[k, c, i] * rhs[c]
                 white[k] = total
             for c in range(p):
                 total = 0.0
                 for k in range(p):
-                    total += N[i, k, c] * white[k]
+                    total += N[k, c, i] * white[k]
                 first[draw, i, c] = total

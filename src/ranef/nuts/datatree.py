@@ -90,10 +90,13 @@ def to_datatree(
     groups = {
         "posterior": _posterior(spec, draws),
         "sample_stats": {name: _Variable(v, ()) for name, v in draws.sample_stats.items()},
-        "observed_data": {response: _Variable(spec.design.y, ("obs",))},
-        "constant_data": _constant_data(spec),
-        "log_likelihood": _log_likelihood(spec, draws),
     }
+    if spec.design.stream is None:
+        groups |= {
+            "observed_data": {response: _Variable(spec.design.y, ("obs",))},
+            "constant_data": _constant_data(spec),
+            "log_likelihood": _log_likelihood(spec, draws),
+        }
     if prior is not None:
         groups["prior"] = _posterior(spec, prior)
     if posterior_predictive is not None:
@@ -142,7 +145,7 @@ def _dim(group: str) -> str:
 
 def _coords(spec: ModelSpec) -> dict[str, Any]:
     coords: dict[str, Any] = {
-        "obs": spec.design.rows,
+        **({"obs": spec.design.rows} if spec.design.stream is None else {}),
         "coefficient": list(spec.design.fixed_names),
         "theta_name": list(spec.theta_names),
     }

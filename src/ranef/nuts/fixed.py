@@ -14,7 +14,7 @@ from ranef.arrays import Floats, Ints
 from ranef.likelihood import CrossProducts
 from ranef.spec import Flat, ModelSpec, Normal, Priors
 
-__all__ = ["FixedPart", "coefficient_centring", "fixed_part"]
+__all__ = ["FixedPart", "fixed_part"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -72,18 +72,10 @@ class FixedPart:
         return np.asarray(np.linalg.solve(self.centre, c[..., None])[..., 0])
 
 
-def coefficient_centring(spec: ModelSpec) -> Floats:
-    """C (p, p) with c = Cβ, the coefficients that have priors."""
-    out = np.eye(spec.n_fixed)
-    if spec.design.has_intercept:
-        out[0, 1:] = spec.design.X[:, 1:].mean(axis=0)
-    return out
-
-
 def fixed_part(spec: ModelSpec, products: CrossProducts, priors: Priors) -> FixedPart:
     """Part the coefficients by their priors."""
     d, scale, p = spec.design, products.scaling, spec.n_fixed
-    centre = coefficient_centring(spec)
+    centre = priors.centring(d.fixed_names)
     pilot = centre @ scale.pilot
     of_r2d2 = np.array([priors.r2d2 is not None and name != "Intercept" for name in d.fixed_names], dtype=bool)
     kinds = [priors.fixef[name] for name in d.fixed_names]

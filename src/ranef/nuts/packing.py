@@ -29,7 +29,8 @@ def pack(
 ) -> Floats:
     """Header of places and lengths, then the arrays, which the loops know by number.
 
-    0 sizes, 1 levels, 2 A, 3–5 the sparse coupling, 6 C against coefficients and y, 7 T, 8 K, 9 terms, 10 fill,
+    0 sizes, 1 levels, 2 A (p, p, J), 3–5 the sparse coupling, 6 C (p, r, J) against coefficients and y, 7 T, 8 K,
+    9 terms, 10 fill,
     11 priors, 12 numbers, 13 origin, 14 shapes of the vine, 15 centre and 16 root of the whitened coordinates, empty
     until :func:`whiten` fills them. Without `blocks`, 2 to 8 are empty: then only the priors can be computed from it.
     """
@@ -40,8 +41,8 @@ def pack(
         tail = [tail_products(products, fixed, shape), fixed.K]
     if blocks and shape.sizes:
         sparse = sparse_coupling(products, shape)
-        A, coupling = [products.A.diag[0]], [sparse.indptr, sparse.cols, sparse.values]
-        C = [products.Xy[0] @ fixed.columns]
+        A, coupling = [np.moveaxis(products.A.diag[0], 0, -1)], [sparse.indptr, sparse.cols, sparse.values]
+        C = [np.moveaxis(products.Xy[0] @ fixed.columns, 0, -1)]
     logs = sum(float(numbers[name][..., 3].sum()) for name in ("sd", "fixef")) + float(numbers["vine"][:, 1].sum())
     logs += 0.0 if layout.sigma_family == "known" else float(numbers["sigma"][3])
     scalars = [

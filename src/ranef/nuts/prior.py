@@ -9,7 +9,6 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import FitError
-from ranef.nuts.fixed import coefficient_centring
 from ranef.nuts.layout import hyper_numbers, make_layout, theta_of
 from ranef.results import PosteriorDraws
 from ranef.spec import Custom, Flat, Gamma, ModelSpec, Priors
@@ -117,4 +116,4 @@ def _beta(spec: ModelSpec, priors: Priors, sigma: Floats, rng: np.random.Generat
         spreads = np.array([priors.spreads[names[i]] for i in governed])
         sd = (sigma * np.sqrt(r2 / (1.0 - r2)))[..., None] * np.sqrt(phi) / spreads
         c[..., governed] = sd * rng.standard_normal(sd.shape)
-    return np.asarray(np.linalg.solve(coefficient_centring(spec), c[..., None])[..., 0]), extras
+    return np.asarray(np.linalg.solve(priors.centring(names), c[..., None])[..., 0]), extras

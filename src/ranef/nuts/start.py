@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from ranef.arrays import Floats
+from ranef.likelihood import Scaling
 from ranef.nuts.problem import Problem
 from ranef.results import RemlEstimates
-from ranef.spec import ModelSpec, TermSpec
+from ranef.spec import TermSpec
 
 __all__ = ["effect_positions", "start_vector"]
 
@@ -28,7 +29,7 @@ def start_vector(
     sigma = spec.sigma or (start.sigma if start else problem.products.scaling.y * np.sqrt(0.5))
     sds, diagonal, partial, lower = [], [], [], []
     for t in spec.terms:
-        least = LEAST_SD * sigma / _column_sizes(spec, t)
+        least = LEAST_SD * sigma / _column_sizes(problem.products.scaling, t)
         lam = t.template.fill(start.theta[t.theta]) if start else np.diag(least / (LEAST_SD * sigma))
         n = 1 if t.template.kind == "ident" else t.template.size
         sds.append(np.maximum(sigma * np.sqrt((lam**2).sum(axis=1)), least)[:n])
@@ -62,10 +63,10 @@ def _join(parts: list[Floats]) -> Floats:
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
-def _column_sizes(spec: ModelSpec, term: TermSpec) -> Floats:
-    """Root mean squares of the term's columns (p,)."""
-    rms = np.sqrt(np.mean(spec.groupings[term.grouping].Z[:, term.where] ** 2, axis=0))
-    return np.where(rms > 0, rms, 1.0)
+def _column_sizes(scale: Scaling, term: TermSpec) -> Floats:
+    """Root mean squares of the term's columns (p,): internal ones are orthonormal."""
+    outward = np.linalg.inv(scale.Z[term.grouping][term.where, term.where])
+    return np.asarray(np.sqrt((outward**2).sum(axis=0)))
 
 
 def _partial_correlations(lam: Floats) -> Floats:

@@ -19,6 +19,7 @@ from ranef.spec.families import (
 )
 from ranef.spec.matrices import Cluster, ModelMatrices, TermMatrices
 from ranef.spec.model_spec import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
+from ranef.spec.moments import Moments, moments
 from ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
 from ranef.spec.priors import Priors, corr_name, default_priors, flat_priors
 from ranef.spec.subset import without_rows
@@ -39,6 +40,7 @@ __all__ = [
     "Location",
     "ModelMatrices",
     "ModelSpec",
+    "Moments",
     "Normal",
     "Priors",
     "Scale",
@@ -54,6 +56,7 @@ __all__ = [
     "flat_priors",
     "lower_root",
     "model_spec",
+    "moments",
     "sdcor_arrays",
     "varcorr_arrays",
     "with_response",

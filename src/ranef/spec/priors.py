@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from ranef.arrays import Floats
 from ranef.errors import DesignError, suggestion
 from ranef.spec.families import (
     LKJ,
@@ -28,6 +29,7 @@ from ranef.spec.families import (
     is_numpyro,
 )
 from ranef.spec.model_spec import ModelSpec, TermSpec
+from ranef.spec.moments import Moments, moments
 
 __all__ = ["Priors", "corr_name", "default_priors", "flat_priors"]
 
@@ -61,8 +63,9 @@ class Priors:
         Grouping factors whose random effects are Student t rather than normal: degrees of freedom, or their prior.
     df : float or Gamma
         The same for a Student t response; not used for a normal one.
-    spreads : mapping str to float
-        Standard deviation of the column of each coefficient that `r2d2` governs.
+    spreads, means : mapping str to float
+        Standard deviation and mean of the column of each coefficient but the intercept: `r2d2` is relative to the one,
+        and the prior of the intercept stands at the other.
     """
 
     fixef: Mapping[str, Location]
@@ -74,6 +77,14 @@ class Priors:
     effects: Mapping[str, float | Gamma] = field(default_factory=dict)
     df: float | Gamma = DEFAULT_DF
     spreads: Mapping[str, float] = field(default_factory=dict)
+    means: Mapping[str, float] = field(default_factory=dict)
+
+    def centring(self, names: Sequence[str]) -> Floats:
+        """C (p, p) with c = Cβ, the coefficients that have priors; that of ``Intercept`` stands at the `means`."""
+        out = np.eye(len(names))
+        if names and names[0] == "Intercept":
+            out[0, 1:] = [self.means.get(name, 0.0) for name in names[1:]]
+        return out
 
     def lines(self, family: str = "gaussian") -> list[str]:
         """One line for each prior, for printing."""
@@ -101,7 +112,9 @@ def corr_name(term: TermSpec) -> str:
     return f"cor({', '.join(term.columns)} | {term.group})"
 
 
-def default_priors(spec: ModelSpec, changes: Mapping[str, object] | None = None) -> Priors:
+def default_priors(
+    spec: ModelSpec, changes: Mapping[str, object] | None = None, about: Moments | None = None
+) -> Priors:
     """Weakly informative priors scaled to the data.
 
     With s the standard deviation of the response (offset removed): Intercept ~ Normal(mean, 2.5 s) at the means of
@@ -118,33 +131,36 @@ def default_priors(spec: ModelSpec, changes: Mapping[str, object] | None = None)
         ``"sigma"``; ``"ranef"`` or ``"ranef[group]"`` (``StudentT(df)`` for Student t random effects); ``"nu"``
         (degrees of freedom of a Student t response). The more specific name wins. Names as they are printed,
         ``"sd(column | group)"``, will do too.
+    about : Moments, optional
+        Those of `spec`, where they are at hand.
 
     Raises
     ------
     DesignError
         If a name is not one of these, or the family does not fit.
     """
-    d = spec.design
-    y = d.y if d.offset is None else d.y - d.offset
-    s = float(y.std()) or 1.0
-    unit = s if d.has_intercept else float(np.sqrt(np.mean(y**2))) or 1.0
+    about = moments(spec) if about is None else about
+    names, has_intercept = spec.design.fixed_names, spec.design.has_intercept
+    s = about.y_sd or 1.0
+    unit = s if has_intercept else about.y_rms or 1.0
     fixef: dict[str, Location] = {}
     spreads: dict[str, float] = {}
-    for name, column in zip(d.fixed_names, d.X.T, strict=True):
+    means: dict[str, float] = {}
+    for i, name in enumerate(names):
         if name == "Intercept":
-            fixef[name] = Normal(float(y.mean()), 2.5 * s)
+            fixef[name] = Normal(about.y_mean, 2.5 * s)
         else:
-            spread = column.std() if d.has_intercept else np.sqrt(np.mean(column**2))
-            spreads[name] = float(spread) or 1.0
+            spreads[name] = float((about.X_sd if has_intercept else about.X_rms)[i]) or 1.0
+            means[name] = float(about.X_mean[i]) if has_intercept else 0.0
             fixef[name] = Normal(0.0, 2.5 * unit / spreads[name])
     sd: dict[tuple[str, str], Scale] = {}
     for t in spec.terms:
-        rms = np.sqrt(np.mean(spec.groupings[t.grouping].Z[:, t.where] ** 2, axis=0))
+        rms = about.Z_rms[t.grouping][t.where]
         shared = t.template.kind == "ident"
         for column, r in zip(t.columns[:1] if shared else t.columns, rms, strict=not shared):
             sd[t.group, column] = HalfStudentT(3.0, s / (float(r) or 1.0))
     corr = {corr_name(t): LKJ(1.0) for t in spec.terms if t.template.kind == "us" and t.template.size > 1}
-    priors = Priors(fixef, sd, corr, HalfStudentT(3.0, s), spreads=spreads)
+    priors = Priors(fixef, sd, corr, HalfStudentT(3.0, s), spreads=spreads, means=means)
     return _changed(priors, _Names(spec, priors), dict(changes or {}))
 
 
