@@ -823,12 +823,12 @@ class PosteriorFit:
         >>> dict(tree["posterior_predictive"]["bright"].sizes)
         {'chain': 4, 'draw': 50, 'obs': 20}
         """
-        replicated = None
+        replicated, kept = None, None
         if posterior_predictive is not False:
             draws = None if posterior_predictive is True else posterior_predictive
-            replicated, _ = inf.predictive_draws(self.spec, self.draws, draws, re, np.random.default_rng(seed))
+            replicated, kept = inf.predictive_draws(self.spec, self.draws, draws, re, np.random.default_rng(seed))
         own = self._prior_draws(seed) if prior is True else prior or None
-        return to_datatree(self.spec, self.draws, prior=own, posterior_predictive=replicated)
+        return to_datatree(self.spec, self.draws, prior=own, posterior_predictive=replicated, kept=kept)
 
     def _prior_draws(self, seed: int | None) -> PosteriorDraws:
         chains, draws = self.draws.sigma.shape
@@ -863,8 +863,10 @@ class PosteriorFit:
         kind : "conditional" or "group"
             Leave out one row at a time, predicted given the random effects of its levels; or all rows of one level of
             `group`, predicted as those of a new level. For the latter the effects of the level, and of levels nested
-            in it, are integrated exactly, and so are the coefficients where their priors are normal or flat; effects
-            that levels share (of crossed or outer factors) keep their drawn values.
+            in it, are integrated exactly, and so are the coefficients where their priors are normal or flat. Where
+            levels share no effects, (θ, σ) alone are left, and are integrated over weighted draws that reach beyond
+            the posterior; effects that levels share (of crossed or outer factors) keep their drawn values, and the
+            posterior's draws are reweighted.
         group : str, optional
             The grouping factor; needed only where there are several.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -89,6 +90,31 @@ def test_shares_draw_by_draw(sleep):
     total = fixed + random + s2
     np.testing.assert_allclose(sleep.derive("r2").draws[c, d], [fixed / total, (fixed + random) / total])
     np.testing.assert_allclose(sleep.derive("icc").draws[c, d, 0], [random / (random + s2), random / total])
+
+
+def test_student_effects_have_a_larger_variance(sleep):
+    nu = np.full(sleep.draws.sigma.shape, 4.0)
+    student = changed(sleep, extras={"nu_Subject": nu})
+    assert student.icc()["variance"][0] == pytest.approx(2.0 * sleep.icc()["variance"][0])
+
+
+def test_with_a_known_sigma_the_residual_variance_is_the_mean_of_the_rows():
+    se = np.array([15, 10, 16, 11, 9, 11, 10, 18.0])
+    data = pd.DataFrame({"y": [28.0, 8, -3, 7, -1, 1, 18, 12], "w": 1 / se**2, "school": list("ABCDEFGH")})
+    model = ranef.Model("y ~ 1 + (1 | school)", data, weights="w", sigma=1)
+    eb, fb = model.fit(), model.sample(seed=1, draws=200, sampler="nutpie", progress=False)
+    tau2 = fb.draws.theta[..., 0] ** 2
+    assert fb.icc()["adjusted"][0] == pytest.approx((tau2 / (tau2 + np.mean(se**2))).mean(), rel=1e-6)
+    variance = eb.varcorr["vcov"][0]
+    assert eb.icc()["adjusted"][0] == pytest.approx(variance / (variance + np.mean(se**2)))
+
+
+@pytest.mark.parametrize("settings", [{"draws": 50}, {"draws": 2000, "chains": 1}, {"draws": 4, "warmup": 1}])
+def test_a_run_that_is_too_small_is_not_ok(sleep, settings):
+    fit = ranef.Model(SLEEP, ranef.datasets.load("sleepstudy")).sample(
+        seed=1, sampler="nutpie", progress=False, **settings
+    )
+    assert not fit.ok
 
 
 def test_a_student_response_has_a_larger_residual_variance(sleep):

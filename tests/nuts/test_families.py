@@ -127,6 +127,8 @@ def test_outliers_count_less_with_a_student_response(make):
         ({"sampler": "nutpie", "family": "student"}, "samples the marginal model only"),
         ({"sampler": "nutpie", "priors": {"fixef": R2D2()}}, "does not know R2D2"),
         ({"sampler": "nutpie", "priors": {"x": dist.Laplace(0, 1)}}, "does not know a distribution of numpyro"),
+        ({"sampler": "nutpie", "warmup": 0}, "needs one warm-up step or more"),
+        ({"sampler": "nutpie", "device": "gpu"}, "nutpie computes on the processor"),
         ({"device": "tpu"}, "device='tpu' is not there: JAX finds"),
         ({"family": "poisson"}, "family='poisson' is not one of 'gaussian', 'student'"),
     ],
@@ -135,7 +137,7 @@ def test_what_does_not_go_together_is_refused(settings, message, make):
     spec = make.spec("y ~ x + (1 | g)")
     priors = default_priors(spec, settings.pop("priors", None))
     with pytest.raises(FitError, match=message):
-        make.sample(spec, priors, **QUICK, **settings)
+        make.sample(spec, priors, **(QUICK | settings))
 
 
 def test_flat_priors_have_nothing_to_draw(make):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpyro import distributions as dist
 from scipy import stats
@@ -137,6 +138,32 @@ def test_families_are_sampled(family):
 def test_impossible_priors(change, message):
     with pytest.raises(ranef.DesignError, match=message):
         MODEL.priors(change)
+
+
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        (priors.HalfNormal, "is the class HalfNormal; call it"),
+        (dist.HalfNormal, "is the class HalfNormal; call it"),
+        (dist.Delta(2.0), "Delta, which has no density"),
+    ],
+)
+def test_what_is_no_distribution_with_a_density_is_refused(prior, message):
+    with pytest.raises(ranef.DesignError, match=message):
+        MODEL.priors({"sigma": prior})
+
+
+def test_a_known_sigma_has_no_prior():
+    data = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0], "g": list("abcd"), "w": [1.0, 0.5, 0.2, 1.0]})
+    model = ranef.Model("y ~ 1 + (1 | g)", data, weights="w", sigma=1)
+    assert "sigma = 1, known" in repr(model.priors())
+    with pytest.raises(ranef.DesignError, match="sigma is known to be 1"):
+        model.priors({"sigma": priors.HalfNormal(1.0)})
+
+
+def test_spaces_do_not_matter_and_b_stands_for_the_coefficients():
+    assert MODEL.priors({"sd[Subject,Days]": priors.HalfNormal(1)}).sd["Subject", "Days"] == priors.HalfNormal(1)
+    assert MODEL.priors({"b": priors.Flat()}).fixef["Days"] == priors.Flat()
 
 
 @pytest.mark.parametrize(

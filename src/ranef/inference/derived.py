@@ -14,6 +14,7 @@ from ranef.arrays import Floats
 from ranef.errors import DesignError, FitError, suggestion
 from ranef.inference.effects import grouping_named, only_group
 from ranef.inference.posterior import covariance_draws, parameter_draws, posterior_table
+from ranef.inference.variance_shares import residual_factor
 from ranef.likelihood import cross_products
 from ranef.linalg import factorize, selected_blocks
 from ranef.progress import LateBar
@@ -147,12 +148,20 @@ def variance_part_draws(spec: ModelSpec, draws: PosteriorDraws) -> VariancePartD
     fixed = np.einsum("cdp,pq,cdq->cd", draws.beta, X.T @ X / (spec.n_obs - 1), draws.beta, optimize=True)
     grams = [g.Z.T @ g.Z / spec.n_obs for g in spec.groupings]
     parts = [np.einsum("cdpq,pq->cd", cov, G) for cov, G in zip(covariance_draws(spec, draws), grams, strict=True)]
+    for k, g in enumerate(spec.groupings):
+        if f"nu_{g.name}" in draws.extras:
+            parts[k] = _student_variance(parts[k], draws.extras[f"nu_{g.name}"])
     random = np.stack(parts, axis=-1) if parts else np.zeros((*draws.sigma.shape, 0))
-    residual = draws.sigma**2
+    residual = draws.sigma**2 * residual_factor(spec)
     if draws.family == "student":
-        nu = np.asarray(draws.extras["nu"], dtype=float)
-        residual = np.where(nu > 2.0, residual * nu / np.where(nu > 2.0, nu - 2.0, 1.0), np.inf)
+        residual = _student_variance(residual, draws.extras["nu"])
     return VariancePartDraws(np.asarray(fixed), random, np.asarray(residual))
+
+
+def _student_variance(squared_scale: Floats, nu: Floats) -> Floats:
+    """Variance of a Student t of a squared scale: infinite with two degrees of freedom or less."""
+    nu = np.asarray(nu, dtype=float)
+    return np.asarray(np.where(nu > 2.0, squared_scale * nu / np.where(nu > 2.0, nu - 2.0, 1.0), np.inf))
 
 
 def r2_draws(spec: ModelSpec, draws: PosteriorDraws) -> Derived:

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from ranef.arrays import Floats
-from ranef.errors import DesignError
+from ranef.errors import DesignError, FitError
 from ranef.inference.posterior import parameter_draws
 from ranef.likelihood import (
     RowGroups,
@@ -174,16 +174,28 @@ def loo_groups(spec: ModelSpec, draws: PosteriorDraws, groups: RowGroups) -> Loo
     prior = gaussian_prior(spec, draws.priors)
     wide = None if has_shared_effects(spec, groups) else wide_draws(spec, draws.priors, WIDE, draws.seed)
     source, log_weights = (draws, None) if wide is None else wide
-    if prior is None:
-        left_out = given if wide is None else group_log_densities(spec, source, groups)
-    else:
-        left_out = left_out_log_densities(spec, source, groups, *prior)
+    try:
+        left_out = _left_out(spec, source, groups, prior)
+    except np.linalg.LinAlgError as error:
+        raise FitError(
+            f"Without some level of {groups.name} the other rows do not determine the model: a prior that is flat, or "
+            "nearly so, leaves the density of that level undefined. Give proper priors."
+        ) from error
     r_eff = 1.0 if log_weights is not None else relative_efficiency(spec, draws)
     elpd, k = _reweighted(left_out, log_weights, r_eff)
     in_sample = np.logaddexp.reduce(given.reshape(-1, groups.size), axis=0) - np.log(draws.sigma.size)
     integrated = (f"the effects of each level of {groups.name}", *(() if prior is None else ("coefficients",)))
     index = pd.Index([str(level) for level in groups.levels], name=groups.name)
     return _result("group", groups.name, index, elpd, in_sample - elpd, k, draws, r_eff, integrated)
+
+
+def _left_out(spec: ModelSpec, draws: PosteriorDraws, groups: RowGroups, prior: tuple[Floats, Floats] | None) -> Floats:
+    """Log density of each group given the others (chains, draws, J), β integrated under a normal or flat `prior`."""
+    return (
+        group_log_densities(spec, draws, groups)
+        if prior is None
+        else left_out_log_densities(spec, draws, groups, *prior)
+    )
 
 
 def row_groups(spec: ModelSpec, place: int) -> RowGroups:

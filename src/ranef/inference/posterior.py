@@ -266,14 +266,22 @@ def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:
             f"{draws.sigma.shape[1]} draws a chain are too few for R-hat and effective sample sizes, and for anything "
             "else but a trial run."
         )
+    elif draws.sigma.shape[0] == 1:
+        words.append("One chain alone cannot show whether it found the whole posterior (R-hat). Run four.")
+    elif (table["rhat"].isna() & (table["sd"] > 0)).any():
+        undefined = names[table["rhat"].isna() & (table["sd"] > 0)]
+        words.append(
+            f"R-hat and effective sample sizes are not defined for {_some(undefined)}: a chain never moved. Warm up "
+            "longer."
+        )
     high = table["rhat"] > RHAT_LIMIT
     if high.any():
         words.append(
             f"R-hat is above {RHAT_LIMIT} for {_some(names[high])} (worst {table['rhat'].max():.3f}): the chains have "
-            "not mixed. Sample longer (warmup=2000, draws=2000) or look at the trace."
+            "not mixed. Warm up and sample longer, or look at the trace."
         )
     for column, kind in (("ess_bulk", "means"), ("ess_tail", "interval ends")):
-        low = table[column] < min(ESS_LIMIT, draws.sigma.size / 2)
+        low = table[column] < ESS_LIMIT
         if low.any():
             words.append(
                 f"The effective sample size is small for {_some(names[low])} (least {table[column].min():.0f}): "

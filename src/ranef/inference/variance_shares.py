@@ -11,7 +11,7 @@ import pandas as pd
 from ranef.arrays import Floats
 from ranef.spec import ModelSpec
 
-__all__ = ["VarianceParts", "icc_frame", "r2_series", "variance_parts"]
+__all__ = ["VarianceParts", "icc_frame", "r2_series", "residual_factor", "variance_parts"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class VarianceParts:
     random : array (n_groupings,)
         Mean over the rows of zᵀΣ_kz.
     residual : float
-        σ², the variance of a row of weight one.
+        σ², the variance of a row of weight one; where σ is known and weights are inverse variances, the mean σ²/w.
     """
 
     fixed: float
@@ -45,7 +45,18 @@ def variance_parts(spec: ModelSpec, beta: Floats, covs: Sequence[Floats], sigma:
     fixed = sum(m.squares + m.n * (m.total / m.n - mean) ** 2 for m in moments) / (n - 1)
     grams = [sum(m.grams[k] for m in moments) for k in range(len(spec.groupings))]
     random = [float(np.sum(cov * gram) / n) for cov, gram in zip(covs, grams, strict=True)]
-    return VarianceParts(float(fixed), np.array(random, dtype=float), sigma**2)
+    return VarianceParts(float(fixed), np.array(random, dtype=float), sigma**2 * residual_factor(spec))
+
+
+def residual_factor(spec: ModelSpec) -> float:
+    """Mean of 1/w over the rows where σ is known, one where it is estimated, as that of a row of weight one."""
+    if spec.sigma is None:
+        return 1.0
+    total = 0.0
+    for part in spec.parts():
+        w = part.design.weights
+        total += float(part.n_obs if w is None else (1.0 / w).sum())
+    return total / spec.n_obs
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def sample_posterior(
     kind, notes = choose_parameterization(priors, settings)
     problem = prepare(spec, products, priors)
     if settings.sampler == "nutpie":
-        _require_quick(problem, kind)
+        _require_quick(problem, settings, kind)
     seed = secrets.randbits(31) if settings.seed is None else int(settings.seed)
     warmup = settings.warmup
     if warmup is None:
@@ -111,7 +111,8 @@ def sample_posterior(
     raw, hyper, (beta, b) = _run(problem, settings, warmup, seed, start)
     if not raw.complete:
         warnings.warn(
-            f"Sampling was interrupted: {hyper.sigma.shape[1]} of {settings.draws} draws of each chain are kept.",
+            f"Sampling was interrupted: {hyper.sigma.shape[1]} of {settings.draws} draws are kept of each of "
+            f"{hyper.sigma.shape[0]} of {settings.chains} chains.",
             RanefWarning,
             stacklevel=3,
         )
@@ -157,8 +158,12 @@ def choose_parameterization(priors: Priors, settings: Settings) -> tuple[str, li
     return asked, []
 
 
-def _require_quick(problem: Problem, kind: str) -> None:
+def _require_quick(problem: Problem, settings: Settings, kind: str) -> None:
     require_nutpie()
+    if settings.warmup is not None and settings.warmup < 1:
+        raise FitError(f"warmup={settings.warmup}: sampler='nutpie' needs one warm-up step or more; 200 are usual.")
+    if settings.device is not None:
+        raise FitError(f"device={settings.device!r} is for sampler='numpyro'; nutpie computes on the processor.")
     if kind != "marginal":
         raise FitError(
             f"sampler='nutpie' samples the marginal model only, and this run is {kind}. Use sampler='numpyro'."

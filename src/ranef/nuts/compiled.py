@@ -18,12 +18,13 @@ All loops stand in one file because numba finds out by its time whether what it 
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numba
 import numpy as np
 
-__all__ = ["c_copy", "c_density", "density", "draw_effects", "hyper_backward", "hyper_forward", "log_likelihood"]
+__all__ = ["c_functions", "density", "draw_effects", "hyper_backward", "hyper_forward", "log_likelihood"]
 
 _njit: Any = numba.njit
 _compiled = _njit(cache=True, nogil=True, error_model="numpy")
@@ -45,18 +46,16 @@ LOG_2 = math.log(2.0)
 
 _types: Any = numba.types
 _carray: Any = numba.carray  # type: ignore[attr-defined]
-_doubles = _types.CPointer(_types.float64)
-
-#: (d, q, gradient, value, data), and (d, n, q, what is kept, data), by pointer
-SIGNATURE = _types.int64(_types.uint64, *[_doubles] * 4)
-COPY_SIGNATURE = _types.int64(_types.uint64, _types.uint64, *[_doubles] * 3)
 
 
 @_inner
-def _array(u, i):  # type: ignore[no-untyped-def]
-    """The array number `i`, flat: its place and length stand in the header."""
-    start = int(u[2 * i])
-    return u[start : start + int(u[2 * i + 1])]
+def _part(u, start, length):  # type: ignore[no-untyped-def]
+    """An array of a packed model, flat: place and length stand in the header, those of array k at 2k and 2k + 1.
+
+    They are given as numbers, not as k: numba would compile this anew for every k.
+    """
+    first = int(start)
+    return u[first : first + int(length)]
 
 
 @_inner
@@ -298,19 +297,19 @@ def _symmetric(Q):  # type: ignore[no-untyped-def]
 @_inner
 def _factorize(lam, s2, K, u, N, B, Bt, R, H):  # type: ignore[no-untyped-def]
     """Fill N, B, R and the Cholesky factor H; Σ log|M_i|, NaN where something is not positive definite."""
-    sizes, levels = _array(u, 0), _array(u, 1)
-    m, r = H.shape[0], int(_array(u, 12)[8])
+    sizes, levels = _part(u, u[0], u[1]), _part(u, u[2], u[3])
+    m, r = H.shape[0], int(_part(u, u[24], u[25])[8])
     Q = np.empty((m, m))
-    _copy(_array(u, 7).reshape((m, m)), Q)
+    _copy(_part(u, u[14], u[15]).reshape((m, m)), Q)
     log_det = 0.0
     if sizes.shape[0]:
         p, J = int(sizes[0]), int(levels[0])
-        A, C = _array(u, 2).reshape((p, p, J)), _array(u, 6).reshape((p, r, J))
-        indptr = _array(u, 3)
+        A, C = _part(u, u[4], u[5]).reshape((p, p, J)), _part(u, u[12], u[13]).reshape((p, r, J))
+        indptr = _part(u, u[6], u[7])
         log_det = _factor_levels(lam[: p * p].reshape((p, p)), A, N)
         _carry(N, C, B)
-        _carry_sparse(N, indptr, _array(u, 5).reshape((-1, p)), Bt)
-        _eliminate(indptr, _array(u, 4), Bt, B, Q)
+        _carry_sparse(N, indptr, _part(u, u[10], u[11]).reshape((-1, p)), Bt)
+        _eliminate(indptr, _part(u, u[8], u[9]), Bt, B, Q)
     if m > r:
         _symmetric(Q)
         _scale_tail(lam, sizes, levels, Q, R, H)
@@ -544,8 +543,12 @@ def hyper_forward(q, u, values, theta, gradient):  # type: ignore[no-untyped-def
     The Jacobian of the transformation is in it. Values are standard deviations (or the diagonal of λ), partial
     correlations (or the other entries of λ), σ and sampled coefficients.
     """
-    terms, priors, numbers = _array(u, 9).reshape((-1, 6)), _array(u, 11).reshape((-1, 4)), _array(u, 12)
-    shapes, d, s = _array(u, 14), q.shape[0], _array(u, 13).shape[0]
+    terms, priors, numbers = (
+        _part(u, u[18], u[19]).reshape((-1, 6)),
+        _part(u, u[22], u[23]).reshape((-1, 4)),
+        _part(u, u[24], u[25]),
+    )
+    shapes, d, s = _part(u, u[28], u[29]), q.shape[0], _part(u, u[26], u[27]).shape[0]
     known, n_sd, flat = numbers[3], int(numbers[4]), numbers[6] == 1.0
     total = 0.0
     for i in range(d):
@@ -575,7 +578,7 @@ def hyper_forward(q, u, values, theta, gradient):  # type: ignore[no-untyped-def
 @_compiled
 def hyper_backward(u, values, theta, sigma, theta_bar, sigma_bar, fixed_bar, gradient):  # type: ignore[no-untyped-def]
     """Add to `gradient` what the derivatives in θ, σ and the sampled coefficients amount to."""
-    terms, numbers, d = _array(u, 9).reshape((-1, 6)), _array(u, 12), values.shape[0]
+    terms, numbers, d = _part(u, u[18], u[19]).reshape((-1, 6)), _part(u, u[24], u[25]), values.shape[0]
     known, n_sd, flat = numbers[3], int(numbers[4]), numbers[6] == 1.0
     at_sigma, s = n_sd + int(numbers[5]), fixed_bar.shape[0]
     bar = np.zeros(d)
@@ -593,14 +596,16 @@ def hyper_backward(u, values, theta, sigma, theta_bar, sigma_bar, fixed_bar, gra
 @_compiled
 def log_likelihood(lam, sigma, u):  # type: ignore[no-untyped-def]
     """Log p(y | θ, σ), all coefficients integrated out, less the log constants of the priors."""
-    sizes, levels, numbers = _array(u, 0), _array(u, 1), _array(u, 12)
+    sizes, levels, numbers = _part(u, u[0], u[1]), _part(u, u[2], u[3]), _part(u, u[24], u[25])
     m, r = int(numbers[9]), int(numbers[8])
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(levels[0]) if sizes.shape[0] else 0
-    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_array(u, 4).shape[0], p))
+    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[8], u[9]).shape[0], p))
     R, H = np.empty((m, m)), np.empty((m, m))
     s2 = (sigma / numbers[1]) ** 2
-    deviance = _factorize(lam, s2, _array(u, 8).reshape((r, r)), u, N, B, Bt, R, H) + H[m - 1, m - 1] ** 2 / s2
+    deviance = (
+        _factorize(lam, s2, _part(u, u[16], u[17]).reshape((r, r)), u, N, B, Bt, R, H) + H[m - 1, m - 1] ** 2 / s2
+    )
     for i in range(m - 1):
         deviance += 2.0 * math.log(H[i, i])
     return -0.5 * (deviance + numbers[0] * math.log(2.0 * math.pi * sigma * sigma) + numbers[2])
@@ -609,8 +614,13 @@ def log_likelihood(lam, sigma, u):  # type: ignore[no-untyped-def]
 @_compiled
 def density(w, u, gradient):  # type: ignore[no-untyped-def]
     """Log posterior density at whitened `w` (d,), q = centre + root w, of the model packed in `u`; fills `gradient`."""
-    sizes, levels, fill, numbers = _array(u, 0), _array(u, 1), _array(u, 10), _array(u, 12)
-    origin, centre, root = _array(u, 13), _array(u, 15), _array(u, 16)
+    sizes, levels, fill, numbers = (
+        _part(u, u[0], u[1]),
+        _part(u, u[2], u[3]),
+        _part(u, u[20], u[21]),
+        _part(u, u[24], u[25]),
+    )
+    origin, centre, root = _part(u, u[26], u[27]), _part(u, u[30], u[31]), _part(u, u[32], u[33])
     nu, unit, n_theta, r, m = numbers[0], numbers[1], int(numbers[7]), int(numbers[8]), int(numbers[9])
     d, s = w.shape[0], origin.shape[0]
     q, slope, values = np.empty(d), np.empty(d), np.empty(d)
@@ -630,9 +640,9 @@ def density(w, u, gradient):  # type: ignore[no-untyped-def]
         v[i] = -(values[d - s + i] - origin[i]) / unit
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(levels[0]) if sizes.shape[0] else 0
-    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_array(u, 4).shape[0], p))
+    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[8], u[9]).shape[0], p))
     R, H, Hbar = np.empty((m, m)), np.empty((m, m)), np.empty((m, m))
-    K = _array(u, 8).reshape((r, r))
+    K = _part(u, u[16], u[17]).reshape((r, r))
     deviance = _factorize(lam, s2, K, u, N, B, Bt, R, H)
     if not math.isfinite(deviance):
         return math.nan
@@ -641,9 +651,9 @@ def density(w, u, gradient):  # type: ignore[no-untyped-def]
     if m > r:
         _tail_back(lam, sizes, levels, R, Hbar, lam_bar)
     if p > 0:
-        A, C = _array(u, 2).reshape((p, p, J)), _array(u, 6).reshape((p, r, J))
-        vals, lam1 = _array(u, 5).reshape((-1, p)), lam[: p * p].reshape((p, p))
-        _levels_back(lam1, A, _array(u, 3), _array(u, 4), vals, C, N, Bt, B, Hbar, lam_bar)
+        A, C = _part(u, u[4], u[5]).reshape((p, p, J)), _part(u, u[12], u[13]).reshape((p, r, J))
+        vals, lam1 = _part(u, u[10], u[11]).reshape((-1, p)), lam[: p * p].reshape((p, p))
+        _levels_back(lam1, A, _part(u, u[6], u[7]), _part(u, u[8], u[9]), vals, C, N, Bt, B, Hbar, lam_bar)
     for i in range(n_lam):
         for j in range(n_theta):
             theta_bar[j] -= 0.5 * lam_bar[i] * fill[i * n_theta + j]
@@ -659,8 +669,7 @@ def density(w, u, gradient):  # type: ignore[no-untyped-def]
     return total - 0.5 * (deviance + nu * math.log(2.0 * math.pi * sigma * sigma) + numbers[2])
 
 
-@numba.cfunc(SIGNATURE, cache=True)
-def c_density(d, w_, gradient_, value_, u_):  # type: ignore[no-untyped-def]
+def _density_by_pointer(d, w_, gradient_, value_, u_):  # type: ignore[no-untyped-def]
     """:func:`density` behind a C pointer; not zero where the density is not finite."""
     n = int(_carray(u_, (1,))[0])
     u = _carray(u_, (n + 1,))[1:]
@@ -674,13 +683,23 @@ def c_density(d, w_, gradient_, value_, u_):  # type: ignore[no-untyped-def]
     return 0
 
 
-@numba.cfunc(COPY_SIGNATURE, cache=True)
-def c_copy(d, n, w_, out_, u_):  # type: ignore[no-untyped-def]
+def _copy_by_pointer(d, n, w_, out_, u_):  # type: ignore[no-untyped-def]
     """The identity behind a C pointer: a sampler asks what to keep of a draw."""
     w, out = _carray(w_, (d,)), _carray(out_, (n,))
     for i in range(n):
         out[i] = w[i]
     return 0
+
+
+@cache
+def c_functions() -> tuple[Any, Any]:
+    """The density and the identity as C functions, compiled when first asked for."""
+    doubles = _types.CPointer(_types.float64)
+    returns, size = _types.int64, _types.uint64
+    density_type = returns(size, *[doubles] * 4)  # d, q, gradient, value, data
+    copy_type = returns(size, size, *[doubles] * 3)  # d, n, q, what is kept, data
+    compile_c: Any = numba.cfunc
+    return compile_c(density_type, cache=True)(_density_by_pointer), compile_c(copy_type, cache=True)(_copy_by_pointer)
 
 
 @_compiled
@@ -690,15 +709,15 @@ def draw_effects(lam, s2, v, K, u, noise, integrated, first):  # type: ignore[no
     Fills `integrated` (n, a), the tail's random effects and the coefficients integrated out, and `first` (n, J, p), the
     effects of the first factor; internal scale.
     """
-    sizes, levels = _array(u, 0), _array(u, 1)
-    r, m, e = int(_array(u, 12)[8]), int(_array(u, 12)[9]), v.shape[1]
+    sizes, levels = _part(u, u[0], u[1]), _part(u, u[2], u[3])
+    r, m, e = int(_part(u, u[24], u[25])[8]), int(_part(u, u[24], u[25])[9]), v.shape[1]
     t, a = m - r, m - e
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(levels[0]) if sizes.shape[0] else 0
-    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_array(u, 4).shape[0], p))
+    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[8], u[9]).shape[0], p))
     R, H = np.empty((m, m)), np.empty((m, m))
-    C = _array(u, 6).reshape((p, r, J))
-    indptr, cols, vals = _array(u, 3), _array(u, 4), _array(u, 5).reshape((-1, max(p, 1)))
+    C = _part(u, u[12], u[13]).reshape((p, r, J))
+    indptr, cols, vals = _part(u, u[6], u[7]), _part(u, u[8], u[9]), _part(u, u[10], u[11]).reshape((-1, max(p, 1)))
     rhs, white, x = np.empty(p), np.empty(p), np.empty(a)
     for draw in range(s2.shape[0]):
         _factorize(lam[draw], s2[draw], K[draw % K.shape[0]], u, N, B, Bt, R, H)

@@ -38,6 +38,7 @@ def to_datatree(
     *,
     prior: PosteriorDraws | None = None,
     posterior_predictive: Floats | None = None,
+    kept: Ints | None = None,
 ) -> xarray.DataTree:
     """Give draws the names of the model, in ArviZ's layout.
 
@@ -48,8 +49,10 @@ def to_datatree(
     draws : PosteriorDraws
     prior : PosteriorDraws, optional
         Draws of the same parameters from the prior, for a group ``prior``.
-    posterior_predictive : array (chains, draws, n_obs), optional
+    posterior_predictive : array (chains, m, n_obs), optional
         Replicated responses, for a group ``posterior_predictive``; their draws may be fewer.
+    kept : array of int (m,), optional
+        The draws of each chain that they stand for; the first by default.
 
     Returns
     -------
@@ -101,7 +104,11 @@ def to_datatree(
         groups["prior"] = _posterior(spec, prior)
     if posterior_predictive is not None:
         groups["posterior_predictive"] = {response: _Variable(posterior_predictive, ("obs",))}
-    return _tree(spec, draws, groups)
+    tree = _tree(spec, draws, groups)
+    if kept is not None:
+        replicated = tree["posterior_predictive"]
+        replicated.dataset = replicated.to_dataset().assign_coords(draw=kept)
+    return tree
 
 
 def prior_tree(spec: ModelSpec, draws: PosteriorDraws, replicated: Floats) -> xarray.DataTree:

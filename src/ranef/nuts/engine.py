@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -25,9 +26,9 @@ from ranef.nuts.hyper import Sampled
 from ranef.nuts.joint import degrees_sites, joint_data, joint_model, joint_shape
 from ranef.nuts.laplace import Laplace, laplace
 from ranef.nuts.layout import unconstrained_values
-from ranef.nuts.problem import Effects, Gradient, Hyper, Problem, draw_effects, hyper_draws
+from ranef.nuts.problem import Effects, Gradient, Hyper, Problem, draw_effects, hyper_draws, prepare_draws
 from ranef.nuts.record import Raw, nothing_to_sample
-from ranef.nuts.sampler import Code, potential, run_nuts
+from ranef.nuts.sampler import Code, log_posterior, run_nuts
 from ranef.nuts.settings import Settings
 from ranef.nuts.start import effect_positions, start_vector
 from ranef.results import RemlEstimates
@@ -52,7 +53,7 @@ def sample_marginal(
     problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None
 ) -> tuple[Raw, Hyper, Effects]:
     """Sample the variance parameters, then draw β and b exactly."""
-    with _x64_on(settings.device):
+    with _x64_on(settings.device), contextlib.ExitStack() as stack:
         shape = problem.shape.padded
         hosted = not fits_in_jax(shape)
         data: dict[str, Any] = {"hyper": _double(problem.numbers)}
@@ -63,7 +64,9 @@ def sample_marginal(
             data["collapsed"] = collapsed_arrays(problem.spec, problem.products, problem.fixed, shape)
             name = f"marginal {problem.layout} {shape}" if not problem.layout.custom else None
             code = Code(collapsed_model(problem.layout, shape), problem.layout.sites, name)
-        at = _laplace(problem, code, data, start)
+        background = stack.enter_context(ThreadPoolExecutor(1))
+        background.submit(prepare_draws, problem)
+        at = _laplace(problem, None if hosted else code, data, start)
         rng = np.random.default_rng(seed)
         positions = {"hyper": rng.standard_normal((settings.chains, len(at.centre)))}
         raw = nothing_to_sample(settings.chains, settings.draws)
@@ -95,7 +98,8 @@ def sample_joint(
         code = Code(joint_model(problem.layout, shape), problem.layout.sites, name)
         if fits_in_jax(problem.shape):
             within = {"hyper": data["hyper"], "collapsed": arrays}
-            marginal = Code(collapsed_model(problem.layout, problem.shape), problem.layout.sites, None)
+            named = None if custom else f"marginal {problem.layout} {problem.shape}"
+            marginal = Code(collapsed_model(problem.layout, problem.shape), problem.layout.sites, named)
             at = _laplace(problem, marginal, within, start)
         else:
             raise FitError(
@@ -143,9 +147,9 @@ def _double(numbers: Mapping[str, Any]) -> dict[str, Any]:
     return {**numbers, "custom": jax.tree.map(lambda v: np.asarray(v, dtype=float), numbers["custom"])}
 
 
-def _laplace(problem: Problem, code: Code, data: Mapping[str, Any], start: RemlEstimates | None) -> Laplace:
-    """The mode and the curvature there, by the host where the priors are this package's own."""
-    if problem.layout.plain:
+def _laplace(problem: Problem, code: Code | None, data: Mapping[str, Any], start: RemlEstimates | None) -> Laplace:
+    """The mode and the curvature there."""
+    if code is None:
         return laplace(problem.gradient, start_vector(problem, start))
     supports = dict(zip(problem.layout.custom, (d.support for d in problem.numbers["custom"]), strict=True))
 
@@ -154,11 +158,11 @@ def _laplace(problem: Problem, code: Code, data: Mapping[str, Any], start: RemlE
         return q if np.isfinite(q) else 0.0
 
     d = problem.layout.n_hyper
-    energy = potential(code, {**data, "centre": np.zeros(d), "root": np.eye(d)})
-    compiled = jax.jit(jax.value_and_grad(lambda q: -energy({"hyper": q})))
+    arrays = jax.tree.map(jnp.asarray, {**data, "centre": np.zeros(d), "root": np.eye(d)})
+    compiled = log_posterior(code)
 
     def gradient(q: Floats) -> tuple[float, Floats]:
-        value, slope = compiled(jnp.asarray(q))
+        value, slope = compiled(jnp.asarray(q), arrays)
         return float(value), np.asarray(slope)
 
     by_jax: Gradient = gradient

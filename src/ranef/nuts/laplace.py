@@ -12,6 +12,9 @@ from ranef.nuts.problem import Gradient
 
 __all__ = ["Laplace", "laplace"]
 
+#: slope that passes for none, and how far a second, bounded climb may go where the first got lost
+SMALL, REACH = 0.1, 12.0
+
 #: step of the differences of the gradient
 DIFFERENCE = 1e-4
 
@@ -51,7 +54,10 @@ def laplace(gradient: Gradient, start: Floats) -> Laplace:
     if d == 0:
         return Laplace(start, np.zeros((0, 0)), 0)
     found = scipy.optimize.minimize(downhill, start, jac=True, method="BFGS", options={"gtol": 1e-3, "maxiter": 100})
-    centre = np.asarray(found.x) if np.isfinite(found.x).all() and found.fun < 1e299 else start
+    if not (found.fun <= downhill(start)[0] and np.abs(found.jac).max() < SMALL):
+        bounds = scipy.optimize.Bounds(start - REACH, start + REACH)
+        found = scipy.optimize.minimize(downhill, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    centre = np.asarray(found.x) if found.fun < 1e299 else start
     steps = DIFFERENCE * np.eye(d)
     hessian = np.array([downhill(centre + s)[1] - downhill(centre - s)[1] for s in steps]) / (2.0 * DIFFERENCE)
     if not np.isfinite(hessian).all():

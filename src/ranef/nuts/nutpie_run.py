@@ -81,12 +81,13 @@ def _starts(d: int) -> Callable[[int], Floats]:
 def _by_loops(problem: Problem, at: Laplace) -> Any:
     loops: Any = import_module("ranef.nuts.compiled")
     compiled: Any = import_module("nutpie.compile_pymc").CompiledPyMCModel
+    c_density, c_copy = loops.c_functions()
     d = len(at.centre)
     packed = whiten(problem.packed, at.centre, at.root)
     return compiled(
         dims={},
-        compiled_logp_func=loops.c_density,
-        compiled_expand_func=loops.c_copy,
+        compiled_logp_func=c_density,
+        compiled_expand_func=c_copy,
         initial_point_func=_starts(d),
         shared_data={},
         user_data=np.concatenate([[float(len(packed))], packed]),

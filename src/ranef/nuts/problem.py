@@ -20,7 +20,7 @@ from ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unco
 from ranef.nuts.packing import pack, whiten
 from ranef.spec import ModelSpec, Priors
 
-__all__ = ["Effects", "Gradient", "Hyper", "Problem", "draw_effects", "hyper_draws", "prepare"]
+__all__ = ["Effects", "Gradient", "Hyper", "Problem", "draw_effects", "hyper_draws", "prepare", "prepare_draws"]
 
 Effects = tuple[Floats, tuple[Floats, ...]]
 
@@ -216,17 +216,33 @@ def _normal_priors(problem: Problem, hyper: Hyper) -> Floats:
     return np.asarray(K + np.einsum("ni,ix,iy->nxy", precision, rows, rows))
 
 
+def prepare_draws(problem: Problem) -> None:
+    """Compile or load what :func:`draw_effects` needs, so that it can be done while something else compiles."""
+    if problem.compiled:
+        none = Hyper(np.zeros((0, problem.layout.n_theta)), np.zeros(0), np.zeros((0, problem.shape.n_sampled)), {})
+        K = problem.fixed.K[None]
+        rng = np.random.default_rng(0)
+        _draw_by_loops(problem, none.theta @ problem.fill.T, none.sigma, none.sampled, K, rng, step=1)
+
+
 def _draw_by_loops(
-    problem: Problem, lam: Floats, sigma: Floats, sampled: Floats, K: Floats, rng: np.random.Generator
+    problem: Problem,
+    lam: Floats,
+    sigma: Floats,
+    sampled: Floats,
+    K: Floats,
+    rng: np.random.Generator,
+    step: int | None = None,
 ) -> tuple[Floats, list[Floats]]:
+    """In blocks of `step` draws; with none to draw the loops are called all the same."""
     loops: Any = import_module("ranef.nuts.compiled")
     n, shape = len(sigma), problem.shape
     p, J = (shape.sizes[0], shape.levels[0]) if shape.sizes else (0, 0)
     a = shape.tail + shape.n_integrated
     integrated, first = np.empty((n, a)), np.empty((n, J, p))
     s2, v = (sigma / problem.fixed.unit) ** 2, problem.fixed.contrast(sampled)
-    step = max(1, BLOCK // (a + J * p + 1))
-    for at in (slice(i, i + step) for i in range(0, n, step)):
+    step = step or max(1, BLOCK // (a + J * p + 1))
+    for at in (slice(i, i + step) for i in range(0, max(n, 1), step)):
         noise = rng.standard_normal((len(s2[at]), a + J * p))
         own = K if len(K) == 1 else K[at]
         loops.draw_effects(lam[at], s2[at], v[at], own, problem.packed, noise, integrated[at], first[at])

@@ -20,6 +20,12 @@ DF, SPREAD = 2.0, 2.0
 #: draws less probable than the best by this factor's logarithm are left out: no posterior of less data would want them
 HOPELESS = 100.0
 
+#: effects larger than this against a row's noise leave nothing of it in double precision
+LARGEST = 1e5
+
+#: fewer draws than this in reach of the posterior mean that its mode was not found
+FEWEST = 500
+
 #: more parameters than these are too many for importance sampling
 MOST_PARAMETERS = 12
 
@@ -41,7 +47,10 @@ def wide_draws(spec: ModelSpec, priors: Priors, n: int, seed: int) -> tuple[Post
     log_proposal += gammaln(0.5 * (DF + d)) - gammaln(0.5 * DF) - 0.5 * d * np.log(DF * np.pi * SPREAD**2)
     gradient = problem.gradient
     log_posterior = np.array([gradient(q)[0] for q in flat])
-    keep = log_posterior > np.nanmax(log_posterior) - HOPELESS
+    relative = np.abs(hyper_draws(problem, flat).theta @ problem.fill.T).max(axis=1, initial=0.0)
+    keep = (log_posterior > np.nanmax(log_posterior) - HOPELESS) & (relative < LARGEST)
+    if keep.sum() < FEWEST:
+        return None
     hyper = hyper_draws(problem, flat[keep][None])
     beta, b = draw_effects(problem, hyper, rng)
     draws = PosteriorDraws(

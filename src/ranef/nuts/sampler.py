@@ -21,7 +21,7 @@ from ranef.nuts.record import Raw
 from ranef.nuts.settings import Settings
 from ranef.nuts.store import Stored
 
-__all__ = ["Code", "potential", "run_nuts"]
+__all__ = ["Code", "log_posterior", "potential", "run_nuts"]
 
 #: iterations between two looks at the clock; one number for all runs, so that all share the compiled chunk
 CHUNK = 50
@@ -78,6 +78,17 @@ def potential(code: Code, data: Mapping[str, Any]) -> Callable[[Positions], jax.
         return jnp.asarray(potential_energy(code.model, (data,), {}, sites))
 
     return energy
+
+
+@lru_cache(maxsize=32)
+def log_posterior(code: Code) -> Stored:
+    """Value and gradient of the log density at whitened coordinates (d,), as a function of them and of the data."""
+
+    def value(w: jax.Array, data: Mapping[str, Any]) -> jax.Array:
+        return -potential(code, data)({"hyper": w})
+
+    quick = {"xla_backend_optimization_level": 0}
+    return Stored(jax.value_and_grad(value), code.name and f"log posterior {code.name}", quick)
 
 
 @lru_cache(maxsize=32)

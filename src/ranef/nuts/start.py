@@ -40,7 +40,8 @@ def start_vector(
     sampled = problem.fixed.pilot[problem.fixed.sampled]
     if start is not None:
         sampled = (problem.fixed.centre @ start.beta)[problem.fixed.sampled]
-    sd = np.array(_join(sds))
+    # a prior much narrower than the data suggest holds its parameter near zero: the climb begins there
+    sd = np.minimum(_join(sds), _widths(problem)) if layout.n_sd and not layout.flat else _join(sds)
     values = {
         "sd": np.log([v for v, f in zip(sd, layout.families, strict=True) if f != "custom"]),
         "partial": 2.0 * np.arctanh(_join(partial)),
@@ -57,6 +58,13 @@ def start_vector(
     for name in layout.custom:
         values[f"custom_{name}"] = np.array([0.0 if inverse is None else inverse(name, float(named[name]))])
     return _join([np.asarray(values[name], dtype=float) for name, _ in layout.sites])
+
+
+def _widths(problem: Problem) -> Floats:
+    """How large the prior of each standard deviation lets it be (n_sd,)."""
+    layout, numbers = problem.layout, problem.numbers["sd"]
+    width = 3.0 * numbers[:, 2] * np.where([f == "gamma" for f in layout.families], np.maximum(numbers[:, 0], 1.0), 1.0)
+    return np.where([f in ("flat", "custom") for f in layout.families], np.inf, width)
 
 
 def _join(parts: list[Floats]) -> Floats:

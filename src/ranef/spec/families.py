@@ -250,7 +250,8 @@ SHARED: dict[str, tuple[type[Any], Sequence[str]]] = {
 
 def is_numpyro(prior: object) -> bool:
     """Whether `prior` is a numpyro distribution; numpyro is not imported to find out."""
-    return any(t.__module__.startswith("numpyro.distributions") for t in type(prior).__mro__)
+    own = prior if isinstance(prior, type) else type(prior)
+    return any(t.__module__.startswith("numpyro.distributions") for t in own.__mro__)
 
 
 def from_numpyro(name: str, prior: Any) -> Any:
@@ -261,7 +262,14 @@ def from_numpyro(name: str, prior: Any) -> Any:
     DesignError
         If it is a distribution of several numbers.
     """
+    if isinstance(prior, type):
+        raise DesignError(f"The prior of {name!r} is the class {prior.__name__}; call it with its numbers.")
     kind = type(prior).__name__
+    if kind == "Delta" or getattr(prior.support, "is_discrete", False):
+        raise DesignError(
+            f"The prior of {name!r} is numpyro's {kind}, which has no density. A known residual standard deviation is "
+            "given as Model(..., sigma=); other parameters cannot be fixed."
+        )
     correlations = kind.startswith("LKJ")
     if not correlations and (tuple(prior.batch_shape) or tuple(prior.event_shape)):
         raise DesignError(

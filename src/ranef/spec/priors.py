@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -40,7 +41,7 @@ LOCATIONS = (Normal, StudentT, Cauchy, Flat, Custom)
 SCALES = (HalfNormal, HalfStudentT, HalfCauchy, Exponential, Gamma, Flat, Custom)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Priors:
     """The priors of one model, with their numbers.
 
@@ -66,6 +67,8 @@ class Priors:
     spreads, means : mapping str to float
         Standard deviation and mean of the column of each coefficient but the intercept: `r2d2` is relative to the one,
         and the prior of the intercept stands at the other.
+    known_sigma : float, optional
+        A residual standard deviation that is known, and has no prior.
     """
 
     fixef: Mapping[str, Location]
@@ -78,6 +81,10 @@ class Priors:
     df: float | Gamma = DEFAULT_DF
     spreads: Mapping[str, float] = field(default_factory=dict)
     means: Mapping[str, float] = field(default_factory=dict)
+    known_sigma: float | None = None
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines())
 
     def centring(self, names: Sequence[str]) -> Floats:
         """C (p, p) with c = Cβ, the coefficients that have priors; that of ``Intercept`` stands at the `means`."""
@@ -100,7 +107,7 @@ class Priors:
         out += [f"ranef[{group}] ~ Student t, df {_df_text(df)}" for group, df in self.effects.items()]
         if family == "student":
             out.append(f"response ~ Student t, nu {_df_text(self.df)}")
-        return [*out, f"sigma ~ {self.sigma}"]
+        return [*out, f"sigma ~ {self.sigma}" if self.known_sigma is None else f"sigma = {self.known_sigma:g}, known"]
 
 
 def _df_text(df: float | Gamma) -> str:
@@ -160,7 +167,7 @@ def default_priors(
         for column, r in zip(t.columns[:1] if shared else t.columns, rms, strict=not shared):
             sd[t.group, column] = HalfStudentT(3.0, s / (float(r) or 1.0))
     corr = {corr_name(t): LKJ(1.0) for t in spec.terms if t.template.kind == "us" and t.template.size > 1}
-    priors = Priors(fixef, sd, corr, HalfStudentT(3.0, s), spreads=spreads, means=means)
+    priors = Priors(fixef, sd, corr, HalfStudentT(3.0, s), spreads=spreads, means=means, known_sigma=spec.sigma)
     return _changed(priors, _Names(spec, priors), dict(changes or {}))
 
 
@@ -175,7 +182,12 @@ class _Names:
     def __init__(self, spec: ModelSpec, priors: Priors) -> None:
         slopes = [name for name in priors.fixef if name != "Intercept"]
         groups = [g.name for g in spec.groupings]
-        self.fixef = {"fixef": slopes, **{f"fixef[{n}]": [n] for n in priors.fixef}, **{n: [n] for n in priors.fixef}}
+        self.fixef = {
+            "fixef": slopes,
+            "b": slopes,
+            **{f"fixef[{n}]": [n] for n in priors.fixef},
+            **{n: [n] for n in priors.fixef},
+        }
         self.sd: dict[str, list[tuple[str, str]]] = {"sd": list(priors.sd)}
         self.corr: dict[str, list[str]] = {"cor": list(priors.corr), "corr": list(priors.corr)}
         for group in groups:
@@ -191,7 +203,7 @@ class _Names:
     @property
     def known(self) -> list[str]:
         """Names worth printing."""
-        shown = [n for n in self.fixef if not n.startswith("fixef[")]
+        shown = [n for n in self.fixef if not n.startswith("fixef[") and n != "b"]
         sds = [n for n in self.sd if "(" not in n.partition("[")[0]]
         corrs = [n for n in self.corr if n.startswith("cor[") or n == "cor"] if len(self.corr) > 2 else []
         return [*shown, *sds, *corrs, *self.effects, "sigma", "nu"]
@@ -200,10 +212,12 @@ class _Names:
 def _changed(priors: Priors, names: _Names, changes: dict[str, object]) -> Priors:
     fixef, sd, corr, effects = dict(priors.fixef), dict(priors.sd), dict(priors.corr), dict(priors.effects)
     sigma, df, r2d2 = priors.sigma, priors.df, priors.r2d2
-    for name in sorted(changes, key=_specificity):
-        prior = changes[name]
+    for given in sorted(changes, key=_specificity):
+        prior, name = changes[given], re.sub(r"\s*,\s*", ", ", given)
         if is_numpyro(prior):
             prior = from_numpyro(name, prior)
+        if name == "sigma" and priors.known_sigma is not None:
+            raise DesignError(f"sigma is known to be {priors.known_sigma:g} in this model, so it has no prior.")
         if name == "sigma":
             sigma = _scale(name, prior)
         elif name == "nu":
@@ -214,7 +228,7 @@ def _changed(priors: Priors, names: _Names, changes: dict[str, object]) -> Prior
             sd.update(dict.fromkeys(names.sd[name], _scale(name, prior)))
         elif name in names.effects:
             effects |= _effects(name, prior, names.effects[name])
-        elif name == "fixef" and isinstance(prior, R2D2):
+        elif name in ("fixef", "b") and isinstance(prior, R2D2):
             r2d2 = prior
         elif name in names.fixef:
             fixef.update(dict.fromkeys(names.fixef[name], _family(name, prior, LOCATIONS)))
@@ -231,10 +245,12 @@ def _changed(priors: Priors, names: _Names, changes: dict[str, object]) -> Prior
 
 def _specificity(name: str) -> int:
     """General names first."""
-    return (name not in ("fixef", "sd", "cor", "corr", "ranef")) + ("," in name or "(" in name)
+    return (name not in ("fixef", "b", "sd", "cor", "corr", "ranef")) + ("," in name or "(" in name)
 
 
 def _family(name: str, prior: Any, allowed: tuple[type, ...]) -> Any:
+    if isinstance(prior, type):
+        raise DesignError(f"The prior of {name!r} is the class {prior.__name__}; call it with its numbers.")
     if not isinstance(prior, allowed):
         names = " or ".join(t.__name__ for t in allowed if t is not Custom)
         also = ", or any distribution of numpyro" if Custom in allowed else ""
