@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from importlib import import_module
 from typing import Any
 
@@ -84,21 +85,24 @@ def _by_loops(problem: Problem, at: Laplace) -> Any:
     c_density, c_copy = loops.c_functions()
     d = len(at.centre)
     packed = whiten(problem.packed, at.centre, at.root)
-    return compiled(
-        dims={},
-        compiled_logp_func=c_density,
-        compiled_expand_func=c_copy,
-        initial_point_func=_starts(d),
-        shared_data={},
-        user_data=np.concatenate([[float(len(packed))], packed]),
-        n_expanded=d,
-        shape_info=(["w"], [slice(0, d)], [(d,)]),
-        logp_func=None,
-        expand_func=None,
-        _n_dim=d,
-        _shapes={"w": (d,)},
-        _coords={},
-    )
+    known = {
+        "dims": {},
+        "compiled_logp_func": c_density,
+        "compiled_expand_func": c_copy,
+        "initial_point_func": _starts(d),
+        "shared_data": {},
+        "shared_var_keys": {},
+        "user_data": np.concatenate([[float(len(packed))], packed]),
+        "n_expanded": d,
+        "shape_info": (["w"], [slice(0, d)], [(d,)]),
+        "logp_func": None,
+        "expand_func": None,
+        "_n_dim": d,
+        "_shapes": {"w": (d,)},
+        "_coords": {},
+    }
+    # which of these there are depends on the version
+    return compiled(**{f.name: known[f.name] for f in fields(compiled) if f.name in known})
 
 
 def _by_host(nutpie: Any, problem: Problem, at: Laplace) -> Any:
