@@ -17,6 +17,7 @@ from ranef.arrays import Floats
 from ranef.linalg.batched import back_substitute, cholesky, forward_substitute, segment_sum, transpose
 from ranef.linalg.blocks import BlockMatrix, PairBlocks
 from ranef.linalg.kernels import sparse_gram
+from ranef.linalg.lapack import cholesky_lower
 from ranef.linalg.plan import CrossedStep, NestedStep, Plan
 
 __all__ = [
@@ -144,11 +145,11 @@ def _eliminate_crossed(
     L = _whitener(A, lam)
     own = {l: pairs[step.k, l] for l in step.rest}
     B = sparse_rows(step, [forward_substitute(L[pair.rows], lam.T @ pair.blocks) for pair in own.values()])
-    tail = _dense_tail(step, diag, pairs) - sparse_gram(B)
+    tail = _dense_tail(step, diag, pairs) - sparse_gram(B, often=step.often)
     transposed = [lam.T for lam in lambdas]
     H = times_tail(step, transposed, times_tail(step, transposed, tail).T)
     H[np.diag_indices_from(H)] += 1.0
-    return CrossedFactor(step, A, L, own, B, tail, np.linalg.cholesky(H))
+    return CrossedFactor(step, A, L, own, B, tail, cholesky_lower(H))
 
 
 def sparse_rows(step: CrossedStep, blocks: Sequence[Floats]) -> scipy.sparse.csr_array:
@@ -174,8 +175,11 @@ def times_tail(step: CrossedStep, matrices: Sequence[Floats], rows: Floats) -> F
     """Multiply the tail's rows (t, r), level by level, by the (p_l, p_l) matrix of their factor."""
     out = np.empty(rows.shape)
     for l in step.rest:
-        part = rows[step.where[l]]
-        out[step.where[l]] = (matrices[l] @ part.reshape(-1, len(matrices[l]), rows.shape[1])).reshape(part.shape)
+        part, M = rows[step.where[l]], matrices[l]
+        if M.size == 1:  # many times faster than a product for each row
+            np.multiply(part, M[0, 0], out=out[step.where[l]])
+        else:
+            out[step.where[l]] = (M @ part.reshape(-1, len(M), rows.shape[1])).reshape(part.shape)
     return out
 
 

@@ -27,20 +27,20 @@ def _compiled() -> Any:
     return import_module("ranef.linalg.compiled")
 
 
-def sparse_gram(rows: scipy.sparse.csr_array) -> Floats:
-    """BᵀB (t, t), dense, for sparse rows B (m, t) with ascending indices."""
-    if float((np.diff(rows.indptr).astype(float) ** 2).sum()) < MANY:
+def sparse_gram(rows: scipy.sparse.csr_array, *, often: bool = False) -> Floats:
+    """BᵀB (t, t), dense, for sparse rows B (m, t) with ascending indices; `often` is worth compiled loops."""
+    if not often and float((np.diff(rows.indptr).astype(float) ** 2).sum()) < MANY:
         return np.asarray((rows.T @ rows).toarray())
     out = np.zeros((rows.shape[1], rows.shape[1]))
     _compiled().gram_of_rows(rows.indptr, rows.indices, rows.data, out)
     return out + np.tril(out, -1).T
 
 
-def quadratic_forms(rows: scipy.sparse.csr_array, M: Floats, p: int) -> Floats:
+def quadratic_forms(rows: scipy.sparse.csr_array, M: Floats, p: int, *, often: bool = False) -> Floats:
     """R_i M R_iᵀ (J, p, p) for the p sparse rows R_i of every level, which share their columns, and symmetric M."""
     out = np.zeros((rows.shape[0] // p, p, p))
     widths = np.diff(rows.indptr)[::p]
-    if float((p * widths.astype(float) ** 2).sum()) > MANY:
+    if often or float((p * widths.astype(float) ** 2).sum()) > MANY:
         _compiled().quadratic_forms(rows.indptr, rows.indices, rows.data, np.ascontiguousarray(M), p, out)
         return out
     # levels with equally many columns go together, so that only the entries of M that their columns meet are touched

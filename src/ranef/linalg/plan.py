@@ -8,7 +8,7 @@ rows into a dense tail that holds the others.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
@@ -58,6 +58,8 @@ class CrossedStep:
     order, indices, indptr : arrays
         Sparse pattern of the (J_k p_k, t) block: its data are the raveled pair blocks, one factor after the other,
         taken at `order`.
+    often : bool
+        The step will be taken thousands of times, so that loading compiled loops pays however small it is.
     """
 
     k: int
@@ -67,6 +69,7 @@ class CrossedStep:
     order: Ints
     indices: Ints
     indptr: Ints
+    often: bool = False
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,6 +78,10 @@ class Plan:
 
     nested: tuple[NestedStep, ...]
     crossed: CrossedStep | None
+
+    def taken_often(self) -> Plan:
+        """The same plan for thousands of factorisations."""
+        return replace(self, crossed=replace(self.crossed, often=True)) if self.crossed else self
 
 
 def elimination_order(A: BlockMatrix) -> list[int]:

@@ -30,6 +30,7 @@ from ranef.linalg.factor import (
     times_tail,
 )
 from ranef.linalg.kernels import quadratic_forms
+from ranef.linalg.lapack import inverse_of_lower
 
 __all__ = ["paired_blocks", "selected_blocks", "solve_columns"]
 
@@ -128,8 +129,7 @@ def _crossed_blocks(
 ) -> None:
     step, lambdas = f.step, factor.lambdas
     k, lam = step.k, factor.lambdas[step.k]
-    lower, _ = scipy.linalg.lapack.dpotri(f.U, lower=1)
-    S = np.tril(lower) + np.tril(lower, -1).T
+    S = inverse_of_lower(f.U)
     Q_tail = times_tail(step, lambdas, times_tail(step, lambdas, S).T)
     at = {l: np.arange(step.size)[step.where[l]].reshape(A.n_levels[l], A.sizes[l]) for l in step.rest}
     for l in step.rest:
@@ -137,7 +137,7 @@ def _crossed_blocks(
         E[l] = _symmetric(_tail_block(f, lambdas, l, S, at[l]))
     own, D = _own_covariance(f.L, lam), lam @ lam.T
     damped = _damped_rows(f, lam)
-    spread = quadratic_forms(damped, Q_tail, own.shape[1])
+    spread = quadratic_forms(damped, Q_tail, own.shape[1], often=step.often)
     Q[k, k] = _symmetric(own + D @ spread @ D)  # PC = D GC
     E[k] = _symmetric(_damp(f.A, lam, f.A) - spread)
     if between:
