@@ -23,7 +23,8 @@ _TEXT, _INT, _ARRAY = ctypes.c_char_p, ctypes.POINTER(ctypes.c_int), ctypes.c_vo
 @cache
 def _routine(name: str) -> Any:
     """The routine (uplo, n, a, lda, info) that scipy offers to compiled code."""
-    capsule = cython_lapack.__pyx_capi__[name]
+    capsules: dict[str, Any] = dict(cython_lapack.__pyx_capi__)
+    capsule = capsules[name]
     label, pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
     label.restype, label.argtypes = ctypes.c_char_p, [ctypes.py_object]
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]

@@ -49,6 +49,8 @@ def _engine() -> Any:
     """The module that imports jax and numpyro."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="IProgress not found")  # numpyro's, in notebooks without widgets
+        # arviz may have left numpyro to be loaded lazily: submodules loaded before it would be there twice
+        _ = import_module("numpyro").__version__
         return import_module("ranef.nuts.engine")
 
 
