@@ -33,12 +33,13 @@ RANK = {
     "plots": 9,
     "equations": 9,
     "fits": 10,
-    "compared": 11,
-    "model": 12,
-    "later": 12,
-    "priors": 12,
-    "cli": 13,
-    "__init__": 13,
+    "pooled": 11,
+    "compared": 12,
+    "model": 13,
+    "later": 13,
+    "priors": 13,
+    "cli": 14,
+    "__init__": 14,
 }
 
 HEAVY = (

@@ -14,6 +14,7 @@ from ranef.errors import (
 from ranef.fits import EmpiricalBayesFit, PosteriorFit
 from ranef.later import anova, anova_components, emmeans, exact_rlrt, lm_list
 from ranef.model import Model
+from ranef.pooled import Pooling, pooling
 from ranef.reml import Control
 from ranef.results import Fit
 
@@ -29,6 +30,7 @@ __all__ = [
     "FitError",
     "FormulaError",
     "Model",
+    "Pooling",
     "PosteriorFit",
     "RanefError",
     "RanefWarning",
@@ -40,5 +42,6 @@ __all__ = [
     "emmeans",
     "exact_rlrt",
     "lm_list",
+    "pooling",
     "priors",
 ]

@@ -2,6 +2,7 @@
 
 from ranef.tables.compared import comparison_table
 from ranef.tables.model import Block, Document, Grid, Text
+from ranef.tables.pooling import pooling_table
 from ranef.tables.summary import posterior_summary, reml_summary
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Grid",
     "Text",
     "comparison_table",
+    "pooling_table",
     "posterior_summary",
     "reml_summary",
 ]

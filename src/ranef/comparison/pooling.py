@@ -1,0 +1,277 @@
+"""No pooling, partial pooling, complete pooling and the posterior mean of every random effect, in tidy frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ranef.arrays import Floats, Ints
+from ranef.comparison.paths import EffectsAt, PoolingSweep, effects_at, moved, sweep
+from ranef.comparison.reliability import (
+    OwnData,
+    own_data,
+    own_estimates,
+    reliabilities,
+    reliability_summary,
+)
+from ranef.errors import DesignError, suggestion
+from ranef.inference import grouping_named, only_group
+from ranef.likelihood import CrossProducts, Method
+from ranef.results import PosteriorDraws, RemlEstimates
+from ranef.spec import ModelSpec, covariance_arrays
+
+__all__ = [
+    "PoolingBase",
+    "checked_theta",
+    "chosen_columns",
+    "coefficient_frame",
+    "effects_frame",
+    "one_column",
+    "own_frame",
+    "pooling_base",
+    "pooling_frame",
+    "pooling_path",
+    "pooling_sweep",
+    "ratio_draws",
+    "ratio_frame",
+    "relative_sds",
+]
+
+KEYS = ["group", "level", "term"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PoolingBase:
+    """What every question about pooling in one model stands on.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    products : CrossProducts
+    method : "REML" or "ML"
+    theta : array (n_theta,)
+        θ̂.
+    at : EffectsAt
+        β̂ and b̂ at θ̂.
+    own : tuple of OwnData
+        By grouping of the spec.
+    rows : tuple of array of int (J_k,)
+        Number of rows of each level.
+    """
+
+    spec: ModelSpec
+    products: CrossProducts
+    method: Method
+    theta: Floats
+    at: EffectsAt
+    own: tuple[OwnData, ...]
+    rows: tuple[Ints, ...]
+
+
+def pooling_base(spec: ModelSpec, products: CrossProducts, method: Method, theta: Floats) -> PoolingBase:
+    """Evaluate the model at θ̂ (n_theta,), and count rows.
+
+    Raises
+    ------
+    DesignError
+        If the model has no random effects.
+    """
+    if not spec.terms:
+        raise DesignError(
+            f"{spec.design.formula!r} has no random effects, so there is nothing to pool; add a (… | group)."
+        )
+    rows = [np.zeros(g.n_levels, dtype=np.intp) for g in spec.groupings]
+    for part in spec.parts():
+        for count, g in zip(rows, part.groupings, strict=True):
+            count += np.bincount(g.codes, minlength=len(count))
+    at = effects_at(products, spec.lambdas(theta), method, spec.sigma)
+    return PoolingBase(spec, products, method, theta, at, own_data(products), tuple(rows))
+
+
+def relative_sds(spec: ModelSpec, theta: Floats) -> tuple[Floats, ...]:
+    """Standard deviations over σ (..., p_k) of the effects of every grouping at `theta` (..., n_theta)."""
+    covariances = covariance_arrays(spec, theta, np.ones(theta.shape[:-1]))
+    return tuple(np.sqrt(np.diagonal(c, axis1=-2, axis2=-1)) for c in covariances)
+
+
+def ratio_draws(spec: ModelSpec, draws: PosteriorDraws) -> tuple[Floats, ...]:
+    """Posterior draws of the standard deviations over σ, (chains · draws, p_k) by grouping."""
+    return tuple(r.reshape(-1, r.shape[-1]) for r in relative_sds(spec, draws.theta))
+
+
+def effects_frame(
+    base: PoolingBase, columns: Mapping[str, Sequence[Floats | Ints]], group: str | None = None
+) -> pd.DataFrame:
+    """``group, level, term`` and further columns, each given as (J_k, p_k) by grouping."""
+    frames = []
+    for k, g in enumerate(base.spec.groupings):
+        if group in (None, g.name):
+            keys = {"group": g.name, "level": np.repeat(g.levels, len(g.columns)), "term": list(g.columns) * g.n_levels}
+            frames.append(pd.DataFrame(keys | {name: np.ravel(values[k]) for name, values in columns.items()}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def own_frame(base: PoolingBase, at: EffectsAt, ratios: Sequence[Floats], group: str | None = None) -> pd.DataFrame:
+    """``group, level, term, n, no_pooling, partial, complete, reliability`` for effects `at` any θ.
+
+    `ratios` (p_k,) by grouping are the standard deviations over σ there.
+    """
+    own = base.own
+    columns: dict[str, Sequence[Floats | Ints]] = {
+        "n": [np.repeat(rows, o.variances.shape[1]) for rows, o in zip(base.rows, own, strict=True)],
+        "no_pooling": [own_estimates(o, right) for o, right in zip(own, at.right, strict=True)],
+        "partial": at.b,
+        "complete": [np.zeros_like(b) for b in at.b],
+        "reliability": [reliabilities(o.variances, r) for o, r in zip(own, ratios, strict=True)],
+    }
+    return effects_frame(base, columns, group)
+
+
+def pooling_frame(base: PoolingBase, draws: PosteriorDraws | None, level: float) -> pd.DataFrame:
+    """All estimates of every random effect as a deviation from the fixed effects, and its reliability.
+
+    Returns
+    -------
+    DataFrame
+        ``group, level, term, n, no_pooling, partial, complete, posterior, reliability, reliability_mean,
+        reliability_lower, reliability_upper``; those of a posterior are NaN without one, and its reliabilities also
+        where the model is not normal.
+    """
+    out = own_frame(base, base.at, relative_sds(base.spec, base.theta))
+    means = [np.full(b.shape, np.nan) for b in base.at.b] if draws is None else [b.mean(axis=(0, 1)) for b in draws.b]
+    out.insert(list(out.columns).index("reliability"), "posterior", np.concatenate([m.ravel() for m in means]))
+    names = ["reliability_mean", "reliability_lower", "reliability_upper"]
+    if draws is None or draws.not_normal:
+        return out.assign(**dict.fromkeys(names, np.nan))
+    ratios = ratio_draws(base.spec, draws)
+    summaries = [reliability_summary(o, r, level) for o, r in zip(base.own, ratios, strict=True)]
+    return out.assign(**{n: np.concatenate([s[i].ravel() for s in summaries]) for i, n in enumerate(names)})
+
+
+def coefficient_frame(base: PoolingBase, frame: pd.DataFrame, beta: Floats, mean_beta: Floats) -> pd.DataFrame:
+    """The estimates of a pooling frame with the fixed effect of the same name added, where there is one.
+
+    `beta` (p,) goes with all but the posterior's, `mean_beta` (p,) with that.
+    """
+    out = frame[[c for c in (*KEYS, "n", "no_pooling", "partial", "complete", "posterior") if c in frame]].copy()
+    names = base.spec.design.fixed_names
+    for column in out.columns[len(KEYS) + 1 :]:
+        values = mean_beta if column == "posterior" else beta
+        fixed = out["term"].map(dict(zip(names, values, strict=True)))
+        out[column] = out[column] + fixed.astype(float).fillna(0.0)
+    return out
+
+
+def ratio_frame(base: PoolingBase, draws: PosteriorDraws | None, level: float) -> pd.DataFrame:
+    """``group, term, estimate, mean, lower, upper`` of each standard deviation over σ; NaN without a posterior."""
+    estimates = relative_sds(base.spec, base.theta)
+    rows: list[tuple[str, str, float, float, float, float]] = []
+    drawn = None if draws is None else ratio_draws(base.spec, draws)
+    for k, g in enumerate(base.spec.groupings):
+        for q, term in enumerate(g.columns):
+            mean, lower, upper = np.nan, np.nan, np.nan
+            if drawn is not None:
+                x = drawn[k][:, q]
+                mean, (lower, upper) = float(x.mean()), np.quantile(x, [0.5 - level / 2, 0.5 + level / 2]).tolist()
+            rows.append((g.name, term, float(estimates[k][q]), mean, lower, upper))
+    return pd.DataFrame(rows, columns=["group", "term", "estimate", "mean", "lower", "upper"])
+
+
+def one_column(spec: ModelSpec, group: str | None, term: str | None) -> tuple[int, int]:
+    """Places of a grouping and of one of its columns; each may be left out where there is but one.
+
+    Raises
+    ------
+    DesignError
+        If there is no such effect, or several to choose from.
+    """
+    k, g = grouping_named(spec, only_group(spec, group))
+    if term is None and len(g.columns) > 1:
+        raise DesignError(f"Name the effect of {g.name}: term= must be one of {', '.join(map(repr, g.columns))}.")
+    if term is not None and term not in g.columns:
+        raise DesignError(
+            f"{g.name} has no random effect {term!r}.{suggestion(str(term), g.columns)} It has: {', '.join(g.columns)}."
+        )
+    return k, 0 if term is None else g.columns.index(term)
+
+
+def pooling_sweep(
+    base: PoolingBase, k: int, q: int, ratios: Sequence[float] | Floats | None = None, n: int = 41
+) -> PoolingSweep:
+    """The path of column `q` of grouping `k` from complete pooling to none (see :func:`sweep`)."""
+    column = moved(base.spec, k, q)
+    return sweep(base.spec, base.products, base.theta, base.method, base.own[k], column, ratios, n)
+
+
+def pooling_path(
+    spec: ModelSpec,
+    products: CrossProducts,
+    estimates: RemlEstimates,
+    group: str | None = None,
+    term: str | None = None,
+    ratios: Sequence[float] | Floats | None = None,
+    n: int = 41,
+) -> pd.DataFrame:
+    """Frame of :class:`PoolingSweep` for one effect of a fit, or of one sweep after the other for all.
+
+    Returns
+    -------
+    DataFrame
+        ``group, level, term, ratio, estimate, reliability, position, coef``: b̂ of each level as the standard deviation
+        of its own column over σ, ``ratio``, runs from 0 (complete pooling) to infinity (none), all else at θ̂.
+    """
+    base = pooling_base(spec, products, estimates.method, estimates.theta)
+    chosen = chosen_columns(spec, group, term)
+    return pd.concat([pooling_sweep(base, k, q, ratios, n).frame for k, q in chosen], ignore_index=True)
+
+
+def chosen_columns(spec: ModelSpec, group: str | None, term: str | None) -> list[tuple[int, int]]:
+    """Places of the effects of `group` (all by default) that are named `term` (all by default).
+
+    Raises
+    ------
+    DesignError
+        If there is none.
+    """
+    groups = range(len(spec.groupings)) if group is None else [grouping_named(spec, group)[0]]
+    known = [(k, q) for k in groups for q in range(len(spec.groupings[k].columns))]
+    found = [(k, q) for k, q in known if term in (None, spec.groupings[k].columns[q])]
+    if not found:
+        names = list(dict.fromkeys(spec.groupings[k].columns[q] for k, q in known))
+        raise DesignError(
+            f"There is no random effect {term!r}.{suggestion(str(term), names)} There are: {', '.join(names)}."
+        )
+    return found
+
+
+def checked_theta(spec: ModelSpec, theta: object, estimate: Floats) -> Floats:
+    """θ (n_theta,) as given: a sequence in lme4's order, or a Series or mapping by name whose gaps are θ̂.
+
+    Raises
+    ------
+    DesignError
+        If its length, a name or a number is wrong.
+    """
+    names = spec.theta_names
+    if isinstance(theta, pd.Series):
+        theta = theta.to_dict()
+    if isinstance(theta, Mapping):
+        for name in theta:
+            if name not in names:
+                raise DesignError(
+                    f"theta has no entry {name!r}.{suggestion(str(name), names)} It has: {', '.join(names)}."
+                )
+        theta = [theta.get(name, value) for name, value in zip(names, estimate, strict=True)]
+    try:
+        values = np.asarray(theta, dtype=float)
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if values.shape != (spec.n_theta,) or not np.isfinite(values).all():
+        raise DesignError(
+            f"theta={theta!r} must hold {spec.n_theta} finite number{'s' if spec.n_theta > 1 else ''}, relative to σ "
+            f"and in the order {', '.join(names)}. For an infinite standard deviation give ratio=."
+        )
+    return values

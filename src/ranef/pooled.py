@@ -1,0 +1,481 @@
+"""``ranef.pooling``: no pooling, partial pooling, complete pooling and the posterior, level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+
+from ranef import comparison as cmp
+from ranef.arrays import Floats
+from ranef.errors import DesignError, FitError, suggestion
+from ranef.fits import EmpiricalBayesFit, PosteriorFit, empirical_bayes
+from ranef.inference import check_level, grouping_named, only_group
+from ranef.spec import ModelSpec
+from ranef.tables import Document, pooling_table
+
+__all__ = ["Fittable", "PooledAt", "Pooling", "pooling"]
+
+#: reliabilities of draws given at once
+MAX_DRAWN = 200_000_000
+
+
+@runtime_checkable
+class Fittable(Protocol):
+    """What can be fitted by REML: a :class:`ranef.Model`."""
+
+    def fit(self) -> EmpiricalBayesFit:
+        """Fit by REML."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PooledAt:
+    """Estimates at one θ, which need not be the estimate.
+
+    Made by :meth:`Pooling.at`.
+
+    Attributes
+    ----------
+    theta : Series
+        By name, in lme4's order.
+    fixef : Series
+        β̂ by generalised least squares at that θ.
+    sigma : float
+        σ̂ at that θ, or the known one.
+    criterion : float
+        The REML criterion, or −2 log-likelihood after a fit by ML; infinite where a ratio is.
+    frame : DataFrame
+        ``group, level, term, n, no_pooling, partial, complete, reliability``, as deviations from the fixed effects.
+    coef : DataFrame
+        The same estimates with the fixed effects added: ``group, level, term, n, no_pooling, partial, complete``.
+    """
+
+    theta: pd.Series[float]
+    fixef: pd.Series[float]
+    sigma: float
+    criterion: float
+    frame: pd.DataFrame
+    coef: pd.DataFrame
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} = {value:.4g}" for name, value in self.theta.items())
+        return f"<PooledAt {values}>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Pooling:
+    """Every level between complete pooling and none.
+
+    Made by :func:`ranef.pooling`.
+
+    Attributes
+    ----------
+    eb : EmpiricalBayesFit
+        Whose θ̂ partial pooling takes as known.
+    fb : PosteriorFit or None
+    group : str or None
+        The grouping factor asked for; all by default.
+    level : float
+        Probability of the posterior intervals.
+
+    Notes
+    -----
+    In the level's own data, with the fixed effects and other grouping factors known, ``no_pooling`` is weighted least
+    squares, b̃ⱼ = Aⱼ⁻¹Zⱼᵀ W(y − offset − Xβ̂) with Aⱼ = ZⱼᵀWZⱼ, and its sampling variance σ²Aⱼ⁻¹. The ``reliability``
+    of an effect q is that of Raudenbush & Bryk (2002, eq. 3.58),
+
+        λ_qj = τ_qq / (τ_qq + σ²[Aⱼ⁻¹]_qq),
+
+    τ²/(τ² + σ²/nⱼ) for one random intercept: 0 is complete pooling, 1 none. It is 0 where the level's rows do not
+    determine the coefficient, as a slope in one row. :meth:`reliability_matrix` gives Λⱼ, with which b̂ⱼ = Λⱼ b̃ⱼ
+    exactly where there is one grouping factor. ``shrinkage`` in :func:`ranef.compare`, and ``derive("shrinkage")``,
+    compare conditional and prior variance of an effect instead; for one factor with one effect the two agree.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
+    >>> (pooled.frame["no_pooling"] / pooled.frame["partial"]).round(6).tolist()
+    [1.312117, 1.312117, 1.312117, 1.312117]
+    >>> pooled.frame["reliability"].round(4).tolist()
+    [0.7621, 0.7621, 0.7621, 0.7621]
+    """
+
+    eb: EmpiricalBayesFit
+    fb: PosteriorFit | None = None
+    group: str | None = None
+    level: float = 0.95
+    _kept: dict[tuple[int, int, int], cmp.PoolingSweep] = field(default_factory=dict, init=False)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model."""
+        return self.eb.spec
+
+    # -- estimates at θ̂ ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """All estimates of every random effect, as deviations from the fixed effects.
+
+        ``group, level, term``; ``n``, rows of the level; ``no_pooling``, the level's own least squares of
+        y − offset − Xβ̂, NaN where its rows do not determine it; ``partial``, the BLUP at θ̂; ``complete``, 0;
+        ``posterior``, the posterior mean; ``reliability`` at θ̂; ``reliability_mean, reliability_lower,
+        reliability_upper``, its posterior mean and equal-tailed interval. The posterior's are NaN without one.
+        """
+        return self._only(cmp.pooling_frame(self._base, None if self.fb is None else self.fb.draws, self.level))
+
+    @cached_property
+    def coef(self) -> pd.DataFrame:
+        """``group, level, term, n, no_pooling, partial, complete, posterior`` with the fixed effects added.
+
+        Where X and Zⱼ have the same columns, ``no_pooling`` is the regression of the level alone, and ``complete`` the
+        population's line. An effect without a fixed effect of its name is a deviation still.
+        """
+        beta = self.eb.estimates.beta
+        mean = beta if self.fb is None else self.fb.fixef.to_numpy(dtype=float)
+        return cmp.coefficient_frame(self._base, self.frame, beta, mean)
+
+    def reliability_matrix(self, group: str, level: str) -> pd.DataFrame:
+        """Λⱼ = DAⱼ(I + DAⱼ)⁻¹ (p, p) of one level at θ̂, with D relative to σ² and Aⱼ = ZⱼᵀWZⱼ.
+
+        It is D(D + Aⱼ⁻¹)⁻¹ where Aⱼ is regular, and defined where it is not. With one grouping factor the BLUPs of the
+        level are Λⱼ times its own coefficients.
+
+        Raises
+        ------
+        DesignError
+            If there is no such factor or level.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> pooled = ranef.pooling(ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")))
+        >>> pooled.reliability_matrix("Subject", "308").round(3).to_numpy().tolist()
+        [[0.702, -0.122], [0.024, 0.812]]
+        """
+        k, g = grouping_named(self.spec, group)
+        own, j = self._base.own[k], self._level(group, level)
+        one = cmp.OwnData(own.A[[j]], own.T, own.inverse[[j]], own.variances[[j]])
+        matrix = cmp.reliability_matrices(one, self.spec.lambdas(self._base.theta)[k])[0]
+        return pd.DataFrame(matrix, index=list(g.columns), columns=list(g.columns))
+
+    # -- at other θ --------------------------------------------------------------------------------------------
+
+    def at(
+        self,
+        theta: Mapping[str, float] | Sequence[float] | Floats | pd.Series[float] | None = None,
+        ratio: float | None = None,
+        *,
+        group: str | None = None,
+        term: str | None = None,
+    ) -> PooledAt:
+        """BLUPs, β̂ and reliabilities at any θ, or with one relative standard deviation changed.
+
+        Parameters
+        ----------
+        theta : sequence, Series or mapping, optional
+            θ in lme4's order, or by name (those left out stay at θ̂); θ̂ by default.
+        ratio : float, optional
+            Standard deviation over σ of one effect, from 0 (complete pooling) to infinity (none), put in place of
+            that in `theta`; correlations stay. With an ``ident`` structure all effects of the term change.
+        group, term : str, optional
+            Whose; needed only where there are several.
+
+        Returns
+        -------
+        PooledAt
+            ``theta, fixef, sigma, criterion, frame, coef``.
+
+        Raises
+        ------
+        DesignError
+            If θ has the wrong length or a wrong name, or the ratio is negative.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
+        >>> pooled.at(ratio=0.0).frame["partial"].tolist()
+        [0.0, 0.0, 0.0, 0.0]
+        >>> none = pooled.at(ratio=float("inf")).frame
+        >>> bool((none["partial"] - none["no_pooling"]).abs().max() < 1e-9)
+        True
+        """
+        base, spec = self._base, self.spec
+        values = base.theta if theta is None else cmp.checked_theta(spec, theta, base.theta)
+        ratios = cmp.relative_sds(spec, values)
+        if ratio is None:
+            found = cmp.effects_at(base.products, spec.lambdas(values), base.method, spec.sigma)
+        else:
+            k, q = cmp.one_column(spec, group or self.group, term)
+            column, number = cmp.moved(spec, k, q), _checked_ratio(ratio)
+            found = cmp.effects_at_ratio(
+                spec, base.products, spec.lambdas(values), base.method, base.own[k], column, number
+            )
+            values = column.theta(spec, values, number)
+            ratios[k][column.columns] = number
+        frame = self._only(cmp.own_frame(base, found, ratios))
+        return PooledAt(
+            pd.Series(values, index=list(spec.theta_names), name="theta"),
+            pd.Series(found.beta, index=list(spec.design.fixed_names), name="estimate", dtype=float),
+            found.sigma,
+            found.criterion,
+            frame,
+            cmp.coefficient_frame(base, frame, found.beta, found.beta),
+        )
+
+    def path(
+        self,
+        group: str | None = None,
+        term: str | None = None,
+        ratios: Sequence[float] | Floats | None = None,
+        n: int = 41,
+    ) -> pd.DataFrame:
+        """Path of every BLUP as the standard deviation of its effect over σ goes from 0 to infinity.
+
+        Everything else stays at θ̂; β̂ is estimated anew at every ratio. Each costs one evaluation of the model.
+
+        Parameters
+        ----------
+        group, term : str, optional
+            Whose; all by default, one path after the other.
+        ratios : sequence of float, optional
+            By default `n` of them from 0 to infinity, even in ``position``.
+        n : int
+
+        Returns
+        -------
+        DataFrame
+            ``group, level, term, ratio, estimate, reliability``, then ``position``, between 0 (complete pooling) and 1
+            (none), the reliability of a typical level; ``coef``, the estimate with the fixed effect added.
+
+        See Also
+        --------
+        sweep : the arrays, all effects of the factor and the fixed effects, for one effect's path.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
+        >>> path = pooled.path(n=3)
+        >>> path.loc[path["level"] == "a", "ratio"].round(4).tolist()
+        [0.0, 0.4472, inf]
+        >>> path.loc[path["level"] == "a", "estimate"].round(4).tolist()
+        [0.0, -0.08, -0.16]
+        """
+        sweeps = self._sweeps(group, term, ratios, n)
+        return pd.concat([s.frame for s in sweeps], ignore_index=True)
+
+    def path_fixef(
+        self,
+        group: str | None = None,
+        term: str | None = None,
+        ratios: Sequence[float] | Floats | None = None,
+        n: int = 41,
+    ) -> pd.DataFrame:
+        """β̂ along the same paths: ``group, term, ratio, position, coefficient, estimate``."""
+        sweeps = self._sweeps(group, term, ratios, n)
+        return pd.concat([s.fixef for s in sweeps], ignore_index=True)
+
+    def sweep(
+        self,
+        group: str | None = None,
+        term: str | None = None,
+        ratios: Sequence[float] | Floats | None = None,
+        n: int = 41,
+    ) -> cmp.PoolingSweep:
+        """Arrays along the path of one effect: ``ratios, beta, b, coefficients, reliability, sigma, criterion``.
+
+        `group` and `term` are needed only where there are several. The answer of a default grid is kept: asking again,
+        and :meth:`path` and :meth:`path_fixef` with the same `n`, cost nothing.
+        """
+        k, q = cmp.one_column(self.spec, group or self.group, term)
+        return self._sweep(k, q, ratios, n)
+
+    # -- ratios and reliabilities of the posterior -------------------------------------------------------------
+
+    @cached_property
+    def ratios(self) -> pd.DataFrame:
+        """``group, term, estimate, mean, lower, upper`` of each effect's standard deviation over σ.
+
+        ``estimate`` is that of θ̂, the others are of the posterior and NaN without one.
+        """
+        return self._only(cmp.ratio_frame(self._base, None if self.fb is None else self.fb.draws, self.level))
+
+    def ratio_draws(self, group: str | None = None, term: str | None = None) -> Floats:
+        """Posterior draws (chains, draws) of one effect's standard deviation over σ.
+
+        Raises
+        ------
+        DesignError
+            If there is no posterior, or the effect has to be named.
+        """
+        k, q = cmp.one_column(self.spec, group or self.group, term)
+        fb = self._posterior("ratio_draws()")
+        return np.asarray(cmp.relative_sds(self.spec, fb.draws.theta)[k][..., q])
+
+    def reliability_draws(self, group: str | None = None, levels: Sequence[str] | None = None) -> Floats:
+        """Posterior draws (chains, draws, levels, p) of the reliability of every effect of a factor.
+
+        Parameters
+        ----------
+        group : str, optional
+            Needed only where there are several.
+        levels : sequence of str, optional
+            All by default, in the order of :attr:`frame`.
+
+        Raises
+        ------
+        DesignError
+            If there is no posterior, no such level, or they would be more than 2e8 numbers.
+        FitError
+            If the posterior is not of a normal model: λ then has no closed form.
+        """
+        k, g = grouping_named(self.spec, only_group(self.spec, group or self.group))
+        draws = self._posterior("reliability_draws()").draws
+        if draws.not_normal:
+            raise FitError(
+                f"Student t in this model: {draws.not_normal}. The reliability of a level then depends on its own rows "
+                "and has no closed form. Compare the posterior means in .frame instead."
+            )
+        v = self._base.own[k].variances
+        v = v if levels is None else v[[self._level(g.name, level) for level in levels]]
+        if draws.sigma.size * v.size > MAX_DRAWN:
+            raise DesignError(
+                f"{draws.sigma.size} draws of {len(v)} levels are {draws.sigma.size * v.size:.2g} numbers, too many to "
+                "hold. Name some of the levels: levels=. Summaries of all are in .frame."
+            )
+        return cmp.reliabilities(v, cmp.relative_sds(self.spec, draws.theta)[k][:, :, None, :])
+
+    # -- rendering ---------------------------------------------------------------------------------------------
+
+    def table(self, max_levels: int = 10) -> Document:
+        """The estimates with the fixed effects added, at most `max_levels` levels of each factor and effect."""
+        columns = [c for c in self.frame if str(c).startswith("reliability")]
+        return pooling_table(
+            self.coef.assign(**{str(c): self.frame[c] for c in columns}),
+            formula=self.spec.design.formula,
+            engine=self.eb.engine,
+            level=None if self.fb is None else self.level,
+            not_normal="" if self.fb is None else self.fb.draws.not_normal,
+            max_levels=max_levels,
+        )
+
+    def __repr__(self) -> str:
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    @cached_property
+    def _base(self) -> cmp.PoolingBase:
+        return cmp.pooling_base(self.spec, self.eb.products, self.eb.estimates.method, self.eb.estimates.theta)
+
+    def _only(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return frame if self.group is None else frame[frame["group"] == self.group].reset_index(drop=True)
+
+    def _sweeps(
+        self, group: str | None, term: str | None, ratios: Sequence[float] | Floats | None, n: int
+    ) -> list[cmp.PoolingSweep]:
+        columns = cmp.chosen_columns(self.spec, group or self.group, term)
+        return [self._sweep(k, q, ratios, n) for k, q in columns]
+
+    def _sweep(self, k: int, q: int, ratios: Sequence[float] | Floats | None, n: int) -> cmp.PoolingSweep:
+        if ratios is not None or not isinstance(n, int):
+            return cmp.pooling_sweep(self._base, k, q, ratios, n)
+        if (k, q, n) not in self._kept:
+            self._kept[k, q, n] = cmp.pooling_sweep(self._base, k, q, n=n)
+        return self._kept[k, q, n]
+
+    def _posterior(self, what: str) -> PosteriorFit:
+        if self.fb is None:
+            raise DesignError(f"{what} needs a posterior: ranef.pooling(model.fit(), model.sample()).")
+        return self.fb
+
+    def _level(self, group: str, level: str) -> int:
+        known = [str(name) for name in grouping_named(self.spec, group)[1].levels]
+        if str(level) not in known:
+            raise DesignError(f"{group} has no level {level!r}.{suggestion(str(level), known)}")
+        return known.index(str(level))
+
+
+def pooling(
+    *fits: Fittable | EmpiricalBayesFit | PosteriorFit, group: str | None = None, level: float = 0.95
+) -> Pooling:
+    """No pooling, partial pooling, complete pooling and the posterior mean of every random effect.
+
+    Parameters
+    ----------
+    *fits : Model, EmpiricalBayesFit or PosteriorFit, or one of each of the latter
+        A model is fitted by REML; so is that of a posterior which comes without a fit.
+    group : str, optional
+        Only this grouping factor.
+    level : float
+        Probability of the posterior intervals.
+
+    Returns
+    -------
+    Pooling
+        ``frame, coef, reliability_matrix(), at(), path(), sweep(), ratios, ratio_draws(), reliability_draws()``.
+
+    Raises
+    ------
+    DesignError
+        If the model has no random effects, no factor `group`, or the fits are not of one model and data.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> pooled = ranef.pooling(model.fit())
+    >>> pooled.coef.query("level == '308'")[["term", "no_pooling", "partial", "complete"]].round(2).to_numpy().tolist()
+    [['Intercept', 244.19, 253.66, 251.41], ['Days', 21.76, 19.67, 10.47]]
+    >>> pooled.frame.columns.tolist()[:6]
+    ['group', 'level', 'term', 'n', 'no_pooling', 'partial']
+    """
+    check_level(level)
+    ebs = [fit for fit in fits if isinstance(fit, EmpiricalBayesFit)]
+    fbs = [fit for fit in fits if isinstance(fit, PosteriorFit)]
+    models = [] if ebs or fbs else [fit for fit in fits if isinstance(fit, Fittable)]
+    if len(ebs) + len(fbs) + len(models) != len(fits) or not fits or max(len(ebs), len(fbs), len(models)) > 1:
+        got = " and ".join(type(fit).__name__ for fit in fits) or "nothing"
+        raise DesignError(
+            f"pooling() takes a Model, a fit from Model.fit(), one from Model.sample(), or one of each kind of fit of "
+            f"one model; got {got}."
+        )
+    fb = fbs[0] if fbs else None
+    if fb is not None and ebs:
+        _require_same_model(ebs[0].spec, fb.spec)
+    eb = ebs[0] if ebs else models[0].fit() if models else empirical_bayes(fbs[0].spec, "REML")
+    out = Pooling(eb, fb, None if group is None else only_group(eb.spec, group), level)
+    assert out._base.own  # evaluated now, so that a model without random effects is refused here
+    return out
+
+
+def _require_same_model(first: ModelSpec, second: ModelSpec) -> None:
+    if first is second:
+        return
+    a, b = first.design, second.design
+    names = (a.fixed_names, first.theta_names, [list(g.levels) for g in first.groupings], first.sigma)
+    if names != (b.fixed_names, second.theta_names, [list(g.levels) for g in second.groupings], second.sigma):
+        raise DesignError(
+            f"The fits are of different models, {a.formula!r} and {b.formula!r}, or of different data. Fit both from "
+            "the same ranef.Model."
+        )
+    cmp.require_same_rows({"the first fit": first, "the second": second})
+
+
+def _checked_ratio(ratio: float) -> float:
+    try:
+        value = float(ratio)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not value >= 0.0:
+        raise DesignError(f"ratio={ratio!r} must be a number from 0 to infinity: a standard deviation over σ.")
+    return value
