@@ -17,6 +17,7 @@ ROOT = Path(ranef.__file__).parent
 RANK = {
     "errors": 0,
     "arrays": 0,
+    "output": 1,
     "progress": 0,
     "datasets": 1,
     "linalg": 1,
@@ -32,14 +33,17 @@ RANK = {
     "tables": 9,
     "plots": 9,
     "equations": 9,
+    "report": 10,
     "fits": 10,
     "pooled": 11,
-    "compared": 12,
-    "model": 13,
-    "later": 13,
-    "priors": 13,
-    "cli": 14,
-    "__init__": 14,
+    "ranked": 11,
+    "reported": 12,
+    "compared": 13,
+    "model": 14,
+    "later": 14,
+    "priors": 14,
+    "cli": 15,
+    "__init__": 15,
 }
 
 HEAVY = (
@@ -53,6 +57,7 @@ HEAVY = (
     "formulaic",
     "numba",
     "nutpie",
+    "great_tables",
 )
 
 

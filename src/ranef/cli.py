@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -14,9 +15,10 @@ from pathlib import Path
 import pandas as pd
 
 from ranef import datasets
-from ranef.compared import check_output, compare
+from ranef.compared import compare
 from ranef.errors import DesignError, RanefError, RanefWarning
 from ranef.model import Model
+from ranef.output import FIGURES, PAGES, check_output, write_whole
 
 __all__ = ["main"]
 
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without β̂ is no reason to lose the work
     options = _parser().parse_args(arguments)
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     warnings.simplefilter("default", RanefWarning)
     warnings.showwarning = _show_warning
     try:
@@ -92,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     both.add_argument("--seed", type=int, default=None, metavar="N", help="the same seed gives the same draws")
     both.add_argument("--figure", type=Path, default=None, metavar="F.png", help="save the figure")
     both.add_argument("--json", type=Path, default=None, metavar="F", help="write all frames as JSON")
+    both.add_argument("--html", type=Path, default=None, metavar="F.html", help="write a page to send to a colleague")
+    both.add_argument("--overwrite", action="store_true", help="replace the page if it exists")
     both.set_defaults(run=_compare)
     return parser
 
@@ -164,9 +169,11 @@ def _data(_: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     if options.figure is not None:
-        check_output(options.figure)
+        check_output(options.figure, FIGURES)
     if options.json is not None:
         check_output(options.json, ())
+    if options.html is not None:
+        check_output(options.html, PAGES, overwrite=options.overwrite)
     model = _model(options)
     eb = model.fit(options.method)
     fb = model.sample(options.draws, options.warmup, options.chains, options.seed, sampler=options.sampler)
@@ -177,15 +184,31 @@ def _compare(options: argparse.Namespace) -> int:
     if options.figure is not None:
         print(f"\nFigure: {both.save_figure(options.figure)}")
     if options.json is not None:
-        partial = options.json.with_name(f".{options.json.name}.partial")
-        partial.write_text(json.dumps(both.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(options.json)
+        text = json.dumps(both.to_dict(), indent=1, allow_nan=False) + "\n"
+        write_whole(options.json, lambda partial: partial.write_text(text, encoding="utf-8"))
         print(f"\nJSON: {options.json}")
+    if options.html is not None:
+        page = both.report(
+            options.html, data=_reading(options.data), overwrite=options.overwrite, command=_command(options)
+        )
+        print(f"\nPage: {page}")
     return 0 if fb.draws.complete else INTERRUPTED
 
 
+def _reading(name: str) -> str:
+    """Python that reads what `read_data` reads."""
+    if name in datasets.names():
+        return f"ranef.datasets.load({name!r})"
+    return f"pd.{'read_parquet' if name.endswith(('.parquet', '.pq')) else 'read_csv'}({name!r})"
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command line, quoted for a shell; a seed that was chosen for the user is not in it."""
+    return shlex.join(["ranef", *options.arguments])
+
+
 def _demo(options: argparse.Namespace) -> None:
-    check_output(options.figure)
+    check_output(options.figure, FIGURES)
     model = Model("bright ~ 1 + (1 | operator)", datasets.load("pulp"))
     print("The model\n")
     print(model.equation().text)

@@ -1,4 +1,4 @@
-"""``ranef.compare``: one table and one figure for the two fits of one model; posteriors of several, ranked."""
+"""``ranef.compare``: fits of one model side by side; posteriors of several models ranked."""
 
 from __future__ import annotations
 
@@ -6,92 +6,400 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
+import numpy as np
 import pandas as pd
 
+from ranef import comparison as cmp
 from ranef import inference as inf
-from ranef.comparison import Aligned, align, elpd_frame, require_same_rows
-from ranef.errors import DesignError
+from ranef.arrays import Floats
+from ranef.errors import DesignError, suggestion
 from ranef.fits import EmpiricalBayesFit, PosteriorFit
-from ranef.likelihood import RowGroups
-from ranef.plots import comparison_figure
-from ranef.tables import Document, comparison_table
+from ranef.likelihood import CrossProducts
+from ranef.output import FIGURES, PAGES, check_output, write_whole
+from ranef.plots import ComparisonPlots
+from ranef.ranked import by_formula, ranked
+from ranef.report import page_html
+from ranef.reported import Source, page_of
+from ranef.spec import ModelSpec
+from ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
-__all__ = ["Comparison", "check_output", "compare"]
+__all__ = ["Comparison", "compare"]
 
-FIGURE_ENDINGS = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".eps", ".ps", ".tif", ".tiff", ".webp")
+AnyFit: TypeAlias = EmpiricalBayesFit | PosteriorFit
+Kind = TypeVar("Kind", EmpiricalBayesFit, PosteriorFit)
+
+#: effects and rows up to which that takes no time to speak of, and is done for printing
+QUICK_EFFECTS, QUICK_ROWS = 200, 50_000
+
+#: priors of one posterior that are listed under the table
+LISTED_PRIORS = 4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
-    """Two fits of one model, aligned.
+    """Fits of one model, aligned.
+
+    Made by :func:`ranef.compare`.
 
     Attributes
     ----------
-    eb : EmpiricalBayesFit
-    fb : PosteriorFit
+    fits : mapping str to EmpiricalBayesFit or PosteriorFit
+        By name, in the order of the columns; read-only.
     level : float
         Probability of the intervals.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> fb = model.sample(draws=200, seed=1, progress=False)
+    >>> both = ranef.compare(model.fit(), model.fit("ML"), fb)
+    >>> list(both.fits), both.reference
+    (['REML', 'ML', 'NUTS'], 'NUTS')
+    >>> both.agreement.columns[4:].tolist()
+    ['fit', 'reference', 'difference', 'difference_in_sd', 'overlap', 'width_ratio']
     """
 
-    eb: EmpiricalBayesFit
-    fb: PosteriorFit
+    fits: Mapping[str, AnyFit]
     level: float = 0.95
 
+    @property
+    def eb(self) -> EmpiricalBayesFit:
+        """The first fit by REML or ML.
+
+        Raises
+        ------
+        DesignError
+            If there is none.
+        """
+        return self._first(EmpiricalBayesFit, "Model.fit()")[1]
+
+    @property
+    def fb(self) -> PosteriorFit:
+        """The first posterior.
+
+        Raises
+        ------
+        DesignError
+            If there is none.
+        """
+        return self._first(PosteriorFit, "Model.sample()")[1]
+
+    @property
+    def reference(self) -> str:
+        """The fit that the others are measured against: the first posterior, else the first fit."""
+        return next((n for n, f in self.fits.items() if isinstance(f, PosteriorFit)), next(iter(self.fits)))
+
     @cached_property
-    def frames(self) -> Aligned:
-        """All aligned frames."""
-        return align(self.eb, self.fb, self.level)
+    def frames(self) -> cmp.Aligned:
+        """All wide frames."""
+        errors = {name: _variance_errors(f) for name, f in self.fits.items() if isinstance(f, EmpiricalBayesFit)}
+        return cmp.align(self.fits, self.level, errors)
 
     @property
     def variance_components(self) -> pd.DataFrame:
-        """Standard deviations and correlations: estimate beside posterior."""
+        """Standard deviations and correlations: ``group, term``, and of each fit estimate, sd and interval."""
         return self.frames.variance_components
 
     @property
     def fixed_effects(self) -> pd.DataFrame:
-        """Coefficients with both intervals."""
+        """Coefficients: ``term``, and of each fit estimate, sd and interval."""
         return self.frames.fixed_effects
 
     @property
     def random_effects(self) -> pd.DataFrame:
-        """Every level: no pooling, BLUP and posterior, with both intervals."""
+        """Every level: ``group, level, term, n, no_pooling``, and of each fit estimate, sd and interval.
+
+        ``no_pooling`` is the deviation of the level's own data from the fixed effects of the first fit.
+        """
         return self.frames.random_effects
 
     @property
     def shrinkage(self) -> pd.DataFrame:
-        """How far every level is pulled towards the fixed effects."""
+        """How far every level is pulled towards the fixed effects, by each fit."""
         return self.frames.shrinkage
+
+    def tidy(self) -> pd.DataFrame:
+        """One row a number: ``fit, effect, group, level, term, estimate, sd, lower, upper, estimand``.
+
+        ``effect`` is ``"variance"``, ``"fixed"`` or ``"random"``; ``estimand`` says what is estimated, and what the sd
+        and the interval are conditional on.
+        """
+        return cmp.long_frame(self.fits, self.frames)
+
+    @cached_property
+    def agreement(self) -> pd.DataFrame:
+        """Every parameter of every fit against :attr:`reference`.
+
+        ``effect, group, level, term, fit, reference, difference, difference_in_sd`` (of the reference), ``overlap``
+        (the length that both intervals cover over what either does) and ``width_ratio`` (over the reference's). NaN
+        where a fit has no such interval.
+        """
+        return cmp.agreement_frame(self.tidy(), self.reference)
+
+    @cached_property
+    def decomposition(self) -> pd.DataFrame:
+        """Where the posterior variance of every level comes from: :meth:`decompose` of the first posterior."""
+        return self.decompose()
+
+    def decompose(
+        self, posterior: str | None = None, plug_in: str | None = None, draws: int | None = None
+    ) -> pd.DataFrame:
+        """Split the posterior variance of every level, and set the plug-in beside it.
+
+        Var(b | y) = E[Var(b | y, β, θ, σ)] + E[Var due to β | θ, σ] + Var(E[b | y, θ, σ]), each inner moment exact at
+        draws of (θ, σ). Coefficients whose priors are not normal are sampled, and count with θ.
+
+        Parameters
+        ----------
+        posterior, plug_in : str, optional
+            Names of a posterior and of a fit by REML or ML; the first ones by default. Without such a fit the columns
+            of the plug-in are NaN.
+        draws : int, optional
+            Draws of (θ, σ) to use, evenly spaced; all, if there are fewer. By default 200, which give each part within
+            10 % or so, and with one grouping factor as many as take no time. Each takes one factorisation.
+
+        Returns
+        -------
+        DataFrame
+            ``group, level, term, total, given_theta_beta, beta, theta``; ``plug_in``, the conditional variance at θ̂
+            (condVar), and ``plug_in_beta``, the same with β̂ estimated; ``left_out`` = 1 − √(plug_in/total), the share
+            of the posterior's width that plug-in intervals lack; ``beta_share`` = beta/(beta + theta).
+
+        Raises
+        ------
+        DesignError
+            If there is no posterior, or no fit of that name.
+        FitError
+            If the effects or the response are Student t.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> parts = both.decompose(draws=100)
+        >>> bool((parts["plug_in"] < parts["total"]).all())
+        True
+        """
+        fb = self._named(PosteriorFit, "Model.sample()", posterior)
+        eb = None
+        if plug_in is not None or any(isinstance(f, EmpiricalBayesFit) for f in self.fits.values()):
+            eb = self._named(EmpiricalBayesFit, "Model.fit()", plug_in)
+        split = cmp.split_variances(fb.spec, fb.draws, draws, self._products_of(fb.spec))
+        return cmp.decomposition_frame(fb.spec, split, None if eb is None else eb.estimates.modes)
+
+    @cached_property
+    def boundary(self) -> cmp.Boundary:
+        """What it means that a fit puts a variance at 0 or a correlation at ±1, where it does; false where none does.
+
+        ``words`` are paragraphs, ``frame`` has the numbers of every posterior: ``fit, group, term, estimate, posterior,
+        mean, median, lower, upper, near, p_near``.
+        """
+        estimates = {n: (f.products, f.estimates) for n, f in self.fits.items() if isinstance(f, EmpiricalBayesFit)}
+        posteriors = {n: f.draws for n, f in self.fits.items() if isinstance(f, PosteriorFit)}
+        spec = next(iter(self.fits.values())).spec
+        return cmp.boundary(spec, estimates, posteriors, self.level)
+
+    def predictions(
+        self,
+        data: Any = None,
+        *,
+        re: str | Sequence[str] = "all",
+        interval: str | None = "confidence",
+        new_levels: str = "population",
+        seed: int | None = None,
+    ) -> pd.DataFrame:
+        """Predictions of every fit, side by side.
+
+        Parameters
+        ----------
+        data, re, interval, new_levels, seed
+            As for :meth:`EmpiricalBayesFit.predict`.
+
+        Returns
+        -------
+        DataFrame
+            ``{fit}_estimate`` and, with an interval, ``{fit}_lower, {fit}_upper`` by row.
+        """
+        options: dict[str, Any] = {"re": re, "interval": interval, "new_levels": new_levels, "seed": seed}
+        own = {name: fit.predict(data, level=self.level, **options) for name, fit in self.fits.items()}
+        return cmp.prediction_frames(self.fits, own)
+
+    def elpd(self, kind: str = "conditional", group: str | None = None) -> pd.DataFrame:
+        """The posteriors ranked by expected log predictive density, as :func:`compare` ranks those of several models.
+
+        Raises
+        ------
+        DesignError
+            If there are not two posteriors.
+        """
+        posteriors = {n: f for n, f in self.fits.items() if isinstance(f, PosteriorFit)}
+        if len(posteriors) < 2:
+            raise DesignError(
+                f"Ranking by elpd takes two posteriors or more; this comparison has {len(posteriors)}. One alone has "
+                "fit.loo()."
+            )
+        return ranked(posteriors, kind, group)
 
     def table(self, max_levels: int = 10) -> Document:
         """The side-by-side table, with at most `max_levels` levels of each factor and term."""
-        return comparison_table(self.eb.spec, self.frames, self.eb.engine, self.level, max_levels)
+        columns = self._columns
+        agreement = agreement_lines(self.agreement, columns)
+        if self._quick:
+            agreement.append(decomposition_line(self.decomposition, columns, self.reference))
+        formula = next(iter(self.fits.values())).spec.design.formula
+        return comparison_table(
+            formula,
+            self.frames,
+            columns,
+            self.level,
+            max_levels=max_levels,
+            agreement=agreement,
+            boundary=self.boundary.words,
+        )
 
-    def plot(self) -> Figure:
-        """One figure: no pooling, BLUP and posterior interval of every level."""
-        return comparison_figure(self.random_effects, level=self.level)
+    @property
+    def _columns(self) -> list[FitColumns]:
+        """The fits as the table shows them: ``eb`` goes by its method, and ``fb`` as Posterior."""
+        out: list[FitColumns] = []
+        reference = self.fits[self.reference]
+        for name, fit in self.fits.items():
+            heading = {"eb": fit.engine, "fb": "Posterior"}.get(name, name)
+            remarks = _remarks(fit, reference) if isinstance(fit, PosteriorFit) else ()
+            out.append(FitColumns(name, heading, fit.engine, remarks))
+        return out
+
+    @property
+    def _quick(self) -> bool:
+        """Whether the decomposition is there already, or takes no time to speak of."""
+        fit = self.fits[self.reference]
+        if not isinstance(fit, PosteriorFit) or fit.draws.not_normal or not fit.spec.groupings:
+            return False
+        if "decomposition" in vars(self):
+            return True
+        effects = sum(g.n_levels * len(g.columns) for g in fit.spec.groupings)
+        return effects <= QUICK_EFFECTS and fit.spec.n_obs <= QUICK_ROWS and fit.draws.sigma.size > 1
+
+    @property
+    def plot(self) -> ComparisonPlots:
+        """Figures: ``plot()`` sets no pooling and every fit side by side; others are methods, as ``plot.ranef()``."""
+        return ComparisonPlots(self.fits, self.level)
 
     def save_figure(self, path: str | Path) -> Path:
-        """Write :meth:`plot` to a file, whole or not at all; the ending chooses the format."""
-        return write_figure(self.plot(), Path(path))
+        """Write ``plot()`` to a file, whole or not at all; the ending chooses the format."""
+        path = Path(path)
+        check_output(path, FIGURES)
+        figure, kind = self.plot(), path.suffix[1:].lower()
+        return write_whole(path, lambda partial: figure.savefig(partial, format=kind, dpi=150, bbox_inches="tight"))
+
+    def report(
+        self,
+        path: str | Path = "page.html",
+        *,
+        title: str | None = None,
+        data: str | None = None,
+        overwrite: bool = False,
+        command: str = "",
+    ) -> Path:
+        """Write a page to send to a colleague: one HTML file that needs no network.
+
+        It holds the model in words and as equations, what the data are, the side-by-side table, a shrinkage explorer
+        (a slider for each standard deviation over σ, from complete pooling to none), figures, how the fits went, all
+        summaries, and the calls that make it again.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ending in ``.html`` or ``.htm``.
+        title : str, optional
+        data : str, optional
+            Python that reads the data, for the calls on the page, as ``'pd.read_csv("mine.csv")'``.
+        overwrite : bool
+            Whether an existing file is replaced; it is, or stays, whole.
+        command : str
+            The command line that asks for the page, if one does.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DesignError
+            If the file exists and `overwrite` is false, or it cannot be written, or the model was built from chunks.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     page = both.report(pathlib.Path(folder) / "page.html")
+        ...     page.stat().st_size > 1_000_000
+        True
+        """
+        path = Path(path)
+        check_output(path, PAGES, overwrite=overwrite)
+        spec = next(iter(self.fits.values())).spec
+        if spec.design.stream is not None:
+            raise DesignError(
+                "A page shows rows, and this model was built from chunks, whose rows are not held. Fit some of them."
+            )
+        heading = title or f"{spec.design.response}: fits side by side"
+        page = page_of(self.fits, self.level, self.table(), heading, Source(path.name, data, command))
+        html = page_html(page)
+        return write_whole(path, lambda partial: partial.write_text(html, encoding="utf-8"))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data of all frames, ready for JSON; missing numbers are None."""
-        frames = vars(self.frames)
+        """Plain data of all frames but the decomposition, ready for JSON; missing numbers are None.
+
+        ``fits`` describes every fit; ``method, criterion, status`` are of the first by REML or ML and ``seed`` of the
+        first posterior, where there are such.
+        """
+        first = next(iter(self.fits.values()))
+        described = {name: _description(fit) for name, fit in self.fits.items()}
+        common: dict[str, Any] = {}
+        for name in ("method", "criterion", "status", "seed"):
+            common |= next(({name: d[name]} for d in described.values() if name in d), {})
+        frames = {**vars(self.frames), "agreement": self.agreement, "boundary": self.boundary.frame}
         return {
-            "formula": self.eb.spec.design.formula,
-            "method": self.eb.engine,
+            "formula": first.spec.design.formula,
             "level": self.level,
-            "n_obs": self.eb.spec.n_obs,
-            "criterion": self.eb.criterion,
-            "status": self.eb.status,
-            "seed": self.fb.draws.seed,
+            "n_obs": first.spec.n_obs,
+            **common,
+            "fits": described,
             **{name: _records(frame) for name, frame in frames.items()},
         }
+
+    def _products_of(self, spec: ModelSpec) -> CrossProducts | None:
+        """Those that a fit of this very spec holds."""
+        held = (f.products for f in self.fits.values() if isinstance(f, EmpiricalBayesFit) and f.spec is spec)
+        return next(held, None)
+
+    def _first(self, kind: type[Kind], made_by: str) -> tuple[str, Kind]:
+        for name, fit in self.fits.items():
+            if isinstance(fit, kind):
+                return name, fit
+        raise DesignError(f"This comparison has no fit from {made_by}: its fits are {', '.join(map(repr, self.fits))}.")
+
+    def _named(self, kind: type[Kind], made_by: str, name: str | None) -> Kind:
+        if name is None:
+            return self._first(kind, made_by)[1]
+        fit = self.fits.get(name)
+        if isinstance(fit, kind):
+            return fit
+        own = [n for n, f in self.fits.items() if isinstance(f, kind)]
+        raise DesignError(
+            f"{name!r} is not a fit from {made_by} in this comparison.{suggestion(str(name), own)} "
+            f"It has: {', '.join(own) or 'none'}."
+        )
 
     def __repr__(self) -> str:
         return str(self.table())
@@ -100,41 +408,83 @@ class Comparison:
         return self.table()._repr_html_()
 
 
+def _variance_errors(fit: EmpiricalBayesFit) -> Floats:
+    """Standard errors of the sds and correlations, NaN where the information does not give any."""
+    try:
+        return fit.varcorr_se()["std_error"].to_numpy(dtype=float)
+    except np.linalg.LinAlgError:
+        return np.full(len(fit.varcorr), np.nan)
+
+
+def _remarks(fit: PosteriorFit, reference: AnyFit) -> tuple[str, ...]:
+    """What makes a posterior another one than the reference."""
+    out = []
+    if fit.draws.family == "student":
+        out.append("the response is Student t, and sigma its scale.")
+    if isinstance(reference, PosteriorFit) and fit is not reference:
+        if fit.draws.parameterization != reference.draws.parameterization:
+            out.append(f"sampled in the {fit.draws.parameterization} parameterization.")
+        theirs = set(reference.draws.priors.lines(reference.draws.family))
+        own = [line for line in fit.draws.priors.lines(fit.draws.family) if line not in theirs]
+        more = f" and {len(own) - LISTED_PRIORS} more" if len(own) > LISTED_PRIORS else ""
+        out += [f"has priors of its own, {'; '.join(own[:LISTED_PRIORS])}{more}."] if own else []
+    return tuple(out)
+
+
+def _description(fit: AnyFit) -> dict[str, Any]:
+    if isinstance(fit, EmpiricalBayesFit):
+        return {"engine": fit.engine, "method": fit.engine, "criterion": fit.criterion, "status": fit.status}
+    draws = fit.draws
+    return {
+        "engine": fit.engine,
+        "seed": draws.seed,
+        "chains": draws.sigma.shape[0],
+        "draws": draws.sigma.shape[1],
+        "parameterization": draws.parameterization,
+        "family": draws.family,
+        "sampler": draws.sampler,
+        "priors": draws.priors.lines(draws.family),
+    }
+
+
 @overload
-def compare(first: EmpiricalBayesFit, second: PosteriorFit, /, *, level: float = 0.95) -> Comparison: ...
+def compare(first: EmpiricalBayesFit, /, *fits: AnyFit, level: float = 0.95) -> Comparison: ...
 @overload
-def compare(first: PosteriorFit, second: EmpiricalBayesFit, /, *, level: float = 0.95) -> Comparison: ...
+def compare(first: PosteriorFit, second: EmpiricalBayesFit, /, *fits: AnyFit, level: float = 0.95) -> Comparison: ...
 @overload
 def compare(
-    *fits: PosteriorFit | Mapping[str, PosteriorFit], kind: str = "conditional", group: str | None = None
+    *fits: PosteriorFit | Mapping[str, PosteriorFit], kind: str, level: float = 0.95, group: str | None = None
 ) -> pd.DataFrame: ...
 @overload
-def compare(*fits: Any, level: float = 0.95, kind: str = "conditional", group: str | None = None) -> Any: ...
-def compare(*fits: Any, level: float = 0.95, kind: str = "conditional", group: str | None = None) -> Any:
-    """Set an empirical-Bayes fit and a posterior of one model side by side, or rank posteriors of several models.
+def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None) -> Any: ...
+def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None) -> Any:
+    """Set fits of one model side by side, or rank posteriors of several models.
 
     Parameters
     ----------
-    *fits : EmpiricalBayesFit and PosteriorFit, or two or more PosteriorFit
-        One fit from :meth:`ranef.Model.fit` and one from :meth:`ranef.Model.sample` of the same model, in either
-        order; or posteriors of different models of the same rows, or one mapping of names to them.
+    *fits : EmpiricalBayesFit or PosteriorFit
+        Two or more fits of one model and data, from :meth:`ranef.Model.fit` and :meth:`ranef.Model.sample` in any mix:
+        REML, ML, posteriors under other priors, parameterizations or families of the response. Or posteriors of
+        different models of the same rows. Or one mapping of names to either.
     level : float
         Probability of the intervals of a side-by-side comparison.
-    kind : "conditional" or "group"
-        For posteriors, whether elpd leaves out rows or whole levels of `group`, as :meth:`PosteriorFit.loo`.
+    kind : "conditional" or "group", optional
+        Rank posteriors by elpd, of one model too: leaving out rows, or whole levels of `group`, as
+        :meth:`PosteriorFit.loo`. Posteriors of different models are ranked in any case, by rows unless this says else.
     group : str, optional
         A grouping factor of one of the models; needed only where they have several.
 
     Returns
     -------
     Comparison, or DataFrame of posteriors by model
-        ``rank, elpd, p, elpd_diff, weight, se, dse, warning``, best first, as ``arviz_stats.compare``. Models are
-        named by their formulas unless a mapping names them.
+        A comparison names its fits ``eb`` and ``fb`` where there is one of each kind, else ``REML``, ``ML`` and
+        ``NUTS``, numbered where repeated, unless a mapping names them. A ranking has ``rank, elpd, p, elpd_diff,
+        weight, se, dse, warning``, best first, as ``arviz_stats.compare``; models go by their formulas.
 
     Raises
     ------
     DesignError
-        If the fits are not of these kinds, or not of the same data.
+        If the arguments are not fits, or not of the same model or data; the message says where they differ.
 
     Examples
     --------
@@ -144,89 +494,50 @@ def compare(*fits: Any, level: float = 0.95, kind: str = "conditional", group: s
     >>> ranef.compare(model.fit(), fb).shrinkage["eb_ratio"].round(5).tolist()
     [1.31212, 1.31212, 1.31212, 1.31212]
     >>> again = model.sample(draws=200, warmup=200, seed=2, progress=False, priors="flat")
-    >>> ranef.compare({"default priors": fb, "flat priors": again})["rank"].tolist()
+    >>> both = ranef.compare({"default priors": fb, "flat priors": again})
+    >>> both.variance_components.columns[2:4].tolist()
+    ['default priors_estimate', 'default priors_sd']
+    >>> both.elpd()["rank"].tolist()
     [0, 1]
     """
-    named = _named(fits)
-    if len(named) > 1 and all(isinstance(fit, PosteriorFit) for fit in named.values()):
-        return _ranked(named, kind, group)
-    if len(fits) == 2 and isinstance(fits[0], PosteriorFit):
-        fits = (fits[1], fits[0])
-    if not (len(fits) == 2 and isinstance(fits[0], EmpiricalBayesFit) and isinstance(fits[1], PosteriorFit)):
-        got = " and ".join(type(fit).__name__ for fit in fits) or "nothing"
+    own = _fits_by_name(fits)
+    inf.normal_quantile(level)  # refuses what is no probability
+    given = list(own.values()) if own is not None else list(fits)
+    posteriors = [fit for fit in given if isinstance(fit, PosteriorFit)]
+    ranking = kind is not None or group is not None
+    if ranking and len(posteriors) < len(given):
+        raise DesignError("kind= and group= are for ranking posteriors by elpd; a fit by REML or ML has none.")
+    several = any(cmp.difference(given[0].spec, fit.spec) is not None for fit in given[1:])
+    if len(posteriors) == len(given) and (ranking or several):
+        named = by_formula(posteriors) if own is None else dict(zip(own, posteriors, strict=True))
+        return ranked(named, kind or "conditional", group)
+    if own is None:
+        own = dict(zip(cmp.default_names([fit.engine for fit in given]), given, strict=True))
+        own = dict(sorted(own.items())) if "eb" in own else own  # the estimate first, whatever the order given
+    cmp.require_same_model({name: fit.spec for name, fit in own.items()})
+    return Comparison(MappingProxyType(own), level)
+
+
+def _fits_by_name(fits: Sequence[Any]) -> dict[str, AnyFit] | None:
+    """A mapping's fits, or None for fits without names; what is not two fits at least is refused."""
+    named = dict(fits[0]) if len(fits) == 1 and isinstance(fits[0], Mapping) else None
+    given = list(fits) if named is None else list(named.values())
+    if len(given) < 2 or not all(isinstance(fit, EmpiricalBayesFit | PosteriorFit) for fit in given):
+        got = " and ".join(type(fit).__name__ for fit in given) or "nothing"
+        hint = ""
+        if any(isinstance(fit, list | tuple) for fit in given):
+            hint = " A list of fits is given as compare(*fits)."
+        elif any(type(fit).__name__ == "Model" for fit in given):
+            hint = " A Model is no fit yet: call its fit() or sample()."
         raise DesignError(
-            f"compare() takes one fit from Model.fit() and one from Model.sample(), or two or more from "
-            f"Model.sample(); got {got}."
+            "compare() takes two or more fits, from Model.fit() or Model.sample(), or one mapping of names to them; "
+            f"got {got}.{hint}"
         )
-    out = Comparison(*fits, level)
-    align(*fits, level)
-    return out
-
-
-def _named(fits: Sequence[Any]) -> dict[str, Any]:
-    """Fits by name: as a mapping gives them, or by formula, numbered where it occurs twice."""
-    if len(fits) == 1 and isinstance(fits[0], Mapping):
-        return dict(fits[0])
-    formulas = [fit.spec.design.formula if isinstance(fit, PosteriorFit) else "" for fit in fits]
-    return {
-        formula if formulas.count(formula) == 1 else f"{formula} [{i + 1}]": fit
-        for i, (formula, fit) in enumerate(zip(formulas, fits, strict=True))
-    }
-
-
-def _ranked(named: Mapping[str, PosteriorFit], kind: str, group: str | None) -> pd.DataFrame:
-    require_same_rows({name: fit.spec for name, fit in named.items()})
-    if inf.loo_kind(kind) == "conditional":
-        return elpd_frame({name: inf.loo_rows(fit.spec, fit.draws) for name, fit in named.items()})
-    groups = _common_groups(named, group)
-    return elpd_frame({name: inf.loo_groups(fit.spec, fit.draws, groups) for name, fit in named.items()})
-
-
-def _common_groups(named: Mapping[str, PosteriorFit], group: str | None) -> RowGroups:
-    """The rows by a factor that some of the models have; the others are scored on the same groups."""
-    known = {g.name: (fit.spec, k) for fit in named.values() for k, g in enumerate(fit.spec.groupings)}
-    if group is None and len(known) == 1:
-        (group,) = known
-    if group not in known:
-        asked = f"group={group!r} is not one of" if group is not None else "Name the factor to leave out by: group= is"
-        raise DesignError(f"{asked} {', '.join(map(repr, known)) or 'none: no model has a grouping factor'}.")
-    return inf.row_groups(*known[group])
-
-
-def check_output(path: Path, endings: Sequence[str] = FIGURE_ENDINGS) -> None:
-    """Refuse a path that could not be written, before the long work is done.
-
-    Raises
-    ------
-    DesignError
-        If the folder does not exist or the ending is not one of `endings` (any ending, if that is empty).
-    """
-    if path.is_dir():
-        raise DesignError(f"{str(path)!r} is a directory; give the name of a file in it.")
-    if endings and path.suffix.lower() not in endings:
-        raise DesignError(f"{str(path)!r} must end in one of {', '.join(endings)}.")
-    if not path.parent.is_dir():
-        raise DesignError(f"The folder {str(path.parent)!r} does not exist; make it first.")
-    probe = path.with_name(f".{path.name}.partial")
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise DesignError(f"Nothing can be written to {str(path.parent)!r}: {error.strerror}.") from None
-
-
-def write_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure beside its destination first, so that no half-written file is left behind."""
-    check_output(path)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        figure.savefig(partial, format=path.suffix[1:].lower(), dpi=150, bbox_inches="tight")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    if named is not None:
+        cmp.check_names(list(named))
+    return named
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    as_objects = frame.astype(object)
+    as_objects = frame.astype(object).replace([np.inf, -np.inf], None)  # JSON knows no infinity
     return as_objects.where(as_objects.notna(), None).to_dict("records")  # type: ignore[return-value]

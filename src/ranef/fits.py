@@ -249,7 +249,7 @@ class EmpiricalBayesFit:
 
     @property
     def plot(self) -> FitPlots:
-        """Figures: ``plot.shrinkage()``, ``plot.ranef()``, ``plot.residuals()``."""
+        """Figures: ``plot.ranef()``, ``shrinkage``, ``path``, ``lines``, ``diagnostics``, ``ppc`` and others."""
         return FitPlots(self)
 
     # -- empirical Bayes only ----------------------------------------------------------------------------------
@@ -783,7 +783,7 @@ class PosteriorFit:
 
     @property
     def plot(self) -> FitPlots:
-        """Figures: ``plot.shrinkage()``, ``plot.ranef()``, ``plot.residuals()``."""
+        """Figures: ``plot.ranef()``, ``shrinkage``, ``path``, ``lines``, ``diagnostics``, ``ppc`` and others."""
         return FitPlots(self)
 
     # -- Bayes only --------------------------------------------------------------------------------------------

@@ -85,9 +85,9 @@ class Pooling:
 
     Notes
     -----
-    In the level's own data, with the fixed effects and other grouping factors known, ``no_pooling`` is weighted least
-    squares, b̃ⱼ = Aⱼ⁻¹Zⱼᵀ W(y − offset − Xβ̂) with Aⱼ = ZⱼᵀWZⱼ, and its sampling variance σ²Aⱼ⁻¹. The ``reliability``
-    of an effect q is that of Raudenbush & Bryk (2002, eq. 3.58),
+    ``no_pooling`` is weighted least squares in the level's own rows, b̃ⱼ = Aⱼ⁻¹Zⱼᵀ W(y − offset − Xβ̂) with
+    Aⱼ = ZⱼᵀWZⱼ, other grouping factors left out of account; its sampling variance is σ²Aⱼ⁻¹. The ``reliability``
+    of an effect q is that of Raudenbush & Bryk (2002, *Hierarchical Linear Models*, 2nd ed., ch. 3),
 
         λ_qj = τ_qq / (τ_qq + σ²[Aⱼ⁻¹]_qq),
 
@@ -100,8 +100,8 @@ class Pooling:
     --------
     >>> import ranef
     >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
-    >>> (pooled.frame["no_pooling"] / pooled.frame["partial"]).round(6).tolist()
-    [1.312117, 1.312117, 1.312117, 1.312117]
+    >>> (pooled.frame["no_pooling"] / pooled.frame["partial"]).round(5).tolist()
+    [1.31212, 1.31212, 1.31212, 1.31212]
     >>> pooled.frame["reliability"].round(4).tolist()
     [0.7621, 0.7621, 0.7621, 0.7621]
     """
@@ -157,7 +157,7 @@ class Pooling:
         >>> import ranef
         >>> pooled = ranef.pooling(ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")))
         >>> pooled.reliability_matrix("Subject", "308").round(3).to_numpy().tolist()
-        [[0.702, -0.122], [0.024, 0.812]]
+        [[0.751, 0.68], [0.038, 0.838]]
         """
         k, g = grouping_named(self.spec, group)
         own, j = self._base.own[k], self._level(group, level)
@@ -252,8 +252,9 @@ class Pooling:
         Returns
         -------
         DataFrame
-            ``group, level, term, ratio, estimate, reliability``, then ``position``, between 0 (complete pooling) and 1
-            (none), the reliability of a typical level; ``coef``, the estimate with the fixed effect added.
+            ``group, level, term, ratio, estimate, reliability``, then ``position`` between 0 (complete pooling) and 1
+            (none), r²/(r² + h²) with h the ratio at which a typical level is half-way, and ``coef``, the estimate with
+            the fixed effect added.
 
         See Also
         --------

@@ -124,8 +124,8 @@ def sampled_without(data, fit, subject, seed):
 def test_groups_of_sleepstudy_by_fitting_again(sleep, subject):
     data, fit = sleep
     found = group_loo(fit)
-    assert found.pareto_k.index[found.pareto_k > found.good_k].tolist() == [OUTLIER]
-    within = 0.5 if subject == OUTLIER else 0.08
+    assert (found.pareto_k <= found.good_k).all()  # also of the outlier, by draws from a wide normal
+    within = 0.6 if subject == OUTLIER else 0.08  # of the refit: its mean of densities has an sd of 0.25 there
     assert found.elpd_i[subject] == pytest.approx(sampled_without(data, fit, subject, 7), abs=within)
 
 
@@ -288,7 +288,7 @@ def test_models_of_other_data_are_refused(sleep, fb, line):
         ranef.compare(line, line, kind="group")
     with pytest.raises(ranef.DesignError, match=r"group='x' is not one of 'Subject'"):
         ranef.compare(line, fit, kind="group", group="x")
-    with pytest.raises(ranef.DesignError, match="two or more from"):
+    with pytest.raises(ranef.DesignError, match="two or more fits"):
         ranef.compare(fit)
 
 

@@ -8,15 +8,20 @@ from ranef.plots.panels import (
     ROWS_SHOWN,
     caterpillar_panels,
     comparison_panels,
+    joined_panels,
+    overlay_panels,
     residual_cloud,
-    shrinkage_panels,
+    smoothed,
+    smoothing,
     spread,
+    wide_frame,
 )
 
 
 def test_one_panel_for_each_term_sorted_by_no_pooling(fit):
-    frame = shrinkage_frame(fit("Reaction ~ Days + (Days | Subject)", "sleepstudy"))
-    panels = shrinkage_panels(frame, 60)
+    f = fit("Reaction ~ Days + (Days | Subject)", "sleepstudy")
+    frame = shrinkage_frame(f)
+    panels = joined_panels(wide_frame({"eb": f}, 0.95), 60, ["eb"])
     assert [p.title for p in panels] == ["Subject: Intercept", "Subject: Days"]
     alone, blup = panels[1].series
     assert (np.diff(alone.x) >= 0).all()
@@ -26,8 +31,8 @@ def test_one_panel_for_each_term_sorted_by_no_pooling(fit):
 
 
 def test_of_many_levels_some_are_shown_and_the_title_says_so(fit):
-    frame = shrinkage_frame(fit("strength ~ 1 + (1 | batch/cask)", "Pastes"))
-    panel = shrinkage_panels(frame, 12)[0]
+    frame = wide_frame({"eb": fit("strength ~ 1 + (1 | batch/cask)", "Pastes")}, 0.95)
+    panel = joined_panels(frame, 12, ["eb"])[0]
     assert len(panel.levels) == 12
     assert panel.title == "cask:batch: Intercept\n12 of 30 levels, evenly spaced by rank"
     own = frame[frame["group"] == "cask:batch"]["no_pooling"]
@@ -40,9 +45,9 @@ def test_caterpillar_is_sorted_by_estimate(fit):
 
 
 def test_levels_without_own_estimate_stay(fit):
-    frame = shrinkage_frame(fit("bright ~ 1 + (1 | operator)", "pulp"))
+    frame = wide_frame({"eb": fit("bright ~ 1 + (1 | operator)", "pulp")}, 0.95)
     frame.loc[2, "no_pooling"] = np.nan
-    (panel,) = shrinkage_panels(frame, 60)
+    (panel,) = joined_panels(frame, 60, ["eb"])
     assert panel.levels[0] == "c"
     assert np.isfinite(panel.series[1].x).all()
 
@@ -56,6 +61,18 @@ def test_comparison_panels_hold_three_series():
     assert panel.levels == ("b", "a")
     assert [s.x.tolist() for s in panel.series] == [[1.0, 2.0], [10.0, 20.0], [11.0, 21.0]]
     assert panel.series[2].upper.tolist() == [11.2, 21.2]
+
+
+def test_wide_frame_holds_the_numbers_of_each_fit(fit, posterior):
+    eb = fit("bright ~ 1 + (1 | operator)", "pulp")
+    frame = wide_frame({"REML": eb, "flat": posterior}, 0.9, "operator")
+    np.testing.assert_array_equal(frame["no_pooling"], shrinkage_frame(eb)["no_pooling"])
+    for name, f in (("REML", eb), ("flat", posterior)):
+        for column in ("estimate", "lower", "upper"):
+            np.testing.assert_array_equal(frame[f"{name}_{column}"], f.ranef(level=0.9)[column])
+    (panel,) = overlay_panels(frame, ["flat", "REML"])
+    assert (np.diff(panel.series[0].x) >= 0).all()
+    np.testing.assert_array_equal(np.sort(panel.series[1].lower), np.sort(frame["REML_lower"]))
 
 
 def test_running_median_follows_a_bend_and_not_an_outlier():
@@ -78,3 +95,14 @@ def test_spread_keeps_the_ends():
     assert spread(5, 60).tolist() == [0, 1, 2, 3, 4]
     assert spread(1000, 3).tolist() == [0, 500, 999]
     assert spread(0, 3).size == 0
+
+
+def test_bounds_of_few_levels_stay_and_of_many_are_running_medians():
+    few = np.random.default_rng(1).standard_normal(300)
+    np.testing.assert_array_equal(smoothed(few), few)
+    trend = np.linspace(-1, 1, 1001)
+    noise = np.where(np.arange(1001) % 5 == 0, 3.0, 0.0)
+    side = smoothing(1001)
+    assert side == 20
+    np.testing.assert_allclose(smoothed(trend), trend, atol=1e-12)
+    np.testing.assert_allclose(smoothed(trend + noise)[side:-side], trend[side:-side], atol=0.02)

@@ -1,16 +1,11 @@
-"""Fits side by side: aligned frames, measures of shrinkage, and pooling from complete to none."""
+"""Fits side by side: aligned frames and measures of agreement and shrinkage; where posterior variance comes from."""
 
-from ranef.comparison.align import Aligned, align
+from ranef.comparison.agreement import agreement_frame, interval_overlap
+from ranef.comparison.align import Aligned, align, estimand, long_frame, prediction_frames
+from ranef.comparison.boundary import Boundary, boundary
+from ranef.comparison.decomposition import VarianceSplit, decomposition_frame, split_variances
 from ranef.comparison.elpd import elpd_frame, require_same_rows, stacking_weights
-from ranef.comparison.paths import (
-    EffectsAt,
-    Moved,
-    PoolingSweep,
-    effects_at,
-    effects_at_ratio,
-    moved,
-    sweep,
-)
+from ranef.comparison.paths import EffectsAt, Moved, effects_at, effects_at_ratio, moved
 from ranef.comparison.pooling import (
     PoolingBase,
     checked_theta,
@@ -27,22 +22,36 @@ from ranef.comparison.pooling import (
     relative_sds,
 )
 from ranef.comparison.reliability import OwnData, own_data, reliabilities, reliability_matrices
+from ranef.comparison.sameness import check_names, default_names, difference, require_same_model
 from ranef.comparison.shrinkage import shrinkage_frame
+from ranef.comparison.sweeps import PoolingSweep, even_ratios, sweep
 
 __all__ = [
     "Aligned",
+    "Boundary",
     "EffectsAt",
     "Moved",
     "OwnData",
     "PoolingBase",
     "PoolingSweep",
+    "VarianceSplit",
+    "agreement_frame",
     "align",
+    "boundary",
+    "check_names",
     "checked_theta",
     "chosen_columns",
     "coefficient_frame",
+    "decomposition_frame",
+    "default_names",
+    "difference",
     "effects_at",
     "effects_at_ratio",
     "elpd_frame",
+    "estimand",
+    "even_ratios",
+    "interval_overlap",
+    "long_frame",
     "moved",
     "one_column",
     "own_data",
@@ -51,13 +60,16 @@ __all__ = [
     "pooling_frame",
     "pooling_path",
     "pooling_sweep",
+    "prediction_frames",
     "ratio_draws",
     "ratio_frame",
     "relative_sds",
     "reliabilities",
     "reliability_matrices",
+    "require_same_model",
     "require_same_rows",
     "shrinkage_frame",
+    "split_variances",
     "stacking_weights",
     "sweep",
 ]

@@ -1,35 +1,44 @@
-"""Align an empirical-Bayes fit and a posterior in tidy frames: ``eb_*`` and ``fb_*`` columns stand side by side."""
+"""Fits of one model in tidy frames: wide, with columns of every fit side by side, and long, one row a number."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from ranef.arrays import Floats
+from ranef.comparison.sameness import require_same_model
 from ranef.comparison.shrinkage import shrinkage_frame
-from ranef.errors import DesignError
 from ranef.results import Fit
-from ranef.spec import ModelSpec
 
-__all__ = ["Aligned", "align"]
+__all__ = ["Aligned", "align", "estimand", "long_frame", "prediction_frames"]
+
+NUMBERS = ["estimate", "sd", "lower", "upper"]
+
+KEYS = ["effect", "group", "level", "term"]
 
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """The frames of a comparison.
+    """The wide frames of a comparison; ``{fit}`` stands for the name of each fit in turn.
 
     Attributes
     ----------
     variance_components : DataFrame
-        ``group, term, eb_estimate, fb_estimate, fb_sd, fb_lower, fb_upper`` on the sd and correlation scale.
+        ``group, term, {fit}_estimate, {fit}_sd, {fit}_lower, {fit}_upper`` on the sd and correlation scale. The sd of
+        a REML or ML estimate is from the observed information: NaN on the boundary; it has no interval.
     fixed_effects : DataFrame
-        ``term, eb_estimate, eb_sd, eb_lower, eb_upper, fb_estimate, fb_sd, fb_lower, fb_upper``.
+        ``term`` and the same four of each fit.
     random_effects : DataFrame
-        ``group, level, term, n, no_pooling``, the same eight, and ``sd_ratio`` = fb_sd / eb_sd.
+        ``group, level, term, n, no_pooling`` and the same four of each fit; for one REML or ML fit beside one posterior
+        ``sd_ratio``, the posterior's sd over the other. ``no_pooling`` is what the rows of the level say about its
+        deviation from the fixed effects of the first fit.
     shrinkage : DataFrame
-        ``group, level, term, n, no_pooling, eb_estimate, fb_estimate, eb_ratio, fb_ratio, eb_shrinkage``: a ratio is
-        no pooling over estimate, the shrinkage 1 − reliability (conditional over prior variance).
+        ``group, level, term, n, no_pooling``; ``{fit}_estimate`` of each; ``{fit}_ratio`` of each, no pooling (from
+        that fit's own fixed effects) over estimate; ``{fit}_shrinkage`` of each REML or ML fit, 1 − reliability
+        (conditional over prior variance).
     """
 
     variance_components: pd.DataFrame
@@ -38,64 +47,120 @@ class Aligned:
     shrinkage: pd.DataFrame
 
 
-def align(eb: Fit, fb: Fit, level: float = 0.95) -> Aligned:
-    """Tidy frames of two fits of one model.
+def align(fits: Mapping[str, Fit], level: float = 0.95, errors: Mapping[str, Floats] | None = None) -> Aligned:
+    """Wide frames of fits of one model.
+
+    Parameters
+    ----------
+    fits : mapping str to Fit
+        Two or more.
+    level : float
+        Probability of the intervals.
+    errors : mapping str to array, optional
+        Standard errors of the sds and correlations of fits that have them, in the order of ``varcorr``; without a
+        residual one if σ is known.
 
     Raises
     ------
     DesignError
-        If the fits are not of the same model and data.
+        If the fits are not of the same model and data, or the level is no probability.
     """
-    _require_same(eb.spec, fb.spec)
-    tidy_eb, tidy_fb = (fit.tidy(level) for fit in (eb, fb))
-    random = _random_effects(eb, fb, level)
-    return Aligned(_variance_components(tidy_eb, tidy_fb), _fixed_effects(tidy_eb, tidy_fb), *random)
+    require_same_model({name: fit.spec for name, fit in fits.items()})
+    tidy = {name: _tidy(fit, level, (errors or {}).get(name)) for name, fit in fits.items()}
+    variances = _wide({n: t[t["effect"] == "random"] for n, t in tidy.items()}, ["group", "term"])
+    fixed = _wide({n: t[(t["effect"] == "fixed") & t["estimate"].notna()] for n, t in tidy.items()}, ["term"])
+    own = {name: shrinkage_frame(fit, level) for name, fit in fits.items()}
+    random = _wide(own, ["group", "level", "term", "n", "no_pooling"])
+    _add_sd_ratio(random, fits)
+    return Aligned(variances, fixed, random, _shrinkage(own, fits))
 
 
-def _require_same(first: ModelSpec, second: ModelSpec) -> None:
-    if first is second:
-        return
-    a, b = first.design, second.design
-    if a.fixed_names != b.fixed_names or first.theta_names != second.theta_names:
-        raise DesignError(
-            f"The fits are of different models, {a.formula!r} and {b.formula!r}: compare() sets two fits of one model "
-            "side by side. Fit both from the same ranef.Model."
-        )
-    if a.y.shape != b.y.shape or not np.array_equal(a.y, b.y):
-        raise DesignError(
-            f"The fits are to different data ({a.y.shape[0]} and {b.y.shape[0]} rows used, or other responses). Fit "
-            "both from the same ranef.Model."
-        )
+def _tidy(fit: Fit, level: float, errors: Floats | None) -> pd.DataFrame:
+    """One row a coefficient or variance component, with ``sd``; that of a variance component from `errors`."""
+    out = fit.tidy(level).rename(columns={"std_error": "sd"})
+    if errors is not None:
+        sds = out["sd"].to_numpy(dtype=float, copy=True)
+        sds[np.flatnonzero(out["effect"] == "random")[: len(errors)]] = errors
+        out["sd"] = sds
+    return out
 
 
-def _variance_components(eb: pd.DataFrame, fb: pd.DataFrame) -> pd.DataFrame:
-    first, second = (t[t["effect"] == "random"].reset_index(drop=True) for t in (eb, fb))
-    out = first[["group", "term"]].copy()
-    out["eb_estimate"] = first["estimate"]
-    renamed = {"estimate": "fb_estimate", "std_error": "fb_sd", "lower": "fb_lower", "upper": "fb_upper"}
-    return pd.concat([out, second[list(renamed)].rename(columns=renamed)], axis=1)
-
-
-def _fixed_effects(eb: pd.DataFrame, fb: pd.DataFrame) -> pd.DataFrame:
-    first, second = (t[(t["effect"] == "fixed") & t["estimate"].notna()].reset_index(drop=True) for t in (eb, fb))
-    columns = {"estimate": "estimate", "std_error": "sd", "lower": "lower", "upper": "upper"}
+def _wide(frames: Mapping[str, pd.DataFrame], keys: list[str]) -> pd.DataFrame:
+    """Keys of the first frame, then the numbers of every frame; all have the same rows in the same order."""
+    first = next(iter(frames.values()))
     parts = [
-        t[list(columns)].rename(columns={c: f"{prefix}_{name}" for c, name in columns.items()})
-        for prefix, t in (("eb", first), ("fb", second))
+        frame[NUMBERS].rename(columns={c: f"{name}_{c}" for c in NUMBERS}).reset_index(drop=True)
+        for name, frame in frames.items()
     ]
-    return pd.concat([first[["term"]], *parts], axis=1)
+    return pd.concat([first[keys].reset_index(drop=True), *parts], axis=1)
 
 
-def _random_effects(eb: Fit, fb: Fit, level: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    keys = ["group", "level", "term"]
-    first, second = shrinkage_frame(eb, level), shrinkage_frame(fb, level)
-    random = first[[*keys, "n", "no_pooling"]].copy()
-    for prefix, frame in (("eb", first), ("fb", second)):
-        for column in ("estimate", "sd", "lower", "upper"):
-            random[f"{prefix}_{column}"] = frame[column]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        random["sd_ratio"] = random["fb_sd"] / random["eb_sd"]
-    shrinkage = random[[*keys, "n", "no_pooling", "eb_estimate", "fb_estimate"]].copy()
-    shrinkage["eb_ratio"], shrinkage["fb_ratio"] = first["ratio"], second["ratio"]
-    shrinkage["eb_shrinkage"] = first["shrinkage"]
-    return random, shrinkage
+def _add_sd_ratio(random: pd.DataFrame, fits: Mapping[str, Fit]) -> None:
+    posterior = [name for name, fit in fits.items() if fit.engine == "NUTS"]
+    other = [name for name in fits if name not in posterior]
+    if len(posterior) == len(other) == 1:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            random["sd_ratio"] = random[f"{posterior[0]}_sd"] / random[f"{other[0]}_sd"]
+
+
+def _shrinkage(own: Mapping[str, pd.DataFrame], fits: Mapping[str, Fit]) -> pd.DataFrame:
+    first = next(iter(own.values()))
+    out = first[["group", "level", "term", "n", "no_pooling"]].copy()
+    for name, frame in own.items():
+        out[f"{name}_estimate"] = frame["estimate"]
+    for name, frame in own.items():
+        out[f"{name}_ratio"] = frame["ratio"]
+    for name, fit in fits.items():
+        if fit.engine != "NUTS":
+            out[f"{name}_shrinkage"] = own[name]["shrinkage"]
+    return out
+
+
+def long_frame(fits: Mapping[str, Fit], frames: Aligned) -> pd.DataFrame:
+    """One row a number: ``fit, effect, group, level, term, estimate, sd, lower, upper, estimand``.
+
+    ``effect`` is ``"variance"`` (sds, correlations and σ), ``"fixed"`` or ``"random"`` (a level's effect); ``estimand``
+    says in words what the estimate, sd and interval are of.
+    """
+    wide = {"variance": frames.variance_components, "fixed": frames.fixed_effects, "random": frames.random_effects}
+    parts = []
+    for name, fit in fits.items():
+        for effect, frame in wide.items():
+            columns = {key: frame.get(key, "") for key in KEYS[1:]}
+            numbers = {c: frame[f"{name}_{c}"].astype(float) for c in NUMBERS}
+            words = estimand(fit.engine, effect)
+            index = frame.index
+            parts.append(
+                pd.DataFrame({"fit": name, "effect": effect, **columns, **numbers, "estimand": words}, index=index)
+            )
+    return pd.concat([p for p in parts if len(p)], ignore_index=True)
+
+
+def estimand(engine: str, effect: str) -> str:
+    """What an estimate, its sd and its interval are of, in words.
+
+    Parameters
+    ----------
+    engine : "REML", "ML" or "NUTS"
+    effect : "variance", "fixed" or "random"
+    """
+    if engine == "NUTS":
+        return "posterior mean, sd and equal-tailed interval; marginal over all other parameters"
+    likelihood = "restricted likelihood" if engine == "REML" else "likelihood"
+    return {
+        "variance": f"value at which the {likelihood} is highest; sd from its curvature there",
+        "fixed": "generalised least squares at θ̂; sd and normal interval conditional on θ̂",
+        "random": "BLUP at θ̂; sd and normal interval conditional on θ̂ and β̂",
+    }[effect]
+
+
+def prediction_frames(
+    fits: Mapping[str, Fit], predicted: Mapping[str, pd.Series[float] | pd.DataFrame]
+) -> pd.DataFrame:
+    """Predictions of every fit side by side: ``{fit}_estimate`` and, where there are intervals, their ends."""
+    parts = []
+    for name in fits:
+        own = predicted[name]
+        frame = own.to_frame("estimate") if isinstance(own, pd.Series) else own
+        parts.append(frame.add_prefix(f"{name}_"))
+    return pd.concat(parts, axis=1)

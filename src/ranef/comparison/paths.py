@@ -1,4 +1,4 @@
-"""Random effects at any θ, and along the path from complete pooling to none.
+"""Random effects at any θ, and at any ratio of one standard deviation to σ, zero and infinity among them.
 
 At given θ the effects are b̂ = D ZᵀV⁻¹(y − Xβ̂) with β̂ by generalised least squares at that θ: one factorisation, no
 selected inverse.
@@ -6,31 +6,25 @@ selected inverse.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from ranef.arrays import Bools, Floats, Ints
-from ranef.comparison.reliability import OwnData, reliabilities
-from ranef.errors import DesignError
+from ranef.comparison.reliability import OwnData
 from ranef.likelihood import CrossProducts, Method, evaluate
 from ranef.linalg import backward
-from ranef.progress import LateBar
 from ranef.spec import ModelSpec, lower_root
 
 __all__ = [
     "EffectsAt",
     "Moved",
-    "PoolingSweep",
+    "column_information",
     "effects_at",
     "effects_at_ratio",
-    "even_ratios",
-    "half_way",
     "moved",
-    "sweep",
+    "without_column",
 ]
 
 #: 1/r² at the largest ratio by whose neighbours an infinite one is extrapolated, in units of the slowest level's
@@ -177,12 +171,12 @@ def effects_at_ratio(
     found = _extrapolated(near)
     correlated = np.any(np.delete(lam @ lam.T, column.columns, axis=1)[column.columns] != 0)
     if correlated:
-        levels, columns = np.nonzero(_without(own, column))
+        levels, columns = np.nonzero(without_column(own, column))
         found.b[column.k][levels, column.columns[columns]] = np.nan
     return found
 
 
-def _without(own: OwnData, column: Moved) -> Bools:
+def without_column(own: OwnData, column: Moved) -> Bools:
     """Which levels hold nothing of each moved column (J, columns)."""
     information = own.information[:, column.columns]
     return np.asarray(information <= NO_INFORMATION * information.mean(axis=0))
@@ -190,16 +184,24 @@ def _without(own: OwnData, column: Moved) -> Bools:
 
 def _large_ratio(products: CrossProducts, lambdas: Sequence[Floats], own: OwnData, column: Moved) -> float:
     """A ratio that is large beside all that competes with the moved effects, noise and other effects alike."""
-    rest = np.linalg.solve(own.T, column.conditional(lambdas[column.k]))
-    half = np.swapaxes(own.A @ rest, 1, 2)
-    left = own.A - np.swapaxes(half, 1, 2) @ np.linalg.solve(rest.T @ own.A @ rest + np.eye(len(rest)), half)
-    back = np.linalg.inv(own.T)[:, column.columns]
-    information = np.einsum("aq,jab,bq->jq", back, left, back)[~_without(own, column)]
+    information = column_information(own.A, own.T, lambdas[column.k], column)[~without_column(own, column)]
     needed = 1.0 / max(information.min(), SLOWEST * float(np.median(information)))
     inward = products.scaling.inward(tuple(lambdas))
     others = sum(float((root**2).sum()) for k, root in enumerate(inward) if k != column.k)
     unit = products.n_obs / own.information[:, column.columns].sum(axis=0).min()
     return float(np.sqrt((needed + others * unit) / SMALLEST_STEP))
+
+
+def column_information(A: Floats, T: Floats, lam: Floats, column: Moved) -> Floats:
+    """Information (J, columns) about moved effects from A (J, p, p) of internal columns, the others unknown.
+
+    These have the conditional distribution of :meth:`Moved.conditional`; `lam` (p, p) and the answer are the user's.
+    """
+    rest = np.linalg.solve(T, column.conditional(lam))
+    half = A @ rest
+    left = A - half @ np.linalg.solve(rest.T @ half + np.eye(len(rest)), np.swapaxes(half, 1, 2))
+    back = np.linalg.inv(T)[:, column.columns]
+    return np.asarray(np.maximum(np.einsum("aq,jab,bq->jq", back, left, back), 0.0))
 
 
 def _extrapolated(near: Sequence[EffectsAt]) -> EffectsAt:
@@ -216,183 +218,3 @@ def _extrapolated(near: Sequence[EffectsAt]) -> EffectsAt:
         tuple(limit([at.b[k] for at in near]) for k in groups),
         tuple(limit([at.right[k] for at in near]) for k in groups),
     )
-
-
-def even_ratios(half: float, n: int) -> Floats:
-    """Ratios (n,) from 0 to infinity, even in r²/(r² + half²)."""
-    position = np.linspace(0.0, 1.0, n)[:-1]
-    return np.append(half * np.sqrt(position / (1.0 - position)), np.inf)
-
-
-def half_way(own: OwnData, column: Moved) -> float:
-    """The ratio at which a typical level's own coefficient has reliability ½: the root of the median of v."""
-    v = own.variances[:, column.q]
-    if np.isfinite(v).any():
-        return float(np.sqrt(np.median(v[np.isfinite(v)])))
-    return float(1.0 / np.sqrt(own.information[:, column.q].mean()))
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class PoolingSweep:
-    """Everything along the path of one relative standard deviation r from complete pooling (0) to none (infinity).
-
-    Correlations and all other relative standard deviations stay.
-
-    Attributes
-    ----------
-    group, term : str
-        The effect whose standard deviation moves; with an ``ident`` structure all columns of the term move with it.
-    levels : array of str (J,)
-    columns : tuple of str (p_k,)
-        All effects of `group`.
-    fixed_names : tuple of str (p,)
-    half : float
-        The ratio at which a typical level's own coefficient has reliability ½.
-    ratios : array (R,)
-        Standard deviation of the effect over σ.
-    beta : array (R, p)
-        β̂ by generalised least squares at each ratio.
-    b : array (R, J, p_k)
-        b̂ of `group`.
-    reliability : array (R, J)
-        Of the level's own coefficient of `term`.
-    sigma, criterion : array (R,)
-        σ̂ and the REML criterion (or −2 log-likelihood) at each ratio; infinite at the end.
-    """
-
-    group: str
-    term: str
-    levels: NDArray[np.object_]
-    columns: tuple[str, ...]
-    fixed_names: tuple[str, ...]
-    half: float
-    ratios: Floats
-    beta: Floats
-    b: Floats
-    reliability: Floats
-    sigma: Floats
-    criterion: Floats
-
-    def position(self, ratio: Floats | float) -> Floats:
-        """Place r²/(r² + half²) of a ratio between 0 (complete pooling) and 1 (none)."""
-        return reliabilities(np.asarray(self.half**2), np.asarray(ratio, dtype=float))
-
-    @property
-    def coefficients(self) -> Floats:
-        """Fixed plus random effects (R, J, p_k) of `group`."""
-        out = self.b.copy()
-        for i, name in enumerate(self.columns):
-            if name in self.fixed_names:
-                out[:, :, i] += self.beta[:, [self.fixed_names.index(name)]]
-        return out
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """``group, level, term, ratio, estimate, reliability, position, coef``, one row a ratio and level."""
-        q, J = self.columns.index(self.term), len(self.levels)
-        return pd.DataFrame(
-            {
-                "group": self.group,
-                "level": np.tile(self.levels, len(self.ratios)),
-                "term": self.term,
-                "ratio": np.repeat(self.ratios, J),
-                "estimate": self.b[:, :, q].ravel(),
-                "reliability": self.reliability.ravel(),
-                "position": np.repeat(self.position(self.ratios), J),
-                "coef": self.coefficients[:, :, q].ravel(),
-            }
-        )
-
-    @property
-    def fixef(self) -> pd.DataFrame:
-        """``group, term, ratio, position, coefficient, estimate``, one row a ratio and coefficient."""
-        p = len(self.fixed_names)
-        return pd.DataFrame(
-            {
-                "group": self.group,
-                "term": self.term,
-                "ratio": np.repeat(self.ratios, p),
-                "position": np.repeat(self.position(self.ratios), p),
-                "coefficient": list(self.fixed_names) * len(self.ratios),
-                "estimate": self.beta.ravel(),
-            }
-        )
-
-    def __repr__(self) -> str:
-        return f"<PoolingSweep of sd({self.term} | {self.group}) over σ at {len(self.ratios)} ratios>"
-
-
-def sweep(
-    spec: ModelSpec,
-    products: CrossProducts,
-    theta: Floats,
-    method: Method,
-    own: OwnData,
-    column: Moved,
-    ratios: Sequence[float] | Floats | None = None,
-    n: int = 41,
-) -> PoolingSweep:
-    """Effects at every ratio of one standard deviation to σ, all else at `theta` (n_theta,).
-
-    Parameters
-    ----------
-    ratios : sequence of float, optional
-        Not negative; infinity is allowed. By default `n` of them from 0 to infinity, even in the reliability of a
-        typical level.
-
-    Raises
-    ------
-    DesignError
-        If a ratio is negative or NaN, or `n` is below 2.
-    """
-    half = half_way(own, column)
-    at = even_ratios(half, _checked_number(n)) if ratios is None else _checked_ratios(ratios)
-    found = list(_effects_along(spec, products, spec.lambdas(theta), method, own, column, at))
-    g = spec.groupings[column.k]
-    return PoolingSweep(
-        g.name,
-        g.columns[column.q],
-        g.levels,
-        g.columns,
-        spec.design.fixed_names,
-        half,
-        at,
-        np.array([f.beta for f in found]).reshape(len(at), spec.n_fixed),
-        np.array([f.b[column.k] for f in found]),
-        reliabilities(own.variances[:, column.q], at[:, None]),
-        np.array([f.sigma for f in found]),
-        np.array([f.criterion for f in found]),
-    )
-
-
-def _effects_along(
-    spec: ModelSpec,
-    products: CrossProducts,
-    lambdas: Sequence[Floats],
-    method: Method,
-    own: OwnData,
-    column: Moved,
-    ratios: Floats,
-) -> Iterator[EffectsAt]:
-    with LateBar("Path of pooling", "ratio", len(ratios)) as bar:
-        for ratio in ratios:
-            yield effects_at_ratio(spec, products, lambdas, method, own, column, float(ratio))
-            bar.update()
-
-
-def _checked_number(n: int) -> int:
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 2:
-        raise DesignError(f"n={n!r} must be a whole number of 2 or more: the ratios from 0 to infinity, both included.")
-    return int(n)
-
-
-def _checked_ratios(ratios: Sequence[float] | Floats) -> Floats:
-    try:
-        values = np.atleast_1d(np.asarray(ratios, dtype=float))
-    except (TypeError, ValueError):
-        values = np.empty((0, 0))
-    if values.ndim != 1 or not values.size or np.isnan(values).any() or (values < 0).any():
-        raise DesignError(
-            f"ratios={ratios!r} must be numbers from 0 to infinity: the standard deviation of the effect over σ."
-        )
-    return values

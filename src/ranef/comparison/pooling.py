@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from ranef.arrays import Floats, Ints
-from ranef.comparison.paths import EffectsAt, PoolingSweep, effects_at, moved, sweep
+from ranef.comparison.paths import EffectsAt, effects_at, moved
 from ranef.comparison.reliability import (
     OwnData,
     own_data,
@@ -17,6 +18,7 @@ from ranef.comparison.reliability import (
     reliabilities,
     reliability_summary,
 )
+from ranef.comparison.sweeps import PoolingSweep, half_way, marginal_information, sweep
 from ranef.errors import DesignError, suggestion
 from ranef.inference import grouping_named, only_group
 from ranef.likelihood import CrossProducts, Method
@@ -69,6 +71,11 @@ class PoolingBase:
     at: EffectsAt
     own: tuple[OwnData, ...]
     rows: tuple[Ints, ...]
+
+    @cached_property
+    def information(self) -> tuple[Floats, ...]:
+        """Of :func:`marginal_information` at θ̂."""
+        return marginal_information(self.products, self.spec.lambdas(self.theta))
 
 
 def pooling_base(spec: ModelSpec, products: CrossProducts, method: Method, theta: Floats) -> PoolingBase:
@@ -202,8 +209,9 @@ def pooling_sweep(
     base: PoolingBase, k: int, q: int, ratios: Sequence[float] | Floats | None = None, n: int = 41
 ) -> PoolingSweep:
     """The path of column `q` of grouping `k` from complete pooling to none (see :func:`sweep`)."""
-    column = moved(base.spec, k, q)
-    return sweep(base.spec, base.products, base.theta, base.method, base.own[k], column, ratios, n)
+    column, own = moved(base.spec, k, q), base.own[k]
+    half = half_way(base.information[k], own, base.spec.lambdas(base.theta)[k], column)
+    return sweep(base.spec, base.products, base.theta, base.method, own, column, half, ratios, n)
 
 
 def pooling_path(

@@ -90,7 +90,7 @@ def reliability_matrices(own: OwnData, lam: Floats) -> Floats:
 def reliabilities(own_variances: Floats, ratios: Floats) -> Floats:
     """λ = r²/(r² + v) for v = [Aⱼ⁻¹]_qq and r the standard deviation of the effect over σ, by broadcasting.
 
-    Raudenbush & Bryk (2002, eq. 3.58): the reliability of the level's own coefficient. 0 where the level's rows do not
+    Raudenbush & Bryk (2002, ch. 3): the reliability of the level's own coefficient. 0 where the level's rows do not
     determine one (v infinite), and where the variance is zero; 1 for an infinite ratio.
     """
     with np.errstate(invalid="ignore", over="ignore"):

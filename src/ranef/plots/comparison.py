@@ -1,26 +1,177 @@
-"""One figure that sets BLUPs beside posterior means."""
+"""Figures that set several fits of one model side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from ranef.errors import DesignError
-from ranef.inference import normal_quantile
-from ranef.plots.drawing import BLUE, GREY, VERMILLION, Mark, draw_panels, returned_figure
-from ranef.plots.panels import comparison_panels
+from ranef.likelihood import Method
+from ranef.plots.components_drawing import varcorr_figure
+from ranef.plots.drawing import draw_panels, returned_figure
+from ranef.plots.joint_drawing import joint_axes
+from ranef.plots.lines_drawing import lines_figure
+from ranef.plots.marks import GREY, Mark, dodged, fit_marks, overlaid_marks
+from ranef.plots.panels import checked_levels, comparison_panels, overlay_panels, wide_frame
+from ranef.plots.path_of_fits import path_of_fits
+from ranef.plots.shrinkage import shrinkage_figure
+from ranef.results import Fit
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["comparison_figure"]
+__all__ = ["ComparisonPlots", "comparison_figure"]
 
-NEEDED = ["group", "level", "term", "no_pooling"]
-NEEDED += [f"{engine}_{what}" for engine in ("eb", "fb") for what in ("estimate", "lower", "upper")]
+#: engines of the two fits that a comparison has where the user named none
+ENGINES = {"eb": "REML", "fb": "NUTS"}
 
 
-def comparison_figure(frame: pd.DataFrame, max_levels: int = 40, level: float = 0.95) -> Figure:
+@dataclass(frozen=True)
+class ComparisonPlots:
+    """Figures of several fits of one model: call it for the comparison figure, or one of its methods.
+
+    A method that draws one panel returns its Axes, one that draws several their Figure; ``ax=`` draws on given axes.
+
+    Attributes
+    ----------
+    fits : mapping str to Fit
+        Two to four fits of one model, by name.
+    level : float
+        Probability of the intervals.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> import ranef
+    >>> from ranef.plots import ComparisonPlots
+    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> plot = ComparisonPlots({"REML": model.fit(), "ML": model.fit("ML")}, 0.95)
+    >>> [ax.get_title() for ax in plot().axes]
+    ['operator: Intercept']
+    >>> plot.ranef().get_xlabel()
+    'random effect on bright'
+    """
+
+    fits: Mapping[str, Fit]
+    level: float = 0.95
+
+    def __call__(self, group: str | None = None, max_levels: int = 40) -> Figure:
+        """What each level says alone, and the estimate and interval of every fit; a panel for each random effect.
+
+        Parameters
+        ----------
+        group : str, optional
+            One grouping factor; all by default.
+        max_levels : int
+            Levels shown in a panel; of more, evenly spaced ones in the order of the first fit's estimates.
+        """
+        frame = wide_frame(self.fits, self.level, group)
+        design = self._first.spec.design
+        return _compared(frame, max_levels, self.level, self._engines, design.formula, design.response)
+
+    def ranef(
+        self,
+        group: str | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+        max_levels: int | None = None,
+    ) -> Axes | Figure:
+        """Random effects in order, with the intervals of all fits (a caterpillar plot).
+
+        For one REML or ML fit and one posterior, the thin dark line is the interval of the BLUP, conditional on θ̂, and
+        the broad light bar behind it the posterior interval, marginal over θ: what shows beside the line is what the
+        plug-in leaves out. Other sets of fits stand side by side. More than 80 levels become bands.
+
+        Parameters
+        ----------
+        group : str, optional
+            One grouping factor; all by default.
+        ax : Axes or sequence of Axes, optional
+            As many as there are panels: one for each random effect of each grouping factor.
+        max_levels : int, optional
+            Levels shown; of more, evenly spaced ones in the order of the first fit's estimates. All by default.
+
+        Raises
+        ------
+        DesignError
+            For an unknown group, a model without random effects, or `max_levels` below two.
+        """
+        panels = overlay_panels(wide_frame(self.fits, self.level, group), list(self.fits), checked_levels(max_levels))
+        design = self._first.spec.design
+        marks = overlaid_marks(self._engines, self.level)
+        return draw_panels(panels, marks, ax, formula=design.formula, response=design.response)
+
+    def shrinkage(
+        self,
+        group: str | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+        max_levels: int = 60,
+        *,
+        kind: str | None = None,
+    ) -> Axes | Figure:
+        """Each level alone, and where each fit draws it; as :meth:`FitPlots.shrinkage`.
+
+        In a plane the arrows lead to the first fit's estimates; those of other fits are hollow marks, and their
+        regions dashed.
+        """
+        return shrinkage_figure(self.fits, group, ax, kind=kind, max_levels=max_levels, level=self.level)
+
+    def lines(
+        self,
+        x: object = None,
+        group: str | None = None,
+        kind: str = "facets",
+        levels: int | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+    ) -> Axes | Figure:
+        """Data with fitted lines by group, those of every fit, with posterior bands; as :meth:`FitPlots.lines`.
+
+        Own lines and the population line are those of the first fit.
+        """
+        return lines_figure(self.fits, x=x, group=group, kind=kind, levels=levels, ax=ax, level=self.level)
+
+    def path(
+        self,
+        group: str | None = None,
+        term: str | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+    ) -> Axes | Figure:
+        """Paths of the first REML or ML fit, with the first posterior of the ratio above; as :meth:`FitPlots.path`."""
+        return path_of_fits(self.fits, group, term, ax)
+
+    def varcorr(self, ax: Axes | Sequence[Axes] | None = None) -> Axes | Figure:
+        """Posterior density of every sd and correlation, with the estimates of the fits and the prior on it.
+
+        As :meth:`FitPlots.varcorr`; several posteriors stand in one panel, each with its prior where they differ. A
+        criterion (REML, ML) that none of the fits was made by is minimised here.
+        """
+        return varcorr_figure(self.fits, ax)
+
+    def joint(
+        self, x: str | None = None, y: str | None = None, ax: Axes | None = None, method: Method | None = None
+    ) -> Axes:
+        """Posterior draws of two standard deviations over contours of the profiled criterion.
+
+        As :meth:`FitPlots.joint`; the contours are those of the first fit by REML or ML unless `method` says which.
+        """
+        return joint_axes(self.fits, x, y, ax, method)
+
+    @property
+    def _first(self) -> Fit:
+        return next(iter(self.fits.values()))
+
+    @property
+    def _engines(self) -> dict[str, str]:
+        return {name: fit.engine for name, fit in self.fits.items()}
+
+
+def comparison_figure(
+    frame: pd.DataFrame, max_levels: int = 40, level: float = 0.95, *, formula: str = "", response: str = ""
+) -> Figure:
     """Draw what each level says alone, its BLUP and its posterior mean, one panel for each random effect.
 
     Parameters
@@ -31,6 +182,8 @@ def comparison_figure(frame: pd.DataFrame, max_levels: int = 40, level: float = 
         Levels shown in a panel; of more, evenly spaced ones in the order of the BLUPs.
     level : float
         Probability of the intervals in the frame.
+    formula, response : str
+        For the title of the figure and the labels of its axes; left out by default.
 
     Raises
     ------
@@ -49,11 +202,16 @@ def comparison_figure(frame: pd.DataFrame, max_levels: int = 40, level: float = 
     >>> [ax.get_title() for ax in comparison_figure(frame).axes]
     ['g: Intercept']
     """
-    if missing := [c for c in NEEDED if c not in frame]:
+    return _compared(frame, max_levels, level, ENGINES, formula, response)
+
+
+def _compared(
+    frame: pd.DataFrame, max_levels: int, level: float, engines: Mapping[str, str], formula: str, response: str
+) -> Figure:
+    needed = ["group", "level", "term", "no_pooling"]
+    needed += [f"{name}_{what}" for name in engines for what in ("estimate", "lower", "upper")]
+    if missing := [c for c in needed if c not in frame]:
         raise DesignError(f"The frame of a comparison lacks the columns {', '.join(missing)}.")
-    marks = [
-        Mark("no pooling: each level alone", GREY, hollow=True, offset=0.26),
-        Mark(rf"BLUP ± {normal_quantile(level):.2f} sd, given $\hat{{\theta}}$", BLUE),
-        Mark(rf"posterior mean, {100 * level:g} % equal-tailed, $\theta$ integrated", VERMILLION, "s", offset=-0.26),
-    ]
-    return returned_figure(draw_panels(comparison_panels(frame, max_levels), marks, None))
+    marks = dodged([Mark("no pooling: level alone", GREY, hollow=True, size=5.0), *fit_marks(engines, level)])
+    panels = comparison_panels(frame, max_levels, list(engines))
+    return returned_figure(draw_panels(panels, marks, None, formula=formula, response=response))

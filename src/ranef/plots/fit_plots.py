@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ranef.comparison.shrinkage import shrinkage_frame
-from ranef.errors import DesignError
-from ranef.inference import grouping_named
-from ranef.plots.drawing import BLUE, GREY, VERMILLION, Mark, draw_panels, draw_residuals, new_axes
-from ranef.plots.panels import caterpillar_panels, residual_cloud, shrinkage_panels
+from ranef.arrays import Floats
+from ranef.inference import check_level, only_group
+from ranef.likelihood import Method
+from ranef.plots.components_drawing import varcorr_figure
+from ranef.plots.diagnostics_drawing import (
+    diagnostics_figure,
+    qq_axes,
+    qq_ranef_axes,
+    residuals_by_group_axes,
+    scale_location_axes,
+)
+from ranef.plots.drawing import draw_panels, draw_residuals, new_axes
+from ranef.plots.joint_drawing import joint_axes
+from ranef.plots.lines_drawing import lines_figure
+from ranef.plots.marks import fit_marks
+from ranef.plots.panels import caterpillar_panels, checked_levels, residual_cloud
+from ranef.plots.path_of_fits import path_of_fits
+from ranef.plots.patterns_drawing import pattern_axes
+from ranef.plots.predictive_drawing import ppc_axes
+from ranef.plots.shrinkage import shrinkage_figure
 from ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -49,6 +64,8 @@ class FitPlots:
         ax: Axes | Sequence[Axes] | None = None,
         max_levels: int = 60,
         level: float = 0.95,
+        *,
+        kind: str | None = None,
     ) -> Axes | Figure:
         """Each level alone, and where the fit draws it: towards zero, the more so the less its rows say.
 
@@ -57,27 +74,29 @@ class FitPlots:
         group : str, optional
             One grouping factor; all by default.
         ax : Axes or sequence of Axes, optional
-            As many as there are panels: one for each random effect of each grouping factor.
+            As many as there are panels: one for each random effect of each grouping factor, or for each pair in planes.
         max_levels : int
-            Levels shown; of more, evenly spaced ones in the order of their estimates without pooling.
+            Levels shown as dumbbells; of more, evenly spaced ones in the order of their estimates without pooling.
         level : float
-            Probability of the intervals.
+            Probability of the intervals of dumbbells.
+        kind : "dumbbell" or "plane", optional
+            Dumbbells, a panel for each effect; or arrows in the plane of two effects, with the regions that hold 50 %
+            and 95 % of N(0, Σ̂). By default a plane where every grouping factor shown has two effects.
 
         Raises
         ------
         DesignError
-            For an unknown group, a model without random effects, or `max_levels` below two.
+            For an unknown group or kind, a model without random effects, or `max_levels` below two.
         """
-        if max_levels < 2:
-            raise DesignError(f"max_levels={max_levels!r} must be at least 2.")
-        frame = shrinkage_frame(self.fit, level)
-        if group is not None:
-            frame = frame[frame["group"] == grouping_named(self.fit.spec, group)[1].name]
-        alone = Mark("no pooling: each level alone", GREY, hollow=True)
-        return draw_panels(shrinkage_panels(frame, max_levels), [alone, self._mark(level)], ax, joined=True)
+        return shrinkage_figure(self._fits, group, ax, kind=kind, max_levels=max_levels, level=level)
 
     def ranef(
-        self, group: str | None = None, ax: Axes | Sequence[Axes] | None = None, level: float = 0.95
+        self,
+        group: str | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+        level: float = 0.95,
+        *,
+        max_levels: int | None = None,
     ) -> Axes | Figure:
         """Random effects with their intervals, in order (a caterpillar plot).
 
@@ -89,13 +108,83 @@ class FitPlots:
             As many as there are panels.
         level : float
             Probability of the intervals.
+        max_levels : int, optional
+            Levels shown; of more, evenly spaced ones in the order of their estimates. All by default.
 
         Raises
         ------
         DesignError
-            For an unknown group, or a model without random effects.
+            For an unknown group, a model without random effects, or `max_levels` below two.
         """
-        return draw_panels(caterpillar_panels(self.fit.ranef(group, level)), [self._mark(level)], ax)
+        panels = caterpillar_panels(self.fit.ranef(group, level), checked_levels(max_levels))
+        design = self.fit.spec.design
+        marks = fit_marks({"eb": self.fit.engine}, level)
+        return draw_panels(panels, marks, ax, formula=design.formula, response=design.response)
+
+    def lines(
+        self,
+        x: object = None,
+        group: str | None = None,
+        kind: str = "facets",
+        levels: int | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+        level: float = 0.95,
+    ) -> Axes | Figure:
+        """Data with fitted lines by group: each level's own, with partial pooling, and the population's.
+
+        Along a level's line, what does not depend on the covariate is held at its mean over the level's own rows: other
+        columns, the offset, and effects of other grouping factors. Curves join the values at the level's own rows.
+        Without a numeric covariate rows are drawn by level with its mean and its estimates.
+
+        Parameters
+        ----------
+        x : str, array or Series, optional
+            A numeric covariate of the model, or the values of one, as ``data["age"]`` for a model in ``poly(age, 2)``.
+            By default the first of the random effects, else of the fixed ones.
+        group : str, optional
+            A grouping factor; by default the first with a slope on the covariate, else the first.
+        kind : "facets" or "spaghetti"
+            A panel for each level, or the lines of all levels in one.
+        levels : int, optional
+            Levels shown; of more, evenly spaced ones in the order of their mean fitted values. By default 12 panels, 40
+            places of a model without covariate, and all lines of spaghetti.
+        ax : Axes or sequence of Axes, optional
+            As many as there are panels.
+        level : float
+            Probability of posterior bands.
+
+        Raises
+        ------
+        DesignError
+            For an unknown group, kind or covariate.
+        """
+        return lines_figure(self._fits, x=x, group=group, kind=kind, levels=levels, ax=ax, level=level)
+
+    def path(
+        self,
+        group: str | None = None,
+        term: str | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+    ) -> Axes | Figure:
+        """Every level's effect as the ratio of its sd to σ runs from 0 to infinity, all else at θ̂.
+
+        The axis is even in the reliability of a typical level. A line marks the estimated ratio; of a posterior the
+        ratio's distribution stands above, and all else is at the posterior mean of θ. Of more than 150 levels evenly
+        spaced ones are drawn.
+
+        Parameters
+        ----------
+        group, term : str, optional
+            One grouping factor, one of its effects; all by default.
+        ax : Axes or sequence of Axes, optional
+            As many as there are effects.
+
+        Raises
+        ------
+        DesignError
+            For an unknown group or term, or a model without random effects.
+        """
+        return path_of_fits(self._fits, group, term, ax)
 
     def residuals(self, ax: Axes | None = None) -> Axes:
         """Pearson residuals against fitted values, with their running median.
@@ -109,7 +198,202 @@ class FitPlots:
         draw_residuals(ax, residual_cloud(fitted, residual))
         return ax
 
-    def _mark(self, level: float) -> Mark:
-        if self.fit.engine in ("REML", "ML"):
-            return Mark(rf"partial pooling (BLUP, {100 * level:g} % given $\hat{{\theta}}$)", BLUE)
-        return Mark(f"partial pooling (posterior mean, {100 * level:g} %)", VERMILLION, "s")
+    # -- residuals and effects against what the model says of them ------------------------------------------------
+
+    def diagnostics(self, group: str | None = None) -> Figure:
+        """Four panels: residual against fitted, normal quantiles, scale-location, and residuals by group.
+
+        Parameters
+        ----------
+        group : str, optional
+            For the last panel; the factor with the most levels by default. A model without groups has three panels.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> len(fit.plot.diagnostics().axes)
+        4
+        """
+        return diagnostics_figure(self.fit, group)
+
+    def qq(self, ax: Axes | None = None, level: float = 0.95) -> Axes:
+        """Pearson residuals against normal quantiles, with a band that holds all of a normal sample.
+
+        The line goes through the quartiles. The band holds for independent values; residuals are nearly that.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+        level : float
+            Probability that the whole sample lies within the band.
+        """
+        check_level(level)
+        return qq_axes(self.fit, ax, level)
+
+    def qq_ranef(
+        self, group: str | None = None, ax: Axes | Sequence[Axes] | None = None, level: float = 0.95
+    ) -> Axes | Figure:
+        """Random effects of one factor against normal quantiles, each divided by its marginal standard deviation.
+
+        That is Var(b̂) = Σ̂ − Var(b̂ − b), which differs between levels of different size; divided by it normal effects
+        lie on the line of equality.
+
+        Parameters
+        ----------
+        group : str, optional
+            Needed only where there are several.
+        ax : Axes or sequence of Axes, optional
+            As many as the factor has terms.
+        level : float
+            Probability that the whole sample lies within the band.
+        """
+        check_level(level)
+        return qq_ranef_axes(self.fit, only_group(self.fit.spec, group), ax, level)
+
+    def scale_location(self, ax: Axes | None = None) -> Axes:
+        """Square root of absolute Pearson residuals against fitted values, to see whether spread goes with level.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+        """
+        return scale_location_axes(self.fit, ax)
+
+    def residuals_by_group(self, group: str | None = None, ax: Axes | None = None) -> Axes:
+        """Pearson residuals of every level, in order of their medians: boxes, or bands of quantiles of many levels.
+
+        Parameters
+        ----------
+        group : str, optional
+            A grouping factor; the one with the most levels by default.
+        ax : Axes, optional
+        """
+        return residuals_by_group_axes(self.fit, group, ax)
+
+    # -- variance components --------------------------------------------------------------------------------------
+
+    def varcorr(self, ax: Axes | Sequence[Axes] | None = None) -> Axes | Figure:
+        """Posterior density of every sd and correlation, with the REML and ML estimates and the prior drawn on it.
+
+        The estimates are those of the same model, computed here. Densities are reflected at 0, and at ±1 for
+        correlations; priors are exact, in the units of the axis (a correlation's is the marginal of LKJ), and not
+        drawn where they are improper.
+
+        Parameters
+        ----------
+        ax : Axes or sequence of Axes, optional
+            As many as there are standard deviations and correlations, σ among them.
+
+        Raises
+        ------
+        DesignError
+            For a fit by REML or ML alone: compare it with a posterior, ``ranef.compare(eb, fb).plot.varcorr()``.
+        """
+        return varcorr_figure({self.fit.engine: self.fit}, ax)
+
+    def ppc(
+        self,
+        n: int | None = None,
+        statistic: str | Callable[[Floats], float] | None = None,
+        group: str | None = None,
+        *,
+        kind: str | None = None,
+        re: str = "fitted",
+        seed: int | None = None,
+        ax: Axes | None = None,
+    ) -> Axes:
+        """Replicated responses beside the observed one (a predictive check).
+
+        Replications are drawn from the posterior predictive distribution; for a fit by REML or ML they are simulated
+        at the estimates. Without `statistic` and `group` their distributions are drawn over the observed one; with
+        `statistic` a histogram of it, the observed value marked; with `group` the mean, or `statistic`, of every level.
+
+        Parameters
+        ----------
+        n : int, optional
+            Replications: 50 curves or 1000 values by default, fewer for very many rows.
+        statistic : str or callable, optional
+            ``"mean"``, ``"sd"``, ``"min"``, ``"max"``, ``"median"``, or a function of a response (rows,).
+        group : str, optional
+            A grouping factor.
+        kind : "density" or "ecdf", optional
+            Curves as densities or distribution functions; by default the latter where the response takes few values.
+        re : "fitted" or "new"
+            Whether replications keep the random effects (as drawn, or the BLUPs), or draw new ones.
+        seed : int, optional
+        ax : Axes, optional
+
+        Raises
+        ------
+        DesignError
+            For an unknown statistic, group or kind, or more replications than can be held.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.plot.ppc(statistic="sd", seed=1).get_xlabel()
+        'sd of Reaction'
+        """
+        return ppc_axes(self.fit, n, statistic, group, kind, re, seed, ax)
+
+    def pattern(self, which: str = "Z", ax: Axes | None = None) -> Axes:
+        """Draw where Z, ZᵀZ or the Cholesky factor L of ΛᵀZᵀWZΛ + I are not zero, with the blocks of factors named.
+
+        Never made dense; of a matrix with over 300 rows or columns a cell of the picture is darker the more of its
+        places are not zero. L stands in the order in which this package eliminates the factors.
+
+        Parameters
+        ----------
+        which : "Z", "ZtZ" or "L"
+        ax : Axes, optional
+
+        Raises
+        ------
+        DesignError
+            For another name, or a model without random effects.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> print(fit.plot.pattern("ZtZ").get_title())
+        $Z^T Z$
+        36 × 36, 5.6 % not zero
+        """
+        return pattern_axes(self.fit, which, ax)
+
+    def joint(
+        self, x: str | None = None, y: str | None = None, ax: Axes | None = None, method: Method | None = None
+    ) -> Axes:
+        """Two standard deviations together: contours of the profiled criterion, and draws where the fit is a posterior.
+
+        Contours lie where the criterion, least over all other variance parameters, is above its minimum by the 50, 80,
+        95 and 99 % quantiles of χ² with two degrees of freedom.
+
+        Parameters
+        ----------
+        x, y : str, optional
+            As ``confint`` names them; by default the first two of random effects, or the only one and ``"sigma"``.
+        ax : Axes, optional
+        method : "REML" or "ML", optional
+            That of the fit by default; REML for a posterior.
+
+        Raises
+        ------
+        DesignError
+            For an unknown standard deviation or method, or a model without two.
+        """
+        return joint_axes({self.fit.engine: self.fit}, x, y, ax, method)
+
+    @property
+    def _fits(self) -> dict[str, Fit]:
+        """The fit by a name that says nothing."""
+        return {"eb": self.fit}

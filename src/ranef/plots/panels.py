@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ranef.arrays import Floats, Ints
+from ranef.comparison.shrinkage import shrinkage_frame
+from ranef.errors import DesignError
+from ranef.inference import grouping_named
+from ranef.results import Fit
 
 __all__ = ["Panel", "ResidualCloud", "Series", "caterpillar_panels", "comparison_panels", "residual_cloud", "spread"]
-__all__ += ["shrinkage_panels"]
+__all__ += ["checked_levels", "joined_panels", "overlay_panels", "smoothed", "smoothing", "wide_frame"]
+
+#: what tells random effects apart
+KEYS = ["group", "level", "term"]
 
 #: rows drawn one by one in a plot of residuals
 ROWS_SHOWN = 20_000
 
 #: points of the running median, and the share of the rows and fewest rows on either side of one
 POINTS, SIDE_SHARE, SIDE_ROWS = 60, 0.1, 5
+
+
+#: bands of more levels than the second number have running medians as bounds: a level in so many on either side
+SMOOTHED, SMOOTHED_FROM = 50, 300
 
 
 @dataclass(frozen=True)
@@ -86,20 +97,55 @@ class ResidualCloud:
     line_y: Floats
 
 
-def shrinkage_panels(frame: pd.DataFrame, max_levels: int) -> tuple[Panel, ...]:
-    """Panels of ``shrinkage_frame``, sorted by the estimate without pooling; series: no pooling, the fit's."""
-    return _panels(frame, "no_pooling", [("no_pooling",), ("estimate", "lower", "upper")], max_levels)
-
-
-def caterpillar_panels(frame: pd.DataFrame) -> tuple[Panel, ...]:
+def caterpillar_panels(frame: pd.DataFrame, max_levels: int | None = None) -> tuple[Panel, ...]:
     """Panels of ``ranef()``, sorted by the estimate."""
-    return _panels(frame, "estimate", [("estimate", "lower", "upper")], len(frame))
+    return _panels(
+        frame, "estimate", [("estimate", "lower", "upper")], len(frame) if max_levels is None else max_levels
+    )
 
 
-def comparison_panels(frame: pd.DataFrame, max_levels: int) -> tuple[Panel, ...]:
-    """Panels of a frame of both engines, sorted by the BLUP; series: no pooling, BLUP, posterior mean."""
-    columns = [("no_pooling",), *((f"{e}_estimate", f"{e}_lower", f"{e}_upper") for e in ("eb", "fb"))]
-    return _panels(frame, "eb_estimate", columns, max_levels)
+def overlay_panels(frame: pd.DataFrame, names: Sequence[str], max_levels: int | None = None) -> tuple[Panel, ...]:
+    """Panels of a frame of several fits, sorted by the first one's estimate; one series for each fit."""
+    shown = len(frame) if max_levels is None else max_levels
+    return _panels(frame, f"{names[0]}_estimate", [_columns(name) for name in names], shown)
+
+
+def comparison_panels(frame: pd.DataFrame, max_levels: int, names: Sequence[str] = ("eb", "fb")) -> tuple[Panel, ...]:
+    """Panels of a frame of several fits, sorted by the first one's estimate; series: no pooling, then each fit."""
+    return _panels(frame, f"{names[0]}_estimate", [("no_pooling",), *map(_columns, names)], max_levels)
+
+
+def _columns(name: str) -> tuple[str, str, str]:
+    return f"{name}_estimate", f"{name}_lower", f"{name}_upper"
+
+
+def joined_panels(frame: pd.DataFrame, max_levels: int, names: Sequence[str]) -> tuple[Panel, ...]:
+    """As :func:`comparison_panels`, sorted by the estimate without pooling."""
+    return _panels(frame, "no_pooling", [("no_pooling",), *map(_columns, names)], max_levels)
+
+
+def checked_levels(max_levels: int | None) -> int | None:
+    """Refuse a number of levels that shows no spread."""
+    if max_levels is not None and max_levels < 2:
+        raise DesignError(f"max_levels={max_levels!r} must be at least 2.")
+    return max_levels
+
+
+def wide_frame(fits: Mapping[str, Fit], level: float, group: str | None = None) -> pd.DataFrame:
+    """Random effects of several fits of one model beside what each level's own rows say.
+
+    Returns
+    -------
+    DataFrame
+        ``group, level, term, no_pooling`` (given the first fit's coefficients), and for each fit ``{name}_estimate``,
+        ``{name}_lower`` and ``{name}_upper``.
+    """
+    first = next(iter(fits.values()))
+    out = shrinkage_frame(first, level)[[*KEYS, "no_pooling"]]
+    for name, fit in fits.items():
+        own = fit.ranef(level=level)[[*KEYS, "estimate", "lower", "upper"]]
+        out = out.merge(own.rename(columns={c: f"{name}_{c}" for c in ("estimate", "lower", "upper")}), on=KEYS)
+    return out if group is None else out[out["group"] == grouping_named(first.spec, group)[1].name]
 
 
 def residual_cloud(fitted: Floats, residual: Floats) -> ResidualCloud:
@@ -109,9 +155,31 @@ def residual_cloud(fitted: Floats, residual: Floats) -> ResidualCloud:
     x, y = fitted[order], residual[order]
     side = max(SIDE_ROWS, round(SIDE_SHARE * n))
     windows = [slice(max(0, c - side), c + side + 1) for c in spread(n, POINTS).tolist()] if n > 4 * side else []
-    line = np.array([[np.median(x[w]), np.median(y[w])] for w in windows]).reshape(-1, 2)
+    line = _joined_ties(np.array([[np.median(x[w]), np.median(y[w])] for w in windows]).reshape(-1, 2))
     shown = spread(n, ROWS_SHOWN)
     return ResidualCloud(x[shown], y[shown], n, line[:, 0], line[:, 1])
+
+
+def _joined_ties(points: Floats) -> Floats:
+    """Points (m, 2), those of one x made one at the mean of their y: rows of a group may share a fitted value."""
+    x, place = np.unique(points[:, 0], return_inverse=True)
+    return np.column_stack([x, np.bincount(place, points[:, 1]) / np.bincount(place)])
+
+
+def smoothing(n: int) -> int:
+    """Neighbours on either side over which bounds of `n` levels are smoothed: none of few levels."""
+    return n // SMOOTHED if n > SMOOTHED_FROM else 0
+
+
+def smoothed(x: Floats) -> Floats:
+    """Running medians (n,) of bounds of very many levels in order, whose rows, and so widths, differ from one to next.
+
+    At the ends there are as many neighbours as on the shorter side, so that a trend is kept.
+    """
+    n = len(x)
+    side = smoothing(n)
+    near = [min(i, n - 1 - i, side) for i in range(n)]
+    return x if side == 0 else np.array([np.median(x[i - k : i + k + 1]) for i, k in enumerate(near)])
 
 
 def spread(n: int, limit: int) -> Ints:

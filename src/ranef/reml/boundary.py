@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from ranef.arrays import Floats
+from ranef.arrays import Bools, Floats
 from ranef.reml.optimize import Tracer
 from ranef.reml.problem import Point, Problem
 from ranef.spec import ModelSpec, TermSpec, lower_root
 
-__all__ = ["boundary_words", "escape", "is_singular", "snap"]
+__all__ = ["Degeneracy", "boundary_words", "degeneracy", "escape", "is_singular", "snap"]
 
 #: singular values of an internal λ below this count as zero; lme4's tolerance
 NEAR_ZERO = 1e-4
@@ -104,28 +105,53 @@ def boundary_words(problem: Problem, theta: Floats) -> str:
     return " ".join(words)
 
 
-def _term_words(term: TermSpec, lam: Floats, column_map: Floats) -> str:
-    """Words for a singular internal λ; `column_map` leads from internal to user columns."""
+@dataclass(frozen=True)
+class Degeneracy:
+    """What is on the boundary in one term.
+
+    Attributes
+    ----------
+    live : array of bool (p,)
+        Which sds are not zero.
+    perfect : tuple of (int, int, int)
+        Pairs i < j of columns whose correlation is ±1, with its sign.
+    rank : int
+    """
+
+    live: Bools
+    perfect: tuple[tuple[int, int, int], ...]
+    rank: int
+
+
+def degeneracy(lam: Floats, column_map: Floats) -> Degeneracy:
+    """What is on the boundary at an internal λ (p, p); `column_map` leads from internal to user columns."""
     root = column_map @ lam
     rms = np.sqrt((np.linalg.inv(column_map) ** 2).sum(axis=0))
     sd = np.sqrt((root**2).sum(axis=1))
     live = sd * rms >= NEAR_ZERO
-    if not live.any() and sd.size > 1:
+    rank, places = _rank(lam), np.flatnonzero(live)
+    if rank >= len(places):
+        return Degeneracy(live, (), rank)
+    unit = root[live] / sd[live][:, None]
+    corr = unit @ unit.T
+    pairs = [(i, j) for j in range(len(places)) for i in range(j) if abs(corr[i, j]) > 1 - 1e-6]
+    perfect = tuple((int(places[i]), int(places[j]), 1 if corr[i, j] > 0 else -1) for i, j in pairs)
+    return Degeneracy(live, perfect, rank)
+
+
+def _term_words(term: TermSpec, lam: Floats, column_map: Floats) -> str:
+    """Words for a singular internal λ; `column_map` leads from internal to user columns."""
+    at = degeneracy(lam, column_map)
+    if not at.live.any() and at.live.size > 1:
         return f"All variances of {term.group} are estimated as zero."
     words = [
         f"The variance of {c} by {term.group} is estimated as zero."
-        for c, alive in zip(term.columns, live, strict=True)
+        for c, alive in zip(term.columns, at.live, strict=True)
         if not alive
     ]
-    names = [c for c, alive in zip(term.columns, live, strict=True) if alive]
-    if _rank(lam) == len(names):
-        return " ".join(words)
-    unit = root[live] / sd[live][:, None]
-    corr = unit @ unit.T
-    exact = [(i, j) for j in range(len(names)) for i in range(j) if abs(corr[i, j]) > 1 - 1e-6]
-    for i, j in exact:
-        sign = "+1" if corr[i, j] > 0 else "−1"
-        words.append(f"The correlation of {names[i]} and {names[j]} by {term.group} is put at {sign}.")
-    if not exact:
-        words.append(f"The covariance matrix of {term.group} has rank {_rank(lam)} instead of {len(sd)}.")
+    for i, j, sign in at.perfect:
+        edge = "+1" if sign > 0 else "−1"
+        words.append(f"The correlation of {term.columns[i]} and {term.columns[j]} by {term.group} is put at {edge}.")
+    if at.rank < at.live.sum() and not at.perfect:
+        words.append(f"The covariance matrix of {term.group} has rank {at.rank} instead of {at.live.size}.")
     return " ".join(words)

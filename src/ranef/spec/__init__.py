@@ -1,6 +1,7 @@
 """The intermediate representation that both engines compile."""
 
 from ranef.spec.covariance import Template, covariance_template, lower_root
+from ranef.spec.densities import correlation_density, scale_density
 from ranef.spec.families import (
     LKJ,
     R2D2,
@@ -50,6 +51,7 @@ __all__ = [
     "TermSpec",
     "check_responses",
     "corr_name",
+    "correlation_density",
     "covariance_arrays",
     "covariance_template",
     "default_priors",
@@ -57,6 +59,7 @@ __all__ = [
     "lower_root",
     "model_spec",
     "moments",
+    "scale_density",
     "sdcor_arrays",
     "varcorr_arrays",
     "with_response",

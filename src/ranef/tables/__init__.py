@@ -1,6 +1,6 @@
 """Tables: one model, rendered as text and HTML."""
 
-from ranef.tables.compared import comparison_table
+from ranef.tables.compared import FitColumns, agreement_lines, comparison_table, decomposition_line
 from ranef.tables.model import Block, Document, Grid, Text
 from ranef.tables.pooling import pooling_table
 from ranef.tables.summary import posterior_summary, reml_summary
@@ -8,9 +8,12 @@ from ranef.tables.summary import posterior_summary, reml_summary
 __all__ = [
     "Block",
     "Document",
+    "FitColumns",
     "Grid",
     "Text",
+    "agreement_lines",
     "comparison_table",
+    "decomposition_line",
     "pooling_table",
     "posterior_summary",
     "reml_summary",

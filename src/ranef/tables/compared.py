@@ -1,73 +1,181 @@
-"""The side-by-side table, with a word on what each column estimates."""
+"""The side-by-side table of several fits, with a word on what each column estimates and how far they agree."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from ranef.comparison import Aligned
-from ranef.spec import ModelSpec
-from ranef.tables.model import Document, Grid, Text, decimals_for, with_decimals
+from ranef.tables.model import Block, Document, Grid, Text, decimals_for, with_decimals
 
-__all__ = ["comparison_table"]
+__all__ = ["FitColumns", "agreement_lines", "comparison_table", "decomposition_line"]
 
-HEADER = (
-    "Group",
-    "Term",
-    "Level",
-    "No pooling",
-    "{engine}",
-    "sd",
-    "lower",
-    "upper",
-    "Posterior",
-    "sd",
-    "lower",
-    "upper",
-)
+#: characters of a line of prose
+WIDTH = 112
 
-NUMBERS = ("no_pooling", *(f"{e}_{c}" for e in ("eb", "fb") for c in ("estimate", "sd", "lower", "upper")))
+#: fits that are shown with their intervals; more would not fit the width of a page
+WITH_INTERVALS = 2
 
 
-def comparison_table(spec: ModelSpec, frames: Aligned, engine: str, level: float, max_levels: int) -> Document:
-    """One table of variance components, coefficients and random effects (`max_levels` of each factor)."""
+@dataclass(frozen=True)
+class FitColumns:
+    """One fit of the table.
+
+    Attributes
+    ----------
+    name : str
+        In the frames.
+    heading : str
+    engine : str
+        ``"REML"``, ``"ML"`` or ``"NUTS"``.
+    remarks : tuple of str
+        Sentences about it, such as priors of its own.
+    """
+
+    name: str
+    heading: str
+    engine: str
+    remarks: tuple[str, ...] = ()
+
+
+def comparison_table(
+    formula: str,
+    frames: Aligned,
+    fits: Sequence[FitColumns],
+    level: float,
+    *,
+    max_levels: int = 10,
+    agreement: Sequence[str] = (),
+    boundary: Sequence[str] = (),
+) -> Document:
+    """One table of variance components, coefficients and random effects, and prose under it.
+
+    Parameters
+    ----------
+    formula : str
+    frames : Aligned
+    fits : sequence of FitColumns
+        Two are shown with their intervals, more with estimates and sds.
+    level : float
+    max_levels : int
+        Of each factor and term.
+    agreement, boundary : sequence of str
+        Paragraphs on how far the fits agree, and on what is at the boundary.
+    """
+    numbers = ("estimate", "sd", "lower", "upper") if len(fits) <= WITH_INTERVALS else ("estimate", "sd")
+    columns = ["no_pooling", *(f"{f.name}_{c}" for f in fits for c in numbers)]
     rows: list[tuple[str, ...]] = []
     for r in frames.variance_components.to_dict("records"):
-        rows += _rows([r], str(r["group"]), str(r["term"]))
+        rows += _rows([r], str(r["group"]), str(r["term"]), columns)
     for r in frames.fixed_effects.to_dict("records"):
-        rows += _rows([r], "fixed", str(r["term"]))
+        rows += _rows([r], "fixed", str(r["term"]), columns)
     left_out = 0
     for (group, term), part in frames.random_effects.groupby(["group", "term"], sort=False):
         shown: pd.DataFrame = part.head(max_levels)
         left_out += len(part) - len(shown)
-        rows += _rows(shown.to_dict("records"), str(group), str(term))
-    header = tuple(h.format(engine=engine) for h in HEADER)
-    notes = tuple(_notes(engine, level, left_out))
-    title = Text(("Empirical Bayes and full Bayes, side by side", f"Formula: {spec.design.formula}"))
-    return Document((title, Grid(header, tuple(rows), labels=3), Text(notes, "What each column estimates:")))
+        rows += _rows(shown.to_dict("records"), str(group), str(term), columns)
+    header = ("Group", "Term", "Level", "No pooling", *(h for f in fits for h in (f.heading, *numbers[1:])))
+    k = len(numbers)
+    spanners = tuple((f.heading, 4 + i * k, 4 + (i + 1) * k) for i, f in enumerate(fits))
+    blocks: list[Block] = [_title(formula, fits), Grid(header, tuple(rows), labels=3, spanners=spanners)]
+    blocks.append(Text(_wrapped(_notes(fits, level, left_out, numbers)), "What each column estimates:"))
+    blocks += [Text(_wrapped(agreement), "How far they agree:")] if agreement else []
+    blocks += [Text(_wrapped(boundary), "At the boundary:")] if boundary else []
+    return Document(tuple(blocks))
 
 
-def _rows(records: Sequence[Mapping[Hashable, Any]], group: str, term: str) -> list[tuple[str, ...]]:
+def _title(formula: str, fits: Sequence[FitColumns]) -> Text:
+    bayes = {f.engine == "NUTS" for f in fits}
+    kind = {frozenset([True]): "Posteriors", frozenset([False]): "Estimates"}.get(
+        frozenset(bayes), "Empirical Bayes and full Bayes"
+    )
+    return Text((f"{kind}{' of one model' if len(bayes) == 1 else ''}, side by side", f"Formula: {formula}"))
+
+
+def _rows(
+    records: Sequence[Mapping[Hashable, Any]], group: str, term: str, columns: Sequence[str]
+) -> list[tuple[str, ...]]:
     """Rows of one parameter, or of all levels of one random effect, with common decimals."""
-    values = [[float(r.get(c, float("nan"))) for c in NUMBERS] for r in records]
-    estimates = [float(r["eb_estimate"]) for r in records]
-    decimals = decimals_for(estimates, [float(r["fb_sd"]) for r in records])
+    values = [[float(r.get(c, float("nan"))) for c in columns] for r in records]
+    estimates, sds = ([float(r[c]) for r in records for c in columns if c.endswith(e)] for e in ("_estimate", "_sd"))
+    decimals = decimals_for(estimates, sds)
     labels = [str(r.get("level", "")) for r in records]
     return [(group, term, level, *with_decimals(v, decimals)) for level, v in zip(labels, values, strict=True)]
 
 
-def _notes(engine: str, level: float, left_out: int) -> list[str]:
-    likelihood = "restricted likelihood" if engine == "REML" else "likelihood"
-    percent = f"{100 * level:g} %"
-    notes = [
-        f"  {engine}: for sd, cor and sigma the values that maximise the {likelihood}; for coefficients generalised",
-        "    least squares; for levels the BLUP, b̂ = D Zᵀ V⁻¹ (y − X β̂). Its sd and normal interval take the variance",
-        f"    components as known ({percent}); the {likelihood} gives variance components no sd here.",
-        f"  Posterior: mean, sd and equal-tailed {percent} interval, over the uncertainty of everything else too.",
-        "  No pooling: the level's own data alone, as a deviation from the fixed effects.",
-    ]
+def _notes(fits: Sequence[FitColumns], level: float, left_out: int, numbers: Sequence[str]) -> list[str]:
+    percent, notes = f"{100 * level:g} %", []
+    likelihood = [f for f in fits if f.engine != "NUTS"]
+    posterior = [f for f in fits if f.engine == "NUTS"]
+    if likelihood:
+        notes.append(f"{', '.join(f.heading for f in likelihood)}: {_likelihood_words(likelihood, percent)}")
+    if posterior:
+        words = f"mean, sd and equal-tailed {percent} interval, over the uncertainty of everything else too."
+        notes.append(f"{', '.join(f.heading for f in posterior)}: {words}")
+    notes += [f"{f.heading}: {remark}" for f in fits for remark in f.remarks]
+    notes.append("No pooling: the level's own data alone, as a deviation from the fixed effects.")
+    if "lower" not in numbers:
+        notes.append("Intervals are in the frames: .variance_components, .fixed_effects, .random_effects, or .tidy().")
     if left_out:
-        notes.append(f"  {left_out} more levels are in .random_effects.")
+        notes.append(f"{left_out} more levels are in .random_effects.")
     return notes
+
+
+def _likelihood_words(fits: Sequence[FitColumns], percent: str) -> str:
+    names = {"REML": "restricted likelihood", "ML": "likelihood"}
+    methods = list(dict.fromkeys(f.engine for f in fits))
+    maximised = " or ".join(f"the {names[m]}" + (f" ({m})" if len(methods) > 1 else "") for m in methods)
+    return (
+        f"for sd, cor and sigma the values that maximise {maximised}, with sds from its curvature there (none at the "
+        "boundary); for coefficients generalised least squares; for levels the BLUP, b̂ = D Zᵀ V⁻¹ (y − X β̂). Sds and "
+        f"normal {percent} intervals of coefficients and levels take the variance components as known."
+    )
+
+
+def agreement_lines(agreement: pd.DataFrame, fits: Sequence[FitColumns]) -> list[str]:
+    """A sentence for each fit against the reference; medians over levels, and the largest difference."""
+    shown, out = {f.name: f for f in fits}, []
+    levels = agreement[agreement["effect"] == "random"]
+    for (name, reference), own in levels.groupby(["fit", "reference"], sort=False):
+        fit, other, apart = shown[str(name)], shown[str(reference)], own["difference_in_sd"].abs()
+        if not apart.notna().any():
+            continue
+        whose = "the posterior's" if other.heading == "Posterior" else f"those of {other.heading}"
+        unit = "posterior sds" if other.engine == "NUTS" else f"sds of {other.heading}"
+        width, worst = own["width_ratio"].median(), own.iloc[int(apart.argmax())]
+        share = f"{100 * own['overlap'].median():.0f} %"
+        intervals = f"intervals of levels are {width:.2f} times as wide as {whose}, and overlap by {share} (medians)"
+        out.append(
+            f"{fit.heading}: {intervals if width > 0 else 'intervals of levels have no width'}; estimates differ by "
+            f"{apart.median():.2f} {unit} (median), at most by {apart.max():.2f} ({worst['group']} {worst['level']}, "
+            f"{worst['term']})."
+        )
+    return out
+
+
+def decomposition_line(frame: pd.DataFrame, fits: Sequence[FitColumns], posterior: str) -> str:
+    """Where the posterior variance of the levels comes from, on average over levels and terms."""
+    shares = frame[["given_theta_beta", "beta", "theta"]].div(frame["total"], axis=0).mean()
+    given, beta, theta = (f"{100 * s:.0f} %" for s in shares)
+    of_rest = 100.0 * shares["beta"] / (shares["beta"] + shares["theta"])
+    several = sum(f.engine == "NUTS" for f in fits) > 1
+    whose = f" ({next(f.heading for f in fits if f.name == posterior)})" if several else ""
+    plug_in = f" A BLUP's sd has only the first: of what it leaves out {of_rest:.0f} % is the coefficients."
+    return (
+        f"Of a level's posterior variance{whose}, {given} would be left if all else were known, {beta} is uncertainty "
+        f"of the coefficients and {theta} of the variance components (on average)."
+        f"{plug_in if (frame['plug_in'] > 0).any() else ''} By level: .decomposition."
+    )
+
+
+def _wrapped(paragraphs: Sequence[str]) -> tuple[str, ...]:
+    """Lines of at most `WIDTH` characters, each paragraph indented."""
+    return tuple(
+        line
+        for words in paragraphs
+        for line in textwrap.wrap(words, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+    )

@@ -1,52 +1,77 @@
-"""One table model, several renderings: text and HTML."""
+"""One table model, several renderings: text, HTML, LaTeX and Markdown."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ranef.errors import DesignError
+from ranef.tables.blocks import Block, Grid, Text
+from ranef.tables.export import great_tables, html_source, latex_source, markdown_source
+
+if TYPE_CHECKING:
+    from great_tables import GT
 
 __all__ = ["Block", "Document", "Grid", "Text", "aligned", "decimals_for", "with_decimals"]
 
 
 @dataclass(frozen=True)
-class Text:
-    """Lines of prose or of key and value; `title` stands above."""
+class Document:
+    """Blocks in order; prints as text, renders as HTML in a notebook, and goes into papers.
 
-    lines: tuple[str, ...]
-    title: str = ""
+    ``document["Fixed effects"]`` is a document of that table alone.
 
-
-@dataclass(frozen=True)
-class Grid:
-    """A table whose cells are text already; numbers are right-aligned, the first `labels` columns left.
-
-    Attributes
-    ----------
-    header : tuple of str
-    rows : tuple of tuple of str
-    title : str
-    labels : int
-        Number of leading columns that hold words.
-    notes : tuple of str
-        Lines under the table.
+    Examples
+    --------
+    >>> import ranef
+    >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+    >>> print(fit.summary()["Fixed effects"].to_markdown())
+    **Fixed effects**
+    <BLANKLINE>
+    |           | Estimate | Std. Error | t value |
+    | :-------- | -------: | ---------: | ------: |
+    | Intercept |  60.4000 |     0.1494 |   404.2 |
+    <BLANKLINE>
     """
 
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    title: str = ""
-    labels: int = 1
-    notes: tuple[str, ...] = ()
-
-
-Block = Text | Grid
-
-
-@dataclass(frozen=True)
-class Document:
-    """Blocks in order; prints as text, renders as HTML in a notebook."""
-
     blocks: tuple[Block, ...]
+
+    def __getitem__(self, title: str) -> Document:
+        """Find one table by its title.
+
+        Raises
+        ------
+        DesignError
+            If no table has that title; the message lists those there are.
+        """
+        grids = {block.title.rstrip(" :"): block for block in self.blocks if isinstance(block, Grid) and block.title}
+        if title not in grids:
+            there = ", ".join(map(repr, grids)) or "none with a title; use the document itself"
+            raise DesignError(f"No table is called {title!r}. Tables here: {there}.")
+        return Document((grids[title],))
+
+    def to_latex(self) -> str:
+        r"""LaTeX of all tables, by great_tables: one ``table`` each (``longtable`` from 46 rows).
+
+        Special characters of names are escaped, Greek letters and matrix formulas written as mathematics, decimals
+        aligned. It compiles with pdflatex and ``\usepackage{booktabs,caption,longtable}``. Words before and between
+        the tables become titles and notes.
+        """
+        return latex_source(self.blocks)
+
+    def to_html(self) -> str:
+        """HTML of all tables, by great_tables: ASCII with its styles inside, to be put into any page or file."""
+        return html_source(self.blocks)
+
+    def to_markdown(self) -> str:
+        """Markdown of all tables, as GitHub, Jupyter, Quarto and pandoc read it."""
+        return markdown_source(self.blocks)
+
+    def to_great_tables(self) -> list[GT]:
+        """One ``great_tables.GT`` for each table, to be styled further."""
+        return great_tables(self.blocks)
 
     def __str__(self) -> str:
         return "\n\n".join(_text(block) for block in self.blocks)

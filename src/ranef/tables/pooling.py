@@ -45,20 +45,22 @@ def pooling_table(
             rows.append((str(group), str(term), str(r["level"]), str(r["n"]), *numbers, *kept))
     header = HEADER[:7] + ("Posterior",) * (len(estimates) - 3) + HEADER[7:]
     header += ("Posterior", "lower", "upper") if len(shares) > 1 else ()
-    notes = _notes(engine, level, not_normal, left_out)
+    notes = _notes(engine, level, not_normal, left_out, several=frame["group"].nunique() > 1)
     title = Text(("Pooling: from each level alone to all levels alike", f"Formula: {formula}"))
     return Document((title, Grid(header, tuple(rows), labels=3), Text(notes, "What each column estimates:")))
 
 
-def _notes(engine: str, level: float | None, not_normal: str, left_out: int) -> tuple[str, ...]:
+def _notes(engine: str, level: float | None, not_normal: str, left_out: int, *, several: bool) -> tuple[str, ...]:
     notes = [
         "  All are coefficients: the fixed effect of that name plus the level's deviation.",
-        "  No pooling: the level's own least squares, the rest of the fixed effects kept; empty where its rows do not",
-        "    determine it.",
+        "  No pooling: the level's own least squares, all other fixed effects kept at their estimates; empty where its",
+        "    rows do not determine it.",
         f"  Partial: the BLUP with the variance components of {engine} taken as known. Complete: the fixed effect.",
         "  Reliability: λ = τ²/(τ² + v), the share of the variance of the levels' own estimates that is between levels",
         "    (v is the sampling variance of the own estimate): 0 is complete pooling, 1 none.",
     ]
+    if several:
+        notes.append("  No pooling and reliability leave the other grouping factors out of account; the BLUP does not.")
     if level is not None:
         notes.append("  Posterior: posterior mean, over the uncertainty of everything else too.")
         notes.append(

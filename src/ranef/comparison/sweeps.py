@@ -1,0 +1,221 @@
+"""The path of every effect of a factor from complete pooling to none, as one standard deviation moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ranef.arrays import Floats
+from ranef.comparison.paths import EffectsAt, Moved, column_information, effects_at_ratio, without_column
+from ranef.comparison.reliability import OwnData, reliabilities
+from ranef.errors import DesignError
+from ranef.likelihood import CrossProducts, Method
+from ranef.linalg import factorize, selected_blocks
+from ranef.progress import LateBar
+from ranef.spec import ModelSpec
+
+__all__ = ["PoolingSweep", "even_ratios", "half_way", "marginal_information", "sweep"]
+
+
+def even_ratios(half: float, n: int) -> Floats:
+    """Ratios (n,) from 0 to infinity, even in r²/(r² + half²)."""
+    position = np.linspace(0.0, 1.0, n)[:-1]
+    return np.append(half * np.sqrt(position / (1.0 - position)), np.inf)
+
+
+def marginal_information(products: CrossProducts, lambdas: Sequence[Floats]) -> tuple[Floats, ...]:
+    """Information (J_k, p_k, p_k) about each level's effects by grouping, internal scale, other factors unknown.
+
+    M = E(I − DE)⁻¹ of the blocks E of ZᵀV⁻¹Z: the level's own effects taken out of V again. With one grouping factor
+    it is ZⱼᵀWZⱼ.
+    """
+    inward = products.scaling.inward(tuple(lambdas))
+    ordered = [inward[k] for k in products.order]
+    _, blocks = selected_blocks(products.A, factorize(products.A, products.plan, ordered))
+    places = [products.order.index(k) for k in range(len(products.order))]
+    found = []
+    for i in places:
+        E, D = blocks[i], ordered[i] @ ordered[i].T
+        found.append(np.linalg.solve(np.eye(len(D)) - E @ D, E))
+    return tuple(found)
+
+
+def half_way(information: Floats, own: OwnData, lam: Floats, column: Moved) -> float:
+    """The ratio at which a typical level is half-way: what the data say of its effect equals what its variance says.
+
+    `information` (J, p, p) is that of :func:`marginal_information`; levels without any do not count.
+    """
+    w = column_information(information, own.T, lam, column)[:, column.columns == column.q]
+    return float(1.0 / np.sqrt(np.median(w[~without_column(own, column)[:, column.columns == column.q]])))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PoolingSweep:
+    """Everything along the path of one relative standard deviation r from complete pooling (0) to none (infinity).
+
+    Correlations and all other relative standard deviations stay.
+
+    Attributes
+    ----------
+    group, term : str
+        The effect whose standard deviation moves; with an ``ident`` structure all columns of the term move with it.
+    levels : array of str (J,)
+    columns : tuple of str (p_k,)
+        All effects of `group`.
+    fixed_names : tuple of str (p,)
+    half : float
+        The ratio at which a typical level is half-way: with one factor of one effect its reliability is ½ there, and
+        else what its rows say beside other effects counts.
+    ratios : array (R,)
+        Standard deviation of the effect over σ.
+    beta : array (R, p)
+        β̂ by generalised least squares at each ratio.
+    b : array (R, J, p_k)
+        b̂ of `group`.
+    reliability : array (R, J)
+        Of the level's own coefficient of `term`.
+    sigma, criterion : array (R,)
+        σ̂ and the REML criterion (or −2 log-likelihood) at each ratio; infinite at the end.
+    """
+
+    group: str
+    term: str
+    levels: NDArray[np.object_]
+    columns: tuple[str, ...]
+    fixed_names: tuple[str, ...]
+    half: float
+    ratios: Floats
+    beta: Floats
+    b: Floats
+    reliability: Floats
+    sigma: Floats
+    criterion: Floats
+
+    def position(self, ratio: Floats | float) -> Floats:
+        """Place r²/(r² + half²) of a ratio between 0 (complete pooling) and 1 (none)."""
+        return reliabilities(np.asarray(self.half**2), np.asarray(ratio, dtype=float))
+
+    @property
+    def coefficients(self) -> Floats:
+        """Fixed plus random effects (R, J, p_k) of `group`."""
+        out = self.b.copy()
+        for i, name in enumerate(self.columns):
+            if name in self.fixed_names:
+                out[:, :, i] += self.beta[:, [self.fixed_names.index(name)]]
+        return out
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """``group, level, term, ratio, estimate, reliability, position, coef``, one row a ratio and level."""
+        q, J = self.columns.index(self.term), len(self.levels)
+        return pd.DataFrame(
+            {
+                "group": self.group,
+                "level": np.tile(self.levels, len(self.ratios)),
+                "term": self.term,
+                "ratio": np.repeat(self.ratios, J),
+                "estimate": self.b[:, :, q].ravel(),
+                "reliability": self.reliability.ravel(),
+                "position": np.repeat(self.position(self.ratios), J),
+                "coef": self.coefficients[:, :, q].ravel(),
+            }
+        )
+
+    @property
+    def fixef(self) -> pd.DataFrame:
+        """``group, term, ratio, position, coefficient, estimate``, one row a ratio and coefficient."""
+        p = len(self.fixed_names)
+        return pd.DataFrame(
+            {
+                "group": self.group,
+                "term": self.term,
+                "ratio": np.repeat(self.ratios, p),
+                "position": np.repeat(self.position(self.ratios), p),
+                "coefficient": list(self.fixed_names) * len(self.ratios),
+                "estimate": self.beta.ravel(),
+            }
+        )
+
+    def __repr__(self) -> str:
+        return f"<PoolingSweep of sd({self.term} | {self.group}) over σ at {len(self.ratios)} ratios>"
+
+
+def sweep(
+    spec: ModelSpec,
+    products: CrossProducts,
+    theta: Floats,
+    method: Method,
+    own: OwnData,
+    column: Moved,
+    half: float,
+    ratios: Sequence[float] | Floats | None = None,
+    n: int = 41,
+) -> PoolingSweep:
+    """Effects at every ratio of one standard deviation to σ, all else at `theta` (n_theta,).
+
+    Parameters
+    ----------
+    half : float
+        Of :func:`half_way`.
+    ratios : sequence of float, optional
+        Not negative; infinity is allowed. By default `n` of them from 0 to infinity, even in r²/(r² + half²).
+
+    Raises
+    ------
+    DesignError
+        If a ratio is negative or NaN, or `n` is below 2.
+    """
+    at = even_ratios(half, _checked_number(n)) if ratios is None else _checked_ratios(ratios)
+    found = list(_effects_along(spec, products, spec.lambdas(theta), method, own, column, at))
+    g = spec.groupings[column.k]
+    return PoolingSweep(
+        g.name,
+        g.columns[column.q],
+        g.levels,
+        g.columns,
+        spec.design.fixed_names,
+        half,
+        at,
+        np.array([f.beta for f in found]).reshape(len(at), spec.n_fixed),
+        np.array([f.b[column.k] for f in found]),
+        reliabilities(own.variances[:, column.q], at[:, None]),
+        np.array([f.sigma for f in found]),
+        np.array([f.criterion for f in found]),
+    )
+
+
+def _effects_along(
+    spec: ModelSpec,
+    products: CrossProducts,
+    lambdas: Sequence[Floats],
+    method: Method,
+    own: OwnData,
+    column: Moved,
+    ratios: Floats,
+) -> Iterator[EffectsAt]:
+    with LateBar("Path of pooling", "ratio", len(ratios)) as bar:
+        for ratio in ratios:
+            yield effects_at_ratio(spec, products, lambdas, method, own, column, float(ratio))
+            bar.update()
+
+
+def _checked_number(n: int) -> int:
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 2:
+        raise DesignError(f"n={n!r} must be a whole number of 2 or more: the ratios from 0 to infinity, both included.")
+    return int(n)
+
+
+def _checked_ratios(ratios: Sequence[float] | Floats) -> Floats:
+    try:
+        values = np.atleast_1d(np.asarray(ratios, dtype=float))
+    except (TypeError, ValueError):
+        values = np.empty((0, 0))
+    if values.ndim != 1 or not values.size or np.isnan(values).any() or (values < 0).any():
+        raise DesignError(
+            f"ratios={ratios!r} must be numbers from 0 to infinity: the standard deviation of the effect over σ."
+        )
+    return values

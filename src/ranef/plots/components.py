@@ -1,0 +1,220 @@
+"""Variance components as their figure shows them: densities, estimates and priors as arrays; nothing here draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+
+import numpy as np
+
+from ranef.arrays import Floats
+from ranef.errors import DesignError
+from ranef.inference import varcorr_draws
+from ranef.plots.engines import estimates_to_mark, first_fit, posteriors_of
+from ranef.results import Fit, RemlEstimates
+from ranef.spec import (
+    LKJ,
+    ModelSpec,
+    Priors,
+    Scale,
+    TermSpec,
+    corr_name,
+    correlation_density,
+    scale_density,
+    varcorr_arrays,
+)
+
+__all__ = ["Component", "ComponentPanel", "Curve", "component_panels", "components", "density"]
+
+#: points of a density over the range of the draws
+POINTS = 1024
+
+#: of ArviZ's bandwidth, which is for independent draws
+SMOOTHER = 1.25
+
+#: draws beyond this quantile lie outside the panel
+SHOWN = 0.995
+
+
+@dataclass(frozen=True)
+class Component:
+    """One standard deviation or correlation of a model.
+
+    Attributes
+    ----------
+    name : str
+        As ``confint`` has it.
+    title, unit : str
+        What stands above its panel and along its axis.
+    place : int
+        Its row in ``varcorr``.
+    term : TermSpec or None
+        None for σ.
+    column : str
+        The column whose sd it is; empty for a correlation and σ.
+    kind : str
+        ``"sd"`` or ``"cor"``.
+    """
+
+    name: str
+    title: str
+    unit: str
+    place: int
+    term: TermSpec | None
+    column: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A density.
+
+    Attributes
+    ----------
+    label : str
+    x, y : array (points,)
+    """
+
+    label: str
+    x: Floats
+    y: Floats
+
+
+@dataclass(frozen=True)
+class ComponentPanel:
+    """One variance component.
+
+    Attributes
+    ----------
+    component : Component
+    posteriors, priors : tuple of Curve
+    estimates : mapping str to float
+        By the label of the criterion; NaN for a correlation with an effect of variance zero.
+    limits : (float, float)
+        Of the axis.
+    """
+
+    component: Component
+    posteriors: tuple[Curve, ...]
+    priors: tuple[Curve, ...]
+    estimates: Mapping[str, float]
+    limits: tuple[float, float]
+
+
+def components(spec: ModelSpec) -> tuple[Component, ...]:
+    """The standard deviations and correlations of a model, σ last; a known σ, and repeats of a shared sd, left out."""
+    out: list[Component] = []
+    place, response = 0, spec.design.response
+    for t in spec.terms:
+        shared = t.template.kind == "ident" and len(t.columns) > 1
+        for i, column in enumerate(t.columns):
+            title = f"{t.group}: sd of {', '.join(t.columns) if shared else column}"
+            one = Component(f"sd({column} | {t.group})", title, _unit(column, response), place, t, column, "sd")
+            place += 1
+            if i == 0 or not shared:
+                out.append(one)
+        pairs = [(a, b) for j, a in enumerate(t.columns) for b in t.columns[j + 1 :]]
+        for a, b in pairs if t.template.kind == "us" else ():
+            title = f"{t.group}: correlation of {a}, {b}"
+            out.append(Component(f"cor({a}, {b} | {t.group})", title, "correlation", place, t, "", "cor"))
+            place += 1
+    if spec.sigma is None:
+        out.append(Component("sigma", "Residual: σ", _unit("Intercept", response), place, None, "", "sd"))
+    return tuple(out)
+
+
+def _unit(column: str, response: str) -> str:
+    """Unit of the sd of a column's effect in words."""
+    of_response = column == "Intercept" or "[" in column
+    return f"in units of {response}" if of_response else f"in units of {response} per unit of {column}"
+
+
+def component_panels(fits: Mapping[str, Fit]) -> tuple[ComponentPanel, ...]:
+    """A panel for each variance component that some posterior among `fits` has.
+
+    Raises
+    ------
+    DesignError
+        If none of the fits is a posterior.
+    """
+    posteriors = posteriors_of(fits)
+    if not posteriors:
+        raise DesignError(
+            "A figure of the posterior of variance components needs a posterior among the fits: make one by "
+            "Model.sample()."
+        )
+    spec = first_fit(fits).spec
+    draws = {name: [row[4].ravel() for row in varcorr_draws(f.spec, f.draws)] for name, f in posteriors.items()}
+    marks = {label: _values(spec, e) for label, e in estimates_to_mark(fits).items()}
+    out = []
+    for c in components(spec):
+        own = {name: values[c.place] for name, values in draws.items()}
+        estimates = {label: values[c.place] for label, values in marks.items()}
+        limits = _limits(c, list(own.values()), list(estimates.values()))
+        curves = tuple(replace(density(x, c.kind), label=name) for name, x in own.items())
+        grid = np.linspace(max(limits[0], 0.0) if c.kind == "sd" else -1.0, limits[1] if c.kind == "sd" else 1.0, 400)
+        priors = _prior_curves(c, {name: f.draws.priors for name, f in posteriors.items()}, grid)
+        out.append(ComponentPanel(c, curves, priors, estimates, limits))
+    return tuple(out)
+
+
+def density(draws: Floats, kind: str) -> Curve:
+    """Kernel density of draws (n,) of an ``"sd"``, reflected at 0, or of a ``"cor"``, reflected at ±1.
+
+    ArviZ's estimator: Gaussian kernels by convolution on a grid, whose mirror image is added at both ends; 1.25 times
+    its default bandwidth, for draws are not independent. Constant draws (a chain that never moved) have no density, and
+    give an empty curve.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> curve = density(np.random.default_rng(1).exponential(size=4000), "sd")
+    >>> bool(curve.x[0] > 0), bool(0.9 < curve.y[0] < 1.1)  # not half of it, as without reflection
+    (True, True)
+    """
+    if np.ptp(draws) == 0:
+        return Curve("", np.empty(0), np.empty(0))
+    pad = 0.6 * float(draws.std())
+    lowest, highest = (0.0, np.inf) if kind == "sd" else (-1.0, 1.0)
+    ends = [max(lowest, float(draws.min()) - pad), min(highest, float(draws.max()) + pad)]
+    array_stats = import_module("arviz_stats.base").array_stats  # heavy: only where a figure is made
+    x, y, _ = array_stats.kde(draws, grid_len=POINTS, bound_correction=True, custom_lims=ends, bw_fct=SMOOTHER)
+    return Curve("", np.asarray(x), np.asarray(y))
+
+
+def _values(spec: ModelSpec, estimates: RemlEstimates) -> list[float]:
+    rows = varcorr_arrays(spec, estimates.theta, np.asarray(estimates.sigma))
+    return [float(row[4]) for row in rows]
+
+
+def _limits(c: Component, draws: list[Floats], estimates: list[float]) -> tuple[float, float]:
+    """Range of the axis: the bulk of the draws and the estimates, from 0 where that is not far."""
+    if c.kind == "cor":
+        return -1.03, 1.03
+    finite = [e for e in estimates if np.isfinite(e)]
+    top = max([float(np.quantile(x, SHOWN)) for x in draws] + finite)
+    bottom = min([float(np.quantile(x, 1.0 - SHOWN)) for x in draws] + finite)
+    width = top - bottom
+    # a little room on the left, so that a line at zero is seen beside the axis
+    low = bottom - 0.1 * width if bottom > 0.5 * width else -0.025 * top
+    return low, top + 0.06 * width
+
+
+def _prior_curves(c: Component, priors: Mapping[str, Priors], grid: Floats) -> tuple[Curve, ...]:
+    """Prior densities over `grid`; one where all posteriors have the same, none where it is improper."""
+    families = {name: _family(c, p) for name, p in priors.items() if not p.flat}
+    same = len(set(map(str, families.values()))) == 1
+    out: list[Curve] = []
+    for name, family in families.items():
+        size = c.term.template.size if c.term else 1
+        y = correlation_density(family, size, grid) if isinstance(family, LKJ) else scale_density(family, grid)
+        if y is not None and not (same and out):
+            out.append(Curve("prior" if same else f"prior of {name}", grid, y))
+    return tuple(out)
+
+
+def _family(c: Component, priors: Priors) -> Scale | LKJ:
+    if c.term is None:
+        return priors.sigma
+    return priors.corr[corr_name(c.term)] if c.kind == "cor" else priors.sd[c.term.group, c.column]

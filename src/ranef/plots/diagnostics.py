@@ -1,0 +1,230 @@
+"""Residuals and BLUPs as their figures show them: arrays, nothing here draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import scipy
+
+from ranef.arrays import Floats, Ints
+from ranef.errors import DesignError
+from ranef.inference import grouping_named
+from ranef.likelihood import cross_products, evaluate, score
+from ranef.plots.engines import Estimated, Sampled
+from ranef.plots.panels import ResidualCloud, residual_cloud
+from ranef.results import Fit
+from ranef.spec import covariance_arrays
+
+__all__ = ["GroupedResiduals", "QuantilePlot", "effect_scores", "grouped_residuals", "neighbour_means"]
+__all__ += ["normal_quantiles", "scale_location_cloud", "simultaneous_levels"]
+
+#: points of a quantile plot, and of its band
+POINTS, BAND_POINTS = 4000, 160
+
+#: levels up to which each has quantiles of its own
+LEVEL_POINTS = 200
+
+#: samples by which the band is made simultaneous
+SAMPLES = 2000
+
+#: interquartile range of the standard normal distribution
+NORMAL_IQR = 1.3489795003921634
+
+
+@dataclass(frozen=True)
+class QuantilePlot:
+    """Ordered values against normal quantiles.
+
+    Attributes
+    ----------
+    title : str
+    theoretical, values : array (shown,)
+        Φ⁻¹((i − ½)/n) and the i-th smallest value.
+    n : int
+        How many values there are, shown or not.
+    centre, scale : float
+        The line centre + scale · quantile; by the quartiles, as R's ``qqline``.
+    band_x, lower, upper : array (points,)
+        Band that holds all points of a normal sample with the probability asked for.
+    """
+
+    title: str
+    theoretical: Floats
+    values: Floats
+    n: int
+    centre: float
+    scale: float
+    band_x: Floats
+    lower: Floats
+    upper: Floats
+
+
+@dataclass(frozen=True)
+class GroupedResiduals:
+    """Residuals by level, the levels in order of their medians.
+
+    Attributes
+    ----------
+    group : str
+    levels : tuple of str
+    values : tuple of array
+        Residuals of each level.
+    quantiles : array (5, points)
+        0.1, 0.25, 0.5, 0.75 and 0.9 quantiles of each level; of very many, means over neighbours.
+    at : array (points,)
+        Where the quantiles stand among the levels.
+    """
+
+    group: str
+    levels: tuple[str, ...]
+    values: tuple[Floats, ...]
+    quantiles: Floats
+    at: Floats
+
+
+def normal_quantiles(values: Floats, title: str = "", *, standard: bool = False, level: float = 0.95) -> QuantilePlot:
+    """Order values against normal quantiles, with a band that is simultaneous over all of them.
+
+    Parameters
+    ----------
+    values : array (n,)
+        NaN are left out.
+    title : str
+    standard : bool
+        Whether the values should have mean 0 and sd 1: the line then is that of equality. Otherwise it goes through
+        the quartiles.
+    level : float
+        Probability that all points of a normal sample lie within the band.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plot = normal_quantiles(np.array([-1.0, 0.0, 1.0, np.nan]), standard=True)
+    >>> plot.n, plot.theoretical.round(3).tolist(), plot.scale
+    (3, [-0.967, 0.0, 0.967], 1.0)
+    """
+    ordered = np.sort(values[np.isfinite(values)])
+    n = ordered.shape[0]
+    shown = _even_quantiles(n, POINTS)
+    theoretical = scipy.special.ndtri((np.arange(n) + 0.5) / n)
+    centre, scale = 0.0, 1.0
+    if not standard and n:
+        first, centre, third = np.quantile(ordered, [0.25, 0.5, 0.75])
+        scale = (third - first) / NORMAL_IQR
+    at = _even_quantiles(n, BAND_POINTS)
+    low, high = simultaneous_levels(n, at, level)
+    bounds = [centre + scale * scipy.special.ndtri(p) for p in (low, high)]
+    return QuantilePlot(
+        title, theoretical[shown], ordered[shown], n, float(centre), float(scale), theoretical[at], *bounds
+    )
+
+
+def _even_quantiles(n: int, limit: int) -> Ints:
+    """At most about `limit` of n ranks, evenly spaced by normal quantile, so that tails keep their points."""
+    if n <= limit:
+        return np.arange(n)
+    end = scipy.special.ndtri(0.5 / n)
+    ranks = n * scipy.special.ndtr(np.linspace(end, -end, limit)) - 0.5
+    return np.unique(np.clip(ranks.round(), 0, n - 1).astype(np.intp))
+
+
+def simultaneous_levels(n: int, at: Ints, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Bounds (m,) for the uniform order statistics at the positions `at` (m,) of n, that hold together.
+
+    Each order statistic U₍ᵢ₎ ~ Beta(i, n + 1 − i) has the same chance of leaving its bounds, chosen so that all stay
+    within them with probability `level` (equal local levels: Aldor-Noiman et al. 2013, Am. Stat. 67, 249-260). The
+    local level is the quantile of the smallest p-value in 2000 samples of a fixed seed.
+    """
+    if not n:
+        return np.empty(0), np.empty(0)
+    rank = at + 1.0
+    gaps = np.diff(np.concatenate([[0.0], rank, [n + 1.0]]))
+    # the gaps between order statistics are Dirichlet: only those asked for are drawn
+    sums = np.cumsum(np.random.default_rng(0).gamma(gaps, size=(SAMPLES, len(gaps))), axis=1)
+    below = scipy.special.betainc(rank, n + 1.0 - rank, sums[:, :-1] / sums[:, -1:])
+    smallest = 2.0 * np.minimum(below, 1.0 - below).min(axis=1)
+    local = float(np.quantile(smallest, 1.0 - level))
+    bounds = [scipy.special.betaincinv(rank, n + 1.0 - rank, p) for p in (local / 2.0, 1.0 - local / 2.0)]
+    return bounds[0], bounds[1]
+
+
+def scale_location_cloud(fitted: Floats, residual: Floats) -> ResidualCloud:
+    """Square roots of absolute residuals against fitted values, with their running median."""
+    return residual_cloud(fitted, np.sqrt(np.abs(residual)))
+
+
+def grouped_residuals(fit: Fit, residual: Floats, group: str | None = None) -> GroupedResiduals:
+    """Residuals (n,) by level of a grouping factor; by default of the one with the most levels.
+
+    Raises
+    ------
+    DesignError
+        If the model has no such factor.
+    """
+    if not fit.spec.groupings:
+        raise DesignError("There are no groups to draw: the model has no (… | group) term.")
+    _, g = grouping_named(fit.spec, fit.spec.groupings[0].name if group is None else group)
+    by_level = pd.Series(residual).groupby(g.codes)
+    quantiles = (
+        by_level.quantile(np.array([0.1, 0.25, 0.5, 0.75, 0.9])).unstack().reindex(range(g.n_levels)).to_numpy().T
+    )
+    order = np.argsort(quantiles[2], kind="stable")
+    rows = np.argsort(g.codes, kind="stable")
+    parts = np.split(residual[rows], np.cumsum(np.bincount(g.codes, minlength=g.n_levels))[:-1])
+    levels = tuple(str(g.levels[j]) for j in order)
+    return GroupedResiduals(g.name, levels, tuple(parts[j] for j in order), *neighbour_means(quantiles[:, order]))
+
+
+def neighbour_means(columns: Floats) -> tuple[Floats, Floats]:
+    """Of very many columns (r, levels) the means of neighbours (r, points), and where they stand (points,)."""
+    levels = columns.shape[1]
+    bins = np.array_split(np.arange(levels), min(levels, LEVEL_POINTS))
+    means = np.column_stack([columns[:, own].mean(axis=1) for own in bins])
+    return means, np.array([own.mean() for own in bins])
+
+
+def effect_scores(fit: Fit, group: str) -> list[tuple[str, Floats]]:
+    """Random effects of one grouping factor divided by their marginal standard deviations: term and scores (levels,).
+
+    Var(b̂) = Var(b) − Var(b̂ − b), for b̂ is the best linear predictor: Σ less the prediction variance of each level
+    (Henderson's), at θ̂ for a fit by REML or ML and at the posterior mean of (θ, σ) for a posterior. Without it levels
+    of unequal size would make a mixture that looks heavy-tailed. A level without a positive variance (all of them,
+    where the fit is on the boundary) has NaN.
+
+    Raises
+    ------
+    DesignError
+        If the model has no such factor, or the fit holds neither estimates nor draws.
+    """
+    spec = fit.spec
+    k, g = grouping_named(spec, group)
+    effects = fit.ranef(group)
+    values = effects["estimate"].to_numpy().reshape(g.n_levels, len(g.columns))
+    if isinstance(fit, Estimated):
+        theta, sigma = fit.estimates.theta, fit.estimates.sigma
+        uncertain = np.diagonal(fit.estimates.modes[k].cov_prediction, axis1=1, axis2=2)
+    elif isinstance(fit, Sampled):
+        theta, sigma = fit.draws.theta.mean(axis=(0, 1)), float(fit.draws.sigma.mean())
+        uncertain = _prediction_variances(fit, k, theta, sigma)
+    else:
+        raise DesignError(f"{type(fit).__name__} holds neither estimates nor draws, so its effects have no variance.")
+    variances = np.diagonal(covariance_arrays(spec, theta, np.asarray(sigma))[k])
+    marginal = variances - uncertain
+    scores = np.full(values.shape, np.nan)
+    usable = marginal > 1e-9 * np.maximum(variances, np.finfo(float).tiny)
+    scores[usable] = values[usable] / np.sqrt(marginal[usable])
+    return [(column, scores[:, a]) for a, column in enumerate(g.columns)]
+
+
+def _prediction_variances(fit: Sampled, k: int, theta: Floats, sigma: float) -> Floats:
+    """Var(b̂ − b) (levels, p) of grouping `k` at (θ, σ), the coefficients estimated."""
+    products = cross_products(fit.spec)
+    scale, order = products.scaling, products.order
+    roots = scale.inward(fit.spec.lambdas(theta))
+    first = score(products, evaluate(products, [roots[j] for j in order], "REML", sigma))
+    place = order.index(k)
+    half = roots[k] @ roots[k].T @ first.T[place]
+    total = scale.Z[k] @ (first.Q[place] + half @ np.swapaxes(half, 1, 2)) @ scale.Z[k].T
+    return np.asarray(sigma**2 * np.diagonal(total, axis1=1, axis2=2))

@@ -1,0 +1,308 @@
+"""Data with fitted lines by group, as arrays: nothing here draws.
+
+A line of a level is its linear predictor along a covariate. What does not depend on the covariate is held at the mean
+over the level's own rows (columns of X and Z, offset, effects of other grouping factors), and so is the partner of the
+covariate in an interaction. Where the covariate enters through curves, the line joins the values at the level's own
+rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import scipy
+
+from ranef.arrays import Floats, Ints
+from ranef.comparison.shrinkage import shrinkage_frame
+from ranef.errors import DesignError
+from ranef.inference import grouping_named
+from ranef.plots.columns import FREE, TIMES, Covariate, choose_covariate
+from ranef.plots.marks import draws_of
+from ranef.plots.panels import spread
+from ranef.results import Fit, PosteriorDraws
+from ranef.spec import ModelSpec
+
+__all__ = ["GroupLines", "by_level", "group_lines", "lines_group", "population_lines"]
+
+#: population lines drawn one by one, and classes of the covariate over which more are averaged
+DISTINCT, CLASSES = 6, 20
+
+
+#: posterior draws behind a band, evenly chosen
+DRAWS = 1000
+
+#: numbers held at once when draws are evaluated
+MOST = 20_000_000
+
+
+@dataclass(frozen=True)
+class GroupLines:
+    """Data and lines of some levels of a grouping factor.
+
+    Attributes
+    ----------
+    group : str
+    x_name : str
+        Of the covariate; empty where there is none, and every level has one point.
+    response : str
+    levels : tuple of str
+        Shown, in the order of panels.
+    n_levels : int
+        How many there are.
+    points : DataFrame
+        ``level, x, y``: the rows of those levels.
+    lines : DataFrame
+        ``level, x, no_pooling, population``, and for every fit ``{name}``; of posteriors with a band ``{name}_lower``
+        and ``{name}_upper``. Sorted by level, as `levels`, and x.
+    """
+
+    group: str
+    x_name: str
+    response: str
+    levels: tuple[str, ...]
+    n_levels: int
+    points: pd.DataFrame
+    lines: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Pairs of a level and a value of the covariate.
+
+    Attributes
+    ----------
+    level : array of int (m,)
+        Place among the levels shown.
+    x : array (m,)
+    X, Z : array (m, p) and tuple of array (m, p_k)
+        Columns of the design there.
+    shares : tuple of sparse array (levels, J_k)
+        Share of the levels of every grouping factor in the rows of each level shown.
+    offset : array (m,)
+    rows : array of int
+        Rows of the levels shown.
+    """
+
+    level: Ints
+    x: Floats
+    X: Floats
+    Z: tuple[Floats, ...]
+    shares: tuple[scipy.sparse.csr_array, ...]
+    offset: Floats
+    rows: Ints
+
+
+def lines_group(spec: ModelSpec, group: str | None, x: object) -> str:
+    """The grouping factor asked for; else the first that has a slope on the covariate, else the first.
+
+    Raises
+    ------
+    DesignError
+        If there is no such grouping factor, or none at all.
+    """
+    if group is not None:
+        return grouping_named(spec, group)[1].name
+    if not spec.groupings:
+        raise DesignError("There are no lines by group to draw: the model has no (… | group) term.")
+    covariate = choose_covariate(spec, x, None)
+    if covariate is not None:
+        for g, kinds in zip(spec.groupings, covariate.random, strict=True):
+            if (kinds != FREE).any():
+                return g.name
+    return spec.groupings[0].name
+
+
+def group_lines(
+    fits: Mapping[str, Fit], group: str, x: object, levels: int | None, *, level: float = 0.95, bands: bool = True
+) -> GroupLines:
+    """Lines of fits of one model; no pooling and the population line are the first fit's.
+
+    Parameters
+    ----------
+    x : str, array or Series, optional
+        As :func:`choose_covariate`.
+    levels : int, optional
+        How many levels; of more, evenly spaced ones in the order of their mean fitted values.
+    level : float
+        Probability of the posterior bands.
+    bands : bool
+        Whether posteriors get bands.
+    """
+    first = next(iter(fits.values()))
+    spec = first.spec
+    k, grouping = grouping_named(spec, group)
+    covariate = choose_covariate(spec, x, group) or choose_covariate(spec, x, None)
+    effects = {name: _effects(fit) for name, fit in fits.items()}
+    order = np.argsort(_means(first.fitted().to_numpy(), grouping.codes, grouping.n_levels), kind="stable")
+    shown = order if levels is None else order[spread(len(order), levels)]
+    cells = _cells(spec, k, covariate, shown)
+    own = _own(first, k)
+    lines = pd.DataFrame({"level": grouping.levels[shown][cells.level], "x": cells.x})
+    beta = first.fixef.to_numpy(dtype=float)
+    lines["population"] = cells.X @ beta + cells.offset
+    lines["no_pooling"] = lines["population"] + np.einsum("mp,mp->m", cells.Z[k], own[shown][cells.level])
+    for name, fit in fits.items():
+        b = fit.fixef.to_numpy(dtype=float)
+        lines[name] = cells.X @ b + cells.offset + _random_part(cells, effects[name])
+        draws = draws_of(fit) if bands else None
+        if draws is not None:
+            tail = 0.5 * (1.0 - level)
+            values = _line_draws(cells, draws)
+            lines[f"{name}_lower"], lines[f"{name}_upper"] = np.quantile(values, [tail, 1.0 - tail], axis=0)
+    rows = cells.rows
+    place = _places(shown, grouping.n_levels)[grouping.codes[rows]]
+    at = np.zeros(spec.n_obs) if covariate is None else covariate.values
+    points = pd.DataFrame({"level": grouping.levels[shown][place], "x": at[rows], "y": spec.design.y[rows]})
+    names = tuple(map(str, grouping.levels[shown]))
+    x_name = "" if covariate is None else covariate.name
+    return GroupLines(grouping.name, x_name, spec.design.response, names, grouping.n_levels, points, lines)
+
+
+def by_level(lines: GroupLines, column: str) -> list[Floats]:
+    """Lines (points, 2) of a column of the frame along the covariate, one for each level."""
+    values = lines.lines[["x", column]].to_numpy(dtype=float)
+    level = lines.lines["level"].to_numpy()
+    return np.split(values, np.flatnonzero(level[1:] != level[:-1]) + 1)
+
+
+def population_lines(lines: GroupLines) -> list[Floats]:
+    """The distinct population lines (points, 2); where levels differ in many ways, the mean over levels.
+
+    Straight ones are the same where intercept and slope are, whatever values of the covariate a level has.
+    """
+    curves = by_level(lines, "population")
+    size = float(np.abs(lines.lines["population"]).max()) or 1.0
+    straight = _straight([c for c in curves if len(c) > 1], size)
+    if straight is not None and 0 < len(straight) <= DISTINCT:
+        return straight
+    known = {tuple(np.round(c / size, 7).ravel()): c for c in curves}
+    if len(known) <= DISTINCT:
+        return list(known.values())
+    frame = lines.lines[["x", "population"]]
+    x = frame["x"].to_numpy(dtype=float)
+    if len(np.unique(x)) > 2 * CLASSES:
+        x = np.digitize(x, np.linspace(x.min(), x.max(), CLASSES + 1)[1:-1]).astype(float)
+    return [frame.groupby(x).mean().to_numpy()]
+
+
+def _straight(curves: list[Floats], size: float) -> list[Floats] | None:
+    """Distinct straight lines by their ends; None if one is bent."""
+    ends: dict[tuple[float, float], list[float]] = {}
+    for c in curves:
+        slope = (c[-1, 1] - c[0, 1]) / (c[-1, 0] - c[0, 0])
+        intercept = c[0, 1] - slope * c[0, 0]
+        if np.abs(c[:, 1] - intercept - slope * c[:, 0]).max() > 1e-7 * size:
+            return None
+        key = next((k for k in ends if np.allclose(k, (intercept, slope), rtol=1e-6, atol=1e-6 * size)), None)
+        if key is None and len(ends) == DISTINCT:
+            return None
+        ends.setdefault(key or (intercept, slope), []).extend([c[0, 0], c[-1, 0]])
+    return [np.array([[x, k[0] + k[1] * x] for x in (min(at), max(at))]) for k, at in ends.items()]
+
+
+def _effects(fit: Fit) -> list[Floats]:
+    """Random effects (J_k, p_k) by grouping."""
+    frame = fit.ranef()
+    parts = frame.groupby("group", sort=False)["estimate"]
+    found = {str(name): values.to_numpy(dtype=float) for name, values in parts}
+    return [found[g.name].reshape(g.n_levels, len(g.columns)) for g in fit.spec.groupings]
+
+
+def _own(fit: Fit, k: int) -> Floats:
+    """No-pooling estimates (J, p) of a grouping."""
+    g, frame = fit.spec.groupings[k], shrinkage_frame(fit)
+    own = frame.loc[frame["group"] == g.name, "no_pooling"].to_numpy(dtype=float)
+    return own.reshape(g.n_levels, len(g.columns))
+
+
+def _places(shown: Ints, n: int) -> Ints:
+    """Place of every level (n,) among those shown; −1 for the others."""
+    out = np.full(n, -1, dtype=np.intp)
+    out[shown] = np.arange(len(shown))
+    return out
+
+
+def _cells(spec: ModelSpec, k: int, covariate: Covariate | None, shown: Ints) -> _Cells:
+    """The distinct values of the covariate in every level shown, with the columns of the design there."""
+    design, grouping = spec.design, spec.groupings[k]
+    place = _places(shown, grouping.n_levels)[grouping.codes]
+    rows = np.flatnonzero(place >= 0)
+    place = place[rows]
+    x = np.zeros(len(rows)) if covariate is None else covariate.values[rows]
+    distinct, rank = np.unique(x, return_inverse=True)
+    pairs, cell = np.unique(place * len(distinct) + rank, return_inverse=True)
+    level, at = pairs // len(distinct), distinct[pairs % len(distinct)]
+    at_cells = _Spread(x, place, len(shown), cell, level, at)
+    none = tuple(np.full(len(g.columns), FREE) for g in spec.groupings)
+    fixed, random = (np.full(spec.n_fixed, FREE), none) if covariate is None else (covariate.fixed, covariate.random)
+    Z = tuple(at_cells.columns(g.Z[rows], how) for g, how in zip(spec.groupings, random, strict=True))
+    offset = np.zeros(len(level)) if design.offset is None else at_cells.held(design.offset[rows, None])[:, 0]
+    shares = tuple(_shares(place, g.codes[rows], (len(shown), g.n_levels)) for g in spec.groupings)
+    return _Cells(level, at, at_cells.columns(design.X[rows], fixed), Z, shares, offset, rows)
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """From rows to cells: covariate, level and cell of each row (n,); level and covariate of each cell (m,)."""
+
+    x: Floats
+    place: Ints
+    n_levels: int
+    cell: Ints
+    level: Ints
+    at: Floats
+
+    def columns(self, values: Floats, how: Ints) -> Floats:
+        """Columns (n, p) of rows as columns (m, p) of cells, by their dependence on the covariate."""
+        out = np.empty((len(self.at), values.shape[1]))
+        moves = self.x != 0
+        partner = np.divide(values, self.x[:, None], out=np.zeros(values.shape), where=moves[:, None])
+        for j, kind in enumerate(how):
+            if kind == FREE:
+                out[:, j] = self.held(values[:, [j]])[:, 0]
+            elif kind == TIMES:
+                out[:, j] = self.at * _means(partner[moves, j], self.place[moves], self.n_levels)[self.level]
+            else:
+                out[:, j] = _means(values[:, j], self.cell, len(self.at))
+        return out
+
+    def held(self, values: Floats) -> Floats:
+        """Columns (n, p) at their means by level."""
+        means = [_means(values[:, j], self.place, self.n_levels)[self.level] for j in range(values.shape[1])]
+        return np.column_stack(means)
+
+
+def _means(values: Floats, codes: Ints, n: int) -> Floats:
+    """Means (n,) of values by code; zero where there are none."""
+    count = np.bincount(codes, minlength=n)
+    return np.asarray(np.bincount(codes, values, minlength=n) / np.maximum(count, 1))
+
+
+def _shares(place: Ints, codes: Ints, shape: tuple[int, int]) -> scipy.sparse.csr_array:
+    weight = 1.0 / np.bincount(place, minlength=shape[0])[place]
+    return scipy.sparse.csr_array((weight, (place, codes)), shape=shape)
+
+
+def _random_part(cells: _Cells, effects: list[Floats]) -> Floats:
+    """Contribution (m,) of all random effects; of other grouping factors, the mean over the level's own rows."""
+    out = np.zeros(len(cells.x))
+    for Z, share, b in zip(cells.Z, cells.shares, effects, strict=True):
+        out += np.einsum("mp,mp->m", Z, (share @ b)[cells.level])
+    return out
+
+
+def _line_draws(cells: _Cells, draws: PosteriorDraws) -> Floats:
+    """Posterior draws (S, m) of lines."""
+    total = draws.sigma.size
+    S = max(2, min(total, DRAWS, MOST // max(1, len(cells.x) * max([1, *(Z.shape[1] for Z in cells.Z)]))))
+    kept = spread(total, S)
+    out = draws.beta.reshape(total, -1)[kept] @ cells.X.T + cells.offset
+    for Z, share, b in zip(cells.Z, cells.shares, draws.b, strict=True):
+        J, p = b.shape[2:]
+        flat = b.reshape(total, J, p)[kept].transpose(1, 0, 2).reshape(J, -1)
+        mixed = (share @ flat).reshape(-1, len(kept), p)[cells.level]
+        out += np.einsum("mp,msp->sm", Z, mixed)
+    return np.asarray(out)

@@ -1,0 +1,70 @@
+"""Densities of the priors of variance components, in the user's units."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy
+
+from ranef.arrays import Floats
+from ranef.spec.families import (
+    LKJ,
+    Custom,
+    Exponential,
+    Flat,
+    Gamma,
+    HalfCauchy,
+    HalfNormal,
+    HalfStudentT,
+    Scale,
+)
+
+__all__ = ["correlation_density", "scale_density"]
+
+
+def scale_density(prior: Scale, x: Floats) -> Floats | None:
+    """Density of the prior of a standard deviation at `x`, zero below zero; None for an improper one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ranef.spec import Exponential
+    >>> scale_density(Exponential(2.0), np.array([-1.0, 0.0])).tolist()
+    [0.0, 2.0]
+    """
+    if isinstance(prior, Flat):
+        return None
+    if isinstance(prior, Custom):
+        log_density = np.asarray(prior.distribution.log_prob(np.where(x > 0, x, 1.0)), dtype=float)
+        return np.where(x > 0, np.exp(log_density), 0.0)
+    return np.where(x >= 0, _half(prior, np.abs(x)), 0.0)
+
+
+def _half(prior: HalfStudentT | HalfNormal | HalfCauchy | Exponential | Gamma, x: Floats) -> Floats:
+    """Density at x (...) ≥ 0."""
+    stats = scipy.stats
+    if isinstance(prior, HalfStudentT):
+        return np.asarray(2.0 * stats.t.pdf(x, prior.df, scale=prior.scale))
+    if isinstance(prior, HalfNormal):
+        return np.asarray(stats.halfnorm.pdf(x, scale=prior.scale))
+    if isinstance(prior, HalfCauchy):
+        return np.asarray(stats.halfcauchy.pdf(x, scale=prior.scale))
+    if isinstance(prior, Exponential):
+        return np.asarray(stats.expon.pdf(x, scale=1.0 / prior.rate))
+    return np.asarray(stats.gamma.pdf(x, prior.shape, scale=1.0 / prior.rate))
+
+
+def correlation_density(prior: LKJ, size: int, x: Floats) -> Floats:
+    """Density at `x` of each correlation of a `size` × `size` matrix under LKJ(η).
+
+    (ρ + 1)/2 ~ Beta(a, a) with a = η − 1 + size/2 (Lewandowski, Kurowicka and Joe 2009, J. Multivar. Anal. 100,
+    1989-2001): uniform for η = 1 and two columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ranef.spec import LKJ
+    >>> correlation_density(LKJ(1.0), 2, np.array([-0.5, 0.9])).round(12).tolist()
+    [0.5, 0.5]
+    """
+    a = prior.eta - 1.0 + size / 2.0
+    return np.asarray(0.5 * scipy.stats.beta.pdf((x + 1.0) / 2.0, a, a))

@@ -1,0 +1,212 @@
+"""The profiled criterion against the density of the response and a general minimiser."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy
+
+import ranef
+from ranef.comparison import held as held_module
+from ranef.comparison import surface as surface_module
+from ranef.comparison.held import Held, held_names, make_criterion, minimise
+from ranef.comparison.surface import chosen_pair, contour_levels, criterion_surface
+
+
+def fitted(formula, name, method="REML", **options):
+    return ranef.Model(formula, ranef.datasets.load(name), **options).fit(method)
+
+
+def dense_criterion(fit, roots, sigma, method):
+    """−2 log (restricted) likelihood at absolute roots of Σ, from V itself."""
+    m = fit.matrices
+    X, y = m.X.to_numpy(), m.y.to_numpy()
+    V = sigma**2 * np.eye(len(y))
+    for t, Z, M in zip(fit.spec.terms, m.terms, roots, strict=True):
+        J = fit.spec.groupings[t.grouping].n_levels
+        V += Z.Z.toarray() @ np.kron(np.eye(J), M @ M.T) @ Z.Z.toarray().T
+    Vi = np.linalg.inv(V)
+    XVX = X.T @ Vi @ X
+    r = y - X @ np.linalg.solve(XVX, X.T @ Vi @ y)
+    out = np.linalg.slogdet(V)[1] + r @ Vi @ r
+    if method == "ML":
+        return out + len(y) * np.log(2 * np.pi)
+    return out + np.linalg.slogdet(XVX)[1] + (len(y) - X.shape[1]) * np.log(2 * np.pi)
+
+
+CASES = [
+    ("Reaction ~ Days + (Days | Subject)", "sleepstudy"),
+    ("Reaction ~ Days + (Days || Subject)", "sleepstudy"),
+    ("strength ~ 1 + (1 | batch/cask)", "pastes"),
+    ("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin"),
+]
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("blocks", [True, False])
+@pytest.mark.parametrize(("formula", "data"), CASES)
+def test_criterion_at_absolute_roots_is_that_of_the_density(formula, data, blocks, method, monkeypatch):
+    fit, rng = fitted(formula, data, method), np.random.default_rng(1)
+    if not blocks:
+        monkeypatch.setattr(held_module, "has_blocks", lambda spec: False)
+    criterion = make_criterion(fit.spec, fit.products, method)
+    assert (criterion.batch is not None) == blocks
+    sizes = [t.template.size for t in fit.spec.terms]
+    kinds = [t.template.kind for t in fit.spec.terms]
+    roots = [np.tril(rng.normal(0, fit.sigma, (2, p, p))) for p in sizes]
+    roots = [r if k == "us" else r * np.eye(r.shape[-1]) for r, k in zip(roots, kinds, strict=True)]
+    sigma = fit.sigma * np.array([0.7, 1.4])
+    found = criterion(roots, sigma)
+    expected = [dense_criterion(fit, [r[i] for r in roots], sigma[i], method) for i in (0, 1)]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("formula", "data"), CASES)
+def test_held_sds_are_kept_whatever_the_free_coordinates(formula, data):
+    fit = fitted(formula, data)
+    names = held_names(fit.spec)
+    places = list(names.values())[:2]
+    held = Held.at(make_criterion(fit.spec, fit.products, "REML"), places, fit.estimates)
+    seen = []
+    object.__setattr__(held, "criterion", _Recorder(held.criterion, seen))
+    values = np.array([[2.0, 3.0], [0.5, 0.0]])
+    held(values, np.random.default_rng(2).normal(size=(2, held.start.size)))
+    (roots, _), *_ = seen
+    for column, (term, row) in enumerate(places):
+        np.testing.assert_allclose(np.linalg.norm(roots[term][:, row], axis=1), values[:, column])
+
+
+class _Recorder:
+    """The criterion, which notes what it is asked for."""
+
+    def __init__(self, criterion, seen):
+        self.criterion, self.seen, self.spec = criterion, seen, criterion.spec
+
+    def __call__(self, roots, sigma):
+        self.seen.append((roots, sigma))
+        return self.criterion(roots, sigma)
+
+
+def test_profile_is_the_least_of_the_density_over_correlation_and_sigma():
+    fit = fitted("Reaction ~ Days + (Days | Subject)", "sleepstudy")
+    s = criterion_surface(fit.spec, fit.products, fit.estimates, points=5)
+    assert s.minimised == ("cor(Intercept, Days | Subject)", "sigma")
+    for i, j in [(0, 0), (1, 3), (2, 2), (4, 1)]:
+        sds = np.array([s.x[j], s.y[i]])
+
+        def dense(at, sds=sds):
+            r = np.tanh(at[0])
+            root = np.diag(sds) @ np.array([[1, 0], [r, np.sqrt(1 - r**2)]])
+            return dense_criterion(fit, [root], np.exp(at[1]), "REML")
+
+        least = scipy.optimize.minimize(dense, [0.1, np.log(25)], method="Nelder-Mead", options={"xatol": 1e-5}).fun
+        # Newton stops where another step promises less than 1e-3
+        assert s.rise[i, j] == pytest.approx(least - fit.criterion, abs=2e-3)
+
+
+def test_two_parameters_are_evaluated_directly():
+    fit = fitted("bright ~ 1 + (1 | operator)", "pulp", "ML")
+    s = criterion_surface(fit.spec, fit.products, fit.estimates, points=7)
+    assert (s.x_name, s.y_name, s.minimised) == ("sd(Intercept | operator)", "sigma", ())
+    for i, j in [(0, 0), (3, 5), (6, 2)]:
+        expected = dense_criterion(fit, [np.array([[s.x[j]]])], s.y[i], "ML") - fit.criterion
+        assert s.rise[i, j] == pytest.approx(expected, abs=1e-8)
+
+
+@pytest.mark.parametrize(("formula", "data"), [*CASES, ("Yield ~ 1 + (1 | Batch)", "dyestuff2")])
+def test_surface_rises_from_the_optimum_beyond_the_outer_contour(formula, data):
+    fit = fitted(formula, data)
+    s = criterion_surface(fit.spec, fit.products, fit.estimates, points=21)
+    assert (s.rise >= -1e-3).all()
+    j, i = (np.abs(axis - at).argmin() for axis, at in zip((s.x, s.y), s.optimum, strict=True))
+    assert s.rise[i, j] == pytest.approx(s.rise.min(), abs=0.7)  # the grid's nearest point
+    # the 99 % region does not touch the edge, but for a boundary at zero
+    edges = [s.rise[:, -1], s.rise[-1]]
+    edges += [s.rise[:, 0]] if s.x[0] > 0 else []
+    edges += [s.rise[0]] if s.y[0] > 0 else []
+    assert min(e.min() for e in edges) > contour_levels()[-1]
+
+
+def test_boundary_optimum_lies_on_the_edge():
+    fit = fitted("Yield ~ 1 + (1 | Batch)", "dyestuff2")
+    s = criterion_surface(fit.spec, fit.products, fit.estimates, points=15)
+    assert s.optimum[0] == 0 == s.x[0]
+    # the larger the sd the worse, but where σ is held so small that something has to take its place
+    assert (np.diff(s.rise[s.y >= fit.sigma], axis=1) > 0).all()
+
+
+def test_a_coarse_grid_filled_in_by_splines_agrees(monkeypatch):
+    fit = fitted("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin")
+    fine = criterion_surface(fit.spec, fit.products, fit.estimates, points=17)
+    monkeypatch.setattr(surface_module, "BUDGET", 0.0)
+    coarse = criterion_surface(fit.spec, fit.products, fit.estimates, points=17)
+    assert (fine.computed, coarse.computed) == (17, 11)
+    near = fine.rise < 10
+    # cubic splines between eleven points; contours are 1.8 apart and more
+    np.testing.assert_allclose(coarse.rise[near], fine.rise[near], atol=0.1)
+
+
+def test_costly_criteria_follow_the_quadratic(monkeypatch):
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"a": rng.integers(0, 60, 2000), "b": rng.integers(0, 50, 2000)})
+    data["y"] = rng.normal(size=60)[data["a"]] + rng.normal(size=50)[data["b"]] + rng.normal(size=2000)
+    fit = ranef.Model("y ~ 1 + (1 | a) + (1 | b)", data).fit()
+    exact = criterion_surface(fit.spec, fit.products, fit.estimates, points=15)
+    monkeypatch.setattr(surface_module, "COSTLY", 0.0)
+    expanded = criterion_surface(
+        fit.spec, fit.products, fit.estimates, points=15, within=((exact.x[0], exact.x[-1]), (exact.y[0], exact.y[-1]))
+    )
+    assert (exact.expanded, expanded.expanded) == (False, True)
+    np.testing.assert_allclose(expanded.x, exact.x)
+    near = exact.rise < 10
+    np.testing.assert_allclose(expanded.rise[near], exact.rise[near], atol=0.1)
+
+
+def test_ranges_to_be_shown_are_reached():
+    fit = fitted("Reaction ~ Days + (Days | Subject)", "sleepstudy")
+    s = criterion_surface(fit.spec, fit.products, fit.estimates, points=5, within=((1.0, 90.0), (5.0, 6.0)))
+    assert s.x[0] <= 1
+    assert s.x[-1] >= 90
+    assert s.y[-1] == pytest.approx(6.6)  # the contours are wider, but the draws stay readable
+
+
+def test_units_do_not_matter():
+    data = ranef.datasets.load("sleepstudy")
+    plain = ranef.Model("Reaction ~ Days + (Days | Subject)", data).fit()
+    other = ranef.Model(
+        "Reaction ~ Days + (Days | Subject)", data.assign(Reaction=1e-3 * data["Reaction"], Days=60 * data["Days"])
+    ).fit()
+    first, second = (criterion_surface(f.spec, f.products, f.estimates, points=6) for f in (plain, other))
+    np.testing.assert_allclose(second.x, 1e-3 * first.x, rtol=1e-4)
+    np.testing.assert_allclose(second.y, 1e-3 / 60 * first.y, rtol=1e-4)
+    np.testing.assert_allclose(second.rise, first.rise, atol=5e-3)
+
+
+def test_a_known_sigma_is_no_axis():
+    fit = fitted("Reaction ~ Days + (Days | Subject)", "sleepstudy", sigma=25)
+    assert list(held_names(fit.spec)) == ["sd(Intercept | Subject)", "sd(Days | Subject)"]
+    s = criterion_surface(fit.spec, fit.products, fit.estimates, points=5)
+    assert s.minimised == ("cor(Intercept, Days | Subject)",)
+    assert (s.rise > -1e-3).all()
+
+
+def test_pairs_and_their_names():
+    spec = fitted("Reaction ~ Days + (Days | Subject)", "sleepstudy").spec
+    assert chosen_pair(spec) == ("sd(Intercept | Subject)", "sd(Days | Subject)")
+    assert chosen_pair(spec, y="sd(Intercept | Subject)")[0] == "sd(Days | Subject)"
+    assert chosen_pair(spec, "sigma") == ("sigma", "sd(Intercept | Subject)")
+    with pytest.raises(ranef.DesignError, match="Did you mean 'sd\\(Days"):
+        chosen_pair(spec, "sd(Day | Subject)")
+    with pytest.raises(ranef.DesignError, match="both 'sigma'"):
+        chosen_pair(spec, "sigma", "sigma")
+    with pytest.raises(ranef.DesignError, match="has 1 unknown"):
+        chosen_pair(fitted("Reaction ~ Days", "sleepstudy").spec)
+
+
+def test_minimise_finds_the_bottom_of_a_bent_valley():
+    def rosenbrock(values, u):
+        return (values[:, 0] - u[:, 0]) ** 2 + 5.0 * (u[:, 1] - u[:, 0] ** 2) ** 2
+
+    values = np.array([[0.5], [-1.0], [1.5]])
+    lowest, u = minimise(rosenbrock, values, np.zeros((3, 2)))
+    np.testing.assert_allclose(lowest, 0.0, atol=2e-3)
+    np.testing.assert_allclose(u[:, 0], values[:, 0], atol=0.1)

@@ -1,0 +1,115 @@
+"""The page in headless Chromium: the slider is moved, and what the page says is what `ranef.pooling` says."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import ranef
+
+
+def told(view, number):
+    """Level to (estimate, reliability), as the page tells them to a screen reader."""
+    labels = view.locator(f"#explorer-{number} [aria-roledescription='point']").evaluate_all(
+        "marks => marks.map(m => m.getAttribute('aria-label'))"
+    )
+    found = [re.fullmatch(r"(.+): ([-−\d.e+]+), reliability ([-−\d.]+)", text) for text in labels]
+    return {m[1]: (float(m[2].replace("−", "-")), float(m[3])) for m in found}
+
+
+def slider(view, number):
+    return view.locator(f"#explorer-{number}-slider input[type=range]")
+
+
+def test_nothing_is_asked_for_and_nothing_fails(page, opened):
+    view = opened(page)
+    assert view.requests == [page.resolve().as_uri()]
+    assert view.complaints == []
+
+
+@pytest.mark.parametrize(("number", "term"), [(0, "Intercept"), (1, "Days")])
+def test_starts_at_the_blups(page, opened, sleepstudy, number, term):
+    view, pooled = opened(page), ranef.pooling(sleepstudy.eb, sleepstudy.fb)
+    expected = pooled.coef[pooled.coef["term"] == term].set_index("level")["partial"]
+    shown = told(view, number)
+    assert set(shown) == set(expected.index)
+    np.testing.assert_allclose([shown[level][0] for level in expected.index], expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize(("number", "term"), [(0, "Intercept"), (1, "Days")])
+def test_the_slider_by_keyboard(page, opened, sleepstudy, number, term):
+    """At every place the page shows the BLUPs and reliabilities of `pooling.at` at the ratio that it names."""
+    view, pooled = opened(page), ranef.pooling(sleepstudy.eb, sleepstudy.fb)
+    control = slider(view, number)
+    control.focus()
+    for key in ("Home", "ArrowRight", "ArrowRight", "PageUp", "End"):
+        view.keyboard.press(key)
+        view.wait_for_timeout(100)
+        headline = view.locator(f"#explorer-{number} [aria-label^='sd/σ = ']").get_attribute("aria-label")
+        named = re.match(r"sd/σ = (\S+?)(?= \(|:)", headline)[1]
+        ratio = np.inf if named == "∞" else float(named)
+        exact = _exact_ratio(view, number, ratio)
+        at = pooled.at(ratio=exact, group="Subject", term=term)
+        expected = at.coef[at.coef["term"] == term].set_index("level")["partial"]
+        reliability = at.frame[at.frame["term"] == term].set_index("level")["reliability"]
+        shown = told(view, number)
+        size = expected.abs().max()
+        np.testing.assert_allclose([shown[v][0] for v in expected.index], expected, rtol=2e-5, atol=2e-5 * size)
+        np.testing.assert_allclose([shown[v][1] for v in reliability.index], reliability, atol=6e-4)
+    assert view.complaints == []
+
+
+def _exact_ratio(view, number, shown):
+    """The ratio to full precision, which the headline gives to three digits."""
+    positions = view.evaluate("window.ratios")[f"explorer-{number}"]
+    exact = [np.inf if r is None else r for r in positions]
+    k = int(view.evaluate(f"window.explorers['explorer-{number}'].signal('k')"))
+    assert exact[k] == pytest.approx(shown, rel=6e-3)
+    return exact[k]
+
+
+def test_ends_are_complete_pooling_and_none(page, opened, sleepstudy):
+    view = opened(page)
+    slider(view, 0).focus()
+    view.keyboard.press("Home")
+    view.wait_for_timeout(100)
+    assert np.ptp([v for v, _ in told(view, 0).values()]) == 0.0
+    assert {r for _, r in told(view, 0).values()} == {0.0}
+    view.keyboard.press("End")
+    view.wait_for_timeout(100)
+    assert {r for _, r in told(view, 0).values()} == {1.0}
+    assert "no pooling" in view.locator("#explorer-0 [aria-label^='sd/σ = ']").get_attribute("aria-label")
+
+
+def test_hover_tells_size_and_reliability(page, opened):
+    view = opened(page)
+    view.locator("#explorer-0 [aria-roledescription='point']").first.hover()
+    tip = view.locator("#vg-tooltip-element")
+    tip.wait_for(state="visible")
+    text = tip.inner_text()
+    assert "rows" in text
+    assert "reliability" in text
+
+
+def test_the_slider_has_a_name_and_pictures_have_words(page, opened):
+    view = opened(page)
+    for control in view.locator("input[type=range]").all():
+        assert control.evaluate("e => e.labels[0].innerText").startswith("sd(")
+    for picture in view.locator("img").all():
+        assert len(picture.get_attribute("alt")) > 40
+        assert picture.evaluate("e => e.naturalWidth") > 400
+
+
+def test_prints(page, opened, tmp_path):
+    view = opened(page)
+    view.emulate_media(media="print")
+    assert not slider(view, 0).is_visible()
+    sheet = view.pdf(path=tmp_path / "page.pdf", format="A4")
+    assert sheet[:5] == b"%PDF-"
+
+
+def test_narrow_screens_do_not_scroll_sideways(page, opened):
+    view = opened(page, viewport={"width": 420, "height": 800})
+    assert view.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
