@@ -164,18 +164,18 @@ def decomposition_line(frame: pd.DataFrame, fits: Sequence[FitColumns], posterio
     of_rest = 100.0 * shares["beta"] / (shares["beta"] + shares["theta"])
     several = sum(f.engine == "NUTS" for f in fits) > 1
     whose = f" ({next(f.heading for f in fits if f.name == posterior)})" if several else ""
-    plug_in = f" A BLUP's sd has only the first: of what it leaves out {of_rest:.0f} % is the coefficients."
+    plug_in = f" A BLUP's sd has only the first, at the estimates; of the rest {of_rest:.0f} % is the coefficients'."
     return (
         f"Of a level's posterior variance{whose}, {given} would be left if all else were known, {beta} is uncertainty "
-        f"of the coefficients and {theta} of the variance components (on average)."
+        f"of the coefficients and {theta} of the variance components (on average over levels; the first two also over "
+        "the variance components, which are not known)."
         f"{plug_in if (frame['plug_in'] > 0).any() else ''} By level: .decomposition."
     )
 
 
 def _wrapped(paragraphs: Sequence[str]) -> tuple[str, ...]:
-    """Lines of at most `WIDTH` characters, each paragraph indented."""
-    return tuple(
-        line
-        for words in paragraphs
-        for line in textwrap.wrap(words, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
-    )
+    """Lines of at most `WIDTH` characters, each paragraph indented; no line begins with a per cent sign."""
+    indents = {"initial_indent": "  ", "subsequent_indent": "    "}
+    kept = (words.replace(" %", "\u00a0%") for words in paragraphs)
+    wrapped = (line for words in kept for line in textwrap.wrap(words, WIDTH, break_long_words=False, **indents))
+    return tuple(line.replace("\u00a0", " ") for line in wrapped)
