@@ -31,7 +31,8 @@ def test_ci_runs_the_test_command():
     assert "README.md" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_first_example_prints_the_table_shown():
+def test_first_example_prints_the_table_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # it writes its page here
     source = re.search(r"```python\n(.*?)```", README, flags=re.DOTALL)[1]
     shown = re.search(r"```text\n(.*?)```", README, flags=re.DOTALL)[1]
     namespace: dict[str, object] = {}

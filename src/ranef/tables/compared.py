@@ -175,7 +175,6 @@ def decomposition_line(frame: pd.DataFrame, fits: Sequence[FitColumns], posterio
 
 def _wrapped(paragraphs: Sequence[str]) -> tuple[str, ...]:
     """Lines of at most `WIDTH` characters, each paragraph indented; no line begins with a per cent sign."""
-    indents = {"initial_indent": "  ", "subsequent_indent": "    "}
+    wrapper = textwrap.TextWrapper(WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
     kept = (words.replace(" %", "\u00a0%") for words in paragraphs)
-    wrapped = (line for words in kept for line in textwrap.wrap(words, WIDTH, break_long_words=False, **indents))
-    return tuple(line.replace("\u00a0", " ") for line in wrapped)
+    return tuple(line.replace("\u00a0", " ") for words in kept for line in wrapper.wrap(words))
