@@ -11,6 +11,7 @@ import pandas as pd
 from ranef.errors import DesignError
 from ranef.likelihood import Method
 from ranef.plots.components_drawing import varcorr_figure
+from ranef.plots.decomposition_drawing import decomposition_figure
 from ranef.plots.drawing import draw_panels, returned_figure
 from ranef.plots.joint_drawing import joint_axes
 from ranef.plots.lines_drawing import lines_figure
@@ -159,6 +160,32 @@ class ComparisonPlots:
         As :meth:`FitPlots.joint`; the contours are those of the first fit by REML or ML unless `method` says which.
         """
         return joint_axes(self.fits, x, y, ax, method)
+
+    def decomposition(
+        self,
+        group: str | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+        max_levels: int = 40,
+        draws: int | None = None,
+    ) -> Axes | Figure:
+        """Where the posterior variance of every level comes from, and what a BLUP's own variance has of it.
+
+        Bars are E[Var(b | y, θ, β)], what β adds, and Var(E[b | y, θ]) of the first posterior, as
+        :meth:`ranef.Comparison.decompose` computes them; the mark is the conditional variance of the
+        first REML or ML fit.
+
+        Parameters
+        ----------
+        group : str, optional
+            One grouping factor; all by default.
+        ax : Axes or sequence of Axes, optional
+            As many as there are panels: one for each random effect of each grouping factor.
+        max_levels : int
+            Levels shown; of more, evenly spaced ones in the order of their variances.
+        draws : int, optional
+            Draws of (θ, σ) to use.
+        """
+        return decomposition_figure(self.fits, group, ax, max_levels, draws)
 
     @property
     def _first(self) -> Fit:
