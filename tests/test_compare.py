@@ -247,7 +247,7 @@ def test_printed_table_of_many(many, fits):
         "student: the response is Student t, and sigma its scale.",
         "Intervals are in the frames",
         "reml: intervals of levels are",
-        "of the variance components (on average over levels;",
+        "of the variance components (on average over levels,",
     ):
         assert words in text.replace("\n    ", " ")
     three = repr(ranef.compare(fits["reml"], fits["ml"], fits["default"]))

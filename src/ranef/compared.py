@@ -23,7 +23,7 @@ from ranef.plots import ComparisonPlots
 from ranef.ranked import by_formula, ranked
 from ranef.report import page_html
 from ranef.reported import Source, page_of
-from ranef.spec import ModelSpec
+from ranef.spec import Flat, ModelSpec, Normal
 from ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ class Comparison:
         columns = self._columns
         agreement = agreement_lines(self.agreement, columns)
         if self._quick:
-            agreement.append(decomposition_line(self.decomposition, columns, self.reference))
+            agreement.append(self._decomposition_line(columns))
         formula = next(iter(self.fits.values())).spec.design.formula
         return comparison_table(
             formula,
@@ -275,6 +275,13 @@ class Comparison:
             remarks = _remarks(fit, reference) if isinstance(fit, PosteriorFit) else ()
             out.append(FitColumns(name, heading, fit.engine, remarks))
         return out
+
+    def _decomposition_line(self, columns: Sequence[FitColumns]) -> str:
+        posteriors = [c for c in columns if c.engine == "NUTS"]
+        whose = next(c.heading for c in posteriors if c.name == self.reference) if len(posteriors) > 1 else ""
+        priors = self.fb.draws.priors
+        sampled = [name for name, p in priors.fixef.items() if not isinstance(p, Normal | Flat)]
+        return decomposition_line(self.decomposition, whose, [] if priors.flat else sampled)
 
     @property
     def _quick(self) -> bool:

@@ -67,7 +67,7 @@ def page_of(fits: Mapping[str, AnyFit], level: float, comparison: Document, titl
     return Page(
         title=title,
         formula=spec.design.formula,
-        words=model_words(spec),
+        words=model_words(spec, [fit.draws for fit in fits.values() if isinstance(fit, PosteriorFit)]),
         equations={
             "The model of one row": first.equation().latex,
             "Level by level": first.equation("hierarchical").latex,
@@ -80,7 +80,7 @@ def page_of(fits: Mapping[str, AnyFit], level: float, comparison: Document, titl
         pictures=_pictures(fits, plots),
         diagnostics={_heading(name, fit): _engine_words(fit) for name, fit in fits.items()},
         summaries={_heading(name, fit): fit.summary() for name, fit in fits.items()},
-        calls=python_calls(spec, {name: _record(fit) for name, fit in fits.items()}, source.data, source.file),
+        calls=python_calls(spec, {name: _record(fit) for name, fit in fits.items()}, source.data, source.file, level),
         shell=source.shell,
         versions=versions(),
         date=date.today().isoformat(),

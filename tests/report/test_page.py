@@ -5,9 +5,10 @@ import re
 
 import numpy as np
 import pytest
+from numpyro import distributions as dist
 
 import ranef
-from ranef.priors import Exponential, Normal, StudentT
+from ranef.priors import LKJ, R2D2, Exponential, Flat, Gamma, HalfNormal, Normal, StudentT
 from ranef.report import fingerprint, model_words, python_calls
 from ranef.report.explorer import positions
 
@@ -90,12 +91,68 @@ def test_the_calls_make_the_same_fits_again(pulp, tmp_path, monkeypatch):
     assert (tmp_path / "again.html").exists()
 
 
-def test_calls_of_a_sampled_coefficient(pulp):
-    model = ranef.Model("Reaction ~ Days + (Days || Subject)", ranef.datasets.load("sleepstudy"))
-    fit = model.sample(20, 20, 1, 3, sampler="nutpie", priors={"Days": StudentT(3, 0, 5)}, progress=False)
-    text = python_calls(model.spec, {"fb": fit.draws}, None, "page.html")
-    assert "'Days': StudentT(3, 0, 5)" in text
-    assert "data = ..." in text
+QUICK = {"draws": 12, "warmup": 10, "chains": 1, "seed": 3, "sampler": "nutpie", "progress": False}
+
+
+@pytest.fixture(scope="module")
+def awkward():
+    data = ranef.datasets.load("sleepstudy").rename(columns={"Reaction": "y", "Days": "x", "Subject": "g"})
+    data["o"] = np.sin(np.arange(len(data))) * 30
+    data["f"] = np.where(np.arange(len(data)) % 3 == 0, "a", "b")
+    return data
+
+
+@pytest.mark.parametrize(
+    ("formula", "model", "sampling"),
+    [
+        ("y ~ x + (x | g)", {}, {"priors": {"cor": LKJ(2.5), "sigma": HalfNormal(7 / 3)}}),
+        ("y ~ x + (1 | g)", {"offset": "o"}, {"target_accept": 0.9}),
+        ("y ~ x + offset(o) + (x || g)", {}, {"priors": {"sd[g, x]": Exponential(1 / 3), "x": Normal(10 / 7, 1 / 7)}}),
+        ("y ~ x + (1 | g)", {"sigma": np.float64(25.5)}, {"priors": {"fixef[Intercept]": Flat()}}),
+        (
+            "y ~ x + (1 | g)",
+            {},
+            {"priors": {"x": StudentT(3, 0, 5), "Intercept": dist.Laplace(250.0, 20.0)}, "sampler": "numpyro"},
+        ),
+        ("y ~ x + ident(0 + f | g)", {}, {"priors": {"sd": HalfNormal(11.123456789)}}),
+        ("y ~ x + (1 | g)", {}, {"priors": {"ranef": Gamma(2, 0.1)}, "sampler": "numpyro"}),
+        ("y ~ x + (1 | g)", {}, {"priors": {"nu": Gamma(3, 0.2)}, "family": "student", "sampler": "numpyro"}),
+        ("y ~ x + (1 | g)", {}, {"priors": {"fixef": R2D2(0.3)}, "sampler": "numpyro"}),
+    ],
+)
+def test_calls_of_every_kind_run_and_give_the_same_numbers(awkward, formula, model, sampling):
+    own = ranef.Model(formula, awkward, **model)
+    fits = {"the REML fit": own.fit(), "for": own.sample(**{**QUICK, **sampling})}
+    records = {"the REML fit": fits["the REML fit"].estimates, "for": fits["for"].draws}
+    text = python_calls(own.spec, records, "awkward", "page.html", 0.9)
+    space: dict[str, object] = {"awkward": awkward}
+    exec(text.replace("both.report('page.html')", ""), space)
+    again = space["both"]
+    assert again.level == 0.9
+    assert again.fits["the REML fit"].criterion == fits["the REML fit"].criterion
+    np.testing.assert_array_equal(again.fits["for"].draws.sigma, fits["for"].draws.sigma)
+    np.testing.assert_array_equal(again.fits["for"].draws.beta, fits["for"].draws.beta)
+
+
+def test_calls_say_what_only_the_user_has(awkward):
+    def square(x):
+        return x**2
+
+    own = ranef.Model(
+        "y ~ square(x) + (1 | g)",
+        awkward,
+        weights=1.0 + awkward["x"],
+        offset=awkward["o"],
+        transforms={"square": square},
+    )
+    text = python_calls(own.spec, {"eb": own.fit().estimates}, None, "page.html")
+    for line in (
+        "weights = ...",
+        "offset = ...",
+        "# define here the transforms square",
+        "transforms={'square': square}",
+    ):
+        assert line in text
 
 
 def test_words(pulp):
@@ -104,6 +161,20 @@ def test_words(pulp):
     assert "4 levels of operator" in words
     known = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"), sigma=0.3)
     assert "known standard deviation 0.3" in " ".join(model_words(known.spec))
+
+
+def test_words_of_structures(awkward):
+    words = " ".join(model_words(ranef.Model("y ~ 0 + x + (x || g) + offset(o)", awkward).spec))
+    assert "apart from the known offset" in words
+    assert "different terms are independent" in words
+    words = " ".join(model_words(ranef.Model("y ~ 1 + ident(0 + f | g)", awkward).spec))
+    assert "its own value at f[a] and its own value at f[b]" in words
+    assert "with one standard deviation" in words
+    student = ranef.Model("y ~ 1 + (1 | g)", awkward)
+    fit = student.sample(12, 10, 1, 3, family="student", progress=False)
+    assert "Student t distributions in place of normal ones for the response" in " ".join(
+        model_words(student.spec, [fit.draws])
+    )
 
 
 def test_fingerprint(pulp):
@@ -134,12 +205,3 @@ def test_names_that_mean_something_in_html_or_javascript(tmp_path):
     model = ranef.Model("bright ~ 1 + (1 | `</script><b>`)", data)
     text = ranef.compare(model.fit(), model.fit("ML")).report(tmp_path / "a.html").read_text()
     assert "</script><b>" not in text
-
-
-def test_priors_of_every_kind_are_written(pulp):
-    priors = {"Intercept": Normal(60, 1), "sd": Exponential(1.0), "ranef[operator]": StudentT(4)}
-    fit = pulp.sample(20, 20, 1, 3, priors=priors, progress=False)
-    text = python_calls(pulp.spec, {"fb": fit.draws}, None, "page.html")
-    for part in ("'Intercept': Normal(60, 1)", "'sd[operator, Intercept]': Exponential(1)", "StudentT(4"):
-        assert part in text
-    assert "parameterization='noncentered'" in text

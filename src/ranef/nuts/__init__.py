@@ -134,6 +134,7 @@ def sample_posterior(
         extras=hyper.extras,
         sampler=settings.sampler,
         notes=tuple(notes),
+        target_accept=settings.target_accept,
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import keyword
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from ranef.results import PosteriorDraws, RemlEstimates
-from ranef.spec import ModelSpec, Priors, default_priors
+from ranef.spec import Custom, ModelSpec, Priors, default_priors
 
 __all__ = ["python_calls", "versions"]
 
@@ -15,35 +16,65 @@ Record = RemlEstimates | PosteriorDraws
 
 PACKAGES = ("ranef", "numpy", "scipy", "pandas", "jax", "numpyro", "nutpie", "arviz-stats", "altair")
 
+#: names that the calls themselves use
+TAKEN = {"data", "model", "both", "weights", "offset", "ranef", "pd", "dist"}
 
-def python_calls(spec: ModelSpec, records: Mapping[str, Record], source: str | None, page: str) -> str:
-    """Python that reads the data, fits the same model the same ways and writes the page again."""
-    d = spec.design
-    options = [f"{spec.design.formula!r}", "data"]
-    options += ["weights=..."] if d.weights is not None else []
-    options += [f"sigma={spec.sigma!r}"] if spec.sigma is not None else []
+
+def python_calls(
+    spec: ModelSpec, records: Mapping[str, Record], source: str | None, page: str, level: float = 0.95
+) -> str:
+    """Python that reads the data, fits the same model the same ways and writes the page again.
+
+    What a fit does not remember (arrays of weights or offsets, the code of transforms) is left to be filled in.
+    """
+    priors = {name: _changed(spec, record) for name, record in records.items()}
     lines = ["import pandas as pd"] if source and source.startswith("pd.") else []
     lines += ["import ranef"]
-    lines += ["from ranef.priors import *"] if any(_changed(spec, r) for r in records.values()) else []
-    lines += ["", f"data = {source or '...'}", f"model = ranef.Model({', '.join(options)})"]
-    lines += [f"{name} = model.{_call(spec, record)}" for name, record in records.items()]
-    names = ", ".join(f"{name}={name}" for name in records)
-    plain = set(records) == {"eb", "fb"}
-    compared = ", ".join(records) if plain else f"dict({names})"
-    return "\n".join([*lines, f"both = ranef.compare({compared})", f"both.report({page!r})"])
+    lines += ["from ranef.priors import *"] if any(priors.values()) else []
+    lines += ["from numpyro import distributions as dist"] if any("dist." in text for text in priors.values()) else []
+    options, missing = _model_options(spec)
+    lines += ["", f"data = {source}" if source else "data = ...  # the data, in the same order of rows", *missing]
+    lines += [f"model = ranef.Model({', '.join([repr(spec.design.formula), 'data', *options])})"]
+    calls = {name: f"model.{_call(record, priors[name])}" for name, record in records.items()}
+    at = "" if level == 0.95 else f", level={level!r}"
+    if all(name.isidentifier() and not keyword.iskeyword(name) and name not in TAKEN for name in calls):
+        lines += [f"{name} = {call}" for name, call in calls.items()]
+        plain = list(calls) == ["eb", "fb"]
+        fits = ", ".join(calls) if plain else f"{{{', '.join(f'{name!r}: {name}' for name in calls)}}}"
+    else:
+        lines += ["fits = {", *(f"    {name!r}: {call}," for name, call in calls.items()), "}"]
+        fits = "fits"
+    return "\n".join([*lines, f"both = ranef.compare({fits}{at})", f"both.report({page!r})"])
 
 
-def _call(spec: ModelSpec, record: Record) -> str:
+def _model_options(spec: ModelSpec) -> tuple[list[str], list[str]]:
+    """Arguments of Model, and lines that define what only the user has."""
+    d, options, missing = spec.design, [], []
+    if d.weights is not None:
+        options.append("weights=weights")
+        missing.append("weights = ...  # the prior weights: a column's name or an array")
+    if d.encoding.offset_column is not None:
+        options.append(f"offset={d.encoding.offset_column!r}")
+    elif d.offset is not None and not d.encoding.offsets:
+        options.append("offset=offset")
+        missing.append("offset = ...  # the array given as offset=")
+    if spec.sigma is not None:
+        options.append(f"sigma={float(spec.sigma)!r}")
+    if d.encoding.transforms:
+        options.append(f"transforms={{{', '.join(f'{name!r}: {name}' for name in d.encoding.transforms)}}}")
+        missing.append(f"# define here the transforms {', '.join(d.encoding.transforms)}")
+    return options, missing
+
+
+def _call(record: Record, priors: str) -> str:
     if isinstance(record, RemlEstimates):
         return "fit()" if record.method == "REML" else f"fit({record.method!r})"
     chains, draws = record.sigma.shape
     given = {"draws": draws, "warmup": record.warmup, "chains": chains, "seed": record.seed}
+    usual = {"target_accept": 0.8, "sampler": "numpyro", "family": "gaussian", "parameterization": "marginal"}
+    given |= {name: getattr(record, name) for name, value in usual.items() if getattr(record, name) != value}
     named = [f"{k}={v!r}" for k, v in given.items()]
-    named += [f"sampler={record.sampler!r}"] if record.sampler != "numpyro" else []
-    named += [f"family={record.family!r}"] if record.family != "gaussian" else []
-    named += [f"parameterization={record.parameterization!r}"] if record.parameterization != "marginal" else []
-    changed = _changed(spec, record)
-    return f"sample({', '.join([*named, *([f'priors={changed}'] if changed else [])])})"
+    return f"sample({', '.join([*named, *([f'priors={priors}'] if priors else [])])})"
 
 
 def _changed(spec: ModelSpec, record: Record) -> str:
@@ -58,12 +89,24 @@ def _changed(spec: ModelSpec, record: Record) -> str:
 
 
 def _entries(priors: Priors) -> dict[str, str]:
-    out = {f"sd[{group}, {column}]": str(p) for (group, column), p in priors.sd.items()}
-    out |= {name: str(p) for name, p in priors.fixef.items() if priors.r2d2 is None or name == "Intercept"}
-    out |= {f"cor[{name.rsplit(' | ', 1)[1][:-1]}]": str(p) for name, p in priors.corr.items()}
-    out |= {"fixef": str(priors.r2d2)} if priors.r2d2 is not None else {}
-    out |= {f"ranef[{group}]": f"StudentT({df})" for group, df in priors.effects.items()}
-    return out | ({"sigma": str(priors.sigma)} if priors.known_sigma is None else {})
+    """Every prior by the most specific name that ``sample`` knows for it, as Python."""
+    out = {f"sd[{group}, {column}]": _python(p) for (group, column), p in priors.sd.items()}
+    out |= {f"fixef[{n}]": _python(p) for n, p in priors.fixef.items() if priors.r2d2 is None or n == "Intercept"}
+    out |= {name: _python(p) for name, p in priors.corr.items()}
+    out |= {"fixef": repr(priors.r2d2)} if priors.r2d2 is not None else {}
+    for group, df in priors.effects.items():
+        out[f"ranef[{group}]"] = f"StudentT({df!r})" if isinstance(df, float) else repr(df)
+    out["nu"] = repr(priors.df)
+    return out | ({"sigma": _python(priors.sigma)} if priors.known_sigma is None else {})
+
+
+def _python(prior: object) -> str:
+    """A prior as it is written."""
+    if not isinstance(prior, Custom):
+        return repr(prior)
+    own = prior.distribution
+    numbers = ", ".join(f"{name}={float(getattr(own, name))!r}" for name in own.arg_constraints)
+    return f"dist.{type(own).__name__}({numbers})"
 
 
 def versions() -> tuple[tuple[str, str], ...]:

@@ -14,32 +14,48 @@ from ranef.tables import Grid
 __all__ = ["data_grids", "engine_words", "fingerprint", "model_words"]
 
 
-def model_words(spec: ModelSpec) -> tuple[str, ...]:
-    """What the model says, a sentence for the fixed part and one for each random term."""
+def model_words(spec: ModelSpec, posteriors: Sequence[PosteriorDraws] = ()) -> tuple[str, ...]:
+    """What the model says: the fixed part, each random term, and the residuals; and where a posterior differs."""
     d = spec.design
     covariates = _listed(d.fixed_terms)
     mean = f"depends on {covariates}" if covariates else "is constant" if d.has_intercept else "is zero"
-    words = [f"The expected value of {d.response} {mean} in the population ({_count(spec.n_fixed, 'coefficient')})."]
+    away = "" if d.offset is None else ", apart from the known offset of each row,"
+    words = [
+        f"The expected value of {d.response}{away} {mean} in the population ({_count(spec.n_fixed, 'coefficient')})."
+    ]
     words += [_term_words(spec, t) for t in spec.terms]
+    if len(spec.terms) > 1:
+        words.append("Effects of different terms are independent of each other.")
     residual = "with one standard deviation σ"
     if spec.sigma is not None:
         residual = f"with the known standard deviation {spec.sigma:g}"
     if d.weights is not None:
         residual += " divided by the square root of each row's weight"
     words.append(f"What is left in each of the {spec.n_obs} rows is independent and normal, {residual}.")
+    other = sorted({p.not_normal for p in posteriors if p.not_normal})
+    words += [f"A posterior has Student t distributions in place of normal ones for {what}." for what in other]
     return tuple(words)
 
 
 def _term_words(spec: ModelSpec, term: TermSpec) -> str:
     levels = spec.groupings[term.grouping].n_levels
-    names = _listed(["its own level" if c == "Intercept" else f"its own effect of {c}" for c in term.columns])
-    many = len(term.columns) > 1
-    together = {"us": "correlated", "diag": "independent", "ident": "independent, with one variance"}
-    how = f", {together.get(term.template.kind, term.template.kind)} within a level" if many else ""
+    names = _listed([_column_words(c) for c in term.columns])
+    how = {
+        "us": ", correlated within a level",
+        "diag": ", independent of each other",
+        "ident": ", independent of each other and with one standard deviation",
+    }
+    many = how.get(term.template.kind, f" ({term.template.kind})") if len(term.columns) > 1 else ""
     return (
-        f"Each of the {levels} levels of {term.group} has {names}: deviations from the population that are drawn from "
-        f"a normal distribution with mean zero{how}."
+        f"Each of the {levels} levels of {term.group} has {names}: deviations from the population, drawn from a normal "
+        f"distribution with mean zero{many}."
     )
+
+
+def _column_words(column: str) -> str:
+    if column == "Intercept":
+        return "its own intercept"
+    return f"its own value at {column}" if "[" in column and ":" not in column else f"its own coefficient of {column}"
 
 
 def data_grids(spec: ModelSpec) -> tuple[Grid, ...]:

@@ -207,6 +207,7 @@ class PosteriorDraws:
         ``"numpyro"`` or ``"nutpie"``.
     notes : tuple of str
         What was chosen for the user, and why.
+    target_accept : float
     """
 
     theta: Floats
@@ -224,6 +225,7 @@ class PosteriorDraws:
     extras: Mapping[str, Floats] = field(default_factory=dict)
     sampler: str = "numpyro"
     notes: tuple[str, ...] = ()
+    target_accept: float = 0.8
 
     @property
     def not_normal(self) -> str:

@@ -132,7 +132,8 @@ def _likelihood_words(fits: Sequence[FitColumns], percent: str) -> str:
     return (
         f"for sd, cor and sigma the values that maximise {maximised}, with sds from its curvature there (none at the "
         "boundary); for coefficients generalised least squares; for levels the BLUP, b̂ = D Zᵀ V⁻¹ (y − X β̂). Sds and "
-        f"normal {percent} intervals of coefficients and levels take the variance components as known."
+        f"normal {percent} intervals of coefficients take the variance components as known, those of levels the "
+        "coefficients too."
     )
 
 
@@ -157,19 +158,22 @@ def agreement_lines(agreement: pd.DataFrame, fits: Sequence[FitColumns]) -> list
     return out
 
 
-def decomposition_line(frame: pd.DataFrame, fits: Sequence[FitColumns], posterior: str) -> str:
-    """Where the posterior variance of the levels comes from, on average over levels and terms."""
-    shares = frame[["given_theta_beta", "beta", "theta"]].div(frame["total"], axis=0).mean()
-    given, beta, theta = (f"{100 * s:.0f} %" for s in shares)
-    of_rest = 100.0 * shares["beta"] / (shares["beta"] + shares["theta"])
-    several = sum(f.engine == "NUTS" for f in fits) > 1
-    whose = f" ({next(f.heading for f in fits if f.name == posterior)})" if several else ""
-    plug_in = f" A BLUP's sd has only the first, at the estimates; of the rest {of_rest:.0f} % is the coefficients'."
+def decomposition_line(frame: pd.DataFrame, whose: str, sampled: Sequence[str]) -> str:
+    """Where the posterior variance of the levels comes from, on average over levels and terms.
+
+    `whose` names the posterior where there are several; `sampled` are coefficients whose priors are not normal, which
+    count with the variance components.
+    """
+    shares = frame[["given_theta_beta", "beta", "theta", "plug_in"]].div(frame["total"], axis=0).mean()
+    given, beta, theta, plug_in = (f"{100 * s:.0f} %" for s in shares)
+    others = f" and of {', '.join(sampled)} (no normal prior)" if sampled else ""
+    known = shares["plug_in"] == shares["plug_in"]
+    held = f" A BLUP's variance, at the estimates, is {plug_in} of it." if known else ""
     return (
-        f"Of a level's posterior variance{whose}, {given} would be left if all else were known, {beta} is uncertainty "
-        f"of the coefficients and {theta} of the variance components (on average over levels; the first two also over "
-        "the variance components, which are not known)."
-        f"{plug_in if (frame['plug_in'] > 0).any() else ''} By level: .decomposition."
+        f"Of a level's posterior variance{f' ({whose})' if whose else ''}, {given} would be left if all else were "
+        f"known, {beta} is uncertainty of {'other ' if sampled else 'the '}coefficients and {theta} of the variance "
+        f"components{others} (on average over levels, and over the posterior of the variance components).{held} By "
+        "level: .decomposition."
     )
 
 
