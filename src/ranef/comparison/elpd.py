@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import LinearConstraint, minimize
+import scipy
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError
@@ -64,13 +64,13 @@ def stacking_weights(pointwise: Floats) -> Floats:
         mixed = density @ w
         return -float(np.log(mixed).mean()), -(density / mixed[:, None]).mean(axis=0)
 
-    found = minimize(
+    found = scipy.optimize.minimize(
         minus_score,
         np.full(K, 1.0 / K),
         jac=True,
         method="SLSQP",
         bounds=[(1e-12, 1.0)] * K,
-        constraints=LinearConstraint(np.ones((1, K)), 1.0, 1.0),
+        constraints=scipy.optimize.LinearConstraint(np.ones((1, K)), 1.0, 1.0),
         options={"ftol": 1e-12, "maxiter": 500},
     )
     w = np.clip(found.x, 0.0, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gammaln
+import scipy
 
 from ranef.arrays import Floats
 from ranef.nuts.laplace import laplace
@@ -44,7 +44,11 @@ def wide_draws(spec: ModelSpec, priors: Priors, n: int, seed: int) -> tuple[Post
     w = SPREAD * rng.standard_normal((n, d)) / np.sqrt(rng.chisquare(DF, (n, 1)) / DF)
     flat = at.centre + w @ at.root.T
     log_proposal = -0.5 * (DF + d) * np.log1p((w**2).sum(axis=1) / (SPREAD**2 * DF))
-    log_proposal += gammaln(0.5 * (DF + d)) - gammaln(0.5 * DF) - 0.5 * d * np.log(DF * np.pi * SPREAD**2)
+    log_proposal += (
+        scipy.special.gammaln(0.5 * (DF + d))
+        - scipy.special.gammaln(0.5 * DF)
+        - 0.5 * d * np.log(DF * np.pi * SPREAD**2)
+    )
     gradient = problem.gradient
     log_posterior = np.array([gradient(q)[0] for q in flat])
     relative = np.abs(hyper_draws(problem, flat).theta @ problem.fill.T).max(axis=1, initial=0.0)
