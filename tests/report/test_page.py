@@ -9,7 +9,7 @@ import pytest
 import ranef
 from ranef.priors import Exponential, Normal, StudentT
 from ranef.report import fingerprint, model_words, python_calls
-from ranef.report.explorer import positions
+from ranef.report.explorer import explorer, positions
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,17 @@ def test_one_file_that_asks_for_nothing(page):
         "Reproduce",
     ):
         assert words in text
+
+
+def test_an_explorer_whose_population_line_has_no_limit():
+    """The line is left out at the end of the slider; the levels have their places."""
+    pooled = ranef.pooling(ranef.Model("Reaction ~ 1 + (Days | Subject)", ranef.datasets.load("sleepstudy")))
+    path = pooled.sweep("Subject", "Intercept", n=5)
+    levels = pooled.coef[pooled.coef["term"] == "Intercept"]
+    drawn = explorer("e", path, levels, 1.0, None)
+    population = re.search(r'"population":\[(.*?)\]', drawn.json)[1].split(",")
+    assert [p == "null" for p in population] == [False] * 4 + [True]
+    assert all(None not in record["path"] for record in drawn.spec["datasets"]["levels"])
 
 
 def test_an_existing_file_is_replaced_only_when_asked(sleepstudy, tmp_path):
