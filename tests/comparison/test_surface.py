@@ -103,6 +103,16 @@ def test_profile_is_the_least_of_the_density_over_correlation_and_sigma():
         assert s.rise[i, j] == pytest.approx(least - fit.criterion, abs=2e-3)
 
 
+def test_a_shared_sd_is_not_minimised_over_under_its_second_name():
+    fit = fitted("Reaction ~ Days + ident(Days | Subject)", "sleepstudy")
+    s = criterion_surface(fit.spec, fit.products, fit.estimates, points=5)
+    assert (s.x_name, s.y_name, s.minimised) == ("sd(Intercept | Subject)", "sigma", ())
+    data = ranef.datasets.load("Penicillin")
+    fit = ranef.Model("diameter ~ 1 + (1 | plate) + ident(0 + sample | sample)", data).fit()
+    s = criterion_surface(fit.spec, fit.products, fit.estimates, "sigma", "sd(Intercept | plate)", points=3)
+    assert s.minimised == ("sd(sample[A] | sample)",)
+
+
 def test_two_parameters_are_evaluated_directly():
     fit = fitted("bright ~ 1 + (1 | operator)", "pulp", "ML")
     s = criterion_surface(fit.spec, fit.products, fit.estimates, points=7)

@@ -10,6 +10,7 @@ import ranef
 from ranef.priors import Exponential, Normal, StudentT
 from ranef.report import fingerprint, model_words, python_calls
 from ranef.report.explorer import explorer, positions
+from ranef.reported import _explorers
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,15 @@ def test_an_explorer_whose_population_line_has_no_limit():
     population = re.search(r'"population":\[(.*?)\]', drawn.json)[1].split(",")
     assert [p == "null" for p in population] == [False] * 4 + [True]
     assert all(None not in record["path"] for record in drawn.spec["datasets"]["levels"])
+
+
+def test_a_slider_of_a_shared_variance_names_all_that_move():
+    fit = ranef.Model("Reaction ~ Days + ident(Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+    first, second = _explorers({"eb": fit}, 0.95)
+    label = "sd(Intercept, Days | Subject) / σ (one variance)"
+    assert (first.term, second.term) == ("Intercept", "Days")
+    for e in (first, second):
+        assert next(p["bind"]["name"] for p in e.spec["params"] if p["name"] == "k").startswith(label)
 
 
 def test_an_existing_file_is_replaced_only_when_asked(sleepstudy, tmp_path):

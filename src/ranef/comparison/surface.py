@@ -10,7 +10,6 @@ import scipy
 
 from ranef.arrays import Floats
 from ranef.comparison.held import (
-    SIGMA,
     Held,
     derivatives,
     held_names,
@@ -175,7 +174,8 @@ def criterion_surface(
     rise = valley.rises(grid).reshape(side, side)
     if side < points:
         rise = _filled_in(computed, rise, fine)
-    kept = tuple(name for name in found if name not in names and not (name == SIGMA and spec.sigma is not None))
+    # not those that another one decides: a known σ, and columns that share the sd of the first
+    kept = tuple(name for name in found if name not in names and (name in places or name.startswith("cor(")))
     best = (float(optimum[0]), float(optimum[1]))
     return Surface(estimates.method, *names, fine[0], fine[1], rise, best, kept, side, valley.expanded)
 
