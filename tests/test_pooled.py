@@ -164,6 +164,18 @@ def test_path_passes_through_the_estimate(crossed):
         )
 
 
+def test_limits_of_sums_whose_parts_have_none():
+    pooled = ranef.pooling(ranef.Model("Reaction ~ 1 + (Days | Subject)", ranef.datasets.load("sleepstudy")))
+    none, near = (pooled.at(ratio=r, term="Intercept") for r in (np.inf, 1e4))
+    intercepts = none.frame["term"] == "Intercept"
+    assert none.fixef.isna().all()
+    np.testing.assert_array_equal(none.frame["partial"].isna(), intercepts)
+    np.testing.assert_allclose(none.coef["partial"], near.coef["partial"], rtol=1e-4)
+    sweep = pooled.sweep(term="Intercept", n=3)
+    np.testing.assert_array_equal(sweep.coefficients[-1].ravel(), none.coef["partial"])
+    assert np.isfinite(sweep.frame["coef"]).all()
+
+
 def test_sweep_holds_all_effects_of_the_factor(both):
     found = both.sweep(term="Days", n=5)
     assert found.b.shape == (5, 18, 2)

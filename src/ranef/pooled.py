@@ -53,6 +53,11 @@ class PooledAt:
         ``group, level, term, n, no_pooling, partial, complete, reliability``, as deviations from the fixed effects.
     coef : DataFrame
         The same estimates with the fixed effects added: ``group, level, term, n, no_pooling, partial, complete``.
+
+    Notes
+    -----
+    At an infinite ratio these are limits, and NaN what has none (see :meth:`Pooling.path`); so is ``no_pooling`` there,
+    which is counted from β̂.
     """
 
     theta: pd.Series[float]
@@ -211,7 +216,7 @@ class Pooling:
         values = base.theta if theta is None else cmp.checked_theta(spec, theta, base.theta)
         ratios = cmp.relative_sds(spec, values)
         if ratio is None:
-            found = cmp.effects_at(base.products, spec.lambdas(values), base.method, spec.sigma)
+            found = cmp.effects_at(spec, base.products, spec.lambdas(values), base.method)
         else:
             k, q = cmp.one_column(spec, group or self.group, term)
             column, number = cmp.moved(spec, k, q), _checked_ratio(ratio)
@@ -220,14 +225,17 @@ class Pooling:
             )
             values = column.theta(spec, values, number)
             ratios[k][column.columns] = number
-        frame = self._only(cmp.own_frame(base, found, ratios))
+        frame = cmp.own_frame(base, found, ratios)
+        coef = cmp.coefficient_frame(base, frame, found.beta, found.beta)
+        # with the limits of sums whose parts have none
+        coef["partial"] = np.concatenate([values.ravel() for values in found.coef])
         return PooledAt(
             pd.Series(values, index=list(spec.theta_names), name="theta"),
             pd.Series(found.beta, index=list(spec.design.fixed_names), name="estimate", dtype=float),
             found.sigma,
             found.criterion,
-            frame,
-            cmp.coefficient_frame(base, frame, found.beta, found.beta),
+            self._only(frame),
+            self._only(coef),
         )
 
     def path(
@@ -239,7 +247,13 @@ class Pooling:
     ) -> pd.DataFrame:
         """Path of every BLUP as the standard deviation of its effect over σ goes from 0 to infinity.
 
-        Everything else stays at θ̂; β̂ is estimated anew at every ratio. Each costs one evaluation of the model.
+        Everything else stays at θ̂, correlations too; β̂ is estimated anew at every ratio. Each costs one evaluation of
+        the model, infinity four.
+
+        At infinity stands the limit, and NaN where there is none. The ``estimate`` of an effect correlated with others
+        can grow with the ratio without end, against β̂: for all levels where one of those others has no fixed effect, as
+        for the intercepts of ``1 + (Days | Subject)``, or where the rows of some level do not hold the column. ``coef``
+        then has a limit all the same, but for such a level.
 
         Parameters
         ----------

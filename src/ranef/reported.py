@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ranef.arrays import Floats
+from ranef.comparison import moved, one_column
 from ranef.fits import EmpiricalBayesFit, PosteriorFit
 from ranef.plots import ComparisonPlots
 from ranef.plots.drawing import figure_of
@@ -112,7 +113,9 @@ def _explorers(fits: Mapping[str, AnyFit], level: float) -> tuple[Explorer, ...]
         path = pooled.sweep(group, term, _grid(pooled.sweep(group, term, n=2).half, estimate))
         levels = pooled.coef[(pooled.coef["group"] == group) & (pooled.coef["term"] == term)]
         draws = None if fb is None else pooled.ratio_draws(group, term)
-        out.append(explorer(f"explorer-{len(out)}", path, levels, estimate, draws))
+        k, q = one_column(pooled.spec, group, term)
+        together = [path.columns[i] for i in moved(pooled.spec, k, q).columns]
+        out.append(explorer(f"explorer-{len(out)}", path, levels, estimate, draws, together))
     return tuple(out)
 
 

@@ -30,8 +30,18 @@ def effects(spec, theta):
     return at.beta, b
 
 
+def grown(spec, theta, k, columns, ratio):
+    """β̂ and b̂ (one after the other) for a large `ratio` and its double: their limit if there is one, and the growth.
+
+    With an error of 1/r in the values, that of twice the second less the first is 1/r².
+    """
+    first, second = (effects(spec, moved_theta(spec, theta, k, columns, r)) for r in (ratio, 2 * ratio))
+    a, b = (np.concatenate([beta, *[x.ravel() for x in each]]) for beta, each in (first, second))
+    return 2 * b - a, np.abs(b - a)
+
+
 def limit(spec, theta, k, columns):
-    """β̂ and b̂ where the variance of `columns` of grouping k goes to infinity and correlations stay.
+    """β̂ and b̂ where the variance of `columns` of grouping k goes to infinity and correlations stay, if they do so too.
 
     Those effects are then free, the others of their factor have the conditional distribution given that they are zero,
     and of all solutions the one with the shortest free effects is the limit.

@@ -114,6 +114,30 @@ def test_a_slope_is_small_where_it_adds_little_to_a_row():
     assert frame["p_near"][0] == pytest.approx((sd * rms < 0.1).mean())
 
 
+def test_a_shared_sd_is_told_once():
+    """It adds to a row what all its columns do together."""
+    own = model("y ~ x + ident(0 + x + z | g)", seed=3)
+    sd, sigma = np.random.default_rng(2).uniform(0.0, 0.1, 1000), np.ones(1000)
+    estimates = replace(own.fit().estimates, theta=np.zeros(1), singular=True)
+    found = boundary(own.spec, {"eb": (own.products, estimates)}, {"fb": draws_of(own, sd[:, None], sigma)})
+    assert len(found) == len(found.frame) == 1
+    assert "sd(x, z) of g" in found.words[0]
+    rms = np.sqrt((own.spec.groupings[0].Z ** 2).sum(axis=1).mean())
+    assert found.frame["p_near"][0] == pytest.approx((sd * rms < 0.1).mean())
+
+
+def test_with_weights_a_little_is_beside_the_noise_of_a_row():
+    """Which is σ/√w: sd · √mean(w z²) is below a tenth of σ."""
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"y": rng.normal(size=80), "w": rng.uniform(1.0, 30.0, 80), "g": np.arange(80) % 8})
+    own = ranef.Model("y ~ 1 + (1 | g)", data, weights="w")
+    sd, sigma = rng.uniform(0.0, 0.1, 1000), np.ones(1000)
+    estimates = replace(own.fit().estimates, theta=np.zeros(1), singular=True)
+    found = boundary(own.spec, {"eb": (own.products, estimates)}, {"fb": draws_of(own, sd[:, None], sigma)})
+    assert "it adds less than a tenth of the noise of a typical row" in found.words[0]
+    assert found.frame["p_near"][0] == pytest.approx((sd * np.sqrt(data["w"].mean()) < 0.1).mean())
+
+
 def test_correlations_and_ranks():
     rng = np.random.default_rng(3)
     for formula, theta in (

@@ -26,7 +26,7 @@ def test_at_any_theta(shape, data):
     model = shape.model()
     spec = model.spec
     theta = data.draw(thetas(spec.n_theta))
-    at = effects_at(model.products, spec.lambdas(theta), "REML", spec.sigma)
+    at = effects_at(spec, model.products, spec.lambdas(theta), "REML")
     expected = dense(spec, theta, "REML", spec.sigma)
     beta, b = oracle.effects(spec, theta)
     np.testing.assert_allclose(at.criterion, expected.criterion, rtol=1e-9)
@@ -65,14 +65,18 @@ def test_no_pooling_is_the_limit(name, weights):
     for k, g in enumerate(spec.groupings):
         for q in range(len(g.columns)):
             at, column = at_ratio(model, theta, k, q, np.inf)
-            beta, b = oracle.limit(spec, theta, k, column.columns)
-            np.testing.assert_allclose(at.beta, beta, rtol=1e-6, atol=1e-6)
-            for i, (found, own) in enumerate(zip(at.b, b, strict=True)):
-                shown = ~np.isnan(found)
-                np.testing.assert_allclose(found[shown], own[shown], rtol=1e-6, atol=1e-6)
-                absent = [(g.codes == j) @ np.abs(g.Z[:, c]) == 0 for j, c in np.argwhere(~shown)]
-                assert all(absent)
-                assert not absent or i == k
+            found = np.concatenate([at.beta, *[x.ravel() for x in at.b]])
+            close, growth = oracle.grown(spec, theta, k, column.columns, 1e4)
+            # those with a limit are within c/r of it, those without grow by more than the data's unit
+            np.testing.assert_array_equal(np.isnan(found), growth > 1.0)
+            kept = ~np.isnan(found)
+            # 1/r² and the rounding of V with r² in it
+            np.testing.assert_allclose(found[kept], close[kept], rtol=1e-4, atol=1e-4)
+            if kept.all():
+                beta, b = oracle.limit(spec, theta, k, column.columns)
+                np.testing.assert_allclose(at.beta, beta, rtol=1e-6, atol=1e-6)
+                for own, expected in zip(at.b, b, strict=True):
+                    np.testing.assert_allclose(own, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_the_limit_is_approached():
@@ -136,18 +140,38 @@ def rows_without(correlation):
 
 
 def test_a_level_without_the_column():
-    """A slope that its level never shows has no limit when it is correlated, and stays at zero when it is not."""
+    """A slope that its level never shows grows with r when it is correlated, and takes the population's along."""
     model, theta = rows_without(0.5)
     at, column = at_ratio(model, theta, 0, 1, np.inf)
-    beta, b = oracle.limit(model.spec, theta, 0, column.columns)
-    np.testing.assert_allclose(at.beta, beta, atol=1e-7)
-    assert np.isnan(at.b[0][3, 1])
-    assert np.isnan(at.b[0]).sum() == 1
-    shown = ~np.isnan(at.b[0])
-    np.testing.assert_allclose(at.b[0][shown], b[0][shown], atol=1e-6)
+    np.testing.assert_array_equal(np.isnan(at.beta), [False, True])
+    np.testing.assert_array_equal(np.isnan(at.b[0]), [[False, True]] * 5)
+    np.testing.assert_array_equal(np.isnan(at.coef[0][:, 1]), np.arange(5) == 3)
+    near, near_b = oracle.effects(model.spec, oracle.moved_theta(model.spec, theta, 0, column.columns, 1e4))
+    assert abs(near[1]) > 100
+    np.testing.assert_allclose(at.beta[0], near[0], rtol=1e-3)
+    others = [0, 1, 2, 4]
+    np.testing.assert_allclose(at.coef[0][others], (near + near_b[0])[others], rtol=1e-3)
+    np.testing.assert_allclose(at.coef[0][3, 0], near[0] + near_b[0][3, 0], rtol=1e-3)
     model, theta = rows_without(0.0)
     at, _ = at_ratio(model, theta, 0, 1, np.inf)
     assert abs(at.b[0][3, 1]) < 1e-9
+
+
+def test_intercepts_beside_slopes_without_a_fixed_effect():
+    """b̂ and β̂ go apart with r, for a shift of all intercepts costs little and gives slopes a mean; the sum stays."""
+    model = ranef.Model("Reaction ~ 1 + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    theta = [1.0, -0.2, 0.45]
+    at, _ = at_ratio(model, theta, 0, 0, np.inf)
+    assert np.isnan(at.beta).all()
+    assert np.isnan(at.b[0][:, 0]).all()
+    close, growth = oracle.grown(model.spec, theta, 0, [0], 1e3)
+    slopes, sums = close[1:].reshape(-1, 2)[:, 1], close[0] + close[1:].reshape(-1, 2)[:, 0]
+    assert growth[0] > 100
+    np.testing.assert_allclose(at.b[0][:, 1], slopes, rtol=1e-4)
+    np.testing.assert_allclose(at.coef[0], np.stack([sums, slopes], axis=1), rtol=1e-4)
+    for ratio in (1e3, 1e4):  # the path reaches it, with an error of 1/r
+        near, _ = at_ratio(model, theta, 0, 0, ratio)
+        np.testing.assert_allclose(near.coef[0], at.coef[0], atol=30 / ratio)
 
 
 def test_from_the_boundary():

@@ -103,6 +103,16 @@ def test_profile_is_the_least_of_the_density_over_correlation_and_sigma():
         assert s.rise[i, j] == pytest.approx(least - fit.criterion, abs=2e-3)
 
 
+def test_a_shared_sd_is_not_minimised_over_under_its_second_name():
+    fit = fitted("Reaction ~ Days + ident(Days | Subject)", "sleepstudy")
+    s = criterion_surface(fit.spec, fit.products, fit.estimates, points=5)
+    assert (s.x_name, s.y_name, s.minimised) == ("sd(Intercept | Subject)", "sigma", ())
+    data = ranef.datasets.load("Penicillin")
+    fit = ranef.Model("diameter ~ 1 + (1 | plate) + ident(0 + sample | sample)", data).fit()
+    s = criterion_surface(fit.spec, fit.products, fit.estimates, "sigma", "sd(Intercept | plate)", points=3)
+    assert s.minimised == ("sd(sample[A] | sample)",)
+
+
 def test_two_parameters_are_evaluated_directly():
     fit = fitted("bright ~ 1 + (1 | operator)", "pulp", "ML")
     s = criterion_surface(fit.spec, fit.products, fit.estimates, points=7)
@@ -139,10 +149,44 @@ def test_a_coarse_grid_filled_in_by_splines_agrees(monkeypatch):
     fine = criterion_surface(fit.spec, fit.products, fit.estimates, points=17)
     monkeypatch.setattr(surface_module, "BUDGET", 0.0)
     coarse = criterion_surface(fit.spec, fit.products, fit.estimates, points=17)
-    assert (fine.computed, coarse.computed) == (17, 11)
+    assert (fine.computed, coarse.computed) == (17, 7)
     near = fine.rise < 10
-    # cubic splines between eleven points; contours are 1.8 apart and more
-    np.testing.assert_allclose(coarse.rise[near], fine.rise[near], atol=0.1)
+    # cubic splines through seven points; contours are 1.8 apart and more
+    np.testing.assert_allclose(coarse.rise[near], fine.rise[near], atol=0.05)
+
+
+def test_crossed_factors_of_many_levels_take_few_values(monkeypatch):
+    """Minimised at every point of a coarse grid, and what splines fill in is what a fine one has."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"a": rng.integers(0, 40, 400), "b": rng.integers(0, 30, 400), "x": rng.normal(size=400)})
+    slopes = rng.normal(size=40)[data["a"]] * data["x"]
+    data["y"] = rng.normal(size=40)[data["a"]] + slopes + rng.normal(size=30)[data["b"]] + rng.normal(size=400)
+    fit = ranef.Model("y ~ x + (x | a) + (1 | b)", data).fit()
+    seen = []
+    own = held_module.Criterion.__call__
+    monkeypatch.setattr(held_module.Criterion, "__call__", lambda *at: seen.append(len(at[-1])) or own(*at))
+    coarse = criterion_surface(fit.spec, fit.products, fit.estimates, points=11)
+    assert not coarse.expanded
+    assert coarse.computed < 11
+    assert sum(seen) < 5000  # of 0.3 ms and more
+    monkeypatch.setattr(surface_module, "BUDGET", 1e9)
+    fine = criterion_surface(fit.spec, fit.products, fit.estimates, points=11)
+    np.testing.assert_array_equal(fine.x, coarse.x)
+    near = fine.rise < 10
+    # splines, and 1e-3 where Newton's method stops
+    np.testing.assert_allclose(coarse.rise[near], fine.rise[near], atol=0.05)
+
+
+def test_axes_of_precise_sds_on_a_boundary():
+    """Many levels with a correlation of one: no standard errors, and sds known to five per cent."""
+    rng = np.random.default_rng(1)
+    b, x = np.repeat(rng.normal(size=200), 4), np.tile([-1.0, 0.0, 1.0, 2.0], 200)
+    data = pd.DataFrame({"g": np.repeat(np.arange(200), 4), "x": x})
+    data["y"] = 1.37 * b * (1 + 0.5 * x) + 0.05 * rng.normal(size=800)
+    fit = ranef.Model("y ~ x + (x | g)", data).fit()
+    s = criterion_surface(fit.spec, fit.products, fit.estimates, points=5)
+    for axis, best in zip((s.x, s.y), s.optimum, strict=True):
+        assert 0.6 * best < axis[0] < best < axis[-1] < 1.5 * best
 
 
 def test_costly_criteria_follow_the_quadratic(monkeypatch):
@@ -150,11 +194,11 @@ def test_costly_criteria_follow_the_quadratic(monkeypatch):
     data = pd.DataFrame({"a": rng.integers(0, 60, 2000), "b": rng.integers(0, 50, 2000)})
     data["y"] = rng.normal(size=60)[data["a"]] + rng.normal(size=50)[data["b"]] + rng.normal(size=2000)
     fit = ranef.Model("y ~ 1 + (1 | a) + (1 | b)", data).fit()
-    exact = criterion_surface(fit.spec, fit.products, fit.estimates, points=15)
-    monkeypatch.setattr(surface_module, "COSTLY", 0.0)
-    expanded = criterion_surface(
-        fit.spec, fit.products, fit.estimates, points=15, within=((exact.x[0], exact.x[-1]), (exact.y[0], exact.y[-1]))
-    )
+    shown = ((0.6, 2.0), (0.5, 1.8))  # beyond the contours
+    exact = criterion_surface(fit.spec, fit.products, fit.estimates, points=15, within=shown)
+    monkeypatch.setattr(surface_module, "LONGEST", 0.0)
+    expanded = criterion_surface(fit.spec, fit.products, fit.estimates, points=15, within=shown)
+    assert exact.rise[:, [0, -1]].min() > 10
     assert (exact.expanded, expanded.expanded) == (False, True)
     np.testing.assert_allclose(expanded.x, exact.x)
     near = exact.rise < 10

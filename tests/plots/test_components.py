@@ -1,6 +1,7 @@
 """Posterior densities of variance components, with estimates and priors on them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy
 from matplotlib import pyplot as plt
@@ -41,6 +42,44 @@ def test_density_stays_within_correlations():
 
 def test_constant_draws_have_no_density():
     assert density(np.zeros(10), "sd").x.size == 0
+
+
+def test_a_heavy_tail_leaves_the_bulk_its_grid():
+    """Draws of log-normal sds whose largest is thousands of medians: the density is right where it is seen."""
+    draws = np.exp(2.2 * np.random.default_rng(3).standard_normal(8000))
+    assert draws.max() > 1000
+    curve = density(draws, "sd", 20.0)
+    assert curve.x[-1] <= 20.0
+    mass = np.trapezoid(curve.y, curve.x)
+    assert mass == pytest.approx((draws <= 20.0).mean(), abs=0.01)
+    for low, high in ((0.0, 1.0), (1.0, 5.0), (5.0, 20.0)):
+        part = (curve.x >= low) & (curve.x <= high)
+        own = np.trapezoid(curve.y[part], curve.x[part])
+        # kernels of width 0.3 move some of the mass at zero
+        assert own == pytest.approx(((draws > low) & (draws <= high)).mean(), abs=0.06)
+
+
+def test_panels_of_a_heavy_tail(posterior):
+    theta = np.exp(2.2 * np.random.default_rng(4).standard_normal(posterior.draws.theta.shape))
+    draws = posterior.draws.__class__(**{**vars(posterior.draws), "theta": theta})
+    panel = component_panels({"fb": PosteriorFit(posterior.spec, draws)})[0]
+    (curve,) = panel.posteriors
+    assert panel.limits[1] < curve.x[-1] < 1.3 * panel.limits[1]
+
+
+def test_units_of_interactions():
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"y": rng.normal(size=60), "x": rng.normal(size=60), "g": np.arange(60) % 6})
+    data = data.assign(f=np.where(np.arange(60) % 4 < 2, "a:b", "c"), z=rng.normal(size=60))
+    spec = ranef.Model("y ~ x * f + (1 + f + x:f + x:z | g)", data).spec
+    units = {c.column: c.unit for c in components(spec) if c.kind == "sd"}
+    per_x = {name: unit for name, unit in units.items() if "x" in name}
+    assert {name: unit for name, unit in units.items() if "x" not in name} == dict.fromkeys(
+        ["Intercept", "f[T.c]", ""], "in units of y"
+    )
+    assert per_x.pop("x:z") == "in units of y per unit of x:z"
+    assert len(per_x) == 2  # f[a:b] is a level with a colon
+    assert set(per_x.values()) == {"in units of y per unit of x"}
 
 
 def test_components_are_the_names_of_confint(fit):

@@ -50,6 +50,12 @@ def test_figure_names_axes_and_contours(fit, posterior):
     ax.figure.canvas.draw()
 
 
+def test_approximate_contours_are_called_so(fit, monkeypatch):
+    monkeypatch.setattr("ranef.comparison.surface.LONGEST", 0.0)
+    ax = fit(*SLEEP).plot.joint()
+    assert "REML criterion, profiled approximately" in words(ax.figure.legends[0])
+
+
 def test_contours_alone_on_given_axes(fit):
     _, (ax, _) = plt.subplots(1, 2)
     assert fit(*SLEEP).plot.joint("sd(Days | Subject)", "sigma", ax=ax) is ax

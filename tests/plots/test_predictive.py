@@ -71,6 +71,9 @@ def test_figures_name_what_they_show(fit, posterior):
     assert legend(ax) == ["20 responses, posterior predictive", "observed"]
     assert ax.get_xlabel() == "bright"
     assert len(ax.lines) == 21
+    handle = ax.get_legend().get_lines()[0]
+    assert (handle.get_color(), handle.get_alpha()) == (ax.lines[0].get_color(), 1.0)
+    assert handle.get_linewidth() > 2 * ax.lines[0].get_linewidth()
     eb = fit(*SLEEP).plot
     assert eb.ppc(5, seed=1, kind="ecdf").get_ylabel() == "share of rows at or below"
     ax = eb.ppc(100, lambda y: np.ptp(y), seed=1)

@@ -10,7 +10,8 @@ from numpyro import distributions as dist
 import ranef
 from ranef.priors import LKJ, R2D2, Exponential, Flat, Gamma, HalfNormal, Normal, StudentT
 from ranef.report import fingerprint, model_words, python_calls
-from ranef.report.explorer import positions
+from ranef.report.explorer import explorer, positions
+from ranef.reported import _explorers
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,26 @@ def test_one_file_that_asks_for_nothing(page):
         "Reproduce",
     ):
         assert words in text
+
+
+def test_an_explorer_whose_population_line_has_no_limit():
+    """The line is left out at the end of the slider; the levels have their places."""
+    pooled = ranef.pooling(ranef.Model("Reaction ~ 1 + (Days | Subject)", ranef.datasets.load("sleepstudy")))
+    path = pooled.sweep("Subject", "Intercept", n=5)
+    levels = pooled.coef[pooled.coef["term"] == "Intercept"]
+    drawn = explorer("e", path, levels, 1.0, None)
+    population = re.search(r'"population":\[(.*?)\]', drawn.json)[1].split(",")
+    assert [p == "null" for p in population] == [False] * 4 + [True]
+    assert all(None not in record["path"] for record in drawn.spec["datasets"]["levels"])
+
+
+def test_a_slider_of_a_shared_variance_names_all_that_move():
+    fit = ranef.Model("Reaction ~ Days + ident(Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+    first, second = _explorers({"eb": fit}, 0.95)
+    label = "sd(Intercept, Days | Subject) / σ (one variance)"
+    assert (first.term, second.term) == ("Intercept", "Days")
+    for e in (first, second):
+        assert next(p["bind"]["name"] for p in e.spec["params"] if p["name"] == "k").startswith(label)
 
 
 def test_an_existing_file_is_replaced_only_when_asked(sleepstudy, tmp_path):

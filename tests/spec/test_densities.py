@@ -33,6 +33,28 @@ def test_a_distribution_of_numpyro():
     np.testing.assert_allclose(scale_density(Custom(dist.LogNormal(0.0, 0.8)), x), expected, rtol=1e-5)
 
 
+def test_a_distribution_that_reaches_below_zero_is_cut_off_there():
+    dist = pytest.importorskip("numpyro.distributions")
+    x = np.array([-1.0, 0.5, 2.0])
+    for own, expected in (
+        (dist.Laplace(0.0, 1.0), np.exp(-x)),
+        (dist.Normal(1.0, 2.0), scipy.stats.truncnorm.pdf(x, -0.5, np.inf, 1.0, 2.0)),
+        (dist.Uniform(-1.0, 3.0), np.full(3, 1 / 3)),
+        (_WithoutDistributionFunction(dist.Laplace(0.0, 1.0)), np.exp(-x)),
+    ):
+        np.testing.assert_allclose(scale_density(Custom(own), x), np.where(x > 0, expected, 0.0), rtol=1e-5)
+
+
+class _WithoutDistributionFunction:
+    """A distribution of numpyro as some are."""
+
+    def __init__(self, own):
+        self.support, self.log_prob = own.support, own.log_prob
+
+    def cdf(self, value):
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize(("eta", "size"), [(1.0, 2), (2.0, 2), (1.0, 4), (3.5, 3)])
 def test_marginal_correlation_of_lkj(eta, size):
     """Against the first canonical partial correlation of the vine, which is a correlation."""

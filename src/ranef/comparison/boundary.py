@@ -14,7 +14,7 @@ from ranef.arrays import Bools, Floats
 from ranef.likelihood import CrossProducts
 from ranef.reml.boundary import degeneracy
 from ranef.results import PosteriorDraws, RemlEstimates
-from ranef.spec import ModelSpec, covariance_arrays
+from ranef.spec import ModelSpec, TermSpec, covariance_arrays
 
 __all__ = ["Boundary", "EdgeParameter", "boundary", "edge_parameters"]
 
@@ -34,8 +34,8 @@ class EdgeParameter:
     Attributes
     ----------
     group, term : str
-        As in ``variance_components``: ``sd(Days)``, ``cor(Intercept, Days)``; or ``least eigenvalue of cor`` for a
-        matrix of lower rank of which no correlation is ±1.
+        As in ``variance_components``: ``sd(Days)``, ``cor(Intercept, Days)``; ``sd(f[a], f[b])`` for columns that share
+        one; or ``least eigenvalue of cor`` for a matrix of lower rank of which no correlation is ±1.
     value : float
         0, 1 or −1.
     near : str
@@ -123,12 +123,15 @@ def boundary(
 def edge_parameters(spec: ModelSpec, products: CrossProducts, theta: Floats) -> list[EdgeParameter]:
     """The sds that are zero and the correlations that are ±1 at θ (n_theta,)."""
     internal = products.scaling.inward(spec.lambdas(theta))
+    # with weights the noise is σ/√w
+    share = f"{SMALL_SD:g} σ to" if spec.design.weights is None else "a tenth of the noise of"
+    little = f"it adds less than {share} a typical row"
     out = []
     for place, t in enumerate(spec.terms):
         at = degeneracy(internal[t.grouping][t.where, t.where], products.scaling.Z[t.grouping][t.where, t.where])
-        for column in np.flatnonzero(~at.live):
-            near = f"it adds less than {SMALL_SD:g} σ to a typical row"
-            out.append(EdgeParameter(t.group, f"sd({t.columns[column]})", 0.0, near, place, (int(column),)))
+        for column in _own_sds(t, at.live):
+            name = ", ".join(t.columns if t.template.kind == "ident" else t.columns[column : column + 1])
+            out.append(EdgeParameter(t.group, f"sd({name})", 0.0, little, place, (column,)))
         for i, j, sign in at.perfect:
             near = f"it is above {NEAR_ONE:g}" if sign > 0 else f"it is below −{NEAR_ONE:g}"
             name = f"cor({t.columns[i]}, {t.columns[j]})"
@@ -137,6 +140,12 @@ def edge_parameters(spec: ModelSpec, products: CrossProducts, theta: Floats) -> 
             near = f"that eigenvalue is below {1 - NEAR_ONE:.2g}"
             out.append(EdgeParameter(t.group, "least eigenvalue of cor", 0.0, near, place, ()))
     return out
+
+
+def _own_sds(t: TermSpec, live: Bools) -> list[int]:
+    """Columns whose sd is zero; the first for all that share one."""
+    zero = np.flatnonzero(~live).tolist()
+    return zero[:1] if t.template.kind == "ident" else zero
 
 
 def _posterior(
@@ -165,7 +174,8 @@ def _draws_of(
     if len(parameter.columns) == 1:
         (i,) = parameter.columns
         own = maps[term.grouping][term.where, term.where]
-        signal = np.sqrt((np.linalg.inv(own) ** 2).sum(axis=0))[i]  # of a unit sd in a typical row
+        squares = (np.linalg.inv(own) ** 2).sum(axis=0)  # of a unit sd of each column in a typical row
+        signal = np.sqrt(squares.sum() if term.template.kind == "ident" else squares[i])
         return sd[:, i], sd[:, i] * signal < SMALL_SD * sigma
     with np.errstate(invalid="ignore", divide="ignore"):
         cor = np.nan_to_num(cov / (sd[:, :, None] * sd[:, None, :]))

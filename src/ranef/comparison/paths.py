@@ -27,8 +27,15 @@ __all__ = [
     "without_column",
 ]
 
-#: 1/r² at the largest ratio by whose neighbours an infinite one is extrapolated, in units of the slowest level's
-SMALLEST_STEP = 1e-4
+#: h at the ratios from which an infinite one is extrapolated, in units of the smallest, and weights of a cubic at h = 0
+STEPS = np.array([1.0, 2.0, 4.0, 8.0])
+WEIGHTS = np.array([64.0, -56.0, 14.0, -1.0]) / 21.0
+
+#: 1/r² at the largest of them, in units of the slowest level's, where h = 1/r² and where h = 1/r
+SMALLEST_STEP, SMALLEST_CORRELATED = 1e-4, 1e-5
+
+#: growth in proportion to r, as a share of its size there, from which a value has no limit
+GROWTH = 1e-4
 
 #: no level is waited for that has less information than this share of a typical one
 SLOWEST = 1e-6
@@ -49,6 +56,9 @@ class EffectsAt:
         Profiled over, or the known one.
     beta : array (p,)
     b : tuple of array (J_k, p_k)
+    coef : tuple of array (J_k, p_k)
+        b̂ with the fixed effect of the same name, if there is one. At an infinite ratio it may have a limit where
+        neither part has.
     right : tuple of array (J_k, p_k)
         ZᵀW(y − Xβ̂) for the internal columns of Z and the user's y.
     """
@@ -57,24 +67,26 @@ class EffectsAt:
     sigma: float
     beta: Floats
     b: tuple[Floats, ...]
+    coef: tuple[Floats, ...]
     right: tuple[Floats, ...]
 
 
-def effects_at(products: CrossProducts, lambdas: Sequence[Floats], method: Method, sigma: float | None) -> EffectsAt:
+def effects_at(spec: ModelSpec, products: CrossProducts, lambdas: Sequence[Floats], method: Method) -> EffectsAt:
     """β̂ and b̂ at λ_k (p_k, p_k) of the user's scale, any square roots of D_k, in the order of the spec's groupings."""
     scale, order = products.scaling, products.order
     inward = scale.inward(tuple(lambdas))
-    at = evaluate(products, [inward[k] for k in order], method, sigma)
+    at = evaluate(products, [inward[k] for k in order], method, spec.sigma)
     contrast = np.append(-at.beta, 1.0)
     modes = backward(at.factor, [(white @ contrast)[:, :, None] for white in at.columns.white])
     places = [order.index(k) for k in range(len(order))]
-    return EffectsAt(
-        at.criterion,
-        at.sigma * scale.y,
-        scale.pilot + scale.y * (scale.X @ at.beta),
-        tuple(scale.y * modes[i][:, :, 0] @ scale.Z[k].T for k, i in enumerate(places)),
-        tuple(products.Xy[i] @ contrast * scale.y for i in places),
+    beta = scale.pilot + scale.y * (scale.X @ at.beta)
+    b = tuple(scale.y * modes[i][:, :, 0] @ scale.Z[k].T for k, i in enumerate(places))
+    fixed = dict(zip(spec.design.fixed_names, beta.tolist(), strict=True))
+    coef = tuple(
+        own + np.array([fixed.get(name, 0.0) for name in g.columns]) for own, g in zip(b, spec.groupings, strict=True)
     )
+    right = tuple(products.Xy[i] @ contrast * scale.y for i in places)
+    return EffectsAt(at.criterion, at.sigma * scale.y, beta, b, coef, right)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -125,9 +137,9 @@ class Moved:
         out[self.columns] = 0.0
         return np.asarray(out)
 
-    def released(self, lam: Floats, ratio: float) -> Floats:
-        """λ_k (p, p) near the limit of :meth:`conditional`: the moved columns independent, with a large `ratio`."""
-        return self._beside(self.conditional(lam), ratio)
+    def correlated(self, lam: Floats) -> bool:
+        """Whether the effects of the moved columns are correlated with other ones."""
+        return bool(np.any(np.delete(lam @ lam.T, self.columns, axis=1)[self.columns] != 0))
 
     def _beside(self, lam: Floats, ratio: float) -> Floats:
         kept = lam.copy()
@@ -153,12 +165,14 @@ def effects_at_ratio(
 ) -> EffectsAt:
     """Effects at λ with one relative standard deviation changed, to anything from 0 to infinity.
 
-    At infinity: the limit, by extrapolation in 1/r² from three large ratios. Effects without a limit are NaN: those of
-    a level whose rows do not hold the column, where it is correlated with another one.
+    At infinity: the limit, by extrapolation in 1/r (in 1/r² without correlations) from four large ratios. What grows
+    with r has no limit, and is NaN. That takes a correlation, and a shift of the moved effects that no row shows: of
+    those of a level whose rows do not hold the column, or of all of them against β̂ where an effect correlated with
+    them has no fixed effect. The shift, however large, then costs little and explains the correlated effects.
     """
 
     def at(lam: Floats) -> EffectsAt:
-        return effects_at(products, [lam if k == column.k else l for k, l in enumerate(lambdas)], method, spec.sigma)
+        return effects_at(spec, products, [lam if k == column.k else l for k, l in enumerate(lambdas)], method)
 
     lam = lambdas[column.k]
     if np.isfinite(ratio):
@@ -166,14 +180,10 @@ def effects_at_ratio(
         if ratio == 0.0:
             found.b[column.k][:, column.columns] = 0.0  # without the rounding of the internal scale
         return found
-    large = _large_ratio(products, lambdas, own, column)
-    near = [at(column.released(lam, large / np.sqrt(d))) for d in (1.0, 2.0, 4.0)]
-    found = _extrapolated(near)
-    correlated = np.any(np.delete(lam @ lam.T, column.columns, axis=1)[column.columns] != 0)
-    if correlated:
-        levels, columns = np.nonzero(without_column(own, column))
-        found.b[column.k][levels, column.columns[columns]] = np.nan
-    return found
+    correlated = column.correlated(lam)
+    large = _large_ratio(products, lambdas, own, column, SMALLEST_CORRELATED if correlated else SMALLEST_STEP)
+    near = [at(column.scaled(lam, large / h)) for h in (STEPS if correlated else np.sqrt(STEPS))]
+    return _extrapolated(products, near, correlated=correlated)
 
 
 def without_column(own: OwnData, column: Moved) -> Bools:
@@ -182,14 +192,15 @@ def without_column(own: OwnData, column: Moved) -> Bools:
     return np.asarray(information <= NO_INFORMATION * information.mean(axis=0))
 
 
-def _large_ratio(products: CrossProducts, lambdas: Sequence[Floats], own: OwnData, column: Moved) -> float:
+def _large_ratio(products: CrossProducts, lambdas: Sequence[Floats], own: OwnData, column: Moved, step: float) -> float:
     """A ratio that is large beside all that competes with the moved effects, noise and other effects alike."""
     information = column_information(own.A, own.T, lambdas[column.k], column)[~without_column(own, column)]
     needed = 1.0 / max(information.min(), SLOWEST * float(np.median(information)))
-    inward = products.scaling.inward(tuple(lambdas))
-    others = sum(float((root**2).sum()) for k, root in enumerate(inward) if k != column.k)
+    others = [lam.copy() for lam in lambdas]
+    others[column.k][column.columns] = 0.0
+    competing = sum(float((root**2).sum()) for root in products.scaling.inward(tuple(others)))
     unit = products.n_obs / own.information[:, column.columns].sum(axis=0).min()
-    return float(np.sqrt((needed + others * unit) / SMALLEST_STEP))
+    return float(np.sqrt((needed + competing * unit) / step))
 
 
 def column_information(A: Floats, T: Floats, lam: Floats, column: Moved) -> Floats:
@@ -204,17 +215,28 @@ def column_information(A: Floats, T: Floats, lam: Floats, column: Moved) -> Floa
     return np.asarray(np.maximum(np.einsum("aq,jab,bq->jq", back, left, back), 0.0))
 
 
-def _extrapolated(near: Sequence[EffectsAt]) -> EffectsAt:
-    """The value at h = 0 of quadratics through those at h, 2h and 4h; the criterion has no limit but infinity."""
+def _extrapolated(products: CrossProducts, near: Sequence[EffectsAt], *, correlated: bool) -> EffectsAt:
+    """The value at h = 0 of cubics through those at :data:`STEPS`; the criterion has no limit but infinity."""
+    scale, last = products.scaling, near[0]
 
-    def limit(values: Sequence[Floats]) -> Floats:
-        return np.asarray((8.0 * values[0] - 6.0 * values[1] + values[2]) / 3.0)
+    def limit(values: Sequence[Floats], size: Floats | float) -> Floats:
+        stacked = np.array(values)
+        found = np.tensordot(WEIGHTS, stacked, 1)
+        # a value a/h + c₀ + c₁h + … times h is a at h = 0
+        growth = np.abs(np.tensordot(WEIGHTS * STEPS, stacked, 1))
+        return np.where(correlated & (growth > GROWTH * size), np.nan, found)
 
-    groups = range(len(near[0].b))
+    def by_level(values: Sequence[Floats], unit: Floats | float) -> Floats:
+        return limit(values, unit + np.abs(values[0]).max(axis=0))
+
+    units = [scale.y * np.linalg.norm(T, axis=1) for T in scale.Z]
+    size = scale.y * np.linalg.norm(scale.X, axis=1) + np.abs(last.beta - scale.pilot)
+    groups = range(len(last.b))
     return EffectsAt(
         np.inf,
-        float(limit([np.asarray(at.sigma) for at in near])),
-        limit([at.beta for at in near]),
-        tuple(limit([at.b[k] for at in near]) for k in groups),
-        tuple(limit([at.right[k] for at in near]) for k in groups),
+        float(WEIGHTS @ [at.sigma for at in near]),
+        limit([at.beta for at in near], size),
+        tuple(by_level([at.b[k] for at in near], units[k]) for k in groups),
+        tuple(limit([at.coef[k] for at in near], units[k] + np.abs(last.b[k]).max(axis=0)) for k in groups),
+        tuple(by_level([at.right[k] for at in near], scale.y) for k in groups),
     )

@@ -94,7 +94,7 @@ def pooling_base(spec: ModelSpec, products: CrossProducts, method: Method, theta
     for part in spec.parts():
         for count, g in zip(rows, part.groupings, strict=True):
             count += np.bincount(g.codes, minlength=len(count))
-    at = effects_at(products, spec.lambdas(theta), method, spec.sigma)
+    at = effects_at(spec, products, spec.lambdas(theta), method)
     return PoolingBase(spec, products, method, theta, at, own_data(products), tuple(rows))
 
 

@@ -10,7 +10,6 @@ import scipy
 
 from ranef.arrays import Floats
 from ranef.comparison.held import (
-    SIGMA,
     Held,
     derivatives,
     held_names,
@@ -28,14 +27,17 @@ __all__ = ["Surface", "chosen_pair", "contour_levels", "criterion_surface"]
 #: seconds that a surface may take, roughly; the grid is coarser, and splines fill it in, where values are costly
 BUDGET = 0.6
 
-#: points along one side that are computed at least; and where no minimisation goes on at each
-FEWEST, FEWEST_EXPANDED = 11, 7
+#: points along one side that are computed at least: through them splines err by about 0.01
+FEWEST = 7
 
-#: seconds for one value of the criterion beyond which nuisances follow the quadratic at the estimates
-COSTLY = 0.01
+#: seconds that so few may take; beyond, nuisances follow the quadratic at the estimates
+LONGEST = 4.0
 
-#: rise of the criterion up to which the surface reaches: beyond the 99 % contour
-HIGHEST = 11.0
+#: where the end of an axis is looked for: standard errors of the log sd from the estimate, or multiples of a unit
+RUNGS, FAR_RUNGS = np.array([-8.0, -5.5, -4.0, -3.0, -2.0, 0.0, 2.0, 3.0, 4.0, 5.5, 8.0]), np.geomspace(0.02, 60.0, 24)
+
+#: rise of the criterion up to which the surface reaches: well beyond the 99 % contour
+HIGHEST = 12.0
 
 Range = tuple[float, float]
 
@@ -125,8 +127,9 @@ def criterion_surface(
     At every point the two sds are held, and the criterion is minimised over the other sds, the correlations and σ
     (where it is not held or known); coefficients are profiled out of ML and integrated out of REML, as in the criterion
     itself. With two variance parameters in all there is nothing to minimise. Where a value is costly (many levels of
-    crossed factors) a coarser grid is computed, of at least 11 by 11 points, and bicubic splines fill it in; where it
-    is very costly (7 by 7 points) the other parameters follow the quadratic at the estimates, an error of third order.
+    crossed factors) a coarser grid is computed, of at least 7 by 7 points, and bicubic splines fill it in, with an
+    error of about 0.01. Where even that would take long the other parameters follow the quadratic at the estimates: an
+    error of third order, which makes the rise too large, by 1 or so near the outer contours of few levels.
 
     Parameters
     ----------
@@ -162,7 +165,7 @@ def criterion_surface(
     held = Held.at(criterion, [places[name] for name in names], estimates)
     found = sdcor_arrays(spec, estimates.theta, np.asarray(estimates.sigma))
     optimum = np.array([float(found[name]) for name in names])
-    valley = _valley(held, optimum, estimates, costly=seconds_per_value(criterion) > COSTLY)
+    valley = _valley(held, optimum, estimates, costly=FEWEST**2 * _seconds_per_point(held) > LONGEST)
     axes = [_axis(valley, i, estimates, None if within is None else within[i]) for i in (0, 1)]
     side = _side(held, points, expanded=valley.expanded)
     fine = [np.linspace(*axis, points) for axis in axes]
@@ -171,7 +174,8 @@ def criterion_surface(
     rise = valley.rises(grid).reshape(side, side)
     if side < points:
         rise = _filled_in(computed, rise, fine)
-    kept = tuple(name for name in found if name not in names and not (name == SIGMA and spec.sigma is not None))
+    # not those that another one decides: a known σ, and columns that share the sd of the first
+    kept = tuple(name for name in found if name not in names and (name in places or name.startswith("cor(")))
     best = (float(optimum[0]), float(optimum[1]))
     return Surface(estimates.method, *names, fine[0], fine[1], rise, best, kept, side, valley.expanded)
 
@@ -241,7 +245,7 @@ def _axis(valley: _Valley, i: int, estimates: RemlEstimates, within: Range | Non
     if error < 0.5 and valley.expanded:
         low, high = best * np.exp(-3.6 * error), best * np.exp(3.6 * error)
     else:
-        low, high = _bracket(valley.held, i, best, estimates)
+        low, high = _bracket(valley, i, estimates)
     if within is None:
         return low, high
     room = 0.6 * (within[1] - within[0])
@@ -249,17 +253,25 @@ def _axis(valley: _Valley, i: int, estimates: RemlEstimates, within: Range | Non
     return low, max(min(high, within[1] + room), within[1])
 
 
-def _bracket(held: Held, i: int, best: float, estimates: RemlEstimates) -> Range:
-    """Sds between which the profile of one rises by less than :data:`HIGHEST`."""
-    place = held.places[i]
-    alone = Held.at(held.criterion, [place], estimates)
-    unit = best if place is None else max(best, 0.3 * float(held.sizes[place[0]][place[1]]))
-    ladder = unit * np.geomspace(0.02, 60.0, 60)
-    if place is not None:
-        ladder = np.concatenate([[0.0], ladder])
-    lowest, _ = minimise(alone, ladder[:, None], np.tile(alone.start, (len(ladder), 1)))
-    inside = np.flatnonzero(lowest - estimates.criterion < HIGHEST)
-    return float(ladder[max(inside[0] - 1, 0)]), float(ladder[min(inside[-1] + 1, len(ladder) - 1)])
+def _bracket(valley: _Valley, i: int, estimates: RemlEstimates) -> Range:
+    """Sds between which the profile of one rises by less than :data:`HIGHEST`, straight in log sd between rungs."""
+    place, best, error = valley.held.places[i], float(valley.optimum[i]), float(valley.errors[i])
+    alone = Held.at(valley.held.criterion, [place], estimates)
+    unit = best if place is None else max(best, 0.3 * float(valley.held.sizes[place[0]][place[1]]))
+    ladder = best * np.exp(error * RUNGS) if error < 0.5 else np.append(unit * FAR_RUNGS, best)
+    ladder = np.unique(ladder if place is None else np.append(ladder, 0.0))
+    rise = minimise(alone, ladder[:, None], np.tile(alone.start, (len(ladder), 1)))[0] - estimates.criterion
+    inside = np.flatnonzero(rise < HIGHEST)
+    first, last = inside[0], inside[-1]
+    low = _crossing(ladder, rise, first, first - 1) if first > 0 else float(ladder[0])
+    return low, _crossing(ladder, rise, last, last + 1) if last + 1 < len(ladder) else float(ladder[-1])
+
+
+def _crossing(ladder: Floats, rise: Floats, inside: int, outside: int) -> float:
+    """Where the rise passes :data:`HIGHEST` between two rungs; zero if that is the outer one."""
+    near, far = np.sqrt(np.maximum(rise[[inside, outside]], 0.0))
+    share = (np.sqrt(HIGHEST) - near) / (far - near)
+    return float(ladder[inside] ** (1.0 - share) * ladder[outside] ** share)
 
 
 def _bent(axis: Range, n: int) -> Floats:
@@ -278,7 +290,12 @@ def _filled_in(computed: Sequence[Floats], rise: Floats, fine: Sequence[Floats])
 
 def _side(held: Held, points: int, *, expanded: bool) -> int:
     """Points along one side that the time allows for."""
+    seconds = seconds_per_value(held.criterion) if expanded else _seconds_per_point(held)
+    return min(points, max(FEWEST, int(np.sqrt(BUDGET / seconds))))
+
+
+def _seconds_per_point(held: Held) -> float:
+    """Roughly how long a minimisation takes, of some four steps."""
     k = held.start.size
-    values = 1 if expanded or not k else 2 + 4 * (1 + 2 * k + k * (k - 1) // 2)
-    affordable = int(np.sqrt(BUDGET / (values * seconds_per_value(held.criterion))))
-    return min(points, max(FEWEST_EXPANDED if expanded else FEWEST, affordable))
+    values = 2 + 4 * (1 + 2 * k + k * (k - 1) // 2) if k else 1
+    return values * seconds_per_value(held.criterion)

@@ -57,7 +57,11 @@ def half_way(information: Floats, own: OwnData, lam: Floats, column: Moved) -> f
 class PoolingSweep:
     """Everything along the path of one relative standard deviation r from complete pooling (0) to none (infinity).
 
-    Correlations and all other relative standard deviations stay.
+    Correlations and all other relative standard deviations stay. At r = infinity stand the limits, and NaN for what
+    has none. With correlated effects β̂ and b̂ can grow with r without end: those of a level whose rows do not hold the
+    column, and the fixed effect of the column with them; or the fixed effect and all levels' effects, one against the
+    other, where an effect correlated with them has no fixed effect itself, as the intercepts of
+    ``1 + (Days | Subject)``. Their sum, ``coefficients``, has a limit wherever the rows determine it.
 
     Attributes
     ----------
@@ -76,6 +80,8 @@ class PoolingSweep:
         β̂ by generalised least squares at each ratio.
     b : array (R, J, p_k)
         b̂ of `group`.
+    coefficients : array (R, J, p_k)
+        b̂ with the fixed effect of the same name, if there is one.
     reliability : array (R, J)
         Of the level's own coefficient of `term`.
     sigma, criterion : array (R,)
@@ -91,6 +97,7 @@ class PoolingSweep:
     ratios: Floats
     beta: Floats
     b: Floats
+    coefficients: Floats
     reliability: Floats
     sigma: Floats
     criterion: Floats
@@ -98,15 +105,6 @@ class PoolingSweep:
     def position(self, ratio: Floats | float) -> Floats:
         """Place r²/(r² + half²) of a ratio between 0 (complete pooling) and 1 (none)."""
         return reliabilities(np.asarray(self.half**2), np.asarray(ratio, dtype=float))
-
-    @property
-    def coefficients(self) -> Floats:
-        """Fixed plus random effects (R, J, p_k) of `group`."""
-        out = self.b.copy()
-        for i, name in enumerate(self.columns):
-            if name in self.fixed_names:
-                out[:, :, i] += self.beta[:, [self.fixed_names.index(name)]]
-        return out
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -182,6 +180,7 @@ def sweep(
         at,
         np.array([f.beta for f in found]).reshape(len(at), spec.n_fixed),
         np.array([f.b[column.k] for f in found]),
+        np.array([f.coef[column.k] for f in found]),
         reliabilities(own.variances[:, column.q], at[:, None]),
         np.array([f.sigma for f in found]),
         np.array([f.criterion for f in found]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -27,6 +28,9 @@ from ranef.spec import (
 
 __all__ = ["Component", "ComponentPanel", "Curve", "component_panels", "components", "density"]
 
+#: a factor of a column's name: up to a colon outside brackets and quotes
+FACTOR = re.compile(r"(?:[^:\[(`]|\[[^\]]*\]|\([^)]*\)|`[^`]*`)+")
+
 #: points of a density over the range of the draws
 POINTS = 1024
 
@@ -35,6 +39,9 @@ SMOOTHER = 1.25
 
 #: draws beyond this quantile lie outside the panel
 SHOWN = 0.995
+
+#: densities end so far beyond the panel, as a share of its width
+BEYOND = 0.25
 
 
 @dataclass(frozen=True)
@@ -125,9 +132,9 @@ def components(spec: ModelSpec) -> tuple[Component, ...]:
 
 
 def _unit(column: str, response: str) -> str:
-    """Unit of the sd of a column's effect in words."""
-    of_response = column == "Intercept" or "[" in column
-    return f"in units of {response}" if of_response else f"in units of {response} per unit of {column}"
+    """Unit of the sd of a column's effect in words: per unit of the covariates in it, indicators of levels apart."""
+    numeric = [factor for factor in FACTOR.findall(column) if factor != "Intercept" and not factor.endswith("]")]
+    return f"in units of {response}" + (f" per unit of {':'.join(numeric)}" if numeric else "")
 
 
 def component_panels(fits: Mapping[str, Fit]) -> tuple[ComponentPanel, ...]:
@@ -152,19 +159,21 @@ def component_panels(fits: Mapping[str, Fit]) -> tuple[ComponentPanel, ...]:
         own = {name: values[c.place] for name, values in draws.items()}
         estimates = {label: values[c.place] for label, values in marks.items()}
         limits = _limits(c, list(own.values()), list(estimates.values()))
-        curves = tuple(replace(density(x, c.kind), label=name) for name, x in own.items())
+        end = limits[1] + BEYOND * (limits[1] - limits[0])
+        curves = tuple(replace(density(x, c.kind, end), label=name) for name, x in own.items())
         grid = np.linspace(max(limits[0], 0.0) if c.kind == "sd" else -1.0, limits[1] if c.kind == "sd" else 1.0, 400)
         priors = _prior_curves(c, {name: f.draws.priors for name, f in posteriors.items()}, grid)
         out.append(ComponentPanel(c, curves, priors, estimates, limits))
     return tuple(out)
 
 
-def density(draws: Floats, kind: str) -> Curve:
+def density(draws: Floats, kind: str, end: float = np.inf) -> Curve:
     """Kernel density of draws (n,) of an ``"sd"``, reflected at 0, or of a ``"cor"``, reflected at ±1.
 
     ArviZ's estimator: Gaussian kernels by convolution on a grid, whose mirror image is added at both ends; 1.25 times
-    its default bandwidth, for draws are not independent. Constant draws (a chain that never moved) have no density, and
-    give an empty curve.
+    its default bandwidth, for draws are not independent. Draws beyond `end` are left out, and only their mass counts: a
+    grid over all of a heavy tail would be too coarse for the bulk. Constant draws (a chain that never moved) have no
+    density, and give an empty curve.
 
     Examples
     --------
@@ -173,14 +182,15 @@ def density(draws: Floats, kind: str) -> Curve:
     >>> bool(curve.x[0] > 0), bool(0.9 < curve.y[0] < 1.1)  # not half of it, as without reflection
     (True, True)
     """
-    if np.ptp(draws) == 0:
+    shown = draws[draws <= end]
+    if not shown.size or np.ptp(shown) == 0:
         return Curve("", np.empty(0), np.empty(0))
-    pad = 0.6 * float(draws.std())
-    lowest, highest = (0.0, np.inf) if kind == "sd" else (-1.0, 1.0)
-    ends = [max(lowest, float(draws.min()) - pad), min(highest, float(draws.max()) + pad)]
+    pad = 0.6 * float(shown.std())
+    lowest, highest = (0.0, end) if kind == "sd" else (-1.0, 1.0)
+    ends = [max(lowest, float(shown.min()) - pad), min(highest, float(shown.max()) + pad)]
     array_stats = import_module("arviz_stats.base").array_stats  # heavy: only where a figure is made
-    x, y, _ = array_stats.kde(draws, grid_len=POINTS, bound_correction=True, custom_lims=ends, bw_fct=SMOOTHER)
-    return Curve("", np.asarray(x), np.asarray(y))
+    x, y, _ = array_stats.kde(shown, grid_len=POINTS, bound_correction=True, custom_lims=ends, bw_fct=SMOOTHER)
+    return Curve("", np.asarray(x), np.asarray(y) * (shown.size / draws.size))
 
 
 def _values(spec: ModelSpec, estimates: RemlEstimates) -> list[float]:

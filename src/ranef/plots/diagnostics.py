@@ -18,7 +18,7 @@ from ranef.results import Fit
 from ranef.spec import covariance_arrays
 
 __all__ = ["GroupedResiduals", "QuantilePlot", "effect_scores", "grouped_residuals", "neighbour_means"]
-__all__ += ["normal_quantiles", "scale_location_cloud", "simultaneous_levels"]
+__all__ += ["normal_quantiles", "scale_location_cloud", "simultaneous_bounds"]
 
 #: points of a quantile plot, and of its band
 POINTS, BAND_POINTS = 4000, 160
@@ -47,7 +47,8 @@ class QuantilePlot:
     centre, scale : float
         The line centre + scale · quantile; by the quartiles, as R's ``qqline``.
     band_x, lower, upper : array (points,)
-        Band that holds all points of a normal sample with the probability asked for.
+        Band that holds all points of a normal sample with the probability asked for. Round a line through the
+        quartiles it is wider, for they are the sample's.
     """
 
     title: str
@@ -111,11 +112,9 @@ def normal_quantiles(values: Floats, title: str = "", *, standard: bool = False,
     theoretical = scipy.special.ndtri((np.arange(n) + 0.5) / n)
     centre, scale = 0.0, 1.0
     if not standard and n:
-        first, centre, third = np.quantile(ordered, [0.25, 0.5, 0.75])
-        scale = (third - first) / NORMAL_IQR
+        centre, scale = _quartile_line(ordered)
     at = _even_quantiles(n, BAND_POINTS)
-    low, high = simultaneous_levels(n, at, level)
-    bounds = [centre + scale * scipy.special.ndtri(p) for p in (low, high)]
+    bounds = [centre + scale * z for z in simultaneous_bounds(n, at, level, standard=standard)]
     return QuantilePlot(
         title, theoretical[shown], ordered[shown], n, float(centre), float(scale), theoretical[at], *bounds
     )
@@ -130,24 +129,42 @@ def _even_quantiles(n: int, limit: int) -> Ints:
     return np.unique(np.clip(ranks.round(), 0, n - 1).astype(np.intp))
 
 
-def simultaneous_levels(n: int, at: Ints, level: float = 0.95) -> tuple[Floats, Floats]:
-    """Bounds (m,) for the uniform order statistics at the positions `at` (m,) of n, that hold together.
+def _quartile_line(ordered: Floats) -> tuple[float, float]:
+    """Centre and scale of the normal distribution whose quartiles are those of the values."""
+    first, third = np.quantile(ordered, [0.25, 0.75]).tolist()
+    return 0.5 * (first + third), (third - first) / NORMAL_IQR
 
-    Each order statistic U₍ᵢ₎ ~ Beta(i, n + 1 − i) has the same chance of leaving its bounds, chosen so that all stay
+
+def simultaneous_bounds(n: int, at: Ints, level: float = 0.95, *, standard: bool = True) -> tuple[Floats, Floats]:
+    """Bounds (m,) for the order statistics at the positions `at` (m,) of n of a normal sample, that hold together.
+
+    Each order statistic Φ(z₍ᵢ₎) ~ Beta(i, n + 1 − i) has the same chance of leaving its bounds, chosen so that all stay
     within them with probability `level` (equal local levels: Aldor-Noiman et al. 2013, Am. Stat. 67, 249-260). The
-    local level is the quantile of the smallest p-value in 2000 samples of a fixed seed.
+    local level is the quantile of the smallest p-value in 2000 samples of a fixed seed. The bounds are for a `standard`
+    sample, or for any less its centre and over its scale by the quartiles: then the simulated samples are so too.
     """
     if not n:
         return np.empty(0), np.empty(0)
-    rank = at + 1.0
-    gaps = np.diff(np.concatenate([[0.0], rank, [n + 1.0]]))
+    places = (n - 1) * np.array([0.25, 0.75])
+    below = np.floor(places).astype(np.intp)
+    drawn = np.unique(np.concatenate([at, below, np.minimum(below + 1, n - 1)]))
     # the gaps between order statistics are Dirichlet: only those asked for are drawn
+    gaps = np.diff(np.concatenate([[0.0], drawn + 1.0, [n + 1.0]]))
     sums = np.cumsum(np.random.default_rng(0).gamma(gaps, size=(SAMPLES, len(gaps))), axis=1)
-    below = scipy.special.betainc(rank, n + 1.0 - rank, sums[:, :-1] / sums[:, -1:])
-    smallest = 2.0 * np.minimum(below, 1.0 - below).min(axis=1)
-    local = float(np.quantile(smallest, 1.0 - level))
-    bounds = [scipy.special.betaincinv(rank, n + 1.0 - rank, p) for p in (local / 2.0, 1.0 - local / 2.0)]
-    return bounds[0], bounds[1]
+    z = scipy.special.ndtri(sums[:, :-1] / sums[:, -1:])
+    if not standard and n > 1:
+        i = np.searchsorted(drawn, below)
+        first, third = np.hsplit(z[:, i] + (places - below) * (z[:, i + 1] - z[:, i]), 2)
+        z = (z - 0.5 * (first + third)) / ((third - first) / NORMAL_IQR)
+    z, rank = z[:, np.isin(drawn, at)], at + 1.0
+    # the lesser tail: far out the other one is 1 to rounding
+    low = scipy.special.ndtr(z) * (n + 1.0) < rank
+    a = np.where(low, rank, n + 1.0 - rank)
+    tail = scipy.special.betainc(a, n + 1.0 - a, scipy.special.ndtr(np.where(low, z, -z)))
+    local = float(np.quantile(tail.min(axis=1), 1.0 - level))
+    lower = scipy.special.ndtri(scipy.special.betaincinv(rank, n + 1.0 - rank, local))
+    upper = -scipy.special.ndtri(scipy.special.betaincinv(n + 1.0 - rank, rank, local))
+    return lower, upper
 
 
 def scale_location_cloud(fitted: Floats, residual: Floats) -> ResidualCloud:

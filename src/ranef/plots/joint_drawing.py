@@ -35,7 +35,8 @@ def joint_axes(
 
     The contours lie where the REML (or ML) criterion, minimised over all other variance parameters, is above its
     minimum by the 50, 80, 95 and 99 % quantiles of χ² with two degrees of freedom: joint confidence regions of the
-    likelihood, without the prior.
+    likelihood, without the prior. The legend says so where they are approximate: where minimising would take long, the
+    other parameters follow the quadratic at the estimates.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ def _draw_contours(ax: Axes, surface: Surface) -> None:
     names = {level: f"{100 * p:g} %" for level, p in zip(levels, PROBABILITIES, strict=True)}
     places = _label_places(lines.allsegs, surface)
     ax.clabel(lines, fmt=names, fontsize="small", manual=places)
-    how = ", profiled" if surface.minimised else ""
+    how = "" if not surface.minimised else ", profiled approximately" if surface.expanded else ", profiled"
     ax.plot([], [], color=BLUE, linewidth=1.5, label=f"{surface.method} criterion{how}")
 
 

@@ -133,8 +133,9 @@ def _tall_axes(n: int) -> Axes:
 
 
 def _legend(ax: Axes, where: str) -> None:
+    """With solid lines: a thin translucent one shows no colour of its own."""
     for line in ax.legend(frameon=False, fontsize="small", loc=where).get_lines():
-        line.set_alpha(1.0)
+        line.set(alpha=1.0, linewidth=max(line.get_linewidth(), 2.2))
 
 
 def _colour(fit: Fit) -> str:

@@ -51,6 +51,7 @@ def chart(
     *,
     slider: str,
     names: tuple[str, str],
+    moved: str,
     records: Sequence[Record],
     told: Sequence[str],
     labels: Sequence[str],
@@ -67,6 +68,8 @@ def chart(
         Selector of the element that the slider is put into.
     names : (str, str)
         Group and term.
+    moved : str
+        What the slider moves, in words.
     records : sequence of dict
         ``rank, level, n, alone, estimate, posterior, path, reliability``: the last two hold K numbers.
     told, labels : sequence of str (K,)
@@ -81,7 +84,7 @@ def chart(
     """
     alt: Any = import_module("altair")
     group, term = names
-    label = f"sd({term} | {group}) / σ: complete pooling at the left end, none at the right"
+    label = f"{moved}: complete pooling at the left end, none at the right"
     bound = alt.binding_range(min=0, max=len(told) - 1, step=1, name=label, element=slider)
     parts = _Parts(alt, group, term, records, population)
     whole = alt.vconcat(

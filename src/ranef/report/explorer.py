@@ -6,6 +6,7 @@ The numbers are computed beforehand, one set for each position of the slider; th
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,7 @@ def explorer(
     levels: pd.DataFrame,
     estimate: float,
     draws: Floats | None,
+    together: Sequence[str] = (),
 ) -> Explorer:
     """Build the explorer of one random effect, the fixed effect of its name included.
 
@@ -82,6 +84,8 @@ def explorer(
         sd/σ as estimated.
     draws : array or None
         The posterior of sd/σ.
+    together : sequence of str
+        Columns that share the standard deviation which the slider moves, where it is not that of one.
     """
     ratios = path.ratios
     at = positions(np.array([estimate]), ratios)
@@ -90,6 +94,7 @@ def explorer(
     spec = chart(
         slider=f"#{identifier}-slider",
         names=(path.group, path.term),
+        moved=_sd(together or (path.term,), path.group),
         records=_records(path, levels),
         told=[_told(r, m) for r, m in zip(ratios, path.reliability.mean(axis=1), strict=True)],
         labels=[_ratio_text(r, 2) for r in ratios],
@@ -100,6 +105,10 @@ def explorer(
     )
     renderer = "svg" if len(levels) <= ELEMENTS else "canvas"
     return Explorer(identifier, path.group, path.term, ratios, start, renderer, spec)
+
+
+def _sd(columns: Sequence[str], group: str) -> str:
+    return f"sd({', '.join(columns)} | {group}) / σ" + (" (one variance)" if len(columns) > 1 else "")
 
 
 def positions(values: Floats, ratios: Floats) -> Floats:

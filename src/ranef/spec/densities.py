@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy
 
@@ -24,6 +26,8 @@ __all__ = ["correlation_density", "scale_density"]
 def scale_density(prior: Scale, x: Floats) -> Floats | None:
     """Density of the prior of a standard deviation at `x`, zero below zero; None for an improper one.
 
+    A distribution that reaches below zero is cut off there, as in the sampler, and has unit mass above it.
+
     Examples
     --------
     >>> import numpy as np
@@ -35,8 +39,17 @@ def scale_density(prior: Scale, x: Floats) -> Floats | None:
         return None
     if isinstance(prior, Custom):
         log_density = np.asarray(prior.distribution.log_prob(np.where(x > 0, x, 1.0)), dtype=float)
-        return np.where(x > 0, np.exp(log_density), 0.0)
+        return np.where(x > 0, np.exp(log_density) / _mass_above_zero(prior.distribution), 0.0)
     return np.where(x >= 0, _half(prior, np.abs(x)), 0.0)
+
+
+def _mass_above_zero(distribution: Any) -> float:
+    if not bool(distribution.support(np.array(-1e-9))):
+        return 1.0
+    try:
+        return 1.0 - float(distribution.cdf(0.0))
+    except NotImplementedError:
+        return float(scipy.integrate.quad(lambda x: float(np.exp(distribution.log_prob(x))), 0.0, np.inf)[0])
 
 
 def _half(prior: HalfStudentT | HalfNormal | HalfCauchy | Exponential | Gamma, x: Floats) -> Floats:
