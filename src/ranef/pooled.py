@@ -90,16 +90,17 @@ class Pooling:
 
     Notes
     -----
-    ``no_pooling`` is weighted least squares in the level's own rows, b̃ⱼ = Aⱼ⁻¹Zⱼᵀ W(y − offset − Xβ̂) with
-    Aⱼ = ZⱼᵀWZⱼ, other grouping factors left out of account; its sampling variance is σ²Aⱼ⁻¹. The ``reliability``
-    of an effect q is that of Raudenbush & Bryk (2002, *Hierarchical Linear Models*, 2nd ed., ch. 3),
+    ``no_pooling`` is weighted least squares in the level's own rows, b̃ⱼ = Aⱼ⁻¹Zⱼᵀ W(y − offset − Xβ̂ − other
+    factors' BLUPs) with Aⱼ = ZⱼᵀWZⱼ; its sampling variance, all else known, is σ²Aⱼ⁻¹. The ``reliability`` of an effect
+    q is that of Raudenbush & Bryk (2002, *Hierarchical Linear Models*, 2nd ed., ch. 3),
 
         λ_qj = τ_qq / (τ_qq + σ²[Aⱼ⁻¹]_qq),
 
     τ²/(τ² + σ²/nⱼ) for one random intercept: 0 is complete pooling, 1 none. It is 0 where the level's rows do not
     determine the coefficient, as a slope in one row. :meth:`reliability_matrix` gives Λⱼ, with which b̂ⱼ = Λⱼ b̃ⱼ
-    exactly where there is one grouping factor. ``shrinkage`` in :func:`ranef.compare`, and ``derive("shrinkage")``,
-    compare conditional and prior variance of an effect instead; for one factor with one effect the two agree.
+    exactly: these are the mixed-model equations of the level. ``shrinkage`` in :func:`ranef.compare`, and
+    ``derive("shrinkage")``, compare conditional and prior variance of an effect instead, and so count what is not known
+    of other factors; for one factor with one effect the two agree.
 
     Examples
     --------

@@ -77,6 +77,7 @@ def page_of(fits: Mapping[str, AnyFit], level: float, comparison: Document, titl
         data=data_grids(spec),
         fingerprint=fingerprint(spec),
         comparison=comparison,
+        several=sum(len(g.columns) for g in spec.groupings) > 1,
         explorers=_explorers(fits, level),
         pictures=_pictures(fits, plots),
         diagnostics={_heading(name, fit): _engine_words(fit) for name, fit in fits.items()},

@@ -132,3 +132,27 @@ def test_nothing_to_pool():
     fit = ranef.Model("Reaction ~ Days", sleepstudy()).fit()
     with pytest.raises(ranef.DesignError, match="no random effects"):
         base_of(fit)
+
+
+@pytest.mark.parametrize(
+    ("formula", "data"),
+    [
+        ("strength ~ 1 + (1 | batch/cask)", "pastes"),
+        ("diameter ~ 1 + (1 | plate) + (1 | sample)", "penicillin"),
+        ("score ~ Machine + (1 | Worker) + (1 | Worker:Machine)", "Machines"),
+        ("Reaction ~ Days + (Days | Subject)", "sleepstudy"),
+    ],
+)
+def test_every_blup_is_its_reliability_times_no_pooling(formula, data):
+    """The mixed-model equations of a level, other factors at their BLUPs: b̂ⱼ = Λⱼ b̃ⱼ, at any θ."""
+    fit = ranef.Model(formula, ranef.datasets.load(data)).fit()
+    pooled = ranef.pooling(fit)
+    frame = pooled.frame.set_index(["group", "level"])
+    for (group, level), own in frame.groupby(level=[0, 1], sort=False):
+        matrix = pooled.reliability_matrix(group, level).to_numpy()
+        np.testing.assert_allclose(matrix @ own["no_pooling"], own["partial"], rtol=1e-7, atol=1e-7 * fit.sigma)
+    for at in (pooled.at(1.7 * fit.theta), pooled.at(0.2 * fit.theta)):
+        if (frame["reliability"] > 0).all() and fit.spec.groupings[0].Z.shape[1] == 1:
+            np.testing.assert_allclose(at.frame["reliability"] * at.frame["no_pooling"], at.frame["partial"], atol=1e-8)
+    both = ranef.comparison.shrinkage_frame(fit)
+    np.testing.assert_allclose(both["no_pooling"], pooled.frame["no_pooling"], rtol=1e-7, atol=1e-7 * fit.sigma)

@@ -14,7 +14,7 @@ import numpy as np
 from ranef.arrays import Bools, Floats, Ints
 from ranef.comparison.reliability import OwnData
 from ranef.likelihood import CrossProducts, Method, evaluate
-from ranef.linalg import backward
+from ranef.linalg import BlockMatrix, backward
 from ranef.spec import ModelSpec, lower_root
 
 __all__ = [
@@ -60,7 +60,8 @@ class EffectsAt:
         b̂ with the fixed effect of the same name, if there is one. At an infinite ratio it may have a limit where
         neither part has.
     right : tuple of array (J_k, p_k)
-        ZᵀW(y − Xβ̂) for the internal columns of Z and the user's y.
+        Z_kᵀW(y − Xβ̂ − Σ Z_l b̂_l), without the effects of the other factors l, for the internal columns of Z_k and the
+        user's y.
     """
 
     criterion: float
@@ -85,8 +86,17 @@ def effects_at(spec: ModelSpec, products: CrossProducts, lambdas: Sequence[Float
     coef = tuple(
         own + np.array([fixed.get(name, 0.0) for name in g.columns]) for own, g in zip(b, spec.groupings, strict=True)
     )
-    right = tuple(products.Xy[i] @ contrast * scale.y for i in places)
-    return EffectsAt(at.criterion, at.sigma * scale.y, beta, b, coef, right)
+    right = [Xy @ contrast - others for Xy, others in zip(products.Xy, _of_others(products.A, modes), strict=True)]
+    return EffectsAt(at.criterion, at.sigma * scale.y, beta, b, coef, tuple(scale.y * right[i] for i in places))
+
+
+def _of_others(A: BlockMatrix, b: Sequence[Floats]) -> list[Floats]:
+    """Σ_{l ≠ k} A_kl b_l (J_k, p_k) for every factor, given b (J_k, p_k, 1)."""
+    out: list[Floats] = [np.zeros(d.shape[:2]) for d in A.diag]
+    for (k, l), pair in A.pairs.items():
+        np.add.at(out[k], pair.rows, (pair.blocks @ b[l][pair.cols])[:, :, 0])
+        np.add.at(out[l], pair.cols, (np.swapaxes(pair.blocks, 1, 2) @ b[k][pair.rows])[:, :, 0])
+    return out
 
 
 @dataclass(frozen=True, eq=False, repr=False)

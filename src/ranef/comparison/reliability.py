@@ -79,7 +79,7 @@ def reliability_matrices(own: OwnData, lam: Floats) -> Floats:
     """Λⱼ = DAⱼ(I + DAⱼ)⁻¹ (J, p, p) with D = λλᵀ for the user's λ (p, p) and Aⱼ = ZⱼᵀWZⱼ, singular or not.
 
     Where Aⱼ is regular this is D(D + Aⱼ⁻¹)⁻¹, the multivariate reliability of Raudenbush & Bryk (2002, *Hierarchical
-    Linear Models*, 2nd ed., ch. 3); with one grouping factor b̂ⱼ = Λⱼ b̃ⱼ for the level's own coefficients b̃ⱼ.
+    Linear Models*, 2nd ed., ch. 3); b̂ⱼ = Λⱼ b̃ⱼ for the level's own coefficients b̃ⱼ.
     """
     root = np.linalg.solve(own.T, lam)
     middle = root.T @ own.A @ root + np.eye(len(lam))

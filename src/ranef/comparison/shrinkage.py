@@ -34,10 +34,11 @@ def shrinkage_frame(fit: Fit, level: float = 0.95) -> pd.DataFrame:
     -------
     DataFrame
         ``group, level, term`` as :meth:`Fit.ranef`; ``n``, the rows of that level; ``no_pooling``, weighted least
-        squares of y − offset − Xβ̂ on the level's own columns, (ZⱼᵀWZⱼ)⁻¹ZⱼᵀWr, NaN where not estimable from that
-        level alone; ``estimate, sd, lower, upper`` of the fit; ``ratio`` = no_pooling / estimate, NaN where the
-        estimate is zero; ``shrinkage``, for REML and ML the conditional variance over the prior variance of the effect
-        (1 − reliability; 1 where the variance is zero), NaN for a posterior.
+        squares on the level's own columns, (ZⱼᵀWZⱼ)⁻¹ZⱼᵀWr, of r = y − offset − Xβ̂ less the effects of other factors
+        as the fit has them, NaN where not estimable from that level alone; ``estimate, sd, lower, upper`` of the fit;
+        ``ratio`` = no_pooling / estimate, NaN where the estimate is zero; ``shrinkage``, for REML and ML the
+        conditional variance over the prior variance of the effect (1 − reliability with one factor; 1 where the
+        variance is zero), NaN for a posterior.
 
     Raises
     ------
@@ -57,9 +58,8 @@ def shrinkage_frame(fit: Fit, level: float = 0.95) -> pd.DataFrame:
     [1.3121, 1.3121, 1.3121, 1.3121]
     """
     spec, out = fit.spec, fit.ranef(level=level)
-    residual = _population_residual(fit)
     rows = [np.repeat(np.bincount(g.codes, minlength=g.n_levels), len(g.columns)) for g in spec.groupings]
-    alone = [no_pooling(g, residual, spec.design.weights).ravel() for g in spec.groupings]
+    alone = [no_pooling(g, _without(fit, g.name), spec.design.weights).ravel() for g in spec.groupings]
     prior = [np.tile(v, g.n_levels) for v, g in zip(prior_variances(spec, fit.varcorr), spec.groupings, strict=True)]
     estimate, sd = (out[name].to_numpy(dtype=float) for name in ("estimate", "sd"))
     out["n"] = np.concatenate([np.empty(0, dtype=np.intp), *rows])
@@ -109,10 +109,10 @@ def prior_variances(spec: ModelSpec, varcorr: pd.DataFrame) -> tuple[Floats, ...
     return out
 
 
-def _population_residual(fit: Fit) -> Floats:
-    d = fit.spec.design
-    fixed = d.X @ fit.fixef.to_numpy(dtype=float)
-    return np.asarray(d.y - fixed if d.offset is None else d.y - fixed - d.offset)
+def _without(fit: Fit, group: str) -> Floats:
+    """What is left for the effects of one factor: y less the fitted values without them."""
+    others = [g.name for g in fit.spec.groupings if g.name != group]
+    return fit.residuals("response", re=others or "none").to_numpy()
 
 
 def _joined(parts: list[Floats]) -> Floats:

@@ -301,7 +301,7 @@ class FitPlots:
         group: str | None = None,
         *,
         kind: str | None = None,
-        re: str = "fitted",
+        re: str | None = None,
         seed: int | None = None,
         ax: Axes | None = None,
     ) -> Axes:
@@ -321,8 +321,9 @@ class FitPlots:
             A grouping factor.
         kind : "density" or "ecdf", optional
             Curves as densities or distribution functions; by default the latter where the response takes few values.
-        re : "fitted" or "new"
-            Whether replications keep the random effects (as drawn, or the BLUPs), or draw new ones.
+        re : "fitted" or "new", optional
+            Whether replications keep the random effects, or draw new ones. A posterior keeps its draws by default; a
+            fit by REML or ML draws new ones: BLUPs vary less than effects do, and every check would look amiss.
         seed : int, optional
         ax : Axes, optional
 

@@ -41,7 +41,7 @@ def ppc_axes(
     statistic: Statistic | None = None,
     group: str | None = None,
     kind: str | None = None,
-    re: str = "fitted",
+    re: str | None = None,
     seed: int | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -50,7 +50,8 @@ def ppc_axes(
         raise DesignError(f"kind={kind!r} must be 'density', 'ecdf' or None, which chooses by the response.")
     curves = statistic is None and group is None
     number = default_number(fit, curves=curves) if n is None else n
-    data = replicated(fit, number, re, seed)
+    effects = re if re is not None else "fitted" if fit.engine == "NUTS" else "new"
+    data = replicated(fit, number, effects, seed)
     if group is not None:
         check = group_check(fit, data, group, "mean" if statistic is None else statistic)
         ax = _tall_axes(len(check.levels)) if ax is None else ax

@@ -22,8 +22,8 @@ from ranef.spec import ModelSpec, TermSpec
 __all__ = ["fit_reml"]
 
 BOUNDARY_ADVICE = (
-    "This is a result, not a failure: the rest of the model explains what variation the data show there, which does "
-    "not prove that there is none. See in the posterior of Model.sample() how much the data leave open."
+    "This is a result, not a failure: the criterion is lowest there, at the edge of what is possible, which does not "
+    "prove that the truth lies there. See in the posterior of Model.sample() how much the data leave open."
 )
 
 #: rows up to which other starts are tried, and their sizes: two minima are a matter of few data

@@ -84,7 +84,7 @@ def chart(
     """
     alt: Any = import_module("altair")
     group, term = names
-    label = f"{moved}: complete pooling at the left end, none at the right"
+    label = f"{moved}: complete pooling (left) to no pooling (right)"
     bound = alt.binding_range(min=0, max=len(told) - 1, step=1, name=label, element=slider)
     parts = _Parts(alt, group, term, records, population)
     whole = alt.vconcat(
@@ -180,11 +180,13 @@ class _Parts:
         colours, shapes = ([SERIES[s][i] for s in shown] for i in (1, 2))
         legend = alt.Legend(orient="top", title=None, columns=len(shown), labelLimit=200)
         opacity = 1.0 if moving else 0.9 if self.named else 0.4
-        mark = {"filled": series in (NOW, POSTERIOR), "opacity": opacity, "aria": moving and self.named}
+        mark = {"opacity": opacity, "aria": moving and self.named}
+        fills = ["white" if s == ALONE else c for s, c in zip(shown, colours, strict=True)]
         return base.mark_point(size=60 if self.named else 12, angle=90 if series == ESTIMATE else 0, **mark).encode(
             x=self._x(SERIES[series][0]),
             y=self._y(),
-            color=alt.Color(f"{series}:N", scale=alt.Scale(domain=list(shown), range=colours), legend=legend),
+            stroke=alt.Stroke(f"{series}:N", scale=alt.Scale(domain=list(shown), range=colours), legend=legend),
+            fill=alt.Fill(f"{series}:N", scale=alt.Scale(domain=list(shown), range=fills), legend=legend),
             shape=alt.Shape(f"{series}:N", scale=alt.Scale(domain=list(shown), range=shapes), legend=legend),
             tooltip=self._tooltip(shown),
             **({"description": "told:N"} if moving and self.named else {}),

@@ -53,6 +53,8 @@ class Page:
     data : tuple of Grid
     fingerprint : str
     comparison : Document
+    several : bool
+        Whether levels have several effects, or rows several levels.
     explorers : tuple of Explorer
     pictures : tuple of Picture
     diagnostics : mapping str to tuple of str
@@ -72,6 +74,7 @@ class Page:
     data: tuple[Grid, ...]
     fingerprint: str
     comparison: Document
+    several: bool
     explorers: tuple[Explorer, ...]
     pictures: tuple[Picture, ...]
     diagnostics: Mapping[str, Sequence[str]]

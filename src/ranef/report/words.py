@@ -62,7 +62,7 @@ def data_grids(spec: ModelSpec) -> tuple[Grid, ...]:
     """The response and the grouping factors in numbers."""
     y, d = spec.design.y, spec.design
     response = Grid(
-        ("Response", "rows", "left out", "mean", "sd", "least", "greatest"),
+        ("Response", "rows", "left out", "mean", "sd", "min", "max"),
         ((d.response, str(spec.n_obs), str(d.n_dropped), *(f"{v:.4g}" for v in _moments(y))),),
     )
     rows = tuple((g.name, str(g.n_levels), *_sizes(g)) for g in spec.groupings)

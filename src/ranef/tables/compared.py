@@ -78,11 +78,14 @@ def comparison_table(
         shown: pd.DataFrame = part.head(max_levels)
         left_out += len(part) - len(shown)
         rows += _rows(shown.to_dict("records"), str(group), str(term), columns)
+    several = frames.random_effects["group"].nunique() > 1
     header = ("Group", "Term", "Level", "No pooling", *(h for f in fits for h in (f.heading, *numbers[1:])))
     k = len(numbers)
     spanners = tuple((f.heading, 4 + i * k, 4 + (i + 1) * k) for i, f in enumerate(fits))
     blocks: list[Block] = [_title(formula, fits), Grid(header, tuple(rows), labels=3, spanners=spanners)]
-    blocks.append(Text(_wrapped(_notes(fits, level, left_out, numbers)), "What each column estimates:"))
+    blocks.append(
+        Text(_wrapped(_notes(fits, level, left_out, numbers, several=several)), "What each column estimates:")
+    )
     blocks += [Text(_wrapped(agreement), "How far they agree:")] if agreement else []
     blocks += [Text(_wrapped(boundary), "At the boundary:")] if boundary else []
     return Document(tuple(blocks))
@@ -107,7 +110,9 @@ def _rows(
     return [(group, term, level, *with_decimals(v, decimals)) for level, v in zip(labels, values, strict=True)]
 
 
-def _notes(fits: Sequence[FitColumns], level: float, left_out: int, numbers: Sequence[str]) -> list[str]:
+def _notes(
+    fits: Sequence[FitColumns], level: float, left_out: int, numbers: Sequence[str], *, several: bool
+) -> list[str]:
     percent, notes = f"{100 * level:g} %", []
     likelihood = [f for f in fits if f.engine != "NUTS"]
     posterior = [f for f in fits if f.engine == "NUTS"]
@@ -117,11 +122,12 @@ def _notes(fits: Sequence[FitColumns], level: float, left_out: int, numbers: Seq
         words = f"mean, sd and equal-tailed {percent} interval, over the uncertainty of everything else too."
         notes.append(f"{', '.join(f.heading for f in posterior)}: {words}")
     notes += [f"{f.heading}: {remark}" for f in fits for remark in f.remarks]
-    notes.append("No pooling: the level's own data alone, as a deviation from the fixed effects.")
+    others = f" and from the effects of other factors, both as {fits[0].heading} has them" if several else ""
+    notes.append(f"No pooling: the level's own data alone, as a deviation from the fixed effects{others}.")
     if "lower" not in numbers:
         notes.append("Intervals are in the frames: .variance_components, .fixed_effects, .random_effects, or .tidy().")
     if left_out:
-        notes.append(f"{left_out} more levels are in .random_effects.")
+        notes.append(f"{left_out} more levels are not shown (.random_effects has them).")
     return notes
 
 

@@ -44,7 +44,7 @@ def pooling_table(
             kept = with_decimals([float(r[c]) for c in shares], 3)
             rows.append((str(group), str(term), str(r["level"]), str(r["n"]), *numbers, *kept))
     header = HEADER[:7] + ("Posterior",) * (len(estimates) - 3) + HEADER[7:]
-    header += ("Posterior", "lower", "upper") if len(shares) > 1 else ()
+    header += ("its mean", "lower", "upper") if len(shares) > 1 else ()
     notes = _notes(engine, level, not_normal, left_out, several=frame["group"].nunique() > 1)
     title = Text(("Pooling: from each level alone to all levels alike", f"Formula: {formula}"))
     return Document((title, Grid(header, tuple(rows), labels=3), Text(notes, "What each column estimates:")))
@@ -60,7 +60,7 @@ def _notes(engine: str, level: float | None, not_normal: str, left_out: int, *, 
         "    (v is the sampling variance of the own estimate): 0 is complete pooling, 1 none.",
     ]
     if several:
-        notes.append("  No pooling and reliability leave the other grouping factors out of account; the BLUP does not.")
+        notes.append("  No pooling and reliability take the effects of the other grouping factors at their BLUPs.")
     if level is not None:
         notes.append("  Posterior: posterior mean, over the uncertainty of everything else too.")
         notes.append(
