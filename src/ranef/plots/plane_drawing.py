@@ -91,18 +91,18 @@ def draw_plane(ax: Axes, plane: Plane, marks: Sequence[Mark], response: str = ""
 def _draw_points(ax: Axes, points: Floats, mark: Mark, zorder: float) -> None:
     n = len(points)
     size = 1.0 if n <= NAMED else 0.55 if n <= HEADED else 0.25
-    ax.plot(
-        points[:, 0],
-        points[:, 1],
-        linestyle="none",
-        marker=mark.marker,
-        markersize=mark.size * size,
-        markerfacecolor=("white" if zorder < 5 else "none") if mark.hollow else mark.colour,
-        markeredgecolor=mark.colour,
-        markeredgewidth=1.2 if n <= HEADED else 0.4,
-        label=mark.label,
-        zorder=zorder,
-    )
+    look: dict[str, Any] = {
+        "linestyle": "none",
+        "marker": mark.marker,
+        "markerfacecolor": ("white" if zorder < 5 else "none") if mark.hollow else mark.colour,
+        "markeredgecolor": mark.colour,
+        "markeredgewidth": 1.2 if n <= HEADED else 0.4,
+        "zorder": zorder,
+    }
+    small = size < 1.0
+    ax.plot(points[:, 0], points[:, 1], markersize=mark.size * size, label="_points" if small else mark.label, **look)
+    if small:  # in the legend they are large enough to be told apart
+        ax.plot([], [], markersize=mark.size, label=mark.label, **(look | {"markeredgewidth": 1.2}))
 
 
 def _title(plane: Plane, outside: int) -> str:
