@@ -157,6 +157,16 @@ def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[Pictu
             first.plot.diagnostics,
         ),
     ]
+    n_sds = sum(len(g.columns) for g in first.spec.groupings) + (first.spec.sigma is None)
+    if posteriors and n_sds > 1 and not any(f.draws.not_normal for f in posteriors):
+        drawn[2:2] = [
+            (
+                "Two of them together",
+                "Posterior draws over the contours of the criterion with all else profiled out: where the contours are "
+                "round and the draws follow them, both engines see the same.",
+                plots.joint,
+            ),
+        ]
     if posteriors and first.spec.terms:
         drawn[2:2] = [
             (
