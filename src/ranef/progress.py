@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import TracebackType
 from typing import Any
 
-__all__ = ["DELAY", "LateBar"]
+__all__ = ["DELAY", "LateBar", "undisturbed"]
 
 #: seconds of silence
 DELAY = 2.0
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put Ctrl-C off for a moment: a bar that is half made complains when it is thrown away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked and callable(before):
+        before(asked[0], None)
 
 
 class LateBar:

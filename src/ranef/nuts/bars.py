@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ranef.arrays import Ints
+from ranef.progress import undisturbed
 
 __all__ = ["ChainBars"]
 
@@ -34,10 +35,11 @@ class ChainBars:
         self._divergences = [0] * chains
 
     def __enter__(self) -> ChainBars:
-        self._bars = [
-            tqdm(total=self._total, file=sys.stderr, desc=f"chain {c + 1} compiling", unit=" draws", position=c)
-            for c in range(self._chains)
-        ]
+        with undisturbed():
+            self._bars = [
+                tqdm(total=self._total, file=sys.stderr, desc=f"chain {c + 1} compiling", unit=" draws", position=c)
+                for c in range(self._chains)
+            ]
         return self
 
     def update(self, n: int, divergences: Ints, *, sampling: bool) -> None:
