@@ -83,17 +83,14 @@ def dense_pieces(spec, theta, sigma):
     return d.X, y, Z, G, R
 
 
-def centring(spec):
-    """C with γ = Cβ, where γ₀ is the mean response at the means of the other columns."""
-    C = np.eye(spec.n_fixed)
-    if spec.design.fixed_names[:1] == ("Intercept",):
-        C[0, 1:] = spec.design.X[:, 1:].mean(axis=0)
-    return C
+def centring(spec, priors):
+    """C with γ = Cβ, the coordinates that have priors; their numbers are read from the model."""
+    return priors.coordinates(spec.design.fixed_names)[0]
 
 
 def prior_moments(spec, priors):
-    """Which coefficients have proper priors, with their means and standard deviations."""
-    families = [priors.fixef[name] for name in spec.design.fixed_names]
+    """Which coordinates have proper priors, with their means and standard deviations."""
+    families = priors.coordinates(spec.design.fixed_names)[1]
     proper = np.array([isinstance(p, Normal) for p in families], dtype=bool)
     loc = np.array([p.loc if isinstance(p, Normal) else 0.0 for p in families])
     scale = np.array([p.scale if isinstance(p, Normal) else 1.0 for p in families])
@@ -103,7 +100,7 @@ def prior_moments(spec, priors):
 def dense_log_density(spec, priors, theta, sigma):
     """log p(y | θ, σ): one multivariate normal, its flat coefficients integrated."""
     X, y, Z, G, R = dense_pieces(spec, theta, sigma)
-    Xc = X @ np.linalg.inv(centring(spec))
+    Xc = X @ np.linalg.inv(centring(spec, priors))
     proper, loc, scale = prior_moments(spec, priors)
     V = R + Z @ G @ Z.T + (Xc[:, proper] * scale[proper] ** 2) @ Xc[:, proper].T
     r, F = y - Xc[:, proper] @ loc[proper], Xc[:, ~proper]
@@ -117,7 +114,7 @@ def dense_log_density(spec, priors, theta, sigma):
 def dense_conditional(spec, priors, theta, sigma):
     """Mean and covariance of (β, b) given (y, θ, σ); every λ must be non-singular."""
     X, y, Z, G, R = dense_pieces(spec, theta, sigma)
-    C = centring(spec)
+    C = centring(spec, priors)
     proper, loc, scale = prior_moments(spec, priors)
     P = C.T @ np.diag(np.where(proper, scale**-2.0, 0.0))
     W = np.hstack([X, Z])

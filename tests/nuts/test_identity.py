@@ -21,6 +21,7 @@ from ranef.nuts import log_density
 from ranef.nuts.collapsed import collapsed_model
 from ranef.nuts.hyper import hyperparameters
 from ranef.nuts.joint import joint_data, joint_model, joint_shape
+from ranef.nuts.layout import outward_theta
 from ranef.nuts.problem import prepare
 from ranef.priors import Flat
 
@@ -65,7 +66,7 @@ class Compiled:
     def __init__(self, model):
         self.model, self.spec, self.products = model, model.spec, model.products
         own = prepare(self.spec, self.products, model.priors())
-        self.layout, self.shape = own.layout, own.shape
+        self.layout, self.shape, self.outward = own.layout, own.shape, own.outward
         self.shapes = {c: joint_shape(own, "gaussian", centered=c) for c in (True, False)}
         self.joint_models = {c: joint_model(self.layout, shape) for c, shape in self.shapes.items()}
         self.collapsed_model = collapsed_model(self.layout, self.shape)
@@ -122,11 +123,13 @@ class Compiled:
             k = self.products.order.index(grouping)
             b = v[start : start + g.n_levels * len(g.columns)].reshape(g.n_levels, -1)
             start += b.size
+            own = jnp.linalg.solve(self.outward[grouping], b.T).T
+            jacobian += g.n_levels * jnp.linalg.slogdet(self.outward[grouping])[1]
             if centered:
-                values[f"b{k}"] = b
+                values[f"b{k}"] = own
                 continue
             root = sigma * (arrays["outer"][k] @ theta)
-            values[f"z{k}"] = jax.scipy.linalg.solve_triangular(root, b.T, lower=True).T
+            values[f"z{k}"] = jax.scipy.linalg.solve_triangular(root, own.T, lower=True).T
             jacobian += g.n_levels * jnp.sum(jnp.log(jnp.diag(root)))
         return density_of(self.joint_models[centered], (data,), {}, {**sites, **values})[0] - jacobian
 
@@ -136,9 +139,7 @@ def conditional_precision(spec, priors, theta, sigma, dense):
     X, y, Z, G, R = dense.pieces(spec, theta, sigma)
     W, w, p = np.hstack([X, Z]), 1.0 / np.diag(R), spec.n_fixed
     P, rhs = (W.T * w) @ W, (W.T * w) @ y
-    C = dense.centring(spec)
-    for row, name in zip(C, spec.design.fixed_names, strict=True):
-        prior = priors.fixef[name]
+    for row, prior in zip(*priors.coordinates(spec.design.fixed_names), strict=True):
         if hasattr(prior, "scale"):
             P[:p, :p] += np.outer(row, row) / prior.scale**2
             rhs[:p] += row * prior.loc / prior.scale**2
@@ -158,6 +159,7 @@ def test_the_joint_log_density_is_the_quadratic_of_gls_and_blups_in_every_parame
             sites = compiled.hyper_sites(rng)
             with jax.enable_x64(True):
                 theta, sigma = np.asarray(compiled.theta_sigma(data, sites)[0]), float(sites["sigma"][0])
+            theta = outward_theta(spec, priors, theta)
             P, rhs = conditional_precision(spec, priors, theta, sigma, dense)
             mode, C = np.linalg.solve(P, rhs), np.linalg.cholesky(P)
             white = rng.normal(size=(4, len(P))) * [[0.0], [1.0], [1.0], [30.0]]

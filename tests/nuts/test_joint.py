@@ -14,6 +14,7 @@ from ranef.nuts.blocks import collapsed_arrays
 from ranef.nuts.collapsed import collapsed_model
 from ranef.nuts.hyper import Scalars
 from ranef.nuts.joint import joint_data, joint_model, joint_shape
+from ranef.nuts.layout import inward_theta
 from ranef.nuts.problem import hyper_draws
 from ranef.nuts.start import start_vector
 from ranef.priors import StudentT
@@ -42,7 +43,7 @@ class JointModel:
     def collapsed(self, hyper):
         """Log density of the collapsed model."""
         p = self.problem
-        data = {"hyper": p.numbers, "collapsed": collapsed_arrays(p.spec, p.products, p.fixed, p.shape)}
+        data = {"hyper": p.numbers, "collapsed": collapsed_arrays(p.products, p.fixed, p.shape, p.sampled_fill)}
         return joint_density(collapsed_model(p.layout, p.shape), (data,), {}, hyper)[0]
 
     def log_joint(self, v, data, hyper, theta, sigma):
@@ -57,6 +58,9 @@ class JointModel:
             k = self.problem.products.order.index(grouping)
             b = v[start : start + levels.n_levels * len(levels.columns)].reshape(levels.n_levels, -1)
             start += b.size
+            outward = self.problem.outward[grouping]
+            b = jnp.linalg.solve(outward, b.T).T
+            value -= levels.n_levels * jnp.linalg.slogdet(outward)[1]
             if self.centered:
                 sites[f"b{k}"] = b
             else:
@@ -81,24 +85,26 @@ def test_the_log_density_is_quadratic_with_blups_at_its_mode(name, prior, center
         slope_and_hessian = jax.jit(lambda *at: (jax.grad(joint)(*at), jax.jacfwd(jax.grad(joint))(*at)))
         for seed in (1, 2):
             hyper, values = rows.hyper_values(seed)
-            at = (rows.data, hyper, values.theta, float(values.sigma))
+            at = (rows.data, hyper, inward_theta(spec, priors, values.theta), float(values.sigma))
             zero, other = np.zeros(n), np.random.default_rng(seed).normal(size=n)
             slope, hessian = map(np.asarray, slope_and_hessian(zero, *at))
             predicted = joint(zero, *at) + slope @ other + 0.5 * other @ hessian @ other
             np.testing.assert_allclose(joint(other, *at), predicted, rtol=1e-9)
             mode, cov = -np.linalg.solve(hessian, slope), -np.linalg.inv(hessian)
             if prior != "sampled":
-                expected = centred_moments(spec, *dense.conditional(spec, priors, values.theta, float(values.sigma)))
+                expected = centred_moments(
+                    spec, priors, *dense.conditional(spec, priors, values.theta, float(values.sigma))
+                )
                 np.testing.assert_allclose(mode, expected[0], rtol=1e-7, atol=1e-7)
                 np.testing.assert_allclose(cov, expected[1], rtol=1e-6, atol=1e-9)
             integral = joint(mode, *at) + 0.5 * np.linalg.slogdet(2 * np.pi * cov)[1]
             assert float(integral) == pytest.approx(float(rows.collapsed(hyper)), rel=1e-9)
 
 
-def centred_moments(spec, mean, cov):
-    """Mean and covariance of (c, b), c with the mean response at the means of the other columns."""
+def centred_moments(spec, priors, mean, cov):
+    """Mean and covariance of (c, b), c the coordinates of β that have priors."""
     C = np.eye(len(mean))
-    C[0, 1 : spec.n_fixed] = spec.design.X[:, 1:].mean(axis=0)
+    C[: spec.n_fixed, : spec.n_fixed] = priors.coordinates(spec.design.fixed_names)[0]
     return C @ mean, C @ cov @ C.T
 
 

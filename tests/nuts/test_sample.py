@@ -96,6 +96,7 @@ def sleepstudy_moments(spec):
         sd, rho = np.exp(q[:, :3]), np.tanh(q[:, 3])
         cross = rho * sd[:, 0] * sd[:, 1]
         cov = np.stack([sd[:, 0] ** 2, cross, cross, sd[:, 1] ** 2], axis=-1).reshape(-1, 2, 2)
+        cov = np.linalg.inv(C) @ cov @ np.linalg.inv(C).T  # sds and correlation are those at the mean of Days
         S = cov + sd[:, 2, None, None] ** 2 * inverse
         around = S / 18.0 + V0
         off = np.broadcast_to((mean - m0)[:, None], (len(q), 2, 1))
@@ -114,7 +115,9 @@ def sleepstudy_moments(spec):
     weights = np.exp(logs - logs.max())
     weights /= weights.sum()
     assert 1.0 / (weights**2).sum() > 50_000  # effective size of the reference
-    values = {"sd0": np.exp(q[:, 0]), "sd1": np.exp(q[:, 1]), "sigma": np.exp(q[:, 2]), "rho": np.tanh(q[:, 3])}
+    sd0, sd1, rho = np.exp(q[:, 0]), np.exp(q[:, 1]), np.tanh(q[:, 3])
+    at_zero = np.sqrt(sd0**2 - 9.0 * rho * sd0 * sd1 + 20.25 * sd1**2)  # 4.5 days before the mean
+    values = {"sd0": at_zero, "sd1": sd1, "sigma": np.exp(q[:, 2]), "rho": (rho * sd0 - 4.5 * sd1) / at_zero}
     return {name: weights @ v for name, v in values.items()}
 
 

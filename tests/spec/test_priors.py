@@ -20,7 +20,7 @@ def test_defaults_follow_their_documentation():
     assert p.fixef["Intercept"].scale == pytest.approx(2.5 * s)
     assert p.fixef["Days"].scale == pytest.approx(2.5 * s / data["Days"].std(ddof=0))
     assert p.sd["Subject", "Intercept"].scale == pytest.approx(s)
-    assert p.sd["Subject", "Days"].scale == pytest.approx(s / np.sqrt((data["Days"] ** 2).mean()))
+    assert p.sd["Subject", "Days"].scale == pytest.approx(s / data["Days"].std(ddof=0))
     assert p.sigma.scale == pytest.approx(s)
     assert list(p.corr.values()) == [priors.LKJ(1.0)]
 

@@ -1,6 +1,7 @@
 """Formula and data to arrays: response, fixed-effects matrix, random terms; and the same for new data."""
 
 from ranef.design.build import build_design
+from ranef.design.cells import Cells, margins_of, numeric_nodes, term_cells
 from ranef.design.chunks import Chunks, as_chunks
 from ranef.design.newdata import encode
 from ranef.design.parts import row_parts, sample_rows, take_rows
@@ -10,6 +11,7 @@ from ranef.design.streamed import scan_chunks
 from ranef.design.transforms import registered
 
 __all__ = [
+    "Cells",
     "Chunks",
     "Design",
     "Encoded",
@@ -22,9 +24,12 @@ __all__ = [
     "build_design",
     "encode",
     "independent_in_gram",
+    "margins_of",
+    "numeric_nodes",
     "registered",
     "row_parts",
     "sample_rows",
     "scan_chunks",
     "take_rows",
+    "term_cells",
 ]

@@ -207,21 +207,20 @@ def row_groups(spec: ModelSpec, place: int) -> RowGroups:
 def gaussian_prior(spec: ModelSpec, priors: Priors) -> tuple[Floats, Floats] | None:
     """Precision K (p, p) of β and K times its mean (p,); None where some prior is neither normal nor flat.
 
-    The prior of ``Intercept`` is on the mean response at the means of the other columns.
+    They are priors of ``Priors.coordinates``.
     """
     K, s = np.zeros((spec.n_fixed,) * 2), np.zeros(spec.n_fixed)
     if priors.flat:
         return K, s
     if priors.r2d2 is not None:
         return None
-    C = priors.centring(spec.design.fixed_names)
-    for i, name in enumerate(spec.design.fixed_names):
-        prior: Any = priors.fixef[name]
+    C, kinds = priors.coordinates(spec.design.fixed_names)
+    for row, kind in zip(C, kinds, strict=True):
+        prior: Any = kind
         if type(prior) is Flat:
             continue
         if type(prior) is not Normal:
             return None
-        row = C[i]
         K += np.outer(row, row) / prior.scale**2
         s += row * prior.loc / prior.scale**2
     return K, s

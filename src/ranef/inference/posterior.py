@@ -287,6 +287,7 @@ def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:
                 f"The effective sample size is small for {_some(names[low])} (least {table[column].min():.0f}): "
                 f"posterior {kind} are imprecise. Use more draws."
             )
+    words += draws.doubts
     words += _stuck(draws)
     diverging = int(np.sum(draws.sample_stats["diverging"])) if "diverging" in draws.sample_stats else 0
     if diverging:

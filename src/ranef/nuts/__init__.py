@@ -19,14 +19,13 @@ from ranef.arrays import Floats
 from ranef.errors import FitError, RanefWarning
 from ranef.likelihood import CrossProducts
 from ranef.nuts.datatree import predictive_array, prior_tree, to_datatree
-from ranef.nuts.laplace import laplace
+from ranef.nuts.modes import doubts, modes_of
 from ranef.nuts.nutpie_run import require_nutpie, run_nutpie
 from ranef.nuts.prior import sample_prior
-from ranef.nuts.problem import Effects, Hyper, Problem, draw_effects, hyper_draws, prepare
+from ranef.nuts.problem import Problem, draw_effects, hyper_draws, prepare
 from ranef.nuts.proposal import wide_draws
-from ranef.nuts.record import Raw, nothing_to_sample
+from ranef.nuts.record import Outcome, nothing_to_sample
 from ranef.nuts.settings import Settings
-from ranef.nuts.start import start_vector
 from ranef.results import PosteriorDraws, RemlEstimates
 from ranef.spec import ModelSpec, Priors
 
@@ -110,7 +109,8 @@ def sample_posterior(
         if kind == "marginal":
             notes.append(f"{warmup} warm-up steps: the chains start around the posterior mode, in its own metric.")
     settings = settings.chosen(kind)
-    raw, hyper, (beta, b) = _run(problem, settings, warmup, seed, start)
+    out = _run(problem, settings, warmup, seed, start)
+    raw, hyper, (beta, b) = out.raw, out.hyper, out.effects
     if not raw.complete:
         warnings.warn(
             f"Sampling was interrupted: {hyper.sigma.shape[1]} of {settings.draws} draws are kept of each of "
@@ -134,6 +134,7 @@ def sample_posterior(
         extras=hyper.extras,
         sampler=settings.sampler,
         notes=tuple(notes),
+        doubts=out.doubts,
         target_accept=settings.target_accept,
     )
 
@@ -176,18 +177,18 @@ def _require_quick(problem: Problem, settings: Settings, kind: str) -> None:
         raise FitError(f"sampler='nutpie' does not know {what} as a prior. Use sampler='numpyro', or another family.")
 
 
-def _run(
-    problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None
-) -> tuple[Raw, Hyper, Effects]:
+def _run(problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None) -> Outcome:
     if settings.sampler == "nutpie":
-        at = laplace(problem.gradient, start_vector(problem, start))
+        modes = modes_of(problem, start, seed)
+        at = modes.best
         raw = nothing_to_sample(settings.chains, settings.draws)
         if len(at.centre):
-            raw = run_nutpie(problem, at, settings, warmup, seed)
+            raw = run_nutpie(problem, modes, settings, warmup, seed)
         hyper = hyper_draws(problem, at.centre + raw.positions["hyper"] @ at.root.T)
-        return raw, hyper, draw_effects(problem, hyper, np.random.default_rng(seed))
+        effects = draw_effects(problem, hyper, np.random.default_rng(seed))
+        return Outcome(raw, hyper, effects, doubts(modes, raw.positions["hyper"]))
     sample = _engine().sample_marginal if settings.parameterization == "marginal" else _engine().sample_joint
-    out: tuple[Raw, Hyper, Effects] = sample(problem, settings, warmup, seed, start)
+    out: Outcome = sample(problem, settings, warmup, seed, start)
     return out
 
 

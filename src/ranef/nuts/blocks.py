@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,28 +59,33 @@ def make_shape(products: CrossProducts, fixed: FixedPart) -> Shape:
     return Shape(products.A.sizes, products.A.n_levels, len(fixed.integrated), len(fixed.sampled))
 
 
-def fill_of(spec: ModelSpec, products: CrossProducts) -> Floats:
-    """Array (Σ p_k², n_theta) that makes the internal λ_k, raveled one after the other, of θ."""
+def fill_of(spec: ModelSpec, products: CrossProducts, outward: Sequence[Floats] | None = None) -> Floats:
+    """Array (Σ p_k², n_theta) that makes the internal λ_k, raveled one after the other, of θ.
+
+    θ is that of the columns as written, or of coordinates b* of the effects b = `outward` b* (p_k, p_k) by grouping.
+    """
+    outward = [np.eye(len(g.columns)) for g in spec.groupings] if outward is None else outward
     out = np.zeros((sum(p * p for p in products.A.sizes), spec.n_theta))
     for i, unit in enumerate(np.eye(spec.n_theta)):
-        internal = products.scaling.inward(spec.lambdas(unit))
+        inner = zip(outward, spec.lambdas(unit), strict=True)
+        internal = products.scaling.inward(tuple(T @ lam for T, lam in inner))
         out[:, i] = np.concatenate([internal[k].ravel() for k in products.order])
     return out
 
 
-def collapsed_arrays(spec: ModelSpec, products: CrossProducts, fixed: FixedPart, shape: Shape) -> dict[str, Floats]:
+def collapsed_arrays(products: CrossProducts, fixed: FixedPart, shape: Shape, fill: Floats) -> dict[str, Floats]:
     """The arrays of the collapsed density for JAX, levels on the last axis and padded with zeros to `shape`.
 
     Returns
     -------
     dict
-        ``fill`` makes internal λ of θ; ``A`` (p, p, J) and ``C`` (p, m, J) are the blocks of the first factor, C
-        against tail, coefficients integrated out, coefficients sampled, and y; ``T`` (m, m) holds those; ``K`` the
-        normal priors, ``rows`` those under a global scale; ``nu`` is n − g, ``unit`` the unit of y, ``origin`` (s,)
-        what sampled coefficients are counted from, and ``constant`` what −2 log p adds at any (θ, σ).
+        ``fill`` makes internal λ of the sampled θ; ``A`` (p, p, J) and ``C`` (p, m, J) are the blocks of the first
+        factor, C against tail, coefficients integrated out, coefficients sampled, and y; ``T`` (m, m) holds those;
+        ``K`` the normal priors, ``rows`` those under a global scale; ``nu`` is n − g, ``unit`` the unit of y,
+        ``origin`` (s,) what sampled coefficients are counted from, and ``constant`` what −2 log p adds at any (θ, σ).
     """
     out = {
-        "fill": fill_of(spec, products),
+        "fill": fill,
         "T": tail_products(products, fixed, shape),
         "K": fixed.K,
         "rows": fixed.rows,

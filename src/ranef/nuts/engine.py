@@ -24,13 +24,14 @@ from ranef.nuts.collapsed import collapsed_model, fits_in_jax, log_likelihood
 from ranef.nuts.hosted import hosted_model
 from ranef.nuts.hyper import Sampled
 from ranef.nuts.joint import degrees_sites, joint_data, joint_model, joint_shape
-from ranef.nuts.laplace import Laplace, laplace
+from ranef.nuts.laplace import Laplace
 from ranef.nuts.layout import unconstrained_values
+from ranef.nuts.modes import Modes, doubts, find_modes, modes_of
 from ranef.nuts.problem import Effects, Gradient, Hyper, Problem, draw_effects, hyper_draws, prepare_draws
-from ranef.nuts.record import Raw, nothing_to_sample
+from ranef.nuts.record import Outcome, Raw, nothing_to_sample
 from ranef.nuts.sampler import Code, log_posterior, run_nuts
 from ranef.nuts.settings import Settings
-from ranef.nuts.start import effect_positions, start_vector
+from ranef.nuts.start import effect_positions, start_vectors
 from ranef.results import RemlEstimates
 
 __all__ = ["collapsed_density", "sample_joint", "sample_marginal"]
@@ -38,7 +39,7 @@ __all__ = ["collapsed_density", "sample_joint", "sample_marginal"]
 
 def collapsed_density(problem: Problem) -> Callable[[Floats, float], float]:
     """Log p(y | θ, σ) of a problem all of whose coefficients are integrated out, by JAX."""
-    data = collapsed_arrays(problem.spec, problem.products, problem.fixed, problem.shape)
+    data = collapsed_arrays(problem.products, problem.fixed, problem.shape, problem.fill)
     compiled = jax.jit(partial(log_likelihood, problem.shape))
 
     def density(theta: Floats, sigma: float) -> float:
@@ -51,24 +52,25 @@ def collapsed_density(problem: Problem) -> Callable[[Floats, float], float]:
 
 def sample_marginal(
     problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None
-) -> tuple[Raw, Hyper, Effects]:
+) -> Outcome:
     """Sample the variance parameters, then draw β and b exactly."""
     with _x64_on(settings.device), contextlib.ExitStack() as stack:
         shape = problem.shape.padded
         hosted = not fits_in_jax(shape)
         data: dict[str, Any] = {"hyper": _double(problem.numbers)}
         if hosted:
-            data["fill"] = problem.fill
+            data["fill"] = problem.sampled_fill
             code = Code(hosted_model(problem.layout, problem.host), problem.layout.sites, None)
         else:
-            data["collapsed"] = collapsed_arrays(problem.spec, problem.products, problem.fixed, shape)
+            data["collapsed"] = collapsed_arrays(problem.products, problem.fixed, shape, problem.sampled_fill)
             name = f"marginal {problem.layout} {shape}" if not problem.layout.custom else None
             code = Code(collapsed_model(problem.layout, shape), problem.layout.sites, name)
         background = stack.enter_context(ThreadPoolExecutor(1))
         background.submit(prepare_draws, problem)
-        at = _laplace(problem, None if hosted else code, data, start)
+        modes = _modes(problem, None if hosted else code, data, start, seed)
+        at = modes.best
         rng = np.random.default_rng(seed)
-        positions = {"hyper": rng.standard_normal((settings.chains, len(at.centre)))}
+        positions = {"hyper": modes.starts(settings.chains, rng)}
         raw = nothing_to_sample(settings.chains, settings.draws)
         if len(at.centre):
             raw = run_nuts(
@@ -82,12 +84,10 @@ def sample_marginal(
                 interrupted=lambda: problem.host.interrupted if hosted else False,
             )
         hyper = _hyper(problem, at, raw)
-    return raw, hyper, draw_effects(problem, hyper, rng)
+    return Outcome(raw, hyper, draw_effects(problem, hyper, rng), doubts(modes, raw.positions["hyper"]))
 
 
-def sample_joint(
-    problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None
-) -> tuple[Raw, Hyper, Effects]:
+def sample_joint(problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None) -> Outcome:
     """Sample variance parameters, β and b together."""
     with _x64_on(settings.device):
         shape = joint_shape(problem, settings.family, centered=settings.parameterization == "centered")
@@ -100,27 +100,26 @@ def sample_joint(
             within = {"hyper": data["hyper"], "collapsed": arrays}
             named = None if custom else f"marginal {problem.layout} {problem.shape}"
             marginal = Code(collapsed_model(problem.layout, problem.shape), problem.layout.sites, named)
-            at = _laplace(problem, marginal, within, start)
+            modes = _modes(problem, marginal, within, start, seed)
         else:
             raise FitError(
                 f"parameterization={settings.parameterization!r} is not available for crossed designs as large as this "
                 "one; parameterization='marginal' is."
             )
-        rng = np.random.default_rng(seed)
+        at, rng = modes.best, np.random.default_rng(seed)
         positions: dict[str, Any] = {}
         if len(at.centre):
-            positions["hyper"] = rng.standard_normal((settings.chains, len(at.centre)))
+            positions["hyper"] = modes.starts(settings.chains, rng)
         positions |= effect_positions(problem, start, settings.chains, rng, centered=shape.centered)
         positions |= _extra_positions(shape.effects, problem, degrees_sites(shape), settings.chains, rng)
         raw = run_nuts(
             code, data | {"centre": at.centre, "root": at.root}, positions, jax.random.key(seed), settings, warmup
         )
         hyper = _hyper(problem, at, raw)
-        return (
-            raw,
-            _with_degrees(problem, raw, hyper, student=settings.family == "student"),
-            _joint_effects(problem, raw, hyper, shape.centered),
-        )
+        own = _with_degrees(problem, raw, hyper, student=settings.family == "student")
+        normal = settings.family == "gaussian" and not problem.priors.effects  # else the modes are approximate
+        words = doubts(modes, raw.positions["hyper"]) if normal and len(at.centre) else ()
+        return Outcome(raw, own, _joint_effects(problem, raw, hyper, shape.centered), words)
 
 
 @contextlib.contextmanager
@@ -147,10 +146,12 @@ def _double(numbers: Mapping[str, Any]) -> dict[str, Any]:
     return {**numbers, "custom": jax.tree.map(lambda v: np.asarray(v, dtype=float), numbers["custom"])}
 
 
-def _laplace(problem: Problem, code: Code | None, data: Mapping[str, Any], start: RemlEstimates | None) -> Laplace:
-    """The mode and the curvature there."""
+def _modes(
+    problem: Problem, code: Code | None, data: Mapping[str, Any], start: RemlEstimates | None, seed: int
+) -> Modes:
+    """The modes, by the host where there is no `code`."""
     if code is None:
-        return laplace(problem.gradient, start_vector(problem, start))
+        return modes_of(problem, start, seed)
     supports = dict(zip(problem.layout.custom, (d.support for d in problem.numbers["custom"]), strict=True))
 
     def inverse(name: str, value: float) -> float:
@@ -166,7 +167,7 @@ def _laplace(problem: Problem, code: Code | None, data: Mapping[str, Any], start
         return float(value), np.asarray(slope)
 
     by_jax: Gradient = gradient
-    return laplace(by_jax, start_vector(problem, start, inverse))
+    return find_modes(by_jax, start_vectors(problem, start, inverse), seed)
 
 
 def _hyper(problem: Problem, at: Laplace, raw: Raw) -> Hyper:
@@ -220,7 +221,7 @@ def _joint_effects(problem: Problem, raw: Raw, hyper: Hyper, centered: bool) -> 
     for grouping in range(len(spec.groupings)):
         k = problem.products.order.index(grouping)
         if centered:
-            b.append(raw.positions[f"b{k}"])
+            b.append(raw.positions[f"b{k}"] @ problem.outward[grouping].T)
             continue
         root = np.einsum("cdi,ipq->cdpq", hyper.theta, np.stack([u[grouping] for u in units]))
         z = raw.positions[f"z{k}"]

@@ -1,7 +1,7 @@
 """Fixed effects within the collapsed model: which are integrated out, which are sampled, and their normal priors.
 
-Coefficients are looked at as c = Cβ, in which that of ``Intercept`` is the mean response at the means of the other
-columns: it is c that has priors.
+Coefficients are looked at as c = Cβ, the coordinates that have independent priors (``Priors.coordinates``): that of
+``Intercept`` is the mean response at the means of the other columns.
 """
 
 from __future__ import annotations
@@ -75,10 +75,9 @@ class FixedPart:
 def fixed_part(spec: ModelSpec, products: CrossProducts, priors: Priors) -> FixedPart:
     """Part the coefficients by their priors."""
     d, scale, p = spec.design, products.scaling, spec.n_fixed
-    centre = priors.centring(d.fixed_names)
+    centre, kinds = priors.coordinates(d.fixed_names)
     pilot = centre @ scale.pilot
     of_r2d2 = np.array([priors.r2d2 is not None and name != "Intercept" for name in d.fixed_names], dtype=bool)
-    kinds = [priors.fixef[name] for name in d.fixed_names]
     free = np.array([isinstance(k, Flat | Normal) or priors.flat for k in kinds], dtype=bool) | of_r2d2
     G, S = np.flatnonzero(free), np.flatnonzero(~free)
     maps = np.linalg.solve(scale.X, np.linalg.inv(centre)) if p else np.zeros((0, 0))

@@ -76,8 +76,8 @@ def joint_data(problem: Problem, shape: JointShape) -> dict[str, Any]:
     names = [spec.groupings[k].name for k in order]
     units = [spec.lambdas(unit) for unit in np.eye(spec.n_theta)]
     out: dict[str, Any] = {
-        **collapsed_arrays(spec, products, fixed, shape.blocks),
-        "inward": tuple(np.linalg.inv(scale.Z[k]).T / scale.y for k in order),
+        **collapsed_arrays(products, fixed, shape.blocks, problem.sampled_fill),
+        "inward": tuple(np.linalg.solve(scale.Z[k], problem.outward[k]).T / scale.y for k in order),
         "outer": tuple(np.stack([u[k] for u in units], axis=-1) for k in order),
         "df": tuple(_df_numbers(problem.priors.effects.get(n, 1.0)) for n in names),
         "nu_numbers": _df_numbers(problem.priors.df),
@@ -110,8 +110,9 @@ def joint_model(layout: Layout, shape: JointShape) -> Callable[[Mapping[str, Any
     """The joint model.
 
     Sites besides the sampled parameters: ``beta`` (g,), internal, on which its coefficients are nearly independent; for
-    every factor k in elimination order ``b{k}`` (J_k, p_k) on the user's scale, or non-centred ``z{k}`` with
-    b = σ z λᵀ; for Student t effects ``mix{k}`` (J_k,), b = σ z λᵀ / √mix; ``df{k}`` and ``nu`` if they are sampled.
+    every factor k in elimination order ``b{k}`` (J_k, p_k) in the coordinates of the priors, or non-centred ``z{k}``
+    with b = σ z λᵀ; for Student t effects ``mix{k}`` (J_k,), b = σ z λᵀ / √mix; ``df{k}`` and ``nu`` if they are
+    sampled.
     """
 
     def model(data: Mapping[str, Any]) -> None:

@@ -32,11 +32,14 @@ class Laplace:
     root : array (d, d)
     evaluations : int
         Of the gradient.
+    log_mass : float
+        Logarithm of the integral of the density, by this approximation.
     """
 
     centre: Floats
     root: Floats
     evaluations: int
+    log_mass: float
 
 
 def laplace(gradient: Gradient, start: Floats) -> Laplace:
@@ -52,7 +55,7 @@ def laplace(gradient: Gradient, start: Floats) -> Laplace:
 
     d = len(start)
     if d == 0:
-        return Laplace(start, np.zeros((0, 0)), 0)
+        return Laplace(start, np.zeros((0, 0)), 0, 0.0)
     found = scipy.optimize.minimize(downhill, start, jac=True, method="BFGS", options={"gtol": 1e-3, "maxiter": 100})
     if not (found.fun <= downhill(start)[0] and np.abs(found.jac).max() < SMALL):
         bounds = scipy.optimize.Bounds(start - REACH, start + REACH)
@@ -61,6 +64,8 @@ def laplace(gradient: Gradient, start: Floats) -> Laplace:
     steps = DIFFERENCE * np.eye(d)
     hessian = np.array([downhill(centre + s)[1] - downhill(centre - s)[1] for s in steps]) / (2.0 * DIFFERENCE)
     if not np.isfinite(hessian).all():
-        return Laplace(centre, np.eye(d), count)
+        return Laplace(centre, np.eye(d), count, -np.inf)
     values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
-    return Laplace(centre, vectors / np.sqrt(np.maximum(values, LEAST_CURVATURE)), count)
+    values = np.maximum(values, LEAST_CURVATURE)
+    log_mass = -float(found.fun) + 0.5 * float((np.log(2.0 * np.pi) - np.log(values)).sum())
+    return Laplace(centre, vectors / np.sqrt(values), count, log_mass)

@@ -24,9 +24,20 @@ from ranef.spec import (
     Priors,
     StudentT,
     corr_name,
+    lower_root,
 )
 
-__all__ = ["FAMILIES", "Layout", "TermLayout", "hyper_numbers", "make_layout", "theta_of", "unconstrained_values"]
+__all__ = [
+    "FAMILIES",
+    "Layout",
+    "TermLayout",
+    "hyper_numbers",
+    "inward_theta",
+    "make_layout",
+    "outward_theta",
+    "theta_of",
+    "unconstrained_values",
+]
 
 Range = tuple[int, int]
 
@@ -137,7 +148,7 @@ def make_layout(spec: ModelSpec, priors: Priors) -> Layout:
         pairs = p * (p - 1) // 2 if kind == "us" else 0
         sd = (len(families), len(families) + n_sd)
         terms.append(TermLayout(kind, p, sd, (n_partial, n_partial + pairs), (t.theta.start, t.theta.stop)))
-        families += ["flat"] * n_sd if priors.flat else [_family(priors.sd[t.group, c]) for c in t.columns[:n_sd]]
+        families += ["flat"] * n_sd if priors.flat else [_family(prior) for prior in priors.sds(t)]
         n_partial += pairs
     sampled_sigma = "log flat" if priors.flat else _family(priors.sigma)
     sigma = sampled_sigma if spec.sigma is None else "known"
@@ -150,7 +161,11 @@ def _sampled(spec: ModelSpec, priors: Priors) -> list[Any]:
     """Priors of the coefficients that are not integrated out, as :func:`ranef.nuts.fixed.fixed_part` parts them."""
     governed = priors.r2d2 is not None
     names = [n for n in spec.design.fixed_names if n == "Intercept" or not governed]
-    return [] if priors.flat else [p for n in names if not isinstance(p := priors.fixef[n], Flat | Normal)]
+    if priors.flat:
+        return []
+    _, kinds = priors.coordinates(spec.design.fixed_names)
+    sampled = [p for n, p in zip(spec.design.fixed_names, kinds, strict=True) if n in names]
+    return [p for p in sampled if not isinstance(p, Flat | Normal)]
 
 
 def _family(prior: object) -> str:
@@ -196,9 +211,8 @@ def hyper_numbers(spec: ModelSpec, priors: Priors) -> dict[str, Any]:
     sds: list[Any] = []
     vine: list[tuple[float, float]] = []
     for t in spec.terms:
-        shared = t.template.kind == "ident"
-        columns = t.columns[:1] if shared else t.columns
-        sds += [Flat()] * len(columns) if priors.flat else [priors.sd[t.group, c] for c in columns]
+        n_sd = 1 if t.template.kind == "ident" else t.template.size
+        sds += [Flat()] * n_sd if priors.flat else priors.sds(t)
         if t.template.kind == "us" and t.template.size > 1 and not priors.flat:
             vine += _vine(t.template.size, priors.corr[corr_name(t)])
     fixed = _sampled(spec, priors)
@@ -259,6 +273,26 @@ def theta_of(layout: Layout, relative: Sequence[Any], off: Sequence[Any], xp: Mo
             root = _correlation_root(below, t.size, xp)
             entries += [sd[i] * root[i][j] for j in range(t.size) for i in range(j, t.size)]
     return xp.stack(entries) if entries else xp.zeros(0)
+
+
+def outward_theta(spec: ModelSpec, priors: Priors, inner: Floats) -> Floats:
+    """θ (..., n_theta) of the columns as written, from that of the coordinates in which the priors stand."""
+    out = inner.copy()
+    for t in spec.terms:
+        T = priors.term(t).outward
+        if not np.array_equal(T, np.eye(len(T))):
+            out[..., t.theta] = t.template.read(lower_root(T @ t.template.fill(inner[..., t.theta])))
+    return out
+
+
+def inward_theta(spec: ModelSpec, priors: Priors, theta: Floats) -> Floats:
+    """Inverse of :func:`outward_theta`."""
+    out = theta.copy()
+    for t in spec.terms:
+        T = priors.term(t).outward
+        if not np.array_equal(T, np.eye(len(T))):
+            out[..., t.theta] = t.template.read(lower_root(np.linalg.solve(T, t.template.fill(theta[..., t.theta]))))
+    return out
 
 
 def _correlation_root(partial: Sequence[Any], size: int, xp: ModuleType) -> list[list[Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import FitError
-from ranef.nuts.laplace import Laplace
+from ranef.nuts.modes import Modes
 from ranef.nuts.packing import whiten
 from ranef.nuts.problem import Problem
 from ranef.nuts.record import Raw
@@ -37,7 +37,7 @@ def require_nutpie() -> Any:
         ) from error
 
 
-def run_nutpie(problem: Problem, at: Laplace, settings: Settings, warmup: int, seed: int) -> Raw:
+def run_nutpie(problem: Problem, modes: Modes, settings: Settings, warmup: int, seed: int) -> Raw:
     """Warm up and sample, chains in threads.
 
     Raises
@@ -46,7 +46,7 @@ def run_nutpie(problem: Problem, at: Laplace, settings: Settings, warmup: int, s
         If nutpie is not installed.
     """
     nutpie = require_nutpie()
-    model = _by_loops(problem, at) if problem.compiled else _by_host(nutpie, problem, at)
+    model = _by_loops(problem, modes) if problem.compiled else _by_host(nutpie, problem, modes)
     running = nutpie.sample(
         model,
         draws=settings.draws,
@@ -65,7 +65,7 @@ def run_nutpie(problem: Problem, at: Laplace, settings: Settings, warmup: int, s
         trace = _wait(running)
     except KeyboardInterrupt:
         complete, trace = False, running.abort()
-    raw = _read(trace, complete, len(at.centre))
+    raw = _read(trace, complete, len(modes.best.centre))
     if raw.stats["lp"].shape[1] == 0:
         raise KeyboardInterrupt
     return raw
@@ -75,21 +75,27 @@ def _wait(running: Any) -> Any:
     return running.wait()
 
 
-def _starts(d: int) -> Callable[[int], Floats]:
-    return lambda seed: np.random.default_rng(seed).standard_normal(d)
+def _starts(modes: Modes) -> Callable[[int], Floats]:
+    """A start for each seed, round one of the modes."""
+
+    def start(seed: int) -> Floats:
+        rng = np.random.default_rng(seed)
+        return np.asarray(modes.starts(len(modes.at), rng)[rng.integers(len(modes.at))])
+
+    return start
 
 
-def _by_loops(problem: Problem, at: Laplace) -> Any:
+def _by_loops(problem: Problem, modes: Modes) -> Any:
     loops: Any = import_module("ranef.nuts.compiled")
     compiled: Any = import_module("nutpie.compile_pymc").CompiledPyMCModel
     c_density, c_copy = loops.c_functions()
-    d = len(at.centre)
+    at, d = modes.best, len(modes.best.centre)
     packed = whiten(problem.packed, at.centre, at.root)
     known = {
         "dims": {},
         "compiled_logp_func": c_density,
         "compiled_expand_func": c_copy,
-        "initial_point_func": _starts(d),
+        "initial_point_func": _starts(modes),
         "shared_data": {},
         "shared_var_keys": {},
         "user_data": np.concatenate([[float(len(packed))], packed]),
@@ -105,8 +111,8 @@ def _by_loops(problem: Problem, at: Laplace) -> Any:
     return compiled(**{f.name: known[f.name] for f in fields(compiled) if f.name in known})
 
 
-def _by_host(nutpie: Any, problem: Problem, at: Laplace) -> Any:
-    gradient, d = problem.gradient, len(at.centre)
+def _by_host(nutpie: Any, problem: Problem, modes: Modes) -> Any:
+    gradient, at, d = problem.gradient, modes.best, len(modes.best.centre)
 
     def density() -> Callable[[Floats], tuple[float, Floats]]:
         def at_w(w: Floats) -> tuple[float, Floats]:
@@ -124,7 +130,7 @@ def _by_host(nutpie: Any, problem: Problem, at: Laplace) -> Any:
         [np.dtype("float64")],
         [(d,)],
         ["w"],
-        make_initial_point_fn=_starts(d),
+        make_initial_point_fn=_starts(modes),
     )
 
 

@@ -9,21 +9,20 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.likelihood import CrossProducts
-from ranef.nuts.blocks import Shape, fill_of, sparse_coupling, tail_products
+from ranef.nuts.blocks import Shape, sparse_coupling, tail_products
 from ranef.nuts.fixed import FixedPart
 from ranef.nuts.layout import FAMILIES, Layout
-from ranef.spec import ModelSpec
 
 __all__ = ["pack", "whiten"]
 
 
 def pack(
-    spec: ModelSpec,
     products: CrossProducts,
     fixed: FixedPart,
     shape: Shape,
     layout: Layout,
     numbers: Mapping[str, Any],
+    fill: Floats,
     *,
     blocks: bool = True,
 ) -> Floats:
@@ -66,7 +65,7 @@ def pack(
             *C,
             *tail,
             _terms(layout),
-            fill_of(spec, products),
+            fill,
             _prior_rows(layout, numbers),
             np.array(scalars, dtype=float),
             fixed.pilot[fixed.sampled],

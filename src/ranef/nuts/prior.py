@@ -9,7 +9,7 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import FitError
-from ranef.nuts.layout import hyper_numbers, make_layout, theta_of
+from ranef.nuts.layout import hyper_numbers, make_layout, outward_theta, theta_of
 from ranef.results import PosteriorDraws
 from ranef.spec import Custom, Flat, Gamma, ModelSpec, Priors
 
@@ -92,13 +92,13 @@ def _degrees(df: float | Gamma, rng: np.random.Generator, shape: tuple[int, ...]
 def _theta(spec: ModelSpec, priors: Priors, sigma: Floats, rng: np.random.Generator) -> Floats:
     relative = []
     for t in spec.terms:
-        columns = t.columns[:1] if t.template.kind == "ident" else t.columns
-        relative += [_draw(priors.sd[t.group, c], rng, sigma.shape) / sigma for c in columns]
+        relative += [_draw(prior, rng, sigma.shape) / sigma for prior in priors.sds(t)]
     vine = hyper_numbers(spec, priors)["vine"][:, 0]
     partial = [2.0 * rng.beta(a, a, sigma.shape) - 1.0 for a in vine]
     if not relative:
         return np.zeros((*sigma.shape, 0))
-    return np.moveaxis(theta_of(make_layout(spec, priors), relative, partial, np), 0, -1)
+    inner = np.moveaxis(theta_of(make_layout(spec, priors), relative, partial, np), 0, -1)
+    return outward_theta(spec, priors, inner)
 
 
 def _beta(spec: ModelSpec, priors: Priors, sigma: Floats, rng: np.random.Generator) -> tuple[Floats, dict[str, Floats]]:
@@ -107,13 +107,14 @@ def _beta(spec: ModelSpec, priors: Priors, sigma: Floats, rng: np.random.Generat
     extras: dict[str, Floats] = {}
     c = np.empty((*shape, spec.n_fixed))
     governed = [i for i, n in enumerate(names) if priors.r2d2 is not None and n != "Intercept"]
-    for i, name in enumerate(names):
+    C, kinds = priors.coordinates(names)
+    for i, kind in enumerate(kinds):
         if i not in governed:
-            c[..., i] = _draw(priors.fixef[name], rng, shape)
+            c[..., i] = _draw(kind, rng, shape)
     if priors.r2d2 is not None:
         r2 = extras["R2"] = rng.beta(*priors.r2d2.shapes, shape)
         phi = extras["phi"] = rng.dirichlet([priors.r2d2.concentration] * len(governed), shape)
         spreads = np.array([priors.spreads[names[i]] for i in governed])
         sd = (sigma * np.sqrt(r2 / (1.0 - r2)))[..., None] * np.sqrt(phi) / spreads
         c[..., governed] = sd * rng.standard_normal(sd.shape)
-    return np.asarray(np.linalg.solve(priors.centring(names), c[..., None])[..., 0]), extras
+    return np.asarray(np.linalg.solve(C, c[..., None])[..., 0]), extras

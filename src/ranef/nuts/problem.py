@@ -16,7 +16,7 @@ from ranef.likelihood import CrossProducts, cross_products
 from ranef.nuts.blocks import Shape, fill_of, make_shape
 from ranef.nuts.fixed import FixedPart, fixed_part
 from ranef.nuts.kernels import HostDensity
-from ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
+from ranef.nuts.layout import Layout, hyper_numbers, make_layout, outward_theta, theta_of, unconstrained_values
 from ranef.nuts.packing import pack, whiten
 from ranef.spec import ModelSpec, Priors
 
@@ -68,12 +68,12 @@ class Problem:
     def packed(self) -> Floats:
         """The model as one array; its cross-products are left out where the numpy kernels hold them."""
         return pack(
-            self.spec,
             self.products,
             self.fixed,
             self.shape,
             self.layout,
             self.numbers,
+            self.sampled_fill,
             blocks=self.compiled,
         )
 
@@ -84,8 +84,21 @@ class Problem:
 
     @cached_property
     def fill(self) -> Floats:
-        """Array (Σ p_k², n_theta) that makes internal λ of θ."""
+        """Array (Σ p_k², n_theta) that makes internal λ of the θ of columns as written."""
         return fill_of(self.spec, self.products)
+
+    @cached_property
+    def outward(self) -> tuple[Floats, ...]:
+        """T (p_k, p_k) by grouping: random effects are T times the coordinates in which priors stand."""
+        out = tuple(np.eye(len(g.columns)) for g in self.spec.groupings)
+        for t in self.spec.terms:
+            out[t.grouping][t.where, t.where] = self.priors.term(t).outward
+        return out
+
+    @cached_property
+    def sampled_fill(self) -> Floats:
+        """Array (Σ p_k², n_theta) that makes internal λ of the θ of those coordinates, which is sampled."""
+        return fill_of(self.spec, self.products, self.outward)
 
     @property
     def gradient(self) -> Gradient:
@@ -109,14 +122,15 @@ class Problem:
         return gradient
 
     def _by_host(self, loops: Any) -> Gradient:
-        u, n_theta, n_lam = self.packed, self.layout.n_theta, self.fill.shape[0]
+        u, n_theta, fill = self.packed, self.layout.n_theta, self.sampled_fill
+        n_lam = len(fill)
 
         def gradient(q: Floats) -> tuple[float, Floats]:
             slope, values, theta = np.empty_like(q), np.empty_like(q), np.empty(n_theta)
             prior, sigma = loops.hyper_forward(q, u, values, theta, slope)
             sampled = values[len(q) - self.shape.n_sampled :]
-            out = self.host.value_and_gradient(self.fill @ theta, np.asarray(sigma), sampled)
-            theta_bar, rest = self.fill.T @ out[1 : 1 + n_lam], out[1 + n_lam :]
+            out = self.host.value_and_gradient(fill @ theta, np.asarray(sigma), sampled)
+            theta_bar, rest = fill.T @ out[1 : 1 + n_lam], out[1 + n_lam :]
             loops.hyper_backward(u, values, theta, sigma, theta_bar, rest[0], rest[1:], slope)
             return prior + out[0] + self._prior_constant, slope
 
@@ -176,7 +190,8 @@ def hyper_draws(problem: Problem, flat: Floats, custom: Mapping[str, Floats] | N
         sds = [own[f"sd{i}"] if f == "custom" else next(plain) for i, f in enumerate(layout.families)]
         relative = [sd / sigma for sd in sds]
         off = _columns(np.tanh(0.5 * at["partial"])) if layout.n_partial else []
-    theta = np.moveaxis(theta_of(layout, relative, off, np), 0, -1) if layout.terms else np.zeros((*shape, 0))
+    inner = np.moveaxis(theta_of(layout, relative, off, np), 0, -1) if layout.terms else np.zeros((*shape, 0))
+    theta = outward_theta(problem.spec, problem.priors, inner)
     coefficients = iter(_columns(at["fixef"]) if "fixef" in at else [])
     sampled = [own[f"fixef{i}"] if f == "custom" else next(coefficients) for i, f in enumerate(layout.fixed_families)]
     extras = {str(name): own[name] for name in ("R2", "phi") if name in own}

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Raw", "nothing_to_sample"]
+from ranef.nuts.problem import Effects, Hyper
+
+__all__ = ["Outcome", "Raw", "nothing_to_sample"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,6 +31,26 @@ class Raw:
     positions: Mapping[str, NDArray[Any]]
     stats: Mapping[str, NDArray[Any]]
     complete: bool
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Outcome:
+    """A run in the model's own terms.
+
+    Attributes
+    ----------
+    raw : Raw
+    hyper : Hyper
+    effects : tuple
+        β (chains, draws, p), and b by grouping.
+    doubts : tuple of str
+        Why the draws may not be those of the whole posterior.
+    """
+
+    raw: Raw
+    hyper: Hyper
+    effects: Effects
+    doubts: tuple[str, ...]
 
 
 def nothing_to_sample(chains: int, draws: int) -> Raw:

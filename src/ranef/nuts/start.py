@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.likelihood import Scaling
+from ranef.nuts.layout import inward_theta
 from ranef.nuts.problem import Problem
 from ranef.results import RemlEstimates
 from ranef.spec import TermSpec
 
-__all__ = ["effect_positions", "start_vector"]
+__all__ = ["effect_positions", "start_vector", "start_vectors"]
 
 #: spread of the starting points of random effects, in their standard deviations
 JITTER = 0.1
@@ -20,17 +20,50 @@ JITTER = 0.1
 #: no standard deviation starts below this share of the residual's, and no partial correlation beyond the other
 LEAST_SD, MOST_CORRELATION = 0.05, 0.9
 
+#: starts nearer than this lead to the same mode
+DIFFERENT = 0.5
+
 
 def start_vector(
     problem: Problem, start: RemlEstimates | None, inverse: Callable[[str, float], float] | None = None
 ) -> Floats:
     """Unconstrained coordinates (d,) near `start`; `inverse` maps the values of sites that only numpyro knows."""
+    return _vector(problem, start, inverse, np.inf if problem.layout.flat else 1.0)
+
+
+def start_vectors(
+    problem: Problem, start: RemlEstimates | None, inverse: Callable[[str, float], float] | None = None
+) -> list[Floats]:
+    """Where the climb begins: near `start` as far as the priors go, at it whatever they say, and with little variance.
+
+    Priors that disagree with the data make a mode of each.
+    """
+    own = start_vector(problem, start, inverse)
+    if not problem.spec.terms:
+        return [own]
+    beyond = _vector(problem, start, inverse, np.inf)
+    little = _vector(problem, None, inverse, 1.0, share=LEAST_SD)
+    return [own] + [q for q in (beyond, little) if np.abs(q - own).max(initial=0.0) > DIFFERENT]
+
+
+def _vector(
+    problem: Problem,
+    start: RemlEstimates | None,
+    inverse: Callable[[str, float], float] | None,
+    reach: float,
+    share: float = 1.0,
+) -> Floats:
+    """Coordinates near `start`, standard deviations at most `reach` times what their priors allow.
+
+    Without a `start` effects move the response `share` times as much as the residuals do.
+    """
     spec, layout = problem.spec, problem.layout
     sigma = spec.sigma or (start.sigma if start else problem.products.scaling.y * np.sqrt(0.5))
     sds, diagonal, partial, lower = [], [], [], []
+    theta = None if start is None else inward_theta(spec, problem.priors, start.theta)
     for t in spec.terms:
-        least = LEAST_SD * sigma / _column_sizes(problem.products.scaling, t)
-        lam = t.template.fill(start.theta[t.theta]) if start else np.diag(least / (LEAST_SD * sigma))
+        least = LEAST_SD * sigma / _column_sizes(problem, t)
+        lam = np.diag(share * least / (LEAST_SD * sigma)) if theta is None else t.template.fill(theta[t.theta])
         n = 1 if t.template.kind == "ident" else t.template.size
         sds.append(np.maximum(sigma * np.sqrt((lam**2).sum(axis=1)), least)[:n])
         diagonal.append(np.maximum(np.abs(np.diag(lam)), least / sigma)[:n])
@@ -41,7 +74,7 @@ def start_vector(
     if start is not None:
         sampled = (problem.fixed.centre @ start.beta)[problem.fixed.sampled]
     # a prior much narrower than the data suggest holds its parameter near zero: the climb begins there
-    sd = np.minimum(_join(sds), _widths(problem)) if layout.n_sd and not layout.flat else _join(sds)
+    sd = np.minimum(_join(sds), reach * _widths(problem)) if layout.n_sd and np.isfinite(reach) else _join(sds)
     values = {
         "sd": np.log([v for v, f in zip(sd, layout.families, strict=True) if f != "custom"]),
         "partial": 2.0 * np.arctanh(_join(partial)),
@@ -71,10 +104,17 @@ def _join(parts: list[Floats]) -> Floats:
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
-def _column_sizes(scale: Scaling, term: TermSpec) -> Floats:
-    """Root mean squares of the term's columns (p,): internal ones are orthonormal."""
-    outward = np.linalg.inv(scale.Z[term.grouping][term.where, term.where])
-    return np.asarray(np.sqrt((outward**2).sum(axis=0)))
+def _column_sizes(problem: Problem, term: TermSpec) -> Floats:
+    """Root mean squares (p,) of the term's columns in the coordinates of its priors: internal ones are orthonormal."""
+    inward = problem.products.scaling.Z[term.grouping][term.where, term.where]
+    return np.asarray(np.linalg.norm(np.linalg.solve(inward, problem.priors.term(term).outward), axis=0))
+
+
+def _sizes_by_grouping(problem: Problem) -> list[Floats]:
+    out: list[Floats] = [np.ones(len(g.columns)) for g in problem.spec.groupings]
+    for t in problem.spec.terms:
+        out[t.grouping][t.where] = _column_sizes(problem, t)
+    return out
 
 
 def _partial_correlations(lam: Floats) -> Floats:
@@ -98,7 +138,7 @@ def effect_positions(
 
     Sites ``beta`` (chains, g), and by factor in elimination order ``b{k}`` or ``z{k}`` (chains, J_k, p_k).
     """
-    scale, fixed, products = problem.products.scaling, problem.fixed, problem.products
+    fixed, products = problem.fixed, problem.products
     g = len(fixed.integrated)
     beta: Floats = np.zeros(g)
     if start is not None and g:
@@ -113,6 +153,6 @@ def effect_positions(
         else:
             centre: Floats = np.zeros(shape[1:])
             if start is not None:
-                centre = np.linalg.solve(scale.Z[grouping], start.modes[grouping].values.T).T / scale.y
-            values[f"b{k}"] = centre + z
+                centre = np.linalg.solve(problem.outward[grouping], start.modes[grouping].values.T).T
+            values[f"b{k}"] = centre + z * fixed.unit / _sizes_by_grouping(problem)[grouping]
     return values

@@ -207,6 +207,8 @@ class PosteriorDraws:
         ``"numpyro"`` or ``"nutpie"``.
     notes : tuple of str
         What was chosen for the user, and why.
+    doubts : tuple of str
+        Why the draws may not be those of the whole posterior, by weights of importance.
     target_accept : float
     """
 
@@ -225,6 +227,7 @@ class PosteriorDraws:
     extras: Mapping[str, Floats] = field(default_factory=dict)
     sampler: str = "numpyro"
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     target_accept: float = 0.8
 
     @property

@@ -1,8 +1,9 @@
-"""Means and spreads of the columns of a model, from one look at its rows."""
+"""Means, spreads and mutual products of the columns of a model, from one look at its rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,43 +12,112 @@ from ranef.spec.model_spec import ModelSpec
 
 __all__ = ["Moments", "moments"]
 
+#: rows that are factored at once
+BLOCK = 65_536
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Moments:
-    """Moments over all rows, whether they are held or read in chunks.
+    """Moments over all rows, each counted once whatever its weight, held in memory or read in chunks.
 
     Attributes
     ----------
     y_mean, y_sd, y_rms : float
         Of the response, the offset removed.
-    X_mean, X_sd, X_rms : array (p,)
-    Z_rms : tuple of array (p_k,)
-        Root mean squares by grouping.
+    X : array (p + 1, p + 1)
+        Upper triangle R of which RᵀR are the mean products of [1, X]: a column of R stands for a column of X, with
+        the same lengths (root mean squares) and angles.
+    Z : tuple of array (p_k + 1, p_k + 1)
+        The same of [1, Z_k] by grouping.
+    pairs : tuple of tuple (p_k,) of (float, float) or None
+        The two values of each column of Z_k that has no others.
+    inverse_weight : float
+        Mean of 1/w, so that σ² times it is the mean variance of a residual.
     """
 
     y_mean: float
     y_sd: float
     y_rms: float
-    X_mean: Floats
-    X_sd: Floats
-    X_rms: Floats
-    Z_rms: tuple[Floats, ...]
+    X: Floats
+    Z: tuple[Floats, ...]
+    pairs: tuple[tuple[tuple[float, float] | None, ...], ...]
+    inverse_weight: float
+
+    @property
+    def X_mean(self) -> Floats:
+        """Means (p,)."""
+        return np.asarray(self.X[0, 1:] * np.sign(self.X[0, 0]))
+
+    @property
+    def X_sd(self) -> Floats:
+        """Standard deviations (p,)."""
+        return np.asarray(np.sqrt((self.X[1:, 1:] ** 2).sum(axis=0)))
+
+    @property
+    def X_rms(self) -> Floats:
+        """Root mean squares (p,)."""
+        return np.asarray(np.sqrt((self.X[:, 1:] ** 2).sum(axis=0)))
 
 
 def moments(spec: ModelSpec) -> Moments:
     """Read the rows once; parts are merged as Chan, Golub and LeVeque (1983) merge sums of squares about means."""
-    n, mean, about = 0, np.zeros(spec.n_fixed + 1), np.zeros(spec.n_fixed + 1)
-    squares = [np.zeros(len(g.columns)) for g in spec.groupings]
+    n, mean, about, inverse = 0, 0.0, 0.0, 0.0
+    X: Floats = np.zeros((0, spec.n_fixed + 1))
+    Z: list[Floats] = [np.zeros((0, len(g.columns) + 1)) for g in spec.groupings]
+    values = [[_Values() for _ in g.columns] for g in spec.groupings]
     for part in spec.parts():
         d = part.design
-        columns = np.column_stack([d.y if d.offset is None else d.y - d.offset, d.X])
-        own, more = columns.mean(axis=0), len(columns)
+        y = d.y if d.offset is None else d.y - d.offset
+        own, more = float(y.mean()), len(y)
         step = own - mean
-        about = about + ((columns - own) ** 2).sum(axis=0) + step**2 * (n * more / (n + more))
+        about += float(((y - own) ** 2).sum()) + step**2 * (n * more / (n + more))
         n, mean = n + more, mean + step * (more / (n + more))
-        for total, g in zip(squares, part.groupings, strict=True):
-            total += (g.Z**2).sum(axis=0)
-    sd = np.sqrt(about / n)
-    rms = np.sqrt(about / n + mean**2)
-    Z_rms = tuple(np.sqrt(total / n) for total in squares)
-    return Moments(float(mean[0]), float(sd[0]), float(rms[0]), mean[1:], sd[1:], rms[1:], Z_rms)
+        inverse += more if d.weights is None else float((1.0 / d.weights).sum())
+        X = _triangle(X, d.X)
+        for k, g in enumerate(part.groupings):
+            Z[k] = _triangle(Z[k], g.Z)
+            for seen, column in zip(values[k], g.Z.T, strict=True):
+                seen.add(column)
+    root = np.sqrt(n)
+    return Moments(
+        mean,
+        float(np.sqrt(about / n)),
+        float(np.sqrt(about / n + mean**2)),
+        X / root,
+        tuple(R / root for R in Z),
+        tuple(tuple(seen.pair for seen in own) for own in values),
+        inverse / n,
+    )
+
+
+def _triangle(R: Floats, columns: Floats) -> Floats:
+    """The triangle of [1, columns] under the rows that `R` (., m) stands for."""
+    for start in range(0, len(columns), BLOCK):
+        rows = columns[start : start + BLOCK]
+        below: Any = np.vstack([R, np.column_stack([np.ones(len(rows)), rows])])
+        R = np.linalg.qr(below)[1]
+    missing = columns.shape[1] + 1 - len(R)
+    return np.vstack([R, np.zeros((missing, R.shape[1]))]) if missing > 0 else R
+
+
+class _Values:
+    """The values of a column while they are two at most."""
+
+    def __init__(self) -> None:
+        self.known: list[float] = []
+        self.many = False
+
+    def add(self, column: Floats) -> None:
+        if self.many or not len(column):
+            return
+        others = column if not self.known else column[~np.isin(column, self.known)]
+        few = np.unique(others[:64])
+        if len(few) + len(self.known) <= 2:
+            few = np.unique(others)
+        self.known += few[:3].tolist()
+        self.many = len(self.known) > 2
+
+    @property
+    def pair(self) -> tuple[float, float] | None:
+        low, high = (min(self.known), max(self.known)) if len(self.known) == 2 and not self.many else (0.0, 0.0)
+        return (low, high) if low < high else None

@@ -11,6 +11,7 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError, suggestion
+from ranef.spec.coordinates import Directions, TermColumns, fixed_directions, plain_columns, term_columns
 from ranef.spec.families import (
     LKJ,
     R2D2,
@@ -37,6 +38,9 @@ __all__ = ["Priors", "corr_name", "default_priors", "flat_priors"]
 #: default prior of the degrees of freedom of a Student t response or random effect (Juárez & Steel, 2010)
 DEFAULT_DF = Gamma(2.0, 0.1)
 
+#: how far a term may move the response, in its standard deviations
+WIDTH = 2.5
+
 LOCATIONS = (Normal, StudentT, Cauchy, Flat, Custom)
 SCALES = (HalfNormal, HalfStudentT, HalfCauchy, Exponential, Gamma, Flat, Custom)
 
@@ -48,9 +52,11 @@ class Priors:
     Attributes
     ----------
     fixef : mapping str to Normal, StudentT, Cauchy, Flat or Custom
-        By coefficient. The prior of ``Intercept`` is on the mean response at the means of the other columns.
+        By coefficient. The prior of ``Intercept`` is on the mean response over the rows. Those of other coefficients
+        are marginals of `joint`, unless they have been replaced.
     sd : mapping (group, column) to HalfNormal, HalfStudentT, HalfCauchy, Exponential, Gamma, Flat or Custom
-        Standard deviations of the random effects; the one of an ``ident`` term stands under its first column.
+        Standard deviations of the random effects in the coordinates of `columns`; the one of an ``ident`` term stands
+        under its first column.
     corr : mapping str to LKJ
         By :func:`corr_name`; only unstructured terms of two or more columns have one.
     sigma : the same families as `sd`
@@ -64,9 +70,12 @@ class Priors:
         Grouping factors whose random effects are Student t rather than normal: degrees of freedom, or their prior.
     df : float or Gamma
         The same for a Student t response; not used for a normal one.
-    spreads, means : mapping str to float
-        Standard deviation and mean of the column of each coefficient but the intercept: `r2d2` is relative to the one,
-        and the prior of the intercept stands at the other.
+    spreads : mapping str to float
+        Standard deviation of the column of each coefficient but the intercept, to which `r2d2` is relative.
+    joint : Directions, optional
+        Coordinates of the coefficients that have independent default priors.
+    columns : mapping str to TermColumns
+        By the text of a term: coordinates of its random effects, in which `sd` and `corr` stand.
     known_sigma : float, optional
         A residual standard deviation that is known, and has no prior.
     """
@@ -80,30 +89,63 @@ class Priors:
     effects: Mapping[str, float | Gamma] = field(default_factory=dict)
     df: float | Gamma = DEFAULT_DF
     spreads: Mapping[str, float] = field(default_factory=dict)
-    means: Mapping[str, float] = field(default_factory=dict)
+    joint: Directions | None = None
+    columns: Mapping[tuple[str, int], TermColumns] = field(default_factory=dict)
     known_sigma: float | None = None
 
     def __repr__(self) -> str:
         return "\n".join(self.lines())
 
-    def centring(self, names: Sequence[str]) -> Floats:
-        """C (p, p) with c = Cβ, the coefficients that have priors; that of ``Intercept`` stands at the `means`."""
-        out = np.eye(len(names))
-        if names and names[0] == "Intercept":
-            out[0, 1:] = [self.means.get(name, 0.0) for name in names[1:]]
-        return out
+    def coordinates(self, names: Sequence[str]) -> tuple[Floats, list[Location]]:
+        """C (p, p) with c = Cβ, and the independent priors of c.
+
+        A block of the default coordinates of which a coefficient has another prior is given up for the coefficients
+        themselves; the intercept's is the mean response over the rows all the same.
+        """
+        priors, joint = [self.fixef[name] for name in names], self.joint
+        if joint is None:
+            return np.eye(len(names)), priors
+        own = np.array([p != d for p, d in zip(priors, _normals(joint.mean, joint.sd), strict=True)], dtype=bool)
+        given_up = np.isin(joint.blocks, joint.blocks[own | (self.r2d2 is not None)])
+        if names[:1] == ("Intercept",):
+            given_up[0] = False
+        C = np.where(given_up[:, None], np.eye(len(names)), joint.C)
+        replaced = zip(given_up | own, priors, _normals(joint.loc, joint.scale), strict=True)
+        return C, [prior if own_prior else default for own_prior, prior, default in replaced]
+
+    def _place(self, name: str) -> str:
+        """What to say beside the prior of a coefficient."""
+        if name == "Intercept" or self.joint is None:
+            return " (mean response at the means of the other columns)" if len(self.fixef) > 1 else ""
+        together = np.flatnonzero(self.joint.blocks == self.joint.blocks[list(self.fixef).index(name)])
+        C, _ = self.coordinates(tuple(self.fixef))
+        own = self.r2d2 is not None or np.array_equal(C[together], np.eye(len(C))[together])
+        return "" if own or len(together) == 1 else " (jointly, the same for every coding)"
+
+    def term(self, t: TermSpec) -> TermColumns:
+        """The coordinates of a term's random effects."""
+        return self.columns.get((t.group, t.start)) or plain_columns(t, np.ones(len(t.columns)))
+
+    def sds(self, t: TermSpec) -> list[Scale]:
+        """Priors of the standard deviations of a term in its coordinates; one for an ``ident`` term."""
+        names = self.term(t).names
+        return [self.sd[t.group, c] for c in (names[:1] if t.template.kind == "ident" else names)]
 
     def lines(self, family: str = "gaussian") -> list[str]:
         """One line for each prior, for printing."""
         if self.flat:
             return ["beta ~ flat", "theta ~ flat (relative Cholesky factor)", "log(sigma) ~ flat"]
-        where = {"Intercept": " (mean response at the means of the other columns)"}
         out = []
         for name, p in self.fixef.items():
             prior = str(p) if self.r2d2 is None or name == "Intercept" else str(self.r2d2)
-            out.append(f"{name} ~ {prior}{where.get(name, '') if len(self.fixef) > 1 else ''}")
-        out += [f"sd({column} | {group}) ~ {p}" for (group, column), p in self.sd.items()]
-        out += [f"{name} ~ {p}" for name, p in self.corr.items()]
+            out.append(f"{name} ~ {prior}{self._place(name)}")
+        where: dict[tuple[str, str], str] = {}
+        cors: dict[str, str] = {}
+        for (g, _), own in self.columns.items():
+            where |= {(g, c): text for c, text in zip(own.names, own.where, strict=True)}
+            cors[_cor_name(own.columns, g)] = _cor_name(own.names, g)
+        out += [f"sd({c} | {g}) ~ {p}{where.get((g, c), '')}" for (g, c), p in self.sd.items()]
+        out += [f"{cors.get(name, name)} ~ {p}" for name, p in self.corr.items()]
         out += [f"ranef[{group}] ~ Student t, df {_df_text(df)}" for group, df in self.effects.items()]
         if family == "student":
             out.append(f"response ~ Student t, nu {_df_text(self.df)}")
@@ -116,7 +158,15 @@ def _df_text(df: float | Gamma) -> str:
 
 def corr_name(term: TermSpec) -> str:
     """Name of the correlations of a term, as ``cor(Intercept, Days | Subject)``."""
-    return f"cor({', '.join(term.columns)} | {term.group})"
+    return _cor_name(term.columns, term.group)
+
+
+def _cor_name(columns: Sequence[str], group: str) -> str:
+    return f"cor({', '.join(columns)} | {group})"
+
+
+def _normals(loc: Floats, scale: Floats) -> list[Normal]:
+    return [Normal(float(m), float(s)) for m, s in zip(loc, scale, strict=True)]
 
 
 def default_priors(
@@ -147,28 +197,31 @@ def default_priors(
         If a name is not one of these, or the family does not fit.
     """
     about = moments(spec) if about is None else about
-    names, has_intercept = spec.design.fixed_names, spec.design.has_intercept
-    s = about.y_sd or 1.0
-    unit = s if has_intercept else about.y_rms or 1.0
-    fixef: dict[str, Location] = {}
-    spreads: dict[str, float] = {}
-    means: dict[str, float] = {}
-    for i, name in enumerate(names):
-        if name == "Intercept":
-            fixef[name] = Normal(about.y_mean, 2.5 * s)
-        else:
-            spreads[name] = float((about.X_sd if has_intercept else about.X_rms)[i]) or 1.0
-            means[name] = float(about.X_mean[i]) if has_intercept else 0.0
-            fixef[name] = Normal(0.0, 2.5 * unit / spreads[name])
+    changes = {re.sub(r"\s*,\s*", ", ", name): prior for name, prior in dict(changes or {}).items()}
+    names, s = spec.design.fixed_names, about.y_sd or 1.0
+    joint = fixed_directions(spec, about, WIDTH)
+    fixef: dict[str, Location] = dict(zip(names, _normals(joint.mean, joint.sd), strict=True))
+    spread = about.X_sd if spec.design.has_intercept else about.X_rms
+    spreads = {n: float(v) or 1.0 for n, v in zip(names, spread, strict=True) if n != "Intercept"}
+    columns = {}
+    for t in spec.terms:
+        named = [c for c in t.columns if changes.keys() & {*_sd_names(t.group, c)}]
+        columns[t.group, t.start] = term_columns(spec, t, about, named=named)
     sd: dict[tuple[str, str], Scale] = {}
     for t in spec.terms:
-        rms = about.Z_rms[t.grouping][t.where]
-        shared = t.template.kind == "ident"
-        for column, r in zip(t.columns[:1] if shared else t.columns, rms, strict=not shared):
-            sd[t.group, column] = HalfStudentT(3.0, s / (float(r) or 1.0))
+        own = columns[t.group, t.start]
+        sizes = own.sizes
+        if t.template.kind == "ident":  # one standard deviation for columns of several sizes
+            sizes = np.sqrt([(sizes**2).mean()])
+        sd |= {(t.group, c): HalfStudentT(3.0, s / float(v)) for c, v in zip(own.names, sizes, strict=False)}
     corr = {corr_name(t): LKJ(1.0) for t in spec.terms if t.template.kind == "us" and t.template.size > 1}
-    priors = Priors(fixef, sd, corr, HalfStudentT(3.0, s), spreads=spreads, means=means, known_sigma=spec.sigma)
-    return _changed(priors, _Names(spec, priors), dict(changes or {}))
+    sigma = HalfStudentT(3.0, s / float(np.sqrt(about.inverse_weight)))
+    priors = Priors(fixef, sd, corr, sigma, spreads=spreads, joint=joint, columns=columns, known_sigma=spec.sigma)
+    return _changed(priors, _Names(spec, priors), changes)
+
+
+def _sd_names(group: str, column: str) -> tuple[str, str]:
+    return f"sd[{group}, {column}]", f"sd({column} | {group})"
 
 
 def flat_priors(spec: ModelSpec) -> Priors:
@@ -196,7 +249,7 @@ class _Names:
             if own:
                 self.corr[f"cor[{group}]"] = own
         for group, column in priors.sd:
-            self.sd[f"sd[{group}, {column}]"] = self.sd[f"sd({column} | {group})"] = [(group, column)]
+            self.sd |= {name: [(group, column)] for name in _sd_names(group, column)}
         self.corr |= {name: [name] for name in priors.corr}
         self.effects = {"ranef": groups, **{f"ranef[{group}]": [group] for group in groups}}
 
@@ -212,8 +265,8 @@ class _Names:
 def _changed(priors: Priors, names: _Names, changes: dict[str, object]) -> Priors:
     fixef, sd, corr, effects = dict(priors.fixef), dict(priors.sd), dict(priors.corr), dict(priors.effects)
     sigma, df, r2d2 = priors.sigma, priors.df, priors.r2d2
-    for given in sorted(changes, key=_specificity):
-        prior, name = changes[given], re.sub(r"\s*,\s*", ", ", given)
+    for name in sorted(changes, key=_specificity):
+        prior = changes[name]
         if is_numpyro(prior):
             prior = from_numpyro(name, prior)
         if name == "sigma" and priors.known_sigma is not None:

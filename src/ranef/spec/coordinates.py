@@ -1,0 +1,206 @@
+"""Where default priors stand: coordinates of β and of random effects that no origin, unit or coding changes.
+
+Functions of the rows are vectors of a triangle R with RᵀR the mean products of [1, columns] (`Moments`), so that
+lengths are root mean squares and projections are least squares over the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from ranef.arrays import Floats, Ints
+from ranef.design import Cells, margins_of, numeric_nodes, term_cells
+from ranef.spec.model_spec import ModelSpec, TermSpec
+from ranef.spec.moments import Moments
+
+__all__ = ["Directions", "TermColumns", "fixed_directions", "plain_columns", "term_columns"]
+
+#: length, beside that of a column, of what is rounding
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TermColumns:
+    """Coordinates b* of a term's random effects, b = outward b*, whose sds and correlations have priors.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        The p columns as written.
+    names : tuple of str
+        The p names of the coordinates.
+    outward : array (p, p)
+    sizes : array (p,)
+        How much y moves for a unit of each coordinate, where it applies.
+    where : tuple of str
+        By coordinate, where it is taken, as ``" (at the mean of x)"``; empty where there is nothing to say.
+    """
+
+    columns: tuple[str, ...]
+    names: tuple[str, ...]
+    outward: Floats
+    sizes: Floats
+    where: tuple[str, ...]
+
+
+def plain_columns(term: TermSpec, sizes: Floats) -> TermColumns:
+    """The effects of the columns as they are written."""
+    p = len(term.columns)
+    return TermColumns(term.columns, term.columns, np.eye(p), sizes, ("",) * p)
+
+
+def term_columns(spec: ModelSpec, term: TermSpec, about: Moments, *, named: Collection[str] = ()) -> TermColumns:
+    """The coordinates of a term.
+
+    In an unstructured one factors stand for the effects in their cells and numeric columns are freed of their margins,
+    as x of its mean where there is an intercept: Σ = T Σ* Tᵀ. Other structures would not survive that: there only the
+    unit of a column counts. Columns that are `named`, to give their standard deviations priors, are meant as written:
+    if one of them is no coordinate, all stay as they are.
+    """
+    R = about.Z[term.grouping][:, [0, *range(1 + term.where.start, 1 + term.where.stop)]]
+    written = plain_columns(term, _spreads(R, R[:, 1:]))
+    if term.template.kind != "us":
+        return written
+    encoding = spec.design.encoding
+    effects = encoding.random[term.source].effects
+    seen = dict(zip(term.columns, about.pairs[term.grouping][term.where], strict=True))
+    nodes = {node: seen.get(name) for node, name in numeric_nodes(effects, encoding).items()}
+    own = term_cells(effects, encoding, {n: pair for n, pair in nodes.items() if pair is not None})
+    inward = np.linalg.inv(own.rows)
+    columns = R[:, 1:] @ inward
+    away = np.eye(len(inward))
+    for j, part in enumerate(own.parts):
+        margin = np.flatnonzero(np.isin(own.parts, own.margins[part]))
+        away[margin, j] -= _slopes(columns[:, margin], columns[:, j])
+    sizes = _sizes(R, columns, columns @ away, own)
+    where = _where(own, away)
+    kept = {name for name, moved in zip(own.names, where, strict=True) if not moved}
+    return TermColumns(term.columns, own.names, inward @ away, sizes, where) if kept.issuperset(named) else written
+
+
+def _slopes(X: Floats, y: Floats) -> Floats:
+    """Least-squares coefficients (p,) of y on X (m, p), whatever the lengths of its columns."""
+    length = np.linalg.norm(X, axis=0)
+    length = np.where(length > 0, length, 1.0)
+    return np.asarray(np.linalg.lstsq(X / length, y, rcond=ROUNDING)[0] / length)
+
+
+def _spreads(R: Floats, columns: Floats) -> Floats:
+    """Standard deviations of columns, as vectors; the root mean square of a constant one, and 1 of one of zeros."""
+    constant = R[:, :1] / (np.linalg.norm(R[:, 0]) or 1.0)
+    length = np.linalg.norm(columns, axis=0)
+    spread = np.linalg.norm(columns - constant @ (constant.T @ columns), axis=0)
+    size = np.where(spread > ROUNDING * length, spread, length)
+    return np.where(size > 0, size, 1.0)
+
+
+def _sizes(R: Floats, columns: Floats, freed: Floats, own: Cells) -> Floats:
+    """Of an effect in a cell 1, and of a slope in a cell its spread there; of others spreads over all rows."""
+    sizes, in_cell = _spreads(R, freed), own.cells >= 0
+    plain = in_cell & np.array([not own.margins[part] for part in own.parts])
+    share = dict(zip(own.cells[plain].tolist(), (columns[:, plain] ** 2).sum(axis=0), strict=True))
+    for j in np.flatnonzero(in_cell):
+        sizes[j] = 1.0 if plain[j] else sizes[j] / np.sqrt(share.get(int(own.cells[j]), 1.0))
+    return sizes
+
+
+def _where(own: Cells, away: Floats) -> tuple[str, ...]:
+    """Of each coordinate, the columns that are at their means there."""
+    out = []
+    for j in range(len(away)):
+        moved = [own.names[i] for i in range(len(away)) if i != j and away[j, i] != 0.0]
+        several = " (at the means of the other columns)" if moved else ""
+        out.append(f" (at the mean of {moved[0]})" if len(moved) == 1 else several)
+    return tuple(out)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Directions:
+    """Coordinates c = Cβ with independent normal priors.
+
+    Attributes
+    ----------
+    C : array (p, p)
+    loc, scale : array (p,)
+    blocks : array of int (p,)
+        Of each coefficient and each coordinate: coordinates of a block are replaced together. 0 is the intercept's.
+    mean, sd : array (p,)
+        Of each coefficient under them; of an intercept those of its coordinate, the mean response.
+    """
+
+    C: Floats
+    loc: Floats
+    scale: Floats
+    blocks: Ints
+    mean: Floats
+    sd: Floats
+
+
+def fixed_directions(spec: ModelSpec, about: Moments, width: float) -> Directions:
+    """Coordinates of β in which every term, freed of its margins, has unit mean square.
+
+    Each is Normal(0, `width` s) with s the standard deviation of the response, so that a term moves y as much in every
+    direction, however it is coded; the mean response, where a constant is among the columns' combinations, is
+    Normal(mean y, `width` s). For one numeric column that is a coefficient ~ Normal(0, `width` s / sd of the column).
+    """
+    R, constant = about.X[:, 1:], about.X[:, :1]
+    blocks, W, mean_at = _term_bases(spec, R, constant)
+    C = np.linalg.lstsq(W, R, rcond=None)[0]
+    C = np.where(np.abs(C) > ROUNDING**1.5 * np.linalg.norm(R, axis=0), C, 0.0)
+    at = np.arange(len(C)) == mean_at
+    diagonal = np.diag(C)
+    size = np.where(np.abs(diagonal) > ROUNDING * np.abs(C).max(axis=1, initial=0.0), diagonal, 1.0)
+    C = C / size[:, None]
+    unit = width * ((about.y_sd if mean_at >= 0 else about.y_rms) or 1.0)
+    loc, scale = np.where(at, about.y_mean, 0.0) / size, unit / np.abs(size)
+    back = np.linalg.inv(C)
+    mean, sd = back @ loc, np.sqrt((back**2) @ scale**2)
+    mean = np.where(np.abs(mean) > ROUNDING * sd, mean, 0.0)
+    if spec.design.has_intercept:
+        mean[0], sd[0] = loc[0], scale[0]
+    return Directions(C, loc, scale, blocks, mean, sd)
+
+
+def _term_bases(spec: ModelSpec, R: Floats, constant: Floats) -> tuple[Ints, Floats, int]:
+    """Blocks (p,), a basis (p + 1, p) of the columns R by blocks, and the place of the constant in it, or -1."""
+    d = spec.design
+    blocks = np.array(d.assign, dtype=np.intp)
+    held = bool(len(blocks)) and not _freed(constant, R).shape[1]
+    mean = constant if held else constant[:, :0]
+    terms = [t.factors for t in d.encoding.fixed.terms]
+    bases = {0: mean} if d.has_intercept else {}
+    for k, margins in enumerate(margins_of(terms), start=1):
+        if (blocks == k).any():
+            lower = np.column_stack([mean, R[:, np.isin(blocks, [0, *(m + 1 for m in margins)])]])
+            bases[k] = _freed(R[:, blocks == k], lower)
+    short = [k for k, basis in bases.items() if basis.shape[1] < (blocks == k).sum()]
+    if held and not d.has_intercept and len(short) == 1:
+        bases[short[0]] = np.column_stack([mean, bases[short[0]]])
+    elif short or (held and not d.has_intercept):
+        # several terms make the constant together: one block
+        blocks = np.where(blocks == 0, 0, 1)
+        rest = _freed(R[:, blocks == 1], mean)
+        bases = {0: mean, 1: rest} if d.has_intercept else {1: np.column_stack([mean, rest])}
+        short = [1]
+    W = np.empty_like(R)
+    for k, basis in bases.items():
+        W[:, blocks == k] = basis
+    place = -1 if not held else 0 if d.has_intercept else int(np.flatnonzero(blocks == short[0])[0])
+    return blocks, W, place
+
+
+def _freed(columns: Floats, below: Floats) -> Floats:
+    """An orthonormal basis of what `columns` (m, k) add to the span of `below`, one by one where all add something."""
+    lengths = np.linalg.norm(columns, axis=0)
+    lengths = np.where(lengths > 0, lengths, 1.0)
+    left = columns / lengths
+    for _ in range(2):  # once more, for the rounding of the first
+        left = left - np.column_stack([below @ _slopes(below, column) for column in left.T] or [left])
+    Q, T = np.linalg.qr(left)
+    if (np.abs(np.diag(T)) > ROUNDING).all() and Q.shape[1] == columns.shape[1]:
+        return np.asarray(Q * np.where(np.diag(T) < 0, -1.0, 1.0))
+    U, s, _ = np.linalg.svd(left, full_matrices=False)
+    return np.asarray(U[:, s > ROUNDING])
