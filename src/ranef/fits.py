@@ -771,7 +771,8 @@ class PosteriorFit:
             f"{self.draws.sampler}, {self.draws.parameterization} parameterization, seed {self.draws.seed}",
         ]
         fixed = table["group"] == ""
-        words = [*self.warnings, *(f"Note: {note}" for note in self.draws.notes)]
+        notes = [*self.draws.notes, *inf.sensitivity_words(self.spec, self.draws)]
+        words = [*self.warnings, *(f"Note: {note}" for note in notes)]
         return posterior_summary(
             self.spec, self.draws.priors, settings, self.draws.family, table[~fixed], table[fixed], words
         )
@@ -787,6 +788,34 @@ class PosteriorFit:
         return FitPlots(self)
 
     # -- Bayes only --------------------------------------------------------------------------------------------
+
+    def prior_sensitivity(self) -> pd.DataFrame:
+        """How much each variance component owes to the priors of all of them, and how much to the likelihood.
+
+        Returns
+        -------
+        DataFrame
+            ``prior`` and ``likelihood`` by parameter: power-scaling sensitivities. Above 0.05 they matter; where the
+            prior's is as large as the likelihood's, the posterior is mostly its prior. The summary says so.
+
+        Raises
+        ------
+        DesignError
+            If the priors are flat.
+
+        Notes
+        -----
+        Kallioinen, Paananen, Bürkner and Vehtari (2024, Stat. Comput. 34, 57).
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> bool(fb.prior_sensitivity().loc["sd(Intercept | operator)", "prior"] > 0.05)
+        True
+        """
+        return inf.prior_sensitivity(self.spec, self.draws)
 
     @cached_property
     def datatree(self) -> xr.DataTree:

@@ -21,9 +21,9 @@ from ranef.nuts import log_density
 from ranef.nuts.collapsed import collapsed_model
 from ranef.nuts.hyper import hyperparameters
 from ranef.nuts.joint import joint_data, joint_model, joint_shape
-from ranef.nuts.layout import outward_theta
 from ranef.nuts.problem import prepare
 from ranef.priors import Flat
+from ranef.spec import outward_theta
 
 #: dense algebra takes n³ and q³: larger designs are left to the engines' tests of each other
 MOST_ROWS, MOST_EFFECTS = 800, 200
@@ -159,7 +159,7 @@ def test_the_joint_log_density_is_the_quadratic_of_gls_and_blups_in_every_parame
             sites = compiled.hyper_sites(rng)
             with jax.enable_x64(True):
                 theta, sigma = np.asarray(compiled.theta_sigma(data, sites)[0]), float(sites["sigma"][0])
-            theta = outward_theta(spec, priors, theta)
+            theta = outward_theta(spec, priors.columns, theta)
             P, rhs = conditional_precision(spec, priors, theta, sigma, dense)
             mode, C = np.linalg.solve(P, rhs), np.linalg.cholesky(P)
             white = rng.normal(size=(4, len(P))) * [[0.0], [1.0], [1.0], [30.0]]

@@ -14,11 +14,10 @@ from ranef.nuts.blocks import collapsed_arrays
 from ranef.nuts.collapsed import collapsed_model
 from ranef.nuts.hyper import Scalars
 from ranef.nuts.joint import joint_data, joint_model, joint_shape
-from ranef.nuts.layout import inward_theta
 from ranef.nuts.problem import hyper_draws
 from ranef.nuts.start import start_vector
 from ranef.priors import StudentT
-from ranef.spec import default_priors
+from ranef.spec import default_priors, inward_theta
 
 
 class JointModel:
@@ -85,7 +84,7 @@ def test_the_log_density_is_quadratic_with_blups_at_its_mode(name, prior, center
         slope_and_hessian = jax.jit(lambda *at: (jax.grad(joint)(*at), jax.jacfwd(jax.grad(joint))(*at)))
         for seed in (1, 2):
             hyper, values = rows.hyper_values(seed)
-            at = (rows.data, hyper, inward_theta(spec, priors, values.theta), float(values.sigma))
+            at = (rows.data, hyper, inward_theta(spec, priors.columns, values.theta), float(values.sigma))
             zero, other = np.zeros(n), np.random.default_rng(seed).normal(size=n)
             slope, hessian = map(np.asarray, slope_and_hessian(zero, *at))
             predicted = joint(zero, *at) + slope @ other + 0.5 * other @ hessian @ other

@@ -61,6 +61,7 @@ from ranef.inference.prediction import (
     simulation_part,
     unseen_variance,
 )
+from ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
 from ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
 from ranef.inference.variance_shares import VarianceParts, icc_frame, r2_series, variance_parts
 
@@ -114,6 +115,7 @@ __all__ = [
     "prediction_frame",
     "prediction_variance",
     "predictive_draws",
+    "prior_sensitivity",
     "r2_series",
     "ranef_frame",
     "residual_rows",
@@ -124,6 +126,7 @@ __all__ = [
     "rows_for",
     "saturated_trees",
     "scaled_quantiles",
+    "sensitivity_words",
     "simulate_new",
     "simulate_posterior",
     "simulation_part",

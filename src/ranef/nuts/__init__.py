@@ -21,7 +21,7 @@ from ranef.likelihood import CrossProducts
 from ranef.nuts.datatree import predictive_array, prior_tree, to_datatree
 from ranef.nuts.modes import doubts, modes_of
 from ranef.nuts.nutpie_run import require_nutpie, run_nutpie
-from ranef.nuts.prior import sample_prior
+from ranef.nuts.prior import draw_components, sample_prior
 from ranef.nuts.problem import Problem, draw_effects, hyper_draws, prepare
 from ranef.nuts.proposal import wide_draws
 from ranef.nuts.record import Outcome, nothing_to_sample
@@ -31,6 +31,7 @@ from ranef.spec import ModelSpec, Priors
 
 __all__ = [
     "Settings",
+    "draw_components",
     "log_density",
     "predictive_array",
     "prior_tree",

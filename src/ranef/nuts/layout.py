@@ -24,7 +24,6 @@ from ranef.spec import (
     Priors,
     StudentT,
     corr_name,
-    lower_root,
 )
 
 __all__ = [
@@ -32,9 +31,7 @@ __all__ = [
     "Layout",
     "TermLayout",
     "hyper_numbers",
-    "inward_theta",
     "make_layout",
-    "outward_theta",
     "theta_of",
     "unconstrained_values",
 ]
@@ -273,26 +270,6 @@ def theta_of(layout: Layout, relative: Sequence[Any], off: Sequence[Any], xp: Mo
             root = _correlation_root(below, t.size, xp)
             entries += [sd[i] * root[i][j] for j in range(t.size) for i in range(j, t.size)]
     return xp.stack(entries) if entries else xp.zeros(0)
-
-
-def outward_theta(spec: ModelSpec, priors: Priors, inner: Floats) -> Floats:
-    """θ (..., n_theta) of the columns as written, from that of the coordinates in which the priors stand."""
-    out = inner.copy()
-    for t in spec.terms:
-        T = priors.term(t).outward
-        if not np.array_equal(T, np.eye(len(T))):
-            out[..., t.theta] = t.template.read(lower_root(T @ t.template.fill(inner[..., t.theta])))
-    return out
-
-
-def inward_theta(spec: ModelSpec, priors: Priors, theta: Floats) -> Floats:
-    """Inverse of :func:`outward_theta`."""
-    out = theta.copy()
-    for t in spec.terms:
-        T = priors.term(t).outward
-        if not np.array_equal(T, np.eye(len(T))):
-            out[..., t.theta] = t.template.read(lower_root(np.linalg.solve(T, t.template.fill(theta[..., t.theta]))))
-    return out
 
 
 def _correlation_root(partial: Sequence[Any], size: int, xp: ModuleType) -> list[list[Any]]:

@@ -138,8 +138,10 @@ def _effective(weights: Floats) -> float:
 
 
 def doubts(modes: Modes, draws: Floats) -> tuple[str, ...]:
-    """Sentences on whitened draws (chains, draws, d) that are not where the modes and their weights say the posterior is."""
-    words = []
+    """Sentences on whitened draws (chains, draws, d) that are not where modes and weights say the posterior is."""
+    words: list[str] = []
+    if not draws.size:
+        return ()
     flat = modes.best.centre + draws.reshape(-1, draws.shape[-1]) @ modes.best.root.T
     if len(modes.at) > 1:
         near = _nearest(flat, modes.at)

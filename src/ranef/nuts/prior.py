@@ -9,11 +9,11 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import FitError
-from ranef.nuts.layout import hyper_numbers, make_layout, outward_theta, theta_of
+from ranef.nuts.layout import hyper_numbers, make_layout, theta_of
 from ranef.results import PosteriorDraws
-from ranef.spec import Custom, Flat, Gamma, ModelSpec, Priors
+from ranef.spec import Custom, Flat, Gamma, ModelSpec, Priors, outward_theta
 
-__all__ = ["sample_prior"]
+__all__ = ["draw_components", "sample_prior"]
 
 
 def sample_prior(
@@ -29,8 +29,7 @@ def sample_prior(
     _require_proper(spec, priors)
     seed = int(np.random.default_rng(seed).integers(2**31)) if seed is None else int(seed)
     rng, shape = np.random.default_rng(seed), (chains, draws)
-    sigma = np.full(shape, spec.sigma) if spec.sigma is not None else _draw(priors.sigma, rng, shape)
-    theta = _theta(spec, priors, sigma, rng)
+    theta, sigma = draw_components(spec, priors, rng, shape)
     beta, extras = _beta(spec, priors, sigma, rng)
     b = []
     lambdas = np.stack([np.concatenate([x.ravel() for x in spec.lambdas(u)]) for u in np.eye(spec.n_theta)], axis=-1)
@@ -62,6 +61,14 @@ def sample_prior(
         extras=extras,
         sampler="numpy",
     )
+
+
+def draw_components(
+    spec: ModelSpec, priors: Priors, rng: np.random.Generator, shape: tuple[int, ...]
+) -> tuple[Floats, Floats]:
+    """θ (..., n_theta) and σ (...) from their priors, which must be proper."""
+    sigma = np.full(shape, spec.sigma) if spec.sigma is not None else _draw(priors.sigma, rng, shape)
+    return _theta(spec, priors, sigma, rng), sigma
 
 
 def _require_proper(spec: ModelSpec, priors: Priors) -> None:
@@ -98,7 +105,7 @@ def _theta(spec: ModelSpec, priors: Priors, sigma: Floats, rng: np.random.Genera
     if not relative:
         return np.zeros((*sigma.shape, 0))
     inner = np.moveaxis(theta_of(make_layout(spec, priors), relative, partial, np), 0, -1)
-    return outward_theta(spec, priors, inner)
+    return outward_theta(spec, priors.columns, inner)
 
 
 def _beta(spec: ModelSpec, priors: Priors, sigma: Floats, rng: np.random.Generator) -> tuple[Floats, dict[str, Floats]]:

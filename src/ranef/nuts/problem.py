@@ -16,9 +16,9 @@ from ranef.likelihood import CrossProducts, cross_products
 from ranef.nuts.blocks import Shape, fill_of, make_shape
 from ranef.nuts.fixed import FixedPart, fixed_part
 from ranef.nuts.kernels import HostDensity
-from ranef.nuts.layout import Layout, hyper_numbers, make_layout, outward_theta, theta_of, unconstrained_values
+from ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
 from ranef.nuts.packing import pack, whiten
-from ranef.spec import ModelSpec, Priors
+from ranef.spec import ModelSpec, Priors, outward_theta
 
 __all__ = ["Effects", "Gradient", "Hyper", "Problem", "draw_effects", "hyper_draws", "prepare", "prepare_draws"]
 
@@ -191,7 +191,7 @@ def hyper_draws(problem: Problem, flat: Floats, custom: Mapping[str, Floats] | N
         relative = [sd / sigma for sd in sds]
         off = _columns(np.tanh(0.5 * at["partial"])) if layout.n_partial else []
     inner = np.moveaxis(theta_of(layout, relative, off, np), 0, -1) if layout.terms else np.zeros((*shape, 0))
-    theta = outward_theta(problem.spec, problem.priors, inner)
+    theta = outward_theta(problem.spec, problem.priors.columns, inner)
     coefficients = iter(_columns(at["fixef"]) if "fixef" in at else [])
     sampled = [own[f"fixef{i}"] if f == "custom" else next(coefficients) for i, f in enumerate(layout.fixed_families)]
     extras = {str(name): own[name] for name in ("R2", "phi") if name in own}

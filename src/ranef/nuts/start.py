@@ -7,10 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.nuts.layout import inward_theta
 from ranef.nuts.problem import Problem
 from ranef.results import RemlEstimates
-from ranef.spec import TermSpec
+from ranef.spec import TermSpec, inward_theta
 
 __all__ = ["effect_positions", "start_vector", "start_vectors"]
 
@@ -60,7 +59,7 @@ def _vector(
     spec, layout = problem.spec, problem.layout
     sigma = spec.sigma or (start.sigma if start else problem.products.scaling.y * np.sqrt(0.5))
     sds, diagonal, partial, lower = [], [], [], []
-    theta = None if start is None else inward_theta(spec, problem.priors, start.theta)
+    theta = None if start is None else inward_theta(spec, problem.priors.columns, start.theta)
     for t in spec.terms:
         least = LEAST_SD * sigma / _column_sizes(problem, t)
         lam = np.diag(share * least / (LEAST_SD * sigma)) if theta is None else t.template.fill(theta[t.theta])

@@ -12,10 +12,12 @@ import numpy as np
 from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.inference import varcorr_draws
+from ranef.nuts import draw_components
 from ranef.plots.engines import estimates_to_mark, first_fit, posteriors_of
 from ranef.results import Fit, RemlEstimates
 from ranef.spec import (
     LKJ,
+    Flat,
     ModelSpec,
     Priors,
     Scale,
@@ -36,6 +38,9 @@ POINTS = 1024
 
 #: of ArviZ's bandwidth, which is for independent draws
 SMOOTHER = 1.25
+
+#: draws of a prior whose density has no formula
+PRIOR_DRAWS = 40_000
 
 #: draws beyond this quantile lie outside the panel
 SHOWN = 0.995
@@ -162,7 +167,7 @@ def component_panels(fits: Mapping[str, Fit]) -> tuple[ComponentPanel, ...]:
         end = limits[1] + BEYOND * (limits[1] - limits[0])
         curves = tuple(replace(density(x, c.kind, end), label=name) for name, x in own.items())
         grid = np.linspace(max(limits[0], 0.0) if c.kind == "sd" else -1.0, limits[1] if c.kind == "sd" else 1.0, 400)
-        priors = _prior_curves(c, {name: f.draws.priors for name, f in posteriors.items()}, grid)
+        priors = _prior_curves(spec, c, {name: f.draws.priors for name, f in posteriors.items()}, grid)
         out.append(ComponentPanel(c, curves, priors, estimates, limits))
     return tuple(out)
 
@@ -211,20 +216,41 @@ def _limits(c: Component, draws: list[Floats], estimates: list[float]) -> tuple[
     return low, top + 0.06 * width
 
 
-def _prior_curves(c: Component, priors: Mapping[str, Priors], grid: Floats) -> tuple[Curve, ...]:
+def _prior_curves(spec: ModelSpec, c: Component, priors: Mapping[str, Priors], grid: Floats) -> tuple[Curve, ...]:
     """Prior densities over `grid`; one where all posteriors have the same, none where it is improper."""
-    families = {name: _family(c, p) for name, p in priors.items() if not p.flat}
-    same = len(set(map(str, families.values()))) == 1
+    proper = {name: p for name, p in priors.items() if not p.flat}
+    same = len({tuple(p.lines()) for p in proper.values()}) == 1
     out: list[Curve] = []
-    for name, family in families.items():
-        size = c.term.template.size if c.term else 1
-        y = correlation_density(family, size, grid) if isinstance(family, LKJ) else scale_density(family, grid)
-        if y is not None and not (same and out):
-            out.append(Curve("prior" if same else f"prior of {name}", grid, y))
+    for name, own in proper.items():
+        curve = None if same and out else _prior_curve(spec, c, own, grid)
+        if curve is not None:
+            out.append(replace(curve, label="prior" if same else f"prior of {name}"))
     return tuple(out)
 
 
-def _family(c: Component, priors: Priors) -> Scale | LKJ:
+def _prior_curve(spec: ModelSpec, c: Component, priors: Priors, grid: Floats) -> Curve | None:
+    """Density of one prior: of its family, or of draws where priors stand in other coordinates than the columns."""
+    family = _family(c, priors)
+    if isinstance(family, LKJ):
+        return Curve("", grid, correlation_density(family, c.term.template.size if c.term else 1, grid))
+    if family is not None:
+        y = scale_density(family, grid)
+        return None if y is None else Curve("", grid, y)
+    if any(isinstance(p, Flat) for p in [*priors.sd.values(), priors.sigma]):
+        return None
+    theta, sigma = draw_components(spec, priors, np.random.default_rng(0), (PRIOR_DRAWS,))
+    values = np.asarray(varcorr_arrays(spec, theta, sigma)[c.place][4])
+    return density(values[np.isfinite(values)], c.kind, float(grid[-1]) if c.kind == "sd" else np.inf)
+
+
+def _family(c: Component, priors: Priors) -> Scale | LKJ | None:
+    """The family that a component has; None where it is made of several coordinates."""
     if c.term is None:
         return priors.sigma
-    return priors.corr[corr_name(c.term)] if c.kind == "cor" else priors.sd[c.term.group, c.column]
+    own = priors.term(c.term)
+    if c.kind == "cor":
+        plain = np.array_equal(own.outward, np.eye(len(own.outward)))
+        return priors.corr[corr_name(c.term)] if plain else None
+    i = c.term.columns.index(c.column)
+    plain = np.array_equal(own.outward[i], np.eye(len(own.outward))[i])
+    return priors.sd.get((c.term.group, own.names[0 if c.term.template.kind == "ident" else i])) if plain else None

@@ -1,5 +1,6 @@
 """The intermediate representation that both engines compile."""
 
+from ranef.spec.coordinates import TermColumns, inward_theta, outward_theta
 from ranef.spec.covariance import Template, covariance_template, lower_root
 from ranef.spec.densities import correlation_density, scale_density
 from ranef.spec.families import (
@@ -47,6 +48,7 @@ __all__ = [
     "Scale",
     "StudentT",
     "Template",
+    "TermColumns",
     "TermMatrices",
     "TermSpec",
     "check_responses",
@@ -56,9 +58,11 @@ __all__ = [
     "covariance_template",
     "default_priors",
     "flat_priors",
+    "inward_theta",
     "lower_root",
     "model_spec",
     "moments",
+    "outward_theta",
     "scale_density",
     "sdcor_arrays",
     "varcorr_arrays",

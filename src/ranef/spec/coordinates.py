@@ -6,17 +6,30 @@ lengths are root mean squares and projections are least squares over the rows.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from ranef.arrays import Floats, Ints
 from ranef.design import Cells, margins_of, numeric_nodes, term_cells
+from ranef.spec.covariance import lower_root
 from ranef.spec.model_spec import ModelSpec, TermSpec
 from ranef.spec.moments import Moments
 
-__all__ = ["Directions", "TermColumns", "fixed_directions", "plain_columns", "term_columns"]
+__all__ = [
+    "Directions",
+    "TermColumns",
+    "fixed_directions",
+    "inward_theta",
+    "outward_theta",
+    "plain_columns",
+    "term_columns",
+]
+
+#: coordinates by group and first column of a term
+Columns: TypeAlias = "Mapping[tuple[str, int], TermColumns]"
 
 #: length, beside that of a column, of what is rounding
 ROUNDING = 1e-9
@@ -115,6 +128,28 @@ def _where(own: Cells, away: Floats) -> tuple[str, ...]:
         several = " (at the means of the other columns)" if moved else ""
         out.append(f" (at the mean of {moved[0]})" if len(moved) == 1 else several)
     return tuple(out)
+
+
+def outward_theta(spec: ModelSpec, columns: Columns, inner: Floats) -> Floats:
+    """θ (..., n_theta) of the columns as written, from that of the coordinates `columns`."""
+    return _mapped(spec, columns, inner, inward=False)
+
+
+def inward_theta(spec: ModelSpec, columns: Columns, theta: Floats) -> Floats:
+    """Inverse of :func:`outward_theta`."""
+    return _mapped(spec, columns, theta, inward=True)
+
+
+def _mapped(spec: ModelSpec, columns: Columns, theta: Floats, *, inward: bool) -> Floats:
+    out = theta.copy()
+    for t in spec.terms:
+        own = columns.get((t.group, t.start))
+        if own is None or np.array_equal(own.outward, np.eye(len(own.outward))):
+            continue
+        lam = t.template.fill(theta[..., t.theta])
+        root = np.linalg.solve(own.outward, lam) if inward else own.outward @ lam
+        out[..., t.theta] = t.template.read(lower_root(root))
+    return out
 
 
 @dataclass(frozen=True, eq=False, repr=False)
