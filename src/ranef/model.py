@@ -332,6 +332,7 @@ def _describe(spec: ModelSpec, priors: Priors) -> Document:
         ),
     ]
     blocks.append(Text(tuple(f"  {line}" for line in priors.lines()), "Default priors of sample():"))
-    if d.notes:
-        blocks.append(Text(tuple(f"Note: {note}" for note in d.notes)))
+    notes = (*d.notes, *priors.notes)
+    if notes:
+        blocks.append(Text(tuple(f"Note: {note}" for note in notes)))
     return Document(tuple(blocks))

@@ -134,7 +134,7 @@ def sample_posterior(
         family=settings.family,
         extras=hyper.extras,
         sampler=settings.sampler,
-        notes=tuple(notes),
+        notes=(*notes, *priors.notes),
         doubts=out.doubts,
         target_accept=settings.target_accept,
     )

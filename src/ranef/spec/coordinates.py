@@ -31,6 +31,9 @@ __all__ = [
 #: coordinates by group and first column of a term
 Columns: TypeAlias = "Mapping[tuple[str, int], TermColumns]"
 
+#: a mean of so many standard deviations is far from zero
+FAR = 3.0
+
 #: length, beside that of a column, of what is rounding
 ROUNDING = 1e-9
 
@@ -127,6 +130,32 @@ def _where(own: Cells, away: Floats) -> tuple[str, ...]:
         moved = [own.names[i] for i in range(len(away)) if i != j and away[j, i] != 0.0]
         several = " (at the means of the other columns)" if moved else ""
         out.append(f" (at the mean of {moved[0]})" if len(moved) == 1 else several)
+    return tuple(out)
+
+
+def origin_notes(spec: ModelSpec, about: Moments) -> tuple[str, ...]:
+    """Sentences on terms whose model, not only its prior, depends on where a covariate has its zero, far from the data.
+
+    That is where slopes have no intercept beside them, or one that they do not correlate with.
+    """
+    out = []
+    for k, g in enumerate(spec.groupings):
+        mean, spread = np.abs(about.Z[k][0, 1:]), np.linalg.norm(about.Z[k][1:, 1:], axis=0)
+        for t in (t for t in spec.terms if t.grouping == k):
+            free = t.template.kind == "us" and "Intercept" in t.columns
+            for i in range(t.where.start, t.where.stop):
+                if free or about.pairs[k][i] is not None or not 0.0 < FAR * spread[i] < mean[i]:
+                    continue
+                x, beside = g.columns[i], "Intercept" in g.columns
+                what = (
+                    f"independent of the intercepts where {x} is 0"
+                    if beside
+                    else f"without intercepts beside them: all lines meet where {x} is 0"
+                )
+                out.append(
+                    f"In {t.text} the slopes of {x} are {what}, {mean[i] / spread[i]:.0f} standard deviations from its "
+                    f"mean. This model depends on the origin of {x}; centre {x}, or write ({x} | {g.name})."
+                )
     return tuple(out)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError, suggestion
-from ranef.spec.coordinates import Directions, TermColumns, fixed_directions, plain_columns, term_columns
+from ranef.spec.coordinates import Directions, TermColumns, fixed_directions, origin_notes, plain_columns, term_columns
 from ranef.spec.families import (
     LKJ,
     R2D2,
@@ -78,6 +78,8 @@ class Priors:
         By the text of a term: coordinates of its random effects, in which `sd` and `corr` stand.
     known_sigma : float, optional
         A residual standard deviation that is known, and has no prior.
+    notes : tuple of str
+        What the choice of coordinates cannot cure.
     """
 
     fixef: Mapping[str, Location]
@@ -92,6 +94,7 @@ class Priors:
     joint: Directions | None = None
     columns: Mapping[tuple[str, int], TermColumns] = field(default_factory=dict)
     known_sigma: float | None = None
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return "\n".join(self.lines())
@@ -216,7 +219,17 @@ def default_priors(
         sd |= {(t.group, c): HalfStudentT(3.0, s / float(v)) for c, v in zip(own.names, sizes, strict=False)}
     corr = {corr_name(t): LKJ(1.0) for t in spec.terms if t.template.kind == "us" and t.template.size > 1}
     sigma = HalfStudentT(3.0, s / float(np.sqrt(about.inverse_weight)))
-    priors = Priors(fixef, sd, corr, sigma, spreads=spreads, joint=joint, columns=columns, known_sigma=spec.sigma)
+    priors = Priors(
+        fixef,
+        sd,
+        corr,
+        sigma,
+        spreads=spreads,
+        joint=joint,
+        columns=columns,
+        known_sigma=spec.sigma,
+        notes=origin_notes(spec, about),
+    )
     return _changed(priors, _Names(spec, priors), changes)
 
 
