@@ -73,7 +73,7 @@ NARROW = {"sd[g, Intercept]": HalfStudentT(3, 7.4), "sd[g, yr]": HalfStudentT(3,
 
 @pytest.mark.parametrize("sampler", ["nutpie", pytest.param("numpyro", marks=pytest.mark.slow)])
 def test_the_mass_is_found_where_the_prior_and_the_data_disagree(sampler):
-    """By weights of importance slopes vary in nearly all of this posterior; chains that start at the prior stay there."""
+    """By weights of importance slopes vary in nearly all of this posterior; chains begun at the prior stay there."""
     model = ranef.Model("y ~ yr + (yr | g)", years())
     fb = model.sample(seed=1, priors=NARROW, sampler=sampler, progress=False)
     problem = prepare(model.spec, model.products, model.priors(NARROW))
