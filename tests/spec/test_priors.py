@@ -8,6 +8,7 @@ from scipy import stats
 
 import ranef
 from ranef import priors
+from ranef.spec import sd_replacements
 
 MODEL = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
 
@@ -172,3 +173,56 @@ def test_spaces_do_not_matter_and_b_stands_for_the_coefficients():
 def test_families_check_their_numbers(make):
     with pytest.raises(ranef.DesignError, match="must be a positive finite number"):
         make()
+
+
+MACHINES = ranef.Model("score ~ Machine + (Machine | Worker)", ranef.datasets.load("machines"))
+
+
+@pytest.mark.parametrize(
+    ("model", "changes"),
+    [
+        (MODEL, {}),
+        (MODEL, {"sd": priors.Exponential(0.1)}),
+        (MODEL, {"sd": priors.Exponential(0.1), "sd[Subject, Days]": priors.HalfNormal(3)}),
+        (MODEL, {"sd[Subject, Intercept]": priors.HalfNormal(30)}),
+        (MODEL, {"sd[Subject, Days]": priors.HalfNormal(3)}),
+        (MODEL, {"sd[Subject, Intercept]": MODEL.priors().sd["Subject", "Intercept"]}),
+        (MACHINES, {"sd": priors.HalfNormal(3)}),
+        (MACHINES, {"sd[Worker, Machine[T.B]]": priors.HalfNormal(3)}),
+        (MACHINES, {"sd[Worker, Machine[B]]": priors.HalfNormal(3)}),
+    ],
+)
+def test_replacements_make_the_priors_again(model, changes):
+    p = model.priors(changes)
+    names = sd_replacements(p, model.priors())
+    assert bool(names) == bool(changes)
+    again = model.priors(names)
+    assert again.lines() == p.lines()
+    for key, own in p.columns.items():
+        np.testing.assert_array_equal(again.columns[key].outward, own.outward)
+
+
+def test_a_prior_by_the_name_of_a_column_is_of_the_column_as_written():
+    assert not any(MODEL.priors({"sd[Subject, Intercept]": priors.HalfNormal(30)}).columns["Subject", 0].where)
+    assert MODEL.priors({"sd[Subject, Days]": priors.HalfNormal(3)}).columns["Subject", 0].where[0]
+    assert "sd(Machine[A] | Worker)" in str(MACHINES.priors())
+    assert "sd(Machine[T.B] | Worker)" in str(MACHINES.priors({"sd[Worker, Machine[T.C]]": priors.HalfNormal(3)}))
+
+
+def test_a_replaced_coefficient_takes_its_block_along():
+    """The others of a factor keep the marginals that are printed; without a replacement they are joint."""
+    names = MACHINES.spec.design.fixed_names
+    C, _ = MACHINES.priors({"Machine[T.B]": priors.StudentT(3, 0, 5)}).coordinates(names)
+    np.testing.assert_array_equal(C[1:], np.eye(3)[1:])
+    np.testing.assert_allclose(C[0], [1, 1 / 3, 1 / 3])  # the mean response, whatever the others have
+    joint, _ = MACHINES.priors().coordinates(names)
+    assert joint[1, 2] != 0
+
+
+def test_where_the_model_itself_depends_on_an_origin_it_is_said():
+    data = ranef.datasets.load("sleepstudy")
+    late = data.assign(Days=data["Days"] + 2000)
+    for formula, said in (("(Days | Subject)", 0), ("(Days || Subject)", 1), ("(0 + Days | Subject)", 1)):
+        assert len(ranef.Model(f"Reaction ~ Days + {formula}", late).priors().notes) == said
+        assert not ranef.Model(f"Reaction ~ Days + {formula}", data).priors().notes
+    assert "depends on the origin of Days" in str(ranef.Model("Reaction ~ Days + (Days || Subject)", late).describe())

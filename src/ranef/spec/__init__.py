@@ -23,7 +23,7 @@ from ranef.spec.matrices import Cluster, ModelMatrices, TermMatrices
 from ranef.spec.model_spec import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
 from ranef.spec.moments import Moments, moments
 from ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
-from ranef.spec.priors import Priors, corr_name, default_priors, flat_priors
+from ranef.spec.priors import Priors, corr_name, default_priors, flat_priors, sd_replacements
 from ranef.spec.subset import without_rows
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "moments",
     "outward_theta",
     "scale_density",
+    "sd_replacements",
     "sdcor_arrays",
     "varcorr_arrays",
     "with_response",

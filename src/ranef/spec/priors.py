@@ -33,7 +33,7 @@ from ranef.spec.families import (
 from ranef.spec.model_spec import ModelSpec, TermSpec
 from ranef.spec.moments import Moments, moments
 
-__all__ = ["Priors", "corr_name", "default_priors", "flat_priors"]
+__all__ = ["Priors", "corr_name", "default_priors", "flat_priors", "sd_replacements"]
 
 #: default prior of the degrees of freedom of a Student t response or random effect (Juárez & Steel, 2010)
 DEFAULT_DF = Gamma(2.0, 0.1)
@@ -235,6 +235,28 @@ def default_priors(
 
 def _sd_names(group: str, column: str) -> tuple[str, str]:
     return f"sd[{group}, {column}]", f"sd({column} | {group})"
+
+
+def sd_replacements(priors: Priors, default: Priors) -> dict[str, Scale]:
+    """Names and priors of standard deviations that make `priors` out of the `default` ones.
+
+    A coordinate with the name of a column, that is not this column as it is written, cannot be named alone: its prior
+    came by the name of its group.
+    """
+    out: dict[str, Scale] = {}
+    for group in dict.fromkeys(g for g, _ in priors.sd):
+        own = {key: t for key, t in priors.columns.items() if key[0] == group}
+        moved = {c for t in own.values() for c, at in zip(t.names, t.where, strict=True) if at and c in t.columns}
+        here = {c: p for (g, c), p in priors.sd.items() if g == group}
+        written = any(not np.array_equal(t.outward, default.columns[key].outward) for key, t in own.items())
+        general = [p for c, p in here.items() if c in moved and p != default.sd.get((group, c))]
+        if general:
+            out[f"sd[{group}]"] = general[0]
+        for c, p in here.items():
+            usual = general[0] if general else default.sd.get((group, c))
+            if p != usual or written:
+                out[_sd_names(group, c)[0]] = p
+    return out
 
 
 def flat_priors(spec: ModelSpec) -> Priors:
