@@ -20,7 +20,7 @@ from ranef.design.checks import (
     stray_text,
     warn_of_stray_text,
 )
-from ranef.design.coding import Coded, code_terms
+from ranef.design.coding import Coded, code_terms, fully_coded
 from ranef.design.evaluate import Scope, columns_in, evaluate
 from ranef.design.grouping import make_grouping
 from ranef.design.rank import independent_columns
@@ -32,7 +32,7 @@ from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blan
 from ranef.errors import DesignError
 from ranef.formula import Name, Node, ParsedFormula, Terms, label
 
-__all__ = ["build_design", "check_response", "double_bar_notes", "model_nodes", "model_predictors"]
+__all__ = ["build_design", "check_response", "coding_notes", "model_nodes", "model_predictors"]
 
 _S = TypeVar("_S", bound=np.generic)
 
@@ -141,7 +141,7 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
         index=table.index[rows] if len(rows) < table.n else table.index,
         rows=_frozen(rows),
         n_dropped=table.n - len(rows),
-        notes=(*parsed.notes, *double_bar_notes(inputs.parsed, inputs.values)),
+        notes=(*parsed.notes, *coding_notes(parsed, inputs.values)),
         encoding=_encoding(inputs, encodings, kept),
     )
 
@@ -260,7 +260,33 @@ def _encoding(inputs: _Inputs, random: tuple[RandomEncoding, ...], kept: Codes) 
     )
 
 
-def double_bar_notes(parsed: ParsedFormula, values: Mapping[Node, Value]) -> list[str]:
+def coding_notes(parsed: ParsedFormula, values: Mapping[Node, Value]) -> list[str]:
+    """What the coding of factors in bars does not do, or does differently from the fixed part."""
+    return [*_double_bar_notes(parsed, values), *_differently_coded(parsed, values)]
+
+
+def _differently_coded(parsed: ParsedFormula, values: Mapping[Node, Value]) -> list[str]:
+    """Where a bar has a column for every level of a factor and the fixed part contrasts, or the other way round."""
+    coded = fully_coded(parsed.fixed, values)
+    in_fixed = {frozenset(t.factors): full for t, full in zip(parsed.fixed.terms, coded, strict=True)}
+    notes = []
+    for term in parsed.random:
+        coded = fully_coded(term.effects, values)
+        other = [
+            effect.name
+            for effect, full in zip(term.effects.terms, coded, strict=True)
+            if in_fixed.get(frozenset(effect.factors), full) != full
+        ]
+        if other:
+            notes.append(
+                f"{', '.join(other)} in {term.text} is coded otherwise than in the fixed part (one by a column for "
+                "every level, the other by contrasts): coef() adds fixed and random effects of one name, as lme4 "
+                "does, and these columns have no name in common."
+            )
+    return list(dict.fromkeys(notes))
+
+
+def _double_bar_notes(parsed: ParsedFormula, values: Mapping[Node, Value]) -> list[str]:
     """What ``||`` does not do to the columns of a factor."""
     return [
         f"In {term.text} the columns of a factor stay one correlated block, as in lme4: '||' separates terms only. "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def code_terms(terms: Terms, values: Mapping[Node, Value], n: int) -> Coded:
     blocks = [_Block(("Intercept",), np.ones((n, 1)))] if terms.intercept else []
     full = fully_coded(terms, values)
     for term, in_full in zip(terms.terms, full, strict=True):
-        blocks.append(_interaction([_main(factor, values[factor], factor in in_full) for factor in term.factors]))
+        blocks.append(_interaction(term, [_main(factor, values[factor], factor in in_full) for factor in term.factors]))
     names = tuple(name for block in blocks for name in block.names)
     matrix = np.empty((n, len(names)))
     assign = np.empty(len(names), dtype=np.intp)
@@ -138,13 +139,15 @@ def _main(node: Node, value: Value, full: bool) -> _Block:
     return _Block(tuple(name + suffix for suffix in suffixes), rows[factor.codes])
 
 
-def _interaction(blocks: Sequence[_Block]) -> _Block:
-    product = blocks[0]
+def _interaction(term: Term, blocks: Sequence[_Block]) -> _Block:
+    """The products of columns, the first factor's fastest, named in the order that the term is named in."""
+    columns = blocks[0].columns
     for block in blocks[1:]:
-        names = tuple(f"{first}:{second}" for second in block.names for first in product.names)
-        columns = block.columns[:, :, None] * product.columns[:, None, :]
-        product = _Block(names, columns.reshape(len(columns), len(names)))
-    return product
+        columns = (block.columns[:, :, None] * columns[:, None, :]).reshape(len(columns), -1)
+    places = [term.factors.index(factor) for factor in term.shown]
+    # product() moves its last part fastest
+    parts = (chosen[::-1] for chosen in product(*(block.names for block in reversed(blocks))))
+    return _Block(tuple(":".join(chosen[place] for place in places) for chosen in parts), columns)
 
 
 def _contrasts(factor: Factor, name: str) -> tuple[Array, tuple[str, ...]]:

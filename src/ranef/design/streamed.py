@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ranef.design.build import double_bar_notes, model_predictors
+from ranef.design.build import coding_notes, model_predictors
 from ranef.design.checks import (
     check_levels,
     check_na_action,
@@ -154,7 +154,7 @@ class _Assembly:
             index=pd.RangeIndex(0),
             rows=np.empty(0, dtype=np.intp),
             n_dropped=found.rows - found.complete,
-            notes=(*parsed.notes, *double_bar_notes(parsed, templates)),
+            notes=(*parsed.notes, *coding_notes(parsed, templates)),
             encoding=encoding,
             stream=Stream(
                 chunks,

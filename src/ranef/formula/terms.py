@@ -24,6 +24,15 @@ _Role: TypeAlias = Literal["term", "summand", "operand"]
 class Term:
     """An interaction of factors; one factor is a main effect.
 
+    Attributes
+    ----------
+    factors : tuple of Node
+        In the order in which the part of the formula names them, which is that of the columns.
+    span : Span
+        The place in the source.
+    named : tuple of Node
+        The same factors in the order in which names show them; that of `factors` where it is empty.
+
     Examples
     --------
     >>> from ranef.formula import parse_formula
@@ -34,11 +43,17 @@ class Term:
 
     factors: tuple[Node, ...]
     span: Span = field(compare=False)
+    named: tuple[Node, ...] = field(default=(), compare=False)
+
+    @property
+    def shown(self) -> tuple[Node, ...]:
+        """The factors in the order of names."""
+        return self.named or self.factors
 
     @property
     def name(self) -> str:
         """R's label of the term."""
-        return ":".join(label(factor) for factor in self.factors)
+        return ":".join(map(label, self.shown))
 
     @property
     def degree(self) -> int:
