@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,6 +26,7 @@ from ranef.design.grouping import make_grouping
 from ranef.design.rank import independent_columns
 from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding
 from ranef.design.rows import Extra, complete_rows, on_rows, read_extra
+from ranef.design.rowwise import not_row_by_row
 from ranef.design.table import read_table
 from ranef.design.transforms import with_user_transforms
 from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, missing
@@ -246,11 +247,12 @@ def _random(
 
 
 def _encoding(inputs: _Inputs, random: tuple[RandomEncoding, ...], kept: Codes) -> Encoding:
-    return Encoding(
+    encoding = Encoding(
         source=inputs.parsed.source,
         fixed=inputs.parsed.fixed,
         offsets=inputs.parsed.offsets,
         offset_column=inputs.extras["offset"].column if "offset" in inputs.extras else None,
+        offset_array="offset" in inputs.extras and inputs.extras["offset"].column is None,
         random=random,
         kept=kept,
         kinds={name: blank(column) for name, column in _columns(inputs.values, inputs.scope).items()},
@@ -258,6 +260,9 @@ def _encoding(inputs: _Inputs, random: tuple[RandomEncoding, ...], kept: Codes) 
         states=inputs.scope.states,
         transforms=inputs.transforms,
     )
+    predicting = [node for node in encoding.templates if node != inputs.parsed.response]
+    bound = not_row_by_row(predicting, encoding, inputs.scope.table)
+    return replace(encoding, bound=tuple(map(label, bound))) if bound else encoding
 
 
 def coding_notes(parsed: ParsedFormula, values: Mapping[Node, Value]) -> list[str]:

@@ -143,7 +143,8 @@ def _interaction(term: Term, blocks: Sequence[_Block]) -> _Block:
     """The products of columns, the first factor's fastest, named in the order that the term is named in."""
     columns = blocks[0].columns
     for block in blocks[1:]:
-        columns = (block.columns[:, :, None] * columns[:, None, :]).reshape(len(columns), -1)
+        crossed = block.columns[:, :, None] * columns[:, None, :]
+        columns = crossed.reshape(len(columns), crossed.shape[1] * crossed.shape[2])
     places = [term.factors.index(factor) for factor in term.shown]
     # product() moves its last part fastest
     parts = (chosen[::-1] for chosen in product(*(block.names for block in reversed(blocks))))

@@ -86,6 +86,8 @@ class Encoding:
         The expressions of ``offset()``.
     offset_column : str, optional
         The column named by the argument `offset`.
+    offset_array : bool
+        Whether the argument `offset` was an array, of which new data hold nothing.
     random : tuple of RandomEncoding
         The random terms, as written.
     kept : ndarray of intp
@@ -98,18 +100,23 @@ class Encoding:
         What each call of a stateful transform has learnt.
     transforms : mapping
         The user's transforms.
+    bound : tuple of str
+        Calls of the user's transforms whose value in a row depends on the other rows, so that it is another one among
+        other rows.
     """
 
     source: str
     fixed: Terms
     offsets: tuple[Node, ...]
     offset_column: str | None
+    offset_array: bool
     random: tuple[RandomEncoding, ...]
     kept: Codes
     kinds: Mapping[str, Value]
     templates: Mapping[Node, Value]
     states: dict[Node, dict[str, Any]]
     transforms: Mapping[str, Callable[..., Any]]
+    bound: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ranef.design.build import coding_notes, model_predictors
 from ranef.design.checks import (
@@ -24,14 +23,14 @@ from ranef.design.coding import code_terms
 from ranef.design.evaluate import Scope, evaluate
 from ranef.design.grouping import Grouping, grouping_of_cells
 from ranef.design.learning import learnt
-from ranef.design.newdata import scope_of
 from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding, Stream
+from ranef.design.rowwise import not_row_by_row
 from ranef.design.scan import Found, Plan, of_one_factor, scan
 from ranef.design.table import Table
 from ranef.design.transforms import with_user_transforms
-from ranef.design.values import Factor, Value, blank, take
+from ranef.design.values import Factor, Value, blank
 from ranef.errors import DesignError
-from ranef.formula import Call, Name, Node, ParsedFormula, label, walk
+from ranef.formula import Name, Node, ParsedFormula, label
 
 __all__ = ["scan_chunks"]
 
@@ -74,32 +73,20 @@ def scan_chunks(
     found.check(plan, sigma)
     assembly = _Assembly(plan, found, dict(transforms or {}))
     design = assembly.design(chunks, sigma)
-    _check_row_by_row(design, transforms or {})
+    _check_row_by_row(design)
     return design
 
 
-def _check_row_by_row(design: Design, transforms: Mapping[str, Callable[..., Any]]) -> None:
+def _check_row_by_row(design: Design) -> None:
     """Refuse a user's function that gives some rows other values when it sees fewer rows."""
     assert design.stream is not None
-    encoding, piece = design.encoding, next(piece for _, piece in design.stream.sample if piece.n)
-    half = np.arange((piece.n + 1) // 2)
-    for node in encoding.templates:
-        calls = [part for part in walk(node) if isinstance(part, Call) and part.function in transforms]
-        if not calls:
-            continue
-        whole, some = (evaluate(node, scope_of(encoding, table)) for table in (piece, piece.taken(half)))
-        if not np.array_equal(_entries(take(whole, half)), _entries(some)):
-            raise DesignError(
-                f"{label(calls[0])} gives a row another value when it sees fewer rows, and the data come in chunks. "
-                "Use a function that works row by row, or add its result to the data."
-            )
-
-
-def _entries(value: Value) -> NDArray[Any]:
-    """The entries of a value, numbers or levels; missing ones are equal to each other."""
-    if isinstance(value, Factor):
-        return np.array([*value.levels, None], dtype=object)[value.codes]
-    return np.nan_to_num(value.values, nan=np.inf)
+    encoding = design.encoding
+    calls = not_row_by_row(encoding.templates, encoding, next(piece for _, piece in design.stream.sample if piece.n))
+    if calls:
+        raise DesignError(
+            f"{label(calls[0])} gives a row another value when it sees fewer rows, and the data come in chunks. "
+            "Use a function that works row by row, or add its result to the data."
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -130,6 +117,7 @@ class _Assembly:
             fixed=parsed.fixed,
             offsets=parsed.offsets,
             offset_column=plan.extras.get("offset"),
+            offset_array=False,
             random=encodings,
             kept=np.arange(len(coded.names)),
             kinds=kinds,

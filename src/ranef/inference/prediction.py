@@ -90,6 +90,7 @@ class PredictOptions:
     new_levels: str
     interval: str | None
     level: float
+    offset: Any = None
 
     def __post_init__(self) -> None:
         _one_of("new_levels", self.new_levels, ("population", "error", "sample"))
@@ -130,10 +131,10 @@ def fitted_rows(spec: ModelSpec) -> Rows:
     return Rows(d.X, offset, codes, Z, d.index, none, d.weights)
 
 
-def new_rows(spec: ModelSpec, data: object, groupings: Sequence[int]) -> Rows:
+def new_rows(spec: ModelSpec, data: object, groupings: Sequence[int], offset: Any = None) -> Rows:
     """Encode new data as the model's own; groupings not asked for get code −1 and zero columns."""
     wanted = [spec.groupings[k].name for k in groupings]
-    encoded = encode(spec.design.encoding, data, groups=wanted)
+    encoded = encode(spec.design.encoding, data, groups=wanted, offset=offset)
     m = encoded.X.shape[0]
     if missing := int((~encoded.complete).sum()):
         rows = "row of the new data has" if missing == 1 else "rows of the new data have"
@@ -260,8 +261,10 @@ def residual_rows(spec: ModelSpec, fitted: Floats, sigma: float, kind: str) -> F
 def rows_for(spec: ModelSpec, data: object, options: PredictOptions) -> Rows:
     """The rows fitted (``data=None``) or new ones, unseen levels refused if so asked."""
     if data is None:
+        if options.offset is not None:
+            raise DesignError("offset= goes with new data; the rows used have the model's own. Leave it out.")
         return fitted_rows(spec)
-    rows = new_rows(spec, data, chosen_groupings(spec, options.re))
+    rows = new_rows(spec, data, chosen_groupings(spec, options.re), options.offset)
     if options.new_levels == "error":
         refuse_unseen(spec, rows)
     return rows
