@@ -178,6 +178,8 @@ def test_dropped_columns_stay_dropped(frame, build):
     design = build("y ~ x + twice + flag + (1 | g)", frame)
     encoded = encode(design.encoding, frame.assign(twice=0))
     np.testing.assert_array_equal(encoded.X, design.X)
+    assert encoded.determined.tolist() == [x == 0 for x in frame["x"]]
+    assert encode(design.encoding, frame).determined.all()
 
 
 def test_a_column_named_like_a_constant_in_new_data_only(frame, build):

@@ -23,7 +23,7 @@ from ranef.design.checks import (
 from ranef.design.coding import Coded, code_terms, fully_coded
 from ranef.design.evaluate import Scope, columns_in, evaluate
 from ranef.design.grouping import make_grouping
-from ranef.design.rank import independent_columns
+from ranef.design.rank import aliasing, independent_columns
 from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding
 from ranef.design.rows import Extra, complete_rows, on_rows, read_extra
 from ranef.design.rowwise import not_row_by_row
@@ -126,14 +126,17 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
     coded = code_terms(parsed.fixed, inputs.values, len(rows))
     check_names(coded.names, "the fixed part")
     kept = independent_columns(coded.matrix, intercept=parsed.fixed.intercept)
+    left_out = np.setdiff1d(np.arange(len(coded.names)), kept)
+    X = coded.matrix if not len(left_out) else np.ascontiguousarray(coded.matrix[:, kept])
+    aliases = aliasing(X, coded.matrix[:, left_out]) if len(left_out) else None
     random, encodings = _random(inputs, {parsed.fixed: coded}, sigma)
     return Design(
         formula=parsed.source,
         response=label(parsed.response),
         y=y,
-        X=_frozen(coded.matrix if len(kept) == len(coded.names) else np.ascontiguousarray(coded.matrix[:, kept])),
+        X=_frozen(X),
         fixed_names=tuple(coded.names[k] for k in kept),
-        dropped=tuple(coded.names[k] for k in np.setdiff1d(np.arange(len(coded.names)), kept)),
+        dropped=tuple(coded.names[k] for k in left_out),
         fixed_terms=tuple(term.name for term in parsed.fixed.terms),
         assign=_frozen(coded.assign[kept]),
         random=random,
@@ -143,7 +146,7 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
         rows=_frozen(rows),
         n_dropped=table.n - len(rows),
         notes=(*parsed.notes, *coding_notes(parsed, inputs.values)),
-        encoding=_encoding(inputs, encodings, kept),
+        encoding=replace(_encoding(inputs, encodings), kept=kept, aliases=aliases),
     )
 
 
@@ -246,7 +249,8 @@ def _random(
     return tuple(designs), tuple(encodings)
 
 
-def _encoding(inputs: _Inputs, random: tuple[RandomEncoding, ...], kept: Codes) -> Encoding:
+def _encoding(inputs: _Inputs, random: tuple[RandomEncoding, ...]) -> Encoding:
+    """What new data need, with every column of X."""
     encoding = Encoding(
         source=inputs.parsed.source,
         fixed=inputs.parsed.fixed,
@@ -254,7 +258,8 @@ def _encoding(inputs: _Inputs, random: tuple[RandomEncoding, ...], kept: Codes) 
         offset_column=inputs.extras["offset"].column if "offset" in inputs.extras else None,
         offset_array="offset" in inputs.extras and inputs.extras["offset"].column is None,
         random=random,
-        kept=kept,
+        kept=np.empty(0, dtype=np.intp),
+        aliases=None,
         kinds={name: blank(column) for name, column in _columns(inputs.values, inputs.scope).items()},
         templates={node: blank(value) for node, value in inputs.values.items()},
         states=inputs.scope.states,

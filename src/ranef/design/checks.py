@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ranef.design.records import RandomDesign
 from ranef.design.table import Table
 from ranef.design.values import Array, Codes
-from ranef.errors import DesignError, FitError, FormulaError, RanefWarning
+from ranef.errors import DataWarning, DesignError, FitError, FormulaError, RanefWarning
 from ranef.formula import ParsedFormula, RandomTerm
 
 __all__ = [
@@ -22,12 +22,14 @@ __all__ = [
     "check_weights",
     "constant_response",
     "stray_text",
+    "warn_of_dropped",
     "warn_of_spread",
     "warn_of_stray_text",
 ]
 
 AVAILABLE = ("us", "diag", "ident")
 _WIDEST = 1e6
+_SHOWN = 8
 _MISSING_MARKS = {"", ".", "?", "-", "--", "*", "na", "n/a", "#n/a", "nan", "null", "none", "missing", "unknown"}
 _MANY_NUMBERS, _FEW_WORDS = 10, 3
 
@@ -153,6 +155,19 @@ def warn_of_spread(low: float, high: float) -> None:
             "units.",
             RanefWarning,
             stacklevel=5,
+        )
+
+
+def warn_of_dropped(dropped: Sequence[str]) -> None:
+    """Warn of columns of X that are left out, as lme4 prints it."""
+    if dropped:
+        what = "column / coefficient" if len(dropped) == 1 else "columns / coefficients"
+        shown = ", ".join(dropped[:_SHOWN]) + (", ..." if len(dropped) > _SHOWN else "")
+        warnings.warn(
+            f"fixed-effect model matrix is rank deficient so dropping {len(dropped)} {what}: {shown}. Earlier columns "
+            "determine what is dropped: a copy or a sum of columns, or a cell of an interaction without rows.",
+            DataWarning,
+            stacklevel=4,
         )
 
 

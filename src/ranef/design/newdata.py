@@ -11,6 +11,7 @@ import numpy as np
 from ranef.design.coding import code_terms
 from ranef.design.evaluate import Scope, column_of, evaluate
 from ranef.design.grouping import group_codes
+from ranef.design.rank import not_determined
 from ranef.design.records import Encoded, EncodedRandom, Encoding, RandomEncoding
 from ranef.design.rows import read_extra
 from ranef.design.table import Table, need_column, read_table
@@ -99,9 +100,13 @@ def encode_in(
     total = _offset(encoding, scope, complete, offset)
     known = {encoding.fixed: X}
     random = tuple(_random(term, scope, complete, known) if term.name in wanted else None for term in encoding.random)
+    determined = np.ones(table.n, dtype=bool)
     if len(encoding.kept) < X.shape[1]:
+        left_out = np.delete(X, encoding.kept, axis=1)
         X = X[:, encoding.kept]
-    return Encoded(np.ascontiguousarray(X), random, total, complete, table.index)
+        if encoding.aliases is not None:
+            determined = ~not_determined(X, left_out, encoding.aliases)
+    return Encoded(np.ascontiguousarray(X), random, total, complete, determined, table.index)
 
 
 def _wanted(encoding: Encoding, groups: Collection[str] | None) -> set[str]:

@@ -92,6 +92,8 @@ class Encoding:
         The random terms, as written.
     kept : ndarray of intp
         Shape (p,): which columns of the full model matrix were kept.
+    aliases : ndarray of float64, optional
+        Shape (p, d): the d columns left out, in their order, as combinations of those kept; None where all are kept.
     kinds : mapping
         What each column was, without rows.
     templates : mapping
@@ -112,6 +114,7 @@ class Encoding:
     offset_array: bool
     random: tuple[RandomEncoding, ...]
     kept: Codes
+    aliases: Array | None
     kinds: Mapping[str, Value]
     templates: Mapping[Node, Value]
     states: dict[Node, dict[str, Any]]
@@ -251,6 +254,8 @@ class Encoded:
         Shape (m,): the sum of the offsets that the formula or a column gives, 0 without any.
     complete : ndarray of bool
         Shape (m,): whether every predictor is there. A missing level only gives the code -1.
+    determined : ndarray of bool
+        Shape (m,): whether Xβ is determined by the rows fitted, whichever aliased columns were left out of X.
     index : pandas.Index
         The data's own index for pandas, else positions.
     """
@@ -259,4 +264,5 @@ class Encoded:
     random: tuple[EncodedRandom | None, ...]
     offset: Array
     complete: NDArray[np.bool_]
+    determined: NDArray[np.bool_]
     index: pd.Index[Any]

@@ -120,6 +120,7 @@ class _Assembly:
             offset_array=False,
             random=encodings,
             kept=np.arange(len(coded.names)),
+            aliases=None,
             kinds=kinds,
             templates=templates,
             states=states,

@@ -15,8 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ranef.arrays import Floats, Ints
-from ranef.design import encode
-from ranef.errors import DesignError, RanefWarning, suggestion
+from ranef.design import Encoded, encode
+from ranef.errors import DataWarning, DesignError, RanefWarning, suggestion
 from ranef.inference.effects import check_level, grouping_named
 from ranef.likelihood import CrossProducts, Evaluation
 from ranef.linalg import forward
@@ -139,6 +139,7 @@ def new_rows(spec: ModelSpec, data: object, groupings: Sequence[int], offset: An
     if missing := int((~encoded.complete).sum()):
         rows = "row of the new data has" if missing == 1 else "rows of the new data have"
         warnings.warn(f"{missing} {rows} missing predictors; the predictions are NaN.", RanefWarning, stacklevel=4)
+    X = _estimable(spec, encoded)
     codes, Z, unseen = [], [], []
     for k, g in enumerate(spec.groupings):
         values = np.zeros((m, len(g.columns)))
@@ -154,7 +155,25 @@ def new_rows(spec: ModelSpec, data: object, groupings: Sequence[int], offset: An
         codes.append(code)
         Z.append(values)
         unseen.append(labels)
-    return Rows(encoded.X, encoded.offset, tuple(codes), tuple(Z), encoded.index, tuple(unseen))
+    return Rows(X, encoded.offset, tuple(codes), tuple(Z), encoded.index, tuple(unseen))
+
+
+def _estimable(spec: ModelSpec, encoded: Encoded) -> Floats:
+    """X (m, p) of new rows, NaN where Xβ would be another number had another of the aliased columns been left out."""
+    wrong = ~encoded.determined & encoded.complete
+    if not wrong.any():
+        return encoded.X
+    dropped = spec.design.dropped
+    shown = ", ".join(dropped[:5]) + (f" and {len(dropped) - 5} more" if len(dropped) > 5 else "")
+    rows = ", ".join(repr(label) for label in encoded.index[wrong][:5].tolist())
+    warnings.warn(
+        f"{wrong.sum()} of the {len(wrong)} new rows ({rows}{', …' if wrong.sum() > 5 else ''}) cannot be predicted "
+        f"and are NaN: X is rank-deficient, {shown} was left out, and these rows are no combination of rows fitted (an "
+        "empty cell of two factors, for example), so that the data say nothing of their mean.",
+        DataWarning,
+        stacklevel=5,
+    )
+    return np.where(wrong[:, None], np.nan, encoded.X)
 
 
 def refuse_unseen(spec: ModelSpec, rows: Rows) -> None:
