@@ -22,11 +22,12 @@ from ranef.design.checks import (
 )
 from ranef.design.coding import Coded, code_terms, fully_coded
 from ranef.design.evaluate import Scope, columns_in, evaluate
-from ranef.design.grouping import make_grouping
+from ranef.design.grouping import Grouping, make_grouping
 from ranef.design.rank import aliasing, independent_columns
 from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding
 from ranef.design.rows import Extra, complete_rows, on_rows, read_extra
 from ranef.design.rowwise import not_row_by_row
+from ranef.design.size import Claim, check_blocks, check_columns, check_terms
 from ranef.design.table import read_table
 from ranef.design.transforms import with_user_transforms
 from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, missing
@@ -105,6 +106,7 @@ def build_design(
     check_structures(parsed)
     check_na_action(na_action)
     table = read_table(data)
+    check_terms(parsed, table.n)
     scope = Scope(table, parsed.source, with_user_transforms(transforms), {})
     values = {node: evaluate(node, scope) for node in model_nodes(parsed)}
     check_response(values[parsed.response], label(parsed.response))
@@ -123,13 +125,15 @@ def build_design(
 def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
     parsed, table, rows = inputs.parsed, inputs.scope.table, inputs.rows
     y = _response(inputs, sigma)
+    check_columns("the fixed part", parsed.fixed, inputs.values, len(rows))
+    groupings = _groupings(inputs, sigma)
     coded = code_terms(parsed.fixed, inputs.values, len(rows))
     check_names(coded.names, "the fixed part")
     kept = independent_columns(coded.matrix, intercept=parsed.fixed.intercept)
     left_out = np.setdiff1d(np.arange(len(coded.names)), kept)
     X = coded.matrix if not len(left_out) else np.ascontiguousarray(coded.matrix[:, kept])
     aliases = aliasing(X, coded.matrix[:, left_out]) if len(left_out) else None
-    random, encodings = _random(inputs, {parsed.fixed: coded}, sigma)
+    random, encodings = _random(inputs, groupings, {parsed.fixed: coded})
     return Design(
         formula=parsed.source,
         response=label(parsed.response),
@@ -221,13 +225,24 @@ def _offset(inputs: _Inputs) -> Array | None:
     return _frozen(np.sum(parts, axis=0)) if parts else None
 
 
+def _groupings(inputs: _Inputs, sigma: float | None) -> list[tuple[Grouping, Codes]]:
+    """The grouping factors of the random terms, whose sizes are checked before anything is built."""
+    n, made, claims = len(inputs.rows), [], []
+    for term in inputs.parsed.random:
+        made.append(make_grouping(term.group, [inputs.values[node] for node in term.group]))
+        columns = check_columns(term.text, term.effects, inputs.values, n)
+        claims.append(Claim(term.text, term.group_name, made[-1][0].levels.tolist(), columns, term.structure))
+    check_levels(claims, n, sigma_fixed=sigma is not None)
+    check_blocks(claims, n)
+    return made
+
+
 def _random(
-    inputs: _Inputs, known: dict[Terms, Coded], sigma: float | None
+    inputs: _Inputs, groupings: Iterable[tuple[Grouping, Codes]], known: dict[Terms, Coded]
 ) -> tuple[tuple[RandomDesign, ...], tuple[RandomEncoding, ...]]:
     """The random terms; equal effects of several terms (`known`) are coded once, and are one array."""
     designs, encodings = [], []
-    for term in inputs.parsed.random:
-        grouping, codes = make_grouping(term.group, [inputs.values[node] for node in term.group])
+    for term, (grouping, codes) in zip(inputs.parsed.random, groupings, strict=True):
         if term.effects not in known:
             known[term.effects] = code_terms(term.effects, inputs.values, len(inputs.rows))
         coded = known[term.effects]
@@ -245,7 +260,6 @@ def _random(
         )
         encodings.append(RandomEncoding(term.group_name, term.effects, term.group, grouping))
     check_repeated(inputs.parsed.random, designs)
-    check_levels(designs, len(inputs.rows), sigma_fixed=sigma is not None)
     return tuple(designs), tuple(encodings)
 
 

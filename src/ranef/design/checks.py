@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 
 from ranef.design.records import RandomDesign
+from ranef.design.size import Claim
 from ranef.design.table import Table
 from ranef.design.values import Array, Codes
 from ranef.errors import DataWarning, DesignError, FitError, FormulaError, RanefWarning
@@ -171,7 +173,7 @@ def warn_of_dropped(dropped: Sequence[str]) -> None:
         )
 
 
-def check_levels(random: Sequence[RandomDesign], n: int, *, sigma_fixed: bool) -> None:
+def check_levels(claims: Sequence[Claim], n: int, *, sigma_fixed: bool) -> None:
     """Refuse random terms that the data cannot tell from the residual, as lme4 does.
 
     Raises
@@ -182,13 +184,13 @@ def check_levels(random: Sequence[RandomDesign], n: int, *, sigma_fixed: bool) -
     """
     if sigma_fixed:
         return
-    for term in random:
+    for term in claims:
         if len(term.levels) < 2:
             raise DesignError(
                 f"The grouping factor {term.group} of {term.text} has one level, {term.levels[0]!r}: a variance "
                 "between levels needs at least two. Leave the term out, or use rows with more levels."
             )
-    problems = list(dict.fromkeys(term.group for term in random if len(term.levels) >= n))
+    problems = list(dict.fromkeys(term.group for term in claims if len(term.levels) >= n))
     if problems:
         raise DesignError(
             "number of levels of each grouping factor must be < number of observations (problems: "
@@ -196,13 +198,13 @@ def check_levels(random: Sequence[RandomDesign], n: int, *, sigma_fixed: bool) -
             "residual variance: leave the term out, group by a coarser factor, or give sigma if the residual "
             "standard deviation is known."
         )
-    for term in random:
-        effects = len(term.levels) * len(term.columns)
+    for term in claims:
+        effects = len(term.levels) * term.columns
         if effects >= n:
             raise DesignError(
                 f"number of observations (={n}) <= number of random effects (={effects}) for term {term.text}; the "
                 "random-effects parameters and the residual variance are not identifiable. Each level of "
-                f"{term.group} has too few rows for {len(term.columns)} effects: leave effects out of the term, or "
+                f"{term.group} has too few rows for {term.columns} effects: leave effects out of the term, or "
                 "give sigma if the residual standard deviation is known."
             )
 
@@ -215,7 +217,7 @@ def check_names(names: Sequence[str], where: str) -> None:
     DesignError
         Naming the effect, and `where` it stands.
     """
-    repeated = [name for place, name in enumerate(names) if name in names[:place]]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DesignError(
             f"Two effects of {where} have the name {repeated[0]!r}, because a column of the data has the name that an "

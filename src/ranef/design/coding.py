@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -103,11 +103,11 @@ def fully_coded(terms: Terms, values: Mapping[Node, Value]) -> list[frozenset[No
     ``modelmatrix`` in ``src/library/stats/src/model.c``).
     """
     full: list[frozenset[Node]] = []
-    earlier: list[frozenset[Node]] = []
+    earlier: dict[frozenset[Node], None] = {}
     for term in terms.terms:
         own = frozenset(term.factors)
         full.append(frozenset(f for f in _categorical(term, values) if not _spanned(own - {f}, earlier)))
-        earlier.append(own)
+        earlier[own] = None
     if not terms.intercept:
         for position, term in enumerate(terms.terms):
             if first := _categorical(term, values)[:1]:
@@ -120,8 +120,8 @@ def _categorical(term: Term, values: Mapping[Node, Value]) -> list[Node]:
     return [factor for factor in term.factors if not isinstance(values[factor], Numeric)]
 
 
-def _spanned(rest: frozenset[Node], earlier: Sequence[frozenset[Node]]) -> bool:
-    return not rest or any(rest <= term for term in earlier)
+def _spanned(rest: frozenset[Node], earlier: Collection[frozenset[Node]]) -> bool:
+    return not rest or rest in earlier or any(rest <= term for term in earlier)
 
 
 def _main(node: Node, value: Value, full: bool) -> _Block:

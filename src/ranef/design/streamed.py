@@ -26,9 +26,10 @@ from ranef.design.learning import learnt
 from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding, Stream
 from ranef.design.rowwise import not_row_by_row
 from ranef.design.scan import Found, Plan, of_one_factor, scan
+from ranef.design.size import Claim, check_blocks, check_columns, check_terms
 from ranef.design.table import Table
 from ranef.design.transforms import with_user_transforms
-from ranef.design.values import Factor, Value, blank
+from ranef.design.values import MOST_COLUMNS, Factor, Value, blank
 from ranef.errors import DesignError
 from ranef.formula import Name, Node, ParsedFormula, label
 
@@ -68,6 +69,7 @@ def scan_chunks(
     """
     check_structures(parsed)
     check_na_action(na_action)
+    check_terms(parsed, MOST_COLUMNS)
     plan = Plan.of(parsed, {"weights": weights, "offset": offset}, with_user_transforms(transforms), na_action)
     found = scan(plan, chunks)
     found.check(plan, sigma)
@@ -107,11 +109,14 @@ class _Assembly:
             value = templates[node]
             if isinstance(node, Name) and isinstance(value, Factor):
                 warn_of_stray_text(node.name, value.levels)
+        check_columns("the fixed part", parsed.fixed, templates, found.complete)
         coded = code_terms(parsed.fixed, templates, 0)
         check_names(coded.names, "the fixed part")
         random, encodings = self._random(templates)
         check_repeated(parsed.random, random)
-        check_levels(random, found.complete, sigma_fixed=sigma is not None)
+        claims = [Claim.of(term) for term in random]
+        check_levels(claims, found.complete, sigma_fixed=sigma is not None)
+        check_blocks(claims, found.complete)
         encoding = Encoding(
             source=parsed.source,
             fixed=parsed.fixed,
@@ -177,6 +182,7 @@ class _Assembly:
         held: Any = NotHeld
         for term in self.plan.parsed.random:
             grouping = self._grouping(term.group)
+            check_columns(term.text, term.effects, templates, self.found.complete)
             coded = code_terms(term.effects, templates, 0)
             check_names(coded.names, term.text)
             codes, values = held("the level"), held("the predictors")

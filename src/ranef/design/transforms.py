@@ -115,8 +115,10 @@ def _poly(x: Argument, degree: float = 1, raw: bool = False, *, _state: State) -
     values, degree = vector(x), whole(degree, "degree")
     if degree < 1:
         raise ValueError("its degree must be at least 1")
-    if not _state and not raw and len(np.unique(values)) <= degree:
-        raise ValueError(f"degree {degree} needs at least {degree + 1} distinct values")
+    if not _state and (distinct := len(np.unique(values))) <= degree:
+        raise ValueError(
+            f"degree {degree} needs at least {degree + 1} distinct values, and its {len(values)} rows have {distinct}"
+        )
     return _basis(formulaic("poly")(values, degree=degree, raw=bool(raw), _state=_state))
 
 
@@ -129,6 +131,8 @@ def _bs(
     *,
     _state: State,
 ) -> Numeric:
+    if not _state:
+        _check_width(vector(x), df, knots, 0 if degree == 3 else whole(degree, "degree"))
     basis = formulaic("basis_spline")(
         vector(x),
         df=None if df is None else whole(df, "df"),
@@ -143,6 +147,8 @@ def _bs(
 
 def _cr(x: Argument, df: float | None = None, knots: Constant = None, *, _state: State) -> Numeric:
     spline = formulaic("natural_cubic_spline")
+    if not _state:
+        _check_width(vector(x), df, knots, 0)
     basis = spline(
         vector(x),
         df=None if df is None else whole(df, "df"),
@@ -151,6 +157,17 @@ def _cr(x: Argument, df: float | None = None, knots: Constant = None, *, _state:
         _state=_state,
     )
     return _basis(basis)
+
+
+def _check_width(values: Array, df: float | None, knots: Constant, degree: int) -> None:
+    """Refuse a basis that was asked to have more columns than its rows have distinct values."""
+    wanted = max(0 if df is None else whole(df, "df"), len(_knots(knots) or []) + degree)
+    distinct = len(np.unique(values))
+    if wanted > distinct:
+        raise ValueError(
+            f"{wanted} columns are asked for, and its {len(values)} rows have {distinct} distinct values: take a "
+            "smaller df or fewer knots"
+        )
 
 
 def _knots(knots: Constant) -> list[float] | None:

@@ -93,7 +93,8 @@ def _named_alike(fixed: Terms, random: Sequence[RandomTerm]) -> tuple[RandomTerm
 
     Names only: columns stay in the order of their own bar, and so does θ. One grouping factor has one name too.
     """
-    orders = {frozenset(term.factors): term.factors for term in fixed.terms}
+    crossed = {frozenset(effect.factors) for term in random for effect in term.effects.terms if effect.degree > 1}
+    orders = {} if not crossed else {frozenset(term.factors): term.factors for term in fixed.terms}
     groups: dict[frozenset[Node], tuple[tuple[Node, ...], str]] = {}
     named = []
     for term in random:

@@ -11,6 +11,7 @@ from ranef.arrays import Floats, Ints
 from ranef.design import Encoding, RandomDesign, aliasing, take_rows
 from ranef.design.checks import check_levels
 from ranef.design.rank import independent_columns
+from ranef.design.size import Claim
 from ranef.errors import DesignError
 from ranef.spec.model_spec import Grouping, ModelSpec
 
@@ -42,7 +43,7 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
     place = {g.name: k for k, g in enumerate(spec.groupings)}
     some = take_rows(d, np.flatnonzero(keep))
     random = tuple(_with_levels(r, *remaining[place[r.group]]) for r in some.random)
-    check_levels(random, some.n_obs, sigma_fixed=spec.sigma is not None)
+    check_levels([Claim.of(r) for r in random], some.n_obs, sigma_fixed=spec.sigma is not None)
     design = replace(
         some,
         X=np.ascontiguousarray(some.X[:, columns]),
