@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
-from ranef.design import as_chunks, build_design, registered, scan_chunks, warn_of_dropped
+from ranef.design import as_chunks, build_design, check_sigma, registered, scan_chunks, warn_of_dropped
 from ranef.equations import Equation, model_equation
 from ranef.errors import DesignError, FitError, suggestion
 from ranef.fits import EmpiricalBayesFit, PosteriorFit, empirical_bayes
@@ -89,9 +89,8 @@ class Model:
         for name, value in (("variance", variance), ("correlation", correlation)):
             if value is not None:
                 _refuse_residual_structure(name)
-        if sigma is not None and not (np.isfinite(sigma) and sigma > 0):
-            raise DesignError(f"sigma={sigma!r} must be a positive number: the known residual standard deviation.")
-        parsed = parse_formula(formula, functions={*registered(), *(transforms or {})})
+        check_sigma(sigma)
+        parsed = parse_formula(formula, functions=registered(transforms))
         chunks = as_chunks(data)
         if chunks is None:
             design = build_design(

@@ -2,7 +2,7 @@
 
 from ranef.design.build import build_design
 from ranef.design.cells import Cells, margins_of, numeric_nodes, term_cells
-from ranef.design.checks import warn_of_dropped
+from ranef.design.checks import check_sigma, warn_of_dropped
 from ranef.design.chunks import Chunks, as_chunks
 from ranef.design.newdata import encode
 from ranef.design.parts import row_parts, sample_rows, take_rows
@@ -24,6 +24,7 @@ __all__ = [
     "aliasing",
     "as_chunks",
     "build_design",
+    "check_sigma",
     "encode",
     "independent_in_gram",
     "margins_of",

@@ -15,10 +15,11 @@ from ranef.design.checks import (
     check_names,
     check_repeated,
     check_response_varies,
+    check_sizes,
     check_structures,
     check_weights,
-    stray_text,
-    warn_of_stray_text,
+    told_text,
+    warn_of_lookalike,
 )
 from ranef.design.coding import Coded, code_terms, fully_coded
 from ranef.design.evaluate import Scope, columns_in, evaluate
@@ -30,7 +31,7 @@ from ranef.design.rowwise import not_row_by_row
 from ranef.design.size import Claim, check_blocks, check_columns, check_terms
 from ranef.design.table import read_table
 from ranef.design.transforms import with_user_transforms
-from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, missing
+from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, drop_unused, missing
 from ranef.errors import DesignError
 from ranef.formula import Name, Node, ParsedFormula, Terms, label
 
@@ -115,7 +116,8 @@ def build_design(
     for node in model_predictors(parsed):
         value = values[node]
         if isinstance(node, Name) and isinstance(value, Factor):
-            warn_of_stray_text(node.name, value.levels)
+            declared = table.declares_categories(node.name)
+            warn_of_lookalike(node.name, drop_unused(value).levels, declared=declared, n=table.n)
     rows = complete_rows(_gaps(values, extras, scope), table, na_action)
     return _assemble(
         _Inputs(parsed, scope, on_rows(values, rows, table.n), extras, rows, dict(transforms or {})), sigma
@@ -134,7 +136,7 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
     X = coded.matrix if not len(left_out) else np.ascontiguousarray(coded.matrix[:, kept])
     aliases = aliasing(X, coded.matrix[:, left_out]) if len(left_out) else None
     random, encodings = _random(inputs, groupings, {parsed.fixed: coded})
-    return Design(
+    design = Design(
         formula=parsed.source,
         response=label(parsed.response),
         y=y,
@@ -152,6 +154,8 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
         notes=(*parsed.notes, *coding_notes(parsed, inputs.values)),
         encoding=replace(_encoding(inputs, encodings), kept=kept, aliases=aliases),
     )
+    check_sizes(design)
+    return design
 
 
 def model_predictors(parsed: ParsedFormula) -> Iterable[Node]:
@@ -181,11 +185,8 @@ def _gaps(values: Mapping[Node, Value], extras: Mapping[str, Extra], scope: Scop
 
 def check_response(value: Value, name: str) -> None:
     """Refuse a response that is not one column of numbers."""
-    if isinstance(value, Factor) and (stray := stray_text(value.levels)) is not None:
-        raise DesignError(
-            f"The response {name} is text, though most of its values are numbers: {stray!r} is not. If that stands for "
-            "a missing value, read it as one (na_values= in pandas)."
-        )
+    if isinstance(value, Factor) and (told := told_text(name, value.levels)) is not None:
+        raise DesignError(f"The response {name} is {told}.")
     if not isinstance(value, Numeric):
         kind = "categories" if isinstance(value, Factor) else "true and false"
         raise DesignError(

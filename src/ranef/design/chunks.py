@@ -38,7 +38,7 @@ class Chunks:
         """Every chunk that has rows, with the number of rows before it."""
         before = 0
         for frame in self.read(columns):
-            if not isinstance(frame, Mapping) and not len(frame):
+            if not isinstance(frame, Mapping) and hasattr(frame, "__len__") and not len(frame):
                 continue
             table = read_table(_as_table(frame))
             numbered = isinstance(table.index, pd.RangeIndex) and table.index.start == 0

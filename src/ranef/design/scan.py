@@ -14,6 +14,7 @@ from ranef.design.chunks import Chunks
 from ranef.design.evaluate import Scope, columns_in, evaluate
 from ranef.design.learning import LEVEL_LEARNERS, Moments, check_learners, learning_argument, neutral_state
 from ranef.design.levels import Levels, Seen, levels_seen
+from ranef.design.lookalikes import look_of
 from ranef.design.table import Table, need_column
 from ranef.design.transforms import Transform
 from ranef.design.values import Codes, Factor, Mask, Numeric, Value, as_factor, blank, gaps_of, kind_of, missing, take
@@ -21,7 +22,7 @@ from ranef.errors import DesignError
 from ranef.formula import Call, Name, Node, ParsedFormula, label, walk
 from ranef.progress import LateBar
 
-__all__ = ["Found", "Plan", "of_one_factor", "scan"]
+__all__ = ["SAMPLE", "Found", "Plan", "of_one_factor", "scan"]
 
 #: rows kept of the data at least; all where there are no more
 SAMPLE = 20_000
@@ -127,6 +128,8 @@ def _look(plan: Plan, before: int, table: Table) -> _Facts:
 
 
 def _numbers(column: Value, name: str, what: str) -> Numeric:
+    if isinstance(column, Factor) and (look := look_of(column.levels)) is not None:
+        raise DesignError(f"{what}={name!r} is text that looks like {look.words}: {look.advice(name)}.")
     if not isinstance(column, Numeric):
         raise DesignError(f"{what}={name!r} must be a column of numbers, and is {kind_of(column)}. Convert it.")
     return column

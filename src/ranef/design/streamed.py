@@ -15,17 +15,19 @@ from ranef.design.checks import (
     check_na_action,
     check_names,
     check_repeated,
+    check_sizes,
     check_structures,
-    warn_of_stray_text,
+    warn_of_lookalike,
 )
 from ranef.design.chunks import Chunks, NotHeld
 from ranef.design.coding import code_terms
 from ranef.design.evaluate import Scope, evaluate
 from ranef.design.grouping import Grouping, grouping_of_cells
 from ranef.design.learning import learnt
+from ranef.design.parts import sample_rows
 from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding, Stream
 from ranef.design.rowwise import not_row_by_row
-from ranef.design.scan import Found, Plan, of_one_factor, scan
+from ranef.design.scan import SAMPLE, Found, Plan, of_one_factor, scan
 from ranef.design.size import Claim, check_blocks, check_columns, check_terms
 from ranef.design.table import Table
 from ranef.design.transforms import with_user_transforms
@@ -76,6 +78,7 @@ def scan_chunks(
     assembly = _Assembly(plan, found, dict(transforms or {}))
     design = assembly.design(chunks, sigma)
     _check_row_by_row(design)
+    check_sizes(sample_rows(design, SAMPLE))
     return design
 
 
@@ -108,7 +111,8 @@ class _Assembly:
         for node in model_predictors(parsed):
             value = templates[node]
             if isinstance(node, Name) and isinstance(value, Factor):
-                warn_of_stray_text(node.name, value.levels)
+                declared = found.sample[0][1].declares_categories(node.name)
+                warn_of_lookalike(node.name, value.levels, declared=declared, n=found.complete)
         check_columns("the fixed part", parsed.fixed, templates, found.complete)
         coded = code_terms(parsed.fixed, templates, 0)
         check_names(coded.names, "the fixed part")

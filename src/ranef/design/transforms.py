@@ -47,7 +47,7 @@ def registered(transforms: Mapping[str, Callable[..., Any]] | None = None) -> tu
     >>> "poly" in registered(), "cube" in registered({"cube": lambda x: x**3})
     (True, True)
     """
-    return tuple(sorted({*TRANSFORMS, *(transforms or {})}))
+    return tuple(sorted({*TRANSFORMS, *with_user_transforms(transforms)}))
 
 
 def with_user_transforms(transforms: Mapping[str, Callable[..., Any]] | None) -> dict[str, Transform]:
@@ -59,6 +59,11 @@ def with_user_transforms(transforms: Mapping[str, Callable[..., Any]] | None) ->
         If one of them is not callable.
     """
     joined = dict(TRANSFORMS)
+    if transforms is not None and not (isinstance(transforms, Mapping) and all(isinstance(k, str) for k in transforms)):
+        raise DesignError(
+            f"transforms={transforms!r} is not possible; expected is a mapping of names to functions of arrays, as "
+            "{'cube': lambda x: x**3}."
+        )
     for name, function in (transforms or {}).items():
         if not callable(function):
             raise DesignError(
@@ -103,8 +108,17 @@ def _scale(x: Argument, center: Constant = True, scale: Constant = True, *, _sta
     for name, given in (("center", center), ("scale", scale)):
         if not isinstance(given, int | float):
             raise ValueError(f"{name} must be TRUE, FALSE or a number, and {described(given)} was given")
-    values = formulaic("scale")(columns(x), center=center, scale=scale, ddof=1, _state=_state)
+    numbers_given = columns(x)
+    _check_squares(numbers_given)
+    values = formulaic("scale")(numbers_given, center=center, scale=scale, ddof=1, _state=_state)
     return Numeric(values, x.suffixes if isinstance(x, Numeric) else ())
+
+
+def _check_squares(values: Array) -> None:
+    """Refuse numbers whose squares overflow or vanish, with which a standard deviation would be none."""
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest and not 1e-140 < largest < 1e140:
+        raise ValueError(f"its numbers are of size {largest:.3g}, and their squares cannot be held: change their unit")
 
 
 def _center(x: Argument, *, _state: State) -> Numeric:
@@ -113,6 +127,7 @@ def _center(x: Argument, *, _state: State) -> Numeric:
 
 def _poly(x: Argument, degree: float = 1, raw: bool = False, *, _state: State) -> Numeric:
     values, degree = vector(x), whole(degree, "degree")
+    _check_squares(values)
     if degree < 1:
         raise ValueError("its degree must be at least 1")
     if not _state and (distinct := len(np.unique(values))) <= degree:
