@@ -140,6 +140,8 @@ class Stream:
         The number of rows used.
     sample : tuple of (int, Table)
         Some rows of the data, evenly chosen; with each piece the position of its first row.
+    marks : mapping
+        The checksum of each column at the first reading.
     """
 
     chunks: Chunks
@@ -148,6 +150,7 @@ class Stream:
     weights: str | None
     n_obs: int
     sample: tuple[tuple[int, Table], ...]
+    marks: Mapping[str, int]
 
 
 @dataclass(frozen=True, eq=False, slots=True)

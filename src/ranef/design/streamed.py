@@ -161,6 +161,7 @@ class _Assembly:
                 plan.extras.get("weights"),
                 found.complete,
                 tuple((int(positions[0]), piece) for positions, piece in found.sample if len(positions)),
+                found.marks,
             ),
         )
 
