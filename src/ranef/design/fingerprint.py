@@ -16,6 +16,10 @@ __all__ = ["added", "fingerprint"]
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _MISSING = np.uint64(0x5BD1E9955BD1E995)
 _BITS = 64
+_HALF = np.uint64(32)
+
+#: rows at once, which a cache holds
+_BLOCK = 16_384
 
 
 def fingerprint(value: Value, first: int) -> int:
@@ -24,16 +28,26 @@ def fingerprint(value: Value, first: int) -> int:
     Checksums of chunks add up to that of all rows, wherever the chunks begin.
     """
     bits = _level_bits(value) if isinstance(value, Factor) else _number_bits(value.values)
-    places = np.arange(first, first + len(bits), dtype=np.uint64)
+    total = np.uint64(0)
     with np.errstate(over="ignore"):
-        weights = (places * np.uint64(2) + np.uint64(1)) * _MIX
-        return int(np.add.reduce((bits ^ (bits >> np.uint64(29))) * (weights ^ (weights >> np.uint64(32)))))
+        for start in range(0, len(bits), _BLOCK):
+            part = bits[start : start + _BLOCK]
+            places = np.arange(first + start, first + start + len(part), dtype=np.uint64)
+            places *= _MIX
+            places ^= places >> _HALF
+            mixed = part >> _HALF
+            mixed ^= part
+            mixed *= places
+            total += np.add.reduce(mixed)
+    return int(total)
 
 
 def _number_bits(values: NDArray[np.float64]) -> NDArray[np.uint64]:
     bits = (values + 0.0).view(np.uint64)  # of zeros one
     missing = np.isnan(values)
-    return np.where(missing, _MISSING, bits) if missing.any() else bits
+    if missing.any():
+        bits[missing] = _MISSING
+    return bits
 
 
 def _level_bits(factor: Factor) -> NDArray[np.uint64]:
