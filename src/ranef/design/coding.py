@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 
 from ranef.design.lazy import formulaic
+from ranef.design.rank import is_orthonormal
 from ranef.design.values import Array, Codes, Contrast, Factor, Logical, Numeric, Value, as_factor
 from ranef.errors import DesignError, suggestion
 from ranef.formula import Node, Term, Terms, label
@@ -165,7 +166,13 @@ def _contrasts(factor: Factor, name: str) -> tuple[Array, tuple[str, ...]]:
     if contrast.kind in _FORMULAIC:
         kind, suffix = _FORMULAIC[contrast.kind]
         coding = formulaic(f"contrasts.{kind}")()
-        matrix = np.asarray(coding.get_coding_matrix(list(levels)), dtype=np.float64)
+        with np.errstate(all="ignore"):
+            matrix = np.asarray(coding.get_coding_matrix(list(levels)), dtype=np.float64)
+        if contrast.kind == "poly" and not is_orthonormal(matrix):
+            raise DesignError(
+                f"{name} has {len(levels)} levels, and orthogonal polynomials of degree {len(levels) - 1} are beyond "
+                f"double precision. Code it otherwise, as C({name}, contr.treatment), or add its rank as a number."
+            )
         return matrix, tuple(suffix.format(column) for column in coding.get_coding_column_names(list(levels)))
     base = _base(contrast, levels, name)
     kept = [code for code in range(len(levels)) if code != base]

@@ -7,13 +7,15 @@ from numpy.typing import NDArray
 
 from ranef.design.values import Array, Codes
 
-__all__ = ["aliasing", "independent_columns", "independent_in_gram", "not_determined"]
+__all__ = ["aliasing", "independent_columns", "independent_in_gram", "is_orthonormal", "not_determined"]
 
 _TOLERANCE = 1e-7
 # the Gram matrix squares the condition: below this distance it decides nothing
 _SAFE = 1e-4
 # a row this far, relative to the sizes that enter, from what aliased columns should be is none of the rows fitted
 _AWAY = 1e-6
+# what orthonormal columns may lack of it
+_ROUNDING = 1e-6
 # a centred column this small beside the column itself is rounding error
 _CONSTANT = 1e-13
 
@@ -116,6 +118,11 @@ def _lengths(X: Array) -> Array:
     length = size * np.linalg.norm(X / size, axis=0)
     length[length == 0] = 1.0
     return np.asarray(length)
+
+
+def is_orthonormal(X: Array) -> bool:
+    """Whether the columns are orthonormal, as those of orthogonal polynomials of a high degree no longer are."""
+    return bool(np.abs(X.T @ X - np.eye(X.shape[1])).max(initial=0.0) < _ROUNDING)
 
 
 def not_determined(kept: Array, dropped: Array, combinations: Array) -> NDArray[np.bool_]:

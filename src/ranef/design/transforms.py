@@ -12,6 +12,7 @@ import pandas as pd
 from ranef.design.arguments import Argument, State, columns, described, numbers, vector, whole, wrapped
 from ranef.design.categorical import CONTRASTS, coded, combine, dummy, factor, ifelse, labels, ordered, relevel
 from ranef.design.lazy import formulaic
+from ranef.design.rank import is_orthonormal
 from ranef.design.table import read_table
 from ranef.design.values import Array, Constant, Contrast, Factor, Logical, Numeric, label_of
 from ranef.errors import DesignError
@@ -134,7 +135,14 @@ def _poly(x: Argument, degree: float = 1, raw: bool = False, *, _state: State) -
         raise ValueError(
             f"degree {degree} needs at least {degree + 1} distinct values, and its {len(values)} rows have {distinct}"
         )
-    return _basis(formulaic("poly")(values, degree=degree, raw=bool(raw), _state=_state))
+    first = not _state
+    basis = _basis(formulaic("poly")(values, degree=degree, raw=bool(raw), _state=_state))
+    if first and not raw and not is_orthonormal(basis.values):
+        raise ValueError(
+            f"orthogonal polynomials of degree {degree} of its numbers are beyond double precision: take a lower "
+            "degree, or a spline, bs(x, df)"
+        )
+    return basis
 
 
 def _bs(
