@@ -50,8 +50,17 @@ def frame(rng: np.random.Generator) -> pd.DataFrame:
 WILD = [None, 1, 2.5, True, "a", "", [1], Decimal("1.5"), dt.date(2020, 1, 1), np.nan, 1j, b"x"]
 ATOMS = ["x", "x2", "k", "f", "h", "flag", "o", "gap", "`my col`", "1", "0", "g"]
 ODD_ATOMS = ["text", "comma", "when", "many", "one", "wild", "nothing", "pi", "TRUE", '"text"', "3"]
-CALLS = ["log({})", "sqrt({})", "I({}^2)", "I({} / x)", "I(1 / {})", "poly({}, 2)", "poly({}, 3, raw=TRUE)", "bs({}, df=4)", "cr({}, df=3)", "scale({})", "center({})", "factor({})", "C({}, contr.sum)", "C({}, contr.poly)", "relevel({}, 'q')", "dummy({}, 'p')", "dummy({})", "ordered({})", "ifelse({} > 0, 1, 0)", "I({} == 'p')", "round({}, 1)", "offset({})", "pmin({}, 1)", "as.numeric({})", "exp({})", "I({} - mean({}))", "I(-{})", "I({} %% 2)", "I(!{})"]
-GROUPS = ["g", "g", "g", "g", "j", "j", "f", "g:j", "g:j", "g/j", "factor(j)", "h", "flag", "many", "when", "x", "comma", "j/g", "wild", "g*j"]
+CALLS = [
+    "log({})", "sqrt({})", "I({}^2)", "I({} / x)", "I(1 / {})", "poly({}, 2)", "poly({}, 3, raw=TRUE)",
+    "bs({}, df=4)", "cr({}, df=3)", "scale({})", "center({})", "factor({})", "C({}, contr.sum)", "C({}, contr.poly)",
+    "relevel({}, 'q')", "dummy({}, 'p')", "dummy({})", "ordered({})", "ifelse({} > 0, 1, 0)", "I({} == 'p')",
+    "round({}, 1)", "offset({})", "pmin({}, 1)", "as.numeric({})", "exp({})", "I({} - mean({}))", "I(-{})",
+    "I({} %% 2)", "I(!{})",
+]  # fmt: skip
+GROUPS = [
+    "g", "g", "g", "g", "j", "j", "f", "g:j", "g:j", "g/j", "factor(j)", "h", "flag", "many", "when", "x", "comma",
+    "j/g", "wild", "g*j",
+]  # fmt: skip
 
 
 def atom(rng: np.random.Generator) -> str:
