@@ -112,3 +112,20 @@ def test_other_codings_add_up_by_name_only():
     np.testing.assert_allclose(coef["f[T.q]"], eb.fixef["f[T.q]"])
     effects = eb.ranef("s").pivot(index="level", columns="term", values="estimate")
     np.testing.assert_allclose(coef["f[p]"], effects.loc[coef.index, "f[p]"])
+
+
+@pytest.mark.parametrize(
+    ("formula", "name", "other"),
+    [
+        ("y ~ a + (I(a) | s)", "I(a)", "a"),
+        ("y ~ poly(a, 1) + (poly(a, degree = 1) | s)", "poly(a, degree = 1)[1]", "poly(a, 1)[1]"),
+        ("y ~ I(a * b) + (0 + I(b * a) | s)", "I(b * a)", "I(a * b)"),
+        ("y ~ a:b + (0 + I(b * a) | s)", "I(b * a)", "a:b"),
+    ],
+)
+def test_one_column_by_two_names_is_told(formula, name, other):
+    with pytest.warns(ranef.DataWarning) as caught:
+        ranef.Model(formula, DATA)
+    (told,) = (str(warning.message) for warning in caught)
+    assert told.startswith(f"{name} in (")
+    assert f"is the column {other} of the fixed part by another name" in told

@@ -1,5 +1,7 @@
 """What is too large is refused by counting, before any of it is built; what is only rank-deficient is built."""
 
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -106,3 +108,22 @@ def test_counts_are_those_of_what_is_built(formula):
     built = code_terms(terms, known, 6)
     counts = count_columns(terms, known)
     assert counts == [int((built.assign == k).sum()) for k in range(1, len(terms.terms) + 1)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits and sizes of processes are those of Linux")
+def test_too_little_memory():
+    """A process that may have 400 MB more than it holds is asked for a matrix of 800 MB."""
+    code = """
+import resource, numpy as np, pandas as pd, ranef
+n = 200_000
+data = {f"x{k}": np.random.default_rng(k).normal(size=n) for k in range(3)} | {"y": np.arange(n) % 7.0}
+data["f"], data["g"] = np.resize([f"f{k}" for k in range(500)], n), np.resize(list("abcdefg"), n)
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + 400_000_000, -1))
+try:
+    ranef.Model("y ~ f + (1 | g)", pd.DataFrame(data))
+except ranef.DesignError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert run.stdout.startswith("The memory is not enough for the design of 'y ~ f + (1 | g)' with 200000 rows."), run

@@ -20,6 +20,7 @@ from ranef.design.checks import (
     check_weights,
     told_text,
     warn_of_lookalike,
+    warn_of_other_name,
 )
 from ranef.design.coding import Coded, code_terms, fully_coded
 from ranef.design.evaluate import Scope, columns_in, evaluate
@@ -28,7 +29,7 @@ from ranef.design.rank import aliasing, independent_columns
 from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding
 from ranef.design.rows import Extra, complete_rows, on_rows, read_extra
 from ranef.design.rowwise import not_row_by_row
-from ranef.design.size import Claim, check_blocks, check_columns, check_terms
+from ranef.design.size import Claim, check_blocks, check_columns, check_terms, too_large
 from ranef.design.table import read_table
 from ranef.design.transforms import with_user_transforms
 from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, drop_unused, missing
@@ -119,9 +120,11 @@ def build_design(
             declared = table.declares_categories(node.name)
             warn_of_lookalike(node.name, drop_unused(value).levels, declared=declared, n=table.n)
     rows = complete_rows(_gaps(values, extras, scope), table, na_action)
-    return _assemble(
-        _Inputs(parsed, scope, on_rows(values, rows, table.n), extras, rows, dict(transforms or {})), sigma
-    )
+    try:
+        inputs = _Inputs(parsed, scope, on_rows(values, rows, table.n), extras, rows, dict(transforms or {}))
+        return _assemble(inputs, sigma)
+    except MemoryError:
+        raise too_large(parsed, len(rows)) from None
 
 
 def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
@@ -248,6 +251,8 @@ def _random(
             known[term.effects] = code_terms(term.effects, inputs.values, len(inputs.rows))
         coded = known[term.effects]
         check_names(coded.names, term.text)
+        for name, other in _under_other_names(inputs, term.effects, coded, known[inputs.parsed.fixed]):
+            warn_of_other_name(name, other, term.text)
         designs.append(
             RandomDesign(
                 group=term.group_name,
@@ -262,6 +267,25 @@ def _random(
         encodings.append(RandomEncoding(term.group_name, term.effects, term.group, grouping))
     check_repeated(inputs.parsed.random, designs)
     return tuple(designs), tuple(encodings)
+
+
+def _under_other_names(inputs: _Inputs, effects: Terms, coded: Coded, fixed: Coded) -> Iterator[tuple[str, str]]:
+    """Numeric columns of a bar that are columns of the fixed part, but are not called so: I(x) for x."""
+    numeric = _numeric_columns(effects, inputs.values, coded)
+    strangers = {name: column for name, column in numeric.items() if name not in fixed.names}
+    if strangers:
+        known = _numeric_columns(inputs.parsed.fixed, inputs.values, fixed)
+        for name, column in strangers.items():
+            yield from ((name, other) for other, values in known.items() if np.array_equal(values, column))
+
+
+def _numeric_columns(terms: Terms, values: Mapping[Node, Value], coded: Coded) -> dict[str, Array]:
+    numeric = [all(isinstance(values[factor], Numeric) for factor in term.factors) for term in terms.terms]
+    return {
+        name: coded.matrix[:, place]
+        for place, (name, term) in enumerate(zip(coded.names, coded.assign.tolist(), strict=True))
+        if term > 0 and numeric[term - 1]
+    }
 
 
 def _encoding(inputs: _Inputs, random: tuple[RandomEncoding, ...]) -> Encoding:

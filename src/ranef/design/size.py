@@ -13,12 +13,14 @@ from ranef.design.values import MOST_COLUMNS, Logical, Numeric, Value
 from ranef.errors import DesignError
 from ranef.formula import Node, ParsedFormula, Terms
 
-__all__ = ["Claim", "check_blocks", "check_columns", "check_terms", "count_columns"]
+__all__ = ["Claim", "check_blocks", "check_columns", "check_terms", "count_columns", "too_large"]
 
 #: columns that are never too many
 ALLOWED = 1_000
 
 _DOUBLE = 8
+# a matrix is held beside its scaled copy and one more while it is worked on
+_COPIES = 3
 _SHOWN = 80
 
 
@@ -86,7 +88,7 @@ def check_columns(where: str, terms: Terms, values: Mapping[Node, Value], n: int
     """
     counts = count_columns(terms, values)
     total = int(terms.intercept) + sum(counts)
-    if total > _most(n) or total * n * _DOUBLE > _memory():
+    if total > _most(n) or total * n * _DOUBLE * _COPIES > _memory():
         largest = max(range(len(counts)), key=counts.__getitem__)
         name = terms.terms[largest].name
         raise _too_many(where, f"{total} columns, {counts[largest]} of them of {name}", n, name)
@@ -115,6 +117,14 @@ def check_blocks(claims: Sequence[Claim], n: int) -> None:
                 f"{_cut(claim.text)} has {p} effects for each of the {J} levels of {claim.group}: their blocks of {p} "
                 f"by {p} need {size / 2**30:.0f} GiB, more than this machine has. Leave effects out of the term."
             )
+
+
+def too_large(parsed: ParsedFormula, n: int) -> DesignError:
+    """The error for a design that did not fit into memory after all."""
+    return DesignError(
+        f"The memory is not enough for the design of {_cut(parsed.source)!r} with {n} rows. Leave out columns, or give "
+        "the data in chunks: a list of frames, or a function that returns an iterator of them."
+    )
 
 
 def _most(n: int) -> int:
