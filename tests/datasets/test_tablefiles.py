@@ -196,3 +196,11 @@ def test_the_command_line_reads_what_r_writes(tmp_path, capsys):
         (tmp_path / name).write_text(written)
         assert main(["fit", str(tmp_path / name), "bright ~ 1 + (1 | operator)"]) == 0
         assert "REML criterion at convergence: 18.6" in capsys.readouterr().out
+
+
+def test_files_of_the_folder_are_read_alike(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANEF_DATA", str(tmp_path))
+    (tmp_path / "mine.csv").write_bytes(WRITTEN["R write.csv2"])
+    (tmp_path / "packed.csv.gz").write_bytes(gzip.compress(WRITTEN["Excel Unicode text"]))
+    for name in ("mine", "packed"):
+        assert ranef.datasets.load(name)["y"].tolist() == FRAME["y"].tolist()

@@ -239,8 +239,8 @@ def warn_of_dropped(dropped: Sequence[str]) -> None:
 def warn_of_other_name(name: str, other: str, text: str) -> None:
     """Warn of a column of the bar `text` that is one of the fixed part by another name."""
     warnings.warn(
-        f"{name} in {text} is the column {other} of the fixed part by another name. coef() and what is made of it match "
-        f"effects by name, and would show two columns. Write {other} in both places.",
+        f"{name} in {text} is the column {other} of the fixed part by another name. coef() and what is made of it "
+        f"match effects by name, and would show two columns. Write {other} in both places.",
         DataWarning,
         stacklevel=6,
     )
