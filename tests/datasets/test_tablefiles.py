@@ -103,6 +103,8 @@ def test_read_as_it_was_meant(how, tmp_path):
         ('id,n\n1,"1,234,567"\n2,"5,678"\n', {"thousands": ","}),
         ("\n\na;b\n\n1;2\n", {"sep": ";"}),
         (",x\na,1\nb,2\n", {"index_col": 0}),
+        ("x,y\n1,2,\n3,4,\n", {"index_col": False}),
+        ("x,y,\n1,2,\n3,4,\n", {}),
     ],
 )
 def test_dialects(text, options):

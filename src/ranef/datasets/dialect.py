@@ -57,6 +57,8 @@ class Dialect:
         Whether the first column has no name: row names, as R and pandas write them.
     repeated : tuple of str
         Names that more than one column has.
+    trailing : bool
+        Whether rows end in a separator that the header has not, which pandas would take for row names.
     """
 
     encoding: str = "utf-8"
@@ -66,6 +68,7 @@ class Dialect:
     stated: bool = False
     row_names: bool = False
     repeated: tuple[str, ...] = ()
+    trailing: bool = False
 
     def options(self) -> dict[str, str | int]:
         """The arguments of ``pandas.read_csv`` that are not its defaults."""
@@ -82,6 +85,8 @@ class Dialect:
             given["skiprows"] = 1
         if self.row_names:
             given["index_col"] = 0
+        if self.trailing:
+            given["index_col"] = False
         return given
 
 
@@ -128,6 +133,7 @@ def find_dialect(head: bytes, *, whole: bool) -> Dialect:
         stated=stated is not None,
         row_names=len(header) > 1 and header[0].strip() == "" and all(name.strip() for name in header[1:]),
         repeated=tuple(name for name, count in names.items() if count > 1),
+        trailing=len(header) + 1 == len(columns) and not columns[-1],
     )
 
 

@@ -32,6 +32,11 @@ _PLAIN = _Kind("numbers", re.compile(_NUMBER), "pd.to_numeric({x})")
 _KINDS = (
     _PLAIN,
     _Kind(
+        "numbers with commas between thousands",
+        re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?"),
+        "pd.read_csv(..., thousands=',') or pd.to_numeric({x}.str.replace(',', ''))",
+    ),
+    _Kind(
         "numbers with decimal commas",
         re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?"),
         "pd.read_csv(..., decimal=',') or pd.to_numeric({x}.str.replace(',', '.'))",
@@ -40,11 +45,6 @@ _KINDS = (
         "numbers with points between thousands and decimal commas",
         re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+(?:,\d+)?"),
         "pd.read_csv(..., decimal=',', thousands='.')",
-    ),
-    _Kind(
-        "numbers with commas between thousands",
-        re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"),
-        "pd.read_csv(..., thousands=',') or pd.to_numeric({x}.str.replace(',', ''))",
     ),
     _Kind(
         "numbers with spaces or marks between thousands",
@@ -131,7 +131,7 @@ def look_of(levels: Sequence[str]) -> Look | None:
     step = -(-len(levels) // _LOOKED_AT) or 1
     texts = {level: level.strip() for level in levels[::step]}
     found = {kind: [level for level, text in texts.items() if kind.pattern.fullmatch(text)] for kind in _KINDS}
-    # one column may hold "12" and "1,5": what is written plainly goes with every kind of number
+    # of kinds that fit equally the first counts; one column may hold "12" and "1,5": what is written plainly goes with every kind of number
     matched = {kind: {*own, *(found[_PLAIN] if kind.numeric else ())} for kind, own in found.items() if own}
     if not matched:
         return None
