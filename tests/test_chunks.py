@@ -210,6 +210,81 @@ def test_chunks_that_change_between_readings():
         ranef.Model("y ~ x + (1 | a)", read)
 
 
+def swapped(data, *rows):
+    order = np.arange(len(data))
+    order[list(rows)] = order[list(rows)[::-1]]
+    return data.iloc[order].reset_index(drop=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d.drop(columns="x"), r"that begins with row 0 has no column 'x'.*Its columns: "),
+        (lambda d: d.drop(columns="w"), "has no column 'w'"),
+        (lambda d: d.assign(x=d.x.where(d.index != 41, d.x + 1e-9)), "hold other values of x than when they were read"),
+        (lambda d: d.assign(y=-d.y), "other values of y than"),
+        (lambda d: d.assign(w=2 * d.w), "other values of w than"),
+        (lambda d: d.assign(z=d.z + 1), "other values of z than"),
+        (lambda d: d.assign(f=d.f.astype(str).where(d.index != 3, "q" if d.f[3] != "q" else "r")), "other values of f"),
+        (lambda d: swapped(d, 3, 90), "other values of y, x, z.*or hold them in another order"),
+        (lambda d: d.iloc[:-1], "held 100 complete rows when they were read first, and 99 now"),
+        (lambda d: pd.concat([d, d.tail(1)]), "held 100 complete rows when they were read first, and 101 now"),
+        (lambda d: d.assign(x=d.x.astype(str)), "x is factor in the chunk that begins with row 0, and was numeric"),
+        (lambda d: d.assign(f=np.arange(len(d))), "f is numeric in the chunk that begins with row 0, and was factor"),
+        (lambda d: d.assign(x=np.inf), "Column 'x' is inf in row 0"),
+    ],
+)
+def test_whatever_changes_between_readings_is_noticed(change, words):
+    data, readings = make_data(19).drop(columns=["b"]), []
+
+    def read():
+        readings.append(1)
+        return iter(in_chunks(data if len(readings) == 1 else change(data), 30))
+
+    with pytest.raises(DesignError, match=words):
+        ranef.Model("y ~ x + f + offset(z) + (1 | a)", read, weights="w")
+    assert len(readings) == 2
+
+
+def test_what_changes_after_the_fit_is_noticed_too():
+    data = make_data(19)
+    held = {"data": data}
+    fit = ranef.Model("y ~ x + (1 | a)", lambda: iter(in_chunks(held["data"], 30))).fit()
+    fit.fitted()
+    held["data"] = data.assign(x=data.x[::-1].to_numpy())
+    with pytest.raises(DesignError, match="other values of x"):
+        fit.fitted()
+
+
+def test_chunks_may_begin_elsewhere_at_the_next_reading():
+    """A column without entries has no type of its own, and missing ones no value; -0.0 is 0.0."""
+    data, sizes = make_data(19), iter([30, 7, 100, 11, 13])
+    data.loc[60:75, "f"] = None
+    data.loc[3, "x"] = -0.0
+
+    def read():
+        parts = in_chunks(data.assign(x=data.x + 0.0) if (size := next(sizes)) == 7 else data, size)
+        return iter([*parts[:2], parts[0].iloc[:0], {}, *parts[2:]])
+
+    chunked = ranef.Model("y ~ x + f + (1 | a)", read)
+    np.testing.assert_allclose(chunked.fit().criterion, ranef.Model("y ~ x + f + (1 | a)", data).fit().criterion)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda path: [path], "called without arguments, and needs some .*lambda: function"),
+        (lambda: None, "returned NoneType; expected is an iterator of frames"),
+        (lambda: iter([1, 2]), "of type int"),
+        (lambda: iter([]), "The data are empty"),
+        (lambda: iter([{}]), "The data are empty"),
+    ],
+)
+def test_functions_that_give_no_frames(function, words):
+    with pytest.raises(DesignError, match=words):
+        ranef.Model("y ~ 1 + (1 | a)", function)
+
+
 def test_functions_of_the_user():
     """Row by row they are as good as the built-in ones; one that learns from its rows would give other estimates."""
     data = make_data(22)

@@ -4,6 +4,7 @@ from ranef import datasets, priors
 from ranef.compared import Comparison, compare
 from ranef.errors import (
     ConvergenceWarning,
+    DataWarning,
     DesignError,
     FitError,
     FormulaError,
@@ -24,6 +25,7 @@ __all__ = [
     "Comparison",
     "Control",
     "ConvergenceWarning",
+    "DataWarning",
     "DesignError",
     "EmpiricalBayesFit",
     "Fit",

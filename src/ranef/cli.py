@@ -16,6 +16,7 @@ import pandas as pd
 
 from ranef import datasets
 from ranef.compared import compare
+from ranef.datasets.tablefiles import read_table_file, reading_call
 from ranef.errors import DesignError, RanefError, RanefWarning
 from ranef.model import Model
 from ranef.output import FIGURES, PAGES, check_output, write_whole
@@ -27,8 +28,6 @@ BAD_INPUT = 2
 
 #: exit status after Ctrl-C, as a shell reports it
 INTERRUPTED = 130
-
-SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (RanefError, NotImplementedError, OSError) as error:
         print(f"ranef: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except MemoryError:
+        print("ranef: the memory is not enough for this model: use fewer rows, columns or levels", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("ranef: interrupted", file=sys.stderr)
@@ -123,7 +125,7 @@ def _positive(text: str) -> int:
 def read_data(name: str) -> pd.DataFrame:
     """A bundled data set by name, or a CSV or Parquet file by path.
 
-    The columns of a text file are separated by commas, semicolons or tabs: whichever its first line has most of.
+    How a text file is written is found by a look at it: see :func:`~ranef.datasets.tablefiles.read_table_file`.
 
     Raises
     ------
@@ -136,21 +138,7 @@ def read_data(name: str) -> pd.DataFrame:
     if not path.is_file():
         what = "is a directory" if path.is_dir() else "does not exist"
         raise DesignError(f"The file {name!r} {what}. Give a CSV or Parquet file, or one of the names in `ranef data`.")
-    try:
-        if path.suffix in (".parquet", ".pq"):
-            return pd.read_parquet(path)
-        first = pd.read_csv(path, sep="\0", nrows=0, engine="python").columns
-        separator = max(SEPARATORS, key=str(first[0]).count) if len(first) else ","
-        return pd.read_csv(path, sep=separator)
-    except ImportError:
-        raise DesignError(
-            f"Reading {name!r} needs pyarrow, which is not among ranef's own dependencies: install it into the "
-            "environment that ranef is in."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise DesignError(f"{name!r} is not text in UTF-8 ({error.reason}): save it as CSV in UTF-8.") from None
-    except (ValueError, OSError) as error:
-        raise DesignError(f"{name!r} cannot be read as {path.suffix[1:] or 'CSV'}: {error}") from None
+    return read_table_file(path)
 
 
 def _model(options: argparse.Namespace) -> Model:
@@ -197,9 +185,8 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _reading(name: str) -> str:
     """Python that reads what `read_data` reads."""
-    if name in datasets.names():
-        return f"ranef.datasets.load({name!r})"
-    return f"pd.{'read_parquet' if name.endswith(('.parquet', '.pq')) else 'read_csv'}({name!r})"
+    path = Path(name)
+    return reading_call(path) if path.is_file() else f"ranef.datasets.load({name!r})"
 
 
 def _command(options: argparse.Namespace) -> str:

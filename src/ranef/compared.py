@@ -215,12 +215,13 @@ class Comparison:
         interval: str | None = "confidence",
         new_levels: str = "population",
         seed: int | None = None,
+        offset: Any = None,
     ) -> pd.DataFrame:
         """Predictions of every fit, side by side.
 
         Parameters
         ----------
-        data, re, interval, new_levels, seed
+        data, re, interval, new_levels, seed, offset
             As for :meth:`EmpiricalBayesFit.predict`.
 
         Returns
@@ -229,6 +230,7 @@ class Comparison:
             ``{fit}_estimate`` and, with an interval, ``{fit}_lower, {fit}_upper`` by row.
         """
         options: dict[str, Any] = {"re": re, "interval": interval, "new_levels": new_levels, "seed": seed}
+        options["offset"] = offset
         own = {name: fit.predict(data, level=self.level, **options) for name, fit in self.fits.items()}
         return cmp.prediction_frames(self.fits, own)
 

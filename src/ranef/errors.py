@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "ConvergenceWarning",
+    "DataWarning",
     "DesignError",
     "FitError",
     "FormulaError",
@@ -49,6 +50,10 @@ class FitError(RanefError, ValueError):
 
 class RanefWarning(UserWarning):
     """Base class of all warnings that ranef gives."""
+
+
+class DataWarning(RanefWarning):
+    """Data that can be used, and may well not say what their user thinks they say."""
 
 
 class SingularFitWarning(RanefWarning):

@@ -144,6 +144,7 @@ class EmpiricalBayesFit:
         interval: str | None = None,
         level: float = 0.95,
         seed: int | None = None,
+        offset: Any = None,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the rows used, or new data.
 
@@ -162,13 +163,21 @@ class EmpiricalBayesFit:
         level : float
         seed : int, optional
             For ``new_levels="sample"``.
+        offset : str, float or array, optional
+            For new data, what stands for the model's ``offset=``: needed where that was an array. A column that it
+            named is found in the new data.
 
         Returns
         -------
         Series, or DataFrame ``estimate, lower, upper``
             Rows with missing predictors are NaN.
+
+        Raises
+        ------
+        DesignError
+            If the new data lack a column, or hold a level of a predictor that is not known; if an offset is needed.
         """
-        options = inf.PredictOptions(re, new_levels, interval, level)
+        options = inf.PredictOptions(re, new_levels, interval, level, offset)
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
         if interval is None:
             effects = inf.effects_for(rows, self._modes, self._covariances, options, np.random.default_rng(seed))
@@ -701,9 +710,10 @@ class PosteriorFit:
         interval: str | None = None,
         level: float = 0.95,
         seed: int | None = None,
+        offset: Any = None,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the rows used, or new data, as :meth:`EmpiricalBayesFit.predict`; intervals are equal-tailed."""
-        options = inf.PredictOptions(re, new_levels, interval, level)
+        options = inf.PredictOptions(re, new_levels, interval, level, offset)
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
         rng = np.random.default_rng(seed)
         if interval is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
-from ranef.design import as_chunks, build_design, registered, scan_chunks
+from ranef.design import as_chunks, build_design, check_sigma, registered, scan_chunks, warn_of_dropped
 from ranef.equations import Equation, model_equation
 from ranef.errors import DesignError, FitError, suggestion
 from ranef.fits import EmpiricalBayesFit, PosteriorFit, empirical_bayes
@@ -59,6 +59,12 @@ class Model:
     DesignError
         If no model can be built from the data.
 
+    Warns
+    -----
+    DataWarning
+        For columns of X that others determine, which are left out; and for text that is read as a factor though most
+        of it are numbers or dates.
+
     Examples
     --------
     >>> import ranef
@@ -83,9 +89,8 @@ class Model:
         for name, value in (("variance", variance), ("correlation", correlation)):
             if value is not None:
                 _refuse_residual_structure(name)
-        if sigma is not None and not (np.isfinite(sigma) and sigma > 0):
-            raise DesignError(f"sigma={sigma!r} must be a positive number: the known residual standard deviation.")
-        parsed = parse_formula(formula, functions={*registered(), *(transforms or {})})
+        check_sigma(sigma)
+        parsed = parse_formula(formula, functions=registered(transforms))
         chunks = as_chunks(data)
         if chunks is None:
             design = build_design(
@@ -97,6 +102,7 @@ class Model:
                 parsed, chunks, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
             )
             self._spec, self.__dict__["products"] = streamed_products(model_spec(design, sigma))
+        warn_of_dropped(self._spec.design.dropped)
 
     @property
     def spec(self) -> ModelSpec:

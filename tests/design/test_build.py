@@ -226,7 +226,7 @@ def test_nothing_is_counted_twice_with_a_shared_call(build):
 
 def test_numbers_with_a_stray_word_are_told(build):
     data = {"y": [1.0, 2, 4, 3, 5, 1], "x": ["1.5", "2.5", ".", "3", "4", "4.5"], "g": list("aabbcc")}
-    with pytest.warns(RanefWarning, match=r"x is text, and so a factor of 6 levels.*'\.' is not"):
+    with pytest.warns(RanefWarning, match=r"x is a factor of 6 levels, for it is text, though.*numbers: '\.' is not"):
         build("y ~ x + (1 | g)", data)
     swapped = data | {"y": data["x"], "x": data["y"]}
     with pytest.raises(DesignError, match=r"response y is text, though most of its values are numbers: '\.'"):

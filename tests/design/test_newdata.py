@@ -5,7 +5,7 @@ import pytest
 
 from ranef import datasets
 from ranef.design import encode
-from ranef.errors import DesignError, FormulaError
+from ranef.errors import DesignError, FormulaError, RanefWarning
 
 FORMULA = "y ~ x * text + o + flag + offset(x / 2) + (x + f | g) + (1 | text:f)"
 
@@ -136,11 +136,41 @@ def test_column_of_another_kind(design, frame):
 def test_offset_named_as_a_column_is_remembered(frame, build):
     by_name = build("y ~ x + offset(x) + (1 | g)", frame, offset="x")
     assert encode(by_name.encoding, frame).offset.tolist() == (2 * frame["x"]).tolist()
-    by_array = build("y ~ x + (1 | g)", frame, offset=frame["x"])
-    assert encode(by_array.encoding, frame).offset.tolist() == [0] * 12
     alone = build("y ~ 1 + (1 | g)", frame, offset="x")
     with pytest.raises(DesignError, match="offset='x' names no column"):
         encode(alone.encoding, frame.drop(columns="x"))
+
+
+def test_an_offset_given_as_an_array_is_demanded(frame, build):
+    encoding = build("y ~ x + offset(x) + (1 | g)", frame, offset=frame["x"].to_numpy()).encoding
+    with pytest.raises(DesignError, match=r"offset= as an array, and the new data hold nothing of it.*or 0"):
+        encode(encoding, frame)
+    x, new = frame["x"].to_numpy()[:3], frame.iloc[:3]
+    assert encode(encoding, new, offset=[5.0, 6.0, 7.0]).offset.tolist() == (x + np.array([5.0, 6.0, 7.0])).tolist()
+    assert encode(encoding, new, offset="x").offset.tolist() == (2 * x).tolist()
+    assert encode(encoding, new, offset=0).offset.tolist() == x.tolist()
+    assert encode(encoding, new, offset=np.array([1.0, np.nan, 1.0])).complete.tolist() == [True, False, True]
+    wrongs = (([1.0], "offset has 1 entries, and the data have 3"), ("z", "no column"), (["a"] * 3, "must be numbers"))
+    for wrong, words in wrongs:
+        with pytest.raises(DesignError, match=words):
+            encode(encoding, new, offset=wrong)
+
+
+def test_an_offset_stands_for_the_column_that_was_named(frame, build):
+    encoding = build("y ~ 1 + (1 | g)", frame, offset="x").encoding
+    assert encode(encoding, frame.drop(columns="x"), offset=1).offset.tolist() == [1.0] * 12
+    with pytest.raises(DesignError, match="built without the argument offset="):
+        encode(build("y ~ offset(x) + (1 | g)", frame).encoding, frame, offset=0)
+
+
+def test_a_function_that_reads_other_rows_is_told(frame, build):
+    """Its values in new data are not those that the model was fitted to."""
+    functions = {"away": lambda x: x - x.mean(), "cube": lambda x: x**3}
+    rowwise = build("away(y) ~ cube(x) + (1 | g)", frame, transforms=functions)
+    encode(rowwise.encoding, frame.iloc[:3])
+    bound = build("y ~ away(x) + (1 | g)", frame, transforms=functions)
+    with pytest.warns(RanefWarning, match=r"^away\(x\) gives a row another value when it sees other rows"):
+        encode(bound.encoding, frame.iloc[:3])
 
 
 def test_dropped_columns_stay_dropped(frame, build):
@@ -148,6 +178,8 @@ def test_dropped_columns_stay_dropped(frame, build):
     design = build("y ~ x + twice + flag + (1 | g)", frame)
     encoded = encode(design.encoding, frame.assign(twice=0))
     np.testing.assert_array_equal(encoded.X, design.X)
+    assert encoded.determined.tolist() == [x == 0 for x in frame["x"]]
+    assert encode(design.encoding, frame).determined.all()
 
 
 def test_a_column_named_like_a_constant_in_new_data_only(frame, build):

@@ -1,5 +1,6 @@
 import datetime as dt
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -122,15 +123,45 @@ def test_only_what_is_asked_for_is_converted(build):
     assert build("y ~ 1 + (1 | g)", pd.DataFrame(data)).fixed_names == ("Intercept",)
 
 
+def test_fractions_and_decimals_are_numbers():
+    assert column([Fraction(1, 2), Fraction(3), 1.25]).values.tolist() == [0.5, 3.0, 1.25]
+    assert np.isnan(column(np.array([Decimal("0.5"), None], dtype=object)).values).tolist() == [False, True]
+
+
+def test_dictionaries_with_unsigned_indices():
+    arrow = pl.Series(["b", "a", None]).cast(pl.Categorical).to_arrow()
+    value = column(pa.chunked_array([arrow]))
+    assert [value.levels[code] if code >= 0 else None for code in value.codes] == ["b", "a", None]
+
+
+def test_names_that_are_no_text(build):
+    data = pd.DataFrame({"y": [1.0, 2, 4, 3], 2020: [1.0, 2, 3, 5], "g": list("aabb")})
+    for given in (data, data.to_dict("list")):
+        assert build("y ~ `2020` + (1 | g)", given).fixed_names == ("Intercept", "2020")
+    assert list(data.columns) == ["y", 2020, "g"]
+    with pytest.raises(DesignError, match="more than one column of a name"):
+        read_table(data.rename(columns={"y": "2020"}))
+    data.columns = pd.MultiIndex.from_product([["a"], ["y", "x", "g"]])
+    with pytest.raises(DesignError, match=r"have 2 levels \(a MultiIndex.*data.columns = \['_'.join"):
+        read_table(data)
+
+
 UNREADABLE = {
     "datetime": (pd.Series(pd.to_datetime([None, "2020-01-02"])), "2020-01-02.*row 1.*days since"),
     "date": (pl.Series([dt.date(2020, 1, 1)]), "2020-01-01.*row 0"),
-    "duration": (pd.Series(pd.to_timedelta([1, 2], unit="D")), "row 0"),
-    "complex": (np.array([1j, 2]), "complex128.*row 0"),
+    "duration": (pd.Series(pd.to_timedelta([1, 2], unit="D")), r"row 0.*total_seconds\(\) / 86400"),
+    "complex": (np.array([1j, 2]), "complex128.*row 0.*real or imaginary part"),
     "mixture": (np.array([1, 2.5, "a"], dtype=object), "a mixture, int and str.*is a in row 2"),
-    "list": (pl.Series([[1], [2]]), "row 0"),
+    "list": (pl.Series([[1], [2]]), "a list in each row.*row 0.*a column of each element"),
+    "arrays of polars": (pl.Series([[1.0], [2.0]], dtype=pl.Array(pl.Float64, 1)), "an array in each row.*row 0"),
+    "records of polars": (pl.Series([{"a": 1}, {"a": 2}]), "a record in each row.*row 0"),
+    "arrays": (pd.Series([np.ones(2), np.ones(2)]), "an array of shape .2,. in each row.*row 0"),
+    "dicts": (pd.Series([{"a": 1}, {"b": 2}]), "a dict in each row.*row 0"),
+    "bytes": (np.array([b"a", b"b"]), r"row 0.*str.decode"),
+    "times": (pd.Series([dt.time(1), dt.time(2)]), "row 0.*t.hour"),
+    "intervals": (pd.Series(pd.interval_range(0, 2)), "row 0.*i.mid"),
     "objects": (np.array([None, object], dtype=object), "row 1"),
-    "period": (pd.Series(pd.period_range("2020", periods=2)), "row 0"),
+    "period": (pd.Series(pd.period_range("2020", periods=2)), "row 0.*dt.year"),
 }
 
 

@@ -181,3 +181,26 @@ def test_wrong_calls(expression, error, words, frame, build):
 
 def test_every_transform_says_what_it_is():
     assert {"log", "poly", "I", "factor", "C", "contr.sum", "Treatment"} <= set(registered())
+
+
+@pytest.mark.parametrize(("degree", "told"), [(30, False), (40, False), (80, True), (150, True)])
+def test_polynomials_beyond_double_precision_are_refused(degree, told, build):
+    """At degree 80 the columns are no longer orthogonal, and from 100 on they overflow."""
+    x = np.random.default_rng(0).normal(size=200)
+    data = {"y": x[::-1], "x": x, "g": np.resize(list("abcd"), 200)}
+    if told:
+        with pytest.raises(DesignError, match=f"degree {degree} of its numbers are beyond double precision.*bs"):
+            build(f"y ~ poly(x, {degree}) + (1 | g)", data)
+        return
+    X = build(f"y ~ poly(x, {degree}) + (1 | g)", data).X[:, 1:]
+    np.testing.assert_allclose(X.T @ X, np.eye(degree), atol=1e-9)
+
+
+def test_ordered_factors_of_many_levels(build):
+    rng = np.random.default_rng(1)
+    data = {"y": rng.normal(size=360), "k": np.resize(np.arange(120), 360), "g": rng.choice(list("ab"), 360)}
+    build("y ~ ordered(k %% 20) + (1 | g)", data)
+    for levels in (60, 120):
+        with pytest.raises(DesignError, match=rf"{levels} levels, and orthogonal polynomials of degree {levels - 1}"):
+            build(f"y ~ ordered(k %% {levels}) + (1 | g)", data)
+    build("y ~ C(ordered(k), contr.treatment) + (1 | g)", data)

@@ -127,3 +127,35 @@ def test_weights_spanning_more_than_a_million_warn():
     data.loc[0, "w"] = 1.01e6
     with pytest.warns(ranef.RanefWarning, match="largest weight is 1.01e\\+06 times the smallest"):
         ranef.Model("y ~ x + (1 | g)", data, weights="w")
+
+
+@pytest.mark.parametrize("power", [-300, -200, -160, 155, 200, 300])
+def test_numbers_whose_squares_cannot_be_held_are_refused(power):
+    rng = np.random.default_rng(2)
+    data = pd.DataFrame({"x": rng.normal(size=40), "y": rng.normal(size=40), "g": np.resize(list("abcd"), 40)})
+    data["far"] = data.x * 10.0**power
+    data["w"] = 10.0**power
+    for formula, words in (
+        ("y ~ far + (1 | g)", "far is of size"),
+        ("y ~ x + (0 + far | g)", "far is of size"),
+        ("far ~ x + (1 | g)", "The response far is of size"),
+        ("y ~ poly(far, 2) + (1 | g)", r"poly\(far, 2\) .*their squares cannot be held"),
+        ("y ~ scale(far) + (1 | g)", r"scale\(far\) .*their squares cannot be held"),
+    ):
+        with pytest.raises(ranef.DesignError, match=words):
+            ranef.Model(formula, data)
+    with pytest.raises(ranef.DesignError, match="far is of size"):
+        ranef.Model("y ~ far + (1 | g)", [data[:20], data[20:]])
+    with pytest.raises(ranef.DesignError, match=r"The largest weight is of size"):
+        ranef.Model("y ~ x + (1 | g)", data, weights="w")
+
+
+@pytest.mark.parametrize("power", [-130, 130])
+def test_large_units_that_can_be_held_change_nothing(power):
+    rng = np.random.default_rng(2)
+    data = pd.DataFrame({"x": rng.normal(size=40), "g": np.resize(list("abcd"), 40)})
+    data["y"] = data.x + np.resize(rng.normal(size=4), 40) + rng.normal(size=40)
+    unit = 10.0**power
+    fit, plain = (ranef.Model("y ~ x + (x | g)", d).fit("ML") for d in (data.assign(x=data.x * unit), data))
+    assert fit.deviance == pytest.approx(plain.deviance, rel=1e-9)
+    assert fit.fixef["x"] * unit == pytest.approx(plain.fixef["x"], rel=1e-6)

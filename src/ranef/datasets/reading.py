@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ranef.datasets.dialect import HEAD, find_dialect
 from ranef.datasets.info import Column, DatasetInfo
 from ranef.errors import DesignError
 
@@ -18,7 +19,7 @@ LOGICAL = {"TRUE": True, "FALSE": False}
 
 
 def read_guessed(content: bytes, file: str) -> pd.DataFrame:
-    """Read a csv file by pandas' defaults.
+    """Read a csv file as it seems to be written: see :func:`~ranef.datasets.dialect.find_dialect`.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ def read_guessed(content: bytes, file: str) -> pd.DataFrame:
     DesignError
         If the file is not a csv file in UTF-8.
     """
-    return _parsed(content, file)
+    return _parsed(content, file, guess=True)
 
 
 def read_typed(content: bytes, file: str, info: DatasetInfo) -> pd.DataFrame:
@@ -85,10 +86,12 @@ def read_typed(content: bytes, file: str, info: DatasetInfo) -> pd.DataFrame:
     return frame
 
 
-def _parsed(content: bytes, file: str, **options: Any) -> pd.DataFrame:
+def _parsed(content: bytes, file: str, *, guess: bool = False, **options: Any) -> pd.DataFrame:
     try:
         text = gzip.decompress(content) if file.endswith(".gz") else content
-        frame: pd.DataFrame = pd.read_csv(io.BytesIO(text), encoding="utf-8", **options)
+        if guess:
+            options |= find_dialect(text[:HEAD], whole=len(text) <= HEAD).options()
+        frame: pd.DataFrame = pd.read_csv(io.BytesIO(text), **options)
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise DesignError(
             f"{file} cannot be read as a csv file ({error}). Expected are UTF-8, a header and commas between fields"

@@ -2,10 +2,11 @@
 
 from ranef.design.build import build_design
 from ranef.design.cells import Cells, margins_of, numeric_nodes, term_cells
+from ranef.design.checks import check_sigma, warn_of_dropped
 from ranef.design.chunks import Chunks, as_chunks
 from ranef.design.newdata import encode
 from ranef.design.parts import row_parts, sample_rows, take_rows
-from ranef.design.rank import independent_in_gram
+from ranef.design.rank import aliasing, independent_in_gram
 from ranef.design.records import Design, Encoded, EncodedRandom, Encoding, RandomDesign, RandomEncoding, Stream
 from ranef.design.streamed import scan_chunks
 from ranef.design.transforms import registered
@@ -20,8 +21,10 @@ __all__ = [
     "RandomDesign",
     "RandomEncoding",
     "Stream",
+    "aliasing",
     "as_chunks",
     "build_design",
+    "check_sigma",
     "encode",
     "independent_in_gram",
     "margins_of",
@@ -32,4 +35,5 @@ __all__ = [
     "scan_chunks",
     "take_rows",
     "term_cells",
+    "warn_of_dropped",
 ]

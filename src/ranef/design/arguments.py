@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ranef.design.lookalikes import look_of
 from ranef.design.values import Array, Constant, Factor, Logical, Numeric, Value, as_factor, kind_of
 
 __all__ = ["Argument", "State", "categories", "columns", "described", "numbers", "vector", "whole", "wrapped"]
@@ -26,8 +27,11 @@ def numbers(argument: Argument) -> Array | float:
         return argument.values
     if isinstance(argument, int | float):
         return float(argument)
-    held = "a factor" if isinstance(argument, Factor) else described(argument)
-    raise ValueError(f"numbers are expected, and {held} was given")
+    if isinstance(argument, Factor):
+        look = look_of(argument.levels)
+        like = f" of text that looks like {look.words}, such as {look.example!r}: {look.remedy}" if look else ""
+        raise ValueError(f"numbers are expected, and a factor was given{like.format(x='column')}")
+    raise ValueError(f"numbers are expected, and {described(argument)} was given")
 
 
 def described(argument: Argument) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,24 +15,28 @@ from ranef.design.checks import (
     check_names,
     check_repeated,
     check_response_varies,
+    check_sizes,
     check_structures,
     check_weights,
-    stray_text,
-    warn_of_stray_text,
+    told_text,
+    warn_of_lookalike,
+    warn_of_other_name,
 )
-from ranef.design.coding import Coded, code_terms
+from ranef.design.coding import Coded, code_terms, fully_coded
 from ranef.design.evaluate import Scope, columns_in, evaluate
-from ranef.design.grouping import make_grouping
-from ranef.design.rank import independent_columns
+from ranef.design.grouping import Grouping, make_grouping
+from ranef.design.rank import aliasing, independent_columns
 from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding
 from ranef.design.rows import Extra, complete_rows, on_rows, read_extra
+from ranef.design.rowwise import not_row_by_row
+from ranef.design.size import Claim, check_blocks, check_columns, check_terms, too_large
 from ranef.design.table import read_table
 from ranef.design.transforms import with_user_transforms
-from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, missing
+from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, drop_unused, missing
 from ranef.errors import DesignError
 from ranef.formula import Name, Node, ParsedFormula, Terms, label
 
-__all__ = ["build_design", "check_response", "double_bar_notes", "model_nodes", "model_predictors"]
+__all__ = ["build_design", "check_response", "coding_notes", "model_nodes", "model_predictors"]
 
 _S = TypeVar("_S", bound=np.generic)
 
@@ -104,6 +108,7 @@ def build_design(
     check_structures(parsed)
     check_na_action(na_action)
     table = read_table(data)
+    check_terms(parsed, table.n)
     scope = Scope(table, parsed.source, with_user_transforms(transforms), {})
     values = {node: evaluate(node, scope) for node in model_nodes(parsed)}
     check_response(values[parsed.response], label(parsed.response))
@@ -112,27 +117,35 @@ def build_design(
     for node in model_predictors(parsed):
         value = values[node]
         if isinstance(node, Name) and isinstance(value, Factor):
-            warn_of_stray_text(node.name, value.levels)
+            declared = table.declares_categories(node.name)
+            warn_of_lookalike(node.name, drop_unused(value).levels, declared=declared, n=table.n)
     rows = complete_rows(_gaps(values, extras, scope), table, na_action)
-    return _assemble(
-        _Inputs(parsed, scope, on_rows(values, rows, table.n), extras, rows, dict(transforms or {})), sigma
-    )
+    try:
+        inputs = _Inputs(parsed, scope, on_rows(values, rows, table.n), extras, rows, dict(transforms or {}))
+        return _assemble(inputs, sigma)
+    except MemoryError:
+        raise too_large(parsed, len(rows)) from None
 
 
 def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
     parsed, table, rows = inputs.parsed, inputs.scope.table, inputs.rows
     y = _response(inputs, sigma)
+    check_columns("the fixed part", parsed.fixed, inputs.values, len(rows))
+    groupings = _groupings(inputs, sigma)
     coded = code_terms(parsed.fixed, inputs.values, len(rows))
     check_names(coded.names, "the fixed part")
     kept = independent_columns(coded.matrix, intercept=parsed.fixed.intercept)
-    random, encodings = _random(inputs, {parsed.fixed: coded}, sigma)
-    return Design(
+    left_out = np.setdiff1d(np.arange(len(coded.names)), kept)
+    X = coded.matrix if not len(left_out) else np.ascontiguousarray(coded.matrix[:, kept])
+    aliases = aliasing(X, coded.matrix[:, left_out]) if len(left_out) else None
+    random, encodings = _random(inputs, groupings, {parsed.fixed: coded})
+    design = Design(
         formula=parsed.source,
         response=label(parsed.response),
         y=y,
-        X=_frozen(coded.matrix if len(kept) == len(coded.names) else np.ascontiguousarray(coded.matrix[:, kept])),
+        X=_frozen(X),
         fixed_names=tuple(coded.names[k] for k in kept),
-        dropped=tuple(coded.names[k] for k in np.setdiff1d(np.arange(len(coded.names)), kept)),
+        dropped=tuple(coded.names[k] for k in left_out),
         fixed_terms=tuple(term.name for term in parsed.fixed.terms),
         assign=_frozen(coded.assign[kept]),
         random=random,
@@ -141,9 +154,11 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
         index=table.index[rows] if len(rows) < table.n else table.index,
         rows=_frozen(rows),
         n_dropped=table.n - len(rows),
-        notes=(*parsed.notes, *double_bar_notes(inputs.parsed, inputs.values)),
-        encoding=_encoding(inputs, encodings, kept),
+        notes=(*parsed.notes, *coding_notes(parsed, inputs.values)),
+        encoding=replace(_encoding(inputs, encodings), kept=kept, aliases=aliases),
     )
+    check_sizes(design)
+    return design
 
 
 def model_predictors(parsed: ParsedFormula) -> Iterable[Node]:
@@ -173,11 +188,8 @@ def _gaps(values: Mapping[Node, Value], extras: Mapping[str, Extra], scope: Scop
 
 def check_response(value: Value, name: str) -> None:
     """Refuse a response that is not one column of numbers."""
-    if isinstance(value, Factor) and (stray := stray_text(value.levels)) is not None:
-        raise DesignError(
-            f"The response {name} is text, though most of its values are numbers: {stray!r} is not. If that stands for "
-            "a missing value, read it as one (na_values= in pandas)."
-        )
+    if isinstance(value, Factor) and (told := told_text(name, value.levels)) is not None:
+        raise DesignError(f"The response {name} is {told}.")
     if not isinstance(value, Numeric):
         kind = "categories" if isinstance(value, Factor) else "true and false"
         raise DesignError(
@@ -217,17 +229,30 @@ def _offset(inputs: _Inputs) -> Array | None:
     return _frozen(np.sum(parts, axis=0)) if parts else None
 
 
+def _groupings(inputs: _Inputs, sigma: float | None) -> list[tuple[Grouping, Codes]]:
+    """The grouping factors of the random terms, whose sizes are checked before anything is built."""
+    n, made, claims = len(inputs.rows), [], []
+    for term in inputs.parsed.random:
+        made.append(make_grouping(term.group, [inputs.values[node] for node in term.group]))
+        columns = check_columns(term.text, term.effects, inputs.values, n)
+        claims.append(Claim(term.text, term.group_name, made[-1][0].levels.tolist(), columns, term.structure))
+    check_levels(claims, n, sigma_fixed=sigma is not None)
+    check_blocks(claims, n)
+    return made
+
+
 def _random(
-    inputs: _Inputs, known: dict[Terms, Coded], sigma: float | None
+    inputs: _Inputs, groupings: Iterable[tuple[Grouping, Codes]], known: dict[Terms, Coded]
 ) -> tuple[tuple[RandomDesign, ...], tuple[RandomEncoding, ...]]:
     """The random terms; equal effects of several terms (`known`) are coded once, and are one array."""
     designs, encodings = [], []
-    for term in inputs.parsed.random:
-        grouping, codes = make_grouping(term.group, [inputs.values[node] for node in term.group])
+    for term, (grouping, codes) in zip(inputs.parsed.random, groupings, strict=True):
         if term.effects not in known:
             known[term.effects] = code_terms(term.effects, inputs.values, len(inputs.rows))
         coded = known[term.effects]
         check_names(coded.names, term.text)
+        for name, other in _under_other_names(inputs, term.effects, coded, known[inputs.parsed.fixed]):
+            warn_of_other_name(name, other, term.text)
         designs.append(
             RandomDesign(
                 group=term.group_name,
@@ -241,26 +266,76 @@ def _random(
         )
         encodings.append(RandomEncoding(term.group_name, term.effects, term.group, grouping))
     check_repeated(inputs.parsed.random, designs)
-    check_levels(designs, len(inputs.rows), sigma_fixed=sigma is not None)
     return tuple(designs), tuple(encodings)
 
 
-def _encoding(inputs: _Inputs, random: tuple[RandomEncoding, ...], kept: Codes) -> Encoding:
-    return Encoding(
+def _under_other_names(inputs: _Inputs, effects: Terms, coded: Coded, fixed: Coded) -> Iterator[tuple[str, str]]:
+    """Numeric columns of a bar that are columns of the fixed part, but are not called so: I(x) for x."""
+    numeric = _numeric_columns(effects, inputs.values, coded)
+    strangers = {name: column for name, column in numeric.items() if name not in fixed.names}
+    if strangers:
+        known = _numeric_columns(inputs.parsed.fixed, inputs.values, fixed)
+        for name, column in strangers.items():
+            yield from ((name, other) for other, values in known.items() if np.array_equal(values, column))
+
+
+def _numeric_columns(terms: Terms, values: Mapping[Node, Value], coded: Coded) -> dict[str, Array]:
+    numeric = [all(isinstance(values[factor], Numeric) for factor in term.factors) for term in terms.terms]
+    return {
+        name: coded.matrix[:, place]
+        for place, (name, term) in enumerate(zip(coded.names, coded.assign.tolist(), strict=True))
+        if term > 0 and numeric[term - 1]
+    }
+
+
+def _encoding(inputs: _Inputs, random: tuple[RandomEncoding, ...]) -> Encoding:
+    """What new data need, with every column of X."""
+    encoding = Encoding(
         source=inputs.parsed.source,
         fixed=inputs.parsed.fixed,
         offsets=inputs.parsed.offsets,
         offset_column=inputs.extras["offset"].column if "offset" in inputs.extras else None,
+        offset_array="offset" in inputs.extras and inputs.extras["offset"].column is None,
         random=random,
-        kept=kept,
+        kept=np.empty(0, dtype=np.intp),
+        aliases=None,
         kinds={name: blank(column) for name, column in _columns(inputs.values, inputs.scope).items()},
         templates={node: blank(value) for node, value in inputs.values.items()},
         states=inputs.scope.states,
         transforms=inputs.transforms,
     )
+    predicting = [node for node in encoding.templates if node != inputs.parsed.response]
+    bound = not_row_by_row(predicting, encoding, inputs.scope.table)
+    return replace(encoding, bound=tuple(map(label, bound))) if bound else encoding
 
 
-def double_bar_notes(parsed: ParsedFormula, values: Mapping[Node, Value]) -> list[str]:
+def coding_notes(parsed: ParsedFormula, values: Mapping[Node, Value]) -> list[str]:
+    """What the coding of factors in bars does not do, or does differently from the fixed part."""
+    return [*_double_bar_notes(parsed, values), *_differently_coded(parsed, values)]
+
+
+def _differently_coded(parsed: ParsedFormula, values: Mapping[Node, Value]) -> list[str]:
+    """Where a bar has a column for every level of a factor and the fixed part contrasts, or the other way round."""
+    coded = fully_coded(parsed.fixed, values)
+    in_fixed = {frozenset(t.factors): full for t, full in zip(parsed.fixed.terms, coded, strict=True)}
+    notes = []
+    for term in parsed.random:
+        coded = fully_coded(term.effects, values)
+        other = [
+            effect.name
+            for effect, full in zip(term.effects.terms, coded, strict=True)
+            if in_fixed.get(frozenset(effect.factors), full) != full
+        ]
+        if other:
+            notes.append(
+                f"{', '.join(other)} in {term.text} is coded otherwise than in the fixed part (one by a column for "
+                "every level, the other by contrasts): coef() adds fixed and random effects of one name, as lme4 "
+                "does, and these columns have no name in common."
+            )
+    return list(dict.fromkeys(notes))
+
+
+def _double_bar_notes(parsed: ParsedFormula, values: Mapping[Node, Value]) -> list[str]:
     """What ``||`` does not do to the columns of a factor."""
     return [
         f"In {term.text} the columns of a factor stay one correlated block, as in lme4: '||' separates terms only. "

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ranef.design.arguments import Argument, State, categories, described, numbers, vector
 from ranef.design.values import (
+    MOST_COLUMNS,
     Constant,
     Contrast,
     Factor,
@@ -45,7 +46,8 @@ def factor(x: Argument, levels: Constant = None, *, _state: State) -> Factor:
     if levels is not None:
         return with_levels(factor, map(label_of, levels if isinstance(levels, tuple) else (levels,)))
     known = _state.setdefault("levels", drop_unused(factor).levels)
-    unseen = tuple(level for level in drop_unused(factor).levels if level not in set(known))
+    learnt = set(known)
+    unseen = tuple(level for level in drop_unused(factor).levels if level not in learnt)
     return with_levels(factor, (*known, *unseen))
 
 
@@ -91,7 +93,8 @@ def dummy(x: Argument, level: Constant = None, *, _state: State) -> Numeric:
     """Give 1 where the factor has `level`, else 0; without `level` a column for each level but the first."""
     factor = categories(x)
     known = _state.setdefault("levels", drop_unused(factor).levels)
-    unseen = [text for text in drop_unused(factor).levels if text not in known]
+    learnt = set(known)
+    unseen = [text for text in drop_unused(factor).levels if text not in learnt]
     if unseen:
         raise ValueError(f"the level {unseen[0]!r} was not among the known ones: {', '.join(known)}")
     factor = with_levels(factor, known)
@@ -99,6 +102,8 @@ def dummy(x: Argument, level: Constant = None, *, _state: State) -> Numeric:
         return Numeric((factor.codes == _position(level, factor)).astype(np.float64))
     if len(known) < 2:
         raise ValueError(f"at least two levels are needed, and there is only {known[0]!r}")
+    if len(known) > MOST_COLUMNS:
+        raise ValueError(f"it would have {len(known) - 1} columns, one for each level but the first: name one level")
     columns = (factor.codes[:, None] == np.arange(1, len(known))).astype(np.float64)
     return Numeric(columns, tuple(f"[{text}]" for text in known[1:]))
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
+from numbers import Real
+from typing import cast
 
-from ranef.design.records import RandomDesign
+import numpy as np
+
+from ranef.design.lookalikes import look_of
+from ranef.design.records import Design, RandomDesign
+from ranef.design.size import Claim
 from ranef.design.table import Table
 from ranef.design.values import Array, Codes
-from ranef.errors import DesignError, FitError, FormulaError, RanefWarning
+from ranef.errors import DataWarning, DesignError, FitError, FormulaError, RanefWarning
 from ranef.formula import ParsedFormula, RandomTerm
 
 __all__ = [
@@ -18,18 +25,24 @@ __all__ = [
     "check_positive",
     "check_repeated",
     "check_response_varies",
+    "check_sigma",
+    "check_sizes",
     "check_structures",
     "check_weights",
     "constant_response",
-    "stray_text",
+    "told_text",
+    "warn_of_dropped",
+    "warn_of_lookalike",
+    "warn_of_other_name",
     "warn_of_spread",
-    "warn_of_stray_text",
 ]
 
 AVAILABLE = ("us", "diag", "ident")
 _WIDEST = 1e6
-_MISSING_MARKS = {"", ".", "?", "-", "--", "*", "na", "n/a", "#n/a", "nan", "null", "none", "missing", "unknown"}
-_MANY_NUMBERS, _FEW_WORDS = 10, 3
+_LARGEST = 1e140
+_SHOWN = 8
+# levels that may well be categories though they look like plain numbers, or like dates and the like
+_FEW_NUMBERS, _FEW_DATES = 10, 5
 
 
 def check_structures(parsed: ParsedFormula) -> None:
@@ -51,6 +64,58 @@ def check_structures(parsed: ParsedFormula) -> None:
             )
 
 
+def check_sigma(sigma: object) -> None:
+    """Refuse a known residual standard deviation that is none.
+
+    Raises
+    ------
+    DesignError
+        If `sigma` is neither None nor a positive number.
+    """
+    if sigma is None:
+        return
+    number = isinstance(sigma, Real) and not isinstance(sigma, bool | np.bool_)
+    if not number or not (0 < float(cast(float, sigma)) < np.inf):
+        raise DesignError(
+            f"sigma={sigma!r} must be a positive number: the known residual standard deviation. Standard deviations "
+            "that differ from row to row are given as weights=1 / sd**2 with sigma=1."
+        )
+
+
+def check_sizes(design: Design) -> None:
+    """Refuse numbers whose squares are beyond what floating-point numbers can hold.
+
+    Raises
+    ------
+    DesignError
+        Naming the column, its size, and what to divide it by.
+    """
+    weights = np.ones(1) if design.weights is None else design.weights
+    factors = np.sqrt(_size(weights[:, None]))
+    _check_size("The largest weight", np.asarray(factors) ** 2)
+    y = design.y if design.offset is None else design.y - design.offset
+    _check_size(f"The response {design.response}", _size(y[:, None]), factors)
+    for names, values in ((design.fixed_names, design.X), *((r.columns, r.values) for r in design.random)):
+        sizes = _size(values)
+        for column, name in enumerate(names):
+            _check_size(name, sizes[column : column + 1], factors)
+
+
+def _size(values: Array) -> Array:
+    """The largest size of each column (n, p), without a copy of it."""
+    return np.asarray(np.maximum(values.max(axis=0, initial=0.0), -values.min(axis=0, initial=0.0)))
+
+
+def _check_size(name: str, size: Array, factors: Array | float = 1.0) -> None:
+    largest = float(size[0])
+    weighted = float((size * factors)[0])
+    if largest and not 1 / _LARGEST < weighted < _LARGEST:
+        raise DesignError(
+            f"{name} is of size {largest:.3g}, which is beyond what can be squared and summed (1e±140"
+            f"{', weights counted' if weighted != largest else ''}). Change its unit: divide it by {largest:.0e}."
+        )
+
+
 def check_na_action(na_action: str) -> None:
     """Refuse anything but the two ways to treat rows with missing values.
 
@@ -63,37 +128,39 @@ def check_na_action(na_action: str) -> None:
         raise DesignError(f"na_action={na_action!r} is not known; expected is 'omit' or 'error'.")
 
 
-def stray_text(levels: Sequence[str]) -> str | None:
-    """The level that seems to keep a column from being numeric, or None.
-
-    It is a usual mark of a missing value among numbers, or one of few words among many numbers; grades K, 1, 2, 3 are
-    a factor like any other.
-    """
-    strays = [level for level in levels if not _is_number(level)]
-    numbers = len(levels) - len(strays)
-    marks = all(stray.strip().casefold() in _MISSING_MARKS for stray in strays)
-    suspicious = numbers > 1 if marks else numbers > _MANY_NUMBERS and len(strays) <= _FEW_WORDS
-    return strays[0] if strays and suspicious else None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def warn_of_stray_text(name: str, levels: Sequence[str]) -> None:
-    """Warn where a predictor is a factor only because some entry of it is no number."""
-    stray = stray_text(levels)
-    if stray is not None:
-        warnings.warn(
-            f"{name} is text, and so a factor of {len(levels)} levels, though most of its values are numbers: "
-            f"{stray!r} is not. If that stands for a missing value, read it as one (na_values= in pandas).",
-            RanefWarning,
-            stacklevel=5,
+def told_text(name: str, levels: Sequence[str], kind: str = "text") -> str | None:
+    """What to say of a column of text (its `kind`) that looks like numbers, dates or times; None if it does not."""
+    look = look_of(levels)
+    if look is None:
+        return None
+    if look.stray is not None:
+        return (
+            f"{kind}, though most of its values are {look.words}: {look.stray!r} is not. If that stands for a missing "
+            f"value, read it as one: {look.advice(name)}"
         )
+    looks = f"{kind} that looks like" if kind == "text" else f"{kind} that look like"
+    return f"{looks} {look.words}, such as {look.example!r}. Make numbers of it: {look.advice(name)}"
+
+
+def warn_of_lookalike(name: str, levels: Sequence[str], *, declared: bool, n: int) -> None:
+    """Warn where a predictor is a factor of many levels only because its numbers or dates are text.
+
+    Few levels may be meant as categories, and of a column that is `declared` to hold categories many may; not so
+    many, for `n` rows, that they are hardly ever met twice.
+    """
+    look = look_of(levels)
+    if look is None:
+        return
+    allowed = max(_FEW_NUMBERS, n // 4) if declared else _FEW_NUMBERS if look.plain else _FEW_DATES
+    if look.stray is None and len(levels) <= allowed:
+        return
+    kind = "categories" if declared else "text"
+    warnings.warn(
+        f"{name} is a factor of {len(levels)} levels, for it is {told_text(name, levels, kind)}. factor({name}) in the "
+        "formula says that categories are meant.",
+        DataWarning,
+        stacklevel=5,
+    )
 
 
 def check_response_varies(y: Array, name: str) -> None:
@@ -156,7 +223,30 @@ def warn_of_spread(low: float, high: float) -> None:
         )
 
 
-def check_levels(random: Sequence[RandomDesign], n: int, *, sigma_fixed: bool) -> None:
+def warn_of_dropped(dropped: Sequence[str]) -> None:
+    """Warn of columns of X that are left out, as lme4 prints it."""
+    if dropped:
+        what = "column / coefficient" if len(dropped) == 1 else "columns / coefficients"
+        shown = ", ".join(dropped[:_SHOWN]) + (", ..." if len(dropped) > _SHOWN else "")
+        warnings.warn(
+            f"fixed-effect model matrix is rank deficient so dropping {len(dropped)} {what}: {shown}. Earlier columns "
+            "determine what is dropped: a copy or a sum of columns, or a cell of an interaction without rows.",
+            DataWarning,
+            stacklevel=4,
+        )
+
+
+def warn_of_other_name(name: str, other: str, text: str) -> None:
+    """Warn of a column of the bar `text` that is one of the fixed part by another name."""
+    warnings.warn(
+        f"{name} in {text} is the column {other} of the fixed part by another name. coef() and what is made of it "
+        f"match effects by name, and would show two columns. Write {other} in both places.",
+        DataWarning,
+        stacklevel=6,
+    )
+
+
+def check_levels(claims: Sequence[Claim], n: int, *, sigma_fixed: bool) -> None:
     """Refuse random terms that the data cannot tell from the residual, as lme4 does.
 
     Raises
@@ -167,13 +257,13 @@ def check_levels(random: Sequence[RandomDesign], n: int, *, sigma_fixed: bool) -
     """
     if sigma_fixed:
         return
-    for term in random:
+    for term in claims:
         if len(term.levels) < 2:
             raise DesignError(
                 f"The grouping factor {term.group} of {term.text} has one level, {term.levels[0]!r}: a variance "
                 "between levels needs at least two. Leave the term out, or use rows with more levels."
             )
-    problems = list(dict.fromkeys(term.group for term in random if len(term.levels) >= n))
+    problems = list(dict.fromkeys(term.group for term in claims if len(term.levels) >= n))
     if problems:
         raise DesignError(
             "number of levels of each grouping factor must be < number of observations (problems: "
@@ -181,13 +271,13 @@ def check_levels(random: Sequence[RandomDesign], n: int, *, sigma_fixed: bool) -
             "residual variance: leave the term out, group by a coarser factor, or give sigma if the residual "
             "standard deviation is known."
         )
-    for term in random:
-        effects = len(term.levels) * len(term.columns)
+    for term in claims:
+        effects = len(term.levels) * term.columns
         if effects >= n:
             raise DesignError(
                 f"number of observations (={n}) <= number of random effects (={effects}) for term {term.text}; the "
                 "random-effects parameters and the residual variance are not identifiable. Each level of "
-                f"{term.group} has too few rows for {len(term.columns)} effects: leave effects out of the term, or "
+                f"{term.group} has too few rows for {term.columns} effects: leave effects out of the term, or "
                 "give sigma if the residual standard deviation is known."
             )
 
@@ -200,7 +290,7 @@ def check_names(names: Sequence[str], where: str) -> None:
     DesignError
         Naming the effect, and `where` it stands.
     """
-    repeated = [name for place, name in enumerate(names) if name in names[:place]]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DesignError(
             f"Two effects of {where} have the name {repeated[0]!r}, because a column of the data has the name that an "

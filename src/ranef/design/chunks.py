@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,13 +39,19 @@ class Chunks:
         """Every chunk that has rows, with the number of rows before it."""
         before = 0
         for frame in self.read(columns):
-            if not isinstance(frame, Mapping) and not len(frame):
+            if _has_no_rows(frame):
                 continue
             table = read_table(_as_table(frame))
             numbered = isinstance(table.index, pd.RangeIndex) and table.index.start == 0
             index = pd.RangeIndex(before, before + table.n) if numbered else table.index
             yield before, replace(table, first=before, index=index)
             before += table.n
+
+
+def _has_no_rows(frame: Any) -> bool:
+    if isinstance(frame, Mapping):
+        return all(hasattr(column, "__len__") and not len(column) for column in frame.values())
+    return hasattr(frame, "__len__") and not len(frame)
 
 
 def as_chunks(data: Any) -> Chunks | None:
@@ -65,7 +72,7 @@ def as_chunks(data: Any) -> Chunks | None:
     if (parquet := sys.modules.get("pyarrow.parquet")) is not None and isinstance(data, parquet.ParquetFile):
         return Chunks(lambda columns: _parquet_batches(data, columns))
     if callable(data):
-        return Chunks(lambda columns: _frames(data()))
+        return Chunks(lambda columns: _frames(_called(data)))
     if isinstance(data, list | tuple):
         return Chunks(lambda columns: data) if data and all(map(_is_frame, data)) else None
     if isinstance(data, Iterable) and iter(data) is data:
@@ -77,9 +84,30 @@ def as_chunks(data: Any) -> Chunks | None:
     return Chunks(lambda columns: data) if isinstance(data, Iterable) and not hasattr(data, "dtype") else None
 
 
+def _called(function: Callable[..., Any]) -> Any:
+    """What the user's function of no arguments returns."""
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise DesignError(
+            f"The function given as data is called without arguments, and needs some ({error}). Wrap it: "
+            "lambda: function(...)."
+        ) from None
+    except ValueError:  # functions in C may not tell
+        pass
+    return function()
+
+
 def _frames(given: Any) -> Iterable[Any]:
     """What a function returned: frames, or one."""
-    return [given] if _is_frame(given) else given
+    if _is_frame(given):
+        return [given]
+    if not isinstance(given, Iterable):
+        raise DesignError(
+            f"The function given as data returned {type(given).__name__}; expected is an iterator of frames, or a "
+            "frame."
+        )
+    return given
 
 
 def _is_frame(item: Any) -> bool:

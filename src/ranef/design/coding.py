@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from ranef.design.lazy import formulaic
+from ranef.design.rank import is_orthonormal
 from ranef.design.values import Array, Codes, Contrast, Factor, Logical, Numeric, Value, as_factor
 from ranef.errors import DesignError, suggestion
 from ranef.formula import Node, Term, Terms, label
@@ -82,7 +84,7 @@ def code_terms(terms: Terms, values: Mapping[Node, Value], n: int) -> Coded:
     blocks = [_Block(("Intercept",), np.ones((n, 1)))] if terms.intercept else []
     full = fully_coded(terms, values)
     for term, in_full in zip(terms.terms, full, strict=True):
-        blocks.append(_interaction([_main(factor, values[factor], factor in in_full) for factor in term.factors]))
+        blocks.append(_interaction(term, [_main(factor, values[factor], factor in in_full) for factor in term.factors]))
     names = tuple(name for block in blocks for name in block.names)
     matrix = np.empty((n, len(names)))
     assign = np.empty(len(names), dtype=np.intp)
@@ -102,11 +104,11 @@ def fully_coded(terms: Terms, values: Mapping[Node, Value]) -> list[frozenset[No
     ``modelmatrix`` in ``src/library/stats/src/model.c``).
     """
     full: list[frozenset[Node]] = []
-    earlier: list[frozenset[Node]] = []
+    earlier: dict[frozenset[Node], None] = {}
     for term in terms.terms:
         own = frozenset(term.factors)
         full.append(frozenset(f for f in _categorical(term, values) if not _spanned(own - {f}, earlier)))
-        earlier.append(own)
+        earlier[own] = None
     if not terms.intercept:
         for position, term in enumerate(terms.terms):
             if first := _categorical(term, values)[:1]:
@@ -119,8 +121,8 @@ def _categorical(term: Term, values: Mapping[Node, Value]) -> list[Node]:
     return [factor for factor in term.factors if not isinstance(values[factor], Numeric)]
 
 
-def _spanned(rest: frozenset[Node], earlier: Sequence[frozenset[Node]]) -> bool:
-    return not rest or any(rest <= term for term in earlier)
+def _spanned(rest: frozenset[Node], earlier: Collection[frozenset[Node]]) -> bool:
+    return not rest or rest in earlier or any(rest <= term for term in earlier)
 
 
 def _main(node: Node, value: Value, full: bool) -> _Block:
@@ -138,13 +140,16 @@ def _main(node: Node, value: Value, full: bool) -> _Block:
     return _Block(tuple(name + suffix for suffix in suffixes), rows[factor.codes])
 
 
-def _interaction(blocks: Sequence[_Block]) -> _Block:
-    product = blocks[0]
+def _interaction(term: Term, blocks: Sequence[_Block]) -> _Block:
+    """The products of columns, the first factor's fastest, named in the order that the term is named in."""
+    columns = blocks[0].columns
     for block in blocks[1:]:
-        names = tuple(f"{first}:{second}" for second in block.names for first in product.names)
-        columns = block.columns[:, :, None] * product.columns[:, None, :]
-        product = _Block(names, columns.reshape(len(columns), len(names)))
-    return product
+        crossed = block.columns[:, :, None] * columns[:, None, :]
+        columns = crossed.reshape(len(columns), crossed.shape[1] * crossed.shape[2])
+    places = [term.factors.index(factor) for factor in term.shown]
+    # product() moves its last part fastest
+    parts = (chosen[::-1] for chosen in product(*(block.names for block in reversed(blocks))))
+    return _Block(tuple(":".join(chosen[place] for place in places) for chosen in parts), columns)
 
 
 def _contrasts(factor: Factor, name: str) -> tuple[Array, tuple[str, ...]]:
@@ -161,7 +166,13 @@ def _contrasts(factor: Factor, name: str) -> tuple[Array, tuple[str, ...]]:
     if contrast.kind in _FORMULAIC:
         kind, suffix = _FORMULAIC[contrast.kind]
         coding = formulaic(f"contrasts.{kind}")()
-        matrix = np.asarray(coding.get_coding_matrix(list(levels)), dtype=np.float64)
+        with np.errstate(all="ignore"):
+            matrix = np.asarray(coding.get_coding_matrix(list(levels)), dtype=np.float64)
+        if contrast.kind == "poly" and not is_orthonormal(matrix):
+            raise DesignError(
+                f"{name} has {len(levels)} levels, and orthogonal polynomials of degree {len(levels) - 1} are beyond "
+                f"double precision. Code it otherwise, as C({name}, contr.treatment), or add its rank as a number."
+            )
         return matrix, tuple(suffix.format(column) for column in coding.get_coding_column_names(list(levels)))
     base = _base(contrast, levels, name)
     kept = [code for code in range(len(levels)) if code != base]

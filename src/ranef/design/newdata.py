@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import warnings
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import numpy as np
 from ranef.design.coding import code_terms
 from ranef.design.evaluate import Scope, column_of, evaluate
 from ranef.design.grouping import group_codes
+from ranef.design.rank import not_determined
 from ranef.design.records import Encoded, EncodedRandom, Encoding, RandomEncoding
+from ranef.design.rows import read_extra
 from ranef.design.table import Table, need_column, read_table
 from ranef.design.transforms import with_user_transforms
 from ranef.design.values import Array, Factor, Mask, Value, gaps_of, kind_of, with_levels
-from ranef.errors import DesignError, suggestion
+from ranef.errors import DesignError, RanefWarning, suggestion
 from ranef.formula import Name, Node, Terms, label
 
 __all__ = ["encode", "encode_in", "scope_of"]
@@ -22,7 +25,13 @@ __all__ = ["encode", "encode_in", "scope_of"]
 _SHOWN = 12
 
 
-def encode(encoding: Encoding, data: Any, *, groups: Collection[str] | None = None) -> Encoded:
+def encode(
+    encoding: Encoding,
+    data: Any,
+    *,
+    groups: Collection[str] | None = None,
+    offset: str | float | Sequence[float] | Any = None,
+) -> Encoded:
     """Encode new data with the transforms, levels and contrasts of the data that a design was built from.
 
     Parameters
@@ -33,6 +42,9 @@ def encode(encoding: Encoding, data: Any, *, groups: Collection[str] | None = No
         As for `build_design`. Needed are the columns of the fixed part and of the groups asked for; no response.
     groups : collection of str, optional
         Names of the grouping factors wanted; all by default. Nothing is evaluated for the others.
+    offset : str, float or array, optional
+        What stands for the model's argument `offset`: a column of the new data, one number, or one for each row.
+        Demanded where that was an array; a column that it named is used without being asked for.
 
     Returns
     -------
@@ -44,7 +56,8 @@ def encode(encoding: Encoding, data: Any, *, groups: Collection[str] | None = No
     FormulaError
         For a column that is not there.
     DesignError
-        For a level of a factor that the model does not know, or a group that it has not.
+        For a level of a factor that the model does not know, a group that it has not, or an offset that is not given,
+        or given to a model that has none.
 
     Examples
     --------
@@ -55,7 +68,20 @@ def encode(encoding: Encoding, data: Any, *, groups: Collection[str] | None = No
     >>> encode(design.encoding, {"x": [2, 3], "g": ["b", "new"]}).random[0].codes.tolist()
     [1, 2]
     """
-    return encode_in(scope_of(encoding, read_table(data)), encoding, groups)
+    table = read_table(data)
+    _tell_bound(encoding)
+    return encode_in(scope_of(encoding, table), encoding, groups, _given_offset(encoding, offset, data, table))
+
+
+def _tell_bound(encoding: Encoding) -> None:
+    if encoding.bound:
+        warnings.warn(
+            f"{encoding.bound[0]} gives a row another value when it sees other rows: on the new data it is not what "
+            "the model was fitted to. Use scale(), center() or poly(), which remember the rows of the fit, or a "
+            "function that works row by row.",
+            RanefWarning,
+            stacklevel=6,
+        )
 
 
 def scope_of(encoding: Encoding, table: Table) -> Scope:
@@ -64,17 +90,23 @@ def scope_of(encoding: Encoding, table: Table) -> Scope:
     return Scope(table, encoding.source, functions, encoding.states, encoding.kinds, encoding.templates)
 
 
-def encode_in(scope: Scope, encoding: Encoding, groups: Collection[str] | None = None) -> Encoded:
-    """Do what :func:`encode` does, in a scope at hand."""
+def encode_in(
+    scope: Scope, encoding: Encoding, groups: Collection[str] | None = None, offset: Array | None = None
+) -> Encoded:
+    """Do what :func:`encode` does, in a scope at hand; `offset` (m,) stands for the column named by the argument."""
     wanted = _wanted(encoding, groups)
     table, complete = scope.table, np.ones(scope.table.n, dtype=bool)
     X = _matrix(encoding.fixed, scope, complete)
-    offset = _offset(encoding, scope, complete)
+    total = _offset(encoding, scope, complete, offset)
     known = {encoding.fixed: X}
     random = tuple(_random(term, scope, complete, known) if term.name in wanted else None for term in encoding.random)
+    determined = np.ones(table.n, dtype=bool)
     if len(encoding.kept) < X.shape[1]:
+        left_out = np.delete(X, encoding.kept, axis=1)
         X = X[:, encoding.kept]
-    return Encoded(np.ascontiguousarray(X), random, offset, complete, table.index)
+        if encoding.aliases is not None:
+            determined = ~not_determined(X, left_out, encoding.aliases)
+    return Encoded(np.ascontiguousarray(X), random, total, complete, determined, table.index)
 
 
 def _wanted(encoding: Encoding, groups: Collection[str] | None) -> set[str]:
@@ -144,10 +176,31 @@ def _group_value(node: Node, scope: Scope) -> Value:
     return evaluate(node, scope)
 
 
-def _offset(encoding: Encoding, scope: Scope, complete: Mask) -> Array:
+def _given_offset(encoding: Encoding, given: Any, data: Any, table: Table) -> Array | None:
+    """The offset that comes as an argument beside new data, shape (m,)."""
+    if given is None:
+        if encoding.offset_array:
+            raise DesignError(
+                "The model was given offset= as an array, and the new data hold nothing of it: give offset= here too, "
+                "one number for each row of the new data, a column of theirs, or 0 for predictions without it."
+            )
+        return None
+    if not encoding.offset_array and encoding.offset_column is None:
+        raise DesignError(
+            "The model was built without the argument offset=, so predictions take none: add it to them, or build "
+            "the model with it. An offset() of the formula is read from the columns of the new data."
+        )
+    number = np.ndim(given) == 0 and isinstance(given, int | float | np.number) and not isinstance(given, bool)
+    whole = np.full(table.n, float(given)) if number else given
+    return read_extra("offset", whole, data, table).values
+
+
+def _offset(encoding: Encoding, scope: Scope, complete: Mask, given: Array | None) -> Array:
     total = np.zeros(scope.table.n)
     parts = [evaluate(node, scope) for node in encoding.offsets]
-    if encoding.offset_column is not None:
+    if given is not None:
+        total = total + given
+    elif encoding.offset_column is not None:
         need_column(scope.table, encoding.offset_column, "offset")
         parts.append(column_of(encoding.offset_column, scope))
     for part in parts:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from ranef.design.evaluate import column_of, evaluate
+from ranef.design.fingerprint import added, fingerprint
 from ranef.design.newdata import encode_in, scope_of
 from ranef.design.records import Design, RandomDesign, Stream
-from ranef.design.table import Table
-from ranef.design.values import Codes, Factor, gaps_of
+from ranef.design.table import Table, column_names
+from ranef.design.values import Codes, Factor, gaps_of, kind_of, missing
 from ranef.errors import DesignError
 
 __all__ = ["row_parts", "sample_rows", "take_rows"]
+
+_SAME = "They must hold the same rows every time, in one order; a function must begin anew at every call."
 
 
 def row_parts(design: Design) -> Iterator[Design]:
@@ -22,14 +25,46 @@ def row_parts(design: Design) -> Iterator[Design]:
     if design.stream is None:
         yield design
         return
-    n = 0
-    for part in _encoded(design, design.stream, design.stream.chunks.tables(design.stream.columns)):
-        n += len(part.y)
-        yield part
-    if n != design.n_obs:
+    stream, n = design.stream, 0
+    marks: dict[str, int] = {}
+    for before, table in stream.chunks.tables(stream.columns):
+        _check_columns(design, table)
+        marks = added(marks, {name: fingerprint(table.column(name), before) for name in stream.columns})
+        part = _part(design, stream, before, table)
+        if part is not None:
+            n += len(part.y)
+            yield part
+    _check_same(stream, marks, n)
+
+
+def _check_columns(design: Design, table: Table) -> None:
+    """Refuse a chunk that lacks a column it had, or holds it as another type."""
+    assert design.stream is not None
+    for name in design.stream.columns:
+        if name not in table:
+            raise DesignError(
+                f"The chunk that begins with {table.row(0)} has no column {name!r}, which was there when the chunks "
+                f"were read first. {_SAME} Its columns: {column_names(table)}."
+            )
+        known, column = design.encoding.kinds.get(name), table.column(name)
+        if known is not None and isinstance(known, Factor) != isinstance(column, Factor) and not missing(column).all():
+            raise DesignError(
+                f"{name} is {kind_of(column)} in the chunk that begins with {table.row(0)}, and was {kind_of(known)} "
+                f"when the chunks were read first. {_SAME}"
+            )
+
+
+def _check_same(stream: Stream, marks: Mapping[str, int], n: int) -> None:
+    """Refuse rows that are not those of the first reading."""
+    if n != stream.n_obs:
         raise DesignError(
-            f"The chunks held {design.n_obs} complete rows when they were read first, and {n} now. They must hold the "
-            "same rows every time; a function must begin anew at every call."
+            f"The chunks held {stream.n_obs} complete rows when they were read first, and {n} now. {_SAME}"
+        )
+    changed = [name for name in stream.columns if marks.get(name) != stream.marks.get(name)]
+    if changed:
+        raise DesignError(
+            f"The chunks hold other values of {', '.join(changed)} than when they were read first, or hold them in "
+            f"another order. {_SAME}"
         )
 
 
@@ -70,7 +105,7 @@ def _part(design: Design, stream: Stream, before: int, table: Table) -> Design |
         if term.unseen:
             raise DesignError(
                 f"{known.group} has the level {term.unseen[0]!r}, which was not there when the chunks were read "
-                "first. They must hold the same rows every time."
+                f"first. {_SAME}"
             )
         complete &= term.codes >= 0
         random.append(replace(known, codes=term.codes, values=term.values))

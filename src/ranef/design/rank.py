@@ -7,11 +7,15 @@ from numpy.typing import NDArray
 
 from ranef.design.values import Array, Codes
 
-__all__ = ["independent_columns", "independent_in_gram"]
+__all__ = ["aliasing", "independent_columns", "independent_in_gram", "is_orthonormal", "not_determined"]
 
 _TOLERANCE = 1e-7
 # the Gram matrix squares the condition: below this distance it decides nothing
 _SAFE = 1e-4
+# a row this far, relative to the sizes that enter, from what aliased columns should be is none of the rows fitted
+_AWAY = 1e-6
+# what orthonormal columns may lack of it
+_ROUNDING = 1e-6
 # a centred column this small beside the column itself is rounding error
 _CONSTANT = 1e-13
 
@@ -97,6 +101,43 @@ def _left_to_right(R: Array) -> NDArray[np.intp]:
             basis[:, len(kept)] = rest / distance
             kept.append(column)
     return np.array(kept, dtype=np.intp)
+
+
+def aliasing(kept: Array, dropped: Array) -> Array:
+    """The combinations A (r, d) of the columns kept (n, r) that the columns left out (n, d) are: dropped = kept A."""
+    size, left_out = _lengths(kept), _lengths(dropped)
+    found = np.linalg.lstsq(kept / size, dropped / left_out, rcond=None)[0]
+    found[np.abs(found) < _TOLERANCE * np.abs(found).max(axis=0, initial=0.0)] = 0.0  # rounding
+    return np.asarray(found * (left_out / size[:, None]))
+
+
+def _lengths(X: Array) -> Array:
+    """Lengths of columns, 1 for null ones; without overflow."""
+    size = np.abs(X).max(axis=0, initial=0.0)
+    size[size == 0] = 1.0
+    length = size * np.linalg.norm(X / size, axis=0)
+    length[length == 0] = 1.0
+    return np.asarray(length)
+
+
+def is_orthonormal(X: Array) -> bool:
+    """Whether the columns are orthonormal, as those of orthogonal polynomials of a high degree no longer are."""
+    return bool(np.abs(X.T @ X - np.eye(X.shape[1])).max(initial=0.0) < _ROUNDING)
+
+
+def not_determined(kept: Array, dropped: Array, combinations: Array) -> NDArray[np.bool_]:
+    """Rows (m,) whose mean depends on which of the aliased columns were left out: no combination of rows fitted.
+
+    Parameters
+    ----------
+    kept, dropped : ndarray
+        Shapes (m, r) and (m, d): the columns of new rows.
+    combinations : ndarray
+        Shape (r, d): what :func:`aliasing` found in the rows fitted.
+    """
+    size = np.abs(kept) @ np.abs(combinations) + np.abs(dropped)
+    away = np.abs(dropped - kept @ combinations) > _AWAY * size
+    return np.asarray(away.any(axis=1))
 
 
 def independent_in_gram(gram: Array, triangle: Array, *, intercept: bool) -> Codes:

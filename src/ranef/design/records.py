@@ -86,10 +86,14 @@ class Encoding:
         The expressions of ``offset()``.
     offset_column : str, optional
         The column named by the argument `offset`.
+    offset_array : bool
+        Whether the argument `offset` was an array, of which new data hold nothing.
     random : tuple of RandomEncoding
         The random terms, as written.
     kept : ndarray of intp
         Shape (p,): which columns of the full model matrix were kept.
+    aliases : ndarray of float64, optional
+        Shape (p, d): the d columns left out, in their order, as combinations of those kept; None where all are kept.
     kinds : mapping
         What each column was, without rows.
     templates : mapping
@@ -98,18 +102,24 @@ class Encoding:
         What each call of a stateful transform has learnt.
     transforms : mapping
         The user's transforms.
+    bound : tuple of str
+        Calls of the user's transforms whose value in a row depends on the other rows, so that it is another one among
+        other rows.
     """
 
     source: str
     fixed: Terms
     offsets: tuple[Node, ...]
     offset_column: str | None
+    offset_array: bool
     random: tuple[RandomEncoding, ...]
     kept: Codes
+    aliases: Array | None
     kinds: Mapping[str, Value]
     templates: Mapping[Node, Value]
     states: dict[Node, dict[str, Any]]
     transforms: Mapping[str, Callable[..., Any]]
+    bound: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -130,6 +140,8 @@ class Stream:
         The number of rows used.
     sample : tuple of (int, Table)
         Some rows of the data, evenly chosen; with each piece the position of its first row.
+    marks : mapping
+        The checksum of each column at the first reading.
     """
 
     chunks: Chunks
@@ -138,6 +150,7 @@ class Stream:
     weights: str | None
     n_obs: int
     sample: tuple[tuple[int, Table], ...]
+    marks: Mapping[str, int]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -244,6 +257,8 @@ class Encoded:
         Shape (m,): the sum of the offsets that the formula or a column gives, 0 without any.
     complete : ndarray of bool
         Shape (m,): whether every predictor is there. A missing level only gives the code -1.
+    determined : ndarray of bool
+        Shape (m,): whether Xβ is determined by the rows fitted, whichever aliased columns were left out of X.
     index : pandas.Index
         The data's own index for pandas, else positions.
     """
@@ -252,4 +267,5 @@ class Encoded:
     random: tuple[EncodedRandom | None, ...]
     offset: Array
     complete: NDArray[np.bool_]
+    determined: NDArray[np.bool_]
     index: pd.Index[Any]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ranef.design.lookalikes import look_of
 from ranef.design.table import Table, need_column, read_table
 from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, drop_unused, kind_of, take
 from ranef.errors import DesignError
@@ -47,6 +48,8 @@ def read_extra(what: str, given: Any, data: Any, table: Table) -> Extra:
             f"The index of {what} is not that of the data. Give the name of a column, or an array in the order of the "
             "rows."
         )
+    if hasattr(given, "columns") or isinstance(given, Mapping):
+        raise DesignError(f"{what} is a {type(given).__name__}. Give the name of a column, or one array.")
     n = len(given) if hasattr(given, "__len__") else None
     if n != table.n:
         found = f"has {n} entries" if n is not None else f"is {given!r}"
@@ -55,6 +58,8 @@ def read_extra(what: str, given: Any, data: Any, table: Table) -> Extra:
 
 
 def _numbers(value: Value, what: str) -> Array:
+    if isinstance(value, Factor) and (look := look_of(value.levels)) is not None:
+        raise DesignError(f"{what} must be numbers, and is text that looks like {look.words}: {look.advice(what)}.")
     if not isinstance(value, Numeric):
         raise DesignError(f"{what} must be numbers; a {kind_of(value)} column was given. Convert it to numbers.")
     return value.values

@@ -12,8 +12,10 @@ from ranef.design.build import check_response, model_nodes
 from ranef.design.checks import check_positive, constant_response, warn_of_spread
 from ranef.design.chunks import Chunks
 from ranef.design.evaluate import Scope, columns_in, evaluate
+from ranef.design.fingerprint import added, fingerprint
 from ranef.design.learning import LEVEL_LEARNERS, Moments, check_learners, learning_argument, neutral_state
 from ranef.design.levels import Levels, Seen, levels_seen
+from ranef.design.lookalikes import look_of
 from ranef.design.table import Table, need_column
 from ranef.design.transforms import Transform
 from ranef.design.values import Codes, Factor, Mask, Numeric, Value, as_factor, blank, gaps_of, kind_of, missing, take
@@ -21,7 +23,7 @@ from ranef.errors import DesignError
 from ranef.formula import Call, Name, Node, ParsedFormula, label, walk
 from ranef.progress import LateBar
 
-__all__ = ["Found", "Plan", "of_one_factor", "scan"]
+__all__ = ["SAMPLE", "Found", "Plan", "of_one_factor", "scan"]
 
 #: rows kept of the data at least; all where there are no more
 SAMPLE = 20_000
@@ -80,6 +82,7 @@ class _Facts:
     table: Table
     complete: int
     gaps: Mapping[str, int]
+    marks: Mapping[str, int]
     columns: Mapping[str, Value] = field(default_factory=dict)
     values: Mapping[Node, Value] = field(default_factory=dict)
     column_levels: Mapping[str, Seen] = field(default_factory=dict)
@@ -97,7 +100,9 @@ def _look(plan: Plan, before: int, table: Table) -> _Facts:
     extras = {what: _numbers(need_column(table, name, what), name, what) for what, name in plan.extras.items()}
     complete, gaps = _complete({**extras, **columns}, table, plan.na_action)
     learnt_levels, moments = _learnt(plan, scope)  # from rows that may miss something else, as in one frame
-    nothing = _Facts(before, table, 0, gaps, call_levels=learnt_levels, moments=moments)
+    read = {**columns, **{plan.extras[what]: column for what, column in extras.items()}}
+    marks = {name: fingerprint(column, before) for name, column in read.items()}
+    nothing = _Facts(before, table, 0, gaps, marks, call_levels=learnt_levels, moments=moments)
     if not complete.any():
         return nothing
     values = {node: _value(node, columns, scope) for node in plan.nodes}
@@ -114,6 +119,7 @@ def _look(plan: Plan, before: int, table: Table) -> _Facts:
         table,
         int(complete.sum()),
         gaps,
+        marks,
         {name: blank(column) for name, column in columns.items()},
         {node: blank(value) for node, value in values.items()},
         {n: levels_seen(take(c, complete)) for n, c in columns.items() if isinstance(c, Factor)},
@@ -127,6 +133,8 @@ def _look(plan: Plan, before: int, table: Table) -> _Facts:
 
 
 def _numbers(column: Value, name: str, what: str) -> Numeric:
+    if isinstance(column, Factor) and (look := look_of(column.levels)) is not None:
+        raise DesignError(f"{what}={name!r} is text that looks like {look.words}: {look.advice(name)}.")
     if not isinstance(column, Numeric):
         raise DesignError(f"{what}={name!r} must be a column of numbers, and is {kind_of(column)}. Convert it.")
     return column
@@ -211,6 +219,7 @@ class Found:
     rows: int = 0
     complete: int = 0
     gaps: dict[str, int] = field(default_factory=dict)
+    marks: dict[str, int] = field(default_factory=dict)
     columns: dict[str, Value] = field(default_factory=dict)
     values: dict[Node, Value] = field(default_factory=dict)
     column_levels: dict[str, Levels] = field(default_factory=dict)
@@ -227,6 +236,7 @@ class Found:
         """Add what was found in the next chunk."""
         self.rows += facts.table.n
         self.complete += facts.complete
+        self.marks = added(self.marks, facts.marks)
         for name, count in facts.gaps.items():
             self.gaps[name] = self.gaps.get(name, 0) + count
         for name, column in facts.columns.items():

@@ -8,30 +8,32 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from ranef.design.build import double_bar_notes, model_predictors
+from ranef.design.build import coding_notes, model_predictors
 from ranef.design.checks import (
     check_levels,
     check_na_action,
     check_names,
     check_repeated,
+    check_sizes,
     check_structures,
-    warn_of_stray_text,
+    warn_of_lookalike,
 )
 from ranef.design.chunks import Chunks, NotHeld
 from ranef.design.coding import code_terms
 from ranef.design.evaluate import Scope, evaluate
 from ranef.design.grouping import Grouping, grouping_of_cells
 from ranef.design.learning import learnt
-from ranef.design.newdata import scope_of
+from ranef.design.parts import sample_rows
 from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding, Stream
-from ranef.design.scan import Found, Plan, of_one_factor, scan
+from ranef.design.rowwise import not_row_by_row
+from ranef.design.scan import SAMPLE, Found, Plan, of_one_factor, scan
+from ranef.design.size import Claim, check_blocks, check_columns, check_terms
 from ranef.design.table import Table
 from ranef.design.transforms import with_user_transforms
-from ranef.design.values import Factor, Value, blank, take
+from ranef.design.values import MOST_COLUMNS, Factor, Value, blank
 from ranef.errors import DesignError
-from ranef.formula import Call, Name, Node, ParsedFormula, label, walk
+from ranef.formula import Name, Node, ParsedFormula, label
 
 __all__ = ["scan_chunks"]
 
@@ -69,37 +71,27 @@ def scan_chunks(
     """
     check_structures(parsed)
     check_na_action(na_action)
+    check_terms(parsed, MOST_COLUMNS)
     plan = Plan.of(parsed, {"weights": weights, "offset": offset}, with_user_transforms(transforms), na_action)
     found = scan(plan, chunks)
     found.check(plan, sigma)
     assembly = _Assembly(plan, found, dict(transforms or {}))
     design = assembly.design(chunks, sigma)
-    _check_row_by_row(design, transforms or {})
+    _check_row_by_row(design)
+    check_sizes(sample_rows(design, SAMPLE))
     return design
 
 
-def _check_row_by_row(design: Design, transforms: Mapping[str, Callable[..., Any]]) -> None:
+def _check_row_by_row(design: Design) -> None:
     """Refuse a user's function that gives some rows other values when it sees fewer rows."""
     assert design.stream is not None
-    encoding, piece = design.encoding, next(piece for _, piece in design.stream.sample if piece.n)
-    half = np.arange((piece.n + 1) // 2)
-    for node in encoding.templates:
-        calls = [part for part in walk(node) if isinstance(part, Call) and part.function in transforms]
-        if not calls:
-            continue
-        whole, some = (evaluate(node, scope_of(encoding, table)) for table in (piece, piece.taken(half)))
-        if not np.array_equal(_entries(take(whole, half)), _entries(some)):
-            raise DesignError(
-                f"{label(calls[0])} gives a row another value when it sees fewer rows, and the data come in chunks. "
-                "Use a function that works row by row, or add its result to the data."
-            )
-
-
-def _entries(value: Value) -> NDArray[Any]:
-    """The entries of a value, numbers or levels; missing ones are equal to each other."""
-    if isinstance(value, Factor):
-        return np.array([*value.levels, None], dtype=object)[value.codes]
-    return np.nan_to_num(value.values, nan=np.inf)
+    encoding = design.encoding
+    calls = not_row_by_row(encoding.templates, encoding, next(piece for _, piece in design.stream.sample if piece.n))
+    if calls:
+        raise DesignError(
+            f"{label(calls[0])} gives a row another value when it sees fewer rows, and the data come in chunks. "
+            "Use a function that works row by row, or add its result to the data."
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -119,19 +111,25 @@ class _Assembly:
         for node in model_predictors(parsed):
             value = templates[node]
             if isinstance(node, Name) and isinstance(value, Factor):
-                warn_of_stray_text(node.name, value.levels)
+                declared = found.sample[0][1].declares_categories(node.name)
+                warn_of_lookalike(node.name, value.levels, declared=declared, n=found.complete)
+        check_columns("the fixed part", parsed.fixed, templates, found.complete)
         coded = code_terms(parsed.fixed, templates, 0)
         check_names(coded.names, "the fixed part")
         random, encodings = self._random(templates)
         check_repeated(parsed.random, random)
-        check_levels(random, found.complete, sigma_fixed=sigma is not None)
+        claims = [Claim.of(term) for term in random]
+        check_levels(claims, found.complete, sigma_fixed=sigma is not None)
+        check_blocks(claims, found.complete)
         encoding = Encoding(
             source=parsed.source,
             fixed=parsed.fixed,
             offsets=parsed.offsets,
             offset_column=plan.extras.get("offset"),
+            offset_array=False,
             random=encodings,
             kept=np.arange(len(coded.names)),
+            aliases=None,
             kinds=kinds,
             templates=templates,
             states=states,
@@ -154,7 +152,7 @@ class _Assembly:
             index=pd.RangeIndex(0),
             rows=np.empty(0, dtype=np.intp),
             n_dropped=found.rows - found.complete,
-            notes=(*parsed.notes, *double_bar_notes(parsed, templates)),
+            notes=(*parsed.notes, *coding_notes(parsed, templates)),
             encoding=encoding,
             stream=Stream(
                 chunks,
@@ -163,6 +161,7 @@ class _Assembly:
                 plan.extras.get("weights"),
                 found.complete,
                 tuple((int(positions[0]), piece) for positions, piece in found.sample if len(positions)),
+                found.marks,
             ),
         )
 
@@ -188,6 +187,7 @@ class _Assembly:
         held: Any = NotHeld
         for term in self.plan.parsed.random:
             grouping = self._grouping(term.group)
+            check_columns(term.text, term.effects, templates, self.found.complete)
             coded = code_terms(term.effects, templates, 0)
             check_names(coded.names, term.text)
             codes, values = held("the level"), held("the predictors")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Number
+from numbers import Number, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,6 +78,10 @@ class Table:
             self._converted[name] = _convert(_series(name, self.source[name]), name, self)
         return self._converted[name]
 
+    def declares_categories(self, name: str) -> bool:
+        """Whether a column is of a type that says that it holds categories."""
+        return name in self.names and _series(name, self.source[name]).dtype in (nw.Categorical, nw.Enum)
+
     def taken(self, rows: Codes) -> Table:
         """A table of some of the rows."""
         held = self.source
@@ -115,6 +119,8 @@ def read_table(data: Any) -> Table:
     """
     if isinstance(data, Mapping):
         return _not_empty(_read_mapping(data))
+    if isinstance(data, pd.DataFrame):
+        data = _named_by_text(data)
     try:
         frame = nw.from_native(data, eager_only=True)
         names = tuple(frame.columns)
@@ -134,13 +140,27 @@ def read_table(data: Any) -> Table:
     return _not_empty(Table(names, len(frame), index, frame))
 
 
+def _named_by_text(data: pd.DataFrame) -> pd.DataFrame:
+    """The frame with names that a formula can hold: those that are no text are written as text."""
+    if data.columns.nlevels > 1:
+        shown = ", ".join(map(str, data.columns[:3].tolist()))
+        raise DesignError(
+            f"The names of the data's columns have {data.columns.nlevels} levels (a MultiIndex: {shown}, ...). Join "
+            "them: data.columns = ['_'.join(map(str, name)) for name in data.columns]."
+        )
+    names = data.columns.tolist()
+    return data if all(isinstance(name, str) for name in names) else data.set_axis([str(n) for n in names], axis=1)
+
+
 def column_names(table: Table) -> str:
     """List the columns for a message, cut off where they are many."""
     shown = ", ".join(str(name) for name in table.names[:_SHOWN])
     return f"{shown}, ... ({len(table.names)} in all)" if len(table.names) > _SHOWN else shown
 
 
-def _read_mapping(data: Mapping[str, Any]) -> Table:
+def _read_mapping(data: Mapping[Any, Any]) -> Table:
+    if not all(isinstance(name, str) for name in data):
+        data = {str(name): column for name, column in data.items()}
     for name, column in data.items():
         if isinstance(column, str | bytes) or not hasattr(column, "__len__") or getattr(column, "shape", None) == ():
             raise DesignError(
@@ -188,10 +208,13 @@ def _convert(series: nw.Series[Any], name: str, table: Table) -> Value:
         return factor_of(series.to_numpy())
     if dtype in (nw.Categorical, nw.Enum):
         return _categorical(series, name)
+    if dtype.is_nested():  # to_numpy() would make numbers of some
+        raw = _entries(series.to_list())
+        raise _unreadable(name, f"{_NESTED[type(dtype).__name__]} in each row", _first_present(raw), raw, table)
     raw = np.asarray(series.to_numpy())
     if raw.dtype.kind in "fiu":
         return Numeric(_checked(raw.astype(np.float64), name, table))
-    if raw.dtype == object and not dtype.is_nested():
+    if raw.dtype == object:
         return _object(raw, name, table)
     raise _unreadable(name, str(dtype) if dtype != nw.Unknown else str(raw.dtype), _first_present(raw), raw, table)
 
@@ -225,7 +248,8 @@ def _categorical(series: nw.Series[Any], name: str) -> Factor:
         categories, codes, ordered = native.cat.categories.tolist(), native.cat.codes, bool(native.cat.ordered)
     elif hasattr(arrow, "unify_dictionaries"):
         whole = arrow.unify_dictionaries().combine_chunks()
-        categories, codes, ordered = whole.dictionary.to_pylist(), whole.indices.fill_null(-1), bool(whole.type.ordered)
+        categories, ordered = whole.dictionary.to_pylist(), bool(whole.type.ordered)
+        codes = whole.indices.cast("int64").fill_null(-1)  # indices may be unsigned
     else:
         factor = factor_of(series.cast(nw.String).to_numpy())
         # an Enum has an order of its own; other categories of polars are numbered as the process met them
@@ -249,13 +273,24 @@ def _object(raw: Any, name: str, table: Table) -> Value:
         values = np.full(len(raw), np.nan)
         values[present] = raw[present].astype(np.float64)
         return Logical(values) if kind == "boolean" else Numeric(_checked(values, name, table))
+    kinds = {_kind(entry) for entry in raw[present]}
+    if kinds == {Number} and all(isinstance(entry, Real) for entry in raw[present]):  # fractions, and numpy's of old
+        return Numeric(_checked(np.where(present, raw, np.nan).astype(np.float64), name, table))
     row = _first_strange(raw, present)
-    held = (
-        f"a mixture, {type(raw[present][0]).__name__} and {type(raw[row]).__name__}"
-        if kind.startswith("mixed")
-        else kind
-    )
-    raise _unreadable(name, held, row, raw, table)
+    raise _unreadable(name, _held(kind, kinds, raw[present][0], raw[row]), row, raw, table)
+
+
+def _held(kind: str, kinds: set[type], first: object, strange: object) -> str:
+    """What an object column holds, in words; `kind` is pandas' word."""
+    if not kind.startswith("mixed"):
+        return kind
+    if len(kinds) > 1:
+        return f"a mixture, {type(first).__name__} and {type(strange).__name__}"
+    if isinstance(first, np.ndarray):
+        return f"an array of shape {first.shape} in each row"
+    if isinstance(first, list | tuple | set | dict):
+        return f"a {type(first).__name__} in each row"
+    return f"objects of type {type(first).__name__}"
 
 
 def _first_strange(raw: Any, present: Any) -> int:
@@ -277,12 +312,59 @@ def _first_present(raw: Any) -> int:
     return int(present.argmax())
 
 
+def _entries(values: list[Any]) -> Any:
+    """An object array of shape (n,) whose entries may be lists."""
+    raw = np.empty(len(values), dtype=object)
+    raw[:] = [None if value is None else _Shown(value) for value in values]
+    return raw
+
+
+class _Shown:
+    """An entry that numpy must not look into."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
 def _unreadable(name: str, held: str, row: int, raw: Any, table: Table) -> DesignError:
+    column = f"data[{name!r}]"
+    advice = next((text for words, text in _ADVICE.items() if any(word in held for word in words)), _PLAIN_ADVICE)
     return DesignError(
         f"Column {name!r} holds {held}; the first such value is {raw[row]!s} in {table.row(row)}. Numbers, logicals, "
-        "text and categories can be used: convert the column, for example a date to days since the first one, or "
-        f"data[{name!r}].astype(str) for a factor."
+        f"text and categories can be used. {advice.format(x=column)}"
     )
+
+
+_NESTED = {"List": "a list", "Array": "an array", "Struct": "a record"}
+
+_PLAIN_ADVICE = "Convert the column: {x}.astype(str) makes a factor of it."
+_ADVICE = {
+    ("Datetime", "datetime"): (
+        "Make numbers of dates, for example days since the first one, ({x} - {x}.min()).dt.days in pandas, or their "
+        "years, {x}.dt.year; {x}.astype(str) makes a factor."
+    ),
+    ("Date", "date"): (
+        "Make numbers of dates, for example days since the first one: with d = pd.to_datetime({x}), "
+        "(d - d.min()).dt.days; {x}.astype(str) makes a factor."
+    ),
+    ("Duration", "timedelta"): "Make numbers of durations, for example days: {x}.dt.total_seconds() / 86400 in pandas.",
+    ("period",): "Make numbers of periods, for example {x}.dt.year; {x}.astype(str) makes a factor.",
+    ("Time", "time"): "Make numbers of times, for example hours: {x}.map(lambda t: t.hour + t.minute / 60).",
+    ("interval",): "Take their middles, {x}.map(lambda i: i.mid), or {x}.astype(str) for a factor.",
+    ("complex",): "Take the real or imaginary part, or the absolute value: {x}.abs().",
+    ("in each row",): (
+        "Expected is one number or text in each row: make a column of each element, as "
+        "pd.DataFrame({x}.tolist(), index=data.index) does."
+    ),
+    ("bytes", "|S"): "Make text of bytes: {x}.str.decode('utf-8').",
+    ("mixture",): (
+        "Give it one type: pd.to_numeric({x}, errors='coerce') makes numbers, with gaps for what is none, and "
+        "{x}.astype(str) a factor."
+    ),
+}
 
 
 def need_column(table: Table, name: str, what: str) -> Value:

@@ -12,6 +12,7 @@ import pandas as pd
 from ranef.design.arguments import Argument, State, columns, described, numbers, vector, whole, wrapped
 from ranef.design.categorical import CONTRASTS, coded, combine, dummy, factor, ifelse, labels, ordered, relevel
 from ranef.design.lazy import formulaic
+from ranef.design.rank import is_orthonormal
 from ranef.design.table import read_table
 from ranef.design.values import Array, Constant, Contrast, Factor, Logical, Numeric, label_of
 from ranef.errors import DesignError
@@ -47,7 +48,7 @@ def registered(transforms: Mapping[str, Callable[..., Any]] | None = None) -> tu
     >>> "poly" in registered(), "cube" in registered({"cube": lambda x: x**3})
     (True, True)
     """
-    return tuple(sorted({*TRANSFORMS, *(transforms or {})}))
+    return tuple(sorted({*TRANSFORMS, *with_user_transforms(transforms)}))
 
 
 def with_user_transforms(transforms: Mapping[str, Callable[..., Any]] | None) -> dict[str, Transform]:
@@ -59,6 +60,11 @@ def with_user_transforms(transforms: Mapping[str, Callable[..., Any]] | None) ->
         If one of them is not callable.
     """
     joined = dict(TRANSFORMS)
+    if transforms is not None and not (isinstance(transforms, Mapping) and all(isinstance(k, str) for k in transforms)):
+        raise DesignError(
+            f"transforms={transforms!r} is not possible; expected is a mapping of names to functions of arrays, as "
+            "{'cube': lambda x: x**3}."
+        )
     for name, function in (transforms or {}).items():
         if not callable(function):
             raise DesignError(
@@ -103,8 +109,17 @@ def _scale(x: Argument, center: Constant = True, scale: Constant = True, *, _sta
     for name, given in (("center", center), ("scale", scale)):
         if not isinstance(given, int | float):
             raise ValueError(f"{name} must be TRUE, FALSE or a number, and {described(given)} was given")
-    values = formulaic("scale")(columns(x), center=center, scale=scale, ddof=1, _state=_state)
+    numbers_given = columns(x)
+    _check_squares(numbers_given)
+    values = formulaic("scale")(numbers_given, center=center, scale=scale, ddof=1, _state=_state)
     return Numeric(values, x.suffixes if isinstance(x, Numeric) else ())
+
+
+def _check_squares(values: Array) -> None:
+    """Refuse numbers whose squares overflow or vanish, with which a standard deviation would be none."""
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest and not 1e-140 < largest < 1e140:
+        raise ValueError(f"its numbers are of size {largest:.3g}, and their squares cannot be held: change their unit")
 
 
 def _center(x: Argument, *, _state: State) -> Numeric:
@@ -113,11 +128,21 @@ def _center(x: Argument, *, _state: State) -> Numeric:
 
 def _poly(x: Argument, degree: float = 1, raw: bool = False, *, _state: State) -> Numeric:
     values, degree = vector(x), whole(degree, "degree")
+    _check_squares(values)
     if degree < 1:
         raise ValueError("its degree must be at least 1")
-    if not _state and not raw and len(np.unique(values)) <= degree:
-        raise ValueError(f"degree {degree} needs at least {degree + 1} distinct values")
-    return _basis(formulaic("poly")(values, degree=degree, raw=bool(raw), _state=_state))
+    if not _state and (distinct := len(np.unique(values))) <= degree:
+        raise ValueError(
+            f"degree {degree} needs at least {degree + 1} distinct values, and its {len(values)} rows have {distinct}"
+        )
+    first = not _state
+    basis = _basis(formulaic("poly")(values, degree=degree, raw=bool(raw), _state=_state))
+    if first and not raw and not is_orthonormal(basis.values):
+        raise ValueError(
+            f"orthogonal polynomials of degree {degree} of its numbers are beyond double precision: take a lower "
+            "degree, or a spline, bs(x, df)"
+        )
+    return basis
 
 
 def _bs(
@@ -129,6 +154,8 @@ def _bs(
     *,
     _state: State,
 ) -> Numeric:
+    if not _state:
+        _check_width(vector(x), df, knots, 0 if degree == 3 else whole(degree, "degree"))
     basis = formulaic("basis_spline")(
         vector(x),
         df=None if df is None else whole(df, "df"),
@@ -143,6 +170,8 @@ def _bs(
 
 def _cr(x: Argument, df: float | None = None, knots: Constant = None, *, _state: State) -> Numeric:
     spline = formulaic("natural_cubic_spline")
+    if not _state:
+        _check_width(vector(x), df, knots, 0)
     basis = spline(
         vector(x),
         df=None if df is None else whole(df, "df"),
@@ -151,6 +180,17 @@ def _cr(x: Argument, df: float | None = None, knots: Constant = None, *, _state:
         _state=_state,
     )
     return _basis(basis)
+
+
+def _check_width(values: Array, df: float | None, knots: Constant, degree: int) -> None:
+    """Refuse a basis that was asked to have more columns than its rows have distinct values."""
+    wanted = max(0 if df is None else whole(df, "df"), len(_knots(knots) or []) + degree)
+    distinct = len(np.unique(values))
+    if wanted > distinct:
+        raise ValueError(
+            f"{wanted} columns are asked for, and its {len(values)} rows have {distinct} distinct values: take a "
+            "smaller df or fewer knots"
+        )
 
 
 def _knots(knots: Constant) -> list[float] | None:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 __all__ = [
+    "MOST_COLUMNS",
     "Array",
     "Codes",
     "Constant",
@@ -38,6 +39,9 @@ __all__ = [
 Array: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[np.intp]
 Mask: TypeAlias = NDArray[np.bool_]
+
+#: columns of one matrix beyond which nothing is built
+MOST_COLUMNS = 10_000
 
 _EXACT = 1e15
 

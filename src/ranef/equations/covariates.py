@@ -91,9 +91,9 @@ def response(spec: ModelSpec, notation: Notation) -> str:
 
 def _split(name: str, terms: Sequence[Term]) -> tuple[Piece, ...]:
     for term in terms:
-        pattern = ":".join(re.escape(label(factor)) + _SUFFIX for factor in term.factors)
+        pattern = ":".join(re.escape(label(factor)) + _SUFFIX for factor in term.shown)
         if found := re.fullmatch(pattern, name, flags=re.DOTALL):
-            return tuple(Piece(f, suffix) for f, suffix in zip(term.factors, found.groups(), strict=True))
+            return tuple(Piece(f, suffix) for f, suffix in zip(term.shown, found.groups(), strict=True))
     return ()
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ranef.errors import FormulaError
 from ranef.formula.parse import parse_sides
 from ranef.formula.random import RandomTerm, random_terms
-from ranef.formula.terms import Terms, expand
+from ranef.formula.terms import Term, Terms, expand
 from ranef.formula.tree import Binary, Name, Node, error_at, walk
 
 __all__ = ["ParsedFormula", "parse_formula"]
@@ -76,7 +76,7 @@ def parse_formula(formula: str, *, functions: Collection[str]) -> ParsedFormula:
     _check_response(formula, response)
     side = expand(formula, right)
     read = [random_terms(formula, bar) for bar in side.bars]
-    random = tuple(term for terms, _ in read for term in terms)
+    random = _named_alike(side.terms, [term for terms, _ in read for term in terms])
     notes = (*side.notes, *(note for _, notes in read for note in notes), *_repeated(random))
     return ParsedFormula(formula, response, side.terms, side.offsets, random, notes)
 
@@ -86,6 +86,27 @@ def _check_response(source: str, response: Node) -> None:
         raise error_at(source, response.span, "The response holds no bar: one column or expression is expected.")
     if not any(isinstance(node, Name) for node in walk(response)):
         raise error_at(source, response.span, "The response names no column: expected for example y or log(y).")
+
+
+def _named_alike(fixed: Terms, random: Sequence[RandomTerm]) -> tuple[RandomTerm, ...]:
+    """Give one name to one interaction: ``b:a`` in a bar is the ``a:b`` of the fixed part, or of an earlier bar.
+
+    Names only: columns stay in the order of their own bar, and so does θ. One grouping factor has one name too.
+    """
+    crossed = {frozenset(effect.factors) for term in random for effect in term.effects.terms if effect.degree > 1}
+    orders = {} if not crossed else {frozenset(term.factors): term.factors for term in fixed.terms}
+    groups: dict[frozenset[Node], tuple[tuple[Node, ...], str]] = {}
+    named = []
+    for term in random:
+        effects = tuple(_in_order(effect, orders) for effect in term.effects.terms)
+        group, name = groups.setdefault(frozenset(term.group), (term.group, term.group_name))
+        named.append(replace(term, effects=replace(term.effects, terms=effects), group=group, group_name=name))
+    return tuple(named)
+
+
+def _in_order(term: Term, orders: dict[frozenset[Node], tuple[Node, ...]]) -> Term:
+    order = orders.setdefault(frozenset(term.factors), term.factors)
+    return term if order == term.factors else replace(term, named=order)
 
 
 def _repeated(random: Sequence[RandomTerm]) -> list[str]:

@@ -12,6 +12,9 @@ from ranef.formula.tree import Bar, Binary, Call, Name, Node, Number, Span, Unar
 __all__ = ["RightSide", "Term", "Terms", "expand"]
 
 _MAX_PAIRS = 250_000
+_MAX_TERMS = 100_000
+
+_TOO_MANY = "This expands into too many terms: name the interactions that you want."
 
 # a term is the set of its factors, as bits numbered by first appearance; with the place of each
 _Set: TypeAlias = dict[int, Span]
@@ -24,6 +27,15 @@ _Role: TypeAlias = Literal["term", "summand", "operand"]
 class Term:
     """An interaction of factors; one factor is a main effect.
 
+    Attributes
+    ----------
+    factors : tuple of Node
+        In the order in which the part of the formula names them, which is that of the columns.
+    span : Span
+        The place in the source.
+    named : tuple of Node
+        The same factors in the order in which names show them; that of `factors` where it is empty.
+
     Examples
     --------
     >>> from ranef.formula import parse_formula
@@ -34,11 +46,17 @@ class Term:
 
     factors: tuple[Node, ...]
     span: Span = field(compare=False)
+    named: tuple[Node, ...] = field(default=(), compare=False)
+
+    @property
+    def shown(self) -> tuple[Node, ...]:
+        """The factors in the order of names."""
+        return self.named or self.factors
 
     @property
     def name(self) -> str:
         """R's label of the term."""
-        return ":".join(label(factor) for factor in self.factors)
+        return ":".join(map(label, self.shown))
 
     @property
     def degree(self) -> int:
@@ -209,7 +227,10 @@ class _Algebra:
 
     def crossing(self, node: Binary) -> _Set:
         left, right = self.expand(node.left), self.expand(node.right)
-        return _union(_union(dict(left), right), self.products(left, right, node))
+        crossed = _union(_union(dict(left), right), self.products(left, right, node))
+        if len(crossed) > _MAX_TERMS:
+            raise self.error(node, _TOO_MANY)
+        return crossed
 
     def nesting(self, node: Binary) -> _Set:
         left, right = self.expand(node.left), self.expand(node.right)
@@ -238,7 +259,7 @@ class _Algebra:
 
     def products(self, left: _Set, right: _Set, node: Node) -> _Set:
         if len(left) * len(right) > _MAX_PAIRS:
-            raise self.error(node, "This expands into too many terms: name the interactions that you want.")
+            raise self.error(node, _TOO_MANY)
         return {one | other: node.span for one in left for other in right}
 
 

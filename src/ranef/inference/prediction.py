@@ -15,8 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ranef.arrays import Floats, Ints
-from ranef.design import encode
-from ranef.errors import DesignError, RanefWarning, suggestion
+from ranef.design import Encoded, encode
+from ranef.errors import DataWarning, DesignError, RanefWarning, suggestion
 from ranef.inference.effects import check_level, grouping_named
 from ranef.likelihood import CrossProducts, Evaluation
 from ranef.linalg import forward
@@ -90,6 +90,7 @@ class PredictOptions:
     new_levels: str
     interval: str | None
     level: float
+    offset: Any = None
 
     def __post_init__(self) -> None:
         _one_of("new_levels", self.new_levels, ("population", "error", "sample"))
@@ -130,14 +131,15 @@ def fitted_rows(spec: ModelSpec) -> Rows:
     return Rows(d.X, offset, codes, Z, d.index, none, d.weights)
 
 
-def new_rows(spec: ModelSpec, data: object, groupings: Sequence[int]) -> Rows:
+def new_rows(spec: ModelSpec, data: object, groupings: Sequence[int], offset: Any = None) -> Rows:
     """Encode new data as the model's own; groupings not asked for get code −1 and zero columns."""
     wanted = [spec.groupings[k].name for k in groupings]
-    encoded = encode(spec.design.encoding, data, groups=wanted)
+    encoded = encode(spec.design.encoding, data, groups=wanted, offset=offset)
     m = encoded.X.shape[0]
     if missing := int((~encoded.complete).sum()):
         rows = "row of the new data has" if missing == 1 else "rows of the new data have"
         warnings.warn(f"{missing} {rows} missing predictors; the predictions are NaN.", RanefWarning, stacklevel=4)
+    X = _estimable(spec, encoded)
     codes, Z, unseen = [], [], []
     for k, g in enumerate(spec.groupings):
         values = np.zeros((m, len(g.columns)))
@@ -153,7 +155,25 @@ def new_rows(spec: ModelSpec, data: object, groupings: Sequence[int]) -> Rows:
         codes.append(code)
         Z.append(values)
         unseen.append(labels)
-    return Rows(encoded.X, encoded.offset, tuple(codes), tuple(Z), encoded.index, tuple(unseen))
+    return Rows(X, encoded.offset, tuple(codes), tuple(Z), encoded.index, tuple(unseen))
+
+
+def _estimable(spec: ModelSpec, encoded: Encoded) -> Floats:
+    """X (m, p) of new rows, NaN where Xβ would be another number had another of the aliased columns been left out."""
+    wrong = ~encoded.determined & encoded.complete
+    if not wrong.any():
+        return encoded.X
+    dropped = spec.design.dropped
+    shown = ", ".join(dropped[:5]) + (f" and {len(dropped) - 5} more" if len(dropped) > 5 else "")
+    rows = ", ".join(repr(label) for label in encoded.index[wrong][:5].tolist())
+    warnings.warn(
+        f"{wrong.sum()} of the {len(wrong)} new rows ({rows}{', …' if wrong.sum() > 5 else ''}) cannot be predicted "
+        f"and are NaN: X is rank-deficient, {shown} was left out, and these rows are no combination of rows fitted (an "
+        "empty cell of two factors, for example), so that the data say nothing of their mean.",
+        DataWarning,
+        stacklevel=5,
+    )
+    return np.where(wrong[:, None], np.nan, encoded.X)
 
 
 def refuse_unseen(spec: ModelSpec, rows: Rows) -> None:
@@ -260,8 +280,10 @@ def residual_rows(spec: ModelSpec, fitted: Floats, sigma: float, kind: str) -> F
 def rows_for(spec: ModelSpec, data: object, options: PredictOptions) -> Rows:
     """The rows fitted (``data=None``) or new ones, unseen levels refused if so asked."""
     if data is None:
+        if options.offset is not None:
+            raise DesignError("offset= goes with new data; the rows used have the model's own. Leave it out.")
         return fitted_rows(spec)
-    rows = new_rows(spec, data, chosen_groupings(spec, options.re))
+    rows = new_rows(spec, data, chosen_groupings(spec, options.re), options.offset)
     if options.new_levels == "error":
         refuse_unseen(spec, rows)
     return rows

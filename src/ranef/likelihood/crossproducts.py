@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ranef.arrays import Floats
 from ranef.likelihood.scaling import Scaling, make_scaling
-from ranef.likelihood.sums import Sums, add_up, independent_fixed, rescaled, row_sums, with_fixed
+from ranef.likelihood.sums import Sums, add_up, aliased_fixed, independent_fixed, rescaled, row_sums, with_fixed
 from ranef.linalg import BlockMatrix, Plan, elimination_order, make_plan
 from ranef.progress import LateBar
 from ranef.spec import ModelSpec
@@ -66,7 +66,7 @@ def streamed_products(spec: ModelSpec) -> tuple[ModelSpec, CrossProducts]:
     sums = summed(spec)
     kept = independent_fixed(sums, intercept=spec.design.has_intercept)
     if len(kept) < spec.n_fixed:
-        spec, sums = spec.with_fixed(kept), with_fixed(sums, kept)
+        spec, sums = spec.with_fixed(kept, aliased_fixed(sums, kept)), with_fixed(sums, kept)
     return spec, arranged(spec, sums)
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ranef.arrays import Floats, Ints
-from ranef.design import independent_in_gram
+from ranef.design import aliasing, independent_in_gram
 from ranef.likelihood.scaling import Scaling, orthonormalising, term_maps
 from ranef.linalg import PairBlocks, add_products, add_squares
 from ranef.spec import ModelSpec, TermSpec
 
-__all__ = ["Sums", "add_up", "independent_fixed", "rescaled", "row_sums", "with_fixed"]
+__all__ = ["Sums", "add_up", "aliased_fixed", "independent_fixed", "rescaled", "row_sums", "with_fixed"]
 
 #: rows whose products are held at once; fewer where levels are few, for sums of short sums lose fewer digits
 LEAST_BLOCK, BLOCK = 2_048, 131_072
@@ -224,6 +224,14 @@ def independent_fixed(sums: Sums, *, intercept: bool) -> Ints:
     gram = sums.corner[:-1, :-1]
     triangle = np.linalg.inv(sums.scaling.X)
     return independent_in_gram(np.asarray(gram, float), np.asarray(triangle, float), intercept=intercept)
+
+
+def aliased_fixed(sums: Sums, kept: Ints) -> Floats:
+    """The columns of X that are not `kept` as combinations (len(kept), d) of those that are."""
+    triangle = np.linalg.inv(sums.scaling.X)
+    values, vectors = np.linalg.eigh(sums.corner[:-1, :-1])
+    rows = np.sqrt(np.maximum(values, 0.0))[:, None] * (vectors.T @ triangle)  # with the inner products of X's
+    return aliasing(rows[:, kept], np.delete(rows, kept, axis=1))
 
 
 def with_fixed(sums: Sums, kept: Ints) -> Sums:

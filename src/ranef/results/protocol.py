@@ -73,6 +73,7 @@ class Fit(Protocol):
         interval: str | None = None,
         level: float = 0.95,
         seed: int | None = None,
+        offset: Any = None,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predictions, with intervals if asked for."""
         ...

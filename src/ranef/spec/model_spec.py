@@ -130,11 +130,14 @@ class ModelSpec:
         """The same model with at most `most` of its rows, evenly chosen, in memory."""
         return self._with_design(sample_rows(self.design, most))
 
-    def with_fixed(self, kept: Ints) -> ModelSpec:
-        """The model without the fixed-effects columns that are not `kept`; for rows that are read in chunks."""
+    def with_fixed(self, kept: Ints, aliases: Floats) -> ModelSpec:
+        """The model without the fixed-effects columns that are not `kept`; for rows that are read in chunks.
+
+        `aliases` (len(kept), d) are the combinations of the columns kept that the others are.
+        """
         d = self.design
         names = tuple(d.fixed_names[k] for k in kept)
-        encoding = replace(d.encoding, kept=kept)
+        encoding = replace(d.encoding, kept=kept, aliases=np.asarray(aliases, dtype=np.float64))
         dropped = tuple(name for name in d.fixed_names if name not in names)
         return self._with_design(
             replace(d, fixed_names=names, dropped=dropped, assign=d.assign[kept], encoding=encoding)

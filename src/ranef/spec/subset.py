@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ranef.arrays import Ints
-from ranef.design import RandomDesign, take_rows
+from ranef.arrays import Floats, Ints
+from ranef.design import Encoding, RandomDesign, aliasing, take_rows
 from ranef.design.checks import check_levels
 from ranef.design.rank import independent_columns
+from ranef.design.size import Claim
 from ranef.errors import DesignError
 from ranef.spec.model_spec import Grouping, ModelSpec
 
@@ -42,7 +43,7 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
     place = {g.name: k for k, g in enumerate(spec.groupings)}
     some = take_rows(d, np.flatnonzero(keep))
     random = tuple(_with_levels(r, *remaining[place[r.group]]) for r in some.random)
-    check_levels(random, some.n_obs, sigma_fixed=spec.sigma is not None)
+    check_levels([Claim.of(r) for r in random], some.n_obs, sigma_fixed=spec.sigma is not None)
     design = replace(
         some,
         X=np.ascontiguousarray(some.X[:, columns]),
@@ -50,13 +51,25 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
         dropped=d.dropped + tuple(d.fixed_names[c] for c in aliased),
         assign=d.assign[columns],
         random=random,
-        encoding=replace(d.encoding, kept=d.encoding.kept[columns]),
+        encoding=_without_columns(d.encoding, some.X, columns),
     )
     groupings = tuple(
         Grouping(g.name, g.levels[left], codes, g.columns, g.Z[keep])
         for g, (left, codes) in zip(spec.groupings, remaining, strict=True)
     )
     return replace(spec, design=design, groupings=groupings)
+
+
+def _without_columns(encoding: Encoding, X: Floats, columns: Ints) -> Encoding:
+    """The encoding without those of the columns kept so far, X (n, p), that are not among `columns`."""
+    if len(columns) == len(encoding.kept):
+        return encoding
+    known = encoding.aliases if encoding.aliases is not None else np.zeros((X.shape[1], 0))
+    size = X.shape[1] + known.shape[1]
+    whole = np.empty((len(X), size))
+    whole[:, encoding.kept], whole[:, np.setdiff1d(np.arange(size), encoding.kept)] = X, X @ known
+    kept = encoding.kept[columns]
+    return replace(encoding, kept=kept, aliases=aliasing(whole[:, kept], np.delete(whole, kept, axis=1)))
 
 
 def _with_levels(random: RandomDesign, left: Ints, codes: Ints) -> RandomDesign:

@@ -1,0 +1,208 @@
+"""Files as R, pandas, spreadsheets and databases write them are read as they were meant; broken ones are refused."""
+
+import bz2
+import csv
+import gzip
+import lzma
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ranef
+from ranef.cli import main
+from ranef.datasets.dialect import find_dialect
+from ranef.datasets.tablefiles import read_table_file, reading_call
+
+FRAME = pd.DataFrame(
+    {
+        "y": [1.5, 2.25, 1234.5, -4.0, 0.001, 6.0],
+        "x": [1, 2, 3, 4, 5, 6],
+        "g": ["a, b", 'say "hi"', "c;d", "a, b", "line\nbreak", "µ"],
+        "t": [True, False, True, True, False, False],
+    }
+)
+HEADER = ["y", "x", "g", "t"]
+
+
+def as_r_writes(frame: pd.DataFrame, sep: str, dec: str, *, names: bool) -> str:
+    """Text of R's write.csv, write.csv2 and write.table: text is quoted, logicals are capitals."""
+
+    def field(value: object) -> str:
+        if isinstance(value, str):
+            return '"' + value.replace('"', '""') + '"'
+        if isinstance(value, bool | np.bool_):
+            return "TRUE" if value else "FALSE"
+        return f"{value:.15g}".replace(".", dec)
+
+    corner = ['""'] if names else []
+    lines = [sep.join(corner + [f'"{name}"' for name in frame.columns])]
+    for number, row in enumerate(frame.itertuples(index=False), start=1):
+        lines.append(sep.join([f'"{number}"'] * names + [field(value) for value in row]))
+    return "\n".join(lines) + "\n"
+
+
+WRITTEN = {
+    "pandas": FRAME.to_csv(index=False).encode(),
+    "pandas with its index": FRAME.to_csv().encode(),
+    "pandas quoting all": FRAME.to_csv(index=False, quoting=csv.QUOTE_ALL).encode(),
+    "pandas quoting text": FRAME.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).encode(),
+    "pandas tabs": FRAME.to_csv(index=False, sep="\t").encode(),
+    "pandas bars": FRAME.to_csv(index=False, sep="|").encode(),
+    "pandas semicolons, decimal commas": FRAME.to_csv(index=False, sep=";", decimal=",").encode(),
+    "pandas commas, quoted decimal commas": FRAME.to_csv(index=False, decimal=",", quoting=csv.QUOTE_ALL).encode(),
+    "R write.csv": as_r_writes(FRAME, ",", ".", names=True).encode(),
+    "R write.csv without row names": as_r_writes(FRAME, ",", ".", names=False).encode(),
+    "R write.csv2": as_r_writes(FRAME, ";", ",", names=True).encode(),
+    "R write.csv2 without row names": as_r_writes(FRAME, ";", ",", names=False).encode(),
+    "R write.table": as_r_writes(FRAME, " ", ".", names=True).replace('"" ', "", 1).encode(),
+    "Excel sep=": ("sep=;\r\n" + FRAME.to_csv(index=False, sep=";", lineterminator="\r\n")).encode(),
+    "Excel UTF-8": FRAME.to_csv(index=False, sep=";", decimal=",").encode("utf-8-sig"),
+    "Excel UTF-8 quoted": FRAME.to_csv(index=False, quoting=csv.QUOTE_ALL).encode("utf-8-sig"),
+    "Excel Unicode text": FRAME.to_csv(index=False, sep="\t").encode("utf-16"),
+    "thousands and decimal commas": FRAME.to_csv(index=False, sep=";", decimal=",")
+    .replace("1234,5", "1.234,5")
+    .encode(),
+    "thousands, quoted": FRAME.to_csv(index=False, quoting=csv.QUOTE_ALL).replace("1234.5", "1,234.5").encode(),
+}
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_read_as_it_was_meant(how, tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_bytes(WRITTEN[how])
+    frame = read_table_file(path)
+    assert list(frame.columns) == HEADER
+    np.testing.assert_allclose(frame["y"].to_numpy(dtype=float), FRAME["y"])
+    assert frame["x"].tolist() == FRAME["x"].tolist()
+    assert frame["g"].tolist() == FRAME["g"].tolist()
+    assert frame["t"].tolist() == FRAME["t"].tolist()
+    again = eval(reading_call(path), {"pd": pd})  # what the page says reads the same
+    pd.testing.assert_frame_equal(again, frame)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("a,b\n1,2\n", {}),
+        ("a\n1\n2\n", {}),
+        ("y\n1,5\n2,5\n", {"sep": ";", "decimal": ","}),
+        ("a;b\n1;2,5\n3;4,5\n", {"sep": ";", "decimal": ","}),
+        ("a;b;c\n1,5;2;3,5\n2,5;3;4,5\n", {"sep": ";", "decimal": ","}),
+        ("a;b\n1;2\n3;4\n", {"sep": ";"}),
+        ("a;b\n1.5;x,y\n2.5;z\n", {"sep": ";"}),
+        ("a\tb\n1,5\t2\n2,5\t2\n", {"sep": "\t", "decimal": ","}),
+        ("when,y\n31.12.2020,1.5\n01.01.2021,2.5\n", {}),
+        ("g,note\na,b;c;d\nb,e;f;g\n", {}),
+        ('"a b","c d"\n1,2\n3,4\n', {}),
+        ("a b\n1 2\n3 4\n", {"sep": r"\s+"}),
+        (" a   b\n1   2.5\n10  3.5\n", {"sep": r"\s+"}),
+        ("id;n\n1;1,234\n2;5,678\n", {"sep": ";", "decimal": ","}),
+        ("id;n;p\n1;1,234;0.5\n2;5,678;0.25\n", {"sep": ";"}),
+        ('id,n\n1,"1,234,567"\n2,"5,678"\n', {"thousands": ","}),
+        ("\n\na;b\n\n1;2\n", {"sep": ";"}),
+        (",x\na,1\nb,2\n", {"index_col": 0}),
+        ("x,y\n1,2,\n3,4,\n", {"index_col": False}),
+        ("x,y,\n1,2,\n3,4,\n", {}),
+    ],
+)
+def test_dialects(text, options):
+    assert find_dialect(text.encode(), whole=True).options() == options
+
+
+def test_a_cut_last_line_says_nothing():
+    text = "a;b;c\n" + "1,5;2;3\n" * 4000
+    for end in range(20_000, 20_009):
+        assert find_dialect(text[:end].encode(), whole=False).options() == {"sep": ";", "decimal": ","}
+    cut = "g;y\n" + "µ;1\n" * 100
+    assert find_dialect(cut.encode()[:-4], whole=False).separator == ";"
+
+
+@pytest.mark.parametrize(
+    ("ending", "packed"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress), (".zip", None)]
+)
+def test_compressed_files(ending, packed, tmp_path):
+    path = tmp_path / f"mine.csv{ending}"
+    if packed is None:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("mine.csv", WRITTEN["R write.csv2"])
+    else:
+        path.write_bytes(packed(WRITTEN["R write.csv2"]))
+    assert read_table_file(path)["y"].tolist() == FRAME["y"].tolist()
+
+
+TEXT = WRITTEN["pandas"]
+NOISE = np.random.default_rng(0).bytes(5000)
+BROKEN = {
+    "empty.csv": (b"", "is empty"),
+    "blank.csv": (b"\n \n\n", "is empty"),
+    "cut.csv.gz": (gzip.compress(NOISE.hex().encode())[:-900], "cut.csv.gz' cannot be read as csv.gz"),
+    "not.csv.gz": (TEXT, "cannot be read as csv.gz"),
+    "cut.csv.bz2": (bz2.compress(TEXT)[:-9], "cannot be read as csv.bz2"),
+    "cut.csv.xz": (lzma.compress(TEXT)[:-9], "cannot be read as csv.xz"),
+    "not.zip": (TEXT, "cannot be read as zip"),
+    "latin.csv": ("g,y\nMünchen,1\n".encode("latin-1"), "is not text in UTF-8"),
+    "late.csv": (b"g,y\n" + b"a,1\n" * 30_000 + "ü,1\n".encode("latin-1"), "is not text in UTF-8"),
+    "noise.csv": (NOISE, "is not text"),
+    "image.csv": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is not text"),
+    "ragged.csv": (b"a,b\n1,2\n" * 3 + b"1,2,3,4\n1,2\n", "cannot be read as csv: Error tokenizing data"),
+    "not.parquet": (TEXT, "cannot be read as parquet"),
+    "empty.parquet": (b"", "cannot be read as parquet"),
+    "book.xlsx": (b"PK\x03\x04", "is a .xlsx file"),
+    "data.rds": (b"\x1f\x8b", "is a .rds file"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_files_are_one_line_and_status_2(name, tmp_path, monkeypatch, capsys):
+    content, words = BROKEN[name]
+    (tmp_path / name).write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", name, "y ~ 1 + (1 | g)"]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.startswith("ranef: ")
+    assert told.count("\n") == 1
+
+
+def test_a_cut_parquet_file(tmp_path, capsys):
+    path = tmp_path / "cut.parquet"
+    FRAME.to_parquet(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    assert main(["fit", str(path), "y ~ 1 + (1 | g)"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_archives_of_several_files(tmp_path):
+    path = tmp_path / "two.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.csv", TEXT)
+        archive.writestr("b.csv", TEXT)
+    with pytest.raises(ranef.DesignError, match=r"two.zip' holds 2 files; expected is one"):
+        read_table_file(path)
+
+
+def test_repeated_names_are_told(tmp_path):
+    path = tmp_path / "twice.csv"
+    path.write_text("x,y,x\n1,2,3\n")
+    with pytest.warns(ranef.DataWarning, match=r"more than one column named 'x'.*'x.1'"):
+        assert list(read_table_file(path).columns) == ["x", "y", "x.1"]
+
+
+def test_the_command_line_reads_what_r_writes(tmp_path, capsys):
+    data = ranef.datasets.load("pulp")
+    text = as_r_writes(data.astype({"operator": str}), ",", ".", names=True)
+    assert text.startswith('"","bright","operator"\n"1",59.8,"a"\n')
+    for name, written in (("a.csv", text), ("b.csv", text.replace(",", ";").replace(".", ","))):
+        (tmp_path / name).write_text(written)
+        assert main(["fit", str(tmp_path / name), "bright ~ 1 + (1 | operator)"]) == 0
+        assert "REML criterion at convergence: 18.6" in capsys.readouterr().out
+
+
+def test_files_of_the_folder_are_read_alike(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANEF_DATA", str(tmp_path))
+    (tmp_path / "mine.csv").write_bytes(WRITTEN["R write.csv2"])
+    (tmp_path / "packed.csv.gz").write_bytes(gzip.compress(WRITTEN["Excel Unicode text"]))
+    for name in ("mine", "packed"):
+        assert ranef.datasets.load(name)["y"].tolist() == FRAME["y"].tolist()
