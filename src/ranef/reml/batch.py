@@ -472,7 +472,7 @@ def _trusted(batch: Batch, at: BatchPoint) -> Bools:
 
 def _search(batch: Batch, at: BatchPoint, step: Floats, decrement: Floats, watch: Watch) -> tuple[BatchPoint, Bools]:
     """The first of the full step and its halves that lowers each criterion, and which responses found one."""
-    waiting = np.arange(len(step))
+    waiting, far = np.arange(len(step)), np.zeros(len(step), dtype=bool)
     noise = np.where(decrement < 1e-6, 1e-13 * np.abs(at.criterion), 0.0)
     length = 1.0
     found = at
@@ -480,12 +480,15 @@ def _search(batch: Batch, at: BatchPoint, step: Floats, decrement: Floats, watch
         trial = evaluate_together(batch.only(waiting), at.theta[waiting] + length * step[waiting])
         watch("newton" if length == 1.0 else "halved", waiting, trial)
         bound = at.criterion[waiting] - 1e-4 * length * decrement[waiting] + noise[waiting]
-        good = (trial.criterion <= bound) & _trusted(batch.only(waiting), trial)
+        good, trusted = trial.criterion <= bound, _trusted(batch.only(waiting), trial)
+        far[waiting[good & ~trusted]] = True  # the path leads to where nothing can be told: it ends here
+        good &= trusted
         found = found.put(waiting[good], trial.only(np.flatnonzero(good)))
-        waiting = waiting[~good]
+        waiting = waiting[~good & ~far[waiting]]
         if not waiting.size:
             break
         length /= 2.0
     moved = np.ones(len(step), dtype=bool)
     moved[waiting] = False
+    moved[far] = False
     return found, moved

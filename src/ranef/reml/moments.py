@@ -15,6 +15,9 @@ __all__ = ["Moments", "moments_of_effects"]
 #: added to covariances so that no direction is zero, from where no descent leads away
 RIDGE = 1e-6
 
+#: residual sd, beside the response's without its fixed part, that is rounding
+NOTHING = 2e-14
+
 #: least residual sd beside the effects': that of numbers, and where no row tells of it
 FARTHEST, NOT_FAR = 1e-13, 1e-3
 
@@ -53,7 +56,7 @@ def moments_of_effects(spec: ModelSpec, products: CrossProducts) -> Moments | No
     rank = sum(int(np.linalg.matrix_rank(Z)) for Z in rotated.Z)
     left = products.n_obs - rank - int((fixed > IN_Z * np.sqrt(np.trace(products.corner[:-1, :-1]))).sum())
     own = abs(float(rotated.rest[-1, -1])) / np.sqrt(max(left, 1))
-    saturated = left <= 0 or own <= FARTHEST * products.corner[-1, -1] ** 0.5
+    saturated = left <= 0 or own <= NOTHING
     size = float(np.sqrt((flat**2).mean()))
     least = NOT_FAR if saturated else FARTHEST
     sigma = max(own, least * size) if spec.sigma is None else spec.sigma / products.scaling.y
