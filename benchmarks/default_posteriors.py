@@ -48,8 +48,6 @@ def simulate(name: str, groups: int, seed: int) -> tuple[pd.DataFrame, dict[str,
     return pd.DataFrame({"y": y, "x": x, "g": g.astype(str)}), truth
 
 
-
-
 def once(name: str, groups: int, seed: int) -> list[dict[str, object]]:
     data, truth = simulate(name, groups, seed)
     model = ranef.Model("y ~ x + (x | g)", data)
@@ -97,7 +95,10 @@ def table(results: pd.DataFrame) -> str:
             "REML": grouped["REML"].median(),
         }
     ).reset_index()
-    lines = ["| covariate | groups | parameter | coverage of 95 % | median error | REML's |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| covariate | groups | parameter | coverage of 95 % | median error | REML's |",
+        "|---|---|---|---|---|---|",
+    ]
     for r in out.itertuples(index=False):
         lines.append(
             f"| {r.covariate} | {r.groups} | {r.parameter} | {r.coverage:.0%} | {r.error:+.0%} | {r.REML:+.0%} |"

@@ -85,6 +85,22 @@ def test_one_level_a_row_with_a_small_known_sigma(seed):
     assert fit.criterion <= found.fun + 1e-4  # the oracle inverts a matrix of condition 1e8
 
 
+@pytest.mark.parametrize("formula", ["y ~ 1 + (1 | g)", "y ~ t + (t | g)"])
+def test_refits_of_small_residuals_are_fits(formula):
+    """A response whose sums have lost their digits is fitted by itself, from its rows."""
+    data, _ = slopes(1.0, 0)
+    Y = np.column_stack([slopes(residual, 1)[0]["y"] for residual in (1e-8, 1e-3, 1.0)])
+    if "t |" not in formula:
+        Y = np.column_stack([one_way(ratio, m=4)["y"] for ratio in (1e8, 1e3, 1.0)])
+    model = ranef.Model(formula, data)
+    refits = model.fit().refit(Y)
+    for b, y in enumerate(Y.T):
+        alone = ranef.Model(formula, data.assign(y=y)).fit()
+        assert refits.sigma[b] == pytest.approx(alone.sigma, rel=1e-5)
+        np.testing.assert_allclose(refits.theta[b], alone.theta, rtol=1e-4)
+    assert refits.converged.all()
+
+
 def test_more_groups_than_are_taken_at_once():
     """Many levels of one factor are rotated level by level, whatever their number."""
     data = one_way(1e9, J=400, m=3)

@@ -29,6 +29,7 @@ __all__ = [
     "descend_together",
     "evaluate_together",
     "has_blocks",
+    "have_digits",
     "least_curvature",
     "make_batch",
     "slopes_together",
@@ -464,10 +465,10 @@ def _told(watch: Watch, names: Ints, kind: str, which: Ints, point: BatchPoint) 
     watch(kind, names[which], point)
 
 
-def _trusted(batch: Batch, at: BatchPoint) -> Bools:
-    """Where enough of [X y] is left beside the random effects for its cross-products to have digits."""
+def have_digits(batch: Batch, at: BatchPoint, share: float) -> Bools:
+    """Where at least a `share` of every column of [X y] is left beside the random effects: cross-products tell it."""
     squares = np.diagonal(batch.XX) * np.diagonal(at.inverse_root, axis1=1, axis2=2) ** 2
-    return np.asarray((at.rss >= TRUSTED * batch.yy) & (TRUSTED * squares <= 1.0).all(axis=1))
+    return np.asarray((at.rss >= share * batch.yy) & (share * squares <= 1.0).all(axis=1))
 
 
 def _search(batch: Batch, at: BatchPoint, step: Floats, decrement: Floats, watch: Watch) -> tuple[BatchPoint, Bools]:
@@ -480,7 +481,7 @@ def _search(batch: Batch, at: BatchPoint, step: Floats, decrement: Floats, watch
         trial = evaluate_together(batch.only(waiting), at.theta[waiting] + length * step[waiting])
         watch("newton" if length == 1.0 else "halved", waiting, trial)
         bound = at.criterion[waiting] - 1e-4 * length * decrement[waiting] + noise[waiting]
-        good, trusted = trial.criterion <= bound, _trusted(batch.only(waiting), trial)
+        good, trusted = trial.criterion <= bound, have_digits(batch.only(waiting), trial, TRUSTED)
         far[waiting[good & ~trusted]] = True  # the path leads to where nothing can be told: it ends here
         good &= trusted
         found = found.put(waiting[good], trial.only(np.flatnonzero(good)))
