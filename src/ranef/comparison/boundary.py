@@ -12,7 +12,7 @@ import pandas as pd
 
 from ranef.arrays import Bools, Floats
 from ranef.likelihood import CrossProducts
-from ranef.reml.boundary import degeneracy
+from ranef.reml.boundary import degeneracy, determined
 from ranef.results import PosteriorDraws, RemlEstimates
 from ranef.spec import ModelSpec, TermSpec, covariance_arrays
 
@@ -61,7 +61,7 @@ class Boundary:
     Attributes
     ----------
     words : tuple of str
-        A paragraph for each parameter.
+        A paragraph for each parameter, after one for what a likelihood does not determine at all.
     frame : DataFrame
         One row for each parameter, fit that puts it there, and posterior: ``fit, group, term, estimate, posterior,
         mean, median, lower, upper, near, p_near``; ``near`` says in words what ``p_near`` is the posterior probability
@@ -106,9 +106,9 @@ def boundary(
     for name, (products, own) in estimates.items():
         maps = maps or products.scaling.Z
         if own.singular:
-            for parameter in edge_parameters(spec, products, own.theta):
+            for parameter in edge_parameters(spec, products, own.theta, own.optimizer.undetermined):
                 at.setdefault(parameter, []).append(name)
-    rows, words = [], []
+    rows, words = [], _flat_paragraphs({name: own for name, (_, own) in estimates.items()}, bool(posteriors))
     for parameter, names in at.items():
         found = {p: _posterior(spec, draws, parameter, maps, level) for p, draws in posteriors.items()}
         methods = {name: estimates[name][1].method for name in names}
@@ -120,15 +120,41 @@ def boundary(
     return Boundary(tuple(words), pd.DataFrame(rows, columns=COLUMNS))
 
 
-def edge_parameters(spec: ModelSpec, products: CrossProducts, theta: Floats) -> list[EdgeParameter]:
-    """The sds that are zero and the correlations that are ±1 at θ (n_theta,)."""
+def _flat_paragraphs(estimates: Mapping[str, RemlEstimates], sampled: bool) -> list[str]:
+    """What a likelihood does not determine is at no boundary of it: a paragraph for each set of names."""
+    flat: dict[tuple[str, ...], dict[str, str]] = {}
+    for name, own in estimates.items():
+        if own.optimizer.undetermined:
+            flat.setdefault(own.optimizer.undetermined, {})[name] = own.method
+    out = []
+    for names, methods in flat.items():
+        kinds = sorted({_likelihood(m) for m in methods.values()}, reverse=True)
+        out.append(
+            f"{_and(_shown(methods))} {'does' if len(methods) == 1 else 'do'} not determine {_and(names)}"
+            f"{', or only in combination' if len(names) > 1 else ''}: the {' and the '.join(kinds)} "
+            f"{'are' if len(kinds) > 1 else 'is'} the same along a whole line of values, and the estimate is arbitrary."
+            + (" There the posterior is what the prior says." if sampled else "")
+        )
+    return out
+
+
+def _likelihood(method: str) -> str:
+    return "restricted likelihood" if method == "REML" else "likelihood"
+
+
+def edge_parameters(
+    spec: ModelSpec, products: CrossProducts, theta: Floats, undetermined: Sequence[str] = ()
+) -> list[EdgeParameter]:
+    """The sds that are zero and the correlations that are ±1 at θ (n_theta,), but for what is `undetermined`."""
     internal = products.scaling.inward(spec.lambdas(theta))
     # with weights the noise is σ/√w
     share = f"{SMALL_SD:g} σ to" if spec.design.weights is None else "a tenth of the noise of"
     little = f"it adds less than {share} a typical row"
+    lost = np.array([name in undetermined for name in spec.theta_names], dtype=bool)
     out = []
     for place, t in enumerate(spec.terms):
         at = degeneracy(internal[t.grouping][t.where, t.where], products.scaling.Z[t.grouping][t.where, t.where])
+        at = determined(t, at, lost)
         for column in _own_sds(t, at.live):
             name = ", ".join(t.columns if t.template.kind == "ident" else t.columns[column : column + 1])
             out.append(EdgeParameter(t.group, f"sd({name})", 0.0, little, place, (column,)))
@@ -192,7 +218,7 @@ def _paragraph(
     parameter: EdgeParameter, methods: Mapping[str, str], found: Mapping[str, Mapping[str, float]], level: float
 ) -> str:
     value = {0.0: "0", 1.0: "+1", -1.0: "−1"}[parameter.value]
-    kinds = sorted({"restricted likelihood" if m == "REML" else "likelihood" for m in methods.values()}, reverse=True)
+    kinds = sorted({_likelihood(m) for m in methods.values()}, reverse=True)
     peaks = f"the {' and the '.join(kinds)} {'are' if len(kinds) > 1 else 'is'} highest"
     puts = "puts" if len(methods) == 1 else "put"
     name = f"{parameter.term} of {parameter.group}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from ranef.arrays import Floats
+from ranef.likelihood.rotated import Rotated, rotate
 from ranef.likelihood.scaling import Scaling, make_scaling
 from ranef.likelihood.sums import Sums, add_up, aliased_fixed, independent_fixed, rescaled, row_sums, with_fixed
 from ranef.linalg import BlockMatrix, Plan, elimination_order, make_plan
@@ -38,6 +40,8 @@ class CrossProducts:
         Σ log wᵢ.
     mean_square : float
         Of the response as given.
+    rows : ModelSpec, optional
+        The model whose rows these are, where they are held and few enough to be read again.
     """
 
     A: BlockMatrix
@@ -49,6 +53,12 @@ class CrossProducts:
     n_obs: int
     log_weights: float
     mean_square: float
+    rows: ModelSpec | None = None
+
+    @cached_property
+    def rotated(self) -> Rotated | None:
+        """The rows, for λ at which these sums have lost their digits; None where they are not at hand."""
+        return None if self.rows is None else rotate(self.rows, self.scaling, self.order)
 
     @property
     def n_fixed(self) -> int:
@@ -98,4 +108,5 @@ def arranged(spec: ModelSpec, sums: Sums) -> CrossProducts:
         sums.n_obs,
         sums.log_weights,
         sums.squares / sums.n_obs,
+        spec if spec.design.stream is None else None,
     )

@@ -16,11 +16,15 @@ import scipy
 
 from ranef.arrays import Floats
 from ranef.likelihood.crossproducts import CrossProducts
+from ranef.likelihood.rotated import Rotated, Whole, whole
 from ranef.linalg import BlockedFactor, Whitened, backward, factorize, forward, gram, selected_blocks, solve_columns
 
 __all__ = ["Evaluation", "Method", "Score", "average_information", "evaluate", "score"]
 
 Method = Literal["REML", "ML"]
+
+#: share of a column's sum of squares below which what is left of it after the random effects is taken from the rows
+LOST = 1e-5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,6 +50,8 @@ class Evaluation:
     nu : int
         n − p (REML) or n (ML).
     method : str
+    whole : Whole, optional
+        The rows whitened, where cross-products have lost the digits.
     """
 
     criterion: float
@@ -57,6 +63,7 @@ class Evaluation:
     sigma: float
     nu: int
     method: Method
+    whole: Whole | None = None
 
     @property
     def beta(self) -> Floats:
@@ -71,21 +78,49 @@ def evaluate(
 
     criterion = log|I + ΛᵀAΛ| + [REML] log|XᵀV⁻¹X| + ν (1 + log(2π r²/ν)) − Σ log w.
     """
-    p, scale = products.n_fixed, products.scaling
+    p = products.n_fixed
     factor = factorize(products.A, products.plan, lambdas)
     columns = forward(factor, products.Xy)
     corner = products.corner - (gram(columns.white, columns.white) if columns.white else 0.0)
-    root = _inverse_triangle(np.linalg.cholesky(corner[:p, :p]))
-    z = root @ corner[:p, p]
-    rss = float(corner[p, p] - z @ z)
+    triangle = _upper_root(corner)
+    rows, log_det = None, factor.log_det
+    if _digits_are_lost(triangle, products.corner):
+        if products.rotated is not None:
+            rows = whole(products.rotated, lambdas)
+            triangle, log_det = rows.triangle, rows.log_det
+        elif triangle is None or not np.isfinite(triangle).all():
+            raise np.linalg.LinAlgError("XᵀV⁻¹X is singular to rounding")
+    assert triangle is not None
+    root, rss = _inverse_triangle(triangle[:p, :p].T), float(triangle[p, p] ** 2)
     nu = products.n_obs - (p if method == "REML" else 0)
-    log_det = factor.log_det - products.log_weights
+    log_det -= products.log_weights
     if method == "REML":
-        log_det -= 2.0 * (float(np.log(np.diag(root)).sum()) + scale.log_det_X)
-    s = float(np.sqrt(max(rss, 0.0) / nu)) if sigma is None else sigma / scale.y
+        log_det -= 2.0 * (float(np.log(np.abs(np.diag(root))).sum()) + products.scaling.log_det_X)
+    unit = products.scaling.y
+    s = float(np.sqrt(rss / nu)) if sigma is None else sigma / unit
     with np.errstate(divide="ignore"):
-        criterion = log_det + nu * np.log(2.0 * np.pi * (s * scale.y) ** 2) + (nu if sigma is None else rss / s**2)
-    return Evaluation(float(criterion), factor, columns, root, z, rss, s, nu, method)
+        criterion = log_det + 2.0 * nu * (np.log(s) + np.log(unit)) + nu * np.log(2.0 * np.pi)
+    criterion += nu if sigma is None else rss / s**2
+    return Evaluation(float(criterion), factor, columns, root, triangle[:p, p], rss, s, nu, method, rows)
+
+
+def _upper_root(corner: Floats) -> Floats | None:
+    """Upper triangle (p + 1, p + 1) whose square is [X y]ᵀV⁻¹[X y]; None where that is not positive definite in X."""
+    p = corner.shape[0] - 1
+    out = np.zeros_like(corner)
+    try:
+        lower = np.linalg.cholesky(corner[:p, :p])
+    except np.linalg.LinAlgError:
+        return None
+    out[:p, :p] = lower.T
+    out[:p, p] = _inverse_triangle(lower) @ corner[:p, p]
+    out[p, p] = np.sqrt(max(corner[p, p] - out[:p, p] @ out[:p, p], 0.0))
+    return out
+
+
+def _digits_are_lost(triangle: Floats | None, corner: Floats) -> bool:
+    """Whether next to nothing is left of some column of [X y]."""
+    return triangle is None or not bool((np.diag(triangle) ** 2 >= LOST * np.diag(corner)).all())
 
 
 def _inverse_triangle(lower: Floats) -> Floats:
@@ -131,19 +166,36 @@ def score(products: CrossProducts, at: Evaluation) -> Score:
     """Conditional modes, the blocks of ZᵀV⁻¹Z, and the matrices W_k of the gradient."""
     p, beta = products.n_fixed, at.beta
     contrast = np.append(-beta, 1.0)
+    if at.whole is not None and products.rotated is not None:
+        return _score_of_rows(products.rotated, at, at.whole, contrast)
     solved = backward(at.factor, at.columns.white)
     b = tuple(s @ contrast for s in solved)
     full = solve_columns(at.factor, at.columns, solved)
     c = tuple(f @ contrast for f in full)
     T = tuple(f[:, :, :p] @ at.inverse_root.T for f in full)
     Q, E = selected_blocks(products.A, at.factor)
+    return Score(b, c, Q, E, T, _slopes(at, c, E, T))
+
+
+def _slopes(at: Evaluation, c: Sequence[Floats], E: Sequence[Floats], T: Sequence[Floats]) -> tuple[Floats, ...]:
+    """W_k (p_k, p_k) of every factor."""
     W = []
     for k in range(len(E)):
-        total = E[k].sum(axis=0) - c[k].T @ c[k] / at.sigma**2
+        total = E[k].sum(axis=0) - (c[k] / at.sigma).T @ (c[k] / at.sigma)
         if at.method == "REML":
             total = total - np.einsum("jap,jbp->ab", T[k], T[k])
         W.append(0.5 * (total + total.T))
-    return Score(b, c, Q, E, T, tuple(W))
+    return tuple(W)
+
+
+def _score_of_rows(rotated: Rotated, at: Evaluation, rows: Whole, contrast: Floats) -> Score:
+    """The same from whitened rows."""
+    across = np.swapaxes(rows.Z, 1, 2)
+    c = tuple(part[:, :, 0] for part in rotated.effects(across @ (rows.C @ contrast)[:, :, None]))
+    b = tuple(own @ (lam @ lam.T) for own, lam in zip(c, at.factor.lambdas, strict=True))
+    T = rotated.effects(across @ (rows.C[:, :, :-1] @ at.inverse_root.T))
+    Q, E = rotated.blocks(rows.half, rows.half), rotated.blocks(rows.Z, rows.Z)
+    return Score(b, c, Q, E, T, _slopes(at, c, E, T))
 
 
 def average_information(
@@ -159,6 +211,13 @@ def average_information(
     for i, (k, dD) in enumerate(directions):
         h[k][:, :, i] = first.c[k] @ dD
         slope[i] = np.einsum("ja,ja->", first.c[k], h[k][:, :, i])
+    if at.whole is not None and products.rotated is not None:
+        white = at.whole.Z @ products.rotated.flat(h)
+        information = np.einsum("bmq,bmr->qr", white, white)
+        across = at.inverse_root @ np.einsum("bmp,bmq->pq", at.whole.C[:, :, :-1], white)
+        information = (information - across.T @ across) / at.sigma**2
+        slope = slope / at.sigma**2
+        return np.asarray(information - np.outer(slope, slope) / at.nu if profiled else information)
     Ah = products.A.dot(h)
     carried = forward(at.factor, Ah)
     information = gram(h, Ah) - gram(carried.white, carried.white)
@@ -167,5 +226,5 @@ def average_information(
         X_white = [c[:, :, :-1] for c in at.columns.white]
         half = at.inverse_root @ (gram(X, h) - gram(X_white, carried.white))
         information = information - half.T @ half
-    information = information / at.sigma**2
-    return information - np.outer(slope, slope) / (at.sigma**4 * at.nu) if profiled else information
+    information, slope = information / at.sigma**2, slope / at.sigma**2
+    return information - np.outer(slope, slope) / at.nu if profiled else information

@@ -36,6 +36,8 @@ class Responses:
     unit : array (B,)
     mean_square : array (B,)
         Of the responses as given.
+    y : array (n, B), optional
+        The responses themselves, where they are not the model's own.
     """
 
     Zy: tuple[Floats, ...]
@@ -45,6 +47,7 @@ class Responses:
     inner: Floats
     unit: Floats
     mean_square: Floats
+    y: Floats | None = None
 
     @property
     def size(self) -> int:
@@ -56,7 +59,8 @@ class Responses:
         one = (self.yy, self.centre, self.unit, self.mean_square)
         yy, centre, unit, mean_square = (values[which] for values in one)
         Zy = tuple(block[:, :, which] for block in self.Zy)
-        return Responses(Zy, self.Xy[:, which], yy, centre, self.inner[:, which], unit, mean_square)
+        y = None if self.y is None else self.y[:, which]
+        return Responses(Zy, self.Xy[:, which], yy, centre, self.inner[:, which], unit, mean_square, y)
 
     def scaling(self, own: Scaling, b: int) -> Scaling:
         """The scaling of a model with response `b` in the place of its own."""
@@ -115,7 +119,7 @@ def read_responses(spec: ModelSpec, products: CrossProducts, Y: Floats) -> Respo
     unit = np.sqrt(yy / total)
     unit[unit == 0] = 1.0
     return Responses(
-        tuple(block / unit for block in Zy), Xy / unit, yy / unit**2, centre, fitted, unit, (Y**2).mean(axis=0)
+        tuple(block / unit for block in Zy), Xy / unit, yy / unit**2, centre, fitted, unit, (Y**2).mean(axis=0), Y
     )
 
 
@@ -135,4 +139,9 @@ def products_of(products: CrossProducts, responses: Responses, b: int) -> CrossP
         corner=corner,
         scaling=responses.scaling(products.scaling, b),
         mean_square=float(responses.mean_square[b]),
+        rows=products.rows if responses.y is None else _with_own(products.rows, responses.y[:, b]),
     )
+
+
+def _with_own(rows: ModelSpec | None, y: Floats) -> ModelSpec | None:
+    return None if rows is None else replace(rows, design=replace(rows.design, y=np.ascontiguousarray(y)))

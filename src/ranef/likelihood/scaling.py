@@ -14,12 +14,16 @@ import numpy as np
 import scipy
 
 from ranef.arrays import Floats
+from ranef.errors import DesignError
 from ranef.spec import ModelSpec, TermSpec
 
 __all__ = ["Scaling", "make_scaling", "orthonormalising", "term_maps"]
 
 #: added to a correlation matrix before its Cholesky factor, which is only a preconditioner
 RIDGE = 1e-12
+
+#: sizes of numbers whose squares, and sums of them, are numbers too
+SMALLEST, LARGEST = 1e-140, 1e140
 
 #: spread below which, beside its mean, a column is constant to rounding
 CONSTANT = 1e-13
@@ -72,8 +76,15 @@ class Scaling:
 
 
 def make_scaling(spec: ModelSpec) -> Scaling:
-    """The scaling of the rows that `spec` holds."""
+    """The scaling of the rows that `spec` holds.
+
+    Raises
+    ------
+    DesignError
+        If numbers are so large or so small that their squares are none.
+    """
     d = spec.design
+    _refuse_extremes(spec)
     n, raw = d.y.shape[0], np.ones(d.y.shape[0]) if d.weights is None else d.weights
     w = raw / raw.mean()
     y = d.y if d.offset is None else d.y - d.offset
@@ -98,6 +109,23 @@ def make_scaling(spec: ModelSpec) -> Scaling:
         if t.template.kind == "us" and t.columns == d.fixed_names == spec.groupings[t.grouping].columns:
             maps[t.grouping] = T / np.sqrt(raw.mean())
     return Scaling(T, centre, inner, unit, tuple(maps))
+
+
+def _refuse_extremes(spec: ModelSpec) -> None:
+    d = spec.design
+    columns: list[tuple[str, Floats]] = [(f"The response {d.response}", d.y)]
+    columns += [(f"The column {name} of the fixed effects", d.X[:, k]) for k, name in enumerate(d.fixed_names)]
+    columns += [
+        (f"The column {name} of {g.name}", g.Z[:, k]) for g in spec.groupings for k, name in enumerate(g.columns)
+    ]
+    columns += [] if d.weights is None else [("The column of weights", d.weights)]
+    for name, values in columns:
+        size = float(np.abs(values).max(initial=0.0))
+        if size and not SMALLEST < size < LARGEST:
+            raise DesignError(
+                f"{name} is of the size of {size:.2g}, whose square is beyond the range of floating-point numbers. "
+                f"Express it in another unit: divide it by 1e{int(np.floor(np.log10(size)))}."
+            )
 
 
 def _centring(terms: Sequence[TermSpec], k: int, Z: Floats) -> Floats:

@@ -16,7 +16,17 @@ from ranef.likelihood.scaling import Scaling, orthonormalising, term_maps
 from ranef.linalg import PairBlocks, add_products, add_squares
 from ranef.spec import ModelSpec, TermSpec
 
-__all__ = ["Sums", "add_up", "aliased_fixed", "independent_fixed", "rescaled", "row_sums", "with_fixed"]
+__all__ = [
+    "Sums",
+    "add_up",
+    "aliased_fixed",
+    "independent_fixed",
+    "rescaled",
+    "row_sums",
+    "scaled_columns",
+    "scaled_effects",
+    "with_fixed",
+]
 
 #: rows whose products are held at once; fewer where levels are few, for sums of short sums lose fewer digits
 LEAST_BLOCK, BLOCK = 2_048, 131_072
@@ -120,8 +130,8 @@ def row_sums(rows: ModelSpec, scaling: Scaling) -> Sums:
     block = min(max(LEAST_BLOCK, *(2 * J for J, _ in shapes), 0), BLOCK)
     for start in range(0, n, block):
         part = slice(start, min(n, start + block))
-        columns = _scaled_columns(rows, scaling, part)
-        Zs = [columns[:, :p] if f else _scaled_effects(rows, scaling, part, k) for k, f in enumerate(as_fixed)]
+        columns = scaled_columns(rows, scaling, part)
+        Zs = [columns[:, :p] if f else scaled_effects(rows, scaling, part, k) for k, f in enumerate(as_fixed)]
         corner += _gram(columns)
         for k, g in enumerate(rows.groupings):
             known = p if as_fixed[k] else 0  # what the squares of Z hold already
@@ -162,7 +172,7 @@ def _factor_of_fixed(rows: ModelSpec, scaling: Scaling, k: int) -> float | None:
     return factor if np.array_equal(scaling.Z[k], factor * scaling.X) else None
 
 
-def _scaled_columns(rows: ModelSpec, scaling: Scaling, part: slice) -> Floats:
+def scaled_columns(rows: ModelSpec, scaling: Scaling, part: slice) -> Floats:
     """√w times the internal [X y] (n, p + 1), each column contiguous."""
     d = rows.design
     p = rows.n_fixed
@@ -173,7 +183,7 @@ def _scaled_columns(rows: ModelSpec, scaling: Scaling, part: slice) -> Floats:
     return _weighted(columns, rows, part)
 
 
-def _scaled_effects(rows: ModelSpec, scaling: Scaling, part: slice, k: int) -> Floats:
+def scaled_effects(rows: ModelSpec, scaling: Scaling, part: slice, k: int) -> Floats:
     """√w times the internal Z_k (n, p_k), each column contiguous."""
     return _weighted(scaling.Z[k].T @ rows.groupings[k].Z[part].T, rows, part)
 

@@ -119,7 +119,20 @@ def factorize(A: BlockMatrix, plan: Plan, lambdas: Sequence[Floats]) -> BlockedF
 
 
 def _whitener(A: Floats, lam: Floats) -> Floats:
-    return cholesky(lam.T @ A @ lam + np.eye(lam.shape[0]))
+    try:
+        return cholesky(lam.T @ A @ lam + np.eye(lam.shape[0]))
+    except np.linalg.LinAlgError:
+        return _reflected(A, lam)
+
+
+def _reflected(A: Floats, root: Floats) -> Floats:
+    """Lower triangles L with LLᵀ = I + ΛᵀAΛ by reflections, for the Λ beside which the identity is rounding."""
+    values, vectors = np.linalg.eigh(A)
+    half = np.sqrt(np.maximum(values, 0.0))[..., None] * np.swapaxes(vectors, -1, -2) @ root
+    unit = np.broadcast_to(np.eye(half.shape[-1]), half.shape)
+    upper = np.linalg.qr(np.concatenate([half, unit], axis=-2), mode="r")
+    signs = np.where(np.diagonal(upper, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
+    return np.ascontiguousarray(np.swapaxes(upper * signs[..., None], -1, -2))
 
 
 def _eliminate_nested(step: NestedStep, A: Floats, pairs: Pairs, lam: Floats) -> NestedFactor:
@@ -149,7 +162,13 @@ def _eliminate_crossed(
     transposed = [lam.T for lam in lambdas]
     H = times_tail(step, transposed, times_tail(step, transposed, tail).T)
     H[np.diag_indices_from(H)] += 1.0
-    return CrossedFactor(step, A, L, own, B, tail, cholesky_lower(H))
+    try:
+        U = cholesky_lower(H)
+    except np.linalg.LinAlgError:
+        if not np.isfinite(H).all():
+            raise
+        U = _reflected(tail, times_tail(step, lambdas, np.eye(step.size)))
+    return CrossedFactor(step, A, L, own, B, tail, U)
 
 
 def sparse_rows(step: CrossedStep, blocks: Sequence[Floats]) -> scipy.sparse.csr_array:

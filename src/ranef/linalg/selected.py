@@ -90,7 +90,11 @@ def _damp(A: Floats, lam: Floats, rows: Floats) -> Floats:
     if p == 2:  # by Cramer's rule, in which no term of the determinant is negative
         scale = 1.0 + (A * D).sum(axis=(1, 2)) + _determinant(A) * _determinant(lam) ** 2
         return np.asarray((rows + _adjugate(D) @ (_adjugate(A) @ rows)) / scale[:, None, None])
-    return np.linalg.solve(np.eye(p) + A @ D, rows)
+    try:
+        return np.linalg.solve(np.eye(p) + A @ D, rows)
+    except np.linalg.LinAlgError:  # λ so large that the identity is rounding
+        middle = np.linalg.pinv(np.eye(p) + lam.T @ A @ lam, hermitian=True)
+        return np.asarray(rows - A @ (lam @ (middle @ (lam.T @ rows))))
 
 
 def _determinant(blocks: Floats) -> Floats:

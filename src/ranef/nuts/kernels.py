@@ -26,7 +26,7 @@ class HostDensity:
     """
 
     def __init__(self, products: CrossProducts, fixed: FixedPart) -> None:
-        self.products, self.fixed = replace(products, plan=products.plan.taken_often()), fixed
+        self.products, self.fixed = replace(products, plan=products.plan.taken_often(), rows=None), fixed
         self.interrupted = False
 
     def value_and_gradient(self, flat: Floats, sigma: Floats, sampled: Floats) -> Floats:

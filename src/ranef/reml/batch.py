@@ -21,12 +21,16 @@ from ranef.likelihood import CrossProducts, Method, Responses, Scaling
 from ranef.spec import ModelSpec, TermSpec, lower_root
 
 __all__ = [
+    "FLAT",
+    "NO_SLOPE",
     "PERFECT_FIT",
     "Batch",
     "BatchPoint",
     "descend_together",
     "evaluate_together",
     "has_blocks",
+    "have_digits",
+    "least_curvature",
     "make_batch",
     "slopes_together",
     "start_thetas",
@@ -47,6 +51,12 @@ WIDE = 8
 
 #: relative curvature below which a direction counts as flat
 FLAT = 1e-7
+
+#: share of a column's sum of squares that the random effects must leave for sums to be believed
+TRUSTED = 1e-11
+
+#: slope along a flat direction, in units of its least curvature, that is rounding
+NO_SLOPE = 1e-9
 
 #: share of the sum of squares below which a penalised residual sum of squares is zero to rounding
 PERFECT_FIT = 1e-13
@@ -213,7 +223,7 @@ def evaluate_together(batch: Batch, theta: Floats) -> BatchPoint:
     known = batch.spec.sigma
     sigma = np.sqrt(rss / batch.nu) if known is None else known / batch.unit
     spread = batch.nu if known is None else rss / sigma**2
-    criterion = log_det + batch.nu * np.log(2.0 * np.pi * (sigma * batch.unit) ** 2) + spread
+    criterion = log_det + batch.nu * (np.log(2.0 * np.pi) + 2.0 * np.log(sigma) + 2.0 * np.log(batch.unit)) + spread
     return BatchPoint(theta, half, criterion, rss, sigma, inverse_root, np.einsum("bqp,bq->bp", inverse_root, z))
 
 
@@ -312,9 +322,10 @@ def _curvature(
     information -= np.swapaxes(across, 1, 2) @ across
     information /= at.sigma[:, None, None] ** 2
     if batch.spec.sigma is None:
-        information -= slope[:, :, None] * slope[:, None, :] / (at.sigma**4 * batch.nu)[:, None, None]
+        slope = slope / at.sigma[:, None] ** 2
+        information -= slope[:, :, None] * slope[:, None, :] / batch.nu
     for i, (t, root) in enumerate(directions):
-        values, vectors = np.linalg.eigh(W[t.grouping])
+        values, vectors = np.linalg.eigh(np.nan_to_num(W[t.grouping]))
         positive = (vectors * np.maximum(values, 0.0)[:, None]) @ np.swapaxes(vectors, 1, 2)
         for k, (other, second) in enumerate(directions):
             if other.grouping == t.grouping:
@@ -360,31 +371,43 @@ def user_thetas(spec: ModelSpec, scaling: Scaling, theta: Floats) -> Floats:
 
 
 def descend_together(
-    batch: Batch, theta: Floats, watch: Watch | None = None, *, one_response: bool = False
+    batch: Batch,
+    theta: Floats,
+    watch: Watch | None = None,
+    *,
+    one_response: bool = False,
+    fixed: Bools | None = None,
 ) -> tuple[BatchPoint, Floats]:
     """Minimise every criterion from its own internal θ; the points, and the Newton decrements left there (B,).
 
     `watch` is told of every evaluation: its kind, the responses that took part, their θ and criteria. Where all are
-    starts of `one_response`, a path ends as soon as it comes into the basin of a lower one.
+    starts of `one_response`, a path ends as soon as it comes into the basin of a lower one. Entries of θ that are
+    `fixed` (n_theta,) stay as they are. No path goes where the sums have lost their digits.
     """
+    moves = 1.0 if fixed is None else 1.0 - fixed
     everybody = np.arange(len(theta))
     watch = watch or (lambda kind, which, point: None)
     whole = evaluate_together(batch, theta)
     watch("start", everybody, whole)
     for _ in range(EM_STEPS):
-        trial = evaluate_together(batch, _em(batch, whole, slopes_together(batch, whole).W))
+        swept = _em(batch, whole, slopes_together(batch, whole).W)
+        trial = evaluate_together(batch, whole.theta + moves * (swept - whole.theta))
         watch("em", everybody, trial)
         better = np.flatnonzero(trial.criterion <= whole.criterion)  # but for rounding, and where it is no number
         whole = whole.put(better, trial.only(better))
     decrements = np.full(len(theta), np.inf)
     active = np.arange(len(theta))
-    smallest = FLAT * np.concatenate(
-        [np.full(t.template.n_theta, batch.spec.groupings[t.grouping].n_levels) for t in batch.spec.terms]
-    )
     for _ in range(ITERATIONS):
         part, at = batch.only(active), whole.only(active)
         slopes = slopes_together(part, at)
-        step = _newton_steps(at.theta, slopes, smallest)
+        finite = np.isfinite(slopes.gradient).all(axis=1) & np.isfinite(slopes.curvature).all(axis=(1, 2))
+        if not finite.all():  # so far out that sums have lost all digits
+            decrements[active[~finite]] = np.inf
+            active = active[finite]
+            if not active.size:
+                break
+            continue
+        step = moves * _newton_steps(at.theta, slopes, least_curvature(batch.spec, at.theta, FLAT))
         left = -(slopes.gradient * step).sum(axis=1)
         decrements[active] = left
         going = left >= TOLERANCE
@@ -411,11 +434,28 @@ def _overtaken(whole: BatchPoint, active: Ints, left: Floats) -> Bools:
     return np.asarray((left < 1.0) & (near & ahead).any(axis=1))
 
 
+def least_curvature(spec: ModelSpec, theta: Floats, share: float) -> Floats:
+    """A share of the natural size of the curvature of every θ (B, n_theta) on the internal scale.
+
+    A signal as large as the noise bends the criterion by the number of levels; where λ is large, by that over λ², for
+    there the criterion is a function of log λ.
+    """
+    out = np.empty(theta.shape)
+    for t in spec.terms:
+        size = np.abs(t.template.fill(theta[:, t.theta])).max(axis=2)  # of every row of λ
+        entries = np.maximum(1.0, size)[:, t.template.rows]
+        widest = np.ones((len(theta), t.template.n_theta))
+        np.maximum.at(widest.T, t.template.index, entries.T)
+        out[:, t.theta] = share * spec.groupings[t.grouping].n_levels / widest**2
+    return out
+
+
 def _newton_steps(theta: Floats, slopes: Slopes, smallest: Floats) -> Floats:
     """Steps (B, n_theta) with curvatures raised to a floor, none ten times as long as θ."""
     scale = np.sqrt(np.maximum(np.diagonal(slopes.curvature, axis1=1, axis2=2), smallest))
     values, vectors = np.linalg.eigh(slopes.curvature / (scale[:, :, None] * scale[:, None, :]))
-    turned = np.einsum("bji,bj->bi", vectors, slopes.gradient / scale) / np.maximum(values, FLAT)
+    turned = np.einsum("bji,bj->bi", vectors, slopes.gradient / scale)
+    turned = np.where((values < FLAT) & (np.abs(turned) < NO_SLOPE), 0.0, turned) / np.maximum(values, FLAT)
     step = -np.einsum("bij,bj->bi", vectors, turned) / scale
     longest = 10.0 * np.maximum(1.0, np.abs(theta).max(axis=1))
     return np.asarray(step * np.minimum(1.0, longest / np.maximum(np.abs(step).max(axis=1), 1e-300))[:, None])
@@ -425,9 +465,15 @@ def _told(watch: Watch, names: Ints, kind: str, which: Ints, point: BatchPoint) 
     watch(kind, names[which], point)
 
 
+def have_digits(batch: Batch, at: BatchPoint, share: float) -> Bools:
+    """Where at least a `share` of every column of [X y] is left beside the random effects: cross-products tell it."""
+    squares = np.diagonal(batch.XX) * np.diagonal(at.inverse_root, axis1=1, axis2=2) ** 2
+    return np.asarray((at.rss >= share * batch.yy) & (share * squares <= 1.0).all(axis=1))
+
+
 def _search(batch: Batch, at: BatchPoint, step: Floats, decrement: Floats, watch: Watch) -> tuple[BatchPoint, Bools]:
     """The first of the full step and its halves that lowers each criterion, and which responses found one."""
-    waiting = np.arange(len(step))
+    waiting, far = np.arange(len(step)), np.zeros(len(step), dtype=bool)
     noise = np.where(decrement < 1e-6, 1e-13 * np.abs(at.criterion), 0.0)
     length = 1.0
     found = at
@@ -435,12 +481,15 @@ def _search(batch: Batch, at: BatchPoint, step: Floats, decrement: Floats, watch
         trial = evaluate_together(batch.only(waiting), at.theta[waiting] + length * step[waiting])
         watch("newton" if length == 1.0 else "halved", waiting, trial)
         bound = at.criterion[waiting] - 1e-4 * length * decrement[waiting] + noise[waiting]
-        good = trial.criterion <= bound
+        good, trusted = trial.criterion <= bound, have_digits(batch.only(waiting), trial, TRUSTED)
+        far[waiting[good & ~trusted]] = True  # the path leads to where nothing can be told: it ends here
+        good &= trusted
         found = found.put(waiting[good], trial.only(np.flatnonzero(good)))
-        waiting = waiting[~good]
+        waiting = waiting[~good & ~far[waiting]]
         if not waiting.size:
             break
         length /= 2.0
     moved = np.ones(len(step), dtype=bool)
     moved[waiting] = False
+    moved[far] = False
     return found, moved

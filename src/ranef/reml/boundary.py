@@ -12,7 +12,7 @@ from ranef.reml.optimize import Tracer
 from ranef.reml.problem import Point, Problem
 from ranef.spec import ModelSpec, TermSpec, lower_root
 
-__all__ = ["Degeneracy", "boundary_words", "degeneracy", "escape", "is_singular", "snap"]
+__all__ = ["Degeneracy", "boundary_words", "degeneracy", "determined", "escape", "snap"]
 
 #: singular values of an internal λ below this count as zero; lme4's tolerance
 NEAR_ZERO = 1e-4
@@ -82,27 +82,36 @@ def _with_direction(term: TermSpec, lam: Floats, direction: Floats) -> Floats:
     return np.asarray(lam + np.diag(np.abs(direction[:, 0])))
 
 
-def is_singular(problem: Problem, theta: Floats) -> bool:
-    """Whether an internal λ is singular: a variance is zero, or a correlation ±1, whatever the units of the data.
-
-    On columns of unit mean square this is lme4's rule, an entry of θ below 1e-4.
-    """
-    return any(_rank(t.template.fill(theta[t.theta])) < t.template.size for t in problem.spec.terms)
-
-
 def _rank(lam: Floats) -> int:
     return int((np.linalg.svd(lam, compute_uv=False) >= NEAR_ZERO).sum())
 
 
 def boundary_words(problem: Problem, theta: Floats) -> str:
-    """Which variance is zero or which correlation ±1 at internal `theta`, in plain words; empty for an interior fit."""
+    """Which variance is zero or which correlation ±1 at internal `theta`, in plain words; empty for an interior fit.
+
+    On columns of unit mean square zero is lme4's rule, an entry of θ below 1e-4, whatever the units of the data. What
+    the data do not determine is not at a boundary, wherever the optimiser left it.
+    """
     maps = problem.products.scaling.Z
     words = []
     for t in problem.spec.terms:
         lam = t.template.fill(theta[t.theta])
         if _rank(lam) < t.template.size:
-            words.append(_term_words(t, lam, maps[t.grouping][t.where, t.where]))
-    return " ".join(words)
+            at = degeneracy(lam, maps[t.grouping][t.where, t.where])
+            words.append(_term_words(t, determined(t, at, problem.undetermined.entries)))
+    return " ".join(w for w in words if w)
+
+
+def determined(term: TermSpec, at: Degeneracy, undetermined: Bools) -> Degeneracy:
+    """What is on the boundary, without what the data do not determine; `undetermined` (n_theta,) is of the whole θ."""
+    lost = np.zeros((term.template.size, term.template.size), dtype=bool)
+    lost[term.template.rows, term.template.cols] = undetermined[term.theta][term.template.index]
+    if not lost.any():
+        return at
+    lost |= lost.T
+    live = at.live | np.diag(lost)
+    perfect = tuple((i, j, sign) for i, j, sign in at.perfect if not (lost[i, j] or lost[i, i] or lost[j, j]))
+    return Degeneracy(live, perfect, int(live.sum()))
 
 
 @dataclass(frozen=True)
@@ -139,9 +148,8 @@ def degeneracy(lam: Floats, column_map: Floats) -> Degeneracy:
     return Degeneracy(live, perfect, rank)
 
 
-def _term_words(term: TermSpec, lam: Floats, column_map: Floats) -> str:
-    """Words for a singular internal λ; `column_map` leads from internal to user columns."""
-    at = degeneracy(lam, column_map)
+def _term_words(term: TermSpec, at: Degeneracy) -> str:
+    """Words for what is on the boundary in one term."""
     if not at.live.any() and at.live.size > 1:
         return f"All variances of {term.group} are estimated as zero."
     words = [

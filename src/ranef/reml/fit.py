@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +12,8 @@ from ranef.errors import FitError
 from ranef.likelihood import CrossProducts, Method, Score, cross_products, own_response
 from ranef.progress import LateBar
 from ranef.reml.batch import BatchPoint, descend_together, has_blocks, make_batch
-from ranef.reml.boundary import boundary_words, escape, is_singular, snap
-from ranef.reml.optimize import Control, Descent, Tracer, descend
+from ranef.reml.boundary import boundary_words, escape, snap
+from ranef.reml.optimize import Control, Descent, Tracer, descend, no_residual_variance
 from ranef.reml.problem import Point, Problem
 from ranef.reml.spectral import best_ratios, has_spectrum, make_spectrum
 from ranef.results import Modes, OptimizerRecord, RemlEstimates, Status
@@ -28,6 +28,19 @@ BOUNDARY_ADVICE = (
 
 #: rows up to which other starts are tried, and their sizes: two minima are a matter of few data
 SMALL, OTHER_STARTS = 2000, (0.05, 10.0)
+
+#: rows up to which random starts are tried, their number at most, and how far out effects as many as rows are started
+FEW_ROWS, RANDOM_STARTS, FAR = 100, 8, 1e3
+
+#: multiples of the covariance of the least-squares effects of every level from which small residuals are sought
+NEAR_MOMENTS = (1.0, 0.1, 10.0)
+
+#: residual sd, beside the one found or the response's own, from which on a much smaller one is sought or doubted; and
+#: curvature along a common factor of all θ below which it has no end
+SMALL_RESIDUAL, FLAT_SCALE = 1e-2, 0.1
+
+#: from there Newton's method is quick, or there is nothing to find
+BRIEF = Control(max_iterations=60)
 
 #: restarts allowed when the boundary certificate fails
 MAX_RESTARTS = 5
@@ -76,6 +89,11 @@ def fit_reml(
 
 
 def _refuse_perfect_fit(spec: ModelSpec, products: CrossProducts) -> None:
+    if spec.n_fixed >= spec.n_obs:
+        raise FitError(
+            f"The fixed effects have {spec.n_fixed} coefficients for {spec.n_obs} rows: they fit the response exactly, "
+            "and nothing is left to estimate variances from. Leave predictors out, or use a smaller basis."
+        )
     nothing_left = products.corner[-1, -1] == 0 or products.scaling.y**2 <= EXACT_FIXED_PART * products.mean_square
     if spec.sigma is None and nothing_left:
         raise FitError(
@@ -102,21 +120,51 @@ def _start(problem: Problem, start: Floats | None) -> Floats:
 
 def _best_descent(problem: Problem, tracer: Tracer, start: Floats | None, control: Control) -> Descent:
     """Descend from the start; on small data, where the criterion may have two minima, also from far on either side."""
-    first = _start(problem, start)
+    first = problem.settled(_start(problem, start))
     small = start is None and problem.products.n_obs <= SMALL
     if small and control == Control() and has_blocks(problem.spec):
         if has_spectrum(problem.spec):
             theta = _lowest_on_the_line(problem)
         else:
-            theta = _best_of_many(problem, tracer, np.array([first, *_other_starts(problem.spec.terms, first)]))
-        return _certified_descent(problem, tracer, theta, replace(control, em_steps=0))
-    best = _certified_descent(problem, tracer, first, control)
-    if small:
-        for theta in _other_starts(problem.spec.terms, first):
-            other = descend(problem, tracer, theta, control, 0, known=best.point)
-            if other is not None and other.point.criterion < best.point.criterion - 1e-9:
-                best = _certified_descent(problem, tracer, other.point.theta, replace(control, em_steps=0))
+            theta = _best_of_many(problem, tracer, np.array([first, *_other_starts(problem, first)]))
+        best = _certified_descent(problem, tracer, theta, replace(control, em_steps=0))
+    else:
+        best = _certified_descent(problem, tracer, first, control)
+        if small:
+            best = _lower(problem, tracer, best, _other_starts(problem, first), control)
+    far_out = best.point.at.whole is not None  # what was found by sums that had lost digits is doubtful
+    if start is None and small and (far_out or problem.products.n_obs <= FEW_ROWS):
+        moments = problem.moments
+        if moments is not None and (far_out or moments.sigma < SMALL_RESIDUAL * best.point.at.sigma):
+            best = _lower(problem, tracer, best, [size * moments.theta for size in NEAR_MOMENTS], BRIEF)
+            if moments.saturated:
+                _refuse_flat_residual(problem, best)
     return best
+
+
+def _refuse_flat_residual(problem: Problem, best: Descent) -> None:
+    """Refuse an end so far out that a common factor of all θ changes nothing: the residual variance goes to zero."""
+    at = best.point
+    if problem.spec.sigma is not None or at.at.sigma > SMALL_RESIDUAL:
+        return
+    bend = float(at.theta @ problem.information(at, best.first) @ at.theta)
+    if bend < FLAT_SCALE:
+        raise no_residual_variance(problem.spec)
+
+
+def _lower(problem: Problem, tracer: Tracer, best: Descent, starts: Iterable[Floats], control: Control) -> Descent:
+    """The lowest of a descent and those from other starts."""
+    for theta in starts:
+        other = descend(problem, tracer, problem.settled(theta), control, 0, known=best.point)
+        if other is not None and _better(other, best):
+            best = _certified_descent(problem, tracer, other.point.theta, replace(control, em_steps=0))
+    return best
+
+
+def _better(other: Descent, best: Descent) -> bool:
+    if not np.isfinite(best.point.criterion):
+        return bool(np.isfinite(other.point.criterion))
+    return other.point.criterion < best.point.criterion - 1e-9
 
 
 def _lowest_on_the_line(problem: Problem) -> Floats:
@@ -132,20 +180,56 @@ def _best_of_many(problem: Problem, tracer: Tracer, starts: Floats) -> Floats:
     batch = make_batch(problem.spec, products, own_response(products), problem.method)
     looks: list[tuple[str, Ints, BatchPoint]] = []
     copies = batch.only(np.zeros(len(starts), dtype=np.intp))
-    point, _ = descend_together(copies, starts, lambda *look: looks.append(look), one_response=True)
+    point, _ = descend_together(
+        copies, starts, lambda *look: looks.append(look), one_response=True, fixed=problem.undetermined.alone
+    )
     tracer.paths(looks)
+    if not np.isfinite(point.criterion).any():
+        return np.asarray(starts[0])
     # on a tie the first start's own optimum
     lowest = np.flatnonzero(point.criterion <= np.nanmin(point.criterion) + 1e-9)
     return np.asarray(point.theta[lowest[0]])
 
 
-def _other_starts(terms: Sequence[TermSpec], first: Floats) -> Iterator[Floats]:
-    """Small and large multiples of a start, and for several groupings each of them large among small ones."""
+def _other_starts(problem: Problem, first: Floats) -> Iterator[Floats]:
+    """Small and large multiples of a start, and for several groupings each of them large among small ones.
+
+    Where rows are few, also starts at random, the same each time, and the moments of least-squares effects; and where
+    effects are as many as rows, from far out, where the residual variance is next to nothing.
+    """
+    return (problem.settled(theta) for theta in _free_starts(problem, first))
+
+
+def _free_starts(problem: Problem, first: Floats) -> Iterator[Floats]:
+    terms = problem.spec.terms
     yield from (size * first for size in OTHER_STARTS)
+    yield from _one_large(terms, first, 0.1, 3.0)
+    if problem.products.n_obs > FEW_ROWS:
+        return
+    yield from _random_starts(terms)
+    moments = problem.moments
+    if moments is not None:
+        nearer = moments.theta * min(1.0, FAR / float(np.abs(moments.theta).max(initial=1.0)))
+        yield from (nearer, 0.1 * nearer)
+        if moments.saturated:
+            yield from (FAR * theta for theta in _random_starts(terms))
+
+
+def _one_large(terms: Sequence[TermSpec], first: Floats, small: float, large: float) -> Iterator[Floats]:
     groupings = sorted({t.grouping for t in terms})
     for k in groupings if len(groupings) > 1 else ():
-        scale = np.concatenate([np.full(t.template.n_theta, 3.0 if t.grouping == k else 0.1) for t in terms])
+        scale = np.concatenate([np.full(t.template.n_theta, large if t.grouping == k else small) for t in terms])
         yield scale * first
+
+
+def _random_starts(terms: Sequence[TermSpec]) -> Iterator[Floats]:
+    """Terms and columns of any size from a tenth of the noise to ten times it, correlations of either sign."""
+    rng = np.random.default_rng(0)
+    diagonal = np.concatenate([t.template.on_diagonal for t in terms])
+    for _ in range(min(RANDOM_STARTS, 2 * len(diagonal))):
+        by_term = [np.full(t.template.n_theta, 10 ** rng.uniform(-1.0, 0.7)) for t in terms]
+        size = np.concatenate(by_term) * 10 ** rng.uniform(-0.7, 0.7, len(diagonal))
+        yield np.where(diagonal, size, size * rng.normal(size=len(diagonal)))
 
 
 def _certified_descent(problem: Problem, tracer: Tracer, theta: Floats, control: Control) -> Descent:
@@ -180,7 +264,7 @@ def _estimates(problem: Problem, tracer: Tracer, descent: Descent) -> RemlEstima
         criterion=at.criterion,
         modes=_modes(problem, point, first, sigma),
         optimizer=_record(problem, tracer, descent),
-        singular=is_singular(problem, point.theta),
+        singular=bool(boundary_words(problem, point.theta)),
     )
 
 
@@ -199,27 +283,27 @@ def _modes(problem: Problem, point: Point, first: Score, sigma: float) -> tuple[
 
 
 def _record(problem: Problem, tracer: Tracer, descent: Descent) -> OptimizerRecord:
+    names = tuple(n for n, lost in zip(problem.spec.theta_names, problem.undetermined.entries, strict=True) if lost)
     words = boundary_words(problem, descent.point.theta)
     if not descent.converged:
         status, detail = (
             Status.NOT_CONVERGED,
             f"Newton decrement {descent.decrement:.3g} after {len(tracer.steps)} evaluations.",
         )
+    elif names:
+        status, detail = Status.NOT_IDENTIFIED, _undetermined_words(problem, names, words)
     elif words:
         status, detail = Status.BOUNDARY, f"{words} {BOUNDARY_ADVICE}"
-    elif flat := _flat_directions(problem, descent):
-        status, detail = Status.NOT_IDENTIFIED, f"Not determined, or only in combination: {flat}."
     else:
         status, detail = Status.CONVERGED, f"Newton decrement {descent.decrement:.3g}."
-    return OptimizerRecord(tuple(tracer.steps), descent.decrement, status, f"{status.value} {detail}")
+    return OptimizerRecord(tuple(tracer.steps), descent.decrement, status, f"{status.value} {detail}", names)
 
 
-def _flat_directions(problem: Problem, descent: Descent) -> str:
-    """Names of the parameters in the directions along which an interior optimum has no curvature."""
-    if not problem.spec.terms:
-        return ""
-    information = problem.information(descent.point, descent.first)
-    scale = np.sqrt(np.maximum(np.diag(information), 1e-12))
-    values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
-    share = (vectors[:, values <= 1e-7] ** 2).sum(axis=1)
-    return ", ".join(n for n, s in zip(problem.spec.theta_names, share, strict=True) if s > 0.04)
+def _undetermined_words(problem: Problem, names: Sequence[str], boundary: str) -> str:
+    likelihood = "restricted likelihood" if problem.method == "REML" else "likelihood"
+    flat = (
+        f"The {likelihood} is the same along a whole line of their values, so those shown are arbitrary: columns of "
+        "the random effects lie in the fixed effects or in another term, and one of the two should go."
+    )
+    parts = (flat, boundary, f"Not determined, or only in combination: {', '.join(names)}.")
+    return " ".join(part for part in parts if part)

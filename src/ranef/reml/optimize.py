@@ -12,15 +12,27 @@ from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
 from ranef.likelihood import Score
 from ranef.progress import LateBar
-from ranef.reml.batch import PERFECT_FIT, BatchPoint, user_thetas
+from ranef.reml.batch import FLAT, NO_SLOPE, PERFECT_FIT, BatchPoint, user_thetas
 from ranef.reml.problem import Point, Problem
 from ranef.results import OptimizerStep
-from ranef.spec import lower_root
+from ranef.spec import ModelSpec, lower_root
 
-__all__ = ["Control", "Descent", "Tracer", "descend", "em_step"]
+__all__ = ["Control", "Descent", "Tracer", "descend", "em_step", "no_residual_variance"]
 
-#: relative curvature below which a direction counts as flat
-FLAT = 1e-7
+#: a residual sd below this share of the response's root mean square is its rounding
+ROUNDING = 50 * float(np.finfo(float).eps)
+
+#: the same share where effects are as many as rows, so that a residual sd this small goes on to zero
+NO_RESIDUAL = 1e-7
+
+#: decrements that rounding alone may leave: in general, and where residuals are so small that rows are read again
+CLOSE, CLOSE_FROM_ROWS = 1e-8, 1e-5
+
+#: steps in a row that lower the criterion by no more than its rounding before a descent ends
+PATIENCE = 8
+
+#: difference of criteria that counts
+MATTERS = 1e-3
 
 #: ratio of successive decrements above which the curvature is corrected by what gradients show
 SLOW = 0.3
@@ -93,16 +105,46 @@ class Tracer:
             self.steps.append(OptimizerStep(kind, thetas[i], criteria[i]))
 
 
-def score_unless_exact(problem: Problem, point: Point) -> Score:
-    """First-order quantities, or a FitError where the random effects explain the response: θ would grow without end."""
-    total = float(problem.products.corner[-1, -1])
-    if problem.spec.sigma is None and not point.at.rss > PERFECT_FIT * total:
-        raise FitError(
-            f"The residual variance of {problem.spec.design.response!r} is zero: the random effects fit the response "
-            "exactly. A grouping factor may identify single rows, or the response be constant within groups; drop that "
-            "term, or give the residual standard deviation as sigma=."
-        )
+def score_unless_exact(problem: Problem, point: Point, known: Point | None = None) -> Score | None:
+    """First-order quantities, where there is a residual variance.
+
+    Where there is none, for the random effects explain the response and θ grows without end: a FitError, or None if a
+    `known` optimum is no higher.
+
+    Raises
+    ------
+    FitError
+    """
+    if problem.spec.sigma is None and _nothing_left(problem, point):
+        if known is not None and known.criterion <= point.criterion + MATTERS:
+            return None
+        raise no_residual_variance(problem.spec)
     return problem.score(point)
+
+
+def _nothing_left(problem: Problem, point: Point) -> bool:
+    """Whether what is left of the response is rounding: of the response itself, or of its sums where these are read."""
+    products, at = problem.products, point.at
+    if at.whole is None:
+        return not at.rss > PERFECT_FIT * float(products.corner[-1, -1])
+    saturated = problem.moments is not None and problem.moments.saturated
+    least = NO_RESIDUAL if saturated else ROUNDING
+    return not at.sigma * products.scaling.y > least * np.sqrt(products.mean_square)
+
+
+def no_residual_variance(spec: ModelSpec) -> FitError:
+    """The error for a response that the random effects fit exactly."""
+    effects = sum(g.n_levels * len(g.columns) for g in spec.groupings)
+    cause = (
+        "A grouping factor may identify single rows, or the response be constant within groups"
+        if effects + spec.n_fixed < spec.n_obs
+        else f"With {effects} random effects beside {spec.n_fixed} coefficients there is one for each of the "
+        f"{spec.n_obs} rows"
+    )
+    return FitError(
+        f"The residual variance of {spec.design.response!r} is zero: the random effects fit the response "
+        f"exactly. {cause}; drop a term, or give the residual standard deviation as sigma=."
+    )
 
 
 @dataclass(frozen=True)
@@ -133,10 +175,19 @@ def em_step(problem: Problem, point: Point, first: Score) -> Floats:
         lam, inner = lambdas[t.grouping][t.where, t.where], W[t.grouping][t.where, t.where]
         moments = np.eye(t.template.size) - lam.T @ inner @ lam / problem.spec.groupings[t.grouping].n_levels
         if t.template.kind == "us":
-            theta[t.theta] = t.template.read(lower_root(lam @ np.linalg.cholesky(moments)))
+            theta[t.theta] = t.template.read(lower_root(lam @ positive_root(moments)))
         else:
-            theta[t.theta] = t.template.read(lam @ np.diag(np.sqrt(np.diag(moments))))
+            theta[t.theta] = t.template.read(lam @ np.diag(np.sqrt(np.maximum(np.diag(moments), 0.0))))
     return theta
+
+
+def positive_root(symmetric: Floats) -> Floats:
+    """A square root of a matrix that is positive semi-definite but for rounding."""
+    try:
+        return np.linalg.cholesky(symmetric)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(symmetric)
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
 def descend(
@@ -144,22 +195,28 @@ def descend(
 ) -> Descent | None:
     """Minimise the criterion from internal `theta`; None once the path runs into the basin of a `known` optimum."""
     point = tracer.point(theta, "start" if not tracer.steps else "restart")
-    first = score_unless_exact(problem, point)
+    first = score_unless_exact(problem, point, known)
     for _ in range(em_steps):
-        point = tracer.point(em_step(problem, point, first), "em")
-        first = score_unless_exact(problem, point)
-    fallen_back, last, secant = False, np.inf, False
+        if first is None:
+            return None
+        point = tracer.point(problem.settled(em_step(problem, point, first)), "em")
+        first = score_unless_exact(problem, point, known)
+    if first is None:
+        return None
+    fallen_back, last, secant, stalled = False, np.inf, False, 0
     gradient = problem.gradient(point, first)
     for left in range(control.max_iterations, -1, -1):
         if not secant:
             curvature = problem.curvature(point, first)
-        step = _limited(point.theta, -_solve_positive(curvature, gradient, FLAT * problem.n_levels))
+        if not (np.isfinite(gradient).all() and np.isfinite(curvature).all()):
+            return Descent(point, first, np.inf, curvature, False)
+        step = _newton_step(problem, point, gradient, curvature)
         decrement = float(-gradient @ step)
         if known is not None and _same_basin(point, known, decrement):
             return None
         if secant and decrement < control.tolerance:  # a corrected curvature may be far too large: it has no last word
             curvature = problem.curvature(point, first)
-            step = _limited(point.theta, -_solve_positive(curvature, gradient, FLAT * problem.n_levels))
+            step = _newton_step(problem, point, gradient, curvature)
             decrement = float(-gradient @ step)
         if decrement < control.tolerance:
             return Descent(point, first, decrement, curvature, True)
@@ -170,21 +227,34 @@ def descend(
         secant, last = secant or SLOW * last < decrement < 1.0, decrement
         lower = _line_search(tracer, point, step, decrement, control)
         if lower is None:
-            if fallen_back or decrement < 1e-8:
-                return Descent(point, first, decrement, curvature, decrement < 1e-8)
+            if fallen_back or decrement < _close(point):
+                return Descent(point, first, decrement, curvature, decrement < _close(point))
             lower, fallen_back = _quasi_newton(problem, tracer, point), True
-        first = score_unless_exact(problem, lower)
+        stalled = stalled + 1 if point.criterion - lower.criterion <= 1e-15 * abs(point.criterion) else 0
+        if stalled == PATIENCE:
+            return Descent(point, first, decrement, curvature, decrement < _close(point))
+        found = score_unless_exact(problem, lower, known)
+        if found is None:
+            return None
+        first = found
         before, gradient = gradient, problem.gradient(lower, first)
         if secant:
             curvature = _corrected(curvature, lower.theta - point.theta, gradient - before)
         point = lower
-    return Descent(point, first, decrement, curvature, decrement < 1e-8)
+    return Descent(point, first, decrement, curvature, decrement < _close(point))
+
+
+def _close(point: Point) -> float:
+    """The decrement that counts as none once no step leads down."""
+    return max(CLOSE if point.at.whole is None else CLOSE_FROM_ROWS, 1e-13 * abs(point.criterion))
 
 
 def _corrected(matrix: Floats, step: Floats, change: Floats) -> Floats:
     """The BFGS update of a positive matrix, damped so that it stays positive (Powell, 1978)."""
     along = matrix @ step
     size, seen = float(step @ along), float(step @ change)
+    if not (size > 0 and np.isfinite(change).all()):
+        return matrix
     if seen < 0.2 * size:
         part = 0.8 * size / (size - seen)
         change = part * change + (1.0 - part) * along
@@ -197,15 +267,24 @@ def _same_basin(point: Point, known: Point, decrement: float) -> bool:
     return bool(near and decrement < 1.0 and point.criterion > known.criterion - 1e-6)
 
 
+def _newton_step(problem: Problem, point: Point, gradient: Floats, curvature: Floats) -> Floats:
+    smallest = problem.least_curvature(point.theta, FLAT)
+    step = np.where(problem.undetermined.alone, 0.0, -_solve_positive(curvature, gradient, smallest))
+    return _limited(point.theta, step)
+
+
 def _solve_positive(matrix: Floats, rhs: Floats, smallest: Floats) -> Floats:
     """Solve with a nearly positive semi-definite matrix, its curvatures raised to a floor.
 
     `smallest` (n_theta,) is the least curvature believed of each parameter; where the matrix shows less (a criterion
-    that falls without end, or is flat) the step is long, and the line search decides.
+    that falls without end) the step is long, and the line search decides; where it is flat but for rounding
+    there is no step.
     """
     scale = np.sqrt(np.maximum(np.diag(matrix), smallest))
     values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
-    return np.asarray(vectors @ ((vectors.T @ (rhs / scale)) / np.maximum(values, FLAT)) / scale)
+    turned = vectors.T @ (rhs / scale)
+    turned[(values < FLAT) & (np.abs(turned) < NO_SLOPE)] = 0.0
+    return np.asarray(vectors @ (turned / np.maximum(values, FLAT)) / scale)
 
 
 def _limited(theta: Floats, step: Floats) -> Floats:
@@ -224,7 +303,8 @@ def _line_search(tracer: Tracer, point: Point, step: Floats, decrement: float, c
         except np.linalg.LinAlgError:  # so far out that XᵀV⁻¹X is singular to rounding
             length /= 2.0
             continue
-        if trial.criterion <= point.criterion - 1e-4 * length * decrement + (noise if decrement < 1e-6 else 0.0):
+        near = decrement < max(1e-6, 10.0 * noise)
+        if trial.criterion <= point.criterion - 1e-4 * length * decrement + (noise if near else 0.0):
             return trial
         length /= 2.0
     return None

@@ -10,6 +10,9 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.likelihood import CrossProducts, Evaluation, Method, Score, average_information, evaluate, score
+from ranef.reml.batch import least_curvature
+from ranef.reml.identify import Undetermined, undetermined
+from ranef.reml.moments import Moments, moments_of_effects
 from ranef.spec import ModelSpec, lower_root
 
 __all__ = ["Point", "Problem"]
@@ -56,8 +59,9 @@ class Problem:
         return score(self.products, point.at)
 
     def gradient(self, point: Point, first: Score) -> Floats:
-        """∂criterion/∂θ (n_theta,)."""
-        return self.spec.pull_back(self._by_grouping(first.gradient(point.lambdas)))
+        """∂criterion/∂θ (n_theta,); zero, not rounding, for what is undetermined by itself."""
+        slope = self.spec.pull_back(self._by_grouping(first.gradient(point.lambdas)))
+        return np.where(self.undetermined.alone, 0.0, slope)
 
     def curvature(self, point: Point, first: Score) -> Floats:
         """Average information plus the exact curvature 2W₊ ⊗ I that rules near a boundary, (n_theta, n_theta).
@@ -85,11 +89,24 @@ class Problem:
         profiled = self.spec.sigma is None
         return average_information(self.products, point.at, first, directions, profiled=profiled)
 
-    @property
-    def n_levels(self) -> Floats:
-        """Number of levels behind every θ (n_theta,), the natural size of its curvature on the internal scale."""
-        levels = [np.full(t.template.n_theta, self.spec.groupings[t.grouping].n_levels) for t in self.spec.terms]
-        return np.concatenate(levels).astype(float)
+    @cached_property
+    def undetermined(self) -> Undetermined:
+        """What the data do not determine."""
+        return undetermined(self.spec, self.products, self.method)
+
+    @cached_property
+    def moments(self) -> Moments | None:
+        """What least squares says, where rows are at hand."""
+        return moments_of_effects(self.spec, self.products)
+
+    def settled(self, theta: Floats) -> Floats:
+        """θ (..., n_theta) with what is undetermined by itself where it stays: a variance at 1, a covariance at 0."""
+        diagonal = np.concatenate([t.template.on_diagonal for t in self.spec.terms])
+        return np.where(self.undetermined.alone, diagonal.astype(float), theta)
+
+    def least_curvature(self, theta: Floats, share: float) -> Floats:
+        """A share of the natural size of the curvature of every θ (n_theta,)."""
+        return np.asarray(least_curvature(self.spec, theta[None], share)[0])
 
     def W(self, first: Score) -> list[Floats]:
         """The matrices W_k in the order of the spec's groupings."""
@@ -129,5 +146,7 @@ class Problem:
 
 
 def _positive_part(symmetric: Floats) -> Floats:
+    if not np.isfinite(symmetric).all():
+        return np.full_like(symmetric, np.nan)
     values, vectors = np.linalg.eigh(symmetric)
     return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ranef.arrays import Bools, Floats, Ints
 from ranef.errors import ConvergenceWarning, FitError, RanefWarning
-from ranef.likelihood import CrossProducts, Method, Responses, Scaling, products_of, read_responses
+from ranef.likelihood import LOST, CrossProducts, Method, Responses, Scaling, products_of, read_responses
 from ranef.progress import LateBar
 from ranef.reml.batch import (
     PERFECT_FIT,
@@ -20,6 +20,7 @@ from ranef.reml.batch import (
     descend_together,
     evaluate_together,
     has_blocks,
+    have_digits,
     make_batch,
     slopes_together,
     start_thetas,
@@ -176,8 +177,10 @@ def _fit_slice(
         point, decrements = descend_together(batch, start_thetas(batch, start))
         point = _snapped(batch, point)
         failed = ~(decrements <= CONVERGED) | _uncertified(batch, point)
+    if products.rows is not None:
+        failed |= ~have_digits(batch, point, LOST)
     out = _on_user_scale(batch, point, products, responses)
-    exact = (point.rss <= PERFECT_FIT * responses.yy) & (spec.sigma is None)
+    exact = (point.rss <= PERFECT_FIT * responses.yy) & (spec.sigma is None) & (products.rows is None)
     out.put(np.flatnonzero(exact), _empty(spec, int(exact.sum())))
     again = np.flatnonzero(failed & ~exact)
     if again.size:

@@ -108,6 +108,8 @@ def make_spectrum(products: CrossProducts, responses: Responses, method: Method,
 
 def _distinct(roots: Floats) -> tuple[Floats, Ints]:
     """Ascending eigenvalues with equal ones, but for rounding, made one; and which one each is."""
+    if not roots.size:
+        return roots, np.zeros(0, dtype=np.intp)
     new = np.append(True, np.diff(roots) > 1e-9 * np.abs(roots[1:]) + 1e-12)
     which = np.cumsum(new) - 1
     return np.bincount(which, roots) / np.bincount(which), which

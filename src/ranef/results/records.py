@@ -22,7 +22,7 @@ class Status(Enum):
 
     CONVERGED = "The optimum is interior and the gradient vanishes there."
     BOUNDARY = "The optimum lies on the boundary of the parameter space (a singular fit)."
-    NOT_IDENTIFIED = "The criterion is flat in some direction: the data do not determine every variance parameter."
+    NOT_IDENTIFIED = "The data do not determine every variance parameter."
     NOT_CONVERGED = "The optimiser stopped before the gradient vanished; the estimates should not be trusted."
 
 
@@ -58,12 +58,16 @@ class OptimizerRecord:
     status : Status
     message : str
         One or two sentences for the user.
+    undetermined : tuple of str
+        Entries of θ, by name, that the data do not determine, or only in combination: whatever they are, the criterion
+        is the same, and what stands for them in θ is arbitrary.
     """
 
     steps: tuple[OptimizerStep, ...]
     decrement: float
     status: Status
     message: str
+    undetermined: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<OptimizerRecord: {self.n_evaluations} evaluations. {self.message}>"
