@@ -9,7 +9,7 @@ import numpy as np
 
 from ranef.plots.axes import axes_for, legend_above
 from ranef.plots.components import ComponentPanel, component_panels
-from ranef.plots.drawing import BLUE, GREY, VERMILLION, plain_frame, returned_figure
+from ranef.plots.drawing import BLUE, GREY, VERMILLION, plain_frame, returned
 from ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def varcorr_figure(fits: Mapping[str, Fit], ax: Axes | Sequence[Axes] | None = N
         _draw_component(a, panel)
     if ax is None:
         legend_above(axes)
-    return axes[0] if len(axes) == 1 else returned_figure(axes[0])
+    return returned(axes)
 
 
 def _draw_component(ax: Axes, panel: ComponentPanel) -> None:

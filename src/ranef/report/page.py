@@ -106,10 +106,10 @@ def _mathml(latex: str) -> str:
     return str(convert(latex.replace("{aligned}", "{align*}"), display="block"))
 
 
-def _image(figure: Figure) -> tuple[str, int]:
-    """A data URI, and the width in CSS pixels at which type has its nominal size."""
+def _image(figure: Figure) -> tuple[str, int, int]:
+    """A data URI, and the width and height in CSS pixels at which type has its nominal size."""
     held = io.BytesIO()
     figure.savefig(held, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight")
     png = held.getvalue()
-    width = int.from_bytes(png[16:20], "big") * CSS_PIXELS_PER_INCH // DOTS_PER_INCH
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii"), width
+    width, height = (int.from_bytes(png[at : at + 4], "big") * CSS_PIXELS_PER_INCH // DOTS_PER_INCH for at in (16, 20))
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii"), width, height
