@@ -74,7 +74,7 @@ def test_wide_frame_holds_the_numbers_of_each_fit(fit, posterior):
     for name, f in (("REML", eb), ("flat", posterior)):
         for column in ("estimate", "lower", "upper"):
             np.testing.assert_array_equal(frame[f"{name}_{column}"], f.ranef(level=0.9)[column])
-    (panel,) = overlay_panels(frame, ["flat", "REML"])
+    (panel,) = overlay_panels(frame, ["flat", "REML"], ALL)
     assert (np.diff(panel.series[0].x) >= 0).all()
     np.testing.assert_array_equal(np.sort(panel.series[1].lower), np.sort(frame["REML_lower"]))
 

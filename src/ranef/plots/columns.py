@@ -21,7 +21,7 @@ from ranef.formula import Name, Node, Span, Term, Terms, label, walk
 from ranef.plots.selection import TermArgument, select
 from ranef.spec import ModelSpec
 
-__all__ = ["BENT", "FREE", "TIMES", "Covariate", "choose_covariate", "covariate_of", "dependence"]
+__all__ = ["BENT", "FREE", "TIMES", "Covariate", "choose_covariate", "constant_factor", "covariate_of", "dependence"]
 
 #: a column that does not depend on the covariate; is the covariate times something that does not; depends otherwise
 FREE, TIMES, BENT = 0, 1, 2
@@ -101,6 +101,12 @@ def _differs_within(spec: ModelSpec, group: str | None, covariate: Covariate) ->
     """Whether rows of one level of a grouping factor (of any, where none is named) differ in the covariate."""
     values = pd.Series(covariate.values)
     return any(bool((values.groupby(g.codes).nunique() > 1).any()) for g in spec.groupings if group in (None, g.name))
+
+
+def constant_factor(spec: ModelSpec, group: str) -> Covariate | None:
+    """The first factor that is constant within the levels of a grouping factor, and not the same for all."""
+    found = factor_columns(spec, None).values()
+    return next((c for c in found if not _differs_within(spec, group, c) and np.ptp(c.values) > 0), None)
 
 
 def covariate_of(spec: ModelSpec, group: str | None, term: TermArgument) -> str | None:

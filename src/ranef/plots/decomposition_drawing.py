@@ -77,7 +77,7 @@ def decomposition_figure(
     return returned(axes)
 
 
-def _draw(ax: Axes, title: str, part: pd.DataFrame, left_out: int, label: str) -> None:
+def _draw(ax: Axes, title: str, part: pd.DataFrame, left_out: int, unit: str) -> None:
     y, left = np.arange(len(part)), np.zeros(len(part))
     for column, (label, colour, hatch) in PARTS.items():
         width = part[column].to_numpy()
@@ -94,5 +94,5 @@ def _draw(ax: Axes, title: str, part: pd.DataFrame, left_out: int, label: str) -
         ax.set_yticks([])
     ax.tick_params(axis="y", length=0)
     ax.set_title(title if not left_out else f"{title}\n{len(part)} of {len(part) + left_out} levels", fontsize="medium")
-    ax.set_xlabel(label)
+    ax.set_xlabel(unit)
     plain_frame(ax)

@@ -19,7 +19,7 @@ from ranef.arrays import Floats, Ints
 from ranef.comparison.shrinkage import shrinkage_frame
 from ranef.errors import DesignError
 from ranef.inference import grouping_named
-from ranef.plots.columns import FREE, TIMES, Covariate, choose_covariate
+from ranef.plots.columns import FREE, TIMES, Covariate, choose_covariate, constant_factor
 from ranef.plots.marks import draws_of
 from ranef.plots.selection import LevelsArgument, selected_levels, spread
 from ranef.results import Fit, PosteriorDraws
@@ -59,6 +59,9 @@ class GroupLines:
     lines : DataFrame
         ``level, x, no_pooling, population``, and for every fit ``{name}``; of posteriors with a band ``{name}_lower``
         and ``{name}_upper``. Sorted by level, as `levels`, and x.
+    stretches : tuple of (str, int)
+        Without a covariate, where a factor of the fixed effects is constant within levels: its categories, by which
+        levels are sorted first, and how many levels each has.
     """
 
     group: str
@@ -69,6 +72,7 @@ class GroupLines:
     points: pd.DataFrame
     lines: pd.DataFrame
     categories: tuple[str, ...] = ()
+    stretches: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,9 @@ def group_lines(
     covariate = choose_covariate(spec, x, group) or choose_covariate(spec, x, None)
     effects = {name: _effects(fit) for name, fit in fits.items()}
     order = np.argsort(_means(first.fitted().to_numpy(), grouping.codes, grouping.n_levels), kind="stable")
+    between = None if covariate is not None else constant_factor(spec, group)
+    category = np.zeros(grouping.n_levels) if between is None else _means(between.values, grouping.codes, len(order))
+    order = order[np.argsort(category[order].round(), kind="stable")]
     shown = order[selected_levels(spec, group, levels).positions(grouping.levels[order])]
     cells = _cells(spec, k, covariate, shown)
     own = _own(first, k)
@@ -161,7 +168,15 @@ def group_lines(
     points = pd.DataFrame({"level": grouping.levels[shown][place], "x": at[rows], "y": spec.design.y[rows]})
     names = tuple(map(str, grouping.levels[shown]))
     x_name, categories = ("", ()) if covariate is None else (covariate.name, covariate.categories)
-    return GroupLines(grouping.name, x_name, spec.design.response, names, grouping.n_levels, points, lines, categories)
+    stretches = () if between is None else _stretches(between, category[shown])
+    response = spec.design.response
+    return GroupLines(grouping.name, x_name, response, names, grouping.n_levels, points, lines, categories, stretches)
+
+
+def _stretches(factor: Covariate, places: Floats) -> tuple[tuple[str, int], ...]:
+    """Names and lengths of the stretches of levels with one category."""
+    found, counts = np.unique(places.round().astype(np.intp), return_counts=True)
+    return tuple((f"{factor.name}: {factor.categories[k]}", int(n)) for k, n in zip(found, counts, strict=True))
 
 
 def by_level(lines: GroupLines, column: str) -> list[Floats]:

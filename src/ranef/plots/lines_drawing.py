@@ -135,7 +135,7 @@ def _draw_lines(ax: Axes, line: pd.DataFrame, marks: Mapping[str, Mark], stub: f
     ends = np.array([-stub, stub]) if len(x) == 1 else np.zeros(len(x))
 
     def draw(values: Floats, **look: Any) -> None:
-        ax.plot(x + ends, values + 0 * ends, marker=marker, markersize=4.0, **look)
+        ax.plot(x + ends, values + 0 * ends, marker=marker, markersize=2.5 * look["linewidth"], **look)
 
     draw(line["population"].to_numpy(), color=BLACK, linewidth=1.0, linestyle=":", label="complete pooling", zorder=3)
     draw(line["no_pooling"].to_numpy(), color=GREY, linewidth=1.3, linestyle="--", label="no pooling", zorder=4)
@@ -158,7 +158,7 @@ def _label_outside(axes: Sequence[Axes], columns: int, lines: GroupLines) -> Non
         if lines.categories:
             _name_categories(a, lines)
         if i + columns >= len(axes):
-            a.set_xlabel(lines.x_name)
+            a.set_xlabel(shortened([lines.x_name], TITLE)[0])
             a.tick_params(labelbottom=True)
         else:
             a.tick_params(labelbottom=False)
@@ -222,6 +222,7 @@ def draw_strip(ax: Axes, lines: GroupLines, marks: Mapping[str, Mark]) -> None:
     edges = np.append(x, n) - 0.5
     ax.stairs(frame["population"], edges, baseline=None, color=BLACK, label="complete pooling", zorder=2)
     alone: dict[str, Any] = {"markerfacecolor": "white", "markersize": 7 if n <= 16 else 5, "linestyle": "none"}
+    _name_stretches(ax, lines)
     ax.plot(x, frame["no_pooling"], "o", color=GREY, label="no pooling", zorder=4, **alone)
     size = 5.0 if n <= 16 else 3.5
     for i, (name, mark) in enumerate(marks.items()):
@@ -236,3 +237,14 @@ def draw_strip(ax: Axes, lines: GroupLines, marks: Mapping[str, Mark]) -> None:
     ax.set_xlabel(lines.group + shown)
     ax.set_ylabel(lines.response)
     plain_frame(ax)
+
+
+def _name_stretches(ax: Axes, lines: GroupLines) -> None:
+    """Name the categories of a factor by which levels stand in stretches, above them."""
+    ends = np.cumsum([0, *(size for _, size in lines.stretches)]).tolist()
+    short = shortened([name for name, _ in lines.stretches], 20)
+    place: dict[str, Any] = {"xycoords": ax.get_xaxis_transform(), "ha": "center", "va": "bottom", "fontsize": "small"}
+    for name, start, end in zip(short, ends, ends[1:], strict=False):
+        if start:
+            ax.axvline(start - 0.5, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
+        ax.annotate(name, (0.5 * (start + end - 1), 1.01), color=GREY, **place)

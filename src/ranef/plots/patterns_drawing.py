@@ -104,7 +104,7 @@ def _middles(blocks: Sequence[Block]) -> list[float]:
 
 
 def _named(blocks: Sequence[Block], between: str) -> list[str]:
-    short = shortened([name for name, _, _ in blocks], 36)
+    short = shortened([name for name, _, _ in blocks], 44)
     return [f"{name}{between}{b - a} columns" for name, (_, a, b) in zip(short, blocks, strict=True)]
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.plots.drawing import entitle, figure_of, given_axes, legend_on, new_grid, plain_frame, returned
-from ranef.plots.fonts import fallen_back, families_for
 from ranef.plots.marks import BLACK, GREY, Mark
 from ranef.plots.names import shortened, text_width
 from ranef.plots.plane import Plane, ellipse, plane_limits, uncrowded
@@ -166,9 +165,8 @@ def _name_levels(ax: Axes, plane: Plane, pooled: Floats) -> None:
     lengths = np.hypot(ways[:, 0], ways[:, 1])
     units = np.where(lengths[:, None] > 1e-9, ways / np.maximum(lengths, 1e-9)[:, None], [0.0, 1.0])
     points = figure_of(ax).dpi / 72.0
-    names = [fallen_back(name) for name in shortened(plane.levels, LONG)]
+    names = shortened(plane.levels, LONG)
     sizes = np.array([[max(9.0, text_width([name], NAME_SIZE)), 8.5] for name in names])
-    families = families_for("".join(names))
     shown = uncrowded(tails / points + 10.5 * units, sizes, first=np.argsort(-lengths, kind="stable"))
     for j in shown:
         label, at, unit = names[j], start[j], units[j]
@@ -182,7 +180,6 @@ def _name_levels(ax: Axes, plane: Plane, pooled: Floats) -> None:
             ha=("left" if unit[0] > 0 else "right") if beside else "center",
             va="center",
             fontsize=NAME_SIZE,
-            fontfamily=families,
             color=GREY,
             zorder=7,
         )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 __all__ = ["effect_on", "per_unit"]
+
+#: characters of a line of a label
+WIDTH = 48
 
 #: a factor of a column's name: up to a colon outside brackets and quotes
 FACTOR = re.compile(r"(?:[^:\[(`]|\[[^\]]*\]|\([^)]*\)|`[^`]*`)+")
@@ -30,4 +34,5 @@ def effect_on(response: str, column: str, what: str = "random effect") -> str:
     >>> effect_on("Reaction", "Days")
     'random effect on Reaction per unit of Days'
     """
-    return f"{what} on {response}{per_unit(column)}" if response else f"{what}{per_unit(column)}"
+    words = f"{what} on {response}{per_unit(column)}" if response else f"{what}{per_unit(column)}"
+    return textwrap.fill(words, WIDTH)
