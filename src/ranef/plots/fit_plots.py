@@ -198,7 +198,10 @@ class FitPlots:
         term: str | None = None,
         ax: Axes | Sequence[Axes] | None = None,
     ) -> Axes | Figure:
-        """Every level's effect as the ratio of its sd to σ runs from 0 to infinity, all else at θ̂.
+        """Every level's effect from complete pooling to none: all sds of its factor move in proportion, from 0 to ∞.
+
+        All else stays as estimated, and the right end is each level's own least squares. With `term` the sd of that
+        effect moves alone, the others at θ̂; its right end is not no pooling (see :meth:`ranef.pooled.Pooling.path`).
 
         The axis is even in the reliability of a typical level. A line marks the estimated ratio; of a posterior the
         ratio's distribution stands above, and all else is at the posterior mean of θ. Of more than 150 levels evenly
@@ -206,8 +209,10 @@ class FitPlots:
 
         Parameters
         ----------
-        group, term : str, optional
-            One grouping factor, one of its effects; all by default.
+        group : str, optional
+            One grouping factor; all by default.
+        term : str, optional
+            An effect that moves alone.
         ax : Axes or sequence of Axes, optional
             As many as there are effects.
 

@@ -16,6 +16,7 @@ from ranef.comparison import (
     pooling_sweep,
     ratio_draws,
     relative_sds,
+    whole_sweep,
 )
 from ranef.errors import DesignError
 from ranef.likelihood import Method, cross_products
@@ -55,6 +56,8 @@ def path_of_fits(
 ) -> Axes | Figure:
     """Draw the paths of the first REML or ML fit, with the ratios of the first posterior; either may be missing.
 
+    The whole covariance of a factor moves; with `term` the standard deviation of that effect alone.
+
     Raises
     ------
     DesignError
@@ -64,19 +67,24 @@ def path_of_fits(
     spec = source.base.spec
     chosen = chosen_columns(spec, group, term)
     n = RATIOS if sum(g.n_levels for g in spec.groupings) <= MANY else FEWER
-    frame = pd.concat([pooling_sweep(source.base, k, q, n=n).frame for k, q in chosen], ignore_index=True)
+    frames = (
+        [whole_sweep(source.base, k, n=n).frame for k in dict.fromkeys(k for k, _ in chosen)]
+        if term is None
+        else [pooling_sweep(source.base, k, q, n=n).frame for k, q in chosen]
+    )
     names = {(k, q): (spec.groupings[k].name, spec.groupings[k].columns[q]) for k, q in chosen}
     hats = relative_sds(spec, source.base.theta)
     ratio_hat = {names[k, q]: float(hats[k][q]) for k, q in chosen} if source.estimated else None
     design = spec.design
     return path_figure(
-        frame,
+        pd.concat(frames, ignore_index=True),
         ratio_hat,
         _ratios(fits, names),
         ax,
         formula=design.formula,
         response=design.response,
         method=source.base.method,
+        alone=term is not None,
     )
 
 
