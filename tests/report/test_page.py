@@ -39,14 +39,44 @@ def test_one_file_that_asks_for_nothing(page):
 
 
 def test_an_explorer_whose_population_line_has_no_limit():
-    """The line is left out at the end of the slider; the levels have their places."""
+    """The line is left out at the end of the slider that moves one effect alone; the levels have their places."""
     pooled = ranef.pooling(ranef.Model("Reaction ~ 1 + (Days | Subject)", ranef.datasets.load("sleepstudy")))
-    path = pooled.sweep("Subject", "Intercept", n=5)
+    whole, alone = pooled.sweep("Subject", n=5), pooled.sweep("Subject", "Intercept", n=5)
     levels = pooled.coef[pooled.coef["term"] == "Intercept"]
-    drawn = explorer("e", path, levels, 1.0, None)
-    population = re.search(r'"population":\[(.*?)\]', drawn.json)[1].split(",")
-    assert [p == "null" for p in population] == [False] * 4 + [True]
-    assert all(None not in record["path"] for record in drawn.spec["datasets"]["levels"])
+    drawn = explorer("e", whole, "Intercept", levels, None, alone)
+    together, single = re.search(r'"population":\[\[(.*?)\],\[(.*?)\]\]', drawn.json).groups()
+    assert "null" not in together
+    assert [p == "null" for p in single.split(",")] == [False] * 4 + [True]
+    assert all(None not in path for record in drawn.spec["datasets"]["levels"] for path in record["path"])
+
+
+@pytest.mark.parametrize(
+    ("formula", "name"),
+    [("Reaction ~ Days + (Days | Subject)", "sleepstudy"), ("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin")],
+)
+def test_the_ends_of_a_slider_are_the_columns_of_pooling(formula, name):
+    fit = ranef.Model(formula, ranef.datasets.load(name)).fit()
+    coef = ranef.pooling(fit).coef
+    for e in _explorers({"eb": fit}, 0.95):
+        records = {r["level"]: r["path"][0] for r in e.spec["datasets"]["levels"]}
+        rows = coef[(coef["group"] == e.group) & (coef["term"] == e.term)].set_index("level")
+        assert (e.scales[0], e.scales[e.start], e.scales[-1]) == (0.0, 1.0, np.inf)
+        for place, column in ((0, "complete"), (e.start, "partial"), (-1, "no_pooling")):
+            found = [records[level][place] for level in rows.index]
+            np.testing.assert_allclose(found, rows[column], rtol=1e-5)
+
+
+def test_the_slider_of_a_variance_of_zero():
+    """The estimate stands at complete pooling, and the path still ends at the levels' own means."""
+    fit = ranef.Model("Yield ~ 1 + (1 | Batch)", ranef.datasets.load("Dyestuff2")).fit()
+    (e,) = _explorers({"eb": fit}, 0.95)
+    assert e.start == 0
+    assert e.singular
+    assert not e.choice
+    own = ranef.pooling(fit).coef.set_index("level")["no_pooling"]
+    for record in e.spec["datasets"]["levels"]:
+        np.testing.assert_allclose(record["path"][0][-1], own[record["level"]], rtol=1e-5)
+    assert np.all(np.diff(e.ratios) > 0)
 
 
 def test_a_slider_of_a_shared_variance_names_all_that_move():

@@ -26,7 +26,7 @@ from ranef.comparison.reliability import OwnData, own_data, reliabilities, relia
 from ranef.comparison.sameness import check_names, default_names, difference, require_same_model
 from ranef.comparison.scaled import CovarianceSweep
 from ranef.comparison.shrinkage import shrinkage_frame
-from ranef.comparison.sweeps import PoolingSweep, even_ratios, sweep
+from ranef.comparison.sweeps import PoolingSweep, even_ratios, ratios_at, sweep
 
 __all__ = [
     "Aligned",
@@ -65,6 +65,7 @@ __all__ = [
     "prediction_frames",
     "ratio_draws",
     "ratio_frame",
+    "ratios_at",
     "relative_sds",
     "reliabilities",
     "reliability_matrices",

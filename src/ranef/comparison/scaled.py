@@ -65,7 +65,7 @@ class Scaled:
     @property
     def singular(self) -> bool:
         """Whether D̂ lacks a direction."""
-        return self.missing.shape[1] > 0
+        return bool(self.missing.shape[1] > 0)
 
     def shape(self, scale: float) -> tuple[Floats, float]:
         """A square root (p, p + m) of D(s)/s², and 1/s², if s is above 1; else of D(s), and 1: never infinite."""

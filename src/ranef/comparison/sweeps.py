@@ -25,14 +25,20 @@ __all__ = [
     "even_ratios",
     "half_way",
     "marginal_information",
+    "ratios_at",
     "sweep",
 ]
 
 
 def even_ratios(half: float, n: int) -> Floats:
     """Ratios (n,) from 0 to infinity, even in r²/(r² + half²)."""
-    position = np.linspace(0.0, 1.0, n)[:-1]
-    return np.append(half * np.sqrt(position / (1.0 - position)), np.inf)
+    return ratios_at(half, np.linspace(0.0, 1.0, n))
+
+
+def ratios_at(half: float, position: Floats) -> Floats:
+    """Ratios at places r²/(r² + half²) from 0 to 1."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(half * np.sqrt(position / (1.0 - position)))
 
 
 def marginal_information(products: CrossProducts, lambdas: Sequence[Floats]) -> tuple[Floats, ...]:

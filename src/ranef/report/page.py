@@ -53,8 +53,6 @@ class Page:
     data : tuple of Grid
     fingerprint : str
     comparison : Document
-    several : bool
-        Whether levels have several effects, or rows several levels.
     explorers : tuple of Explorer
     pictures : tuple of Picture
     diagnostics : mapping str to tuple of str
@@ -74,7 +72,6 @@ class Page:
     data: tuple[Grid, ...]
     fingerprint: str
     comparison: Document
-    several: bool
     explorers: tuple[Explorer, ...]
     pictures: tuple[Picture, ...]
     diagnostics: Mapping[str, Sequence[str]]
@@ -83,6 +80,16 @@ class Page:
     shell: str
     versions: tuple[tuple[str, str], ...]
     date: str
+
+    @property
+    def choice(self) -> bool:
+        """Whether a slider can move one standard deviation alone."""
+        return any(e.choice for e in self.explorers)
+
+    @property
+    def singular(self) -> bool:
+        """Whether the estimate of an explorer is on the boundary."""
+        return any(e.singular for e in self.explorers)
 
 
 def page_html(page: Page) -> str:
