@@ -169,6 +169,24 @@ def awkward():
         ("y ~ x + (1 | g)", {}, {"priors": {"ranef": Gamma(2, 0.1)}, "sampler": "numpyro"}),
         ("y ~ x + (1 | g)", {}, {"priors": {"nu": Gamma(3, 0.2)}, "family": "student", "sampler": "numpyro"}),
         ("y ~ x + (1 | g)", {}, {"priors": {"fixef": R2D2(0.3)}, "sampler": "numpyro"}),
+        pytest.param(
+            "y ~ x + (1 | g)",
+            {},
+            {"priors": {"x": dist.TruncatedNormal(10.0, 2.0, low=1.5)}, "sampler": "numpyro", "device": "cpu"},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "y ~ x + (x | g)",
+            {},
+            {"parameterization": "noncentered", "sampler": "numpyro", "warmup": None},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "y ~ x + (1 | g)",
+            {"na_action": "omit"},
+            {"chain_method": "sequential", "chains": 2, "sampler": "numpyro"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_calls_of_every_kind_run_and_give_the_same_numbers(awkward, formula, model, sampling):
@@ -183,6 +201,32 @@ def test_calls_of_every_kind_run_and_give_the_same_numbers(awkward, formula, mod
     assert again.fits["the REML fit"].criterion == fits["the REML fit"].criterion
     np.testing.assert_array_equal(again.fits["for"].draws.sigma, fits["for"].draws.sigma)
     np.testing.assert_array_equal(again.fits["for"].draws.beta, fits["for"].draws.beta)
+
+
+def test_calls_give_where_fits_began_and_how_chains_ran(awkward):
+    """Draws differ with `chain_method`, and with the fit that is given as `init`; a fit with its start and control."""
+    own = ranef.Model("y ~ x + (1 | g)", awkward)
+    start = own.fit("ML", start=[0.4], control=ranef.Control(em_steps=0, tolerance=0.5, max_iterations=0))
+    sampled = {"sampler": "numpyro", "chains": 2}
+    fits = {
+        "ml": start,
+        "eb": own.fit(),
+        "fb": own.sample(**QUICK | sampled, chain_method="parallel", init=start),
+        "usual": own.sample(**QUICK | sampled),
+    }
+    records = {name: fit.estimates if name in ("ml", "eb") else fit.draws for name, fit in fits.items()}
+    text = python_calls(own.spec, records, "awkward", "page.html")
+    began = "'ML', start=[0.4], control=ranef.Control(tolerance=0.5, em_steps=0, max_iterations=0)"
+    assert f"ml = model.fit({began})" in text
+    assert f"chain_method='parallel', init=model.fit({began})" in text
+    assert "eb = model.fit()\n" in text
+    space: dict[str, object] = {"awkward": awkward}
+    exec(text.replace("both.report('page.html')", ""), space)
+    again = space["both"].fits
+    assert again["ml"].criterion == start.criterion != own.fit("ML").criterion
+    for name in ("fb", "usual"):
+        np.testing.assert_array_equal(again[name].draws.sigma, fits[name].draws.sigma)
+    assert not np.array_equal(fits["fb"].draws.sigma, fits["usual"].draws.sigma)
 
 
 def test_calls_say_what_only_the_user_has(awkward):

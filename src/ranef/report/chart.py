@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.report.scripts import vega_key, vega_string
+from ranef.escapes import vega_key, vega_string
 
 __all__ = ["CHOICE", "Motion", "chart", "vega_script"]
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ranef.arrays import Floats
 from ranef.comparison import CovarianceSweep, PoolingSweep
+from ranef.escapes import script_json
 from ranef.report.chart import CHOICE, Motion, chart
-from ranef.report.scripts import script_json
 
 __all__ = ["ELEMENTS", "Explorer", "explorer", "positions"]
 
