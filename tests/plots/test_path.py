@@ -8,6 +8,7 @@ import ranef
 from ranef.plots import ComparisonPlots, FitPlots
 from ranef.plots.path import pooling_paths, spread_labels
 from ranef.plots.path_drawing import path_figure
+from ranef.plots.selection import Selection
 
 PULP = ("bright ~ 1 + (1 | operator)", "pulp")
 RATIOS = np.array([0.0, 0.2, 0.5, 1.0, 3.0, np.inf])
@@ -54,7 +55,7 @@ def test_ticks_are_round_and_apart(rows):
 
 
 def test_of_many_levels_some_are_shown():
-    (path,) = pooling_paths(closed_form(np.linspace(-1, 1, 40), [4] * 40), max_levels=5)
+    (path,) = pooling_paths(closed_form(np.linspace(-1, 1, 40), [4] * 40), Selection((), 5))
     assert path.title == "g: Intercept\n5 of 40 levels, evenly spaced by rank"
     assert set(path.estimates[-1]) >= {-1.0, 1.0}
 

@@ -163,9 +163,11 @@ class ComparisonPlots:
         group: str | None = None,
         term: str | None = None,
         ax: Axes | Sequence[Axes] | None = None,
+        *,
+        levels: LevelsArgument = None,
     ) -> Axes | Figure:
         """Paths of the first REML or ML fit, with the first posterior of the ratio above; as :meth:`FitPlots.path`."""
-        return path_of_fits(self.fits, group, term, ax)
+        return path_of_fits(self.fits, group, term, ax, levels)
 
     def varcorr(self, ax: Axes | Sequence[Axes] | None = None) -> Axes | Figure:
         """Posterior density of every sd and correlation, with the estimates of the fits and the prior on it.

@@ -13,7 +13,7 @@ from ranef.errors import DesignError
 from ranef.plots.axes import axes_for, legend_above
 from ranef.plots.drawing import BLUE, GREY, VERMILLION, plain_frame, returned
 from ranef.plots.engines import estimates_of, posteriors_of, products_of
-from ranef.plots.names import name_levels
+from ranef.plots.names import as_drawn, name_levels
 from ranef.plots.panels import ordered_levels
 from ranef.plots.selection import LevelsArgument, TermArgument, checked_limit, select
 from ranef.plots.units import effect_on
@@ -93,6 +93,7 @@ def _draw(ax: Axes, title: str, part: pd.DataFrame, left_out: int, unit: str) ->
     else:
         ax.set_yticks([])
     ax.tick_params(axis="y", length=0)
-    ax.set_title(title if not left_out else f"{title}\n{len(part)} of {len(part) + left_out} levels", fontsize="medium")
-    ax.set_xlabel(unit)
+    of_all = f"\n{len(part)} of {len(part) + left_out} levels" if left_out else ""
+    ax.set_title(as_drawn(title) + of_all, fontsize="medium")
+    ax.set_xlabel(as_drawn(unit))
     plain_frame(ax)

@@ -21,7 +21,7 @@ from ranef.plots.diagnostics import (
 )
 from ranef.plots.drawing import BLUE, GREY, VERMILLION, draw_residuals, new_axes, plain_frame, returned, returned_figure
 from ranef.plots.fonts import legible
-from ranef.plots.names import name_levels, shortened
+from ranef.plots.names import as_drawn, name_levels, shortened
 from ranef.plots.panels import residual_cloud
 from ranef.plots.selection import LevelsArgument, TermArgument, select
 from ranef.results import Fit
@@ -113,7 +113,7 @@ def qq_ranef_axes(
 
 
 def _draw_quantiles(ax: Axes, plot: QuantilePlot, label: str, level: float = 0.95) -> None:
-    ax.set_title(plot.title, fontsize="medium")
+    ax.set_title(as_drawn(plot.title), fontsize="medium")
     ax.set_xlabel("normal quantile")
     ax.set_ylabel(label)
     plain_frame(ax)
@@ -138,12 +138,12 @@ def _draw_quantiles(ax: Axes, plot: QuantilePlot, label: str, level: float = 0.9
     ax.plot(plot.theoretical, line, color=VERMILLION, linewidth=1.5, label=name)
     size = 22.0 if plot.n <= 200 else 10.0 if plot.n <= 2000 else 4.0
     ax.scatter(plot.theoretical, plot.values, s=size, color=BLUE, linewidths=0, alpha=0.85, zorder=3)
-    for x, y, name in zip(plot.theoretical, plot.values, shortened(plot.names, 18), strict=False):
+    for x, y, name in zip(plot.theoretical, plot.values, map(as_drawn, shortened(plot.names, 18)), strict=False):
         ax.annotate(name, (x, y), xytext=(5, -1), textcoords="offset points", va="top", fontsize=7.5, color=GREY)
     _headroom(ax, 0.16)
     ax.legend(frameon=False, fontsize="small", loc="upper left")
     if len(plot.values) < plot.n:
-        ax.set_title(f"{plot.title}: {len(plot.values)} of {plot.n}", fontsize="medium")
+        ax.set_title(as_drawn(f"{plot.title}: {len(plot.values)} of {plot.n}"), fontsize="medium")
 
 
 def _draw_scale_location(ax: Axes, fitted: Floats, residual: Floats, response: str) -> None:
@@ -163,7 +163,7 @@ def _headroom(ax: Axes, share: float) -> None:
 
 
 def _name_fitted(ax: Axes, response: str) -> None:
-    ax.set_xlabel(f"fitted {response}")
+    ax.set_xlabel(as_drawn(f"fitted {response}"))
 
 
 def _draw_groups(ax: Axes, groups: GroupedResiduals, *, sideways: bool = False) -> None:
@@ -172,7 +172,7 @@ def _draw_groups(ax: Axes, groups: GroupedResiduals, *, sideways: bool = False) 
     shown = (
         f": {n} of {groups.n_levels} levels" if n < groups.n_levels else f": {n} levels by median" if n > BOXES else ""
     )
-    ax.set_title(f"Residuals by {groups.group}{shown}", fontsize="medium")
+    ax.set_title(as_drawn(f"Residuals by {groups.group}{shown}"), fontsize="medium")
     plain_frame(ax)
     if n > BOXES:
         at = groups.at
@@ -181,7 +181,7 @@ def _draw_groups(ax: Axes, groups: GroupedResiduals, *, sideways: bool = False) 
         ax.fill_between(at, first, third, color=BLUE, alpha=0.45, linewidth=0, label="middle half")
         ax.plot(at, median, color=VERMILLION, linewidth=1.6, label="median")
         ax.axhline(0.0, color="black", linewidth=0.8)
-        ax.set(xlabel=f"{n} levels of {groups.group}, in order", ylabel="Pearson residual (in σ)", xticks=[])
+        ax.set(xlabel=as_drawn(f"{n} levels of {groups.group}, in order"), ylabel="Pearson residual (in σ)", xticks=[])
         _headroom(ax, 0.4)
         ax.legend(frameon=False, fontsize="small", loc="upper left")
         return

@@ -13,7 +13,7 @@ from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.plots.fonts import legible
 from ranef.plots.marks import BLACK, BLUE, GREY, VERMILLION, Mark
-from ranef.plots.names import name_levels, shortened, text_width
+from ranef.plots.names import as_drawn, name_levels, shortened, text_width
 from ranef.plots.panels import Panel, ResidualCloud, Series, smoothed, smoothing
 from ranef.plots.units import effect_on
 
@@ -78,7 +78,7 @@ def draw_panels(
     axes = _panel_axes(panels, marks) if ax is None else given_axes(ax, len(panels))
     for a, panel in zip(axes, panels, strict=True):
         draw_panel(a, panel, marks, joined=joined)
-        a.set_xlabel(effect_on(response, panel.term))
+        a.set_xlabel(as_drawn(effect_on(response, panel.term)))
         if ax is not None:
             legend_on(a, marks)
     if ax is None:
@@ -98,7 +98,7 @@ def draw_panel(ax: Axes, panel: Panel, marks: Sequence[Mark], *, joined: bool = 
         ax.plot(pairs, heights, color=GREY, linewidth=1.1 * scale, zorder=3)
     for series, mark in zip(panel.series, marks, strict=True):
         _draw_series(ax, y + mark.offset, series, mark, scale)
-    ax.set_title(panel.title, fontsize="medium")
+    ax.set_title(as_drawn(panel.title), fontsize="medium")
     ax.set_ylim(-0.8, n - 0.2)
     if n <= NAMED:
         name_levels(ax, panel.levels, size=9 if n <= 40 else 7)
@@ -116,7 +116,7 @@ def entitle(ax: Axes, formula: str, marks: Sequence[Mark] = (), columns: int | N
     handles, labels = legend_entries(ax, marks)
     # letters of the formula are 5 points wide
     words = "\n".join(_folded(line, int(72 * figure.get_figwidth() / 5.0)) for line in formula.split("\n"))
-    words = words.replace("$", r"\$")
+    words = as_drawn(words)
     if labels:
         columns = _legend_columns(figure, labels) if columns is None else columns
         # the formula as title of the legend: matplotlib would lay a title of the figure over a legend outside

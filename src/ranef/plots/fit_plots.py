@@ -197,6 +197,8 @@ class FitPlots:
         group: str | None = None,
         term: str | None = None,
         ax: Axes | Sequence[Axes] | None = None,
+        *,
+        levels: LevelsArgument = None,
     ) -> Axes | Figure:
         """Every level's effect from complete pooling to none: all sds of its factor move in proportion, from 0 to ∞.
 
@@ -205,7 +207,7 @@ class FitPlots:
 
         The axis is even in the reliability of a typical level. A line marks the estimated ratio; of a posterior the
         ratio's distribution stands above, and all else is at the posterior mean of θ. Of more than 150 levels evenly
-        spaced ones are drawn.
+        spaced ones are drawn, unless `levels` says which.
 
         Parameters
         ----------
@@ -215,13 +217,16 @@ class FitPlots:
             An effect that moves alone.
         ax : Axes or sequence of Axes, optional
             As many as there are effects.
+        levels : int or sequence, optional
+            Names of levels, or how many: of more, evenly spaced ones in the order of their ends. A factor with none of
+            the names has no panel.
 
         Raises
         ------
         DesignError
-            For an unknown group or term, or a model without random effects.
+            For an unknown group, term or level, or a model without random effects.
         """
-        return path_of_fits(self._fits, group, term, ax)
+        return path_of_fits(self._fits, group, term, ax, levels)
 
     def residuals(self, ax: Axes | None = None) -> Axes:
         """Pearson residuals against fitted values, with their running median.

@@ -15,7 +15,7 @@ from ranef.plots.columns import covariate_of
 from ranef.plots.drawing import NAMED, entitle, given_axes, legend_on, new_axes, new_grid, plain_frame, returned
 from ranef.plots.lines import GroupLines, by_level, group_lines, lines_group, population_lines
 from ranef.plots.marks import BLACK, GREY, Mark, fit_marks
-from ranef.plots.names import name_levels, shortened
+from ranef.plots.names import as_drawn, name_levels, shortened
 from ranef.plots.selection import LevelsArgument, TermArgument
 from ranef.results import Fit
 
@@ -108,7 +108,7 @@ def draw_facets(
         at = own["x"] + (jitter(len(own), 0.3) if lines.categories else 0.0)
         a.plot(at, own["y"], "o", color=BLACK, markersize=3, alpha=0.65, markeredgewidth=0, label="data", zorder=2)
         _draw_lines(a, line, marks, stub, "o" if lines.categories else "")
-        a.set_title(title, fontsize="small", pad=3)
+        a.set_title(as_drawn(title), fontsize="small", pad=3)
         plain_frame(a)
     _label_outside(axes, columns, lines)
     first = axes[0]
@@ -154,11 +154,11 @@ def _label_outside(axes: Sequence[Axes], columns: int, lines: GroupLines) -> Non
     """Label the axes at the left, and those with none below."""
     for i, a in enumerate(axes):
         if i % columns == 0:
-            a.set_ylabel(lines.response)
+            a.set_ylabel(as_drawn(lines.response))
         if lines.categories:
             _name_categories(a, lines)
         if i + columns >= len(axes):
-            a.set_xlabel(shortened([lines.x_name], TITLE)[0])
+            a.set_xlabel(as_drawn(shortened([lines.x_name], TITLE)[0]))
             a.tick_params(labelbottom=True)
         else:
             a.tick_params(labelbottom=False)
@@ -201,11 +201,11 @@ def draw_spaghetti(ax: Axes, lines: GroupLines, marks: Mapping[str, Mark]) -> No
         )
     ax.autoscale_view()
     of_all = "" if n == lines.n_levels else f" of {lines.n_levels}"
-    ax.set_title(f"{lines.group}: {n}{of_all} levels", fontsize="medium")
+    ax.set_title(as_drawn(f"{lines.group}: {n}{of_all} levels"), fontsize="medium")
     if lines.categories:
         _name_categories(ax, lines)
-    ax.set_xlabel(lines.x_name)
-    ax.set_ylabel(lines.response)
+    ax.set_xlabel(as_drawn(lines.x_name))
+    ax.set_ylabel(as_drawn(lines.response))
     plain_frame(ax)
 
 
@@ -234,8 +234,8 @@ def draw_strip(ax: Axes, lines: GroupLines, marks: Mapping[str, Mark]) -> None:
     ax.set_xlim(-0.7, n - 0.3)
     name_levels(ax, lines.levels, "x", size=8 if n > 12 else 9, long=20)
     shown = "" if n == lines.n_levels else f": {n} of {lines.n_levels} levels, by fitted value"
-    ax.set_xlabel(lines.group + shown)
-    ax.set_ylabel(lines.response)
+    ax.set_xlabel(as_drawn(lines.group + shown))
+    ax.set_ylabel(as_drawn(lines.response))
     plain_frame(ax)
 
 
@@ -247,4 +247,4 @@ def _name_stretches(ax: Axes, lines: GroupLines) -> None:
     for name, start, end in zip(short, ends, ends[1:], strict=False):
         if start:
             ax.axvline(start - 0.5, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
-        ax.annotate(name, (0.5 * (start + end - 1), 1.01), color=GREY, **place)
+        ax.annotate(as_drawn(name), (0.5 * (start + end - 1), 1.01), color=GREY, **place)

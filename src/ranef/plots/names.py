@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ranef.escapes import mathtext_safe, printable
 from ranef.plots.fonts import fallen_back, families_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["name_levels", "shortened", "text_width"]
+__all__ = ["as_drawn", "name_levels", "shortened", "text_width"]
 
 Which = Literal["x", "y"]
 
@@ -44,6 +45,7 @@ def name_levels(ax: Axes, names: Sequence[str], which: Which = "y", *, size: flo
     """
     short = [fallen_back(name) for name in shortened(names, long)]
     widest = text_width(short, size)
+    short = [as_drawn(name) for name in short]
     turned = which == "x" and (len(short) > UPRIGHT or widest * len(short) > 72.0 * 0.8 * _inches(ax))
     along = widest + 0.5 * size if which == "x" and not turned else LINE * size
     axis = ax.xaxis if which == "x" else ax.yaxis
@@ -51,6 +53,11 @@ def name_levels(ax: Axes, names: Sequence[str], which: Which = "y", *, size: flo
     axis.set_major_formatter(_formatter(short, names))
     look: dict[str, Any] = {"labelsize": size, "labelrotation": 90 if turned else 0, "length": 0}
     ax.tick_params(axis=which, labelfontfamily=families_for("".join(short)), **look)
+
+
+def as_drawn(words: str) -> str:
+    """Words as matplotlib draws them, whatever names they hold: no mathematics, and nothing hidden in a line."""
+    return mathtext_safe("\n".join(map(printable, words.split("\n"))))
 
 
 def shortened(names: Sequence[str], long: int = LONG) -> list[str]:
@@ -63,8 +70,9 @@ def shortened(names: Sequence[str], long: int = LONG) -> list[str]:
     >>> shortened(["The school of the district 17", "The school of the district 4"], 12)
     ['…district 17', '…district 4']
     """
+    names = [printable(name) if name.strip() else repr(name) for name in names]
     if max(map(len, names), default=0) <= long:
-        return list(names)
+        return names
     head = _shared(names)
     tail = _shared([name[len(head) :][::-1] for name in names])
     inner = [f"{'…' if head else ''}{name[len(head) : len(name) - len(tail)]}{'…' if tail else ''}" for name in names]

@@ -11,14 +11,17 @@ import pandas as pd
 from ranef.arrays import Floats
 from ranef.comparison import reliabilities
 from ranef.errors import DesignError
-from ranef.plots.panels import spread
+from ranef.plots.selection import Selection
 
-__all__ = ["PoolingPath", "pooling_paths", "spread_labels"]
+__all__ = ["EVERY", "PoolingPath", "pooling_paths", "spread_labels"]
 
 NEEDED = ("group", "level", "term", "ratio", "estimate", "reliability")
 
 #: ratios that ticks may stand at, beside a power of ten near the middle: one, two or five times a power of ten
 STEPS = np.sort(np.outer(10.0 ** np.arange(-6, 7), [1.0, 2.0, 5.0]).ravel())
+
+#: of every effect, at most so many levels
+EVERY = Selection((), 150)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class PoolingPath:
         The ratio in the middle of the axis.
     together : bool
         Whether other effects of the factor move in proportion.
+    thinning : str
+        How the levels shown were chosen.
     """
 
     group: str
@@ -51,12 +56,13 @@ class PoolingPath:
     n_levels: int
     half: float
     together: bool = False
+    thinning: str = ""
 
     @property
     def title(self) -> str:
         """Group and term; how many levels are shown where it is not all."""
         name, shown = f"{self.group}: {self.term}", len(self.levels)
-        return name if shown == self.n_levels else f"{name}\n{shown} of {self.n_levels} levels, evenly spaced by rank"
+        return name if shown == self.n_levels else f"{name}\n{shown} of {self.n_levels} levels{self.thinning}"
 
     def position(self, ratio: Floats | float) -> Floats:
         """Place of a ratio between 0 and 1, as the frame has it; else r²/(r² + half²).
@@ -96,12 +102,12 @@ class PoolingPath:
         return np.array([*out, np.inf])
 
 
-def pooling_paths(frame: pd.DataFrame, max_levels: int = 150) -> tuple[PoolingPath, ...]:
+def pooling_paths(frame: pd.DataFrame, selection: Selection = EVERY) -> tuple[PoolingPath, ...]:
     """The paths of a tidy frame ``group, level, term, ratio, estimate, reliability``, one for each group and term.
 
     A column ``position`` says where ratios stand on the axis; without one they stand at r²/(r² + h²), h the median
-    level's. A column ``scale`` tells apart what has one ratio. Of more than `max_levels` levels, evenly spaced ones in
-    the order of their last estimates.
+    level's. A column ``scale`` tells apart what has one ratio. Levels are selected in the order of their last
+    estimates.
 
     Raises
     ------
@@ -113,12 +119,12 @@ def pooling_paths(frame: pd.DataFrame, max_levels: int = 150) -> tuple[PoolingPa
     parts = {(str(group), str(term)): part for (group, term), part in frame.groupby(["group", "term"], sort=False)}
     effects = Counter(group for group, _ in parts)
     return tuple(
-        _path(group, term, part, max_levels, together="scale" in frame and effects[group] > 1)
+        _path(group, term, part, selection, together="scale" in frame and effects[group] > 1)
         for (group, term), part in parts.items()
     )
 
 
-def _path(group: str, term: str, part: pd.DataFrame, max_levels: int, *, together: bool) -> PoolingPath:
+def _path(group: str, term: str, part: pd.DataFrame, selection: Selection, *, together: bool) -> PoolingPath:
     levels = pd.unique(part["level"])
     # an effect without variance rests at ratio zero while the scale of the others moves
     key = "scale" if "scale" in part else "ratio"
@@ -130,9 +136,12 @@ def _path(group: str, term: str, part: pd.DataFrame, max_levels: int, *, togethe
     half = _half(part)
     places = first["position"].to_numpy(dtype=float) if "position" in part else reliabilities(np.array(half**2), ratios)
     estimates = wide.to_numpy(dtype=float)
-    shown = np.sort(np.argsort(_last_known(estimates), kind="stable")[spread(len(levels), max_levels)])
+    order = np.argsort(_last_known(estimates), kind="stable")
+    shown = np.sort(order[selection.positions(levels[order])])
     names = tuple(str(levels[j]) for j in shown)
-    return PoolingPath(group, term, names, ratios, places, estimates[:, shown], len(levels), half, together)
+    return PoolingPath(
+        group, term, names, ratios, places, estimates[:, shown], len(levels), half, together, selection.thinning
+    )
 
 
 def _last_known(estimates: Floats) -> Floats:

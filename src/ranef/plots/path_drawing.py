@@ -10,9 +10,12 @@ import pandas as pd
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError
-from ranef.plots.drawing import entitle, given_axes, legend_on, new_grid, plain_frame, returned_figure
+from ranef.plots.drawing import entitle, given_axes, legend_on, new_grid, plain_frame, returned
 from ranef.plots.marks import BLACK, BLUE, GREY, VERMILLION
-from ranef.plots.path import PoolingPath, pooling_paths, spread_labels
+from ranef.plots.names import as_drawn, shortened
+from ranef.plots.path import EVERY, PoolingPath, pooling_paths, spread_labels
+from ranef.plots.selection import Selection
+from ranef.plots.units import effect_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +27,9 @@ _T = TypeVar("_T")
 
 #: levels up to which each is named, and up to which each has a mark at the estimated ratio
 NAMED, MARKED = 24, 80
+
+#: characters of a level's name
+LONG = 24
 
 #: height of the strip above the paths that shows the posterior, as a share of the axes
 STRIP = 0.16
@@ -42,6 +48,7 @@ def path_figure(
     response: str = "",
     method: str = "REML",
     alone: bool = False,
+    selection: Selection | None = None,
 ) -> Axes | Figure:
     """Draw how every random effect moves from complete pooling to none as the ratio of its sd to σ grows.
 
@@ -62,6 +69,8 @@ def path_figure(
     alone : bool
         Whether the standard deviation of one effect moves while others stay as estimated: the ends are then not
         complete pooling and none, and are not called so.
+    selection : Selection, optional
+        Which levels are drawn.
 
     Raises
     ------
@@ -81,7 +90,7 @@ def path_figure(
     >>> path_figure(frame, 0.5).get_title()
     'g: Intercept'
     """
-    paths = pooling_paths(frame)
+    paths = pooling_paths(frame, selection or EVERY)
     if not paths:
         raise DesignError("There are no paths to draw: the frame is empty.")
     columns = min(3, len(paths))
@@ -96,7 +105,7 @@ def path_figure(
             legend_on(a)
     if ax is None:
         entitle(axes[0], formula)
-    return axes[0] if len(axes) == 1 else returned_figure(axes[0])
+    return returned(axes)
 
 
 def _one(given: _T | Mapping[tuple[str, str], _T] | None, path: PoolingPath) -> _T | None:
@@ -124,14 +133,14 @@ def _draw_path(
     ax.set_xlim(0.0, 1.0)
     low, high = _limits(path.estimates)
     ax.set_ylim(low, high)
-    ax.set_title(path.title, fontsize="medium")
-    what = f"sd({path.term} | {path.group})"
+    ax.set_title(as_drawn(path.title), fontsize="medium")
+    what = as_drawn(f"sd({path.term} | {path.group})")
     if alone:
         ax.set_xlabel(f"{what} / σ alone, other variances as estimated")
     else:
         # the words below the first and last tick leave the middle free
         ax.set_xlabel(f"{what} / σ" + (", others in proportion" if path.together else ""), labelpad=-19.0)
-    ax.set_ylabel(f"random effect on {response}" if response else "random effect")
+    ax.set_ylabel(as_drawn(effect_on(response, path.term)))
     plain_frame(ax)
     if n <= NAMED:
         _name_ends(ax, path, low, high)
@@ -151,9 +160,10 @@ def _name_ends(ax: Axes, path: PoolingPath, low: float, high: float) -> None:
     size = 8.0 if len(known) <= 14 else 6.5
     inches = 0.75 * ax.get_position().height * ax.figure.get_figheight()  # type: ignore[union-attr]
     heights = spread_labels(ends[known], 1.15 * size / 72 / inches * (high - low))
+    names = shortened(path.levels, LONG)
     for j, height in zip(known, heights, strict=True):
         ax.plot([1.0, 1.02], [ends[j], height], color=GREY, linewidth=0.4, clip_on=False, scalex=False, scaley=False)
-        ax.text(1.024, float(height), path.levels[j], ha="left", va="center", fontsize=size, color=GREY)
+        ax.text(1.024, float(height), as_drawn(names[j]), ha="left", va="center", fontsize=size, color=GREY)
 
 
 def _draw_posterior(ax: Axes, path: PoolingPath, draws: Floats) -> None:

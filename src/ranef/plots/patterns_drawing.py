@@ -10,7 +10,7 @@ import numpy as np
 from ranef.arrays import Floats
 from ranef.plots.drawing import BLUE, GREY, VERMILLION
 from ranef.plots.fonts import legible
-from ranef.plots.names import shortened, text_width
+from ranef.plots.names import as_drawn, shortened, text_width
 from ranef.plots.path import spread_labels
 from ranef.plots.patterns import Block, Pattern, matrix_pattern, shares
 from ranef.results import Fit
@@ -105,7 +105,7 @@ def _middles(blocks: Sequence[Block]) -> list[float]:
 
 def _named(blocks: Sequence[Block], between: str) -> list[str]:
     short = shortened([name for name, _, _ in blocks], 44)
-    return [f"{name}{between}{b - a} columns" for name, (_, a, b) in zip(short, blocks, strict=True)]
+    return [f"{as_drawn(name)}{between}{b - a} columns" for name, (_, a, b) in zip(short, blocks, strict=True)]
 
 
 def _percent(share: float) -> str:

@@ -12,7 +12,7 @@ from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.plots.drawing import entitle, figure_of, given_axes, legend_on, new_grid, plain_frame, returned
 from ranef.plots.marks import BLACK, GREY, Mark
-from ranef.plots.names import shortened, text_width
+from ranef.plots.names import as_drawn, shortened, text_width
 from ranef.plots.plane import Plane, ellipse, plane_limits, uncrowded
 from ranef.plots.units import effect_on
 
@@ -84,9 +84,9 @@ def draw_plane(ax: Axes, plane: Plane, marks: Sequence[Mark], response: str = ""
     ax.set_xlim(low[0], high[0])
     ax.set_ylim(low[1], high[1])
     outside = int(np.sum(np.any((plane.alone < low) | (plane.alone > high), axis=1)))
-    ax.set_title(_title(plane, outside), fontsize="medium")
-    ax.set_xlabel(effect_on(response, plane.terms[0], f"{plane.terms[0]}: random effect"))
-    ax.set_ylabel(effect_on(response, plane.terms[1], f"{plane.terms[1]}: random effect"))
+    ax.set_title(as_drawn(_title(plane, outside)), fontsize="medium")
+    ax.set_xlabel(as_drawn(effect_on(response, plane.terms[0], f"{plane.terms[0]}: random effect")))
+    ax.set_ylabel(as_drawn(effect_on(response, plane.terms[1], f"{plane.terms[1]}: random effect")))
     plain_frame(ax)
     if len(plane.levels) <= NAMED:
         _name_levels(ax, plane, first)
@@ -169,7 +169,7 @@ def _name_levels(ax: Axes, plane: Plane, pooled: Floats) -> None:
     sizes = np.array([[max(9.0, text_width([name], NAME_SIZE)), 8.5] for name in names])
     shown = uncrowded(tails / points + 10.5 * units, sizes, first=np.argsort(-lengths, kind="stable"))
     for j in shown:
-        label, at, unit = names[j], start[j], units[j]
+        label, at, unit = as_drawn(names[j]), start[j], units[j]
         # a long name begins or ends at its place, rather than lying over the arrow
         beside = abs(unit[0]) > 0.5 and sizes[j, 0] > 18.0
         ax.annotate(

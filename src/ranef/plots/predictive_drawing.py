@@ -11,7 +11,7 @@ from ranef.errors import DesignError
 from ranef.plots.diagnostics import neighbour_means
 from ranef.plots.drawing import BLUE, GREY, VERMILLION, new_axes, plain_frame
 from ranef.plots.fonts import legible
-from ranef.plots.names import name_levels
+from ranef.plots.names import as_drawn, name_levels
 from ranef.plots.predictive import (
     GroupCheck,
     Replicated,
@@ -88,7 +88,7 @@ def _draw_curves(ax: Axes, data: Replicated, fit: Fit, *, cumulative: bool) -> N
         label = f"{len(others)} responses, {_words(fit)}" if not i else None
         draw(*curve, color=_colour(fit), alpha=alpha, linewidth=0.9, label=label, **style)  # type: ignore[arg-type]
     draw(*observed, color="black", linewidth=2.2, label="observed", **style)  # type: ignore[arg-type]
-    ax.set_xlabel(fit.spec.design.response)
+    ax.set_xlabel(as_drawn(fit.spec.design.response))
     if cumulative:
         ax.set(ylabel="share of rows at or below", ylim=(0.0, 1.0))
     else:
@@ -103,7 +103,7 @@ def _draw_statistic(ax: Axes, check: StatisticCheck, fit: Fit) -> None:
     label = f"{len(check.values)} responses, {_words(fit)}"
     heights, *_ = ax.hist(check.values, bins="auto", color=_colour(fit), alpha=0.45, label=label)
     ax.axvline(check.observed, color="black", linewidth=2.2, label=f"observed; {100 * check.p:.0f} % lie above")
-    ax.set(xlabel=f"{check.name} of {fit.spec.design.response}", ylabel="replications")
+    ax.set(xlabel=as_drawn(f"{check.name} of {fit.spec.design.response}"), ylabel="replications")
     ax.set_ylim(0.0, 1.28 * float(np.max(heights)))
     _legend(ax, "upper left")
     plain_frame(ax)
@@ -126,9 +126,9 @@ def _draw_groups(ax: Axes, check: GroupCheck, fit: Fit) -> None:
         ax.plot(median, y, color=colour, linewidth=1.2, linestyle="--", label="their median")
         ax.plot(observed, y, color="black", linewidth=1.8, label="observed")
         ax.set_yticks([])
-        ax.set_ylabel(f"{n} levels of {check.group}, in order")
+        ax.set_ylabel(as_drawn(f"{n} levels of {check.group}, in order"))
     ax.tick_params(axis="y", length=0)
-    ax.set_xlabel(f"{check.name} of {fit.spec.design.response} by {check.group}")
+    ax.set_xlabel(as_drawn(f"{check.name} of {fit.spec.design.response} by {check.group}"))
     shown = "" if n == check.n_levels else f"; {n} shown"
     inside = f"{100 * check.inside:.0f} % of {check.n_levels} levels inside{shown}"
     ax.set_title(f"{inside}; {_words(fit)}", fontsize="medium", color=GREY)
