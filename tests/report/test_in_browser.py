@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pytest
 
 import ranef
+from nasty import FEW, MANY, rows_of
 
 
 def told(view, number):
@@ -15,7 +17,7 @@ def told(view, number):
     labels = view.locator(f"#explorer-{number} [aria-roledescription='point']").evaluate_all(
         "marks => marks.map(m => m.getAttribute('aria-label'))"
     )
-    found = [re.fullmatch(r"(.+): ([-−\d.e+]+), reliability ([-−\d.]+)", text) for text in labels]
+    found = [re.fullmatch(r"([\s\S]*): ([-−\d.e+]+), reliability ([-−\d.]+)", text) for text in labels]
     return {m[1]: (float(m[2].replace("−", "-")), float(m[3])) for m in found}
 
 
@@ -137,3 +139,37 @@ def test_prints(page, opened, tmp_path):
 def test_narrow_screens_do_not_scroll_sideways(page, opened):
     view = opened(page, viewport={"width": 420, "height": 800})
     assert view.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def shows(opened, model, path, levels, number):
+    """The page of two fits, whose explorer runs, complains of nothing and knows every level by its name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No installed font")
+        page = opened(ranef.compare(model.fit(), model.fit("ML")).report(path))
+    assert set(told(page, number)) == set(levels)
+    assert page.complaints == []
+    return page
+
+
+def test_levels_with_names_that_are_code(opened, tmp_path):
+    page = shows(opened, ranef.Model("y ~ 1 + (1 | g)", rows_of(FEW)), tmp_path / "a.html", FEW, 0)
+    assert "$10% to $20%" in page.locator("main").inner_text()
+
+
+@pytest.mark.slow
+def test_every_name_of_a_level(opened, tmp_path):
+    shows(opened, ranef.Model("y ~ x + (x | g)", rows_of(MANY)), tmp_path / "a.html", MANY, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in MANY if name.strip() and "`" not in name])
+def test_columns_and_groups_with_names_that_are_code(opened, tmp_path, name):
+    levels = [f"l{k}" for k in range(8)]
+    data = rows_of(levels, f"{name}g", name, f"{name}y")
+    model = ranef.Model(f"`{name}y` ~ `{name}` + (`{name}` | `{name}g`)", data)
+    page = shows(opened, model, tmp_path / "a.html", levels, 1)
+    page.locator("#explorer-1 [aria-roledescription='point']").first.hover()
+    tip = page.locator("#vg-tooltip-element")
+    tip.wait_for(state="visible")
+    seen = "".join(c for c in name if c.isprintable()).split()
+    assert all(part in tip.inner_text() for part in seen)
