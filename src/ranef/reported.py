@@ -13,7 +13,7 @@ from ranef.arrays import Floats
 from ranef.comparison import moved, one_column, ratios_at
 from ranef.fits import EmpiricalBayesFit, PosteriorFit
 from ranef.plots import ComparisonPlots
-from ranef.plots.drawing import figure_of
+from ranef.plots.drawing import NAMED, figure_of
 from ranef.pooled import Pooling
 from ranef.report import (
     Explorer,
@@ -39,6 +39,9 @@ AnyFit = EmpiricalBayesFit | PosteriorFit
 
 #: steps of a slider from one end to the other
 STEPS = 40
+
+#: levels by name in a figure, two of which are to fit on a sheet of paper
+SHOWN = 24
 
 
 @dataclass(frozen=True)
@@ -161,12 +164,12 @@ def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[Pictu
             "Levels, in order",
             f"The effect of every level in each fit, with {percent} intervals. Those of a REML or ML fit take the "
             "variance components as known; those of a posterior do not.",
-            plots.ranef,
+            lambda: plots.ranef(max_levels=shown),
         ),
         (
             "Shrinkage",
             "From what each level's own rows say (no pooling) to what the model makes of them (partial pooling).",
-            plots.shrinkage,
+            lambda: plots.shrinkage(max_levels=SHOWN),
         ),
         (
             "Data and fitted lines",
@@ -179,6 +182,8 @@ def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[Pictu
             first.plot.diagnostics,
         ),
     ]
+    # as bands all levels take no more room than some
+    shown = None if any(g.n_levels > NAMED for g in first.spec.groupings) else SHOWN
     n_sds = sum(len(g.columns) for g in first.spec.groupings) + (first.spec.sigma is None)
     if posteriors and n_sds > 1 and not any(f.draws.not_normal for f in posteriors):
         drawn[2:2] = [
