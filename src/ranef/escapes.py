@@ -55,7 +55,7 @@ def script_json(value: Any) -> str:
     Examples
     --------
     >>> print(script_json(["<!--<script>"]))
-    ["\\u003c!--\\u003cscript\\u003e"]
+    ["\u003c!--\u003cscript\u003e"]
     """
     return json.dumps(value, separators=(",", ":")).translate(UNSAFE)
 

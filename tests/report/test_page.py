@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ranef.priors import LKJ, R2D2, Exponential, Flat, Gamma, HalfNormal, Normal
 from ranef.report import fingerprint, model_words, python_calls
 from ranef.report.explorer import explorer, positions
 from ranef.reported import _explorers
+from ranef.results import sample_arguments
 
 
 @pytest.fixture(scope="module")
@@ -204,19 +206,12 @@ def test_calls_of_every_kind_run_and_give_the_same_numbers(awkward, formula, mod
 
 
 def test_calls_give_where_fits_began_and_how_chains_ran(awkward):
-    """Draws differ with `chain_method`, and with the fit that is given as `init`; a fit with its start and control."""
     own = ranef.Model("y ~ x + (1 | g)", awkward)
-    start = own.fit("ML", start=[0.4], control=ranef.Control(em_steps=0, tolerance=0.5, max_iterations=0))
-    sampled = {"sampler": "numpyro", "chains": 2}
-    fits = {
-        "ml": start,
-        "eb": own.fit(),
-        "fb": own.sample(**QUICK | sampled, chain_method="parallel", init=start),
-        "usual": own.sample(**QUICK | sampled),
-    }
-    records = {name: fit.estimates if name in ("ml", "eb") else fit.draws for name, fit in fits.items()}
+    start = own.fit("ML", start=[0.4], control=ranef.Control(em_steps=0, tolerance=0.5))
+    fits = {"ml": start, "eb": own.fit(), "fb": own.sample(**QUICK, chain_method="parallel", init=start)}
+    records = {"ml": start.estimates, "eb": fits["eb"].estimates, "fb": fits["fb"].draws}
     text = python_calls(own.spec, records, "awkward", "page.html")
-    began = "'ML', start=[0.4], control=ranef.Control(tolerance=0.5, em_steps=0, max_iterations=0)"
+    began = "'ML', start=[0.4], control=ranef.Control(tolerance=0.5, em_steps=0)"
     assert f"ml = model.fit({began})" in text
     assert f"chain_method='parallel', init=model.fit({began})" in text
     assert "eb = model.fit()\n" in text
@@ -224,9 +219,28 @@ def test_calls_give_where_fits_began_and_how_chains_ran(awkward):
     exec(text.replace("both.report('page.html')", ""), space)
     again = space["both"].fits
     assert again["ml"].criterion == start.criterion != own.fit("ML").criterion
-    for name in ("fb", "usual"):
-        np.testing.assert_array_equal(again[name].draws.sigma, fits[name].draws.sigma)
-    assert not np.array_equal(fits["fb"].draws.sigma, fits["usual"].draws.sigma)
+    np.testing.assert_array_equal(again["fb"].draws.sigma, fits["fb"].draws.sigma)
+
+
+@pytest.mark.slow
+def test_draws_differ_with_how_chains_run(awkward):
+    """So that the calls must say it, which two of the runs above are called again for."""
+    own = ranef.Model("y ~ x + (1 | g)", awkward)
+    asked = QUICK | {"sampler": "numpyro", "chains": 2}
+    ways = {way: own.sample(**asked, chain_method=way).draws.sigma for way in ("vectorized", "parallel")}
+    assert not np.array_equal(*ways.values())
+
+
+def test_calls_of_an_interrupted_run_and_of_another_model(awkward):
+    """The call is that of the whole run, and says that a fit of another model has to be given."""
+    own, other = (ranef.Model("y ~ x + (1 | g)", awkward.assign(y=awkward["y"] * k)) for k in (1.0, 1.1))
+    cut = own.sample(**QUICK).draws
+    asked = sample_arguments(cut, draws=400, chains=3, chain_method="vectorized", device=None, init="init")
+    text = python_calls(own.spec, {"fb": replace(cut, asked=asked)}, "awkward", "page.html")
+    assert "fb = model.sample(draws=400, warmup=10, chains=3, seed=3, " in text
+    assert "init=init)" in text
+    assert "\ninit = ...  # the fit of another model" in text
+    assert own.sample(**QUICK, init=other.fit()).draws.asked == {"init": "init"}
 
 
 def test_calls_say_what_only_the_user_has(awkward):
