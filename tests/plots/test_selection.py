@@ -113,6 +113,14 @@ def test_chosen_levels_keep_their_place_among_all_quantiles(fit):
     assert sorted(t.get_text() for t in ax.texts) == THREE
 
 
+def test_quantiles_of_all_factors_or_of_one(fit):
+    plots = FitPlots(fit(*CROSSED))
+    assert [ax.get_title() for ax in plots.qq_ranef().axes] == ["plate: Intercept", "sample: Intercept"]
+    assert plots.qq_ranef("sample").get_title() == "sample: Intercept"
+    with pytest.raises(ranef.DesignError, match="no random effects to draw"):
+        FitPlots(fit("Reaction ~ Days", "sleepstudy")).qq_ranef()
+
+
 @pytest.mark.parametrize(
     ("ask", "words"),
     [

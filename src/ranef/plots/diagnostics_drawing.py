@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.inference import grouping_named
+from ranef.errors import DesignError
 from ranef.plots.axes import axes_for
 from ranef.plots.diagnostics import (
     GroupedResiduals,
@@ -92,22 +92,23 @@ def residuals_by_group_axes(
 
 def qq_ranef_axes(
     fit: Fit,
-    group: str,
+    group: str | None = None,
     ax: Axes | Sequence[Axes] | None = None,
     level: float = 0.95,
     *,
     term: TermArgument = None,
     levels: LevelsArgument = None,
 ) -> Axes | Figure:
-    """Standardised random effects of one grouping factor against normal quantiles, a panel for each term."""
+    """Standardised random effects against normal quantiles, a panel for each."""
     selection = select(fit.spec, group, term, levels)
-    scores = effect_scores(fit, group)
-    chosen = [scores[q] for _, q in selection.columns]
-    axes = axes_for(ax, len(chosen), (4.6, 4.2))
+    if not selection.columns:
+        raise DesignError("There are no random effects to draw: the model has no (… | group) term.")
+    axes = axes_for(ax, len(selection.columns), (4.6, 4.2))
     kind = "posterior mean" if fit.engine == "NUTS" else "BLUP"
-    names = list(grouping_named(fit.spec, group)[1].levels)
-    for a, (column, values) in zip(axes, chosen, strict=True):
-        plot = chosen_quantiles(values, names, selection, f"{group}: {column}", level)
+    scores = {k: effect_scores(fit, fit.spec.groupings[k].name) for k, _ in selection.columns}
+    for a, (k, q) in zip(axes, selection.columns, strict=True):
+        grouping, (column, values) = fit.spec.groupings[k], scores[k][q]
+        plot = chosen_quantiles(values, grouping.levels.tolist(), selection, f"{grouping.name}: {column}", level)
         _draw_quantiles(a, plot, f"{kind} / its marginal sd", level)
     return returned(axes)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ranef.arrays import Floats
-from ranef.inference import check_level, only_group
+from ranef.inference import check_level
 from ranef.likelihood import Method
 from ranef.plots.components_drawing import varcorr_figure
 from ranef.plots.diagnostics_drawing import (
@@ -287,7 +287,7 @@ class FitPlots:
         term: TermArgument = None,
         levels: LevelsArgument = None,
     ) -> Axes | Figure:
-        """Random effects of one factor against normal quantiles, each divided by its marginal standard deviation.
+        """Random effects against normal quantiles, each divided by its marginal standard deviation.
 
         That is Var(b̂) = Σ̂ − Var(b̂ − b), which differs between levels of different size; divided by it normal effects
         lie on the line of equality.
@@ -295,9 +295,9 @@ class FitPlots:
         Parameters
         ----------
         group : str, optional
-            Needed only where there are several.
+            One grouping factor; all by default.
         ax : Axes or sequence of Axes, optional
-            As many as the factor has terms.
+            As many as there are panels: one for each random effect of each grouping factor.
         level : float
             Probability that the whole sample lies within the band.
         term : str or sequence of str, optional
@@ -307,7 +307,7 @@ class FitPlots:
             default, without names.
         """
         check_level(level)
-        return qq_ranef_axes(self.fit, only_group(self.fit.spec, group), ax, level, term=term, levels=levels)
+        return qq_ranef_axes(self.fit, group, ax, level, term=term, levels=levels)
 
     def scale_location(self, ax: Axes | None = None) -> Axes:
         """Square root of absolute Pearson residuals against fitted values, to see whether spread goes with level.
