@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
@@ -28,7 +28,7 @@ from ranef.likelihood import (
 from ranef.nuts import predictive_array, sample_prior, to_datatree
 from ranef.plots import FitPlots
 from ranef.reml import Control, fit_reml, refit_many
-from ranef.results import OptimizerRecord, PosteriorDraws, Refits, RemlEstimates, Status
+from ranef.results import OptimizerRecord, PosteriorDraws, Refits, RemlEstimates, Status, fit_arguments
 from ranef.spec import ModelSpec, check_responses, with_response
 from ranef.tables import Document, posterior_summary, reml_summary
 
@@ -613,6 +613,7 @@ def empirical_bayes(
     """Run engine A and wrap its record; a fit that did not converge warns."""
     products = cross_products(spec) if products is None else products
     estimates = fit_reml(spec, method, start=start, control=control, products=products)
+    estimates = replace(estimates, asked=fit_arguments(start, control))
     if estimates.optimizer.status is Status.NOT_CONVERGED:
         warnings.warn(estimates.optimizer.message, ConvergenceWarning, stacklevel=3)
     return EmpiricalBayesFit(spec, estimates, products)

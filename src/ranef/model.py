@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -18,6 +19,7 @@ from ranef.inference import predictive_draws
 from ranef.likelihood import CrossProducts, cross_products, streamed_products
 from ranef.nuts import Settings, prior_tree, sample_posterior, sample_prior
 from ranef.reml import Control
+from ranef.results import fit_call, sample_arguments
 from ranef.spec import ModelMatrices, ModelSpec, Moments, Priors, default_priors, flat_priors, model_spec, moments
 from ranef.tables import Document, Text
 
@@ -238,7 +240,13 @@ class Model:
             start=start.estimates,
             products=self.products,
         )
-        return PosteriorFit(self._spec, record)
+        given = (
+            "" if start is not init else f"model.{fit_call(start.estimates)}" if start.spec is self._spec else "init"
+        )
+        asked = sample_arguments(
+            record, draws=draws, chains=chains, chain_method=chain_method, device=device, init=given
+        )
+        return PosteriorFit(self._spec, replace(record, asked=asked))
 
     def prior_predictive(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Protocol, overload, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,7 @@ class PooledAt:
     Notes
     -----
     At an infinite ratio these are limits, and NaN what has none (see :meth:`Pooling.path`); so is ``no_pooling`` there,
-    which is counted from β̂.
+    which is counted from β̂. At a scale ``fixef``, ``sigma`` and ``no_pooling`` are those of the θ that is scaled.
     """
 
     theta: pd.Series[float]
@@ -178,20 +178,26 @@ class Pooling:
         theta: Mapping[str, float] | Sequence[float] | Floats | pd.Series[float] | None = None,
         ratio: float | None = None,
         *,
+        scale: float | None = None,
         group: str | None = None,
         term: str | None = None,
     ) -> PooledAt:
-        """BLUPs, β̂ and reliabilities at any θ, or with one relative standard deviation changed.
+        """BLUPs, β̂ and reliabilities at any θ, at any scale of the covariance, or with one standard deviation changed.
 
         Parameters
         ----------
         theta : sequence, Series or mapping, optional
-            θ in lme4's order, or by name (those left out stay at θ̂); θ̂ by default.
+            θ in lme4's order, or by name (those left out stay at θ̂); θ̂ by default. β̂ is estimated anew at it.
         ratio : float, optional
-            Standard deviation over σ of one effect, from 0 (complete pooling) to infinity (none), put in place of
-            that in `theta`; correlations stay. With an ``ident`` structure all effects of the term change.
+            Standard deviation over σ of one effect, from 0 to infinity, put in place of that in `theta`; correlations
+            and all other standard deviations stay, β̂ and all effects are estimated anew. With an ``ident`` structure
+            all effects of the term change.
+        scale : float, optional
+            Factor on all standard deviations of `group` (all groups by default), from 0 (complete pooling) through 1
+            (the BLUPs at `theta`) to infinity (no pooling). Correlations, β̂, σ̂ and the effects of other factors stay:
+            see :meth:`path`.
         group, term : str, optional
-            Whose; needed only where there are several.
+            Whose; for `ratio` needed where there are several.
 
         Returns
         -------
@@ -201,38 +207,33 @@ class Pooling:
         Raises
         ------
         DesignError
-            If θ has the wrong length or a wrong name, or the ratio is negative.
+            If θ has the wrong length or a wrong name, a ratio or scale is negative, or both are given.
 
         Examples
         --------
         >>> import ranef
-        >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
-        >>> pooled.at(ratio=0.0).frame["partial"].tolist()
-        [0.0, 0.0, 0.0, 0.0]
-        >>> none = pooled.at(ratio=float("inf")).frame
-        >>> bool((none["partial"] - none["no_pooling"]).abs().max() < 1e-9)
+        >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+        >>> pooled = ranef.pooling(model)
+        >>> float(pooled.at(scale=0.0).frame["partial"].abs().max())
+        0.0
+        >>> none = pooled.at(scale=float("inf")).frame
+        >>> bool((none["partial"] - pooled.frame["no_pooling"]).abs().max() < 1e-9)
         True
+        >>> round(pooled.at(ratio=0.5, term="Intercept").criterion - pooled.eb.criterion, 2)
+        6.2
         """
-        base, spec = self._base, self.spec
-        values = base.theta if theta is None else cmp.checked_theta(spec, theta, base.theta)
-        ratios = cmp.relative_sds(spec, values)
-        if ratio is None:
-            found = cmp.effects_at(spec, base.products, spec.lambdas(values), base.method)
+        values = self._base.theta if theta is None else cmp.checked_theta(self.spec, theta, self._base.theta)
+        if scale is not None:
+            found, values, ratios = self._scaled(values, ratio, scale, group, term)
         else:
-            k, q = cmp.one_column(spec, group or self.group, term)
-            column, number = cmp.moved(spec, k, q), _checked_ratio(ratio)
-            found = cmp.effects_at_ratio(
-                spec, base.products, spec.lambdas(values), base.method, base.own[k], column, number
-            )
-            values = column.theta(spec, values, number)
-            ratios[k][column.columns] = number
-        frame = cmp.own_frame(base, found, ratios)
-        coef = cmp.coefficient_frame(base, frame, found.beta, found.beta)
+            found, values, ratios = self._estimated(values, ratio, group, term)
+        frame = cmp.own_frame(self._base, found, ratios)
+        coef = cmp.coefficient_frame(self._base, frame, found.beta, found.beta)
         # with the limits of sums whose parts have none
         coef["partial"] = np.concatenate([values.ravel() for values in found.coef])
         return PooledAt(
-            pd.Series(values, index=list(spec.theta_names), name="theta"),
-            pd.Series(found.beta, index=list(spec.design.fixed_names), name="estimate", dtype=float),
+            pd.Series(values, index=list(self.spec.theta_names), name="theta"),
+            pd.Series(found.beta, index=list(self.spec.design.fixed_names), name="estimate", dtype=float),
             found.sigma,
             found.criterion,
             self._only(frame),
@@ -245,35 +246,51 @@ class Pooling:
         term: str | None = None,
         ratios: Sequence[float] | Floats | None = None,
         n: int = 41,
+        *,
+        scales: Sequence[float] | Floats | None = None,
     ) -> pd.DataFrame:
-        """Path of every BLUP as the standard deviation of its effect over σ goes from 0 to infinity.
+        """Path of every BLUP from complete pooling to none, or as the standard deviation of one effect moves.
 
-        Everything else stays at θ̂, correlations too; β̂ is estimated anew at every ratio. Each costs one evaluation of
-        the model, infinity four.
+        By default the whole covariance of a factor's effects is scaled: its standard deviations are s times the
+        estimated ones, s from 0 to infinity, and correlations stay. All else stays as estimated, β̂, σ̂ and the effects
+        of other factors too, so that only pooling changes: the path leads from ``complete`` of :attr:`frame` at s = 0
+        through ``partial`` at 1 to ``no_pooling`` at infinity, to rounding, NaN there where the level's rows do not
+        determine the effect.
 
-        At infinity stands the limit, and NaN where there is none. The ``estimate`` of an effect correlated with others
-        can grow with the ratio without end, against β̂: for all levels where one of those others has no fixed effect, as
-        for the intercepts of ``1 + (Days | Subject)``, or where the rows of some level do not hold the column. ``coef``
+        Multiples of a singular covariance never reach no pooling, so that beyond s = 1 it is given what it lacks: in
+        proportion to s² − 1, variances like the sampling variances of a typical level's own coefficients, in the
+        directions left out. An effect whose variance is estimated as zero then rests at zero up to s = 1.
+
+        With `term` or `ratios` the standard deviation over σ of one effect alone runs from 0 to infinity; all others
+        and the correlations stay at θ̂, and β̂ and all effects are estimated anew at every ratio (one evaluation of the
+        model each, infinity four). The right end of that is not no pooling: the other effects still draw levels
+        together. It holds limits, and NaN where there is none: the ``estimate`` of an effect correlated with others can
+        grow with the ratio without end, against β̂, for all levels where one of those others has no fixed effect, as for
+        the intercepts of ``1 + (Days | Subject)``, or where the rows of some level do not hold the column. ``coef``
         then has a limit all the same, but for such a level.
 
         Parameters
         ----------
         group, term : str, optional
-            Whose; all by default, one path after the other.
+            Whose; all effects by default, one path after the other. A `term` moves alone.
         ratios : sequence of float, optional
-            By default `n` of them from 0 to infinity, even in ``position``.
+            Standard deviations over σ of one effect alone.
         n : int
+            Places on a path without `ratios` and `scales`, from 0 to infinity and even in ``position``.
+        scales : sequence of float, optional
+            Factors s on all standard deviations of a factor.
 
         Returns
         -------
         DataFrame
-            ``group, level, term, ratio, estimate, reliability``, then ``position`` between 0 (complete pooling) and 1
-            (none), r²/(r² + h²) with h the ratio at which a typical level is half-way, and ``coef``, the estimate with
-            the fixed effect added.
+            ``group, level, term``; ``ratio``, the standard deviation of the effect over σ; ``estimate``;
+            ``reliability``; ``position`` between 0 and 1, s²/(s² + h²) with h the scale at which a typical level is
+            half-way (r²/(r² + h²) of a ratio r); ``coef``, the estimate with the fixed effect added; and ``scale``, s,
+            where the whole covariance moves.
 
         See Also
         --------
-        sweep : the arrays, all effects of the factor and the fixed effects, for one effect's path.
+        sweep : the arrays, all effects of a factor together.
 
         Examples
         --------
@@ -285,8 +302,12 @@ class Pooling:
         >>> path.loc[path["level"] == "a", "estimate"].round(4).tolist()
         [0.0, -0.08, -0.16]
         """
-        sweeps = self._sweeps(group, term, ratios, n)
-        return pd.concat([s.frame for s in sweeps], ignore_index=True)
+        if term is not None or ratios is not None:
+            self._not_both(scales, "scales", "term= or ratios=")
+            return pd.concat([s.frame for s in self._single(group, term, ratios, n)], ignore_index=True)
+        return pd.concat(
+            [cmp.whole_sweep(self._base, k, scales, n).frame for k in self._groups(group)], ignore_index=True
+        )
 
     def path_fixef(
         self,
@@ -295,9 +316,37 @@ class Pooling:
         ratios: Sequence[float] | Floats | None = None,
         n: int = 41,
     ) -> pd.DataFrame:
-        """β̂ along the same paths: ``group, term, ratio, position, coefficient, estimate``."""
-        sweeps = self._sweeps(group, term, ratios, n)
-        return pd.concat([s.fixef for s in sweeps], ignore_index=True)
+        """β̂ as the standard deviation of one effect moves: ``group, term, ratio, position, coefficient, estimate``.
+
+        One path after the other, of all effects by default. When the whole covariance is scaled β̂ stays.
+        """
+        return pd.concat([s.fixef for s in self._single(group, term, ratios, n)], ignore_index=True)
+
+    @overload
+    def sweep(
+        self,
+        group: str | None = None,
+        term: None = None,
+        ratios: None = None,
+        n: int = 41,
+        *,
+        scales: Sequence[float] | Floats | None = None,
+    ) -> cmp.CovarianceSweep: ...
+
+    @overload
+    def sweep(
+        self, group: str | None, term: str, ratios: Sequence[float] | Floats | None = None, n: int = 41
+    ) -> cmp.PoolingSweep: ...
+
+    @overload
+    def sweep(
+        self, group: str | None = None, *, term: str, ratios: Sequence[float] | Floats | None = None, n: int = 41
+    ) -> cmp.PoolingSweep: ...
+
+    @overload
+    def sweep(
+        self, group: str | None = None, term: str | None = None, *, ratios: Sequence[float] | Floats, n: int = 41
+    ) -> cmp.PoolingSweep: ...
 
     def sweep(
         self,
@@ -305,12 +354,20 @@ class Pooling:
         term: str | None = None,
         ratios: Sequence[float] | Floats | None = None,
         n: int = 41,
-    ) -> cmp.PoolingSweep:
-        """Arrays along the path of one effect: ``ratios, beta, b, coefficients, reliability, sigma, criterion``.
+        *,
+        scales: Sequence[float] | Floats | None = None,
+    ) -> cmp.CovarianceSweep | cmp.PoolingSweep:
+        """Arrays along one path of :meth:`path`.
 
-        `group` and `term` are needed only where there are several. The answer of a default grid is kept: asking again,
+        Of the whole covariance of a factor ``scales, ratios, beta, b, coefficients, reliability``; with `term` or
+        `ratios`, of one effect alone, ``ratios, beta, b, coefficients, reliability, sigma, criterion``.
+
+        `group` and `term` are needed only where there are several. A default grid of one effect is kept: asking again,
         and :meth:`path` and :meth:`path_fixef` with the same `n`, cost nothing.
         """
+        if term is None and ratios is None:
+            return cmp.whole_sweep(self._base, self._groups(only_group(self.spec, group or self.group))[0], scales, n)
+        self._not_both(scales, "scales", "term= or ratios=")
         k, q = cmp.one_column(self.spec, group or self.group, term)
         return self._sweep(k, q, ratios, n)
 
@@ -396,7 +453,42 @@ class Pooling:
     def _only(self, frame: pd.DataFrame) -> pd.DataFrame:
         return frame if self.group is None else frame[frame["group"] == self.group].reset_index(drop=True)
 
-    def _sweeps(
+    def _scaled(
+        self, theta: Floats, ratio: float | None, scale: float, group: str | None, term: str | None
+    ) -> tuple[cmp.EffectsAt, Floats, list[Floats]]:
+        self._not_both(ratio, "ratio", "scale=")
+        self._not_both(term, "term", "scale=")
+        group = group or self.group
+        name = None if group is None else grouping_named(self.spec, group)[1].name
+        return cmp.scaled_at(self._base, theta, _checked_place(scale, "scale", "a factor on standard deviations"), name)
+
+    def _estimated(
+        self, theta: Floats, ratio: float | None, group: str | None, term: str | None
+    ) -> tuple[cmp.EffectsAt, Floats, list[Floats]]:
+        base, spec = self._base, self.spec
+        ratios = list(cmp.relative_sds(spec, theta))
+        if ratio is None:
+            return cmp.effects_at(spec, base.products, spec.lambdas(theta), base.method), theta, ratios
+        k, q = cmp.one_column(spec, group or self.group, term)
+        column, number = cmp.moved(spec, k, q), _checked_place(ratio, "ratio", "a standard deviation over σ")
+        found = cmp.effects_at_ratio(spec, base.products, spec.lambdas(theta), base.method, base.own[k], column, number)
+        ratios[k][column.columns] = number
+        return found, column.theta(spec, theta, number), ratios
+
+    def _groups(self, group: str | None) -> list[int]:
+        """Places of the grouping factors asked for."""
+        group = group or self.group
+        return list(range(len(self.spec.groupings))) if group is None else [grouping_named(self.spec, group)[0]]
+
+    @staticmethod
+    def _not_both(given: object, name: str, other: str) -> None:
+        if given is not None:
+            raise DesignError(
+                f"{name}={given!r} does not go with {other}: a scale moves all standard deviations of a grouping "
+                "factor together, a ratio that of one effect alone. Give one of the two."
+            )
+
+    def _single(
         self, group: str | None, term: str | None, ratios: Sequence[float] | Floats | None, n: int
     ) -> list[cmp.PoolingSweep]:
         columns = cmp.chosen_columns(self.spec, group or self.group, term)
@@ -487,11 +579,11 @@ def _require_same_model(first: ModelSpec, second: ModelSpec) -> None:
     cmp.require_same_rows({"the first fit": first, "the second": second})
 
 
-def _checked_ratio(ratio: float) -> float:
+def _checked_place(given: float, name: str, what: str) -> float:
     try:
-        value = float(ratio)
+        value = float(given)
     except (TypeError, ValueError):
         value = float("nan")
     if not value >= 0.0:
-        raise DesignError(f"ratio={ratio!r} must be a number from 0 to infinity: a standard deviation over σ.")
+        raise DesignError(f"{name}={given!r} must be a number from 0 to infinity: {what}.")
     return value

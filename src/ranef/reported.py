@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.comparison import moved, one_column
+from ranef.comparison import moved, one_column, ratios_at
 from ranef.fits import EmpiricalBayesFit, PosteriorFit
 from ranef.plots import ComparisonPlots
-from ranef.plots.drawing import figure_of
+from ranef.plots.drawing import NAMED, figure_of
 from ranef.pooled import Pooling
 from ranef.report import (
     Explorer,
@@ -39,6 +39,9 @@ AnyFit = EmpiricalBayesFit | PosteriorFit
 
 #: steps of a slider from one end to the other
 STEPS = 40
+
+#: levels by name in a figure, two of which are to fit on a sheet of paper
+SHOWN = 24
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,6 @@ def page_of(fits: Mapping[str, AnyFit], level: float, comparison: Document, titl
         data=data_grids(spec),
         fingerprint=fingerprint(spec),
         comparison=comparison,
-        several=sum(len(g.columns) for g in spec.groupings) > 1,
         explorers=_explorers(fits, level),
         pictures=_pictures(fits, plots),
         diagnostics={_heading(name, fit): _engine_words(fit) for name, fit in fits.items()},
@@ -108,26 +110,49 @@ def _explorers(fits: Mapping[str, AnyFit], level: float) -> tuple[Explorer, ...]
         return ()
     fb = next((f for f in fits.values() if isinstance(f, PosteriorFit)), None)
     pooled = Pooling(eb, fb, None, level)
-    out: list[Explorer] = []
-    columns = (pooled.ratios[name].tolist() for name in ("group", "term", "estimate"))
-    for group, term, estimate in zip(*columns, strict=True):
-        path = pooled.sweep(group, term, _grid(pooled.sweep(group, term, n=2).half, estimate))
-        levels = pooled.coef[(pooled.coef["group"] == group) & (pooled.coef["term"] == term)]
-        draws = None if fb is None else pooled.ratio_draws(group, term)
-        k, q = one_column(pooled.spec, group, term)
-        together = [path.columns[i] for i in moved(pooled.spec, k, q).columns]
-        out.append(explorer(f"explorer-{len(out)}", path, levels, estimate, draws, together))
-    return tuple(out)
+    return tuple(
+        _explorer(f"explorer-{i}", pooled, group, term)
+        for i, (group, term) in enumerate(zip(pooled.ratios["group"], pooled.ratios["term"], strict=True))
+    )
 
 
-def _grid(half: float, estimate: float) -> Floats:
-    """Ratios from 0 to infinity with the estimate among them, even in r²/(r² + half²) on either side of it."""
-    at = estimate**2 / (estimate**2 + half**2)
-    below = min(STEPS - 1, max(1, round(STEPS * at))) if at > 0 else 0
-    position = np.concatenate([np.linspace(0.0, at, below, endpoint=False), np.linspace(at, 1.0, STEPS - below + 1)])
-    ratios = half * np.sqrt(position[:-1] / (1.0 - position[:-1]))
-    ratios[below] = estimate
-    return np.append(ratios, np.inf)
+def _explorer(identifier: str, pooled: Pooling, group: str, term: str) -> Explorer:
+    """The whole covariance of the factor moves; of several effects, one may be moved alone."""
+    k, q = one_column(pooled.spec, group, term)
+    together = [pooled.spec.groupings[k].columns[i] for i in moved(pooled.spec, k, q).columns]
+    covariance = pooled.sweep(group, n=2).covariance
+    middle = float(covariance.position(1.0))
+    before = _steps_before(middle)
+    whole = pooled.sweep(group, scales=_with_estimate(covariance.scale(_positions(middle, before)), before, 1.0))
+    alone = None
+    if len(together) < len(whole.columns):
+        rows = pooled.ratios[(pooled.ratios["group"] == group) & (pooled.ratios["term"] == term)]
+        estimate, half = rows["estimate"].item(), pooled.sweep(group, term, n=2).half
+        middle = estimate**2 / (estimate**2 + half**2)
+        ratios = ratios_at(half, _positions(middle, before))
+        alone = pooled.sweep(group, term, _with_estimate(ratios, before, estimate))
+    levels = pooled.coef[(pooled.coef["group"] == group) & (pooled.coef["term"] == term)]
+    draws = None if pooled.fb is None else pooled.ratio_draws(group, term)
+    return explorer(identifier, whole, term, levels, draws, alone, together)
+
+
+def _steps_before(middle: float) -> int:
+    """How many of the slider's steps lie before the estimate, which stands at `middle` of 0 to 1."""
+    return min(STEPS - 1, max(1, round(STEPS * middle))) if middle > 0 else 0
+
+
+def _positions(middle: float, before: int) -> Floats:
+    """Places from 0 to 1 with `middle` at step `before`, even on either side of it."""
+    ends = np.linspace(0.0, middle, before, endpoint=False), np.linspace(middle, 1.0, STEPS - before + 1)
+    return np.concatenate(ends)
+
+
+def _with_estimate(values: Floats, at: int, estimate: float) -> Floats:
+    """The same, with the estimate itself where rounding has put it nearly; at zero it is zero."""
+    out = values.copy()
+    if at > 0:
+        out[at] = estimate
+    return out
 
 
 def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[Picture, ...]:
@@ -139,12 +164,12 @@ def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[Pictu
             "Levels, in order",
             f"The effect of every level in each fit, with {percent} intervals. Those of a REML or ML fit take the "
             "variance components as known; those of a posterior do not.",
-            plots.ranef,
+            lambda: plots.ranef(max_levels=shown),
         ),
         (
             "Shrinkage",
             "From what each level's own rows say (no pooling) to what the model makes of them (partial pooling).",
-            plots.shrinkage,
+            lambda: plots.shrinkage(max_levels=SHOWN),
         ),
         (
             "Data and fitted lines",
@@ -157,6 +182,8 @@ def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[Pictu
             first.plot.diagnostics,
         ),
     ]
+    # as bands all levels take no more room than some
+    shown = None if any(g.n_levels > NAMED for g in first.spec.groupings) else SHOWN
     n_sds = sum(len(g.columns) for g in first.spec.groupings) + (first.spec.sigma is None)
     if posteriors and n_sds > 1 and not any(f.draws.not_normal for f in posteriors):
         drawn[2:2] = [

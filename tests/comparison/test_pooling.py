@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.comparison import checked_theta, pooling_base, pooling_path, ratio_draws, relative_sds
+from ranef.comparison import checked_theta, pooling_base, ratio_draws, relative_sds
 from ranef.comparison.pooling import pooling_frame
 from reference_draws import scattered
 
@@ -106,14 +106,16 @@ def test_shift_and_scale_of_the_response():
 
 def test_path_of_a_fit():
     fit = ranef.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", ranef.datasets.load("Penicillin")).fit()
-    path = pooling_path(fit.spec, fit.products, fit.estimates, group="sample", ratios=[0.0, 1.0])
+    pooled = ranef.pooling(fit)
+    path = pooled.path("sample", ratios=[0.0, 1.0])
     assert list(path.columns) == ["group", "level", "term", "ratio", "estimate", "reliability", "position", "coef"]
     assert path["level"].tolist() == list("ABCDEF") * 2
     assert path["ratio"].tolist() == [0.0] * 6 + [1.0] * 6
-    every = pooling_path(fit.spec, fit.products, fit.estimates, n=2)
+    every = pooled.path(n=2)
+    assert list(every.columns) == [*path.columns, "scale"]
     assert every.groupby("group", sort=False).size().to_dict() == {"plate": 48, "sample": 12}
     with pytest.raises(ranef.DesignError, match=r"no random effect 'Inetrcept'. Did you mean 'Intercept'"):
-        pooling_path(fit.spec, fit.products, fit.estimates, term="Inetrcept")
+        pooled.path(term="Inetrcept")
 
 
 def test_theta_is_checked():

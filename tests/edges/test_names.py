@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 import ranef
+from nasty import MANY, rows_of
+from ranef.escapes import printable
 
 FORMULA = "y ~ x + f + (x | g)"
 LEVELS = ("a:b", "a b", "it's", 'say "hi"', "😀", "`tick`", "<b>x</b> & y", "α_1 $ % #")
@@ -135,3 +137,27 @@ def test_a_column_named_intercept_without_an_intercept():
 def test_a_column_named_as_a_level_is():
     with pytest.raises(ranef.DesignError, match=r"have the name 'f\[T.q\]'"):
         ranef.Model("y ~ `f[T.q]` + f + (1 | g)", data().rename(columns={"x": "f[T.q]"}))
+
+
+@pytest.mark.parametrize("style", ["latex", "html", "markdown", "text"])
+def test_names_that_would_break_a_table(style):
+    """Each level has one line of its own in every rendering, and its name stands there."""
+    fit = ranef.Model("y ~ 1 + (1 | g)", rows_of(MANY)).fit()
+    table = ranef.pooling(fit).table(max_levels=100)
+    source = str(table) if style == "text" else getattr(table, f"to_{style}")()
+    assert not set(source) & set("\x00\x07\r\t\u2028\u2029\u202e\u200b")
+    if style != "html":
+        assert sum("Intercept" in line for line in source.splitlines()) == len(MANY)
+    for hidden in ("line\nbreak", "nul\x00l", "u\u2028v", "\u202eevil"):
+        escaped = {"latex": r"\textbackslash{}", "markdown": r"\\"}.get(style, "\\")
+        assert printable(hidden).replace("\\", escaped) in source
+
+
+def test_equations_of_names_with_hidden_characters():
+    name = "a\n\nb\x00\u2028"
+    data = rows_of(list("abcdefgh"), f"{name}g", name)
+    for style in ("scalar", "matrix", "hierarchical"):
+        equation = ranef.Model(f"y ~ `{name}` + (`{name}` | `{name}g`)", data).fit().equation(style)
+        for source in (equation.latex, str(equation)):
+            assert not set(source) & set("\x00\u2028")
+            assert "\n\n" not in source

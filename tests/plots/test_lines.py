@@ -180,3 +180,86 @@ def test_impossible_requests_say_why(fit):
             plots.lines(**options)
     with pytest.raises(ranef.DesignError, match=r"no .* term"):
         FitPlots(fit("Reaction ~ Days", "sleepstudy")).lines()
+
+
+# -- factors ----------------------------------------------------------------------------------------------------
+
+
+def categorised(coding="f", within=True):
+    """Rows with a factor in a random part; the same numbers whatever its coding."""
+    rng = np.random.default_rng(2)
+    n = 360
+    data = pd.DataFrame({"g": np.repeat(np.arange(10), 36).astype(str)})
+    turn = np.arange(n) % 3 if within else np.repeat(np.arange(10) % 3, 36)
+    data["f"] = np.array(["low", "mid", "high"])[turn]
+    data["ordered"] = pd.Categorical(data["f"], ["low", "mid", "high"], ordered=True)
+    data["y"] = turn + rng.standard_normal((10, 3))[data["g"].astype(int), turn] + rng.standard_normal(n)
+    bar = f"(1 + {coding} | g)" if within else "(1 | g)"
+    return data, ranef.Model(f"y ~ {coding} + {bar}", data).fit()
+
+
+@pytest.mark.parametrize("coding", ["f", "C(f, Sum)", "C(f, Helmert)", "relevel(f, 'mid')", "ordered"])
+def test_along_a_factor_lines_join_the_means_of_its_categories(coding):
+    """Each level alone is its cell means, the fit is the fitted values, the population the fixed effects."""
+    data, f = categorised(coding)
+    lines = group_lines({"eb": f}, "g", None, None)
+    frame = lines.lines.assign(category=[lines.categories[int(x)] for x in lines.lines["x"]])
+    assert set(lines.categories) == {"low", "mid", "high"}
+    assert len(frame) == 30
+    own = data.assign(fitted=f.fitted(), population=f.predict(data, re="none")).groupby(["g", "f"])
+    place = pd.MultiIndex.from_frame(frame[["level", "category"]])
+    np.testing.assert_allclose(frame["no_pooling"], own["y"].mean()[place], rtol=1e-6)
+    np.testing.assert_allclose(frame["eb"], own["fitted"].mean()[place], rtol=1e-9)
+    np.testing.assert_allclose(frame["population"], own["population"].mean()[place], rtol=1e-9)
+
+
+def test_a_factors_categories_stand_on_the_axis_in_every_panel():
+    _, f = categorised()
+    figure = f.plot.lines(levels=["3", "7"])
+    figure.canvas.draw()
+    assert sorted(ax.get_title() for ax in figure.axes) == ["3", "7"]
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["high", "low", "mid"]
+    spaghetti = f.plot.lines("f", kind="spaghetti")
+    assert spaghetti.get_xlabel() == "f"
+    (bundle,) = [c for c in spaghetti.collections if isinstance(c, LineCollection)]
+    assert len(bundle.get_segments()) == 10
+    assert all(len(line) == 3 for line in bundle.get_segments())
+
+
+def test_a_factor_without_columns_for_levels_is_drawn_too(fit):
+    lines = group_lines({"eb": fit("score ~ Machine + (0 + Machine | Worker)", "Machines")}, "Worker", None, None)
+    assert (lines.x_name, lines.categories) == ("Machine", ("A", "B", "C"))
+    assert lines_group(fit("score ~ Machine + (0 + Machine | Worker)", "Machines").spec, None, "Machine") == "Worker"
+
+
+def test_a_factor_of_the_data_may_be_given():
+    data, f = categorised()
+    np.testing.assert_array_equal(
+        group_lines({"eb": f}, "g", data["f"], None).lines, group_lines({"eb": f}, "g", "f", None).lines
+    )
+
+
+def test_a_factor_that_levels_are_constant_in_sorts_them():
+    data, f = categorised(within=False)
+    lines = group_lines({"eb": f}, "g", None, None)
+    assert lines.x_name == ""
+    assert lines.stretches == (("f: high", 3), ("f: low", 4), ("f: mid", 3))
+    category = data.groupby("g")["f"].first()[list(lines.levels)]
+    assert category.tolist() == ["high"] * 3 + ["low"] * 4 + ["mid"] * 3
+    ax = f.plot.lines()
+    assert [t.get_text() for t in ax.texts] == ["f: high", "f: low", "f: mid"]
+
+
+def test_a_term_names_its_covariate(fit):
+    plots = FitPlots(fit(*SLEEP))
+    assert plots.lines(term="Days").axes[0].get_title() == plots.lines("Days").axes[0].get_title()
+    with pytest.raises(ranef.DesignError, match="not both"):
+        plots.lines("Days", term="Days")
+    with pytest.raises(ranef.DesignError, match=r"no random effect 'day'\. Did you mean 'Days'"):
+        plots.lines(term="day")
+
+
+def test_levels_by_name(fit):
+    lines = group_lines({"eb": fit(*SLEEP)}, "Subject", None, [335, "308"])
+    assert lines.levels == ("335", "308")
+    assert set(lines.points["level"]) == {"335", "308"}

@@ -6,8 +6,8 @@ import pandas as pd
 from ranef.comparison.shrinkage import shrinkage_frame
 from ranef.plots.panels import (
     ROWS_SHOWN,
-    caterpillar_panels,
     comparison_panels,
+    estimates_frame,
     joined_panels,
     overlay_panels,
     residual_cloud,
@@ -16,12 +16,15 @@ from ranef.plots.panels import (
     spread,
     wide_frame,
 )
+from ranef.plots.selection import Selection
+
+ALL = Selection(())
 
 
 def test_one_panel_for_each_term_sorted_by_no_pooling(fit):
     f = fit("Reaction ~ Days + (Days | Subject)", "sleepstudy")
     frame = shrinkage_frame(f)
-    panels = joined_panels(wide_frame({"eb": f}, 0.95), 60, ["eb"])
+    panels = joined_panels(wide_frame({"eb": f}, 0.95), ["eb"], ALL)
     assert [p.title for p in panels] == ["Subject: Intercept", "Subject: Days"]
     alone, blup = panels[1].series
     assert (np.diff(alone.x) >= 0).all()
@@ -32,7 +35,7 @@ def test_one_panel_for_each_term_sorted_by_no_pooling(fit):
 
 def test_of_many_levels_some_are_shown_and_the_title_says_so(fit):
     frame = wide_frame({"eb": fit("strength ~ 1 + (1 | batch/cask)", "Pastes")}, 0.95)
-    panel = joined_panels(frame, 12, ["eb"])[0]
+    panel = joined_panels(frame, ["eb"], Selection((), 12))[0]
     assert len(panel.levels) == 12
     assert panel.title == "cask:batch: Intercept\n12 of 30 levels, evenly spaced by rank"
     own = frame[frame["group"] == "cask:batch"]["no_pooling"]
@@ -40,14 +43,15 @@ def test_of_many_levels_some_are_shown_and_the_title_says_so(fit):
 
 
 def test_caterpillar_is_sorted_by_estimate(fit):
-    (panel,) = caterpillar_panels(fit("bright ~ 1 + (1 | operator)", "pulp").ranef())
+    frame = estimates_frame({"eb": fit("bright ~ 1 + (1 | operator)", "pulp")}, 0.95)
+    (panel,) = overlay_panels(frame, ["eb"], ALL)
     assert panel.levels == ("b", "a", "c", "d")
 
 
 def test_levels_without_own_estimate_stay(fit):
     frame = wide_frame({"eb": fit("bright ~ 1 + (1 | operator)", "pulp")}, 0.95)
     frame.loc[2, "no_pooling"] = np.nan
-    (panel,) = joined_panels(frame, 60, ["eb"])
+    (panel,) = joined_panels(frame, ["eb"], ALL)
     assert panel.levels[0] == "c"
     assert np.isfinite(panel.series[1].x).all()
 
@@ -57,7 +61,7 @@ def test_comparison_panels_hold_three_series():
     for i, e in enumerate(("eb", "fb")):
         for j, c in enumerate(("estimate", "lower", "upper")):
             frame[f"{e}_{c}"] = [20.0 + i + j / 10, 10.0 + i + j / 10]
-    (panel,) = comparison_panels(frame, 40)
+    (panel,) = comparison_panels(frame, ["eb", "fb"], ALL)
     assert panel.levels == ("b", "a")
     assert [s.x.tolist() for s in panel.series] == [[1.0, 2.0], [10.0, 20.0], [11.0, 21.0]]
     assert panel.series[2].upper.tolist() == [11.2, 21.2]
@@ -65,12 +69,12 @@ def test_comparison_panels_hold_three_series():
 
 def test_wide_frame_holds_the_numbers_of_each_fit(fit, posterior):
     eb = fit("bright ~ 1 + (1 | operator)", "pulp")
-    frame = wide_frame({"REML": eb, "flat": posterior}, 0.9, "operator")
+    frame = wide_frame({"REML": eb, "flat": posterior}, 0.9)
     np.testing.assert_array_equal(frame["no_pooling"], shrinkage_frame(eb)["no_pooling"])
     for name, f in (("REML", eb), ("flat", posterior)):
         for column in ("estimate", "lower", "upper"):
             np.testing.assert_array_equal(frame[f"{name}_{column}"], f.ranef(level=0.9)[column])
-    (panel,) = overlay_panels(frame, ["flat", "REML"])
+    (panel,) = overlay_panels(frame, ["flat", "REML"], ALL)
     assert (np.diff(panel.series[0].x) >= 0).all()
     np.testing.assert_array_equal(np.sort(panel.series[1].lower), np.sort(frame["REML_lower"]))
 

@@ -8,6 +8,7 @@ import ranef
 from ranef.plots import ComparisonPlots, FitPlots
 from ranef.plots.path import pooling_paths, spread_labels
 from ranef.plots.path_drawing import path_figure
+from ranef.plots.selection import Selection
 
 PULP = ("bright ~ 1 + (1 | operator)", "pulp")
 RATIOS = np.array([0.0, 0.2, 0.5, 1.0, 3.0, np.inf])
@@ -54,7 +55,7 @@ def test_ticks_are_round_and_apart(rows):
 
 
 def test_of_many_levels_some_are_shown():
-    (path,) = pooling_paths(closed_form(np.linspace(-1, 1, 40), [4] * 40), max_levels=5)
+    (path,) = pooling_paths(closed_form(np.linspace(-1, 1, 40), [4] * 40), Selection((), 5))
     assert path.title == "g: Intercept\n5 of 40 levels, evenly spaced by rank"
     assert set(path.estimates[-1]) >= {-1.0, 1.0}
 
@@ -118,3 +119,42 @@ def test_a_posterior_alone_has_no_estimate(posterior):
     ax = FitPlots(posterior).path()
     assert not [line for line in ax.lines if line.get_label() in ("REML estimate", "BLUP")]
     assert len(ax.child_axes) == 1
+
+
+def test_the_ends_of_a_path_are_what_they_are_called(fit):
+    """All of a factor in proportion ends at no pooling; one effect alone does not, and does not say so."""
+    eb = fit("Reaction ~ Days + (Days | Subject)", "sleepstudy")
+    frame = ranef.pooling(eb).frame
+    for ax, term in zip(FitPlots(eb).path().axes, ("Intercept", "Days"), strict=True):
+        words = [t.get_text() for t in ax.get_xticklabels()]
+        assert (words[0], words[-1]) == ("0\ncomplete\npooling", "∞\nno\npooling")
+        assert ax.get_xlabel() == f"sd({term} | Subject) / σ, others in proportion"
+        (lines,) = ax.collections
+        own = frame.loc[frame["term"] == term, "no_pooling"]
+        np.testing.assert_allclose([line[-1, 1] for line in lines.get_segments()], own, rtol=1e-9)
+    ax = FitPlots(eb).path(term="Days")
+    words = [t.get_text() for t in ax.get_xticklabels()]
+    assert (words[0], words[-1]) == ("0", "∞")
+    assert ax.get_xlabel() == "sd(Days | Subject) / σ alone, other variances as estimated"
+
+
+def test_an_effect_without_variance_beside_one_with():
+    """Its ratio is zero up to the estimate; the axis still holds each ratio once, and the path each place."""
+    frame = pd.DataFrame(
+        {
+            "group": "g",
+            "level": "l",
+            "term": "x",
+            "scale": [0.0, 0.5, 1.0, 2.0, np.inf],
+            "ratio": [0.0, 0.0, 0.0, np.sqrt(3.0), np.inf],
+            "estimate": [0.0, 0.0, 0.0, 1.5, 2.0],
+            "reliability": [0.0, 0.0, 0.0, 0.75, 1.0],
+            "position": [0.0, 0.2, 0.5, 0.8, 1.0],
+        }
+    )
+    (path,) = pooling_paths(frame)
+    np.testing.assert_allclose(path.position(np.array([0.0, 1e-9, np.sqrt(3.0), np.inf])), [0.0, 0.5, 0.8, 1.0])
+    # odds 1 + r²
+    np.testing.assert_allclose(path.position(np.sqrt([1.0, 2.0])), [2 / 3, 3 / 4])
+    assert path.at(0.0) == 0.0
+    path_figure(frame, 0.0).figure.canvas.draw()

@@ -9,13 +9,14 @@ from ranef.comparison.shrinkage import shrinkage_frame
 from ranef.plots import ComparisonPlots, FitPlots
 from ranef.plots.plane import covariance_of, ellipse, plane_limits, planes, uncrowded
 from ranef.plots.plane_drawing import HEADED
+from ranef.plots.selection import select
 
 SLEEP = ("Reaction ~ Days + (Days | Subject)", "sleepstudy")
 
 
 def test_planes_hold_the_frames_numbers(fit):
     f = fit(*SLEEP)
-    (plane,) = planes({"a": f}, "Subject")
+    (plane,) = planes({"a": f}, select(f.spec))
     frame = shrinkage_frame(f).pivot(index="level", columns="term").loc[list(plane.levels)]
     assert plane.terms == ("Intercept", "Days")
     np.testing.assert_array_equal(plane.alone, frame["no_pooling"][["Intercept", "Days"]])
@@ -30,7 +31,8 @@ def test_covariance_is_that_of_theta(fit):
 
 
 def test_three_effects_make_three_planes(fit):
-    pairs = [p.terms for p in planes({"a": fit("score ~ Machine + (Machine | Worker)", "Machines")}, "Worker")]
+    f = fit("score ~ Machine + (Machine | Worker)", "Machines")
+    pairs = [p.terms for p in planes({"a": f}, select(f.spec))]
     assert [(len(pairs)), *{len(p) for p in pairs}] == [3, 2]
     assert len(set(pairs)) == 3
 
@@ -49,7 +51,7 @@ def test_a_singular_covariance_makes_a_segment():
 
 
 def test_limits_hold_all_of_few_levels(fit):
-    (plane,) = planes({"a": fit(*SLEEP)}, "Subject")
+    (plane,) = planes({"a": fit(*SLEEP)}, select(fit(*SLEEP).spec))
     low, high = plane_limits(plane, ellipse(plane.covariances["a"], 0.95))
     assert (plane.alone > low).all()
     assert (plane.alone < high).all()
@@ -58,14 +60,14 @@ def test_limits_hold_all_of_few_levels(fit):
 def test_two_effects_are_drawn_as_arrows(fit):
     f = fit(*SLEEP)
     ax = FitPlots(f).shrinkage()
-    (plane,) = planes({"eb": f}, "Subject")
+    (plane,) = planes({"eb": f}, select(f.spec))
     arrows = [t for t in ax.texts if t.arrow_patch is not None]
     np.testing.assert_allclose([t.xy for t in arrows], plane.pooled["eb"])
     np.testing.assert_allclose([t.get_position() for t in arrows], plane.alone)
     named = {t.get_text() for t in ax.texts} - {""}
     assert named <= set(plane.levels)
     assert {"308", "335", "309"} <= named
-    assert ax.get_xlabel() == "random effect on Reaction: Intercept"
+    assert ax.get_xlabel() == "Intercept: random effect on Reaction"
     ax.figure.canvas.draw()
 
 
@@ -73,7 +75,7 @@ def test_further_fits_are_hollow_marks_in_their_place(fit):
     ml = ranef.Model(SLEEP[0], ranef.datasets.load("sleepstudy")).fit("ML")
     ax = ComparisonPlots({"REML": fit(*SLEEP), "ML": ml}, 0.95).shrinkage()
     (line,) = [line for line in ax.lines if line.get_label() == "ML: BLUP"]
-    np.testing.assert_array_equal(line.get_xydata(), planes({"ML": ml}, "Subject")[0].pooled["ML"])
+    np.testing.assert_array_equal(line.get_xydata(), planes({"ML": ml}, select(ml.spec))[0].pooled["ML"])
     assert line.get_markerfacecolor() == "none"
 
 

@@ -31,15 +31,21 @@ def page(sleepstudy, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def browser():
+def chromium():
+    """The command that starts Chromium."""
     binary = next((b for b in map(shutil.which, BROWSERS) if b), None)
     if binary is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
+    return [binary, *OPTIONS]
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=binary, args=OPTIONS)
-        yield chromium
-        chromium.close()
+        started = p.chromium.launch(executable_path=chromium[0], args=chromium[1:])
+        yield started
+        started.close()
 
 
 @pytest.fixture

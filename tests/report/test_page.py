@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ranef.priors import LKJ, R2D2, Exponential, Flat, Gamma, HalfNormal, Normal
 from ranef.report import fingerprint, model_words, python_calls
 from ranef.report.explorer import explorer, positions
 from ranef.reported import _explorers
+from ranef.results import sample_arguments
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +41,44 @@ def test_one_file_that_asks_for_nothing(page):
 
 
 def test_an_explorer_whose_population_line_has_no_limit():
-    """The line is left out at the end of the slider; the levels have their places."""
+    """The line is left out at the end of the slider that moves one effect alone; the levels have their places."""
     pooled = ranef.pooling(ranef.Model("Reaction ~ 1 + (Days | Subject)", ranef.datasets.load("sleepstudy")))
-    path = pooled.sweep("Subject", "Intercept", n=5)
+    whole, alone = pooled.sweep("Subject", n=5), pooled.sweep("Subject", "Intercept", n=5)
     levels = pooled.coef[pooled.coef["term"] == "Intercept"]
-    drawn = explorer("e", path, levels, 1.0, None)
-    population = re.search(r'"population":\[(.*?)\]', drawn.json)[1].split(",")
-    assert [p == "null" for p in population] == [False] * 4 + [True]
-    assert all(None not in record["path"] for record in drawn.spec["datasets"]["levels"])
+    drawn = explorer("e", whole, "Intercept", levels, None, alone)
+    together, single = re.search(r'"population":\[\[(.*?)\],\[(.*?)\]\]', drawn.json).groups()
+    assert "null" not in together
+    assert [p == "null" for p in single.split(",")] == [False] * 4 + [True]
+    assert all(None not in path for record in drawn.spec["datasets"]["levels"] for path in record["path"])
+
+
+@pytest.mark.parametrize(
+    ("formula", "name"),
+    [("Reaction ~ Days + (Days | Subject)", "sleepstudy"), ("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin")],
+)
+def test_the_ends_of_a_slider_are_the_columns_of_pooling(formula, name):
+    fit = ranef.Model(formula, ranef.datasets.load(name)).fit()
+    coef = ranef.pooling(fit).coef
+    for e in _explorers({"eb": fit}, 0.95):
+        records = {r["level"]: r["path"][0] for r in e.spec["datasets"]["levels"]}
+        rows = coef[(coef["group"] == e.group) & (coef["term"] == e.term)].set_index("level")
+        assert (e.scales[0], e.scales[e.start], e.scales[-1]) == (0.0, 1.0, np.inf)
+        for place, column in ((0, "complete"), (e.start, "partial"), (-1, "no_pooling")):
+            found = [records[level][place] for level in rows.index]
+            np.testing.assert_allclose(found, rows[column], rtol=1e-5)
+
+
+def test_the_slider_of_a_variance_of_zero():
+    """The estimate stands at complete pooling, and the path still ends at the levels' own means."""
+    fit = ranef.Model("Yield ~ 1 + (1 | Batch)", ranef.datasets.load("Dyestuff2")).fit()
+    (e,) = _explorers({"eb": fit}, 0.95)
+    assert e.start == 0
+    assert e.singular
+    assert not e.choice
+    own = ranef.pooling(fit).coef.set_index("level")["no_pooling"]
+    for record in e.spec["datasets"]["levels"]:
+        np.testing.assert_allclose(record["path"][0][-1], own[record["level"]], rtol=1e-5)
+    assert np.all(np.diff(e.ratios) > 0)
 
 
 def test_a_slider_of_a_shared_variance_names_all_that_move():
@@ -139,6 +171,24 @@ def awkward():
         ("y ~ x + (1 | g)", {}, {"priors": {"ranef": Gamma(2, 0.1)}, "sampler": "numpyro"}),
         ("y ~ x + (1 | g)", {}, {"priors": {"nu": Gamma(3, 0.2)}, "family": "student", "sampler": "numpyro"}),
         ("y ~ x + (1 | g)", {}, {"priors": {"fixef": R2D2(0.3)}, "sampler": "numpyro"}),
+        pytest.param(
+            "y ~ x + (1 | g)",
+            {},
+            {"priors": {"x": dist.TruncatedNormal(10.0, 2.0, low=1.5)}, "sampler": "numpyro", "device": "cpu"},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "y ~ x + (x | g)",
+            {},
+            {"parameterization": "noncentered", "sampler": "numpyro", "warmup": None},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "y ~ x + (1 | g)",
+            {"na_action": "omit"},
+            {"chain_method": "sequential", "chains": 2, "sampler": "numpyro"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_calls_of_every_kind_run_and_give_the_same_numbers(awkward, formula, model, sampling):
@@ -153,6 +203,44 @@ def test_calls_of_every_kind_run_and_give_the_same_numbers(awkward, formula, mod
     assert again.fits["the REML fit"].criterion == fits["the REML fit"].criterion
     np.testing.assert_array_equal(again.fits["for"].draws.sigma, fits["for"].draws.sigma)
     np.testing.assert_array_equal(again.fits["for"].draws.beta, fits["for"].draws.beta)
+
+
+def test_calls_give_where_fits_began_and_how_chains_ran(awkward):
+    own = ranef.Model("y ~ x + (1 | g)", awkward)
+    start = own.fit("ML", start=[0.4], control=ranef.Control(em_steps=0, tolerance=0.5))
+    fits = {"ml": start, "eb": own.fit(), "fb": own.sample(**QUICK, chain_method="parallel", init=start)}
+    records = {"ml": start.estimates, "eb": fits["eb"].estimates, "fb": fits["fb"].draws}
+    text = python_calls(own.spec, records, "awkward", "page.html")
+    began = "'ML', start=[0.4], control=ranef.Control(tolerance=0.5, em_steps=0)"
+    assert f"ml = model.fit({began})" in text
+    assert f"chain_method='parallel', init=model.fit({began})" in text
+    assert "eb = model.fit()\n" in text
+    space: dict[str, object] = {"awkward": awkward}
+    exec(text.replace("both.report('page.html')", ""), space)
+    again = space["both"].fits
+    assert again["ml"].criterion == start.criterion != own.fit("ML").criterion
+    np.testing.assert_array_equal(again["fb"].draws.sigma, fits["fb"].draws.sigma)
+
+
+@pytest.mark.slow
+def test_draws_differ_with_how_chains_run(awkward):
+    """So that the calls must say it, which two of the runs above are called again for."""
+    own = ranef.Model("y ~ x + (1 | g)", awkward)
+    asked = QUICK | {"sampler": "numpyro", "chains": 2}
+    ways = {way: own.sample(**asked, chain_method=way).draws.sigma for way in ("vectorized", "parallel")}
+    assert not np.array_equal(*ways.values())
+
+
+def test_calls_of_an_interrupted_run_and_of_another_model(awkward):
+    """The call is that of the whole run, and says that a fit of another model has to be given."""
+    own, other = (ranef.Model("y ~ x + (1 | g)", awkward.assign(y=awkward["y"] * k)) for k in (1.0, 1.1))
+    cut = own.sample(**QUICK).draws
+    asked = sample_arguments(cut, draws=400, chains=3, chain_method="vectorized", device=None, init="init")
+    text = python_calls(own.spec, {"fb": replace(cut, asked=asked)}, "awkward", "page.html")
+    assert "fb = model.sample(draws=400, warmup=10, chains=3, seed=3, " in text
+    assert "init=init)" in text
+    assert "\ninit = ...  # the fit of another model" in text
+    assert own.sample(**QUICK, init=other.fit()).draws.asked == {"init": "init"}
 
 
 def test_calls_say_what_only_the_user_has(awkward):

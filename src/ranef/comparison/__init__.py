@@ -15,20 +15,23 @@ from ranef.comparison.pooling import (
     own_frame,
     pooling_base,
     pooling_frame,
-    pooling_path,
     pooling_sweep,
     ratio_draws,
     ratio_frame,
     relative_sds,
+    scaled_at,
+    whole_sweep,
 )
 from ranef.comparison.reliability import OwnData, own_data, reliabilities, reliability_matrices
 from ranef.comparison.sameness import check_names, default_names, difference, require_same_model
+from ranef.comparison.scaled import CovarianceSweep
 from ranef.comparison.shrinkage import shrinkage_frame
-from ranef.comparison.sweeps import PoolingSweep, even_ratios, sweep
+from ranef.comparison.sweeps import PoolingSweep, even_ratios, ratios_at, sweep
 
 __all__ = [
     "Aligned",
     "Boundary",
+    "CovarianceSweep",
     "EffectsAt",
     "Moved",
     "OwnData",
@@ -58,18 +61,20 @@ __all__ = [
     "own_frame",
     "pooling_base",
     "pooling_frame",
-    "pooling_path",
     "pooling_sweep",
     "prediction_frames",
     "ratio_draws",
     "ratio_frame",
+    "ratios_at",
     "relative_sds",
     "reliabilities",
     "reliability_matrices",
     "require_same_model",
     "require_same_rows",
+    "scaled_at",
     "shrinkage_frame",
     "split_variances",
     "stacking_weights",
     "sweep",
+    "whole_sweep",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,11 +18,26 @@ from ranef.comparison.reliability import (
     reliabilities,
     reliability_summary,
 )
-from ranef.comparison.sweeps import PoolingSweep, half_way, marginal_information, sweep
+from ranef.comparison.scaled import (
+    CovarianceSweep,
+    Scaled,
+    covariance_sweep,
+    scaled_covariance,
+    scaled_effects,
+    scaled_theta,
+)
+from ranef.comparison.sweeps import (
+    PoolingSweep,
+    checked_number,
+    checked_ratios,
+    half_way,
+    marginal_information,
+    sweep,
+)
 from ranef.errors import DesignError, suggestion
 from ranef.inference import grouping_named, only_group
 from ranef.likelihood import CrossProducts, Method
-from ranef.results import PosteriorDraws, RemlEstimates
+from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec, covariance_arrays
 
 __all__ = [
@@ -35,11 +50,12 @@ __all__ = [
     "own_frame",
     "pooling_base",
     "pooling_frame",
-    "pooling_path",
     "pooling_sweep",
     "ratio_draws",
     "ratio_frame",
     "relative_sds",
+    "scaled_at",
+    "whole_sweep",
 ]
 
 KEYS = ["group", "level", "term"]
@@ -76,6 +92,11 @@ class PoolingBase:
     def information(self) -> tuple[Floats, ...]:
         """Of :func:`marginal_information` at θ̂."""
         return marginal_information(self.products, self.spec.lambdas(self.theta))
+
+    @cached_property
+    def covariances(self) -> tuple[Scaled, ...]:
+        """The path of every grouping's covariance through θ̂."""
+        return _covariances(self, self.theta)
 
 
 def pooling_base(spec: ModelSpec, products: CrossProducts, method: Method, theta: Floats) -> PoolingBase:
@@ -205,35 +226,68 @@ def one_column(spec: ModelSpec, group: str | None, term: str | None) -> tuple[in
     return k, 0 if term is None else g.columns.index(term)
 
 
-def pooling_sweep(
-    base: PoolingBase, k: int, q: int, ratios: Sequence[float] | Floats | None = None, n: int = 41
-) -> PoolingSweep:
-    """The path of column `q` of grouping `k` from complete pooling to none (see :func:`sweep`)."""
-    column, own = moved(base.spec, k, q), base.own[k]
-    half = half_way(base.information[k], own, base.spec.lambdas(base.theta)[k], column)
-    return sweep(base.spec, base.products, base.theta, base.method, own, column, half, ratios, n)
+def whole_sweep(
+    base: PoolingBase, k: int, scales: Sequence[float] | Floats | None = None, n: int = 41
+) -> CovarianceSweep:
+    """All effects of grouping `k` from complete pooling to none (see :class:`CovarianceSweep`).
+
+    Raises
+    ------
+    DesignError
+        If a scale is negative or NaN, or `n` is below 2.
+    """
+    covariance = base.covariances[k]
+    at = (
+        covariance.even(checked_number(n, "scales"))
+        if scales is None
+        else checked_ratios(scales, "scales", "the factor on the estimated standard deviations")
+    )
+    return covariance_sweep(base.spec, k, base.own[k], base.at, covariance, at)
 
 
-def pooling_path(
-    spec: ModelSpec,
-    products: CrossProducts,
-    estimates: RemlEstimates,
-    group: str | None = None,
-    term: str | None = None,
-    ratios: Sequence[float] | Floats | None = None,
-    n: int = 41,
-) -> pd.DataFrame:
-    """Frame of :class:`PoolingSweep` for one effect of a fit, or of one sweep after the other for all.
+def scaled_at(
+    base: PoolingBase, theta: Floats, scale: float, group: str | None
+) -> tuple[EffectsAt, Floats, list[Floats]]:
+    """Effects with the covariance of `group` (all by default) scaled by s, all else as estimated at θ (n_theta,).
 
     Returns
     -------
-    DataFrame
-        ``group, level, term, ratio, estimate, reliability, position, coef``: b̂ of each level as the standard deviation
-        of its own column over σ, ``ratio``, runs from 0 (complete pooling) to infinity (none), all else at θ̂.
+    EffectsAt
+        Its criterion is that of the scaled θ.
+    array (n_theta,)
+        The scaled θ.
+    list of array (p_k,)
+        Standard deviations over σ, by grouping.
     """
-    base = pooling_base(spec, products, estimates.method, estimates.theta)
-    chosen = chosen_columns(spec, group, term)
-    return pd.concat([pooling_sweep(base, k, q, ratios, n).frame for k, q in chosen], ignore_index=True)
+    spec, own = base.spec, base.own
+    here = np.array_equal(theta, base.theta)
+    at = base.at if here else effects_at(spec, base.products, spec.lambdas(theta), base.method)
+    paths = base.covariances if here else _covariances(base, theta)
+    moving = {k: paths[k] for k, g in enumerate(spec.groupings) if group in (None, g.name)}
+    values = scaled_theta(spec, theta, moving, scale)
+    b = tuple(
+        scaled_effects(own[k], at.right[k], moving[k], scale) if k in moving else at.b[k] for k in range(len(own))
+    )
+    coef = tuple(new + (coef - old) for new, coef, old in zip(b, at.coef, at.b, strict=True))
+    criterion = (
+        effects_at(spec, base.products, spec.lambdas(values), base.method).criterion if np.isfinite(scale) else np.inf
+    )
+    ratios = [path.sds(np.array(scale if k in moving else 1.0)) for k, path in enumerate(paths)]
+    return replace(at, b=b, coef=coef, criterion=criterion), values, ratios
+
+
+def _covariances(base: PoolingBase, theta: Floats) -> tuple[Scaled, ...]:
+    lambdas = base.spec.lambdas(theta)
+    return tuple(scaled_covariance(base.spec, k, lambdas[k], own) for k, own in enumerate(base.own))
+
+
+def pooling_sweep(
+    base: PoolingBase, k: int, q: int, ratios: Sequence[float] | Floats | None = None, n: int = 41
+) -> PoolingSweep:
+    """The path of column `q` of grouping `k` as its standard deviation alone moves (see :func:`sweep`)."""
+    column, own = moved(base.spec, k, q), base.own[k]
+    half = half_way(base.information[k], own, base.spec.lambdas(base.theta)[k], column)
+    return sweep(base.spec, base.products, base.theta, base.method, own, column, half, ratios, n)
 
 
 def chosen_columns(spec: ModelSpec, group: str | None, term: str | None) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""The path of every effect of a factor from complete pooling to none, as one standard deviation moves."""
+"""The path of every effect of a factor as the standard deviation of one effect moves."""
 
 from __future__ import annotations
 
@@ -18,13 +18,27 @@ from ranef.linalg import factorize, selected_blocks
 from ranef.progress import LateBar
 from ranef.spec import ModelSpec
 
-__all__ = ["PoolingSweep", "even_ratios", "half_way", "marginal_information", "sweep"]
+__all__ = [
+    "PoolingSweep",
+    "checked_number",
+    "checked_ratios",
+    "even_ratios",
+    "half_way",
+    "marginal_information",
+    "ratios_at",
+    "sweep",
+]
 
 
 def even_ratios(half: float, n: int) -> Floats:
     """Ratios (n,) from 0 to infinity, even in r²/(r² + half²)."""
-    position = np.linspace(0.0, 1.0, n)[:-1]
-    return np.append(half * np.sqrt(position / (1.0 - position)), np.inf)
+    return ratios_at(half, np.linspace(0.0, 1.0, n))
+
+
+def ratios_at(half: float, position: Floats) -> Floats:
+    """Ratios at places r²/(r² + half²) from 0 to 1."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(half * np.sqrt(position / (1.0 - position)))
 
 
 def marginal_information(products: CrossProducts, lambdas: Sequence[Floats]) -> tuple[Floats, ...]:
@@ -55,9 +69,11 @@ def half_way(information: Floats, own: OwnData, lam: Floats, column: Moved) -> f
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PoolingSweep:
-    """Everything along the path of one relative standard deviation r from complete pooling (0) to none (infinity).
+    """Everything along the path of one relative standard deviation r from 0 to infinity, the others as estimated.
 
-    Correlations and all other relative standard deviations stay. At r = infinity stand the limits, and NaN for what
+    Correlations and all other relative standard deviations stay, and β̂ and effects are estimated anew at every r; so
+    the right end is not no pooling, for the other effects still draw levels together (:class:`CovarianceSweep` ends
+    there). At r = infinity stand the limits, and NaN for what
     has none. With correlated effects β̂ and b̂ can grow with r without end: those of a level whose rows do not hold the
     column, and the fixed effect of the column with them; or the fixed effect and all levels' effects, one against the
     other, where an effect correlated with them has no fixed effect itself, as the intercepts of
@@ -103,7 +119,7 @@ class PoolingSweep:
     criterion: Floats
 
     def position(self, ratio: Floats | float) -> Floats:
-        """Place r²/(r² + half²) of a ratio between 0 (complete pooling) and 1 (none)."""
+        """Place r²/(r² + half²) of a ratio between 0 (at zero) and 1 (at infinity)."""
         return reliabilities(np.asarray(self.half**2), np.asarray(ratio, dtype=float))
 
     @property
@@ -167,7 +183,7 @@ def sweep(
     DesignError
         If a ratio is negative or NaN, or `n` is below 2.
     """
-    at = even_ratios(half, _checked_number(n)) if ratios is None else _checked_ratios(ratios)
+    at = even_ratios(half, checked_number(n)) if ratios is None else checked_ratios(ratios)
     found = list(_effects_along(spec, products, spec.lambdas(theta), method, own, column, at))
     g = spec.groupings[column.k]
     return PoolingSweep(
@@ -202,19 +218,35 @@ def _effects_along(
             bar.update()
 
 
-def _checked_number(n: int) -> int:
+def checked_number(n: int, what: str = "ratios") -> int:
+    """A number of places on a path.
+
+    Raises
+    ------
+    DesignError
+        If it is not a whole number of 2 or more.
+    """
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 2:
-        raise DesignError(f"n={n!r} must be a whole number of 2 or more: the ratios from 0 to infinity, both included.")
+        raise DesignError(f"n={n!r} must be a whole number of 2 or more: the {what} from 0 to infinity, both included.")
     return int(n)
 
 
-def _checked_ratios(ratios: Sequence[float] | Floats) -> Floats:
+def checked_ratios(
+    given: Sequence[float] | Floats,
+    name: str = "ratios",
+    what: str = "the standard deviation of the effect over σ",
+) -> Floats:
+    """Places on a path (R,), from 0 to infinity.
+
+    Raises
+    ------
+    DesignError
+        If they are not numbers of one dimension, or one is negative or NaN.
+    """
     try:
-        values = np.atleast_1d(np.asarray(ratios, dtype=float))
+        values = np.atleast_1d(np.asarray(given, dtype=float))
     except (TypeError, ValueError):
         values = np.empty((0, 0))
     if values.ndim != 1 or not values.size or np.isnan(values).any() or (values < 0).any():
-        raise DesignError(
-            f"ratios={ratios!r} must be numbers from 0 to infinity: the standard deviation of the effect over σ."
-        )
+        raise DesignError(f"{name}={given!r} must be numbers from 0 to infinity: {what}.")
     return values

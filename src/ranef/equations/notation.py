@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ranef.escapes import printable
+
 __all__ = ["LATEX", "PLAIN", "Line", "Notation"]
 
 #: visible characters of the right-hand side before a line of an equation is broken
@@ -133,7 +135,7 @@ _GREEK |= {"σ": r"\sigma", "Σ": r"\Sigma"}
 
 # a hyphen, colon or comma of a name must get neither the shape nor the spacing that mathematics gives it
 _ESCAPES = {c: rf"\{c}" for c in "#$%&_{}"} | {c: f"{{{c}}}" for c in ".:,;=<>+*!?()[]/|"}
-_ESCAPES |= {"\\": r"{\backslash}", "^": r"{\wedge}", "~": r"{\sim}", " ": r"\ ", "\t": r"\ ", "\n": r"\ "}
+_ESCAPES |= {"\\": r"{\backslash}", "^": r"{\wedge}", "~": r"{\sim}", " ": r"\ "}
 _ESCAPES |= {"-": r"\text{-}", "'": r"\text{'}", '"': r"\text{''}", "`": r"\text{`}"}
 
 _FUNCTIONS = {f: rf"\{f}" for f in ("log", "exp", "sin", "cos", "tan")} | {"log2": r"\log_{2}", "log10": r"\log_{10}"}
@@ -150,7 +152,7 @@ class _Latex(Notation):
         return rf"\text{{{text}}}"
 
     def name(self, text: str) -> str:
-        runs = re.findall(r"[ -~\t\n]+|[^ -~\t\n]+", text)
+        runs = re.findall(r"[ -~]+|[^ -~]+", printable(text))
         return rf"\mathrm{{{''.join(map(_latex_run, runs))}}}"
 
     def row(self, text: str) -> str:
@@ -225,7 +227,7 @@ class _Plain(Notation):
         return text
 
     def name(self, text: str) -> str:
-        clean = re.sub(r"\s", " ", text)
+        clean = re.sub(r"\s", " ", printable(text))
         return f"`{clean}`" if " " in clean else clean
 
     def row(self, text: str) -> str:

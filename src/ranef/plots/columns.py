@@ -6,8 +6,8 @@ the user gives; and the partner of a covariate in an interaction is their quotie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,13 @@ import pandas as pd
 
 from ranef.arrays import Floats, Ints
 from ranef.design.coding import code_terms
-from ranef.design.values import Numeric
+from ranef.design.values import Factor, Numeric, as_factor
 from ranef.errors import DesignError, suggestion
-from ranef.formula import Name, Node, Span, Terms, label, walk
+from ranef.formula import Name, Node, Span, Term, Terms, label, walk
+from ranef.plots.selection import TermArgument, select
 from ranef.spec import ModelSpec
 
-__all__ = ["BENT", "FREE", "TIMES", "Covariate", "choose_covariate", "dependence"]
+__all__ = ["BENT", "FREE", "TIMES", "Covariate", "choose_covariate", "constant_factor", "covariate_of", "dependence"]
 
 #: a column that does not depend on the covariate; is the covariate times something that does not; depends otherwise
 FREE, TIMES, BENT = 0, 1, 2
@@ -38,55 +39,151 @@ class Covariate:
     name : str
         As the design calls it, or of the series that was given.
     values : array (n_obs,)
+        Of a factor the places of its categories.
     fixed : array of int (p,)
     random : tuple of array of int (p_k,)
         How the columns of X, and of Z by grouping, depend on it: ``FREE``, ``TIMES`` or ``BENT``.
+    categories : tuple of str
+        Of a factor; empty for numbers.
     """
 
     name: str
     values: Floats
     fixed: Ints
     random: tuple[Ints, ...]
+    categories: tuple[str, ...] = ()
 
 
 def choose_covariate(spec: ModelSpec, x: object, group: str | None) -> Covariate | None:
-    """The covariate that `x` names or holds, or the one that most likely is meant; None if there is no numeric one.
+    """The covariate that `x` names or holds, or the one that most likely is meant; None if there is none.
 
-    By default it is the first numeric covariate of the random effects (of `group`), else of the fixed ones.
+    By default it is the first numeric one of the random effects (of `group`), else their first factor; else the first
+    numeric one of the fixed effects, or their first factor that differs between rows of one level.
 
     Raises
     ------
     DesignError
-        If the design has no numeric column of that name, or a series has not as many numbers as there are rows.
+        If the design has no column or factor of that name, or a series has not as many numbers as there are rows.
     """
-    known = numeric_columns(spec, group)
     if x is None:
-        name = next(iter(known), None)
-        return None if name is None else _covariate(spec, name, *known[name])
+        return next((c for c in _likely(spec, group)), None)
+    numeric, factors = numeric_columns(spec, group), factor_columns(spec, group)
+    name = x if isinstance(x, str) else getattr(x, "name", None)
+    if isinstance(name, str) and name in factors:
+        return factors[name]
     if isinstance(x, str):
-        if x not in known:
+        if x not in numeric:
+            known = [*numeric, *factors]
             raise DesignError(
-                f"x={x!r} is no numeric covariate of the model.{suggestion(x, list(known))} It has: "
-                f"{', '.join(map(repr, known)) or 'none'}. For another variable give its values, as x=data[{x!r}]."
+                f"x={x!r} is no covariate of the model with a column or factor of its own.{suggestion(x, known)} It "
+                f"has: {', '.join(map(repr, known)) or 'none'}. For another variable give its values, as x=data[{x!r}]."
             )
-        return _covariate(spec, x, *known[x])
+        return _covariate(spec, x, *numeric[x])
     return _given(spec, x)
+
+
+def _likely(spec: ModelSpec, group: str | None) -> Iterator[Covariate]:
+    numeric, factors = numeric_columns(spec, group), factor_columns(spec, group)
+    along = {name: _covariate(spec, name, *found) for name, found in numeric.items()}
+    varying = [c for c in (*along.values(), *factors.values()) if any((k != FREE).any() for k in c.random)]
+    yield from (c for c in varying if group is None or _varies_in(spec, group, c))
+    yield from along.values()
+    yield from (c for c in factors.values() if _differs_within(spec, group, c))
+
+
+def _varies_in(spec: ModelSpec, group: str, covariate: Covariate) -> bool:
+    """Whether effects of a grouping factor depend on the covariate."""
+    places = [i for i, g in enumerate(spec.groupings) if g.name == group]
+    return any((covariate.random[i] != FREE).any() for i in places)
+
+
+def _differs_within(spec: ModelSpec, group: str | None, covariate: Covariate) -> bool:
+    """Whether rows of one level of a grouping factor (of any, where none is named) differ in the covariate."""
+    values = pd.Series(covariate.values)
+    return any(bool((values.groupby(g.codes).nunique() > 1).any()) for g in spec.groupings if group in (None, g.name))
+
+
+def constant_factor(spec: ModelSpec, group: str) -> Covariate | None:
+    """The first factor that is constant within the levels of a grouping factor, and not the same for all."""
+    found = factor_columns(spec, None).values()
+    return next((c for c in found if not _differs_within(spec, group, c) and np.ptp(c.values) > 0), None)
+
+
+def covariate_of(spec: ModelSpec, group: str | None, term: TermArgument) -> str | None:
+    """Name of the covariate in a random effect; None for the intercept.
+
+    Raises
+    ------
+    DesignError
+        For an unknown effect, or several with different covariates.
+    """
+    factors = random_factors(spec)
+    columns = select(spec, group, term).columns
+    names = {label(node) for k, q in columns for node in factors[k][q]}
+    if len(names) > 1:
+        raise DesignError(f"Lines run along one covariate; term={term!r} has {', '.join(sorted(names))}. Give x=.")
+    return next(iter(names), None)
 
 
 def numeric_columns(spec: ModelSpec, group: str | None) -> dict[str, tuple[Node, Floats]]:
     """Main effects that are one numeric column, those of the random effects first: node and values (n_obs,) by name."""
-    design = spec.design
     found: dict[str, tuple[Node, Floats]] = {}
-    blocks = [
-        (factors, g.Z)
-        for g, factors in zip(spec.groupings, random_factors(spec), strict=True)
-        if group is None or g.name == group
-    ]
-    for factors, matrix in [*blocks, (fixed_factors(spec), design.X)]:
+    for factors, matrix in _blocks(spec, group):
         for j, own in enumerate(factors):
             if len(own) == 1 and _is_numeric(spec, own[0]):
                 found.setdefault(label(own[0]), (own[0], matrix[:, j]))
     return found
+
+
+def factor_columns(spec: ModelSpec, group: str | None) -> dict[str, Covariate]:
+    """Main effects of factors, those of the random effects first, by name: their categories in every row.
+
+    Columns say which category a row has, whatever their coding: they are compared with those of each category.
+    """
+    found: dict[str, Covariate] = {}
+    for factors, matrix in _blocks(spec, group):
+        for node in dict.fromkeys(own[0] for own in factors if len(own) == 1 and not _is_numeric(spec, own[0])):
+            own = [j for j, f in enumerate(factors) if f == (node,)]
+            value = spec.design.encoding.templates[node]
+            if label(node) in found or isinstance(value, Numeric):
+                continue
+            factor = as_factor(value)
+            codes = _categories(matrix[:, own], node, factor)
+            if codes is not None:
+                found[label(node)] = _factor_covariate(spec, node, codes, factor.levels)
+    return found
+
+
+def _categories(columns: Floats, node: Node, factor: Factor) -> Ints | None:
+    """Category (n,) of each row by the columns (n, p) of a factor; None where columns were left out."""
+    K = len(factor.levels)
+    coded = np.eye(K)
+    if columns.shape[1] == K - 1:
+        each = {node: replace(factor, codes=np.arange(K))}
+        coded = code_terms(Terms(True, (Term((node,), Span(0, 0)),)), each, K).matrix[:, 1:]
+    if columns.shape[1] != coded.shape[1]:
+        return None
+    distance = np.stack([np.abs(columns - row).max(axis=1) for row in coded])
+    return np.asarray(distance.argmin(axis=0))
+
+
+def _factor_covariate(spec: ModelSpec, node: Node, codes: Ints, levels: tuple[str, ...]) -> Covariate:
+    """A factor: all columns that it is part of are as they are in the rows of each category."""
+    fixed, *random = (
+        np.where(dependence(columns, node) == FREE, FREE, BENT)
+        for columns in (fixed_factors(spec), *random_factors(spec))
+    )
+    return Covariate(label(node), codes.astype(float), fixed, tuple(random), levels)
+
+
+def _blocks(spec: ModelSpec, group: str | None) -> list[tuple[list[Factors], Floats]]:
+    """Factors behind the columns, and the columns (n_obs, p): of the random effects (of `group`), then of X."""
+    found = [
+        (factors, g.Z)
+        for g, factors in zip(spec.groupings, random_factors(spec), strict=True)
+        if group is None or g.name == group
+    ]
+    return [*found, (fixed_factors(spec), spec.design.X)]
 
 
 def fixed_factors(spec: ModelSpec) -> list[Factors]:

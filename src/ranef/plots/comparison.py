@@ -12,12 +12,13 @@ from ranef.errors import DesignError
 from ranef.likelihood import Method
 from ranef.plots.components_drawing import varcorr_figure
 from ranef.plots.decomposition_drawing import decomposition_figure
-from ranef.plots.drawing import draw_panels, returned_figure
+from ranef.plots.drawing import draw_panels, figure_of
+from ranef.plots.effects import compared_figure, compared_marks, ranef_figure
 from ranef.plots.joint_drawing import joint_axes
 from ranef.plots.lines_drawing import lines_figure
-from ranef.plots.marks import GREY, Mark, dodged, fit_marks, overlaid_marks
-from ranef.plots.panels import checked_levels, comparison_panels, overlay_panels, wide_frame
+from ranef.plots.panels import comparison_panels
 from ranef.plots.path_of_fits import path_of_fits
+from ranef.plots.selection import LevelsArgument, Selection, TermArgument, checked_limit
 from ranef.plots.shrinkage import shrinkage_figure
 from ranef.results import Fit
 
@@ -61,7 +62,14 @@ class ComparisonPlots:
     fits: Mapping[str, Fit]
     level: float = 0.95
 
-    def __call__(self, group: str | None = None, max_levels: int = 40) -> Figure:
+    def __call__(
+        self,
+        group: str | None = None,
+        max_levels: int = 40,
+        *,
+        term: TermArgument = None,
+        levels: LevelsArgument = None,
+    ) -> Figure:
         """What each level says alone, and the estimate and interval of every fit; a panel for each random effect.
 
         Parameters
@@ -70,16 +78,26 @@ class ComparisonPlots:
             One grouping factor; all by default.
         max_levels : int
             Levels shown in a panel; of more, evenly spaced ones in the order of the first fit's estimates.
+        term, levels
+            As :meth:`FitPlots.ranef`.
+
+        Raises
+        ------
+        DesignError
+            For an unknown group, term or level, a model without random effects, or `max_levels` below two.
         """
-        frame = wide_frame(self.fits, self.level, group)
-        design = self._first.spec.design
-        return _compared(frame, max_levels, self.level, self._engines, design.formula, design.response)
+        return figure_of(
+            compared_figure(self.fits, group, term=term, levels=levels, max_levels=max_levels, level=self.level)
+        )
 
     def ranef(
         self,
         group: str | None = None,
         ax: Axes | Sequence[Axes] | None = None,
         max_levels: int | None = None,
+        *,
+        term: TermArgument = None,
+        levels: LevelsArgument = None,
     ) -> Axes | Figure:
         """Random effects in order, with the intervals of all fits (a caterpillar plot).
 
@@ -95,16 +113,15 @@ class ComparisonPlots:
             As many as there are panels: one for each random effect of each grouping factor.
         max_levels : int, optional
             Levels shown; of more, evenly spaced ones in the order of the first fit's estimates. All by default.
+        term, levels
+            As :meth:`FitPlots.ranef`.
 
         Raises
         ------
         DesignError
-            For an unknown group, a model without random effects, or `max_levels` below two.
+            For an unknown group, term or level, a model without random effects, or `max_levels` below two.
         """
-        panels = overlay_panels(wide_frame(self.fits, self.level, group), list(self.fits), checked_levels(max_levels))
-        design = self._first.spec.design
-        marks = overlaid_marks(self._engines, self.level)
-        return draw_panels(panels, marks, ax, formula=design.formula, response=design.response)
+        return ranef_figure(self.fits, group, ax, term=term, levels=levels, max_levels=max_levels, level=self.level)
 
     def shrinkage(
         self,
@@ -113,36 +130,44 @@ class ComparisonPlots:
         max_levels: int = 60,
         *,
         kind: str | None = None,
+        term: TermArgument = None,
+        levels: LevelsArgument = None,
     ) -> Axes | Figure:
         """Each level alone, and where each fit draws it; as :meth:`FitPlots.shrinkage`.
 
         In a plane the arrows lead to the first fit's estimates; those of other fits are hollow marks, and their
         regions dashed.
         """
-        return shrinkage_figure(self.fits, group, ax, kind=kind, max_levels=max_levels, level=self.level)
+        return shrinkage_figure(
+            self.fits, group, ax, kind=kind, term=term, levels=levels, max_levels=max_levels, level=self.level
+        )
 
     def lines(
         self,
         x: object = None,
         group: str | None = None,
         kind: str = "facets",
-        levels: int | None = None,
+        levels: LevelsArgument = None,
         ax: Axes | Sequence[Axes] | None = None,
+        *,
+        term: TermArgument = None,
     ) -> Axes | Figure:
         """Data with fitted lines by group, those of every fit, with posterior bands; as :meth:`FitPlots.lines`.
 
         Own lines and the population line are those of the first fit.
         """
-        return lines_figure(self.fits, x=x, group=group, kind=kind, levels=levels, ax=ax, level=self.level)
+        return lines_figure(self.fits, x=x, group=group, kind=kind, term=term, levels=levels, ax=ax, level=self.level)
 
     def path(
         self,
         group: str | None = None,
         term: str | None = None,
         ax: Axes | Sequence[Axes] | None = None,
+        *,
+        levels: LevelsArgument = None,
     ) -> Axes | Figure:
         """Paths of the first REML or ML fit, with the first posterior of the ratio above; as :meth:`FitPlots.path`."""
-        return path_of_fits(self.fits, group, term, ax)
+        return path_of_fits(self.fits, group, term, ax, levels)
 
     def varcorr(self, ax: Axes | Sequence[Axes] | None = None) -> Axes | Figure:
         """Posterior density of every sd and correlation, with the estimates of the fits and the prior on it.
@@ -167,6 +192,9 @@ class ComparisonPlots:
         ax: Axes | Sequence[Axes] | None = None,
         max_levels: int = 40,
         draws: int | None = None,
+        *,
+        term: TermArgument = None,
+        levels: LevelsArgument = None,
     ) -> Axes | Figure:
         """Where the posterior variance of every level comes from, and what a BLUP's own variance has of it.
 
@@ -184,16 +212,10 @@ class ComparisonPlots:
             Levels shown; of more, evenly spaced ones in the order of their variances.
         draws : int, optional
             Draws of (θ, σ) to use.
+        term, levels
+            As :meth:`FitPlots.ranef`.
         """
-        return decomposition_figure(self.fits, group, ax, max_levels, draws)
-
-    @property
-    def _first(self) -> Fit:
-        return next(iter(self.fits.values()))
-
-    @property
-    def _engines(self) -> dict[str, str]:
-        return {name: fit.engine for name, fit in self.fits.items()}
+        return decomposition_figure(self.fits, group, ax, max_levels, draws, term=term, levels=levels)
 
 
 def comparison_figure(
@@ -229,16 +251,9 @@ def comparison_figure(
     >>> [ax.get_title() for ax in comparison_figure(frame).axes]
     ['g: Intercept']
     """
-    return _compared(frame, max_levels, level, ENGINES, formula, response)
-
-
-def _compared(
-    frame: pd.DataFrame, max_levels: int, level: float, engines: Mapping[str, str], formula: str, response: str
-) -> Figure:
     needed = ["group", "level", "term", "no_pooling"]
-    needed += [f"{name}_{what}" for name in engines for what in ("estimate", "lower", "upper")]
+    needed += [f"{name}_{what}" for name in ENGINES for what in ("estimate", "lower", "upper")]
     if missing := [c for c in needed if c not in frame]:
         raise DesignError(f"The frame of a comparison lacks the columns {', '.join(missing)}.")
-    marks = dodged([Mark("no pooling: level alone", GREY, hollow=True, size=5.0), *fit_marks(engines, level)])
-    panels = comparison_panels(frame, max_levels, list(engines))
-    return returned_figure(draw_panels(panels, marks, None, formula=formula, response=response))
+    panels = comparison_panels(frame, list(ENGINES), Selection((), checked_limit(max_levels, 2, "max_levels")))
+    return figure_of(draw_panels(panels, compared_marks(ENGINES, level), None, formula=formula, response=response))

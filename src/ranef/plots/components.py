@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -14,6 +13,7 @@ from ranef.errors import DesignError
 from ranef.inference import varcorr_draws
 from ranef.nuts import draw_components
 from ranef.plots.engines import estimates_to_mark, first_fit, posteriors_of
+from ranef.plots.units import per_unit
 from ranef.results import Fit, RemlEstimates
 from ranef.spec import (
     LKJ,
@@ -29,9 +29,6 @@ from ranef.spec import (
 )
 
 __all__ = ["Component", "ComponentPanel", "Curve", "component_panels", "components", "density"]
-
-#: a factor of a column's name: up to a colon outside brackets and quotes
-FACTOR = re.compile(r"(?:[^:\[(`]|\[[^\]]*\]|\([^)]*\)|`[^`]*`)+")
 
 #: points of a density over the range of the draws
 POINTS = 1024
@@ -137,9 +134,8 @@ def components(spec: ModelSpec) -> tuple[Component, ...]:
 
 
 def _unit(column: str, response: str) -> str:
-    """Unit of the sd of a column's effect in words: per unit of the covariates in it, indicators of levels apart."""
-    numeric = [factor for factor in FACTOR.findall(column) if factor != "Intercept" and not factor.endswith("]")]
-    return f"in units of {response}" + (f" per unit of {':'.join(numeric)}" if numeric else "")
+    """Unit of the sd of a column's effect in words."""
+    return f"in units of {response}{per_unit(column)}"
 
 
 def component_panels(fits: Mapping[str, Fit]) -> tuple[ComponentPanel, ...]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from ranef.plots.axes import axes_for, legend_above
 from ranef.plots.components import ComponentPanel, component_panels
-from ranef.plots.drawing import BLUE, GREY, VERMILLION, plain_frame, returned_figure
+from ranef.plots.drawing import BLUE, GREY, VERMILLION, plain_frame, returned
+from ranef.plots.names import as_drawn
 from ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def varcorr_figure(fits: Mapping[str, Fit], ax: Axes | Sequence[Axes] | None = N
         _draw_component(a, panel)
     if ax is None:
         legend_above(axes)
-    return axes[0] if len(axes) == 1 else returned_figure(axes[0])
+    return returned(axes)
 
 
 def _draw_component(ax: Axes, panel: ComponentPanel) -> None:
@@ -54,16 +55,18 @@ def _draw_component(ax: Axes, panel: ComponentPanel) -> None:
     peak = max([float(c.y.max()) for c in panel.posteriors if c.y.size] or [1.0])
     for i, curve in enumerate(panel.posteriors):
         colour = _colour(i)
-        label = f"posterior {curve.label}" if several else "posterior"
+        label = f"posterior {as_drawn(curve.label)}" if several else "posterior"
         ax.fill_between(curve.x, curve.y, color=colour, alpha=0.12 if several else 0.25, linewidth=0)
         ax.plot(curve.x, curve.y, color=colour, linewidth=1.8, linestyle=DASHES[i % len(DASHES)], label=label)
     for i, curve in enumerate(panel.priors):
         colour = GREY if len(panel.priors) == 1 else _colour(i)
-        ax.plot(curve.x, curve.y, color=colour, linewidth=1.1, linestyle=(0, (4 + 4 * i, 2)), label=curve.label)
+        ax.plot(
+            curve.x, curve.y, color=colour, linewidth=1.1, linestyle=(0, (4 + 4 * i, 2)), label=as_drawn(curve.label)
+        )
     for label, value in panel.estimates.items():
         _mark(ax, label, value, peak)
-    ax.set_title(panel.component.title, fontsize="medium")
-    ax.set_xlabel(panel.component.unit)
+    ax.set_title(as_drawn(panel.component.title), fontsize="medium")
+    ax.set_xlabel(as_drawn(panel.component.unit))
     ax.set(xlim=panel.limits, ylim=(0.0, 1.22 * peak), yticks=[])
     if panel.component.kind == "cor":
         ax.set_xticks([-1.0, -0.5, 0.0, 0.5, 1.0])
@@ -93,7 +96,7 @@ def _mark(ax: Axes, label: str, value: float, peak: float) -> None:
         markersize=6,
         markevery=[1],
         markerfacecolor=BLUE if reml else "white",
-        label=f"{label} estimate",
+        label=f"{as_drawn(label)} estimate",
         zorder=4 if reml else 5,
         clip_on=False,
     )

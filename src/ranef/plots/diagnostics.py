@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,18 @@ from ranef.inference import grouping_named
 from ranef.likelihood import cross_products, evaluate, score
 from ranef.plots.engines import Estimated, Sampled
 from ranef.plots.panels import ResidualCloud, residual_cloud
+from ranef.plots.selection import LevelsArgument, Selection, selected_levels
 from ranef.results import Fit
 from ranef.spec import covariance_arrays
 
-__all__ = ["GroupedResiduals", "QuantilePlot", "effect_scores", "grouped_residuals", "neighbour_means"]
+__all__ = [
+    "GroupedResiduals",
+    "QuantilePlot",
+    "chosen_quantiles",
+    "effect_scores",
+    "grouped_residuals",
+    "neighbour_means",
+]
 __all__ += ["normal_quantiles", "scale_location_cloud", "simultaneous_bounds"]
 
 #: points of a quantile plot, and of its band
@@ -49,6 +58,8 @@ class QuantilePlot:
     band_x, lower, upper : array (points,)
         Band that holds all points of a normal sample with the probability asked for. Round a line through the
         quartiles it is wider, for they are the sample's.
+    names : tuple of str
+        Of the values shown, where they have names to be seen.
     """
 
     title: str
@@ -60,6 +71,7 @@ class QuantilePlot:
     band_x: Floats
     lower: Floats
     upper: Floats
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,9 @@ class GroupedResiduals:
     ----------
     group : str
     levels : tuple of str
+        Those shown.
+    n_levels : int
+        How many there are.
     values : tuple of array
         Residuals of each level.
     quantiles : array (5, points)
@@ -80,6 +95,7 @@ class GroupedResiduals:
 
     group: str
     levels: tuple[str, ...]
+    n_levels: int
     values: tuple[Floats, ...]
     quantiles: Floats
     at: Floats
@@ -115,8 +131,9 @@ def normal_quantiles(values: Floats, title: str = "", *, standard: bool = False,
         centre, scale = _quartile_line(ordered)
     at = _even_quantiles(n, BAND_POINTS)
     bounds = [centre + scale * z for z in simultaneous_bounds(n, at, level, standard=standard)]
+    lower, upper = bounds
     return QuantilePlot(
-        title, theoretical[shown], ordered[shown], n, float(centre), float(scale), theoretical[at], *bounds
+        title, theoretical[shown], ordered[shown], n, float(centre), float(scale), theoretical[at], lower, upper
     )
 
 
@@ -172,13 +189,15 @@ def scale_location_cloud(fitted: Floats, residual: Floats) -> ResidualCloud:
     return residual_cloud(fitted, np.sqrt(np.abs(residual)))
 
 
-def grouped_residuals(fit: Fit, residual: Floats, group: str | None = None) -> GroupedResiduals:
-    """Residuals (n,) by level of a grouping factor; by default of the one with the most levels.
+def grouped_residuals(
+    fit: Fit, residual: Floats, group: str | None = None, levels: LevelsArgument = None
+) -> GroupedResiduals:
+    """Residuals (n,) by level of a grouping factor; by default of all levels of the one with the most.
 
     Raises
     ------
     DesignError
-        If the model has no such factor.
+        If the model has no such factor or level.
     """
     if not fit.spec.groupings:
         raise DesignError("There are no groups to draw: the model has no (… | group) term.")
@@ -188,10 +207,12 @@ def grouped_residuals(fit: Fit, residual: Floats, group: str | None = None) -> G
         by_level.quantile(np.array([0.1, 0.25, 0.5, 0.75, 0.9])).unstack().reindex(range(g.n_levels)).to_numpy().T
     )
     order = np.argsort(quantiles[2], kind="stable")
+    order = order[selected_levels(fit.spec, g.name, levels).positions(g.levels[order])]
     rows = np.argsort(g.codes, kind="stable")
     parts = np.split(residual[rows], np.cumsum(np.bincount(g.codes, minlength=g.n_levels))[:-1])
-    levels = tuple(str(g.levels[j]) for j in order)
-    return GroupedResiduals(g.name, levels, tuple(parts[j] for j in order), *neighbour_means(quantiles[:, order]))
+    names = tuple(str(g.levels[j]) for j in order)
+    values = tuple(parts[j] for j in order)
+    return GroupedResiduals(g.name, names, g.n_levels, values, *neighbour_means(quantiles[:, order]))
 
 
 def neighbour_means(columns: Floats) -> tuple[Floats, Floats]:
@@ -200,6 +221,23 @@ def neighbour_means(columns: Floats) -> tuple[Floats, Floats]:
     bins = np.array_split(np.arange(levels), min(levels, LEVEL_POINTS))
     means = np.column_stack([columns[:, own].mean(axis=1) for own in bins])
     return means, np.array([own.mean() for own in bins])
+
+
+def chosen_quantiles(
+    values: Floats, levels: Sequence[object], selection: Selection, title: str = "", level: float = 0.95
+) -> QuantilePlot:
+    """Scores (J,) of all levels against normal quantiles, of which those of the chosen levels are shown.
+
+    Quantiles and band are those of all levels, so that a level stands where it does among them.
+    """
+    plot = normal_quantiles(values, title, standard=True, level=level)
+    if selection.names is None and selection.limit is None:
+        return plot
+    ordered = [j for j in np.argsort(values, kind="stable") if np.isfinite(values[j])]
+    kept = selection.positions([levels[j] for j in ordered])
+    theoretical = scipy.special.ndtri((np.arange(plot.n) + 0.5) / max(plot.n, 1))
+    names = tuple(str(levels[ordered[i]]) for i in kept)
+    return replace(plot, theoretical=theoretical[kept], values=values[[ordered[i] for i in kept]], names=names)
 
 
 def effect_scores(fit: Fit, group: str) -> list[tuple[str, Floats]]:

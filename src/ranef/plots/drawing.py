@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,11 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError
+from ranef.plots.fonts import legible
 from ranef.plots.marks import BLACK, BLUE, GREY, VERMILLION, Mark
+from ranef.plots.names import as_drawn, name_levels, shortened, text_width
 from ranef.plots.panels import Panel, ResidualCloud, Series, smoothed, smoothing
+from ranef.plots.units import effect_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +37,7 @@ __all__ = [
     "new_axes",
     "new_grid",
     "plain_frame",
+    "returned",
     "returned_figure",
 ]
 
@@ -41,6 +46,9 @@ NAMED = 80
 
 #: panels side by side
 COLUMNS = 3
+
+#: inches that all rows of panels may be high together, and that one row is at least
+TALLEST, LEAST = 9.2, 2.6
 
 #: a legend that takes little room
 LEGEND: dict[str, Any] = {"frameon": False, "fontsize": "small", "columnspacing": 1.4, "handletextpad": 0.5}
@@ -70,12 +78,12 @@ def draw_panels(
     axes = _panel_axes(panels, marks) if ax is None else given_axes(ax, len(panels))
     for a, panel in zip(axes, panels, strict=True):
         draw_panel(a, panel, marks, joined=joined)
-        a.set_xlabel(f"random effect on {response}" if response else "random effect")
+        a.set_xlabel(as_drawn(effect_on(response, panel.term)))
         if ax is not None:
             legend_on(a, marks)
     if ax is None:
         entitle(axes[0], formula, marks)
-    return axes[0] if len(axes) == 1 else returned_figure(axes[0])
+    return returned(axes)
 
 
 def draw_panel(ax: Axes, panel: Panel, marks: Sequence[Mark], *, joined: bool = False) -> None:
@@ -90,10 +98,10 @@ def draw_panel(ax: Axes, panel: Panel, marks: Sequence[Mark], *, joined: bool = 
         ax.plot(pairs, heights, color=GREY, linewidth=1.1 * scale, zorder=3)
     for series, mark in zip(panel.series, marks, strict=True):
         _draw_series(ax, y + mark.offset, series, mark, scale)
-    ax.set_title(panel.title, fontsize="medium")
+    ax.set_title(as_drawn(panel.title), fontsize="medium")
     ax.set_ylim(-0.8, n - 0.2)
     if n <= NAMED:
-        ax.set_yticks(y, panel.levels, fontsize=9 if n <= 40 else 7)
+        name_levels(ax, panel.levels, size=9 if n <= 40 else 7)
     else:
         ax.set_yticks([])
         side = smoothing(n)
@@ -106,7 +114,9 @@ def entitle(ax: Axes, formula: str, marks: Sequence[Mark] = (), columns: int | N
     """Put the formula and one legend, that of `ax`, above all panels of its figure."""
     figure = figure_of(ax)
     handles, labels = legend_entries(ax, marks)
-    words = formula.replace("$", r"\$")
+    # letters of the formula are 5 points wide
+    words = "\n".join(_folded(line, int(72 * figure.get_figwidth() / 5.0)) for line in formula.split("\n"))
+    words = as_drawn(words)
     if labels:
         columns = _legend_columns(figure, labels) if columns is None else columns
         # the formula as title of the legend: matplotlib would lay a title of the figure over a legend outside
@@ -116,6 +126,10 @@ def entitle(ax: Axes, formula: str, marks: Sequence[Mark] = (), columns: int | N
         legend.get_title().set(fontsize="small", color=GREY, family="monospace", multialignment="center")
     elif formula:
         figure.suptitle(words, fontsize="small", color=GREY, family="monospace")
+
+
+def _folded(text: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(text, max(24, width), break_long_words=True))
 
 
 def legend_on(ax: Axes, marks: Sequence[Mark] = (), **place: Any) -> None:
@@ -205,8 +219,11 @@ def plain_frame(ax: Axes) -> None:
 def _panel_axes(panels: Sequence[Panel], marks: Sequence[Mark]) -> list[Axes]:
     columns = 2 if len(panels) == 4 else min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    height = max(_height(panel, marks) for panel in panels)
-    return new_grid(len(panels), columns, (4.2 * columns + 1.6, rows * height + 0.2 * len(marks) + 0.5))
+    height = min(max(_height(panel, marks) for panel in panels), max(TALLEST / rows, LEAST))
+    # there is room for names of a few letters
+    names = [name for panel in panels if len(panel.levels) <= NAMED for name in shortened(panel.levels)]
+    width = 4.2 + max(0.0, text_width(names, 9.0) / 72.0 - 0.6)
+    return new_grid(len(panels), columns, (width * columns + 1.6, rows * height + 0.2 * len(marks) + 0.5))
 
 
 def new_grid(n: int, columns: int, size: tuple[float, float], **shared: Any) -> list[Axes]:
@@ -250,6 +267,12 @@ def new_axes(width: float = 6.4) -> Axes:
     from matplotlib import pyplot as plt  # noqa: PLC0415 - heavy: only where a figure is made
 
     return plt.subplots(figsize=(width, 4.4), layout="constrained")[1]
+
+
+def returned(axes: Sequence[Axes]) -> Axes | Figure:
+    """What a figure function gives back when all is drawn: the Axes of one panel, the Figure of several."""
+    legible(axes[0])
+    return axes[0] if len(axes) == 1 else returned_figure(axes[0])
 
 
 def returned_figure(drawn: Axes | Figure) -> Figure:

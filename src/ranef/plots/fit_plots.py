@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ranef.arrays import Floats
-from ranef.inference import check_level, only_group
+from ranef.inference import check_level
 from ranef.likelihood import Method
 from ranef.plots.components_drawing import varcorr_figure
 from ranef.plots.diagnostics_drawing import (
@@ -17,14 +17,16 @@ from ranef.plots.diagnostics_drawing import (
     residuals_by_group_axes,
     scale_location_axes,
 )
-from ranef.plots.drawing import draw_panels, draw_residuals, new_axes
+from ranef.plots.drawing import draw_residuals, new_axes
+from ranef.plots.effects import ranef_figure
+from ranef.plots.fonts import legible
 from ranef.plots.joint_drawing import joint_axes
 from ranef.plots.lines_drawing import lines_figure
-from ranef.plots.marks import fit_marks
-from ranef.plots.panels import caterpillar_panels, checked_levels, residual_cloud
+from ranef.plots.panels import residual_cloud
 from ranef.plots.path_of_fits import path_of_fits
 from ranef.plots.patterns_drawing import pattern_axes
 from ranef.plots.predictive_drawing import ppc_axes
+from ranef.plots.selection import LevelsArgument, TermArgument
 from ranef.plots.shrinkage import shrinkage_figure
 from ranef.results import Fit
 
@@ -40,6 +42,8 @@ class FitPlots:
     """Figures of a fit of either engine, as ``fit.plot.shrinkage()``.
 
     A method that draws one panel returns its Axes, one that draws several their Figure; ``ax=`` draws on given axes.
+    What is shown is chosen alike in all: ``group=`` a grouping factor, ``term=`` columns of its effects, ``levels=``
+    some of its levels, by name or by how many.
 
     Attributes
     ----------
@@ -66,6 +70,8 @@ class FitPlots:
         level: float = 0.95,
         *,
         kind: str | None = None,
+        term: TermArgument = None,
+        levels: LevelsArgument = None,
     ) -> Axes | Figure:
         """Each level alone, and where the fit draws it: towards zero, the more so the less its rows say.
 
@@ -81,14 +87,21 @@ class FitPlots:
             Probability of the intervals of dumbbells.
         kind : "dumbbell" or "plane", optional
             Dumbbells, a panel for each effect; or arrows in the plane of two effects, with the regions that hold 50 %
-            and 95 % of N(0, Σ̂). By default a plane where every grouping factor shown has two effects.
+            and 95 % of N(0, Σ̂). By default a plane where two effects of every grouping factor are shown.
+        term : str or sequence of str, optional
+            Columns of the random effects; all by default.
+        levels : int or sequence, optional
+            Names of levels, or how many: of more, evenly spaced ones in the order of the figure. A factor with none
+            of the names has no panel.
 
         Raises
         ------
         DesignError
-            For an unknown group or kind, a model without random effects, or `max_levels` below two.
+            For an unknown group, term, level or kind, a model without random effects, or `max_levels` below two.
         """
-        return shrinkage_figure(self._fits, group, ax, kind=kind, max_levels=max_levels, level=level)
+        return shrinkage_figure(
+            self._fits, group, ax, kind=kind, term=term, levels=levels, max_levels=max_levels, level=level
+        )
 
     def ranef(
         self,
@@ -97,6 +110,8 @@ class FitPlots:
         level: float = 0.95,
         *,
         max_levels: int | None = None,
+        term: TermArgument = None,
+        levels: LevelsArgument = None,
     ) -> Axes | Figure:
         """Random effects with their intervals, in order (a caterpillar plot).
 
@@ -110,81 +125,108 @@ class FitPlots:
             Probability of the intervals.
         max_levels : int, optional
             Levels shown; of more, evenly spaced ones in the order of their estimates. All by default.
+        term : str or sequence of str, optional
+            Columns of the random effects; all by default.
+        levels : int or sequence, optional
+            Names of levels, or how many: of more, evenly spaced ones in the order of the figure. A factor with none
+            of the names has no panel.
 
         Raises
         ------
         DesignError
-            For an unknown group, a model without random effects, or `max_levels` below two.
+            For an unknown group, term or level, a model without random effects, or `max_levels` below two.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.plot.ranef(term="Days", levels=[308, 309]).get_xlabel()
+        'random effect on Reaction per unit of Days'
         """
-        panels = caterpillar_panels(self.fit.ranef(group, level), checked_levels(max_levels))
-        design = self.fit.spec.design
-        marks = fit_marks({"eb": self.fit.engine}, level)
-        return draw_panels(panels, marks, ax, formula=design.formula, response=design.response)
+        return ranef_figure(self._fits, group, ax, term=term, levels=levels, max_levels=max_levels, level=level)
 
     def lines(
         self,
         x: object = None,
         group: str | None = None,
         kind: str = "facets",
-        levels: int | None = None,
+        levels: LevelsArgument = None,
         ax: Axes | Sequence[Axes] | None = None,
         level: float = 0.95,
+        *,
+        term: TermArgument = None,
     ) -> Axes | Figure:
         """Data with fitted lines by group: each level's own, with partial pooling, and the population's.
 
         Along a level's line, what does not depend on the covariate is held at its mean over the level's own rows: other
         columns, the offset, and effects of other grouping factors. Curves join the values at the level's own rows.
-        Without a numeric covariate rows are drawn by level with its mean and its estimates.
+        Along a factor its categories stand on the axis; columns it is part of are as in a level's own rows of each.
+        Without a covariate rows are drawn by level with its mean and its estimates.
 
         Parameters
         ----------
         x : str, array or Series, optional
-            A numeric covariate of the model, or the values of one, as ``data["age"]`` for a model in ``poly(age, 2)``.
-            By default the first of the random effects, else of the fixed ones.
+            A covariate of the model, numeric or a factor, or the values of a numeric one, as ``data["age"]`` for a
+            model in ``poly(age, 2)``. By default the first of the random effects, else of the fixed ones, a numeric
+            one before a factor; factors of the fixed effects that are constant within levels are passed over.
         group : str, optional
             A grouping factor; by default the first with a slope on the covariate, else the first.
         kind : "facets" or "spaghetti"
             A panel for each level, or the lines of all levels in one.
-        levels : int, optional
-            Levels shown; of more, evenly spaced ones in the order of their mean fitted values. By default 12 panels, 40
-            places of a model without covariate, and all lines of spaghetti.
+        levels : int or sequence, optional
+            Names of levels, or how many: of more, evenly spaced ones in the order of their mean fitted values. By
+            default 12 panels, 40 places of a model without covariate, and all lines of spaghetti.
         ax : Axes or sequence of Axes, optional
             As many as there are panels.
         level : float
             Probability of posterior bands.
+        term : str, optional
+            A column of the random effects, in place of `x`: lines run along its covariate.
 
         Raises
         ------
         DesignError
-            For an unknown group, kind or covariate.
+            For an unknown group, kind, covariate, term or level, or both `x` and `term`.
         """
-        return lines_figure(self._fits, x=x, group=group, kind=kind, levels=levels, ax=ax, level=level)
+        return lines_figure(self._fits, x=x, group=group, kind=kind, term=term, levels=levels, ax=ax, level=level)
 
     def path(
         self,
         group: str | None = None,
         term: str | None = None,
         ax: Axes | Sequence[Axes] | None = None,
+        *,
+        levels: LevelsArgument = None,
     ) -> Axes | Figure:
-        """Every level's effect as the ratio of its sd to σ runs from 0 to infinity, all else at θ̂.
+        """Every level's effect from complete pooling to none: all sds of its factor move in proportion, from 0 to ∞.
+
+        All else stays as estimated, and the right end is each level's own least squares. With `term` the sd of that
+        effect moves alone, the others at θ̂; its right end is not no pooling (see :meth:`ranef.pooled.Pooling.path`).
 
         The axis is even in the reliability of a typical level. A line marks the estimated ratio; of a posterior the
         ratio's distribution stands above, and all else is at the posterior mean of θ. Of more than 150 levels evenly
-        spaced ones are drawn.
+        spaced ones are drawn, unless `levels` says which.
 
         Parameters
         ----------
-        group, term : str, optional
-            One grouping factor, one of its effects; all by default.
+        group : str, optional
+            One grouping factor; all by default.
+        term : str, optional
+            An effect that moves alone.
         ax : Axes or sequence of Axes, optional
             As many as there are effects.
+        levels : int or sequence, optional
+            Names of levels, or how many: of more, evenly spaced ones in the order of their ends. A factor with none of
+            the names has no panel.
 
         Raises
         ------
         DesignError
-            For an unknown group or term, or a model without random effects.
+            For an unknown group, term or level, or a model without random effects.
         """
-        return path_of_fits(self._fits, group, term, ax)
+        return path_of_fits(self._fits, group, term, ax, levels)
 
     def residuals(self, ax: Axes | None = None) -> Axes:
         """Pearson residuals against fitted values, with their running median.
@@ -196,17 +238,20 @@ class FitPlots:
         fitted, residual = self.fit.fitted().to_numpy(), self.fit.residuals("pearson").to_numpy()
         ax = new_axes() if ax is None else ax
         draw_residuals(ax, residual_cloud(fitted, residual))
+        legible(ax)
         return ax
 
     # -- residuals and effects against what the model says of them ------------------------------------------------
 
-    def diagnostics(self, group: str | None = None) -> Figure:
+    def diagnostics(self, group: str | None = None, *, levels: LevelsArgument = None) -> Figure:
         """Four panels: residual against fitted, normal quantiles, scale-location, and residuals by group.
 
         Parameters
         ----------
         group : str, optional
             For the last panel; the factor with the most levels by default. A model without groups has three panels.
+        levels : int or sequence, optional
+            For the last panel, as in :meth:`residuals_by_group`.
 
         Examples
         --------
@@ -217,7 +262,7 @@ class FitPlots:
         >>> len(fit.plot.diagnostics().axes)
         4
         """
-        return diagnostics_figure(self.fit, group)
+        return diagnostics_figure(self.fit, group, levels)
 
     def qq(self, ax: Axes | None = None, level: float = 0.95) -> Axes:
         """Pearson residuals against normal quantiles, with a band that holds all of a normal sample.
@@ -234,9 +279,15 @@ class FitPlots:
         return qq_axes(self.fit, ax, level)
 
     def qq_ranef(
-        self, group: str | None = None, ax: Axes | Sequence[Axes] | None = None, level: float = 0.95
+        self,
+        group: str | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+        level: float = 0.95,
+        *,
+        term: TermArgument = None,
+        levels: LevelsArgument = None,
     ) -> Axes | Figure:
-        """Random effects of one factor against normal quantiles, each divided by its marginal standard deviation.
+        """Random effects against normal quantiles, each divided by its marginal standard deviation.
 
         That is Var(b̂) = Σ̂ − Var(b̂ − b), which differs between levels of different size; divided by it normal effects
         lie on the line of equality.
@@ -244,14 +295,19 @@ class FitPlots:
         Parameters
         ----------
         group : str, optional
-            Needed only where there are several.
+            One grouping factor; all by default.
         ax : Axes or sequence of Axes, optional
-            As many as the factor has terms.
+            As many as there are panels: one for each random effect of each grouping factor.
         level : float
             Probability that the whole sample lies within the band.
+        term : str or sequence of str, optional
+            Columns of the random effects; all by default.
+        levels : int or sequence, optional
+            Names of levels, or how many: those shown, each at its place among all levels and with its name. All by
+            default, without names.
         """
         check_level(level)
-        return qq_ranef_axes(self.fit, only_group(self.fit.spec, group), ax, level)
+        return qq_ranef_axes(self.fit, group, ax, level, term=term, levels=levels)
 
     def scale_location(self, ax: Axes | None = None) -> Axes:
         """Square root of absolute Pearson residuals against fitted values, to see whether spread goes with level.
@@ -262,7 +318,9 @@ class FitPlots:
         """
         return scale_location_axes(self.fit, ax)
 
-    def residuals_by_group(self, group: str | None = None, ax: Axes | None = None) -> Axes:
+    def residuals_by_group(
+        self, group: str | None = None, ax: Axes | None = None, *, levels: LevelsArgument = None
+    ) -> Axes:
         """Pearson residuals of every level, in order of their medians: boxes, or bands of quantiles of many levels.
 
         Parameters
@@ -270,8 +328,15 @@ class FitPlots:
         group : str, optional
             A grouping factor; the one with the most levels by default.
         ax : Axes, optional
+        levels : int or sequence, optional
+            Names of levels, or how many: of more, evenly spaced ones in the order of the figure. All by default.
+
+        Raises
+        ------
+        DesignError
+            For an unknown group or level, or a model without groups.
         """
-        return residuals_by_group_axes(self.fit, group, ax)
+        return residuals_by_group_axes(self.fit, group, ax, levels)
 
     # -- variance components --------------------------------------------------------------------------------------
 
@@ -304,6 +369,7 @@ class FitPlots:
         re: str | None = None,
         seed: int | None = None,
         ax: Axes | None = None,
+        levels: LevelsArgument = None,
     ) -> Axes:
         """Replicated responses beside the observed one (a predictive check).
 
@@ -326,11 +392,14 @@ class FitPlots:
             fit by REML or ML draws new ones: BLUPs vary less than effects do, and every check would look amiss.
         seed : int, optional
         ax : Axes, optional
+        levels : int or sequence, optional
+            With `group`: names of levels, or how many. All by default.
 
         Raises
         ------
         DesignError
-            For an unknown statistic, group or kind, or more replications than can be held.
+            For an unknown statistic, group, level or kind, `levels` without `group`, or more replications than can be
+            held.
 
         Examples
         --------
@@ -341,7 +410,7 @@ class FitPlots:
         >>> fit.plot.ppc(statistic="sd", seed=1).get_xlabel()
         'sd of Reaction'
         """
-        return ppc_axes(self.fit, n, statistic, group, kind, re, seed, ax)
+        return ppc_axes(self.fit, n, statistic, group, kind, re, seed, ax, levels)
 
     def pattern(self, which: str = "Z", ax: Axes | None = None) -> Axes:
         """Draw where Z, ZᵀZ or the Cholesky factor L of ΛᵀZᵀWZΛ + I are not zero, with the blocks of factors named.

@@ -14,6 +14,7 @@ from ranef.plots.components import Component
 from ranef.plots.components_drawing import POSTERIOR_COLOURS
 from ranef.plots.drawing import BLUE, GREY, figure_of, plain_frame
 from ranef.plots.joint import JointPanel, joint_panel
+from ranef.plots.names import as_drawn
 from ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _new_axes() -> Axes:
 def _draw(ax: Axes, panel: JointPanel) -> None:
     for i, (name, draws) in enumerate(panel.draws.items()):
         n = len(draws)
-        label = f"{n} draws of the posterior" + (f" {name}" if len(panel.draws) > 1 else "")
+        label = f"{n} draws of the posterior" + (f" {as_drawn(name)}" if len(panel.draws) > 1 else "")
         style: dict[str, Any] = {"s": 7.0, "alpha": float(np.clip(600.0 / n, 0.15, 0.7)), "linewidths": 0}
         ax.scatter(*draws.T, color=POSTERIOR_COLOURS[i % len(POSTERIOR_COLOURS)], label=label, zorder=1, **style)
     if panel.surface is not None:
@@ -84,12 +85,12 @@ def _draw(ax: Axes, panel: JointPanel) -> None:
             markersize=10 if reml else 6,
             markerfacecolor=BLUE if reml else "white",
             markeredgecolor="white" if reml else "black",
-            label=f"{label} estimate",
+            label=f"{as_drawn(label)} estimate",
             zorder=5,
             clip_on=False,
         )
-    ax.set_xlabel(_words(panel.x))
-    ax.set_ylabel(_words(panel.y))
+    ax.set_xlabel(as_drawn(_words(panel.x)))
+    ax.set_ylabel(as_drawn(_words(panel.y)))
     _limit(ax, panel)
     plain_frame(ax)
     _legend(ax)

@@ -3,7 +3,7 @@
 A line of a level is its linear predictor along a covariate. What does not depend on the covariate is held at the mean
 over the level's own rows (columns of X and Z, offset, effects of other grouping factors), and so is the partner of the
 covariate in an interaction. Where the covariate enters through curves, the line joins the values at the level's own
-rows.
+rows. Along a factor it joins the means over the level's rows of each category.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from ranef.arrays import Floats, Ints
 from ranef.comparison.shrinkage import shrinkage_frame
 from ranef.errors import DesignError
 from ranef.inference import grouping_named
-from ranef.plots.columns import FREE, TIMES, Covariate, choose_covariate
+from ranef.plots.columns import FREE, TIMES, Covariate, choose_covariate, constant_factor
 from ranef.plots.marks import draws_of
-from ranef.plots.panels import spread
+from ranef.plots.selection import LevelsArgument, selected_levels, spread
 from ranef.results import Fit, PosteriorDraws
 from ranef.spec import ModelSpec
 
@@ -47,6 +47,8 @@ class GroupLines:
     group : str
     x_name : str
         Of the covariate; empty where there is none, and every level has one point.
+    categories : tuple of str
+        Of a factor, whose places are x; empty for a numeric covariate.
     response : str
     levels : tuple of str
         Shown, in the order of panels.
@@ -57,6 +59,9 @@ class GroupLines:
     lines : DataFrame
         ``level, x, no_pooling, population``, and for every fit ``{name}``; of posteriors with a band ``{name}_lower``
         and ``{name}_upper``. Sorted by level, as `levels`, and x.
+    stretches : tuple of (str, int)
+        Without a covariate, where a factor of the fixed effects is constant within levels: its categories, by which
+        levels are sorted first, and how many levels each has.
     """
 
     group: str
@@ -66,6 +71,8 @@ class GroupLines:
     n_levels: int
     points: pd.DataFrame
     lines: pd.DataFrame
+    categories: tuple[str, ...] = ()
+    stretches: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,7 @@ def lines_group(spec: ModelSpec, group: str | None, x: object) -> str:
 
 
 def group_lines(
-    fits: Mapping[str, Fit], group: str, x: object, levels: int | None, *, level: float = 0.95, bands: bool = True
+    fits: Mapping[str, Fit], group: str, x: object, levels: LevelsArgument, *, level: float = 0.95, bands: bool = True
 ) -> GroupLines:
     """Lines of fits of one model; no pooling and the population line are the first fit's.
 
@@ -124,8 +131,8 @@ def group_lines(
     ----------
     x : str, array or Series, optional
         As :func:`choose_covariate`.
-    levels : int, optional
-        How many levels; of more, evenly spaced ones in the order of their mean fitted values.
+    levels : int or sequence, optional
+        As :func:`ranef.plots.selection.select`, in the order of their mean fitted values.
     level : float
         Probability of the posterior bands.
     bands : bool
@@ -137,7 +144,10 @@ def group_lines(
     covariate = choose_covariate(spec, x, group) or choose_covariate(spec, x, None)
     effects = {name: _effects(fit) for name, fit in fits.items()}
     order = np.argsort(_means(first.fitted().to_numpy(), grouping.codes, grouping.n_levels), kind="stable")
-    shown = order if levels is None else order[spread(len(order), levels)]
+    between = None if covariate is not None else constant_factor(spec, group)
+    category = np.zeros(grouping.n_levels) if between is None else _means(between.values, grouping.codes, len(order))
+    order = order[np.argsort(category[order].round(), kind="stable")]
+    shown = order[selected_levels(spec, group, levels).positions(grouping.levels[order])]
     cells = _cells(spec, k, covariate, shown)
     own = _own(first, k)
     lines = pd.DataFrame({"level": grouping.levels[shown][cells.level], "x": cells.x})
@@ -157,8 +167,16 @@ def group_lines(
     at = np.zeros(spec.n_obs) if covariate is None else covariate.values
     points = pd.DataFrame({"level": grouping.levels[shown][place], "x": at[rows], "y": spec.design.y[rows]})
     names = tuple(map(str, grouping.levels[shown]))
-    x_name = "" if covariate is None else covariate.name
-    return GroupLines(grouping.name, x_name, spec.design.response, names, grouping.n_levels, points, lines)
+    x_name, categories = ("", ()) if covariate is None else (covariate.name, covariate.categories)
+    stretches = () if between is None else _stretches(between, category[shown])
+    response = spec.design.response
+    return GroupLines(grouping.name, x_name, response, names, grouping.n_levels, points, lines, categories, stretches)
+
+
+def _stretches(factor: Covariate, places: Floats) -> tuple[tuple[str, int], ...]:
+    """Names and lengths of the stretches of levels with one category."""
+    found, counts = np.unique(places.round().astype(np.intp), return_counts=True)
+    return tuple((f"{factor.name}: {factor.categories[k]}", int(n)) for k, n in zip(found, counts, strict=True))
 
 
 def by_level(lines: GroupLines, column: str) -> list[Floats]:

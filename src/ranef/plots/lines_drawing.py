@@ -11,9 +11,12 @@ import pandas as pd
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError, suggestion
-from ranef.plots.drawing import NAMED, entitle, given_axes, legend_on, new_axes, new_grid, plain_frame, returned_figure
+from ranef.plots.columns import covariate_of
+from ranef.plots.drawing import NAMED, entitle, given_axes, legend_on, new_axes, new_grid, plain_frame, returned
 from ranef.plots.lines import GroupLines, by_level, group_lines, lines_group, population_lines
 from ranef.plots.marks import BLACK, GREY, Mark, fit_marks
+from ranef.plots.names import as_drawn, name_levels, shortened
+from ranef.plots.selection import LevelsArgument, TermArgument
 from ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -27,6 +30,9 @@ KINDS = ("facets", "spaghetti")
 #: levels shown by default: panels of facets, places of a strip
 PANELS, PLACES = 12, 40
 
+#: characters of a panel's title beyond which it is shortened
+TITLE = 28
+
 #: length of the line of a level with one value of the covariate, as a share of the axis
 STUB = 0.04
 
@@ -37,7 +43,8 @@ def lines_figure(
     x: object,
     group: str | None,
     kind: str,
-    levels: int | None,
+    term: TermArgument,
+    levels: LevelsArgument,
     ax: Axes | Sequence[Axes] | None,
     level: float,
 ) -> Axes | Figure:
@@ -46,16 +53,20 @@ def lines_figure(
     Raises
     ------
     DesignError
-        For an unknown group, kind or covariate, `levels` below one, or a wrong number of axes.
+        For an unknown group, kind, covariate, term or level, both `x` and `term`, `levels` below one, or a wrong
+        number of axes.
     """
     if kind not in KINDS:
         raise DesignError(f"kind={kind!r} must be one of {', '.join(map(repr, KINDS))}.{suggestion(str(kind), KINDS)}")
-    if levels is not None and levels < 1:
-        raise DesignError(f"levels={levels!r} must be at least 1.")
     spec = next(iter(fits.values())).spec
+    if term is not None:
+        if x is not None:
+            raise DesignError("Give x=, the covariate, or term=, an effect of it; not both.")
+        x = covariate_of(spec, group, term)
     name = lines_group(spec, group, x)
     facets = kind == "facets"
-    lines = group_lines(fits, name, x, (levels or PANELS) if facets else levels, level=level, bands=facets)
+    shown = PANELS if facets and levels is None else levels
+    lines = group_lines(fits, name, x, shown, level=level, bands=facets)
     if not lines.x_name and levels is None:
         lines = group_lines(fits, name, x, PLACES, level=level)
     marks = _named(fits, level)
@@ -68,7 +79,7 @@ def lines_figure(
         entitle(axes, spec.design.formula)
     else:
         legend_on(axes)
-    return axes
+    return returned([axes])
 
 
 def _named(fits: Mapping[str, Fit], level: float) -> dict[str, Mark]:
@@ -90,35 +101,41 @@ def draw_facets(
     size = (2.3 * columns + 0.6, 2.1 * rows + 1.0)
     axes = new_grid(n, columns, size, sharex=True, sharey=True) if ax is None else given_axes(ax, n)
     points, fitted = (dict(list(f.groupby("level", sort=False))) for f in (lines.points, lines.lines))
-    stub = STUB * float(np.ptp(lines.points["x"]))
-    for a, name in zip(axes, lines.levels, strict=True):
+    stub = 0.0 if lines.categories else STUB * float(np.ptp(lines.points["x"]))
+    titles = shortened(lines.levels, TITLE)
+    for a, name, title in zip(axes, lines.levels, titles, strict=True):
         own, line = points[name], fitted[name]
-        a.plot(
-            own["x"], own["y"], "o", color=BLACK, markersize=3, alpha=0.65, markeredgewidth=0, label="data", zorder=2
-        )
-        _draw_lines(a, line, marks, stub)
-        a.set_title(name, fontsize="small", pad=3)
+        at = own["x"] + (jitter(len(own), 0.3) if lines.categories else 0.0)
+        a.plot(at, own["y"], "o", color=BLACK, markersize=3, alpha=0.65, markeredgewidth=0, label="data", zorder=2)
+        _draw_lines(a, line, marks, stub, "o" if lines.categories else "")
+        a.set_title(as_drawn(title), fontsize="small", pad=3)
         plain_frame(a)
     _label_outside(axes, columns, lines)
     first = axes[0]
     if ax is not None:
         legend_on(first)
-        return axes[0] if n == 1 else returned_figure(first)
+        return returned(axes)
     words = (
         formula
         if n == lines.n_levels
         else f"{formula}\n{n} of {lines.n_levels} levels of {lines.group}, by fitted value"
     )
     entitle(first, words)
-    return first if n == 1 else returned_figure(first)
+    return returned(axes)
 
 
-def _draw_lines(ax: Axes, line: pd.DataFrame, marks: Mapping[str, Mark], stub: float) -> None:
+def jitter(n: int, room: float) -> Floats:
+    """Shifts (n,) within `room`, spread evenly by the golden ratio: the same at every drawing."""
+    return np.asarray(room * (np.arange(n) * 0.6180339887 % 1.0 - 0.5))
+
+
+def _draw_lines(ax: Axes, line: pd.DataFrame, marks: Mapping[str, Mark], stub: float, marker: str) -> None:
+    """Draw the lines of one level; `marker` stands at every value of a factor, which has nothing between."""
     x = line["x"].to_numpy(dtype=float)
     ends = np.array([-stub, stub]) if len(x) == 1 else np.zeros(len(x))
 
     def draw(values: Floats, **look: Any) -> None:
-        ax.plot(x + ends, values + 0 * ends, **look)
+        ax.plot(x + ends, values + 0 * ends, marker=marker, markersize=2.5 * look["linewidth"], **look)
 
     draw(line["population"].to_numpy(), color=BLACK, linewidth=1.0, linestyle=":", label="complete pooling", zorder=3)
     draw(line["no_pooling"].to_numpy(), color=GREY, linewidth=1.3, linestyle="--", label="no pooling", zorder=4)
@@ -137,10 +154,19 @@ def _label_outside(axes: Sequence[Axes], columns: int, lines: GroupLines) -> Non
     """Label the axes at the left, and those with none below."""
     for i, a in enumerate(axes):
         if i % columns == 0:
-            a.set_ylabel(lines.response)
+            a.set_ylabel(as_drawn(lines.response))
+        if lines.categories:
+            _name_categories(a, lines)
         if i + columns >= len(axes):
-            a.set_xlabel(lines.x_name)
+            a.set_xlabel(as_drawn(shortened([lines.x_name], TITLE)[0]))
             a.tick_params(labelbottom=True)
+        else:
+            a.tick_params(labelbottom=False)
+
+
+def _name_categories(ax: Axes, lines: GroupLines) -> None:
+    ax.set_xlim(-0.5, len(lines.categories) - 0.5)
+    name_levels(ax, lines.categories, "x", size=8.0, long=16)
 
 
 def draw_spaghetti(ax: Axes, lines: GroupLines, marks: Mapping[str, Mark]) -> None:
@@ -154,7 +180,8 @@ def draw_spaghetti(ax: Axes, lines: GroupLines, marks: Mapping[str, Mark]) -> No
     dots: dict[str, Any] = {"markersize": 3.5, "alpha": 0.45}
     if rows > 500:
         dots = {"markersize": 1.5, "alpha": max(0.04, 60.0 / rows), "rasterized": rows > 5000}
-    ax.plot(lines.points["x"], lines.points["y"], "o", color=GREY, markeredgewidth=0, zorder=1, **dots)
+    at = lines.points["x"] + (jitter(rows, 0.3) if lines.categories else 0.0)
+    ax.plot(at, lines.points["y"], "o", color=GREY, markeredgewidth=0, zorder=1, **dots)
     thin, alpha = (1.1, 0.8) if n <= NAMED else (0.5, max(0.1, 80.0 / n))
     for k, (name, mark) in enumerate(marks.items()):
         paths = by_level(lines, name)
@@ -174,9 +201,11 @@ def draw_spaghetti(ax: Axes, lines: GroupLines, marks: Mapping[str, Mark]) -> No
         )
     ax.autoscale_view()
     of_all = "" if n == lines.n_levels else f" of {lines.n_levels}"
-    ax.set_title(f"{lines.group}: {n}{of_all} levels", fontsize="medium")
-    ax.set_xlabel(lines.x_name)
-    ax.set_ylabel(lines.response)
+    ax.set_title(as_drawn(f"{lines.group}: {n}{of_all} levels"), fontsize="medium")
+    if lines.categories:
+        _name_categories(ax, lines)
+    ax.set_xlabel(as_drawn(lines.x_name))
+    ax.set_ylabel(as_drawn(lines.response))
     plain_frame(ax)
 
 
@@ -185,16 +214,15 @@ def draw_strip(ax: Axes, lines: GroupLines, marks: Mapping[str, Mark]) -> None:
     n, frame = len(lines.levels), lines.lines
     place = {name: i for i, name in enumerate(lines.levels)}
     at = lines.points["level"].map(place).to_numpy(dtype=float)
-    # spread evenly by the golden ratio, the same at every drawing
-    jitter = 0.3 * (np.arange(len(at)) * 0.6180339887 % 1.0 - 0.5)
     size, alpha = (3.5, 0.5) if len(at) <= 500 else (2.0, 0.2)
     look: dict[str, Any] = {"markersize": size, "alpha": alpha, "markeredgewidth": 0}
-    ax.plot(at + jitter, lines.points["y"], "o", color=BLACK, zorder=1, **look)
+    ax.plot(at + jitter(len(at), 0.3), lines.points["y"], "o", color=BLACK, zorder=1, **look)
     ax.plot([], [], "o", color=BLACK, markersize=3.5, alpha=0.6, markeredgewidth=0, label="data")
     x = np.arange(n, dtype=float)
     edges = np.append(x, n) - 0.5
     ax.stairs(frame["population"], edges, baseline=None, color=BLACK, label="complete pooling", zorder=2)
     alone: dict[str, Any] = {"markerfacecolor": "white", "markersize": 7 if n <= 16 else 5, "linestyle": "none"}
+    _name_stretches(ax, lines)
     ax.plot(x, frame["no_pooling"], "o", color=GREY, label="no pooling", zorder=4, **alone)
     size = 5.0 if n <= 16 else 3.5
     for i, (name, mark) in enumerate(marks.items()):
@@ -203,9 +231,20 @@ def draw_strip(ax: Axes, lines: GroupLines, marks: Mapping[str, Mark]) -> None:
             bounds = frame[f"{name}_lower"], frame[f"{name}_upper"]
             ax.vlines(shifted, *bounds, color=mark.colour, linewidth=2.2, alpha=0.5, zorder=3)
         ax.plot(shifted, frame[name], mark.marker, color=mark.colour, markersize=size, label=mark.label, zorder=5)
-    ax.set_xticks(x, lines.levels, rotation=90 if n > 12 else 0, fontsize=8 if n > 12 else 9)
     ax.set_xlim(-0.7, n - 0.3)
+    name_levels(ax, lines.levels, "x", size=8 if n > 12 else 9, long=20)
     shown = "" if n == lines.n_levels else f": {n} of {lines.n_levels} levels, by fitted value"
-    ax.set_xlabel(lines.group + shown)
-    ax.set_ylabel(lines.response)
+    ax.set_xlabel(as_drawn(lines.group + shown))
+    ax.set_ylabel(as_drawn(lines.response))
     plain_frame(ax)
+
+
+def _name_stretches(ax: Axes, lines: GroupLines) -> None:
+    """Name the categories of a factor by which levels stand in stretches, above them."""
+    ends = np.cumsum([0, *(size for _, size in lines.stretches)]).tolist()
+    short = shortened([name for name, _ in lines.stretches], 20)
+    place: dict[str, Any] = {"xycoords": ax.get_xaxis_transform(), "ha": "center", "va": "bottom", "fontsize": "small"}
+    for name, start, end in zip(short, ends, ends[1:], strict=False):
+        if start:
+            ax.axvline(start - 0.5, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
+        ax.annotate(as_drawn(name), (0.5 * (start + end - 1), 1.01), color=GREY, **place)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from ranef.inference import check_level
+from ranef.plots.names import as_drawn
 from ranef.results import Fit, PosteriorDraws
 
 __all__ = ["BLACK", "BLUE", "GREY", "VERMILLION", "Mark", "draws_of", "fit_marks", "is_posterior", "overlaid_marks"]
@@ -89,7 +90,7 @@ def fit_marks(engines: Mapping[str, str], level: float) -> list[Mark]:
         colour, marker = (POSTERIOR if posterior else CONDITIONAL)[seen[posterior] % 2]
         seen[posterior] += 1
         what = f"posterior mean, {100 * level:g} %" if posterior else rf"BLUP, {100 * level:g} % given $\hat{{\theta}}$"
-        label = what if name in PLAIN_NAMES else f"{_plain(name)}: {what}"
+        label = what if name in PLAIN_NAMES else f"{as_drawn(name)}: {what}"
         out.append(Mark(label, colour, marker))
     return out
 
@@ -110,8 +111,3 @@ def dodged(marks: list[Mark], room: float = 0.52) -> list[Mark]:
     """Marks moved apart within `room` of the height of a level, the first one uppermost."""
     n = len(marks)
     return [replace(m, offset=room * (0.5 - i / (n - 1)) if n > 1 else 0.0) for i, m in enumerate(marks)]
-
-
-def _plain(text: str) -> str:
-    """Text that matplotlib does not read as mathematics."""
-    return text.replace("$", r"\$")

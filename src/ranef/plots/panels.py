@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats, Ints
+from ranef.arrays import Floats
 from ranef.comparison.shrinkage import shrinkage_frame
-from ranef.errors import DesignError
-from ranef.inference import grouping_named
+from ranef.plots.selection import Selection, spread
 from ranef.results import Fit
 
-__all__ = ["Panel", "ResidualCloud", "Series", "caterpillar_panels", "comparison_panels", "residual_cloud", "spread"]
-__all__ += ["checked_levels", "joined_panels", "overlay_panels", "smoothed", "smoothing", "wide_frame"]
+__all__ = ["Panel", "ResidualCloud", "Series", "comparison_panels", "estimates_frame", "residual_cloud"]
+__all__ += ["joined_panels", "ordered_levels", "overlay_panels", "smoothed", "smoothing", "spread", "wide_frame"]
 
 #: what tells random effects apart
 KEYS = ["group", "level", "term"]
@@ -60,6 +60,8 @@ class Panel:
         How many there are, shown or not.
     series : tuple of Series
         One for each kind of estimate.
+    thinning : str
+        How the levels shown were chosen among all.
     """
 
     group: str
@@ -67,13 +69,14 @@ class Panel:
     levels: tuple[str, ...]
     n_levels: int
     series: tuple[Series, ...]
+    thinning: str = ", evenly spaced by rank"
 
     @property
     def title(self) -> str:
         """Group and term; how many levels are shown where it is not all."""
         name = f"{self.group}: {self.term}"
         shown = len(self.levels)
-        return name if shown == self.n_levels else f"{name}\n{shown} of {self.n_levels} levels, evenly spaced by rank"
+        return name if shown == self.n_levels else f"{name}\n{shown} of {self.n_levels} levels{self.thinning}"
 
 
 @dataclass(frozen=True)
@@ -97,55 +100,46 @@ class ResidualCloud:
     line_y: Floats
 
 
-def caterpillar_panels(frame: pd.DataFrame, max_levels: int | None = None) -> tuple[Panel, ...]:
-    """Panels of ``ranef()``, sorted by the estimate."""
-    return _panels(
-        frame, "estimate", [("estimate", "lower", "upper")], len(frame) if max_levels is None else max_levels
-    )
-
-
-def overlay_panels(frame: pd.DataFrame, names: Sequence[str], max_levels: int | None = None) -> tuple[Panel, ...]:
+def overlay_panels(frame: pd.DataFrame, names: Sequence[str], selection: Selection) -> tuple[Panel, ...]:
     """Panels of a frame of several fits, sorted by the first one's estimate; one series for each fit."""
-    shown = len(frame) if max_levels is None else max_levels
-    return _panels(frame, f"{names[0]}_estimate", [_columns(name) for name in names], shown)
+    return _panels(frame, f"{names[0]}_estimate", [_columns(name) for name in names], selection)
 
 
-def comparison_panels(frame: pd.DataFrame, max_levels: int, names: Sequence[str] = ("eb", "fb")) -> tuple[Panel, ...]:
+def comparison_panels(frame: pd.DataFrame, names: Sequence[str], selection: Selection) -> tuple[Panel, ...]:
     """Panels of a frame of several fits, sorted by the first one's estimate; series: no pooling, then each fit."""
-    return _panels(frame, f"{names[0]}_estimate", [("no_pooling",), *map(_columns, names)], max_levels)
+    return _panels(frame, f"{names[0]}_estimate", [("no_pooling",), *map(_columns, names)], selection)
 
 
 def _columns(name: str) -> tuple[str, str, str]:
     return f"{name}_estimate", f"{name}_lower", f"{name}_upper"
 
 
-def joined_panels(frame: pd.DataFrame, max_levels: int, names: Sequence[str]) -> tuple[Panel, ...]:
+def joined_panels(frame: pd.DataFrame, names: Sequence[str], selection: Selection) -> tuple[Panel, ...]:
     """As :func:`comparison_panels`, sorted by the estimate without pooling."""
-    return _panels(frame, "no_pooling", [("no_pooling",), *map(_columns, names)], max_levels)
+    return _panels(frame, "no_pooling", [("no_pooling",), *map(_columns, names)], selection)
 
 
-def checked_levels(max_levels: int | None) -> int | None:
-    """Refuse a number of levels that shows no spread."""
-    if max_levels is not None and max_levels < 2:
-        raise DesignError(f"max_levels={max_levels!r} must be at least 2.")
-    return max_levels
-
-
-def wide_frame(fits: Mapping[str, Fit], level: float, group: str | None = None) -> pd.DataFrame:
-    """Random effects of several fits of one model beside what each level's own rows say.
+def estimates_frame(fits: Mapping[str, Fit], level: float) -> pd.DataFrame:
+    """Random effects of several fits of one model side by side.
 
     Returns
     -------
     DataFrame
-        ``group, level, term, no_pooling`` (given the first fit's coefficients), and for each fit ``{name}_estimate``,
-        ``{name}_lower`` and ``{name}_upper``.
+        ``group, level, term``, and for each fit ``{name}_estimate``, ``{name}_lower`` and ``{name}_upper``.
     """
-    first = next(iter(fits.values()))
-    out = shrinkage_frame(first, level)[[*KEYS, "no_pooling"]]
-    for name, fit in fits.items():
-        own = fit.ranef(level=level)[[*KEYS, "estimate", "lower", "upper"]]
-        out = out.merge(own.rename(columns={c: f"{name}_{c}" for c in ("estimate", "lower", "upper")}), on=KEYS)
-    return out if group is None else out[out["group"] == grouping_named(first.spec, group)[1].name]
+    bounds = ("estimate", "lower", "upper")
+    own = [fit.ranef(level=level)[[*KEYS, *bounds]] for fit in fits.values()]
+    named = [f.rename(columns={c: f"{n}_{c}" for c in bounds}) for n, f in zip(fits, own, strict=True)]
+    return reduce(lambda left, right: left.merge(right, on=KEYS), named)
+
+
+def wide_frame(fits: Mapping[str, Fit], level: float) -> pd.DataFrame:
+    """The columns of :func:`estimates_frame`, and ``no_pooling``: what each level's own rows say.
+
+    That is given the first fit's coefficients.
+    """
+    own = shrinkage_frame(next(iter(fits.values())), level)[[*KEYS, "no_pooling"]]
+    return own.merge(estimates_frame(fits, level), on=KEYS)
 
 
 def residual_cloud(fitted: Floats, residual: Floats) -> ResidualCloud:
@@ -182,16 +176,19 @@ def smoothed(x: Floats) -> Floats:
     return x if side == 0 else np.array([np.median(x[i - k : i + k + 1]) for i, k in enumerate(near)])
 
 
-def spread(n: int, limit: int) -> Ints:
-    """At most `limit` of n positions, evenly spaced, first and last among them."""
-    return np.unique(np.linspace(0, n - 1, min(n, limit)).round().astype(np.intp))
+def ordered_levels(part: pd.DataFrame, by: str, selection: Selection) -> pd.DataFrame:
+    """Rows of one random effect in the order of a column, those of the levels to show."""
+    ordered = part.sort_values(by, kind="stable", na_position="first")
+    return ordered.iloc[selection.positions(ordered["level"])]
 
 
-def _panels(frame: pd.DataFrame, by: str, columns: Sequence[tuple[str, ...]], max_levels: int) -> tuple[Panel, ...]:
+def _panels(
+    frame: pd.DataFrame, by: str, columns: Sequence[tuple[str, ...]], selection: Selection
+) -> tuple[Panel, ...]:
     out = []
     for (group, term), part in frame.groupby(["group", "term"], sort=False):
-        ordered = part.sort_values(by, kind="stable", na_position="first")
-        shown = ordered.iloc[spread(len(ordered), max_levels)]
+        shown = ordered_levels(part, by, selection)
         series = tuple(Series(*(shown[c].to_numpy(dtype=float) for c in names)) for names in columns)
-        out.append(Panel(str(group), str(term), tuple(map(str, shown["level"])), len(part), series))
+        levels = tuple(map(str, shown["level"]))
+        out.append(Panel(str(group), str(term), levels, len(part), series, selection.thinning))
     return tuple(out)

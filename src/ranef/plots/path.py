@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ranef.arrays import Floats
+from ranef.comparison import reliabilities
 from ranef.errors import DesignError
-from ranef.plots.panels import spread
+from ranef.plots.selection import Selection
 
-__all__ = ["PoolingPath", "pooling_paths", "spread_labels"]
+__all__ = ["EVERY", "PoolingPath", "pooling_paths", "spread_labels"]
 
 NEEDED = ("group", "level", "term", "ratio", "estimate", "reliability")
 
-#: ratios that ticks may stand at: one, two or five times a power of ten
+#: ratios that ticks may stand at, beside a power of ten near the middle: one, two or five times a power of ten
 STEPS = np.sort(np.outer(10.0 ** np.arange(-6, 7), [1.0, 2.0, 5.0]).ravel())
+
+#: of every effect, at most so many levels
+EVERY = Selection((), 150)
 
 
 @dataclass(frozen=True)
@@ -29,56 +34,80 @@ class PoolingPath:
     levels : tuple of str (J,)
     ratios : array (R,)
         Rising, from 0 to infinity.
+    places : array (R,)
+        Where they stand on the axis between 0 and 1, rising.
     estimates : array (R, J)
     n_levels : int
         How many levels there are, shown or not.
     half : float
-        The ratio at which a typical level's own coefficient has reliability ½.
+        The ratio in the middle of the axis.
+    together : bool
+        Whether other effects of the factor move in proportion.
+    thinning : str
+        How the levels shown were chosen.
     """
 
     group: str
     term: str
     levels: tuple[str, ...]
     ratios: Floats
+    places: Floats
     estimates: Floats
     n_levels: int
     half: float
+    together: bool = False
+    thinning: str = ""
 
     @property
     def title(self) -> str:
         """Group and term; how many levels are shown where it is not all."""
         name, shown = f"{self.group}: {self.term}", len(self.levels)
-        return name if shown == self.n_levels else f"{name}\n{shown} of {self.n_levels} levels, evenly spaced by rank"
+        return name if shown == self.n_levels else f"{name}\n{shown} of {self.n_levels} levels{self.thinning}"
 
     def position(self, ratio: Floats | float) -> Floats:
-        """Place r²/(r² + half²) of a ratio between 0 (complete pooling) and 1 (none).
+        """Place of a ratio between 0 and 1, as the frame has it; else r²/(r² + half²).
 
-        It is the reliability of a typical level: where all levels are alike, effects move along straight lines in it.
+        Where it is the reliability of a typical level, and all levels are alike, effects move along straight lines.
+        Between the ratios of the frame r² is proportional to the odds of the place.
         """
         r = np.asarray(ratio, dtype=float)
-        with np.errstate(divide="ignore"):
-            return np.asarray(1.0 / (1.0 + (self.half / r) ** 2))
+        squares, odds = self._knots
+        with np.errstate(divide="ignore", invalid="ignore"):
+            moved = np.where(r**2 > squares[-1], odds[-1] * (r**2 / squares[-1]), np.interp(r**2, squares, odds))
+            return np.where(np.isinf(r), 1.0, np.where(r > 0, 1.0 - 1.0 / (1.0 + moved), 0.0))
+
+    @property
+    def _knots(self) -> tuple[Floats, Floats]:
+        """Squared ratios and odds of their places, rising; the first is the end of all that stands at ratio zero."""
+        inner = (self.ratios > 0) & np.isfinite(self.ratios) & (self.places > 0) & (self.places < 1)
+        if not inner.any():
+            return np.array([0.0, self.half**2]), np.array([0.0, 1.0])
+        start = self.places[self.ratios == 0].max(initial=0.0)
+        places = np.append(start, self.places[inner])
+        return np.append(0.0, self.ratios[inner] ** 2), places / (1.0 - places)
 
     def at(self, ratio: float) -> Floats:
         """Estimates (J,) at a ratio, straight between neighbouring positions."""
-        x, places = self.position(ratio), self.position(self.ratios)
-        return np.array([np.interp(x, places, column) for column in self.estimates.T])
+        x = self.position(ratio)
+        return np.array([np.interp(x, self.places, column) for column in self.estimates.T])
 
     def ticks(self, apart: float = 0.085) -> Floats:
         """Round ratios, 0 and infinity, at least so far `apart` on the axis."""
         out = [0.0]
-        middle = STEPS[np.argmin(np.abs(self.position(STEPS) - 0.5))]
-        for ratio in [r for r in STEPS if r < middle] + [middle] + [r for r in STEPS if r > middle]:
+        steps = STEPS * 10.0 ** np.floor(np.log10(self.half))
+        middle = steps[np.argmin(np.abs(self.position(steps) - 0.5))]
+        for ratio in [r for r in steps if r < middle] + [middle] + [r for r in steps if r > middle]:
             if self.position(ratio) - self.position(out[-1]) >= apart and 1.0 - self.position(ratio) >= apart:
                 out.append(float(ratio))
         return np.array([*out, np.inf])
 
 
-def pooling_paths(frame: pd.DataFrame, max_levels: int = 150) -> tuple[PoolingPath, ...]:
+def pooling_paths(frame: pd.DataFrame, selection: Selection = EVERY) -> tuple[PoolingPath, ...]:
     """The paths of a tidy frame ``group, level, term, ratio, estimate, reliability``, one for each group and term.
 
-    A column ``position``, r²/(r² + h²), says where ratios stand on the axis; h is else the median level's. Of more than
-    `max_levels` levels, evenly spaced ones in the order of their last estimates.
+    A column ``position`` says where ratios stand on the axis; without one they stand at r²/(r² + h²), h the median
+    level's. A column ``scale`` tells apart what has one ratio. Levels are selected in the order of their last
+    estimates.
 
     Raises
     ------
@@ -87,22 +116,39 @@ def pooling_paths(frame: pd.DataFrame, max_levels: int = 150) -> tuple[PoolingPa
     """
     if missing := [c for c in NEEDED if c not in frame]:
         raise DesignError(f"The frame of a path lacks the columns {', '.join(missing)}.")
+    parts = {(str(group), str(term)): part for (group, term), part in frame.groupby(["group", "term"], sort=False)}
+    effects = Counter(group for group, _ in parts)
     return tuple(
-        _path(str(group), str(term), part, max_levels)
-        for (group, term), part in frame.groupby(["group", "term"], sort=False)
+        _path(group, term, part, selection, together="scale" in frame and effects[group] > 1)
+        for (group, term), part in parts.items()
     )
 
 
-def _path(group: str, term: str, part: pd.DataFrame, max_levels: int) -> PoolingPath:
+def _path(group: str, term: str, part: pd.DataFrame, selection: Selection, *, together: bool) -> PoolingPath:
     levels = pd.unique(part["level"])
-    wide = part.pivot(index="ratio", columns="level", values="estimate").sort_index()[levels]
-    ratios = wide.index.to_numpy(dtype=float)
+    # an effect without variance rests at ratio zero while the scale of the others moves
+    key = "scale" if "scale" in part else "ratio"
+    wide = part.pivot(index=key, columns="level", values="estimate").sort_index()[levels]
+    first = part.drop_duplicates(key).set_index(key, drop=False).loc[wide.index]
+    ratios = first["ratio"].to_numpy(dtype=float)
     if len(ratios) < 2:
         raise DesignError(f"The path of {term!r} by {group!r} has {len(ratios)} ratio; a line needs two or more.")
+    half = _half(part)
+    places = first["position"].to_numpy(dtype=float) if "position" in part else reliabilities(np.array(half**2), ratios)
     estimates = wide.to_numpy(dtype=float)
-    shown = np.sort(np.argsort(estimates[-1], kind="stable")[spread(len(levels), max_levels)])
+    order = np.argsort(_last_known(estimates), kind="stable")
+    shown = np.sort(order[selection.positions(levels[order])])
     names = tuple(str(levels[j]) for j in shown)
-    return PoolingPath(group, term, names, ratios, estimates[:, shown], len(levels), _half(part))
+    return PoolingPath(
+        group, term, names, ratios, places, estimates[:, shown], len(levels), half, together, selection.thinning
+    )
+
+
+def _last_known(estimates: Floats) -> Floats:
+    """The last estimate (J,) of each level that is a number."""
+    known = np.isfinite(estimates)
+    last = len(estimates) - 1 - np.argmax(known[::-1], axis=0)
+    return np.asarray(estimates[last, np.arange(estimates.shape[1])])
 
 
 def _half(part: pd.DataFrame) -> float:

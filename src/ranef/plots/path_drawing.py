@@ -10,9 +10,12 @@ import pandas as pd
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError
-from ranef.plots.drawing import entitle, given_axes, legend_on, new_grid, plain_frame, returned_figure
+from ranef.plots.drawing import entitle, given_axes, legend_on, new_grid, plain_frame, returned
 from ranef.plots.marks import BLACK, BLUE, GREY, VERMILLION
-from ranef.plots.path import PoolingPath, pooling_paths, spread_labels
+from ranef.plots.names import as_drawn, shortened
+from ranef.plots.path import EVERY, PoolingPath, pooling_paths, spread_labels
+from ranef.plots.selection import Selection
+from ranef.plots.units import effect_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +27,9 @@ _T = TypeVar("_T")
 
 #: levels up to which each is named, and up to which each has a mark at the estimated ratio
 NAMED, MARKED = 24, 80
+
+#: characters of a level's name
+LONG = 24
 
 #: height of the strip above the paths that shows the posterior, as a share of the axes
 STRIP = 0.16
@@ -41,10 +47,12 @@ def path_figure(
     formula: str = "",
     response: str = "",
     method: str = "REML",
+    alone: bool = False,
+    selection: Selection | None = None,
 ) -> Axes | Figure:
     """Draw how every random effect moves from complete pooling to none as the ratio of its sd to σ grows.
 
-    The axis is even in the reliability of a typical level, r²/(r² + h²), so that zero and infinity have a place.
+    The axis is even in the reliability of a typical level, so that zero and infinity have a place.
 
     Parameters
     ----------
@@ -58,6 +66,11 @@ def path_figure(
         As many as there are groups and terms.
     formula, response, method : str
         For the title, the axis and the legend.
+    alone : bool
+        Whether the standard deviation of one effect moves while others stay as estimated: the ends are then not
+        complete pooling and none, and are not called so.
+    selection : Selection, optional
+        Which levels are drawn.
 
     Raises
     ------
@@ -77,14 +90,14 @@ def path_figure(
     >>> path_figure(frame, 0.5).get_title()
     'g: Intercept'
     """
-    paths = pooling_paths(frame)
+    paths = pooling_paths(frame, selection or EVERY)
     if not paths:
         raise DesignError("There are no paths to draw: the frame is empty.")
     columns = min(3, len(paths))
     size = (5.6 * columns + 0.6, 4.6 * -(-len(paths) // columns))
     axes = new_grid(len(paths), columns, size) if ax is None else given_axes(ax, len(paths))
     for a, path in zip(axes, paths, strict=True):
-        _draw_path(a, path, _one(ratio_hat, path), method, response)
+        _draw_path(a, path, _one(ratio_hat, path), method, response, alone=alone)
         of_path = _one(draws, path)
         if of_path is not None:
             _draw_posterior(a, path, np.asarray(of_path, dtype=float).ravel())
@@ -92,17 +105,19 @@ def path_figure(
             legend_on(a)
     if ax is None:
         entitle(axes[0], formula)
-    return axes[0] if len(axes) == 1 else returned_figure(axes[0])
+    return returned(axes)
 
 
 def _one(given: _T | Mapping[tuple[str, str], _T] | None, path: PoolingPath) -> _T | None:
     return given.get((path.group, path.term)) if isinstance(given, Mapping) else given
 
 
-def _draw_path(ax: Axes, path: PoolingPath, ratio_hat: float | None, method: str, response: str) -> None:
+def _draw_path(
+    ax: Axes, path: PoolingPath, ratio_hat: float | None, method: str, response: str, *, alone: bool
+) -> None:
     from matplotlib.collections import LineCollection  # noqa: PLC0415 - heavy: only where a figure is made
 
-    x, n = path.position(path.ratios), len(path.levels)
+    x, n = path.places, len(path.levels)
     lines = [np.column_stack([x, column]) for column in path.estimates.T]
     look = {"linewidths": 1.2, "alpha": 0.8} if n <= MARKED else {"linewidths": 0.6, "alpha": 0.5}
     ax.add_collection(LineCollection(lines, colors=GREY, label="each level", zorder=2, **look))
@@ -113,15 +128,19 @@ def _draw_path(ax: Axes, path: PoolingPath, ratio_hat: float | None, method: str
         if n <= MARKED:
             ax.plot(np.full(n, at), path.at(ratio_hat), "o", color=BLUE, markersize=5, zorder=4, label="BLUP")
     ticks = path.ticks()
-    names = ["0\ncomplete\npooling", *(f"{t:g}" for t in ticks[1:-1]), "∞\nno\npooling"]
-    ax.set_xticks(path.position(ticks), names)
+    first, last = ("0", "∞") if alone else ("0\ncomplete\npooling", "∞\nno\npooling")
+    ax.set_xticks(path.position(ticks), [first, *(f"{t:g}" for t in ticks[1:-1]), last])
     ax.set_xlim(0.0, 1.0)
     low, high = _limits(path.estimates)
     ax.set_ylim(low, high)
-    ax.set_title(path.title, fontsize="medium")
-    # the words below the first and last tick leave the middle free
-    ax.set_xlabel(f"sd({path.term} | {path.group}) / σ", labelpad=-19.0)
-    ax.set_ylabel(f"random effect on {response}" if response else "random effect")
+    ax.set_title(as_drawn(path.title), fontsize="medium")
+    what = as_drawn(f"sd({path.term} | {path.group})")
+    if alone:
+        ax.set_xlabel(f"{what} / σ alone, other variances as estimated")
+    else:
+        # the words below the first and last tick leave the middle free
+        ax.set_xlabel(f"{what} / σ" + (", others in proportion" if path.together else ""), labelpad=-19.0)
+    ax.set_ylabel(as_drawn(effect_on(response, path.term)))
     plain_frame(ax)
     if n <= NAMED:
         _name_ends(ax, path, low, high)
@@ -141,8 +160,10 @@ def _name_ends(ax: Axes, path: PoolingPath, low: float, high: float) -> None:
     size = 8.0 if len(known) <= 14 else 6.5
     inches = 0.75 * ax.get_position().height * ax.figure.get_figheight()  # type: ignore[union-attr]
     heights = spread_labels(ends[known], 1.15 * size / 72 / inches * (high - low))
+    names = shortened(path.levels, LONG)
     for j, height in zip(known, heights, strict=True):
-        ax.text(1.012, float(height), path.levels[j], ha="left", va="center", fontsize=size, color=GREY)
+        ax.plot([1.0, 1.02], [ends[j], height], color=GREY, linewidth=0.4, clip_on=False, scalex=False, scaley=False)
+        ax.text(1.024, float(height), as_drawn(names[j]), ha="left", va="center", fontsize=size, color=GREY)
 
 
 def _draw_posterior(ax: Axes, path: PoolingPath, draws: Floats) -> None:

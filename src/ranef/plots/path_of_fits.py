@@ -11,17 +11,19 @@ import pandas as pd
 from ranef.arrays import Floats
 from ranef.comparison import (
     PoolingBase,
-    chosen_columns,
     pooling_base,
     pooling_sweep,
     ratio_draws,
     relative_sds,
+    whole_sweep,
 )
 from ranef.errors import DesignError
 from ranef.likelihood import Method, cross_products
 from ranef.plots.engines import Estimated
 from ranef.plots.marks import draws_of
+from ranef.plots.path import EVERY
 from ranef.plots.path_drawing import path_figure
+from ranef.plots.selection import LevelsArgument, select
 from ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -51,32 +53,45 @@ class _Source:
 
 
 def path_of_fits(
-    fits: Mapping[str, Fit], group: str | None, term: str | None, ax: Axes | Sequence[Axes] | None
+    fits: Mapping[str, Fit],
+    group: str | None,
+    term: str | None,
+    ax: Axes | Sequence[Axes] | None,
+    levels: LevelsArgument = None,
 ) -> Axes | Figure:
     """Draw the paths of the first REML or ML fit, with the ratios of the first posterior; either may be missing.
+
+    The whole covariance of a factor moves; with `term` the standard deviation of that effect alone.
 
     Raises
     ------
     DesignError
-        For an unknown group or term, a model without random effects, or a posterior alone of a model not normal.
+        For an unknown group, term or level, a model without random effects, or a posterior alone of a model not normal.
     """
     source = _source(fits)
     spec = source.base.spec
-    chosen = chosen_columns(spec, group, term)
+    selection = select(spec, group, term, levels, EVERY.limit)
+    chosen = selection.columns
     n = RATIOS if sum(g.n_levels for g in spec.groupings) <= MANY else FEWER
-    frame = pd.concat([pooling_sweep(source.base, k, q, n=n).frame for k, q in chosen], ignore_index=True)
+    frames = (
+        [whole_sweep(source.base, k, n=n).frame for k in dict.fromkeys(k for k, _ in chosen)]
+        if term is None
+        else [pooling_sweep(source.base, k, q, n=n).frame for k, q in chosen]
+    )
     names = {(k, q): (spec.groupings[k].name, spec.groupings[k].columns[q]) for k, q in chosen}
     hats = relative_sds(spec, source.base.theta)
     ratio_hat = {names[k, q]: float(hats[k][q]) for k, q in chosen} if source.estimated else None
     design = spec.design
     return path_figure(
-        frame,
+        pd.concat(frames, ignore_index=True),
         ratio_hat,
         _ratios(fits, names),
         ax,
         formula=design.formula,
         response=design.response,
         method=source.base.method,
+        alone=term is not None,
+        selection=selection,
     )
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ranef.arrays import Floats
 from ranef.plots.drawing import BLUE, GREY, VERMILLION
+from ranef.plots.fonts import legible
+from ranef.plots.names import as_drawn, shortened, text_width
+from ranef.plots.path import spread_labels
 from ranef.plots.patterns import Block, Pattern, matrix_pattern, shares
 from ranef.results import Fit
 
@@ -16,6 +22,9 @@ __all__ = ["pattern_axes"]
 
 TITLES = {"Z": "Z", "ZtZ": "$Z^T Z$", "L": "L, the Cholesky factor of $\\Lambda^T Z^T W Z \\Lambda + I$"}
 
+#: points along the axis that a slanted name takes
+SLANTED = 19.0
+
 #: darkness of a cell with a single place that is not zero, so that it is seen at all
 LEAST = 0.3
 
@@ -25,6 +34,7 @@ def pattern_axes(fit: Fit, which: str = "Z", ax: Axes | None = None) -> Axes:
     pattern = matrix_pattern(fit, which)
     ax = _new_axes(pattern) if ax is None else ax
     _draw(ax, pattern)
+    legible(ax)
     return ax
 
 
@@ -57,24 +67,45 @@ def _draw(ax: Axes, pattern: Pattern) -> None:
         ax.axhline(start, color=VERMILLION, linewidth=1.0)
     of = " of its lower triangle" if pattern.name == "L" else ""
     ax.set_title(f"{TITLES[pattern.name]}\n{m} × {n}, {_percent(pattern.filled)}{of} not zero", fontsize="medium")
-    crowded = len(pattern.col_blocks) > 2 and min(b - a for _, a, b in pattern.col_blocks) < 0.2 * n
-    slanted: dict[str, Any] = (
-        {"rotation": 35, "ha": "right", "rotation_mode": "anchor", "fontsize": "small"} if crowded else {}
-    )
-    ax.set_xticks([(a + b) / 2 for _, a, b in pattern.col_blocks], _named(pattern.col_blocks), **slanted)
-    if pattern.row_blocks:
-        middles = [(a + b) / 2 for _, a, b in pattern.row_blocks]
-        upright: dict[str, Any] = {"fontsize": "small"} if crowded else {"rotation": 90, "va": "center"}
-        ax.set_yticks(middles, _named(pattern.row_blocks), **upright)
-    else:
-        ax.set_ylabel("rows of the data")
+    _name_blocks(ax, pattern)
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_edgecolor(GREY)
 
 
-def _named(blocks: Sequence[Block]) -> list[str]:
-    return [f"{name}\n{b - a} columns" for name, a, b in blocks]
+def _name_blocks(ax: Axes, pattern: Pattern) -> None:
+    """Name the stretches of columns below them and of rows beside them; slanted where two names would meet."""
+    box = ax.get_window_extent()
+    points = 72.0 / ax.figure.dpi
+    slanted = _crowded(pattern.col_blocks, pattern.shape[1], 0.85 * box.width * points)
+    names = _named(pattern.col_blocks, " " if slanted else "\n")
+    look: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor", "fontsize": "small"}
+    at: Floats = np.array(_middles(pattern.col_blocks))
+    if slanted:  # lines of text side by side
+        at = spread_labels(at, SLANTED * pattern.shape[1] / (0.85 * box.width * points))
+    ax.set_xticks(at, names, **(look if slanted else {}))
+    if not pattern.row_blocks:
+        ax.set_ylabel("rows of the data")
+        return
+    turned = not _crowded(pattern.row_blocks, pattern.shape[0], 0.85 * box.height * points)
+    upright: dict[str, Any] = {"rotation": 90, "va": "center"} if turned else {"fontsize": "small"}
+    ax.set_yticks(_middles(pattern.row_blocks), _named(pattern.row_blocks, "\n" if turned else " "), **upright)
+
+
+def _crowded(blocks: Sequence[Block], total: int, length: float) -> bool:
+    """Whether names along an axis of so many points, each in the middle of its block, would overlap."""
+    middles = np.array(_middles(blocks)) * length / max(total, 1)
+    widths = np.array([text_width(name.split("\n"), 10.0) for name in _named(blocks, "\n")])
+    return bool(np.any(np.diff(middles) < 0.5 * (widths[1:] + widths[:-1]) + 8.0))
+
+
+def _middles(blocks: Sequence[Block]) -> list[float]:
+    return [(a + b) / 2 for _, a, b in blocks]
+
+
+def _named(blocks: Sequence[Block], between: str) -> list[str]:
+    short = shortened([name for name, _, _ in blocks], 44)
+    return [f"{as_drawn(name)}{between}{b - a} columns" for name, (_, a, b) in zip(short, blocks, strict=True)]
 
 
 def _percent(share: float) -> str:

@@ -12,7 +12,9 @@ import pandas as pd
 from ranef.arrays import Floats, Ints
 from ranef.comparison.shrinkage import shrinkage_frame
 from ranef.inference import grouping_named
+from ranef.plots.selection import Selection
 from ranef.results import Fit
+from ranef.spec import Grouping
 
 __all__ = ["Plane", "covariance_of", "ellipse", "plane_limits", "planes", "uncrowded"]
 
@@ -39,6 +41,8 @@ class Plane:
         BLUP or posterior mean, by name of the fit.
     covariances : mapping str to array (2, 2)
         Of the two effects.
+    n_levels : int
+        How many levels there are, shown or not.
     """
 
     group: str
@@ -47,35 +51,37 @@ class Plane:
     alone: Floats
     pooled: Mapping[str, Floats]
     covariances: Mapping[str, Floats]
+    n_levels: int
 
 
-def planes(fits: Mapping[str, Fit], group: str) -> tuple[Plane, ...]:
-    """Every pair of random effects of one grouping factor, for fits of one model; no pooling given the first fit's β̂.
+def planes(fits: Mapping[str, Fit], selection: Selection) -> tuple[Plane, ...]:
+    """Every pair of the effects chosen of each grouping factor, for fits of one model; no pooling given the first's β̂.
 
-    Raises
-    ------
-    DesignError
-        If there is no such grouping factor.
+    Levels stand in the order of the factor; of a number of them, evenly spaced ones are taken in that order.
     """
     first = next(iter(fits.values()))
-    grouping = grouping_named(first.spec, group)[1]
-    J, p = grouping.n_levels, len(grouping.columns)
-    frames = {name: fit.ranef(group) for name, fit in fits.items()}
+    frames = {name: fit.ranef() for name, fit in fits.items()}
     own = shrinkage_frame(first)
-    alone = _square(own[own["group"] == grouping.name], "no_pooling", J, p)
-    pooled = {name: _square(frame, "estimate", J, p) for name, frame in frames.items()}
-    covariances = {name: covariance_of(fit, grouping.name) for name, fit in fits.items()}
-    return tuple(
-        Plane(
-            grouping.name,
-            (grouping.columns[i], grouping.columns[j]),
-            tuple(map(str, grouping.levels)),
-            alone[:, [i, j]],
-            {name: values[:, [i, j]] for name, values in pooled.items()},
-            {name: cov[np.ix_([i, j], [i, j])] for name, cov in covariances.items()},
-        )
-        for i, j in combinations(range(p), 2)
-    )
+    out: list[Plane] = []
+    for k in dict.fromkeys(k for k, _ in selection.columns):
+        grouping = first.spec.groupings[k]
+        shown = selection.positions(grouping.levels)
+        alone = _square(own, "no_pooling", grouping)[shown]
+        pooled = {name: _square(frame, "estimate", grouping)[shown] for name, frame in frames.items()}
+        covariances = {name: covariance_of(fit, grouping.name) for name, fit in fits.items()}
+        out += [
+            Plane(
+                grouping.name,
+                (grouping.columns[i], grouping.columns[j]),
+                tuple(map(str, grouping.levels[shown])),
+                alone[:, [i, j]],
+                {name: values[:, [i, j]] for name, values in pooled.items()},
+                {name: cov[np.ix_([i, j], [i, j])] for name, cov in covariances.items()},
+                grouping.n_levels,
+            )
+            for i, j in combinations([q for place, q in selection.columns if place == k], 2)
+        ]
+    return tuple(out)
 
 
 def covariance_of(fit: Fit, group: str) -> Floats:
@@ -124,5 +130,7 @@ def uncrowded(centres: Floats, sizes: Floats, first: Ints) -> list[int]:
     return kept
 
 
-def _square(frame: pd.DataFrame, column: str, J: int, p: int) -> Floats:
-    return frame[column].to_numpy(dtype=float).reshape(J, p)
+def _square(frame: pd.DataFrame, column: str, grouping: Grouping) -> Floats:
+    """A column of a frame of all effects as (J, p) of one grouping factor."""
+    values = frame.loc[frame["group"] == grouping.name, column].to_numpy(dtype=float)
+    return values.reshape(grouping.n_levels, len(grouping.columns))

@@ -10,9 +10,11 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError
-from ranef.plots.drawing import entitle, figure_of, given_axes, legend_on, new_grid, plain_frame, returned_figure
+from ranef.plots.drawing import entitle, figure_of, given_axes, legend_on, new_grid, plain_frame, returned
 from ranef.plots.marks import BLACK, GREY, Mark
+from ranef.plots.names import as_drawn, shortened, text_width
 from ranef.plots.plane import Plane, ellipse, plane_limits, uncrowded
+from ranef.plots.units import effect_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +24,9 @@ __all__ = ["draw_plane", "draw_planes"]
 
 #: levels up to which each is named, and has an arrow with a head
 NAMED, HEADED = 40, 150
+
+#: characters of a name beyond which it is shortened, and the size of its font
+LONG, NAME_SIZE = 18, 7.5
 
 #: look of an arrow: lengths in points
 ARROW: dict[str, Any] = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.0, "mutation_scale": 9}
@@ -61,7 +66,7 @@ def draw_planes(
             legend_on(a, loc="upper center", ncols=3)
     if ax is None:
         entitle(axes[0], formula)
-    return axes[0] if len(axes) == 1 else returned_figure(axes[0])
+    return returned(axes)
 
 
 def draw_plane(ax: Axes, plane: Plane, marks: Sequence[Mark], response: str = "") -> None:
@@ -73,19 +78,23 @@ def draw_plane(ax: Axes, plane: Plane, marks: Sequence[Mark], response: str = ""
     _draw_arrows(ax, plane.alone, first)
     for k, (points, mark) in enumerate(zip(plane.pooled.values(), marks, strict=True)):
         further = k > 0
-        look = replace(mark, label=mark.label.split(",")[0], hollow=further, size=7.0 if further else 5.5)
+        look = replace(mark, label=_estimate(mark), hollow=further, size=7.0 if further else 5.5)
         _draw_points(ax, points, look, zorder=6 if further else 5)
     low, high = plane_limits(plane, outer)
     ax.set_xlim(low[0], high[0])
     ax.set_ylim(low[1], high[1])
     outside = int(np.sum(np.any((plane.alone < low) | (plane.alone > high), axis=1)))
-    ax.set_title(_title(plane, outside), fontsize="medium")
-    unit = f" on {response}" if response else ""
-    ax.set_xlabel(f"random effect{unit}: {plane.terms[0]}")
-    ax.set_ylabel(f"random effect{unit}: {plane.terms[1]}")
+    ax.set_title(as_drawn(_title(plane, outside)), fontsize="medium")
+    ax.set_xlabel(as_drawn(effect_on(response, plane.terms[0], f"{plane.terms[0]}: random effect")))
+    ax.set_ylabel(as_drawn(effect_on(response, plane.terms[1], f"{plane.terms[1]}: random effect")))
     plain_frame(ax)
     if len(plane.levels) <= NAMED:
         _name_levels(ax, plane, first)
+
+
+def _estimate(mark: Mark) -> str:
+    """What a mark stands for, without its interval."""
+    return mark.label.split(",")[0]
 
 
 def _draw_points(ax: Axes, points: Floats, mark: Mark, zorder: float) -> None:
@@ -106,7 +115,7 @@ def _draw_points(ax: Axes, points: Floats, mark: Mark, zorder: float) -> None:
 
 
 def _title(plane: Plane, outside: int) -> str:
-    notes = []
+    notes = [] if len(plane.levels) == plane.n_levels else [f"{len(plane.levels)} of {plane.n_levels} levels"]
     if unknown := int(np.isnan(plane.alone).any(axis=1).sum()):
         notes.append(f"{unknown} of {len(plane.levels)} levels do not determine both effects alone")
     if outside:
@@ -127,8 +136,8 @@ def _draw_ellipses(ax: Axes, plane: Plane, marks: Sequence[Mark]) -> Floats:
             outline = ellipse(covariance, probability)
             ax.plot(outline[:, 0], outline[:, 1], linestyle="-" if k == 0 else "--", label="_ellipse", **look)
         outlines.append(outline)
-        if k == 0:
-            ax.lines[-1].set_label(rf"{100 * INNER:g} % and {100 * OUTER:g} % of N(0, $\hat{{\Sigma}}$)")
+        of = "" if len(marks) == 1 else f": {_estimate(mark)}"
+        ax.lines[-1].set_label(rf"{100 * INNER:g} %, {100 * OUTER:g} % of N(0, $\hat{{\Sigma}}$){of}")
     return np.vstack(outlines)
 
 
@@ -156,18 +165,21 @@ def _name_levels(ax: Axes, plane: Plane, pooled: Floats) -> None:
     lengths = np.hypot(ways[:, 0], ways[:, 1])
     units = np.where(lengths[:, None] > 1e-9, ways / np.maximum(lengths, 1e-9)[:, None], [0.0, 1.0])
     points = figure_of(ax).dpi / 72.0
-    sizes = np.array([[4.5 * max(2, len(label)), 8.5] for label in plane.levels])
+    names = shortened(plane.levels, LONG)
+    sizes = np.array([[max(9.0, text_width([name], NAME_SIZE)), 8.5] for name in names])
     shown = uncrowded(tails / points + 10.5 * units, sizes, first=np.argsort(-lengths, kind="stable"))
     for j in shown:
-        label, at, unit = plane.levels[j], start[j], units[j]
+        label, at, unit = as_drawn(names[j]), start[j], units[j]
+        # a long name begins or ends at its place, rather than lying over the arrow
+        beside = abs(unit[0]) > 0.5 and sizes[j, 0] > 18.0
         ax.annotate(
             label,
             (at[0], at[1]),
             xytext=(10.5 * unit[0], 10.5 * unit[1]),
             textcoords="offset points",
-            ha="center",
+            ha=("left" if unit[0] > 0 else "right") if beside else "center",
             va="center",
-            fontsize=7.5,
+            fontsize=NAME_SIZE,
             color=GREY,
             zorder=7,
         )

@@ -12,6 +12,7 @@ import pandas as pd
 from ranef.arrays import Floats, Ints
 from ranef.errors import DesignError, suggestion
 from ranef.inference import grouping_named
+from ranef.plots.selection import LevelsArgument, selected_levels
 from ranef.results import Fit
 
 __all__ = ["STATISTICS", "GroupCheck", "Replicated", "StatisticCheck", "group_check", "replicated", "statistic_check"]
@@ -83,16 +84,20 @@ class GroupCheck:
     ----------
     name, group : str
     levels : tuple of str
+        Those shown.
+    n_levels : int
+        How many there are.
     observed : array (levels,)
     quantiles : array (5, levels)
         0.025, 0.25, 0.5, 0.75 and 0.975 quantiles of the replications.
     inside : float
-        Share of levels whose observed statistic lies between the outer two.
+        Share of all levels whose observed statistic lies between the outer two.
     """
 
     name: str
     group: str
     levels: tuple[str, ...]
+    n_levels: int
     observed: Floats
     quantiles: Floats
     inside: float
@@ -164,13 +169,15 @@ def statistic_check(data: Replicated, statistic: Statistic) -> StatisticCheck:
     return StatisticCheck(name, observed, values, p)
 
 
-def group_check(fit: Fit, data: Replicated, group: str, statistic: Statistic) -> GroupCheck:
-    """A statistic of every level of a grouping factor, in the data and in the replications.
+def group_check(
+    fit: Fit, data: Replicated, group: str, statistic: Statistic, levels: LevelsArgument = None
+) -> GroupCheck:
+    """A statistic of the levels of a grouping factor, in the data and in the replications.
 
     Raises
     ------
     DesignError
-        If there is no such factor, or the statistic is not known.
+        If there is no such factor or level, or the statistic is not known.
     """
     _, g = grouping_named(fit.spec, group)
     name, function = _named(statistic)
@@ -178,9 +185,10 @@ def group_check(fit: Fit, data: Replicated, group: str, statistic: Statistic) ->
     values = _by_level(data.values, g.codes, g.n_levels, name, function)
     quantiles = np.quantile(values, [0.025, 0.25, 0.5, 0.75, 0.975], axis=1)
     order = np.argsort(observed, kind="stable")
+    order = order[selected_levels(fit.spec, g.name, levels).positions(g.levels[order])]
     inside = float(((observed >= quantiles[0]) & (observed <= quantiles[4])).mean())
-    levels = tuple(str(g.levels[j]) for j in order)
-    return GroupCheck(name, g.name, levels, observed[order], quantiles[:, order], inside)
+    names = tuple(str(g.levels[j]) for j in order)
+    return GroupCheck(name, g.name, names, g.n_levels, observed[order], quantiles[:, order], inside)
 
 
 def _by_level(y: Floats, codes: Ints, n_levels: int, name: str, function: Callable[[Floats], float]) -> Floats:

@@ -10,6 +10,8 @@ from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.plots.diagnostics import neighbour_means
 from ranef.plots.drawing import BLUE, GREY, VERMILLION, new_axes, plain_frame
+from ranef.plots.fonts import legible
+from ranef.plots.names import as_drawn, name_levels
 from ranef.plots.predictive import (
     GroupCheck,
     Replicated,
@@ -22,6 +24,7 @@ from ranef.plots.predictive import (
     replicated,
     statistic_check,
 )
+from ranef.plots.selection import LevelsArgument
 from ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ def ppc_axes(
     re: str | None = None,
     seed: int | None = None,
     ax: Axes | None = None,
+    levels: LevelsArgument = None,
 ) -> Axes:
     """Replicated responses beside the observed one: curves, one statistic, or one of every level."""
     if kind is not None and kind not in KINDS:
@@ -52,10 +56,13 @@ def ppc_axes(
     number = default_number(fit, curves=curves) if n is None else n
     effects = re if re is not None else "fitted" if fit.engine == "NUTS" else "new"
     data = replicated(fit, number, effects, seed)
+    if levels is not None and group is None:
+        raise DesignError("levels= chooses levels of a grouping factor: name it by group=.")
     if group is not None:
-        check = group_check(fit, data, group, "mean" if statistic is None else statistic)
+        check = group_check(fit, data, group, "mean" if statistic is None else statistic, levels)
         ax = _tall_axes(len(check.levels)) if ax is None else ax
         _draw_groups(ax, check, fit)
+        legible(ax)
         return ax
     ax = new_axes() if ax is None else ax
     if statistic is not None:
@@ -63,6 +70,7 @@ def ppc_axes(
     else:
         cumulative = kind == "ecdf" or (kind is None and is_discrete(data.observed))
         _draw_curves(ax, data, fit, cumulative=cumulative)
+    legible(ax)
     return ax
 
 
@@ -80,7 +88,7 @@ def _draw_curves(ax: Axes, data: Replicated, fit: Fit, *, cumulative: bool) -> N
         label = f"{len(others)} responses, {_words(fit)}" if not i else None
         draw(*curve, color=_colour(fit), alpha=alpha, linewidth=0.9, label=label, **style)  # type: ignore[arg-type]
     draw(*observed, color="black", linewidth=2.2, label="observed", **style)  # type: ignore[arg-type]
-    ax.set_xlabel(fit.spec.design.response)
+    ax.set_xlabel(as_drawn(fit.spec.design.response))
     if cumulative:
         ax.set(ylabel="share of rows at or below", ylim=(0.0, 1.0))
     else:
@@ -95,7 +103,7 @@ def _draw_statistic(ax: Axes, check: StatisticCheck, fit: Fit) -> None:
     label = f"{len(check.values)} responses, {_words(fit)}"
     heights, *_ = ax.hist(check.values, bins="auto", color=_colour(fit), alpha=0.45, label=label)
     ax.axvline(check.observed, color="black", linewidth=2.2, label=f"observed; {100 * check.p:.0f} % lie above")
-    ax.set(xlabel=f"{check.name} of {fit.spec.design.response}", ylabel="replications")
+    ax.set(xlabel=as_drawn(f"{check.name} of {fit.spec.design.response}"), ylabel="replications")
     ax.set_ylim(0.0, 1.28 * float(np.max(heights)))
     _legend(ax, "upper left")
     plain_frame(ax)
@@ -109,8 +117,8 @@ def _draw_groups(ax: Axes, check: GroupCheck, fit: Fit) -> None:
         ax.hlines(y, low, high, color=colour, linewidth=1.3, label="95 % of replications")
         ax.hlines(y, first, third, color=colour, linewidth=5.0, alpha=0.5, label="half")
         ax.plot(check.observed, y, linestyle="none", marker="o", markersize=5, color="black", label="observed")
-        ax.set_yticks(y, check.levels, fontsize=9 if n <= 40 else 7)
-        ax.set_ylim(-0.8, n - 0.2)
+        ax.set_ylim(-0.8, n + 1.2)  # room for the legend
+        name_levels(ax, check.levels, size=9 if n <= 40 else 7)
     else:
         (low, first, median, third, high, observed), y = neighbour_means(np.vstack([check.quantiles, check.observed]))
         ax.fill_betweenx(y, low, high, color=colour, alpha=0.2, linewidth=0, label="95 % of replications")
@@ -118,18 +126,20 @@ def _draw_groups(ax: Axes, check: GroupCheck, fit: Fit) -> None:
         ax.plot(median, y, color=colour, linewidth=1.2, linestyle="--", label="their median")
         ax.plot(observed, y, color="black", linewidth=1.8, label="observed")
         ax.set_yticks([])
-        ax.set_ylabel(f"{n} levels of {check.group}, in order")
+        ax.set_ylabel(as_drawn(f"{n} levels of {check.group}, in order"))
     ax.tick_params(axis="y", length=0)
-    ax.set_xlabel(f"{check.name} of {fit.spec.design.response} by {check.group}")
-    ax.set_title(f"{100 * check.inside:.0f} % of the levels inside; {_words(fit)}", fontsize="medium", color=GREY)
-    _legend(ax, "lower right")
+    ax.set_xlabel(as_drawn(f"{check.name} of {fit.spec.design.response} by {check.group}"))
+    shown = "" if n == check.n_levels else f"; {n} shown"
+    inside = f"{100 * check.inside:.0f} % of {check.n_levels} levels inside{shown}"
+    ax.set_title(f"{inside}; {_words(fit)}", fontsize="medium", color=GREY)
+    _legend(ax, "lower right" if n > NAMED else "upper left")
     plain_frame(ax)
 
 
 def _tall_axes(n: int) -> Axes:
     from matplotlib import pyplot as plt  # noqa: PLC0415 - heavy: only where a figure is made
 
-    height = 1.4 + max(2.4, 0.22 * n) if n <= NAMED else 5.2
+    height = 1.4 + min(max(2.4, 0.22 * n), 7.8) if n <= NAMED else 5.2
     return plt.subplots(figsize=(6.4, height), layout="constrained")[1]
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ranef.errors import DesignError, suggestion
-from ranef.inference import grouping_named
 from ranef.plots.drawing import draw_panels
 from ranef.plots.marks import GREY, Mark, dodged, fit_marks
 from ranef.plots.panels import joined_panels, wide_frame
 from ranef.plots.plane import planes
 from ranef.plots.plane_drawing import draw_planes
+from ranef.plots.selection import LevelsArgument, Selection, TermArgument, checked_limit, select
 from ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def shrinkage_figure(
     ax: Axes | Sequence[Axes] | None,
     *,
     kind: str | None,
+    term: TermArgument,
+    levels: LevelsArgument,
     max_levels: int,
     level: float,
 ) -> Axes | Figure:
@@ -37,21 +40,27 @@ def shrinkage_figure(
     Raises
     ------
     DesignError
-        For an unknown group or kind, a model without random effects, `max_levels` below two, or a plane of one effect.
+        For an unknown group, term, level or kind, a model without random effects, `max_levels` below two, or a plane
+        of one effect.
     """
-    if max_levels < 2:
-        raise DesignError(f"max_levels={max_levels!r} must be at least 2.")
     spec = next(iter(fits.values())).spec
-    shown = list(spec.groupings) if group is None else [grouping_named(spec, group)[1]]
+    limit = checked_limit(max_levels, 2, "max_levels")
     if kind is None:
-        kind = "plane" if shown and all(len(g.columns) == 2 for g in shown) else "dumbbell"
+        kind = "plane" if _in_pairs(select(spec, group, term, levels)) else "dumbbell"
     if kind not in KINDS:
         raise DesignError(f"kind={kind!r} must be one of {', '.join(map(repr, KINDS))}.{suggestion(str(kind), KINDS)}")
     words = {"formula": spec.design.formula, "response": spec.design.response}
     marks = fit_marks({name: fit.engine for name, fit in fits.items()}, level)
     if kind == "plane":
-        return draw_planes([plane for g in shown for plane in planes(fits, g.name)], marks, ax, **words)
+        return draw_planes(planes(fits, select(spec, group, term, levels)), marks, ax, **words)
+    selection = select(spec, group, term, levels, limit)
     alone = Mark("no pooling: each level alone", GREY, hollow=True)
     several = [alone, *marks] if len(fits) == 1 else dodged([alone, *marks], 0.4)
-    panels = joined_panels(wide_frame(fits, level, group), max_levels, list(fits))
-    return draw_panels(panels, several, ax, joined=True, **words)
+    frame = selection.keeps(spec, wide_frame(fits, level))
+    return draw_panels(joined_panels(frame, list(fits), selection), several, ax, joined=True, **words)
+
+
+def _in_pairs(selection: Selection) -> bool:
+    """Whether every grouping factor shown has two effects."""
+    counts = Counter(k for k, _ in selection.columns)
+    return bool(counts) and set(counts.values()) == {2}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import keyword
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
-from ranef.results import PosteriorDraws, RemlEstimates
+from ranef.results import PosteriorDraws, RemlEstimates, fit_call
 from ranef.spec import Custom, ModelSpec, Priors, default_priors
 
 __all__ = ["python_calls", "versions"]
@@ -17,7 +19,7 @@ Record = RemlEstimates | PosteriorDraws
 PACKAGES = ("ranef", "numpy", "scipy", "pandas", "jax", "numpyro", "nutpie", "arviz-stats", "altair")
 
 #: names that the calls themselves use
-TAKEN = {"data", "model", "both", "weights", "offset", "ranef", "pd", "dist"}
+TAKEN = {"data", "model", "both", "weights", "offset", "init", "ranef", "pd", "dist", "jax"}
 
 
 def python_calls(
@@ -25,14 +27,18 @@ def python_calls(
 ) -> str:
     """Python that reads the data, fits the same model the same ways and writes the page again.
 
-    What a fit does not remember (arrays of weights or offsets, the code of transforms) is left to be filled in.
+    What a fit does not remember (arrays of weights or offsets, the code of transforms) is left to be filled in. The
+    call of a run that was interrupted is the whole run's.
     """
     priors = {name: _changed(spec, record) for name, record in records.items()}
     lines = ["import pandas as pd"] if source and source.startswith("pd.") else []
     lines += ["import ranef"]
     lines += ["from ranef.priors import *"] if any(priors.values()) else []
     lines += ["from numpyro import distributions as dist"] if any("dist." in text for text in priors.values()) else []
+    asked = [text for record in records.values() for text in record.asked.values()]
+    lines += ["import jax"] if any(text.startswith("jax.") for text in asked) else []
     options, missing = _model_options(spec)
+    missing += ["init = ...  # the fit of another model given as init="] if "init" in asked else []
     lines += ["", f"data = {source}" if source else "data = ...  # the data, in the same order of rows", *missing]
     lines += [f"model = ranef.Model({', '.join([repr(spec.design.formula), 'data', *options])})"]
     calls = {name: f"model.{_call(record, priors[name])}" for name, record in records.items()}
@@ -68,13 +74,14 @@ def _model_options(spec: ModelSpec) -> tuple[list[str], list[str]]:
 
 def _call(record: Record, priors: str) -> str:
     if isinstance(record, RemlEstimates):
-        return "fit()" if record.method == "REML" else f"fit({record.method!r})"
+        return fit_call(record)
     chains, draws = record.sigma.shape
     given = {"draws": draws, "warmup": record.warmup, "chains": chains, "seed": record.seed}
     usual = {"target_accept": 0.8, "sampler": "numpyro", "family": "gaussian", "parameterization": "marginal"}
     given |= {name: getattr(record, name) for name, value in usual.items() if getattr(record, name) != value}
-    named = [f"{k}={v!r}" for k, v in given.items()]
-    return f"sample({', '.join([*named, *([f'priors={priors}'] if priors else [])])})"
+    texts = {name: repr(value) for name, value in given.items()} | dict(record.asked)
+    texts |= {"priors": priors} if priors else {}
+    return f"sample({', '.join(f'{name}={text}' for name, text in texts.items())})"
 
 
 def _changed(spec: ModelSpec, record: Record) -> str:
@@ -104,9 +111,15 @@ def _python(prior: object) -> str:
     """A prior as it is written."""
     if not isinstance(prior, Custom):
         return repr(prior)
-    own = prior.distribution
-    numbers = ", ".join(f"{name}={float(getattr(own, name))!r}" for name in own.arg_constraints)
-    return f"dist.{type(own).__name__}({numbers})"
+    return _distribution(prior.distribution)
+
+
+def _distribution(own: Any) -> str:
+    """A distribution of numpyro by the arguments of its class: numbers, or distributions that it is made of."""
+    names = [name for name in inspect.signature(type(own)).parameters if name != "validate_args"]
+    held = {name: getattr(own, name) for name in names if getattr(own, name, None) is not None}
+    texts = [f"{k}={_distribution(v) if hasattr(v, 'log_prob') else repr(float(v))}" for k, v in held.items()]
+    return f"dist.{type(own).__name__}({', '.join(texts)})"
 
 
 def versions() -> tuple[tuple[str, str], ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ranef.arrays import Floats
+from ranef.escapes import vega_key, vega_string
 
-__all__ = ["chart", "vega_script"]
+__all__ = ["CHOICE", "Motion", "chart", "vega_script"]
 
 # Okabe and Ito's palette, as in the figures
 BLUE, VERMILLION, GREY, BLACK = "#0072B2", "#D55E00", "#6E6E6E", "#000000"
@@ -38,7 +38,38 @@ WIDTH = 620
 #: name of the data of the levels
 LEVELS = "levels"
 
+#: name of the parameter that says which motion the slider makes
+CHOICE = "motion"
+
 Record = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Motion:
+    """What happens as the slider moves.
+
+    Attributes
+    ----------
+    words : str
+        What moves.
+    told, labels : sequence of str (K,)
+        Every position in words, and on the axis.
+    population : array (K,)
+        The fixed effect; NaN where it has no limit.
+    posterior : array or None
+        Where the draws of the ratio stand.
+    estimates : array (J, K)
+        Of every level.
+    reliability : array (J, K) or None
+    """
+
+    words: str
+    told: Sequence[str]
+    labels: Sequence[str]
+    population: Floats
+    posterior: Floats | None
+    estimates: Floats
+    reliability: Floats | None
 
 
 def vega_script() -> str:
@@ -53,75 +84,73 @@ def chart(
     names: tuple[str, str],
     moved: str,
     records: Sequence[Record],
-    told: Sequence[str],
-    labels: Sequence[str],
-    population: Sequence[float | None],
+    motions: Sequence[Motion],
     start: int,
     estimate: tuple[float, str],
-    posterior: Floats | None,
 ) -> Record:
-    """A specification with one parameter, ``k``, the position of the slider.
+    """A specification with the parameter ``k``, the position of the slider, and one for the choice of several motions.
 
     Parameters
     ----------
     slider : str
-        Selector of the element that the slider is put into.
+        Selector of the element that the controls are put into.
     names : (str, str)
         Group and term.
     moved : str
         What the slider moves, in words.
     records : sequence of dict
-        ``rank, level, n, alone, estimate, posterior, path, reliability``: the last two hold K numbers.
-    told, labels : sequence of str (K,)
-        Every position in words, and on the axis.
-    population : sequence of float (K,)
-        The fixed effect.
+        ``rank, level, n, alone, estimate, posterior, path, reliability``: the last holds K numbers, ``path`` as many
+        for each motion.
+    motions : sequence of Motion
+        The first is the default.
     start : int
     estimate : (float, str)
         Where it stands, and what is written there.
-    posterior : array or None
-        Where the draws of the ratio stand.
     """
     alt: Any = import_module("altair")
     group, term = names
-    label = f"{moved}: complete pooling (left) to no pooling (right)"
-    bound = alt.binding_range(min=0, max=len(told) - 1, step=1, name=label, element=slider)
-    parts = _Parts(alt, group, term, records, population)
-    whole = alt.vconcat(
-        _headline(alt, told), _strip(alt, labels, estimate, posterior), parts.levels(), spacing=14
-    ).add_params(alt.param(name="k", value=start, bind=bound))
+    several = len(motions) > 1
+    label = f"{moved}, from zero (left) to infinity (right)" if several else f"{moved}: {motions[0].words}"
+    bound = alt.binding_range(min=0, max=len(motions[0].told) - 1, step=1, name=label, element=slider)
+    params = [alt.param(name="k", value=start, bind=bound)]
+    if several:
+        words = [m.words for m in motions]
+        choice = alt.binding_select(options=list(range(len(motions))), labels=words, name="What moves", element=slider)
+        params.append(alt.param(name=CHOICE, value=0, bind=choice))
+    else:
+        params.append(alt.param(name=CHOICE, value=0))
+    parts = _Parts(alt, group, term, records, motions)
+    whole = alt.vconcat(_headline(alt, motions), _strip(alt, motions, estimate), parts.levels(), spacing=14).add_params(
+        *params
+    )
     view = alt.ViewConfig(stroke="transparent")
     whole = whole.configure(font="system-ui, sans-serif", background="white", view=view)
     # thousands of levels would take minutes through altair's checks of every number
     return {**whole.to_dict(), "datasets": {LEVELS: list(records)}}
 
 
-def _headline(alt: Any, told: Sequence[str]) -> Any:
+def _headline(alt: Any, motions: Sequence[Motion]) -> Any:
     return (
-        alt.Chart(alt.Data(values=[{"told": list(told)}]))
-        .transform_calculate(text="datum.told[k]")
+        alt.Chart(alt.Data(values=[{"told": [list(m.told) for m in motions]}]))
+        .transform_calculate(text=f"datum.told[{CHOICE}][k]")
         .mark_text(align="left", fontSize=14, fontWeight="bold")
         .encode(x=alt.value(0), text="text:N", description="text:N")
         .properties(width=WIDTH, height=20)
     )
 
 
-def _strip(alt: Any, labels: Sequence[str], estimate: tuple[float, str], posterior: Floats | None) -> Any:
+def _strip(alt: Any, motions: Sequence[Motion], estimate: tuple[float, str]) -> Any:
     """The scale of the slider, with the posterior of the ratio, the estimate, and where the slider stands."""
-    last = len(labels) - 1
+    last = len(motions[0].labels) - 1
     ticks = sorted({*range(0, last - 1, max(1, last // 8)), last})
-    axis = alt.Axis(values=ticks, labelExpr=f"{_literal(labels)}[datum.value]", title="sd/σ", grid=False)
+    labels = ", ".join(_literal(m.labels) for m in motions)
+    axis = alt.Axis(values=ticks, labelExpr=f"[{labels}][{CHOICE}][datum.value]", title="sd/σ", grid=False)
     x = alt.X("at:Q", scale=alt.Scale(domain=[0, last], nice=False), axis=axis)
     layers = []
-    if posterior is not None:
-        edges = np.linspace(0.0, last, BARS + 1)
-        share = np.histogram(posterior, edges)[0] / len(posterior)
-        bars = [
-            {"at": float(a), "to": float(b), "share": float(s)}
-            for a, b, s in zip(edges, edges[1:], share, strict=False)
-        ]
+    if bars := [bar for i, m in enumerate(motions) for bar in _bars(i, m.posterior, last)]:
         layers.append(
             alt.Chart(alt.Data(values=bars))
+            .transform_filter(f"datum.motion == {CHOICE}")
             .mark_rect(color=VERMILLION, opacity=0.45, aria=False)
             .encode(x=x, x2="to:Q", y=alt.Y("share:Q", axis=None), y2=alt.datum(0.0))
         )
@@ -134,16 +163,26 @@ def _strip(alt: Any, labels: Sequence[str], estimate: tuple[float, str], posteri
         ),
         alt.Chart(alt.Data(values=[{}])).transform_calculate(at="k").mark_rule(color=BLUE, strokeWidth=3).encode(x=x),
     ]
-    caption = "The slider (blue), the estimate (dashed)" + (
-        " and the posterior of sd/σ (shaded)" if posterior is not None else ""
-    )
+    caption = "The slider (blue), the estimate (dashed)" + (" and the posterior of sd/σ (shaded)" if bars else "")
     title = alt.TitleParams(caption, anchor="start", fontSize=11, fontWeight="normal", color=GREY, offset=16)
     return alt.layer(*layers).properties(width=WIDTH, height=60, title=title)
 
 
+def _bars(motion: int, posterior: Floats | None, last: int) -> list[Record]:
+    """A histogram of the draws along the slider."""
+    if posterior is None:
+        return []
+    edges = np.linspace(0.0, last, BARS + 1)
+    share = np.histogram(posterior, edges)[0] / len(posterior)
+    return [
+        {"motion": motion, "at": float(a), "to": float(b), "share": float(s)}
+        for a, b, s in zip(edges, edges[1:], share, strict=False)
+    ]
+
+
 def _literal(values: Sequence[str]) -> str:
     """An array in Vega's expression language."""
-    return json.dumps(list(values), ensure_ascii=False)
+    return f"[{', '.join(map(vega_string, values))}]"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -154,7 +193,7 @@ class _Parts:
     group: str
     term: str
     records: Sequence[Record]
-    population: Sequence[float | None]
+    motions: Sequence[Motion]
 
     @property
     def named(self) -> bool:
@@ -163,9 +202,14 @@ class _Parts:
     def levels(self) -> Any:
         alt = self.alt
         shown = [s for s in SERIES if s != POSTERIOR or any(r["posterior"] is not None for r in self.records)]
-        now = {"now": "datum.path[k]", "share": "datum.reliability[k]", **{s: json.dumps(s) for s in shown}}
+        # only of what moves all together is the reliability the share that a level keeps
+        now = {
+            "now": f"datum.path[{CHOICE}][k]",
+            "share": f"{CHOICE} ? '–' : format(datum.reliability[k], '.3~f')",
+            **{s: vega_string(s) for s in shown},
+        }
         base = alt.Chart(alt.NamedData(name=LEVELS)).transform_calculate(**now)
-        told = "datum.level + ': ' + format(datum.now, '.6~g') + ', reliability ' + format(datum.share, '.3~f')"
+        told = f"datum.level + ': ' + format(datum.now, '.6~g') + ({CHOICE} ? '' : ', reliability ' + datum.share)"
         parts = [self._population()]
         if self.named:
             base = base.transform_calculate(told=told)
@@ -212,15 +256,21 @@ class _Parts:
 
     def _population(self) -> Any:
         """A line at the fixed effect, which moves a little too."""
-        values = [{"population": list(self.population)}]
-        line = self.alt.Chart(self.alt.Data(values=values)).transform_calculate(at="datum.population[k]")
+        values = [
+            {
+                "population": [
+                    [float(f"{v:.6g}") if np.isfinite(v) else None for v in m.population] for m in self.motions
+                ]
+            }
+        ]
+        line = self.alt.Chart(self.alt.Data(values=values)).transform_calculate(at=f"datum.population[{CHOICE}][k]")
         return line.mark_rule(color=BLACK, strokeWidth=1, aria=False).encode(x=self._x("at"))
 
     def _tooltip(self, shown: Sequence[str]) -> list[Any]:
         alt = self.alt
         facts = [
-            alt.Tooltip("level:N", title=self.group),
+            alt.Tooltip("level:N", title=vega_key(self.group)),
             alt.Tooltip("n:Q", title="rows"),
-            alt.Tooltip("share:Q", title="reliability", format=".3f"),
+            alt.Tooltip("share:N", title="reliability"),
         ]
         return facts + [alt.Tooltip(f"{SERIES[s][0]}:Q", title=s, format=".5~g") for s in shown]

@@ -53,8 +53,6 @@ class Page:
     data : tuple of Grid
     fingerprint : str
     comparison : Document
-    several : bool
-        Whether levels have several effects, or rows several levels.
     explorers : tuple of Explorer
     pictures : tuple of Picture
     diagnostics : mapping str to tuple of str
@@ -74,7 +72,6 @@ class Page:
     data: tuple[Grid, ...]
     fingerprint: str
     comparison: Document
-    several: bool
     explorers: tuple[Explorer, ...]
     pictures: tuple[Picture, ...]
     diagnostics: Mapping[str, Sequence[str]]
@@ -83,6 +80,16 @@ class Page:
     shell: str
     versions: tuple[tuple[str, str], ...]
     date: str
+
+    @property
+    def choice(self) -> bool:
+        """Whether a slider can move one standard deviation alone."""
+        return any(e.choice for e in self.explorers)
+
+    @property
+    def singular(self) -> bool:
+        """Whether the estimate of an explorer is on the boundary."""
+        return any(e.singular for e in self.explorers)
 
 
 def page_html(page: Page) -> str:
@@ -106,10 +113,10 @@ def _mathml(latex: str) -> str:
     return str(convert(latex.replace("{aligned}", "{align*}"), display="block"))
 
 
-def _image(figure: Figure) -> tuple[str, int]:
-    """A data URI, and the width in CSS pixels at which type has its nominal size."""
+def _image(figure: Figure) -> tuple[str, int, int]:
+    """A data URI, and the width and height in CSS pixels at which type has its nominal size."""
     held = io.BytesIO()
     figure.savefig(held, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight")
     png = held.getvalue()
-    width = int.from_bytes(png[16:20], "big") * CSS_PIXELS_PER_INCH // DOTS_PER_INCH
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii"), width
+    width, height = (int.from_bytes(png[at : at + 4], "big") * CSS_PIXELS_PER_INCH // DOTS_PER_INCH for at in (16, 20))
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii"), width, height

@@ -1,6 +1,19 @@
 """Frozen records that the engines return, and the protocol that everything after them is written against."""
 
+from ranef.results.asked import fit_arguments, fit_call, sample_arguments
 from ranef.results.protocol import Fit
 from ranef.results.records import Modes, OptimizerRecord, OptimizerStep, PosteriorDraws, Refits, RemlEstimates, Status
 
-__all__ = ["Fit", "Modes", "OptimizerRecord", "OptimizerStep", "PosteriorDraws", "Refits", "RemlEstimates", "Status"]
+__all__ = [
+    "Fit",
+    "Modes",
+    "OptimizerRecord",
+    "OptimizerStep",
+    "PosteriorDraws",
+    "Refits",
+    "RemlEstimates",
+    "Status",
+    "fit_arguments",
+    "fit_call",
+    "sample_arguments",
+]

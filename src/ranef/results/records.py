@@ -119,6 +119,8 @@ class RemlEstimates:
     singular : bool
         Whether some variance is zero or some correlation ±1: lme4's tolerance of 1e-4 on θ, for columns of unit mean
         square.
+    asked : mapping str to str
+        Further arguments of the call that made it, as Python: ``start`` and ``control``, where they were given.
     """
 
     method: Literal["REML", "ML"]
@@ -130,6 +132,7 @@ class RemlEstimates:
     modes: tuple[Modes, ...]
     optimizer: OptimizerRecord
     singular: bool
+    asked: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -214,6 +217,9 @@ class PosteriorDraws:
     doubts : tuple of str
         Why the draws may not be those of the whole posterior, by weights of importance.
     target_accept : float
+    asked : mapping str to str
+        Further arguments of the call that made it, as Python: ``init``, ``chain_method`` and ``device`` where they were
+        given, ``draws`` and ``chains`` of a run that was interrupted.
     """
 
     theta: Floats
@@ -233,6 +239,7 @@ class PosteriorDraws:
     notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     target_accept: float = 0.8
+    asked: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def not_normal(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ranef.escapes import printable
+
 __all__ = ["Block", "Grid", "Text"]
 
 
@@ -16,6 +18,10 @@ class Text:
 
     lines: tuple[str, ...]
     title: str = ""
+
+    def __post_init__(self) -> None:
+        """Write names that would break lines so that they do not."""
+        object.__setattr__(self, "lines", tuple(map(printable, self.lines)))
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,11 @@ class Grid:
     labels: int = 1
     notes: tuple[str, ...] = ()
     spanners: tuple[tuple[str, int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Write names that would break lines so that they do not."""
+        object.__setattr__(self, "header", tuple(map(printable, self.header)))
+        object.__setattr__(self, "rows", tuple(tuple(map(printable, row)) for row in self.rows))
 
 
 Block = Text | Grid

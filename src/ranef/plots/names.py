@@ -1,0 +1,136 @@
+"""Names of levels on an axis: short enough to leave room for what is drawn, and as many as do not overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ranef.escapes import mathtext_safe, printable
+from ranef.plots.fonts import fallen_back, families_for
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["as_drawn", "name_levels", "shortened", "text_width"]
+
+Which = Literal["x", "y"]
+
+#: characters of a name on an axis
+LONG = 30
+
+#: width of a character, and height of a line, in sizes of the font
+CHARACTER, LINE = 0.6, 1.25
+
+#: names along the horizontal axis up to which they may stand upright
+UPRIGHT = 12
+
+
+def name_levels(ax: Axes, names: Sequence[str], which: Which = "y", *, size: float = 9.0, long: int = LONG) -> None:
+    """Name the places 0, 1, … along an axis: every one, or every k-th where all would overlap, whatever the size.
+
+    Parameters
+    ----------
+    ax : Axes
+    names : sequence of str
+        From the first place on.
+    which : "x" or "y"
+        Names along x are turned where there are many or where they are long.
+    size : float
+        Of the font, in points.
+    long : int
+        Characters beyond which a name is shortened.
+    """
+    short = [fallen_back(name) for name in shortened(names, long)]
+    widest = text_width(short, size)
+    short = [as_drawn(name) for name in short]
+    turned = which == "x" and (len(short) > UPRIGHT or widest * len(short) > 72.0 * 0.8 * _inches(ax))
+    along = widest + 0.5 * size if which == "x" and not turned else LINE * size
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_major_locator(_roomy(len(short), along))
+    axis.set_major_formatter(_formatter(short, names))
+    look: dict[str, Any] = {"labelsize": size, "labelrotation": 90 if turned else 0, "length": 0}
+    ax.tick_params(axis=which, labelfontfamily=families_for("".join(short)), **look)
+
+
+def as_drawn(words: str) -> str:
+    """Words as matplotlib draws them, whatever names they hold: no mathematics, and nothing hidden in a line."""
+    return mathtext_safe("\n".join(map(printable, words.split("\n"))))
+
+
+def shortened(names: Sequence[str], long: int = LONG) -> list[str]:
+    """Names of at most `long` characters: what all share is left out, then the middle; unless two became one.
+
+    Examples
+    --------
+    >>> shortened(["a", "Ward 1"], 8)
+    ['a', 'Ward 1']
+    >>> shortened(["The school of the district 17", "The school of the district 4"], 12)
+    ['…district 17', '…district 4']
+    """
+    names = [printable(name) if name.strip() else repr(name) for name in names]
+    if max(map(len, names), default=0) <= long:
+        return names
+    head = _shared(names)
+    tail = _shared([name[len(head) :][::-1] for name in names])
+    inner = [f"{'…' if head else ''}{name[len(head) : len(name) - len(tail)]}{'…' if tail else ''}" for name in names]
+    short = [_cut(name, long) for name in (inner if head or tail else names)]
+    return short if len(set(short)) == len(set(names)) else list(names)
+
+
+def text_width(names: Sequence[str], size: float) -> float:
+    """About how many points the longest name is wide; a Chinese character is as wide as it is high."""
+    return size * max((sum(1.0 if ord(c) > 0x2E7F else CHARACTER for c in name) for name in names), default=0.0)
+
+
+def _shared(names: Sequence[str]) -> str:
+    """The words that names begin with in common, but for the last: one word before the difference stays."""
+    if len(set(names)) < 2:
+        return ""
+    words = zip(*(name.split(" ")[:-1] for name in names), strict=False)
+    common = [own[0] for own in takewhile(lambda own: len(set(own)) == 1, words)]
+    return " ".join([*common[:-1], ""]) if len(common) > 1 else ""
+
+
+def _cut(name: str, long: int) -> str:
+    if len(name) <= long:
+        return name
+    front = (2 * (long - 1)) // 3
+    return f"{name[:front].rstrip()}…{name[len(name) - (long - 1 - front) :].lstrip()}"
+
+
+def _inches(ax: Axes) -> float:
+    """About how wide the axes are; a layout may change it."""
+    return float(ax.get_window_extent().width / ax.figure.dpi)
+
+
+def _formatter(short: Sequence[str], names: Sequence[str]) -> Any:
+    """A formatter that writes the short name of a place, and remembers the names in full."""
+    from matplotlib.ticker import FuncFormatter  # noqa: PLC0415 - heavy: only where a figure is made
+
+    written: Any = FuncFormatter(lambda at, _: short[round(at)] if 0 <= round(at) < len(short) else "")
+    written.names = tuple(names)
+    return written
+
+
+def _roomy(n: int, along: float) -> Any:
+    """A locator of every k-th of n places, so that labels `along` points of the axis each do not overlap."""
+    from matplotlib.ticker import Locator  # noqa: PLC0415 - heavy: only where a figure is made
+
+    class Roomy(Locator):
+        """Reads the length of the axis whenever it is drawn: a figure that is enlarged names more levels."""
+
+        def tick_values(self, vmin: float, vmax: float) -> Any:
+            axis: Any = self.axis
+            box = axis.axes.get_window_extent()
+            length = box.width if axis is axis.axes.xaxis else box.height
+            apart = length * 72.0 / axis.axes.figure.dpi / max(abs(vmax - vmin), 1e-9)
+            return np.arange(0, n, max(1, int(np.ceil(along / max(apart, 1e-9)))))
+
+        def __call__(self) -> Any:
+            axis: Any = self.axis
+            return self.tick_values(*axis.get_view_interval())
+
+    return Roomy()
