@@ -33,6 +33,7 @@ RANK = {
     "tables": 9,
     "plots": 9,
     "equations": 9,
+    "saved": 9,
     "report": 10,
     "fits": 10,
     "pooled": 11,
@@ -40,10 +41,11 @@ RANK = {
     "reported": 12,
     "compared": 13,
     "model": 14,
+    "loaded": 15,
     "later": 14,
     "priors": 14,
-    "cli": 15,
-    "__init__": 15,
+    "cli": 16,
+    "__init__": 16,
 }
 
 HEAVY = (

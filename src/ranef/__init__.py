@@ -3,16 +3,20 @@
 from ranef import datasets, priors
 from ranef.compared import Comparison, compare
 from ranef.errors import (
+    ArgumentError,
     ConvergenceWarning,
     DesignError,
     FitError,
     FormulaError,
+    NotAvailableError,
     RanefError,
     RanefWarning,
+    SavedFileError,
     SingularFitWarning,
 )
 from ranef.fits import EmpiricalBayesFit, PosteriorFit
 from ranef.later import anova, anova_components, emmeans, exact_rlrt, lm_list
+from ranef.loaded import load
 from ranef.model import Model
 from ranef.pooled import Pooling, pooling
 from ranef.reml import Control
@@ -21,6 +25,7 @@ from ranef.results import Fit
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArgumentError",
     "Comparison",
     "Control",
     "ConvergenceWarning",
@@ -30,10 +35,12 @@ __all__ = [
     "FitError",
     "FormulaError",
     "Model",
+    "NotAvailableError",
     "Pooling",
     "PosteriorFit",
     "RanefError",
     "RanefWarning",
+    "SavedFileError",
     "SingularFitWarning",
     "anova",
     "anova_components",
@@ -42,6 +49,7 @@ __all__ = [
     "emmeans",
     "exact_rlrt",
     "lm_list",
+    "load",
     "pooling",
     "priors",
 ]

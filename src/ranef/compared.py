@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
@@ -23,6 +24,7 @@ from ranef.plots import ComparisonPlots
 from ranef.ranked import by_formula, ranked
 from ranef.report import page_html
 from ranef.reported import Source, page_of
+from ranef.saved import save
 from ranef.spec import Flat, ModelSpec, Normal
 from ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line
 
@@ -68,6 +70,13 @@ class Comparison:
 
     fits: Mapping[str, AnyFit]
     level: float = 0.95
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fits", MappingProxyType(dict(self.fits)))
+
+    def __reduce__(self) -> tuple[type[Comparison], tuple[dict[str, AnyFit], float]]:
+        """Made again from its fits when it is copied or sent to another process: a read-only view is neither."""
+        return type(self), (dict(self.fits), self.level)
 
     @property
     def eb(self) -> EmpiricalBayesFit:
@@ -364,6 +373,41 @@ class Comparison:
         html = page_html(page)
         return write_whole(path, lambda partial: partial.write_text(html, encoding="utf-8"))
 
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the comparison with its model to one file, which :func:`ranef.load` reads.
+
+        The file is a zip of JSON and of arrays, without pickle; loaded, it answers all
+        that it does now, without the data frame.
+        Functions given as ``transforms=`` are not in it (give them to :func:`ranef.load`), nor rows read in chunks.
+
+        Parameters
+        ----------
+        path : str or Path
+            As ``"both.ranef"``; any ending will do.
+        overwrite : bool
+            Whether an existing file is replaced; it is, or stays, whole.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DesignError
+            If the file exists and `overwrite` is false, or it cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.fit("ML"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = ranef.load(both.save(pathlib.Path(folder) / "both.ranef"))
+        >>> list(again.fits)
+        ['REML', 'ML']
+        """
+        return save(self, path, overwrite=overwrite)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data of all frames but the decomposition, ready for JSON; missing numbers are None.
 
@@ -522,7 +566,7 @@ def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str
         own = dict(zip(cmp.default_names([fit.engine for fit in given]), given, strict=True))
         own = dict(sorted(own.items())) if "eb" in own else own  # the estimate first, whatever the order given
     cmp.require_same_model({name: fit.spec for name, fit in own.items()})
-    return Comparison(MappingProxyType(own), level)
+    return Comparison(own, level)
 
 
 def _fits_by_name(fits: Sequence[Any]) -> dict[str, AnyFit] | None:

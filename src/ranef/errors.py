@@ -6,12 +6,15 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "ArgumentError",
     "ConvergenceWarning",
     "DesignError",
     "FitError",
     "FormulaError",
+    "NotAvailableError",
     "RanefError",
     "RanefWarning",
+    "SavedFileError",
     "SingularFitWarning",
     "suggestion",
 ]
@@ -38,6 +41,10 @@ class FormulaError(RanefError, ValueError):
         self.message, self.source, self.start, self.end = message, source, start, end
         super().__init__(message if source is None else f"{message}\n{underline(source, start, end)}")
 
+    def __reduce__(self) -> tuple[type[FormulaError], tuple[str, str | None, int, int]]:
+        """Made again from its parts when it is copied or sent to another process."""
+        return type(self), (self.message, self.source, self.start, self.end)
+
 
 class DesignError(RanefError, ValueError):
     """Data that do not fit the formula, or that no model can be built from."""
@@ -45,6 +52,18 @@ class DesignError(RanefError, ValueError):
 
 class FitError(RanefError, ValueError):
     """A fit that is impossible: the message says why and what to do next."""
+
+
+class ArgumentError(RanefError, TypeError):
+    """An argument that a function does not take, with the one that does it."""
+
+
+class NotAvailableError(RanefError, NotImplementedError):
+    """Something that is announced but not built: the message says what to use meanwhile."""
+
+
+class SavedFileError(RanefError, ValueError):
+    """A file that :func:`ranef.load` cannot read: the message says what it looks like and what to do next."""
 
 
 class RanefWarning(UserWarning):

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import numpy as np
@@ -29,6 +31,7 @@ from ranef.nuts import predictive_array, sample_prior, to_datatree
 from ranef.plots import FitPlots
 from ranef.reml import Control, fit_reml, refit_many
 from ranef.results import OptimizerRecord, PosteriorDraws, Refits, RemlEstimates, Status
+from ranef.saved import save
 from ranef.spec import ModelSpec, check_responses, with_response
 from ranef.tables import Document, posterior_summary, reml_summary
 
@@ -251,6 +254,41 @@ class EmpiricalBayesFit:
     def plot(self) -> FitPlots:
         """Figures: ``plot.ranef()``, ``shrinkage``, ``path``, ``lines``, ``diagnostics``, ``ppc`` and others."""
         return FitPlots(self)
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the fit with its model to one file, which :func:`ranef.load` reads.
+
+        The file is a zip of JSON and of arrays, without pickle; loaded, it answers all
+        that it does now, without the data frame, and ``ranef.Model.of(fit)`` samples its model.
+        Functions given as ``transforms=`` are not in it (give them to :func:`ranef.load`), nor rows read in chunks.
+
+        Parameters
+        ----------
+        path : str or Path
+            As ``"fit.ranef"``; any ending will do.
+        overwrite : bool
+            Whether an existing file is replaced; it is, or stays, whole.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DesignError
+            If the file exists and `overwrite` is false, or it cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fit = model.fit()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = ranef.load(fit.save(pathlib.Path(folder) / "fit.ranef"))
+        >>> again.criterion == fit.criterion
+        True
+        """
+        return save(self, path, overwrite=overwrite)
 
     # -- empirical Bayes only ----------------------------------------------------------------------------------
 
@@ -786,6 +824,41 @@ class PosteriorFit:
     def plot(self) -> FitPlots:
         """Figures: ``plot.ranef()``, ``shrinkage``, ``path``, ``lines``, ``diagnostics``, ``ppc`` and others."""
         return FitPlots(self)
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the posterior with its model to one file, which :func:`ranef.load` reads.
+
+        The file is a zip of JSON and of arrays, without pickle; loaded, its draws are
+        the same to the last bit, and ``ranef.Model.of(fit)`` samples its model again, without the data frame.
+        Functions given as ``transforms=`` are not in it (give them to :func:`ranef.load`), nor rows read in chunks.
+
+        Parameters
+        ----------
+        path : str or Path
+            As ``"posterior.ranef"``; any ending will do.
+        overwrite : bool
+            Whether an existing file is replaced; it is, or stays, whole.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DesignError
+            If the file exists and `overwrite` is false, or it cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = ranef.load(fb.save(pathlib.Path(folder) / "posterior.ranef"))
+        >>> bool((again.draws.beta == fb.draws.beta).all())
+        True
+        """
+        return save(self, path, overwrite=overwrite)
 
     # -- Bayes only --------------------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
@@ -18,6 +20,7 @@ from ranef.inference import predictive_draws
 from ranef.likelihood import CrossProducts, cross_products, streamed_products
 from ranef.nuts import Settings, prior_tree, sample_posterior, sample_prior
 from ranef.reml import Control
+from ranef.saved import Prepared, save
 from ranef.spec import ModelMatrices, ModelSpec, Moments, Priors, default_priors, flat_priors, model_spec, moments
 from ranef.tables import Document, Text
 
@@ -97,6 +100,34 @@ class Model:
                 parsed, chunks, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
             )
             self._spec, self.__dict__["products"] = streamed_products(model_spec(design, sigma))
+
+    @classmethod
+    def of(cls, fit: EmpiricalBayesFit | PosteriorFit | Prepared) -> Model:
+        """The model that a fit is of, from what the fit holds: to sample, or fit, again without the data frame.
+
+        Parameters
+        ----------
+        fit : EmpiricalBayesFit or PosteriorFit
+            As made here or loaded from a file.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> ranef.Model.of(fit).fit("ML").status
+        'converged'
+        """
+        if not isinstance(fit, EmpiricalBayesFit | PosteriorFit | Prepared):
+            raise DesignError(
+                f"Model.of() takes a fit, from Model.fit(), Model.sample() or ranef.load(); got {type(fit).__name__}. "
+                "A comparison has its fits as .eb, .fb and .fits."
+            )
+        model = cls.__new__(cls)
+        model._spec = fit.spec
+        held = {name: getattr(fit, name, None) for name in ("products", "moments")}
+        names = {"products": "products", "moments": "_moments"}
+        model.__dict__.update({names[name]: value for name, value in held.items() if value is not None})
+        return model
 
     @property
     def spec(self) -> ModelSpec:
@@ -282,6 +313,36 @@ class Model:
                 raise DesignError(f"priors={changes!r} must be 'flat', or a mapping from names to priors.")
             return flat_priors(self._spec)
         return default_priors(self._spec, changes, self._moments)
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the model to one file, which :func:`ranef.load` reads: to fit or sample it elsewhere.
+
+        Parameters
+        ----------
+        path : str or Path
+            As ``"model.ranef"``; any ending will do.
+        overwrite : bool
+            Whether an existing file is replaced; it is, or stays, whole.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DesignError
+            If the file exists and `overwrite` is false, or it cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = ranef.load(model.save(pathlib.Path(folder) / "model.ranef"))
+        >>> again.fit().criterion == model.fit().criterion
+        True
+        """
+        return save(Prepared(self._spec, self.products, self._moments), path, overwrite=overwrite)
 
     def describe(self) -> Document:
         """What the model is made of: rows, coefficients, random effects, θ, default priors, notes."""

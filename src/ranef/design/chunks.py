@@ -122,11 +122,11 @@ class NotHeld:
     """
 
     def __init__(self, what: str) -> None:
-        self._what = what
+        self.what = what
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise DesignError(
-            f"This needs {self._what} of every row, and the model was built from chunks, whose rows are not kept. "
+            f"This needs {self.what} of every row, and the model was built from chunks, whose rows are not kept. "
             "fitted(), residuals(), augment(), hatvalues() and cooks_distance() read them again, and predict() takes "
             "new data; for anything else build the model from one frame, if need be of some of the rows."
         )
