@@ -17,6 +17,7 @@ ROOT = Path(ranef.__file__).parent
 RANK = {
     "errors": 0,
     "arrays": 0,
+    "copies": 0,
     "output": 1,
     "progress": 0,
     "datasets": 1,

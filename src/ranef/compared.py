@@ -16,6 +16,7 @@ import pandas as pd
 from ranef import comparison as cmp
 from ranef import inference as inf
 from ranef.arrays import Floats
+from ranef.copies import ByFields
 from ranef.errors import DesignError, suggestion
 from ranef.fits import EmpiricalBayesFit, PosteriorFit
 from ranef.likelihood import CrossProducts
@@ -44,7 +45,7 @@ LISTED_PRIORS = 4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Comparison:
+class Comparison(ByFields):
     """Fits of one model, aligned.
 
     Made by :func:`ranef.compare`.
@@ -73,10 +74,6 @@ class Comparison:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fits", MappingProxyType(dict(self.fits)))
-
-    def __reduce__(self) -> tuple[type[Comparison], tuple[dict[str, AnyFit], float]]:
-        """Made again from its fits when it is copied or sent to another process: a read-only view is neither."""
-        return type(self), (dict(self.fits), self.level)
 
     @property
     def eb(self) -> EmpiricalBayesFit:
@@ -306,7 +303,7 @@ class Comparison:
     @property
     def plot(self) -> ComparisonPlots:
         """Figures: ``plot()`` sets no pooling and every fit side by side; others are methods, as ``plot.ranef()``."""
-        return ComparisonPlots(self.fits, self.level)
+        return ComparisonPlots(dict(self.fits), self.level)
 
     def save_figure(self, path: str | Path) -> Path:
         """Write ``plot()`` to a file, whole or not at all; the ending chooses the format."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ranef import inference as inf
 from ranef.arrays import Floats
+from ranef.copies import ByFields
 from ranef.equations import Equation, model_equation
 from ranef.errors import ConvergenceWarning, DesignError, RanefWarning
 from ranef.likelihood import (
@@ -48,7 +49,7 @@ def _later(what: str, meanwhile: str) -> NoReturn:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EmpiricalBayesFit:
+class EmpiricalBayesFit(ByFields):
     """A fit by REML or ML with conditional modes (BLUPs).
 
     Made by :meth:`ranef.Model.fit`.
@@ -648,7 +649,7 @@ def empirical_bayes(
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PosteriorFit:
+class PosteriorFit(ByFields):
     """A posterior sampled by NUTS.
 
     Made by :meth:`ranef.Model.sample`. Estimates are posterior means, ``sd`` posterior standard deviations: they carry

@@ -14,6 +14,7 @@ import pandas as pd
 
 from ranef import comparison as cmp
 from ranef.arrays import Floats
+from ranef.copies import ByFields
 from ranef.errors import DesignError, FitError, suggestion
 from ranef.fits import EmpiricalBayesFit, PosteriorFit, empirical_bayes
 from ranef.inference import check_level, grouping_named, only_group
@@ -76,7 +77,7 @@ class PooledAt:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Pooling:
+class Pooling(ByFields):
     """Every level between complete pooling and none.
 
     Made by :func:`ranef.pooling`.

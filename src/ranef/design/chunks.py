@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NoReturn
 
 import pandas as pd
@@ -61,25 +62,33 @@ def as_chunks(data: Any) -> Chunks | None:
     if _is_frame(data) or isinstance(data, str | bytes):
         return None
     if (dataset := sys.modules.get("pyarrow.dataset")) is not None and isinstance(data, dataset.Dataset):
-        return Chunks(lambda columns: _dataset_batches(data, columns))
+        return Chunks(partial(_dataset_batches, data))
     if (parquet := sys.modules.get("pyarrow.parquet")) is not None and isinstance(data, parquet.ParquetFile):
-        return Chunks(lambda columns: _parquet_batches(data, columns))
+        return Chunks(partial(_parquet_batches, data))
     if callable(data):
-        return Chunks(lambda columns: _frames(data()))
+        return Chunks(partial(_called, data))
     if isinstance(data, list | tuple):
-        return Chunks(lambda columns: data) if data and all(map(_is_frame, data)) else None
+        return Chunks(partial(_all_columns, data)) if data and all(map(_is_frame, data)) else None
     if isinstance(data, Iterable) and iter(data) is data:
         raise DesignError(
             f"The data are of type {type(data).__name__}, an iterator, which can be read once; chunks are read twice. "
             "Give a list of frames, a function that returns the iterator (as lambda: pd.read_csv(path, "
             "chunksize=100_000)), or a pyarrow dataset."
         )
-    return Chunks(lambda columns: data) if isinstance(data, Iterable) and not hasattr(data, "dtype") else None
+    return Chunks(partial(_all_columns, data)) if isinstance(data, Iterable) and not hasattr(data, "dtype") else None
 
 
-def _frames(given: Any) -> Iterable[Any]:
+# what reads is a function of this module with the data in place, so that it can be sent to other processes
+
+
+def _called(function: Callable[[], Any], columns: Sequence[str]) -> Iterable[Any]:
     """What a function returned: frames, or one."""
+    given = function()
     return [given] if _is_frame(given) else given
+
+
+def _all_columns(frames: Iterable[Any], columns: Sequence[str]) -> Iterable[Any]:
+    return frames
 
 
 def _is_frame(item: Any) -> bool:
