@@ -16,6 +16,7 @@ ROOT = Path(ranef.__file__).parent
 #: later layers may import earlier ones; equal ranks may not import each other
 RANK = {
     "errors": 0,
+    "arguments": 1,
     "arrays": 0,
     "copies": 0,
     "output": 1,

@@ -8,13 +8,14 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Never, TypeAlias, TypeVar, overload
 
 import numpy as np
 import pandas as pd
 
 from ranef import comparison as cmp
 from ranef import inference as inf
+from ranef.arguments import no_others
 from ranef.arrays import Floats
 from ranef.copies import ByFields
 from ranef.errors import DesignError, suggestion
@@ -505,7 +506,7 @@ def compare(
 ) -> pd.DataFrame: ...
 @overload
 def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None) -> Any: ...
-def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None) -> Any:
+def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None, **others: Never) -> Any:
     """Set fits of one model side by side, or rank posteriors of several models.
 
     Parameters
@@ -548,6 +549,7 @@ def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str
     >>> both.elpd()["rank"].tolist()
     [0, 1]
     """
+    no_others(compare, others)
     own = _fits_by_name(fits)
     inf.normal_quantile(level)  # refuses what is no probability
     given = list(own.values()) if own is not None else list(fits)

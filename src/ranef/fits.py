@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeAlias, overload
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ranef import inference as inf
+from ranef.arguments import no_others
 from ranef.arrays import Floats
 from ranef.copies import ByFields
 from ranef.equations import Equation, model_equation
-from ranef.errors import ConvergenceWarning, DesignError, RanefWarning
+from ranef.errors import ConvergenceWarning, DesignError, NotAvailableError, RanefWarning
 from ranef.likelihood import (
     CrossProducts,
     Evaluation,
@@ -41,11 +41,14 @@ if TYPE_CHECKING:
 
 __all__ = ["EmpiricalBayesFit", "PosteriorFit", "empirical_bayes"]
 
-RandomPart = str | Sequence[str]
+RandomPart: TypeAlias = str | Sequence[str]
+
+#: responses by columns
+Simulated: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
 def _later(what: str, meanwhile: str) -> NoReturn:
-    raise NotImplementedError(f"{what} is not available yet. Meanwhile: {meanwhile}")
+    raise NotAvailableError(f"{what} is not available yet. Meanwhile: {meanwhile}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -104,7 +107,7 @@ class EmpiricalBayesFit(ByFields):
         """Residual standard deviation σ̂."""
         return self.estimates.sigma
 
-    def ranef(self, group: str | None = None, level: float = 0.95) -> pd.DataFrame:
+    def ranef(self, group: str | None = None, level: float = 0.95, **others: Never) -> pd.DataFrame:
         """Conditional modes b̂ = D Zᵀ V⁻¹ (y − X β̂), with sd and interval given θ̂ (lme4's condVar).
 
         Parameters
@@ -119,26 +122,63 @@ class EmpiricalBayesFit(ByFields):
         DataFrame
             ``group, level, term, estimate, sd, lower, upper``.
         """
+        no_others(EmpiricalBayesFit.ranef, others)
         modes = self.estimates.modes
         sds = [np.sqrt(np.maximum(np.diagonal(m.cov, axis1=1, axis2=2), 0.0)) for m in modes]
         z = inf.normal_quantile(level)
         bounds = [(m.values - z * s, m.values + z * s) for m, s in zip(modes, sds, strict=True)]
         return inf.ranef_frame(self.spec, self._modes, sds, bounds, group)
 
-    def coef(self, group: str | None = None) -> pd.DataFrame:
+    def coef(self, group: str | None = None, **others: Never) -> pd.DataFrame:
         """Fixed plus random effects of every level of `group` (needed only where there are several)."""
+        no_others(EmpiricalBayesFit.coef, others)
         return inf.coef_frame(self.spec, self.estimates.beta, self._modes, inf.only_group(self.spec, group))
 
-    def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
+    def fitted(self, re: RandomPart = "all", **others: Never) -> pd.Series[float]:
         """Fitted values: with all random effects, with none, or with those of the groups listed."""
+        no_others(EmpiricalBayesFit.fitted, others)
         return inf.row_series(self.spec, lambda rows: self._fitted(re, rows), "fitted")
 
-    def residuals(self, kind: str = "response", re: RandomPart = "all") -> pd.Series[float]:
+    def residuals(self, kind: str = "response", re: RandomPart = "all", **others: Never) -> pd.Series[float]:
         """Residuals: ``response``, ``pearson`` (divided by their standard deviation) or ``normalized``."""
+        no_others(EmpiricalBayesFit.residuals, others)
         return inf.row_series(
             self.spec, lambda rows: inf.residual_rows(rows, self._fitted(re, rows), self.sigma, kind), "residual"
         )
 
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = ...,
+        new_levels: str = ...,
+        interval: None = None,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.Series[float]: ...
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = ...,
+        new_levels: str = ...,
+        interval: str,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.DataFrame: ...
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = ...,
+        new_levels: str = ...,
+        interval: str | None = None,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.Series[float] | pd.DataFrame: ...
     def predict(
         self,
         data: Any = None,
@@ -148,6 +188,7 @@ class EmpiricalBayesFit(ByFields):
         interval: str | None = None,
         level: float = 0.95,
         seed: int | None = None,
+        **others: Never,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the rows used, or new data.
 
@@ -172,6 +213,7 @@ class EmpiricalBayesFit(ByFields):
         Series, or DataFrame ``estimate, lower, upper``
             Rows with missing predictors are NaN.
         """
+        no_others(EmpiricalBayesFit.predict, others)
         options = inf.PredictOptions(re, new_levels, interval, level)
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
         if interval is None:
@@ -187,8 +229,9 @@ class EmpiricalBayesFit(ByFields):
         half = inf.normal_quantile(level) * np.sqrt(variance)
         return inf.prediction_frame(rows, estimate, estimate - half, estimate + half)
 
-    def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None) -> NDArray[np.float64]:
+    def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None, **others: Never) -> Simulated:
         """Simulate responses (n_obs, n) at the estimates; ``re="fitted"`` keeps the conditional modes."""
+        no_others(EmpiricalBayesFit.simulate, others)
         if n < 0:
             raise DesignError(f"n={n!r} must not be negative: it is the number of responses.")
         mean = self._fitted(inf.simulation_part(re))
@@ -198,8 +241,9 @@ class EmpiricalBayesFit(ByFields):
         sims = [draw(self.spec, mean, self._covariances, self.sigma, rng, new_effects=new) for _ in range(n)]
         return np.column_stack(sims) if sims else np.empty((self.spec.n_obs, 0))
 
-    def confint(self, level: float = 0.95, method: str = "wald") -> pd.DataFrame:
+    def confint(self, level: float = 0.95, method: str = "wald", **others: Never) -> pd.DataFrame:
         """Intervals ``lower, upper`` of the fixed effects, normal with θ̂ taken as known (``method="wald"``)."""
+        no_others(EmpiricalBayesFit.confint, others)
         if method in ("profile", "bootstrap"):
             _later(f"confint(method={method!r})", "method='wald' for coefficients; Model.sample() for variances.")
         if method != "wald":
@@ -233,8 +277,9 @@ class EmpiricalBayesFit(ByFields):
         parts = self.spec.parts()
         return pd.concat([inf.augment_frame(p, self._fitted("all", p), self._fitted("none", p)) for p in parts])
 
-    def summary(self) -> Document:
+    def summary(self, **others: Never) -> Document:
         """The printed fit, in lme4's order."""
+        no_others(EmpiricalBayesFit.summary, others)
         criteria = {
             "AIC": self.aic,
             "BIC": self.bic,
@@ -351,7 +396,9 @@ class EmpiricalBayesFit(ByFields):
         return inf.FitMatrices(self.spec, self.estimates.theta, self.sigma)
 
     @overload
-    def refit(self, y: pd.Series[float] | NDArray[np.floating[Any]]) -> EmpiricalBayesFit: ...
+    def refit(self, y: pd.Series[Any] | np.ndarray[tuple[int], np.dtype[Any]]) -> EmpiricalBayesFit: ...
+    @overload
+    def refit(self, y: pd.DataFrame | np.ndarray[tuple[int, int], np.dtype[Any]]) -> Refits: ...
     @overload
     def refit(self, y: Any) -> EmpiricalBayesFit | Refits: ...
     def refit(self, y: Any) -> EmpiricalBayesFit | Refits:
@@ -571,7 +618,7 @@ class EmpiricalBayesFit(ByFields):
         """
         return inf.icc_frame(self.spec, self._variance_parts)
 
-    def profile(self) -> NoReturn:
+    def profile(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not available yet."""
         _later("profile()", "Model.sample() gives posterior intervals of every parameter.")
 
@@ -705,7 +752,7 @@ class PosteriorFit(ByFields):
         """Posterior mean of σ."""
         return float(self.draws.sigma.mean())
 
-    def ranef(self, group: str | None = None, level: float = 0.95) -> pd.DataFrame:
+    def ranef(self, group: str | None = None, level: float = 0.95, **others: Never) -> pd.DataFrame:
         """Posterior mean, sd and equal-tailed interval of the random effects.
 
         Returns
@@ -713,24 +760,61 @@ class PosteriorFit(ByFields):
         DataFrame
             ``group, level, term, estimate, sd, lower, upper``.
         """
+        no_others(PosteriorFit.ranef, others)
         sds = [b.std(axis=(0, 1), ddof=1) for b in self.draws.b]
         bounds = [inf.interval(b, level) for b in self.draws.b]
         return inf.ranef_frame(self.spec, self._modes, sds, bounds, group)
 
-    def coef(self, group: str | None = None) -> pd.DataFrame:
+    def coef(self, group: str | None = None, **others: Never) -> pd.DataFrame:
         """Posterior means of fixed plus random effects by level of `group`."""
+        no_others(PosteriorFit.coef, others)
         return inf.coef_frame(self.spec, self._beta, self._modes, inf.only_group(self.spec, group))
 
-    def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
+    def fitted(self, re: RandomPart = "all", **others: Never) -> pd.Series[float]:
         """Posterior means of the linear predictor of the rows used."""
+        no_others(PosteriorFit.fitted, others)
         return inf.row_series(self.spec, lambda rows: self._fitted(re, rows), "fitted")
 
-    def residuals(self, kind: str = "response", re: RandomPart = "all") -> pd.Series[float]:
+    def residuals(self, kind: str = "response", re: RandomPart = "all", **others: Never) -> pd.Series[float]:
         """Residuals from :meth:`fitted`; ``pearson`` and ``normalized`` are divided by the posterior mean of σ."""
+        no_others(PosteriorFit.residuals, others)
         return inf.row_series(
             self.spec, lambda rows: inf.residual_rows(rows, self._fitted(re, rows), self.sigma, kind), "residual"
         )
 
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = ...,
+        new_levels: str = ...,
+        interval: None = None,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.Series[float]: ...
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = ...,
+        new_levels: str = ...,
+        interval: str,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.DataFrame: ...
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = ...,
+        new_levels: str = ...,
+        interval: str | None = None,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.Series[float] | pd.DataFrame: ...
     def predict(
         self,
         data: Any = None,
@@ -740,8 +824,10 @@ class PosteriorFit(ByFields):
         interval: str | None = None,
         level: float = 0.95,
         seed: int | None = None,
+        **others: Never,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the rows used, or new data, as :meth:`EmpiricalBayesFit.predict`; intervals are equal-tailed."""
+        no_others(PosteriorFit.predict, others)
         options = inf.PredictOptions(re, new_levels, interval, level)
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
         rng = np.random.default_rng(seed)
@@ -753,12 +839,14 @@ class PosteriorFit(ByFields):
         estimate, lower, upper = inf.predict_draws(self.spec, self.draws, rows, chosen, options, rng)
         return inf.prediction_frame(rows, estimate, lower, upper)
 
-    def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None) -> NDArray[np.float64]:
+    def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None, **others: Never) -> Simulated:
         """Responses (n_obs, n) from the posterior predictive; ``re="fitted"`` keeps the drawn random effects."""
+        no_others(PosteriorFit.simulate, others)
         return inf.simulate_posterior(self.spec, self.draws, n, re, np.random.default_rng(seed))
 
-    def confint(self, level: float = 0.95, method: str = "eti") -> pd.DataFrame:
+    def confint(self, level: float = 0.95, method: str = "eti", **others: Never) -> pd.DataFrame:
         """Posterior intervals ``lower, upper`` of every parameter: ``"eti"`` (equal-tailed) or ``"hdi"``."""
+        no_others(PosteriorFit.confint, others)
         if method not in ("eti", "hdi"):
             raise DesignError(f"method={method!r} must be 'eti' or 'hdi'.")
         named = inf.parameter_draws(self.spec, self.draws)
@@ -801,8 +889,9 @@ class PosteriorFit(ByFields):
         parts = self.spec.parts()
         return pd.concat([inf.augment_frame(p, self._fitted("all", p), self._fitted("none", p)) for p in parts])
 
-    def summary(self) -> Document:
+    def summary(self, **others: Never) -> Document:
         """The printed posterior: priors, then the order of lme4, with R-hat and effective sample sizes."""
+        no_others(PosteriorFit.summary, others)
         table = self.diagnostics
         chains, draws = self.draws.sigma.shape
         settings = [
@@ -958,7 +1047,7 @@ class PosteriorFit(ByFields):
         """Whether there is nothing to warn about."""
         return not self.warnings
 
-    def loo(self, kind: str = "conditional", group: str | None = None) -> inf.Loo:
+    def loo(self, kind: str = "conditional", group: str | None = None, **others: Never) -> inf.Loo:
         """Leave-one-out cross-validation by Pareto-smoothed importance sampling (PSIS-LOO).
 
         Parameters
@@ -998,6 +1087,7 @@ class PosteriorFit(ByFields):
         >>> loo.elpd_i.round(0).tolist(), loo.warning
         ([-6.0, -2.0, -2.0, -2.0], False)
         """
+        no_others(PosteriorFit.loo, others)
         if inf.loo_kind(kind) == "conditional":
             if group is not None:
                 raise DesignError(f"group={group!r} is for kind='group'; kind='conditional' leaves out single rows.")

@@ -7,19 +7,20 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, Never, NoReturn
 
 import numpy as np
 
+from ranef.arguments import no_others
 from ranef.design import as_chunks, build_design, registered, scan_chunks
 from ranef.equations import Equation, model_equation
-from ranef.errors import DesignError, FitError, suggestion
+from ranef.errors import DesignError, FitError, NotAvailableError, suggestion
 from ranef.fits import EmpiricalBayesFit, PosteriorFit, empirical_bayes
 from ranef.formula import parse_formula
 from ranef.inference import predictive_draws
 from ranef.likelihood import CrossProducts, cross_products, streamed_products
 from ranef.nuts import Settings, prior_tree, sample_posterior, sample_prior
-from ranef.reml import Control
+from ranef.reml import Control, checked_control
 from ranef.saved import Prepared, save
 from ranef.spec import ModelMatrices, ModelSpec, Moments, Priors, default_priors, flat_priors, model_spec, moments
 from ranef.tables import Document, Text
@@ -82,7 +83,9 @@ class Model:
         correlation: Any = None,
         transforms: Mapping[str, Callable[..., Any]] | None = None,
         na_action: Literal["omit", "error"] = "omit",
+        **others: Never,
     ) -> None:
+        no_others(Model.__init__, others)
         for name, value in (("variance", variance), ("correlation", correlation)):
             if value is not None:
                 _refuse_residual_structure(name)
@@ -159,6 +162,7 @@ class Model:
         *,
         start: Any = None,
         control: Control | None = None,
+        **others: Never,
     ) -> EmpiricalBayesFit:
         """Fit by REML or ML, with conditional modes (BLUPs) of the random effects.
 
@@ -175,9 +179,11 @@ class Model:
         FitError
             If the residual variance is zero, or an argument is not possible.
         """
+        no_others(Model.fit, others)
         if method not in METHODS:
             raise FitError(f"method={method!r} must be 'REML' or 'ML'.{suggestion(str(method), METHODS)}")
-        return empirical_bayes(self._spec, method, start=start, control=control, products=self.products)
+        settings = checked_control(control)
+        return empirical_bayes(self._spec, method, start=start, control=settings, products=self.products)
 
     def sample(
         self,
@@ -195,6 +201,7 @@ class Model:
         chain_method: Literal["vectorized", "parallel", "sequential"] = "vectorized",
         device: Any = None,
         progress: bool = True,
+        **others: Never,
     ) -> PosteriorFit:
         """Sample the posterior by NUTS.
 
@@ -235,6 +242,7 @@ class Model:
         FitError
             If settings and model do not go together.
         """
+        no_others(Model.sample, others)
         settings = Settings(
             draws=draws,
             warmup=warmup,
@@ -272,6 +280,7 @@ class Model:
         *,
         priors: Priors | Mapping[str, object] | None = None,
         family: Literal["gaussian", "student"] = "gaussian",
+        **others: Never,
     ) -> xr.DataTree:
         """Parameters drawn from their priors, and responses simulated from them: what the priors say before the data.
 
@@ -300,6 +309,7 @@ class Model:
         >>> dict(tree["prior_predictive"]["bright"].sizes)
         {'chain': 1, 'draw': 100, 'obs': 20}
         """
+        no_others(Model.prior_predictive, others)
         settings, rng = Settings(draws=draws, seed=seed, family=family), np.random.default_rng(seed)
         drawn = sample_prior(self._spec, self.priors(priors), draws=settings.draws, family=settings.family, seed=seed)
         return prior_tree(self._spec, drawn, predictive_draws(self._spec, drawn, None, "fitted", rng)[0])
@@ -368,7 +378,7 @@ class Model:
 
 
 def _refuse_residual_structure(name: str) -> NoReturn:
-    raise NotImplementedError(
+    raise NotAvailableError(
         f"{name}= is not available yet: residuals are independent with variance σ²/w. Meanwhile a variance that is "
         "known up to a factor can be given as weights=."
     )

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Never, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
 from ranef import comparison as cmp
+from ranef.arguments import no_others
 from ranef.arrays import Floats
 from ranef.copies import ByFields
 from ranef.errors import DesignError, FitError, suggestion
@@ -461,7 +462,10 @@ class Pooling(ByFields):
 
 
 def pooling(
-    *fits: Fittable | EmpiricalBayesFit | PosteriorFit, group: str | None = None, level: float = 0.95
+    *fits: Fittable | EmpiricalBayesFit | PosteriorFit,
+    group: str | None = None,
+    level: float = 0.95,
+    **others: Never,
 ) -> Pooling:
     """No pooling, partial pooling, complete pooling and the posterior mean of every random effect.
 
@@ -494,6 +498,7 @@ def pooling(
     >>> pooled.frame.columns.tolist()[:6]
     ['group', 'level', 'term', 'n', 'no_pooling', 'partial']
     """
+    no_others(pooling, others)
     check_level(level)
     ebs = [fit for fit in fits if isinstance(fit, EmpiricalBayesFit)]
     fbs = [fit for fit in fits if isinstance(fit, PosteriorFit)]

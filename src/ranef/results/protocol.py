@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -64,6 +64,39 @@ class Fit(Protocol):
         """Residuals of the rows used."""
         ...
 
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: str | Sequence[str] = ...,
+        new_levels: str = ...,
+        interval: None = None,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.Series[float]: ...
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: str | Sequence[str] = ...,
+        new_levels: str = ...,
+        interval: str,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.DataFrame: ...
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: str | Sequence[str] = ...,
+        new_levels: str = ...,
+        interval: str | None = None,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.Series[float] | pd.DataFrame: ...
     def predict(
         self,
         data: Any = None,
