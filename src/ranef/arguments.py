@@ -31,7 +31,6 @@ REMEDIES: dict[str, str] = {
     "family": GLMM,
     "link": GLMM,
     "REML": "Write fit('ML') for REML=False; fit() is REML.",
-    "reml": "Write fit('ML') for reml=False; fit() is REML.",
     "random": BARS,
     "groups": BARS,
     "re_formula": "Which random effects to include is re=: 'all', 'none' or a list of grouping factors.",

@@ -28,7 +28,7 @@ from ranef.likelihood import (
     products_of,
     read_responses,
 )
-from ranef.nuts import predictive_array, sample_prior, to_datatree
+from ranef.nuts import predictive_array, sample_prior, to_datatree, to_inference_data
 from ranef.plots import FitPlots
 from ranef.reml import Control, fit_reml, refit_many
 from ranef.results import OptimizerRecord, PosteriorDraws, Refits, RemlEstimates, Status
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 __all__ = ["EmpiricalBayesFit", "PosteriorFit", "empirical_bayes"]
 
 RandomPart: TypeAlias = str | Sequence[str]
+
+#: to type checkers an array whose number of dimensions they do not know is one of three dimensions too
+UnknownShape: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[Any]]
 
 #: responses by columns
 Simulated: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.float64]]
@@ -396,11 +399,13 @@ class EmpiricalBayesFit(ByFields):
         return inf.FitMatrices(self.spec, self.estimates.theta, self.sigma)
 
     @overload
-    def refit(self, y: pd.Series[Any] | np.ndarray[tuple[int], np.dtype[Any]]) -> EmpiricalBayesFit: ...
+    def refit(self, y: UnknownShape) -> EmpiricalBayesFit | Refits: ...
     @overload
     def refit(self, y: pd.DataFrame | np.ndarray[tuple[int, int], np.dtype[Any]]) -> Refits: ...
     @overload
-    def refit(self, y: Any) -> EmpiricalBayesFit | Refits: ...
+    def refit(
+        self, y: pd.Series[Any] | np.ndarray[tuple[int], np.dtype[Any]] | Sequence[float]
+    ) -> EmpiricalBayesFit: ...
     def refit(self, y: Any) -> EmpiricalBayesFit | Refits:
         """Fit the same model to another response, or to many at once; the preparation is shared.
 
@@ -995,7 +1000,8 @@ class PosteriorFit(ByFields):
     ) -> xr.DataTree:
         """The DataTree with further groups.
 
-        With h5netcdf or netCDF4 installed it saves by ``to_netcdf(path)`` and loads by ``xarray.open_datatree(path)``.
+        It saves by ``to_netcdf(path)`` and loads by ``xarray.open_datatree(path)``: draws and data for other programs.
+        :meth:`save` keeps the whole fit, for :func:`ranef.load`.
 
         Parameters
         ----------
@@ -1021,6 +1027,20 @@ class PosteriorFit(ByFields):
             replicated, kept = inf.predictive_draws(self.spec, self.draws, draws, re, np.random.default_rng(seed))
         own = self._prior_draws(seed) if prior is True else prior or None
         return to_datatree(self.spec, self.draws, prior=own, posterior_predictive=replicated, kept=kept)
+
+    def to_inference_data(self) -> Any:
+        """:attr:`datatree` as an InferenceData, for ArviZ before 1.0 (which nutpie brings): it takes no DataTree.
+
+        Raises
+        ------
+        FitError
+            If that ArviZ is not installed; later ones take :attr:`datatree` as it is.
+
+        Notes
+        -----
+        ``arviz.summary(fb.to_inference_data())`` and ``arviz_stats.summary(fb.datatree)`` give the same.
+        """
+        return to_inference_data(self.datatree)
 
     def _prior_draws(self, seed: int | None) -> PosteriorDraws:
         chains, draws = self.draws.sigma.shape

@@ -16,7 +16,18 @@ __all__ = ["Fit"]
 
 @runtime_checkable
 class Fit(Protocol):
-    """The members that empirical-Bayes and full-Bayes fits share, with the same column names."""
+    """The members that empirical-Bayes and full-Bayes fits share, with the same column names.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> def largest(fit: ranef.Fit) -> str:
+    ...     effects = fit.ranef("operator")
+    ...     return effects.loc[effects["estimate"].idxmax(), "level"]
+    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> largest(model.fit()), largest(model.sample(draws=200, seed=1, progress=False))
+    ('d', 'd')
+    """
 
     @property
     def spec(self) -> ModelSpec:

@@ -78,6 +78,13 @@ class Priors:
         By the text of a term: coordinates of its random effects, in which `sd` and `corr` stand.
     known_sigma : float, optional
         A residual standard deviation that is known, and has no prior.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> print(model.priors({"sigma": ranef.priors.HalfNormal(1.0)}).lines()[-1])
+    sigma ~ HalfNormal(1)
     """
 
     fixef: Mapping[str, Location]
