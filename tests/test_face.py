@@ -45,7 +45,7 @@ def test_help_guides():
         "model.sample(seed=1)",
         "compare(eb, fb)",
         "fit.save(path)",
-        "not its interface",
+        "are not its",
     ):
         assert words in described
     entries = set(re.findall(r"^    class (\w+)|^    (\w+)\(.*\)(?: ->|$)", documented, flags=re.MULTILINE))
