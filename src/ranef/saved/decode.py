@@ -12,8 +12,8 @@ from uuid import UUID
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ranef.design.chunks import NotHeld
 from ranef.nuts import distribution_of
@@ -105,7 +105,9 @@ class Decoder:
         return self.transforms[name] if name in self.transforms else absent_transform(name)
 
     def _sparse(self, plain: dict[str, Plain]) -> Any:
-        rows: Any = sparse.csr_array(tuple(self.value(part) for part in plain["sparse"]), shape=tuple(plain["shape"]))
+        rows: Any = scipy.sparse.csr_array(
+            tuple(self.value(part) for part in plain["sparse"]), shape=tuple(plain["shape"])
+        )
         return rows.asformat(plain["format"])
 
     # -- pandas ------------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from uuid import UUID
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ranef.design.chunks import Chunks, NotHeld
 from ranef.design.table import Table
@@ -82,6 +82,8 @@ class Encoder:
                 return encode(self, given)
         if is_dataclass(given):
             return self._record(given)
+        if type(given).__module__.startswith("scipy.sparse"):  # which is not loaded to find out
+            return _sparse(self, given)
         if callable(given):
             return {"function": getattr(given, "__name__", type(given).__name__)}
         raise SavedFileError(
@@ -195,7 +197,7 @@ class Encoder:
 
 
 def _sparse(encoder: Encoder, given: Any) -> dict[str, Plain]:
-    rows = sparse.csr_array(given)
+    rows = scipy.sparse.csr_array(given)
     parts = [encoder.array(np.asarray(part)) for part in (rows.data, rows.indices, rows.indptr)]
     return {"sparse": parts, "shape": list(rows.shape), "format": given.format}
 
@@ -218,7 +220,6 @@ def _interval(encoder: Encoder, given: pd.Interval[Any]) -> dict[str, Plain]:
 _ENCODERS: tuple[tuple[Any, Callable[[Encoder, Any], dict[str, Plain]]], ...] = (
     (np.ndarray, Encoder.array),
     (np.generic, lambda encoder, given: {"scalar": encoder.array(np.asarray(given))}),
-    (sparse.sparray, _sparse),
     (tuple, lambda encoder, given: {"tuple": [encoder.value(part) for part in given]}),
     (frozenset | set, lambda encoder, given: {"set": [encoder.value(part) for part in sorted(given, key=repr)]}),
     (slice, lambda encoder, given: {"slice": [given.start, given.stop, given.step]}),
