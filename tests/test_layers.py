@@ -16,7 +16,9 @@ ROOT = Path(ranef.__file__).parent
 #: later layers may import earlier ones; equal ranks may not import each other
 RANK = {
     "errors": 0,
+    "arguments": 1,
     "arrays": 0,
+    "copies": 0,
     "escapes": 0,
     "output": 1,
     "progress": 0,
@@ -34,6 +36,7 @@ RANK = {
     "tables": 9,
     "plots": 9,
     "equations": 9,
+    "saved": 9,
     "report": 10,
     "fits": 10,
     "pooled": 11,
@@ -41,10 +44,11 @@ RANK = {
     "reported": 12,
     "compared": 13,
     "model": 14,
+    "loaded": 15,
     "later": 14,
     "priors": 14,
-    "cli": 15,
-    "__init__": 15,
+    "cli": 16,
+    "__init__": 16,
 }
 
 HEAVY = (

@@ -1,19 +1,53 @@
-"""Mixed models two ways from one lme4-style formula: REML/ML with BLUPs, and full Bayes by NUTS, side by side."""
+"""Mixed models two ways from one lme4-style formula: REML/ML with BLUPs, and full Bayes by NUTS, side by side.
+
+A session begins with a formula and a data frame, and goes on with what comes back:
+
+=========================  =========================================================================================
+``Model(formula, data)``   the model; ``describe()`` says what it is made of
+``model.fit()``            :class:`EmpiricalBayesFit`: REML or ML, with BLUPs
+``model.sample(seed=1)``   :class:`PosteriorFit`: the posterior by NUTS
+``compare(eb, fb)``        :class:`Comparison`: any number of fits side by side; ``report()`` writes a page
+``pooling(eb, fb)``        :class:`Pooling`: no, partial and complete pooling of every level
+``fit.plot.…``             figures: ``ranef()``, ``shrinkage()``, ``lines()``, ``diagnostics()``
+``fit.save(path)``         to a file, which :func:`load` reads; ``Model.of(fit)`` is its model again
+``datasets``, ``priors``   bundled data: ``datasets.names()``; prior families for ``sample(priors=...)``
+=========================  =========================================================================================
+
+Every error is a :class:`RanefError` and says what to do next, every warning a :class:`RanefWarning`. The public face is
+``ranef.__all__``, ``datasets`` and ``priors``. Other modules that ``help`` lists as contents of the package are not its
+interface: they are how it is built, and may change.
+
+Examples
+--------
+>>> import ranef
+>>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+>>> eb = model.fit()
+>>> eb.varcorr["sdcor"].round(3).tolist()
+[0.261, 0.326]
+>>> fb = model.sample(draws=200, seed=1, progress=False)
+>>> both = ranef.compare(eb, fb)
+>>> both.random_effects["level"].tolist()
+['a', 'b', 'c', 'd']
+"""
 
 from ranef import datasets, priors
 from ranef.compared import Comparison, compare
 from ranef.errors import (
+    ArgumentError,
     ConvergenceWarning,
     DataWarning,
     DesignError,
     FitError,
     FormulaError,
+    NotAvailableError,
     RanefError,
     RanefWarning,
+    SavedFileError,
     SingularFitWarning,
 )
 from ranef.fits import EmpiricalBayesFit, PosteriorFit
 from ranef.later import anova, anova_components, emmeans, exact_rlrt, lm_list
+from ranef.loaded import load
 from ranef.model import Model
 from ranef.pooled import Pooling, pooling
 from ranef.reml import Control
@@ -22,6 +56,7 @@ from ranef.results import Fit
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArgumentError",
     "Comparison",
     "Control",
     "ConvergenceWarning",
@@ -32,10 +67,12 @@ __all__ = [
     "FitError",
     "FormulaError",
     "Model",
+    "NotAvailableError",
     "Pooling",
     "PosteriorFit",
     "RanefError",
     "RanefWarning",
+    "SavedFileError",
     "SingularFitWarning",
     "anova",
     "anova_components",
@@ -44,6 +81,12 @@ __all__ = [
     "emmeans",
     "exact_rlrt",
     "lm_list",
+    "load",
     "pooling",
     "priors",
 ]
+
+
+def __dir__() -> list[str]:
+    """The public face alone: modules that were loaded besides are how it is built."""
+    return [*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__", "__version__"]

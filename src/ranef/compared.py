@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Never, TypeAlias, TypeVar, overload
 
 import numpy as np
 import pandas as pd
 
 from ranef import comparison as cmp
 from ranef import inference as inf
+from ranef.arguments import no_others
 from ranef.arrays import Floats
+from ranef.copies import ByFields
 from ranef.errors import DesignError, suggestion
 from ranef.fits import EmpiricalBayesFit, PosteriorFit
 from ranef.likelihood import CrossProducts
@@ -23,6 +26,7 @@ from ranef.plots import ComparisonPlots
 from ranef.ranked import by_formula, ranked
 from ranef.report import page_html
 from ranef.reported import Source, page_of
+from ranef.saved import save
 from ranef.spec import Flat, ModelSpec, Normal
 from ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line
 
@@ -42,7 +46,7 @@ LISTED_PRIORS = 4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Comparison:
+class Comparison(ByFields):
     """Fits of one model, aligned.
 
     Made by :func:`ranef.compare`.
@@ -68,6 +72,9 @@ class Comparison:
 
     fits: Mapping[str, AnyFit]
     level: float = 0.95
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fits", MappingProxyType(dict(self.fits)))
 
     @property
     def eb(self) -> EmpiricalBayesFit:
@@ -299,7 +306,7 @@ class Comparison:
     @property
     def plot(self) -> ComparisonPlots:
         """Figures: ``plot()`` sets no pooling and every fit side by side; others are methods, as ``plot.ranef()``."""
-        return ComparisonPlots(self.fits, self.level)
+        return ComparisonPlots(dict(self.fits), self.level)
 
     def save_figure(self, path: str | Path) -> Path:
         """Write ``plot()`` to a file, whole or not at all; the ending chooses the format."""
@@ -365,6 +372,41 @@ class Comparison:
         page = page_of(self.fits, self.level, self.table(), heading, Source(path.name, data, command))
         html = page_html(page)
         return write_whole(path, lambda partial: partial.write_text(html, encoding="utf-8"))
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the comparison with its model to one file, which :func:`ranef.load` reads.
+
+        The file is a zip of JSON and of arrays, without pickle; loaded, it answers all
+        that it does now, without the data frame.
+        Functions given as ``transforms=`` are not in it (give them to :func:`ranef.load`), nor rows read in chunks.
+
+        Parameters
+        ----------
+        path : str or Path
+            As ``"both.ranef"``; any ending will do.
+        overwrite : bool
+            Whether an existing file is replaced; it is, or stays, whole.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DesignError
+            If the file exists and `overwrite` is false, or it cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.fit("ML"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = ranef.load(both.save(pathlib.Path(folder) / "both.ranef"))
+        >>> list(again.fits)
+        ['REML', 'ML']
+        """
+        return save(self, path, overwrite=overwrite)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data of all frames but the decomposition, ready for JSON; missing numbers are None.
@@ -466,7 +508,7 @@ def compare(
 ) -> pd.DataFrame: ...
 @overload
 def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None) -> Any: ...
-def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None) -> Any:
+def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None, **others: Never) -> Any:
     """Set fits of one model side by side, or rank posteriors of several models.
 
     Parameters
@@ -509,6 +551,7 @@ def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str
     >>> both.elpd()["rank"].tolist()
     [0, 1]
     """
+    no_others(compare, others)
     own = _fits_by_name(fits)
     inf.normal_quantile(level)  # refuses what is no probability
     given = list(own.values()) if own is not None else list(fits)
@@ -524,7 +567,7 @@ def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str
         own = dict(zip(cmp.default_names([fit.engine for fit in given]), given, strict=True))
         own = dict(sorted(own.items())) if "eb" in own else own  # the estimate first, whatever the order given
     cmp.require_same_model({name: fit.spec for name, fit in own.items()})
-    return Comparison(MappingProxyType(own), level)
+    return Comparison(own, level)
 
 
 def _fits_by_name(fits: Sequence[Any]) -> dict[str, AnyFit] | None:

@@ -6,16 +6,19 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn, overload
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeAlias, overload
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ranef import inference as inf
+from ranef.arguments import no_others
 from ranef.arrays import Floats
+from ranef.copies import ByFields
 from ranef.equations import Equation, model_equation
-from ranef.errors import ConvergenceWarning, DesignError, RanefWarning
+from ranef.errors import ConvergenceWarning, DesignError, NotAvailableError, RanefWarning
 from ranef.likelihood import (
     CrossProducts,
     Evaluation,
@@ -25,10 +28,11 @@ from ranef.likelihood import (
     products_of,
     read_responses,
 )
-from ranef.nuts import predictive_array, sample_prior, to_datatree
+from ranef.nuts import predictive_array, sample_prior, to_datatree, to_inference_data
 from ranef.plots import FitPlots
 from ranef.reml import Control, fit_reml, refit_many
 from ranef.results import OptimizerRecord, PosteriorDraws, Refits, RemlEstimates, Status, fit_arguments
+from ranef.saved import save
 from ranef.spec import ModelSpec, check_responses, with_response
 from ranef.tables import Document, posterior_summary, reml_summary
 
@@ -37,15 +41,21 @@ if TYPE_CHECKING:
 
 __all__ = ["EmpiricalBayesFit", "PosteriorFit", "empirical_bayes"]
 
-RandomPart = str | Sequence[str]
+RandomPart: TypeAlias = str | Sequence[str]
+
+#: to type checkers an array whose number of dimensions they do not know is one of three dimensions too
+UnknownShape: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[Any]]
+
+#: responses by columns
+Simulated: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
 def _later(what: str, meanwhile: str) -> NoReturn:
-    raise NotImplementedError(f"{what} is not available yet. Meanwhile: {meanwhile}")
+    raise NotAvailableError(f"{what} is not available yet. Meanwhile: {meanwhile}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EmpiricalBayesFit:
+class EmpiricalBayesFit(ByFields):
     """A fit by REML or ML with conditional modes (BLUPs).
 
     Made by :meth:`ranef.Model.fit`.
@@ -100,7 +110,7 @@ class EmpiricalBayesFit:
         """Residual standard deviation σ̂."""
         return self.estimates.sigma
 
-    def ranef(self, group: str | None = None, level: float = 0.95) -> pd.DataFrame:
+    def ranef(self, group: str | None = None, level: float = 0.95, **others: Never) -> pd.DataFrame:
         """Conditional modes b̂ = D Zᵀ V⁻¹ (y − X β̂), with sd and interval given θ̂ (lme4's condVar).
 
         Parameters
@@ -115,26 +125,63 @@ class EmpiricalBayesFit:
         DataFrame
             ``group, level, term, estimate, sd, lower, upper``.
         """
+        no_others(EmpiricalBayesFit.ranef, others)
         modes = self.estimates.modes
         sds = [np.sqrt(np.maximum(np.diagonal(m.cov, axis1=1, axis2=2), 0.0)) for m in modes]
         z = inf.normal_quantile(level)
         bounds = [(m.values - z * s, m.values + z * s) for m, s in zip(modes, sds, strict=True)]
         return inf.ranef_frame(self.spec, self._modes, sds, bounds, group)
 
-    def coef(self, group: str | None = None) -> pd.DataFrame:
+    def coef(self, group: str | None = None, **others: Never) -> pd.DataFrame:
         """Fixed plus random effects of every level of `group` (needed only where there are several)."""
+        no_others(EmpiricalBayesFit.coef, others)
         return inf.coef_frame(self.spec, self.estimates.beta, self._modes, inf.only_group(self.spec, group))
 
-    def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
+    def fitted(self, re: RandomPart = "all", **others: Never) -> pd.Series[float]:
         """Fitted values: with all random effects, with none, or with those of the groups listed."""
+        no_others(EmpiricalBayesFit.fitted, others)
         return inf.row_series(self.spec, lambda rows: self._fitted(re, rows), "fitted")
 
-    def residuals(self, kind: str = "response", re: RandomPart = "all") -> pd.Series[float]:
+    def residuals(self, kind: str = "response", re: RandomPart = "all", **others: Never) -> pd.Series[float]:
         """Residuals: ``response``, ``pearson`` (divided by their standard deviation) or ``normalized``."""
+        no_others(EmpiricalBayesFit.residuals, others)
         return inf.row_series(
             self.spec, lambda rows: inf.residual_rows(rows, self._fitted(re, rows), self.sigma, kind), "residual"
         )
 
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = ...,
+        new_levels: str = ...,
+        interval: None = None,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.Series[float]: ...
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = ...,
+        new_levels: str = ...,
+        interval: str,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.DataFrame: ...
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = ...,
+        new_levels: str = ...,
+        interval: str | None = None,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.Series[float] | pd.DataFrame: ...
     def predict(
         self,
         data: Any = None,
@@ -145,6 +192,7 @@ class EmpiricalBayesFit:
         level: float = 0.95,
         seed: int | None = None,
         offset: Any = None,
+        **others: Never,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the rows used, or new data.
 
@@ -177,6 +225,7 @@ class EmpiricalBayesFit:
         DesignError
             If the new data lack a column, or hold a level of a predictor that is not known; if an offset is needed.
         """
+        no_others(EmpiricalBayesFit.predict, others)
         options = inf.PredictOptions(re, new_levels, interval, level, offset)
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
         if interval is None:
@@ -192,8 +241,9 @@ class EmpiricalBayesFit:
         half = inf.normal_quantile(level) * np.sqrt(variance)
         return inf.prediction_frame(rows, estimate, estimate - half, estimate + half)
 
-    def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None) -> NDArray[np.float64]:
+    def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None, **others: Never) -> Simulated:
         """Simulate responses (n_obs, n) at the estimates; ``re="fitted"`` keeps the conditional modes."""
+        no_others(EmpiricalBayesFit.simulate, others)
         if n < 0:
             raise DesignError(f"n={n!r} must not be negative: it is the number of responses.")
         mean = self._fitted(inf.simulation_part(re))
@@ -203,8 +253,9 @@ class EmpiricalBayesFit:
         sims = [draw(self.spec, mean, self._covariances, self.sigma, rng, new_effects=new) for _ in range(n)]
         return np.column_stack(sims) if sims else np.empty((self.spec.n_obs, 0))
 
-    def confint(self, level: float = 0.95, method: str = "wald") -> pd.DataFrame:
+    def confint(self, level: float = 0.95, method: str = "wald", **others: Never) -> pd.DataFrame:
         """Intervals ``lower, upper`` of the fixed effects, normal with θ̂ taken as known (``method="wald"``)."""
+        no_others(EmpiricalBayesFit.confint, others)
         if method in ("profile", "bootstrap"):
             _later(f"confint(method={method!r})", "method='wald' for coefficients; Model.sample() for variances.")
         if method != "wald":
@@ -238,8 +289,9 @@ class EmpiricalBayesFit:
         parts = self.spec.parts()
         return pd.concat([inf.augment_frame(p, self._fitted("all", p), self._fitted("none", p)) for p in parts])
 
-    def summary(self) -> Document:
+    def summary(self, **others: Never) -> Document:
         """The printed fit, in lme4's order."""
+        no_others(EmpiricalBayesFit.summary, others)
         criteria = {
             "AIC": self.aic,
             "BIC": self.bic,
@@ -260,6 +312,41 @@ class EmpiricalBayesFit:
     def plot(self) -> FitPlots:
         """Figures: ``plot.ranef()``, ``shrinkage``, ``path``, ``lines``, ``diagnostics``, ``ppc`` and others."""
         return FitPlots(self)
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the fit with its model to one file, which :func:`ranef.load` reads.
+
+        The file is a zip of JSON and of arrays, without pickle; loaded, it answers all
+        that it does now, without the data frame, and ``ranef.Model.of(fit)`` samples its model.
+        Functions given as ``transforms=`` are not in it (give them to :func:`ranef.load`), nor rows read in chunks.
+
+        Parameters
+        ----------
+        path : str or Path
+            As ``"fit.ranef"``; any ending will do.
+        overwrite : bool
+            Whether an existing file is replaced; it is, or stays, whole.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DesignError
+            If the file exists and `overwrite` is false, or it cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fit = model.fit()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = ranef.load(fit.save(pathlib.Path(folder) / "fit.ranef"))
+        >>> again.criterion == fit.criterion
+        True
+        """
+        return save(self, path, overwrite=overwrite)
 
     # -- empirical Bayes only ----------------------------------------------------------------------------------
 
@@ -321,9 +408,13 @@ class EmpiricalBayesFit:
         return inf.FitMatrices(self.spec, self.estimates.theta, self.sigma)
 
     @overload
-    def refit(self, y: pd.Series[float] | NDArray[np.floating[Any]]) -> EmpiricalBayesFit: ...
+    def refit(self, y: UnknownShape) -> EmpiricalBayesFit | Refits: ...
     @overload
-    def refit(self, y: Any) -> EmpiricalBayesFit | Refits: ...
+    def refit(self, y: pd.DataFrame | np.ndarray[tuple[int, int], np.dtype[Any]]) -> Refits: ...
+    @overload
+    def refit(
+        self, y: pd.Series[Any] | np.ndarray[tuple[int], np.dtype[Any]] | Sequence[float]
+    ) -> EmpiricalBayesFit: ...
     def refit(self, y: Any) -> EmpiricalBayesFit | Refits:
         """Fit the same model to another response, or to many at once; the preparation is shared.
 
@@ -541,7 +632,7 @@ class EmpiricalBayesFit:
         """
         return inf.icc_frame(self.spec, self._variance_parts)
 
-    def profile(self) -> NoReturn:
+    def profile(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not available yet."""
         _later("profile()", "Model.sample() gives posterior intervals of every parameter.")
 
@@ -620,7 +711,7 @@ def empirical_bayes(
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PosteriorFit:
+class PosteriorFit(ByFields):
     """A posterior sampled by NUTS.
 
     Made by :meth:`ranef.Model.sample`. Estimates are posterior means, ``sd`` posterior standard deviations: they carry
@@ -676,7 +767,7 @@ class PosteriorFit:
         """Posterior mean of σ."""
         return float(self.draws.sigma.mean())
 
-    def ranef(self, group: str | None = None, level: float = 0.95) -> pd.DataFrame:
+    def ranef(self, group: str | None = None, level: float = 0.95, **others: Never) -> pd.DataFrame:
         """Posterior mean, sd and equal-tailed interval of the random effects.
 
         Returns
@@ -684,24 +775,61 @@ class PosteriorFit:
         DataFrame
             ``group, level, term, estimate, sd, lower, upper``.
         """
+        no_others(PosteriorFit.ranef, others)
         sds = [b.std(axis=(0, 1), ddof=1) for b in self.draws.b]
         bounds = [inf.interval(b, level) for b in self.draws.b]
         return inf.ranef_frame(self.spec, self._modes, sds, bounds, group)
 
-    def coef(self, group: str | None = None) -> pd.DataFrame:
+    def coef(self, group: str | None = None, **others: Never) -> pd.DataFrame:
         """Posterior means of fixed plus random effects by level of `group`."""
+        no_others(PosteriorFit.coef, others)
         return inf.coef_frame(self.spec, self._beta, self._modes, inf.only_group(self.spec, group))
 
-    def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
+    def fitted(self, re: RandomPart = "all", **others: Never) -> pd.Series[float]:
         """Posterior means of the linear predictor of the rows used."""
+        no_others(PosteriorFit.fitted, others)
         return inf.row_series(self.spec, lambda rows: self._fitted(re, rows), "fitted")
 
-    def residuals(self, kind: str = "response", re: RandomPart = "all") -> pd.Series[float]:
+    def residuals(self, kind: str = "response", re: RandomPart = "all", **others: Never) -> pd.Series[float]:
         """Residuals from :meth:`fitted`; ``pearson`` and ``normalized`` are divided by the posterior mean of σ."""
+        no_others(PosteriorFit.residuals, others)
         return inf.row_series(
             self.spec, lambda rows: inf.residual_rows(rows, self._fitted(re, rows), self.sigma, kind), "residual"
         )
 
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = ...,
+        new_levels: str = ...,
+        interval: None = None,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.Series[float]: ...
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = ...,
+        new_levels: str = ...,
+        interval: str,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.DataFrame: ...
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = ...,
+        new_levels: str = ...,
+        interval: str | None = None,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.Series[float] | pd.DataFrame: ...
     def predict(
         self,
         data: Any = None,
@@ -712,8 +840,10 @@ class PosteriorFit:
         level: float = 0.95,
         seed: int | None = None,
         offset: Any = None,
+        **others: Never,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the rows used, or new data, as :meth:`EmpiricalBayesFit.predict`; intervals are equal-tailed."""
+        no_others(PosteriorFit.predict, others)
         options = inf.PredictOptions(re, new_levels, interval, level, offset)
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
         rng = np.random.default_rng(seed)
@@ -725,12 +855,14 @@ class PosteriorFit:
         estimate, lower, upper = inf.predict_draws(self.spec, self.draws, rows, chosen, options, rng)
         return inf.prediction_frame(rows, estimate, lower, upper)
 
-    def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None) -> NDArray[np.float64]:
+    def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None, **others: Never) -> Simulated:
         """Responses (n_obs, n) from the posterior predictive; ``re="fitted"`` keeps the drawn random effects."""
+        no_others(PosteriorFit.simulate, others)
         return inf.simulate_posterior(self.spec, self.draws, n, re, np.random.default_rng(seed))
 
-    def confint(self, level: float = 0.95, method: str = "eti") -> pd.DataFrame:
+    def confint(self, level: float = 0.95, method: str = "eti", **others: Never) -> pd.DataFrame:
         """Posterior intervals ``lower, upper`` of every parameter: ``"eti"`` (equal-tailed) or ``"hdi"``."""
+        no_others(PosteriorFit.confint, others)
         if method not in ("eti", "hdi"):
             raise DesignError(f"method={method!r} must be 'eti' or 'hdi'.")
         named = inf.parameter_draws(self.spec, self.draws)
@@ -773,8 +905,9 @@ class PosteriorFit:
         parts = self.spec.parts()
         return pd.concat([inf.augment_frame(p, self._fitted("all", p), self._fitted("none", p)) for p in parts])
 
-    def summary(self) -> Document:
+    def summary(self, **others: Never) -> Document:
         """The printed posterior: priors, then the order of lme4, with R-hat and effective sample sizes."""
+        no_others(PosteriorFit.summary, others)
         table = self.diagnostics
         chains, draws = self.draws.sigma.shape
         settings = [
@@ -797,6 +930,41 @@ class PosteriorFit:
     def plot(self) -> FitPlots:
         """Figures: ``plot.ranef()``, ``shrinkage``, ``path``, ``lines``, ``diagnostics``, ``ppc`` and others."""
         return FitPlots(self)
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the posterior with its model to one file, which :func:`ranef.load` reads.
+
+        The file is a zip of JSON and of arrays, without pickle; loaded, its draws are
+        the same to the last bit, and ``ranef.Model.of(fit)`` samples its model again, without the data frame.
+        Functions given as ``transforms=`` are not in it (give them to :func:`ranef.load`), nor rows read in chunks.
+
+        Parameters
+        ----------
+        path : str or Path
+            As ``"posterior.ranef"``; any ending will do.
+        overwrite : bool
+            Whether an existing file is replaced; it is, or stays, whole.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DesignError
+            If the file exists and `overwrite` is false, or it cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = ranef.load(fb.save(pathlib.Path(folder) / "posterior.ranef"))
+        >>> bool((again.draws.beta == fb.draws.beta).all())
+        True
+        """
+        return save(self, path, overwrite=overwrite)
 
     # -- Bayes only --------------------------------------------------------------------------------------------
 
@@ -843,7 +1011,8 @@ class PosteriorFit:
     ) -> xr.DataTree:
         """The DataTree with further groups.
 
-        With h5netcdf or netCDF4 installed it saves by ``to_netcdf(path)`` and loads by ``xarray.open_datatree(path)``.
+        It saves by ``to_netcdf(path)`` and loads by ``xarray.open_datatree(path)``: draws and data for other programs.
+        :meth:`save` keeps the whole fit, for :func:`ranef.load`.
 
         Parameters
         ----------
@@ -870,6 +1039,20 @@ class PosteriorFit:
         own = self._prior_draws(seed) if prior is True else prior or None
         return to_datatree(self.spec, self.draws, prior=own, posterior_predictive=replicated, kept=kept)
 
+    def to_inference_data(self) -> Any:
+        """:attr:`datatree` as an InferenceData, for ArviZ before 1.0 (which nutpie brings): it takes no DataTree.
+
+        Raises
+        ------
+        FitError
+            If that ArviZ is not installed; later ones take :attr:`datatree` as it is.
+
+        Notes
+        -----
+        ``arviz.summary(fb.to_inference_data())`` and ``arviz_stats.summary(fb.datatree)`` give the same.
+        """
+        return to_inference_data(self.datatree)
+
     def _prior_draws(self, seed: int | None) -> PosteriorDraws:
         chains, draws = self.draws.sigma.shape
         return sample_prior(
@@ -895,7 +1078,7 @@ class PosteriorFit:
         """Whether there is nothing to warn about."""
         return not self.warnings
 
-    def loo(self, kind: str = "conditional", group: str | None = None) -> inf.Loo:
+    def loo(self, kind: str = "conditional", group: str | None = None, **others: Never) -> inf.Loo:
         """Leave-one-out cross-validation by Pareto-smoothed importance sampling (PSIS-LOO).
 
         Parameters
@@ -935,6 +1118,7 @@ class PosteriorFit:
         >>> loo.elpd_i.round(0).tolist(), loo.warning
         ([-6.0, -2.0, -2.0, -2.0], False)
         """
+        no_others(PosteriorFit.loo, others)
         if inf.loo_kind(kind) == "conditional":
             if group is not None:
                 raise DesignError(f"group={group!r} is for kind='group'; kind='conditional' leaves out single rows.")

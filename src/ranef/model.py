@@ -6,20 +6,24 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Never, NoReturn
 
 import numpy as np
 
+from ranef.arguments import no_others
 from ranef.design import as_chunks, build_design, check_sigma, registered, scan_chunks, warn_of_dropped
 from ranef.equations import Equation, model_equation
-from ranef.errors import DesignError, FitError, suggestion
+from ranef.errors import DesignError, FitError, NotAvailableError, suggestion
 from ranef.fits import EmpiricalBayesFit, PosteriorFit, empirical_bayes
 from ranef.formula import parse_formula
 from ranef.inference import predictive_draws
 from ranef.likelihood import CrossProducts, cross_products, streamed_products
 from ranef.nuts import Settings, prior_tree, sample_posterior, sample_prior
-from ranef.reml import Control
+from ranef.reml import Control, checked_control
 from ranef.results import fit_call, sample_arguments
+from ranef.saved import Prepared, save
 from ranef.spec import ModelMatrices, ModelSpec, Moments, Priors, default_priors, flat_priors, model_spec, moments
 from ranef.tables import Document, Text
 
@@ -87,7 +91,9 @@ class Model:
         correlation: Any = None,
         transforms: Mapping[str, Callable[..., Any]] | None = None,
         na_action: Literal["omit", "error"] = "omit",
+        **others: Never,
     ) -> None:
+        no_others(Model.__init__, others)
         for name, value in (("variance", variance), ("correlation", correlation)):
             if value is not None:
                 _refuse_residual_structure(name)
@@ -105,6 +111,34 @@ class Model:
             )
             self._spec, self.__dict__["products"] = streamed_products(model_spec(design, sigma))
         warn_of_dropped(self._spec.design.dropped)
+
+    @classmethod
+    def of(cls, fit: EmpiricalBayesFit | PosteriorFit | Prepared) -> Model:
+        """The model that a fit is of, from what the fit holds: to sample, or fit, again without the data frame.
+
+        Parameters
+        ----------
+        fit : EmpiricalBayesFit or PosteriorFit
+            As made here or loaded from a file.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> ranef.Model.of(fit).fit("ML").status
+        'converged'
+        """
+        if not isinstance(fit, EmpiricalBayesFit | PosteriorFit | Prepared):
+            raise DesignError(
+                f"Model.of() takes a fit, from Model.fit(), Model.sample() or ranef.load(); got {type(fit).__name__}. "
+                "A comparison has its fits as .eb, .fb and .fits."
+            )
+        model = cls.__new__(cls)
+        model._spec = fit.spec
+        held = {name: getattr(fit, name, None) for name in ("products", "moments")}
+        names = {"products": "products", "moments": "_moments"}
+        model.__dict__.update({names[name]: value for name, value in held.items() if value is not None})
+        return model
 
     @property
     def spec(self) -> ModelSpec:
@@ -136,6 +170,7 @@ class Model:
         *,
         start: Any = None,
         control: Control | None = None,
+        **others: Never,
     ) -> EmpiricalBayesFit:
         """Fit by REML or ML, with conditional modes (BLUPs) of the random effects.
 
@@ -152,9 +187,11 @@ class Model:
         FitError
             If the residual variance is zero, or an argument is not possible.
         """
+        no_others(Model.fit, others)
         if method not in METHODS:
             raise FitError(f"method={method!r} must be 'REML' or 'ML'.{suggestion(str(method), METHODS)}")
-        return empirical_bayes(self._spec, method, start=start, control=control, products=self.products)
+        settings = checked_control(control)
+        return empirical_bayes(self._spec, method, start=start, control=settings, products=self.products)
 
     def sample(
         self,
@@ -172,6 +209,7 @@ class Model:
         chain_method: Literal["vectorized", "parallel", "sequential"] = "vectorized",
         device: Any = None,
         progress: bool = True,
+        **others: Never,
     ) -> PosteriorFit:
         """Sample the posterior by NUTS.
 
@@ -212,6 +250,7 @@ class Model:
         FitError
             If settings and model do not go together.
         """
+        no_others(Model.sample, others)
         settings = Settings(
             draws=draws,
             warmup=warmup,
@@ -255,6 +294,7 @@ class Model:
         *,
         priors: Priors | Mapping[str, object] | None = None,
         family: Literal["gaussian", "student"] = "gaussian",
+        **others: Never,
     ) -> xr.DataTree:
         """Parameters drawn from their priors, and responses simulated from them: what the priors say before the data.
 
@@ -283,6 +323,7 @@ class Model:
         >>> dict(tree["prior_predictive"]["bright"].sizes)
         {'chain': 1, 'draw': 100, 'obs': 20}
         """
+        no_others(Model.prior_predictive, others)
         settings, rng = Settings(draws=draws, seed=seed, family=family), np.random.default_rng(seed)
         drawn = sample_prior(self._spec, self.priors(priors), draws=settings.draws, family=settings.family, seed=seed)
         return prior_tree(self._spec, drawn, predictive_draws(self._spec, drawn, None, "fitted", rng)[0])
@@ -296,6 +337,36 @@ class Model:
                 raise DesignError(f"priors={changes!r} must be 'flat', or a mapping from names to priors.")
             return flat_priors(self._spec)
         return default_priors(self._spec, changes, self._moments)
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the model to one file, which :func:`ranef.load` reads: to fit or sample it elsewhere.
+
+        Parameters
+        ----------
+        path : str or Path
+            As ``"model.ranef"``; any ending will do.
+        overwrite : bool
+            Whether an existing file is replaced; it is, or stays, whole.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DesignError
+            If the file exists and `overwrite` is false, or it cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = ranef.load(model.save(pathlib.Path(folder) / "model.ranef"))
+        >>> again.fit().criterion == model.fit().criterion
+        True
+        """
+        return save(Prepared(self._spec, self.products, self._moments), path, overwrite=overwrite)
 
     def describe(self) -> Document:
         """What the model is made of: rows, coefficients, random effects, θ, default priors, notes."""
@@ -321,7 +392,7 @@ class Model:
 
 
 def _refuse_residual_structure(name: str) -> NoReturn:
-    raise NotImplementedError(
+    raise NotAvailableError(
         f"{name}= is not available yet: residuals are independent with variance σ²/w. Meanwhile a variance that is "
         "known up to a factor can be given as weights=."
     )

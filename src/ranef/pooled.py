@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol, overload, runtime_checkable
+from os import PathLike
+from pathlib import Path
+from typing import Never, Protocol, overload, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
 from ranef import comparison as cmp
+from ranef.arguments import no_others
 from ranef.arrays import Floats
+from ranef.copies import ByFields
 from ranef.errors import DesignError, FitError, suggestion
 from ranef.fits import EmpiricalBayesFit, PosteriorFit, empirical_bayes
 from ranef.inference import check_level, grouping_named, only_group
+from ranef.saved import save
 from ranef.spec import ModelSpec
 from ranef.tables import Document, pooling_table
 
@@ -73,7 +78,7 @@ class PooledAt:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Pooling:
+class Pooling(ByFields):
     """Every level between complete pooling and none.
 
     Made by :func:`ranef.pooling`.
@@ -426,6 +431,41 @@ class Pooling:
             )
         return cmp.reliabilities(v, cmp.relative_sds(self.spec, draws.theta)[k][:, :, None, :])
 
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the pooling with its model to one file, which :func:`ranef.load` reads.
+
+        The file is a zip of JSON and of arrays, without pickle; loaded, it answers all
+        that it does now, without the data frame.
+        Functions given as ``transforms=`` are not in it (give them to :func:`ranef.load`), nor rows read in chunks.
+
+        Parameters
+        ----------
+        path : str or Path
+            As ``"pooled.ranef"``; any ending will do.
+        overwrite : bool
+            Whether an existing file is replaced; it is, or stays, whole.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DesignError
+            If the file exists and `overwrite` is false, or it cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> pooled = ranef.pooling(model)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = ranef.load(pooled.save(pathlib.Path(folder) / "pooled.ranef"))
+        >>> again.frame.equals(pooled.frame)
+        True
+        """
+        return save(self, path, overwrite=overwrite)
+
     # -- rendering ---------------------------------------------------------------------------------------------
 
     def table(self, max_levels: int = 10) -> Document:
@@ -514,7 +554,10 @@ class Pooling:
 
 
 def pooling(
-    *fits: Fittable | EmpiricalBayesFit | PosteriorFit, group: str | None = None, level: float = 0.95
+    *fits: Fittable | EmpiricalBayesFit | PosteriorFit,
+    group: str | None = None,
+    level: float = 0.95,
+    **others: Never,
 ) -> Pooling:
     """No pooling, partial pooling, complete pooling and the posterior mean of every random effect.
 
@@ -547,6 +590,7 @@ def pooling(
     >>> pooled.frame.columns.tolist()[:6]
     ['group', 'level', 'term', 'n', 'no_pooling', 'partial']
     """
+    no_others(pooling, others)
     check_level(level)
     ebs = [fit for fit in fits if isinstance(fit, EmpiricalBayesFit)]
     fbs = [fit for fit in fits if isinstance(fit, PosteriorFit)]

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import sys
+import tomllib
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import arviz_plots
 import arviz_stats
@@ -11,7 +14,8 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from scipy import stats
 
-from ranef.nuts import to_datatree
+from ranef.errors import FitError
+from ranef.nuts import to_datatree, to_inference_data
 from ranef.results import PosteriorDraws
 from ranef.spec import default_priors
 
@@ -172,10 +176,39 @@ def test_netcdf_keeps_everything(make, tmp_path, formula):
         assert back.attrs["priors"] == tree.attrs["priors"]
 
 
+def test_the_line_of_the_readme_works_after_a_plain_install(make, tmp_path):
+    """``to_netcdf(path)`` as it stands; what writes it is a dependency of the core."""
+    spec = make.spec("y ~ x + (x | g)")
+    to_datatree(spec, made_up_draws(spec)).to_netcdf(tmp_path / "fit.nc")
+    with xr.open_datatree(tmp_path / "fit.nc") as back:
+        assert back["posterior"]["beta"].shape == (2, 30, 2)
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert any(line.startswith("h5netcdf[h5py]") for line in project["dependencies"])
+
+
 @pytest.fixture(scope="module")
 def tree(make):
     spec = make.spec("y ~ x + (x | g)")
     return to_datatree(spec, made_up_draws(spec, 4, 100))
+
+
+@pytest.mark.filterwarnings("ignore")  # of an ArviZ of before
+def test_arviz_before_1_takes_inference_data(tree):
+    arviz = pytest.importorskip("arviz", exc_type=ImportError)
+    if not hasattr(arviz, "InferenceData"):
+        pytest.skip("ArviZ 1.0 has none")
+    held = to_inference_data(tree)
+    assert set(held.groups()) == set(tree.children)
+    old = arviz.summary(held, var_names=["beta", "sd_g"], round_to=8)
+    new = arviz_stats.summary(tree, var_names=["beta", "sd_g"], round_to="none")
+    np.testing.assert_allclose(old["mean"], new["mean"].astype(float), atol=1e-6)
+    assert np.isfinite(arviz.loo(held, var_name="y").elpd_loo)
+
+
+def test_without_it_the_way_is_told(tree, monkeypatch):
+    monkeypatch.setitem(sys.modules, "arviz", None)
+    with pytest.raises(FitError, match=r"arviz_stats\.summary\(fit\.datatree\)"):
+        to_inference_data(tree)
 
 
 def test_arviz_reads_it_unchanged(tree):

@@ -13,3 +13,7 @@ from ranef.datasets.catalogue import describe, load, names
 from ranef.datasets.info import Column, DatasetInfo
 
 __all__ = ["Column", "DatasetInfo", "describe", "load", "names"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NoReturn
 
 import pandas as pd
@@ -68,20 +69,27 @@ def as_chunks(data: Any) -> Chunks | None:
     if _is_frame(data) or isinstance(data, str | bytes):
         return None
     if (dataset := sys.modules.get("pyarrow.dataset")) is not None and isinstance(data, dataset.Dataset):
-        return Chunks(lambda columns: _dataset_batches(data, columns))
+        return Chunks(partial(_dataset_batches, data))
     if (parquet := sys.modules.get("pyarrow.parquet")) is not None and isinstance(data, parquet.ParquetFile):
-        return Chunks(lambda columns: _parquet_batches(data, columns))
+        return Chunks(partial(_parquet_batches, data))
     if callable(data):
-        return Chunks(lambda columns: _frames(_called(data)))
+        return Chunks(partial(_from_function, data))
     if isinstance(data, list | tuple):
-        return Chunks(lambda columns: data) if data and all(map(_is_frame, data)) else None
+        return Chunks(partial(_all_columns, data)) if data and all(map(_is_frame, data)) else None
     if isinstance(data, Iterable) and iter(data) is data:
         raise DesignError(
             f"The data are of type {type(data).__name__}, an iterator, which can be read once; chunks are read twice. "
             "Give a list of frames, a function that returns the iterator (as lambda: pd.read_csv(path, "
             "chunksize=100_000)), or a pyarrow dataset."
         )
-    return Chunks(lambda columns: data) if isinstance(data, Iterable) and not hasattr(data, "dtype") else None
+    return Chunks(partial(_all_columns, data)) if isinstance(data, Iterable) and not hasattr(data, "dtype") else None
+
+
+# what reads is a function of this module with the data in place, so that it can be sent to other processes
+
+
+def _from_function(function: Callable[..., Any], columns: Sequence[str]) -> Iterable[Any]:
+    return _frames(_called(function))
 
 
 def _called(function: Callable[..., Any]) -> Any:
@@ -108,6 +116,10 @@ def _frames(given: Any) -> Iterable[Any]:
             "frame."
         )
     return given
+
+
+def _all_columns(frames: Iterable[Any], columns: Sequence[str]) -> Iterable[Any]:
+    return frames
 
 
 def _is_frame(item: Any) -> bool:
@@ -150,11 +162,11 @@ class NotHeld:
     """
 
     def __init__(self, what: str) -> None:
-        self._what = what
+        self.what = what
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise DesignError(
-            f"This needs {self._what} of every row, and the model was built from chunks, whose rows are not kept. "
+            f"This needs {self.what} of every row, and the model was built from chunks, whose rows are not kept. "
             "fitted(), residuals(), augment(), hatvalues() and cooks_distance() read them again, and predict() takes "
             "new data; for anything else build the model from one frame, if need be of some of the rows."
         )

@@ -131,7 +131,8 @@ def look_of(levels: Sequence[str]) -> Look | None:
     step = -(-len(levels) // _LOOKED_AT) or 1
     texts = {level: level.strip() for level in levels[::step]}
     found = {kind: [level for level, text in texts.items() if kind.pattern.fullmatch(text)] for kind in _KINDS}
-    # of kinds that fit equally the first counts; one column may hold "12" and "1,5": what is written plainly goes with every kind of number
+    # of kinds that fit equally the first counts; one column may hold "12" and "1,5": what is written plainly goes with
+    # every kind of number
     matched = {kind: {*own, *(found[_PLAIN] if kind.numeric else ())} for kind, own in found.items() if own}
     if not matched:
         return None

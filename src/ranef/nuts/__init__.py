@@ -18,7 +18,8 @@ import numpy as np
 from ranef.arrays import Floats
 from ranef.errors import FitError, RanefWarning
 from ranef.likelihood import CrossProducts
-from ranef.nuts.datatree import predictive_array, prior_tree, to_datatree
+from ranef.nuts.datatree import predictive_array, prior_tree, to_datatree, to_inference_data
+from ranef.nuts.distributions import distribution_numbers, distribution_of
 from ranef.nuts.modes import doubts, modes_of
 from ranef.nuts.nutpie_run import require_nutpie, run_nutpie
 from ranef.nuts.prior import draw_components, sample_prior
@@ -31,6 +32,8 @@ from ranef.spec import ModelSpec, Priors
 
 __all__ = [
     "Settings",
+    "distribution_numbers",
+    "distribution_of",
     "draw_components",
     "log_density",
     "predictive_array",
@@ -38,6 +41,7 @@ __all__ = [
     "sample_posterior",
     "sample_prior",
     "to_datatree",
+    "to_inference_data",
     "wide_draws",
 ]
 

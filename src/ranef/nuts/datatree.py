@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ranef.arrays import Floats, Ints
+from ranef.errors import FitError
 from ranef.likelihood import RowGroups, group_log_densities, has_shared_effects, row_log_densities
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec, covariance_arrays
@@ -17,7 +19,7 @@ from ranef.spec import ModelSpec, covariance_arrays
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["predictive_array", "to_datatree"]
+__all__ = ["predictive_array", "prior_tree", "to_datatree", "to_inference_data"]
 
 #: a variable of log likelihoods is left out where it, or what it is made of, would hold more numbers
 MAX_LOG_LIKELIHOOD = 20_000_000
@@ -132,6 +134,24 @@ def _tree(spec: ModelSpec, draws: PosteriorDraws, groups: Mapping[str, Mapping[s
     attrs = _attrs(draws)
     first = next(iter(groups))
     return from_dict(values, coords=_coords(spec), dims=dims, attrs={"/": attrs, first: attrs})
+
+
+def to_inference_data(tree: xarray.DataTree) -> Any:
+    """The groups of a DataTree as ArviZ before 1.0 holds them.
+
+    Raises
+    ------
+    FitError
+        If that ArviZ is not installed.
+    """
+    try:
+        kind = import_module("arviz").InferenceData
+    except (ImportError, AttributeError):
+        raise FitError(
+            "InferenceData is of ArviZ before 1.0, which is not installed. Later versions take fit.datatree as it is: "
+            "arviz_stats.summary(fit.datatree)."
+        ) from None
+    return kind(**{name: group.to_dataset() for name, group in tree.children.items()})
 
 
 def predictive_array(spec: ModelSpec, values: Floats, kept: Ints) -> xarray.DataArray:

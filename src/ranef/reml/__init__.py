@@ -1,7 +1,7 @@
 """Engine A: maximum likelihood and REML with conditional modes."""
 
 from ranef.reml.fit import fit_reml
-from ranef.reml.optimize import Control
+from ranef.reml.optimize import Control, checked_control
 from ranef.reml.refits import refit_many
 
-__all__ = ["Control", "fit_reml", "refit_many"]
+__all__ = ["Control", "checked_control", "fit_reml", "refit_many"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import scipy
@@ -17,7 +17,7 @@ from ranef.reml.problem import Point, Problem
 from ranef.results import OptimizerStep
 from ranef.spec import ModelSpec, lower_root
 
-__all__ = ["Control", "Descent", "Tracer", "descend", "em_step", "no_residual_variance"]
+__all__ = ["Control", "Descent", "Tracer", "checked_control", "descend", "em_step", "no_residual_variance"]
 
 #: a residual sd below this share of the response's root mean square is its rounding
 ROUNDING = 50 * float(np.finfo(float).eps)
@@ -55,7 +55,7 @@ class Control:
 
     Raises
     ------
-    ValueError
+    FitError
         If `tolerance` is not positive, or a number of steps is negative.
 
     Examples
@@ -73,9 +73,27 @@ class Control:
 
     def __post_init__(self) -> None:
         if not self.tolerance > 0:
-            raise ValueError(f"tolerance={self.tolerance!r} must be positive")
+            raise FitError(f"tolerance={self.tolerance!r} must be positive.")
         if min(self.em_steps, self.max_iterations, self.max_halvings) < 0:
-            raise ValueError("em_steps, max_iterations and max_halvings must not be negative")
+            raise FitError("em_steps, max_iterations and max_halvings must not be negative.")
+
+
+def checked_control(given: object) -> Control | None:
+    """The settings that a user gave, if they are such.
+
+    Raises
+    ------
+    FitError
+        For anything else, as the dict that lme4's ``lmerControl`` gives.
+    """
+    if given is None or isinstance(given, Control):
+        return given
+    names = ", ".join(f"{f.name}={f.default!r}" for f in fields(Control))
+    theirs = " lme4's optimizer= and optCtrl= have no counterpart: there is one optimiser."
+    raise FitError(
+        f"control={given!r} must be settings of the optimiser: ranef.Control({names})."
+        + (theirs if isinstance(given, str | Mapping) else "")
+    )
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,18 @@ __all__ = ["Fit"]
 
 @runtime_checkable
 class Fit(Protocol):
-    """The members that empirical-Bayes and full-Bayes fits share, with the same column names."""
+    """The members that empirical-Bayes and full-Bayes fits share, with the same column names.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> def largest(fit: ranef.Fit) -> str:
+    ...     effects = fit.ranef("operator")
+    ...     return effects.loc[effects["estimate"].idxmax(), "level"]
+    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> largest(model.fit()), largest(model.sample(draws=200, seed=1, progress=False))
+    ('d', 'd')
+    """
 
     @property
     def spec(self) -> ModelSpec:
@@ -64,6 +75,39 @@ class Fit(Protocol):
         """Residuals of the rows used."""
         ...
 
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: str | Sequence[str] = ...,
+        new_levels: str = ...,
+        interval: None = None,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.Series[float]: ...
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: str | Sequence[str] = ...,
+        new_levels: str = ...,
+        interval: str,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.DataFrame: ...
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: str | Sequence[str] = ...,
+        new_levels: str = ...,
+        interval: str | None = None,
+        level: float = ...,
+        seed: int | None = ...,
+    ) -> pd.Series[float] | pd.DataFrame: ...
     def predict(
         self,
         data: Any = None,

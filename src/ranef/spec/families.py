@@ -58,7 +58,15 @@ class _Family:
 
 @dataclass(frozen=True)
 class Flat(_Family):
-    """Improper uniform prior."""
+    """Improper uniform prior.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> [line for line in model.priors({"Days": ranef.priors.Flat()}).lines() if "Days ~" in line]
+    ['Days ~ flat']
+    """
 
     def __str__(self) -> str:
         return "flat"
@@ -66,7 +74,15 @@ class Flat(_Family):
 
 @dataclass(frozen=True)
 class Normal(_Family):
-    """Normal prior with mean `loc` and standard deviation `scale`, in the units of the coefficient."""
+    """Normal prior with mean `loc` and standard deviation `scale`, in the units of the coefficient.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> [line for line in model.priors({"Days": ranef.priors.Normal(0, 20)}).lines() if "Days ~" in line]
+    ['Days ~ Normal(0, 20)']
+    """
 
     loc: float
     scale: float
@@ -82,7 +98,15 @@ class Normal(_Family):
 
 @dataclass(frozen=True)
 class StudentT(_Family):
-    """Student t prior with `df` degrees of freedom, centre `loc` and scale `scale`."""
+    """Student t prior with `df` degrees of freedom, centre `loc` and scale `scale`.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> [line for line in model.priors({"Days": ranef.priors.StudentT(3, 0, 5)}).lines() if "Days ~" in line]
+    ['Days ~ StudentT(3, 0, 5)']
+    """
 
     df: float
     loc: float = 0.0
@@ -99,7 +123,15 @@ class StudentT(_Family):
 
 @dataclass(frozen=True)
 class Cauchy(_Family):
-    """Cauchy prior: Student t with one degree of freedom."""
+    """Cauchy prior: Student t with one degree of freedom.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> [line for line in model.priors({"Days": ranef.priors.Cauchy(0, 5)}).lines() if "Days ~" in line]
+    ['Days ~ Cauchy(0, 5)']
+    """
 
     loc: float
     scale: float
@@ -115,7 +147,15 @@ class Cauchy(_Family):
 
 @dataclass(frozen=True)
 class HalfStudentT(_Family):
-    """Half Student t prior for a standard deviation, in the units of the response."""
+    """Half Student t prior for a standard deviation, in the units of the response.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> [line for line in model.priors({"sigma": ranef.priors.HalfStudentT(3, 50)}).lines() if "sigma ~" in line]
+    ['sigma ~ HalfStudentT(3, 50)']
+    """
 
     df: float
     scale: float
@@ -130,7 +170,15 @@ class HalfStudentT(_Family):
 
 @dataclass(frozen=True)
 class HalfNormal(_Family):
-    """Half normal prior for a standard deviation."""
+    """Half normal prior for a standard deviation.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> [line for line in model.priors({"sigma": ranef.priors.HalfNormal(50)}).lines() if "sigma ~" in line]
+    ['sigma ~ HalfNormal(50)']
+    """
 
     scale: float
 
@@ -144,7 +192,15 @@ class HalfNormal(_Family):
 
 @dataclass(frozen=True)
 class HalfCauchy(_Family):
-    """Half Cauchy prior for a standard deviation."""
+    """Half Cauchy prior for a standard deviation.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> [line for line in model.priors({"sigma": ranef.priors.HalfCauchy(25)}).lines() if "sigma ~" in line]
+    ['sigma ~ HalfCauchy(25)']
+    """
 
     scale: float
 
@@ -158,7 +214,15 @@ class HalfCauchy(_Family):
 
 @dataclass(frozen=True)
 class Exponential(_Family):
-    """Exponential prior for a standard deviation, with mean ``1 / rate``."""
+    """Exponential prior for a standard deviation, with mean ``1 / rate``.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> [line for line in model.priors({"sigma": ranef.priors.Exponential(0.02)}).lines() if "sigma ~" in line]
+    ['sigma ~ Exponential(0.02)']
+    """
 
     rate: float
 
@@ -172,7 +236,15 @@ class Exponential(_Family):
 
 @dataclass(frozen=True)
 class Gamma(_Family):
-    """Gamma prior for a standard deviation, with mean ``shape / rate``."""
+    """Gamma prior for a standard deviation, with mean ``shape / rate``.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> [line for line in model.priors({"sigma": ranef.priors.Gamma(2, 0.1)}).lines() if "sigma ~" in line]
+    ['sigma ~ Gamma(2, 0.1)']
+    """
 
     shape: float
     rate: float
@@ -187,7 +259,15 @@ class Gamma(_Family):
 
 @dataclass(frozen=True)
 class LKJ(_Family):
-    """LKJ prior for a correlation matrix; ``eta=1`` is uniform (Lewandowski, Kurowicka and Joe, 2009)."""
+    """LKJ prior for a correlation matrix; ``eta=1`` is uniform (Lewandowski, Kurowicka and Joe, 2009).
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> [line for line in model.priors({"cor": ranef.priors.LKJ(2)}).lines() if "cor(" in line]
+    ['cor(Intercept, Days | Subject) ~ LKJ(2)']
+    """
 
     eta: float
 
@@ -202,6 +282,13 @@ class R2D2(_Family):
     R² ~ Beta with mean `mean` and precision `precision` (the sum of its two shapes), τ² = R²/(1 − R²),
     φ ~ Dirichlet(`concentration`, ...), and each coefficient ~ Normal(0, σ τ √φ / sd of its column). R² is the share
     of the fixed effects in their own and the residual variance, for uncorrelated columns.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> [line for line in model.priors({"fixef": ranef.priors.R2D2(mean=0.3)}).lines() if "Days ~" in line]
+    ['Days ~ R2D2(0.3, 2, 0.5)']
     """
 
     mean: float = 0.5

@@ -80,6 +80,13 @@ class Priors:
         A residual standard deviation that is known, and has no prior.
     notes : tuple of str
         What the choice of coordinates cannot cure.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> print(model.priors({"sigma": ranef.priors.HalfNormal(1.0)}).lines()[-1])
+    sigma ~ HalfNormal(1)
     """
 
     fixef: Mapping[str, Location]

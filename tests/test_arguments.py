@@ -1,0 +1,122 @@
+"""Arguments that a function does not have are answered by a sentence: what to write instead."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ranef
+from ranef.arguments import OWNERS, REMEDIES
+
+PULP = ranef.datasets.load("pulp")
+FORMULA = "bright ~ 1 + (1 | operator)"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ranef.Model(FORMULA, PULP)
+
+
+@pytest.fixture(scope="module")
+def fit(model):
+    return model.fit()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda m, f: ranef.Model(FORMULA, PULP, family="poisson"), r"Model\(\) has no argument family=.*glmmTMB"),
+        (lambda m, f: m.fit(family="binomial"), r"Model\.fit\(\) has no argument family=\. Responses are Gaussian"),
+        (lambda m, f: m.fit(REML=False), r"has no argument REML=\. Write fit\('ML'\)"),
+        (lambda m, f: ranef.Model(FORMULA, PULP, REML=False), r"Write fit\('ML'\)"),
+        (lambda m, f: ranef.Model(FORMULA, PULP, groups="operator"), r"as in 'y ~ x \+ \(x \| g\)'"),
+        (lambda m, f: ranef.Model(FORMULA, PULP, weight="w"), r"Did you mean 'weights'\?"),
+        (lambda m, f: ranef.Model(FORMULA, PULP, draws=10), r"It is one of Model\.sample\(\)"),
+        (lambda m, f: m.fit(priors="flat"), r"It is one of Model\.sample\(\)"),
+        (lambda m, f: m.sample(weights="w"), r"It is one of ranef\.Model\(\)"),
+        (lambda m, f: m.sample(tune=100), r"Warm-up steps of each chain are warmup="),
+        (lambda m, f: m.sample(random_seed=100), r"The seed is seed="),
+        (lambda m, f: m.sample(cores=4), r"chain_method='parallel'"),
+        (lambda m, f: m.sample(nonsense=4), r"It takes draws=, warmup=, .*progress="),
+        (lambda m, f: m.prior_predictive(samples=4), r"draws="),
+        (lambda m, f: f.predict(newdata=PULP), r"Fit\.predict\(\) has no argument newdata=\. .* data="),
+        (lambda m, f: f.predict(PULP, **{"re.form": None}), r"re=: 'all', 'none'"),
+        (lambda m, f: f.predict(allow_new_levels=True), r"new_levels=: 'population'"),
+        (lambda m, f: f.predict(se_fit=True), r"interval='confidence'"),
+        (lambda m, f: f.simulate(nsim=3), r"is n="),
+        (lambda m, f: f.confint(parm="x"), r"confint\(\)\.loc"),
+        (lambda m, f: f.confint(alpha=0.1), r"level=0\.95"),
+        (lambda m, f: f.ranef(condVar=True), r"column sd always"),
+        (lambda m, f: f.summary(ddf="Kenward-Roger"), r"Satterthwaite"),
+        (lambda m, f: f.residuals(type="pearson"), r"kind="),
+        (lambda m, f: ranef.compare(f, f, names=["a", "b"]), r"compare\(\) has no argument names=\. Give a mapping"),
+        (lambda m, f: ranef.pooling(f, term="Intercept"), r"has no argument term=\. It takes group=, level="),
+    ],
+)  # fmt: skip
+def test_what_to_write_instead(call, words, model, fit):
+    with pytest.raises(ranef.ArgumentError, match=words):
+        call(model, fit)
+
+
+def test_it_is_a_type_error_too():
+    """As Python's own, for code that looks for one."""
+    with pytest.raises(TypeError):
+        ranef.Model(FORMULA, PULP, family="poisson")
+    assert issubclass(ranef.ArgumentError, ranef.RanefError)
+
+
+def test_remedies_name_arguments_that_exist():
+    """Each function said to have an argument does; no remedy is for an argument that one of them has."""
+    callables = {
+        "ranef.Model()": ranef.Model.__init__,
+        "Model.fit()": ranef.Model.fit,
+        "Model.sample()": ranef.Model.sample,
+        "fit.predict()": ranef.EmpiricalBayesFit.predict,
+    }
+    for name, owner in OWNERS.items():
+        assert name in inspect.signature(callables[owner]).parameters, name
+    settings = {p for f in callables.values() for p in inspect.signature(f).parameters}
+    assert set(REMEDIES) & settings == {"family"}
+
+
+@pytest.mark.parametrize("control", [{"optimizer": "bobyqa"}, "bobyqa", 3])
+def test_control_is_an_object(model, control):
+    with pytest.raises(ranef.FitError, match=r"control=.* must be .*ranef\.Control\(tolerance=1e-11"):
+        model.fit(control=control)
+    with pytest.raises(ranef.RanefError, match="must be positive"):
+        ranef.Control(tolerance=-1)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda f: ranef.emmeans(f), r"emmeans\(\) is not available yet\. Meanwhile: fit\.predict\(grid, re='none'"),
+        (lambda f: ranef.emmeans(f, "operator", by="x"), "grid"),
+        (lambda f: ranef.anova(f), r"fit\.tidy\(\) for each coefficient"),
+        (lambda f: ranef.anova(f, ddf="Satterthwaite"), "lmerTest"),
+        (lambda f: ranef.anova(f, f, test="F"), r"scipy\.stats\.chi2\.sf"),
+        (lambda f: ranef.lm_list(FORMULA, PULP, pool=True), "no_pooling"),
+        (lambda f: ranef.exact_rlrt(f, 3, nsim=10), r"Model\.sample\(\)\.confint\(\)"),
+        (lambda f: ranef.anova_components(), "varcorr"),
+        (lambda f: f.profile(which="sd"), r"Model\.sample\(\)"),
+        (lambda f: f.bootstrap(10, seed=1), r"fit\.refit\(fit\.simulate\(n\)\)"),
+        (lambda f: f.confint(method="profile"), r"Model\.sample\(\)"),
+        (lambda f: ranef.Model(FORMULA, PULP, correlation="AR1"), "not available yet"),
+    ],
+)
+def test_what_is_not_there_yet_says_what_to_use(call, words, fit):
+    with pytest.raises(ranef.NotAvailableError, match=words):
+        call(fit)
+    assert issubclass(ranef.NotAvailableError, NotImplementedError)
+
+
+def test_the_grid_that_emmeans_proposes():
+    """The words of the error, as they stand."""
+    data = pd.DataFrame({"y": np.arange(12.0), "f": list("abc") * 4, "g": list("uvwx") * 3})
+    fit = ranef.Model("y ~ f + (1 | g)", data).fit()
+    grid = pd.MultiIndex.from_product([["a", "b", "c"]], names=["f"]).to_frame(index=False)
+    means = fit.predict(grid, re="none", interval="confidence")
+    np.testing.assert_allclose(means["estimate"], data.groupby("f")["y"].mean(), rtol=1e-6)
