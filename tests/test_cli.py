@@ -88,11 +88,11 @@ def test_a_terminal_without_unicode_loses_nothing():
     assert b"side by side" in run.stdout
 
 
-def test_ctrl_c_while_compiling_ends_in_130():
+def test_ctrl_c_while_compiling_ends_in_130(folder_with_loops):
     """The bars of a terminal are there once the initial state is compiled, and the long part begins."""
     command = [sys.executable, "-m", "ranef.cli", "compare", "sleepstudy", "Reaction ~ Days + (Days | Subject)"]
     ours, side = open_terminal()
-    env = os.environ | {"RANEF_CACHE_DIR": "off"}
+    env = os.environ | {"RANEF_CACHE_DIR": str(folder_with_loops)}
     process = subprocess.Popen([*command, "--draws", "100000"], stderr=side, stdout=subprocess.DEVNULL, env=env)
     os.close(side)
     written = read_until(ours, b"compiling")

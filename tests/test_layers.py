@@ -17,8 +17,10 @@ ROOT = Path(ranef.__file__).parent
 RANK = {
     "errors": 0,
     "arrays": 0,
+    "interrupts": 0,
+    "kept": 0,
     "output": 1,
-    "progress": 0,
+    "progress": 1,
     "datasets": 1,
     "linalg": 1,
     "formula": 1,

@@ -1,5 +1,9 @@
 """Mixed models two ways from one lme4-style formula: REML/ML with BLUPs, and full Bayes by NUTS, side by side."""
 
+from ranef.interrupts import as_command
+
+as_command()  # before the rest, which takes half a second to load
+
 from ranef import datasets, priors
 from ranef.compared import Comparison, compare
 from ranef.errors import (

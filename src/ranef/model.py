@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -17,7 +16,8 @@ from ranef.formula import parse_formula
 from ranef.inference import predictive_draws
 from ranef.likelihood import CrossProducts, cross_products, streamed_products
 from ranef.nuts import Settings, prior_tree, sample_posterior, sample_prior
-from ranef.reml import Control
+from ranef.reml import Control, fit_reml
+from ranef.results import RemlEstimates
 from ranef.spec import ModelMatrices, ModelSpec, Moments, Priors, default_priors, flat_priors, model_spec, moments
 from ranef.tables import Document, Text
 
@@ -224,12 +224,12 @@ class Model:
             )
         if not self._spec.terms:
             raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
-        start = init if isinstance(init, EmpiricalBayesFit) else self._quiet_fit(init)
+        start = init.estimates if isinstance(init, EmpiricalBayesFit) else self._estimates(init)
         record = sample_posterior(
             self._spec,
             priors=self.priors(priors),
             settings=settings,
-            start=start.estimates,
+            start=start,
             products=self.products,
         )
         return PosteriorFit(self._spec, record)
@@ -291,12 +291,11 @@ class Model:
         """The model as LaTeX."""
         return model_equation(self._spec, style=style)
 
-    def _quiet_fit(self, init: object) -> EmpiricalBayesFit:
+    def _estimates(self, init: object) -> RemlEstimates:
+        """What engine A finds, without the warnings of :meth:`fit`: as a start it will do."""
         if init != "reml":
             raise FitError(f"init={init!r} must be 'reml' or a fit from Model.fit().")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return self.fit()
+        return fit_reml(self._spec, "REML", products=self.products)
 
     def _repr_html_(self) -> str:
         return self.describe()._repr_html_()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ranef.errors import DesignError
+from ranef.interrupts import deferred
 
 __all__ = ["FIGURES", "PAGES", "check_output", "write_whole"]
 
@@ -46,7 +47,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Let `write` make a file beside `path`, and put it there only when it is complete."""
     partial = _beside(path)
     try:
-        write(partial)
+        with deferred():  # writing may load modules
+            write(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from ranef.arrays import Floats
+from ranef.interrupts import load
 
 __all__ = ["chart", "vega_script"]
 
@@ -43,7 +43,7 @@ Record = dict[str, Any]
 
 def vega_script() -> str:
     """Vega, Vega-Lite and vega-embed as one script, from the package that keeps them."""
-    script: str = import_module("vl_convert").javascript_bundle()
+    script: str = load("vl_convert").javascript_bundle()
     return script.replace("</script", "<\\/script")
 
 
@@ -82,7 +82,7 @@ def chart(
     posterior : array or None
         Where the draws of the ratio stand.
     """
-    alt: Any = import_module("altair")
+    alt: Any = load("altair")
     group, term = names
     label = f"{moved}: complete pooling (left) to no pooling (right)"
     bound = alt.binding_range(min=0, max=len(told) - 1, step=1, name=label, element=slider)
