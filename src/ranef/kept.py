@@ -1,7 +1,7 @@
 """What was compiled, kept in a folder for later processes.
 
 What is kept is code that will run, and it is read by pickle. So a file is used only if it and its folder belong to this
-user and nobody else can write them, and if it is whole: it begins with a digest of its key, which names everything that
+user and nobody else can write them, and if it is whole: it begins with digests of its key, which names everything that
 the code depends on, and of all its content. Anything else is as if it were not there. Files are written under a name
 that nobody can foresee and moved into place when they are complete, so that a process that is stopped, a full disk or a
 second process at the same time leave no half files. Nothing that goes wrong here is an error: the next run is slower,
@@ -114,8 +114,9 @@ def _checked(path: Path, key: str) -> bytes:
         if not _ours(found):
             raise _NotUsed("it is not this user's own, or others may write to it")
         whole = file.read()
-    start = len(MAGIC) + hashlib.sha256().digest_size
-    if not whole.startswith(MAGIC) or whole[len(MAGIC) : start] != _digest(key, whole[start:]):
+    begin = MAGIC + _sha256(key.encode())
+    start = len(begin) + hashlib.sha256().digest_size
+    if not whole.startswith(begin) or whole[len(begin) : start] != _sha256(begin + whole[start:]):
         raise _NotUsed("it is not whole, or something else")
     return whole[start:]
 
@@ -127,7 +128,8 @@ def write(kind: str, key: str, content: bytes) -> None:
         _tell("written", "What is compiled is not kept, so that later runs start slower: RANEF_CACHE_DIR is 'off'.")
         return
     try:
-        _write_whole(where / _name(kind, key), MAGIC + _digest(key, content) + content)
+        begin = MAGIC + _sha256(key.encode())
+        _write_whole(where / _name(kind, key), begin + _sha256(begin + content) + content)
         _tidy(where, kind)
     except OSError as error:
         _tell(
@@ -163,11 +165,11 @@ def _tidy(where: Path, kind: str) -> None:
 
 
 def _name(kind: str, key: str) -> str:
-    return f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.{kind}"
+    return f"{_sha256(key.encode()).hex()[:40]}.{kind}"
 
 
-def _digest(key: str, content: bytes) -> bytes:
-    return hashlib.sha256(hashlib.sha256(key.encode()).digest() + content).digest()
+def _sha256(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
 
 
 def _tell(what: str, sentence: str) -> None:
