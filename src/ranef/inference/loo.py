@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError, FitError
@@ -249,7 +248,7 @@ def _reweighted(log_density: Floats, log_weights: Floats | None, r_eff: float) -
     columns = np.ascontiguousarray(np.moveaxis(log_density, 2, 0)).reshape(log_density.shape[2], -1)
     with np.errstate(all="ignore"):
         smoothed, k = stats.psislw(columns - log_weights.ravel(), r_eff=r_eff, axis=-1)
-    return np.asarray(scipy.special.logsumexp(smoothed + columns, axis=1)), np.asarray(k)
+    return np.asarray(load("scipy.special").logsumexp(smoothed + columns, axis=1)), np.asarray(k)
 
 
 def _psis(log_density: Floats, r_eff: float) -> tuple[Floats, Floats, Floats]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ranef.arrays import Floats
+from ranef.interrupts import load
 from ranef.likelihood.scaling import Scaling, make_scaling
 from ranef.likelihood.sums import Sums, add_up, independent_fixed, rescaled, row_sums, with_fixed
 from ranef.linalg import BlockMatrix, Plan, elimination_order, make_plan
@@ -72,6 +73,9 @@ def streamed_products(spec: ModelSpec) -> tuple[ModelSpec, CrossProducts]:
 
 def summed(spec: ModelSpec) -> Sums:
     """The sums over all rows of a model, on a scaling found by some of them."""
+    load("scipy.linalg")  # which scipy loads when it is first asked for, and Ctrl-C must not leave half made
+    if len(spec.groupings) > 1:
+        load("scipy.sparse")
     scaling = make_scaling(spec.thinned(SAMPLE))
     with LateBar("Reading rows", "row", spec.n_obs) as bar:
         return add_up(_counted(row_sums(part, scaling), bar) for part in spec.parts())

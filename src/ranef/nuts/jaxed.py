@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "numpy_dtype_promotion": "standard",
     "numpy_rank_promotion": "allow",
     "default_prng_impl": "threefry2x32",
+    "threefry_partitionable": True,
     "enable_custom_prng": False,
     "legacy_prng_key": "allow",
 }
@@ -77,10 +78,11 @@ def require_device() -> None:
     """
     try:
         jax.devices()
-    except RuntimeError as error:
+    except Exception as error:  # JAX has several for it
         asked = getattr(jax.config, "jax_platforms", None)
         chosen = f"JAX_PLATFORMS is {asked!r}: unset it or choose 'cpu'" if asked else "See JAX's manual"
+        told = str(error).splitlines()[:1] or [type(error).__name__]
         raise FitError(
-            f"JAX finds nothing to compute on: {str(error).splitlines()[0]}. {chosen}, or use sampler='nutpie', which "
-            "needs no JAX."
+            f"JAX finds nothing to compute on ({told[0].rstrip('.')}). {chosen}, or use sampler='nutpie', which needs "
+            "no JAX."
         ) from error
