@@ -202,7 +202,18 @@ class Model:
         DesignError
             If a prior is not possible.
         FitError
-            If settings and model do not go together.
+            If settings and model do not go together, or JAX cannot be used: no device, or a forked process.
+
+        Notes
+        -----
+        Ctrl-C while chains are sampled keeps the draws until then: a warning says how many, and ``draws.complete`` is
+        False. Before the first draws are there it raises ``KeyboardInterrupt``, once a compiler is done that was at
+        work. A handler of SIGINT of your own is called instead.
+
+        JAX cannot be used in a process forked off one that has loaded it: with ``multiprocessing`` choose the start
+        method ``"spawn"`` or ``"forkserver"``; joblib's loky is well. ``sampler="nutpie"`` may be forked.
+
+        What is compiled is kept in a folder for later processes (``RANEF_CACHE_DIR``, or ``off``).
         """
         settings = Settings(
             draws=draws,
