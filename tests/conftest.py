@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 
 import matplotlib
+import pytest
 from hypothesis import HealthCheck, settings
+
+from ranef import kept
 
 matplotlib.use("Agg")  # no screen
 
@@ -13,3 +18,20 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 settings.register_profile("default", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", parent=settings.get_profile("default"), derandomize=False, max_examples=1000)
 settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c():
+    """As on a terminal, for this process and those it starts, also where the tests run in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def folder_with_loops(tmp_path):
+    """A folder for compiled code where the loops that numba compiles are already, for that takes half a minute."""
+    folder = tmp_path / "compiled"
+    folder.mkdir(mode=0o700)
+    known = kept.folder()
+    for file in known.glob("*.numba") if known else ():
+        shutil.copy2(file, folder)
+    return folder

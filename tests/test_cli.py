@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import ranef
+from permissions import without_privileges
 from ranef.cli import main
 from terminal import open_terminal, read_until
 
@@ -88,11 +91,11 @@ def test_a_terminal_without_unicode_loses_nothing():
     assert b"side by side" in run.stdout
 
 
-def test_ctrl_c_while_compiling_ends_in_130():
+def test_ctrl_c_while_compiling_ends_in_130(folder_with_loops):
     """The bars of a terminal are there once the initial state is compiled, and the long part begins."""
     command = [sys.executable, "-m", "ranef.cli", "compare", "sleepstudy", "Reaction ~ Days + (Days | Subject)"]
     ours, side = open_terminal()
-    env = os.environ | {"RANEF_CACHE_DIR": "off"}
+    env = os.environ | {"RANEF_CACHE_DIR": str(folder_with_loops)}
     process = subprocess.Popen([*command, "--draws", "100000"], stderr=side, stdout=subprocess.DEVNULL, env=env)
     os.close(side)
     written = read_until(ours, b"compiling")
@@ -100,6 +103,59 @@ def test_ctrl_c_while_compiling_ends_in_130():
     written += read_until(ours)
     assert process.wait(timeout=120) == 130, written.decode()
     assert b"Traceback" not in written
+
+
+FIT = f"{sys.executable} -m ranef.cli fit pulp 'bright ~ 1 + (1 | operator)'"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="closes and fills streams as POSIX shells do")
+@pytest.mark.parametrize(
+    ("command", "status", "told"),
+    [
+        (f"{FIT} >&-", 0, ""),
+        (f"{FIT} >&- 2>&-", 0, ""),
+        (f"{FIT} > /dev/full", 2, "ranef: [Errno 28] No space left on device\n"),
+        (f"({FIT}; echo $? >&2) | head -1", 0, "0\n"),
+    ],
+)
+def test_an_output_that_nobody_reads(command, status, told):
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (status, told)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locales as POSIX has them")
+def test_a_column_that_the_locale_cannot_spell(tmp_path):
+    """The bytes of a formula are UTF-8, whatever the locale; what it cannot show is printed as a question mark."""
+    path = tmp_path / "mine.csv"
+    ranef.datasets.load("pulp").rename(columns={"bright": "höhe"}).to_csv(path, index=False)
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "ranef.cli", "fit", str(path), "höhe ~ 1 + (1 | operator)".encode()]
+    done = subprocess.run(command, capture_output=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert b"h?he ~ 1 + (1 | operator)" in done.stdout
+    assert b"18.6" in done.stdout
+
+
+@pytest.mark.slow
+def test_demo_of_an_installation_that_is_only_read(tmp_path):
+    """Package, home and working folder hold nothing that can be written; it takes longer, and one line says why."""
+    package, home = tmp_path / "installed", tmp_path / "home"
+    shutil.copytree(Path(ranef.__file__).parent, package / "ranef", ignore=shutil.ignore_patterns("__pycache__"))
+    home.mkdir()
+    for path in [package, *package.rglob("*"), home]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    env = os.environ | {"PYTHONPATH": str(package), "HOME": str(home), "MPLCONFIGDIR": str(tmp_path)}
+    env.pop("XDG_CACHE_HOME", None)
+    by_nutpie = ["compare", "pulp", "bright ~ 1 + (1 | operator)", "--sampler", "nutpie", "--draws", "20"]
+    for chosen, arguments in (("", ["demo"]), ("off", by_nutpie)):
+        command = without_privileges(sys.executable, "-m", "ranef.cli", *arguments)
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, env=env | {"RANEF_CACHE_DIR": chosen}
+        )
+        assert done.returncode == 0, done.stderr
+        assert "side by side" in done.stdout
+        assert done.stderr.count("ranef: note: What is compiled") == 1
+    assert not any(home.iterdir())
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["fit", "pulp"], ["compare", "pulp", "y ~ x", "--draws", "0"]])

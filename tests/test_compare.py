@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot
 
 import ranef
 from ranef.priors import HalfNormal
@@ -51,7 +52,9 @@ def test_either_order(both):
 
 
 def test_figure(both, tmp_path):
+    before = pyplot.get_fignums()
     path = both.save_figure(tmp_path / "f.png")
+    assert pyplot.get_fignums() == before
     assert path.read_bytes()[:4] == b"\x89PNG"
     assert [p.name for p in tmp_path.iterdir()] == ["f.png"]
     with pytest.raises(ranef.DesignError, match=r"must end in one of .*\.png"):

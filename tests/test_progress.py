@@ -11,7 +11,6 @@ import time
 
 import pytest
 
-from ranef.progress import undisturbed
 from terminal import open_terminal, read_until
 
 SETUP = """
@@ -86,18 +85,3 @@ def test_ctrl_c_returns_control_at_once():
     out, _ = process.communicate(timeout=60)
     assert out == "interrupted\n"
     assert time.monotonic() - began < 30  # a whole fit takes longer, one evaluation some seconds on a slow machine
-
-
-def interrupt_amid(done):
-    with undisturbed():
-        signal.raise_signal(signal.SIGINT)
-        done.append("whole")
-    done.append("not reached")
-
-
-def test_ctrl_c_is_put_off_and_not_lost():
-    done: list[str] = []
-    with pytest.raises(KeyboardInterrupt):
-        interrupt_amid(done)
-    assert done == ["whole"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -30,6 +30,10 @@ Examples
 ['a', 'b', 'c', 'd']
 """
 
+from ranef.interrupts import as_command
+
+as_command()  # before the rest, which takes half a second to load
+
 from ranef import datasets, priors
 from ranef.compared import Comparison, compare
 from ranef.errors import (

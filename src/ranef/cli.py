@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
+import logging
 import os
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +20,7 @@ from ranef import datasets
 from ranef.compared import compare
 from ranef.datasets.tablefiles import read_table_file, reading_call
 from ranef.errors import DesignError, RanefError, RanefWarning
+from ranef.interrupts import INTERRUPTED
 from ranef.model import Model
 from ranef.output import FIGURES, PAGES, check_output, write_whole
 
@@ -26,33 +29,33 @@ __all__ = ["main"]
 #: exit status of bad input, as argparse's own
 BAD_INPUT = 2
 
-#: exit status after Ctrl-C, as a shell reports it
-INTERRUPTED = 130
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; bad input ends in one message on stderr and status 2, Ctrl-C in status 130."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without β̂ is no reason to lose the work
-    options = _parser().parse_args(arguments)
-    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
-    warnings.simplefilter("default", RanefWarning)
-    warnings.showwarning = _show_warning
-    try:
-        return int(options.run(options) or 0)
-    except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (RanefError, NotImplementedError, OSError) as error:
-        print(f"ranef: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except MemoryError:
-        print("ranef: the memory is not enough for this model: use fewer rows, columns or levels", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("ranef: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    given = [_as_utf8(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    options = _parser().parse_args(given)
+    options.arguments = given
+    with _notes():
+        try:
+            status = int(options.run(options) or 0)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except BrokenPipeError:  # the reader of our output has seen enough
+            _silence()
+            return 0
+        except (RanefError, NotImplementedError, OSError) as error:
+            _say(str(error))
+            return BAD_INPUT
+        except MemoryError:
+            _say("the memory is not enough for this model: use fewer rows, columns or levels")
+            return BAD_INPUT
+        except KeyboardInterrupt:
+            _say("interrupted")
+            return INTERRUPTED
+    return status
 
 
 def run() -> None:
@@ -60,16 +63,69 @@ def run() -> None:
 
     After Ctrl-C a compiling thread of XLA may still be at work, and an interpreter that is taken down round it crashes.
     """
+    _open_streams()
     status = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:  # it was told of already
+        _silence()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
     if status == INTERRUPTED:
         os._exit(status)
     sys.exit(status)
 
 
+def _as_utf8(argument: str) -> str:
+    """What was typed, where the locale knows ASCII only: bytes that it could not decode are UTF-8."""
+    try:
+        return os.fsencode(argument).decode("utf-8") if any("\udc80" <= c <= "\udcff" for c in argument) else argument
+    except UnicodeDecodeError:
+        return argument
+
+
+def _open_streams() -> None:
+    """Standard streams that were closed (``>&-``) go nowhere; a file opened later would take their place."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115 - to the end
+
+
+def _silence() -> None:
+    """Let what is left in the buffer go nowhere, rather than fail again when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(message: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"ranef: {message}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _notes() -> Iterator[None]:
+    """Warnings and lines of the log, one line each."""
+    log, lines = logging.getLogger("ranef"), _Lines(logging.WARNING)
+    log.addHandler(lines)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", RanefWarning)
+            warnings.showwarning = _show_warning
+            yield
+    finally:
+        log.removeHandler(lines)
+
+
+class _Lines(logging.Handler):
+    """Lines of the log as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one."""
+        _say(f"note: {record.getMessage()}")
+
+
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"ranef: note: {message}", file=sys.stderr)
+    _say(f"note: {message}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -194,7 +250,7 @@ def _command(options: argparse.Namespace) -> str:
     return shlex.join(["ranef", *options.arguments])
 
 
-def _demo(options: argparse.Namespace) -> None:
+def _demo(options: argparse.Namespace) -> int:
     check_output(options.figure, FIGURES)
     model = Model("bright ~ 1 + (1 | operator)", datasets.load("pulp"))
     print("The model\n")
@@ -209,6 +265,7 @@ def _demo(options: argparse.Namespace) -> None:
     both = compare(eb, fb)
     print(both)
     print(f"\nFigure: {both.save_figure(options.figure)}")
+    return 0 if fb.draws.complete else INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -20,12 +20,13 @@ from ranef.arrays import Floats
 from ranef.copies import ByFields
 from ranef.errors import DesignError, suggestion
 from ranef.fits import EmpiricalBayesFit, PosteriorFit
+from ranef.interrupts import deferred
 from ranef.likelihood import CrossProducts
 from ranef.output import FIGURES, PAGES, check_output, write_whole
 from ranef.plots import ComparisonPlots
 from ranef.ranked import by_formula, ranked
 from ranef.report import page_html
-from ranef.reported import Source, page_of
+from ranef.reported import Source, closed, page_of
 from ranef.saved import save
 from ranef.spec import Flat, ModelSpec, Normal
 from ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line
@@ -312,7 +313,8 @@ class Comparison(ByFields):
         """Write ``plot()`` to a file, whole or not at all; the ending chooses the format."""
         path = Path(path)
         check_output(path, FIGURES)
-        figure, kind = self.plot(), path.suffix[1:].lower()
+        with deferred():  # drawing loads modules
+            figure, kind = closed(self.plot()), path.suffix[1:].lower()
         return write_whole(path, lambda partial: figure.savefig(partial, format=kind, dpi=150, bbox_inches="tight"))
 
     def report(

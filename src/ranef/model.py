@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -21,8 +20,8 @@ from ranef.formula import parse_formula
 from ranef.inference import predictive_draws
 from ranef.likelihood import CrossProducts, cross_products, streamed_products
 from ranef.nuts import Settings, prior_tree, sample_posterior, sample_prior
-from ranef.reml import Control, checked_control
-from ranef.results import fit_call, sample_arguments
+from ranef.reml import Control, checked_control, fit_reml
+from ranef.results import RemlEstimates, fit_call, sample_arguments
 from ranef.saved import Prepared, save
 from ranef.spec import ModelMatrices, ModelSpec, Moments, Priors, default_priors, flat_priors, model_spec, moments
 from ranef.tables import Document, Text
@@ -248,7 +247,18 @@ class Model:
         DesignError
             If a prior is not possible.
         FitError
-            If settings and model do not go together.
+            If settings and model do not go together, or JAX cannot be used: no device, or a forked process.
+
+        Notes
+        -----
+        Ctrl-C while chains are sampled keeps the draws until then: a warning says how many, and ``draws.complete`` is
+        False. Before the first draws are there it raises ``KeyboardInterrupt``, once a compiler is done that was at
+        work. A handler of SIGINT of your own is called instead.
+
+        JAX cannot be used in a process forked off one that has loaded it: with ``multiprocessing`` choose the start
+        method ``"spawn"`` or ``"forkserver"``; joblib's loky is well. ``sampler="nutpie"`` may be forked.
+
+        What is compiled is kept in a folder for later processes (``RANEF_CACHE_DIR``, or ``off``).
         """
         no_others(Model.sample, others)
         settings = Settings(
@@ -271,17 +281,17 @@ class Model:
             )
         if not self._spec.terms:
             raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
-        start = init if isinstance(init, EmpiricalBayesFit) else self._quiet_fit(init)
+        start = init.estimates if isinstance(init, EmpiricalBayesFit) else self._estimates(init)
         record = sample_posterior(
             self._spec,
             priors=self.priors(priors),
             settings=settings,
-            start=start.estimates,
+            start=start,
             products=self.products,
         )
-        given = (
-            "" if start is not init else f"model.{fit_call(start.estimates)}" if start.spec is self._spec else "init"
-        )
+        given = "" if isinstance(init, str) else "init"
+        if isinstance(init, EmpiricalBayesFit) and init.spec is self._spec:
+            given = f"model.{fit_call(init.estimates)}"
         asked = sample_arguments(
             record, draws=draws, chains=chains, chain_method=chain_method, device=device, init=given
         )
@@ -376,12 +386,11 @@ class Model:
         """The model as LaTeX."""
         return model_equation(self._spec, style=style)
 
-    def _quiet_fit(self, init: object) -> EmpiricalBayesFit:
+    def _estimates(self, init: object) -> RemlEstimates:
+        """What engine A finds, without the warnings of :meth:`fit`: as a start it will do."""
         if init != "reml":
             raise FitError(f"init={init!r} must be 'reml' or a fit from Model.fit().")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return self.fit()
+        return fit_reml(self._spec, "REML", products=self.products)
 
     def _repr_html_(self) -> str:
         return self.describe()._repr_html_()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ranef.errors import DesignError
+from ranef.interrupts import deferred
 
 __all__ = ["FIGURES", "PAGES", "check_output", "write_whole"]
 
@@ -53,7 +54,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """
     partial = _beside(path)
     try:
-        write(partial)
+        with deferred():  # writing may load modules
+            write(partial)
         _flush(partial)
         partial.chmod(_mode(path))
         partial.replace(path)

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from types import TracebackType
 from typing import Any
 
-__all__ = ["DELAY", "LateBar", "undisturbed"]
+from ranef.interrupts import deferred
+
+__all__ = ["DELAY", "LateBar"]
 
 #: seconds of silence
 DELAY = 2.0
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Put Ctrl-C off for a moment: a bar that is half made complains when it is thrown away."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asked: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if asked and callable(before):
-        before(asked[0], None)
 
 
 class LateBar:
@@ -56,21 +38,25 @@ class LateBar:
         """Count `n` more; `note` stands beside the count."""
         self._count += n
         if self._bar is None and time.monotonic() - self._began > DELAY:
+            self._begin(note)
+        elif self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(n)
+
+    def _begin(self, note: str) -> None:
+        with deferred():  # a bar that is half made complains when it is thrown away
             self._bar = import_module("tqdm").tqdm(
                 total=self._total,
                 desc=self._what,
                 unit=f" {self._unit}",
                 unit_scale=True,
                 leave=False,
-                disable=None,  # where stderr is no terminal
+                disable=True if sys.stderr is None else None,  # where it is no terminal
                 file=sys.stderr,
                 mininterval=0.2,
             )
             self._bar.update(self._count)
             self._bar.set_postfix_str(note)
-        elif self._bar is not None:
-            self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(n)
 
     def __enter__(self) -> LateBar:
         return self

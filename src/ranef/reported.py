@@ -12,6 +12,7 @@ import numpy as np
 from ranef.arrays import Floats
 from ranef.comparison import moved, one_column, ratios_at
 from ranef.fits import EmpiricalBayesFit, PosteriorFit
+from ranef.interrupts import load
 from ranef.plots import ComparisonPlots
 from ranef.plots.drawing import NAMED, figure_of
 from ranef.pooled import Pooling
@@ -33,7 +34,7 @@ from ranef.tables import Document
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Source", "page_of"]
+__all__ = ["Source", "closed", "page_of"]
 
 AnyFit = EmpiricalBayesFit | PosteriorFit
 
@@ -209,12 +210,12 @@ def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[Pictu
                 posteriors[0].plot.ppc,
             )
         )
-    return tuple(Picture(title, caption, _closed(draw())) for title, caption, draw in drawn)
+    return tuple(Picture(title, caption, closed(draw())) for title, caption, draw in drawn)
 
 
-def _closed(drawn: Any) -> Figure:
+def closed(drawn: Any) -> Figure:
     """The figure, which pyplot forgets: a page may hold many."""
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - heavy: only where a figure is made
+    plt = load("matplotlib.pyplot")  # heavy: only where a figure is made
 
     figure = figure_of(drawn)
     plt.close(figure)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -20,24 +22,46 @@ def test_sampling_through_the_host_follows_the_same_path(make, monkeypatch):
     assert [x.shape for x in two.b] == [x.shape for x in one.b]
 
 
-@pytest.mark.slow
-def test_an_interrupt_within_a_callback_ends_sampling(make, monkeypatch):
-    spec = make.spec(make.formulas["one"])
+@pytest.fixture
+def pressed(monkeypatch):
+    """Sample through the host, and press Ctrl-C within an evaluation; counts evaluations after that."""
     monkeypatch.setattr(engine, "fits_in_jax", lambda shape: False)
-    calls = iter(range(10**9))
-    original = HostDensity._value_and_gradient
+    original, calls = HostDensity._value_and_gradient, []
 
-    def interrupted(self, *at):
-        if next(calls) == 400:
-            raise KeyboardInterrupt
+    def evaluate(self, *at):
+        calls.append(at)
+        if len(calls) == 400:
+            signal.raise_signal(signal.SIGINT)
         return original(self, *at)
 
-    monkeypatch.setattr(HostDensity, "_value_and_gradient", interrupted)
+    monkeypatch.setattr(HostDensity, "_value_and_gradient", evaluate)
+    return calls
+
+
+@pytest.mark.slow
+def test_an_interrupt_within_a_callback_ends_sampling(make, pressed):
+    spec = make.spec(make.formulas["one"])
     with pytest.warns(RanefWarning, match="interrupted"):
         draws = make.sample(spec, make.priors["default"](spec), draws=1000, warmup=0, chains=1, seed=1)
+    assert len(pressed) < 410  # those that follow are not computed
     assert not draws.complete
     assert 0 < draws.sigma.shape[1] < 1000
     assert np.isfinite(draws.sample_stats["lp"]).all()
+
+
+@pytest.mark.slow
+def test_a_handler_of_the_users_may_let_it_go_on(make, pressed):
+    spec = make.spec(make.formulas["one"])
+    called = []
+    before = signal.signal(signal.SIGINT, lambda *_: called.append("once"))
+    try:
+        draws = make.sample(spec, make.priors["default"](spec), draws=400, warmup=0, chains=1, seed=1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert called == ["once"]
+    assert draws.complete
+    undisturbed = make.sample(spec, make.priors["default"](spec), draws=400, warmup=0, chains=1, seed=1)
+    np.testing.assert_array_equal(draws.sigma, undisturbed.sigma)
 
 
 def test_a_density_that_is_not_finite_is_refused(make, monkeypatch):

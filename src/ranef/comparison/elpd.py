@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.inference import Loo
+from ranef.interrupts import load
 from ranef.spec import ModelSpec
 
 __all__ = ["elpd_frame", "require_same_rows", "stacking_weights"]
@@ -64,13 +64,14 @@ def stacking_weights(pointwise: Floats) -> Floats:
         mixed = density @ w
         return -float(np.log(mixed).mean()), -(density / mixed[:, None]).mean(axis=0)
 
-    found = scipy.optimize.minimize(
+    optimize = load("scipy.optimize")
+    found = optimize.minimize(
         minus_score,
         np.full(K, 1.0 / K),
         jac=True,
         method="SLSQP",
         bounds=[(1e-12, 1.0)] * K,
-        constraints=scipy.optimize.LinearConstraint(np.ones((1, K)), 1.0, 1.0),
+        constraints=optimize.LinearConstraint(np.ones((1, K)), 1.0, 1.0),
         options={"ftol": 1e-12, "maxiter": 500},
     )
     w = np.clip(found.x, 0.0, None)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
+
+from ranef.interrupts import load
 
 __all__ = ["LazyModule", "formulaic"]
 
@@ -21,10 +22,10 @@ class LazyModule:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(import_module(self._name), attribute)
+        return getattr(load(self._name), attribute)
 
 
 def formulaic(name: str) -> Any:
     """Give the attribute `name` of ``formulaic.transforms`` (or of a module in it, as ``contrasts.C``)."""
     module, _, attribute = name.rpartition(".")
-    return getattr(import_module(f"formulaic.transforms.{module}" if module else "formulaic.transforms"), attribute)
+    return getattr(load(f"formulaic.transforms.{module}" if module else "formulaic.transforms"), attribute)

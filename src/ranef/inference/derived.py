@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from ranef.errors import DesignError, FitError, suggestion
 from ranef.inference.effects import grouping_named, only_group
 from ranef.inference.posterior import covariance_draws, parameter_draws, posterior_table
 from ranef.inference.variance_shares import residual_factor
+from ranef.interrupts import load
 from ranef.likelihood import cross_products
 from ranef.linalg import factorize, selected_blocks
 from ranef.progress import LateBar
@@ -98,7 +98,7 @@ class Derived:
         """The draws with named dimensions and labels."""
         chains, draws = self.draws.shape[:2]
         labels = {"chain": np.arange(chains), "draw": np.arange(draws)} | {d: list(self.coords[d]) for d in self.dims}
-        out: xarray.DataArray = import_module("xarray").DataArray(
+        out: xarray.DataArray = load("xarray").DataArray(
             self.draws, dims=("chain", "draw", *self.dims), coords=labels, name=self.name
         )
         return out

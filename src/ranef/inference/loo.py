@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError, FitError
 from ranef.inference.posterior import parameter_draws
+from ranef.interrupts import load
 from ranef.likelihood import (
     RowGroups,
     group_log_densities,
@@ -117,12 +116,12 @@ class Loo:
 
     def to_arviz(self) -> ELPDData:
         """The same as ArviZ's ``ELPDData``, which ``arviz_stats.compare`` and ``arviz_plots.plot_khat`` take."""
-        xarray = import_module("xarray")
+        xarray = load("xarray")
         dim = self.group.replace("/", "|") or "obs"
         coords = {dim: np.asarray(self.elpd_i.index)}
         elpd_i, k = (xarray.DataArray(s.to_numpy(), dims=dim, coords=coords) for s in (self.elpd_i, self.pareto_k))
         numbers = (self.elpd, self.se, self.p, self.n_samples, self.n_data_points)
-        data: ELPDData = import_module("arviz_stats.utils").ELPDData(
+        data: ELPDData = load("arviz_stats.utils").ELPDData(
             "loo", *numbers, "log", self.warning, self.good_k, elpd_i, k
         )
         return data
@@ -232,7 +231,7 @@ def relative_efficiency(spec: ModelSpec, draws: PosteriorDraws) -> float:
     values = [x for x in parameter_draws(spec, draws).values() if np.ptp(x) > 0]
     if chains == 1 or length < 4 or not values:
         return 1.0
-    stats = import_module("arviz_stats.base").array_stats
+    stats = load("arviz_stats.base").array_stats
     ess = [float(stats.ess(x, chain_axis=0, draw_axis=1, method="mean")) for x in values]
     return float(np.mean(ess)) / draws.sigma.size
 
@@ -245,16 +244,16 @@ def _reweighted(log_density: Floats, log_weights: Floats | None, r_eff: float) -
     if log_weights is None:
         elpd, _, k = _psis(log_density, r_eff)
         return elpd, k
-    stats = import_module("arviz_stats.base").array_stats
+    stats = load("arviz_stats.base").array_stats
     columns = np.ascontiguousarray(np.moveaxis(log_density, 2, 0)).reshape(log_density.shape[2], -1)
     with np.errstate(all="ignore"):
         smoothed, k = stats.psislw(columns - log_weights.ravel(), r_eff=r_eff, axis=-1)
-    return np.asarray(scipy.special.logsumexp(smoothed + columns, axis=1)), np.asarray(k)
+    return np.asarray(load("scipy.special").logsumexp(smoothed + columns, axis=1)), np.asarray(k)
 
 
 def _psis(log_density: Floats, r_eff: float) -> tuple[Floats, Floats, Floats]:
     """Elpd, p and Pareto k (m,) from log densities (chains, draws, m)."""
-    stats = import_module("arviz_stats.base").array_stats  # heavy, and only Bayes needs it
+    stats = load("arviz_stats.base").array_stats  # heavy, and only Bayes needs it
     columns = np.ascontiguousarray(np.moveaxis(log_density, 2, 0))
     with np.errstate(all="ignore"):
         elpd, k, p = stats.loo(columns, chain_axis=1, draw_axis=2, r_eff=r_eff)

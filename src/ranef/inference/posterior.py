@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from ranef.inference.prediction import (
     simulate_new,
     simulation_part,
 )
+from ranef.interrupts import load
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec, covariance_arrays, varcorr_arrays
 
@@ -239,7 +239,7 @@ def interval(values: Floats, level: float, method: str = "eti") -> tuple[Floats,
 
 def posterior_table(named: Sequence[tuple[str, str, Floats]], level: float = 0.95) -> pd.DataFrame:
     """``group, name, estimate, sd, lower, upper, rhat, ess_bulk, ess_tail`` for draws (chains, draws)."""
-    array_stats = import_module("arviz_stats.base").array_stats  # heavy, and only Bayes needs it
+    array_stats = load("arviz_stats.base").array_stats  # heavy, and only Bayes needs it
 
     rows = []
     for group, name, x in named:

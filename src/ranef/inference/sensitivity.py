@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import numpy as np
 import pandas as pd
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.inference.posterior import varcorr_draws
+from ranef.interrupts import load
 from ranef.results import PosteriorDraws
 from ranef.spec import Flat, ModelSpec, Normal, Scale, TermSpec, corr_name, inward_theta, scale_density
 
@@ -52,7 +51,7 @@ def prior_sensitivity(spec: ModelSpec, draws: PosteriorDraws) -> pd.DataFrame:
     named = {_name(*row[:3]): row[4] for row in varcorr_draws(spec, draws) if np.ptp(row[4]) > 0}
     thin = max(1, draws.sigma.size // MOST_DRAWS)
     out = pd.DataFrame(np.nan, index=list(named), columns=list(parts))
-    array_stats = import_module("arviz_stats.base").array_stats  # heavy, and only a summary needs it
+    array_stats = load("arviz_stats.base").array_stats  # heavy, and only a summary needs it
     for column, part in parts.items():
         if part is None or not np.isfinite(part).all() or part[:, ::thin].shape[1] < 4:
             continue

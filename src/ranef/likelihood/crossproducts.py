@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ranef.arrays import Floats
+from ranef.interrupts import load
 from ranef.likelihood.rotated import Rotated, rotate
 from ranef.likelihood.scaling import Scaling, make_scaling
 from ranef.likelihood.sums import Sums, add_up, aliased_fixed, independent_fixed, rescaled, row_sums, with_fixed
@@ -82,6 +83,9 @@ def streamed_products(spec: ModelSpec) -> tuple[ModelSpec, CrossProducts]:
 
 def summed(spec: ModelSpec) -> Sums:
     """The sums over all rows of a model, on a scaling found by some of them."""
+    load("scipy.linalg")  # which scipy loads when it is first asked for, and Ctrl-C must not leave half made
+    if len(spec.groupings) > 1:
+        load("scipy.sparse")
     scaling = make_scaling(spec.thinned(SAMPLE))
     with LateBar("Reading rows", "row", spec.n_obs) as bar:
         return add_up(_counted(row_sums(part, scaling), bar) for part in spec.parts())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy
 
 from ranef.arrays import Floats
+from ranef.interrupts import load
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec
 
@@ -33,6 +33,7 @@ def row_log_densities(spec: ModelSpec, draws: PosteriorDraws, rows: slice = slic
     squares = np.exp(log_w - 2.0 * log_sigma) * (d.y[rows] - squares) ** 2
     if draws.family == "student":
         nu = np.asarray(draws.extras["nu"])[..., None]
-        constant = scipy.special.gammaln((nu + 1.0) / 2.0) - scipy.special.gammaln(nu / 2.0) - 0.5 * np.log(np.pi * nu)
+        gammaln = load("scipy.special").gammaln
+        constant = gammaln((nu + 1.0) / 2.0) - gammaln(nu / 2.0) - 0.5 * np.log(np.pi * nu)
         return np.asarray(constant + 0.5 * log_w - log_sigma - 0.5 * (nu + 1.0) * np.log1p(squares / nu))
     return np.asarray(-0.5 * (np.log(2.0 * np.pi) - log_w + 2.0 * log_sigma + squares))

@@ -1,17 +1,15 @@
-"""Loops that numpy and scipy have no fast word for, compiled by numba when they are first needed and cached on disk.
+"""Loops that numpy and scipy have no fast word for, compiled by numba when they are first needed and kept on disk.
 
 Only :mod:`ranef.linalg.kernels` imports this module, and only for work that takes longer than loading numba does.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
+from ranef.linalg.jit import compiled
 
 __all__ = ["gram_of_rows", "quadratic_forms"]
 
-_compiled: Any = numba.njit(cache=True, nogil=True, fastmath=False, boundscheck=False)
+_compiled = compiled(nogil=True, fastmath=False, boundscheck=False)
 
 
 @_compiled

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 import scipy
 
 from ranef.arrays import Floats, Ints
+from ranef.interrupts import deferred, load
 
 __all__ = ["add_products", "add_squares", "quadratic_forms", "sparse_gram"]
 
@@ -24,7 +24,7 @@ CHUNK_ENTRIES = 4_000_000
 
 def _compiled() -> Any:
     """The module that imports numba."""
-    return import_module("ranef.linalg.compiled")
+    return load("ranef.linalg.compiled")
 
 
 def sparse_gram(rows: scipy.sparse.csr_array, *, often: bool = False) -> Floats:
@@ -32,7 +32,8 @@ def sparse_gram(rows: scipy.sparse.csr_array, *, often: bool = False) -> Floats:
     if not often and float((np.diff(rows.indptr).astype(float) ** 2).sum()) < MANY:
         return np.asarray((rows.T @ rows).toarray())
     out = np.zeros((rows.shape[1], rows.shape[1]))
-    _compiled().gram_of_rows(rows.indptr, rows.indices, rows.data, out)
+    with deferred():  # it may be compiled now
+        _compiled().gram_of_rows(rows.indptr, rows.indices, rows.data, out)
     return out + np.tril(out, -1).T
 
 
@@ -41,7 +42,8 @@ def quadratic_forms(rows: scipy.sparse.csr_array, M: Floats, p: int, *, often: b
     out = np.zeros((rows.shape[0] // p, p, p))
     widths = np.diff(rows.indptr)[::p]
     if often or float((p * widths.astype(float) ** 2).sum()) > MANY:
-        _compiled().quadratic_forms(rows.indptr, rows.indices, rows.data, np.ascontiguousarray(M), p, out)
+        with deferred():
+            _compiled().quadratic_forms(rows.indptr, rows.indices, rows.data, np.ascontiguousarray(M), p, out)
         return out
     # levels with equally many columns go together, so that only the entries of M that their columns meet are touched
     for width in np.unique(widths[widths > 0]):

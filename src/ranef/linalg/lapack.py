@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from ranef.arrays import Floats
+from ranef.interrupts import load
 
 __all__ = ["cholesky_lower", "inverse_of_lower"]
 
@@ -23,7 +23,7 @@ _TEXT, _INT, _ARRAY = ctypes.c_char_p, ctypes.POINTER(ctypes.c_int), ctypes.c_vo
 @cache
 def _routine(name: str) -> Any:
     """The routine (uplo, n, a, lda, info) that scipy offers to compiled code."""
-    capsules: dict[str, Any] = dict(import_module("scipy.linalg.cython_lapack").__pyx_capi__)
+    capsules: dict[str, Any] = dict(load("scipy.linalg.cython_lapack").__pyx_capi__)
     capsule = capsules[name]
     label, pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
     label.restype, label.argtypes = ctypes.c_char_p, [ctypes.py_object]

@@ -7,9 +7,11 @@ of a function here opens.
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 import warnings
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +19,7 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import FitError, RanefWarning
+from ranef.interrupts import deferred
 from ranef.likelihood import CrossProducts
 from ranef.nuts.datatree import predictive_array, prior_tree, to_datatree, to_inference_data
 from ranef.nuts.distributions import distribution_numbers, distribution_of
@@ -49,13 +52,26 @@ __all__ = [
 SHORT_WARMUP, LONG_WARMUP = 200, 1000
 
 
+_gate = threading.Lock()
+
+
 def _engine() -> Any:
     """The module that imports jax and numpyro."""
-    with warnings.catch_warnings():
+    with deferred(), _gate:
+        return _loaded_engine()
+
+
+@cache
+def _loaded_engine() -> Any:
+    """Load it, and put back what that changes elsewhere: jax draws from numpy's global generator."""
+    state = np.random.get_state()  # noqa: NPY002
+    with warnings.catch_warnings():  # of the whole process: hence once only, and one thread at a time
         warnings.filterwarnings("ignore", message="IProgress not found")  # numpyro's, in notebooks without widgets
         # arviz may have left numpyro to be loaded lazily: submodules loaded before it would be there twice
         _ = import_module("numpyro").__version__
-        return import_module("ranef.nuts.engine")
+        engine = import_module("ranef.nuts.engine")
+    np.random.set_state(state)  # noqa: NPY002
+    return engine
 
 
 def sample_posterior(
@@ -114,7 +130,8 @@ def sample_posterior(
         if kind == "marginal":
             notes.append(f"{warmup} warm-up steps: the chains start around the posterior mode, in its own metric.")
     settings = settings.chosen(kind)
-    out = _run(problem, settings, warmup, seed, start)
+    with deferred():  # Ctrl-C is let through between steps
+        out = _run(problem, settings, warmup, seed, start)
     raw, hyper, (beta, b) = out.raw, out.hyper, out.effects
     if not raw.complete:
         warnings.warn(

@@ -9,14 +9,14 @@ from typing import Any
 from tqdm import tqdm
 
 from ranef.arrays import Ints
-from ranef.progress import undisturbed
+from ranef.interrupts import deferred
 
 __all__ = ["ChainBars"]
 
 
 def _seen() -> bool:
     """Whether somebody looks at stderr."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    return sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)
 
 
 class ChainBars:
@@ -35,7 +35,7 @@ class ChainBars:
         self._divergences = [0] * chains
 
     def __enter__(self) -> ChainBars:
-        with undisturbed():
+        with deferred():  # a bar that is half made complains when it is thrown away
             self._bars = [
                 tqdm(total=self._total, file=sys.stderr, desc=f"chain {c + 1} compiling", unit=" draws", position=c)
                 for c in range(self._chains)

@@ -1,4 +1,4 @@
-"""The collapsed log density with its gradient, and exact draws, in loops that numba compiles and caches on disk.
+"""The collapsed log density with its gradient, and exact draws, in loops that numba compiles and that are kept on disk.
 
 One model is one array of doubles (:mod:`ranef.nuts.packing`), so that what is compiled serves every model, and a
 sampler outside Python can call it through a pointer.
@@ -12,7 +12,7 @@ the response less the sampled coefficients, v = (−γ, 1). Backwards, H̄ = H_a
 Q̄ = ΛH̄Λᵀ, ∂/∂λ = 2Wλ with W = Σ A_i − A_iK_iA_i − (I − A_iK_i)C_iQ̄C_iᵀ(I − K_iA_i), and ∂/∂Λ = 2QΛH̄. Levels stand on
 the last axis, where processors work on several at once.
 
-All loops stand in one file because numba finds out by its time whether what it keeps on disk is still good.
+All loops stand in one file because what is kept of them on disk is good as long as their file is unchanged.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from typing import Any
 import numba
 import numpy as np
 
+from ranef.linalg.jit import c_function, compiled
+
 __all__ = ["c_functions", "density", "draw_effects", "hyper_backward", "hyper_forward", "log_likelihood"]
 
-_njit: Any = numba.njit
-_compiled = _njit(cache=True, nogil=True, error_model="numpy")
+_compiled = compiled(nogil=True, error_model="numpy")
 
 #: for functions that only other compiled functions call: without a way in from Python they compile faster
-_inner = _njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_inner = compiled(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 #: for sums over levels, which may then be vectorised
-_vector = _njit(
-    cache=True,
+_vector = compiled(
     nogil=True,
     error_model="numpy",
     no_cpython_wrapper=True,
@@ -698,8 +698,7 @@ def c_functions() -> tuple[Any, Any]:
     returns, size = _types.int64, _types.uint64
     density_type = returns(size, *[doubles] * 4)  # d, q, gradient, value, data
     copy_type = returns(size, size, *[doubles] * 3)  # d, n, q, what is kept, data
-    compile_c: Any = numba.cfunc
-    return compile_c(density_type, cache=True)(_density_by_pointer), compile_c(copy_type, cache=True)(_copy_by_pointer)
+    return c_function(density_type)(_density_by_pointer), c_function(copy_type)(_copy_by_pointer)
 
 
 @_compiled

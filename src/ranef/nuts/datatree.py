@@ -12,6 +12,7 @@ import numpy as np
 
 from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
+from ranef.interrupts import load
 from ranef.likelihood import RowGroups, group_log_densities, has_shared_effects, row_log_densities
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec, covariance_arrays
@@ -126,14 +127,15 @@ def prior_tree(spec: ModelSpec, draws: PosteriorDraws, replicated: Floats) -> xa
 
 
 def _tree(spec: ModelSpec, draws: PosteriorDraws, groups: Mapping[str, Mapping[str, _Variable]]) -> xarray.DataTree:
-    from arviz_base import from_dict  # noqa: PLC0415 - heavy, and not needed to import ranef
+    from_dict = load("arviz_base").from_dict  # heavy, and not needed to import ranef
 
     groups = {group: members for group, members in groups.items() if members}
     values = {group: {name: v.values for name, v in members.items()} for group, members in groups.items()}
     dims = {name: list(v.dims) for members in groups.values() for name, v in members.items() if v.dims}
     attrs = _attrs(draws)
     first = next(iter(groups))
-    return from_dict(values, coords=_coords(spec), dims=dims, attrs={"/": attrs, first: attrs})
+    tree: xarray.DataTree = from_dict(values, coords=_coords(spec), dims=dims, attrs={"/": attrs, first: attrs})
+    return tree
 
 
 def to_inference_data(tree: xarray.DataTree) -> Any:
@@ -156,10 +158,12 @@ def to_inference_data(tree: xarray.DataTree) -> Any:
 
 def predictive_array(spec: ModelSpec, values: Floats, kept: Ints) -> xarray.DataArray:
     """Replicated responses (chains, m, n_obs) with the names of the DataTree; `kept` are the draws they stand for."""
-    from xarray import DataArray  # noqa: PLC0415 - heavy, and not needed to import ranef
-
     coords = {"chain": np.arange(values.shape[0]), "draw": kept, "obs": spec.design.rows}
-    return DataArray(values, dims=("chain", "draw", "obs"), coords=coords, name=_safe(spec.design.response))
+    make = load("xarray").DataArray  # heavy, and not needed to import ranef
+    array: xarray.DataArray = make(
+        values, dims=("chain", "draw", "obs"), coords=coords, name=_safe(spec.design.response)
+    )
+    return array
 
 
 def _safe(name: str) -> str:

@@ -1,7 +1,7 @@
 """Sampling by NumPyro: the module behind the gate, which imports jax.
 
-All arithmetic is in double precision inside ``jax.enable_x64(True)``, so that the user's own jax settings stay as they
-are.
+All arithmetic is in double precision and under JAX's default settings inside :func:`~ranef.nuts.jaxed.own_settings`, so
+that the user's own stay as they are and do not matter.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ranef.nuts.blocks import collapsed_arrays
 from ranef.nuts.collapsed import collapsed_model, fits_in_jax, log_likelihood
 from ranef.nuts.hosted import hosted_model
 from ranef.nuts.hyper import Sampled
+from ranef.nuts.jaxed import own_settings, require_device
 from ranef.nuts.joint import degrees_sites, joint_data, joint_model, joint_shape
 from ranef.nuts.laplace import Laplace
 from ranef.nuts.layout import unconstrained_values
@@ -43,7 +44,7 @@ def collapsed_density(problem: Problem) -> Callable[[Floats, float], float]:
     compiled = jax.jit(partial(log_likelihood, problem.shape))
 
     def density(theta: Floats, sigma: float) -> float:
-        with jax.enable_x64(True):
+        with own_settings():
             at = Sampled(jnp.asarray(theta, dtype=float), jnp.asarray(float(sigma)), jnp.zeros(0), jnp.zeros(0))
             return float(compiled(data, at))
 
@@ -54,7 +55,7 @@ def sample_marginal(
     problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None
 ) -> Outcome:
     """Sample the variance parameters, then draw β and b exactly."""
-    with _x64_on(settings.device), contextlib.ExitStack() as stack:
+    with _computing_on(settings.device), contextlib.ExitStack() as stack:
         shape = problem.shape.padded
         hosted = not fits_in_jax(shape)
         data: dict[str, Any] = {"hyper": _double(problem.numbers)}
@@ -65,7 +66,8 @@ def sample_marginal(
             data["collapsed"] = collapsed_arrays(problem.products, problem.fixed, shape, problem.sampled_fill)
             name = f"marginal {problem.layout} {shape}" if not problem.layout.custom else None
             code = Code(collapsed_model(problem.layout, shape), problem.layout.sites, name)
-        background = stack.enter_context(ThreadPoolExecutor(1))
+        background = ThreadPoolExecutor(1)
+        stack.callback(background.shutdown, wait=False)  # Ctrl-C does not wait for it
         background.submit(prepare_draws, problem)
         modes = _modes(problem, None if hosted else code, data, start, seed)
         at = modes.best
@@ -80,8 +82,7 @@ def sample_marginal(
                 jax.random.key(seed),
                 settings,
                 warmup,
-                hosted=hosted,
-                interrupted=lambda: problem.host.interrupted if hosted else False,
+                host=problem.host if hosted else None,
             )
         hyper = _hyper(problem, at, raw)
     return Outcome(raw, hyper, draw_effects(problem, hyper, rng), doubts(modes, raw.positions["hyper"]))
@@ -89,7 +90,7 @@ def sample_marginal(
 
 def sample_joint(problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None) -> Outcome:
     """Sample variance parameters, β and b together."""
-    with _x64_on(settings.device):
+    with _computing_on(settings.device):
         shape = joint_shape(problem, settings.family, centered=settings.parameterization == "centered")
         arrays = joint_data(problem, shape)
         data: dict[str, Any] = {"hyper": _double(problem.numbers), "collapsed": arrays}
@@ -123,9 +124,10 @@ def sample_joint(problem: Problem, settings: Settings, warmup: int, seed: int, s
 
 
 @contextlib.contextmanager
-def _x64_on(device: Any) -> Any:
+def _computing_on(device: Any) -> Any:
     """Double precision, and the device asked for, within the block only."""
-    with jax.enable_x64(True), contextlib.ExitStack() as stack:
+    with own_settings(), contextlib.ExitStack() as stack:
+        require_device()
         if device is not None:
             stack.enter_context(jax.default_device(_device(device)))
         yield

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from ranef.arrays import Floats
+from ranef.interrupts import waiting
 from ranef.likelihood import CrossProducts, Evaluation, evaluate, score
 from ranef.linalg import backward
 from ranef.nuts.fixed import FixedPart
@@ -21,23 +22,31 @@ __all__ = ["HostDensity"]
 class HostDensity:
     """log p(y | θ, σ, sampled coefficients) with its gradient, and exact draws, on the host.
 
-    An interrupt that arrives within a callback cannot pass through a compiled sampler. It is noted, and the density
-    is NaN from then on, so that the sampler soon returns to those who can raise it.
+    An interrupt cannot pass through a compiled sampler. While one is waiting, what :meth:`answer` gives is NaN, so that
+    the sampler soon returns to those who can let it through.
+
+    Attributes
+    ----------
+    gave_up : bool
+        Whether that has happened: what was computed meanwhile is worth nothing.
     """
 
     def __init__(self, products: CrossProducts, fixed: FixedPart) -> None:
         self.products, self.fixed = replace(products, plan=products.plan.taken_often(), rows=None), fixed
-        self.interrupted = False
+        self.gave_up = False
+
+    def answer(self, flat: Floats, sigma: Floats, sampled: Floats) -> Floats:
+        """:meth:`value_and_gradient` for a compiled sampler."""
+        if waiting():
+            self.gave_up = True
+            return np.full(flat.size + 2 + np.size(sampled), np.nan)
+        return self.value_and_gradient(flat, sigma, sampled)
 
     def value_and_gradient(self, flat: Floats, sigma: Floats, sampled: Floats) -> Floats:
         """Value; gradient in the internal λ_k raveled one after the other, in σ and in the sampled coefficients."""
         out = np.full(flat.size + 2 + np.size(sampled), np.nan)
-        if self.interrupted:
-            return out
         try:
             return self._value_and_gradient(np.asarray(flat, dtype=float), float(sigma), np.asarray(sampled))
-        except KeyboardInterrupt:
-            self.interrupted = True
         except np.linalg.LinAlgError:
             pass
         return out

@@ -8,6 +8,7 @@ import numpy as np
 import scipy
 
 from ranef.arrays import Floats
+from ranef.interrupts import let_through
 from ranef.nuts.problem import Gradient
 
 __all__ = ["Laplace", "laplace"]
@@ -49,6 +50,7 @@ def laplace(gradient: Gradient, start: Floats) -> Laplace:
     def downhill(q: Floats) -> tuple[float, Floats]:
         nonlocal count
         count += 1
+        let_through()
         value, slope = gradient(np.ascontiguousarray(q))
         finite = np.isfinite(value) and np.isfinite(slope).all()
         return (-value, -slope) if finite else (1e300, np.zeros_like(q))

@@ -14,6 +14,7 @@ import numpy as np
 import scipy
 
 from ranef.arrays import Floats, Ints
+from ranef.interrupts import let_through
 from ranef.nuts.laplace import Laplace, laplace
 from ranef.nuts.problem import Gradient, Problem
 from ranef.nuts.start import start_vectors
@@ -102,6 +103,11 @@ def _same(one: Laplace, other: Laplace) -> bool:
     return bool(min(np.linalg.norm(np.linalg.solve(at.root, away)) for at in (one, other)) < NEAR)
 
 
+def _value(gradient: Gradient, q: Floats) -> float:
+    let_through()
+    return gradient(np.ascontiguousarray(q))[0]
+
+
 def _weighted(
     gradient: Gradient, found: Sequence[Laplace], shares: Floats, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
@@ -117,7 +123,7 @@ def _weighted(
     for at, count in zip(found, counts, strict=True):
         log_own = np.log(count / counts.sum()) + _log_t(np.linalg.solve(at.root, (points - at.centre).T).T)
         log_proposal = np.logaddexp(log_proposal, log_own - np.linalg.slogdet(at.root)[1])
-    values = np.array([gradient(np.ascontiguousarray(q))[0] for q in points])
+    values = np.array([_value(gradient, q) for q in points])
     logs = np.where(np.isfinite(values), values, -np.inf) - log_proposal
     weights = np.exp(logs - logs.max()) if np.isfinite(logs.max()) else np.zeros(len(logs))
     return points, weights / (weights.sum() or 1.0)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import FitError
+from ranef.interrupts import let_through, load
 from ranef.nuts.modes import Modes
 from ranef.nuts.packing import whiten
 from ranef.nuts.problem import Problem
@@ -18,6 +18,9 @@ from ranef.nuts.record import Raw
 from ranef.nuts.settings import Settings
 
 __all__ = ["require_nutpie", "run_nutpie"]
+
+#: seconds between two looks at whether Ctrl-C is waiting
+LOOK_EVERY = 0.1
 
 
 class NotFinite(ValueError):
@@ -29,7 +32,7 @@ class NotFinite(ValueError):
 def require_nutpie() -> Any:
     """The package, or an error that says how to get it."""
     try:
-        return import_module("nutpie")
+        return load("nutpie")
     except ModuleNotFoundError as error:
         raise FitError(
             "sampler='nutpie' needs the package nutpie, which is not installed: pip install 'ranef[nutpie]'. "
@@ -72,7 +75,12 @@ def run_nutpie(problem: Problem, modes: Modes, settings: Settings, warmup: int, 
 
 
 def _wait(running: Any) -> Any:
-    return running.wait()
+    while True:
+        let_through()
+        try:
+            return running.wait(timeout=LOOK_EVERY)
+        except TimeoutError:  # it is not done yet
+            continue
 
 
 def _starts(modes: Modes) -> Callable[[int], Floats]:
@@ -86,8 +94,8 @@ def _starts(modes: Modes) -> Callable[[int], Floats]:
 
 
 def _by_loops(problem: Problem, modes: Modes) -> Any:
-    loops: Any = import_module("ranef.nuts.compiled")
-    compiled: Any = import_module("nutpie.compile_pymc").CompiledPyMCModel
+    loops: Any = load("ranef.nuts.compiled")
+    compiled: Any = load("nutpie.compile_pymc").CompiledPyMCModel
     c_density, c_copy = loops.c_functions()
     at, d = modes.best, len(modes.best.centre)
     packed = whiten(problem.packed, at.centre, at.root)
@@ -140,7 +148,7 @@ def _read(trace: Any, complete: bool, d: int) -> Raw:
     Chains may be of unequal lengths after an interrupt, some not even begun: those of less than half the longest are
     left out.
     """
-    arrow = import_module("pyarrow")
+    arrow = load("pyarrow")
     draws, stats = trace.get_arrow_trace()
     chains = []
     for own, told in zip(map(arrow.record_batch, draws), map(arrow.record_batch, stats), strict=True):

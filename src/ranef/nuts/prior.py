@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import FitError
+from ranef.interrupts import load
 from ranef.nuts.layout import hyper_numbers, make_layout, theta_of
 from ranef.results import PosteriorDraws
 from ranef.spec import Custom, Flat, Gamma, ModelSpec, Priors, outward_theta
@@ -88,8 +88,10 @@ def _require_proper(spec: ModelSpec, priors: Priors) -> None:
 def _draw(prior: Any, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     if not isinstance(prior, Custom):
         return np.asarray(prior.sample(rng, shape))
-    key = import_module("jax").random.key(int(rng.integers(2**31)))
-    return np.asarray(prior.distribution.sample(key, shape), dtype=float)
+    jax, jaxed = load("jax"), load("ranef.nuts.jaxed")
+    with jaxed.own_settings(double=False):
+        key = jax.random.key(int(rng.integers(2**31)))
+        return np.asarray(prior.distribution.sample(key, shape), dtype=float)
 
 
 def _degrees(df: float | Gamma, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:

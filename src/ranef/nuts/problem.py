@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import FitError
+from ranef.interrupts import let_through, load
 from ranef.likelihood import CrossProducts, cross_products
 from ranef.nuts.blocks import Shape, fill_of, make_shape
 from ranef.nuts.fixed import FixedPart, fixed_part
@@ -103,12 +103,12 @@ class Problem:
     @property
     def gradient(self) -> Gradient:
         """Value and gradient of the log posterior density; only for priors of this package's families."""
-        loops: Any = import_module("ranef.nuts.compiled")
+        loops: Any = load("ranef.nuts.compiled")
         return self._by_loops(loops) if self.compiled else self._by_host(loops)
 
     def collapsed(self, theta: Floats, sigma: float) -> float:
         """Log p(y | θ, σ) by the compiled loops, where all coefficients are integrated out."""
-        loops: Any = import_module("ranef.nuts.compiled")
+        loops: Any = load("ranef.nuts.compiled")
         return float(loops.log_likelihood(self.fill @ theta, float(sigma), self.packed)) - self._prior_constant
 
     def _by_loops(self, loops: Any) -> Gradient:
@@ -250,7 +250,7 @@ def _draw_by_loops(
     step: int | None = None,
 ) -> tuple[Floats, list[Floats]]:
     """In blocks of `step` draws; with none to draw the loops are called all the same."""
-    loops: Any = import_module("ranef.nuts.compiled")
+    loops: Any = load("ranef.nuts.compiled")
     n, shape = len(sigma), problem.shape
     p, J = (shape.sizes[0], shape.levels[0]) if shape.sizes else (0, 0)
     a = shape.tail + shape.n_integrated
@@ -258,6 +258,7 @@ def _draw_by_loops(
     s2, v = (sigma / problem.fixed.unit) ** 2, problem.fixed.contrast(sampled)
     step = step or max(1, BLOCK // (a + J * p + 1))
     for at in (slice(i, i + step) for i in range(0, max(n, 1), step)):
+        let_through()
         noise = rng.standard_normal((len(s2[at]), a + J * p))
         own = K if len(K) == 1 else K[at]
         loops.draw_effects(lam[at], s2[at], v[at], own, problem.packed, noise, integrated[at], first[at])
@@ -276,5 +277,8 @@ def _draw_by_host(
         raise FitError(
             "R2D2 is not available for crossed designs as large as this one; give coefficients normal priors."
         )
-    draws = [problem.host.draw(*at, rng) for at in zip(lam, map(float, sigma), sampled, strict=True)]
+    draws = []
+    for at in zip(lam, map(float, sigma), sampled, strict=True):
+        let_through()
+        draws.append(problem.host.draw(*at, rng))
     return np.stack([d[0] for d in draws]), [np.stack(b) for b in zip(*(d[1] for d in draws), strict=True)]

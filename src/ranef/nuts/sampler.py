@@ -16,7 +16,10 @@ from numpyro.infer.hmc import HMCState, hmc
 from numpyro.infer.util import potential_energy
 
 from ranef.errors import FitError
+from ranef.interrupts import let_through
 from ranef.nuts.bars import ChainBars
+from ranef.nuts.jaxed import own_settings
+from ranef.nuts.kernels import HostDensity
 from ranef.nuts.record import Raw
 from ranef.nuts.settings import Settings
 from ranef.nuts.store import Stored
@@ -120,6 +123,8 @@ def _machine(code: Code, warmup: int, target_accept: float, chunk: int, *, vecto
             state = one_step(carry[0], data)
             return state, jax.tree.map(lambda kept, new: kept.at[i].set(new), carry[1], _record(state))
 
+        # numpyro's kernel learns its settings where a state is made; one that was kept from before has not taught it
+        jax.eval_shape(first, state.z, state.rng_key, data)
         empty = jax.tree.map(lambda v: jnp.zeros((chunk, *jnp.shape(v)), v.dtype), _record(state))
         out: tuple[HMCState, dict[str, Any]] = jax.lax.fori_loop(0, n, body, (state, empty))
         return out
@@ -153,8 +158,7 @@ def run_nuts(
     settings: Settings,
     warmup: int,
     *,
-    hosted: bool = False,
-    interrupted: Callable[[], bool] = lambda: False,
+    host: HostDensity | None = None,
 ) -> Raw:
     """Warm up and sample.
 
@@ -167,13 +171,11 @@ def run_nuts(
     key : jax.Array
     settings : Settings
     warmup : int
-    hosted : bool
-        Whether the density calls the host, which takes one chain at a time.
-    interrupted : callable
-        Asked after every chunk whether an interrupt was swallowed within it; then the chunk is thrown away.
+    host : HostDensity, optional
+        What computes the density where JAX does not; it takes one chain at a time.
     """
-    vectorized = settings.chain_method == "vectorized" and not hosted
-    chunk = HOST_CHUNK if hosted else CHUNK
+    vectorized = settings.chain_method == "vectorized" and host is None
+    chunk = CHUNK if host is None else HOST_CHUNK
     machine = _machine(code, warmup, settings.target_accept, chunk, vectorized=vectorized)
     keys = jax.random.split(key, settings.chains)
     split: Sequence[Any] = [(positions, keys)]
@@ -183,7 +185,7 @@ def run_nuts(
     states = [machine.init(jax.tree.map(jnp.asarray, position), k, data) for position, k in split]
     _require_finite(states)
     with ChainBars(settings.chains, warmup, settings.draws, show=settings.progress) as bars:
-        return _run_chunks(machine, states, data, settings, warmup, chunk, bars, interrupted)
+        return _run_chunks(machine, states, data, settings, warmup, chunk, bars, host)
 
 
 def _run_chunks(
@@ -194,23 +196,26 @@ def _run_chunks(
     warmup: int,
     chunk: int,
     bars: ChainBars,
-    interrupted: Callable[[], bool],
+    host: HostDensity | None,
 ) -> Raw:
     kept: list[Any] = []
 
     def advance_one(c: int, n: int) -> Any:
-        with jax.enable_x64(True):  # which is a matter of each thread
+        with own_settings():  # which are a matter of each thread
             states[c], record = machine.advance(states[c], data, jnp.asarray(n))
         return jax.tree.map(lambda v: np.asarray(v)[:n], record)
 
     def advance_all(n: int) -> list[Any]:
+        before = list(states)
         if settings.chain_method == "parallel" and len(states) > 1:
             with ThreadPoolExecutor(len(states)) as pool:
                 records = list(pool.map(lambda c: advance_one(c, n), range(len(states))))
         else:
             records = [advance_one(c, n) for c in range(len(states))]
-        if interrupted():
-            raise KeyboardInterrupt
+        let_through()
+        if host is not None and host.gave_up:  # for a Ctrl-C whose handler wants the work to go on
+            host.gave_up, states[:] = False, before
+            return advance_all(n)
         return records
 
     def rounds(total: int, *, sampling: bool) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
 
 import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.inference import varcorr_draws
+from ranef.interrupts import load
 from ranef.nuts import draw_components
 from ranef.plots.engines import estimates_to_mark, first_fit, posteriors_of
 from ranef.plots.units import per_unit
@@ -189,7 +189,7 @@ def density(draws: Floats, kind: str, end: float = np.inf) -> Curve:
     pad = 0.6 * float(shown.std())
     lowest, highest = (0.0, end) if kind == "sd" else (-1.0, 1.0)
     ends = [max(lowest, float(shown.min()) - pad), min(highest, float(shown.max()) + pad)]
-    array_stats = import_module("arviz_stats.base").array_stats  # heavy: only where a figure is made
+    array_stats = load("arviz_stats.base").array_stats  # heavy: only where a figure is made
     x, y, _ = array_stats.kde(shown, grid_len=POINTS, bound_correction=True, custom_lims=ends, bw_fct=SMOOTHER)
     return Curve("", np.asarray(x), np.asarray(y) * (shown.size / draws.size))
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError
+from ranef.interrupts import load
 from ranef.plots.fonts import legible
 from ranef.plots.marks import BLACK, BLUE, GREY, VERMILLION, Mark
 from ranef.plots.names import as_drawn, name_levels, shortened, text_width
@@ -228,7 +229,7 @@ def _panel_axes(panels: Sequence[Panel], marks: Sequence[Mark]) -> list[Axes]:
 
 def new_grid(n: int, columns: int, size: tuple[float, float], **shared: Any) -> list[Axes]:
     """`n` new Axes in a figure of `size` inches, in rows of so many `columns`."""
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - heavy: only where a figure is made
+    plt = load("matplotlib.pyplot")  # heavy: only where a figure is made
 
     rows = -(-n // columns)
     figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **shared)
@@ -264,9 +265,10 @@ def given_axes(ax: Axes | Sequence[Axes], n: int) -> list[Axes]:
 
 def new_axes(width: float = 6.4) -> Axes:
     """One new Axes in a figure of its own, so many inches wide."""
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - heavy: only where a figure is made
+    plt = load("matplotlib.pyplot")  # heavy: only where a figure is made
 
-    return plt.subplots(figsize=(width, 4.4), layout="constrained")[1]
+    ax: Axes = plt.subplots(figsize=(width, 4.4), layout="constrained")[1]
+    return ax
 
 
 def returned(axes: Sequence[Axes]) -> Axes | Figure:
@@ -277,11 +279,10 @@ def returned(axes: Sequence[Axes]) -> Axes | Figure:
 
 def returned_figure(drawn: Axes | Figure) -> Figure:
     """The figure, to be returned: a notebook shows it by itself, and would show one left open again."""
-    from matplotlib import get_backend  # noqa: PLC0415 - heavy: only where a figure is made
-    from matplotlib import pyplot as plt  # noqa: PLC0415
+    plt = load("matplotlib.pyplot")  # heavy: only where a figure is made
 
     figure = figure_of(drawn)
-    if "inline" in get_backend():
+    if "inline" in plt.get_backend():
         plt.close(figure)
     return figure
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.comparison.surface import Surface, contour_levels
+from ranef.interrupts import load
 from ranef.likelihood import Method
 from ranef.plots.components import Component
 from ranef.plots.components_drawing import POSTERIOR_COLOURS
@@ -62,9 +63,10 @@ def joint_axes(
 
 
 def _new_axes() -> Axes:
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - heavy: only where a figure is made
+    plt = load("matplotlib.pyplot")  # heavy: only where a figure is made
 
-    return plt.subplots(figsize=(6.2, 5.4), layout="constrained")[1]
+    ax: Axes = plt.subplots(figsize=(6.2, 5.4), layout="constrained")[1]
+    return ax
 
 
 def _draw(ax: Axes, panel: JointPanel) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ranef.arrays import Floats
+from ranef.interrupts import load
 from ranef.plots.drawing import BLUE, GREY, VERMILLION
 from ranef.plots.fonts import legible
 from ranef.plots.names import as_drawn, shortened, text_width
@@ -39,10 +40,11 @@ def pattern_axes(fit: Fit, which: str = "Z", ax: Axes | None = None) -> Axes:
 
 
 def _new_axes(pattern: Pattern) -> Axes:
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - heavy: only where a figure is made
+    plt = load("matplotlib.pyplot")  # heavy: only where a figure is made
 
     size = (4.6, 5.6) if pattern.name == "Z" else (5.8, 5.8)
-    return plt.subplots(figsize=size, layout="constrained")[1]
+    ax: Axes = plt.subplots(figsize=size, layout="constrained")[1]
+    return ax
 
 
 def _draw(ax: Axes, pattern: Pattern) -> None:

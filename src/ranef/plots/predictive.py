@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import pandas as pd
 from ranef.arrays import Floats, Ints
 from ranef.errors import DesignError, suggestion
 from ranef.inference import grouping_named
+from ranef.interrupts import load
 from ranef.plots.selection import LevelsArgument, selected_levels
 from ranef.results import Fit
 
@@ -144,7 +144,7 @@ def distribution_curves(data: Replicated, *, cumulative: bool) -> list[tuple[Flo
         low, high = np.quantile(np.concatenate(columns), [0.0005, 0.9995]).tolist()
         grid = np.unique(np.concatenate([np.linspace(low, high, 600), np.unique(data.observed)[:2000]]))
         return [(grid, np.searchsorted(np.sort(y), grid, side="right") / len(y)) for y in columns]
-    array_stats = import_module("arviz_stats.base").array_stats  # heavy: only where a figure is made
+    array_stats = load("arviz_stats.base").array_stats  # heavy: only where a figure is made
     curves = []
     for y in columns:
         pad = 0.75 * float(y.std())

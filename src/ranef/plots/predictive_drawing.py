@@ -8,6 +8,7 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError
+from ranef.interrupts import load
 from ranef.plots.diagnostics import neighbour_means
 from ranef.plots.drawing import BLUE, GREY, VERMILLION, new_axes, plain_frame
 from ranef.plots.fonts import legible
@@ -137,10 +138,11 @@ def _draw_groups(ax: Axes, check: GroupCheck, fit: Fit) -> None:
 
 
 def _tall_axes(n: int) -> Axes:
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - heavy: only where a figure is made
+    plt = load("matplotlib.pyplot")  # heavy: only where a figure is made
 
     height = 1.4 + min(max(2.4, 0.22 * n), 7.8) if n <= NAMED else 5.2
-    return plt.subplots(figsize=(6.4, height), layout="constrained")[1]
+    ax: Axes = plt.subplots(figsize=(6.4, height), layout="constrained")[1]
+    return ax
 
 
 def _legend(ax: Axes, where: str) -> None:

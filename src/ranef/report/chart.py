@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from ranef.arrays import Floats
 from ranef.escapes import vega_key, vega_string
+from ranef.interrupts import load
 
 __all__ = ["CHOICE", "Motion", "chart", "vega_script"]
 
@@ -74,7 +74,7 @@ class Motion:
 
 def vega_script() -> str:
     """Vega, Vega-Lite and vega-embed as one script, from the package that keeps them."""
-    script: str = import_module("vl_convert").javascript_bundle()
+    script: str = load("vl_convert").javascript_bundle()
     return script.replace("</script", "<\\/script")
 
 
@@ -107,7 +107,7 @@ def chart(
     estimate : (float, str)
         Where it stands, and what is written there.
     """
-    alt: Any = import_module("altair")
+    alt: Any = load("altair")
     group, term = names
     several = len(motions) > 1
     label = f"{moved}, from zero (left) to infinity (right)" if several else f"{moved}: {motions[0].words}"

@@ -6,10 +6,10 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ranef.interrupts import load
 from ranef.report.chart import vega_script
 from ranef.report.explorer import Explorer
 from ranef.tables import Document, Grid
@@ -94,7 +94,7 @@ class Page:
 
 def page_html(page: Page) -> str:
     """Render a page."""
-    jinja2: Any = import_module("jinja2")
+    jinja2: Any = load("jinja2")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(Path(__file__).with_name("page.html.jinja").read_text(encoding="utf-8"))
     html: str = template.render(
@@ -109,7 +109,7 @@ def page_html(page: Page) -> str:
 
 def _mathml(latex: str) -> str:
     """MathML, which browsers typeset by themselves; alignment is left to the page's style."""
-    convert = import_module("latex2mathml.converter").convert
+    convert = load("latex2mathml.converter").convert
     return str(convert(latex.replace("{aligned}", "{align*}"), display="block"))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from ranef.interrupts import load
 from ranef.tables.blocks import Block, Grid, Text
 from ranef.tables.latex import escaped, from_unicode, guarded
 
@@ -129,7 +130,7 @@ def markdown_source(blocks: Sequence[Block]) -> str:
 
 
 def _great_table(panel: Panel) -> GT:
-    import great_tables as gt  # noqa: PLC0415 - heavy: of use only where a table leaves for a paper
+    gt = load("great_tables")  # heavy: of use only where a table leaves for a paper
 
     grid = panel.grid
     ids = [f"c{j}" for j in range(len(grid.header))]
@@ -144,7 +145,8 @@ def _great_table(panel: Panel) -> GT:
     for note in panel.notes:
         table = table.tab_source_note(note)
     css = "td { font-variant-numeric: tabular-nums; }"
-    return table.tab_options(heading_align="left", table_additional_css=[css])
+    styled: GT = table.tab_options(heading_align="left", table_additional_css=[css])
+    return styled
 
 
 def _under_spanners(grid: Grid) -> list[str]:
