@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -76,4 +77,7 @@ def model(case: str) -> ranef.Model:
 
 @cache
 def fit(case: str) -> ranef.EmpiricalBayesFit:
-    return model(case).fit("REML" if reference(case)["REML"] else "ML")
+    """The fit, some of whose variance parameters may not be determined."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ranef.RanefWarning)
+        return model(case).fit("REML" if reference(case)["REML"] else "ML")

@@ -84,7 +84,7 @@ def sleep():
 
 @pytest.fixture(scope="module")
 def fits(sleep):
-    settings = {"draws": 250, "progress": False, "sampler": "nutpie"}
+    settings = {"draws": 1000, "progress": False, "sampler": "nutpie"}  # enough to be interpreted
     like = sleep.sample(seed=3, **settings)
     tails = {"nu": np.full(like.draws.sigma.shape, 1e9)}  # normal in all but name
     return {
@@ -176,7 +176,7 @@ def test_decomposition_adds_up_and_agrees_with_the_draws(many, fits):
     """Total against the variance of the draws of b, to its Monte-Carlo error by batches."""
     frame = many.decomposition
     np.testing.assert_allclose(frame["total"], frame[["given_theta_beta", "beta", "theta"]].sum(axis=1))
-    batches = fits["default"].draws.b[0].reshape(20, 50, 36).var(axis=1, ddof=1)
+    batches = fits["default"].draws.b[0].reshape(20, 200, 36).var(axis=1, ddof=1)
     error = batches.std(axis=0, ddof=1) / np.sqrt(20)
     assert (np.abs(batches.mean(axis=0) - frame["total"]) < 4.5 * error).all()
     assert (frame["plug_in"] <= frame["plug_in_beta"]).all()
@@ -273,7 +273,7 @@ def test_many_levels_are_not_decomposed_for_printing():
     rng = np.random.default_rng(0)
     g = np.repeat(np.arange(250), 2)
     model = ranef.Model("y ~ 1 + (1 | g)", {"y": rng.normal(size=250)[g] + rng.normal(size=500), "g": g})
-    both = ranef.compare(model.fit(), model.sample(draws=50, seed=1, sampler="nutpie", progress=False))
+    both = ranef.compare(model.fit(), model.sample(draws=600, seed=1, sampler="nutpie", progress=False))
     assert "on average" not in repr(both)
     assert len(both.decomposition) == 250
     assert "on average" in repr(both)
@@ -281,7 +281,7 @@ def test_many_levels_are_not_decomposed_for_printing():
 
 def test_boundary_joins_the_table():
     model = ranef.Model("Yield ~ 1 + (1 | Batch)", ranef.datasets.load("Dyestuff2"))
-    both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, sampler="nutpie", progress=False))
+    both = ranef.compare(model.fit(), model.sample(draws=1000, seed=1, sampler="nutpie", progress=False))
     assert both.boundary.frame["median"][0] == pytest.approx(
         np.median(both.fb.draws.theta[..., 0] * both.fb.draws.sigma)
     )

@@ -223,8 +223,6 @@ def _compare(options: argparse.Namespace) -> int:
     fb = model.sample(options.draws, options.warmup, options.chains, options.seed, sampler=options.sampler)
     both = compare(eb, fb)
     print(both)
-    if fb.warnings:
-        print("\n" + "\n".join(fb.warnings))
     if options.figure is not None:
         print(f"\nFigure: {both.save_figure(options.figure)}")
     if options.json is not None:

@@ -24,12 +24,13 @@ from ranef.interrupts import deferred
 from ranef.likelihood import CrossProducts
 from ranef.output import FIGURES, PAGES, check_output, write_whole
 from ranef.plots import ComparisonPlots
+from ranef.plots.trust import mark_doubtful
 from ranef.ranked import by_formula, ranked
 from ranef.report import page_html
 from ranef.reported import Source, closed, page_of
 from ranef.saved import save
 from ranef.spec import Flat, ModelSpec, Normal
-from ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line
+from ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
 
 if TYPE_CHECKING:
     pass
@@ -210,8 +211,11 @@ class Comparison(ByFields):
         ``words`` are paragraphs, ``frame`` has the numbers of every posterior: ``fit, group, term, estimate, posterior,
         mean, median, lower, upper, near, p_near``.
         """
-        estimates = {n: (f.products, f.estimates) for n, f in self.fits.items() if isinstance(f, EmpiricalBayesFit)}
-        posteriors = {n: f.draws for n, f in self.fits.items() if isinstance(f, PosteriorFit)}
+        return self._boundary(self.fits)
+
+    def _boundary(self, fits: Mapping[str, AnyFit]) -> cmp.Boundary:
+        estimates = {n: (f.products, f.estimates) for n, f in fits.items() if isinstance(f, EmpiricalBayesFit)}
+        posteriors = {n: f.draws for n, f in fits.items() if isinstance(f, PosteriorFit)}
         spec = next(iter(self.fits.values())).spec
         return cmp.boundary(spec, estimates, posteriors, self.level)
 
@@ -224,12 +228,13 @@ class Comparison(ByFields):
         new_levels: str = "population",
         seed: int | None = None,
         offset: Any = None,
+        weights: Any = None,
     ) -> pd.DataFrame:
         """Predictions of every fit, side by side.
 
         Parameters
         ----------
-        data, re, interval, new_levels, seed, offset
+        data, re, interval, new_levels, seed, offset, weights
             As for :meth:`EmpiricalBayesFit.predict`.
 
         Returns
@@ -239,6 +244,7 @@ class Comparison(ByFields):
         """
         options: dict[str, Any] = {"re": re, "interval": interval, "new_levels": new_levels, "seed": seed}
         options["offset"] = offset
+        options["weights"] = weights
         own = {name: fit.predict(data, level=self.level, **options) for name, fit in self.fits.items()}
         return cmp.prediction_frames(self.fits, own)
 
@@ -259,10 +265,13 @@ class Comparison(ByFields):
         return ranked(posteriors, kind, group)
 
     def table(self, max_levels: int = 10) -> Document:
-        """The side-by-side table, with at most `max_levels` levels of each factor and term."""
+        """The side-by-side table, with at most `max_levels` levels of each factor and term.
+
+        It opens with what is wrong with fits that should not be trusted, and then interprets none of those.
+        """
         columns = self._columns
         agreement = agreement_lines(self.agreement, columns)
-        if self._quick:
+        if self._quick and self.fits[self.reference].ok:
             agreement.append(self._decomposition_line(columns))
         formula = next(iter(self.fits.values())).spec.design.formula
         return comparison_table(
@@ -272,7 +281,8 @@ class Comparison(ByFields):
             self.level,
             max_levels=max_levels,
             agreement=agreement,
-            boundary=self.boundary.words,
+            boundary=self._boundary({n: f for n, f in self.fits.items() if f.ok}).words,
+            doubts=doubt_lines(columns),
         )
 
     @property
@@ -283,7 +293,7 @@ class Comparison(ByFields):
         for name, fit in self.fits.items():
             heading = {"eb": fit.engine, "fb": "Posterior"}.get(name, name)
             remarks = _remarks(fit, reference) if isinstance(fit, PosteriorFit) else ()
-            out.append(FitColumns(name, heading, fit.engine, remarks))
+            out.append(FitColumns(name, heading, fit.engine, remarks, tuple(fit.warnings)))
         return out
 
     def _decomposition_line(self, columns: Sequence[FitColumns]) -> str:
@@ -314,7 +324,7 @@ class Comparison(ByFields):
         path = Path(path)
         check_output(path, FIGURES)
         with deferred():  # drawing loads modules
-            figure, kind = closed(self.plot()), path.suffix[1:].lower()
+            figure, kind = closed(mark_doubtful(self.plot(), self.fits)), path.suffix[1:].lower()
         return write_whole(path, lambda partial: figure.savefig(partial, format=kind, dpi=150, bbox_inches="tight"))
 
     def report(

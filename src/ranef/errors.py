@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "SavedFileError",
     "SingularFitWarning",
     "suggestion",
+    "warn",
 ]
 
 
@@ -184,6 +187,14 @@ class ConvergenceWarning(RanefWarning):
     >>> caught[0].category.__name__, fit.status
     ('ConvergenceWarning', 'not converged')
     """
+
+
+def warn(message: str, category: type[RanefWarning] = RanefWarning) -> None:
+    """Warn at the line outside this package that led here, however many calls lie between."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "ranef":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level + 1)
 
 
 def underline(source: str, start: int, end: int) -> str:

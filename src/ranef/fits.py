@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeAlias, TypeVar, overload
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,7 @@ from ranef.arguments import no_others
 from ranef.arrays import Floats
 from ranef.copies import ByFields
 from ranef.equations import Equation, model_equation
-from ranef.errors import ConvergenceWarning, DesignError, NotAvailableError, RanefWarning
+from ranef.errors import ConvergenceWarning, DesignError, NotAvailableError, SingularFitWarning, warn
 from ranef.likelihood import (
     CrossProducts,
     Evaluation,
@@ -39,7 +38,7 @@ from ranef.tables import Document, posterior_summary, reml_summary
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["EmpiricalBayesFit", "PosteriorFit", "empirical_bayes"]
+__all__ = ["EmpiricalBayesFit", "PosteriorFit", "empirical_bayes", "told"]
 
 RandomPart: TypeAlias = str | Sequence[str]
 
@@ -48,6 +47,8 @@ UnknownShape: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[Any]]
 
 #: responses by columns
 Simulated: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+
+AnyFit = TypeVar("AnyFit", "EmpiricalBayesFit", "PosteriorFit")
 
 
 def _later(what: str, meanwhile: str) -> NoReturn:
@@ -159,6 +160,8 @@ class EmpiricalBayesFit(ByFields):
         interval: None = None,
         level: float = ...,
         seed: int | None = ...,
+        offset: Any = ...,
+        weights: Any = ...,
     ) -> pd.Series[float]: ...
     @overload
     def predict(
@@ -170,6 +173,8 @@ class EmpiricalBayesFit(ByFields):
         interval: str,
         level: float = ...,
         seed: int | None = ...,
+        offset: Any = ...,
+        weights: Any = ...,
     ) -> pd.DataFrame: ...
     @overload
     def predict(
@@ -181,6 +186,8 @@ class EmpiricalBayesFit(ByFields):
         interval: str | None = None,
         level: float = ...,
         seed: int | None = ...,
+        offset: Any = ...,
+        weights: Any = ...,
     ) -> pd.Series[float] | pd.DataFrame: ...
     def predict(
         self,
@@ -192,6 +199,7 @@ class EmpiricalBayesFit(ByFields):
         level: float = 0.95,
         seed: int | None = None,
         offset: Any = None,
+        weights: Any = None,
         **others: Never,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the rows used, or new data.
@@ -214,19 +222,29 @@ class EmpiricalBayesFit(ByFields):
         offset : str, float or array, optional
             For new data, what stands for the model's ``offset=``: needed where that was an array. A column that it
             named is found in the new data.
+        weights : number, str or array, optional
+            Prior weights of the new responses, for ``interval="prediction"``: their residual variance is σ̂²/w. By
+            default those of the rows used, or of new data the column that the model's weights are named by. Without
+            one the interval is for rows of the mean residual variance of the rows used.
 
         Returns
         -------
         Series, or DataFrame ``estimate, lower, upper``
             Rows with missing predictors are NaN.
 
+        Warns
+        -----
+        RanefWarning
+            If predictors are missing, or for prediction intervals of new data whose weights nothing tells.
+
         Raises
         ------
         DesignError
-            If the new data lack a column, or hold a level of a predictor that is not known; if an offset is needed.
+            If the new data lack a column, or hold a level of a predictor that is not known; if an offset is needed; if
+            a weight is not positive.
         """
         no_others(EmpiricalBayesFit.predict, others)
-        options = inf.PredictOptions(re, new_levels, interval, level, offset)
+        options = inf.PredictOptions(re, new_levels, interval, level, offset, weights)
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
         if interval is None:
             effects = inf.effects_for(rows, self._modes, self._covariances, options, np.random.default_rng(seed))
@@ -398,6 +416,21 @@ class EmpiricalBayesFit(ByFields):
         return self.estimates.optimizer.status.name.lower().replace("_", " ")
 
     @property
+    def warnings(self) -> list[str]:
+        """Sentences on why the estimates should not be trusted; empty where they may be.
+
+        For a fit that did not converge or is not identified. A singular fit is a result, of which :attr:`is_singular`
+        and :attr:`status` tell.
+        """
+        doubtful = self.estimates.optimizer.status in (Status.NOT_CONVERGED, Status.NOT_IDENTIFIED)
+        return [self.estimates.optimizer.message] if doubtful else []
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing to warn about."""
+        return not self.warnings
+
+    @property
     def optimizer(self) -> OptimizerRecord:
         """Every evaluation of the criterion, the Newton decrement, and why the optimiser stopped."""
         return self.estimates.optimizer
@@ -451,7 +484,7 @@ class EmpiricalBayesFit(ByFields):
         spec = with_response(self.spec, y)
         responses = read_responses(spec, self.products, spec.design.y[:, None])
         products = products_of(self.products, responses, 0)
-        return empirical_bayes(spec, self._method, start=self.estimates.theta, products=products)
+        return told(empirical_bayes(spec, self._method, start=self.estimates.theta, products=products))
 
     def vcov_joint(self, group: str | None = None) -> pd.DataFrame:
         """Joint covariance of (β̂, b̂ − b) with θ̂ taken as known, from Henderson's mixed-model equations.
@@ -489,13 +522,16 @@ class EmpiricalBayesFit(ByFields):
         The deviance (or REML criterion) is differentiated twice in (θ, log σ) at the estimates, and carried to sds and
         correlations by the delta method (Pinheiro & Bates 2000, §2.4). On the boundary there is no such standard error:
         it is NaN for a zero sd and its correlations, and for a correlation of ±1; the others then are conditional on
-        the rank of the covariance matrix. It is NaN, too, for what the data do not determine. Sampling distributions
-        of sds are skewed: take an interval from ``Model.sample()`` or a profile, not ±2 of these.
+        the rank of the covariance matrix. It is NaN, too, for what the data do not determine, and where the curvature
+        gives a number that cannot be one: more than √(1 − ρ²) for a correlation ρ, more than twice an sd itself.
+        Sampling distributions of sds are skewed: take an interval from ``Model.sample()`` or a profile, not ±2 of
+        these.
 
         Returns
         -------
         DataFrame
-            ``group, term1, term2, estimate, std_error``, the estimate being ``sdcor``; no residual row if σ is known.
+            ``group, term1, term2, estimate, std_error, note``, the estimate being ``sdcor``; ``note`` says why a
+            standard error is NaN. There is no residual row if σ is known.
 
         Examples
         --------
@@ -600,8 +636,8 @@ class EmpiricalBayesFit(ByFields):
     def r2(self) -> pd.Series[float]:
         """R² ``marginal`` (fixed effects) and ``conditional`` (with random effects), defined at singular fits too.
 
-        Shares of var(Xβ̂) + mean zᵀΣ̂z + σ̂² (Nakagawa & Schielzeth 2013, Methods Ecol. Evol. 4, 133-142; Johnson 2014,
-        ibid. 5, 944-946, for random slopes). With weights σ̂² is that of a row of weight one.
+        Shares of var(Xβ̂) + mean zᵀΣ̂z + mean σ̂²/w (Nakagawa & Schielzeth 2013, Methods Ecol. Evol. 4, 133-142;
+        Johnson 2014, ibid. 5, 944-946, for random slopes); w is one without weights.
 
         Examples
         --------
@@ -689,8 +725,24 @@ class EmpiricalBayesFit(ByFields):
 def _told(loo: inf.Loo) -> inf.Loo:
     """The same, after a warning where it is doubtful."""
     for sentence in loo.words:
-        warnings.warn(sentence, RanefWarning, stacklevel=3)
+        warn(sentence)
     return loo
+
+
+def told(fit: AnyFit) -> AnyFit:
+    """The same, after one warning where a fit should not be trusted, or is singular."""
+    if fit.warnings:
+        doubt = "This posterior should not be trusted yet: " if isinstance(fit, PosteriorFit) else ""
+        warn(doubt + " ".join(fit.warnings), ConvergenceWarning)
+    elif isinstance(fit, EmpiricalBayesFit) and fit.is_singular:
+        warn(_singular_words(fit), SingularFitWarning)
+    return fit
+
+
+def _singular_words(fit: EmpiricalBayesFit) -> str:
+    found = fit.estimates.optimizer
+    message = found.message if found.status is Status.BOUNDARY else f"{Status.BOUNDARY.value} {found.message}"
+    return f"{message} (fit.is_singular; a filter for ranef.SingularFitWarning switches this off.)"
 
 
 def empirical_bayes(
@@ -701,13 +753,10 @@ def empirical_bayes(
     control: Control | None = None,
     products: CrossProducts | None = None,
 ) -> EmpiricalBayesFit:
-    """Run engine A and wrap its record; a fit that did not converge warns."""
+    """Run engine A and wrap its record, without a warning (see :func:`told`)."""
     products = cross_products(spec) if products is None else products
     estimates = fit_reml(spec, method, start=start, control=control, products=products)
-    estimates = replace(estimates, asked=fit_arguments(start, control))
-    if estimates.optimizer.status is Status.NOT_CONVERGED:
-        warnings.warn(estimates.optimizer.message, ConvergenceWarning, stacklevel=3)
-    return EmpiricalBayesFit(spec, estimates, products)
+    return EmpiricalBayesFit(spec, replace(estimates, asked=fit_arguments(start, control)), products)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -807,6 +856,8 @@ class PosteriorFit(ByFields):
         interval: None = None,
         level: float = ...,
         seed: int | None = ...,
+        offset: Any = ...,
+        weights: Any = ...,
     ) -> pd.Series[float]: ...
     @overload
     def predict(
@@ -818,6 +869,8 @@ class PosteriorFit(ByFields):
         interval: str,
         level: float = ...,
         seed: int | None = ...,
+        offset: Any = ...,
+        weights: Any = ...,
     ) -> pd.DataFrame: ...
     @overload
     def predict(
@@ -829,6 +882,8 @@ class PosteriorFit(ByFields):
         interval: str | None = None,
         level: float = ...,
         seed: int | None = ...,
+        offset: Any = ...,
+        weights: Any = ...,
     ) -> pd.Series[float] | pd.DataFrame: ...
     def predict(
         self,
@@ -840,11 +895,12 @@ class PosteriorFit(ByFields):
         level: float = 0.95,
         seed: int | None = None,
         offset: Any = None,
+        weights: Any = None,
         **others: Never,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the rows used, or new data, as :meth:`EmpiricalBayesFit.predict`; intervals are equal-tailed."""
         no_others(PosteriorFit.predict, others)
-        options = inf.PredictOptions(re, new_levels, interval, level, offset)
+        options = inf.PredictOptions(re, new_levels, interval, level, offset, weights)
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
         rng = np.random.default_rng(seed)
         if interval is None:

@@ -15,7 +15,7 @@ from ranef.arguments import no_others
 from ranef.design import as_chunks, build_design, check_sigma, registered, scan_chunks, warn_of_dropped
 from ranef.equations import Equation, model_equation
 from ranef.errors import DesignError, FitError, NotAvailableError, suggestion
-from ranef.fits import EmpiricalBayesFit, PosteriorFit, empirical_bayes
+from ranef.fits import EmpiricalBayesFit, PosteriorFit, empirical_bayes, told
 from ranef.formula import parse_formula
 from ranef.inference import predictive_draws
 from ranef.likelihood import CrossProducts, cross_products, streamed_products
@@ -181,6 +181,14 @@ class Model:
         control : ranef.Control, optional
             Settings of the optimiser.
 
+        Warns
+        -----
+        SingularFitWarning
+            If a variance is zero or a correlation ±1: a result, and often one of too few data. As lme4's message it can
+            be switched off: ``warnings.filterwarnings("ignore", category=ranef.SingularFitWarning)``.
+        ConvergenceWarning
+            If the fit did not converge, or the data do not determine its variance parameters.
+
         Raises
         ------
         FitError
@@ -190,7 +198,7 @@ class Model:
         if method not in METHODS:
             raise FitError(f"method={method!r} must be 'REML' or 'ML'.{suggestion(str(method), METHODS)}")
         settings = checked_control(control)
-        return empirical_bayes(self._spec, method, start=start, control=settings, products=self.products)
+        return told(empirical_bayes(self._spec, method, start=start, control=settings, products=self.products))
 
     def sample(
         self,
@@ -241,6 +249,11 @@ class Model:
             Where NumPyro computes, as ``"gpu"``; JAX's default otherwise.
         progress : bool
             Whether to show progress, on a terminal or in a notebook.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the posterior should not be trusted, with the sentences of ``fit.warnings``.
 
         Raises
         ------
@@ -295,7 +308,7 @@ class Model:
         asked = sample_arguments(
             record, draws=draws, chains=chains, chain_method=chain_method, device=device, init=given
         )
-        return PosteriorFit(self._spec, replace(record, asked=asked))
+        return told(PosteriorFit(self._spec, replace(record, asked=asked)))
 
     def prior_predictive(
         self,

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ranef import comparison as cmp
 from ranef import inference as inf
-from ranef.errors import DesignError
+from ranef.errors import ConvergenceWarning, DesignError, warn
 from ranef.fits import PosteriorFit
 from ranef.likelihood import RowGroups
 
@@ -27,6 +27,12 @@ def by_formula(fits: Sequence[PosteriorFit]) -> dict[str, PosteriorFit]:
 def ranked(named: Mapping[str, PosteriorFit], kind: str, group: str | None) -> pd.DataFrame:
     """Frame of models, best first: by rows, or by levels of a factor."""
     cmp.require_same_rows({name: fit.spec for name, fit in named.items()})
+    if doubtful := [name for name, fit in named.items() if not fit.ok]:
+        warn(
+            f"Posteriors that should not be trusted are ranked here: {', '.join(map(repr, doubtful))} (fit.warnings "
+            "says why). Sample them longer first.",
+            ConvergenceWarning,
+        )
     if inf.loo_kind(kind) == "conditional":
         return cmp.elpd_frame({name: inf.loo_rows(fit.spec, fit.draws) for name, fit in named.items()})
     groups = _common_groups(named, group)

@@ -38,6 +38,9 @@ __all__ = ["Source", "closed", "page_of"]
 
 AnyFit = EmpiricalBayesFit | PosteriorFit
 
+#: what captions end with, where a fit failed
+NOT_TRUSTED = "Some of the fits drawn here should not be trusted: see the top of the page."
+
 #: steps of a slider from one end to the other
 STEPS = 40
 
@@ -72,6 +75,7 @@ def page_of(fits: Mapping[str, AnyFit], level: float, comparison: Document, titl
     return Page(
         title=title,
         formula=spec.design.formula,
+        doubts=tuple(f"{_heading(name, fit)}: {words}" for name, fit in fits.items() for words in fit.warnings),
         words=model_words(spec, [fit.draws for fit in fits.values() if isinstance(fit, PosteriorFit)]),
         equations={
             "The model of one row": first.equation().latex,
@@ -101,7 +105,7 @@ def _record(fit: AnyFit) -> RemlEstimates | PosteriorDraws:
 
 
 def _engine_words(fit: AnyFit) -> tuple[str, ...]:
-    return engine_words(_record(fit), fit.warnings if isinstance(fit, PosteriorFit) else ())
+    return engine_words(_record(fit), fit.warnings)
 
 
 def _explorers(fits: Mapping[str, AnyFit], level: float) -> tuple[Explorer, ...]:
@@ -210,7 +214,8 @@ def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[Pictu
                 posteriors[0].plot.ppc,
             )
         )
-    return tuple(Picture(title, caption, closed(draw())) for title, caption, draw in drawn)
+    mark = "" if all(fit.ok for fit in fits.values()) else f" {NOT_TRUSTED}"
+    return tuple(Picture(title, caption + mark, closed(draw())) for title, caption, draw in drawn)
 
 
 def closed(drawn: Any) -> Figure:

@@ -77,7 +77,11 @@ def test_standard_errors_from_second_differences(shape, settings):
     J = oracle.jacobian(components(fit), parameters(fit))
     errors = np.sqrt(np.diag(J @ cov @ J.T))[: len(frame)]
     # second differences of a criterion of about 1e3 with steps of 2e-3 keep five digits
-    np.testing.assert_allclose(frame["std_error"], errors, rtol=2e-4)
+    estimate, told = frame["estimate"].to_numpy(), frame["note"].to_numpy() == ""
+    np.testing.assert_allclose(frame["std_error"][told], errors[told], rtol=2e-4)
+    correlation = frame["term2"].notna().to_numpy()
+    assert (errors[~told] > np.sqrt(1 - estimate[~told] ** 2)).all() == correlation[~told].all()
+    assert frame["std_error"].isna().tolist() == (~told).tolist()
     np.testing.assert_allclose(frame["estimate"], fit.varcorr["sdcor"][: len(frame)])
     joint = fit.vcov_theta()
     scale = np.ones(len(joint)) if sigma else np.append(np.ones(fit.spec.n_theta), fit.sigma)
@@ -219,3 +223,17 @@ def test_units_do_not_matter(sleep_ml):
     # a far-off origin changes the intercept's parameters, not those of the slope
     far = ranef.Model(SLEEP, data.assign(Days=data["Days"] + 2000)).fit("ML").varcorr_se()["std_error"]
     np.testing.assert_allclose(far[[1, 3]], sleep_ml.varcorr_se()["std_error"][[1, 3]], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("seed", "left_out"), [(4, [2]), (5, [2]), (10, [2]), (20, [0, 1, 2])])
+def test_no_standard_error_that_cannot_be_one(seed, left_out):
+    """The curvature gives 1.24 for a correlation of .42 (seed 5), 71 for −.63 and 3.7 for an sd of .035 (seed 20)."""
+    rng = np.random.default_rng(seed)
+    g, x = np.repeat(np.arange(6), 5), np.tile(np.arange(5) - 2.0, 6)
+    b = rng.normal(size=(6, 2)) * [0.6, 0.25]
+    y = 5 + x + b[g, 0] + b[g, 1] * x + rng.normal(size=30)
+    frame = ranef.Model("y ~ x + (x | g)", {"y": y, "x": x, "g": g.astype(str)}).fit().varcorr_se()
+    missing = frame["std_error"].isna()
+    assert np.flatnonzero(missing).tolist() == left_out
+    assert (frame.loc[missing, "note"] == "the curvature gives a larger one than such a quantity can have").all()
+    assert (frame.loc[~missing, "note"] == "").all()

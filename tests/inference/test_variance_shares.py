@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ import ranef
 import registry
 from likelihood.designs import SHAPES, make_data
 from ranef.inference import variance_parts
+from ranef.inference.derived import icc_draws, r2_draws, variance_part_draws
 
 CASES = [c for c in registry.FITTED if "r2_icc" in registry.reference(c)]
 
@@ -17,14 +20,23 @@ CASES = [c for c in registry.FITTED if "r2_icc" in registry.reference(c)]
 def test_references(case):
     ref, fit = registry.reference(case), registry.fit(case)
     expected, parts, icc = ref["r2_icc"], fit._variance_parts, fit.icc()
+    w = fit.spec.design.weights
     # variances move with θ, which two polished optima share to about 1e-7
     assert parts.fixed == pytest.approx(expected["var_fixed"], rel=1e-6, abs=1e-12)
     assert parts.random.sum() == pytest.approx(expected["var_random"], rel=1e-6, abs=1e-6 * parts.residual)
-    assert parts.residual == pytest.approx(expected["var_residual"], rel=1e-6)
-    assert fit.r2()["marginal"] == pytest.approx(expected["R2_marginal"], abs=1e-6)
-    assert fit.r2()["conditional"] == pytest.approx(expected["R2_conditional"], abs=1e-6)
-    assert icc["adjusted"].iloc[-1] == pytest.approx(expected["ICC_adjusted"], abs=1e-6)
-    assert icc["unadjusted"].iloc[-1] == pytest.approx(expected["ICC_unadjusted"], abs=1e-6)
+    # R's is that of a row of weight one, whose size is the unit of the weights
+    residual = expected["var_residual"] * (1.0 if w is None else np.mean(1.0 / w))
+    assert parts.residual == pytest.approx(residual, rel=1e-6)
+    fixed, random = expected["var_fixed"], expected["var_random"]
+    total = fixed + random + residual
+    assert fit.r2()["marginal"] == pytest.approx(fixed / total, abs=1e-6)
+    assert fit.r2()["conditional"] == pytest.approx((fixed + random) / total, abs=1e-6)
+    assert icc["adjusted"].iloc[-1] == pytest.approx(random / (random + residual), abs=1e-6)
+    assert icc["unadjusted"].iloc[-1] == pytest.approx(random / total, abs=1e-6)
+    if w is None:
+        names = ["R2_marginal", "R2_conditional", "ICC_adjusted", "ICC_unadjusted"]
+        ours = [*fit.r2(), *icc[["adjusted", "unadjusted"]].iloc[-1]]
+        np.testing.assert_allclose(ours, [expected[name] for name in names], atol=1e-6)
     assert icc["group"].tolist() == [*(g.name for g in fit.spec.groupings), "all"]
     np.testing.assert_allclose(icc.iloc[:-1, 1:].sum(), icc.iloc[-1, 1:].astype(float), rtol=1e-12)
 
@@ -77,3 +89,40 @@ def test_an_offset_explains_nothing():
     fit = ranef.Model("y ~ x + (1 | a)", data).fit()
     other = ranef.Model("y ~ x + (1 | a)", data.assign(y=data["y"] + known), offset=known).fit()
     np.testing.assert_allclose(fit.r2(), other.r2(), atol=1e-7)
+
+
+def weighted(unit: float, rows: int = 96) -> ranef.Model:
+    data = make_data(6, rows)
+    w = np.exp(np.random.default_rng(3).uniform(-3, 3, len(data)))
+    return ranef.Model("y ~ x + (x | a) + (1 | b)", data.assign(w=unit * w), weights="w")
+
+
+def test_the_residual_variance_is_the_mean_over_rows():
+    """The trace of V over the rows, from its definition, and R² and ICC as its parts."""
+    fit = weighted(1.0).fit()
+    m, n = fit.matrices, fit.spec.n_obs
+    parts = fit._variance_parts
+    assert parts.random.sum() + parts.residual == pytest.approx(np.trace(m.V.toarray()) / n, rel=1e-10)
+    fixed = float(np.var(fit.fitted("none"), ddof=1))
+    assert fit.r2()["marginal"] == pytest.approx(fixed / (fixed + np.trace(m.V.toarray()) / n), rel=1e-10)
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e-3, 1e4, 1e8])
+def test_the_unit_of_the_weights_does_not_matter(unit):
+    plain, other = weighted(1.0).fit(), weighted(unit).fit()
+    np.testing.assert_allclose(other.r2(), plain.r2(), rtol=1e-7)
+    np.testing.assert_allclose(other.icc()["adjusted"], plain.icc()["adjusted"], rtol=1e-7)
+    assert other.sigma / np.sqrt(unit) == pytest.approx(plain.sigma, rel=1e-7)
+
+
+def test_shares_of_draws_count_the_weights():
+    """One draw, put at the estimates, has the shares of the estimates."""
+    fit = weighted(1e4).fit()
+    e = fit.estimates
+    draws = SimpleNamespace(
+        theta=e.theta[None, None], sigma=np.full((1, 1), e.sigma), beta=e.beta[None, None], extras={}, family="gaussian"
+    )
+    parts = variance_part_draws(fit.spec, draws)
+    assert parts.residual[0, 0] == pytest.approx(fit._variance_parts.residual, rel=1e-12)
+    np.testing.assert_allclose(r2_draws(fit.spec, draws).draws[0, 0], fit.r2(), rtol=1e-12)
+    np.testing.assert_allclose(icc_draws(fit.spec, draws).draws[0, 0, :, 0], fit.icc()["adjusted"], rtol=1e-12)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ranef.tables import Document, Grid, Text
-from ranef.tables.model import aligned, decimals_for, with_decimals
+from ranef.tables.numbers import aligned, decimals_for, with_decimals
 
 DOCUMENT = Document(
     (
@@ -36,7 +36,7 @@ def test_html_is_escaped():
         ([0.0, 13.3460], ["0.00", "13.35"]),
         ([8.434, 1.657, 0.678], ["8.434", "1.657", "0.678"]),
         ([float("nan"), 1.5], ["", "1.5"]),
-        ([1e-12, 2.0], ["1e-12", "2"]),
+        ([1e-12, 2.0], ["1.000e-12", "2"]),
         ([], []),
     ],
 )

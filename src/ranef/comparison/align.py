@@ -28,7 +28,8 @@ class Aligned:
     ----------
     variance_components : DataFrame
         ``group, term, {fit}_estimate, {fit}_sd, {fit}_lower, {fit}_upper`` on the sd and correlation scale. The sd of
-        a REML or ML estimate is from the observed information: NaN on the boundary; it has no interval.
+        a REML or ML estimate is from the observed information: NaN on the boundary, and where it cannot be one (see
+        ``varcorr_se``); it has no interval.
     fixed_effects : DataFrame
         ``term`` and the same four of each fit.
     random_effects : DataFrame

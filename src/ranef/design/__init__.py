@@ -5,6 +5,7 @@ from ranef.design.cells import Cells, margins_of, numeric_nodes, term_cells
 from ranef.design.checks import check_sigma, warn_of_dropped
 from ranef.design.chunks import Chunks, as_chunks
 from ranef.design.newdata import encode
+from ranef.design.newweights import new_weights
 from ranef.design.parts import row_parts, sample_rows, take_rows
 from ranef.design.rank import aliasing, independent_in_gram
 from ranef.design.records import Design, Encoded, EncodedRandom, Encoding, RandomDesign, RandomEncoding, Stream
@@ -28,6 +29,7 @@ __all__ = [
     "encode",
     "independent_in_gram",
     "margins_of",
+    "new_weights",
     "numeric_nodes",
     "registered",
     "row_parts",

@@ -303,6 +303,7 @@ def _encoding(inputs: _Inputs, random: tuple[RandomEncoding, ...]) -> Encoding:
         templates={node: blank(value) for node, value in inputs.values.items()},
         states=inputs.scope.states,
         transforms=inputs.transforms,
+        weights_column=inputs.extras["weights"].column if "weights" in inputs.extras else None,
     )
     predicting = [node for node in encoding.templates if node != inputs.parsed.response]
     bound = not_row_by_row(predicting, encoding, inputs.scope.table)

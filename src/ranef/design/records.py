@@ -105,6 +105,8 @@ class Encoding:
     bound : tuple of str
         Calls of the user's transforms whose value in a row depends on the other rows, so that it is another one among
         other rows.
+    weights_column : str, optional
+        The column named by the argument `weights`.
     """
 
     source: str
@@ -120,6 +122,7 @@ class Encoding:
     states: dict[Node, dict[str, Any]]
     transforms: Mapping[str, Callable[..., Any]]
     bound: tuple[str, ...] = ()
+    weights_column: str | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)

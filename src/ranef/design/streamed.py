@@ -134,6 +134,7 @@ class _Assembly:
             templates=templates,
             states=states,
             transforms=self.transforms,
+            weights_column=plan.extras.get("weights"),
         )
         has_offset = bool(parsed.offsets) or "offset" in plan.extras
         held: Any = NotHeld

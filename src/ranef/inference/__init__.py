@@ -63,7 +63,13 @@ from ranef.inference.prediction import (
 )
 from ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
 from ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
-from ranef.inference.variance_shares import VarianceParts, icc_frame, r2_series, variance_parts
+from ranef.inference.variance_shares import (
+    VarianceParts,
+    icc_frame,
+    mean_inverse_weight,
+    r2_series,
+    variance_parts,
+)
 
 __all__ = [
     "DERIVED",
@@ -104,6 +110,7 @@ __all__ = [
     "loo_groups",
     "loo_kind",
     "loo_rows",
+    "mean_inverse_weight",
     "normal_quantile",
     "one_draw",
     "only_group",

@@ -13,7 +13,7 @@ from ranef.arrays import Floats
 from ranef.errors import DesignError, FitError, suggestion
 from ranef.inference.effects import grouping_named, only_group
 from ranef.inference.posterior import covariance_draws, parameter_draws, posterior_table
-from ranef.inference.variance_shares import residual_factor
+from ranef.inference.variance_shares import mean_inverse_weight
 from ranef.interrupts import load
 from ranef.likelihood import cross_products
 from ranef.linalg import factorize, selected_blocks
@@ -129,7 +129,7 @@ class VariancePartDraws:
     random : array (chains, draws, n_groupings)
         Mean over the rows of zᵀΣ_kz.
     residual : array (chains, draws)
-        σ², or the variance σ²ν/(ν − 2) of a Student response, infinite where ν ≤ 2.
+        Mean over the rows of σ²/w, of a Student response times ν/(ν − 2), infinite where ν ≤ 2.
     """
 
     fixed: Floats
@@ -152,7 +152,7 @@ def variance_part_draws(spec: ModelSpec, draws: PosteriorDraws) -> VariancePartD
         if f"nu_{g.name}" in draws.extras:
             parts[k] = _student_variance(parts[k], draws.extras[f"nu_{g.name}"])
     random = np.stack(parts, axis=-1) if parts else np.zeros((*draws.sigma.shape, 0))
-    residual = draws.sigma**2 * residual_factor(spec)
+    residual = draws.sigma**2 * mean_inverse_weight(spec)
     if draws.family == "student":
         residual = _student_variance(residual, draws.extras["nu"])
     return VariancePartDraws(np.asarray(fixed), random, np.asarray(residual))

@@ -23,6 +23,13 @@ __all__ = ["VarianceInformation", "theta_hessian", "varcorr_errors", "variance_i
 #: step of the differences, as a share of each direction's natural size
 DIFFERENCE = 1e-3
 
+#: of an sd: the largest standard error in units of itself
+MOST_SDS = 2.0
+
+#: why an sd or correlation has no standard error
+ON_THE_BOUNDARY = "on the boundary, or not determined"
+BEYOND = "the curvature gives a larger one than such a quantity can have"
+
 #: weights of the gradient at one and two steps in a central difference of fourth order
 STENCIL = ((1.0, 8.0 / 12.0), (2.0, -1.0 / 12.0))
 
@@ -324,7 +331,11 @@ def _sigma_derivative(information: VarianceInformation) -> Floats:
 def varcorr_errors(
     spec: ModelSpec, products: CrossProducts, varcorr: pd.DataFrame, information: VarianceInformation
 ) -> pd.DataFrame:
-    """``group, term1, term2, estimate, std_error`` of the sds and correlations; the residual is left out if known.
+    """``group, term1, term2, estimate, std_error, note`` of the sds and correlations; no residual row if σ is known.
+
+    A standard error from the curvature is one of a straight line through a curve. It is left out, as NaN and with a
+    note, where it could not be the standard error of such a quantity: for a correlation ρ above √(1 − ρ²), the largest
+    of anything between −1 and 1 with that mean; for an sd above twice the sd, where the line has crossed zero long ago.
 
     Parameters
     ----------
@@ -342,7 +353,11 @@ def varcorr_errors(
         rows.append(_sigma_derivative(information))
     errors = np.sqrt(np.diag(information.covariance(rows)))
     frame = varcorr[["group", "term1", "term2"]].iloc[: len(rows)]
-    return frame.assign(estimate=varcorr["sdcor"].iloc[: len(rows)], std_error=errors)
+    estimate, sds = varcorr["sdcor"].to_numpy(dtype=float)[: len(rows)], frame["term2"].isna().to_numpy()
+    largest = np.where(sds, MOST_SDS * estimate, np.sqrt(np.maximum(1.0 - np.where(sds, 0.0, estimate) ** 2, 0.0)))
+    beyond = errors > largest
+    notes = np.where(np.isnan(errors), ON_THE_BOUNDARY, np.where(beyond, BEYOND, ""))
+    return frame.assign(estimate=estimate, std_error=np.where(beyond, np.nan, errors), note=notes)
 
 
 def _relative_sizes(products: CrossProducts, term: TermSpec, cov: Floats, sigma: float) -> Floats:

@@ -5,9 +5,8 @@ The pieces here work on rows given as arrays; which values of β and b go in is 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ranef.arrays import Floats, Ints
-from ranef.design import Encoded, encode
-from ranef.errors import DataWarning, DesignError, RanefWarning, suggestion
+from ranef.design import Encoded, encode, new_weights
+from ranef.errors import DataWarning, DesignError, suggestion, warn
 from ranef.inference.effects import check_level, grouping_named
+from ranef.inference.variance_shares import mean_inverse_weight, weights_differ
 from ranef.likelihood import CrossProducts, Evaluation
 from ranef.linalg import forward
 from ranef.spec import ModelSpec
@@ -64,7 +64,7 @@ class Rows:
     unseen : tuple of tuple of str
         Labels of the unseen levels by grouping.
     weights : array (m,) or None
-        Prior weights, known only for the rows fitted.
+        Prior weights of the responses; None where all are one, or nobody asked.
     """
 
     X: Floats
@@ -91,6 +91,7 @@ class PredictOptions:
     interval: str | None
     level: float
     offset: Any = None
+    weights: Any = None
 
     def __post_init__(self) -> None:
         _one_of("new_levels", self.new_levels, ("population", "error", "sample"))
@@ -138,7 +139,7 @@ def new_rows(spec: ModelSpec, data: object, groupings: Sequence[int], offset: An
     m = encoded.X.shape[0]
     if missing := int((~encoded.complete).sum()):
         rows = "row of the new data has" if missing == 1 else "rows of the new data have"
-        warnings.warn(f"{missing} {rows} missing predictors; the predictions are NaN.", RanefWarning, stacklevel=4)
+        warn(f"{missing} {rows} missing predictors; the predictions are NaN.")
     X = _estimable(spec, encoded)
     codes, Z, unseen = [], [], []
     for k, g in enumerate(spec.groupings):
@@ -166,12 +167,11 @@ def _estimable(spec: ModelSpec, encoded: Encoded) -> Floats:
     dropped = spec.design.dropped
     shown = ", ".join(dropped[:5]) + (f" and {len(dropped) - 5} more" if len(dropped) > 5 else "")
     rows = ", ".join(repr(label) for label in encoded.index[wrong][:5].tolist())
-    warnings.warn(
+    warn(
         f"{wrong.sum()} of the {len(wrong)} new rows ({rows}{', …' if wrong.sum() > 5 else ''}) cannot be predicted "
         f"and are NaN: X is rank-deficient, {shown} was left out, and these rows are no combination of rows fitted (an "
         "empty cell of two factors, for example), so that the data say nothing of their mean.",
         DataWarning,
-        stacklevel=5,
     )
     return np.where(wrong[:, None], np.nan, encoded.X)
 
@@ -278,15 +278,50 @@ def residual_rows(spec: ModelSpec, fitted: Floats, sigma: float, kind: str) -> F
 
 
 def rows_for(spec: ModelSpec, data: object, options: PredictOptions) -> Rows:
-    """The rows fitted (``data=None``) or new ones, unseen levels refused if so asked."""
+    """The rows fitted (``data=None``) or new ones, unseen levels refused if so asked.
+
+    Weights matter to intervals of new responses alone, and are read for them alone.
+    """
     if data is None:
         if options.offset is not None:
             raise DesignError("offset= goes with new data; the rows used have the model's own. Leave it out.")
-        return fitted_rows(spec)
+        rows = fitted_rows(spec)
+        return rows if options.weights is None else replace(rows, weights=_weights_of_rows(spec, options.weights))
     rows = new_rows(spec, data, chosen_groupings(spec, options.re), options.offset)
     if options.new_levels == "error":
         refuse_unseen(spec, rows)
+    if options.interval == "prediction":
+        rows = replace(rows, weights=_weights_of_new(spec, data, len(rows.index), options.weights))
     return rows
+
+
+def _weights_of_rows(spec: ModelSpec, given: Any) -> Floats:
+    """Other weights (n,) for the rows fitted."""
+    if isinstance(given, str):
+        raise DesignError(
+            f"weights={given!r} names a column, and no new data are given. Give the data too, or weights as numbers."
+        )
+    positions = pd.DataFrame(index=spec.design.index).assign(row=0)  # data of as many rows, for messages
+    values = new_weights(spec.design.encoding, positions, given)
+    assert values is not None
+    return values
+
+
+def _weights_of_new(spec: ModelSpec, data: object, m: int, given: Any) -> Floats | None:
+    """Weights (m,) of new data; where nothing says what they are, that of a row of the mean residual variance."""
+    found = new_weights(spec.design.encoding, data, given)
+    if found is not None or spec.design.weights is None:
+        return found
+    typical = 1.0 / mean_inverse_weight(spec)
+    if weights_differ(spec):
+        column = spec.design.encoding.weights_column
+        lack = "were given as an array" if column is None else f"are not in the new data (no column {column!r})"
+        warn(
+            f"The weights of this model {lack}: these prediction intervals are for rows of weight {typical:.4g}, "
+            "whose residual variance is the mean of that of the rows used. Give weights=: a number, a column of the "
+            "new data, or one for each of their rows."
+        )
+    return np.full(m, typical)
 
 
 def effects_for(
@@ -311,7 +346,7 @@ def draw_effects(cov: Floats, n: int, rng: np.random.Generator, df: float | None
 
 
 def residual_variance(rows: Rows, sigma: float) -> Floats:
-    """σ²/w of every row (m,); new rows have weight one."""
+    """σ²/w of every row (m,)."""
     return np.full(rows.X.shape[0], sigma**2) / (1.0 if rows.weights is None else rows.weights)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from ranef.arrays import Floats
 from ranef.spec import ModelSpec
 
-__all__ = ["VarianceParts", "icc_frame", "r2_series", "residual_factor", "variance_parts"]
+__all__ = ["VarianceParts", "icc_frame", "mean_inverse_weight", "r2_series", "variance_parts", "weights_differ"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class VarianceParts:
     random : array (n_groupings,)
         Mean over the rows of zᵀΣ_kz.
     residual : float
-        σ², the variance of a row of weight one; where σ is known and weights are inverse variances, the mean σ²/w.
+        Mean over the rows of σ²/w.
     """
 
     fixed: float
@@ -45,18 +45,25 @@ def variance_parts(spec: ModelSpec, beta: Floats, covs: Sequence[Floats], sigma:
     fixed = sum(m.squares + m.n * (m.total / m.n - mean) ** 2 for m in moments) / (n - 1)
     grams = [sum(m.grams[k] for m in moments) for k in range(len(spec.groupings))]
     random = [float(np.sum(cov * gram) / n) for cov, gram in zip(covs, grams, strict=True)]
-    return VarianceParts(float(fixed), np.array(random, dtype=float), sigma**2 * residual_factor(spec))
+    return VarianceParts(float(fixed), np.array(random, dtype=float), sigma**2 * mean_inverse_weight(spec))
 
 
-def residual_factor(spec: ModelSpec) -> float:
-    """Mean of 1/w over the rows where σ is known, one where it is estimated, as that of a row of weight one."""
-    if spec.sigma is None:
-        return 1.0
-    total = 0.0
+def mean_inverse_weight(spec: ModelSpec) -> float:
+    """Mean of 1/w over the rows: times σ² it is the residual variance of the response, whatever the weights' unit."""
+    return float(sum(inverse.sum() for inverse in _inverse_weights(spec))) / spec.n_obs
+
+
+def weights_differ(spec: ModelSpec) -> bool:
+    """Whether the rows have residual variances of their own."""
+    ends = [(inverse.min(), inverse.max()) for inverse in _inverse_weights(spec)]
+    return bool(min(low for low, _ in ends) < max(high for _, high in ends))
+
+
+def _inverse_weights(spec: ModelSpec) -> Iterator[Floats]:
+    """1/w of the rows, part by part."""
     for part in spec.parts():
         w = part.design.weights
-        total += float(part.n_obs if w is None else (1.0 / w).sum())
-    return total / spec.n_obs
+        yield np.ones(part.n_obs) if w is None else 1.0 / w
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ class Page:
     ----------
     title : str
     formula : str
+    doubts : tuple of str
+        Why fits should not be trusted; none where they may be.
     words : tuple of str
         The model in sentences.
     equations : mapping str to str
@@ -67,6 +69,7 @@ class Page:
 
     title: str
     formula: str
+    doubts: tuple[str, ...]
     words: tuple[str, ...]
     equations: Mapping[str, str]
     data: tuple[Grid, ...]

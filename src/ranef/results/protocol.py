@@ -59,6 +59,16 @@ class Fit(Protocol):
         """``"REML"``, ``"ML"`` or ``"NUTS"``."""
         ...
 
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences on why the fit should not be trusted; empty where it may be."""
+        ...
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing to warn about."""
+        ...
+
     def ranef(self, group: str | None = None, level: float = 0.95) -> pd.DataFrame:
         """``group, level, term, estimate, sd, lower, upper``."""
         ...
@@ -85,6 +95,8 @@ class Fit(Protocol):
         interval: None = None,
         level: float = ...,
         seed: int | None = ...,
+        offset: Any = ...,
+        weights: Any = ...,
     ) -> pd.Series[float]: ...
     @overload
     def predict(
@@ -96,6 +108,8 @@ class Fit(Protocol):
         interval: str,
         level: float = ...,
         seed: int | None = ...,
+        offset: Any = ...,
+        weights: Any = ...,
     ) -> pd.DataFrame: ...
     @overload
     def predict(
@@ -107,6 +121,8 @@ class Fit(Protocol):
         interval: str | None = None,
         level: float = ...,
         seed: int | None = ...,
+        offset: Any = ...,
+        weights: Any = ...,
     ) -> pd.Series[float] | pd.DataFrame: ...
     def predict(
         self,
@@ -118,6 +134,7 @@ class Fit(Protocol):
         level: float = 0.95,
         seed: int | None = None,
         offset: Any = None,
+        weights: Any = None,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predictions, with intervals if asked for."""
         ...

@@ -1,6 +1,6 @@
 """Tables: one model, rendered as text and HTML."""
 
-from ranef.tables.compared import FitColumns, agreement_lines, comparison_table, decomposition_line
+from ranef.tables.compared import FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
 from ranef.tables.model import Block, Document, Grid, Text
 from ranef.tables.pooling import pooling_table
 from ranef.tables.summary import posterior_summary, reml_summary
@@ -14,6 +14,7 @@ __all__ = [
     "agreement_lines",
     "comparison_table",
     "decomposition_line",
+    "doubt_lines",
     "pooling_table",
     "posterior_summary",
     "reml_summary",

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from ranef.comparison import Aligned
-from ranef.tables.model import Block, Document, Grid, Text, decimals_for, with_decimals
+from ranef.tables.model import Block, Document, Grid, Text
+from ranef.tables.numbers import decimals_for, with_decimals
 
-__all__ = ["FitColumns", "agreement_lines", "comparison_table", "decomposition_line"]
+__all__ = ["FitColumns", "agreement_lines", "comparison_table", "decomposition_line", "doubt_lines"]
 
 #: characters of a line of prose
 WIDTH = 112
@@ -34,12 +35,15 @@ class FitColumns:
         ``"REML"``, ``"ML"`` or ``"NUTS"``.
     remarks : tuple of str
         Sentences about it, such as priors of its own.
+    doubts : tuple of str
+        Sentences on why it should not be trusted; none where it may be.
     """
 
     name: str
     heading: str
     engine: str
     remarks: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def comparison_table(
@@ -51,6 +55,7 @@ def comparison_table(
     max_levels: int = 10,
     agreement: Sequence[str] = (),
     boundary: Sequence[str] = (),
+    doubts: Sequence[str] = (),
 ) -> Document:
     """One table of variance components, coefficients and random effects, and prose under it.
 
@@ -65,6 +70,8 @@ def comparison_table(
         Of each factor and term.
     agreement, boundary : sequence of str
         Paragraphs on how far the fits agree, and on what is at the boundary.
+    doubts : sequence of str
+        Why fits should not be trusted, before all else.
     """
     numbers = ("estimate", "sd", "lower", "upper") if len(fits) <= WITH_INTERVALS else ("estimate", "sd")
     columns = ["no_pooling", *(f"{f.name}_{c}" for f in fits for c in numbers)]
@@ -82,7 +89,8 @@ def comparison_table(
     header = ("Group", "Term", "Level", "No pooling", *(h for f in fits for h in (f.heading, *numbers[1:])))
     k = len(numbers)
     spanners = tuple((f.heading, 4 + i * k, 4 + (i + 1) * k) for i, f in enumerate(fits))
-    blocks: list[Block] = [_title(formula, fits), Grid(header, tuple(rows), labels=3, spanners=spanners)]
+    blocks: list[Block] = [Text(_wrapped(doubts), "Not to be trusted:")] if doubts else []
+    blocks += [_title(formula, fits), Grid(header, tuple(rows), labels=3, spanners=spanners)]
     blocks.append(
         Text(_wrapped(_notes(fits, level, left_out, numbers, several=several)), "What each column estimates:")
     )
@@ -96,7 +104,8 @@ def _title(formula: str, fits: Sequence[FitColumns]) -> Text:
     kind = {frozenset([True]): "Posteriors", frozenset([False]): "Estimates"}.get(
         frozenset(bayes), "Empirical Bayes and full Bayes"
     )
-    return Text((f"{kind}{' of one model' if len(bayes) == 1 else ''}, side by side", f"Formula: {formula}"))
+    doubted = ", not to be trusted" if any(f.doubts for f in fits) else ""
+    return Text((f"{kind}{' of one model' if len(bayes) == 1 else ''}, side by side{doubted}", f"Formula: {formula}"))
 
 
 def _rows(
@@ -104,10 +113,20 @@ def _rows(
 ) -> list[tuple[str, ...]]:
     """Rows of one parameter, or of all levels of one random effect, with common decimals."""
     values = [[float(r.get(c, float("nan"))) for c in columns] for r in records]
+    errors = [[_error_of(c, r) for c in columns] for r in records]
     estimates, sds = ([float(r[c]) for r in records for c in columns if c.endswith(e)] for e in ("_estimate", "_sd"))
     decimals = decimals_for(estimates, sds)
     labels = [str(r.get("level", "")) for r in records]
-    return [(group, term, level, *with_decimals(v, decimals)) for level, v in zip(labels, values, strict=True)]
+    return [
+        (group, term, level, *with_decimals(v, decimals, e)) for level, v, e in zip(labels, values, errors, strict=True)
+    ]
+
+
+def _error_of(column: str, record: Mapping[Hashable, Any]) -> float:
+    """The sd of a column's fit; the least of all for what is of no fit."""
+    sds = {c: float(sd) for c, sd in record.items() if str(c).endswith("_sd") and sd > 0}
+    own = f"{column.rpartition('_')[0]}_sd"
+    return min(sds.values(), default=float("nan")) if column == "no_pooling" else sds.get(own, float("nan"))
 
 
 def _notes(
@@ -137,16 +156,26 @@ def _likelihood_words(fits: Sequence[FitColumns], percent: str) -> str:
     maximised = " or ".join(f"the {names[m]}" + (f" ({m})" if len(methods) > 1 else "") for m in methods)
     return (
         f"for sd, cor and sigma the values that maximise {maximised}, with sds from its curvature there (none at the "
-        "boundary); for coefficients generalised least squares; for levels the BLUP, b̂ = D Zᵀ V⁻¹ (y − X β̂). Sds and "
-        f"normal {percent} intervals of coefficients take the variance components as known, those of levels the "
-        "coefficients too."
+        "boundary, or where that gives more than such a number can vary); for coefficients generalised least squares; "
+        f"for levels the BLUP, b̂ = D Zᵀ V⁻¹ (y − X β̂). Sds and normal {percent} intervals of coefficients take the "
+        "variance components as known, those of levels the coefficients too."
     )
 
 
+def doubt_lines(fits: Sequence[FitColumns]) -> list[str]:
+    """What is wrong with each fit that should not be trusted."""
+    return [f"{f.heading}: {sentence}" for f in fits for sentence in f.doubts]
+
+
 def agreement_lines(agreement: pd.DataFrame, fits: Sequence[FitColumns]) -> list[str]:
-    """A sentence for each fit against the reference; medians over levels, and the largest difference."""
-    shown, out = {f.name: f for f in fits}, []
-    levels = agreement[agreement["effect"] == "random"]
+    """A sentence for each fit against the reference; medians over levels, and the largest difference.
+
+    Nothing is said of fits that should not be trusted, nor of others against one of them.
+    """
+    shown, out = {f.name: f for f in fits if not f.doubts}, []
+    levels = agreement[
+        (agreement["effect"] == "random") & agreement[["fit", "reference"]].isin(list(shown)).all(axis=1)
+    ]
     for (name, reference), own in levels.groupby(["fit", "reference"], sort=False):
         fit, other, apart = shown[str(name)], shown[str(reference)], own["difference_in_sd"].abs()
         if not apart.notna().any():

@@ -56,6 +56,9 @@ def panels(blocks: Sequence[Block]) -> list[Panel]:
     of the first one.
     """
     heading: list[str] = []
+    opening: list[str] = []
+    if len(blocks) > 1 and isinstance(blocks[0], Text) and blocks[0].title and isinstance(blocks[1], Text):
+        opening, blocks = paragraphs(blocks[0]), blocks[1:]  # words before the title
     if blocks and isinstance(blocks[0], Text) and not blocks[0].title:
         heading, blocks = paragraphs(blocks[0]), blocks[1:]
     grids = [block for block in blocks if isinstance(block, Grid)]
@@ -67,7 +70,7 @@ def panels(blocks: Sequence[Block]) -> list[Panel]:
         elif grids:
             notes[max(seen - 1, 0)] += paragraphs(block)
     if grids:
-        notes[0] += heading[2:]
+        notes[0] = [*opening, *notes[0], *heading[2:]]
     out = []
     for i, (grid, words) in enumerate(zip(grids, notes, strict=True)):
         above = [*(heading[:1] if i == 0 else []), *([_bare(grid.title)] if grid.title else [])]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from ranef.tables.export import great_tables, html_source, latex_source, markdow
 if TYPE_CHECKING:
     from great_tables import GT
 
-__all__ = ["Block", "Document", "Grid", "Text", "aligned", "decimals_for", "with_decimals"]
+__all__ = ["Block", "Document", "Grid", "Text"]
 
 
 @dataclass(frozen=True)
@@ -80,41 +79,6 @@ class Document:
 
     def _repr_html_(self) -> str:
         return f'<div class="ranef">{"".join(_html(block) for block in self.blocks)}</div>'
-
-
-def with_decimals(values: Sequence[float], decimals: int) -> list[str]:
-    """Numbers with `decimals` decimals; NaN is empty."""
-    return ["" if v != v else f"{v:.{decimals}f}" for v in values]
-
-
-def decimals_for(estimates: Sequence[float], sds: Sequence[float]) -> int:
-    """Decimals that show four digits of a typical estimate and three of a typical standard deviation."""
-    wanted = [digits - 1 - e for values, digits in ((estimates, 4), (sds, 3)) if (e := _exponent(values)) is not None]
-    return max(0, min(8, max(wanted, default=4)))
-
-
-def _exponent(values: Sequence[float]) -> int | None:
-    """Power of ten of the middle one of the absolute values, NaN and zero left out."""
-    sizes = sorted(abs(v) for v in values if v == v and v not in (0.0, float("inf"), float("-inf")))
-    return int(f"{sizes[len(sizes) // 2]:e}".split("e")[1]) if sizes else None
-
-
-def aligned(values: Sequence[float], significant: int = 4) -> list[str]:
-    """Numbers of one column with a common number of decimals, as R's format does: `significant` digits at least."""
-    finite = [abs(v) for v in values if v == v and v not in (float("inf"), float("-inf")) and v != 0]
-    if not finite:
-        return ["" if v != v else f"{v:g}" for v in values]
-    if max(finite) >= 1e9 or min(finite) < 1e-7:
-        return ["" if v != v else f"{v:.{significant}g}" for v in values]
-    decimals = max(_decimals(v, significant) for v in finite)
-    return ["" if v != v else f"{v:.{decimals}f}" for v in values]
-
-
-def _decimals(value: float, significant: int) -> int:
-    text = f"{value:.{significant - 1}e}"
-    mantissa, exponent = text.split("e")
-    digits = len(mantissa.rstrip("0").replace(".", ""))
-    return max(0, min(10, digits - 1 - int(exponent)))
 
 
 def _text(block: Block) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ranef.tables.model import Document, Grid, Text, decimals_for, with_decimals
+from ranef.tables.model import Document, Grid, Text
+from ranef.tables.numbers import decimals_for, with_decimals
 
 __all__ = ["pooling_table"]
 
@@ -38,9 +39,10 @@ def pooling_table(
     for (group, term), part in frame.groupby(["group", "term"], sort=False):
         shown = part.head(max_levels)
         left_out += len(part) - len(shown)
-        decimals = decimals_for(shown["partial"].tolist(), (shown["partial"] - shown["complete"]).abs().tolist())
+        apart = (shown["partial"] - shown["complete"]).abs()
+        decimals, spread = decimals_for(shown["partial"].tolist(), apart.tolist()), float(apart.median())
         for r in shown.to_dict("records"):
-            numbers = with_decimals([float(r[c]) for c in estimates], decimals)
+            numbers = with_decimals([float(r[c]) for c in estimates], decimals, [spread] * len(estimates))
             kept = with_decimals([float(r[c]) for c in shares], 3)
             rows.append((str(group), str(term), str(r["level"]), str(r["n"]), *numbers, *kept))
     header = HEADER[:7] + ("Posterior",) * (len(estimates) - 3) + HEADER[7:]

@@ -10,7 +10,8 @@ import pandas as pd
 from ranef.arrays import Floats
 from ranef.results import RemlEstimates, Status
 from ranef.spec import ModelSpec, Priors
-from ranef.tables.model import Block, Document, Grid, Text, aligned, decimals_for, with_decimals
+from ranef.tables.model import Block, Document, Grid, Text
+from ranef.tables.numbers import aligned, decimals_for, with_decimals
 
 __all__ = ["posterior_summary", "reml_summary"]
 
@@ -92,7 +93,7 @@ def _corr(value: float | None) -> str:
 
 
 def _fixed_effects(fixef: pd.Series[float], se: Floats) -> Grid:
-    both = aligned([*fixef.tolist(), *se.tolist()])
+    both = aligned([*fixef.tolist(), *se.tolist()], [*se.tolist(), *se.tolist()])
     estimates, errors = both[: len(fixef)], both[len(fixef) :]
     t = aligned([float(v) for v in fixef.to_numpy() / se])
     rows = tuple((str(n), e, s, v) for n, e, s, v in zip(fixef.index, estimates, errors, t, strict=True))
@@ -154,7 +155,8 @@ def _posterior_rows(frame: pd.DataFrame, labels: int) -> tuple[tuple[str, ...], 
     columns = ["estimate", "sd", "lower", "upper"]
     rows, last = [], None
     for r in frame.to_dict("records"):
-        numbers = with_decimals([float(r[c]) for c in columns], decimals_for([r["estimate"]], [r["sd"]]))
+        decimals = decimals_for([r["estimate"]], [r["sd"]])
+        numbers = with_decimals([float(r[c]) for c in columns], decimals, [float(r["sd"])] * len(columns))
         names = [str(r["name"])] if labels == 1 else ["" if r["group"] == last else str(r["group"]), str(r["name"])]
         last = r["group"]
         rhat = f"{r['rhat']:.3f}" if r["rhat"] == r["rhat"] else ""
