@@ -33,7 +33,6 @@ __all__ = [
     "told_text",
     "warn_of_dropped",
     "warn_of_lookalike",
-    "warn_of_other_name",
     "warn_of_spread",
 ]
 
@@ -234,16 +233,6 @@ def warn_of_dropped(dropped: Sequence[str]) -> None:
             DataWarning,
             stacklevel=4,
         )
-
-
-def warn_of_other_name(name: str, other: str, text: str) -> None:
-    """Warn of a column of the bar `text` that is one of the fixed part by another name."""
-    warnings.warn(
-        f"{name} in {text} is the column {other} of the fixed part by another name. coef() and what is made of it "
-        f"match effects by name, and would show two columns. Write {other} in both places.",
-        DataWarning,
-        stacklevel=6,
-    )
 
 
 def check_levels(claims: Sequence[Claim], n: int, *, sigma_fixed: bool) -> None:
