@@ -150,7 +150,7 @@ def warn_of_lookalike(name: str, levels: Sequence[str], *, declared: bool, n: in
     look = look_of(levels)
     if look is None:
         return
-    allowed = max(_FEW_NUMBERS, n // 4) if declared else _FEW_NUMBERS if look.plain else _FEW_DATES
+    allowed = max(_FEW_NUMBERS, n // 2) if declared else _FEW_NUMBERS if look.plain else _FEW_DATES
     if look.stray is None and len(levels) <= allowed:
         return
     kind = "categories" if declared else "text"
