@@ -108,6 +108,7 @@ def test_marks_of_missing_values(mark):
         np.resize(["20-29", "30-39", "40+"], N),
         [f"0{1000 + k}" for k in ROWS],  # postcodes
         [f"S{k}" for k in ROWS],
+        [f"{k}RCA" for k in ROWS],
         [f"{k}a" for k in ROWS],
         pd.Categorical(np.resize(np.arange(2000, 2011), N)),  # years that are declared to be categories
         np.resize(["2020-01-01", "2021-01-01"], N),

@@ -20,7 +20,6 @@ from ranef.design.checks import (
     check_weights,
     told_text,
     warn_of_lookalike,
-    warn_of_other_name,
 )
 from ranef.design.coding import Coded, code_terms, fully_coded
 from ranef.design.evaluate import Scope, columns_in, evaluate
@@ -138,7 +137,8 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
     left_out = np.setdiff1d(np.arange(len(coded.names)), kept)
     X = coded.matrix if not len(left_out) else np.ascontiguousarray(coded.matrix[:, kept])
     aliases = aliasing(X, coded.matrix[:, left_out]) if len(left_out) else None
-    random, encodings = _random(inputs, groupings, {parsed.fixed: coded})
+    known = {parsed.fixed: coded}
+    random, encodings = _random(inputs, groupings, known)
     design = Design(
         formula=parsed.source,
         response=label(parsed.response),
@@ -154,7 +154,7 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
         index=table.index[rows] if len(rows) < table.n else table.index,
         rows=_frozen(rows),
         n_dropped=table.n - len(rows),
-        notes=(*parsed.notes, *coding_notes(parsed, inputs.values)),
+        notes=(*parsed.notes, *coding_notes(parsed, inputs.values), *_other_names(inputs, known)),
         encoding=replace(_encoding(inputs, encodings), kept=kept, aliases=aliases),
     )
     check_sizes(design)
@@ -251,8 +251,6 @@ def _random(
             known[term.effects] = code_terms(term.effects, inputs.values, len(inputs.rows))
         coded = known[term.effects]
         check_names(coded.names, term.text)
-        for name, other in _under_other_names(inputs, term.effects, coded, known[inputs.parsed.fixed]):
-            warn_of_other_name(name, other, term.text)
         designs.append(
             RandomDesign(
                 group=term.group_name,
@@ -269,14 +267,19 @@ def _random(
     return tuple(designs), tuple(encodings)
 
 
-def _under_other_names(inputs: _Inputs, effects: Terms, coded: Coded, fixed: Coded) -> Iterator[tuple[str, str]]:
-    """Numeric columns of a bar that are columns of the fixed part, but are not called so: I(x) for x."""
-    numeric = _numeric_columns(effects, inputs.values, coded)
-    strangers = {name: column for name, column in numeric.items() if name not in fixed.names}
-    if strangers:
-        known = _numeric_columns(inputs.parsed.fixed, inputs.values, fixed)
+def _other_names(inputs: _Inputs, coded: Mapping[Terms, Coded]) -> Iterator[str]:
+    """Notes on numeric columns of bars that are columns of the fixed part, but are not called so: I(x) for x."""
+    fixed = coded[inputs.parsed.fixed]
+    for term in inputs.parsed.random:
+        numeric = _numeric_columns(term.effects, inputs.values, coded[term.effects])
+        strangers = {name: column for name, column in numeric.items() if name not in fixed.names}
+        known = _numeric_columns(inputs.parsed.fixed, inputs.values, fixed) if strangers else {}
         for name, column in strangers.items():
-            yield from ((name, other) for other, values in known.items() if np.array_equal(values, column))
+            for other in (other for other, values in known.items() if np.array_equal(values, column)):
+                yield (
+                    f"{name} in {term.text} is the column {other} of the fixed part by another name: coef() adds "
+                    "fixed and random effects of one name, and shows two columns for this one. Write it alike."
+                )
 
 
 def _numeric_columns(terms: Terms, values: Mapping[Node, Value], coded: Coded) -> dict[str, Array]:

@@ -33,7 +33,6 @@ __all__ = [
     "told_text",
     "warn_of_dropped",
     "warn_of_lookalike",
-    "warn_of_other_name",
     "warn_of_spread",
 ]
 
@@ -151,7 +150,7 @@ def warn_of_lookalike(name: str, levels: Sequence[str], *, declared: bool, n: in
     look = look_of(levels)
     if look is None:
         return
-    allowed = max(_FEW_NUMBERS, n // 4) if declared else _FEW_NUMBERS if look.plain else _FEW_DATES
+    allowed = max(_FEW_NUMBERS, n // 2) if declared else _FEW_NUMBERS if look.plain else _FEW_DATES
     if look.stray is None and len(levels) <= allowed:
         return
     kind = "categories" if declared else "text"
@@ -234,16 +233,6 @@ def warn_of_dropped(dropped: Sequence[str]) -> None:
             DataWarning,
             stacklevel=4,
         )
-
-
-def warn_of_other_name(name: str, other: str, text: str) -> None:
-    """Warn of a column of the bar `text` that is one of the fixed part by another name."""
-    warnings.warn(
-        f"{name} in {text} is the column {other} of the fixed part by another name. coef() and what is made of it "
-        f"match effects by name, and would show two columns. Write {other} in both places.",
-        DataWarning,
-        stacklevel=6,
-    )
 
 
 def check_levels(claims: Sequence[Claim], n: int, *, sigma_fixed: bool) -> None:

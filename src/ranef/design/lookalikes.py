@@ -15,6 +15,7 @@ _MANY_NUMBERS, _FEW_WORDS = 10, 3
 _LOOKED_AT = 2_000
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_UNIT = r"(?:[$€£¥₹]|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HUF|INR|JPY|KRW|MXN|NOK|NZD|PLN|SEK|TRY|USD|ZAR)"
 _IDENTIFIER = re.compile(r"0\d+")
 
 
@@ -59,14 +60,12 @@ _KINDS = (
     ),
     _Kind(
         "amounts of money with decimal commas",
-        re.compile(r"[-+]?(?:[$€£¥₹]|[A-Z]{3})\s*[-+]?[\d.]*\d,\d{1,2}|[-+]?[\d.]*\d,\d{1,2}\s*(?:[$€£¥₹]|[A-Z]{3})"),
+        re.compile(rf"[-+]?{_UNIT}\s*[-+]?[\d.]*\d,\d{{1,2}}|[-+]?[\d.]*\d,\d{{1,2}}\s*{_UNIT}"),
         r"pd.to_numeric({x}.str.replace(r'[^\d,-]', '', regex=True).str.replace(',', '.'))",
     ),
     _Kind(
         "amounts of money",
-        re.compile(
-            r"[-+]?(?:[$€£¥₹]|[A-Z]{3})\s*[-+]?[\d,]*\d(?:\.\d+)?|[-+]?[\d,]*\d(?:\.\d+)?\s*(?:[$€£¥₹]|[A-Z]{3})"
-        ),
+        re.compile(rf"[-+]?{_UNIT}\s*[-+]?[\d,]*\d(?:\.\d+)?|[-+]?[\d,]*\d(?:\.\d+)?\s*{_UNIT}"),
         r"pd.to_numeric({x}.str.replace(r'[^\d.-]', '', regex=True))",
     ),
     _Kind(
@@ -131,8 +130,7 @@ def look_of(levels: Sequence[str]) -> Look | None:
     step = -(-len(levels) // _LOOKED_AT) or 1
     texts = {level: level.strip() for level in levels[::step]}
     found = {kind: [level for level, text in texts.items() if kind.pattern.fullmatch(text)] for kind in _KINDS}
-    # of kinds that fit equally the first counts; one column may hold "12" and "1,5": what is written plainly goes with
-    # every kind of number
+    # of kinds that fit equally the first counts; numbers written plainly, as "12" among "1,5", go with every such kind
     matched = {kind: {*own, *(found[_PLAIN] if kind.numeric else ())} for kind, own in found.items() if own}
     if not matched:
         return None
