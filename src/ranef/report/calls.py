@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ranef.results import PosteriorDraws, RemlEstimates, fit_call
-from ranef.spec import Custom, ModelSpec, Priors, default_priors
+from ranef.spec import Custom, ModelSpec, Priors, default_priors, sd_replacements
 
 __all__ = ["python_calls", "versions"]
 
@@ -90,15 +90,16 @@ def _changed(spec: ModelSpec, record: Record) -> str:
         return ""
     if record.priors.flat:
         return "'flat'"
-    own, default = _entries(record.priors), _entries(default_priors(spec))
-    changed = [f"{key!r}: {text}" for key, text in own.items() if default.get(key) != text]
+    usual = default_priors(spec)
+    own, default = _entries(record.priors), _entries(usual)
+    changed = [f"{key!r}: {_python(p)}" for key, p in sd_replacements(record.priors, usual).items()]
+    changed += [f"{key!r}: {text}" for key, text in own.items() if default.get(key) != text]
     return "{" + ", ".join(changed) + "}" if changed else ""
 
 
 def _entries(priors: Priors) -> dict[str, str]:
-    """Every prior by the most specific name that ``sample`` knows for it, as Python."""
-    out = {f"sd[{group}, {column}]": _python(p) for (group, column), p in priors.sd.items()}
-    out |= {f"fixef[{n}]": _python(p) for n, p in priors.fixef.items() if priors.r2d2 is None or n == "Intercept"}
+    """Every prior but those of standard deviations by the most specific name that ``sample`` knows for it, as Python."""
+    out = {f"fixef[{n}]": _python(p) for n, p in priors.fixef.items() if priors.r2d2 is None or n == "Intercept"}
     out |= {name: _python(p) for name, p in priors.corr.items()}
     out |= {"fixef": repr(priors.r2d2)} if priors.r2d2 is not None else {}
     for group, df in priors.effects.items():
