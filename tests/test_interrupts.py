@@ -184,7 +184,7 @@ def begun(kind, cwd, cache):
 
 def finished(process):
     try:
-        return process.communicate(timeout=300)
+        return process.communicate(timeout=1200)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
