@@ -157,10 +157,32 @@ def test_a_program_that_uses_ranef_is_not_the_command():
     assert done.stdout == "True\n", done.stderr
 
 
+#: Ctrl-C once the first draws are there
+PRESS = {
+    "numpyro": """
+        from ranef.nuts.bars import ChainBars
+        update = ChainBars.update
+        def press(self, n, divergences, *, sampling):
+            update(self, n, divergences, sampling=sampling)
+            if sampling and not called:
+                signal.raise_signal(signal.SIGINT)
+        ChainBars.update = press
+    """,
+    "nutpie": """
+        from ranef.nuts import nutpie_run
+        wait = nutpie_run._wait
+        def press(running):
+            threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+            return wait(running)
+        nutpie_run._wait = press
+    """,
+}
+
+
 @pytest.mark.parametrize("sampler", ["numpyro", "nutpie"])
 def test_ctrl_c_while_sampling_keeps_the_draws_until_then(sampler):
     """In a process whose own handler is called once, and which then does as Python's does."""
-    done = run_python(f"""
+    work = f"""
         import os, signal, threading, warnings, ranef
         import numpy as np
         called = []
@@ -168,9 +190,8 @@ def test_ctrl_c_while_sampling_keeps_the_draws_until_then(sampler):
             called.append(number)
             signal.default_int_handler(number, frame)
         signal.signal(signal.SIGINT, handle)
+        {textwrap.dedent(PRESS[sampler]).strip().replace(chr(10), chr(10) + 8 * " ")}
         model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
-        model.sample(10, 5, 2, seed=1, sampler={sampler!r}, progress=False)  # what is compiled is there now
-        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             fit = model.sample(3_000_000, 5, 2, seed=1, sampler={sampler!r}, progress=False)
@@ -179,7 +200,8 @@ def test_ctrl_c_while_sampling_keeps_the_draws_until_then(sampler):
         assert np.isfinite(fit.draws.sigma).all()
         assert any("interrupted" in str(w.message) for w in told), [str(w.message) for w in told]
         assert signal.getsignal(signal.SIGINT) is handle
-    """)
+    """
+    done = run_python(work)
     assert done.returncode == 0, done.stderr
 
 

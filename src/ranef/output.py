@@ -52,10 +52,14 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     DesignError
         If it could not be written, as where the disk is full; what stood at `path` is still there.
     """
+    with deferred():  # Ctrl-C leaves no half behind; and writing may load modules
+        return _written_whole(path, write)
+
+
+def _written_whole(path: Path, write: Callable[[Path], object]) -> Path:
     partial = _beside(path)
     try:
-        with deferred():  # writing may load modules
-            write(partial)
+        write(partial)
         _flush(partial)
         partial.chmod(_mode(path))
         partial.replace(path)

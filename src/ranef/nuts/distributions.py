@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 import numpy as np
+
+from ranef.interrupts import load
 
 __all__ = ["distribution_numbers", "distribution_of"]
 
@@ -21,7 +22,7 @@ def distribution_numbers(distribution: Any) -> tuple[str, dict[str, Any]] | None
     None where it is not one of ``numpyro.distributions``, or making it again from them gives another density.
     """
     name, numbers = type(distribution).__name__, {}
-    cls = getattr(import_module(MODULE), name, None)
+    cls = getattr(load(MODULE), name, None)
     if cls is not type(distribution):
         return None
     for argument in inspect.signature(cls.__init__).parameters:
@@ -43,7 +44,7 @@ def distribution_of(name: str, numbers: Mapping[str, Any]) -> Any:
     ValueError
         If `name` is not a distribution of ``numpyro.distributions``.
     """
-    module = import_module(MODULE)
+    module = load(MODULE)
     cls = getattr(module, name, None) if name in module.__all__ else None
     if not (isinstance(cls, type) and issubclass(cls, module.Distribution)):
         raise ValueError(f"numpyro has no distribution called {name!r}")
