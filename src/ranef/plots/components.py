@@ -214,14 +214,23 @@ def _limits(c: Component, draws: list[Floats], estimates: list[float]) -> tuple[
 
 def _prior_curves(spec: ModelSpec, c: Component, priors: Mapping[str, Priors], grid: Floats) -> tuple[Curve, ...]:
     """Prior densities over `grid`; one where all posteriors have the same, none where it is improper."""
-    proper = {name: p for name, p in priors.items() if not p.flat}
-    same = len({tuple(p.lines()) for p in proper.values()}) == 1
-    out: list[Curve] = []
-    for name, own in proper.items():
-        curve = None if same and out else _prior_curve(spec, c, own, grid)
-        if curve is not None:
-            out.append(replace(curve, label="prior" if same else f"prior of {name}"))
-    return tuple(out)
+    by_words: dict[tuple[str, ...], Curve | None] = {}
+    curves: dict[str, Curve] = {}
+    for name, own in priors.items():
+        words = tuple(own.lines())
+        if not own.flat and words not in by_words:
+            by_words[words] = _prior_curve(spec, c, own, grid)
+        if not own.flat and (curve := by_words[words]) is not None:
+            curves[name] = replace(curve, label=f"prior of {name}")
+    # priors of other components may differ
+    first = next(iter(curves.values()), None)
+    if first is not None and all(_equal(first, curve) for curve in curves.values()):
+        return (replace(first, label="prior"),)
+    return tuple(curves.values())
+
+
+def _equal(a: Curve, b: Curve) -> bool:
+    return np.array_equal(a.x, b.x) and np.array_equal(a.y, b.y)
 
 
 def _prior_curve(spec: ModelSpec, c: Component, priors: Priors, grid: Floats) -> Curve | None:

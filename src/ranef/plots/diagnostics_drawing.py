@@ -134,9 +134,9 @@ def _draw_quantiles(ax: Axes, plot: QuantilePlot, label: str, level: float = 0.9
         linewidth=0,
         label=f"{100 * level:g} % band for the whole of a normal sample",
     )
-    line = plot.centre + plot.scale * plot.theoretical
+    line = plot.centre + plot.scale * plot.band_x
     name = "equality" if (plot.centre, plot.scale) == (0.0, 1.0) else "through the quartiles"
-    ax.plot(plot.theoretical, line, color=VERMILLION, linewidth=1.5, label=name)
+    ax.plot(plot.band_x, line, color=VERMILLION, linewidth=1.5, label=name)
     size = 22.0 if plot.n <= 200 else 10.0 if plot.n <= 2000 else 4.0
     ax.scatter(plot.theoretical, plot.values, s=size, color=BLUE, linewidths=0, alpha=0.85, zorder=3)
     for x, y, name in zip(plot.theoretical, plot.values, map(as_drawn, shortened(plot.names, 18)), strict=False):
