@@ -155,7 +155,18 @@ class RanefWarning(UserWarning):
 
 
 class DataWarning(RanefWarning):
-    """Data that can be used, and may well not say what their user thinks they say."""
+    """Data that can be used, and may well not say what their user thinks they say.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import ranef
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     model = ranef.Model("Reaction ~ Days + I(2 * Days) + (1 | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> caught[0].category.__name__
+    'DataWarning'
+    """
 
 
 class SingularFitWarning(RanefWarning):

@@ -30,6 +30,8 @@ for fit in (eb, fb):
     assert_type(fit.plot.residuals(), Axes)
     assert_type(fit.plot.diagnostics(), Figure)
     assert_type(fit.plot.ranef(), Axes | Figure)
+    assert_type(fit.plot.ranef(term="Days", ax=Figure().subplots()), Axes)
+    assert_type(fit.plot.lines(levels=["308"]), Axes | Figure)
 
 
 def predictions(fit: ranef.Fit, interval: str | None) -> pd.DataFrame:
@@ -56,6 +58,7 @@ both = ranef.compare(eb, fb)
 assert_type(both, ranef.Comparison)
 assert_type(both.eb, ranef.EmpiricalBayesFit)
 assert_type(both.plot(), Figure)
+assert_type(both.plot.varcorr(ax=Figure().subplots()), Axes)
 assert_type(both.predictions(data), pd.DataFrame)
 assert_type(ranef.compare(fb, fb, kind="conditional"), pd.DataFrame)
 assert_type(ranef.pooling(eb, fb).frame, pd.DataFrame)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import pandas as pd
 
@@ -90,6 +90,26 @@ class ComparisonPlots:
             compared_figure(self.fits, group, term=term, levels=levels, max_levels=max_levels, level=self.level)
         )
 
+    @overload
+    def ranef(
+        self,
+        group: str | None = ...,
+        *,
+        ax: Axes,
+        max_levels: int | None = ...,
+        term: TermArgument = ...,
+        levels: LevelsArgument = ...,
+    ) -> Axes: ...
+    @overload
+    def ranef(
+        self,
+        group: str | None = ...,
+        ax: Axes | Sequence[Axes] | None = ...,
+        max_levels: int | None = ...,
+        *,
+        term: TermArgument = ...,
+        levels: LevelsArgument = ...,
+    ) -> Axes | Figure: ...
     def ranef(
         self,
         group: str | None = None,
@@ -123,6 +143,28 @@ class ComparisonPlots:
         """
         return ranef_figure(self.fits, group, ax, term=term, levels=levels, max_levels=max_levels, level=self.level)
 
+    @overload
+    def shrinkage(
+        self,
+        group: str | None = ...,
+        *,
+        ax: Axes,
+        max_levels: int = ...,
+        kind: str | None = ...,
+        term: TermArgument = ...,
+        levels: LevelsArgument = ...,
+    ) -> Axes: ...
+    @overload
+    def shrinkage(
+        self,
+        group: str | None = ...,
+        ax: Axes | Sequence[Axes] | None = ...,
+        max_levels: int = ...,
+        *,
+        kind: str | None = ...,
+        term: TermArgument = ...,
+        levels: LevelsArgument = ...,
+    ) -> Axes | Figure: ...
     def shrinkage(
         self,
         group: str | None = None,
@@ -142,6 +184,28 @@ class ComparisonPlots:
             self.fits, group, ax, kind=kind, term=term, levels=levels, max_levels=max_levels, level=self.level
         )
 
+    @overload
+    def lines(
+        self,
+        x: object = ...,
+        group: str | None = ...,
+        kind: str = ...,
+        levels: LevelsArgument = ...,
+        *,
+        ax: Axes,
+        term: TermArgument = ...,
+    ) -> Axes: ...
+    @overload
+    def lines(
+        self,
+        x: object = ...,
+        group: str | None = ...,
+        kind: str = ...,
+        levels: LevelsArgument = ...,
+        ax: Axes | Sequence[Axes] | None = ...,
+        *,
+        term: TermArgument = ...,
+    ) -> Axes | Figure: ...
     def lines(
         self,
         x: object = None,
@@ -158,6 +222,19 @@ class ComparisonPlots:
         """
         return lines_figure(self.fits, x=x, group=group, kind=kind, term=term, levels=levels, ax=ax, level=self.level)
 
+    @overload
+    def path(
+        self, group: str | None = ..., term: str | None = ..., *, ax: Axes, levels: LevelsArgument = ...
+    ) -> Axes: ...
+    @overload
+    def path(
+        self,
+        group: str | None = ...,
+        term: str | None = ...,
+        ax: Axes | Sequence[Axes] | None = ...,
+        *,
+        levels: LevelsArgument = ...,
+    ) -> Axes | Figure: ...
     def path(
         self,
         group: str | None = None,
@@ -169,6 +246,10 @@ class ComparisonPlots:
         """Paths of the first REML or ML fit, with the first posterior of the ratio above; as :meth:`FitPlots.path`."""
         return path_of_fits(self.fits, group, term, ax, levels)
 
+    @overload
+    def varcorr(self, *, ax: Axes) -> Axes: ...
+    @overload
+    def varcorr(self, ax: Axes | Sequence[Axes] | None = ...) -> Axes | Figure: ...
     def varcorr(self, ax: Axes | Sequence[Axes] | None = None) -> Axes | Figure:
         """Posterior density of every sd and correlation, with the estimates of the fits and the prior on it.
 
@@ -186,6 +267,28 @@ class ComparisonPlots:
         """
         return joint_axes(self.fits, x, y, ax, method)
 
+    @overload
+    def decomposition(
+        self,
+        group: str | None = ...,
+        *,
+        ax: Axes,
+        max_levels: int = ...,
+        draws: int | None = ...,
+        term: TermArgument = ...,
+        levels: LevelsArgument = ...,
+    ) -> Axes: ...
+    @overload
+    def decomposition(
+        self,
+        group: str | None = ...,
+        ax: Axes | Sequence[Axes] | None = ...,
+        max_levels: int = ...,
+        draws: int | None = ...,
+        *,
+        term: TermArgument = ...,
+        levels: LevelsArgument = ...,
+    ) -> Axes | Figure: ...
     def decomposition(
         self,
         group: str | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from ranef.arrays import Floats
 from ranef.inference import check_level
@@ -62,6 +62,30 @@ class FitPlots:
 
     fit: Fit
 
+    @overload
+    def shrinkage(
+        self,
+        group: str | None = ...,
+        *,
+        ax: Axes,
+        max_levels: int = ...,
+        level: float = ...,
+        kind: str | None = ...,
+        term: TermArgument = ...,
+        levels: LevelsArgument = ...,
+    ) -> Axes: ...
+    @overload
+    def shrinkage(
+        self,
+        group: str | None = ...,
+        ax: Axes | Sequence[Axes] | None = ...,
+        max_levels: int = ...,
+        level: float = ...,
+        *,
+        kind: str | None = ...,
+        term: TermArgument = ...,
+        levels: LevelsArgument = ...,
+    ) -> Axes | Figure: ...
     def shrinkage(
         self,
         group: str | None = None,
@@ -103,6 +127,28 @@ class FitPlots:
             self._fits, group, ax, kind=kind, term=term, levels=levels, max_levels=max_levels, level=level
         )
 
+    @overload
+    def ranef(
+        self,
+        group: str | None = ...,
+        *,
+        ax: Axes,
+        level: float = ...,
+        max_levels: int | None = ...,
+        term: TermArgument = ...,
+        levels: LevelsArgument = ...,
+    ) -> Axes: ...
+    @overload
+    def ranef(
+        self,
+        group: str | None = ...,
+        ax: Axes | Sequence[Axes] | None = ...,
+        level: float = ...,
+        *,
+        max_levels: int | None = ...,
+        term: TermArgument = ...,
+        levels: LevelsArgument = ...,
+    ) -> Axes | Figure: ...
     def ranef(
         self,
         group: str | None = None,
@@ -147,6 +193,30 @@ class FitPlots:
         """
         return ranef_figure(self._fits, group, ax, term=term, levels=levels, max_levels=max_levels, level=level)
 
+    @overload
+    def lines(
+        self,
+        x: object = ...,
+        group: str | None = ...,
+        kind: str = ...,
+        levels: LevelsArgument = ...,
+        *,
+        ax: Axes,
+        level: float = ...,
+        term: TermArgument = ...,
+    ) -> Axes: ...
+    @overload
+    def lines(
+        self,
+        x: object = ...,
+        group: str | None = ...,
+        kind: str = ...,
+        levels: LevelsArgument = ...,
+        ax: Axes | Sequence[Axes] | None = ...,
+        level: float = ...,
+        *,
+        term: TermArgument = ...,
+    ) -> Axes | Figure: ...
     def lines(
         self,
         x: object = None,
@@ -192,6 +262,19 @@ class FitPlots:
         """
         return lines_figure(self._fits, x=x, group=group, kind=kind, term=term, levels=levels, ax=ax, level=level)
 
+    @overload
+    def path(
+        self, group: str | None = ..., term: str | None = ..., *, ax: Axes, levels: LevelsArgument = ...
+    ) -> Axes: ...
+    @overload
+    def path(
+        self,
+        group: str | None = ...,
+        term: str | None = ...,
+        ax: Axes | Sequence[Axes] | None = ...,
+        *,
+        levels: LevelsArgument = ...,
+    ) -> Axes | Figure: ...
     def path(
         self,
         group: str | None = None,
@@ -278,6 +361,26 @@ class FitPlots:
         check_level(level)
         return qq_axes(self.fit, ax, level)
 
+    @overload
+    def qq_ranef(
+        self,
+        group: str | None = ...,
+        *,
+        ax: Axes,
+        level: float = ...,
+        term: TermArgument = ...,
+        levels: LevelsArgument = ...,
+    ) -> Axes: ...
+    @overload
+    def qq_ranef(
+        self,
+        group: str | None = ...,
+        ax: Axes | Sequence[Axes] | None = ...,
+        level: float = ...,
+        *,
+        term: TermArgument = ...,
+        levels: LevelsArgument = ...,
+    ) -> Axes | Figure: ...
     def qq_ranef(
         self,
         group: str | None = None,
@@ -340,6 +443,10 @@ class FitPlots:
 
     # -- variance components --------------------------------------------------------------------------------------
 
+    @overload
+    def varcorr(self, *, ax: Axes) -> Axes: ...
+    @overload
+    def varcorr(self, ax: Axes | Sequence[Axes] | None = ...) -> Axes | Figure: ...
     def varcorr(self, ax: Axes | Sequence[Axes] | None = None) -> Axes | Figure:
         """Posterior density of every sd and correlation, with the REML and ML estimates and the prior drawn on it.
 

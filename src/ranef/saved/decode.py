@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
@@ -71,9 +71,11 @@ class Decoder:
         cls = self.registry.get(plain["record"])
         if cls is None:
             raise UnknownRecord(f"it holds a record called {plain['record']!r}")
-        own = {f.name for f in fields(cls) if f.init}
-        if more := plain["fields"].keys() - own:
+        own = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(cls) if f.init}
+        if more := plain["fields"].keys() - own.keys():
             raise UnknownRecord(f"a {plain['record']} in it has {', '.join(sorted(more))} besides")
+        if less := {name for name, needed in own.items() if needed} - plain["fields"].keys():
+            raise UnknownRecord(f"a {plain['record']} in it has no {', '.join(sorted(less))}")
         return cls(**{name: self.value(member) for name, member in plain["fields"].items()})
 
     def _enum(self, plain: dict[str, Plain]) -> Any:
