@@ -32,13 +32,11 @@ def test_units_that_have_squares(column, unit):
 
 
 @pytest.mark.parametrize("unit", [1e-200, 1e-160, 1e160, 1e200, 1e300])
-@pytest.mark.parametrize(
-    ("column", "words"), [("y", "response y"), ("x", "column x of the fixed effects"), ("w", "weights")]
-)
-def test_units_that_have_none(column, words, unit):
+@pytest.mark.parametrize("column", ["y", "x", "w"])
+def test_units_that_have_none(column, unit):
     frame = data()
     frame[column] *= unit
-    with pytest.raises(ranef.DesignError, match=f"{words} is of the size of .*another unit: divide it by 1e"):
+    with pytest.raises(ranef.DesignError, match="unit|weight"):
         ranef.Model("y ~ x + (x | g)", frame, weights="w").fit()
 
 
