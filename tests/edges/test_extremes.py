@@ -36,7 +36,7 @@ def test_units_that_have_squares(column, unit):
 def test_units_that_have_none(column, unit):
     frame = data()
     frame[column] *= unit
-    with pytest.raises(ranef.DesignError, match="unit|weight"):
+    with pytest.raises(ranef.DesignError, match=r"unit|weight"):
         ranef.Model("y ~ x + (x | g)", frame, weights="w").fit()
 
 
