@@ -316,6 +316,9 @@ def _line_search(tracer: Tracer, point: Point, step: Floats, decrement: float, c
     noise = 1e-13 * abs(point.criterion)
     length = 1.0
     for i in range(control.max_halvings):
+        if float(np.abs(point.theta + length * step).max()) > tracer.problem.farthest:
+            length /= 2.0
+            continue
         try:
             trial = tracer.point(point.theta + length * step, "halved" if i else "newton")
         except np.linalg.LinAlgError:  # so far out that XᵀV⁻¹X is singular to rounding
@@ -333,6 +336,8 @@ def _quasi_newton(problem: Problem, tracer: Tracer, point: Point) -> Point:
     best = [point]
 
     def value(theta: Floats) -> tuple[float, Floats]:
+        if float(np.abs(theta).max()) > problem.farthest:
+            return np.inf, np.zeros(len(theta))
         trial = tracer.point(theta, "quasi-newton")
         if trial.criterion < best[0].criterion:
             best[0] = trial

@@ -18,6 +18,10 @@ from ranef.spec import ModelSpec, lower_root
 __all__ = ["Point", "Problem"]
 
 
+#: largest θ at which a row still has a digit beside its effects; and beside the response in units of a known sigma
+FARTHEST, BEYOND = 1e14, 1e4
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Point:
     """The criterion at one θ.
@@ -98,6 +102,13 @@ class Problem:
     def moments(self) -> Moments | None:
         """What least squares says, where rows are at hand."""
         return moments_of_effects(self.spec, self.products)
+
+    @property
+    def farthest(self) -> float:
+        """Internal θ beyond which the criterion is rounding, and no optimum: effects far larger than the response."""
+        if self.spec.sigma is None:
+            return FARTHEST
+        return min(FARTHEST, BEYOND * max(1.0, self.products.scaling.y / self.spec.sigma))
 
     def settled(self, theta: Floats) -> Floats:
         """θ (..., n_theta) with what is undetermined by itself where it stays: a variance at 1, a covariance at 0."""
