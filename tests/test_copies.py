@@ -17,6 +17,9 @@ import ranef
 from ranef import priors
 from ranef.plots import ComparisonPlots, FitPlots
 
+#: runs here are as short as will do
+pytestmark = pytest.mark.filterwarnings("ignore::ranef.ConvergenceWarning")
+
 SLEEP = ranef.datasets.load("sleepstudy")
 WAYS = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda x: pickle.loads(pickle.dumps(x))}
 
@@ -43,7 +46,9 @@ def public():
     """One of everything, by name."""
     model = ranef.Model("Reaction ~ Days + (Days | Subject)", SLEEP)
     eb = model.fit()
-    fb = model.sample(draws=40, warmup=40, seed=1, progress=False, sampler="nutpie")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ranef.ConvergenceWarning)
+        fb = model.sample(draws=40, warmup=40, seed=1, progress=False, sampler="nutpie")
     both, pooled = ranef.compare(eb, fb), ranef.pooling(eb, fb)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ranef.RanefWarning)

@@ -19,6 +19,9 @@ import ranef
 from ranef.priors import Exponential, HalfNormal, StudentT
 from saved.write import numbers_of
 
+#: runs here are as short as will do
+pytestmark = pytest.mark.filterwarnings("ignore::ranef.ConvergenceWarning")
+
 HERE = Path(__file__).parent
 
 rng = np.random.default_rng(11)
