@@ -226,3 +226,11 @@ def test_where_the_model_itself_depends_on_an_origin_it_is_said():
         assert len(ranef.Model(f"Reaction ~ Days + {formula}", late).priors().notes) == said
         assert not ranef.Model(f"Reaction ~ Days + {formula}", data).priors().notes
     assert "depends on the origin of Days" in str(ranef.Model("Reaction ~ Days + (Days || Subject)", late).describe())
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e6])
+def test_a_constant_response_varies_as_its_known_residuals_do(unit):
+    data = {"y": np.full(24, 5.1 * unit), "g": np.repeat(list("abcdef"), 4)}
+    p = ranef.Model("y ~ 1 + (1 | g)", data, sigma=2.0 * unit).priors()
+    assert p.sd["g", "Intercept"].scale == pytest.approx(2.0 * unit)
+    assert p.fixef["Intercept"].scale == pytest.approx(5.0 * unit)

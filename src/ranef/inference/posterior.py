@@ -43,6 +43,9 @@ __all__ = [
     "varcorr_means",
 ]
 
+#: draws that vary by this part of their mean are constant but for rounding
+CONSTANT = 1e-12
+
 #: thresholds of Vehtari et al. (2021, Bayesian Analysis 16(2)): R-hat, and effective draws over all chains
 RHAT_LIMIT = 1.01
 ESS_LIMIT = 400
@@ -268,8 +271,7 @@ def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:
         )
     elif draws.sigma.shape[0] == 1:
         words.append("One chain alone cannot show whether it found the whole posterior (R-hat). Run four.")
-    elif (table["rhat"].isna() & (table["sd"] > 0)).any():
-        undefined = names[table["rhat"].isna() & (table["sd"] > 0)]
+    elif (undefined := names[table["rhat"].isna() & (table["sd"] > CONSTANT * table["estimate"].abs())]).size:
         words.append(
             f"R-hat and effective sample sizes are not defined for {_some(undefined)}: a chain never moved. Warm up "
             "longer."

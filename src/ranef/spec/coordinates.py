@@ -218,7 +218,7 @@ def fixed_directions(spec: ModelSpec, about: Moments, width: float) -> Direction
     diagonal = np.diag(C)
     size = np.where(np.abs(diagonal) > ROUNDING * np.abs(C).max(axis=1, initial=0.0), diagonal, 1.0)
     C = C / size[:, None]
-    unit = width * ((about.y_sd if mean_at >= 0 else about.y_rms) or 1.0)
+    unit = width * (about.y_sd if mean_at >= 0 else about.y_rms)
     loc, scale = np.where(at, about.y_mean, 0.0) / size, unit / np.abs(size)
     back = np.linalg.inv(C)
     mean, sd = back @ loc, np.sqrt((back**2) @ scale**2)

@@ -38,6 +38,9 @@ __all__ = ["Priors", "corr_name", "default_priors", "flat_priors", "sd_replaceme
 #: default prior of the degrees of freedom of a Student t response or random effect (Juárez & Steel, 2010)
 DEFAULT_DF = Gamma(2.0, 0.1)
 
+#: a standard deviation of this part of the root mean square is rounding
+CONSTANT = 1e-12
+
 #: how far a term may move the response, in its standard deviations
 WIDTH = 2.5
 
@@ -206,9 +209,9 @@ def default_priors(
     DesignError
         If a name is not one of these, or the family does not fit.
     """
-    about = moments(spec) if about is None else about
+    about = _with_unit(spec, moments(spec) if about is None else about)
     changes = {re.sub(r"\s*,\s*", ", ", name): prior for name, prior in dict(changes or {}).items()}
-    names, s = spec.design.fixed_names, about.y_sd or 1.0
+    names, s = spec.design.fixed_names, about.y_sd
     joint = fixed_directions(spec, about, WIDTH)
     fixef: dict[str, Location] = dict(zip(names, _normals(joint.mean, joint.sd), strict=True))
     spread = about.X_sd if spec.design.has_intercept else about.X_rms
@@ -238,6 +241,14 @@ def default_priors(
         notes=origin_notes(spec, about),
     )
     return _changed(priors, _Names(spec, priors), changes)
+
+
+def _with_unit(spec: ModelSpec, about: Moments) -> Moments:
+    """Moments in which a constant response, which only a known σ allows, varies as the residuals do."""
+    if about.y_sd > CONSTANT * about.y_rms:
+        return about
+    unit = (spec.sigma or 1.0) * float(np.sqrt(about.inverse_weight))
+    return replace(about, y_sd=unit, y_rms=float(np.hypot(about.y_rms, unit)))
 
 
 def _sd_names(group: str, column: str) -> tuple[str, str]:
