@@ -86,24 +86,37 @@ def once(name: str, groups: int, seed: int) -> list[dict[str, object]]:
 
 
 def table(results: pd.DataFrame) -> str:
-    """Markdown: coverage of 95 % intervals and median relative errors, by covariate, groups and parameter."""
+    """Markdown: coverage of 95 % intervals and median relative errors, a row for each covariate and size."""
     grouped = results.groupby(["covariate", "groups", "parameter"], sort=False)
-    out = pd.DataFrame(
-        {
-            "coverage": grouped["covered"].mean(),
-            "error": grouped["posterior"].median(),
-            "REML": grouped["REML"].median(),
-        }
-    ).reset_index()
-    lines = [
-        "| covariate | groups | parameter | coverage of 95 % | median error | REML's |",
-        "|---|---|---|---|---|---|",
-    ]
-    for r in out.itertuples(index=False):
-        lines.append(
-            f"| {r.covariate} | {r.groups} | {r.parameter} | {r.coverage:.0%} | {r.error:+.0%} | {r.REML:+.0%} |"
-        )
+    cells = {
+        "coverage": grouped["covered"].mean().map("{:.0%}".format),
+        "error": grouped["posterior"].median().map("{:+.0%}".format),
+        "REML": grouped["REML"].median().map("{:+.0%}".format),
+    }
+    shown = {"sd(x)": list(cells), "sd(Intercept)": list(cells), "beta(x)": ["coverage"], "sigma": ["coverage"]}
+    head = ["covariate", "groups", *(f"{name}: {what}" for name, whats in shown.items() for what in whats)]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for covariate, groups in dict.fromkeys(zip(results["covariate"], results["groups"], strict=True)):
+        own = [cells[what][covariate, groups, name] for name, whats in shown.items() for what in whats]
+        lines.append(f"| {' | '.join([covariate, str(groups), *own])} |")
     return "\n".join(lines)
+
+
+HEADER = """# Default posteriors against the truth and REML
+
+Simulation-based calibration draws its truths from the prior, so it cannot see a bad one. Here the truths are everyday
+ones: `y ~ x + (x | g)` with ten rows for each group, x in the unit people measure it in, and y in a unit drawn between
+1e-6 and 1e6. At the mean of x intercepts have sd 1, slopes 0.5 for each sd of x (0.25 in half of the simulations),
+their correlation is 0.3, and residuals have sd 1, all in that unit.
+
+*coverage* is the share of {sims} simulations in which the posterior's equal-tailed 95 % interval holds the truth (the
+Monte-Carlo error of a cell is {error:.0%}); *error* the median error of the posterior median, and *REML* that of the
+estimate, as a share of the truth. Intercepts are those at the mean of x. Over all cells the intervals hold {overall}.
+
+Made by `python benchmarks/default_posteriors.py --sims {sims} --out docs/default-posteriors.md` (500 draws of each of
+four chains, nutpie).
+
+"""
 
 
 def main() -> None:
@@ -118,12 +131,12 @@ def main() -> None:
             results += own
             print(name, groups, f"ok {np.mean([r['ok'] for r in own]):.0%}", flush=True)
     frame = pd.DataFrame(results)
-    whole = frame.groupby("parameter", sort=False)[["covered"]].mean()
-    print(whole)
-    text = table(frame)
+    whole = frame.groupby("parameter", sort=False)["covered"].mean()
+    overall = ", ".join(f"{name} in {share:.1%}" for name, share in whole.items())
+    error = np.sqrt(0.95 * 0.05 / given.sims)
+    text = HEADER.format(sims=given.sims, overall=overall, error=error) + table(frame)
     if given.out:
         given.out.parent.mkdir(exist_ok=True)
-        frame.to_csv(given.out.with_suffix(".csv"), index=False)
         given.out.write_text(text + "\n")
     else:
         print(text)

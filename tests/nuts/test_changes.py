@@ -24,7 +24,7 @@ SMALL = 500
 #: condition number of a covariance matrix of which the smallest directions are not lost
 WORST = 1e14
 
-QUICK = ["year", "factor", "factor and slope", "products", "two values", "sleep_rs", "machines_factor", "cake_main"]
+QUICK = ["year", "factor", "factor and slope", "products", "two levels", "sleep_rs", "machines_factor", "cake_main"]
 
 
 def _years(seed: int) -> pd.DataFrame:
@@ -42,6 +42,9 @@ def _own() -> dict[str, Case]:
         "factor and slope": "y ~ f * year + (f * year | a)",
         "products": "y ~ x * year + (x * year | a)",
         "powers": "y ~ year + I(year^2) + (year + I(year^2) | a)",
+        "two levels": "y ~ c + (c | a)",
+        "two levels and slope": "y ~ c * year + (c * year | a)",
+        "cells of two and three": "y ~ c * f + (c * f | a)",
         "two values": "y ~ two + (two | a)",
         "slopes alone": "y ~ year + (0 + year | a)",
         "diagonal": "y ~ year + diag(year | a)",

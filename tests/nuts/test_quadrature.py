@@ -12,6 +12,7 @@ from arviz_stats.base import array_stats
 import ranef
 from nuts import quadrature
 from ranef.priors import LKJ, Flat, HalfCauchy, HalfNormal, HalfStudentT, Normal, StudentT
+from ranef.spec import inward_theta
 
 #: some 400 comparisons are made: the largest of so many standard normals exceeds this once in 300 runs
 LIMIT = 4.5
@@ -114,7 +115,7 @@ def indicators(frame, group, columns):
 
 
 def oracle_of(case, model):
-    """Numbers of priors are read from the model; everything else from the frame."""
+    """Numbers of priors, and the coordinates in which they stand, are read from the model; the rest from the frame."""
     frame, priors = frame_of(case), model.priors(case.priors)
     X = np.column_stack([np.ones(len(frame)), *(frame[c] for c in case.fixed)])
     at_means = np.eye(X.shape[1])
@@ -124,7 +125,10 @@ def oracle_of(case, model):
         y=frame[case.formula.split(" ~ ")[0]].to_numpy(dtype=float),
         X=X,
         weights=np.ones(len(frame)) if case.weights is None else frame[case.weights].to_numpy(dtype=float),
-        blocks=tuple(indicators(frame, group, columns) for group, columns in case.terms),
+        blocks=tuple(
+            indicators(frame, group, columns) @ priors.term(t).outward
+            for (group, columns), t in zip(case.terms, model.spec.terms, strict=True)
+        ),
         at_means=at_means,
         loc=np.array([getattr(p, "loc", 0.0) for p in fixef]),
         scale=np.array([getattr(p, "scale", np.inf) for p in fixef]),
@@ -135,18 +139,18 @@ def oracle_of(case, model):
 
 
 def sampled(case, model, fit):
-    """Draws by name of the grid's coordinates, and of (β, b) in the oracle's order."""
+    """Draws by name of the grid's coordinates, those of the priors, and of (β, b) in the oracle's order."""
     d, out, effects = fit.draws, {"sigma": np.log(fit.draws.sigma)}, [fit.draws.beta]
     for t, (term, (group, columns)) in enumerate(zip(model.spec.terms, case.terms, strict=True)):
         assert (term.group, len(term.columns)) == (group, len(columns))
-        theta = d.theta[..., term.theta]
+        theta = inward_theta(model.spec, d.priors.columns, d.theta)[..., term.theta]
         lengths = (
             [np.abs(theta[..., 0])] if len(columns) == 1 else [theta[..., 0], np.hypot(theta[..., 1], theta[..., 2])]
         )
         out |= {f"sd{t}{i}": np.log(v * d.sigma) for i, v in enumerate(lengths)}
         if len(columns) == 2:
             out[f"cor{t}"] = np.arctanh(theta[..., 1] / lengths[1])
-        b = d.b[term.grouping][..., term.where]
+        b = d.b[term.grouping][..., term.where] @ np.linalg.inv(d.priors.term(term).outward).T
         effects.append(b.reshape(*b.shape[:2], -1))
     return out, np.concatenate(effects, axis=-1)
 

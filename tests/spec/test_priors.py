@@ -203,6 +203,8 @@ def test_replacements_make_the_priors_again(model, changes):
 
 
 def test_a_prior_by_the_name_of_a_column_is_of_the_column_as_written():
+    assert not any(MODEL.priors({"sd": priors.HalfNormal(30)}).columns["Subject", 0].where)
+    assert MODEL.priors({"cor": priors.LKJ(2.0)}).columns["Subject", 0].where[0]
     assert not any(MODEL.priors({"sd[Subject, Intercept]": priors.HalfNormal(30)}).columns["Subject", 0].where)
     assert MODEL.priors({"sd[Subject, Days]": priors.HalfNormal(3)}).columns["Subject", 0].where[0]
     assert "sd(Machine[A] | Worker)" in str(MACHINES.priors())
@@ -234,3 +236,38 @@ def test_a_constant_response_varies_as_its_known_residuals_do(unit):
     p = ranef.Model("y ~ 1 + (1 | g)", data, sigma=2.0 * unit).priors()
     assert p.sd["g", "Intercept"].scale == pytest.approx(2.0 * unit)
     assert p.fixef["Intercept"].scale == pytest.approx(5.0 * unit)
+
+
+def test_a_slope_in_a_cell_where_the_covariate_is_constant_has_the_scale_of_the_others():
+    rng = np.random.default_rng(0)
+    g, f, x = np.repeat(np.arange(20), 10), np.tile(list("abcde"), 40), np.tile(np.arange(10) - 3.0, 20) + 0.1
+    data = {"y": rng.normal(size=200), "g": g, "f": f, "x": np.where(f == "a", 0.1, x)}
+    scales = {c: p.scale for (_, c), p in ranef.Model("y ~ (f*x | g)", data | {"g": g % 4}).priors().sd.items()}
+    assert scales["f[a]:x"] == pytest.approx(scales["f[b]:x"], rel=0.5)
+
+
+def test_powers_of_years_have_priors():
+    rng = np.random.default_rng(0)
+    data = {"y": rng.normal(size=120), "year": np.tile(np.arange(2000.0, 2006.0), 20), "g": np.repeat(np.arange(20), 6)}
+    p = ranef.Model("y ~ year + I(year^2) + I(year^3) + (1 | g)", data).priors()
+    assert np.isfinite([p.fixef[name].scale for name in p.fixef]).all()
+
+
+def test_naming_one_column_leaves_the_scales_of_the_others():
+    rng = np.random.default_rng(0)
+    data = {"y": rng.normal(size=240), "g": np.repeat(np.arange(20), 12), "x": rng.normal(3, 1, 240)}
+    model = ranef.Model("y ~ x * year + (x * year | g)", data | {"year": rng.integers(2000, 2006, 240).astype(float)})
+    plain, named = model.priors(), model.priors({"sd[g, x]": priors.HalfNormal(5)})
+    assert named.sd["g", "x:year"] == plain.sd["g", "x:year"]
+    assert named.sd["g", "x"] == priors.HalfNormal(5)
+    assert not named.columns["g", 0].where[1]
+    assert named.columns["g", 0].where[0]
+
+
+def test_commas_within_names_of_levels():
+    rng = np.random.default_rng(0)
+    data = {"y": rng.normal(size=60), "g": np.repeat(np.arange(10), 6), "f": np.tile(["0", "a,b"], 30)}
+    model = ranef.Model("y ~ f + (f | g)", data)
+    p = model.priors({"f[T.a,b]": priors.Normal(0, 1), "sd[g,f[T.a,b]]": priors.HalfNormal(2)})
+    assert p.fixef["f[T.a,b]"] == priors.Normal(0, 1)
+    assert p.sd["g", "f[T.a,b]"] == priors.HalfNormal(2)

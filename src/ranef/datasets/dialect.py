@@ -34,6 +34,7 @@ _POINT = re.compile(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
 _POINTS = re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+,\d+")
 _COMMAS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _CERTAIN = re.compile(r"[-+]?\d{1,3}(?:(?:,\d{3})+\.\d+|(?:,\d{3}){2,})")
+_GROUPED = re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+")
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "#n/a"}
 
 
@@ -123,7 +124,7 @@ def find_dialect(head: bytes, *, whole: bool) -> Dialect:
     if not records:
         raise DesignError("is empty: it holds no line of text.")
     header, columns = records[0], _columns(records)
-    decimal, thousands = _marks(columns)
+    decimal, thousands = _marks(columns, separator)
     names = Counter(name for name in header if name)
     return Dialect(
         encoding=encoding,
@@ -198,12 +199,19 @@ def _present(field: str) -> bool:
     return field.strip().casefold() not in _MISSING
 
 
-def _marks(columns: Sequence[Sequence[str]]) -> tuple[str, str]:
-    """The decimal mark and what groups digits, as all columns together show them."""
+def _marks(columns: Sequence[Sequence[str]], separator: str) -> tuple[str, str]:
+    """The decimal mark and what groups digits, as all columns together show them.
+
+    Quoted ``"1,234"`` between commas may be thousands as well as decimals: where all such fields have groups of three
+    digits they stay text. ``1.234`` is thousands where another column has decimal commas.
+    """
     commas = [column for column in columns if _all(column, _COMMA, _WHOLE) and _any(column, _COMMA)]
-    points = any(_all(column, _POINT, _WHOLE) and _any(column, _POINT) for column in columns)
-    if commas and not points:
-        return ",", "." if any(_any(column, _POINTS) for column in commas) else ""
+    dotted = [column for column in columns if _all(column, _POINT, _WHOLE) and _any(column, _POINT)]
+    points = any(not _all([f for f in column if _POINT.fullmatch(f)], _GROUPED) for column in dotted)
+    with_commas = [field for column in commas for field in column if "," in field]
+    doubtful = separator == "," and all(_COMMAS.fullmatch(field) for field in with_commas)
+    if commas and not points and not doubtful:
+        return ",", "." if dotted or any(_any(column, _POINTS) for column in commas) else ""
     grouped = any(_all(column, _COMMAS, _POINT, _WHOLE) and _any(column, _CERTAIN) for column in columns)
     return ".", "," if grouped else ""
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ranef.design.coding import Coded, code_terms
 from ranef.design.records import Encoding
-from ranef.design.values import Array, Codes, Factor, Numeric, Value, as_factor, label_of
+from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, as_factor
 from ranef.formula import Name, Node, Terms, label, walk
 
 __all__ = ["Cells", "margins_of", "numeric_nodes", "term_cells"]
@@ -29,13 +29,16 @@ class Cells:
     rows : ndarray of float64
         Shape (p, p): of effects b by columns as written, the coordinates are ``rows @ b``.
     names : tuple of str
-        The p names: ``f[A]`` is the effect where f is A, ``f[A]:x`` the slope of x there.
+        The p names: ``f[A]`` is the effect where f is A, ``f[A]:x`` the slope of x there; that of a column where the
+        coordinate is its effect.
     parts : ndarray of intp
-        Shape (p,): which product of numeric predictors each coordinate is the slope of.
+        Shape (p,): which product of numeric predictors, and of factors of two levels, each is the slope of.
     margins : tuple of tuple of int
         For each of those products, the others that are its margins.
     cells : ndarray of intp
-        Shape (p,): the cell of each coordinate, -1 where the factors have none because they are not saturated.
+        Shape (p,): the cell of each coordinate, -1 where it is of none.
+    plain : ndarray of bool
+        Shape (p,): whether it is the effect in a cell itself, and no slope.
     """
 
     rows: Array
@@ -43,87 +46,97 @@ class Cells:
     parts: Codes
     margins: tuple[tuple[int, ...], ...]
     cells: Codes
+    plain: Mask
 
 
-def numeric_nodes(terms: Terms, encoding: Encoding) -> dict[Node, str]:
-    """The numeric predictors of one column, with the name of that column."""
+def numeric_nodes(terms: Terms, encoding: Encoding) -> tuple[str, ...]:
+    """Names of the columns that are numeric predictors of one column."""
     nodes = dict.fromkeys(f for t in terms.terms for f in t.factors)
     values = {node: encoding.templates[node] for node in nodes}
-    return {n: label(n) for n, v in values.items() if isinstance(v, Numeric) and v.values.ndim == 1}
+    return tuple(label(n) for n, v in values.items() if isinstance(v, Numeric) and v.values.ndim == 1)
 
 
-def term_cells(terms: Terms, encoding: Encoding, pairs: Mapping[Node, tuple[float, float]]) -> Cells:
-    """Find the coordinates of a term's effects; `pairs` are the numeric predictors that take two values only.
+def term_cells(terms: Terms, encoding: Encoding, *, saturate: bool = True) -> Cells:
+    """Find the coordinates of a term's effects.
 
-    Where the factors beside some product of numeric predictors are not saturated (``f1 + f2``), its columns stay as
-    they are written.
+    A factor of two levels is a slope, from the one to the other. Where the factors beside some product of numeric
+    predictors are not saturated (``f1 + f2``), and everywhere unless `saturate`, columns stay as they are written.
     """
     nodes = list(dict.fromkeys(f for t in terms.terms for f in t.factors))
     values = {node: encoding.templates[node] for node in nodes}
-    groups = [n for n in nodes if n in pairs or not isinstance(values[n], Numeric)]
     sets: list[tuple[Node, ...]] = [()] if terms.intercept else []
     sets += [t.factors for t in terms.terms]
-    signatures = list(dict.fromkeys(frozenset(s) - set(groups) for s in sets))
-    plain = _coded(terms, values, {}, {}, pairs)
-    owner = [signatures.index(frozenset(sets[a if terms.intercept else a - 1]) - set(groups)) for a in plain.assign]
-    p = len(owner)
-    rows, names, cells = np.eye(p), list(plain.names), np.full(p, -1, dtype=np.intp)
-    for k, signature in enumerate(signatures):
-        at = np.flatnonzero(np.array(owner) == k)
-        own = [n for n in groups if any(n in s for s in sets if frozenset(s) - set(groups) == signature)]
-        found = _saturated(terms, values, own, [n for n in nodes if n in signature], at, pairs)
+    numeric = {n for n in nodes if isinstance(values[n], Numeric)}
+    signatures = list(dict.fromkeys(frozenset(s) & numeric for s in sets))
+    plain = _coded(terms, values, {}, {})
+    owner = [frozenset(sets[a if terms.intercept else a - 1]) & numeric for a in plain.assign]
+    rows, names, cells = np.eye(len(owner)), list(plain.names), np.full(len(owner), -1, dtype=np.intp)
+    parts = [tuple(s) for s in owner]
+    for signature in signatures:
+        at = np.array([j for j, s in enumerate(owner) if s == signature], dtype=np.intp)
+        factors = [
+            n for n in nodes if n not in numeric and any(n in s and frozenset(s) & numeric == signature for s in sets)
+        ]
+        found = _saturated(terms, values, factors, [n for n in nodes if n in signature], at) if saturate else None
         if found is None:
             continue
-        block, labels, which = found
-        rows[np.ix_(at, at)] = block
-        cells[at] = which
-        for place, name in zip(at, labels, strict=True):
-            names[place] = name
-    return Cells(rows, tuple(names), np.array(owner, dtype=np.intp), margins_of([tuple(s) for s in signatures]), cells)
+        rows[np.ix_(at, at)] = found.rows
+        for k, j in enumerate(at):
+            written = np.flatnonzero(found.rows[k])
+            alone = found.cells[k] < 0 and len(written) == 1 and found.rows[k, written[0]] == 1.0
+            names[j] = plain.names[at[written[0]]] if alone else found.names[k]
+            cells[j], parts[j] = found.cells[k], (*signature, *found.steps[k])
+    kinds = list(dict.fromkeys(map(frozenset, parts)))
+    places = np.array([kinds.index(frozenset(s)) for s in parts], dtype=np.intp)
+    plain_cells = np.array([not s for s in parts], dtype=bool) & (cells >= 0)
+    return Cells(rows, tuple(names), places, margins_of([tuple(s) for s in kinds]), cells, plain_cells)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Saturated:
+    """Coordinates of q columns: rows (q, q), names, cells, and the factors of two levels each is a step of."""
+
+    rows: Array
+    names: list[str]
+    cells: list[int]
+    steps: list[tuple[Node, ...]]
 
 
 def _saturated(
-    terms: Terms,
-    values: Mapping[Node, Value],
-    groups: Sequence[Node],
-    slopes: Sequence[Node],
-    at: Codes,
-    pairs: Mapping[Node, tuple[float, float]],
-) -> tuple[Array, list[str], list[int]] | None:
-    """Rows (q, q) for the q columns at `at`, names and cells; None where factors and columns are not as many."""
-    levels = [_levels(values[n], n, pairs) for n in groups]
+    terms: Terms, values: Mapping[Node, Value], factors: Sequence[Node], slopes: Sequence[Node], at: Codes
+) -> _Saturated | None:
+    """Of the q columns at `at`; None where factors and columns are not as many."""
+    levels = {n: as_factor(values[n]).levels for n in factors}
     columns = [_suffixes(values[n]) for n in slopes]
-    if not groups or prod(map(len, levels)) * prod(map(len, columns)) != len(at):
+    if not factors or prod(map(len, levels.values())) * prod(map(len, columns)) != len(at):
         return None
-    block, names, cells = [], [], []
-    for cell, choice in enumerate(product(*(range(len(own)) for own in levels))):
-        fixed = dict(zip(groups, choice, strict=True))
-        parts = [f"{label(n)}[{own[i]}]" for n, own, i in zip(groups, levels, choice, strict=True)]
+    pairs, cells = [n for n in factors if len(levels[n]) == 2], [n for n in factors if len(levels[n]) > 2]
+    out = _Saturated(np.zeros((len(at), len(at))), [], [], [])
+    for cell, choice in enumerate(product(*(range(len(levels[n])) for n in cells))):
+        here = dict(zip(cells, choice, strict=True))
         for column in product(*(range(len(own)) for own in columns)):
-            one = _coded(terms, values, fixed, dict(zip(slopes, column, strict=True)), pairs)
-            block.append(one.matrix[0, at])
-            more = [label(n) + own[i] for n, own, i in zip(slopes, columns, column, strict=True)]
-            names.append(":".join([*parts, *more]))
-            cells.append(cell)
-    rows = np.array(block)
-    return (rows, names, cells) if np.linalg.cond(rows) < WORST else None
-
-
-def _levels(value: Value, node: Node, pairs: Mapping[Node, tuple[float, float]]) -> tuple[str, ...]:
-    return tuple(map(label_of, pairs[node])) if isinstance(value, Numeric) else as_factor(value).levels
+            unit = dict(zip(slopes, column, strict=True))
+            for stepped in product((0, 1), repeat=len(pairs)):
+                steps = [n for n, step in zip(pairs, stepped, strict=True) if step]
+                row = out.rows[len(out.names)]
+                for on in product((0, 1), repeat=len(steps)):
+                    level = here | dict.fromkeys(pairs, 0) | dict(zip(steps, on, strict=True))
+                    sign = (-1.0) ** (len(steps) - sum(on))
+                    row += sign * _coded(terms, values, level, unit).matrix[0, at]
+                names = [f"{label(n)}[{levels[n][i]}]" for n, i in here.items()]
+                names += [f"{label(n)}[{levels[n][1]} - {levels[n][0]}]" for n in steps]
+                names += [label(n) + own[i] for n, own, i in zip(slopes, columns, column, strict=True)]
+                out.names.append(":".join(names) or "Intercept")
+                out.cells.append(cell if cells else -1)
+                out.steps.append(tuple(steps))
+    return out if np.linalg.cond(out.rows) < WORST else None
 
 
 def _suffixes(value: Value) -> tuple[str, ...]:
     return value.suffixes or ("",) if isinstance(value, Numeric) else ("",)
 
 
-def _coded(
-    terms: Terms,
-    values: Mapping[Node, Value],
-    levels: Mapping[Node, int],
-    units: Mapping[Node, int],
-    pairs: Mapping[Node, tuple[float, float]],
-) -> Coded:
+def _coded(terms: Terms, values: Mapping[Node, Value], levels: Mapping[Node, int], units: Mapping[Node, int]) -> Coded:
     """One row in which factors have the `levels`, and of numeric predictors one column is 1, those of `units`."""
     row: dict[Node, Value] = {}
     for node, value in values.items():
@@ -132,8 +145,6 @@ def _coded(
             row[node] = Factor(np.array([level]), value.levels, value.ordered, value.contrast)
         elif not isinstance(value, Numeric):
             row[node] = type(value)(np.array([float(level)]))
-        elif node in pairs:
-            row[node] = Numeric(np.array([pairs[node][level]]))
         elif value.values.ndim == 1:
             row[node] = Numeric(np.array([float(node in units)]))
         else:

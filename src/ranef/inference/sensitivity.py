@@ -53,9 +53,10 @@ def prior_sensitivity(spec: ModelSpec, draws: PosteriorDraws) -> pd.DataFrame:
     out = pd.DataFrame(np.nan, index=list(named), columns=list(parts))
     array_stats = load("arviz_stats.base").array_stats  # heavy, and only a summary needs it
     for column, part in parts.items():
-        if part is None or not np.isfinite(part).all() or part[:, ::thin].shape[1] < 4:
+        logs = None if part is None else part[:, ::thin]
+        # a smoothed tail needs draws that differ
+        if logs is None or not np.isfinite(logs).all() or logs.shape[1] < 4 or len(np.unique(logs)) < logs.size / 2:
             continue
-        logs = part[:, ::thin]
         weights = [np.exp(array_stats.power_scale_lw(logs, alpha=a, axis=(0, 1))) for a in POWERS]
         low, high = (w / w.sum() for w in weights)
         for name, x in named.items():

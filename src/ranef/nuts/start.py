@@ -27,7 +27,7 @@ def start_vector(
     problem: Problem, start: RemlEstimates | None, inverse: Callable[[str, float], float] | None = None
 ) -> Floats:
     """Unconstrained coordinates (d,) near `start`; `inverse` maps the values of sites that only numpyro knows."""
-    return _vector(problem, start, inverse, np.inf if problem.layout.flat else 1.0)
+    return _vector(problem, start, inverse, 1.0)
 
 
 def start_vectors(
@@ -67,13 +67,17 @@ def _vector(
         sds.append(np.maximum(sigma * np.sqrt((lam**2).sum(axis=1)), least)[:n])
         diagonal.append(np.maximum(np.abs(np.diag(lam)), least / sigma)[:n])
         if t.template.kind == "us":
-            partial.append(_partial_correlations(lam))
+            partial.append(_partial_correlations(lam, MOST_CORRELATION if np.isfinite(reach) else 1.0 - 1e-13))
             lower.append(lam[np.triu_indices(t.template.size, 1)[::-1]])
     sampled = problem.fixed.pilot[problem.fixed.sampled]
     if start is not None:
         sampled = (problem.fixed.centre @ start.beta)[problem.fixed.sampled]
     # a prior much narrower than the data suggest holds its parameter near zero: the climb begins there
-    sd = np.minimum(_join(sds), reach * _widths(problem)) if layout.n_sd and np.isfinite(reach) else _join(sds)
+    sd = (
+        np.minimum(_join(sds), reach * _widths(problem))
+        if layout.n_sd and np.isfinite(reach) and not layout.flat
+        else _join(sds)
+    )
     values = {
         "sd": np.log([v for v, f in zip(sd, layout.families, strict=True) if f != "custom"]),
         "partial": 2.0 * np.arctanh(_join(partial)),
@@ -116,15 +120,15 @@ def _sizes_by_grouping(problem: Problem) -> list[Floats]:
     return out
 
 
-def _partial_correlations(lam: Floats) -> Floats:
-    """Canonical partial correlations, by rows, of the correlation matrix of λλᵀ."""
+def _partial_correlations(lam: Floats, most: float) -> Floats:
+    """Canonical partial correlations, by rows and up to ±`most`, of the correlation matrix of λλᵀ."""
     sd = np.sqrt((lam**2).sum(axis=1))
     root = lam / np.where(sd > 0, sd, 1.0)[:, None]
     out = []
     for i in range(len(lam)):
         rest = 1.0
         for j in range(i):
-            z = float(np.clip(root[i, j] / rest, -MOST_CORRELATION, MOST_CORRELATION))
+            z = float(np.clip(root[i, j] / rest, -most, most))
             out.append(z)
             rest *= np.sqrt(1.0 - z**2)
     return np.array(out)

@@ -13,7 +13,7 @@ from ranef.likelihood import CrossProducts, Method, Score, cross_products, own_r
 from ranef.progress import LateBar
 from ranef.reml.batch import BatchPoint, descend_together, has_blocks, make_batch
 from ranef.reml.boundary import boundary_words, escape, snap
-from ranef.reml.optimize import Control, Descent, Tracer, descend, no_residual_variance
+from ranef.reml.optimize import Control, Descent, Tracer, descend, no_residual_variance, polished
 from ranef.reml.problem import Point, Problem
 from ranef.reml.spectral import best_ratios, has_spectrum, make_spectrum
 from ranef.results import Modes, OptimizerRecord, RemlEstimates, Status
@@ -84,7 +84,7 @@ def fit_reml(
             point = tracer.point(np.zeros(0), "start")
             descent = Descent(point, problem.score(point), 0.0, np.zeros((0, 0)), True)
         else:
-            descent = _best_descent(problem, tracer, start, control)
+            descent = polished(problem, tracer, _best_descent(problem, tracer, start, control))
     return _estimates(problem, tracer, descent)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import scipy
@@ -17,7 +17,7 @@ from ranef.reml.problem import Point, Problem
 from ranef.results import OptimizerStep
 from ranef.spec import ModelSpec, lower_root
 
-__all__ = ["Control", "Descent", "Tracer", "checked_control", "descend", "em_step", "no_residual_variance"]
+__all__ = ["Control", "Descent", "Tracer", "checked_control", "descend", "em_step", "no_residual_variance", "polished"]
 
 #: a residual sd below this share of the response's root mean square is its rounding
 ROUNDING = 50 * float(np.finfo(float).eps)
@@ -30,6 +30,12 @@ CLOSE, CLOSE_FROM_ROWS = 1e-8, 1e-5
 
 #: steps in a row that lower the criterion by no more than its rounding before a descent ends
 PATIENCE = 8
+
+#: last steps, and the decrement at which there are none left
+POLISHING, POLISHED = 4, 1e-19
+
+#: no variance is on the boundary where the diagonal of internal λ is larger
+INTERIOR = 1e-3
 
 #: difference of criteria that counts
 MATTERS = 1e-3
@@ -260,6 +266,41 @@ def descend(
             curvature = _corrected(curvature, lower.theta - point.theta, gradient - before)
         point = lower
     return Descent(point, first, decrement, curvature, decrement < _close(point))
+
+
+def polished(problem: Problem, tracer: Tracer, found: Descent) -> Descent:
+    """The descent with last steps that only the slope can judge: what they lower the criterion by is rounding.
+
+    Descents from different starts stop anywhere within the tolerance, some 1e-6 standard errors of θ apart; a few steps
+    with a curvature that learns from the slopes bring them together. What is on the boundary stays there.
+    """
+    diagonal = np.array([on for t in problem.spec.terms for on in t.template.on_diagonal], dtype=bool)
+    zero = diagonal & (np.abs(found.point.theta) < INTERIOR)
+    if not (found.converged and len(zero) and np.isfinite(found.curvature).all()):
+        return found
+
+    def slope(point: Point, first: Score) -> Floats:
+        return np.where(zero, 0.0, problem.gradient(point, first))
+
+    def step_from(point: Point, gradient: Floats, curvature: Floats) -> Floats:
+        return np.where(zero, 0.0, _newton_step(problem, point, gradient, curvature))
+
+    highest = found.point.criterion + 1e-12 * abs(found.point.criterion)
+    point, gradient, curvature = found.point, slope(found.point, found.first), found.curvature
+    for _ in range(POLISHING):
+        step = step_from(point, gradient, curvature)
+        after = tracer.point(point.theta + step, "polish")
+        if not after.criterion <= highest:
+            break
+        first = problem.score(after)
+        again = slope(after, first)
+        curvature = _corrected(curvature, step, again - gradient)
+        point, gradient, decrement = after, again, float(-again @ step_from(after, again, curvature))
+        if decrement < found.decrement:
+            found = replace(found, point=after, first=first, decrement=decrement)
+        if decrement < POLISHED:
+            break
+    return found
 
 
 def _close(point: Point) -> float:

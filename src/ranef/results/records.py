@@ -33,8 +33,8 @@ class OptimizerStep:
     Attributes
     ----------
     kind : str
-        ``"start"``, ``"em"``, ``"newton"``, ``"halved"``, ``"quasi-newton"``, ``"snap"`` or
-        ``"restart"``.
+        ``"start"``, ``"em"``, ``"newton"``, ``"halved"``, ``"quasi-newton"``, ``"snap"``,
+        ``"restart"`` or ``"polish"``.
     theta : array (n_theta,)
         On the user's scale.
     criterion : float

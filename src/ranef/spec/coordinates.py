@@ -32,7 +32,7 @@ __all__ = [
 Columns: TypeAlias = "Mapping[tuple[str, int], TermColumns]"
 
 #: a mean of so many standard deviations is far from zero
-FAR = 3.0
+FAR = 5.0
 
 #: length, beside that of a column, of what is rounding
 ROUNDING = 1e-9
@@ -73,8 +73,8 @@ def term_columns(spec: ModelSpec, term: TermSpec, about: Moments, *, named: Coll
 
     In an unstructured one factors stand for the effects in their cells and numeric columns are freed of their margins,
     as x of its mean where there is an intercept: Σ = T Σ* Tᵀ. Other structures would not survive that: there only the
-    unit of a column counts. Columns that are `named`, to give their standard deviations priors, are meant as written:
-    if one of them is no coordinate, all stay as they are.
+    unit of a column counts. Columns that are `named`, to give their standard deviations priors, are meant as written,
+    and stand for themselves among the coordinates of the others.
     """
     R = about.Z[term.grouping][:, [0, *range(1 + term.where.start, 1 + term.where.stop)]]
     written = plain_columns(term, _spreads(R, R[:, 1:]))
@@ -82,19 +82,40 @@ def term_columns(spec: ModelSpec, term: TermSpec, about: Moments, *, named: Coll
         return written
     encoding = spec.design.encoding
     effects = encoding.random[term.source].effects
-    seen = dict(zip(term.columns, about.pairs[term.grouping][term.where], strict=True))
-    nodes = {node: seen.get(name) for node, name in numeric_nodes(effects, encoding).items()}
-    own = term_cells(effects, encoding, {n: pair for n, pair in nodes.items() if pair is not None})
+    found = _freed_columns(term_cells(effects, encoding), R, written)
+    plain = {name for name, moved in zip(found.names, found.where, strict=True) if not moved}
+    if plain.issuperset(named):
+        return found
+    return _with_written(_freed_columns(term_cells(effects, encoding, saturate=False), R, written), written, named)
+
+
+def _freed_columns(own: Cells, R: Floats, written: TermColumns) -> TermColumns:
+    """Cells whose slopes are freed of their margins."""
     inward = np.linalg.inv(own.rows)
     columns = R[:, 1:] @ inward
     away = np.eye(len(inward))
     for j, part in enumerate(own.parts):
         margin = np.flatnonzero(np.isin(own.parts, own.margins[part]))
         away[margin, j] -= _slopes(columns[:, margin], columns[:, j])
-    sizes = _sizes(R, columns, columns @ away, own)
-    where = _where(own, away)
-    kept = {name for name, moved in zip(own.names, where, strict=True) if not moved}
-    return TermColumns(term.columns, own.names, inward @ away, sizes, where) if kept.issuperset(named) else written
+    freed = columns @ away
+    noise = ROUNDING * np.linalg.norm(R[:, 1:], axis=0) @ np.abs(inward @ away)
+    gone = np.linalg.norm(freed, axis=0) <= noise  # a slope within a cell where the covariate is constant
+    away[:, gone], freed[:, gone] = np.eye(len(away))[:, gone], 0.0
+    sizes = _sizes(R, columns, freed, own)
+    for j in np.flatnonzero(gone).tolist():
+        alike = sizes[(own.parts == own.parts[j]) & ~gone]
+        sizes[j] = np.sqrt((alike**2).mean()) if len(alike) else written.sizes[j]
+    return TermColumns(written.columns, own.names, inward @ away, sizes, _where(own, away))
+
+
+def _with_written(found: TermColumns, written: TermColumns, named: Collection[str]) -> TermColumns:
+    """The coordinates with those that are `named` as the columns they are; all as written where that is no basis."""
+    inward, where = np.linalg.inv(found.outward), list(found.where)
+    for j in (j for j, c in enumerate(written.columns) if c in named):
+        inward[j], where[j] = np.eye(len(inward))[j], ""
+    if np.linalg.matrix_rank(inward / np.linalg.norm(inward, axis=1)[:, None]) < len(inward):
+        return written
+    return TermColumns(found.columns, found.names, np.linalg.inv(inward), found.sizes, tuple(where))
 
 
 def _slopes(X: Floats, y: Floats) -> Floats:
@@ -115,11 +136,10 @@ def _spreads(R: Floats, columns: Floats) -> Floats:
 
 def _sizes(R: Floats, columns: Floats, freed: Floats, own: Cells) -> Floats:
     """Of an effect in a cell 1, and of a slope in a cell its spread there; of others spreads over all rows."""
-    sizes, in_cell = _spreads(R, freed), own.cells >= 0
-    plain = in_cell & np.array([not own.margins[part] for part in own.parts])
-    share = dict(zip(own.cells[plain].tolist(), (columns[:, plain] ** 2).sum(axis=0), strict=True))
-    for j in np.flatnonzero(in_cell):
-        sizes[j] = 1.0 if plain[j] else sizes[j] / np.sqrt(share.get(int(own.cells[j]), 1.0))
+    sizes = _spreads(R, freed)
+    share = dict(zip(own.cells[own.plain].tolist(), (columns[:, own.plain] ** 2).sum(axis=0), strict=True))
+    for j in np.flatnonzero(own.cells >= 0):
+        sizes[j] = 1.0 if own.plain[j] else sizes[j] / np.sqrt(share.get(int(own.cells[j]), 1.0))
     return sizes
 
 
@@ -143,8 +163,9 @@ def origin_notes(spec: ModelSpec, about: Moments) -> tuple[str, ...]:
         mean, spread = np.abs(about.Z[k][0, 1:]), np.linalg.norm(about.Z[k][1:, 1:], axis=0)
         for t in (t for t in spec.terms if t.grouping == k):
             free = t.template.kind == "us" and "Intercept" in t.columns
+            numeric = numeric_nodes(spec.design.encoding.random[t.source].effects, spec.design.encoding)
             for i in range(t.where.start, t.where.stop):
-                if free or about.pairs[k][i] is not None or not 0.0 < FAR * spread[i] < mean[i]:
+                if free or g.columns[i] not in numeric or not 0.0 < FAR * spread[i] < mean[i]:
                     continue
                 x, beside = g.columns[i], "Intercept" in g.columns
                 what = (
@@ -232,8 +253,11 @@ def _term_bases(spec: ModelSpec, R: Floats, constant: Floats) -> tuple[Ints, Flo
     """Blocks (p,), a basis (p + 1, p) of the columns R by blocks, and the place of the constant in it, or -1."""
     d = spec.design
     blocks = np.array(d.assign, dtype=np.intp)
-    held = bool(len(blocks)) and not _freed(constant, R).shape[1]
+    held = bool(len(blocks)) and (d.has_intercept or not _freed(constant, R).shape[1])
     mean = constant if held else constant[:, :0]
+    if d.has_intercept:  # columns about their means, which are exact, have all their digits for the others
+        R = R.copy()
+        R[0, 1:] = 0.0
     terms = [t.factors for t in d.encoding.fixed.terms]
     bases = {0: mean} if d.has_intercept else {}
     for k, margins in enumerate(margins_of(terms), start=1):

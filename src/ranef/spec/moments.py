@@ -29,10 +29,8 @@ class Moments:
         the same lengths (root mean squares) and angles.
     Z : tuple of array (p_k + 1, p_k + 1)
         The same of [1, Z_k] by grouping.
-    pairs : tuple of tuple (p_k,) of (float, float) or None
-        The two values of each column of Z_k that has no others.
-    inverse_weight : float
-        Mean of 1/w, so that σ² times it is the mean variance of a residual.
+    weight : float
+        Mean of the weights: σ² over it is the variance of a residual of such a row.
     """
 
     y_mean: float
@@ -40,8 +38,7 @@ class Moments:
     y_rms: float
     X: Floats
     Z: tuple[Floats, ...]
-    pairs: tuple[tuple[tuple[float, float] | None, ...], ...]
-    inverse_weight: float
+    weight: float
 
     @property
     def X_mean(self) -> Floats:
@@ -61,10 +58,9 @@ class Moments:
 
 def moments(spec: ModelSpec) -> Moments:
     """Read the rows once; parts are merged as Chan, Golub and LeVeque (1983) merge sums of squares about means."""
-    n, mean, about, inverse = 0, 0.0, 0.0, 0.0
+    n, mean, about, weight = 0, 0.0, 0.0, 0.0
     X: Floats = np.zeros((0, spec.n_fixed + 1))
     Z: list[Floats] = [np.zeros((0, len(g.columns) + 1)) for g in spec.groupings]
-    values = [[_Values() for _ in g.columns] for g in spec.groupings]
     for part in spec.parts():
         d = part.design
         y = d.y if d.offset is None else d.y - d.offset
@@ -72,12 +68,10 @@ def moments(spec: ModelSpec) -> Moments:
         step = own - mean
         about += float(((y - own) ** 2).sum()) + step**2 * (n * more / (n + more))
         n, mean = n + more, mean + step * (more / (n + more))
-        inverse += more if d.weights is None else float((1.0 / d.weights).sum())
+        weight += more if d.weights is None else float(d.weights.sum())
         X = _triangle(X, d.X)
         for k, g in enumerate(part.groupings):
             Z[k] = _triangle(Z[k], g.Z)
-            for seen, column in zip(values[k], g.Z.T, strict=True):
-                seen.add(column)
     root = np.sqrt(n)
     return Moments(
         mean,
@@ -85,8 +79,7 @@ def moments(spec: ModelSpec) -> Moments:
         float(np.sqrt(about / n + mean**2)),
         X / root,
         tuple(R / root for R in Z),
-        tuple(tuple(seen.pair for seen in own) for own in values),
-        inverse / n,
+        weight / n,
     )
 
 
@@ -98,26 +91,3 @@ def _triangle(R: Floats, columns: Floats) -> Floats:
         R = np.linalg.qr(below)[1]
     missing = columns.shape[1] + 1 - len(R)
     return np.vstack([R, np.zeros((missing, R.shape[1]))]) if missing > 0 else R
-
-
-class _Values:
-    """The values of a column while they are two at most."""
-
-    def __init__(self) -> None:
-        self.known: list[float] = []
-        self.many = False
-
-    def add(self, column: Floats) -> None:
-        if self.many or not len(column):
-            return
-        others = column if not self.known else column[~np.isin(column, self.known)]
-        few = np.unique(others[:64])
-        if len(few) + len(self.known) <= 2:
-            few = np.unique(others)
-        self.known += few[:3].tolist()
-        self.many = len(self.known) > 2
-
-    @property
-    def pair(self) -> tuple[float, float] | None:
-        low, high = (min(self.known), max(self.known)) if len(self.known) == 2 and not self.many else (0.0, 0.0)
-        return (low, high) if low < high else None

@@ -188,9 +188,14 @@ def default_priors(
     """Weakly informative priors scaled to the data.
 
     With s the standard deviation of the response (offset removed): Intercept ~ Normal(mean, 2.5 s) at the means of
-    the other columns; a coefficient ~ Normal(0, 2.5 s / sd of its column); without an intercept, root mean squares
-    take the place of standard deviations. The standard deviation of a random effect ~ HalfStudentT(3, s / rms of its
-    column), σ ~ HalfStudentT(3, s); correlations ~ LKJ(1).
+    the other columns; a numeric column's coefficient ~ Normal(0, 2.5 s / sd of the column), coefficients of a term of
+    several columns jointly so that its coding does not matter (:func:`ranef.spec.coordinates.fixed_directions`). The
+    standard deviation of a random effect ~ HalfStudentT(3, s / sd of its column), of an intercept and of effects in
+    cells of factors HalfStudentT(3, s), correlations ~ LKJ(1), in coordinates that know neither origins nor codings
+    (:func:`ranef.spec.coordinates.term_columns`). σ ~ HalfStudentT(3, s √w̄) with w̄ the mean weight.
+
+    A prior given to standard deviations is of the columns as they are written; their term then stands in these. One
+    given to correlations alone stands where the default does.
 
     Parameters
     ----------
@@ -210,16 +215,18 @@ def default_priors(
         If a name is not one of these, or the family does not fit.
     """
     about = _with_unit(spec, moments(spec) if about is None else about)
-    changes = {re.sub(r"\s*,\s*", ", ", name): prior for name, prior in dict(changes or {}).items()}
+    changes = {_spaced(name): prior for name, prior in dict(changes or {}).items()}
     names, s = spec.design.fixed_names, about.y_sd
     joint = fixed_directions(spec, about, WIDTH)
     fixef: dict[str, Location] = dict(zip(names, _normals(joint.mean, joint.sd), strict=True))
     spread = about.X_sd if spec.design.has_intercept else about.X_rms
     spreads = {n: float(v) or 1.0 for n, v in zip(names, spread, strict=True) if n != "Intercept"}
-    columns = {}
+    columns: dict[tuple[str, int], TermColumns] = {}
     for t in spec.terms:
-        named = [c for c in t.columns if changes.keys() & {*_sd_names(t.group, c)}]
-        columns[t.group, t.start] = term_columns(spec, t, about, named=named)
+        named = [c for c in t.columns if changes.keys() & {"sd", f"sd[{t.group}]", *_sd_names(t.group, c)}]
+        own = term_columns(spec, t, about, named=named)
+        taken = {c for (group, _), other in columns.items() if group == t.group for c in other.names}
+        columns[t.group, t.start] = plain_columns(t, own.sizes) if taken & {*own.names} else own
     sd: dict[tuple[str, str], Scale] = {}
     for t in spec.terms:
         own = columns[t.group, t.start]
@@ -228,7 +235,7 @@ def default_priors(
             sizes = np.sqrt([(sizes**2).mean()])
         sd |= {(t.group, c): HalfStudentT(3.0, s / float(v)) for c, v in zip(own.names, sizes, strict=False)}
     corr = {corr_name(t): LKJ(1.0) for t in spec.terms if t.template.kind == "us" and t.template.size > 1}
-    sigma = HalfStudentT(3.0, s / float(np.sqrt(about.inverse_weight)))
+    sigma = HalfStudentT(3.0, s * float(np.sqrt(about.weight)))
     priors = Priors(
         fixef,
         sd,
@@ -247,8 +254,13 @@ def _with_unit(spec: ModelSpec, about: Moments) -> Moments:
     """Moments in which a constant response, which only a known σ allows, varies as the residuals do."""
     if about.y_sd > CONSTANT * about.y_rms:
         return about
-    unit = (spec.sigma or 1.0) * float(np.sqrt(about.inverse_weight))
+    unit = (spec.sigma or 1.0) / float(np.sqrt(about.weight))
     return replace(about, y_sd=unit, y_rms=float(np.hypot(about.y_rms, unit)))
+
+
+def _spaced(name: str) -> str:
+    """``sd[g,x]`` as ``sd[g, x]``; commas within the names of levels stay as they are."""
+    return re.sub(r"^(sd\[[^,\]]+)\s*,\s*", r"\1, ", name)
 
 
 def _sd_names(group: str, column: str) -> tuple[str, str]:
@@ -256,24 +268,14 @@ def _sd_names(group: str, column: str) -> tuple[str, str]:
 
 
 def sd_replacements(priors: Priors, default: Priors) -> dict[str, Scale]:
-    """Names and priors of standard deviations that make `priors` out of the `default` ones.
-
-    A coordinate with the name of a column, that is not this column as it is written, cannot be named alone: its prior
-    came by the name of its group.
-    """
+    """Names and priors of standard deviations that make `priors` out of the `default` ones."""
     out: dict[str, Scale] = {}
-    for group in dict.fromkeys(g for g, _ in priors.sd):
-        own = {key: t for key, t in priors.columns.items() if key[0] == group}
-        moved = {c for t in own.values() for c, at in zip(t.names, t.where, strict=True) if at and c in t.columns}
-        here = {c: p for (g, c), p in priors.sd.items() if g == group}
-        written = any(not np.array_equal(t.outward, default.columns[key].outward) for key, t in own.items())
-        general = [p for c, p in here.items() if c in moved and p != default.sd.get((group, c))]
-        if general:
-            out[f"sd[{group}]"] = general[0]
-        for c, p in here.items():
-            usual = general[0] if general else default.sd.get((group, c))
-            if p != usual or written:
-                out[_sd_names(group, c)[0]] = p
+    for key, own in priors.columns.items():
+        written = not np.array_equal(own.outward, default.columns[key].outward)
+        for c in own.names:
+            p = priors.sd.get((key[0], c))  # None for all but the first of an ``ident`` term
+            if p is not None and (written or p != default.sd.get((key[0], c))):
+                out[_sd_names(key[0], c)[0]] = p
     return out
 
 
