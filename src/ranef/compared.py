@@ -271,7 +271,7 @@ class Comparison(ByFields):
         """
         columns = self._columns
         agreement = agreement_lines(self.agreement, columns)
-        if self._quick and self.fits[self.reference].ok:
+        if self._quick and all(fit.ok for fit in self.fits.values()):
             agreement.append(self._decomposition_line(columns))
         formula = next(iter(self.fits.values())).spec.design.formula
         return comparison_table(

@@ -43,7 +43,7 @@ NASTY = Document(
 def documents():
     model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
     eb = model.fit()
-    fb = model.sample(draws=100, chains=2, seed=1, sampler="nutpie", progress=False)
+    fb = model.sample(seed=1, sampler="nutpie", progress=False)
     side = ranef.compare(eb, fb).table()
     grids = [replace(b, spanners=(("REML", 4, 8), ("Posterior", 8, 12))) for b in side.blocks if isinstance(b, Grid)]
     long = Grid(("", "value"), tuple((f"level_{i}", f"{i / 7:.3f}") for i in range(60)), "Long:")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from numbers import Real
@@ -15,7 +14,7 @@ from ranef.design.records import Design, RandomDesign
 from ranef.design.size import Claim
 from ranef.design.table import Table
 from ranef.design.values import Array, Codes
-from ranef.errors import DataWarning, DesignError, FitError, FormulaError, RanefWarning
+from ranef.errors import DataWarning, DesignError, FitError, FormulaError, RanefWarning, warn
 from ranef.formula import ParsedFormula, RandomTerm
 
 __all__ = [
@@ -154,11 +153,10 @@ def warn_of_lookalike(name: str, levels: Sequence[str], *, declared: bool, n: in
     if look.stray is None and len(levels) <= allowed:
         return
     kind = "categories" if declared else "text"
-    warnings.warn(
+    warn(
         f"{name} is a factor of {len(levels)} levels, for it is {told_text(name, levels, kind)}. factor({name}) in the "
         "formula says that categories are meant.",
         DataWarning,
-        stacklevel=5,
     )
 
 
@@ -214,11 +212,10 @@ def check_positive(weights: Array, table: Table, rows: Codes) -> None:
 def warn_of_spread(low: float, high: float) -> None:
     """Warn where weights differ widely."""
     if high / low > _WIDEST:
-        warnings.warn(
+        warn(
             f"The largest weight is {high / low:.3g} times the smallest: the fit rests on few rows. Check the weights' "
             "units.",
             RanefWarning,
-            stacklevel=5,
         )
 
 
@@ -227,11 +224,10 @@ def warn_of_dropped(dropped: Sequence[str]) -> None:
     if dropped:
         what = "column / coefficient" if len(dropped) == 1 else "columns / coefficients"
         shown = ", ".join(dropped[:_SHOWN]) + (", ..." if len(dropped) > _SHOWN else "")
-        warnings.warn(
+        warn(
             f"fixed-effect model matrix is rank deficient so dropping {len(dropped)} {what}: {shown}. Earlier columns "
             "determine what is dropped: a copy or a sum of columns, or a cell of an interaction without rows.",
             DataWarning,
-            stacklevel=4,
         )
 
 

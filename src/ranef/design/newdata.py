@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from ranef.design.rows import read_extra
 from ranef.design.table import Table, need_column, read_table
 from ranef.design.transforms import with_user_transforms
 from ranef.design.values import Array, Factor, Mask, Value, gaps_of, kind_of, with_levels
-from ranef.errors import DesignError, RanefWarning, suggestion
+from ranef.errors import DesignError, RanefWarning, suggestion, warn
 from ranef.formula import Name, Node, Terms, label
 
 __all__ = ["encode", "encode_in", "scope_of"]
@@ -75,12 +74,11 @@ def encode(
 
 def _tell_bound(encoding: Encoding) -> None:
     if encoding.bound:
-        warnings.warn(
+        warn(
             f"{encoding.bound[0]} gives a row another value when it sees other rows: on the new data it is not what "
             "the model was fitted to. Use scale(), center() or poly(), which remember the rows of the fit, or a "
             "function that works row by row.",
             RanefWarning,
-            stacklevel=6,
         )
 
 

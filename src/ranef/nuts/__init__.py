@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.errors import FitError, RanefWarning
+from ranef.errors import FitError, RanefWarning, warn
 from ranef.interrupts import deferred
 from ranef.likelihood import CrossProducts
 from ranef.nuts.datatree import predictive_array, prior_tree, to_datatree, to_inference_data
@@ -134,11 +134,10 @@ def sample_posterior(
         out = _run(problem, settings, warmup, seed, start)
     raw, hyper, (beta, b) = out.raw, out.hyper, out.effects
     if not raw.complete:
-        warnings.warn(
+        warn(
             f"Sampling was interrupted: {hyper.sigma.shape[1]} of {settings.draws} draws are kept of each of "
             f"{hyper.sigma.shape[0]} of {settings.chains} chains.",
             RanefWarning,
-            stacklevel=3,
         )
     return PosteriorDraws(
         theta=hyper.theta,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ranef.errors import RanefWarning
+from ranef.errors import RanefWarning, warn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,12 +83,11 @@ def _names_on_axes(axes: list[Axes]) -> Iterator[str]:
 
 def _warn_of(lost: set[str]) -> None:
     shown = "".join(sorted(lost)[:10]) + ("…" if len(lost) > 10 else "")
-    warnings.warn(
+    warn(
         f"No installed font has the characters {shown}: figures show boxes for them. Install one that does ('Noto Sans "
         "CJK' for Chinese, Japanese and Korean, Debian's package fonts-noto-cjk; 'Noto Sans' for many others), delete "
         "the list of fonts that matplotlib keeps in the folder matplotlib.get_cachedir(), and start Python again.",
         RanefWarning,
-        stacklevel=3,
     )
 
 

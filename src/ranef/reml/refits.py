@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -10,7 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ranef.arrays import Bools, Floats, Ints
-from ranef.errors import ConvergenceWarning, FitError, RanefWarning
+from ranef.errors import ConvergenceWarning, FitError, RanefWarning, warn
 from ranef.likelihood import LOST, CrossProducts, Method, Responses, Scaling, products_of, read_responses
 from ranef.progress import LateBar
 from ranef.reml.batch import (
@@ -74,8 +73,9 @@ def refit_many(spec: ModelSpec, products: CrossProducts, Y: Floats, method: Meth
         except KeyboardInterrupt:
             if not done:
                 raise
-            warnings.warn(
-                f"Interrupted: {done} of {B} responses are fitted, the others are NaN.", RanefWarning, stacklevel=3
+            warn(
+                f"Interrupted: {done} of {B} responses are fitted, the others are NaN.",
+                RanefWarning,
             )
             return _refits(spec, method, out)
     _tell_of_failures(out)
@@ -143,18 +143,16 @@ def _tell_of_failures(found: _Found) -> None:
             "computed from the predictors."
         )
     if exact.size:
-        warnings.warn(
+        warn(
             f"{exact.size} of {len(found.criterion)} responses have no residual variance, the first in column "
             f"{exact[0]} (counted from 0): the model fits them exactly. Their estimates are NaN.",
             RanefWarning,
-            stacklevel=4,
         )
     failed = int((~found.converged).sum()) - exact.size
     if failed:
-        warnings.warn(
+        warn(
             f"{failed} of {len(found.criterion)} refits did not converge; see the column 'converged'.",
             ConvergenceWarning,
-            stacklevel=4,
         )
 
 
