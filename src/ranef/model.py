@@ -355,10 +355,14 @@ class Model:
         """The priors that :meth:`sample` would use, with their numbers."""
         if isinstance(changes, Priors):
             return changes
-        if isinstance(changes, str):
-            if changes != "flat":
-                raise DesignError(f"priors={changes!r} must be 'flat', or a mapping from names to priors.")
+        if isinstance(changes, str) and changes == "flat":
             return flat_priors(self._spec)
+        names = changes if isinstance(changes, Mapping) else ()
+        if not (changes is None or isinstance(changes, Mapping)) or not all(isinstance(name, str) for name in names):
+            raise DesignError(
+                f"priors={changes!r} must be 'flat', or a mapping from names to priors, as "
+                "{'sd': ranef.priors.HalfNormal(1)}; describe() shows the names."
+            )
         return default_priors(self._spec, changes, self._moments)
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:

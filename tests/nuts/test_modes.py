@@ -101,3 +101,13 @@ def test_the_default_posterior_does_not_know_the_origin_of_a_covariate(yr):
         a, b = (f.confint().loc[what].to_numpy() for f in (plain, other))
         np.testing.assert_allclose(a, b, rtol=0.06)  # ends of intervals of 4000 draws
     assert other.varcorr["sdcor"][1] == pytest.approx(1.34, abs=0.25)  # near the REML estimate
+
+
+def test_flat_priors_need_levels():
+    data = {"y": np.random.default_rng(1).normal(size=12), "g": np.repeat(list("abc"), 4)}
+    assert ranef.Model("y ~ 1 + (1 | g)", data).sample(
+        draws=50, seed=1, priors="flat", sampler="nutpie", progress=False
+    )
+    two = {"y": data["y"][:8], "g": data["g"][:8]}
+    with pytest.raises(ranef.FitError, match="improper"):
+        ranef.Model("y ~ 1 + (1 | g)", two).sample(priors="flat")

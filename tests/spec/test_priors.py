@@ -271,3 +271,9 @@ def test_commas_within_names_of_levels():
     p = model.priors({"f[T.a,b]": priors.Normal(0, 1), "sd[g,f[T.a,b]]": priors.HalfNormal(2)})
     assert p.fixef["f[T.a,b]"] == priors.Normal(0, 1)
     assert p.sd["g", "f[T.a,b]"] == priors.HalfNormal(2)
+
+
+@pytest.mark.parametrize("given", [[priors.HalfNormal(1)], 5, {1: priors.HalfNormal(1)}, "flt"])
+def test_priors_are_flat_or_a_mapping_of_names(given):
+    with pytest.raises(DesignError, match="mapping from names"):
+        MODEL.priors(given)

@@ -120,6 +120,8 @@ def sample_posterior(
     settings = Settings() if settings is None else settings
     begin = time.perf_counter()
     kind, notes = choose_parameterization(priors, settings)
+    if priors.flat:
+        _require_levels(spec)
     problem = prepare(spec, products, priors)
     if settings.sampler == "nutpie":
         _require_quick(problem, settings, kind)
@@ -158,6 +160,17 @@ def sample_posterior(
         doubts=out.doubts,
         target_accept=settings.target_accept,
     )
+
+
+def _require_levels(spec: ModelSpec) -> None:
+    """Refuse flat priors where the likelihood falls too slowly in θ: as θ^(p − J) for J levels of p fixed columns."""
+    for t in spec.terms:
+        J, p = spec.groupings[t.grouping].n_levels, len(t.columns)
+        if set(t.columns) <= set(spec.design.fixed_names) and p + 1 >= J:
+            raise FitError(
+                f"Under flat priors the posterior of the variances of {t.text} is improper: {J} levels of {t.group} do "
+                f"not bound it, and {p + 2} would. Give the sds priors, or take the default ones."
+            )
 
 
 def choose_parameterization(priors: Priors, settings: Settings) -> tuple[str, list[str]]:
