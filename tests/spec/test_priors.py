@@ -275,5 +275,5 @@ def test_commas_within_names_of_levels():
 
 @pytest.mark.parametrize("given", [[priors.HalfNormal(1)], 5, {1: priors.HalfNormal(1)}, "flt"])
 def test_priors_are_flat_or_a_mapping_of_names(given):
-    with pytest.raises(DesignError, match="mapping from names"):
+    with pytest.raises(ranef.DesignError, match="mapping from names"):
         MODEL.priors(given)
