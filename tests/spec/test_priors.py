@@ -277,3 +277,10 @@ def test_commas_within_names_of_levels():
 def test_priors_are_flat_or_a_mapping_of_names(given):
     with pytest.raises(ranef.DesignError, match="mapping from names"):
         MODEL.priors(given)
+
+
+@pytest.mark.parametrize("bars", ["(f | g) + diag(0 + f | g)", "diag(0 + f | g) + (f | g)"])
+def test_cells_do_not_take_the_names_of_another_term(bars):
+    rng = np.random.default_rng(0)
+    data = {"y": rng.normal(size=120), "g": np.repeat(np.arange(10), 12), "f": np.tile(list("abc"), 40)}
+    assert len(ranef.Model(f"y ~ f + {bars}", data, sigma=1.0).priors().sd) == 6

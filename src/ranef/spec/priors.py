@@ -225,8 +225,10 @@ def default_priors(
     for t in spec.terms:
         named = [c for c in t.columns if changes.keys() & {"sd", f"sd[{t.group}]", *_sd_names(t.group, c)}]
         own = term_columns(spec, t, about, named=named)
-        taken = {c for (group, _), other in columns.items() if group == t.group for c in other.names}
-        columns[t.group, t.start] = plain_columns(t, own.sizes) if taken & {*own.names} else own
+        taken = {c for other in spec.terms if other is not t and other.group == t.group for c in other.columns}
+        if taken & {*own.names}:  # a cell has the name of another term's column
+            own = term_columns(spec, t, about, named=t.columns)
+        columns[t.group, t.start] = own
     sd: dict[tuple[str, str], Scale] = {}
     for t in spec.terms:
         own = columns[t.group, t.start]
