@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.arguments import OWNERS, REMEDIES
+from ranef.arguments import OWNERS, REMEDIES, helpful
 
 PULP = ranef.datasets.load("pulp")
 FORMULA = "bright ~ 1 + (1 | operator)"
@@ -54,6 +54,14 @@ def fit(model):
         (lambda m, f: f.residuals(type="pearson"), r"kind="),
         (lambda m, f: ranef.compare(f, f, names=["a", "b"]), r"compare\(\) has no argument names=\. Give a mapping"),
         (lambda m, f: ranef.pooling(f, term="Intercept"), r"has no argument term=\. It takes group=, level="),
+        (lambda m, f: ranef.pooling(f).path(rows=3), r"Pooling\.path\(\) has no argument rows=\. Did you mean"),
+        (lambda m, f: ranef.Control(tol=1e-3), r"Control\(\) has no argument tol=\. .*tolerance="),
+        (lambda m, f: ranef.priors.HalfNormal(sd=3), r"HalfNormal\(\) has no argument sd=\. It takes scale="),
+        (lambda m, f: f.plot.ranef(terms="x"), r"FitPlots\.ranef\(\) has no argument terms=\. Did you mean 'term'\?"),
+        (lambda m, f: f.tidy(conf_level=0.9), r"level=0\.95"),
+        (lambda m, f: f.predict(PULP, "all", "error", None, 0.9, 1, 2, 3, 4), r"predict\(\): too many positional"),
+        (lambda m, f: ranef.datasets.load(), r"load\(\): missing a required argument: 'name'"),
+        (lambda m, f: f.varcorr_se(0.9), r"varcorr_se\(\): too many positional arguments\. It takes none\."),
     ],
 )  # fmt: skip
 def test_what_to_write_instead(call, words, model, fit):
@@ -80,6 +88,47 @@ def test_remedies_name_arguments_that_exist():
         assert name in inspect.signature(callables[owner]).parameters, name
     settings = {p for f in callables.values() for p in inspect.signature(f).parameters}
     assert set(REMEDIES) & settings == {"family"}
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda f: f.confint("operator"), "level='operator' must be a number strictly between 0 and 1"),
+        (lambda f: f.simulate("a"), "n='a' must be a whole number of at least 0"),
+        (lambda f: f.simulate(2.0), "n=2.0 must be a whole number"),
+        (lambda f: f.simulate(seed="a"), "seed='a' must be a whole number"),
+        (lambda f: f.save(3), r"is text or a pathlib\.Path; got 3"),
+        (lambda f: ranef.load(3), r"is text or a pathlib\.Path; got 3"),
+        (lambda f: f.summary()[:3], r"No table is called slice.*Tables here: .*'Random effects'"),
+        (lambda f: ranef.datasets.load(3), "A data set is named by text; got 3"),
+    ],
+)
+def test_arguments_of_the_wrong_type_are_named(call, words, fit):
+    with pytest.raises(ranef.DesignError, match=words):
+        call(fit)
+
+
+@pytest.mark.parametrize("formula", ["bright ~ 0 + (1 | operator)", "bright ~ 1 + (1 | batch)"])
+def test_a_start_is_a_fit_of_the_same_parameters(formula, model):
+    other = ranef.Model(formula, PULP.assign(batch=PULP.operator)).fit()
+    with pytest.raises(ranef.FitError, match=r"init= is a fit of '.*', whose parameters are not those of 'bright ~ 1"):
+        model.sample(10, init=other)
+
+
+def test_type_errors_from_within_are_left_alone():
+    """What a user's own function raises is theirs."""
+
+    def broken(x):
+        return x + "a" + 1
+
+    @helpful
+    def calls(function):
+        return function("b")
+
+    with pytest.raises(TypeError, match="concatenate") as caught:
+        calls(broken)
+    assert not isinstance(caught.value, ranef.ArgumentError)
+    assert inspect.signature(ranef.Model.fit).parameters["method"].default == "REML"
 
 
 @pytest.mark.parametrize("control", [{"optimizer": "bobyqa"}, "bobyqa", 3])

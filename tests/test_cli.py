@@ -36,6 +36,8 @@ def test_compare_a_csv(tmp_path, capsys):
     assert record["seed"] == 1
     assert {r["level"] for r in record["random_effects"]} == set("ABCDEF")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["both.json", "f.png", "mine.csv"]
+    assert main(["compare", str(csv), "Yield ~ 1 + (1 | Batch)", *options]) == 2
+    assert "f.png' exists and is left as it is" in capsys.readouterr().err
 
 
 def test_parquet(tmp_path, capsys):

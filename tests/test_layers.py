@@ -24,7 +24,7 @@ RANK = {
     "kept": 0,
     "output": 1,
     "progress": 1,
-    "datasets": 1,
+    "datasets": 2,
     "linalg": 1,
     "formula": 1,
     "design": 2,

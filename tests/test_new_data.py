@@ -95,3 +95,38 @@ def test_deleted_rows_leave_what_they_determined():
     rest = without_rows(spec, keep)
     encoded = encode(rest.design.encoding, CELLS[CELLS.b != "w"])
     assert encoded.determined.tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("known", "written", "words"),
+    [
+        ("S1", "s1 ", "1 of the 1 unseen levels of g .*: 's1 ' beside 'S1'"),
+        ("07", "7", "'7' beside '07'"),
+        ("7", "7.0", "'7.0' beside '7'"),
+    ],
+)
+def test_levels_written_differently_are_told(exposed, known, written, words):
+    data = exposed.assign(g=exposed.g.replace("a", known))
+    fit = ranef.Model("y ~ x + (1 | g)", data).fit()
+    new = pd.DataFrame({"x": [0.0, 0.0], "g": [written, "b"]})
+    with pytest.warns(ranef.DataWarning, match=words):
+        told = fit.predict(new)
+    assert told[0] == pytest.approx(fit.predict(new, re="none")[0])
+    fit.predict(new.assign(g=["elsewhere", "b"]))  # a level that is new is no matter
+
+
+def test_missing_groups_are_told(exposed):
+    fit = ranef.Model("y ~ x + (1 | g)", exposed).fit()
+    new = pd.DataFrame({"x": [0.0, 0.0], "g": ["a", None]})
+    with pytest.warns(ranef.DataWarning, match=r"1 of the 2 new rows have no g \(missing\)"):
+        fit.predict(new)
+    fit.predict(new, re="none")  # nobody asks for the group
+
+
+def test_splines_beyond_their_knots_are_told(exposed):
+    fit = ranef.Model("y ~ bs(x, 4) + (1 | g)", exposed).fit()
+    new = pd.DataFrame({"x": [0.0, exposed.x.max() + 1], "g": "a"})
+    with pytest.warns(ranef.DataWarning, match=r"1 of the 2 values given to bs\(\) lies outside the"):
+        fit.predict(new)
+    fit.predict(new.iloc[:1])
+    fit.predict(exposed)

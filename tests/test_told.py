@@ -144,6 +144,7 @@ def test_the_figure_is_marked(both, tmp_path):
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         path = both.save_figure(tmp_path / "figure.svg")
     assert "Not to be trusted: fb (warnings say why)" in path.read_text(encoding="utf-8")
+    assert both.plot()._supxlabel.get_text() == "Not to be trusted: fb (warnings say why)"
 
 
 def test_a_ranking_names_them(failed):

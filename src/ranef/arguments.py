@@ -1,18 +1,26 @@
-"""Arguments that a function does not have, with the one that does what was meant.
+"""Arguments that a function does not have, with the one that does what was meant, and those of the wrong type.
 
-Functions that users call take ``**others: Never``: type checkers refuse any, and whoever writes one is told more than
-that it is unexpected.
+What users call is marked by :func:`helpful`: whoever writes an argument that is not there is told more than that it is
+unexpected.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from os import PathLike
+from pathlib import Path
+from types import FunctionType
+from typing import Any, TypeVar
 
-from ranef.errors import ArgumentError, suggestion
+import numpy as np
 
-__all__ = ["no_others"]
+from ranef.errors import ArgumentError, DesignError, suggestion
+
+__all__ = ["file_path", "generator", "helpful", "whole_number"]
+
+_T = TypeVar("_T", bound=Callable[..., Any])
 
 GLMM = (
     "Responses are Gaussian here; Model.sample(family='student') has a Student t response. For binomial, Poisson and "
@@ -111,21 +119,92 @@ OWNERS: dict[str, str] = {
 }
 
 
-def no_others(function: Callable[..., Any], others: Mapping[str, object]) -> None:
-    """Refuse arguments that `function` does not have, and say what to do instead.
+def helpful(target: _T) -> _T:
+    """Mark a function, or a class with all its public methods: a call that does not fit says what to write instead.
+
+    Such calls raise :class:`~ranef.ArgumentError`.
+    """
+    if isinstance(target, FunctionType):
+        answering: _T = _answering(target)
+        return answering
+    for name, member in list(vars(target).items()):
+        plain = member.__func__ if isinstance(member, staticmethod | classmethod) else member
+        if isinstance(plain, FunctionType) and (name in ("__init__", "__call__") or not name.startswith("_")):
+            kind: Any = type(member) if plain is not member else lambda function: function
+            setattr(target, name, kind(_answering(plain)))
+    return target
+
+
+def _answering(function: Any) -> Any:
+    unfit = _unfit  # what is named below is found in the closure alone
+
+    def call(*given: Any, **named: Any) -> Any:
+        try:
+            return function(*given, **named)
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise  # from within
+            raise unfit(function, given, named) from None
+
+    # as if written where the function is: doctest looks there only
+    here = FunctionType(call.__code__, function.__globals__, closure=call.__closure__)
+    return functools.wraps(function)(here)
+
+
+def generator(seed: Any) -> np.random.Generator:
+    """Numpy's random generator for a seed.
 
     Raises
     ------
-    ArgumentError
-        If there are any.
+    DesignError
+        If the seed is none.
     """
-    if not others:
-        return
-    name = next(iter(others))
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise DesignError(f"seed={seed!r} must be a whole number, or None for other draws each time.") from None
+
+
+def whole_number(name: str, value: Any, least: int = 0) -> int:
+    """Read a count.
+
+    Raises
+    ------
+    DesignError
+        If it is no whole number, or less than `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise DesignError(f"{name}={value!r} must be a whole number of at least {least}.")
+    return int(value)
+
+
+def file_path(path: str | PathLike[str]) -> Path:
+    """Read the name of a file.
+
+    Raises
+    ------
+    DesignError
+        If it is none.
+    """
+    if not isinstance(path, str | PathLike):
+        raise DesignError(f"The name of a file is text or a pathlib.Path; got {path!r}.")
+    return Path(path)
+
+
+def _unfit(function: Callable[..., Any], given: tuple[object, ...], named: Mapping[str, object]) -> ArgumentError:
+    """What to say of a call that Python could not bind to the parameters of `function`."""
+    signature = inspect.signature(function)
+    parameters = signature.parameters.values()
     own = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"]
-    call = function.__qualname__.removesuffix(".__init__")
-    raise ArgumentError(f"{call}() has no argument {name}=. {_remedy(name, own)}")
+    call = function.__qualname__.removesuffix(".__init__").removesuffix(".__call__")
+    strange = [name for name in named if name not in signature.parameters]
+    if strange:
+        return ArgumentError(f"{call}() has no argument {strange[0]}=. {_remedy(strange[0], own)}")
+    try:
+        signature.bind(*given, **named)
+    except TypeError as error:
+        return ArgumentError(f"{call}(): {error}. {_takes(own)}")
+    return ArgumentError(f"{call}() cannot be called so. {_takes(own)}")  # pragma: no cover
 
 
 def _remedy(name: str, own: list[str]) -> str:
@@ -135,5 +214,8 @@ def _remedy(name: str, own: list[str]) -> str:
         return known[plain.casefold()]
     if plain in OWNERS:
         return f"It is one of {OWNERS[plain]}."
-    takes = f"It takes {', '.join(f'{p}=' for p in own)}." if own else "It takes none."
-    return suggestion(plain, own).strip() or takes
+    return suggestion(plain, own).strip() or _takes(own)
+
+
+def _takes(own: list[str]) -> str:
+    return f"It takes {', '.join(f'{p}=' for p in own)}." if own else "It takes none."

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -65,6 +66,7 @@ def run() -> None:
     """
     _open_streams()
     status = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # too late to undo; and Python's handler ends before the process does
     try:
         sys.stdout.flush()
     except OSError:  # it was told of already
@@ -154,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     both.add_argument("--figure", type=Path, default=None, metavar="F.png", help="save the figure")
     both.add_argument("--json", type=Path, default=None, metavar="F", help="write all frames as JSON")
     both.add_argument("--html", type=Path, default=None, metavar="F.html", help="write a page to send to a colleague")
-    both.add_argument("--overwrite", action="store_true", help="replace the page if it exists")
+    both.add_argument("--overwrite", action="store_true", help="replace files that exist")
     both.set_defaults(run=_compare)
     return parser
 
@@ -213,9 +215,9 @@ def _data(_: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     if options.figure is not None:
-        check_output(options.figure, FIGURES)
+        check_output(options.figure, FIGURES, overwrite=options.overwrite)
     if options.json is not None:
-        check_output(options.json, ())
+        check_output(options.json, (), overwrite=options.overwrite)
     if options.html is not None:
         check_output(options.html, PAGES, overwrite=options.overwrite)
     model = _model(options)

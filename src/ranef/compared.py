@@ -8,14 +8,14 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Never, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 import pandas as pd
 
 from ranef import comparison as cmp
 from ranef import inference as inf
-from ranef.arguments import no_others
+from ranef.arguments import file_path, helpful
 from ranef.arrays import Floats
 from ranef.copies import ByFields
 from ranef.errors import DesignError, suggestion
@@ -24,7 +24,6 @@ from ranef.interrupts import deferred
 from ranef.likelihood import CrossProducts
 from ranef.output import FIGURES, PAGES, check_output, write_whole
 from ranef.plots import ComparisonPlots
-from ranef.plots.trust import mark_doubtful
 from ranef.ranked import by_formula, ranked
 from ranef.report import page_html
 from ranef.reported import Source, closed, page_of
@@ -47,6 +46,7 @@ QUICK_EFFECTS, QUICK_ROWS = 200, 50_000
 LISTED_PRIORS = 4
 
 
+@helpful
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison(ByFields):
     """Fits of one model, aligned.
@@ -320,11 +320,11 @@ class Comparison(ByFields):
         return ComparisonPlots(dict(self.fits), self.level)
 
     def save_figure(self, path: str | Path) -> Path:
-        """Write ``plot()`` to a file, whole or not at all; the ending chooses the format."""
-        path = Path(path)
+        """Write ``plot()`` to a file, in place of one of that name, whole or not at all; its ending is the format."""
+        path = file_path(path)
         check_output(path, FIGURES)
         with deferred():  # drawing loads modules
-            figure, kind = closed(mark_doubtful(self.plot(), self.fits)), path.suffix[1:].lower()
+            figure, kind = closed(self.plot()), path.suffix[1:].lower()
         return write_whole(path, lambda partial: figure.savefig(partial, format=kind, dpi=150, bbox_inches="tight"))
 
     def report(
@@ -373,7 +373,7 @@ class Comparison(ByFields):
         ...     page.stat().st_size > 1_000_000
         True
         """
-        path = Path(path)
+        path = file_path(path)
         check_output(path, PAGES, overwrite=overwrite)
         spec = next(iter(self.fits.values())).spec
         if spec.design.stream is not None:
@@ -520,7 +520,8 @@ def compare(
 ) -> pd.DataFrame: ...
 @overload
 def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None) -> Any: ...
-def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None, **others: Never) -> Any:
+@helpful
+def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None) -> Any:
     """Set fits of one model side by side, or rank posteriors of several models.
 
     Parameters
@@ -563,7 +564,6 @@ def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str
     >>> both.elpd()["rank"].tolist()
     [0, 1]
     """
-    no_others(compare, others)
     own = _fits_by_name(fits)
     inf.normal_quantile(level)  # refuses what is no probability
     given = list(own.values()) if own is not None else list(fits)

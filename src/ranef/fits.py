@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Never, NoReturn, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar, overload
 
 import numpy as np
 import pandas as pd
 
 from ranef import inference as inf
-from ranef.arguments import no_others
+from ranef.arguments import generator, helpful, whole_number
 from ranef.arrays import Floats
 from ranef.copies import ByFields
 from ranef.equations import Equation, model_equation
@@ -55,6 +55,7 @@ def _later(what: str, meanwhile: str) -> NoReturn:
     raise NotAvailableError(f"{what} is not available yet. Meanwhile: {meanwhile}")
 
 
+@helpful
 @dataclass(frozen=True, eq=False, repr=False)
 class EmpiricalBayesFit(ByFields):
     """A fit by REML or ML with conditional modes (BLUPs).
@@ -111,7 +112,7 @@ class EmpiricalBayesFit(ByFields):
         """Residual standard deviation σ̂."""
         return self.estimates.sigma
 
-    def ranef(self, group: str | None = None, level: float = 0.95, **others: Never) -> pd.DataFrame:
+    def ranef(self, group: str | None = None, level: float = 0.95) -> pd.DataFrame:
         """Conditional modes b̂ = D Zᵀ V⁻¹ (y − X β̂), with sd and interval given θ̂ (lme4's condVar).
 
         Parameters
@@ -126,26 +127,22 @@ class EmpiricalBayesFit(ByFields):
         DataFrame
             ``group, level, term, estimate, sd, lower, upper``.
         """
-        no_others(EmpiricalBayesFit.ranef, others)
         modes = self.estimates.modes
         sds = [np.sqrt(np.maximum(np.diagonal(m.cov, axis1=1, axis2=2), 0.0)) for m in modes]
         z = inf.normal_quantile(level)
         bounds = [(m.values - z * s, m.values + z * s) for m, s in zip(modes, sds, strict=True)]
         return inf.ranef_frame(self.spec, self._modes, sds, bounds, group)
 
-    def coef(self, group: str | None = None, **others: Never) -> pd.DataFrame:
+    def coef(self, group: str | None = None) -> pd.DataFrame:
         """Fixed plus random effects of every level of `group` (needed only where there are several)."""
-        no_others(EmpiricalBayesFit.coef, others)
         return inf.coef_frame(self.spec, self.estimates.beta, self._modes, inf.only_group(self.spec, group))
 
-    def fitted(self, re: RandomPart = "all", **others: Never) -> pd.Series[float]:
+    def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
         """Fitted values: with all random effects, with none, or with those of the groups listed."""
-        no_others(EmpiricalBayesFit.fitted, others)
         return inf.row_series(self.spec, lambda rows: self._fitted(re, rows), "fitted")
 
-    def residuals(self, kind: str = "response", re: RandomPart = "all", **others: Never) -> pd.Series[float]:
+    def residuals(self, kind: str = "response", re: RandomPart = "all") -> pd.Series[float]:
         """Residuals: ``response``, ``pearson`` (divided by their standard deviation) or ``normalized``."""
-        no_others(EmpiricalBayesFit.residuals, others)
         return inf.row_series(
             self.spec, lambda rows: inf.residual_rows(rows, self._fitted(re, rows), self.sigma, kind), "residual"
         )
@@ -200,7 +197,6 @@ class EmpiricalBayesFit(ByFields):
         seed: int | None = None,
         offset: Any = None,
         weights: Any = None,
-        **others: Never,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the rows used, or new data.
 
@@ -243,11 +239,10 @@ class EmpiricalBayesFit(ByFields):
             If the new data lack a column, or hold a level of a predictor that is not known; if an offset is needed; if
             a weight is not positive.
         """
-        no_others(EmpiricalBayesFit.predict, others)
         options = inf.PredictOptions(re, new_levels, interval, level, offset, weights)
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
         if interval is None:
-            effects = inf.effects_for(rows, self._modes, self._covariances, options, np.random.default_rng(seed))
+            effects = inf.effects_for(rows, self._modes, self._covariances, options, generator(seed))
             estimate = inf.linear_predictor(rows, self.estimates.beta, effects, chosen)
             return pd.Series(estimate, index=rows.index, name="prediction")
         estimate = inf.linear_predictor(rows, self.estimates.beta, self._modes, chosen)
@@ -259,21 +254,18 @@ class EmpiricalBayesFit(ByFields):
         half = inf.normal_quantile(level) * np.sqrt(variance)
         return inf.prediction_frame(rows, estimate, estimate - half, estimate + half)
 
-    def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None, **others: Never) -> Simulated:
+    def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None) -> Simulated:
         """Simulate responses (n_obs, n) at the estimates; ``re="fitted"`` keeps the conditional modes."""
-        no_others(EmpiricalBayesFit.simulate, others)
-        if n < 0:
-            raise DesignError(f"n={n!r} must not be negative: it is the number of responses.")
+        n = whole_number("n", n)
         mean = self._fitted(inf.simulation_part(re))
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         draw = inf.simulate_new
         new = re == "new"
         sims = [draw(self.spec, mean, self._covariances, self.sigma, rng, new_effects=new) for _ in range(n)]
         return np.column_stack(sims) if sims else np.empty((self.spec.n_obs, 0))
 
-    def confint(self, level: float = 0.95, method: str = "wald", **others: Never) -> pd.DataFrame:
+    def confint(self, level: float = 0.95, method: str = "wald") -> pd.DataFrame:
         """Intervals ``lower, upper`` of the fixed effects, normal with θ̂ taken as known (``method="wald"``)."""
-        no_others(EmpiricalBayesFit.confint, others)
         if method in ("profile", "bootstrap"):
             _later(f"confint(method={method!r})", "method='wald' for coefficients; Model.sample() for variances.")
         if method != "wald":
@@ -307,9 +299,8 @@ class EmpiricalBayesFit(ByFields):
         parts = self.spec.parts()
         return pd.concat([inf.augment_frame(p, self._fitted("all", p), self._fitted("none", p)) for p in parts])
 
-    def summary(self, **others: Never) -> Document:
+    def summary(self) -> Document:
         """The printed fit, in lme4's order."""
-        no_others(EmpiricalBayesFit.summary, others)
         criteria = {
             "AIC": self.aic,
             "BIC": self.bic,
@@ -759,6 +750,7 @@ def empirical_bayes(
     return EmpiricalBayesFit(spec, replace(estimates, asked=fit_arguments(start, control)), products)
 
 
+@helpful
 @dataclass(frozen=True, eq=False, repr=False)
 class PosteriorFit(ByFields):
     """A posterior sampled by NUTS.
@@ -816,7 +808,7 @@ class PosteriorFit(ByFields):
         """Posterior mean of σ."""
         return float(self.draws.sigma.mean())
 
-    def ranef(self, group: str | None = None, level: float = 0.95, **others: Never) -> pd.DataFrame:
+    def ranef(self, group: str | None = None, level: float = 0.95) -> pd.DataFrame:
         """Posterior mean, sd and equal-tailed interval of the random effects.
 
         Returns
@@ -824,24 +816,20 @@ class PosteriorFit(ByFields):
         DataFrame
             ``group, level, term, estimate, sd, lower, upper``.
         """
-        no_others(PosteriorFit.ranef, others)
         sds = [b.std(axis=(0, 1), ddof=1) for b in self.draws.b]
         bounds = [inf.interval(b, level) for b in self.draws.b]
         return inf.ranef_frame(self.spec, self._modes, sds, bounds, group)
 
-    def coef(self, group: str | None = None, **others: Never) -> pd.DataFrame:
+    def coef(self, group: str | None = None) -> pd.DataFrame:
         """Posterior means of fixed plus random effects by level of `group`."""
-        no_others(PosteriorFit.coef, others)
         return inf.coef_frame(self.spec, self._beta, self._modes, inf.only_group(self.spec, group))
 
-    def fitted(self, re: RandomPart = "all", **others: Never) -> pd.Series[float]:
+    def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
         """Posterior means of the linear predictor of the rows used."""
-        no_others(PosteriorFit.fitted, others)
         return inf.row_series(self.spec, lambda rows: self._fitted(re, rows), "fitted")
 
-    def residuals(self, kind: str = "response", re: RandomPart = "all", **others: Never) -> pd.Series[float]:
+    def residuals(self, kind: str = "response", re: RandomPart = "all") -> pd.Series[float]:
         """Residuals from :meth:`fitted`; ``pearson`` and ``normalized`` are divided by the posterior mean of σ."""
-        no_others(PosteriorFit.residuals, others)
         return inf.row_series(
             self.spec, lambda rows: inf.residual_rows(rows, self._fitted(re, rows), self.sigma, kind), "residual"
         )
@@ -896,13 +884,11 @@ class PosteriorFit(ByFields):
         seed: int | None = None,
         offset: Any = None,
         weights: Any = None,
-        **others: Never,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the rows used, or new data, as :meth:`EmpiricalBayesFit.predict`; intervals are equal-tailed."""
-        no_others(PosteriorFit.predict, others)
         options = inf.PredictOptions(re, new_levels, interval, level, offset, weights)
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         if interval is None:
             covs = inf.one_draw(inf.covariance_draws(self.spec, self.draws), rng)
             effects = inf.effects_for(rows, self._modes, covs, options, rng)
@@ -911,14 +897,12 @@ class PosteriorFit(ByFields):
         estimate, lower, upper = inf.predict_draws(self.spec, self.draws, rows, chosen, options, rng)
         return inf.prediction_frame(rows, estimate, lower, upper)
 
-    def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None, **others: Never) -> Simulated:
+    def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None) -> Simulated:
         """Responses (n_obs, n) from the posterior predictive; ``re="fitted"`` keeps the drawn random effects."""
-        no_others(PosteriorFit.simulate, others)
-        return inf.simulate_posterior(self.spec, self.draws, n, re, np.random.default_rng(seed))
+        return inf.simulate_posterior(self.spec, self.draws, whole_number("n", n), re, generator(seed))
 
-    def confint(self, level: float = 0.95, method: str = "eti", **others: Never) -> pd.DataFrame:
+    def confint(self, level: float = 0.95, method: str = "eti") -> pd.DataFrame:
         """Posterior intervals ``lower, upper`` of every parameter: ``"eti"`` (equal-tailed) or ``"hdi"``."""
-        no_others(PosteriorFit.confint, others)
         if method not in ("eti", "hdi"):
             raise DesignError(f"method={method!r} must be 'eti' or 'hdi'.")
         named = inf.parameter_draws(self.spec, self.draws)
@@ -961,9 +945,8 @@ class PosteriorFit(ByFields):
         parts = self.spec.parts()
         return pd.concat([inf.augment_frame(p, self._fitted("all", p), self._fitted("none", p)) for p in parts])
 
-    def summary(self, **others: Never) -> Document:
+    def summary(self) -> Document:
         """The printed posterior: priors, then the order of lme4, with R-hat and effective sample sizes."""
-        no_others(PosteriorFit.summary, others)
         table = self.diagnostics
         chains, draws = self.draws.sigma.shape
         settings = [
@@ -1091,7 +1074,7 @@ class PosteriorFit(ByFields):
         replicated, kept = None, None
         if posterior_predictive is not False:
             draws = None if posterior_predictive is True else posterior_predictive
-            replicated, kept = inf.predictive_draws(self.spec, self.draws, draws, re, np.random.default_rng(seed))
+            replicated, kept = inf.predictive_draws(self.spec, self.draws, draws, re, generator(seed))
         own = self._prior_draws(seed) if prior is True else prior or None
         return to_datatree(self.spec, self.draws, prior=own, posterior_predictive=replicated, kept=kept)
 
@@ -1134,7 +1117,7 @@ class PosteriorFit(ByFields):
         """Whether there is nothing to warn about."""
         return not self.warnings
 
-    def loo(self, kind: str = "conditional", group: str | None = None, **others: Never) -> inf.Loo:
+    def loo(self, kind: str = "conditional", group: str | None = None) -> inf.Loo:
         """Leave-one-out cross-validation by Pareto-smoothed importance sampling (PSIS-LOO).
 
         Parameters
@@ -1174,7 +1157,6 @@ class PosteriorFit(ByFields):
         >>> loo.elpd_i.round(0).tolist(), loo.warning
         ([-6.0, -2.0, -2.0, -2.0], False)
         """
-        no_others(PosteriorFit.loo, others)
         if inf.loo_kind(kind) == "conditional":
             if group is not None:
                 raise DesignError(f"group={group!r} is for kind='group'; kind='conditional' leaves out single rows.")
@@ -1265,7 +1247,7 @@ class PosteriorFit(ByFields):
         >>> model.sample(draws=200, seed=1, progress=False).posterior_predictive(25, seed=1).shape
         (4, 25, 20)
         """
-        values, kept = inf.predictive_draws(self.spec, self.draws, draws, re, np.random.default_rng(seed))
+        values, kept = inf.predictive_draws(self.spec, self.draws, draws, re, generator(seed))
         return predictive_array(self.spec, values, kept)
 
     def _fitted(self, re: RandomPart, rows: ModelSpec | None = None) -> Floats:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
+from ranef.arguments import helpful
 from ranef.compared import Comparison
 from ranef.errors import DesignError
 from ranef.fits import EmpiricalBayesFit, PosteriorFit
@@ -27,6 +28,7 @@ KINDS = (EmpiricalBayesFit, PosteriorFit, Comparison, Pooling, Prepared)
 def load(path: str | PathLike[str], kind: type[Kind], *, transforms: Functions | None = None) -> Kind: ...
 @overload
 def load(path: str | PathLike[str], kind: None = None, *, transforms: Functions | None = None) -> Saved: ...
+@helpful
 def load(
     path: str | PathLike[str], kind: type[Kind] | None = None, *, transforms: Functions | None = None
 ) -> Kind | Saved:

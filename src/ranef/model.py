@@ -7,11 +7,9 @@ from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Never, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-import numpy as np
-
-from ranef.arguments import no_others
+from ranef.arguments import generator, helpful
 from ranef.design import as_chunks, build_design, check_sigma, registered, scan_chunks, warn_of_dropped
 from ranef.equations import Equation, model_equation
 from ranef.errors import DesignError, FitError, NotAvailableError, suggestion
@@ -34,6 +32,7 @@ __all__ = ["Model"]
 METHODS = ("REML", "ML")
 
 
+@helpful
 class Model:
     """A linear mixed model: a formula in lme4's grammar and the data it speaks of.
 
@@ -90,9 +89,7 @@ class Model:
         correlation: Any = None,
         transforms: Mapping[str, Callable[..., Any]] | None = None,
         na_action: Literal["omit", "error"] = "omit",
-        **others: Never,
     ) -> None:
-        no_others(Model.__init__, others)
         for name, value in (("variance", variance), ("correlation", correlation)):
             if value is not None:
                 _refuse_residual_structure(name)
@@ -169,7 +166,6 @@ class Model:
         *,
         start: Any = None,
         control: Control | None = None,
-        **others: Never,
     ) -> EmpiricalBayesFit:
         """Fit by REML or ML, with conditional modes (BLUPs) of the random effects.
 
@@ -194,7 +190,6 @@ class Model:
         FitError
             If the residual variance is zero, or an argument is not possible.
         """
-        no_others(Model.fit, others)
         if method not in METHODS:
             raise FitError(f"method={method!r} must be 'REML' or 'ML'.{suggestion(str(method), METHODS)}")
         settings = checked_control(control)
@@ -216,7 +211,6 @@ class Model:
         chain_method: Literal["vectorized", "parallel", "sequential"] = "vectorized",
         device: Any = None,
         progress: bool = True,
-        **others: Never,
     ) -> PosteriorFit:
         """Sample the posterior by NUTS.
 
@@ -273,7 +267,6 @@ class Model:
 
         What is compiled is kept in a folder for later processes (``RANEF_CACHE_DIR``, or ``off``).
         """
-        no_others(Model.sample, others)
         settings = Settings(
             draws=draws,
             warmup=warmup,
@@ -294,7 +287,7 @@ class Model:
             )
         if not self._spec.terms:
             raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
-        start = init.estimates if isinstance(init, EmpiricalBayesFit) else self._estimates(init)
+        start = self._estimates(init)
         record = sample_posterior(
             self._spec,
             priors=self.priors(priors),
@@ -317,7 +310,6 @@ class Model:
         *,
         priors: Priors | Mapping[str, object] | None = None,
         family: Literal["gaussian", "student"] = "gaussian",
-        **others: Never,
     ) -> xr.DataTree:
         """Parameters drawn from their priors, and responses simulated from them: what the priors say before the data.
 
@@ -346,8 +338,7 @@ class Model:
         >>> dict(tree["prior_predictive"]["bright"].sizes)
         {'chain': 1, 'draw': 100, 'obs': 20}
         """
-        no_others(Model.prior_predictive, others)
-        settings, rng = Settings(draws=draws, seed=seed, family=family), np.random.default_rng(seed)
+        settings, rng = Settings(draws=draws, seed=seed, family=family), generator(seed)
         drawn = sample_prior(self._spec, self.priors(priors), draws=settings.draws, family=settings.family, seed=seed)
         return prior_tree(self._spec, drawn, predictive_draws(self._spec, drawn, None, "fitted", rng)[0])
 
@@ -404,7 +395,15 @@ class Model:
         return model_equation(self._spec, style=style)
 
     def _estimates(self, init: object) -> RemlEstimates:
-        """What engine A finds, without the warnings of :meth:`fit`: as a start it will do."""
+        """What engine A found or finds, without the warnings of :meth:`fit`: as a start it will do."""
+        if isinstance(init, EmpiricalBayesFit):
+            own, other = self._spec, init.spec
+            if (own.theta_names, own.design.fixed_names) != (other.theta_names, other.design.fixed_names):
+                raise FitError(
+                    f"init= is a fit of {other.design.formula!r}, whose parameters are not those of {self.formula!r}. "
+                    "Give a fit of this model, or 'reml'."
+                )
+            return init.estimates
         if init != "reml":
             raise FitError(f"init={init!r} must be 'reml' or a fit from Model.fit().")
         return fit_reml(self._spec, "REML", products=self.products)

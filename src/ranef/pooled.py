@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Never, Protocol, overload, runtime_checkable
+from typing import Protocol, overload, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
 from ranef import comparison as cmp
-from ranef.arguments import no_others
+from ranef.arguments import helpful
 from ranef.arrays import Floats
 from ranef.copies import ByFields
 from ranef.errors import DesignError, FitError, suggestion
@@ -38,6 +38,7 @@ class Fittable(Protocol):
         ...
 
 
+@helpful
 @dataclass(frozen=True, eq=False, repr=False)
 class PooledAt:
     """Estimates at one θ, which need not be the estimate.
@@ -77,6 +78,7 @@ class PooledAt:
         return f"<PooledAt {values}>"
 
 
+@helpful
 @dataclass(frozen=True, eq=False, repr=False)
 class Pooling(ByFields):
     """Every level between complete pooling and none.
@@ -553,11 +555,11 @@ class Pooling(ByFields):
         return known.index(str(level))
 
 
+@helpful
 def pooling(
     *fits: Fittable | EmpiricalBayesFit | PosteriorFit,
     group: str | None = None,
     level: float = 0.95,
-    **others: Never,
 ) -> Pooling:
     """No pooling, partial pooling, complete pooling and the posterior mean of every random effect.
 
@@ -590,7 +592,6 @@ def pooling(
     >>> pooled.frame.columns.tolist()[:6]
     ['group', 'level', 'term', 'n', 'no_pooling', 'partial']
     """
-    no_others(pooling, others)
     check_level(level)
     ebs = [fit for fit in fits if isinstance(fit, EmpiricalBayesFit)]
     fbs = [fit for fit in fits if isinstance(fit, PosteriorFit)]

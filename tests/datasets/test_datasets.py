@@ -275,7 +275,7 @@ def test_disagreement_with_the_meta_file_is_an_error(added, text, columns, meta,
 
 def test_unreadable_files_are_errors_that_name_them(added):
     folder = added("latin", "x\n1\n")
-    (folder / "latin.csv").write_bytes("x\nµ\n".encode("latin-1"))
+    (folder / "latin.csv").write_bytes(b"x\n\x81\n")  # a byte that Windows-1252 has not either
     (folder / "broken.csv.gz").write_bytes(b"not gzip")
     added("json", "x\n1\n")
     (folder / "json.meta.json").write_text("{", encoding="utf-8")

@@ -142,8 +142,7 @@ BROKEN = {
     "cut.csv.bz2": (bz2.compress(TEXT)[:-9], "cannot be read as csv.bz2"),
     "cut.csv.xz": (lzma.compress(TEXT)[:-9], "cannot be read as csv.xz"),
     "not.zip": (TEXT, "cannot be read as zip"),
-    "latin.csv": ("g,y\nMünchen,1\n".encode("latin-1"), "is not text in UTF-8"),
-    "late.csv": (b"g,y\n" + b"a,1\n" * 30_000 + "ü,1\n".encode("latin-1"), "is not text in UTF-8"),
+    "japanese.csv": ("g,y\n大阪,1\n東京,2\n".encode("shift-jis"), "is text neither in UTF-8 nor in Windows-1252"),
     "noise.csv": (NOISE, "is not text"),
     "image.csv": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is not text"),
     "ragged.csv": (b"a,b\n1,2\n" * 3 + b"1,2,3,4\n1,2\n", "cannot be read as csv: Error tokenizing data"),
@@ -181,6 +180,17 @@ def test_archives_of_several_files(tmp_path):
         archive.writestr("b.csv", TEXT)
     with pytest.raises(ranef.DesignError, match=r"two.zip' holds 2 files; expected is one"):
         read_table_file(path)
+
+
+@pytest.mark.parametrize("rows", [1, 30_000])
+def test_windows_text_is_read_and_told(rows, tmp_path):
+    """Also where the first letter beyond ASCII stands far from the beginning."""
+    path = tmp_path / "excel.csv"
+    path.write_bytes(b"g;y\n" + b"a;1,5\n" * rows + "Köln €;2,5\n".encode("cp1252"))
+    with pytest.warns(ranef.DataWarning, match=r"excel.csv' is not in UTF-8 and was read as Windows-1252"):
+        frame = read_table_file(path)
+    assert frame.iloc[-1].tolist() == ["Köln €", 2.5]
+    assert reading_call(path).endswith("sep=';', decimal=',', encoding='cp1252')")
 
 
 def test_repeated_names_are_told(tmp_path):

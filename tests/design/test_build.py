@@ -233,6 +233,15 @@ def test_numbers_with_a_stray_word_are_told(build):
         build("y ~ x + (1 | g)", swapped)
 
 
+def test_a_stray_word_among_few_numbers_on_many_rows_is_told(build):
+    doses = [*(["0", "5", "10", "20"] * 15), "x"]
+    data = {"y": np.arange(61.0) ** 2, "dose": doses, "g": [*(["a", "b", "c"] * 20), "a"]}
+    with pytest.warns(RanefWarning, match=r"dose is a factor of 5 levels.*most of its values are numbers: 'x' is not"):
+        build("y ~ dose + (1 | g)", data)
+    with pytest.raises(DesignError, match=r"response dose is text, though most of its values are numbers: 'x'"):
+        build("dose ~ y + (1 | g)", data)
+
+
 def test_grades_are_a_factor_like_any_other(build):
     build("y ~ x + (1 | g)", {"y": [1.0, 2, 4, 3, 5, 1], "x": list("K123K1"), "g": list("aabbcc")})
 

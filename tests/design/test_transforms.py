@@ -4,7 +4,7 @@ import pytest
 
 from ranef import datasets
 from ranef.design import encode, registered
-from ranef.errors import DesignError, FormulaError
+from ranef.errors import DesignError, FormulaError, RanefWarning
 
 STATEFUL = [
     "poly(Days, 3)",
@@ -89,7 +89,8 @@ def test_columns_are_named_as_formulaic_names_them(expression, names, frame, bui
 
 def test_bs_goes_on_beyond_the_data(frame, build):
     design = build("y ~ bs(x, df = 4) + (1 | g)", frame)
-    assert np.isfinite(encode(design.encoding, {"x": [-3.0, 20.0]}, groups=()).X).all()
+    with pytest.warns(RanefWarning, match="2 of the 2 values given to bs"):
+        assert np.isfinite(encode(design.encoding, {"x": [-3.0, 20.0]}, groups=()).X).all()
 
 
 def test_user_transforms_are_functions_of_arrays(frame, build):

@@ -45,6 +45,7 @@ def _own() -> dict[str, Case]:
         "two levels": "y ~ c + (c | a)",
         "two levels and slope": "y ~ c * year + (c * year | a)",
         "cells of two and three": "y ~ c * f + (c * f | a)",
+        "three and two added": "y ~ c + f + (c + f | a)",
         "two values": "y ~ two + (two | a)",
         "slopes alone": "y ~ year + (0 + year | a)",
         "diagonal": "y ~ year + diag(year | a)",
@@ -133,12 +134,15 @@ def test_the_default_posterior_does_not_change(name, change):
         pytest.skip("there is nothing to change, or it is another model")
     plain, other = case.model(), changed.model()
     at = list(points(plain, np.random.default_rng(5)))
-    if max(np.linalg.cond(cov) for point in at for cov in moved(back, *point)[0]) > WORST:
+    worst = max(np.linalg.cond(cov) for point in at for cov in moved(back, *point)[0])
+    if worst > WORST:
         pytest.skip("double precision cannot hold D in the columns of the changed model")
+    if plain.spec.design.dropped and change.name == "order of terms":
+        pytest.skip("the term that comes last loses the column that two terms share, and with it some of its prior")
     ours = np.array([log_law(plain, *point) for point in at])
     theirs = np.array([log_law(other, *moved(back, *point)) for point in at])
-    # rounding of log densities of some hundreds, and of columns far from zero
-    np.testing.assert_allclose(np.diff(theirs), np.diff(ours), rtol=1e-6, atol=1e-5)
+    # rounding of log densities of some hundreds, of columns far from zero, and of D in them
+    np.testing.assert_allclose(np.diff(theirs), np.diff(ours), rtol=1e-6, atol=1e-5 + 1e-15 * worst)
     (C, kinds), (D, others) = (m.priors().coordinates(m.spec.design.fixed_names) for m in (plain, other))
     mean = np.linalg.solve(C, [k.loc for k in kinds])
     cov = np.linalg.inv(C) @ np.diag([k.scale**2 for k in kinds]) @ np.linalg.inv(C).T

@@ -48,7 +48,10 @@ def test_two_thousand_designs():
     beaten = {seed: margin for seed, (_, margin) in answers.items() if margin > MATTERS}
     statuses = [status for status, _ in answers.values()]
     assert len(beaten) <= 2, {seed: (margin, str(fuzzed(seed))) for seed, margin in beaten.items()}
-    assert statuses.count("not converged") <= 10
+    # a known sigma some 1e-7 of the response leaves the criterion, of 1e14, no digits to converge in; and it is said
+    lost = [seed for seed, (status, _) in answers.items() if status == "not converged"]
+    assert len(lost) <= 20
+    assert all(fuzzed(seed).sigma for seed in lost)
     assert statuses.count("exact") <= 100
 
 

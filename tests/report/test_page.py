@@ -262,6 +262,10 @@ def test_calls_say_what_only_the_user_has(awkward):
         "transforms={'square': square}",
     ):
         assert line in text
+    named = ranef.Model("y ~ x + (1 | g)", awkward.assign(w=1.0 + awkward["x"]), weights="w", offset="o")
+    text = python_calls(named.spec, {"eb": named.fit().estimates}, None, "page.html")
+    assert "weights='w', offset='o'" in text
+    assert "..." not in text.replace("data = ...", "")
 
 
 def test_words(pulp):

@@ -230,6 +230,18 @@ def test_where_the_model_itself_depends_on_an_origin_it_is_said():
     assert "depends on the origin of Days" in str(ranef.Model("Reaction ~ Days + (Days || Subject)", late).describe())
 
 
+def test_where_priors_depend_on_the_coding_it_is_said():
+    """Factors of three levels that are added have no cells; one of two levels is a slope beside cells."""
+    rng = np.random.default_rng(0)
+    data = {"y": rng.normal(size=240), "g": np.repeat(np.arange(20), 12)}
+    data |= {"f": np.tile(list("abc"), 80), "h": np.repeat(list("pqrpqr"), 40), "k": np.tile(list("uuuvvv"), 40)}
+    for effects, said in (("f + h", True), ("f * h", False), ("f + k", False), ("0 + f", False), ("k", False)):
+        notes = ranef.Model(f"y ~ 1 + ({effects} | g)", data).priors().notes
+        assert any("depend on the reference level" in note for note in notes) == said, effects
+    names = [prior[0] for prior in ranef.Model("y ~ 1 + (f + k | g)", data).priors().sd]
+    assert len(names) == 4
+
+
 @pytest.mark.parametrize("unit", [1e-3, 1.0, 1e6])
 def test_a_constant_response_varies_as_its_known_residuals_do(unit):
     data = {"y": np.full(24, 5.1 * unit), "g": np.repeat(list("abcdef"), 4)}

@@ -6,6 +6,7 @@ import json
 
 import pandas as pd
 
+from ranef.arguments import helpful
 from ranef.datasets.files import Entry, available, digest, find
 from ranef.datasets.info import DatasetInfo, info_from_frame, info_from_meta
 from ranef.datasets.reading import read_guessed, read_typed
@@ -14,6 +15,7 @@ from ranef.errors import DesignError
 __all__ = ["describe", "load", "names"]
 
 
+@helpful
 def names() -> list[str]:
     """List the data sets that `load` knows, sorted without regard to case.
 
@@ -34,6 +36,7 @@ def names() -> list[str]:
     return available()
 
 
+@helpful
 def load(name: str) -> pd.DataFrame:
     """Read a data set into a new frame.
 
@@ -71,6 +74,7 @@ def load(name: str) -> pd.DataFrame:
     return read_guessed(content, entry.csv.name) if info is None else read_typed(content, entry.csv.name, info)
 
 
+@helpful
 def describe(name: str) -> DatasetInfo:
     """Say where a data set comes from and what its columns mean.
 

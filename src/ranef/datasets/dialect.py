@@ -12,10 +12,13 @@ from dataclasses import dataclass
 
 from ranef.errors import DesignError
 
-__all__ = ["HEAD", "Dialect", "find_dialect"]
+__all__ = ["HEAD", "WINDOWS", "Dialect", "find_dialect"]
 
 #: bytes of a file that are looked at
 HEAD = 65_536
+
+#: what text is taken to be that is not in UTF-8: Excel's plain CSV in western Europe, and nearly all of Latin 1
+WINDOWS = "cp1252"
 
 #: what may separate columns, the usual first; whitespace is what R's write.table leaves
 SEPARATORS = (",", ";", "\t", "|", " ")
@@ -45,7 +48,7 @@ class Dialect:
     Attributes
     ----------
     encoding : str
-        ``utf-8``, or what a byte-order mark says.
+        ``utf-8``, what a byte-order mark says, or `WINDOWS`.
     separator : str
         One of `SEPARATORS`.
     decimal : str
@@ -104,7 +107,7 @@ def find_dialect(head: bytes, *, whole: bool) -> Dialect:
     Raises
     ------
     DesignError
-        In words that follow the file's name, if it is empty, no text, or text of another encoding.
+        In words that follow the file's name, if it is empty, no text, or text of another encoding than those.
 
     Examples
     --------
@@ -112,7 +115,7 @@ def find_dialect(head: bytes, *, whole: bool) -> Dialect:
     >>> find_dialect(b'"";"y";"g"\n"1";1,5;"a"\n"2";2,5;"b"\n', whole=True).options()
     {'sep': ';', 'decimal': ',', 'index_col': 0}
     """
-    encoding, text = _decoded(head)
+    encoding, text = _decoded(head, whole=whole)
     stated = _STATED.match(text)
     text = text[stated.end() :] if stated else text
     candidates = (stated.group(1),) if stated else SEPARATORS
@@ -138,22 +141,24 @@ def find_dialect(head: bytes, *, whole: bool) -> Dialect:
     )
 
 
-def _decoded(head: bytes) -> tuple[str, str]:
+def _decoded(head: bytes, *, whole: bool) -> tuple[str, str]:
     encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
     if encoding in ("utf-8", "utf-8-sig") and b"\0" in head:
         raise DesignError("is not text: it holds bytes of zero. Give a CSV file in UTF-8, or a Parquet file.")
-    try:
-        # the last character may be cut
-        return encoding, codecs.getincrementaldecoder(encoding)().decode(head)
-    except UnicodeError as error:
-        raise not_utf8(getattr(error, "reason", str(error))) from None
+    for each in (encoding, WINDOWS) if encoding == "utf-8" else (encoding,):
+        try:
+            # the last character may be cut
+            return each, codecs.getincrementaldecoder(each)().decode(head, final=whole)
+        except UnicodeError as error:
+            reason = getattr(error, "reason", str(error))
+    raise not_utf8(reason)
 
 
 def not_utf8(reason: str) -> DesignError:
     """The error for text of another encoding, in words that follow the file's name."""
     return DesignError(
-        f"is not text in UTF-8 ({reason}): save it as CSV in UTF-8, or read it by pandas.read_csv(..., "
-        "encoding='latin-1') and give the frame to ranef.Model."
+        f"is text neither in UTF-8 nor in Windows-1252 ({reason}): save it as CSV in UTF-8, or read it by "
+        "pandas.read_csv(..., encoding=...) and give the frame to ranef.Model."
     )
 
 

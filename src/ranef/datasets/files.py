@@ -59,6 +59,8 @@ def find(name: str) -> Entry:
         If no data set, or more than one in the folder RANEF_DATA, has that name, or if RANEF_DATA is asked
         and is not a folder.
     """
+    if not isinstance(name, str):
+        raise DesignError(f"A data set is named by text; got {name!r}. ranef.datasets.names() lists them.")
     bundled = _matching(name, _bundled())
     if bundled:
         return bundled[0]

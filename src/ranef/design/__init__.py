@@ -1,7 +1,7 @@
 """Formula and data to arrays: response, fixed-effects matrix, random terms; and the same for new data."""
 
 from ranef.design.build import build_design
-from ranef.design.cells import Cells, margins_of, numeric_nodes, term_cells
+from ranef.design.cells import Cells, coded_columns, margins_of, numeric_nodes, term_cells
 from ranef.design.checks import check_sigma, warn_of_dropped
 from ranef.design.chunks import Chunks, as_chunks
 from ranef.design.newdata import encode
@@ -26,6 +26,7 @@ __all__ = [
     "as_chunks",
     "build_design",
     "check_sigma",
+    "coded_columns",
     "encode",
     "independent_in_gram",
     "margins_of",

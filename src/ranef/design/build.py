@@ -31,7 +31,7 @@ from ranef.design.rowwise import not_row_by_row
 from ranef.design.size import Claim, check_blocks, check_columns, check_terms, too_large
 from ranef.design.table import read_table
 from ranef.design.transforms import with_user_transforms
-from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, drop_unused, missing
+from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, drop_unused, missing, rows_of
 from ranef.errors import DesignError
 from ranef.formula import Name, Node, ParsedFormula, Terms, label
 
@@ -117,7 +117,7 @@ def build_design(
         value = values[node]
         if isinstance(node, Name) and isinstance(value, Factor):
             declared = table.declares_categories(node.name)
-            warn_of_lookalike(node.name, drop_unused(value).levels, declared=declared, n=table.n)
+            warn_of_lookalike(node.name, rows_of(drop_unused(value)), declared=declared, n=table.n)
     rows = complete_rows(_gaps(values, extras, scope), table, na_action)
     try:
         inputs = _Inputs(parsed, scope, on_rows(values, rows, table.n), extras, rows, dict(transforms or {}))
@@ -188,7 +188,7 @@ def _gaps(values: Mapping[Node, Value], extras: Mapping[str, Extra], scope: Scop
 
 def check_response(value: Value, name: str) -> None:
     """Refuse a response that is not one column of numbers."""
-    if isinstance(value, Factor) and (told := told_text(name, value.levels)) is not None:
+    if isinstance(value, Factor) and (told := told_text(name, value)) is not None:
         raise DesignError(f"The response {name} is {told}.")
     if not isinstance(value, Numeric):
         kind = "categories" if isinstance(value, Factor) else "true and false"

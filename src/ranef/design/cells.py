@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 from math import prod
 
 import numpy as np
@@ -14,7 +14,10 @@ from ranef.design.records import Encoding
 from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, as_factor
 from ranef.formula import Name, Node, Terms, label, walk
 
-__all__ = ["Cells", "margins_of", "numeric_nodes", "term_cells"]
+__all__ = ["Cells", "coded_columns", "margins_of", "numeric_nodes", "term_cells"]
+
+#: levels of a factor that is a slope, from the one to the other
+STEP = 2
 
 #: a square matrix with a larger condition number is no change of coordinates
 WORST = 1e8
@@ -74,10 +77,8 @@ def term_cells(terms: Terms, encoding: Encoding, *, saturate: bool = True) -> Ce
     parts = [tuple(s) for s in owner]
     for signature in signatures:
         at = np.array([j for j, s in enumerate(owner) if s == signature], dtype=np.intp)
-        factors = [
-            n for n in nodes if n not in numeric and any(n in s and frozenset(s) & numeric == signature for s in sets)
-        ]
-        found = _saturated(terms, values, factors, [n for n in nodes if n in signature], at) if saturate else None
+        products = [frozenset(s) - numeric for s in sets if frozenset(s) & numeric == signature]
+        found = _saturated(terms, values, products, [n for n in nodes if n in signature], at) if saturate else None
         if found is None:
             continue
         rows[np.ix_(at, at)] = found.rows
@@ -92,6 +93,15 @@ def term_cells(terms: Terms, encoding: Encoding, *, saturate: bool = True) -> Ce
     return Cells(rows, tuple(names), places, margins_of([tuple(s) for s in kinds]), cells, plain_cells)
 
 
+def coded_columns(terms: Terms, encoding: Encoding) -> tuple[str, ...]:
+    """Names of the columns of factors of three levels and more that stay as they are written."""
+    found = term_cells(terms, encoding)
+    values = {node: encoding.templates[node] for term in terms.terms for node in term.factors}
+    large = [label(n) for n, v in values.items() if not isinstance(v, Numeric) and len(as_factor(v).levels) > STEP]
+    columns = zip(found.names, found.cells.tolist(), strict=True)
+    return tuple(name for name, cell in columns if cell < 0 and any(f"{f}[" in name for f in large))
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class _Saturated:
     """Coordinates of q columns: rows (q, q), names, cells, and the factors of two levels each is a step of."""
@@ -103,33 +113,49 @@ class _Saturated:
 
 
 def _saturated(
-    terms: Terms, values: Mapping[Node, Value], factors: Sequence[Node], slopes: Sequence[Node], at: Codes
+    terms: Terms, values: Mapping[Node, Value], products: Sequence[frozenset[Node]], slopes: Sequence[Node], at: Codes
 ) -> _Saturated | None:
-    """Of the q columns at `at`; None where factors and columns are not as many."""
+    """Of the q columns at `at`, those of `products` of factors; None where effects and columns are not as many."""
+    factors = list(dict.fromkeys(n for n in values if any(n in p for p in products)))
     levels = {n: as_factor(values[n]).levels for n in factors}
-    columns = [_suffixes(values[n]) for n in slopes]
-    if not factors or prod(map(len, levels.values())) * prod(map(len, columns)) != len(at):
+    pairs = [n for n in factors if len(levels[n]) == STEP]
+    columns = list(product(*(range(len(_suffixes(values[n]))) for n in slopes)))
+    crossed = _crossed_with(products, pairs)
+    sizes = [prod(len(levels[n]) for n in beside) for beside in crossed.values()]
+    if not factors or sum(sizes) * len(columns) != len(at):
         return None
-    pairs, cells = [n for n in factors if len(levels[n]) == 2], [n for n in factors if len(levels[n]) > 2]
     out = _Saturated(np.zeros((len(at), len(at))), [], [], [])
-    for cell, choice in enumerate(product(*(range(len(levels[n])) for n in cells))):
-        here = dict(zip(cells, choice, strict=True))
-        for column in product(*(range(len(own)) for own in columns)):
-            unit = dict(zip(slopes, column, strict=True))
-            for stepped in product((0, 1), repeat=len(pairs)):
-                steps = [n for n, step in zip(pairs, stepped, strict=True) if step]
+    for steps, beside in crossed.items():
+        cells = [n for n in factors if n in beside]
+        for cell, choice in enumerate(product(*(range(len(levels[n])) for n in cells))):
+            here = dict(zip(cells, choice, strict=True))
+            for column in columns:
+                unit = dict(zip(slopes, column, strict=True))
                 row = out.rows[len(out.names)]
                 for on in product((0, 1), repeat=len(steps)):
-                    level = here | dict.fromkeys(pairs, 0) | dict(zip(steps, on, strict=True))
+                    level = here | dict(zip(steps, on, strict=True))
                     sign = (-1.0) ** (len(steps) - sum(on))
                     row += sign * _coded(terms, values, level, unit).matrix[0, at]
                 names = [f"{label(n)}[{levels[n][i]}]" for n, i in here.items()]
                 names += [f"{label(n)}[{levels[n][1]} - {levels[n][0]}]" for n in steps]
-                names += [label(n) + own[i] for n, own, i in zip(slopes, columns, column, strict=True)]
+                names += [label(n) + _suffixes(values[n])[i] for n, i in unit.items()]
                 out.names.append(":".join(names) or "Intercept")
                 out.cells.append(cell if cells else -1)
-                out.steps.append(tuple(steps))
+                out.steps.append(steps)
     return out if np.linalg.cond(out.rows) < WORST else None
+
+
+def _crossed_with(
+    products: Sequence[frozenset[Node]], pairs: Sequence[Node]
+) -> dict[tuple[Node, ...], frozenset[Node]]:
+    """For every product of factors of two levels (`pairs`) that is a term or a margin of one, the others beside it."""
+    out: dict[tuple[Node, ...], frozenset[Node]] = {}
+    for own in products:
+        stepped = [n for n in pairs if n in own]
+        for size in range(len(stepped) + 1):
+            for steps in combinations(stepped, size):
+                out[steps] = out.get(steps, frozenset()) | (own - frozenset(pairs))
+    return dict(sorted(out.items(), key=lambda item: len(item[0])))
 
 
 def _suffixes(value: Value) -> tuple[str, ...]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import cast
 
 import numpy as np
 
-from ranef.design.lookalikes import look_of
+from ranef.design.lookalikes import Look, look_of
 from ranef.design.records import Design, RandomDesign
 from ranef.design.size import Claim
 from ranef.design.table import Table
-from ranef.design.values import Array, Codes
+from ranef.design.values import Array, Codes, Factor, rows_of
 from ranef.errors import DataWarning, DesignError, FitError, FormulaError, RanefWarning, warn
 from ranef.formula import ParsedFormula, RandomTerm
 
@@ -126,11 +126,13 @@ def check_na_action(na_action: str) -> None:
         raise DesignError(f"na_action={na_action!r} is not known; expected is 'omit' or 'error'.")
 
 
-def told_text(name: str, levels: Sequence[str], kind: str = "text") -> str | None:
-    """What to say of a column of text (its `kind`) that looks like numbers, dates or times; None if it does not."""
-    look = look_of(levels)
-    if look is None:
-        return None
+def told_text(name: str, factor: Factor) -> str | None:
+    """What to say of a column of text that looks like numbers, dates or times; None if it does not."""
+    look = look_of(factor.levels, rows_of(factor))
+    return None if look is None else _told(look, name, "text")
+
+
+def _told(look: Look, name: str, kind: str) -> str:
     if look.stray is not None:
         return (
             f"{kind}, though most of its values are {look.words}: {look.stray!r} is not. If that stands for a missing "
@@ -140,13 +142,14 @@ def told_text(name: str, levels: Sequence[str], kind: str = "text") -> str | Non
     return f"{looks} {look.words}, such as {look.example!r}. Make numbers of it: {look.advice(name)}"
 
 
-def warn_of_lookalike(name: str, levels: Sequence[str], *, declared: bool, n: int) -> None:
+def warn_of_lookalike(name: str, rows: Mapping[str, int], *, declared: bool, n: int) -> None:
     """Warn where a predictor is a factor of many levels only because its numbers or dates are text.
 
     Few levels may be meant as categories, and of a column that is `declared` to hold categories many may; not so
-    many, for `n` rows, that they are hardly ever met twice.
+    many, for `n` rows, that they are hardly ever met twice. `rows` tells how many were seen of each level.
     """
-    look = look_of(levels)
+    levels = tuple(rows)
+    look = look_of(levels, rows)
     if look is None:
         return
     allowed = max(_FEW_NUMBERS, n // 2) if declared else _FEW_NUMBERS if look.plain else _FEW_DATES
@@ -154,7 +157,7 @@ def warn_of_lookalike(name: str, levels: Sequence[str], *, declared: bool, n: in
         return
     kind = "categories" if declared else "text"
     warn(
-        f"{name} is a factor of {len(levels)} levels, for it is {told_text(name, levels, kind)}. factor({name}) in the "
+        f"{name} is a factor of {len(levels)} levels, for it is {_told(look, name, kind)}. factor({name}) in the "
         "formula says that categories are meant.",
         DataWarning,
     )

@@ -28,7 +28,7 @@ from ranef.design.values import (
     scatter,
     take,
 )
-from ranef.errors import DesignError, FormulaError, RanefError, suggestion
+from ranef.errors import DesignError, FormulaError, RanefError, RanefWarning, suggestion
 from ranef.formula import Binary, Call, Name, Node, Number, Span, String, Unary, label, walk
 
 __all__ = ["CONSTANTS", "Scope", "column_of", "columns_in", "evaluate"]
@@ -225,7 +225,7 @@ def _explained(node: Node, compute: Callable[[], Argument]) -> Argument:
     """Compute, with the expression named in front of what goes wrong."""
     try:
         return compute()
-    except RanefError:
+    except (RanefError, RanefWarning):
         raise
     except Exception as error:
         raise DesignError(f"{label(node)} cannot be evaluated: {str(error).rstrip('.')}.") from error

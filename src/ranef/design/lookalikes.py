@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 __all__ = ["Look", "look_of"]
 
 _MISSING_MARKS = {"", ".", "?", "-", "--", "*", "na", "n/a", "#n/a", "nan", "null", "none", "missing", "unknown"}
 _MANY_NUMBERS, _FEW_WORDS = 10, 3
+
+#: words on so small a share of the rows are strays among numbers, of which there must be more than this
+_RARE, _SOME_NUMBERS = 0.05, 3
 
 #: levels looked at, evenly chosen
 _LOOKED_AT = 2_000
@@ -121,11 +124,12 @@ class Look:
         return f"pd.to_numeric(data[{name!r}], errors='coerce'), or na_values=[{self.stray!r}] in pd.read_csv"
 
 
-def look_of(levels: Sequence[str]) -> Look | None:
+def look_of(levels: Sequence[str], rows: Mapping[str, int] | None = None) -> Look | None:
     """What text seems to be, or None where it is text.
 
-    All levels must look alike but for the usual marks of a missing value, or for few words among many numbers; grades
-    K, 1, 2, 3 are a factor like any other, and so are identifiers with leading zeros.
+    All levels must look alike but for the usual marks of a missing value, or for few words among many numbers, or on
+    few of the `rows` (how many has each level); grades K, 1, 2, 3 are a factor like any other, and so are identifiers
+    with leading zeros.
     """
     step = -(-len(levels) // _LOOKED_AT) or 1
     texts = {level: level.strip() for level in levels[::step]}
@@ -139,6 +143,8 @@ def look_of(levels: Sequence[str]) -> Look | None:
     marks = all(texts[stray].casefold() in _MISSING_MARKS for stray in strays)
     count = len(matched[kind])
     identifiers = kind is _PLAIN and any(_IDENTIFIER.fullmatch(texts[level]) for level in found[_PLAIN])
-    if identifiers or not (count > 1 if marks else count > _MANY_NUMBERS and len(strays) <= _FEW_WORDS):
+    rare = rows is not None and sum(rows.get(stray, 0) for stray in strays) <= _RARE * sum(rows.values())
+    many = count > (_SOME_NUMBERS if rare else _MANY_NUMBERS)
+    if identifiers or not (count > 1 if marks else many and len(strays) <= _FEW_WORDS):
         return None
     return Look(kind.words, found[kind][0], strays[0] if strays else None, kind.remedy, kind is _PLAIN)

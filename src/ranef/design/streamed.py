@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,7 +32,7 @@ from ranef.design.scan import SAMPLE, Found, Plan, of_one_factor, scan
 from ranef.design.size import Claim, check_blocks, check_columns, check_terms
 from ranef.design.table import Table
 from ranef.design.transforms import with_user_transforms
-from ranef.design.values import MOST_COLUMNS, Factor, Value, blank
+from ranef.design.values import MOST_COLUMNS, Factor, Value, blank, rows_of
 from ranef.errors import DesignError
 from ranef.formula import Name, Node, ParsedFormula, label
 
@@ -112,7 +113,8 @@ class _Assembly:
             value = templates[node]
             if isinstance(node, Name) and isinstance(value, Factor):
                 declared = found.sample[0][1].declares_categories(node.name)
-                warn_of_lookalike(node.name, value.levels, declared=declared, n=found.complete)
+                rows = _rows_seen(node.name, value, found)
+                warn_of_lookalike(node.name, rows, declared=declared, n=found.complete)
         check_columns("the fixed part", parsed.fixed, templates, found.complete)
         coded = code_terms(parsed.fixed, templates, 0)
         check_names(coded.names, "the fixed part")
@@ -212,3 +214,13 @@ def _cell_number(cell: Iterable[str], where: Sequence[Mapping[str, int]]) -> int
     for level, codes in zip(cell, where, strict=True):
         number = number * len(codes) + codes[level]
     return number
+
+
+def _rows_seen(name: str, factor: Factor, found: Found) -> dict[str, int]:
+    """How many of the rows looked at have each level of a column."""
+    seen: Counter[str] = Counter()
+    for _, piece in found.sample:
+        column = piece.column(name)
+        assert isinstance(column, Factor)
+        seen.update(rows_of(column))
+    return {level: seen[level] for level in factor.levels}

@@ -15,7 +15,7 @@ from ranef.design.lazy import formulaic
 from ranef.design.rank import is_orthonormal
 from ranef.design.table import read_table
 from ranef.design.values import Array, Constant, Contrast, Factor, Logical, Numeric, label_of
-from ranef.errors import DesignError
+from ranef.errors import DataWarning, DesignError, warn
 
 __all__ = ["TRANSFORMS", "Transform", "registered", "with_user_transforms"]
 
@@ -154,7 +154,9 @@ def _bs(
     *,
     _state: State,
 ) -> Numeric:
-    if not _state:
+    if _state:
+        _warn_beyond(vector(x), float(_state["lower_bound"]), float(_state["upper_bound"]))
+    else:
         _check_width(vector(x), df, knots, 0 if degree == 3 else whole(degree, "degree"))
     basis = formulaic("basis_spline")(
         vector(x),
@@ -180,6 +182,18 @@ def _cr(x: Argument, df: float | None = None, knots: Constant = None, *, _state:
         _state=_state,
     )
     return _basis(basis)
+
+
+def _warn_beyond(values: Array, lower: float, upper: float) -> None:
+    """Warn where polynomial pieces are continued beyond the values that the knots were laid in."""
+    outside = int(((values < lower) | (values > upper)).sum())
+    if outside:
+        lie = "lies" if outside == 1 else "lie"
+        warn(
+            f"{outside} of the {len(values)} values given to bs() {lie} outside the {lower:g} to {upper:g} it was made "
+            "of: polynomials are continued there, and soon mean little. cr() goes on in straight lines.",
+            DataWarning,
+        )
 
 
 def _check_width(values: Array, df: float | None, knots: Constant, degree: int) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "label_of",
     "labels_of",
     "missing",
+    "rows_of",
     "scatter",
     "take",
     "with_levels",
@@ -205,6 +206,12 @@ def drop_unused(factor: Factor) -> Factor:
     lookup = np.where(used, np.cumsum(used) - 1, -1).astype(np.intp)
     levels = tuple(level for level, kept in zip(factor.levels, used, strict=True) if kept)
     return replace(factor, codes=np.where(factor.codes < 0, -1, lookup[factor.codes]), levels=levels)
+
+
+def rows_of(factor: Factor) -> dict[str, int]:
+    """How many rows each level has, in the order of the levels."""
+    counts = np.bincount(factor.codes[factor.codes >= 0], minlength=len(factor.levels))
+    return dict(zip(factor.levels, counts.tolist(), strict=True))
 
 
 def with_levels(factor: Factor, levels: Iterable[str]) -> Factor:

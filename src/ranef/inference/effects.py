@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from statistics import NormalDist
 
 import numpy as np
@@ -154,6 +155,8 @@ def normal_quantile(level: float) -> float:
 
 def check_level(level: float) -> None:
     """Refuse a level that is no probability, or looks like a percentage."""
+    if not isinstance(level, Real):
+        raise DesignError(f"level={level!r} must be a number strictly between 0 and 1, as 0.95.")
     if not 0.0 < level < 1.0:
         hint = f" For {level:g} per cent write {level / 100:g}." if 1.0 < level < 100.0 else ""
         raise DesignError(f"level={level!r} must lie strictly between 0 and 1.{hint}")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ranef.arguments import whole_number
 from ranef.arrays import Floats, Ints
 from ranef.errors import DesignError
 from ranef.inference.effects import check_level
@@ -197,8 +198,8 @@ def predictive_draws(
         If `per_chain` is not a number of draws, or all would hold more than 2e7 numbers.
     """
     chains, length = draws.sigma.shape
-    m = length if per_chain is None else per_chain
-    if not 0 < m <= length:
+    m = length if per_chain is None else whole_number("draws", per_chain, 1)
+    if m > length:
         raise DesignError(f"draws={per_chain!r} must be between 1 and {length}, the draws of each chain.")
     if chains * m * spec.n_obs > MAX_REPLICATED:
         raise DesignError(

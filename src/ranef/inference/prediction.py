@@ -5,6 +5,7 @@ The pieces here work on rows given as arrays; which values of β and b go in is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ from ranef.inference.effects import check_level, grouping_named
 from ranef.inference.variance_shares import mean_inverse_weight, weights_differ
 from ranef.likelihood import CrossProducts, Evaluation
 from ranef.linalg import forward
-from ranef.spec import ModelSpec
+from ranef.spec import Grouping, ModelSpec
 
 __all__ = [
     "PredictOptions",
@@ -47,6 +48,8 @@ __all__ = [
 CHUNK_ENTRIES = 4_000_000
 
 RandomPart = str | Sequence[str]
+
+_PADDING = re.compile(r"^0+(?=\d)|\.0+$")
 
 
 @dataclass(frozen=True)
@@ -150,13 +153,38 @@ def new_rows(spec: ModelSpec, data: object, groupings: Sequence[int], offset: An
             part = encoded.random[t.source]
             if t.grouping == k and part is not None:
                 values[:, t.where], code, labels = part.values, part.codes, part.unseen
-        if k in groupings and (code < 0).any():  # a missing level is one more unseen one
-            code = np.where(code < 0, g.n_levels + len(labels), code)
-            labels = (*labels, "missing")
+        if k in groupings:
+            _warn_of_near_misses(g, labels)
+            if gaps := int((code < 0).sum()):  # a missing level is one more unseen one
+                warn(
+                    f"{gaps} of the {m} new rows have no {g.name} (missing): it counts as an unseen level.", DataWarning
+                )
+                code = np.where(code < 0, g.n_levels + len(labels), code)
+                labels = (*labels, "missing")
         codes.append(code)
         Z.append(values)
         unseen.append(labels)
     return Rows(X, encoded.offset, tuple(codes), tuple(Z), encoded.index, tuple(unseen))
+
+
+def _warn_of_near_misses(g: Grouping, unseen: Sequence[str]) -> None:
+    """Warn of unseen levels that differ from a known one in case, blanks or the way to write a number only."""
+    if not unseen:
+        return
+    known = {_bare(level): level for level in g.levels}
+    near = [(label, known[_bare(label)]) for label in unseen if _bare(label) in known]
+    if near:
+        shown = ", ".join(f"{label!r} beside {level!r}" for label, level in near[:3]) + (", …" if len(near) > 3 else "")
+        warn(
+            f"{len(near)} of the {len(unseen)} unseen levels of {g.name} in the new data look like levels of the model "
+            f"written differently: {shown}. They count as unseen; write them as in the data that were fitted.",
+            DataWarning,
+        )
+
+
+def _bare(label: str) -> tuple[str, ...]:
+    """The parts of a level's label without case, blanks, and zeros that change no number."""
+    return tuple(_PADDING.sub("", part.strip().casefold()) for part in label.split(":"))
 
 
 def _estimable(spec: ModelSpec, encoded: Encoded) -> Floats:

@@ -144,7 +144,8 @@ def _eliminate_nested(step: NestedStep, A: Floats, pairs: Pairs, lam: Floats) ->
 def _subtract_outer_products(f: NestedFactor, diag: list[Floats], pairs: dict[tuple[int, int], PairBlocks]) -> None:
     B = {l: f.B[:, :, f.step.where[l]] for l in f.step.rest}
     for l, indicator in f.step.into.items():
-        diag[l] = diag[l] - segment_sum(indicator, transpose(B[l]) @ B[l])
+        left = diag[l] - segment_sum(indicator, transpose(B[l]) @ B[l])
+        diag[l] = np.maximum(left, 0.0) if left.shape[-1] == 1 else left  # less than nothing is rounding
     for (l1, l2), indicator in f.step.into_pair.items():
         pair = pairs[l1, l2]
         blocks = pair.blocks - segment_sum(indicator, transpose(B[l1]) @ B[l2])

@@ -88,7 +88,8 @@ def _damp(A: Floats, lam: Floats, rows: Floats) -> Floats:
     if p == 1:
         return np.asarray(rows / (1.0 + A * D))
     if p == 2:  # by Cramer's rule, in which no term of the determinant is negative
-        scale = 1.0 + (A * D).sum(axis=(1, 2)) + _determinant(A) * _determinant(lam) ** 2
+        volume = np.maximum(_determinant(A), 0.0) * _determinant(lam) ** 2
+        scale = 1.0 + (A * D).sum(axis=(1, 2)) + volume
         return np.asarray((rows + _adjugate(D) @ (_adjugate(A) @ rows)) / scale[:, None, None])
     try:
         return np.linalg.solve(np.eye(p) + A @ D, rows)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, overload
 
 import pandas as pd
 
+from ranef.arguments import helpful
 from ranef.errors import DesignError
 from ranef.likelihood import Method
 from ranef.plots.components_drawing import varcorr_figure
@@ -20,6 +21,7 @@ from ranef.plots.panels import comparison_panels
 from ranef.plots.path_of_fits import path_of_fits
 from ranef.plots.selection import LevelsArgument, Selection, TermArgument, checked_limit
 from ranef.plots.shrinkage import shrinkage_figure
+from ranef.plots.trust import mark_doubtful
 from ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ __all__ = ["ComparisonPlots", "comparison_figure"]
 ENGINES = {"eb": "REML", "fb": "NUTS"}
 
 
+@helpful
 @dataclass(frozen=True)
 class ComparisonPlots:
     """Figures of several fits of one model: call it for the comparison figure, or one of its methods.
@@ -86,9 +89,8 @@ class ComparisonPlots:
         DesignError
             For an unknown group, term or level, a model without random effects, or `max_levels` below two.
         """
-        return figure_of(
-            compared_figure(self.fits, group, term=term, levels=levels, max_levels=max_levels, level=self.level)
-        )
+        drawn = compared_figure(self.fits, group, term=term, levels=levels, max_levels=max_levels, level=self.level)
+        return mark_doubtful(figure_of(drawn), self.fits)
 
     @overload
     def ranef(

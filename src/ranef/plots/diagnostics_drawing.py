@@ -65,6 +65,7 @@ def qq_axes(fit: Fit, ax: Axes | None = None, level: float = 0.95) -> Axes:
     ax = new_axes() if ax is None else ax
     plot = normal_quantiles(fit.residuals("pearson").to_numpy(), "Normal quantiles of residuals", level=level)
     _draw_quantiles(ax, plot, "Pearson residual (in σ)", level)
+    legible(ax)
     return ax
 
 
@@ -73,6 +74,7 @@ def scale_location_axes(fit: Fit, ax: Axes | None = None) -> Axes:
     ax = new_axes() if ax is None else ax
     fitted, residual = fit.fitted().to_numpy(), fit.residuals("pearson").to_numpy()
     _draw_scale_location(ax, fitted, residual, fit.spec.design.response)
+    legible(ax)
     return ax
 
 

@@ -14,7 +14,7 @@ from ranef.errors import DesignError
 from ranef.interrupts import load
 from ranef.plots.fonts import legible
 from ranef.plots.marks import BLACK, BLUE, GREY, VERMILLION, Mark
-from ranef.plots.names import as_drawn, name_levels, shortened, text_width
+from ranef.plots.names import as_drawn, cut_words, name_levels, shortened, text_width
 from ranef.plots.panels import Panel, ResidualCloud, Series, smoothed, smoothing
 from ranef.plots.units import effect_on
 
@@ -50,6 +50,9 @@ COLUMNS = 3
 
 #: inches that all rows of panels may be high together, and that one row is at least
 TALLEST, LEAST = 9.2, 2.6
+
+#: characters of a line of a panel's title
+TITLE = 50
 
 #: a legend that takes little room
 LEGEND: dict[str, Any] = {"frameon": False, "fontsize": "small", "columnspacing": 1.4, "handletextpad": 0.5}
@@ -99,7 +102,7 @@ def draw_panel(ax: Axes, panel: Panel, marks: Sequence[Mark], *, joined: bool = 
         ax.plot(pairs, heights, color=GREY, linewidth=1.1 * scale, zorder=3)
     for series, mark in zip(panel.series, marks, strict=True):
         _draw_series(ax, y + mark.offset, series, mark, scale)
-    ax.set_title(as_drawn(panel.title), fontsize="medium")
+    ax.set_title(as_drawn(_folded(panel.title, TITLE)), fontsize="medium")
     ax.set_ylim(-0.8, n - 0.2)
     if n <= NAMED:
         name_levels(ax, panel.levels, size=9 if n <= 40 else 7)
@@ -116,8 +119,7 @@ def entitle(ax: Axes, formula: str, marks: Sequence[Mark] = (), columns: int | N
     figure = figure_of(ax)
     handles, labels = legend_entries(ax, marks)
     # letters of the formula are 5 points wide
-    words = "\n".join(_folded(line, int(72 * figure.get_figwidth() / 5.0)) for line in formula.split("\n"))
-    words = as_drawn(words)
+    words = as_drawn(_folded(formula, int(72 * figure.get_figwidth() / 5.0)))
     if labels:
         columns = _legend_columns(figure, labels) if columns is None else columns
         # the formula as title of the legend: matplotlib would lay a title of the figure over a legend outside
@@ -130,7 +132,7 @@ def entitle(ax: Axes, formula: str, marks: Sequence[Mark] = (), columns: int | N
 
 
 def _folded(text: str, width: int) -> str:
-    return "\n".join(textwrap.wrap(text, max(24, width), break_long_words=True))
+    return "\n".join(textwrap.fill(line, max(24, width)) for line in cut_words(text).split("\n"))
 
 
 def legend_on(ax: Axes, marks: Sequence[Mark] = (), **place: Any) -> None:

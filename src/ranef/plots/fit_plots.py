@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
+from ranef.arguments import helpful
 from ranef.arrays import Floats
 from ranef.inference import check_level
 from ranef.likelihood import Method
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["FitPlots"]
 
 
+@helpful
 @dataclass(frozen=True)
 class FitPlots:
     """Figures of a fit of either engine, as ``fit.plot.shrinkage()``.

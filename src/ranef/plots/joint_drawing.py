@@ -14,6 +14,7 @@ from ranef.likelihood import Method
 from ranef.plots.components import Component
 from ranef.plots.components_drawing import POSTERIOR_COLOURS
 from ranef.plots.drawing import BLUE, GREY, figure_of, plain_frame
+from ranef.plots.fonts import legible
 from ranef.plots.joint import JointPanel, joint_panel
 from ranef.plots.names import as_drawn
 from ranef.results import Fit
@@ -59,6 +60,7 @@ def joint_axes(
     panel = joint_panel(fits, x, y, method)
     ax = _new_axes() if ax is None else ax
     _draw(ax, panel)
+    legible(ax)
     return ax
 
 

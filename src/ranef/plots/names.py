@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,12 +15,12 @@ from ranef.plots.fonts import fallen_back, families_for
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["as_drawn", "name_levels", "shortened", "text_width"]
+__all__ = ["as_drawn", "cut_words", "name_levels", "remember", "shortened", "text_width"]
 
 Which = Literal["x", "y"]
 
-#: characters of a name on an axis
-LONG = 30
+#: characters of a name on an axis, and of a word in a title or formula
+LONG, LONGEST = 30, 48
 
 #: width of a character, and height of a line, in sizes of the font
 CHARACTER, LINE = 0.6, 1.25
@@ -50,14 +51,20 @@ def name_levels(ax: Axes, names: Sequence[str], which: Which = "y", *, size: flo
     along = widest + 0.5 * size if which == "x" and not turned else LINE * size
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_major_locator(_roomy(len(short), along))
-    axis.set_major_formatter(_formatter(short, names))
+    axis.set_major_formatter(_formatter(short))
+    remember(axis, names)
     look: dict[str, Any] = {"labelsize": size, "labelrotation": 90 if turned else 0, "length": 0}
     ax.tick_params(axis=which, labelfontfamily=families_for("".join(short)), **look)
 
 
 def as_drawn(words: str) -> str:
     """Words as matplotlib draws them, whatever names they hold: no mathematics, and nothing hidden in a line."""
-    return mathtext_safe("\n".join(map(printable, words.split("\n"))))
+    return mathtext_safe("\n".join(map(printable, cut_words(words).split("\n"))))
+
+
+def cut_words(text: str) -> str:
+    """The text, without the middle of words that would fill a figure."""
+    return re.sub(rf"\S{{{LONGEST + 1},}}", lambda found: _cut(found.group(), LONGEST), text)
 
 
 def shortened(names: Sequence[str], long: int = LONG) -> list[str]:
@@ -106,13 +113,16 @@ def _inches(ax: Axes) -> float:
     return float(ax.get_window_extent().width / ax.figure.dpi)
 
 
-def _formatter(short: Sequence[str], names: Sequence[str]) -> Any:
-    """A formatter that writes the short name of a place, and remembers the names in full."""
+def _formatter(short: Sequence[str]) -> Any:
+    """A formatter that writes the short name of a place."""
     from matplotlib.ticker import FuncFormatter  # noqa: PLC0415 - heavy: only where a figure is made
 
-    written: Any = FuncFormatter(lambda at, _: short[round(at)] if 0 <= round(at) < len(short) else "")
-    written.names = tuple(names)
-    return written
+    return FuncFormatter(lambda at, _: short[round(at)] if 0 <= round(at) < len(short) else "")
+
+
+def remember(axis: Any, names: Sequence[str]) -> None:
+    """Keep the full names of what is written along an axis, where :func:`~ranef.plots.fonts.legible` finds them."""
+    axis.get_major_formatter().names = tuple(names)
 
 
 def _roomy(n: int, along: float) -> Any:

@@ -10,8 +10,8 @@ import numpy as np
 from ranef.arrays import Floats
 from ranef.interrupts import load
 from ranef.plots.drawing import BLUE, GREY, VERMILLION
-from ranef.plots.fonts import legible
-from ranef.plots.names import as_drawn, shortened, text_width
+from ranef.plots.fonts import fallen_back, families_for, legible
+from ranef.plots.names import as_drawn, remember, shortened, text_width
 from ranef.plots.path import spread_labels
 from ranef.plots.patterns import Block, Pattern, matrix_pattern, shares
 from ranef.results import Fit
@@ -86,12 +86,16 @@ def _name_blocks(ax: Axes, pattern: Pattern) -> None:
     if slanted:  # lines of text side by side
         at = spread_labels(at, SLANTED * pattern.shape[1] / (0.85 * box.width * points))
     ax.set_xticks(at, names, **(look if slanted else {}))
+    ax.tick_params(axis="x", labelfontfamily=families_for("".join(names)))
+    remember(ax.xaxis, [name for name, _, _ in pattern.col_blocks])
     if not pattern.row_blocks:
         ax.set_ylabel("rows of the data")
         return
     turned = not _crowded(pattern.row_blocks, pattern.shape[0], 0.85 * box.height * points)
     upright: dict[str, Any] = {"rotation": 90, "va": "center"} if turned else {"fontsize": "small"}
-    ax.set_yticks(_middles(pattern.row_blocks), _named(pattern.row_blocks, "\n" if turned else " "), **upright)
+    names = _named(pattern.row_blocks, "\n" if turned else " ")
+    ax.set_yticks(_middles(pattern.row_blocks), names, **upright)
+    ax.tick_params(axis="y", labelfontfamily=families_for("".join(names)))
 
 
 def _crowded(blocks: Sequence[Block], total: int, length: float) -> bool:
@@ -106,7 +110,7 @@ def _middles(blocks: Sequence[Block]) -> list[float]:
 
 
 def _named(blocks: Sequence[Block], between: str) -> list[str]:
-    short = shortened([name for name, _, _ in blocks], 44)
+    short = [fallen_back(name) for name in shortened([name for name, _, _ in blocks], 44)]
     return [f"{as_drawn(name)}{between}{b - a} columns" for name, (_, a, b) in zip(short, blocks, strict=True)]
 
 

@@ -20,5 +20,5 @@ def mark_doubtful(figure: Figure, fits: Mapping[str, Fit]) -> Figure:
     doubtful = [name for name, fit in fits.items() if not fit.ok]
     if doubtful:
         words = f"Not to be trusted: {', '.join(doubtful)} (warnings say why)"
-        figure.text(0.5, 0.0, words, ha="center", va="top", color=RED, fontsize="medium")
+        figure.supxlabel(words, color=RED, fontsize="medium")
     return figure

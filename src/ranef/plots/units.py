@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import textwrap
 
+from ranef.plots.names import cut_words
+
 __all__ = ["effect_on", "per_unit"]
 
 #: characters of a line of a label
@@ -35,4 +37,4 @@ def effect_on(response: str, column: str, what: str = "random effect") -> str:
     'random effect on Reaction per unit of Days'
     """
     words = f"{what} on {response}{per_unit(column)}" if response else f"{what}{per_unit(column)}"
-    return textwrap.fill(words, WIDTH)
+    return textwrap.fill(cut_words(words), WIDTH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ranef.likelihood import CrossProducts, Method, Score, cross_products, own_r
 from ranef.progress import LateBar
 from ranef.reml.batch import BatchPoint, descend_together, has_blocks, make_batch
 from ranef.reml.boundary import boundary_words, escape, snap
-from ranef.reml.optimize import Control, Descent, Tracer, descend, no_residual_variance, polished
+from ranef.reml.optimize import Control, Descent, Tracer, by_gradients, descend, no_residual_variance, polished
 from ranef.reml.problem import Point, Problem
 from ranef.reml.spectral import best_ratios, has_spectrum, make_spectrum
 from ranef.results import Modes, OptimizerRecord, RemlEstimates, Status
@@ -29,8 +30,14 @@ BOUNDARY_ADVICE = (
 #: rows up to which other starts are tried, and their sizes: two minima are a matter of few data
 SMALL, OTHER_STARTS = 2000, (0.05, 10.0)
 
-#: rows up to which random starts are tried, their number at most, and how far out effects as many as rows are started
-FEW_ROWS, RANDOM_STARTS, FAR = 100, 8, 1e3
+#: rows up to which random starts are tried, and how far out effects as many as rows are started
+FEW_ROWS, FAR = 100, 1e3
+
+#: random starts, near and wide: how many at most, how many for each parameter, logarithm of the largest, seed
+NEAR, WIDE = (8, 2, 0.7, 0), (16, 4, 2.0, 3)
+
+#: inflation of a standard deviation from which on columns count as nearly collinear
+COLLINEAR = 3.0
 
 #: multiples of the covariance of the least-squares effects of every level from which small residuals are sought
 NEAR_MOMENTS = (1.0, 0.1, 10.0)
@@ -41,6 +48,9 @@ SMALL_RESIDUAL, FLAT_SCALE = 1e-2, 0.1
 
 #: from there Newton's method is quick, or there is nothing to find
 BRIEF = Control(max_iterations=60)
+
+#: what is allowed where Newton's steps got nowhere: starts beside the best point so far, and steps from each
+GRADIENT_STARTS, LONG = 4, 2000
 
 #: restarts allowed when the boundary certificate fails
 MAX_RESTARTS = 5
@@ -139,6 +149,18 @@ def _best_descent(problem: Problem, tracer: Tracer, start: Floats | None, contro
             best = _lower(problem, tracer, best, [size * moments.theta for size in NEAR_MOMENTS], BRIEF)
             if moments.saturated:
                 _refuse_flat_residual(problem, best)
+    if not best.converged and start is None and control == Control() and problem.products.n_obs <= FEW_ROWS:
+        best = _lowest_by_gradients(problem, tracer, best, first, control)
+    return best
+
+
+def _lowest_by_gradients(problem: Problem, tracer: Tracer, best: Descent, first: Floats, control: Control) -> Descent:
+    """The lowest of descents by gradients alone, for the criterion on which Newton's steps get nowhere."""
+    for theta in (best.point.theta, *islice(_other_starts(problem, first), GRADIENT_STARTS)):
+        lower = by_gradients(problem, tracer, problem.point(theta), LONG)
+        other = _certified_descent(problem, tracer, lower.theta, replace(control, em_steps=0))
+        if _better(other, best) or (other.converged and not best.converged and not _better(best, other)):
+            best = other
     return best
 
 
@@ -194,8 +216,9 @@ def _best_of_many(problem: Problem, tracer: Tracer, starts: Floats) -> Floats:
 def _other_starts(problem: Problem, first: Floats) -> Iterator[Floats]:
     """Small and large multiples of a start, and for several groupings each of them large among small ones.
 
-    Where rows are few, also starts at random, the same each time, and the moments of least-squares effects; and where
-    effects are as many as rows, from far out, where the residual variance is next to nothing.
+    Where independent columns are nearly collinear, as in ``(x || g)`` with x far from zero, also effects so large that
+    they cancel. Where rows are few, also starts at random, the same each time, and the moments of least-squares
+    effects; and where effects are as many as rows, from far out, where the residual variance is next to nothing.
     """
     return (problem.settled(theta) for theta in _free_starts(problem, first))
 
@@ -204,15 +227,32 @@ def _free_starts(problem: Problem, first: Floats) -> Iterator[Floats]:
     terms = problem.spec.terms
     yield from (size * first for size in OTHER_STARTS)
     yield from _one_large(terms, first, 0.1, 3.0)
+    apart = _collinear_sizes(problem)
+    if apart.max(initial=1.0) > COLLINEAR:
+        yield from (size * apart * first for size in (0.3, 1.0, 3.0))
     if problem.products.n_obs > FEW_ROWS:
         return
-    yield from _random_starts(terms)
+    yield from _random_starts(terms, *NEAR)
+    yield from _random_starts(terms, *WIDE)
     moments = problem.moments
     if moments is not None:
         nearer = moments.theta * min(1.0, FAR / float(np.abs(moments.theta).max(initial=1.0)))
         yield from (nearer, 0.1 * nearer)
         if moments.saturated:
-            yield from (FAR * theta for theta in _random_starts(terms))
+            yield from (FAR * theta for theta in _random_starts(terms, *NEAR))
+
+
+def _collinear_sizes(problem: Problem) -> Floats:
+    """By how much effects (n_theta,) may be larger that cancel one another: √ of the variance inflation of columns."""
+    sizes = np.ones(problem.spec.n_theta)
+    for i, k in enumerate(problem.products.order):
+        terms = [t for t in problem.spec.terms if t.grouping == k and (t.template.kind != "us" or t.template.size == 1)]
+        gram = problem.products.A.diag[i].mean(axis=0)
+        size = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))
+        inflation = np.diag(np.linalg.pinv(gram / np.outer(size, size), rcond=1e-14, hermitian=True))
+        for t in terms:
+            sizes[t.theta] = np.sqrt(max(1.0, inflation[t.where].max()))
+    return sizes
 
 
 def _one_large(terms: Sequence[TermSpec], first: Floats, small: float, large: float) -> Iterator[Floats]:
@@ -222,12 +262,12 @@ def _one_large(terms: Sequence[TermSpec], first: Floats, small: float, large: fl
         yield scale * first
 
 
-def _random_starts(terms: Sequence[TermSpec]) -> Iterator[Floats]:
-    """Terms and columns of any size from a tenth of the noise to ten times it, correlations of either sign."""
-    rng = np.random.default_rng(0)
+def _random_starts(terms: Sequence[TermSpec], most: int, each: int, reach: float, seed: int) -> Iterator[Floats]:
+    """Terms and columns of any size from a tenth of the noise to ten to the `reach`, correlations of either sign."""
+    rng = np.random.default_rng(seed)
     diagonal = np.concatenate([t.template.on_diagonal for t in terms])
-    for _ in range(min(RANDOM_STARTS, 2 * len(diagonal))):
-        by_term = [np.full(t.template.n_theta, 10 ** rng.uniform(-1.0, 0.7)) for t in terms]
+    for _ in range(min(most, each * len(diagonal))):
+        by_term = [np.full(t.template.n_theta, 10 ** rng.uniform(-1.0, reach)) for t in terms]
         size = np.concatenate(by_term) * 10 ** rng.uniform(-0.7, 0.7, len(diagonal))
         yield np.where(diagonal, size, size * rng.normal(size=len(diagonal)))
 

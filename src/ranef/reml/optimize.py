@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 import scipy
 
+from ranef.arguments import helpful
 from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
 from ranef.likelihood import Score
@@ -17,7 +19,17 @@ from ranef.reml.problem import Point, Problem
 from ranef.results import OptimizerStep
 from ranef.spec import ModelSpec, lower_root
 
-__all__ = ["Control", "Descent", "Tracer", "checked_control", "descend", "em_step", "no_residual_variance", "polished"]
+__all__ = [
+    "Control",
+    "Descent",
+    "Tracer",
+    "by_gradients",
+    "checked_control",
+    "descend",
+    "em_step",
+    "no_residual_variance",
+    "polished",
+]
 
 #: a residual sd below this share of the response's root mean square is its rounding
 ROUNDING = 50 * float(np.finfo(float).eps)
@@ -44,6 +56,7 @@ MATTERS = 1e-3
 SLOW = 0.3
 
 
+@helpful
 @dataclass(frozen=True)
 class Control:
     """Settings of the optimiser.
@@ -253,7 +266,7 @@ def descend(
         if lower is None:
             if fallen_back or decrement < _close(point):
                 return Descent(point, first, decrement, curvature, decrement < _close(point))
-            lower, fallen_back = _quasi_newton(problem, tracer, point), True
+            lower, fallen_back = by_gradients(problem, tracer, point), True
         stalled = stalled + 1 if point.criterion - lower.criterion <= 1e-15 * abs(point.criterion) else 0
         if stalled == PATIENCE:
             return Descent(point, first, decrement, curvature, decrement < _close(point))
@@ -372,18 +385,22 @@ def _line_search(tracer: Tracer, point: Point, step: Floats, decrement: float, c
     return None
 
 
-def _quasi_newton(problem: Problem, tracer: Tracer, point: Point) -> Point:
-    """BFGS with the exact gradient, for the rare point from which no Newton step leads down."""
+def by_gradients(problem: Problem, tracer: Tracer, point: Point, most: int = 200) -> Point:
+    """The lowest point that scipy finds with the exact gradient, where Newton's steps are no use."""
     best = [point]
 
     def value(theta: Floats) -> tuple[float, Floats]:
         if float(np.abs(theta).max()) > problem.farthest:
             return np.inf, np.zeros(len(theta))
-        trial = tracer.point(theta, "quasi-newton")
+        try:
+            trial = tracer.point(theta, "quasi-newton")
+        except np.linalg.LinAlgError:
+            return np.inf, np.zeros(len(theta))
         if trial.criterion < best[0].criterion:
             best[0] = trial
         return trial.criterion, problem.gradient(trial, problem.score(trial))
 
     objective: Callable[..., tuple[float, Floats]] = value
-    scipy.optimize.minimize(objective, point.theta, jac=True, method="BFGS", options={"maxiter": 200, "gtol": 1e-7})
+    options: Any = {"maxiter": most, "maxfun": 2 * most, "gtol": 1e-7, "ftol": 1e-15}
+    scipy.optimize.minimize(objective, point.theta, jac=True, method="L-BFGS-B", options=options)
     return best[0]

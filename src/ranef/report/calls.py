@@ -56,9 +56,11 @@ def python_calls(
 def _model_options(spec: ModelSpec) -> tuple[list[str], list[str]]:
     """Arguments of Model, and lines that define what only the user has."""
     d, options, missing = spec.design, [], []
-    if d.weights is not None:
+    if d.encoding.weights_column is not None:
+        options.append(f"weights={d.encoding.weights_column!r}")
+    elif d.weights is not None:
         options.append("weights=weights")
-        missing.append("weights = ...  # the prior weights: a column's name or an array")
+        missing.append("weights = ...  # the array given as weights=")
     if d.encoding.offset_column is not None:
         options.append(f"offset={d.encoding.offset_column!r}")
     elif d.offset is not None and not d.encoding.offsets:

@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ranef.arguments import file_path
 from ranef.errors import DesignError, SavedFileError, suggestion
 from ranef.likelihood import CrossProducts
 from ranef.output import check_output, write_whole
@@ -51,7 +52,7 @@ def save(given: Any, path: str | PathLike[str], *, overwrite: bool = False) -> P
     DesignError
         If the file exists and is not to be replaced, or cannot be written.
     """
-    path = Path(path)
+    path = file_path(path)
     check_output(path, (), overwrite=overwrite)
     encoder = Encoder(registry_of(type(given)))
     manifest = {
@@ -76,7 +77,7 @@ def read_saved(
     DesignError
         If `transforms` has a function that the model does not call.
     """
-    path, given = Path(path), dict(transforms or {})
+    path, given = file_path(path), dict(transforms or {})
     manifest, arrays = read_container(path)
     manifest = _current(path, manifest)
     decoder = Decoder(registry_of(*kinds), arrays, given)

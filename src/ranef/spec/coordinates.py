@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ranef.arrays import Floats, Ints
-from ranef.design import Cells, margins_of, numeric_nodes, term_cells
+from ranef.design import Cells, coded_columns, margins_of, numeric_nodes, term_cells
 from ranef.spec.covariance import lower_root
 from ranef.spec.model_spec import ModelSpec, TermSpec
 from ranef.spec.moments import Moments
@@ -21,6 +21,7 @@ from ranef.spec.moments import Moments
 __all__ = [
     "Directions",
     "TermColumns",
+    "coding_notes",
     "fixed_directions",
     "inward_theta",
     "outward_theta",
@@ -150,6 +151,21 @@ def _where(own: Cells, away: Floats) -> tuple[str, ...]:
         moved = [own.names[i] for i in range(len(away)) if i != j and away[j, i] != 0.0]
         several = " (at the means of the other columns)" if moved else ""
         out.append(f" (at the mean of {moved[0]})" if len(moved) == 1 else several)
+    return tuple(out)
+
+
+def coding_notes(spec: ModelSpec) -> tuple[str, ...]:
+    """Sentences on terms whose default priors are of columns as they are coded: factors that form no cells."""
+    out, encoding = [], spec.design.encoding
+    for t in (t for t in spec.terms if t.template.kind == "us"):
+        effects = encoding.random[t.source].effects
+        coded = coded_columns(effects, encoding)
+        if coded:
+            shown = ", ".join(coded[:3]) + (", …" if len(coded) > 3 else "")
+            out.append(
+                f"In {t.text} the default priors are of the columns as coded ({shown}), and depend on the reference "
+                "level: factors that are added, and not crossed, have no effects of cells."
+            )
     return tuple(out)
 
 

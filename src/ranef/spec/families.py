@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ranef.arguments import helpful
 from ranef.errors import DesignError
 
 __all__ = [
@@ -56,6 +57,7 @@ class _Family:
         raise DesignError(f"There are no draws from the prior {self}: it is no proper distribution of one number.")
 
 
+@helpful
 @dataclass(frozen=True)
 class Flat(_Family):
     """Improper uniform prior.
@@ -72,6 +74,7 @@ class Flat(_Family):
         return "flat"
 
 
+@helpful
 @dataclass(frozen=True)
 class Normal(_Family):
     """Normal prior with mean `loc` and standard deviation `scale`, in the units of the coefficient.
@@ -96,6 +99,7 @@ class Normal(_Family):
         return rng.normal(self.loc, self.scale, shape)
 
 
+@helpful
 @dataclass(frozen=True)
 class StudentT(_Family):
     """Student t prior with `df` degrees of freedom, centre `loc` and scale `scale`.
@@ -121,6 +125,7 @@ class StudentT(_Family):
         return self.loc + self.scale * rng.standard_t(self.df, shape)
 
 
+@helpful
 @dataclass(frozen=True)
 class Cauchy(_Family):
     """Cauchy prior: Student t with one degree of freedom.
@@ -145,6 +150,7 @@ class Cauchy(_Family):
         return self.loc + self.scale * rng.standard_cauchy(shape)
 
 
+@helpful
 @dataclass(frozen=True)
 class HalfStudentT(_Family):
     """Half Student t prior for a standard deviation, in the units of the response.
@@ -168,6 +174,7 @@ class HalfStudentT(_Family):
         return np.abs(self.scale * rng.standard_t(self.df, shape))
 
 
+@helpful
 @dataclass(frozen=True)
 class HalfNormal(_Family):
     """Half normal prior for a standard deviation.
@@ -190,6 +197,7 @@ class HalfNormal(_Family):
         return np.abs(rng.normal(0.0, self.scale, shape))
 
 
+@helpful
 @dataclass(frozen=True)
 class HalfCauchy(_Family):
     """Half Cauchy prior for a standard deviation.
@@ -212,6 +220,7 @@ class HalfCauchy(_Family):
         return np.abs(self.scale * rng.standard_cauchy(shape))
 
 
+@helpful
 @dataclass(frozen=True)
 class Exponential(_Family):
     """Exponential prior for a standard deviation, with mean ``1 / rate``.
@@ -234,6 +243,7 @@ class Exponential(_Family):
         return rng.exponential(1.0 / self.rate, shape)
 
 
+@helpful
 @dataclass(frozen=True)
 class Gamma(_Family):
     """Gamma prior for a standard deviation, with mean ``shape / rate``.
@@ -257,6 +267,7 @@ class Gamma(_Family):
         return rng.gamma(self.shape, 1.0 / self.rate, shape)
 
 
+@helpful
 @dataclass(frozen=True)
 class LKJ(_Family):
     """LKJ prior for a correlation matrix; ``eta=1`` is uniform (Lewandowski, Kurowicka and Joe, 2009).
@@ -275,6 +286,7 @@ class LKJ(_Family):
         _require_positive(self, "eta")
 
 
+@helpful
 @dataclass(frozen=True)
 class R2D2(_Family):
     """One global scale for all coefficients but the intercept (after Zhang et al., 2022, JASA 117, 862-874).

@@ -11,7 +11,15 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError, suggestion
-from ranef.spec.coordinates import Directions, TermColumns, fixed_directions, origin_notes, plain_columns, term_columns
+from ranef.spec.coordinates import (
+    Directions,
+    TermColumns,
+    coding_notes,
+    fixed_directions,
+    origin_notes,
+    plain_columns,
+    term_columns,
+)
 from ranef.spec.families import (
     LKJ,
     R2D2,
@@ -247,7 +255,7 @@ def default_priors(
         joint=joint,
         columns=columns,
         known_sigma=spec.sigma,
-        notes=origin_notes(spec, about),
+        notes=(*origin_notes(spec, about), *coding_notes(spec)),
     )
     return _changed(priors, _Names(spec, priors), changes)
 

@@ -46,7 +46,7 @@ class Document:
             If no table has that title; the message lists those there are.
         """
         grids = {block.title.rstrip(" :"): block for block in self.blocks if isinstance(block, Grid) and block.title}
-        if title not in grids:
+        if not isinstance(title, str) or title not in grids:
             there = ", ".join(map(repr, grids)) or "none with a title; use the document itself"
             raise DesignError(f"No table is called {title!r}. Tables here: {there}.")
         return Document((grids[title],))
