@@ -235,9 +235,9 @@ def _keeps_structure(old: ModelSpec, k: int, new: ModelSpec, place: int, K: Arra
     """Whether K D' Kᵀ runs over the covariances of the plain model: all where they are free, else term by term."""
     ours = [t for t in old.terms if t.grouping == k]
     theirs = [t for t in new.terms if t.grouping == place]
-    if len(ours) == len(theirs) == 1 and ours[0].template.kind == theirs[0].template.kind == "us":
+    if len(ours) == len(theirs) == 1 and ours[0].structure.word == theirs[0].structure.word == "us":
         return True
-    if any((K[a.where, b.where] != 0).any() for a in ours for b in theirs if a.template.kind != b.template.kind):
+    if any((K[a.where, b.where] != 0).any() for a in ours for b in theirs if a.structure.word != b.structure.word):
         return False
     return bool(((K != 0).sum(axis=0) == 1).all() and ((K != 0).sum(axis=1) == 1).all())
 

@@ -430,7 +430,7 @@ def _describe(spec: ModelSpec, priors: Priors) -> Document:
     if d.dropped:
         fixed.append(f"  left out as aliased: {', '.join(d.dropped)}")
     random = [
-        f"  {t.group} ({spec.groupings[t.grouping].n_levels} levels): {', '.join(t.columns)} [{t.template.kind}]"
+        f"  {t.group} ({spec.groupings[t.grouping].n_levels} levels): {', '.join(t.columns)} [{t.structure.word}]"
         for t in spec.terms
     ]
     blocks = [

@@ -11,7 +11,7 @@ from likelihood.dense import dense
 def positive(spec, seed):
     """θ of an interior point."""
     rng = np.random.default_rng(seed)
-    diagonal = np.concatenate([t.template.on_diagonal for t in spec.terms])
+    diagonal = np.concatenate([t.structure.on_diagonal for t in spec.terms])
     return np.where(diagonal, rng.uniform(0.4, 1.5, spec.n_theta), rng.uniform(-0.5, 0.5, spec.n_theta))
 
 

@@ -48,7 +48,7 @@ def made(formula, priors=None, S=6, seed=0, **extras):
     spec, rng = model.spec, np.random.default_rng(seed)
     theta = rng.normal(0.0, 0.7, (2, S // 2, spec.n_theta))
     for t in spec.terms:
-        diagonal = np.array(t.template.on_diagonal)
+        diagonal = np.array(t.structure.on_diagonal)
         theta[..., t.theta] = np.where(diagonal, np.abs(theta[..., t.theta]) + 0.05, theta[..., t.theta])
     own = model.priors(priors)
     shape = theta.shape[:2]

@@ -10,7 +10,7 @@ from comparison import oracle
 from likelihood.designs import SHAPES, make_data
 from ranef.comparison.reliability import own_data
 from ranef.comparison.scaled import scaled_covariance
-from ranef.spec import lower_root
+from ranef.structures import lower_root
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 

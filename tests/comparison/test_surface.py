@@ -50,8 +50,8 @@ def test_criterion_at_absolute_roots_is_that_of_the_density(formula, data, block
         monkeypatch.setattr(held_module, "has_blocks", lambda spec: False)
     criterion = make_criterion(fit.spec, fit.products, method)
     assert (criterion.batch is not None) == blocks
-    sizes = [t.template.size for t in fit.spec.terms]
-    kinds = [t.template.kind for t in fit.spec.terms]
+    sizes = [t.structure.size for t in fit.spec.terms]
+    kinds = [t.structure.word for t in fit.spec.terms]
     roots = [np.tril(rng.normal(0, fit.sigma, (2, p, p))) for p in sizes]
     roots = [r if k == "us" else r * np.eye(r.shape[-1]) for r, k in zip(roots, kinds, strict=True)]
     sigma = fit.sigma * np.array([0.7, 1.4])

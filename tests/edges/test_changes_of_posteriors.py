@@ -50,10 +50,10 @@ def carried(fb: ranef.PosteriorFit, model: ranef.Model, back: Back) -> ranef.Pos
     theta = np.empty((*sigma.shape, spec.n_theta))
     for t in spec.terms:
         own = covs[t.grouping][..., t.where, t.where] / sigma[..., None, None] ** 2
-        free = t.template.kind == "us"
-        roots = np.linalg.cholesky(own) if free else np.sqrt(own * np.eye(t.template.size))
+        free = t.structure.word == "us"
+        roots = np.linalg.cholesky(own) if free else np.sqrt(own * np.eye(t.structure.size))
         for draw in np.ndindex(sigma.shape):
-            theta[(*draw, t.theta)] = t.template.read(roots[draw])
+            theta[(*draw, t.theta)] = t.structure.closest(roots[draw])
     beta = np.linalg.solve(back.fixed, (back.unit * d.beta + back.shift * back.constant)[..., None])[..., 0]
     record = replace(d, theta=theta, sigma=sigma, beta=beta, b=tuple(effects), priors=model.priors())
     return ranef.PosteriorFit(spec, record)

@@ -25,7 +25,7 @@ def at(model, theta, method):
     by_grouping = [None] * len(ordered)
     for _i, (k, g) in enumerate(zip(products.order, first.gradient(ordered), strict=True)):
         by_grouping[k] = np.linalg.solve(products.scaling.Z[k].T, g)
-    return evaluation, first, spec.pull_back(by_grouping)
+    return evaluation, first, spec.pull_back(theta, by_grouping)
 
 
 def finite_differences(spec, theta, method):

@@ -55,7 +55,7 @@ def build(formula, data=None, *, sigma=None, **extras):
 def random_theta(spec, rng, kind="random"):
     theta = rng.normal(0.0, 0.7, spec.n_theta)
     for t in spec.terms:
-        diagonal = np.array(t.template.on_diagonal)
+        diagonal = np.array(t.structure.on_diagonal)
         theta[t.theta] = np.where(diagonal, np.abs(theta[t.theta]), theta[t.theta])
     return 0.0 * theta if kind == "zero" else theta
 

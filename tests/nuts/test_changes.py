@@ -78,15 +78,15 @@ def log_law(model, covs, sigma: float) -> float:
     theta, out = np.empty(spec.n_theta), 0.0
     for t in spec.terms:
         cov = covs[t.grouping][t.where, t.where]
-        theta[t.theta] = t.template.read(np.linalg.cholesky(cov) / sigma)
+        theta[t.theta] = t.structure.closest(np.linalg.cholesky(cov) / sigma)
         T = np.linalg.inv(priors.term(t).outward)
         own = T @ cov @ T.T
         sds = np.sqrt(np.diag(own))
         families = priors.sds(t)
-        p = len(sds) if t.template.kind == "us" else 1
+        p = len(sds) if t.structure.word == "us" else 1
         for sd, prior in zip(sds, families, strict=False):
             out += stats.t.logpdf(sd, prior.df, scale=prior.scale) - p * np.log(sd)
-        if t.template.kind == "us" and p > 1:
+        if t.structure.word == "us" and p > 1:
             (eta,) = {prior.eta for prior in priors.corr.values()}
             out += (eta - 1.0) * np.linalg.slogdet(own / np.outer(sds, sds))[1]
     if spec.sigma is None:
@@ -102,9 +102,9 @@ def points(model, rng: np.random.Generator):
         for t in spec.terms:
             sizes = model.priors().term(t).sizes
             root = rng.normal(size=(len(sizes), len(sizes) + 2))
-            if t.template.kind != "us":
-                root = np.diag(np.full(len(sizes), rng.normal()) if t.template.kind == "ident" else root[:, 0])
-                sizes = np.ones_like(sizes) if t.template.kind == "ident" else sizes
+            if t.structure.word != "us":
+                root = np.diag(np.full(len(sizes), rng.normal()) if t.structure.word == "ident" else root[:, 0])
+                sizes = np.ones_like(sizes) if t.structure.word == "ident" else sizes
             T = model.priors().term(t).outward @ np.diag(s / sizes) @ root
             covs[t.grouping][t.where, t.where] = T @ T.T
         yield covs, spec.sigma or s * np.exp(0.3 * rng.normal())

@@ -175,7 +175,7 @@ def test_coordinates_become_what_they_stand_for(make):
     one = make.problem(spec, default_priors(spec))
     q = np.random.default_rng(2).normal(0.0, 0.7, (5, one.layout.n_hyper))
     hyper = hyper_draws(one, q)
-    lam = np.linalg.solve(one.outward[0], spec.terms[0].template.fill(hyper.theta))
+    lam = np.linalg.solve(one.outward[0], spec.terms[0].structure.root(hyper.theta))
     cov = hyper.sigma[:, None, None] ** 2 * lam @ np.swapaxes(lam, 1, 2)
     sd = np.sqrt(np.diagonal(cov, axis1=1, axis2=2))
     np.testing.assert_allclose(sd, np.exp(q[:, :3]), rtol=1e-12)

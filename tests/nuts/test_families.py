@@ -151,7 +151,7 @@ def test_draws_from_the_prior_follow_it(make):
     spec = make.spec(make.formulas["three"])
     changes = {"sd": HalfNormal(2.0), "sigma": Exponential(0.5), "ranef": StudentT(6.0), "cor": LKJ(2.0)}
     prior = sample_prior(spec, default_priors(spec, changes), draws=4000, seed=5, family="student")
-    lam = spec.terms[0].template.fill(prior.theta[0])
+    lam = spec.terms[0].structure.root(prior.theta[0])
     cov = prior.sigma[0][:, None, None] ** 2 * lam @ np.swapaxes(lam, 1, 2)
     sd = np.sqrt(np.diagonal(cov, axis1=1, axis2=2))
     corr = cov / (sd[:, :, None] * sd[:, None, :])

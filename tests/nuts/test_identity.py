@@ -91,7 +91,7 @@ class Compiled:
 
     def _columns(self, term):
         Z = self.spec.groupings[term.grouping].Z[:, term.where]
-        return Z[:, :1] if term.template.kind == "ident" else Z
+        return Z[:, :1] if term.structure.word == "ident" else Z
 
     def theta_sigma(self, data, sites):
         """θ and σ of such values."""

@@ -164,11 +164,11 @@ class DenseCriterion:
         for t in spec.terms:
             g = spec.groupings[t.grouping]
             columns = g.Z[:, t.where].copy()
-            T = np.eye(t.template.size)
-            if t.template.kind == "us" and np.ptp(columns[:, 0]) == 0 and columns[0, 0] == 1:
+            T = np.eye(t.structure.size)
+            if t.structure.word == "us" and np.ptp(columns[:, 0]) == 0 and columns[0, 0] == 1:
                 T[0, 1:] = -columns[:, 1:].mean(axis=0)
             size = np.sqrt((((columns @ T) * root_w[:, None]) ** 2).mean(axis=0))
-            size = np.full(len(size), np.sqrt((size**2).mean())) if t.template.kind == "ident" else size
+            size = np.full(len(size), np.sqrt((size**2).mean())) if t.structure.word == "ident" else size
             T = T / np.where(size > 0, size, 1.0)
             rows = (columns @ T) * root_w[:, None]
             self.Z.append((np.eye(g.n_levels)[g.codes], rows))
@@ -182,12 +182,12 @@ class DenseCriterion:
         return out
 
     def lambdas(self, theta):
-        return [t.template.fill(theta[t.theta]) for t in self.spec.terms]
+        return [t.structure.root(theta[t.theta]) for t in self.spec.terms]
 
     def from_user(self, theta):
         """The λ of θ on the user's scale; no triangles, which the criterion does not need."""
         pairs = zip(self.spec.terms, self.maps, strict=True)
-        return [np.linalg.solve(T, t.template.fill(theta[t.theta])) for t, T in pairs]
+        return [np.linalg.solve(T, t.structure.root(theta[t.theta])) for t, T in pairs]
 
     def value(self, lambdas) -> float:
         """The criterion in forty digits; infinite where V or XᵀV⁻¹X is singular."""
@@ -237,7 +237,7 @@ class DenseCriterion:
         gradient = np.empty(len(theta))
         for t, (levels, rows), lam in zip(self.spec.terms, self.Z, lambdas, strict=True):
             slope = 2 * rows.T @ ((levels @ levels.T) * middle) @ rows @ lam
-            gradient[t.theta] = t.template.pull_back(slope)
+            gradient[t.theta] = t.structure.pull_back(theta[t.theta], slope)
         return value, gradient
 
 
@@ -290,7 +290,7 @@ class Contest:
 
     def verdict(self) -> Verdict:
         spec = self.fit.spec
-        diagonal = np.concatenate([t.template.on_diagonal for t in spec.terms])
+        diagonal = np.concatenate([t.structure.on_diagonal for t in spec.terms])
         found = []
         for i in range(self.starts):
             sizes = 10 ** self.rng.uniform(-1.5, 1.5 if i % 3 else 4, len(diagonal))

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 import ranef
+from ranef.saved import FORMAT
 
 HERE = Path(__file__).parent
 
@@ -27,8 +28,8 @@ def main() -> None:
         "model": sleep,
     }
     for name, what in saved.items():
-        what.save(HERE / f"{name}.ranef", overwrite=True)
-        pd.Series(numbers_of(what)).to_json(HERE / f"{name}.json", double_precision=12)
+        what.save(HERE / f"{name}-{FORMAT}.ranef", overwrite=True)
+        pd.Series(numbers_of(what)).to_json(HERE / f"{name}-{FORMAT}.json", double_precision=12)
 
 
 def numbers_of(what: Any) -> list[float]:

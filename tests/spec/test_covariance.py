@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import ranef
-from ranef.spec import covariance_template, lower_root
+from ranef.structures import STRUCTURES, lower_root
 
 matrices = hnp.arrays(
     float, st.integers(1, 5).map(lambda p: (p, p)), elements=st.floats(-5, 5).map(lambda v: round(v, 3))
@@ -22,27 +22,59 @@ def test_lower_root_keeps_the_product(root):
     assert (np.diag(lower) >= 0).all()
 
 
-@pytest.mark.parametrize(("kind", "n_theta"), [("us", 6), ("diag", 3), ("ident", 1)])
-def test_templates_read_what_they_fill(kind, n_theta):
-    template = covariance_template(kind, 3)
-    theta = np.arange(1.0, n_theta + 1)
-    assert template.n_theta == n_theta
-    np.testing.assert_array_equal(template.read(template.fill(theta)), theta)
-    lam = template.fill(theta)
+def structure(word, size=3):
+    return STRUCTURES[word](size)
+
+
+@pytest.mark.parametrize(("word", "n_theta"), [("us", 6), ("diag", 3), ("ident", 1)])
+def test_theta_of_a_root_is_the_theta_it_was_made_of(word, n_theta):
+    own, theta = structure(word), np.arange(1.0, n_theta + 1)
+    assert own.n_theta == n_theta
+    lam = own.root(theta)
     assert (np.triu(lam, 1) == 0).all()
+    turned = lam @ np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    np.testing.assert_allclose(own.closest(turned), theta, rtol=1e-13)
 
 
 def test_theta_is_in_lme4s_order():
-    lam = covariance_template("us", 3).fill(np.arange(1.0, 7.0))
-    np.testing.assert_array_equal(lam, [[1, 0, 0], [2, 4, 0], [3, 5, 6]])
+    np.testing.assert_array_equal(structure("us").root(np.arange(1.0, 7.0)), [[1, 0, 0], [2, 4, 0], [3, 5, 6]])
+    assert structure("us", 2).labels(["a", "b"]) == ["a", "b.a", "b"]
 
 
-def test_pull_back_is_the_transpose_of_fill():
-    rng = np.random.default_rng(0)
-    for kind in ("us", "diag", "ident"):
-        template = covariance_template(kind, 4)
-        theta, G = rng.normal(size=template.n_theta), rng.normal(size=(4, 4))
-        assert template.pull_back(G) @ theta == pytest.approx(np.sum(G * template.fill(theta)))
+@pytest.mark.parametrize("word", STRUCTURES)
+def test_laws_of_every_structure(word):
+    """The jacobian is that of differences, its transpose pulls back, and what maps of scale do keeps the structure."""
+    rng, own = np.random.default_rng(0), structure(word, 4)
+    theta, G = rng.normal(size=own.n_theta), rng.normal(size=(4, 4))
+    h = 1e-6 * np.eye(own.n_theta)
+    differences = (own.root(theta + h) - own.root(theta - h)) / 2e-6
+    np.testing.assert_allclose(own.jacobian(theta), differences, atol=1e-8)
+    np.testing.assert_allclose(own.pull_back(theta, G), np.einsum("ijk,jk->i", differences, G), atol=1e-7)
+    step = rng.normal(size=own.n_theta)
+    change = np.einsum("i,ijk->jk", step, own.jacobian(theta))
+    np.testing.assert_allclose(own.change(theta, change), step, atol=1e-10)
+    C = rng.normal(size=(9, 4))
+    T = own.scaling_map(C.T @ C)
+    scaled = T @ own.root(theta)
+    again = own.root(own.closest(scaled))
+    np.testing.assert_allclose(again @ again.T, scaled @ scaled.T, rtol=1e-12)
+    assert len(own.labels("abcd")) == own.n_theta == len(own.on_diagonal)
+    assert own.shared == (len(own.own_sds) < own.size)
+    several = own.closest(rng.normal(size=(5, 4, 4)))
+    assert several.shape == (5, own.n_theta)
+    assert own.root(several).shape == (5, 4, 4)
+
+
+@pytest.mark.parametrize("word", STRUCTURES)
+def test_from_zero_the_steepest_variance_is_of_the_structure(word):
+    """Along each direction D grows within the structure, and W says how fast the criterion moves."""
+    rng, own = np.random.default_rng(1), structure(word)
+    W = rng.normal(size=(3, 3))
+    W = W + W.T
+    slopes, directions = own.falls(W, np.eye(3))
+    for slope, v in zip(slopes, directions.T, strict=True):
+        lam = own.root(own.closest(v[:, None]))
+        assert np.trace(W @ lam @ lam.T) == pytest.approx(slope)
 
 
 def test_terms_in_order_of_levels_and_grouped_by_factor():

@@ -156,7 +156,7 @@ def edge_parameters(
         at = degeneracy(internal[t.grouping][t.where, t.where], products.scaling.Z[t.grouping][t.where, t.where])
         at = determined(t, at, lost)
         for column in _own_sds(t, at.live):
-            name = ", ".join(t.columns if t.template.kind == "ident" else t.columns[column : column + 1])
+            name = ", ".join(t.columns if t.structure.shared else t.columns[column : column + 1])
             out.append(EdgeParameter(t.group, f"sd({name})", 0.0, little, place, (column,)))
         for i, j, sign in at.perfect:
             near = f"it is above {NEAR_ONE:g}" if sign > 0 else f"it is below −{NEAR_ONE:g}"
@@ -171,7 +171,7 @@ def edge_parameters(
 def _own_sds(t: TermSpec, live: Bools) -> list[int]:
     """Columns whose sd is zero; the first for all that share one."""
     zero = np.flatnonzero(~live).tolist()
-    return zero[:1] if t.template.kind == "ident" else zero
+    return [column for column in zero if column in t.structure.own_sds]
 
 
 def _posterior(
@@ -201,7 +201,7 @@ def _draws_of(
         (i,) = parameter.columns
         own = maps[term.grouping][term.where, term.where]
         squares = (np.linalg.inv(own) ** 2).sum(axis=0)  # of a unit sd of each column in a typical row
-        signal = np.sqrt(squares.sum() if term.template.kind == "ident" else squares[i])
+        signal = np.sqrt(squares.sum() if term.structure.shared else squares[i])
         return sd[:, i], sd[:, i] * signal < SMALL_SD * sigma
     with np.errstate(invalid="ignore", divide="ignore"):
         cor = np.nan_to_num(cov / (sd[:, :, None] * sd[:, None, :]))

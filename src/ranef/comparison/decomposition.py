@@ -200,7 +200,7 @@ def _of_one_factor(products: CrossProducts, at: _HyperDraws, s: Ints) -> Moments
     g = len(fixed.integrated)
     lam: Floats = np.zeros((len(s), 1, len(T), len(T)))
     for t in at.spec.terms:
-        lam[:, 0, t.where, t.where] = t.template.fill(at.theta[s, t.theta])
+        lam[:, 0, t.where, t.where] = t.structure.root(at.theta[s, t.theta])
     lam = np.linalg.solve(T, lam)
     A, Xy = products.A.diag[0], products.Xy[0] @ fixed.columns
     middle = np.eye(len(T)) + np.swapaxes(lam, -1, -2) @ A @ lam

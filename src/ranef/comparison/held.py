@@ -17,7 +17,7 @@ from ranef.arrays import Bools, Floats
 from ranef.likelihood import CrossProducts, Method, evaluate, own_response
 from ranef.reml.batch import Batch, evaluate_together, has_blocks, make_batch
 from ranef.results import RemlEstimates
-from ranef.spec import ModelSpec, TermSpec, lower_root
+from ranef.spec import ModelSpec, TermSpec
 
 __all__ = ["SIGMA", "Criterion", "Held", "derivatives", "held_names", "make_criterion", "minimise", "seconds_per_value"]
 
@@ -40,8 +40,7 @@ def held_names(spec: ModelSpec) -> dict[str, tuple[int, int] | None]:
     """Names of the standard deviations that can be held, with their term and row; None for σ."""
     out: dict[str, tuple[int, int] | None] = {}
     for i, t in enumerate(spec.terms):
-        columns = t.columns[:1] if t.template.kind == "ident" else t.columns
-        out |= {f"sd({column} | {t.group})": (i, row) for row, column in enumerate(columns)}
+        out |= {f"sd({t.columns[row]} | {t.group})": (i, row) for row in t.structure.own_sds}
     return out if spec.sigma is not None else {**out, SIGMA: None}
 
 
@@ -68,7 +67,7 @@ class Criterion:
         relative = [self._inward(t, M / sigma[:, None, None]) for t, M in zip(self.spec.terms, roots, strict=True)]
         if self.batch is None:
             return np.array([self._one([r[b] for r in relative], float(s)) for b, s in enumerate(sigma)])
-        theta = np.concatenate([_theta(t, r) for t, r in zip(self.spec.terms, relative, strict=True)], axis=1)
+        theta = np.concatenate([t.structure.closest(r) for t, r in zip(self.spec.terms, relative, strict=True)], axis=1)
         held = max(1, self.batch.A.size + self.batch.ZX.size)
         size = max(1, BLOCK // held)
         parts = range(0, len(theta), size)
@@ -96,11 +95,6 @@ def make_criterion(spec: ModelSpec, products: CrossProducts, method: Method) -> 
     """Prepare the criterion of a model for many points."""
     batch = make_batch(spec, products, own_response(products), method) if has_blocks(spec) else None
     return Criterion(spec, products, method, batch)
-
-
-def _theta(t: TermSpec, root: Floats) -> Floats:
-    """θ (B, n) of one term from any root of its internal covariance."""
-    return t.template.read(lower_root(root) if t.template.kind == "us" else np.abs(root))
 
 
 def seconds_per_value(criterion: Criterion) -> float:
@@ -140,15 +134,15 @@ class Held:
         spec, scale = criterion.spec, criterion.products.scaling
         sizes, start = [], []
         for i, t in enumerate(spec.terms):
-            M = estimates.sigma * t.template.fill(estimates.theta[t.theta])
+            M = estimates.sigma * t.structure.root(estimates.theta[t.theta])
             unit = estimates.sigma * np.abs(np.diag(scale.Z[t.grouping][t.where, t.where]))
             size = np.maximum(np.linalg.norm(M, axis=1), 0.1 * unit)
             sizes.append(size)
-            for row in _free_rows(t):
+            for row in t.structure.own_sds:
                 if (i, row) in places:
-                    start += _angles(M[row, : row + 1]) if t.template.kind == "us" else []
+                    start += _angles(M[row, : row + 1]) if t.structure.free else []
                 else:
-                    first = 0 if t.template.kind == "us" else row
+                    first = 0 if t.structure.free else row
                     entries = M[row, first : row + 1] / size[row]
                     start += [*entries[:-1], max(float(entries[-1]), 0.1)]
         if spec.sigma is None and None not in places:
@@ -170,12 +164,12 @@ class Held:
 
     def _root(self, i: int, t: TermSpec, values: Floats, left: Any) -> Floats:
         """M (B, p, p) of one term."""
-        kind, p = t.template.kind, t.template.size
+        p = t.structure.size
         M = np.zeros((len(values), p, p))
-        for row in _free_rows(t):
+        for row in t.structure.own_sds:
             held = (i, row) in self.places
             norm = values[:, self.places.index((i, row))] if held else self.sizes[i][row]
-            first = 0 if kind == "us" else row
+            first = 0 if t.structure.free else row
             if held:
                 rest = np.ones(len(values))
                 for j in range(first, row):
@@ -185,13 +179,9 @@ class Held:
             else:
                 for j in range(first, row + 1):
                     M[:, row, j] = norm * next(left)
-        if kind == "ident":
+        if t.structure.shared:
             M[:, range(p), range(p)] = M[:, 0, 0, None]
         return M
-
-
-def _free_rows(t: TermSpec) -> range:
-    return range(1 if t.template.kind == "ident" else t.template.size)
 
 
 def _angles(row: Floats) -> list[float]:

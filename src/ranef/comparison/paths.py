@@ -15,7 +15,8 @@ from ranef.arrays import Bools, Floats, Ints
 from ranef.comparison.reliability import OwnData
 from ranef.likelihood import CrossProducts, Method, evaluate
 from ranef.linalg import BlockMatrix, backward
-from ranef.spec import ModelSpec, lower_root
+from ranef.spec import ModelSpec
+from ranef.structures import lower_root
 
 __all__ = [
     "EffectsAt",
@@ -160,7 +161,7 @@ class Moved:
 def moved(spec: ModelSpec, k: int, q: int) -> Moved:
     """Column `q` of grouping `k`, with those that must move with it."""
     term = next(t for t in spec.terms if t.grouping == k and t.where.start <= q < t.where.stop)
-    together = term.template.kind == "ident"
+    together = term.structure.shared
     return Moved(k, q, np.arange(term.where.start, term.where.stop) if together else np.array([q]))
 
 

@@ -19,7 +19,8 @@ from ranef.arrays import Floats
 from ranef.comparison.paths import EffectsAt
 from ranef.comparison.reliability import OwnData, own_estimates, reliabilities
 from ranef.comparison.shrinkage import RANK_TOLERANCE
-from ranef.spec import ModelSpec, lower_root
+from ranef.spec import ModelSpec
+from ranef.structures import Structure, lower_root
 
 __all__ = [
     "CovarianceSweep",
@@ -107,7 +108,7 @@ def scaled_covariance(spec: ModelSpec, k: int, lam: Floats, own: OwnData) -> Sca
     for term in spec.terms:
         if term.grouping == k:
             at = (term.where, term.where)
-            part = _missing(term.template.kind, lam[at], typical[at], own.T[at])
+            part = _missing(term.structure, lam[at], typical[at], own.T[at])
             whole = np.zeros((len(lam), part.shape[1]))
             whole[term.where] = part
             parts.append(whole)
@@ -116,7 +117,7 @@ def scaled_covariance(spec: ModelSpec, k: int, lam: Floats, own: OwnData) -> Sca
     return Scaled(lam, missing, _half(own, sds))
 
 
-def _missing(kind: str, lam: Floats, typical: Floats, T: Floats) -> Floats:
+def _missing(structure: Structure, lam: Floats, typical: Floats, T: Floats) -> Floats:
     """A root (p, m) of what a term's λ (p, p) lacks of full rank: variances of a typical level's own coefficients.
 
     `typical` (p, p) is the mean information about its internal effects b̃, with b = T b̃.
@@ -124,12 +125,12 @@ def _missing(kind: str, lam: Floats, typical: Floats, T: Floats) -> Floats:
     values, axes = np.linalg.eigh(typical)
     size = np.sqrt(np.maximum(values, np.finfo(float).eps * values.max()))
     inward = (size * axes).T @ np.linalg.inv(T)
-    if kind == "us":
+    if structure.free:
         # in coordinates where the typical level's information is the identity: the same whatever columns span the term
         directions, sds, _ = np.linalg.svd(inward @ lam)
         return np.asarray(T @ (axes / size) @ directions[:, sds**2 <= NO_VARIANCE * sds[0] ** 2])
     information = (inward**2).sum(axis=0)
-    if kind == "ident":
+    if structure.shared:
         information = np.full(len(lam), information.mean())
     return np.asarray((np.eye(len(lam)) / np.sqrt(information))[:, np.diag(lam) == 0.0])
 
@@ -204,7 +205,7 @@ def scaled_theta(spec: ModelSpec, theta: Floats, covariances: Mapping[int, Scale
     values = spec.theta_of(lambdas)
     if not np.isinf(scale):
         return values
-    moved = np.concatenate([np.full(t.template.n_theta, t.grouping in covariances) for t in spec.terms])
+    moved = np.concatenate([np.full(t.structure.n_theta, t.grouping in covariances) for t in spec.terms])
     return np.where(moved & (values != 0), np.copysign(np.inf, values), values)
 
 

@@ -16,6 +16,7 @@ from ranef.design.table import Table
 from ranef.design.values import Array, Codes, Factor, rows_of
 from ranef.errors import DataWarning, DesignError, FitError, FormulaError, RanefWarning, warn
 from ranef.formula import ParsedFormula, RandomTerm
+from ranef.structures import STRUCTURES
 
 __all__ = [
     "check_levels",
@@ -35,7 +36,6 @@ __all__ = [
     "warn_of_spread",
 ]
 
-AVAILABLE = ("us", "diag", "ident")
 _WIDEST = 1e6
 _LARGEST = 1e140
 _SHOWN = 8
@@ -52,7 +52,7 @@ def check_structures(parsed: ParsedFormula) -> None:
         For ``cs()`` and ``ar1()``.
     """
     for term in parsed.random:
-        if term.structure not in AVAILABLE:
+        if term.structure not in STRUCTURES:
             raise FormulaError(
                 f"The covariance structure {term.structure}() is not available yet: use us() for free correlations or "
                 "diag() for none.",

@@ -12,6 +12,7 @@ from ranef.design.records import RandomDesign
 from ranef.design.values import MOST_COLUMNS, Logical, Numeric, Value
 from ranef.errors import DesignError
 from ranef.formula import Node, ParsedFormula, Terms
+from ranef.structures import STRUCTURES
 
 __all__ = ["Claim", "check_blocks", "check_columns", "check_terms", "count_columns", "too_large"]
 
@@ -105,7 +106,7 @@ def check_blocks(claims: Sequence[Claim], n: int) -> None:
     """
     for claim in claims:
         p, J = claim.columns, len(claim.levels)
-        covariances = p * (p + 1) // 2 if claim.structure == "us" else p
+        covariances = STRUCTURES[claim.structure](p).n_theta
         if covariances > max(n, ALLOWED):
             raise DesignError(
                 f"{_cut(claim.text)} has {p} effects for each level of {claim.group}, and so {covariances} variances "

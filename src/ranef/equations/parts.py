@@ -117,13 +117,13 @@ class Parts:
 
     def covariance(self, term: TermSpec) -> str:
         """Covariance matrix of one level's effects, by the structure of the term."""
-        n, p, kind = self.notation, len(term.columns), term.template.kind
+        n, p = self.notation, len(term.columns)
         entries = self._numbers(term) if self.values is not None else self._symbols(term)
         if p == 1:
             return entries[0][0]
-        if kind == "ident":
+        if term.structure.shared and not term.structure.pairs:
             return n.times([entries[0][0], n.identity(p)])
-        if kind == "diag":
+        if not term.structure.pairs:
             return n.diagonal([entries[i][i] for i in range(p)])
         if not self.written_out(term):
             return self.block(term)
@@ -137,11 +137,11 @@ class Parts:
 
     def written_out(self, term: TermSpec) -> bool:
         """Whether the covariance matrix of a term is shown entry by entry."""
-        return self.values is not None or term.template.kind != "us" or len(term.columns) <= WRITTEN_OUT
+        return self.values is not None or not term.structure.pairs or len(term.columns) <= WRITTEN_OUT
 
     def _symbols(self, term: TermSpec) -> list[list[str]]:
         n, p = self.notation, len(term.columns)
-        index = ["" if term.template.kind == "ident" else self.index(term, i) for i in range(p)]
+        index = ["" if term.structure.shared else self.index(term, i) for i in range(p)]
         # a bare σ is the residual's; with an index it can only belong to the one grouping factor
         group = () if all(index) and len(self.spec.groupings) == 1 else (term.group,)
 
@@ -160,19 +160,16 @@ class Parts:
         out = [[n.number(0.0)] * p for _ in range(p)]
         for i in range(p):
             out[i][i] = n.number(next(rows))
-        if term.template.kind == "us":
-            for j in range(p):
-                for i in range(j + 1, p):
-                    out[i][j] = out[j][i] = n.number(next(rows))
+        for i, j in term.structure.pairs:
+            out[i][j] = out[j][i] = n.number(next(rows))
         return out
 
     def _component_rows(self, term: TermSpec) -> Sequence[float]:
-        """Rows of ``varcorr`` that belong to a term: its variances, then for "us" its covariances by columns."""
+        """Rows of ``varcorr`` that belong to a term: its variances, then its covariances."""
         assert self.values is not None
         start = sum(_n_rows(t) for t in self.spec.terms if t.theta.start < term.theta.start)
         return [float(v) for v in self.values[1]["vcov"].iloc[start : start + _n_rows(term)]]
 
 
 def _n_rows(term: TermSpec) -> int:
-    p = len(term.columns)
-    return p * (p + 1) // 2 if term.template.kind == "us" else p
+    return len(term.columns) + len(term.structure.pairs)

@@ -61,12 +61,9 @@ def varcorr_frame(spec: ModelSpec, covs: Sequence[Floats], sigma: float) -> pd.D
         block = covs[t.grouping][t.where, t.where]
         sd, corr = correlations(block)
         rows += [(t.group, c, None, float(block[i, i]), float(sd[i])) for i, c in enumerate(t.columns)]
-        if t.template.kind == "us":
-            rows += [
-                (t.group, t.columns[j], t.columns[i], float(block[i, j]), float(corr[i, j]))
-                for j in range(len(t.columns))
-                for i in range(j + 1, len(t.columns))
-            ]
+        rows += [
+            (t.group, t.columns[j], t.columns[i], float(block[i, j]), float(corr[i, j])) for i, j in t.structure.pairs
+        ]
     rows.append(("Residual", "", None, sigma**2, sigma))
     return pd.DataFrame(rows, columns=["group", "term1", "term2", "vcov", "sdcor"]).astype({"term2": object})
 

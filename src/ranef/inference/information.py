@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ranef.arrays import Floats
 from ranef.likelihood import CrossProducts, Evaluation, Score, evaluate, score
 from ranef.reml.boundary import NEAR_ZERO
-from ranef.spec import ModelSpec, TermSpec, lower_root
+from ranef.spec import ModelSpec, TermSpec
+from ranef.structures import lower_root
 
 __all__ = ["VarianceInformation", "theta_hessian", "varcorr_errors", "variance_information", "vcov_theta_frame"]
 
@@ -176,10 +177,10 @@ def make_chart(spec: ModelSpec, products: CrossProducts, theta: Floats) -> Chart
 
 def _term_chart(term: TermSpec, lam: Floats) -> tuple[Floats, list[tuple[float, Floats]]]:
     """A square root of λλᵀ, and the directions with the size of what each of them changes."""
-    p = term.template.size
-    if term.template.kind != "us":
-        unit = np.eye(term.template.n_theta)
-        directions = [(float(np.abs(E * lam).max()), E) for E in map(term.template.fill, unit)]
+    p = term.structure.size
+    if not term.structure.free:
+        own = term.structure.jacobian(term.structure.closest(lam))
+        directions = [(float(np.abs(E * lam).max()), E) for E in own]
         return lam, [(size, E) for size, E in directions if size >= NEAR_ZERO]
     U, values, _ = np.linalg.svd(lam)
     values = np.where(values < NEAR_ZERO, 0.0, values)
@@ -238,11 +239,11 @@ def _theta_derivatives(
     for t in spec.terms:
         own = dD[t.grouping][t.where, t.where]
         T, inner = products.scaling.Z[t.grouping][t.where, t.where], internal[t.grouping][t.where, t.where]
-        of_term = _triangle_derivatives if t.template.kind == "us" else _diagonal_derivatives
+        of_term = _triangle_derivatives if t.structure.free else _diagonal_derivatives
         changes, free = of_term(T, inner, own)
-        interior[t.theta] = t.template.read(free) > 0
+        interior[t.theta] = t.structure.change(theta[t.theta], free) > 0
         for i in range(own.shape[2]):
-            out[t.theta, i] = t.template.read(changes[:, :, i])
+            out[t.theta, i] = t.structure.change(theta[t.theta], changes[:, :, i])
     return out, interior
 
 
@@ -347,7 +348,7 @@ def varcorr_errors(
         cov, dcov = information.covs[t.grouping][t.where, t.where], information.dcov[t.grouping][t.where, t.where]
         size = _relative_sizes(products, t, cov, information.sigma)
         rows += _sd_derivatives(cov, dcov, size)
-        if t.template.kind == "us":
+        if t.structure.pairs:
             rows += _correlation_derivatives(cov, dcov, size)
     if not information.sigma_known:
         rows.append(_sigma_derivative(information))

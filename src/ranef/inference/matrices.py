@@ -33,7 +33,7 @@ class FitMatrices(ModelMatrices):
         """Relative Cholesky factor Λ (q, q): Var b = σ²ΛΛᵀ, in the order of Z's columns."""
         blocks = []
         for t in self.spec.terms:
-            lam = scipy.sparse.csr_array(t.template.fill(self.theta[t.theta]))
+            lam = scipy.sparse.csr_array(t.structure.root(self.theta[t.theta]))
             levels = self.spec.groupings[t.grouping].n_levels
             blocks.append(scipy.sparse.kron(scipy.sparse.eye_array(levels), lam))
         return scipy.sparse.csr_array(scipy.sparse.block_diag(blocks)) if blocks else scipy.sparse.csr_array((0, 0))

@@ -123,7 +123,7 @@ def _roots(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[Floats, float]]
 
 def _lambdas(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[TermSpec, Floats]]:
     theta = inward_theta(spec, draws.priors.columns, draws.theta)
-    return [(t, t.template.fill(theta[..., t.theta])) for t in spec.terms]
+    return [(t, t.structure.root(theta[..., t.theta])) for t in spec.terms]
 
 
 def sensitivity_words(spec: ModelSpec, draws: PosteriorDraws) -> list[str]:

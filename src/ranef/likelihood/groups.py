@@ -423,7 +423,7 @@ def _lambda_draws(spec: ModelSpec, draws: PosteriorDraws) -> Sequence[Floats]:
     theta = draws.theta.reshape(S, -1)
     out = [np.zeros((S, len(g.columns), len(g.columns))) for g in spec.groupings]
     for t in spec.terms:
-        out[t.grouping][:, t.where, t.where] = t.template.fill(theta[:, t.theta])
+        out[t.grouping][:, t.where, t.where] = t.structure.root(theta[:, t.theta])
     return out
 
 

@@ -16,11 +16,9 @@ import scipy
 from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.spec import ModelSpec, TermSpec
+from ranef.structures import non_zero, orthonormalising
 
-__all__ = ["Scaling", "make_scaling", "orthonormalising", "term_maps"]
-
-#: added to a correlation matrix before its Cholesky factor, which is only a preconditioner
-RIDGE = 1e-12
+__all__ = ["Scaling", "make_scaling", "term_maps"]
 
 #: sizes of numbers whose squares, and sums of them, are numbers too
 SMALLEST, LARGEST = 1e-140, 1e140
@@ -93,7 +91,7 @@ def make_scaling(spec: ModelSpec) -> Scaling:
         T[0, 1:] = -d.X[:, 1:].mean(axis=0)
         centre = float(y.mean())
     X = d.X @ T
-    spread = _non_zero(np.sqrt(w @ X**2 / n))
+    spread = non_zero(np.sqrt(w @ X**2 / n))
     T = (T / spread) @ orthonormalising((X / spread * w[:, None]).T @ (X / spread) / n)
     X = d.X @ T
     y = y - centre  # without rounding where y is large, which a product with the intercept's column is not
@@ -106,7 +104,7 @@ def make_scaling(spec: ModelSpec) -> Scaling:
         C @ M for C, M in zip(centring, term_maps(spec.terms, [(Z * raw[:, None]).T @ Z / n for Z in Zs]), strict=True)
     ]
     for t in spec.terms:  # the same columns on the same scale, up to a factor, so that their sums are the same
-        if t.template.kind == "us" and t.columns == d.fixed_names == spec.groupings[t.grouping].columns:
+        if t.structure.free and t.columns == d.fixed_names == spec.groupings[t.grouping].columns:
             maps[t.grouping] = T / np.sqrt(raw.mean())
     return Scaling(T, centre, inner, unit, tuple(maps))
 
@@ -132,7 +130,7 @@ def _centring(terms: Sequence[TermSpec], k: int, Z: Floats) -> Floats:
     """Map (p_k, p_k) that takes the mean out of the columns that stand beside an intercept, but for constant ones."""
     C = np.eye(Z.shape[1])
     for t in terms:
-        if t.grouping == k and t.template.kind == "us" and t.columns[0] == "Intercept":
+        if t.grouping == k and t.structure.free and t.columns[0] == "Intercept":
             columns = Z[:, t.where]
             mean = columns.mean(axis=0)
             varies = columns.std(axis=0) > CONSTANT * np.abs(mean)
@@ -147,30 +145,5 @@ def term_maps(terms: Sequence[TermSpec], grams: Sequence[Floats]) -> tuple[Float
     """
     maps = [np.zeros_like(gram) for gram in grams]
     for t in terms:
-        maps[t.grouping][t.where, t.where] = _term_map(t, grams[t.grouping][t.where, t.where])
+        maps[t.grouping][t.where, t.where] = t.structure.scaling_map(grams[t.grouping][t.where, t.where])
     return tuple(maps)
-
-
-def _term_map(term: TermSpec, gram: Floats) -> Floats:
-    spread = _non_zero(np.sqrt(np.diag(gram)))
-    if term.template.kind == "ident":
-        return np.eye(term.template.size) / float(np.sqrt((spread**2).mean()))
-    if term.template.kind == "diag":
-        return np.diag(1.0 / spread)
-    R = orthonormalising(gram / np.outer(spread, spread))
-    # a column that the earlier ones determine has nothing left to be scaled up: it stays a copy of them
-    copies = np.diag(R) ** 2 > 0.1 / RIDGE
-    R[:, copies] = np.eye(len(R))[:, copies]
-    return np.asarray(R / spread[:, None])
-
-
-def _non_zero(spread: Floats) -> Floats:
-    """Spreads, with one for a column that is zero in the rows looked at."""
-    return np.where(spread == 0, 1.0, spread)
-
-
-def orthonormalising(correlation: Floats) -> Floats:
-    """Upper-triangular R⁻¹ with RᵀR near `correlation`; directions that hardly vary are only scaled."""
-    ridged = correlation + RIDGE * np.eye(len(correlation))
-    np.fill_diagonal(ridged, np.where(np.diag(correlation) == 0, 1.0, np.diag(ridged)))
-    return np.asarray(np.linalg.inv(np.linalg.cholesky(ridged)).T)

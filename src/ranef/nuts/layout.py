@@ -48,15 +48,15 @@ class TermLayout:
 
     Attributes
     ----------
-    kind : str
-        ``"us"``, ``"diag"`` or ``"ident"``.
+    triangular : bool
+        Whether θ is a whole triangle; else each standard deviation, over σ.
     size : int
         Number of columns p.
     sd, partial, theta : (int, int)
         Its standard deviations, partial correlations and entries of θ, as half-open ranges.
     """
 
-    kind: str
+    triangular: bool
     size: int
     sd: Range
     partial: Range
@@ -140,11 +140,10 @@ def make_layout(spec: ModelSpec, priors: Priors) -> Layout:
     families: list[str] = []
     n_partial = 0
     for t in spec.terms:
-        p, kind = t.template.size, t.template.kind
-        n_sd = 1 if kind == "ident" else p
-        pairs = p * (p - 1) // 2 if kind == "us" else 0
+        n_sd, pairs = len(t.structure.own_sds), len(t.structure.pairs)
         sd = (len(families), len(families) + n_sd)
-        terms.append(TermLayout(kind, p, sd, (n_partial, n_partial + pairs), (t.theta.start, t.theta.stop)))
+        partial, theta = (n_partial, n_partial + pairs), (t.theta.start, t.theta.stop)
+        terms.append(TermLayout(t.structure.free, t.structure.size, sd, partial, theta))
         families += ["flat"] * n_sd if priors.flat else [_family(prior) for prior in priors.sds(t)]
         n_partial += pairs
     sampled_sigma = "log flat" if priors.flat else _family(priors.sigma)
@@ -208,10 +207,9 @@ def hyper_numbers(spec: ModelSpec, priors: Priors) -> dict[str, Any]:
     sds: list[Any] = []
     vine: list[tuple[float, float]] = []
     for t in spec.terms:
-        n_sd = 1 if t.template.kind == "ident" else t.template.size
-        sds += [Flat()] * n_sd if priors.flat else priors.sds(t)
-        if t.template.kind == "us" and t.template.size > 1 and not priors.flat:
-            vine += _vine(t.template.size, priors.corr[corr_name(t)])
+        sds += [Flat()] * len(t.structure.own_sds) if priors.flat else priors.sds(t)
+        if t.structure.pairs and not priors.flat:
+            vine += _vine(t.structure.size, priors.corr[corr_name(t)])
     fixed = _sampled(spec, priors)
     customs = [p for p in [*sds, priors.sigma if spec.sigma is None else None, *fixed] if isinstance(p, Custom)]
     r2d2 = (*priors.r2d2.shapes, priors.r2d2.concentration) if priors.r2d2 else (1.0, 1.0, 1.0)
@@ -261,7 +259,7 @@ def theta_of(layout: Layout, relative: Sequence[Any], off: Sequence[Any], xp: Mo
     entries: list[Any] = []
     for t in layout.terms:
         sd, below = list(relative[slice(*t.sd)]), list(off[slice(*t.partial)])
-        if t.kind != "us":
+        if not t.triangular:
             entries += sd
         elif layout.flat:
             rest = iter(below)

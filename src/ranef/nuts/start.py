@@ -62,13 +62,13 @@ def _vector(
     theta = None if start is None else inward_theta(spec, problem.priors.columns, start.theta)
     for t in spec.terms:
         least = LEAST_SD * sigma / _column_sizes(problem, t)
-        lam = np.diag(share * least / (LEAST_SD * sigma)) if theta is None else t.template.fill(theta[t.theta])
-        n = 1 if t.template.kind == "ident" else t.template.size
+        lam = np.diag(share * least / (LEAST_SD * sigma)) if theta is None else t.structure.root(theta[t.theta])
+        n = len(t.structure.own_sds)
         sds.append(np.maximum(sigma * np.sqrt((lam**2).sum(axis=1)), least)[:n])
         diagonal.append(np.maximum(np.abs(np.diag(lam)), least / sigma)[:n])
-        if t.template.kind == "us":
+        if t.structure.free:
             partial.append(_partial_correlations(lam, MOST_CORRELATION if np.isfinite(reach) else 1.0 - 1e-13))
-            lower.append(lam[np.triu_indices(t.template.size, 1)[::-1]])
+            lower.append(lam[np.triu_indices(t.structure.size, 1)[::-1]])
     sampled = problem.fixed.pilot[problem.fixed.sampled]
     if start is not None:
         sampled = (problem.fixed.centre @ start.beta)[problem.fixed.sampled]

@@ -116,15 +116,14 @@ def components(spec: ModelSpec) -> tuple[Component, ...]:
     out: list[Component] = []
     place, response = 0, spec.design.response
     for t in spec.terms:
-        shared = t.template.kind == "ident" and len(t.columns) > 1
+        shared = t.structure.shared
         for i, column in enumerate(t.columns):
             title = f"{t.group}: sd of {', '.join(t.columns) if shared else column}"
             one = Component(f"sd({column} | {t.group})", title, _unit(column, response), place, t, column, "sd")
             place += 1
             if i == 0 or not shared:
                 out.append(one)
-        pairs = [(a, b) for j, a in enumerate(t.columns) for b in t.columns[j + 1 :]]
-        for a, b in pairs if t.template.kind == "us" else ():
+        for a, b in ((t.columns[j], t.columns[i]) for i, j in t.structure.pairs):
             title = f"{t.group}: correlation of {a}, {b}"
             out.append(Component(f"cor({a}, {b} | {t.group})", title, "correlation", place, t, "", "cor"))
             place += 1
@@ -237,7 +236,7 @@ def _prior_curve(spec: ModelSpec, c: Component, priors: Priors, grid: Floats) ->
     """Density of one prior: of its family, or of draws where priors stand in other coordinates than the columns."""
     family = _family(c, priors)
     if isinstance(family, LKJ):
-        return Curve("", grid, correlation_density(family, c.term.template.size if c.term else 1, grid))
+        return Curve("", grid, correlation_density(family, c.term.structure.size if c.term else 1, grid))
     if family is not None:
         y = scale_density(family, grid)
         return None if y is None else Curve("", grid, y)
@@ -258,4 +257,4 @@ def _family(c: Component, priors: Priors) -> Scale | LKJ | None:
         return priors.corr[corr_name(c.term)] if plain else None
     i = c.term.columns.index(c.column)
     plain = np.array_equal(own.outward[i], np.eye(len(own.outward))[i])
-    return priors.sd.get((c.term.group, own.names[0 if c.term.template.kind == "ident" else i])) if plain else None
+    return priors.sd.get((c.term.group, own.names[0 if c.term.structure.shared else i])) if plain else None

@@ -18,7 +18,7 @@ import scipy
 
 from ranef.arrays import Bools, Floats, Ints
 from ranef.likelihood import CrossProducts, Method, Responses, Scaling
-from ranef.spec import ModelSpec, TermSpec, lower_root
+from ranef.spec import ModelSpec
 
 __all__ = [
     "FLAT",
@@ -188,7 +188,7 @@ def _lambdas(batch: Batch, theta: Floats) -> list[Floats]:
     """λ_k (B, p_k, p_k) of every grouping."""
     out: list[Floats] = [np.zeros((len(theta), len(g.columns), len(g.columns))) for g in batch.spec.groupings]
     for t in batch.spec.terms:
-        out[t.grouping][:, t.where, t.where] = t.template.fill(theta[:, t.theta])
+        out[t.grouping][:, t.where, t.where] = t.structure.root(theta[:, t.theta])
     return out
 
 
@@ -276,7 +276,7 @@ def slopes_together(batch: Batch, at: BatchPoint) -> Slopes:
     gradient = np.empty(at.theta.shape)
     for t in batch.spec.terms:
         slope = 2.0 * (W[t.grouping] @ lambdas[t.grouping])[:, t.where, t.where]
-        gradient[:, t.theta] = t.template.pull_back(slope)
+        gradient[:, t.theta] = t.structure.pull_back(at.theta[:, t.theta], slope)
     return Slopes(W, gradient, _curvature(batch, at, lambdas, W, c, E, T))
 
 
@@ -290,24 +290,11 @@ def _inner(batch: Batch, k: int, E: Floats, c: Floats, T: Floats) -> Floats:
     return out - np.einsum("bjap,bjcp->bac", own_T, own_T) if batch.method == "REML" else np.asarray(out)
 
 
-def _directions(batch: Batch) -> list[tuple[TermSpec, Floats]]:
-    """For every θ its term and ∂λ (p_k, p_k) of its grouping."""
-    out: list[tuple[TermSpec, Floats]] = []
-    for t in batch.spec.terms:
-        size = len(batch.spec.groupings[t.grouping].columns)
-        for i in range(t.template.n_theta):
-            root = np.zeros((size, size))
-            chosen = t.template.index == i
-            root[t.template.rows[chosen] + t.start, t.template.cols[chosen] + t.start] = 1.0
-            out.append((t, root))
-    return out
-
-
 def _curvature(
     batch: Batch, at: BatchPoint, lambdas: list[Floats], W: list[Floats], c: Floats, E: Floats, T: Floats
 ) -> Floats:
     """Average information plus the curvature 2W₊ ⊗ I that rules near a boundary, as ``Problem.curvature``."""
-    directions = _directions(batch)
+    directions = batch.spec.root_derivatives(at.theta)
     B, J, p = c.shape
     h = np.zeros((B, J * p, len(directions)))
     flat = c.reshape(B, J * p)
@@ -337,8 +324,7 @@ def start_thetas(batch: Batch, theta: Floats) -> Floats:
     """The same internal θ for every response, its diagonal kept off zero, where every criterion is stationary."""
     out = np.array(theta, dtype=float)
     for t in batch.spec.terms:
-        diagonal = np.array(t.template.on_diagonal)
-        part = out[t.theta]
+        diagonal, part = t.structure.on_diagonal, out[t.theta]
         part[diagonal] = np.where(np.abs(part[diagonal]) < 0.1, 0.1, part[diagonal])
     return np.tile(out, (len(batch.yy), 1))
 
@@ -350,14 +336,9 @@ def _em(batch: Batch, at: BatchPoint, W: list[Floats]) -> Floats:
     for t in batch.spec.terms:
         lam, inner = (m[t.grouping][:, t.where, t.where] for m in (lambdas, W))
         J = batch.spec.groupings[t.grouping].n_levels
-        moments = np.eye(t.template.size) - np.swapaxes(lam, 1, 2) @ inner @ lam / J
-        if t.template.kind == "us":
-            steps = _cholesky(moments)  # from far out moments are lost to rounding, and there is no step
-            root = lower_root(lam @ np.where(np.isnan(steps), np.eye(t.template.size), steps))
-        else:
-            squares = np.diagonal(moments, axis1=1, axis2=2)
-            root = lam * np.sqrt(np.where(squares > 0, squares, 1.0))[:, None]
-        theta[:, t.theta] = t.template.read(root)
+        moments = np.eye(t.structure.size) - np.swapaxes(lam, 1, 2) @ inner @ lam / J
+        steps = _cholesky(moments)  # from far out moments are lost to rounding, and there is no step
+        theta[:, t.theta] = t.structure.closest(lam @ np.where(np.isnan(steps), np.eye(t.structure.size), steps))
     return theta
 
 
@@ -365,8 +346,8 @@ def user_thetas(spec: ModelSpec, scaling: Scaling, theta: Floats) -> Floats:
     """θ (B, n_theta) on the user's scale, λ lower-triangular with a non-negative diagonal."""
     out = np.empty_like(theta)
     for t in spec.terms:
-        root = scaling.Z[t.grouping][t.where, t.where] @ t.template.fill(theta[:, t.theta])
-        out[:, t.theta] = t.template.read(lower_root(root) if t.template.kind == "us" else np.abs(root))
+        root = scaling.Z[t.grouping][t.where, t.where] @ t.structure.root(theta[:, t.theta])
+        out[:, t.theta] = t.structure.closest(root)
     return out
 
 
@@ -442,10 +423,9 @@ def least_curvature(spec: ModelSpec, theta: Floats, share: float) -> Floats:
     """
     out = np.empty(theta.shape)
     for t in spec.terms:
-        size = np.abs(t.template.fill(theta[:, t.theta])).max(axis=2)  # of every row of λ
-        entries = np.maximum(1.0, size)[:, t.template.rows]
-        widest = np.ones((len(theta), t.template.n_theta))
-        np.maximum.at(widest.T, t.template.index, entries.T)
+        size = np.maximum(1.0, np.abs(t.structure.root(theta[:, t.theta])).max(axis=2))  # of every row of λ
+        rows = t.structure.touched(theta[0, t.theta]).any(axis=2)
+        widest = np.where(rows, size[:, None, :], 1.0).max(axis=2)
         out[:, t.theta] = share * spec.groupings[t.grouping].n_levels / widest**2
     return out
 

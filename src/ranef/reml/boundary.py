@@ -10,7 +10,8 @@ import numpy as np
 from ranef.arrays import Bools, Floats
 from ranef.reml.optimize import Tracer
 from ranef.reml.problem import Point, Problem
-from ranef.spec import ModelSpec, TermSpec, lower_root
+from ranef.spec import ModelSpec, TermSpec
+from ranef.structures import without_small
 
 __all__ = ["Degeneracy", "boundary_words", "degeneracy", "determined", "escape", "snap"]
 
@@ -21,24 +22,15 @@ NEAR_ZERO = 1e-4
 def snap(problem: Problem, tracer: Tracer, point: Point) -> Point:
     """Set nearly vanishing directions of λ to exactly zero where the criterion does not rise."""
     for t in problem.spec.terms:
-        lam = t.template.fill(point.theta[t.theta])
-        snapped = _without_small_directions(t, lam)
-        if not np.array_equal(snapped, lam):
+        lam = t.structure.root(point.theta[t.theta])
+        values = np.linalg.svd(lam, compute_uv=False)
+        if ((values > 0.0) & (values < NEAR_ZERO)).any():
             theta = point.theta.copy()
-            theta[t.theta] = t.template.read(snapped)
+            theta[t.theta] = t.structure.closest(without_small(lam, NEAR_ZERO))
             trial = tracer.point(theta, "snap")
             if trial.criterion <= point.criterion + 1e-12 * abs(point.criterion) + 1e-10:
                 point = trial
     return point
-
-
-def _without_small_directions(term: TermSpec, lam: Floats) -> Floats:
-    if term.template.kind != "us":
-        return np.asarray(np.where(np.abs(lam) < NEAR_ZERO, 0.0, lam))
-    left, values, right = np.linalg.svd(lam)
-    if values[-1] >= NEAR_ZERO or values[-1] == 0.0:
-        return lam
-    return lower_root((left * np.where(values < NEAR_ZERO, 0.0, values)) @ right)
 
 
 def escape(spec: ModelSpec, theta: Floats, W: Sequence[Floats]) -> Floats | None:
@@ -52,34 +44,23 @@ def escape(spec: ModelSpec, theta: Floats, W: Sequence[Floats]) -> Floats | None
     for t in spec.terms:
         lam, inner = lambdas[t.grouping][t.where, t.where], W[t.grouping][t.where, t.where]
         J = spec.groupings[t.grouping].n_levels
-        null = _null_space(t, lam)
+        null = _null_space(lam)
         if null.shape[1] == 0:
             continue
-        values, vectors = np.linalg.eigh(null.T @ inner @ null)
-        if t.template.kind == "diag":
-            values, vectors = np.diag(null.T @ inner @ null), np.eye(null.shape[1])
-        elif t.template.kind == "ident":
-            values, vectors = np.array([np.trace(inner)]), np.ones((null.shape[1], 1))
-        lowest = int(np.argmin(values))
-        if values[lowest] / J < worst:
-            worst = values[lowest] / J
-            direction = null @ vectors[:, [lowest]]
+        slopes, directions = t.structure.falls(inner, null)
+        lowest = int(np.argmin(slopes))
+        if slopes[lowest] / J < worst:
+            worst = slopes[lowest] / J
             out = theta.copy()
-            out[t.theta] = t.template.read(_with_direction(t, lam, 0.1 * direction))
+            # for one number of several columns, each must have its part
+            out[t.theta] = t.structure.closest(np.hstack([lam, 0.1 * directions[:, [lowest]]]))
     return out
 
 
-def _null_space(term: TermSpec, lam: Floats) -> Floats:
+def _null_space(lam: Floats) -> Floats:
     """Columns that span the null space of λᵀ."""
     left, values, _ = np.linalg.svd(lam)
-    null = left[:, values < NEAR_ZERO]
-    return null if term.template.kind == "us" else np.eye(len(lam))[:, np.diag(lam) < NEAR_ZERO]
-
-
-def _with_direction(term: TermSpec, lam: Floats, direction: Floats) -> Floats:
-    if term.template.kind == "us":
-        return lower_root(np.hstack([lam, direction]))
-    return np.asarray(lam + np.diag(np.abs(direction[:, 0])))
+    return np.asarray(left[:, values < NEAR_ZERO])
 
 
 def _rank(lam: Floats) -> int:
@@ -95,8 +76,8 @@ def boundary_words(problem: Problem, theta: Floats) -> str:
     maps = problem.products.scaling.Z
     words = []
     for t in problem.spec.terms:
-        lam = t.template.fill(theta[t.theta])
-        if _rank(lam) < t.template.size:
+        lam = t.structure.root(theta[t.theta])
+        if _rank(lam) < t.structure.size:
             at = degeneracy(lam, maps[t.grouping][t.where, t.where])
             words.append(_term_words(t, determined(t, at, problem.undetermined.entries)))
     return " ".join(w for w in words if w)
@@ -104,8 +85,8 @@ def boundary_words(problem: Problem, theta: Floats) -> str:
 
 def determined(term: TermSpec, at: Degeneracy, undetermined: Bools) -> Degeneracy:
     """What is on the boundary, without what the data do not determine; `undetermined` (n_theta,) is of the whole θ."""
-    lost = np.zeros((term.template.size, term.template.size), dtype=bool)
-    lost[term.template.rows, term.template.cols] = undetermined[term.theta][term.template.index]
+    touched = term.structure.touched(np.ones(term.structure.n_theta))
+    lost = np.asarray((touched & undetermined[term.theta][:, None, None]).any(axis=0))
     if not lost.any():
         return at
     lost |= lost.T

@@ -115,7 +115,7 @@ def _refuse_perfect_fit(spec: ModelSpec, products: CrossProducts) -> None:
 def _start(problem: Problem, start: Floats | None) -> Floats:
     spec = problem.spec
     if start is None:
-        return np.concatenate([t.template.read(np.eye(t.template.size)) for t in spec.terms])
+        return np.concatenate([t.structure.closest(np.eye(t.structure.size)) for t in spec.terms])
     theta = np.asarray(start, dtype=float)
     if theta.shape != (spec.n_theta,) or not np.isfinite(theta).all():
         raise FitError(
@@ -124,8 +124,7 @@ def _start(problem: Problem, start: Floats | None) -> Floats:
         )
     internal = problem.to_internal(theta)
     # a zero on the diagonal is stationary whatever the data say
-    diagonal = np.concatenate([t.template.on_diagonal for t in spec.terms])
-    return np.where(diagonal & (np.abs(internal) < 1e-3), 1e-3, internal)
+    return np.where(spec.on_diagonal & (np.abs(internal) < 1e-3), 1e-3, internal)
 
 
 def _best_descent(problem: Problem, tracer: Tracer, start: Floats | None, control: Control) -> Descent:
@@ -246,7 +245,7 @@ def _collinear_sizes(problem: Problem) -> Floats:
     """By how much effects (n_theta,) may be larger that cancel one another: √ of the variance inflation of columns."""
     sizes = np.ones(problem.spec.n_theta)
     for i, k in enumerate(problem.products.order):
-        terms = [t for t in problem.spec.terms if t.grouping == k and (t.template.kind != "us" or t.template.size == 1)]
+        terms = [t for t in problem.spec.terms if t.grouping == k and not t.structure.pairs]
         gram = problem.products.A.diag[i].mean(axis=0)
         size = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))
         inflation = np.diag(np.linalg.pinv(gram / np.outer(size, size), rcond=1e-14, hermitian=True))
@@ -258,16 +257,16 @@ def _collinear_sizes(problem: Problem) -> Floats:
 def _one_large(terms: Sequence[TermSpec], first: Floats, small: float, large: float) -> Iterator[Floats]:
     groupings = sorted({t.grouping for t in terms})
     for k in groupings if len(groupings) > 1 else ():
-        scale = np.concatenate([np.full(t.template.n_theta, large if t.grouping == k else small) for t in terms])
+        scale = np.concatenate([np.full(t.structure.n_theta, large if t.grouping == k else small) for t in terms])
         yield scale * first
 
 
 def _random_starts(terms: Sequence[TermSpec], most: int, each: int, reach: float, seed: int) -> Iterator[Floats]:
     """Terms and columns of any size from a tenth of the noise to ten to the `reach`, correlations of either sign."""
     rng = np.random.default_rng(seed)
-    diagonal = np.concatenate([t.template.on_diagonal for t in terms])
+    diagonal = np.concatenate([t.structure.on_diagonal for t in terms])
     for _ in range(min(most, each * len(diagonal))):
-        by_term = [np.full(t.template.n_theta, 10 ** rng.uniform(-1.0, reach)) for t in terms]
+        by_term = [np.full(t.structure.n_theta, 10 ** rng.uniform(-1.0, reach)) for t in terms]
         size = np.concatenate(by_term) * 10 ** rng.uniform(-0.7, 0.7, len(diagonal))
         yield np.where(diagonal, size, size * rng.normal(size=len(diagonal)))
 

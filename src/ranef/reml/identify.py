@@ -94,14 +94,11 @@ def undetermined(spec: ModelSpec, products: CrossProducts, method: Method) -> Un
 
 def _directions(spec: ModelSpec, products: CrossProducts) -> list[_Direction]:
     """A basis of the matrices that each term's structure allows, in the order of θ."""
-    out = []
+    out: list[_Direction] = []
+    derivatives = spec.root_derivatives(np.ones(spec.n_theta))
     for i, t in enumerate(spec.terms):
-        size = len(spec.groupings[t.grouping].columns)
-        for entry in range(t.template.n_theta):
-            root = np.zeros((size, size))
-            chosen = t.template.index == entry
-            root[t.template.rows[chosen] + t.start, t.template.cols[chosen] + t.start] = 1.0
-            out.append(_Direction(i, products.order.index(t.grouping), 0.5 * (root + root.T)))
+        place = products.order.index(t.grouping)
+        out += [_Direction(i, place, 0.5 * (root + root.T)) for term, root in derivatives if term is t]
     return out
 
 
@@ -206,7 +203,5 @@ def _entries(spec: ModelSpec, products: CrossProducts, directions: Sequence[_Dir
 
 def _strongest(term: TermSpec, changes: Floats) -> Floats:
     """The largest entry (k, n_theta) of each change (k, p, p) that belongs to each parameter."""
-    entries = np.abs(changes[:, term.template.rows, term.template.cols])
-    out = np.zeros((len(changes), term.template.n_theta))
-    np.maximum.at(out.T, term.template.index, entries.T)
-    return out
+    touched = term.structure.touched(np.ones(term.structure.n_theta))
+    return np.asarray((np.abs(changes)[:, None] * touched).max(axis=(2, 3)))

@@ -8,7 +8,7 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.likelihood import CrossProducts
-from ranef.spec import ModelSpec, lower_root
+from ranef.spec import ModelSpec
 
 __all__ = ["Moments", "moments_of_effects"]
 
@@ -64,6 +64,5 @@ def moments_of_effects(spec: ModelSpec, products: CrossProducts) -> Moments | No
     for t in spec.terms:
         b = effects[products.order.index(t.grouping)][:, t.where, 0]
         root = np.vstack([b / np.sqrt(len(b)), RIDGE * size * np.eye(b.shape[1])]) / sigma
-        lam = lower_root(root.T) if t.template.kind == "us" else np.diag(np.sqrt((root**2).sum(axis=0)))
-        out[t.theta] = t.template.read(lam)
+        out[t.theta] = t.structure.closest(root.T)
     return Moments(out, own, saturated)

@@ -17,7 +17,7 @@ from ranef.progress import LateBar
 from ranef.reml.batch import FLAT, NO_SLOPE, PERFECT_FIT, BatchPoint, user_thetas
 from ranef.reml.problem import Point, Problem
 from ranef.results import OptimizerStep
-from ranef.spec import ModelSpec, lower_root
+from ranef.spec import ModelSpec
 
 __all__ = [
     "Control",
@@ -210,11 +210,8 @@ def em_step(problem: Problem, point: Point, first: Score) -> Floats:
     W, lambdas = problem.W(first), problem.spec.lambdas(point.theta)
     for t in problem.spec.terms:
         lam, inner = lambdas[t.grouping][t.where, t.where], W[t.grouping][t.where, t.where]
-        moments = np.eye(t.template.size) - lam.T @ inner @ lam / problem.spec.groupings[t.grouping].n_levels
-        if t.template.kind == "us":
-            theta[t.theta] = t.template.read(lower_root(lam @ positive_root(moments)))
-        else:
-            theta[t.theta] = t.template.read(lam @ np.diag(np.sqrt(np.maximum(np.diag(moments), 0.0))))
+        moments = np.eye(t.structure.size) - lam.T @ inner @ lam / problem.spec.groupings[t.grouping].n_levels
+        theta[t.theta] = t.structure.closest(lam @ positive_root(moments))
     return theta
 
 
@@ -287,8 +284,7 @@ def polished(problem: Problem, tracer: Tracer, found: Descent) -> Descent:
     Descents from different starts stop anywhere within the tolerance, some 1e-6 standard errors of θ apart; a few steps
     with a curvature that learns from the slopes bring them together. What is on the boundary stays there.
     """
-    diagonal = np.array([on for t in problem.spec.terms for on in t.template.on_diagonal], dtype=bool)
-    zero = diagonal & (np.abs(found.point.theta) < INTERIOR)
+    zero = problem.spec.on_diagonal & (np.abs(found.point.theta) < INTERIOR)
     if not (found.converged and len(zero) and np.isfinite(found.curvature).all()):
         return found
 

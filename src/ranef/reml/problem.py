@@ -13,7 +13,7 @@ from ranef.likelihood import CrossProducts, Evaluation, Method, Score, average_i
 from ranef.reml.batch import least_curvature
 from ranef.reml.identify import Undetermined, undetermined
 from ranef.reml.moments import Moments, moments_of_effects
-from ranef.spec import ModelSpec, lower_root
+from ranef.spec import ModelSpec
 
 __all__ = ["Point", "Problem"]
 
@@ -64,7 +64,7 @@ class Problem:
 
     def gradient(self, point: Point, first: Score) -> Floats:
         """∂criterion/∂θ (n_theta,); zero, not rounding, for what is undetermined by itself."""
-        slope = self.spec.pull_back(self._by_grouping(first.gradient(point.lambdas)))
+        slope = self.spec.pull_back(point.theta, self._by_grouping(first.gradient(point.lambdas)))
         return np.where(self.undetermined.alone, 0.0, slope)
 
     def curvature(self, point: Point, first: Score) -> Floats:
@@ -74,10 +74,11 @@ class Problem:
         optimum W λ = 0, and this term is gone.
         """
         information = self.information(point, first)
-        groups = np.array([k for k, _ in self._root_derivatives])
+        derivatives = self.spec.root_derivatives(point.theta)
+        groups = np.array([t.grouping for t, _ in derivatives])
         for place, k in enumerate(self.products.order):
             own = np.flatnonzero(groups == k)
-            roots = np.array([self._root_derivatives[i][1] for i in own])
+            roots = np.array([derivatives[i][1] for i in own])
             flat = roots.reshape(len(own), roots[0].size)
             bent = (_positive_part(first.W[place]) @ roots).reshape(flat.shape)
             information[np.ix_(own, own)] += 2.0 * flat @ bent.T
@@ -87,9 +88,9 @@ class Problem:
         """Average information about θ in deviance units, (n_theta, n_theta)."""
         place = {k: i for i, k in enumerate(self.products.order)}
         directions = []
-        for k, root in self._root_derivatives:
-            half = root @ point.lambdas[place[k]].T
-            directions.append((place[k], half + half.T))
+        for t, root in self.spec.root_derivatives(point.theta):
+            half = root @ point.lambdas[place[t.grouping]].T
+            directions.append((place[t.grouping], half + half.T))
         profiled = self.spec.sigma is None
         return average_information(self.products, point.at, first, directions, profiled=profiled)
 
@@ -112,8 +113,7 @@ class Problem:
 
     def settled(self, theta: Floats) -> Floats:
         """θ (..., n_theta) with what is undetermined by itself where it stays: a variance at 1, a covariance at 0."""
-        diagonal = np.concatenate([t.template.on_diagonal for t in self.spec.terms])
-        return np.where(self.undetermined.alone, diagonal.astype(float), theta)
+        return np.where(self.undetermined.alone, self.spec.on_diagonal.astype(float), theta)
 
     def least_curvature(self, theta: Floats, share: float) -> Floats:
         """A share of the natural size of the curvature of every θ (n_theta,)."""
@@ -125,29 +125,11 @@ class Problem:
 
     def to_user(self, theta: Floats) -> Floats:
         """θ on the user's scale, its λ lower-triangular with a non-negative diagonal."""
-        return self._with_roots(self.products.scaling.outward(self.spec.lambdas(theta)))
+        return self.spec.theta_of(self.products.scaling.outward(self.spec.lambdas(theta)))
 
     def to_internal(self, theta: Floats) -> Floats:
         """θ on the internal scale."""
-        return self._with_roots(self.products.scaling.inward(self.spec.lambdas(theta)))
-
-    def _with_roots(self, roots: Sequence[Floats]) -> Floats:
-        out = []
-        for t in self.spec.terms:
-            root = roots[t.grouping][t.where, t.where]
-            out.append(t.template.read(lower_root(root) if t.template.kind == "us" else np.abs(root)))
-        return np.concatenate(out) if out else np.zeros(0)
-
-    @cached_property
-    def _root_derivatives(self) -> list[tuple[int, Floats]]:
-        """For every θ, its grouping and ∂λ/∂θ (p_k, p_k)."""
-        out = []
-        for i in range(self.spec.n_theta):
-            unit = np.zeros(self.spec.n_theta)
-            unit[i] = 1.0
-            k = next(t.grouping for t in self.spec.terms if t.theta.start <= i < t.theta.stop)
-            out.append((k, self.spec.lambdas(unit)[k]))
-        return out
+        return self.spec.theta_of(self.products.scaling.inward(self.spec.lambdas(theta)))
 
     def _ordered(self, by_grouping: Sequence[Floats]) -> tuple[Floats, ...]:
         return tuple(by_grouping[k] for k in self.products.order)

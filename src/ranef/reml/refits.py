@@ -30,7 +30,8 @@ from ranef.reml.fit import EXACT_FIXED_PART, fit_reml
 from ranef.reml.problem import Problem
 from ranef.reml.spectral import best_ratios, has_spectrum, make_spectrum
 from ranef.results import Refits, Status
-from ranef.spec import ModelSpec, lower_root, sdcor_arrays
+from ranef.spec import ModelSpec, sdcor_arrays
+from ranef.structures import without_small
 
 __all__ = ["refit_many"]
 
@@ -191,16 +192,10 @@ def _snapped(batch: Batch, point: BatchPoint) -> BatchPoint:
     """Nearly vanishing directions of λ set to zero where the criterion does not rise, as ``boundary.snap``."""
     theta = point.theta.copy()
     for t in batch.spec.terms:
-        lam = t.template.fill(point.theta[:, t.theta])
-        if t.template.kind == "us":
-            left, values, right = np.linalg.svd(lam)
-            kept = np.where(values < NEAR_ZERO, 0.0, values)
-            changed = (kept != values).any(axis=1)
-            theta[changed, t.theta] = t.template.read(
-                lower_root((left[changed] * kept[changed][:, None]) @ right[changed])
-            )
-        else:
-            theta[:, t.theta] = np.where(np.abs(theta[:, t.theta]) < NEAR_ZERO, 0.0, theta[:, t.theta])
+        lam = t.structure.root(point.theta[:, t.theta])
+        values = np.linalg.svd(lam, compute_uv=False)
+        small = np.flatnonzero(((values > 0.0) & (values < NEAR_ZERO)).any(axis=1))
+        theta[small, t.theta] = t.structure.closest(without_small(lam[small], NEAR_ZERO))
     changed = np.flatnonzero((theta != point.theta).any(axis=1))
     if not changed.size:
         return point
@@ -213,7 +208,7 @@ def _snapped(batch: Batch, point: BatchPoint) -> BatchPoint:
 def _singular(batch: Batch, point: BatchPoint) -> Bools:
     out = np.zeros(len(point.theta), dtype=bool)
     for t in batch.spec.terms:
-        lam = t.template.fill(point.theta[:, t.theta])
+        lam = t.structure.root(point.theta[:, t.theta])
         out |= np.linalg.svd(lam, compute_uv=False)[:, -1] < NEAR_ZERO
     return out
 

@@ -40,12 +40,7 @@ def model_words(spec: ModelSpec, posteriors: Sequence[PosteriorDraws] = ()) -> t
 def _term_words(spec: ModelSpec, term: TermSpec) -> str:
     levels = spec.groupings[term.grouping].n_levels
     names = _listed([_column_words(c) for c in term.columns])
-    how = {
-        "us": ", correlated within a level",
-        "diag": ", independent of each other",
-        "ident": ", independent of each other and with one standard deviation",
-    }
-    many = how.get(term.template.kind, f" ({term.template.kind})") if len(term.columns) > 1 else ""
+    many = f", {term.structure.meaning}" if len(term.columns) > 1 else ""
     return (
         f"Each of the {levels} levels of {term.group} has {names}: deviations from the population, drawn from a normal "
         f"distribution with mean zero{many}."

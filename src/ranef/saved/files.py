@@ -17,15 +17,16 @@ from ranef.saved.container import damaged, read_container, write_container
 from ranef.saved.decode import Decoder, UnknownRecord
 from ranef.saved.encode import Encoder
 from ranef.saved.registry import record_name, registry_of
+from ranef.saved.upgrades import structures_of_templates
 from ranef.spec import ModelSpec, Moments
 
 __all__ = ["FORMAT", "Prepared", "read_saved", "save"]
 
 #: raised by one where files of before can no longer be read as they stand; then :data:`UPGRADES` gets their way here
-FORMAT = 1
+FORMAT = 2
 
 #: from the manifest of a format to that of the next one
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: structures_of_templates}
 
 
 @dataclass(frozen=True, eq=False, repr=False)

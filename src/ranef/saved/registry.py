@@ -1,4 +1,4 @@
-"""Which classes a file may name: those that the fields of what is saved are annotated with, and no others."""
+"""Which classes a file may name: those that fields of what is saved are annotated with, with their subclasses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def registry_of(*roots: type[Any]) -> Registry:
         cls = waiting.pop()
         if found.setdefault(record_name(cls), cls) is not cls:
             raise TypeError(f"Two records go by the name {record_name(cls)}.")
-        waiting += [other for other in _named_in(cls) if record_name(other) not in found]
+        named = [*_named_in(cls), *(other for other in cls.__subclasses__() if is_dataclass(other))]
+        waiting += [other for other in named if record_name(other) not in found]
     return found
 
 

@@ -1,7 +1,6 @@
 """The intermediate representation that both engines compile."""
 
 from ranef.spec.coordinates import TermColumns, inward_theta, outward_theta
-from ranef.spec.covariance import Template, covariance_template, lower_root
 from ranef.spec.densities import correlation_density, scale_density
 from ranef.spec.families import (
     LKJ,
@@ -47,7 +46,6 @@ __all__ = [
     "Priors",
     "Scale",
     "StudentT",
-    "Template",
     "TermColumns",
     "TermMatrices",
     "TermSpec",
@@ -55,11 +53,9 @@ __all__ = [
     "corr_name",
     "correlation_density",
     "covariance_arrays",
-    "covariance_template",
     "default_priors",
     "flat_priors",
     "inward_theta",
-    "lower_root",
     "model_spec",
     "moments",
     "outward_theta",

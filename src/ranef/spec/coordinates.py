@@ -14,7 +14,6 @@ import numpy as np
 
 from ranef.arrays import Floats, Ints
 from ranef.design import Cells, coded_columns, margins_of, numeric_nodes, term_cells
-from ranef.spec.covariance import lower_root
 from ranef.spec.model_spec import ModelSpec, TermSpec
 from ranef.spec.moments import Moments
 
@@ -79,7 +78,7 @@ def term_columns(spec: ModelSpec, term: TermSpec, about: Moments, *, named: Coll
     """
     R = about.Z[term.grouping][:, [0, *range(1 + term.where.start, 1 + term.where.stop)]]
     written = plain_columns(term, _spreads(R, R[:, 1:]))
-    if term.template.kind != "us":
+    if not term.structure.free:
         return written
     encoding = spec.design.encoding
     effects = encoding.random[term.source].effects
@@ -157,7 +156,7 @@ def _where(own: Cells, away: Floats) -> tuple[str, ...]:
 def coding_notes(spec: ModelSpec) -> tuple[str, ...]:
     """Sentences on terms whose default priors are of columns as they are coded: factors that form no cells."""
     out, encoding = [], spec.design.encoding
-    for t in (t for t in spec.terms if t.template.kind == "us"):
+    for t in (t for t in spec.terms if t.structure.free):
         effects = encoding.random[t.source].effects
         coded = coded_columns(effects, encoding)
         if coded:
@@ -178,7 +177,7 @@ def origin_notes(spec: ModelSpec, about: Moments) -> tuple[str, ...]:
     for k, g in enumerate(spec.groupings):
         mean, spread = np.abs(about.Z[k][0, 1:]), np.linalg.norm(about.Z[k][1:, 1:], axis=0)
         for t in (t for t in spec.terms if t.grouping == k):
-            free = t.template.kind == "us" and "Intercept" in t.columns
+            free = t.structure.free and "Intercept" in t.columns
             numeric = numeric_nodes(spec.design.encoding.random[t.source].effects, spec.design.encoding)
             for i in range(t.where.start, t.where.stop):
                 if free or g.columns[i] not in numeric or not 0.0 < FAR * spread[i] < mean[i]:
@@ -212,9 +211,9 @@ def _mapped(spec: ModelSpec, columns: Columns, theta: Floats, *, inward: bool) -
         own = columns.get((t.group, t.start))
         if own is None or np.array_equal(own.outward, np.eye(len(own.outward))):
             continue
-        lam = t.template.fill(theta[..., t.theta])
+        lam = t.structure.root(theta[..., t.theta])
         root = np.linalg.solve(own.outward, lam) if inward else own.outward @ lam
-        out[..., t.theta] = t.template.read(lower_root(root))
+        out[..., t.theta] = t.structure.closest(root)
     return out
 
 

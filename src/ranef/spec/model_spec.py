@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ranef.arrays import Floats, Ints
+from ranef.arrays import Bools, Floats, Ints
 from ranef.design import Design, RandomDesign, row_parts, sample_rows
 from ranef.errors import DesignError
-from ranef.spec.covariance import Template, covariance_template
+from ranef.structures import STRUCTURES, Structure
 
 __all__ = ["Grouping", "ModelSpec", "TermSpec", "check_responses", "model_spec", "with_response"]
 
@@ -28,8 +29,8 @@ class TermSpec:
         Name of the grouping factor.
     columns : tuple of str
         Names of its p columns.
-    template : Template
-        Structure of λ.
+    structure : Structure
+        Of the covariance of one level's effects.
     theta : slice
         Where its parameters stand in θ.
     grouping, start : int
@@ -42,7 +43,7 @@ class TermSpec:
 
     group: str
     columns: tuple[str, ...]
-    template: Template
+    structure: Structure
     theta: slice
     grouping: int
     start: int
@@ -114,7 +115,7 @@ class ModelSpec:
     @property
     def n_theta(self) -> int:
         """Number of variance parameters besides σ."""
-        return sum(t.template.n_theta for t in self.terms)
+        return sum(t.structure.n_theta for t in self.terms)
 
     @property
     def log_weights(self) -> float:
@@ -150,29 +151,40 @@ class ModelSpec:
         """Block-diagonal λ_k (p_k, p_k) of every grouping at `theta` (n_theta,)."""
         out = tuple(np.zeros((len(g.columns), len(g.columns))) for g in self.groupings)
         for t in self.terms:
-            out[t.grouping][t.where, t.where] = t.template.fill(theta[t.theta])
+            out[t.grouping][t.where, t.where] = t.structure.root(theta[t.theta])
         return out
 
     def theta_of(self, lambdas: Sequence[Floats]) -> Floats:
-        """Inverse of :meth:`lambdas`."""
-        return np.concatenate([t.template.read(lambdas[t.grouping][t.where, t.where]) for t in self.terms])
+        """Inverse of :meth:`lambdas`, for any square roots of the same covariances."""
+        parts = [t.structure.closest(lambdas[t.grouping][t.where, t.where]) for t in self.terms]
+        return np.concatenate(parts) if parts else np.zeros(0)
 
-    def pull_back(self, gradients: Sequence[Floats]) -> Floats:
-        """∂/∂θ (n_theta,) from ∂/∂λ_k (p_k, p_k)."""
-        return np.concatenate([t.template.pull_back(gradients[t.grouping][t.where, t.where]) for t in self.terms])
+    def pull_back(self, theta: Floats, gradients: Sequence[Floats]) -> Floats:
+        """∂/∂θ (n_theta,) from ∂/∂λ_k (p_k, p_k) at `theta`."""
+        return np.concatenate(
+            [t.structure.pull_back(theta[t.theta], gradients[t.grouping][t.where, t.where]) for t in self.terms]
+        )
+
+    def root_derivatives(self, theta: Floats) -> list[tuple[TermSpec, Floats]]:
+        """For every entry of `theta` (..., n_theta) its term, and ∂λ_k (..., p_k, p_k) of its grouping."""
+        out: list[tuple[TermSpec, Floats]] = []
+        for t in self.terms:
+            p = len(self.groupings[t.grouping].columns)
+            own = t.structure.jacobian(theta[..., t.theta])
+            whole = np.zeros((*own.shape[:-2], p, p))
+            whole[..., t.where, t.where] = own
+            out += [(t, whole[..., i, :, :]) for i in range(t.structure.n_theta)]
+        return out
+
+    @cached_property
+    def on_diagonal(self) -> Bools:
+        """Which entries of θ (n_theta,) scale a column of λ, so that their sign is not identified."""
+        return np.concatenate([np.zeros(0, dtype=bool), *(t.structure.on_diagonal for t in self.terms)])
 
     @property
     def theta_names(self) -> tuple[str, ...]:
         """lme4's names: ``Subject.(Intercept)``, ``Subject.Days.(Intercept)`` and so on, with our column names."""
-        names: list[str] = []
-        for t in self.terms:
-            entry = dict(
-                zip(t.template.index[::-1], zip(t.template.rows[::-1], t.template.cols[::-1], strict=True), strict=True)
-            )
-            for i in range(t.template.n_theta):
-                row, col = (t.columns[j] for j in entry[i])
-                names.append(f"{t.group}.{row}" if row == col else f"{t.group}.{row}.{col}")
-        return tuple(names)
+        return tuple(f"{t.group}.{label}" for t in self.terms for label in t.structure.labels(t.columns))
 
 
 def model_spec(design: Design, sigma: float | None = None) -> ModelSpec:
@@ -186,11 +198,11 @@ def model_spec(design: Design, sigma: float | None = None) -> ModelSpec:
     filled: dict[str, int] = dict.fromkeys(groups, 0)
     n_theta = 0
     for source, random in ordered:
-        template = covariance_template(random.structure, len(random.columns))
-        theta = slice(n_theta, n_theta + template.n_theta)
+        structure = STRUCTURES[random.structure](len(random.columns))
+        theta = slice(n_theta, n_theta + structure.n_theta)
         k, start = groups.index(random.group), filled[random.group]
-        terms.append(TermSpec(random.group, random.columns, template, theta, k, start, source, random.text))
-        n_theta, filled[random.group] = theta.stop, start + template.size
+        terms.append(TermSpec(random.group, random.columns, structure, theta, k, start, source, random.text))
+        n_theta, filled[random.group] = theta.stop, start + structure.size
     return ModelSpec(
         design, tuple(terms), tuple(_grouping(m, held=design.stream is None) for m in members.values()), sigma
     )

@@ -14,7 +14,7 @@ def covariance_arrays(spec: ModelSpec, theta: Floats, sigma: Floats) -> tuple[Fl
     """Covariance matrices σ²λλᵀ (..., p_k, p_k) of the groupings at `theta` (..., n_theta) and `sigma` (...)."""
     out = [np.zeros((*sigma.shape, len(g.columns), len(g.columns))) for g in spec.groupings]
     for t in spec.terms:
-        lam = t.template.fill(theta[..., t.theta])
+        lam = t.structure.root(theta[..., t.theta])
         block = sigma[..., None, None] ** 2 * (lam @ np.swapaxes(lam, -1, -2))
         out[t.grouping][..., t.where, t.where] = block
     return tuple(out)
@@ -31,14 +31,9 @@ def varcorr_arrays(spec: ModelSpec, theta: Floats, sigma: Floats) -> list[tuple[
         block = covs[t.grouping][..., t.where, t.where]
         sd = np.sqrt(np.diagonal(block, axis1=-2, axis2=-1))
         rows += [(t.group, c, None, block[..., i, i], sd[..., i]) for i, c in enumerate(t.columns)]
-        if t.template.kind == "us":
-            with np.errstate(invalid="ignore", divide="ignore"):
-                corr = block / (sd[..., :, None] * sd[..., None, :])
-            rows += [
-                (t.group, t.columns[j], t.columns[i], block[..., i, j], corr[..., i, j])
-                for j in range(len(t.columns))
-                for i in range(j + 1, len(t.columns))
-            ]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            corr = block / (sd[..., :, None] * sd[..., None, :])
+        rows += [(t.group, t.columns[j], t.columns[i], block[..., i, j], corr[..., i, j]) for i, j in t.structure.pairs]
     rows.append(("Residual", "", None, sigma**2, sigma))
     return rows
 

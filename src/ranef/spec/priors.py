@@ -148,9 +148,9 @@ class Priors:
         return self.columns.get((t.group, t.start)) or plain_columns(t, np.ones(len(t.columns)))
 
     def sds(self, t: TermSpec) -> list[Scale]:
-        """Priors of the standard deviations of a term in its coordinates; one for an ``ident`` term."""
+        """Priors of the standard deviations of a term in its coordinates; one that several columns share, once."""
         names = self.term(t).names
-        return [self.sd[t.group, c] for c in (names[:1] if t.template.kind == "ident" else names)]
+        return [self.sd[t.group, names[i]] for i in t.structure.own_sds]
 
     def lines(self, family: str = "gaussian") -> list[str]:
         """One line for each prior, for printing."""
@@ -241,10 +241,10 @@ def default_priors(
     for t in spec.terms:
         own = columns[t.group, t.start]
         sizes = own.sizes
-        if t.template.kind == "ident":  # one standard deviation for columns of several sizes
+        if t.structure.shared:  # one standard deviation for columns of several sizes
             sizes = np.sqrt([(sizes**2).mean()])
         sd |= {(t.group, c): HalfStudentT(3.0, s / float(v)) for c, v in zip(own.names, sizes, strict=False)}
-    corr = {corr_name(t): LKJ(1.0) for t in spec.terms if t.template.kind == "us" and t.template.size > 1}
+    corr = {corr_name(t): LKJ(1.0) for t in spec.terms if t.structure.pairs}
     sigma = HalfStudentT(3.0, s * float(np.sqrt(about.weight)))
     priors = Priors(
         fixef,

@@ -73,7 +73,7 @@ def _random_effects(spec: ModelSpec, varcorr: pd.DataFrame, estimates: RemlEstim
     var_text = aligned(sds["vcov"].tolist())
     pairs = varcorr[varcorr["term2"].notna()]
     lookup = dict(zip(zip(pairs["group"], pairs["term1"], pairs["term2"], strict=True), pairs["sdcor"], strict=True))
-    widest = max((t.template.size - 1 for t in spec.terms if t.template.kind == "us"), default=0)
+    widest = max((t.structure.size - 1 for t in spec.terms if t.structure.pairs), default=0)
     rows, i = [], 0
     for t in spec.terms:
         for j, column in enumerate(t.columns):
