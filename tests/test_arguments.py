@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import ranef
-from ranef.arguments import OWNERS, REMEDIES, helpful
+from ranef.arguments import ATTRIBUTES, OWNERS, REMEDIES, Answering, helpful
 
 PULP = ranef.datasets.load("pulp")
 FORMULA = "bright ~ 1 + (1 | operator)"
@@ -169,3 +170,39 @@ def test_the_grid_that_emmeans_proposes():
     grid = pd.MultiIndex.from_product([["a", "b", "c"]], names=["f"]).to_frame(index=False)
     means = fit.predict(grid, re="none", interval="confidence")
     np.testing.assert_allclose(means["estimate"], data.groupby("f")["y"].mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda m, f: f.params, r"EmpiricalBayesFit has no attribute 'params'\. Coefficients are \.fixef"),
+        (lambda m, f: f.VarCorr(), r"Variance components are \.varcorr"),
+        (lambda m, f: f.residual, r"Did you mean 'residuals'\?"),
+        (lambda m, f: f.plot.caterpillar(), r"It is plot\.ranef\(\)"),
+        (lambda m, f: m.predict(), r"Model has no attribute 'predict'"),
+    ],
+)
+def test_attributes_of_others_are_told(call, words, model, fit):
+    with pytest.raises(AttributeError, match=words):
+        call(model, fit)
+
+
+def test_every_remedy_of_an_attribute_is_one():
+    """What is said to be there is, and is not what was asked for."""
+    known = {
+        name for kind in (ranef.EmpiricalBayesFit, ranef.PosteriorFit) for name in (*dir(kind), *kind.__annotations__)
+    }
+    assert not set(ATTRIBUTES) & known
+    for words in ATTRIBUTES.values():
+        for name in re.findall(r"(?<![\w)])\.([a-z]\w*)", words):
+            assert name in known | {"posterior"}, words
+
+
+def test_a_property_that_fails_says_why_itself():
+    class Broken(Answering):
+        @property
+        def broken(self):
+            return [].nothing
+
+    with pytest.raises(AttributeError, match="'list' object has no attribute 'nothing'"):
+        _ = Broken().broken

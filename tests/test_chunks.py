@@ -357,3 +357,27 @@ def test_a_column_named_intercept_is_no_intercept():
     other = ranef.Model("y ~ 0 + other + x + (1 | a)", data.rename(columns={"Intercept": "other"})).fit()
     assert fit.criterion == pytest.approx(other.criterion, rel=1e-10)
     np.testing.assert_allclose(fit.fixef, other.fixef, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "term", ["factor(k)", "ordered(k)", "C(k, contr.sum)", "C(ordered(round(z)), contr.helmert)", "factor(k):x"]
+)
+@pytest.mark.parametrize("bar", ["(1 | g)", "(1 | factor(k):g)"])
+def test_numbers_made_factors_are_in_their_order(term, bar):
+    """Also where no chunk holds two of the levels."""
+    rng = np.random.default_rng(0)
+    k = np.repeat([2, 10, 30, 100], 12)
+    data = pd.DataFrame({"y": rng.normal(size=48) + k / 30, "k": k, "z": k + 0.1, "x": rng.normal(size=48)})
+    data["g"] = np.tile(list("abcdef"), 8)
+    whole, chunked = (ranef.Model(f"y ~ {term} + {bar}", rows).fit() for rows in (data, in_chunks(data, 12)))
+    pd.testing.assert_series_equal(chunked.fixef, whole.fixef, rtol=1e-8, atol=1e-9)
+    assert chunked.ranef()["level"].tolist() == whole.ranef()["level"].tolist()
+
+
+@pytest.mark.parametrize("place", [0, 3, 7])
+def test_a_chunk_in_which_a_factor_is_missing_throughout(place):
+    data = make_data(11)
+    data["h"] = np.resize(["u", "v", "w"], len(data))
+    chunks = in_chunks(data, 17)
+    chunks.insert(place, chunks[0].assign(h=np.nan))
+    assert_same_fit(ranef.Model("y ~ h + (1 | a)", chunks), ranef.Model("y ~ h + (1 | a)", data))

@@ -177,3 +177,12 @@ def test_demo(tmp_path):
     for words in ("REML criterion at convergence: 18.6", "sampled by NUTS", "side by side", "operator", "0.2609"):
         assert words in run.stdout
     assert figure.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_data_are_not_written_over(tmp_path, capsys):
+    csv = tmp_path / "mine.csv"
+    ranef.datasets.load("dyestuff").to_csv(csv, index=False)
+    before = csv.read_bytes()
+    assert main(["compare", str(csv), "Yield ~ 1 + (1 | Batch)", "--json", str(csv), "--overwrite"]) == 2
+    assert "holds the data, and is not written to" in capsys.readouterr().err
+    assert csv.read_bytes() == before

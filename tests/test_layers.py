@@ -27,7 +27,7 @@ RANK = {
     "datasets": 2,
     "linalg": 1,
     "structures": 1,
-    "formula": 1.5,
+    "formula": 1,
     "design": 2,
     "spec": 3,
     "results": 4,

@@ -130,3 +130,17 @@ def test_splines_beyond_their_knots_are_told(exposed):
         fit.predict(new)
     fit.predict(new.iloc[:1])
     fit.predict(exposed)
+
+
+def test_a_group_named_twice_counts_once(exposed):
+    fit = ranef.Model("y ~ x + (x | g)", exposed).fit()
+    np.testing.assert_array_equal(fit.fitted(re=["g", "g"]), fit.fitted(re="all"))
+    np.testing.assert_array_equal(fit.predict(exposed, re=["g", "g"]), fit.predict(exposed, re="all"))
+
+
+def test_augment_keeps_columns_whose_names_it_would_give(exposed):
+    data = exposed.rename(columns={"y": "fitted", "g": "fixed"})
+    frame = ranef.Model("fitted ~ x + (1 | fixed)", data).fit().augment()
+    assert list(frame) == ["fitted", "fixed", ".fitted", ".fixed", "residual"]
+    np.testing.assert_array_equal(frame["fitted"], data["fitted"])
+    np.testing.assert_allclose(frame[".fitted"] + frame["residual"], data["fitted"])

@@ -265,3 +265,15 @@ def test_table(both, crossed):
     assert [line.split()[:3] for line in shorter.splitlines() if "Intercept" in line] == [
         [group, "Intercept", level] for group, levels in (("plate", "ab"), ("sample", "AB")) for level in levels
     ]
+
+
+def test_effects_beyond_what_rounding_leaves_are_refused():
+    """At their infinity they are a limit, which is exact."""
+    data = ranef.datasets.load("sleepstudy")
+    pooled = ranef.pooling(ranef.Model("Reaction ~ Days + (Days | Subject)", data).fit())
+    with pytest.raises(ranef.DesignError, match=r"At this ratio effects are .*e\+.. times the noise.*float\('inf'\)"):
+        pooled.at(ratio=1e7, term="Days")
+    with pytest.raises(ranef.DesignError, match="At this theta"):
+        pooled.at(theta=[1e8, 0.0, 1e8])
+    near, far = (pooled.at(ratio=r, term="Days").frame["partial"] for r in (1e4, np.inf))
+    np.testing.assert_allclose(near, far, rtol=1e-3, atol=1e-3)

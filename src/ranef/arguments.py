@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
-from ranef.errors import ArgumentError, DesignError, suggestion
+from ranef.errors import ArgumentError, DesignError, RanefError, suggestion
 
-__all__ = ["file_path", "generator", "helpful", "whole_number"]
+__all__ = ["Answering", "file_path", "generator", "helpful", "whole_number"]
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 
@@ -119,6 +119,52 @@ OWNERS: dict[str, str] = {
 }
 
 
+#: what to write for attributes that lme4's, brms', bambi's and statsmodels' objects have
+ATTRIBUTES: dict[str, str] = {
+    "params": "Coefficients are .fixef.",
+    "coefficients": "Coefficients are .fixef.",
+    "fe_params": "Coefficients are .fixef.",
+    "bse": "Standard errors are in .tidy().",
+    "bse_fe": "Standard errors are in .tidy().",
+    "tvalues": "They are in .tidy().",
+    "pvalues": f"There are none: {DEGREES}",
+    "random_effects": "Random effects are .ranef().",
+    "cov_re": "Variance components are .varcorr.",
+    "VarCorr": "Variance components are .varcorr.",
+    "scale": "The residual standard deviation is .sigma.",
+    "logLik": "The log-likelihood is .loglik; .deviance, .aic and .bic are beside it.",
+    "llf": "The log-likelihood is .loglik.",
+    "resid": "Residuals are .residuals().",
+    "fittedvalues": "Fitted values are .fitted().",
+    "conf_int": "Intervals are .confint().",
+    "waic": "Predictive accuracy is .loo(); ranef.compare() ranks posteriors by it.",
+    "hypothesis": "Probabilities of any quantity are those of its draws: .derive(name), .datatree.",
+    "posterior": "Draws are .datatree.posterior, and .draws as arrays.",
+    "stanfit": "Draws are .datatree.",
+    "idata": "Draws are .datatree; .to_inference_data() for ArviZ before 1.0.",
+    "trace": "Draws are .datatree; arviz_plots.plot_trace(fit.datatree) draws them.",
+    "pairs": "Draws are .datatree: arviz_plots.plot_pair(fit.datatree); two sds are plot.joint().",
+    "caterpillar": "It is plot.ranef().",
+    "dotplot": "It is plot.ranef().",
+    "model": "The model of a fit is ranef.Model.of(fit).",
+}
+
+
+class Answering:
+    """An object that says, of an attribute that it does not have, which one is meant."""
+
+    if not TYPE_CHECKING:  # a checker knows what there is
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Of what is not there; see :data:`ATTRIBUTES`."""
+            kind = type(self)
+            if hasattr(kind, name):  # a property that failed: with its own error
+                return object.__getattribute__(self, name)
+            known = [other for other in dir(kind) if not other.startswith("_")]
+            words = "" if name.startswith("_") else ATTRIBUTES.get(name) or suggestion(name, known).strip()
+            raise AttributeError(f"{kind.__name__} has no attribute {name!r}. {words}".rstrip(), name=name, obj=self)
+
+
 def helpful(target: _T) -> _T:
     """Mark a function, or a class with all its public methods: a call that does not fit says what to write instead.
 
@@ -165,16 +211,16 @@ def generator(seed: Any) -> np.random.Generator:
         raise DesignError(f"seed={seed!r} must be a whole number, or None for other draws each time.") from None
 
 
-def whole_number(name: str, value: Any, least: int = 0) -> int:
+def whole_number(name: str, value: Any, least: int = 0, error: type[RanefError] = DesignError) -> int:
     """Read a count.
 
     Raises
     ------
-    DesignError
-        If it is no whole number, or less than `least`.
+    RanefError
+        Of the kind given, if it is no whole number, or less than `least`.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise DesignError(f"{name}={value!r} must be a whole number of at least {least}.")
+        raise error(f"{name}={value!r} must be a whole number of at least {least}.")
     return int(value)
 
 
@@ -186,7 +232,7 @@ def file_path(path: str | PathLike[str]) -> Path:
     DesignError
         If it is none.
     """
-    if not isinstance(path, str | PathLike):
+    if not isinstance(path, str | PathLike) or "\0" in str(path):
         raise DesignError(f"The name of a file is text or a pathlib.Path; got {path!r}.")
     return Path(path)
 
@@ -198,6 +244,8 @@ def _unfit(function: Callable[..., Any], given: tuple[object, ...], named: Mappi
     own = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"]
     call = function.__qualname__.removesuffix(".__init__").removesuffix(".__call__")
     strange = [name for name in named if name not in signature.parameters]
+    if strange and call == "compare" and not isinstance(named[strange[0]], str | int | float | list | None):
+        return ArgumentError(f"compare() takes names as a mapping: ranef.compare({{{strange[0]!r}: fit, ...}}).")
     if strange:
         return ArgumentError(f"{call}() has no argument {strange[0]}=. {_remedy(strange[0], own)}")
     try:

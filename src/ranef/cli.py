@@ -220,6 +220,9 @@ def _compare(options: argparse.Namespace) -> int:
         check_output(options.json, (), overwrite=options.overwrite)
     if options.html is not None:
         check_output(options.html, PAGES, overwrite=options.overwrite)
+    for path in (options.figure, options.json, options.html):
+        if path is not None and path.exists() and Path(options.data).exists() and path.samefile(options.data):
+            raise DesignError(f"{str(path)!r} holds the data, and is not written to. Give another name.")
     model = _model(options)
     eb = model.fit(options.method)
     fb = model.sample(options.draws, options.warmup, options.chains, options.seed, sampler=options.sampler)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ranef import comparison as cmp
 from ranef import inference as inf
-from ranef.arguments import file_path, helpful
+from ranef.arguments import Answering, file_path, helpful
 from ranef.arrays import Floats
 from ranef.copies import ByFields
 from ranef.errors import DesignError, suggestion
@@ -48,7 +48,7 @@ LISTED_PRIORS = 4
 
 @helpful
 @dataclass(frozen=True, eq=False, repr=False)
-class Comparison(ByFields):
+class Comparison(ByFields, Answering):
     """Fits of one model, aligned.
 
     Made by :func:`ranef.compare`.

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ranef import inference as inf
-from ranef.arguments import generator, helpful, whole_number
+from ranef.arguments import Answering, generator, helpful, whole_number
 from ranef.arrays import Floats
 from ranef.copies import ByFields
 from ranef.equations import Equation, model_equation
@@ -57,7 +57,7 @@ def _later(what: str, meanwhile: str) -> NoReturn:
 
 @helpful
 @dataclass(frozen=True, eq=False, repr=False)
-class EmpiricalBayesFit(ByFields):
+class EmpiricalBayesFit(ByFields, Answering):
     """A fit by REML or ML with conditional modes (BLUPs).
 
     Made by :meth:`ranef.Model.fit`.
@@ -752,7 +752,7 @@ def empirical_bayes(
 
 @helpful
 @dataclass(frozen=True, eq=False, repr=False)
-class PosteriorFit(ByFields):
+class PosteriorFit(ByFields, Answering):
     """A posterior sampled by NUTS.
 
     Made by :meth:`ranef.Model.sample`. Estimates are posterior means, ``sd`` posterior standard deviations: they carry
@@ -1075,6 +1075,8 @@ class PosteriorFit(ByFields):
         if posterior_predictive is not False:
             draws = None if posterior_predictive is True else posterior_predictive
             replicated, kept = inf.predictive_draws(self.spec, self.draws, draws, re, generator(seed))
+        if not isinstance(prior, bool | PosteriorDraws):
+            raise DesignError(f"prior={prior!r} must be True, False, or draws from the prior.")
         own = self._prior_draws(seed) if prior is True else prior or None
         return to_datatree(self.spec, self.draws, prior=own, posterior_predictive=replicated, kept=kept)
 

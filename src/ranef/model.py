@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from ranef.arguments import generator, helpful
+from ranef.arguments import Answering, generator, helpful
 from ranef.design import as_chunks, build_design, check_sigma, registered, scan_chunks, warn_of_dropped
 from ranef.equations import Equation, model_equation
 from ranef.errors import DesignError, FitError, NotAvailableError, suggestion
@@ -33,7 +33,7 @@ METHODS = ("REML", "ML")
 
 
 @helpful
-class Model:
+class Model(Answering):
     """A linear mixed model: a formula in lme4's grammar and the data it speaks of.
 
     Parameters

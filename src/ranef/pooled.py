@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ranef import comparison as cmp
-from ranef.arguments import helpful
+from ranef.arguments import Answering, helpful
 from ranef.arrays import Floats
 from ranef.copies import ByFields
 from ranef.errors import DesignError, FitError, suggestion
@@ -27,6 +27,9 @@ __all__ = ["Fittable", "PooledAt", "Pooling", "pooling"]
 
 #: reliabilities of draws given at once
 MAX_DRAWN = 200_000_000
+
+#: size of effects, beside the noise of a row, up to which estimates at a given θ keep six digits
+MOST = 1e5
 
 
 @runtime_checkable
@@ -80,7 +83,7 @@ class PooledAt:
 
 @helpful
 @dataclass(frozen=True, eq=False, repr=False)
-class Pooling(ByFields):
+class Pooling(ByFields, Answering):
     """Every level between complete pooling and none.
 
     Made by :func:`ranef.pooling`.
@@ -510,9 +513,11 @@ class Pooling(ByFields):
         base, spec = self._base, self.spec
         ratios = list(cmp.relative_sds(spec, theta))
         if ratio is None:
+            _refuse_beyond(base, theta, "theta")
             return cmp.effects_at(spec, base.products, spec.lambdas(theta), base.method), theta, ratios
         k, q = cmp.one_column(spec, group or self.group, term)
         column, number = cmp.moved(spec, k, q), _checked_place(ratio, "ratio", "a standard deviation over σ")
+        _refuse_beyond(base, column.theta(spec, theta, number), "ratio")
         found = cmp.effects_at_ratio(spec, base.products, spec.lambdas(theta), base.method, base.own[k], column, number)
         ratios[k][column.columns] = number
         return found, column.theta(spec, theta, number), ratios
@@ -622,6 +627,18 @@ def _require_same_model(first: ModelSpec, second: ModelSpec) -> None:
             "the same ranef.Model."
         )
     cmp.require_same_rows({"the first fit": first, "the second": second})
+
+
+def _refuse_beyond(base: cmp.PoolingBase, theta: Floats, name: str) -> None:
+    """Refuse effects so large beside the noise of a row that their estimates would be rounding; infinity is a limit."""
+    inward = base.products.scaling.inward(base.spec.lambdas(np.where(np.isfinite(theta), theta, 0.0)))
+    largest = max(float(np.abs(lam).max()) for lam in inward)
+    if largest > MOST:
+        infinity = ", or ratio=float('inf') for the limit" if name == "ratio" else ""
+        raise DesignError(
+            f"At this {name} effects are {largest:.0e} times the noise of a row, and what is left of the estimates is "
+            f"rounding. Give one where they are at most {MOST:.0e} times{infinity}."
+        )
 
 
 def _checked_place(given: float, name: str, what: str) -> float:

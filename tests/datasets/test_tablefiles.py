@@ -142,6 +142,7 @@ BROKEN = {
     "cut.csv.bz2": (bz2.compress(TEXT)[:-9], "cannot be read as csv.bz2"),
     "cut.csv.xz": (lzma.compress(TEXT)[:-9], "cannot be read as csv.xz"),
     "not.zip": (TEXT, "cannot be read as zip"),
+    "commas.csv": (b"g,y,x\n0,35,9,7\n0,31,2,6\n1,30,2,5\n", "Decimal commas between commas cannot be told apart"),
     "japanese.csv": ("g,y\n大阪,1\n東京,2\n".encode("shift-jis"), "is text neither in UTF-8 nor in Windows-1252"),
     "noise.csv": (NOISE, "is not text"),
     "image.csv": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is not text"),

@@ -242,6 +242,50 @@ def test_a_stray_word_among_few_numbers_on_many_rows_is_told(build):
         build("dose ~ y + (1 | g)", data)
 
 
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ([f"{k} ms" for k in range(300, 360)], r"looks like numbers with a unit, such as '300 ms'.*str\.extract"),
+        ([f"\u2212{k}.5" for k in range(60)], "looks like numbers with a minus sign that is no hyphen"),
+        ([f"w{k}q{k * 7 % 91}" for k in range(60)], r"text with 60 different entries in 60 rows.*as in \(1 \| `a b`\)"),
+        ([f"{k}%" for k in range(60)], r"percentages.*factor\(`a b`\) in the formula"),
+        (["k.A.", "-", *(f"{k},5" for k in range(58))], r"'-', 'k\.A\.' are not.*na_values=\['-', 'k\.A\.'\]"),
+    ],
+)
+def test_text_of_many_entries_is_told(entries, words, build):
+    data = {"y": np.arange(60.0) ** 2, "a b": entries, "g": list("abc") * 20}
+    with pytest.warns(RanefWarning, match=words):
+        build("y ~ `a b` + (1 | g)", data)
+
+
+def test_codes_of_houses_have_no_unit(build):
+    codes = [f"{k // 3}{'abc'[k % 3]}" for k in range(18)]
+    build("y ~ x + (1 | g)", {"y": np.arange(54.0) ** 2, "x": codes * 3, "g": np.repeat(list("abc"), 18)})
+
+
+def test_levels_that_may_be_one_are_told(build):
+    data = {"y": np.arange(12.0) ** 2, "g": ["a", "b", "A", "b ", "c", "d"] * 2}
+    with pytest.warns(RanefWarning, match="differ in case, blanks or zeros only: 'A' and 'a', 'b' and 'b '"):
+        build("y ~ 1 + (1 | g)", data)
+
+
+def test_groups_by_numbers_that_lost_digits_are_refused(build):
+    data = {"y": np.arange(12.0) ** 2, "g": 1e17 + np.arange(12.0) % 4}
+    with pytest.raises(DesignError, match=r"g groups rows by numbers beyond 2\^53.*as text"):
+        build("y ~ 1 + (1 | g)", data)
+
+
+def test_too_many_levels_after_rows_were_left_out_says_so(build):
+    data = {"y": np.arange(12.0) ** 2, "x": [1.0, *[np.nan] * 5] * 2, "g": list("aaaaaabbbbbb")}
+    with pytest.raises(DesignError, match=r"10 rows were left out, for something is missing in them"):
+        build("y ~ x + (1 | g)", data)
+
+
+def test_a_group_of_the_name_of_the_residuals_is_refused(build):
+    with pytest.raises(DesignError, match="cannot be called 'Residual'"):
+        build("y ~ 1 + (1 | Residual)", {"y": np.arange(12.0) ** 2, "Residual": list("aabbcc") * 2})
+
+
 def test_grades_are_a_factor_like_any_other(build):
     build("y ~ x + (1 | g)", {"y": [1.0, 2, 4, 3, 5, 1], "x": list("K123K1"), "g": list("aabbcc")})
 

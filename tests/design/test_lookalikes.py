@@ -106,16 +106,21 @@ def test_marks_of_missing_values(mark):
         np.resize(["0.5", "1.0", "2.0"], N),  # doses
         np.resize(["TRUE", "FALSE"], N),
         np.resize(["20-29", "30-39", "40+"], N),
-        [f"0{1000 + k}" for k in ROWS],  # postcodes
-        [f"S{k}" for k in ROWS],
-        [f"{k}RCA" for k in ROWS],
-        [f"{k}a" for k in ROWS],
+        np.resize([f"0{1000 + k}" for k in range(12)], N),  # postcodes
+        np.resize([f"S{k}" for k in range(12)], N),
+        np.resize([f"{k}RCA" for k in range(12)], N),
+        np.resize([f"{k}a" for k in range(12)], N),
         pd.Categorical(np.resize(np.arange(2000, 2011), N)),  # years that are declared to be categories
         np.resize(["2020-01-01", "2021-01-01"], N),
     ],
 )
 def test_categories_are_left_in_peace(entries):
     assert said(entries) == ""
+
+
+@pytest.mark.parametrize("code", ["0{}", "S{}", "{}RCA", "{}a"])
+def test_codes_of_every_row_are_no_factor(code):
+    assert "x is text with 48 different entries in 48 rows" in said([code.format(1000 + k) for k in ROWS])
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_all_dummies_beside_a_random_intercept():
     assert fit.status in ("not identified", "boundary")
     assert fit.criterion == pytest.approx(plain.criterion, abs=1e-8)
     assert fit.theta.abs().max() < 10
-    assert fit.optimizer.n_evaluations < 100
+    assert fit.optimizer.n_evaluations < 300  # of some thirty starts
 
 
 def test_a_slope_that_is_zero_everywhere_is_named():

@@ -14,6 +14,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from scipy import stats
 
+import ranef
 from ranef.errors import FitError
 from ranef.nuts import to_datatree, to_inference_data
 from ranef.results import PosteriorDraws
@@ -226,3 +227,16 @@ def test_arviz_draws_it_unchanged(tree, name):
     drawn = getattr(arviz_plots, name)(tree, var_names=["beta"], backend="matplotlib")
     assert drawn.viz.children or drawn.viz.data_vars
     plt.close("all")
+
+
+@pytest.mark.parametrize("name", ["beta", "sigma", "lp", "sd_g", "ranef_g"])
+def test_a_response_with_the_name_of_a_parameter(name):
+    rng = np.random.default_rng(0)
+    data = {name: rng.normal(size=24), "x": rng.normal(size=24), "g": np.repeat(list("abcdef"), 4)}
+    model = ranef.Model(f"{name} ~ x + (x | g)", data)
+    fit = model.sample(20, 20, 2, seed=1, sampler="nutpie", progress=False)
+    tree = fit.to_datatree(prior=True, posterior_predictive=True)
+    assert tree["observed_data"][name].dims == ("obs",)
+    assert tree["posterior_predictive"][name].dims == ("chain", "draw", "obs")
+    assert tree["posterior"]["beta"].dims == ("chain", "draw", "coefficient")
+    assert model.prior_predictive(10, seed=1)["prior_predictive"][name].shape == (1, 10, 24)

@@ -117,7 +117,8 @@ class Compiled:
         arrays, p, unit = data["collapsed"], self.spec.n_fixed, self.products.scaling.y
         theta, sigma = self.theta_sigma(data, sites)
         values = {"beta": data["root"] @ (data["centre"] @ v[:p] - data["pilot"]) / unit} if p else {}
-        jacobian = p * np.log(unit) - (jnp.linalg.slogdet(data["root"])[1] if p else 0.0)
+        own = [jnp.linalg.slogdet(data[name])[1] for name in ("root", "centre")] if p else []
+        jacobian = p * np.log(unit) - sum(own)
         start = p
         for grouping, g in enumerate(self.spec.groupings):
             k = self.products.order.index(grouping)

@@ -332,6 +332,14 @@ def test_cut_anywhere(file, tmp_path):
             ranef.load(path)
 
 
+def test_bytes_lost_anywhere(file, tmp_path):
+    whole, path = file.read_bytes(), tmp_path / "lost"
+    for place in range(50, len(whole), 300):
+        path.write_bytes(whole[:place] + whole[place + 5 :])
+        with pytest.raises(ranef.SavedFileError, match="is damaged"):
+            ranef.load(path)
+
+
 def test_bytes_changed_anywhere_are_noticed_or_harmless(file, eb, tmp_path):
     whole, path = file.read_bytes(), tmp_path / "changed"
     noticed, shown = 0, str(eb.summary())

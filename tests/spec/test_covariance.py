@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-import ranef
+import ranef.formula
 from ranef.structures import STRUCTURES, lower_root
 
 matrices = hnp.arrays(
@@ -34,6 +34,10 @@ def test_theta_of_a_root_is_the_theta_it_was_made_of(word, n_theta):
     assert (np.triu(lam, 1) == 0).all()
     turned = lam @ np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
     np.testing.assert_allclose(own.closest(turned), theta, rtol=1e-13)
+
+
+def test_formulas_have_a_word_for_every_structure():
+    assert {ranef.formula.STRUCTURES[word] for word in STRUCTURES} == set(STRUCTURES)
 
 
 def test_theta_is_in_lme4s_order():

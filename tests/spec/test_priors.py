@@ -224,10 +224,14 @@ def test_a_replaced_coefficient_takes_its_block_along():
 def test_where_the_model_itself_depends_on_an_origin_it_is_said():
     data = ranef.datasets.load("sleepstudy")
     late = data.assign(Days=data["Days"] + 2000)
-    for formula, said in (("(Days | Subject)", 0), ("(Days || Subject)", 1), ("(0 + Days | Subject)", 1)):
-        assert len(ranef.Model(f"Reaction ~ Days + {formula}", late).priors().notes) == said
-        assert not ranef.Model(f"Reaction ~ Days + {formula}", data).priors().notes
-    assert "depends on the origin of Days" in str(ranef.Model("Reaction ~ Days + (Days || Subject)", late).describe())
+    for bar in ("(Days || Subject)", "(0 + Days | Subject)"):
+        assert not ranef.Model(f"Reaction ~ Days + {bar}", data).spec.design.notes
+        with pytest.warns(ranef.DataWarning, match="depends on the origin of Days"):
+            model = ranef.Model(f"Reaction ~ Days + {bar}", late)
+        assert "depends on the origin of Days" in str(model.describe())
+        assert "depends on the origin of Days" in str(model.fit().summary())
+    free = ranef.Model("Reaction ~ Days + (Days | Subject)", late).fit()
+    assert "standard deviations from its mean. Predictions do not depend on it" in str(free.summary())
 
 
 def test_where_priors_depend_on_the_coding_it_is_said():

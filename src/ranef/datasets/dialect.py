@@ -127,6 +127,7 @@ def find_dialect(head: bytes, *, whole: bool) -> Dialect:
     if not records:
         raise DesignError("is empty: it holds no line of text.")
     header, columns = records[0], _columns(records)
+    _refuse_shifted(header, columns, separator)
     decimal, thousands = _marks(columns, separator)
     names = Counter(name for name in header if name)
     return Dialect(
@@ -139,6 +140,17 @@ def find_dialect(head: bytes, *, whole: bool) -> Dialect:
         repeated=tuple(name for name, count in names.items() if count > 1),
         trailing=len(header) + 1 == len(columns) and not columns[-1],
     )
+
+
+def _refuse_shifted(header: Sequence[str], columns: Sequence[Sequence[str]], separator: str) -> None:
+    """Refuse rows that are longer than the header though no row names stand first: decimal commas between commas."""
+    first = columns[0]
+    if separator == "," and len(header) + 1 == len(columns) and columns[-1] and len(set(first)) < len(first):
+        raise DesignError(
+            f"has {len(columns)} fields in its rows and {len(header)} names, and the first field repeats: it is no row "
+            "name. Decimal commas between commas cannot be told apart: save the file with semicolons, or with "
+            "decimal points."
+        )
 
 
 def _decoded(head: bytes, *, whole: bool) -> tuple[str, str]:

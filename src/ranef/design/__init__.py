@@ -1,9 +1,10 @@
 """Formula and data to arrays: response, fixed-effects matrix, random terms; and the same for new data."""
 
 from ranef.design.build import build_design
-from ranef.design.cells import Cells, coded_columns, margins_of, numeric_nodes, term_cells
+from ranef.design.cells import Cells, coded_columns, margins_of, term_cells
 from ranef.design.checks import check_sigma, warn_of_dropped
 from ranef.design.chunks import Chunks, as_chunks
+from ranef.design.lookalikes import bare_label
 from ranef.design.newdata import encode
 from ranef.design.newweights import new_weights
 from ranef.design.parts import row_parts, sample_rows, take_rows
@@ -24,6 +25,7 @@ __all__ = [
     "Stream",
     "aliasing",
     "as_chunks",
+    "bare_label",
     "build_design",
     "check_sigma",
     "coded_columns",
@@ -31,7 +33,6 @@ __all__ = [
     "independent_in_gram",
     "margins_of",
     "new_weights",
-    "numeric_nodes",
     "registered",
     "row_parts",
     "sample_rows",

@@ -20,10 +20,12 @@ from ranef.design.checks import (
     check_weights,
     told_text,
     warn_of_lookalike,
+    warn_of_twins,
 )
 from ranef.design.coding import Coded, code_terms, fully_coded
 from ranef.design.evaluate import Scope, columns_in, evaluate
 from ranef.design.grouping import Grouping, make_grouping
+from ranef.design.origins import free_terms_from_afar, terms_that_know_an_origin
 from ranef.design.rank import aliasing, independent_columns
 from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding
 from ranef.design.rows import Extra, complete_rows, on_rows, read_extra
@@ -32,12 +34,15 @@ from ranef.design.size import Claim, check_blocks, check_columns, check_terms, t
 from ranef.design.table import read_table
 from ranef.design.transforms import with_user_transforms
 from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, drop_unused, missing, rows_of
-from ranef.errors import DesignError
+from ranef.errors import DataWarning, DesignError, warn
 from ranef.formula import Name, Node, ParsedFormula, Terms, label
 
 __all__ = ["build_design", "check_response", "coding_notes", "model_nodes", "model_predictors"]
 
 _S = TypeVar("_S", bound=np.generic)
+
+#: rows of a response that are looked at first
+_SOME = 1000
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -139,6 +144,11 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
     aliases = aliasing(X, coded.matrix[:, left_out]) if len(left_out) else None
     known = {parsed.fixed: coded}
     random, encodings = _random(inputs, groupings, known)
+    covariates = ((node, inputs.values[node]) for node in model_predictors(parsed))
+    numeric = {label(node) for node, value in covariates if isinstance(value, Numeric) and value.values.ndim == 1}
+    warned = terms_that_know_an_origin(random, numeric)
+    for sentence in warned:
+        warn(sentence, DataWarning)
     design = Design(
         formula=parsed.source,
         response=label(parsed.response),
@@ -154,11 +164,24 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
         index=table.index[rows] if len(rows) < table.n else table.index,
         rows=_frozen(rows),
         n_dropped=table.n - len(rows),
-        notes=(*parsed.notes, *coding_notes(parsed, inputs.values), *_other_names(inputs, known)),
+        notes=(
+            *parsed.notes,
+            *coding_notes(parsed, inputs.values),
+            *_other_names(inputs, known),
+            *_zero_or_one(label(parsed.response), y),
+            *warned,
+            *free_terms_from_afar(random, numeric),
+        ),
         encoding=replace(_encoding(inputs, encodings), kept=kept, aliases=aliases),
     )
     check_sizes(design)
     return design
+
+
+def _zero_or_one(name: str, y: Array) -> tuple[str, ...]:
+    if not np.array_equal(np.unique(y[:_SOME]), [0.0, 1.0]) or not np.isin(y, (0.0, 1.0)).all():
+        return ()
+    return (f"The response {name} is 0 or 1: this is a linear model of its probability, with normal residuals.",)
 
 
 def model_predictors(parsed: ParsedFormula) -> Iterable[Node]:
@@ -232,12 +255,16 @@ def _offset(inputs: _Inputs) -> Array | None:
 def _groupings(inputs: _Inputs, sigma: float | None) -> list[tuple[Grouping, Codes]]:
     """The grouping factors of the random terms, whose sizes are checked before anything is built."""
     n, made, claims = len(inputs.rows), [], []
+    names: dict[str, list[str]] = {}
     for term in inputs.parsed.random:
         made.append(make_grouping(term.group, [inputs.values[node] for node in term.group]))
+        names[term.group_name] = made[-1][0].levels.tolist()
         columns = check_columns(term.text, term.effects, inputs.values, n)
-        claims.append(Claim(term.text, term.group_name, made[-1][0].levels.tolist(), columns, term.structure))
-    check_levels(claims, n, sigma_fixed=sigma is not None)
+        claims.append(Claim(term.text, term.group_name, names[term.group_name], columns, term.structure))
+    check_levels(claims, n, sigma_fixed=sigma is not None, missing=inputs.scope.table.n - n)
     check_blocks(claims, n)
+    for name, levels in names.items():
+        warn_of_twins(name, levels)
     return made
 
 

@@ -14,7 +14,7 @@ from ranef.design.records import Encoding
 from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, as_factor
 from ranef.formula import Name, Node, Terms, label, walk
 
-__all__ = ["Cells", "coded_columns", "margins_of", "numeric_nodes", "term_cells"]
+__all__ = ["Cells", "coded_columns", "margins_of", "term_cells"]
 
 #: levels of a factor that is a slope, from the one to the other
 STEP = 2
@@ -50,13 +50,6 @@ class Cells:
     margins: tuple[tuple[int, ...], ...]
     cells: Codes
     plain: Mask
-
-
-def numeric_nodes(terms: Terms, encoding: Encoding) -> tuple[str, ...]:
-    """Names of the columns that are numeric predictors of one column."""
-    nodes = dict.fromkeys(f for t in terms.terms for f in t.factors)
-    values = {node: encoding.templates[node] for node in nodes}
-    return tuple(label(n) for n, v in values.items() if isinstance(v, Numeric) and v.values.ndim == 1)
 
 
 def term_cells(terms: Terms, encoding: Encoding, *, saturate: bool = True) -> Cells:

@@ -9,13 +9,13 @@ from typing import cast
 
 import numpy as np
 
-from ranef.design.lookalikes import Look, look_of
+from ranef.design.lookalikes import Look, bare_label, look_of
 from ranef.design.records import Design, RandomDesign
 from ranef.design.size import Claim
 from ranef.design.table import Table
 from ranef.design.values import Array, Codes, Factor, rows_of
 from ranef.errors import DataWarning, DesignError, FitError, FormulaError, RanefWarning, warn
-from ranef.formula import ParsedFormula, RandomTerm
+from ranef.formula import ParsedFormula, RandomTerm, quoted
 from ranef.structures import STRUCTURES
 
 __all__ = [
@@ -34,13 +34,20 @@ __all__ = [
     "warn_of_dropped",
     "warn_of_lookalike",
     "warn_of_spread",
+    "warn_of_twins",
 ]
 
+#: what tables of variance components call the residuals
+RESIDUAL = "Residual"
 _WIDEST = 1e6
 _LARGEST = 1e140
 _SHOWN = 8
 # levels that may well be categories though they look like plain numbers, or like dates and the like
 _FEW_NUMBERS, _FEW_DATES = 10, 5
+# levels of a text predictor up to which most may be met once
+_MANY_WORDS = 20
+# levels of a grouping factor up to which twins among them are looked for
+_LOOKED_AT = 20_000
 
 
 def check_structures(parsed: ParsedFormula) -> None:
@@ -73,6 +80,8 @@ def check_sigma(sigma: object) -> None:
     if sigma is None:
         return
     number = isinstance(sigma, Real) and not isinstance(sigma, bool | np.bool_)
+    if number and float(cast(float, sigma)) > 0:
+        _check_size("sigma", np.array([float(cast(float, sigma))]))
     if not number or not (0 < float(cast(float, sigma)) < np.inf):
         raise DesignError(
             f"sigma={sigma!r} must be a positive number: the known residual standard deviation. Standard deviations "
@@ -133,10 +142,10 @@ def told_text(name: str, factor: Factor) -> str | None:
 
 
 def _told(look: Look, name: str, kind: str) -> str:
-    if look.stray is not None:
+    if look.strays:
         return (
-            f"{kind}, though most of its values are {look.words}: {look.stray!r} is not. If that stands for a missing "
-            f"value, read it as one: {look.advice(name)}"
+            f"{kind}, though most of its values are {look.words}: {look.odd}. If that stands for a missing value, read "
+            f"it as one: {look.advice(name)}"
         )
     looks = f"{kind} that looks like" if kind == "text" else f"{kind} that look like"
     return f"{looks} {look.words}, such as {look.example!r}. Make numbers of it: {look.advice(name)}"
@@ -151,16 +160,37 @@ def warn_of_lookalike(name: str, rows: Mapping[str, int], *, declared: bool, n: 
     levels = tuple(rows)
     look = look_of(levels, rows)
     if look is None:
+        if not declared and len(levels) > max(_MANY_WORDS, n // 2):
+            warn(
+                f"{name} is text with {len(levels)} different entries in {n} rows, and a factor of as many levels. Is "
+                f"it a group, as in (1 | {quoted(name)}), or numbers written in a way that was not read?",
+                DataWarning,
+            )
         return
     allowed = max(_FEW_NUMBERS, n // 2) if declared else _FEW_NUMBERS if look.plain else _FEW_DATES
-    if look.stray is None and len(levels) <= allowed:
+    if not look.strays and len(levels) <= allowed:
         return
     kind = "categories" if declared else "text"
     warn(
-        f"{name} is a factor of {len(levels)} levels, for it is {_told(look, name, kind)}. factor({name}) in the "
-        "formula says that categories are meant.",
+        f"{name} is a factor of {len(levels)} levels, for it is {_told(look, name, kind)}. factor({quoted(name)}) "
+        "in the formula says that categories are meant.",
         DataWarning,
     )
+
+
+def warn_of_twins(name: str, levels: Sequence[str]) -> None:
+    """Warn of levels of a grouping factor that differ in case, blanks or zeros only: one level, perhaps, twice."""
+    if len(levels) > _LOOKED_AT:
+        return
+    met: dict[tuple[str, ...], str] = {}
+    twins = [(met[bare], level) for level in levels if met.setdefault(bare := bare_label(level), level) != level]
+    if twins:
+        shown = ", ".join(f"{a!r} and {b!r}" for a, b in twins[:3]) + (", …" if len(twins) > 3 else "")
+        warn(
+            f"Levels of {name} differ in case, blanks or zeros only: {shown}. They are levels apart; if they are one, "
+            "write them alike.",
+            DataWarning,
+        )
 
 
 def check_response_varies(y: Array, name: str) -> None:
@@ -234,22 +264,23 @@ def warn_of_dropped(dropped: Sequence[str]) -> None:
         )
 
 
-def check_levels(claims: Sequence[Claim], n: int, *, sigma_fixed: bool) -> None:
+def check_levels(claims: Sequence[Claim], n: int, *, sigma_fixed: bool, missing: int = 0) -> None:
     """Refuse random terms that the data cannot tell from the residual, as lme4 does.
 
     Raises
     ------
     DesignError
         Unless sigma is given: for a grouping factor with one level, and for as many levels, or as many random
-        effects of one term, as observations.
+        effects of one term, as observations; with the number of rows that had something `missing`.
     """
     if sigma_fixed:
         return
+    gaps = f" {missing} rows were left out, for something is missing in them." if missing else ""
     for term in claims:
         if len(term.levels) < 2:
             raise DesignError(
                 f"The grouping factor {term.group} of {term.text} has one level, {term.levels[0]!r}: a variance "
-                "between levels needs at least two. Leave the term out, or use rows with more levels."
+                f"between levels needs at least two. Leave the term out, or use rows with more levels.{gaps}"
             )
     problems = list(dict.fromkeys(term.group for term in claims if len(term.levels) >= n))
     if problems:
@@ -257,7 +288,7 @@ def check_levels(claims: Sequence[Claim], n: int, *, sigma_fixed: bool) -> None:
             "number of levels of each grouping factor must be < number of observations (problems: "
             f"{', '.join(problems)}). Each row has a level of its own, so this variance cannot be told from the "
             "residual variance: leave the term out, group by a coarser factor, or give sigma if the residual "
-            "standard deviation is known."
+            f"standard deviation is known.{gaps}"
         )
     for term in claims:
         effects = len(term.levels) * term.columns
@@ -266,7 +297,7 @@ def check_levels(claims: Sequence[Claim], n: int, *, sigma_fixed: bool) -> None:
                 f"number of observations (={n}) <= number of random effects (={effects}) for term {term.text}; the "
                 "random-effects parameters and the residual variance are not identifiable. Each level of "
                 f"{term.group} has too few rows for {term.columns} effects: leave effects out of the term, or "
-                "give sigma if the residual standard deviation is known."
+                f"give sigma if the residual standard deviation is known.{gaps}"
             )
 
 
@@ -287,15 +318,20 @@ def check_names(names: Sequence[str], where: str) -> None:
 
 
 def check_repeated(terms: Sequence[RandomTerm], random: Sequence[RandomDesign]) -> None:
-    """Refuse two terms that give the same column for the same groups.
+    """Refuse two terms that give the same column for the same groups, and a name of a group that tables have.
 
     Raises
     ------
     DesignError
-        Naming both terms.
+        Naming the terms.
     """
     seen: dict[tuple[object, str], str] = {}
     for term, design in zip(terms, random, strict=True):
+        if design.group == RESIDUAL:
+            raise DesignError(
+                f"A grouping factor cannot be called {RESIDUAL!r}: tables have that name for the residuals. Rename the "
+                "column."
+            )
         for column in design.columns:
             key = (frozenset(term.group), column)
             if key in seen:

@@ -17,7 +17,7 @@ from ranef.formula import Node, label
 
 __all__ = ["Grouping", "group_codes", "grouping_of_cells", "make_grouping"]
 
-_MOST_CELLS = 2**62
+_MOST_CELLS, _EXACT = 2**62, 2**53
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -124,6 +124,11 @@ def _one_column(node: Node, value: Value) -> Factor:
         raise DesignError(
             f"{label(node)} has {value.values.shape[1]} columns and cannot group rows: name one column with a level "
             "for each row."
+        )
+    if isinstance(value, Numeric) and np.abs(value.values).max(initial=0.0) > _EXACT:
+        raise DesignError(
+            f"{label(node)} groups rows by numbers beyond 2^53, as long identifiers are, which lose digits: levels "
+            "that differ would be one. Read the column as text, as by pandas.read_csv(..., dtype={'id': str})."
         )
     return as_factor(value)
 

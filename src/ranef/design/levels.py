@@ -38,7 +38,8 @@ def levels_seen(value: Value) -> Seen:
     if isinstance(value, Numeric):
         return Seen(_distinct_numbers(value.values))
     factor = as_factor(value)
-    return Seen(factor.levels, drop_unused(factor).levels)
+    used = drop_unused(factor).levels
+    return Seen(np.array(used, dtype=np.float64)) if factor.numbers else Seen(factor.levels, used)
 
 
 @dataclass(eq=False, repr=False)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Look", "look_of"]
+__all__ = ["Look", "bare_label", "look_of"]
 
 _MISSING_MARKS = {"", ".", "?", "-", "--", "*", "na", "n/a", "#n/a", "nan", "null", "none", "missing", "unknown"}
 _MANY_NUMBERS, _FEW_WORDS = 10, 3
@@ -14,12 +14,17 @@ _MANY_NUMBERS, _FEW_WORDS = 10, 3
 #: words on so small a share of the rows are strays among numbers, of which there must be more than this
 _RARE, _SOME_NUMBERS = 0.05, 3
 
+#: odd entries named
+_SHOWN = 6
+
 #: levels looked at, evenly chosen
 _LOOKED_AT = 2_000
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _UNIT = r"(?:[$€£¥₹]|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HUF|INR|JPY|KRW|MXN|NOK|NZD|PLN|SEK|TRY|USD|ZAR)"
+_USUAL_UNIT = r"(?:[kmcµμn]?[gmlsLVAWJ]|min|h|d|°[CF]|K|Hz|kHz|Pa|hPa|kPa|mmHg|bpm|in|ft|lbs?|oz|yrs?|years?)"
 _IDENTIFIER = re.compile(r"0\d+")
+_PADDING = re.compile(r"^0+(?=\d)|\.0+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,11 @@ class _Kind:
 
 
 _PLAIN = _Kind("numbers", re.compile(_NUMBER), "pd.to_numeric({x})")
+_UNITS = _Kind(
+    "numbers with a unit",
+    re.compile(rf"{_NUMBER}(?:\s[A-Za-zµμ°Ω][\wµμ°Ω/²³^]{{0,7}}|\s?{_USUAL_UNIT})"),
+    r"pd.to_numeric({x}.str.extract(r'([-+]?[\d.]+)')[0]), if the unit is one throughout",
+)
 _KINDS = (
     _PLAIN,
     _Kind(
@@ -72,6 +82,12 @@ _KINDS = (
         r"pd.to_numeric({x}.str.replace(r'[^\d.-]', '', regex=True))",
     ),
     _Kind(
+        "numbers with a minus sign that is no hyphen",
+        re.compile(rf"[\u2212\u2012\u2013]?{_NUMBER}"),
+        r"pd.to_numeric({x}.str.replace(r'[\u2212\u2012\u2013]', '-', regex=True))",
+    ),
+    _UNITS,
+    _Kind(
         "dates",
         re.compile(r"\d{4}([-/.])\d{1,2}(?:\1\d{1,2})?(?:[T ]\d.*)?"),
         "dates = pd.to_datetime({x}), then days since the first: (dates - dates.min()).dt.days",
@@ -103,8 +119,8 @@ class Look:
         ``numbers``, ``dates`` and so on.
     example : str
         A level that looks so.
-    stray : str, optional
-        A level that does not, and seems to keep the column from being read as numbers.
+    strays : tuple of str
+        Levels that do not, and seem to keep the column from being read as numbers.
     remedy : str
         Python that makes numbers of the column, which is ``{x}`` in it.
     plain : bool
@@ -113,15 +129,31 @@ class Look:
 
     words: str
     example: str
-    stray: str | None
+    strays: tuple[str, ...]
     remedy: str
     plain: bool
 
     def advice(self, name: str) -> str:
         """How to make numbers of the column `name`: a sentence's end."""
-        if self.stray is None or not self.plain:
-            return self.remedy.format(x=f"data[{name!r}]")
-        return f"pd.to_numeric(data[{name!r}], errors='coerce'), or na_values=[{self.stray!r}] in pd.read_csv"
+        remedy = self.remedy.format(x=f"data[{name!r}]")
+        if not self.strays:
+            return remedy
+        missing = f"na_values={list(self.strays[:_SHOWN])!r}"
+        if self.plain:
+            return f"pd.to_numeric(data[{name!r}], errors='coerce'), or {missing} in pd.read_csv"
+        return f"{missing} in pd.read_csv first, then {remedy}"
+
+    @property
+    def odd(self) -> str:
+        """The levels that are not like the others, for a message."""
+        shown = ", ".join(map(repr, self.strays[:_SHOWN]))
+        more = " and others" if len(self.strays) > _SHOWN else ""
+        return f"{shown}{more} {'is' if len(self.strays) == 1 else 'are'} not"
+
+
+def bare_label(label: str) -> tuple[str, ...]:
+    """The parts of a level's label without case, blanks, and zeros that change no number."""
+    return tuple(_PADDING.sub("", part.strip().casefold()) for part in label.split(":"))
 
 
 def look_of(levels: Sequence[str], rows: Mapping[str, int] | None = None) -> Look | None:
@@ -139,6 +171,8 @@ def look_of(levels: Sequence[str], rows: Mapping[str, int] | None = None) -> Loo
     if not matched:
         return None
     kind = max(matched, key=lambda kind: (len(matched[kind]), kind is _PLAIN))
+    if kind is _UNITS and len({re.sub(_NUMBER, "", texts[level]).strip() for level in found[kind]}) > 1:
+        return None  # codes, as 12A and 12B
     strays = [level for level in texts if level not in matched[kind]]
     marks = all(texts[stray].casefold() in _MISSING_MARKS for stray in strays)
     count = len(matched[kind])
@@ -147,4 +181,4 @@ def look_of(levels: Sequence[str], rows: Mapping[str, int] | None = None) -> Loo
     many = count > (_SOME_NUMBERS if rare else _MANY_NUMBERS)
     if identifiers or not (count > 1 if marks else many and len(strays) <= _FEW_WORDS):
         return None
-    return Look(kind.words, found[kind][0], strays[0] if strays else None, kind.remedy, kind is _PLAIN)
+    return Look(kind.words, found[kind][0], tuple(strays), kind.remedy, kind is _PLAIN)

@@ -32,7 +32,7 @@ from ranef.design.scan import SAMPLE, Found, Plan, of_one_factor, scan
 from ranef.design.size import Claim, check_blocks, check_columns, check_terms
 from ranef.design.table import Table
 from ranef.design.transforms import with_user_transforms
-from ranef.design.values import MOST_COLUMNS, Factor, Value, blank, rows_of
+from ranef.design.values import MOST_COLUMNS, Factor, Value, as_factor, blank, rows_of
 from ranef.errors import DesignError
 from ranef.formula import Name, Node, ParsedFormula, label
 
@@ -220,7 +220,5 @@ def _rows_seen(name: str, factor: Factor, found: Found) -> dict[str, int]:
     """How many of the rows looked at have each level of a column."""
     seen: Counter[str] = Counter()
     for _, piece in found.sample:
-        column = piece.column(name)
-        assert isinstance(column, Factor)
-        seen.update(rows_of(column))
+        seen.update(rows_of(as_factor(piece.column(name))))  # of nothing but gaps it is read as numbers
     return {level: seen[level] for level in factor.levels}

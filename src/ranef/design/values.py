@@ -92,12 +92,15 @@ class Factor:
         Whether the order carries meaning, which makes polynomial contrasts the default.
     contrast : Contrast, optional
         The coding asked for by ``C()`` or ``relevel()``.
+    numbers : bool
+        Whether the levels were numbers, and are in their order.
     """
 
     codes: Codes
     levels: tuple[str, ...]
     ordered: bool = False
     contrast: Contrast | None = None
+    numbers: bool = False
 
 
 Value: TypeAlias = Numeric | Logical | Factor
@@ -183,7 +186,8 @@ def labels_of(levels: Any) -> tuple[str, ...]:
 def factor_of(raw: Any) -> Factor:
     """Make a factor of an array of shape (n,) of text or numbers: the distinct ones, sorted, are the levels."""
     codes, uniques = pd.factorize(raw, sort=True)
-    return Factor(codes.astype(np.intp, copy=False), labels_of(np.asarray(uniques)))
+    levels = np.asarray(uniques)
+    return Factor(codes.astype(np.intp, copy=False), labels_of(levels), numbers=levels.dtype.kind in "iuf")
 
 
 def as_factor(value: Value) -> Factor:
@@ -221,4 +225,4 @@ def with_levels(factor: Factor, levels: Iterable[str]) -> Factor:
         return factor
     # the last entry serves the code -1
     lookup = np.append(pd.Index(levels, dtype=object).get_indexer(pd.Index(factor.levels, dtype=object)), -1)
-    return replace(factor, codes=lookup[factor.codes].astype(np.intp), levels=levels)
+    return replace(factor, codes=lookup[factor.codes].astype(np.intp), levels=levels, numbers=False)

@@ -4,7 +4,7 @@ from ranef.formula.assemble import ParsedFormula, parse_formula
 from ranef.formula.parse import STRUCTURES
 from ranef.formula.random import RandomTerm
 from ranef.formula.terms import Term, Terms
-from ranef.formula.tree import Bar, Binary, Call, Name, Node, Number, Span, String, Unary, label, walk
+from ranef.formula.tree import Bar, Binary, Call, Name, Node, Number, Span, String, Unary, label, quoted, walk
 
 __all__ = [
     "STRUCTURES",
@@ -23,5 +23,6 @@ __all__ = [
     "Unary",
     "label",
     "parse_formula",
+    "quoted",
     "walk",
 ]

@@ -22,12 +22,11 @@ from ranef.formula.tree import (
     children,
     error_at,
 )
-from ranef.structures import WORDS
 
 __all__ = ["STRUCTURES", "parse_sides"]
 
-#: what may stand before a bar: words of structures, and of some that are announced
-STRUCTURES = {**WORDS, "cs": "cs", "ar1": "ar1"}
+#: what may stand before a bar, and the word of the structure that it means; some are announced only
+STRUCTURES = {"us": "us", "diag": "diag", "ident": "ident", "homdiag": "ident", "cs": "cs", "ar1": "ar1"}
 """Covariance structures by the name written round a bar."""
 
 # every recursive function of this package stays far below Python's recursion limit with these

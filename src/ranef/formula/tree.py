@@ -127,6 +127,11 @@ def is_syntactic(name: str) -> bool:
     return bool(name.strip(".")) and starts_name(name[0]) and all(map(continues_name, name)) and not is_number
 
 
+def quoted(name: str) -> str:
+    """Write a column's name as a formula has it: in backquotes where it needs them."""
+    return name if is_syntactic(name) else f"`{name}`"
+
+
 def children(node: Node) -> tuple[Node, ...]:
     """Give the direct parts of `node`, left to right."""
     match node:

@@ -94,7 +94,7 @@ def parameter_draws(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, Floats]
     """Draws of every parameter under the name that ``confint`` gives it."""
     out = fixef_draws(spec, draws)
     for group, term1, term2, _, sd in varcorr_draws(spec, draws):
-        if group == "Residual":
+        if group == "Residual" and not term1:
             out["sigma"] = sd
         else:
             out[f"sd({term1} | {group})" if term2 is None else f"cor({term1}, {term2} | {group})"] = sd
@@ -115,7 +115,7 @@ def labelled_draws(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[str, st
     """Group, name and draws of what a summary shows; coefficients have an empty group."""
     out: list[tuple[str, str, Floats]] = []
     for group, term1, term2, _, sd in varcorr_draws(spec, draws):
-        name = "sigma" if group == "Residual" else f"sd({term1})" if term2 is None else f"cor({term1}, {term2})"
+        name = "sigma" if not term1 else f"sd({term1})" if term2 is None else f"cor({term1}, {term2})"
         out.append((group, name, sd))
     out += [("Residual", name, x) for name, x in _extra_draws(draws).items()]
     return out + [("", name, x) for name, x in fixef_draws(spec, draws).items()]

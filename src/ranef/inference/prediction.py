@@ -5,7 +5,6 @@ The pieces here work on rows given as arrays; which values of β and b go in is 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ranef.arrays import Floats, Ints
-from ranef.design import Encoded, encode, new_weights
+from ranef.design import Encoded, bare_label, encode, new_weights
 from ranef.errors import DataWarning, DesignError, suggestion, warn
 from ranef.inference.effects import check_level, grouping_named
 from ranef.inference.variance_shares import mean_inverse_weight, weights_differ
@@ -48,8 +47,6 @@ __all__ = [
 CHUNK_ENTRIES = 4_000_000
 
 RandomPart = str | Sequence[str]
-
-_PADDING = re.compile(r"^0+(?=\d)|\.0+$")
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ def chosen_groupings(spec: ModelSpec, re: RandomPart) -> tuple[int, ...]:
         re = [re]
     if not isinstance(re, Sequence) or not all(isinstance(name, str) for name in re):
         raise DesignError(f"re={re!r} must be 'all', 'none' or a list of grouping factors.")
-    return tuple(grouping_named(spec, name)[0] for name in re)
+    return tuple(dict.fromkeys(grouping_named(spec, name)[0] for name in re))
 
 
 def fitted_rows(spec: ModelSpec) -> Rows:
@@ -171,8 +168,8 @@ def _warn_of_near_misses(g: Grouping, unseen: Sequence[str]) -> None:
     """Warn of unseen levels that differ from a known one in case, blanks or the way to write a number only."""
     if not unseen:
         return
-    known = {_bare(level): level for level in g.levels}
-    near = [(label, known[_bare(label)]) for label in unseen if _bare(label) in known]
+    known = {bare_label(level): level for level in g.levels}
+    near = [(label, known[bare_label(label)]) for label in unseen if bare_label(label) in known]
     if near:
         shown = ", ".join(f"{label!r} beside {level!r}" for label, level in near[:3]) + (", …" if len(near) > 3 else "")
         warn(
@@ -180,11 +177,6 @@ def _warn_of_near_misses(g: Grouping, unseen: Sequence[str]) -> None:
             f"written differently: {shown}. They count as unseen; write them as in the data that were fitted.",
             DataWarning,
         )
-
-
-def _bare(label: str) -> tuple[str, ...]:
-    """The parts of a level's label without case, blanks, and zeros that change no number."""
-    return tuple(_PADDING.sub("", part.strip().casefold()) for part in label.split(":"))
 
 
 def _estimable(spec: ModelSpec, encoded: Encoded) -> Floats:

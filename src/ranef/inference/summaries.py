@@ -61,14 +61,16 @@ def glance_frame(values: Mapping[str, object]) -> pd.DataFrame:
 
 
 def augment_frame(spec: ModelSpec, fitted: Floats, fixed: Floats) -> pd.DataFrame:
-    """The rows used with response, levels, fitted values and residuals."""
+    """The rows used with response, levels, fitted values and residuals.
+
+    A name that the response or a factor has already gets a point before it, as broom's names have.
+    """
     d = spec.design
-    out: dict[str, object] = {d.response: d.y}
-    out |= {g.name: g.levels[g.codes] for g in spec.groupings}
-    out |= {"fitted": fitted, "fixed": fixed, "residual": d.y - fitted}
+    own: dict[str, object] = {d.response: d.y} | {g.name: g.levels[g.codes] for g in spec.groupings}
+    found: dict[str, object] = {"fitted": fitted, "fixed": fixed, "residual": d.y - fitted}
     if d.weights is not None:
-        out["weights"] = d.weights
-    return pd.DataFrame(out, index=d.index)
+        found["weights"] = d.weights
+    return pd.DataFrame(own | {f".{n}" if n in own else n: v for n, v in found.items()}, index=d.index)
 
 
 def scaled_quantiles(residuals: Floats) -> Floats:

@@ -24,6 +24,9 @@ __all__ = ["Rotated", "Whole", "rotate", "whole"]
 #: most random effects of several factors, and most numbers held at once
 MOST_EFFECTS, MOST_ENTRIES = 600, 10_000_000
 
+#: share of a column that is the rounding of its rotation
+NOTHING = 1e-13
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Rotated:
@@ -103,8 +106,10 @@ def rotate(spec: ModelSpec, scaling: Scaling, order: Sequence[int]) -> Rotated |
     triangle = _upper(rows)
     q = width - p1
     m = min(triangle.shape[1], q)
-    rest = triangle[:, m:, q:].reshape(-1, p1)
-    return Rotated(triangle[:, :m, :q], triangle[:, :m, q:], _square(_upper(rest)), at)
+    rest = _square(_upper(triangle[:, m:, q:].reshape(-1, p1)))
+    X = rest[:, :-1]  # of its columns in the span of Z nothing is left, to the last digit
+    X[np.abs(X) <= NOTHING * np.linalg.norm(C[:, :-1], axis=0)] = 0.0
+    return Rotated(triangle[:, :m, :q], triangle[:, :m, q:], rest, at)
 
 
 def _by_level(rows: Floats, codes: Ints, J: int, longest: int) -> Floats:

@@ -129,12 +129,16 @@ def prior_tree(spec: ModelSpec, draws: PosteriorDraws, replicated: Floats) -> xa
 def _tree(spec: ModelSpec, draws: PosteriorDraws, groups: Mapping[str, Mapping[str, _Variable]]) -> xarray.DataTree:
     from_dict = load("arviz_base").from_dict  # heavy, and not needed to import ranef
 
-    groups = {group: members for group, members in groups.items() if members}
-    values = {group: {name: v.values for name, v in members.items()} for group, members in groups.items()}
-    dims = {name: list(v.dims) for members in groups.values() for name, v in members.items() if v.dims}
-    attrs = _attrs(draws)
-    first = next(iter(groups))
-    tree: xarray.DataTree = from_dict(values, coords=_coords(spec), dims=dims, attrs={"/": attrs, first: attrs})
+    coords, attrs, first = _coords(spec), _attrs(draws), next(iter(groups))
+    found = {}
+    for group, members in groups.items():  # one by one: the response may have the name of a parameter
+        if members:
+            values = {name: v.values for name, v in members.items()}
+            dims = {name: list(v.dims) for name, v in members.items() if v.dims}
+            own = {group: attrs} if group == first else {}
+            found[group] = from_dict({group: values}, coords=coords, dims=dims, attrs=own)[group].to_dataset()
+    tree: xarray.DataTree = load("xarray").DataTree.from_dict(found)
+    tree.attrs.update(attrs)
     return tree
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, overload
 
 import pandas as pd
 
-from ranef.arguments import helpful
+from ranef.arguments import Answering, helpful
 from ranef.errors import DesignError
 from ranef.likelihood import Method
 from ranef.plots.components_drawing import varcorr_figure
@@ -36,7 +36,7 @@ ENGINES = {"eb": "REML", "fb": "NUTS"}
 
 @helpful
 @dataclass(frozen=True)
-class ComparisonPlots:
+class ComparisonPlots(Answering):
     """Figures of several fits of one model: call it for the comparison figure, or one of its methods.
 
     A method that draws one panel returns its Axes, one that draws several their Figure; ``ax=`` draws on given axes.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from ranef.arguments import helpful
+from ranef.arguments import Answering, helpful
 from ranef.arrays import Floats
 from ranef.inference import check_level
 from ranef.likelihood import Method
@@ -40,7 +40,7 @@ __all__ = ["FitPlots"]
 
 @helpful
 @dataclass(frozen=True)
-class FitPlots:
+class FitPlots(Answering):
     """Figures of a fit of either engine, as ``fit.plot.shrinkage()``.
 
     A method that draws one panel returns its Axes, one that draws several their Figure; ``ax=`` draws on given axes.
@@ -63,6 +63,10 @@ class FitPlots:
     """
 
     fit: Fit
+
+    def __call__(self, **choices: Any) -> Any:
+        """The same as :meth:`ranef`, with its arguments."""
+        return self.ranef(**choices)
 
     @overload
     def shrinkage(

@@ -116,11 +116,14 @@ def _start(problem: Problem, start: Floats | None) -> Floats:
     spec = problem.spec
     if start is None:
         return np.concatenate([t.structure.closest(np.eye(t.structure.size)) for t in spec.terms])
-    theta = np.asarray(start, dtype=float)
+    try:
+        theta = np.asarray(start, dtype=float)
+    except (TypeError, ValueError):
+        theta = np.array(np.nan)
     if theta.shape != (spec.n_theta,) or not np.isfinite(theta).all():
         raise FitError(
             f"start must hold {spec.n_theta} finite numbers, θ in the order {', '.join(spec.theta_names)}; "
-            f"got an array of shape {theta.shape}."
+            f"got {start!r:.80}."
         )
     internal = problem.to_internal(theta)
     # a zero on the diagonal is stationary whatever the data say

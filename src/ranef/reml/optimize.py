@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import scipy
 
-from ranef.arguments import helpful
+from ranef.arguments import helpful, whole_number
 from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
 from ranef.likelihood import Score
@@ -44,7 +45,7 @@ CLOSE, CLOSE_FROM_ROWS = 1e-8, 1e-5
 PATIENCE = 8
 
 #: last steps, and the decrement at which there are none left
-POLISHING, POLISHED = 4, 1e-19
+POLISHING, POLISHED = 8, 1e-19
 
 #: no variance is on the boundary where the diagonal of internal λ is larger
 INTERIOR = 1e-3
@@ -75,7 +76,7 @@ class Control:
     Raises
     ------
     FitError
-        If `tolerance` is not positive, or a number of steps is negative.
+        If `tolerance` is no positive number, or a number of steps no whole one.
 
     Examples
     --------
@@ -91,10 +92,10 @@ class Control:
     max_halvings: int = 30
 
     def __post_init__(self) -> None:
-        if not self.tolerance > 0:
-            raise FitError(f"tolerance={self.tolerance!r} must be positive.")
-        if min(self.em_steps, self.max_iterations, self.max_halvings) < 0:
-            raise FitError("em_steps, max_iterations and max_halvings must not be negative.")
+        if not (isinstance(self.tolerance, Real) and self.tolerance > 0):
+            raise FitError(f"tolerance={self.tolerance!r} must be positive: a number of deviance units.")
+        for name in ("em_steps", "max_iterations", "max_halvings"):
+            whole_number(name, getattr(self, name), error=FitError)
 
 
 def checked_control(given: object) -> Control | None:

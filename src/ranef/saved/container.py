@@ -26,6 +26,7 @@ BROKEN = (
     struct.error,
     EOFError,
     KeyError,
+    OSError,
     NotImplementedError,
     OverflowError,
     RuntimeError,

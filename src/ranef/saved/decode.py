@@ -59,7 +59,7 @@ class Decoder:
             return plain
         if "same" in plain:
             return self._shared[plain["same"]]
-        tag = next(iter(plain))
+        tag = next(iter(plain), "nothing")
         if tag not in _DECODERS:
             raise UnknownRecord(f"it holds something called {tag!r}")
         value = _DECODERS[tag](self, plain)

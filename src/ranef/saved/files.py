@@ -86,7 +86,7 @@ def read_saved(
         value = decoder.value(manifest["value"])
     except UnknownRecord as error:
         raise _newer(path, manifest, str(error)) from error
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise damaged(path, error) from error
     if not isinstance(value, kinds):
         raise damaged(path, f"it holds a {type(value).__name__}")

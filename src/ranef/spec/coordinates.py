@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ranef.arrays import Floats, Ints
-from ranef.design import Cells, coded_columns, margins_of, numeric_nodes, term_cells
+from ranef.design import Cells, coded_columns, margins_of, term_cells
 from ranef.spec.model_spec import ModelSpec, TermSpec
 from ranef.spec.moments import Moments
 
@@ -30,9 +30,6 @@ __all__ = [
 
 #: coordinates by group and first column of a term
 Columns: TypeAlias = "Mapping[tuple[str, int], TermColumns]"
-
-#: a mean of so many standard deviations is far from zero
-FAR = 5.0
 
 #: length, beside that of a column, of what is rounding
 ROUNDING = 1e-9
@@ -165,33 +162,6 @@ def coding_notes(spec: ModelSpec) -> tuple[str, ...]:
                 f"In {t.text} the default priors are of the columns as coded ({shown}), and depend on the reference "
                 "level: factors that are added, and not crossed, have no effects of cells."
             )
-    return tuple(out)
-
-
-def origin_notes(spec: ModelSpec, about: Moments) -> tuple[str, ...]:
-    """Sentences on terms whose model, not only its prior, depends on where a covariate has its zero, far from the data.
-
-    That is where slopes have no intercept beside them, or one that they do not correlate with.
-    """
-    out = []
-    for k, g in enumerate(spec.groupings):
-        mean, spread = np.abs(about.Z[k][0, 1:]), np.linalg.norm(about.Z[k][1:, 1:], axis=0)
-        for t in (t for t in spec.terms if t.grouping == k):
-            free = t.structure.free and "Intercept" in t.columns
-            numeric = numeric_nodes(spec.design.encoding.random[t.source].effects, spec.design.encoding)
-            for i in range(t.where.start, t.where.stop):
-                if free or g.columns[i] not in numeric or not 0.0 < FAR * spread[i] < mean[i]:
-                    continue
-                x, beside = g.columns[i], "Intercept" in g.columns
-                what = (
-                    f"independent of the intercepts where {x} is 0"
-                    if beside
-                    else f"without intercepts beside them: all lines meet where {x} is 0"
-                )
-                out.append(
-                    f"In {t.text} the slopes of {x} are {what}, {mean[i] / spread[i]:.0f} standard deviations from its "
-                    f"mean. This model depends on the origin of {x}; centre {x}, or write ({x} | {g.name})."
-                )
     return tuple(out)
 
 

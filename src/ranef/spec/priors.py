@@ -16,7 +16,6 @@ from ranef.spec.coordinates import (
     TermColumns,
     coding_notes,
     fixed_directions,
-    origin_notes,
     plain_columns,
     term_columns,
 )
@@ -255,7 +254,7 @@ def default_priors(
         joint=joint,
         columns=columns,
         known_sigma=spec.sigma,
-        notes=(*origin_notes(spec, about), *coding_notes(spec)),
+        notes=coding_notes(spec),
     )
     return _changed(priors, _Names(spec, priors), changes)
 

@@ -28,8 +28,6 @@ class Structure(ABC):
         Number of columns p.
     word : str
         What formulas call it.
-    aliases : tuple of str
-        Other words for it.
     meaning : str
         How the effects of one level go together, as the end of a sentence on several of them.
     free : bool
@@ -39,7 +37,6 @@ class Structure(ABC):
     size: int
 
     word: ClassVar[str]
-    aliases: ClassVar[tuple[str, ...]] = ()
     meaning: ClassVar[str]
     free: ClassVar[bool] = False
 

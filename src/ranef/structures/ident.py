@@ -19,7 +19,6 @@ class Identity(Linear):
     """One variance for all columns and no correlation; θ is the number on the diagonal of λ."""
 
     word = "ident"
-    aliases = ("homdiag",)
     meaning = "independent of each other and with one standard deviation"
 
     @cached_property

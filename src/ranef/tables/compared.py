@@ -146,7 +146,7 @@ def _notes(
     if "lower" not in numbers:
         notes.append("Intervals are in the frames: .variance_components, .fixed_effects, .random_effects, or .tidy().")
     if left_out:
-        notes.append(f"{left_out} more levels are not shown (.random_effects has them).")
+        notes.append(f"{left_out} more rows of levels are not shown (.random_effects has them).")
     return notes
 
 
