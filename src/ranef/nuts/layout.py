@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ranef.arrays import Floats
+from ranef.errors import NotAvailableError
 from ranef.spec import (
     LKJ,
     Custom,
@@ -140,6 +141,8 @@ def make_layout(spec: ModelSpec, priors: Priors) -> Layout:
     families: list[str] = []
     n_partial = 0
     for t in spec.terms:
+        if not t.structure.sampled:
+            raise NotAvailableError(f"{t.text} cannot be sampled yet; Model.fit() fits it.")
         n_sd, pairs = len(t.structure.own_sds), len(t.structure.pairs)
         sd = (len(families), len(families) + n_sd)
         partial, theta = (n_partial, n_partial + pairs), (t.theta.start, t.theta.stop)

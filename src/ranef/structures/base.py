@@ -32,6 +32,8 @@ class Structure(ABC):
         How the effects of one level go together, as the end of a sentence on several of them.
     free : bool
         Whether all covariances are of this structure, so that other columns of the same span have it too.
+    sampled : bool
+        Whether the samplers know it: by standard deviations, and canonical partial correlations of all pairs or none.
     """
 
     size: int
@@ -39,6 +41,7 @@ class Structure(ABC):
     word: ClassVar[str]
     meaning: ClassVar[str]
     free: ClassVar[bool] = False
+    sampled: ClassVar[bool] = False
 
     @property
     @abstractmethod

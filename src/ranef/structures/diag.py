@@ -20,6 +20,7 @@ class Diagonal(Linear):
 
     word = "diag"
     meaning = "independent of each other"
+    sampled = True
 
     @cached_property
     def places(self) -> tuple[Ints, Ints, Ints]:

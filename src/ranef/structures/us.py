@@ -20,6 +20,7 @@ class Unstructured(Linear):
 
     word = "us"
     meaning = "correlated within a level"
+    sampled = True
     free = True
 
     @cached_property

@@ -1,0 +1,72 @@
+"""A structure that the package does not have, to try its seam: compound symmetry, which is not linear in θ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ranef.arrays import Bools, Floats
+from ranef.structures import Structure, non_zero
+
+#: step of the differences that the jacobian is made of
+STEP = 1e-6
+
+
+@dataclass(frozen=True)
+class CompoundSymmetry(Structure):
+    """One variance and one correlation; θ is the sd over σ, and the logit of where ρ stands between its bounds."""
+
+    word = "cs"
+    meaning = "equally correlated"
+
+    @property
+    def n_theta(self) -> int:
+        return 2
+
+    @property
+    def on_diagonal(self) -> Bools:
+        return np.array([True, False])
+
+    @property
+    def own_sds(self) -> range:
+        return range(1)
+
+    @property
+    def pairs(self):
+        return tuple((i, j) for j in range(self.size) for i in range(j + 1, self.size))
+
+    @property
+    def lowest(self) -> float:
+        return -1.0 / (self.size - 1)
+
+    def correlation(self, theta: Floats) -> Floats:
+        return self.lowest + (1.0 - self.lowest) / (1.0 + np.exp(-theta[..., 1]))
+
+    def root(self, theta: Floats) -> Floats:
+        rho = self.correlation(theta)[..., None, None]
+        return theta[..., 0, None, None] * np.linalg.cholesky((1.0 - rho) * np.eye(self.size) + rho)
+
+    def jacobian(self, theta: Floats) -> Floats:
+        steps = STEP * np.eye(2)
+        return np.stack([(self.root(theta + h) - self.root(theta - h)) / (2 * STEP) for h in steps], axis=-3)
+
+    def labels(self, columns: Sequence[str]) -> list[str]:
+        return ["sd", "rho"]
+
+    def closest(self, root: Floats) -> Floats:
+        cov = root @ np.swapaxes(root, -1, -2)
+        p = self.size
+        variance = np.trace(cov, axis1=-2, axis2=-1) / p
+        between = (cov.sum(axis=(-2, -1)) - p * variance) / (p * (p - 1))
+        rho = np.divide(between, variance, out=np.zeros_like(variance), where=variance > 0)
+        share = np.clip((rho - self.lowest) / (1.0 - self.lowest), 1e-6, 1 - 1e-6)
+        return np.stack([np.sqrt(variance), np.log(share / (1.0 - share))], axis=-1)
+
+    def scaling_map(self, gram: Floats) -> Floats:
+        return np.eye(self.size) / float(np.sqrt(np.mean(non_zero(np.diag(gram)))))
+
+    def falls(self, inner: Floats, null: Floats) -> tuple[Floats, Floats]:
+        one = np.ones((self.size, 1)) / np.sqrt(self.size)
+        return np.array([np.trace(inner)]), np.sqrt(self.size) * one
