@@ -56,7 +56,5 @@ def test_it_is_printed_predicted_and_compared(model):
 
 @pytest.mark.parametrize("sampler", ["numpyro", "nutpie"])
 def test_samplers_refuse_what_they_do_not_know(model, sampler):
-    with pytest.raises(
-        ranef.NotAvailableError, match=r"cs\(0 \+ f \| g\) cannot be sampled yet"
-    ):
+    with pytest.raises(ranef.NotAvailableError, match=r"cs\(0 \+ f \| g\) cannot be sampled yet"):
         model.sample(10, sampler=sampler)

@@ -1,7 +1,7 @@
 """The criterion at given λ, and everything else that one factorisation there gives.
 
 Notation and formulas follow Bates, Mächler, Bolker and Walker (2015, J. Stat. Softw. 67(1)) for the criterion;
-the gradient and the average information are derived in ``shared/numerics.md`` §3–4 and checked in the tests.
+the gradient and the average information are derived in ``docs/mathematics.md`` §3 and 4 and checked in the tests.
 All arrays are on the internal scale of :class:`~ranef.likelihood.scaling.Scaling`, factors in elimination order.
 """
 

@@ -1,7 +1,7 @@
 """The collapsed model in JAX: log p(y | θ, σ), from cross-products alone.
 
 The first factor of the elimination order is eliminated level by level in one batch; the others stand with X and y in a
-dense tail. Formulas: ``shared/numerics.md`` §2 and §5. With a prior c ~ N(m₀, V₀) the X block gains σ²V₀⁻¹, as if by
+dense tail. Formulas: ``docs/mathematics.md`` §2 and §6. With a prior c ~ N(m₀, V₀) the X block gains σ²V₀⁻¹, as if by
 rows of pseudo-data, and
 
 −2 log p(y | θ, σ) = (n − g) log 2πσ² + log|I + ΛᵀAΛ| + log|XᵀV⁻¹X + σ²V₀⁻¹| + r²/σ² + q log 2π + log|V₀| − Σ log w

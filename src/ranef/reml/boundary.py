@@ -1,4 +1,4 @@
-"""The boundary of the parameter space: snapping, the certificate, and what to say about it."""
+"""The boundary of the parameter space: snapping, the certificate (``docs/mathematics.md`` §4), and words for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EM start, Newton with the average information, and the record of the path."""
+"""EM start, Newton with the average information (``docs/mathematics.md`` §4), and the record of the path."""
 
 from __future__ import annotations
 
