@@ -32,7 +32,7 @@ from ranef.plots import FitPlots
 from ranef.reml import Control, fit_reml, refit_many
 from ranef.results import OptimizerRecord, PosteriorDraws, Refits, RemlEstimates, Status, fit_arguments
 from ranef.saved import save
-from ranef.spec import ModelSpec, check_responses, with_response
+from ranef.spec import ModelSpec, check_responses, covariance_arrays, with_response
 from ranef.tables import Document, posterior_summary, reml_summary
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class EmpiricalBayesFit(ByFields, Answering):
     @property
     def varcorr(self) -> pd.DataFrame:
         """Variance components: ``group, term1, term2, vcov, sdcor``, residual last."""
-        return inf.varcorr_frame(self.spec, self._covariances, self.sigma)
+        return inf.varcorr_frame(self.spec, self.estimates.theta, self.sigma)
 
     @property
     def sigma(self) -> float:
@@ -676,7 +676,7 @@ class EmpiricalBayesFit(ByFields, Answering):
 
     @cached_property
     def _covariances(self) -> tuple[Floats, ...]:
-        return inf.covariances(self.spec, self.estimates.theta, self.sigma)
+        return covariance_arrays(self.spec, self.estimates.theta, np.asarray(self.sigma))
 
     @property
     def _modes(self) -> tuple[Floats, ...]:

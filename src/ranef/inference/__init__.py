@@ -5,8 +5,6 @@ from ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, pos
 from ranef.inference.effects import (
     check_level,
     coef_frame,
-    correlations,
-    covariances,
     fixef_series,
     grouping_named,
     normal_quantile,
@@ -88,9 +86,7 @@ __all__ = [
     "chosen_groupings",
     "coef_frame",
     "cooks_distances",
-    "correlations",
     "covariance_draws",
-    "covariances",
     "derive",
     "diagnose",
     "effects_for",

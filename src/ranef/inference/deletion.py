@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError, RanefError
-from ranef.inference.effects import covariances, grouping_named, varcorr_frame
+from ranef.inference.effects import grouping_named, varcorr_frame
 from ranef.likelihood import Method, cross_products, evaluate
 from ranef.progress import LateBar
 from ranef.reml import fit_reml
@@ -178,6 +178,5 @@ def _at_theta(rest: ModelSpec, full: RemlEstimates) -> tuple[Floats, Floats, Flo
 
 
 def _varcorr(spec: ModelSpec, deletion: _Deletion, label: object) -> pd.DataFrame:
-    covs = covariances(spec, deletion.theta, deletion.sigma)
-    frame = varcorr_frame(spec, covs, deletion.sigma)
+    frame = varcorr_frame(spec, deletion.theta, deletion.sigma)
     return pd.concat([pd.Series([label] * len(frame), name="deleted"), frame], axis=1)

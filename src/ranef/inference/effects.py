@@ -11,19 +11,18 @@ import pandas as pd
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError, suggestion
-from ranef.spec import Grouping, ModelSpec
+from ranef.spec import Grouping, ModelSpec, varcorr_arrays
 
 __all__ = [
     "check_level",
     "coef_frame",
-    "correlations",
-    "covariances",
     "fixef_series",
     "grouping_named",
     "normal_quantile",
     "only_group",
     "ranef_frame",
     "varcorr_frame",
+    "varcorr_of",
     "vcov_frame",
     "wald_intervals",
 ]
@@ -40,31 +39,14 @@ def vcov_frame(spec: ModelSpec, vcov: Floats) -> pd.DataFrame:
     return pd.DataFrame(vcov, index=names, columns=names)
 
 
-def covariances(spec: ModelSpec, theta: Floats, sigma: float) -> tuple[Floats, ...]:
-    """Covariance matrices σ²λ_kλ_kᵀ (p_k, p_k) of the groupings."""
-    return tuple(sigma**2 * lam @ lam.T for lam in spec.lambdas(theta))
-
-
-def correlations(covariance: Floats) -> tuple[Floats, Floats]:
-    """Standard deviations (p,) and correlations (p, p); NaN where a standard deviation is zero."""
-    sd = np.sqrt(np.diag(covariance))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        corr = covariance / np.outer(sd, sd)
-    np.fill_diagonal(corr, 1.0)
-    return sd, np.clip(corr, -1.0, 1.0)
-
-
-def varcorr_frame(spec: ModelSpec, covs: Sequence[Floats], sigma: float) -> pd.DataFrame:
+def varcorr_frame(spec: ModelSpec, theta: Floats, sigma: float) -> pd.DataFrame:
     """Variance components in lme4's layout: ``group, term1, term2, vcov, sdcor``, residual last."""
-    rows: list[tuple[str, str, str | None, float, float]] = []
-    for t in spec.terms:
-        block = covs[t.grouping][t.where, t.where]
-        sd, corr = correlations(block)
-        rows += [(t.group, c, None, float(block[i, i]), float(sd[i])) for i, c in enumerate(t.columns)]
-        rows += [
-            (t.group, t.columns[j], t.columns[i], float(block[i, j]), float(corr[i, j])) for i, j in t.structure.pairs
-        ]
-    rows.append(("Residual", "", None, sigma**2, sigma))
+    rows = varcorr_arrays(spec, theta, np.asarray(sigma))
+    return varcorr_of([(g, a, b, float(v), float(s)) for g, a, b, v, s in rows])
+
+
+def varcorr_of(rows: Sequence[tuple[str, str, str | None, float, float]]) -> pd.DataFrame:
+    """A frame of rows of variance components."""
     return pd.DataFrame(rows, columns=["group", "term1", "term2", "vcov", "sdcor"]).astype({"term2": object})
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ranef.arguments import whole_number
 from ranef.arrays import Floats, Ints
 from ranef.errors import DesignError
-from ranef.inference.effects import check_level
+from ranef.inference.effects import check_level, varcorr_of
 from ranef.inference.prediction import (
     PredictOptions,
     Rows,
@@ -82,7 +82,7 @@ def varcorr_draws(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[str, str
 def varcorr_means(spec: ModelSpec, draws: PosteriorDraws) -> pd.DataFrame:
     """Posterior means in the layout of ``varcorr``: of each variance, and of each sd or correlation itself."""
     rows = [(g, a, b, float(v.mean()), float(s.mean())) for g, a, b, v, s in varcorr_draws(spec, draws)]
-    return pd.DataFrame(rows, columns=["group", "term1", "term2", "vcov", "sdcor"]).astype({"term2": object})
+    return varcorr_of(rows)
 
 
 def fixef_draws(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, Floats]:

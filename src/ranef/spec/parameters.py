@@ -32,7 +32,7 @@ def varcorr_arrays(spec: ModelSpec, theta: Floats, sigma: Floats) -> list[tuple[
         sd = np.sqrt(np.diagonal(block, axis1=-2, axis2=-1))
         rows += [(t.group, c, None, block[..., i, i], sd[..., i]) for i, c in enumerate(t.columns)]
         with np.errstate(invalid="ignore", divide="ignore"):
-            corr = block / (sd[..., :, None] * sd[..., None, :])
+            corr = np.clip(block / (sd[..., :, None] * sd[..., None, :]), -1.0, 1.0)
         rows += [(t.group, t.columns[j], t.columns[i], block[..., i, j], corr[..., i, j]) for i, j in t.structure.pairs]
     rows.append(("Residual", "", None, sigma**2, sigma))
     return rows
