@@ -41,7 +41,7 @@ def test_one_factor_shrinkage_is_one_minus_reliability():
 
 def test_table_says_what_each_column_estimates(both):
     text = repr(both)
-    for words in ("BLUP", "No pooling", "Posterior", "restricted likelihood", "cask:batch", "20 more levels"):
+    for words in ("BLUP", "No pooling", "Posterior", "restricted likelihood", "cask:batch", "20 more rows of levels"):
         assert words in text
     assert "<table>" in both._repr_html_()
 

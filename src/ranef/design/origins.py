@@ -17,6 +17,9 @@ FAR, VERY_FAR = 5.0, 50.0
 #: spread of a column, beside its mean, that is rounding
 CONSTANT = 1e-13
 
+#: rows looked at for a constant among the columns, and how near to one it must come
+LOOKED_AT, SPAN = 1000, 1e-6
+
 
 def terms_that_know_an_origin(random: Sequence[RandomDesign], numeric: Collection[str]) -> tuple[str, ...]:
     """Sentences on terms that are other models with another origin of a covariate, whose zero is far from the data.
@@ -26,9 +29,9 @@ def terms_that_know_an_origin(random: Sequence[RandomDesign], numeric: Collectio
     """
     out = []
     for term in random:
-        if _free(term):
+        if STRUCTURES[term.structure].free and _holds_constant(term):
             continue
-        beside = any(t.group == term.group and "Intercept" in t.columns for t in random)
+        beside = any(t.group == term.group and _holds_constant(t) for t in random)
         for x, sds in _from_zero(term, numeric, FAR):
             what = f"independent of the intercepts where {x} is 0"
             if not beside:
@@ -47,20 +50,30 @@ def free_terms_from_afar(random: Sequence[RandomDesign], numeric: Collection[str
         f"{sds:.0f} standard deviations from its mean. Predictions do not depend on it; with {x} centred these numbers "
         "are easier to read."
         for term in random
-        if _free(term)
+        if STRUCTURES[term.structure].free and "Intercept" in term.columns
         for x, sds in _from_zero(term, numeric, VERY_FAR)
     )
 
 
-def _free(term: RandomDesign) -> bool:
-    """Whether another origin changes the numbers of a term only, and not the model."""
-    return STRUCTURES[term.structure].free and "Intercept" in term.columns
+def _holds_constant(term: RandomDesign) -> bool:
+    """Whether its columns together hold an intercept, as those of all cells of a factor do."""
+    if "Intercept" in term.columns:
+        return True
+    rows = term.values[:LOOKED_AT]
+    ones = np.ones(len(rows))
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = np.linalg.norm(rows, axis=0)
+        unit = rows / np.where((length > 0) & np.isfinite(length), length, 1.0)
+    if not np.isfinite(unit).all():
+        return False
+    return bool(np.abs(unit @ np.linalg.lstsq(unit, ones)[0] - ones).max() < SPAN)
 
 
 def _from_zero(term: RandomDesign, numeric: Collection[str], far: float) -> Iterator[tuple[str, float]]:
     """Covariates of a term that are so many standard deviations from zero on average, and how many."""
     for name, column in zip(term.columns, term.values.T, strict=True):
         if name in numeric:
-            mean, spread = float(np.abs(column.mean())), float(column.std())
+            with np.errstate(over="ignore", invalid="ignore"):  # sizes are refused elsewhere
+                mean, spread = float(np.abs(column.mean())), float(column.std())
             if far * spread < mean and spread > CONSTANT * mean:
                 yield name, mean / spread
