@@ -59,7 +59,7 @@ def test_what_a_level_does_not_determine_is_nan():
     codes = np.array([0, 0, 1, 1, 2])
     Z = np.column_stack([np.ones(5), [1.0, 2.0, 3.0, 3.0, 0.0]])
     g = Grouping("g", np.array(["a", "b", "c"], dtype=object), codes, ("Intercept", "x"), Z)
-    out = no_pooling(g, np.array([1.0, 2.0, 3.0, 5.0, 7.0]), None)
+    out = no_pooling(g, np.array([1.0, 2.0, 3.0, 5.0, 7.0]), np.ones(5))
     np.testing.assert_allclose(out, [[0.0, 1.0], [np.nan, np.nan], [7.0, np.nan]], atol=1e-12)
 
 
@@ -67,7 +67,7 @@ def test_a_slope_in_years_is_estimable():
     year = np.tile(np.arange(2000.0, 2010.0), 2)
     Z = np.column_stack([np.ones(20), year])
     g = Grouping("g", np.array(["a", "b"], dtype=object), np.repeat([0, 1], 10), ("Intercept", "year"), Z)
-    np.testing.assert_allclose(no_pooling(g, 3.0 + 0.5 * year, None), [[3.0, 0.5]] * 2, rtol=1e-4)
+    np.testing.assert_allclose(no_pooling(g, 3.0 + 0.5 * year, np.ones(len(year))), [[3.0, 0.5]] * 2, rtol=1e-4)
 
 
 def test_zero_variance_is_complete_pooling(fit):

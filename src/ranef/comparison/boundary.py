@@ -148,7 +148,7 @@ def edge_parameters(
     """The sds that are zero and the correlations that are ±1 at θ (n_theta,), but for what is `undetermined`."""
     internal = products.scaling.inward(spec.lambdas(theta))
     # with weights the noise is σ/√w
-    share = f"{SMALL_SD:g} σ to" if spec.design.weights is None else "a tenth of the noise of"
+    share = f"{SMALL_SD:g} σ to" if spec.residual.plain else "a tenth of the noise of"
     little = f"it adds less than {share} a typical row"
     lost = np.array([name in undetermined for name in spec.theta_names], dtype=bool)
     out = []

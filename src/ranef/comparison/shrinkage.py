@@ -59,7 +59,7 @@ def shrinkage_frame(fit: Fit, level: float = 0.95) -> pd.DataFrame:
     """
     spec, out = fit.spec, fit.ranef(level=level)
     rows = [np.repeat(np.bincount(g.codes, minlength=g.n_levels), len(g.columns)) for g in spec.groupings]
-    alone = [no_pooling(g, _without(fit, g.name), spec.design.weights).ravel() for g in spec.groupings]
+    alone = [no_pooling(g, _without(fit, g.name), spec.residual.precision).ravel() for g in spec.groupings]
     prior = [np.tile(v, g.n_levels) for v, g in zip(prior_variances(spec, fit.varcorr), spec.groupings, strict=True)]
     estimate, sd = (out[name].to_numpy(dtype=float) for name in ("estimate", "sd"))
     out["n"] = np.concatenate([np.empty(0, dtype=np.intp), *rows])
@@ -69,7 +69,7 @@ def shrinkage_frame(fit: Fit, level: float = 0.95) -> pd.DataFrame:
     return out[COLUMNS]
 
 
-def no_pooling(grouping: Grouping, residual: Floats, weights: Floats | None) -> Floats:
+def no_pooling(grouping: Grouping, residual: Floats, weights: Floats) -> Floats:
     """Coefficients (J, p) of every level alone; NaN where its rows do not determine a coefficient.
 
     Parameters
@@ -78,10 +78,10 @@ def no_pooling(grouping: Grouping, residual: Floats, weights: Floats | None) -> 
         J levels with p columns.
     residual : array (n_obs,)
         What the columns are to explain.
-    weights : array (n_obs,) or None
+    weights : array (n_obs,)
     """
     J, p = grouping.n_levels, len(grouping.columns)
-    WZ = grouping.Z if weights is None else grouping.Z * weights[:, None]
+    WZ = grouping.Z * weights[:, None]
     gram, right = np.empty((J, p, p)), np.empty((J, p))
     for a in range(p):
         right[:, a] = np.bincount(grouping.codes, WZ[:, a] * residual, minlength=J)

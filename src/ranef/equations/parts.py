@@ -86,7 +86,7 @@ class Parts:
         """Distribution of the residual of one row."""
         n = self.notation
         variance = self.residual_variance()
-        weighted = f"{variance} / {n.symbol('w', 'i')}" if self.spec.design.weights is not None else variance
+        weighted = f"{variance} / {n.symbol('w', 'i')}" if not self.spec.residual.plain else variance
         rows = n.prose(f"for {self.spec.n_obs} rows ") + n.symbol("i")
         return Line(n.symbol("ε", "i"), "~", (n.normal("0", weighted),), rows)
 
@@ -107,7 +107,7 @@ class Parts:
             for t in self.spec.terms
             if not self.written_out(t)
         ]
-        if design.weights is not None:
+        if not self.spec.residual.plain:
             said.append(n.symbol("w", "i") + n.prose(": prior weight"))
         if design.offset is not None:
             said.append(n.symbol("o", "i") + n.prose(": offset, known"))

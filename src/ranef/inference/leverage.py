@@ -71,8 +71,7 @@ def leverages(spec: ModelSpec, products: CrossProducts, given: RowCovariance) ->
         place = np.searchsorted(pair.rows * width + pair.cols, codes[k] * width + codes[l])
         out += 2.0 * _forms(Z[k], given.Q[k, l], place, Z[l])
     out += ((X @ given.root.T) ** 2).sum(axis=1)
-    w = spec.design.weights
-    return out if w is None else np.asarray(w * out)
+    return np.asarray(spec.residual.precision * out)
 
 
 def _forms(left: Floats, blocks: Floats, place: Ints, right: Floats) -> Floats:

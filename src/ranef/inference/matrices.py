@@ -46,9 +46,7 @@ class FitMatrices(ModelMatrices):
     @property
     def R(self) -> scipy.sparse.csr_array:
         """Covariance of the residuals, σ²W⁻¹ (n, n)."""
-        w = self.spec.design.weights
-        variances = np.full(self.spec.n_obs, self.sigma**2) / (1.0 if w is None else w)
-        return scipy.sparse.csr_array(scipy.sparse.diags_array(variances))
+        return scipy.sparse.csr_array(scipy.sparse.diags_array(self.spec.residual.sds(self.sigma) ** 2))
 
     @property
     def V(self) -> scipy.sparse.csr_array:
@@ -58,8 +56,7 @@ class FitMatrices(ModelMatrices):
     @property
     def L(self) -> Floats:
         """Lower Cholesky factor (q, q) of ΛᵀZᵀWZΛ + I, dense: for teaching, not for large q."""
-        w = self.spec.design.weights
-        ZL = (self.Z if w is None else scipy.sparse.diags_array(np.sqrt(w)) @ self.Z) @ self.Lambda
+        ZL = scipy.sparse.diags_array(self.spec.residual.root) @ self.Z @ self.Lambda
         return np.linalg.cholesky((ZL.T @ ZL).toarray() + np.eye(self.Lambda.shape[0]))
 
     def V_cluster(self, level: str, group: str | None = None) -> pd.DataFrame:

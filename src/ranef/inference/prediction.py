@@ -293,8 +293,7 @@ def residual_rows(spec: ModelSpec, fitted: Floats, sigma: float, kind: str) -> F
     raw = spec.design.y - fitted
     if kind == "response":
         return raw
-    w = spec.design.weights
-    return raw * (1.0 if w is None else np.sqrt(w)) / sigma
+    return spec.residual.whitened(raw) / sigma
 
 
 def rows_for(spec: ModelSpec, data: object, options: PredictOptions) -> Rows:
@@ -330,7 +329,7 @@ def _weights_of_rows(spec: ModelSpec, given: Any) -> Floats:
 def _weights_of_new(spec: ModelSpec, data: object, m: int, given: Any) -> Floats | None:
     """Weights (m,) of new data; where nothing says what they are, that of a row of the mean residual variance."""
     found = new_weights(spec.design.encoding, data, given)
-    if found is not None or spec.design.weights is None:
+    if found is not None or spec.residual.plain:
         return found
     typical = 1.0 / mean_inverse_weight(spec)
     if weights_differ(spec):
@@ -401,7 +400,5 @@ def simulate_new(
         if new_effects:
             b = draw_effects(cov, g.n_levels, rng, df)
             out += np.einsum("np,np->n", g.Z, b[g.codes])
-    w = spec.design.weights
-    sd = sigma if w is None else sigma / np.sqrt(w)
     noise = rng.standard_normal(out.shape[0]) if nu is None else rng.standard_t(nu, out.shape[0])
-    return np.asarray(out + sd * noise)
+    return np.asarray(out + spec.residual.sds(sigma) * noise)

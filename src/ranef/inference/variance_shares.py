@@ -62,8 +62,7 @@ def weights_differ(spec: ModelSpec) -> bool:
 def _inverse_weights(spec: ModelSpec) -> Iterator[Floats]:
     """1/w of the rows, part by part."""
     for part in spec.parts():
-        w = part.design.weights
-        yield np.ones(part.n_obs) if w is None else 1.0 / w
+        yield 1.0 / part.residual.precision
 
 
 @dataclass(frozen=True)

@@ -280,9 +280,9 @@ class _Problem:
 
     def constant(self, some: slice, log_det: Floats) -> Floats:
         """−½[n_j log 2πσ² − Σ log w + log|V|] (J, S)."""
-        d, J = self.spec.design, self.groups.size
+        J = self.groups.size
         n = np.bincount(self.groups.codes, minlength=J)
-        logs = 0.0 if d.weights is None else np.bincount(self.groups.codes, np.log(d.weights), minlength=J)[:, None]
+        logs = np.bincount(self.groups.codes, self.spec.residual.log_precision, minlength=J)[:, None]
         return np.asarray(-0.5 * (n[:, None] * np.log(2.0 * np.pi * self.sigma[some] ** 2) - logs + log_det))
 
     def require_determined(self, K: Floats) -> None:
@@ -366,7 +366,7 @@ def _prepare(spec: ModelSpec, draws: PosteriorDraws, groups: RowGroups) -> _Prob
     homes = _homes(spec, groups)
     beta = draws.beta.reshape(S, spec.n_fixed)
     centre = beta.mean(axis=0)
-    root = np.ones(spec.n_obs) if d.weights is None else np.sqrt(d.weights)
+    root = spec.residual.root
     R = np.linalg.qr(d.X * root[:, None])[1]
     X = np.linalg.solve(R.T, d.X.T).T
     shared, means = _shared_effects(draws, homes, S)
@@ -448,11 +448,11 @@ def _bucket(
     layout: tuple[tuple[int, int], ...],
     inner: int,
 ) -> _Bucket:
-    d, G = spec.design, len(members)
+    G = len(members)
     local = np.full(groups.size, -1)
     local[members] = np.arange(G)
     rows = np.flatnonzero(local[groups.codes] >= 0)
-    weights = np.ones(len(rows)) if d.weights is None else d.weights[rows]
+    weights = spec.residual.precision[rows]
     place = local[groups.codes[rows]]
     widths = [len(g.columns) for g in spec.groupings]
     q = sum(count * widths[k] for k, count in layout)

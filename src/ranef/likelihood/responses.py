@@ -85,7 +85,7 @@ def read_responses(spec: ModelSpec, products: CrossProducts, Y: Floats) -> Respo
     """Read responses (n, B), in the order of the rows used, into their sums."""
     n, B = Y.shape
     d, scale = spec.design, products.scaling
-    w = np.ones(n) if d.weights is None else d.weights
+    w = spec.residual.precision
     total, step = float(w.sum()), max(1, BLOCK_ENTRIES // B)
     blocks = [slice(start, min(n, start + step)) for start in range(0, n, step)]
 

@@ -83,7 +83,7 @@ def make_scaling(spec: ModelSpec) -> Scaling:
     """
     d = spec.design
     _refuse_extremes(spec)
-    n, raw = d.y.shape[0], np.ones(d.y.shape[0]) if d.weights is None else d.weights
+    n, raw = d.y.shape[0], spec.residual.precision
     w = raw / raw.mean()
     y = d.y if d.offset is None else d.y - d.offset
     T, centre = np.eye(spec.n_fixed), 0.0

@@ -121,7 +121,6 @@ def add_up(parts: Iterable[Sums]) -> Sums:
 def row_sums(rows: ModelSpec, scaling: Scaling) -> Sums:
     """Read rows once into their sums on a scaling."""
     n, p = rows.design.y.shape[0], rows.n_fixed
-    w = rows.design.weights
     shapes = [(g.n_levels, len(g.columns)) for g in rows.groupings]
     as_fixed = [_factor_of_fixed(rows, scaling, k) for k in range(len(shapes))]
     diag, Xy = [np.zeros((J, q, q)) for J, q in shapes], [np.zeros((J, q, p + 1)) for J, q in shapes]
@@ -149,7 +148,7 @@ def row_sums(rows: ModelSpec, scaling: Scaling) -> Sums:
     for (k, l), (present, _) in cells.items():
         products = pairs[k, l] * ((as_fixed[k] or 1.0) * (as_fixed[l] or 1.0))
         blocks[k, l] = PairBlocks(present // shapes[l][0], present % shapes[l][0], products)
-    weights, squares = float(n if w is None else w.sum()), float(rows.design.y @ rows.design.y)
+    weights, squares = float(rows.residual.precision.sum()), float(rows.design.y @ rows.design.y)
     return Sums(scaling, tuple(diag), tuple(Xy), blocks, corner, n, weights, rows.log_weights, squares)
 
 
@@ -190,8 +189,7 @@ def scaled_effects(rows: ModelSpec, scaling: Scaling, part: slice, k: int) -> Fl
 
 
 def _weighted(columns: Floats, rows: ModelSpec, part: slice) -> Floats:
-    w = rows.design.weights
-    return columns.T if w is None else (columns * np.sqrt(w[part])).T
+    return rows.residual.whitened(columns, part).T
 
 
 def _cells(rows: ModelSpec, k: int, l: int) -> tuple[Ints, Ints]:

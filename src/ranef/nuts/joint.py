@@ -96,7 +96,7 @@ def joint_data(problem: Problem, shape: JointShape) -> dict[str, Any]:
             "X": d.X @ scale.X @ fixed.columns[:-1, :-1],
             "codes": tuple(spec.groupings[k].codes for k in order),
             "Z": tuple(spec.groupings[k].Z @ scale.Z[k] for k in order),
-            "root_weights": np.ones(spec.n_obs) if d.weights is None else np.sqrt(d.weights),
+            "root_weights": spec.residual.root,
         }
     return out
 

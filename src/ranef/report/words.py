@@ -29,7 +29,7 @@ def model_words(spec: ModelSpec, posteriors: Sequence[PosteriorDraws] = ()) -> t
     residual = "with one standard deviation σ"
     if spec.sigma is not None:
         residual = f"with the known standard deviation {spec.sigma:g}"
-    if d.weights is not None:
+    if not spec.residual.plain:
         residual += " divided by the square root of each row's weight"
     words.append(f"What is left in each of the {spec.n_obs} rows is independent and normal, {residual}.")
     other = sorted({p.not_normal for p in posteriors if p.not_normal})

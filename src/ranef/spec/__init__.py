@@ -23,6 +23,7 @@ from ranef.spec.model_spec import Grouping, ModelSpec, TermSpec, check_responses
 from ranef.spec.moments import Moments, moments
 from ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
 from ranef.spec.priors import Priors, corr_name, default_priors, flat_priors, sd_replacements
+from ranef.spec.response import Residual
 from ranef.spec.subset import without_rows
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Moments",
     "Normal",
     "Priors",
+    "Residual",
     "Scale",
     "StudentT",
     "TermColumns",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ranef.arrays import Bools, Floats, Ints
 from ranef.design import Design, RandomDesign, row_parts, sample_rows
 from ranef.errors import DesignError
+from ranef.spec.response import Residual
 from ranef.structures import STRUCTURES, Structure
 
 __all__ = ["Grouping", "ModelSpec", "TermSpec", "check_responses", "model_spec", "with_response"]
@@ -118,10 +119,14 @@ class ModelSpec:
         return sum(t.structure.n_theta for t in self.terms)
 
     @property
+    def residual(self) -> Residual:
+        """How residuals vary from row to row."""
+        return Residual(self.n_obs, self.design.weights)
+
+    @property
     def log_weights(self) -> float:
         """Σ log wᵢ, which enters the criterion."""
-        w = self.design.weights
-        return 0.0 if w is None else float(np.log(w).sum())
+        return float(self.residual.log_precision.sum()) if not self.residual.plain else 0.0
 
     def parts(self) -> Iterator[ModelSpec]:
         """The model with its rows: itself, or one part after the other where rows are read in chunks."""

@@ -68,7 +68,7 @@ def moments(spec: ModelSpec) -> Moments:
         step = own - mean
         about += float(((y - own) ** 2).sum()) + step**2 * (n * more / (n + more))
         n, mean = n + more, mean + step * (more / (n + more))
-        weight += more if d.weights is None else float(d.weights.sum())
+        weight += float(part.residual.precision.sum())
         X = _triangle(X, d.X)
         for k, g in enumerate(part.groupings):
             Z[k] = _triangle(Z[k], g.Z)

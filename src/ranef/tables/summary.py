@@ -52,7 +52,7 @@ def reml_summary(
 
 def _about(spec: ModelSpec) -> list[str]:
     lines = [f"Formula: {spec.design.formula}"]
-    if spec.design.weights is not None:
+    if not spec.residual.plain:
         lines.append("Weights: yes")
     if spec.sigma is not None:
         lines.append(f"Residual standard deviation known: {spec.sigma:g}")
