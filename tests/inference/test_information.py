@@ -13,7 +13,7 @@ import registry
 from inference import oracle
 from likelihood.dense import dense
 from likelihood.designs import SHAPES, make_data
-from ranef.inference import covariances, theta_hessian, varcorr_frame
+from ranef.inference import theta_hessian, varcorr_frame
 
 OUTPUTS = json.loads((registry.FOLDER / "outputs.json").read_text())
 SLEEP = "Reaction ~ Days + (Days | Subject)"
@@ -60,7 +60,7 @@ def components(fit):
 
     def values(x):
         sigma = sigma_of(fit, x)
-        return varcorr_frame(fit.spec, covariances(fit.spec, x[:n], sigma), sigma)["sdcor"].to_numpy()
+        return varcorr_frame(fit.spec, x[:n], sigma)["sdcor"].to_numpy()
 
     return values
 
