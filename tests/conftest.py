@@ -4,6 +4,9 @@ import os
 import shutil
 import signal
 
+# before numpy is loaded, and for the processes that pytest-xdist starts, one for each core
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import matplotlib
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,9 +14,6 @@ from hypothesis import HealthCheck, settings
 from ranef import kept
 
 matplotlib.use("Agg")  # no screen
-
-# pytest-xdist starts a process for each core, which inherits this
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 settings.register_profile("default", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", parent=settings.get_profile("default"), derandomize=False, max_examples=1000)
