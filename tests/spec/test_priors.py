@@ -230,6 +230,8 @@ def test_where_the_model_itself_depends_on_an_origin_it_is_said():
             model = ranef.Model(f"Reaction ~ Days + {bar}", late)
         assert "depends on the origin of Days" in str(model.describe())
         assert "depends on the origin of Days" in str(model.fit().summary())
+    with pytest.warns(ranef.DataWarning, match="depends on the origin of Days"):
+        ranef.Model("Reaction ~ Days + (Days || Subject)", [late.iloc[:90], late.iloc[90:]])
     free = ranef.Model("Reaction ~ Days + (Days | Subject)", late).fit()
     assert "standard deviations from its mean. Predictions do not depend on it" in str(free.summary())
 

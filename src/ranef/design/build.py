@@ -25,7 +25,7 @@ from ranef.design.checks import (
 from ranef.design.coding import Coded, code_terms, fully_coded
 from ranef.design.evaluate import Scope, columns_in, evaluate
 from ranef.design.grouping import Grouping, make_grouping
-from ranef.design.origins import free_terms_from_afar, terms_that_know_an_origin
+from ranef.design.origins import notes_on_origins
 from ranef.design.rank import aliasing, independent_columns
 from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding
 from ranef.design.rows import Extra, complete_rows, on_rows, read_extra
@@ -34,10 +34,10 @@ from ranef.design.size import Claim, check_blocks, check_columns, check_terms, t
 from ranef.design.table import read_table
 from ranef.design.transforms import with_user_transforms
 from ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, drop_unused, missing, rows_of
-from ranef.errors import DataWarning, DesignError, warn
+from ranef.errors import DesignError
 from ranef.formula import Name, Node, ParsedFormula, Terms, label
 
-__all__ = ["build_design", "check_response", "coding_notes", "model_nodes", "model_predictors"]
+__all__ = ["build_design", "check_response", "coding_notes", "covariates", "model_nodes", "model_predictors"]
 
 _S = TypeVar("_S", bound=np.generic)
 
@@ -144,11 +144,6 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
     aliases = aliasing(X, coded.matrix[:, left_out]) if len(left_out) else None
     known = {parsed.fixed: coded}
     random, encodings = _random(inputs, groupings, known)
-    covariates = ((node, inputs.values[node]) for node in model_predictors(parsed))
-    numeric = {label(node) for node, value in covariates if isinstance(value, Numeric) and value.values.ndim == 1}
-    warned = terms_that_know_an_origin(random, numeric)
-    for sentence in warned:
-        warn(sentence, DataWarning)
     design = Design(
         formula=parsed.source,
         response=label(parsed.response),
@@ -169,8 +164,7 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
             *coding_notes(parsed, inputs.values),
             *_other_names(inputs, known),
             *_zero_or_one(label(parsed.response), y),
-            *warned,
-            *free_terms_from_afar(random, numeric),
+            *notes_on_origins(random, covariates(parsed, inputs.values)),
         ),
         encoding=replace(_encoding(inputs, encodings), kept=kept, aliases=aliases),
     )
@@ -188,6 +182,12 @@ def model_predictors(parsed: ParsedFormula) -> Iterable[Node]:
     """The expressions of fixed and random effects, each once."""
     effects = (parsed.fixed, *(term.effects for term in parsed.random))
     return dict.fromkeys(factor for terms in effects for term in terms.terms for factor in term.factors)
+
+
+def covariates(parsed: ParsedFormula, values: Mapping[Node, Value]) -> set[str]:
+    """Names of the columns of predictors that are one number a row."""
+    predictors = ((node, values[node]) for node in model_predictors(parsed))
+    return {label(node) for node, value in predictors if isinstance(value, Numeric) and value.values.ndim == 1}
 
 
 def model_nodes(parsed: ParsedFormula) -> Iterable[Node]:

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 
 from ranef.design.records import RandomDesign
+from ranef.errors import DataWarning, warn
 from ranef.structures import STRUCTURES
 
-__all__ = ["free_terms_from_afar", "terms_that_know_an_origin"]
+__all__ = ["notes_on_origins"]
 
 #: standard deviations between zero and the mean: where a model depends on the origin, and where only its numbers do
 FAR, VERY_FAR = 5.0, 50.0
@@ -21,11 +22,24 @@ CONSTANT = 1e-13
 LOOKED_AT, SPAN = 1000, 1e-6
 
 
-def terms_that_know_an_origin(random: Sequence[RandomDesign], numeric: Collection[str]) -> tuple[str, ...]:
+def notes_on_origins(random: Sequence[RandomDesign], numeric: Collection[str]) -> tuple[str, ...]:
+    """Sentences on covariates whose zero is far from the data; `numeric` are names of columns that are covariates.
+
+    Warns
+    -----
+    DataWarning
+        Of terms that are another model with another origin.
+    """
+    depends = _terms_that_know_an_origin(random, numeric)
+    for sentence in depends:
+        warn(sentence, DataWarning)
+    return (*depends, *_free_terms_from_afar(random, numeric))
+
+
+def _terms_that_know_an_origin(random: Sequence[RandomDesign], numeric: Collection[str]) -> tuple[str, ...]:
     """Sentences on terms that are other models with another origin of a covariate, whose zero is far from the data.
 
-    That is where slopes have no intercept beside them, or one that they do not correlate with. `numeric` are names of
-    columns that are covariates.
+    That is where slopes have no intercept beside them, or one that they do not correlate with.
     """
     out = []
     for term in random:
@@ -43,7 +57,7 @@ def terms_that_know_an_origin(random: Sequence[RandomDesign], numeric: Collectio
     return tuple(out)
 
 
-def free_terms_from_afar(random: Sequence[RandomDesign], numeric: Collection[str]) -> tuple[str, ...]:
+def _free_terms_from_afar(random: Sequence[RandomDesign], numeric: Collection[str]) -> tuple[str, ...]:
     """Sentences on terms whose numbers, though not their model, are of a place very far from the data."""
     return tuple(
         f"In {term.text} the intercepts, their sd and their correlation with the slopes of {x} are of where {x} is 0, "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ranef.design.build import coding_notes, model_predictors
+from ranef.design.build import coding_notes, covariates, model_predictors
 from ranef.design.checks import (
     check_levels,
     check_na_action,
@@ -25,6 +25,7 @@ from ranef.design.coding import code_terms
 from ranef.design.evaluate import Scope, evaluate
 from ranef.design.grouping import Grouping, grouping_of_cells
 from ranef.design.learning import learnt
+from ranef.design.origins import notes_on_origins
 from ranef.design.parts import sample_rows
 from ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding, Stream
 from ranef.design.rowwise import not_row_by_row
@@ -79,8 +80,10 @@ def scan_chunks(
     assembly = _Assembly(plan, found, dict(transforms or {}))
     design = assembly.design(chunks, sigma)
     _check_row_by_row(design)
-    check_sizes(sample_rows(design, SAMPLE))
-    return design
+    sample = sample_rows(design, SAMPLE)
+    check_sizes(sample)
+    notes = notes_on_origins(sample.random, covariates(parsed, design.encoding.templates))
+    return replace(design, notes=(*design.notes, *notes))
 
 
 def _check_row_by_row(design: Design) -> None:
