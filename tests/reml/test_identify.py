@@ -61,7 +61,6 @@ CASES = [
 
 @pytest.mark.parametrize("method", BOTH)
 @pytest.mark.parametrize(("formula", "methods", "names"), CASES)
-@pytest.mark.filterwarnings("ignore:In .* the slopes of year:ranef.errors.DataWarning")
 def test_names_by_rank(formula, methods, names, method):
     model = ranef.Model(f"y ~ {formula}", rows())
     found = undetermined(model.spec, model.products, method)
