@@ -28,7 +28,8 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def make(tmp_path):
-    """The function of a module, decorated as in a new process."""
+    """The function of a module, decorated as in a new process; none is collected while another is loaded."""
+    made = []
 
     def decorated(factor=1.0):
         file = tmp_path / "loops.py"
@@ -36,7 +37,8 @@ def make(tmp_path):
         spec = importlib.util.spec_from_file_location("loops", file)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return compiled(nogil=True)(module.total)
+        made.append(compiled(nogil=True)(module.total))
+        return made[-1]
 
     return decorated
 
@@ -50,8 +52,7 @@ def hits(function, expected=3.0):
 def test_a_later_process_loads_it(folder, make):
     assert hits(make()) == 0
     assert len(list(folder.iterdir())) == 1
-    # once in some ten whole runs the first load of a process came to nothing, why is not known; code is then compiled
-    assert hits(make()) == 1 or hits(make()) == 1
+    assert hits(make()) == 1
 
 
 @pytest.mark.parametrize(
