@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -27,9 +29,8 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def make(tmp_path):
-    """The function of a module, decorated as in a new process; none is collected while another is loaded."""
-    made = []
+def make(tmp_path, monkeypatch):
+    """The function of a module that can be imported, decorated as in a new process."""
 
     def decorated(factor=1.0):
         file = tmp_path / "loops.py"
@@ -37,8 +38,8 @@ def make(tmp_path):
         spec = importlib.util.spec_from_file_location("loops", file)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        made.append(compiled(nogil=True)(module.total))
-        return made[-1]
+        monkeypatch.setitem(sys.modules, "loops", module)
+        return compiled(nogil=True)(module.total)
 
     return decorated
 
@@ -52,6 +53,7 @@ def hits(function, expected=3.0):
 def test_a_later_process_loads_it(folder, make):
     assert hits(make()) == 0
     assert len(list(folder.iterdir())) == 1
+    gc.collect()  # nothing is left of the first, as in another process
     assert hits(make()) == 1
 
 
