@@ -360,6 +360,21 @@ def _cell_means_in_bars(case: Case) -> Case | None:
     return case.with_right(right) if right != case.right else None
 
 
+def _slopes_by_level(case: Case) -> Case | None:
+    """``f * x`` as ``f + f:x``, left of bars: the slope of every level, and no slope of all with differences."""
+    factors, numbers = _covariates(case, numeric=False), _covariates(case, numeric=True)
+
+    def product(found: re.Match[str]) -> str:
+        names = re.split(r"\s*\*\s*", found.group())
+        own, of = [n for n in names if n in factors], [n for n in names if n in numbers]
+        if not own or len(of) != 1 or len(own) + 1 != len(names):
+            return found.group()
+        return f"{' * '.join(own)} + {':'.join([*own, *of])}"
+
+    right = _outside(case.right, lambda text: re.sub(r"[\w.]+(\s*\*\s*[\w.]+)+", product, text))
+    return case.with_right(right) if right != case.right else None
+
+
 def _order_within_products(case: Case) -> Case | None:
     """``a:b`` as ``b:a``, ``a*b`` as ``b*a``, left and right of bars."""
     right = re.sub(r"([^\W\d][\w.]*)(\s*[:*]\s*)([^\W\d][\w.]*)(?![\w.(]|\s*[:*(])", r"\3\2\1", case.right)
@@ -410,6 +425,7 @@ CHANGES: tuple[Change, ...] = (
     Change("sum contrasts", _sum_contrasts),
     Change("cell means", _cell_means),
     Change("cell means in bars", _cell_means_in_bars),
+    Change("slopes by level", _slopes_by_level),
     Change("order of a:b", _order_within_products),
     Change("order of terms", _order_of_terms),
     Change("order of rows", _order_of_rows),

@@ -24,14 +24,26 @@ SMALL = 500
 #: condition number of a covariance matrix of which the smallest directions are not lost
 WORST = 1e14
 
-QUICK = ["year", "factor", "factor and slope", "products", "two levels", "sleep_rs", "machines_factor", "cake_main"]
+QUICK = [
+    "year",
+    "factor",
+    "factor and slope",
+    "products",
+    "two levels",
+    "threes added",
+    "slopes by level",
+    "sleep_rs",
+    "machines_factor",
+    "cake_main",
+]
 
 
 def _years(seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     frame = made(seed)
     year, two = rng.integers(2000, 2011, len(frame)).astype(float), rng.integers(0, 2, len(frame)).astype(float)
-    return frame.assign(year=year, two=two, w=np.exp(rng.normal(size=len(frame))))
+    h = [f"h{code}" for code in rng.permutation(np.arange(len(frame)) % 3)]
+    return frame.assign(year=year, two=two, h=h, w=np.exp(rng.normal(size=len(frame))))
 
 
 def _own() -> dict[str, Case]:
@@ -46,6 +58,10 @@ def _own() -> dict[str, Case]:
         "two levels and slope": "y ~ c * year + (c * year | a)",
         "cells of two and three": "y ~ c * f + (c * f | a)",
         "three and two added": "y ~ c + f + (c + f | a)",
+        "threes added": "y ~ f + h + (f + h | a)",
+        "threes added, slopes in one": "y ~ f + h + year + (f + h + f:year | a)",
+        "slopes by level": "y ~ f * year + (1 | a)",
+        "slopes by level in products": "y ~ f * h * year + x + (1 | a)",
         "two values": "y ~ two + (two | a)",
         "slopes alone": "y ~ year + (0 + year | a)",
         "diagonal": "y ~ year + diag(year | a)",

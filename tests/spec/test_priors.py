@@ -237,15 +237,29 @@ def test_where_the_model_itself_depends_on_an_origin_it_is_said():
 
 
 def test_where_priors_depend_on_the_coding_it_is_said():
-    """Factors of three levels that are added have no cells; one of two levels is a slope beside cells."""
+    """Added factors stand in steps; where a bar has more columns than its factors have effects there are none."""
     rng = np.random.default_rng(0)
-    data = {"y": rng.normal(size=240), "g": np.repeat(np.arange(20), 12)}
+    data = {"y": rng.normal(size=240), "g": np.repeat(np.arange(8), 30)}
     data |= {"f": np.tile(list("abc"), 80), "h": np.repeat(list("pqrpqr"), 40), "k": np.tile(list("uuuvvv"), 40)}
-    for effects, said in (("f + h", True), ("f * h", False), ("f + k", False), ("0 + f", False), ("k", False)):
+    cases = (("f:h + i", True), ("f:h", False), ("f + h", False), ("f * h", False), ("f + k", False), ("0 + f", False))
+    data["i"] = rng.choice(list("lmn"), 240)
+    for effects, said in cases:
         notes = ranef.Model(f"y ~ 1 + ({effects} | g)", data).priors().notes
         assert any("depend on the reference level" in note for note in notes) == said, effects
     names = [prior[0] for prior in ranef.Model("y ~ 1 + (f + k | g)", data).priors().sd]
     assert len(names) == 4
+
+
+def test_steps_of_added_factors_start_from_the_label_that_sorts_first():
+    rng = np.random.default_rng(0)
+    f, h = np.tile(list("abc"), 80), rng.choice(list("pqr"), 240)
+    data = pd.DataFrame({"y": rng.normal(size=240), "g": np.repeat(np.arange(20), 12), "f": f, "h": h})
+    data["f"] = pd.Categorical(data["f"], categories=list("bca"))
+    model = ranef.Model("y ~ 1 + (f + h | g)", data)
+    term = model.priors().term(model.spec.terms[0])
+    assert term.names == ("Intercept", "f[b - a]", "f[c - a]", "h[T.q]", "h[T.r]")
+    # of columns f[T.c] and f[T.a], the steps from a are minus f[T.a], and f[T.c] minus f[T.a]
+    np.testing.assert_allclose(np.linalg.inv(term.outward)[1:3, 1:3], [[0, -1], [1, -1]], atol=1e-12)
 
 
 @pytest.mark.parametrize("unit", [1e-3, 1.0, 1e6])

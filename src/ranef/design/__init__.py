@@ -1,9 +1,10 @@
 """Formula and data to arrays: response, fixed-effects matrix, random terms; and the same for new data."""
 
 from ranef.design.build import build_design
-from ranef.design.cells import Cells, coded_columns, margins_of, term_cells
+from ranef.design.cells import Cells, margins_of, term_cells
 from ranef.design.checks import check_sigma, warn_of_dropped
 from ranef.design.chunks import Chunks, as_chunks
+from ranef.design.coding import fully_coded, n_columns
 from ranef.design.lookalikes import bare_label
 from ranef.design.newdata import encode
 from ranef.design.newweights import new_weights
@@ -28,10 +29,11 @@ __all__ = [
     "bare_label",
     "build_design",
     "check_sigma",
-    "coded_columns",
     "encode",
+    "fully_coded",
     "independent_in_gram",
     "margins_of",
+    "n_columns",
     "new_weights",
     "registered",
     "row_parts",

@@ -14,7 +14,7 @@ from ranef.design.values import Array, Codes, Contrast, Factor, Logical, Numeric
 from ranef.errors import DesignError, suggestion
 from ranef.formula import Node, Term, Terms, label
 
-__all__ = ["Coded", "code_terms", "fully_coded"]
+__all__ = ["Coded", "code_terms", "fully_coded", "n_columns"]
 
 _FORMULAIC = {
     "sum": ("SumContrasts", "[S.{}]"),
@@ -115,6 +115,14 @@ def fully_coded(terms: Terms, values: Mapping[Node, Value]) -> list[frozenset[No
                 full[position] |= {first[0]}
                 break
     return full
+
+
+def n_columns(value: Value, *, full: bool) -> int:
+    """Columns of a predictor in its terms; of a factor, coded in full or by contrasts."""
+    if isinstance(value, Numeric):
+        return 1 if value.values.ndim == 1 else value.values.shape[1]
+    levels = 2 if isinstance(value, Logical) else len(value.levels)
+    return levels if full else max(levels - 1, 1)
 
 
 def _categorical(term: Term, values: Mapping[Node, Value]) -> list[Node]:

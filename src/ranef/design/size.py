@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from ranef.design.coding import fully_coded
+from ranef.design.coding import fully_coded, n_columns
 from ranef.design.records import RandomDesign
-from ranef.design.values import MOST_COLUMNS, Logical, Numeric, Value
+from ranef.design.values import MOST_COLUMNS, Value
 from ranef.errors import DesignError
 from ranef.formula import Node, ParsedFormula, Terms
 from ranef.structures import STRUCTURES
@@ -60,16 +60,9 @@ def count_columns(terms: Terms, values: Mapping[Node, Value]) -> list[int]:
     """The number of columns of each term, without the intercept."""
     full = fully_coded(terms, values)
     return [
-        prod(_width(values[factor], full=factor in in_full) for factor in term.factors)
+        prod(n_columns(values[factor], full=factor in in_full) for factor in term.factors)
         for term, in_full in zip(terms.terms, full, strict=True)
     ]
-
-
-def _width(value: Value, *, full: bool) -> int:
-    if isinstance(value, Numeric):
-        return 1 if value.values.ndim == 1 else value.values.shape[1]
-    levels = 2 if isinstance(value, Logical) else len(value.levels)
-    return levels if full else max(levels - 1, 1)
 
 
 def check_columns(where: str, terms: Terms, values: Mapping[Node, Value], n: int) -> int:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import combinations
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
 
 from ranef.arrays import Floats, Ints
-from ranef.design import Cells, coded_columns, margins_of, term_cells
+from ranef.design import Cells, fully_coded, margins_of, n_columns, term_cells
+from ranef.formula import Node
 from ranef.spec.model_spec import ModelSpec, TermSpec
 from ranef.spec.moments import Moments
 
@@ -151,16 +154,15 @@ def _where(own: Cells, away: Floats) -> tuple[str, ...]:
 
 
 def coding_notes(spec: ModelSpec) -> tuple[str, ...]:
-    """Sentences on terms whose default priors are of columns as they are coded: factors that form no cells."""
+    """Sentences on terms whose default priors are of columns as coded, of which no cells or steps are made."""
     out, encoding = [], spec.design.encoding
     for t in (t for t in spec.terms if t.structure.free):
-        effects = encoding.random[t.source].effects
-        coded = coded_columns(effects, encoding)
+        coded = term_cells(encoding.random[t.source].effects, encoding).coded
         if coded:
             shown = ", ".join(coded[:3]) + (", …" if len(coded) > 3 else "")
             out.append(
                 f"In {t.text} the default priors are of the columns as coded ({shown}), and depend on the reference "
-                "level: factors that are added, and not crossed, have no effects of cells."
+                "level: its columns are not those of all cells of factors, nor of steps between their levels."
             )
     return tuple(out)
 
@@ -243,12 +245,12 @@ def _term_bases(spec: ModelSpec, R: Floats, constant: Floats) -> tuple[Ints, Flo
     if d.has_intercept:  # columns about their means, which are exact, have all their digits for the others
         R = R.copy()
         R[0, 1:] = 0.0
-    terms = [t.factors for t in d.encoding.fixed.terms]
-    bases = {0: mean} if d.has_intercept else {}
-    for k, margins in enumerate(margins_of(terms), start=1):
-        if (blocks == k).any():
-            lower = np.column_stack([mean, R[:, np.isin(blocks, [0, *(m + 1 for m in margins)])]])
-            bases[k] = _freed(R[:, blocks == k], lower)
+    parts = [part for k in range(1, blocks.max(initial=0) + 1) for part in _parts(spec, k, R[:, blocks == k])]
+    found: dict[int, list[Floats]] = {0: [mean]} if d.has_intercept else {}
+    for part, margins in zip(parts, margins_of([p.factors for p in parts]), strict=True):
+        lower = [mean, R[:, blocks == 0], *(parts[m].columns for m in margins)]
+        found.setdefault(part.block, []).append(_freed(part.columns, np.column_stack(lower)))
+    bases = {k: np.column_stack(own) for k, own in found.items()}
     short = [k for k, basis in bases.items() if basis.shape[1] < (blocks == k).sum()]
     if held and not d.has_intercept and len(short) == 1:
         bases[short[0]] = np.column_stack([mean, bases[short[0]]])
@@ -263,6 +265,32 @@ def _term_bases(spec: ModelSpec, R: Floats, constant: Floats) -> tuple[Ints, Flo
         W[:, blocks == k] = basis
     place = -1 if not held else 0 if d.has_intercept else int(np.flatnonzero(blocks == short[0])[0])
     return blocks, W, place
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Part:
+    """What a product of predictors adds to X: the block it stands in, its predictors and columns (m, k)."""
+
+    block: int
+    factors: tuple[Node, ...]
+    columns: Floats
+
+
+def _parts(spec: ModelSpec, block: int, columns: Floats) -> list[_Part]:
+    """A term, after the margins with all its numeric predictors that it holds too, as x in x:f beside no x."""
+    encoding = spec.design.encoding
+    factors = encoding.fixed.terms[block - 1].factors
+    full = fully_coded(encoding.fixed, encoding.templates)[block - 1]
+    widths = [n_columns(encoding.templates[f], full=f in full) for f in factors]
+    out = [_Part(block, factors, columns)] if columns.shape[1] else []
+    if full and len(full) < len(factors) and columns.shape[1] == prod(widths):
+        table = columns.reshape(len(columns), *widths[::-1])  # the first factor's columns move fastest
+        for size in range(1, len(full) + 1):
+            for summed in combinations([f for f in factors if f in full], size):
+                axes = tuple(len(factors) - factors.index(f) for f in summed)
+                margin = table.sum(axis=axes).reshape(len(columns), -1)
+                out.insert(0, _Part(block, tuple(f for f in factors if f not in summed), margin))
+    return out
 
 
 def _freed(columns: Floats, below: Floats) -> Floats:
