@@ -41,17 +41,10 @@ RANK = {
     "equations": 9,
     "saved": 9,
     "report": 10,
-    "fits": 10,
-    "pooled": 11,
-    "ranked": 11,
-    "reported": 12,
-    "compared": 13,
-    "model": 14,
-    "loaded": 15,
-    "later": 14,
-    "priors": 14,
-    "cli": 16,
-    "__init__": 16,
+    "user": 11,
+    "priors": 11,
+    "cli": 12,
+    "__init__": 13,
 }
 
 HEAVY = (

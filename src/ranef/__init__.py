@@ -35,7 +35,6 @@ from ranef.interrupts import as_command
 as_command()  # before the rest, which takes half a second to load
 
 from ranef import datasets, priors
-from ranef.compared import Comparison, compare
 from ranef.errors import (
     ArgumentError,
     ConvergenceWarning,
@@ -49,13 +48,23 @@ from ranef.errors import (
     SavedFileError,
     SingularFitWarning,
 )
-from ranef.fits import EmpiricalBayesFit, PosteriorFit
-from ranef.later import anova, anova_components, emmeans, exact_rlrt, lm_list
-from ranef.loaded import load
-from ranef.model import Model
-from ranef.pooled import Pooling, pooling
 from ranef.reml import Control
 from ranef.results import Fit
+from ranef.user import (
+    Comparison,
+    EmpiricalBayesFit,
+    Model,
+    Pooling,
+    PosteriorFit,
+    anova,
+    anova_components,
+    compare,
+    emmeans,
+    exact_rlrt,
+    lm_list,
+    load,
+    pooling,
+)
 
 __version__ = "0.1.0"
 

@@ -242,7 +242,9 @@ def _unfit(function: Callable[..., Any], given: tuple[object, ...], named: Mappi
     signature = inspect.signature(function)
     parameters = signature.parameters.values()
     own = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"]
-    call = function.__qualname__.removesuffix(".__init__").removesuffix(".__call__")
+    owner = type(given[0]).__name__ if "self" in signature.parameters and given else ""
+    full = f"{owner}.{function.__name__}" if owner else function.__qualname__
+    call = full.removesuffix(".__init__").removesuffix(".__call__")
     strange = [name for name in named if name not in signature.parameters]
     if strange and call == "compare" and not isinstance(named[strange[0]], str | int | float | list | None):
         return ArgumentError(f"compare() takes names as a mapping: ranef.compare({{{strange[0]!r}: fit, ...}}).")

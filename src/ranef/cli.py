@@ -18,12 +18,11 @@ from pathlib import Path
 import pandas as pd
 
 from ranef import datasets
-from ranef.compared import compare
 from ranef.datasets.tablefiles import read_table_file, reading_call
 from ranef.errors import DesignError, RanefError, RanefWarning
 from ranef.interrupts import INTERRUPTED
-from ranef.model import Model
 from ranef.output import FIGURES, PAGES, check_output, write_whole
+from ranef.user import Model, compare
 
 __all__ = ["main"]
 

@@ -9,7 +9,7 @@ singular fit (variance 0, correlation ±1): a result, in words, certificate chec
     edges/test_record.py::test_boundary_names_the_term_of_several
     reml/test_fit.py::test_gradient_vanishes_or_the_boundary_is_certified
     reml/test_fit.py::test_zero_slope_variance_in_words
-    test_fits.py::test_units_do_not_make_a_fit_singular
+    user/test_fits.py::test_units_do_not_make_a_fit_singular
 variance near 0: β̂ equals least squares
     edges/test_boundary.py::test_at_zero_variance_beta_is_least_squares
     edges/test_boundary.py::test_at_a_tiny_variance_beta_is_near_least_squares
@@ -41,7 +41,7 @@ unseen level in predict: population value, error, or a draw
     edges/test_rows.py::test_unseen_levels_get_the_population_value
     edges/test_rows.py::test_unseen_levels_can_be_refused
     edges/test_rows.py::test_unseen_levels_can_be_drawn
-    test_fits.py::test_intervals_of_unseen_levels
+    user/test_fits.py::test_intervals_of_unseen_levels
 weights ≤ 0 or spanning more than 1e6: error, warning
     edges/test_scales.py::test_weights_must_be_positive_and_finite
     edges/test_scales.py::test_weights_spanning_more_than_a_million_warn

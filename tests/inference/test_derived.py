@@ -11,10 +11,10 @@ from scipy import stats
 
 import ranef
 from likelihood.dense import dense
-from ranef.fits import PosteriorFit
 from ranef.inference.derived import DERIVED, shrinkage_draws
 from ranef.inference.posterior import MAX_TREE_DEPTH
 from ranef.results import PosteriorDraws
+from ranef.user import PosteriorFit
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 

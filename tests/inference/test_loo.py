@@ -14,12 +14,12 @@ from scipy.special import logsumexp
 
 import ranef
 from ranef.comparison import stacking_weights
-from ranef.fits import PosteriorFit
 from ranef.inference import loo_groups, row_groups
 from ranef.inference.loo import gaussian_prior
 from ranef.priors import StudentT
 from ranef.results import PosteriorDraws
 from ranef.spec import with_response
+from ranef.user import PosteriorFit
 
 #: subject 332 has one wild row
 OUTLIER = "332"

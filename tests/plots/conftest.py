@@ -7,8 +7,8 @@ import pytest
 from matplotlib import pyplot as plt
 
 import ranef
-from ranef.fits import PosteriorFit
 from ranef.results import PosteriorDraws
+from ranef.user import PosteriorFit
 
 
 @cache

@@ -7,11 +7,11 @@ import scipy
 from matplotlib import pyplot as plt
 
 import ranef
-from ranef.fits import PosteriorFit
 from ranef.plots import ComparisonPlots
 from ranef.plots.components import component_panels, components, density
 from ranef.plots.drawing import figure_of
 from ranef.priors import HalfNormal
+from ranef.user import PosteriorFit
 
 PULP = ("bright ~ 1 + (1 | operator)", "pulp")
 

@@ -250,6 +250,6 @@ def test_only_records_of_the_registry_are_made():
 
 def test_annotations_are_followed():
     names = set(registry_of(ranef.Comparison))
-    for name in ("compared.Comparison", "fits.PosteriorFit", "design.Factor", "formula.Call", "results.Status"):
+    for name in ("user.Comparison", "user.PosteriorFit", "design.Factor", "formula.Call", "results.Status"):
         assert name in names
     assert {"spec.LKJ", "spec.Gamma", "spec.Custom", "linalg.Plan", "spec.Grouping", "design.Grouping"} <= names

@@ -391,8 +391,8 @@ def rewritten(file, path, change):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('"version":2', '"version":99', r"written by ranef .*, which ranef .* cannot read: its format is 99"),
-        ('"version":2', '"version":"1"', "not a file that ranef wrote"),
+        ('"version":3', '"version":99', r"written by ranef .*, which ranef .* cannot read: its format is 99"),
+        ('"version":3', '"version":"1"', "not a file that ranef wrote"),
         ('"format":"ranef"', '"format":"other"', "not a file that ranef wrote"),
         ('"record":"spec.ModelSpec"', '"record":"spec.Model2"', r"it holds a record called 'spec\.Model2'"),
         ('"record":"spec.ModelSpec"', '"record":"os.system"', r"cannot read: it holds a record called 'os\.system'"),

@@ -17,16 +17,19 @@ from ranef.saved.container import damaged, read_container, write_container
 from ranef.saved.decode import Decoder, UnknownRecord
 from ranef.saved.encode import Encoder
 from ranef.saved.registry import record_name, registry_of
-from ranef.saved.upgrades import structures_of_templates
+from ranef.saved.upgrades import one_layer_of_users, structures_of_templates
 from ranef.spec import ModelSpec, Moments
 
 __all__ = ["FORMAT", "Prepared", "read_saved", "save"]
 
 #: raised by one where files of before can no longer be read as they stand; then :data:`UPGRADES` gets their way here
-FORMAT = 2
+FORMAT = 3
 
 #: from the manifest of a format to that of the next one
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: structures_of_templates}
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: structures_of_templates,
+    2: one_layer_of_users,
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)

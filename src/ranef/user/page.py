@@ -11,11 +11,9 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.comparison import moved, one_column, ratios_at
-from ranef.fits import EmpiricalBayesFit, PosteriorFit
 from ranef.interrupts import load
 from ranef.plots import ComparisonPlots
 from ranef.plots.drawing import NAMED, figure_of
-from ranef.pooled import Pooling
 from ranef.report import (
     Explorer,
     Page,
@@ -30,6 +28,9 @@ from ranef.report import (
 )
 from ranef.results import PosteriorDraws, RemlEstimates
 from ranef.tables import Document
+from ranef.user.estimated import EmpiricalBayesFit
+from ranef.user.pooling import Pooling
+from ranef.user.posterior import PosteriorFit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

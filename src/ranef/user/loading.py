@@ -7,12 +7,13 @@ from os import PathLike
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
 from ranef.arguments import helpful
-from ranef.compared import Comparison
 from ranef.errors import DesignError
-from ranef.fits import EmpiricalBayesFit, PosteriorFit
-from ranef.model import Model
-from ranef.pooled import Pooling
 from ranef.saved import Prepared, read_saved
+from ranef.user.comparison import Comparison
+from ranef.user.estimated import EmpiricalBayesFit
+from ranef.user.model import Model
+from ranef.user.pooling import Pooling
+from ranef.user.posterior import PosteriorFit
 
 __all__ = ["load"]
 

@@ -5,34 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 import pandas as pd
 
 from ranef import comparison as cmp
 from ranef import inference as inf
-from ranef.arguments import Answering, file_path, helpful
+from ranef.arguments import file_path, helpful
 from ranef.arrays import Floats
 from ranef.copies import ByFields
 from ranef.errors import DesignError, suggestion
-from ranef.fits import EmpiricalBayesFit, PosteriorFit
 from ranef.interrupts import deferred
 from ranef.likelihood import CrossProducts
 from ranef.output import FIGURES, PAGES, check_output, write_whole
 from ranef.plots import ComparisonPlots
-from ranef.ranked import by_formula, ranked
 from ranef.report import page_html
-from ranef.reported import Source, closed, page_of
-from ranef.saved import save
 from ranef.spec import Flat, ModelSpec, Normal
 from ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
-
-if TYPE_CHECKING:
-    pass
+from ranef.user.base import Shown
+from ranef.user.estimated import EmpiricalBayesFit
+from ranef.user.page import Source, closed, page_of
+from ranef.user.posterior import PosteriorFit
+from ranef.user.ranking import by_formula, ranked
 
 __all__ = ["Comparison", "compare"]
 
@@ -48,7 +45,7 @@ LISTED_PRIORS = 4
 
 @helpful
 @dataclass(frozen=True, eq=False, repr=False)
-class Comparison(ByFields, Answering):
+class Comparison(ByFields, Shown):
     """Fits of one model, aligned.
 
     Made by :func:`ranef.compare`.
@@ -385,41 +382,6 @@ class Comparison(ByFields, Answering):
         html = page_html(page)
         return write_whole(path, lambda partial: partial.write_text(html, encoding="utf-8"))
 
-    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the comparison with its model to one file, which :func:`ranef.load` reads.
-
-        The file is a zip of JSON and of arrays, without pickle; loaded, it answers all
-        that it does now, without the data frame.
-        Functions given as ``transforms=`` are not in it (give them to :func:`ranef.load`), nor rows read in chunks.
-
-        Parameters
-        ----------
-        path : str or Path
-            As ``"both.ranef"``; any ending will do.
-        overwrite : bool
-            Whether an existing file is replaced; it is, or stays, whole.
-
-        Returns
-        -------
-        Path
-
-        Raises
-        ------
-        DesignError
-            If the file exists and `overwrite` is false, or it cannot be written.
-
-        Examples
-        --------
-        >>> import tempfile, pathlib, ranef
-        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
-        >>> both = ranef.compare(model.fit(), model.fit("ML"))
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     again = ranef.load(both.save(pathlib.Path(folder) / "both.ranef"))
-        >>> list(again.fits)
-        ['REML', 'ML']
-        """
-        return save(self, path, overwrite=overwrite)
-
     def to_dict(self) -> dict[str, Any]:
         """Plain data of all frames but the decomposition, ready for JSON; missing numbers are None.
 
@@ -467,8 +429,8 @@ class Comparison(ByFields, Answering):
     def __repr__(self) -> str:
         return str(self.table())
 
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+    def _document(self) -> Document:
+        return self.table()
 
 
 def _variance_errors(fit: EmpiricalBayesFit) -> Floats:

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from os import PathLike
-from pathlib import Path
 from typing import Protocol, overload, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
 from ranef import comparison as cmp
-from ranef.arguments import Answering, helpful
+from ranef.arguments import helpful
 from ranef.arrays import Floats
 from ranef.copies import ByFields
 from ranef.errors import DesignError, FitError, suggestion
-from ranef.fits import EmpiricalBayesFit, PosteriorFit, empirical_bayes
 from ranef.inference import check_level, grouping_named, only_group
-from ranef.saved import save
 from ranef.spec import ModelSpec
 from ranef.tables import Document, pooling_table
+from ranef.user.base import Shown
+from ranef.user.estimated import EmpiricalBayesFit, empirical_bayes
+from ranef.user.posterior import PosteriorFit
 
 __all__ = ["Fittable", "PooledAt", "Pooling", "pooling"]
 
@@ -83,7 +82,7 @@ class PooledAt:
 
 @helpful
 @dataclass(frozen=True, eq=False, repr=False)
-class Pooling(ByFields, Answering):
+class Pooling(ByFields, Shown):
     """Every level between complete pooling and none.
 
     Made by :func:`ranef.pooling`.
@@ -436,41 +435,6 @@ class Pooling(ByFields, Answering):
             )
         return cmp.reliabilities(v, cmp.relative_sds(self.spec, draws.theta)[k][:, :, None, :])
 
-    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the pooling with its model to one file, which :func:`ranef.load` reads.
-
-        The file is a zip of JSON and of arrays, without pickle; loaded, it answers all
-        that it does now, without the data frame.
-        Functions given as ``transforms=`` are not in it (give them to :func:`ranef.load`), nor rows read in chunks.
-
-        Parameters
-        ----------
-        path : str or Path
-            As ``"pooled.ranef"``; any ending will do.
-        overwrite : bool
-            Whether an existing file is replaced; it is, or stays, whole.
-
-        Returns
-        -------
-        Path
-
-        Raises
-        ------
-        DesignError
-            If the file exists and `overwrite` is false, or it cannot be written.
-
-        Examples
-        --------
-        >>> import tempfile, pathlib, ranef
-        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
-        >>> pooled = ranef.pooling(model)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     again = ranef.load(pooled.save(pathlib.Path(folder) / "pooled.ranef"))
-        >>> again.frame.equals(pooled.frame)
-        True
-        """
-        return save(self, path, overwrite=overwrite)
-
     # -- rendering ---------------------------------------------------------------------------------------------
 
     def table(self, max_levels: int = 10) -> Document:
@@ -488,8 +452,8 @@ class Pooling(ByFields, Answering):
     def __repr__(self) -> str:
         return str(self.table())
 
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+    def _document(self) -> Document:
+        return self.table()
 
     @cached_property
     def _base(self) -> cmp.PoolingBase:

@@ -9,8 +9,8 @@ import pandas as pd
 from ranef import comparison as cmp
 from ranef import inference as inf
 from ranef.errors import ConvergenceWarning, DesignError, warn
-from ranef.fits import PosteriorFit
 from ranef.likelihood import RowGroups
+from ranef.user.posterior import PosteriorFit
 
 __all__ = ["by_formula", "ranked"]
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from ranef.arguments import Answering, generator, helpful
+from ranef.arguments import generator, helpful
 from ranef.design import as_chunks, build_design, check_sigma, registered, scan_chunks, warn_of_dropped
 from ranef.equations import Equation, model_equation
 from ranef.errors import DesignError, FitError, NotAvailableError, suggestion
-from ranef.fits import EmpiricalBayesFit, PosteriorFit, empirical_bayes, told
 from ranef.formula import parse_formula
 from ranef.inference import predictive_draws
 from ranef.likelihood import CrossProducts, cross_products, streamed_products
 from ranef.nuts import Settings, prior_tree, sample_posterior, sample_prior
 from ranef.reml import Control, checked_control, fit_reml
 from ranef.results import RemlEstimates, fit_call, sample_arguments
-from ranef.saved import Prepared, save
+from ranef.saved import Prepared
 from ranef.spec import ModelMatrices, ModelSpec, Moments, Priors, default_priors, flat_priors, model_spec, moments
 from ranef.tables import Document, Text
+from ranef.user.base import Shown, told
+from ranef.user.estimated import EmpiricalBayesFit, empirical_bayes
+from ranef.user.posterior import PosteriorFit
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -33,7 +33,7 @@ METHODS = ("REML", "ML")
 
 
 @helpful
-class Model(Answering):
+class Model(Shown):
     """A linear mixed model: a formula in lme4's grammar and the data it speaks of.
 
     Parameters
@@ -356,36 +356,6 @@ class Model(Answering):
             )
         return default_priors(self._spec, changes, self._moments)
 
-    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the model to one file, which :func:`ranef.load` reads: to fit or sample it elsewhere.
-
-        Parameters
-        ----------
-        path : str or Path
-            As ``"model.ranef"``; any ending will do.
-        overwrite : bool
-            Whether an existing file is replaced; it is, or stays, whole.
-
-        Returns
-        -------
-        Path
-
-        Raises
-        ------
-        DesignError
-            If the file exists and `overwrite` is false, or it cannot be written.
-
-        Examples
-        --------
-        >>> import tempfile, pathlib, ranef
-        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     again = ranef.load(model.save(pathlib.Path(folder) / "model.ranef"))
-        >>> again.fit().criterion == model.fit().criterion
-        True
-        """
-        return save(Prepared(self._spec, self.products, self._moments), path, overwrite=overwrite)
-
     def describe(self) -> Document:
         """What the model is made of: rows, coefficients, random effects, θ, default priors, notes."""
         return _describe(self._spec, self.priors())
@@ -408,8 +378,14 @@ class Model(Answering):
             raise FitError(f"init={init!r} must be 'reml' or a fit from Model.fit().")
         return fit_reml(self._spec, "REML", products=self.products)
 
-    def _repr_html_(self) -> str:
-        return self.describe()._repr_html_()
+    def _document(self) -> Document:
+        return self.describe()
+
+    def _stored(self) -> Prepared:
+        return Prepared(self._spec, self.products, self._moments)
+
+    def __str__(self) -> str:
+        return repr(self)
 
     def __repr__(self) -> str:
         groups = ", ".join(f"{g.name} ({g.n_levels})" for g in self._spec.groupings) or "none"

@@ -6,7 +6,7 @@ import pytest
 
 import ranef
 from comparison import oracle
-from ranef.fits import PosteriorFit
+from ranef.user import PosteriorFit
 from reference_draws import scattered
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
