@@ -11,7 +11,7 @@ import pytest
 import ranef
 from ranef.comparison import decomposition_frame, split_variances
 from ranef.comparison.decomposition import _HyperDraws, _of_factors, _of_one_factor, thinned
-from ranef.nuts.fixed import fixed_part
+from ranef.likelihood import fixed_part
 from ranef.nuts.problem import Hyper, draw_effects, prepare
 from ranef.priors import R2D2, StudentT
 from ranef.results import PosteriorDraws

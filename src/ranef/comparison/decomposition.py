@@ -20,9 +20,7 @@ import pandas as pd
 
 from ranef.arrays import Floats, Ints
 from ranef.errors import DesignError, FitError
-from ranef.likelihood import CrossProducts, cross_products, score
-from ranef.nuts.fixed import FixedPart, fixed_part
-from ranef.nuts.kernels import HostDensity
+from ranef.likelihood import CrossProducts, FixedPart, HostDensity, cross_products, fixed_part, score
 from ranef.progress import LateBar
 from ranef.results import Modes, PosteriorDraws
 from ranef.spec import ModelSpec

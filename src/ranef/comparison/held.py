@@ -14,8 +14,16 @@ from typing import Any
 import numpy as np
 
 from ranef.arrays import Bools, Floats
-from ranef.likelihood import CrossProducts, Method, evaluate, own_response
-from ranef.reml.batch import Batch, evaluate_together, has_blocks, make_batch
+from ranef.likelihood import (
+    Batch,
+    CrossProducts,
+    Method,
+    evaluate,
+    evaluate_together,
+    has_blocks,
+    make_batch,
+    own_response,
+)
 from ranef.results import RemlEstimates
 from ranef.spec import ModelSpec, TermSpec
 

@@ -1,17 +1,36 @@
 """What both engines stand on: cross-products once, then everything at θ in numpy."""
 
+from ranef.likelihood.batch import (
+    PERFECT_FIT,
+    Batch,
+    BatchPoint,
+    evaluate_together,
+    has_blocks,
+    have_digits,
+    make_batch,
+    slopes_together,
+    user_thetas,
+)
+from ranef.likelihood.coefficients import FixedPart, fixed_part
 from ranef.likelihood.crossproducts import CrossProducts, cross_products, streamed_products
 from ranef.likelihood.evaluate import LOST, Evaluation, Method, Score, average_information, evaluate, score
 from ranef.likelihood.groups import RowGroups, group_log_densities, has_shared_effects, left_out_log_densities
+from ranef.likelihood.host import HostDensity
 from ranef.likelihood.pointwise import linear_predictor_draws, row_log_densities
 from ranef.likelihood.responses import Responses, own_response, products_of, read_responses
 from ranef.likelihood.scaling import Scaling, make_scaling
+from ranef.likelihood.spectral import best_ratios, has_spectrum, make_spectrum
 from ranef.likelihood.sums import Sums, row_sums
 
 __all__ = [
     "LOST",
+    "PERFECT_FIT",
+    "Batch",
+    "BatchPoint",
     "CrossProducts",
     "Evaluation",
+    "FixedPart",
+    "HostDensity",
     "Method",
     "Responses",
     "RowGroups",
@@ -19,18 +38,28 @@ __all__ = [
     "Score",
     "Sums",
     "average_information",
+    "best_ratios",
     "cross_products",
     "evaluate",
+    "evaluate_together",
+    "fixed_part",
     "group_log_densities",
+    "has_blocks",
     "has_shared_effects",
+    "has_spectrum",
+    "have_digits",
     "left_out_log_densities",
     "linear_predictor_draws",
+    "make_batch",
     "make_scaling",
+    "make_spectrum",
     "own_response",
     "products_of",
     "read_responses",
     "row_log_densities",
     "row_sums",
     "score",
+    "slopes_together",
     "streamed_products",
+    "user_thetas",
 ]

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranef.arrays import Floats, Ints
-from ranef.likelihood import CrossProducts
-from ranef.nuts.fixed import FixedPart
+from ranef.likelihood import CrossProducts, FixedPart
 from ranef.spec import ModelSpec
 
 __all__ = ["Shape", "SparseCoupling", "collapsed_arrays", "fill_of", "make_shape", "sparse_coupling", "tail_products"]

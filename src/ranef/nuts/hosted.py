@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpyro
 
+from ranef.likelihood import HostDensity
 from ranef.nuts.hyper import hyperparameters
-from ranef.nuts.kernels import HostDensity
 from ranef.nuts.layout import Layout
 
 __all__ = ["hosted_model"]

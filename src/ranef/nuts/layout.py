@@ -157,7 +157,7 @@ def make_layout(spec: ModelSpec, priors: Priors) -> Layout:
 
 
 def _sampled(spec: ModelSpec, priors: Priors) -> list[Any]:
-    """Priors of the coefficients that are not integrated out, as :func:`ranef.nuts.fixed.fixed_part` parts them."""
+    """Priors of the coefficients that are not integrated out, as :func:`ranef.likelihood.fixed_part` parts them."""
     governed = priors.r2d2 is not None
     names = [n for n in spec.design.fixed_names if n == "Intercept" or not governed]
     if priors.flat:

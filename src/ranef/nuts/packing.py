@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.likelihood import CrossProducts
+from ranef.likelihood import CrossProducts, FixedPart
 from ranef.nuts.blocks import Shape, sparse_coupling, tail_products
-from ranef.nuts.fixed import FixedPart
 from ranef.nuts.layout import FAMILIES, Layout
 
 __all__ = ["pack", "whiten"]

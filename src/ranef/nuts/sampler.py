@@ -17,9 +17,9 @@ from numpyro.infer.util import potential_energy
 
 from ranef.errors import FitError
 from ranef.interrupts import let_through
+from ranef.likelihood import HostDensity
 from ranef.nuts.bars import ChainBars
 from ranef.nuts.jaxed import own_settings
-from ranef.nuts.kernels import HostDensity
 from ranef.nuts.record import Raw
 from ranef.nuts.settings import Settings
 from ranef.nuts.store import Stored

@@ -10,13 +10,24 @@ import numpy as np
 
 from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
-from ranef.likelihood import CrossProducts, Method, Score, cross_products, own_response
+from ranef.likelihood import (
+    BatchPoint,
+    CrossProducts,
+    Method,
+    Score,
+    best_ratios,
+    cross_products,
+    has_blocks,
+    has_spectrum,
+    make_batch,
+    make_spectrum,
+    own_response,
+)
 from ranef.progress import LateBar
-from ranef.reml.batch import BatchPoint, descend_together, has_blocks, make_batch
 from ranef.reml.boundary import boundary_words, escape, snap
 from ranef.reml.optimize import Control, Descent, Tracer, by_gradients, descend, no_residual_variance, polished
 from ranef.reml.problem import Point, Problem
-from ranef.reml.spectral import best_ratios, has_spectrum, make_spectrum
+from ranef.reml.together import descend_together
 from ranef.results import Modes, OptimizerRecord, RemlEstimates, Status
 from ranef.spec import ModelSpec, TermSpec
 

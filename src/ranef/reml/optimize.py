@@ -13,9 +13,9 @@ import scipy
 from ranef.arguments import helpful, whole_number
 from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
-from ranef.likelihood import Score
+from ranef.likelihood import PERFECT_FIT, BatchPoint, Score, user_thetas
 from ranef.progress import LateBar
-from ranef.reml.batch import FLAT, NO_SLOPE, PERFECT_FIT, BatchPoint, user_thetas
+from ranef.reml.newton import FLAT, newton_steps
 from ranef.reml.problem import Point, Problem
 from ranef.results import OptimizerStep
 from ranef.spec import ModelSpec
@@ -27,7 +27,6 @@ __all__ = [
     "by_gradients",
     "checked_control",
     "descend",
-    "em_step",
     "no_residual_variance",
     "polished",
 ]
@@ -205,26 +204,6 @@ class Descent:
     converged: bool
 
 
-def em_step(problem: Problem, point: Point, first: Score) -> Floats:
-    """One EM sweep, λλᵀ ← λ(I − λᵀWλ/J)λᵀ, as internal θ."""
-    theta = np.empty(problem.spec.n_theta)
-    W, lambdas = problem.W(first), problem.spec.lambdas(point.theta)
-    for t in problem.spec.terms:
-        lam, inner = lambdas[t.grouping][t.where, t.where], W[t.grouping][t.where, t.where]
-        moments = np.eye(t.structure.size) - lam.T @ inner @ lam / problem.spec.groupings[t.grouping].n_levels
-        theta[t.theta] = t.structure.closest(lam @ positive_root(moments))
-    return theta
-
-
-def positive_root(symmetric: Floats) -> Floats:
-    """A square root of a matrix that is positive semi-definite but for rounding."""
-    try:
-        return np.linalg.cholesky(symmetric)
-    except np.linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(symmetric)
-        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
-
-
 def descend(
     problem: Problem, tracer: Tracer, theta: Floats, control: Control, em_steps: int, known: Point | None = None
 ) -> Descent | None:
@@ -234,7 +213,7 @@ def descend(
     for _ in range(em_steps):
         if first is None:
             return None
-        point = tracer.point(problem.settled(em_step(problem, point, first)), "em")
+        point = tracer.point(problem.em(point, first), "em")
         first = score_unless_exact(problem, point, known)
     if first is None:
         return None
@@ -338,28 +317,8 @@ def _same_basin(point: Point, known: Point, decrement: float) -> bool:
 
 def _newton_step(problem: Problem, point: Point, gradient: Floats, curvature: Floats) -> Floats:
     smallest = problem.least_curvature(point.theta, FLAT)
-    step = np.where(problem.undetermined.alone, 0.0, -_solve_positive(curvature, gradient, smallest))
-    return _limited(point.theta, step)
-
-
-def _solve_positive(matrix: Floats, rhs: Floats, smallest: Floats) -> Floats:
-    """Solve with a nearly positive semi-definite matrix, its curvatures raised to a floor.
-
-    `smallest` (n_theta,) is the least curvature believed of each parameter; where the matrix shows less (a criterion
-    that falls without end) the step is long, and the line search decides; where it is flat but for rounding
-    there is no step.
-    """
-    scale = np.sqrt(np.maximum(np.diag(matrix), smallest))
-    values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
-    turned = vectors.T @ (rhs / scale)
-    turned[(values < FLAT) & (np.abs(turned) < NO_SLOPE)] = 0.0
-    return np.asarray(vectors @ (turned / np.maximum(values, FLAT)) / scale)
-
-
-def _limited(theta: Floats, step: Floats) -> Floats:
-    """The step, shortened where it would go ten times as far out as θ is."""
-    longest = 10.0 * max(1.0, float(np.abs(theta).max()))
-    return step * min(1.0, longest / max(float(np.abs(step).max()), 1e-300))
+    step = newton_steps(point.theta[None], gradient[None], curvature[None], smallest[None])[0]
+    return np.where(problem.undetermined.alone, 0.0, step)
 
 
 def _line_search(tracer: Tracer, point: Point, step: Floats, decrement: float, control: Control) -> Point | None:

@@ -10,9 +10,9 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.likelihood import CrossProducts, Evaluation, Method, Score, average_information, evaluate, score
-from ranef.reml.batch import least_curvature
 from ranef.reml.identify import Undetermined, undetermined
 from ranef.reml.moments import Moments, moments_of_effects
+from ranef.reml.newton import bending, em_thetas, least_curvature
 from ranef.spec import ModelSpec
 
 __all__ = ["Point", "Problem"]
@@ -68,21 +68,10 @@ class Problem:
         return np.where(self.undetermined.alone, 0.0, slope)
 
     def curvature(self, point: Point, first: Score) -> Floats:
-        """Average information plus the exact curvature 2W₊ ⊗ I that rules near a boundary, (n_theta, n_theta).
-
-        The average information vanishes with λ, while there the criterion is λᵀWλ to second order; at an interior
-        optimum W λ = 0, and this term is gone.
-        """
-        information = self.information(point, first)
-        derivatives = self.spec.root_derivatives(point.theta)
-        groups = np.array([t.grouping for t, _ in derivatives])
-        for place, k in enumerate(self.products.order):
-            own = np.flatnonzero(groups == k)
-            roots = np.array([derivatives[i][1] for i in own])
-            flat = roots.reshape(len(own), roots[0].size)
-            bent = (_positive_part(first.W[place]) @ roots).reshape(flat.shape)
-            information[np.ix_(own, own)] += 2.0 * flat @ bent.T
-        return 0.5 * (information + information.T)
+        """Average information and what bends the criterion near a boundary, (n_theta, n_theta)."""
+        bent = bending(self.spec, point.theta[None], [W[None] for W in self.W(first)])[0]
+        information = self.information(point, first) + bent
+        return np.asarray(0.5 * (information + information.T))
 
     def information(self, point: Point, first: Score) -> Floats:
         """Average information about θ in deviance units, (n_theta, n_theta)."""
@@ -93,6 +82,10 @@ class Problem:
             directions.append((place[t.grouping], half + half.T))
         profiled = self.spec.sigma is None
         return average_information(self.products, point.at, first, directions, profiled=profiled)
+
+    def em(self, point: Point, first: Score) -> Floats:
+        """θ after one EM sweep from a point."""
+        return self.settled(em_thetas(self.spec, point.theta[None], [W[None] for W in self.W(first)])[0])
 
     @cached_property
     def undetermined(self) -> Undetermined:
@@ -136,10 +129,3 @@ class Problem:
 
     def _by_grouping(self, ordered: Sequence[Floats]) -> list[Floats]:
         return [ordered[self.products.order.index(k)] for k in range(len(ordered))]
-
-
-def _positive_part(symmetric: Floats) -> Floats:
-    if not np.isfinite(symmetric).all():
-        return np.full_like(symmetric, np.nan)
-    values, vectors = np.linalg.eigh(symmetric)
-    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)

@@ -10,25 +10,32 @@ import numpy as np
 
 from ranef.arrays import Bools, Floats, Ints
 from ranef.errors import ConvergenceWarning, FitError, RanefWarning, warn
-from ranef.likelihood import LOST, CrossProducts, Method, Responses, Scaling, products_of, read_responses
-from ranef.progress import LateBar
-from ranef.reml.batch import (
+from ranef.likelihood import (
+    LOST,
     PERFECT_FIT,
     Batch,
     BatchPoint,
-    descend_together,
+    CrossProducts,
+    Method,
+    Responses,
+    Scaling,
+    best_ratios,
     evaluate_together,
     has_blocks,
+    has_spectrum,
     have_digits,
     make_batch,
+    make_spectrum,
+    products_of,
+    read_responses,
     slopes_together,
-    start_thetas,
     user_thetas,
 )
+from ranef.progress import LateBar
 from ranef.reml.boundary import NEAR_ZERO, escape
 from ranef.reml.fit import EXACT_FIXED_PART, fit_reml
 from ranef.reml.problem import Problem
-from ranef.reml.spectral import best_ratios, has_spectrum, make_spectrum
+from ranef.reml.together import descend_together, start_thetas
 from ranef.results import Refits, Status
 from ranef.spec import ModelSpec, sdcor_arrays
 from ranef.structures import without_small

@@ -15,7 +15,9 @@ import numpy as np
 import scipy
 
 from ranef.arrays import Floats, Ints
-from ranef.likelihood import CrossProducts, Method, Responses
+from ranef.likelihood.crossproducts import CrossProducts
+from ranef.likelihood.evaluate import Method
+from ranef.likelihood.responses import Responses
 from ranef.spec import ModelSpec
 
 __all__ = ["Spectrum", "best_ratios", "has_spectrum", "make_spectrum"]

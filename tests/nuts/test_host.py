@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ranef.errors import FitError, RanefWarning
+from ranef.likelihood import HostDensity
 from ranef.nuts import engine
-from ranef.nuts.kernels import HostDensity
 
 
 def test_sampling_through_the_host_follows_the_same_path(make, monkeypatch):

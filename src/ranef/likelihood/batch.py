@@ -1,4 +1,4 @@
-"""One model, many responses, each with a θ of its own: all move through Newton's method together.
+"""The criterion of one model for many responses, each at a θ of its own, with its derivatives.
 
 The random effects stand as J blocks of p columns that share one λ for each response: the levels of a single grouping
 factor, or one block of everything where several factors are small. Arrays begin with the responses (B, ...); the
@@ -7,61 +7,41 @@ formulas are those of ``likelihood/evaluate.py``, with K = λ(I + λᵀAλ)⁻¹
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy
 
 from ranef.arrays import Bools, Floats, Ints
-from ranef.likelihood import CrossProducts, Method, Responses, Scaling
+from ranef.likelihood.crossproducts import CrossProducts
+from ranef.likelihood.evaluate import Method
+from ranef.likelihood.responses import Responses
+from ranef.likelihood.scaling import Scaling
 from ranef.spec import ModelSpec
 
 __all__ = [
-    "FLAT",
-    "NO_SLOPE",
     "PERFECT_FIT",
     "Batch",
     "BatchPoint",
-    "descend_together",
+    "Slopes",
     "evaluate_together",
     "has_blocks",
     "have_digits",
-    "least_curvature",
     "make_batch",
     "slopes_together",
-    "start_thetas",
     "user_thetas",
 ]
 
 #: most random effects of several factors that are worked on as one dense block
 MOST_EFFECTS = 120
 
-#: Newton steps, halvings of one, and EM sweeps before the first
-ITERATIONS, HALVINGS, EM_STEPS = 40, 25, 2
-
-#: Newton decrement at which a response is done
-TOLERANCE = 1e-11
-
 #: size of triangles from which on they are solved one by one
 WIDE = 8
 
-#: relative curvature below which a direction counts as flat
-FLAT = 1e-7
-
-#: share of a column's sum of squares that the random effects must leave for sums to be believed
-TRUSTED = 1e-11
-
-#: slope along a flat direction, in units of its least curvature, that is rounding
-NO_SLOPE = 1e-9
-
 #: share of the sum of squares below which a penalised residual sum of squares is zero to rounding
 PERFECT_FIT = 1e-13
-
-Watch = Callable[[str, Ints, "BatchPoint"], None]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -255,11 +235,11 @@ def _solve_lower(L: Floats, rhs: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Slopes:
-    """Derivatives at a point: W_k (B, p_k, p_k), the gradient (B, n_theta) and the curvature (B, n_theta, n_theta)."""
+    """Derivatives at a point: W_k (B, p_k, p_k), the gradient (B, n_theta) and the average information."""
 
     W: list[Floats]
     gradient: Floats
-    curvature: Floats
+    information: Floats
 
 
 def slopes_together(batch: Batch, at: BatchPoint) -> Slopes:
@@ -277,7 +257,7 @@ def slopes_together(batch: Batch, at: BatchPoint) -> Slopes:
     for t in batch.spec.terms:
         slope = 2.0 * (W[t.grouping] @ lambdas[t.grouping])[:, t.where, t.where]
         gradient[:, t.theta] = t.structure.pull_back(at.theta[:, t.theta], slope)
-    return Slopes(W, gradient, _curvature(batch, at, lambdas, W, c, E, T))
+    return Slopes(W, gradient, _information(batch, at, lambdas, c, E, T))
 
 
 def _inner(batch: Batch, k: int, E: Floats, c: Floats, T: Floats) -> Floats:
@@ -290,10 +270,8 @@ def _inner(batch: Batch, k: int, E: Floats, c: Floats, T: Floats) -> Floats:
     return out - np.einsum("bjap,bjcp->bac", own_T, own_T) if batch.method == "REML" else np.asarray(out)
 
 
-def _curvature(
-    batch: Batch, at: BatchPoint, lambdas: list[Floats], W: list[Floats], c: Floats, E: Floats, T: Floats
-) -> Floats:
-    """Average information plus the curvature 2W₊ ⊗ I that rules near a boundary, as ``Problem.curvature``."""
+def _information(batch: Batch, at: BatchPoint, lambdas: list[Floats], c: Floats, E: Floats, T: Floats) -> Floats:
+    """Average information (B, n_theta, n_theta), as :func:`~ranef.likelihood.evaluate.average_information`."""
     directions = batch.spec.root_derivatives(at.theta)
     B, J, p = c.shape
     h = np.zeros((B, J * p, len(directions)))
@@ -311,35 +289,7 @@ def _curvature(
     if batch.spec.sigma is None:
         slope = slope / at.sigma[:, None] ** 2
         information -= slope[:, :, None] * slope[:, None, :] / batch.nu
-    for i, (t, root) in enumerate(directions):
-        values, vectors = np.linalg.eigh(np.nan_to_num(W[t.grouping]))
-        positive = (vectors * np.maximum(values, 0.0)[:, None]) @ np.swapaxes(vectors, 1, 2)
-        for k, (other, second) in enumerate(directions):
-            if other.grouping == t.grouping:
-                information[:, i, k] += 2.0 * (root * (positive @ second)).sum(axis=(1, 2))
     return np.asarray(0.5 * (information + np.swapaxes(information, 1, 2)))
-
-
-def start_thetas(batch: Batch, theta: Floats) -> Floats:
-    """The same internal θ for every response, its diagonal kept off zero, where every criterion is stationary."""
-    out = np.array(theta, dtype=float)
-    for t in batch.spec.terms:
-        diagonal, part = t.structure.on_diagonal, out[t.theta]
-        part[diagonal] = np.where(np.abs(part[diagonal]) < 0.1, 0.1, part[diagonal])
-    return np.tile(out, (len(batch.yy), 1))
-
-
-def _em(batch: Batch, at: BatchPoint, W: list[Floats]) -> Floats:
-    """One EM sweep for every response."""
-    theta = at.theta.copy()
-    lambdas = _lambdas(batch, at.theta)
-    for t in batch.spec.terms:
-        lam, inner = (m[t.grouping][:, t.where, t.where] for m in (lambdas, W))
-        J = batch.spec.groupings[t.grouping].n_levels
-        moments = np.eye(t.structure.size) - np.swapaxes(lam, 1, 2) @ inner @ lam / J
-        steps = _cholesky(moments)  # from far out moments are lost to rounding, and there is no step
-        theta[:, t.theta] = t.structure.closest(lam @ np.where(np.isnan(steps), np.eye(t.structure.size), steps))
-    return theta
 
 
 def user_thetas(spec: ModelSpec, scaling: Scaling, theta: Floats) -> Floats:
@@ -351,125 +301,7 @@ def user_thetas(spec: ModelSpec, scaling: Scaling, theta: Floats) -> Floats:
     return out
 
 
-def descend_together(
-    batch: Batch,
-    theta: Floats,
-    watch: Watch | None = None,
-    *,
-    one_response: bool = False,
-    fixed: Bools | None = None,
-) -> tuple[BatchPoint, Floats]:
-    """Minimise every criterion from its own internal θ; the points, and the Newton decrements left there (B,).
-
-    `watch` is told of every evaluation: its kind, the responses that took part, their θ and criteria. Where all are
-    starts of `one_response`, a path ends as soon as it comes into the basin of a lower one. Entries of θ that are
-    `fixed` (n_theta,) stay as they are. No path goes where the sums have lost their digits.
-    """
-    moves = 1.0 if fixed is None else 1.0 - fixed
-    everybody = np.arange(len(theta))
-    watch = watch or (lambda kind, which, point: None)
-    whole = evaluate_together(batch, theta)
-    watch("start", everybody, whole)
-    for _ in range(EM_STEPS):
-        swept = _em(batch, whole, slopes_together(batch, whole).W)
-        trial = evaluate_together(batch, whole.theta + moves * (swept - whole.theta))
-        watch("em", everybody, trial)
-        better = np.flatnonzero(trial.criterion <= whole.criterion)  # but for rounding, and where it is no number
-        whole = whole.put(better, trial.only(better))
-    decrements = np.full(len(theta), np.inf)
-    active = np.arange(len(theta))
-    for _ in range(ITERATIONS):
-        part, at = batch.only(active), whole.only(active)
-        slopes = slopes_together(part, at)
-        finite = np.isfinite(slopes.gradient).all(axis=1) & np.isfinite(slopes.curvature).all(axis=(1, 2))
-        if not finite.all():  # so far out that sums have lost all digits
-            decrements[active[~finite]] = np.inf
-            active = active[finite]
-            if not active.size:
-                break
-            continue
-        step = moves * _newton_steps(at.theta, slopes, least_curvature(batch.spec, at.theta, FLAT))
-        left = -(slopes.gradient * step).sum(axis=1)
-        decrements[active] = left
-        going = left >= TOLERANCE
-        if one_response:
-            going &= ~_overtaken(whole, active, left)
-        if not going.any():
-            break
-        rows = np.flatnonzero(going)
-        told = partial(_told, watch, active[rows])
-        lower, moved = _search(part.only(rows), at.only(rows), step[rows], left[rows], told)
-        whole = whole.put(active[going], lower)
-        active = active[going][moved]
-        if not active.size:
-            break
-    return whole, decrements
-
-
-def _overtaken(whole: BatchPoint, active: Ints, left: Floats) -> Bools:
-    """Which active paths are about to arrive where another one is already, or is about to arrive first."""
-    size = np.abs(whole.theta)
-    apart = np.abs(size[active, None] - size[None]).max(axis=2)
-    near = apart < 0.1 * (1.0 + size.max(axis=1))
-    ahead = whole.criterion[None] < whole.criterion[active, None] - 1e-12 * np.abs(whole.criterion[active, None])
-    return np.asarray((left < 1.0) & (near & ahead).any(axis=1))
-
-
-def least_curvature(spec: ModelSpec, theta: Floats, share: float) -> Floats:
-    """A share of the natural size of the curvature of every θ (B, n_theta) on the internal scale.
-
-    A signal as large as the noise bends the criterion by the number of levels; where λ is large, by that over λ², for
-    there the criterion is a function of log λ.
-    """
-    out = np.empty(theta.shape)
-    for t in spec.terms:
-        size = np.maximum(1.0, np.abs(t.structure.root(theta[:, t.theta])).max(axis=2))  # of every row of λ
-        rows = t.structure.touched(theta[0, t.theta]).any(axis=2)
-        widest = np.where(rows, size[:, None, :], 1.0).max(axis=2)
-        out[:, t.theta] = share * spec.groupings[t.grouping].n_levels / widest**2
-    return out
-
-
-def _newton_steps(theta: Floats, slopes: Slopes, smallest: Floats) -> Floats:
-    """Steps (B, n_theta) with curvatures raised to a floor, none ten times as long as θ."""
-    scale = np.sqrt(np.maximum(np.diagonal(slopes.curvature, axis1=1, axis2=2), smallest))
-    values, vectors = np.linalg.eigh(slopes.curvature / (scale[:, :, None] * scale[:, None, :]))
-    turned = np.einsum("bji,bj->bi", vectors, slopes.gradient / scale)
-    turned = np.where((values < FLAT) & (np.abs(turned) < NO_SLOPE), 0.0, turned) / np.maximum(values, FLAT)
-    step = -np.einsum("bij,bj->bi", vectors, turned) / scale
-    longest = 10.0 * np.maximum(1.0, np.abs(theta).max(axis=1))
-    return np.asarray(step * np.minimum(1.0, longest / np.maximum(np.abs(step).max(axis=1), 1e-300))[:, None])
-
-
-def _told(watch: Watch, names: Ints, kind: str, which: Ints, point: BatchPoint) -> None:
-    watch(kind, names[which], point)
-
-
 def have_digits(batch: Batch, at: BatchPoint, share: float) -> Bools:
     """Where at least a `share` of every column of [X y] is left beside the random effects: cross-products tell it."""
     squares = np.diagonal(batch.XX) * np.diagonal(at.inverse_root, axis1=1, axis2=2) ** 2
     return np.asarray((at.rss >= share * batch.yy) & (share * squares <= 1.0).all(axis=1))
-
-
-def _search(batch: Batch, at: BatchPoint, step: Floats, decrement: Floats, watch: Watch) -> tuple[BatchPoint, Bools]:
-    """The first of the full step and its halves that lowers each criterion, and which responses found one."""
-    waiting, far = np.arange(len(step)), np.zeros(len(step), dtype=bool)
-    noise = np.where(decrement < 1e-6, 1e-13 * np.abs(at.criterion), 0.0)
-    length = 1.0
-    found = at
-    for _ in range(HALVINGS):
-        trial = evaluate_together(batch.only(waiting), at.theta[waiting] + length * step[waiting])
-        watch("newton" if length == 1.0 else "halved", waiting, trial)
-        bound = at.criterion[waiting] - 1e-4 * length * decrement[waiting] + noise[waiting]
-        good, trusted = trial.criterion <= bound, have_digits(batch.only(waiting), trial, TRUSTED)
-        far[waiting[good & ~trusted]] = True  # the path leads to where nothing can be told: it ends here
-        good &= trusted
-        found = found.put(waiting[good], trial.only(np.flatnonzero(good)))
-        waiting = waiting[~good & ~far[waiting]]
-        if not waiting.size:
-            break
-        length /= 2.0
-    moved = np.ones(len(step), dtype=bool)
-    moved[waiting] = False
-    moved[far] = False
-    return found, moved

@@ -12,9 +12,10 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.interrupts import waiting
-from ranef.likelihood import CrossProducts, Evaluation, evaluate, score
+from ranef.likelihood.coefficients import FixedPart
+from ranef.likelihood.crossproducts import CrossProducts
+from ranef.likelihood.evaluate import Evaluation, evaluate, score
 from ranef.linalg import backward
-from ranef.nuts.fixed import FixedPart
 
 __all__ = ["HostDensity"]
 

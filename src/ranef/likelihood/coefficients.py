@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ranef.arrays import Floats, Ints
-from ranef.likelihood import CrossProducts
+from ranef.likelihood.crossproducts import CrossProducts
 from ranef.spec import Flat, ModelSpec, Normal, Priors
 
 __all__ = ["FixedPart", "fixed_part"]
