@@ -745,6 +745,7 @@ def empirical_bayes(
     products: CrossProducts | None = None,
 ) -> EmpiricalBayesFit:
     """Run engine A and wrap its record, without a warning (see :func:`told`)."""
+    spec = spec.with_family("gaussian")
     products = cross_products(spec) if products is None else products
     estimates = fit_reml(spec, method, start=start, control=control, products=products)
     return EmpiricalBayesFit(spec, replace(estimates, asked=fit_arguments(start, control)), products)
@@ -778,6 +779,9 @@ class PosteriorFit(ByFields, Answering):
 
     spec: ModelSpec
     draws: PosteriorDraws
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spec", self.spec.with_family(self.draws.family))
 
     # -- what both kinds of fit answer -------------------------------------------------------------------------
 
@@ -1096,9 +1100,7 @@ class PosteriorFit(ByFields, Answering):
 
     def _prior_draws(self, seed: int | None) -> PosteriorDraws:
         chains, draws = self.draws.sigma.shape
-        return sample_prior(
-            self.spec, self.draws.priors, draws=draws, chains=chains, family=self.draws.family, seed=seed
-        )
+        return sample_prior(self.spec, self.draws.priors, draws=draws, chains=chains, seed=seed)
 
     @cached_property
     def diagnostics(self) -> pd.DataFrame:

@@ -24,11 +24,11 @@ QUICK = {"draws": 60, "warmup": 40, "chains": 2}
 @pytest.mark.parametrize("centered", [True, False], ids=["centered", "noncentered"])
 def test_student_responses_and_effects_have_their_density(centered, make, dense):
     """Against scipy, row by row and level by level, at a point drawn from the prior."""
-    spec = make.spec(make.formulas["slope"], weights="w", offset="o")
+    spec = make.spec(make.formulas["slope"], weights="w", offset="o").with_family("student")
     changes = {"ranef[g]": Gamma(2.0, 0.1), "nu": Gamma(3.0, 0.2), "sd": HalfNormal(1.0), "sigma": Exponential(1.0)}
     priors = default_priors(spec, changes)
     problem = make.problem(spec, priors)
-    shape = joint_shape(problem, "student", centered=centered)
+    shape = joint_shape(problem, centered=centered)
     data = {"hyper": problem.numbers, "collapsed": joint_data(problem, shape)}
     rng = np.random.default_rng(3)
     sd, rho, sigma, df, nu = np.array([0.9, 0.4]), 0.3, 0.8, 5.0, 7.0
@@ -148,9 +148,9 @@ def test_flat_priors_have_nothing_to_draw(make):
 
 
 def test_draws_from_the_prior_follow_it(make):
-    spec = make.spec(make.formulas["three"])
+    spec = make.spec(make.formulas["three"]).with_family("student")
     changes = {"sd": HalfNormal(2.0), "sigma": Exponential(0.5), "ranef": StudentT(6.0), "cor": LKJ(2.0)}
-    prior = sample_prior(spec, default_priors(spec, changes), draws=4000, seed=5, family="student")
+    prior = sample_prior(spec, default_priors(spec, changes), draws=4000, seed=5)
     lam = spec.terms[0].structure.root(prior.theta[0])
     cov = prior.sigma[0][:, None, None] ** 2 * lam @ np.swapaxes(lam, 1, 2)
     sd = np.sqrt(np.diagonal(cov, axis1=1, axis2=2))
