@@ -14,9 +14,9 @@ from ranef.nuts import sample_prior
 from ranef.nuts.blocks import collapsed_arrays
 from ranef.nuts.collapsed import log_likelihood
 from ranef.nuts.hyper import Sampled
-from ranef.nuts.joint import joint_data, joint_model, joint_shape
+from ranef.nuts.joint import ROWS, joint_data, joint_model, joint_shape
 from ranef.priors import LKJ, R2D2, Exponential, Gamma, HalfNormal, Normal, StudentT
-from ranef.spec import default_priors, flat_priors
+from ranef.spec import FAMILIES, default_priors, flat_priors
 
 QUICK = {"draws": 60, "warmup": 40, "chains": 2}
 
@@ -66,6 +66,16 @@ def test_student_responses_and_effects_have_their_density(centered, make, dense)
     # β is sampled on the internal scale
     expected -= np.linalg.slogdet(fixed.root)[1] - len(c) * np.log(fixed.unit)
     assert value == pytest.approx(expected, rel=1e-10)
+
+
+def test_families_read_by_rows_have_one_density_in_jax_and_numpy():
+    assert ROWS.keys() == {word for word, family in FAMILIES.items() if family.by_rows}
+    r = np.linspace(-5.0, 5.0, 11)
+    for word, make_rows in ROWS.items():
+        own = dict.fromkeys(FAMILIES[word].parameters, 3.5)
+        with jax.enable_x64(True):
+            theirs = make_rows(jax.numpy.asarray(0.7), **own).log_prob(r)
+        np.testing.assert_allclose(theirs, FAMILIES[word].log_density(r, np.log(0.7), 0.0, own), rtol=1e-12)
 
 
 def test_a_global_scale_is_a_normal_prior_of_its_variances(make, dense):
