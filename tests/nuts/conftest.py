@@ -166,8 +166,9 @@ def problem_of(spec, priors):
     return prepare(spec, cross_products(spec), priors)
 
 
-def sample(spec, priors, start=None, **settings):
+def sample(spec, priors, start=None, family="gaussian", **settings):
     """Draws with the settings given, and no progress."""
+    spec = spec.with_family(family)
     return sample_posterior(spec, priors=priors, start=start, settings=Settings(progress=False, **settings))
 
 

@@ -14,9 +14,9 @@ from ranef.nuts import sample_prior
 from ranef.nuts.blocks import collapsed_arrays
 from ranef.nuts.collapsed import log_likelihood
 from ranef.nuts.hyper import Sampled
-from ranef.nuts.joint import joint_data, joint_model, joint_shape
+from ranef.nuts.joint import ROWS, joint_data, joint_model, joint_shape
 from ranef.priors import LKJ, R2D2, Exponential, Gamma, HalfNormal, Normal, StudentT
-from ranef.spec import default_priors, flat_priors
+from ranef.spec import FAMILIES, default_priors, flat_priors
 
 QUICK = {"draws": 60, "warmup": 40, "chains": 2}
 
@@ -24,11 +24,11 @@ QUICK = {"draws": 60, "warmup": 40, "chains": 2}
 @pytest.mark.parametrize("centered", [True, False], ids=["centered", "noncentered"])
 def test_student_responses_and_effects_have_their_density(centered, make, dense):
     """Against scipy, row by row and level by level, at a point drawn from the prior."""
-    spec = make.spec(make.formulas["slope"], weights="w", offset="o")
+    spec = make.spec(make.formulas["slope"], weights="w", offset="o").with_family("student")
     changes = {"ranef[g]": Gamma(2.0, 0.1), "nu": Gamma(3.0, 0.2), "sd": HalfNormal(1.0), "sigma": Exponential(1.0)}
     priors = default_priors(spec, changes)
     problem = make.problem(spec, priors)
-    shape = joint_shape(problem, "student", centered=centered)
+    shape = joint_shape(problem, centered=centered)
     data = {"hyper": problem.numbers, "collapsed": joint_data(problem, shape)}
     rng = np.random.default_rng(3)
     sd, rho, sigma, df, nu = np.array([0.9, 0.4]), 0.3, 0.8, 5.0, 7.0
@@ -66,6 +66,16 @@ def test_student_responses_and_effects_have_their_density(centered, make, dense)
     # β is sampled on the internal scale
     expected -= np.linalg.slogdet(fixed.root)[1] - len(c) * np.log(fixed.unit)
     assert value == pytest.approx(expected, rel=1e-10)
+
+
+def test_families_read_by_rows_have_one_density_in_jax_and_numpy():
+    assert ROWS.keys() == {word for word, family in FAMILIES.items() if family.by_rows}
+    r = np.linspace(-5.0, 5.0, 11)
+    for word, make_rows in ROWS.items():
+        own = dict.fromkeys(FAMILIES[word].parameters, 3.5)
+        with jax.enable_x64(True):
+            theirs = make_rows(jax.numpy.asarray(0.7), **own).log_prob(r)
+        np.testing.assert_allclose(theirs, FAMILIES[word].log_density(r, np.log(0.7), 0.0, own), rtol=1e-12)
 
 
 def test_a_global_scale_is_a_normal_prior_of_its_variances(make, dense):
@@ -148,9 +158,9 @@ def test_flat_priors_have_nothing_to_draw(make):
 
 
 def test_draws_from_the_prior_follow_it(make):
-    spec = make.spec(make.formulas["three"])
+    spec = make.spec(make.formulas["three"]).with_family("student")
     changes = {"sd": HalfNormal(2.0), "sigma": Exponential(0.5), "ranef": StudentT(6.0), "cor": LKJ(2.0)}
-    prior = sample_prior(spec, default_priors(spec, changes), draws=4000, seed=5, family="student")
+    prior = sample_prior(spec, default_priors(spec, changes), draws=4000, seed=5)
     lam = spec.terms[0].structure.root(prior.theta[0])
     cov = prior.sigma[0][:, None, None] ** 2 * lam @ np.swapaxes(lam, 1, 2)
     sd = np.sqrt(np.diagonal(cov, axis1=1, axis2=2))

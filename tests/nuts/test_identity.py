@@ -67,7 +67,7 @@ class Compiled:
         self.model, self.spec, self.products = model, model.spec, model.products
         own = prepare(self.spec, self.products, model.priors())
         self.layout, self.shape, self.outward = own.layout, own.shape, own.outward
-        self.shapes = {c: joint_shape(own, "gaussian", centered=c) for c in (True, False)}
+        self.shapes = {c: joint_shape(own, centered=c) for c in (True, False)}
         self.joint_models = {c: joint_model(self.layout, shape) for c, shape in self.shapes.items()}
         self.collapsed_model = collapsed_model(self.layout, self.shape)
         self._compiled = jax.jit(self._everything)

@@ -25,7 +25,7 @@ class JointModel:
 
     def __init__(self, problem, *, centered):
         self.problem, self.spec, self.centered = problem, problem.spec, centered
-        self.shape = joint_shape(problem, "gaussian", centered=centered)
+        self.shape = joint_shape(problem, centered=centered)
         self.data = {"hyper": problem.numbers, "collapsed": joint_data(problem, self.shape)}
         self.model = joint_model(problem.layout, self.shape)
 

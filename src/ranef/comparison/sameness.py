@@ -23,7 +23,7 @@ def difference(first: ModelSpec, second: ModelSpec) -> str | None:
     """Why two specs are not the same model of the same data: a sentence, its likely cause and a next step; or None.
 
     Of designs that were read in chunks, whose rows are not held, only names, levels and the number of rows are looked
-    at. Priors, parameterisations and families of the response are no part of a spec.
+    at. Families of the response may differ; priors and parameterisations are no part of a spec.
     """
     if first is second:
         return None

@@ -19,7 +19,7 @@ from ranef.likelihood import cross_products
 from ranef.linalg import factorize, selected_blocks
 from ranef.progress import LateBar
 from ranef.results import PosteriorDraws
-from ranef.spec import ModelSpec
+from ranef.spec import ModelSpec, Student, family_of
 
 if TYPE_CHECKING:
     import xarray
@@ -150,18 +150,11 @@ def variance_part_draws(spec: ModelSpec, draws: PosteriorDraws) -> VariancePartD
     parts = [np.einsum("cdpq,pq->cd", cov, G) for cov, G in zip(covariance_draws(spec, draws), grams, strict=True)]
     for k, g in enumerate(spec.groupings):
         if f"nu_{g.name}" in draws.extras:
-            parts[k] = _student_variance(parts[k], draws.extras[f"nu_{g.name}"])
+            parts[k] = Student().variance(parts[k], {"nu": draws.extras[f"nu_{g.name}"]})
     random = np.stack(parts, axis=-1) if parts else np.zeros((*draws.sigma.shape, 0))
-    residual = draws.sigma**2 * mean_inverse_weight(spec)
-    if draws.family == "student":
-        residual = _student_variance(residual, draws.extras["nu"])
+    family = family_of(draws.family)
+    residual = family.variance(draws.sigma**2 * mean_inverse_weight(spec), family.own(draws.extras))
     return VariancePartDraws(np.asarray(fixed), random, np.asarray(residual))
-
-
-def _student_variance(squared_scale: Floats, nu: Floats) -> Floats:
-    """Variance of a Student t of a squared scale: infinite with two degrees of freedom or less."""
-    nu = np.asarray(nu, dtype=float)
-    return np.asarray(np.where(nu > 2.0, squared_scale * nu / np.where(nu > 2.0, nu - 2.0, 1.0), np.inf))
 
 
 def r2_draws(spec: ModelSpec, draws: PosteriorDraws) -> Derived:

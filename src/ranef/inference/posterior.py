@@ -24,7 +24,7 @@ from ranef.inference.prediction import (
 )
 from ranef.interrupts import load
 from ranef.results import PosteriorDraws
-from ranef.spec import ModelSpec, covariance_arrays, varcorr_arrays
+from ranef.spec import ModelSpec, covariance_arrays, family_of, varcorr_arrays
 
 __all__ = [
     "bfmi",
@@ -150,10 +150,9 @@ def predict_draws(
             b = [np.vstack([known, drawn]) for known, drawn in zip(b, new, strict=True)]
         values[s] = linear_predictor(rows, beta[s], b, groupings)
     if options.interval == "prediction":
-        nu = _degrees(draws)
-        noise = (
-            rng.standard_normal(values.shape) if nu is None else rng.standard_t(nu.reshape(S, 1), values.shape)
-        ) * draws.sigma.reshape(S, 1)
+        family = family_of(draws.family)
+        own = {name: x.reshape(S, 1) for name, x in family.own(draws.extras).items()}
+        noise = family.noise(rng, values.shape, own) * draws.sigma.reshape(S, 1)
         values += noise / (1.0 if rows.weights is None else np.sqrt(rows.weights))
     lower, upper = np.quantile(values, [(1 - options.level) / 2, (1 + options.level) / 2], axis=0)
     return estimate, lower, upper
@@ -173,16 +172,17 @@ def simulate_posterior(
     beta, sigma = draws.beta.reshape(S, spec.n_fixed), draws.sigma.ravel()
     effects = [b.reshape(S, *b.shape[2:]) for b in draws.b]
     covs = [c.reshape(S, *c.shape[2:]) for c in covariance_draws(spec, draws)]
-    nu = _degrees(draws)
+    spec = spec.with_family(draws.family)
+    extras = {name: x.ravel() for name, x in spec.family.own(draws.extras).items()}
     which = rng.integers(0, S, n) if chosen_draws is None else chosen_draws
     out = np.empty((spec.n_obs, len(which)))
     for i, s in enumerate(which):
         mean = linear_predictor(rows, beta[s], [e[s] for e in effects], chosen)
-        df = None if nu is None else float(nu.ravel()[s])
-        own = _effects_df(spec, draws, s)
+        own = {name: float(x[s]) for name, x in extras.items()}
+        dfs = _effects_df(spec, draws, s)
         new = re == "new"
         out[:, i] = simulate_new(
-            spec, mean, [c[s] for c in covs], sigma[s], rng, new_effects=new, nu=df, effects_df=own
+            spec, mean, [c[s] for c in covs], sigma[s], rng, new_effects=new, own=own, effects_df=dfs
         )
     return out
 
@@ -216,11 +216,6 @@ def _effects_df(spec: ModelSpec, draws: PosteriorDraws, s: int) -> list[float | 
     """Degrees of freedom of the random effects by grouping in draw `s` of all; None for normal ones."""
     found = (draws.extras.get(f"nu_{g.name}") for g in spec.groupings)
     return [None if nu is None else float(nu.ravel()[s]) for nu in found]
-
-
-def _degrees(draws: PosteriorDraws) -> Floats | None:
-    """ν (chains, draws) of a Student response."""
-    return np.asarray(draws.extras["nu"], dtype=float) if draws.family == "student" else None
 
 
 def interval(values: Floats, level: float, method: str = "eti") -> tuple[Floats, Floats]:

@@ -5,7 +5,7 @@ The pieces here work on rows given as arrays; which values of β and b go in is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -388,17 +388,17 @@ def simulate_new(
     rng: np.random.Generator,
     *,
     new_effects: bool,
-    nu: float | None = None,
+    own: Mapping[str, float] | None = None,
     effects_df: Sequence[float | None] | None = None,
 ) -> NDArray[np.float64]:
     """One simulated response (n,) round `mean`; ``new_effects`` adds freshly drawn random effects.
 
-    Errors are normal, or Student's t with `nu` degrees of freedom and scale `sigma`; effects likewise, by grouping.
+    Errors are of the family of the response, with its `own` parameters and scale `sigma`; effects are normal, or
+    Student's t, by grouping.
     """
     out = mean.copy()
     for g, cov, df in zip(spec.groupings, covs, effects_df or [None] * len(spec.groupings), strict=True):
         if new_effects:
             b = draw_effects(cov, g.n_levels, rng, df)
             out += np.einsum("np,np->n", g.Z, b[g.codes])
-    noise = rng.standard_normal(out.shape[0]) if nu is None else rng.standard_t(nu, out.shape[0])
-    return np.asarray(out + spec.residual.sds(sigma) * noise)
+    return np.asarray(out + spec.residual.sds(sigma) * spec.family.noise(rng, len(out), own or {}))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.interrupts import load
 from ranef.results import PosteriorDraws
-from ranef.spec import ModelSpec
+from ranef.spec import ModelSpec, family_of
 
 __all__ = ["linear_predictor_draws", "row_log_densities"]
 
@@ -25,15 +24,11 @@ def linear_predictor_draws(spec: ModelSpec, draws: PosteriorDraws, rows: slice =
 
 
 def row_log_densities(spec: ModelSpec, draws: PosteriorDraws, rows: slice = slice(None)) -> Floats:
-    """Log density (chains, draws, m) of some of the rows given β, b, σ and, for ``family="student"``, ν."""
-    d = spec.design
-    log_w = spec.residual.log_precision[rows]
-    log_sigma = np.log(draws.sigma)[..., None]
-    squares = linear_predictor_draws(spec, draws, rows)
-    squares = np.exp(log_w - 2.0 * log_sigma) * (d.y[rows] - squares) ** 2
-    if draws.family == "student":
-        nu = np.asarray(draws.extras["nu"])[..., None]
-        gammaln = load("scipy.special").gammaln
-        constant = gammaln((nu + 1.0) / 2.0) - gammaln(nu / 2.0) - 0.5 * np.log(np.pi * nu)
-        return np.asarray(constant + 0.5 * log_w - log_sigma - 0.5 * (nu + 1.0) * np.log1p(squares / nu))
-    return np.asarray(-0.5 * (np.log(2.0 * np.pi) - log_w + 2.0 * log_sigma + squares))
+    """Log density (chains, draws, m) of some of the rows given β, b, σ and parameters of the family."""
+    family = family_of(draws.family)
+    return family.log_density(
+        spec.design.y[rows] - linear_predictor_draws(spec, draws, rows),
+        np.log(draws.sigma)[..., None],
+        spec.residual.log_precision[rows],
+        {name: x[..., None] for name, x in family.own(draws.extras).items()},
+    )

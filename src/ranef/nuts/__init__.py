@@ -119,7 +119,7 @@ def sample_posterior(
     """
     settings = Settings() if settings is None else settings
     begin = time.perf_counter()
-    kind, notes = choose_parameterization(priors, settings)
+    kind, notes = choose_parameterization(spec, priors, settings)
     if priors.flat:
         _require_levels(spec)
     problem = prepare(spec, products, priors)
@@ -153,7 +153,7 @@ def sample_posterior(
         warmup=warmup,
         seconds=time.perf_counter() - begin,
         complete=raw.complete,
-        family=settings.family,
+        family=spec.family.word,
         extras=hyper.extras,
         sampler=settings.sampler,
         notes=(*notes, *priors.notes),
@@ -173,7 +173,7 @@ def _require_levels(spec: ModelSpec) -> None:
             )
 
 
-def choose_parameterization(priors: Priors, settings: Settings) -> tuple[str, list[str]]:
+def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings) -> tuple[str, list[str]]:
     """The parameterization of a run, with the reason where it was chosen.
 
     Raises
@@ -183,7 +183,7 @@ def choose_parameterization(priors: Priors, settings: Settings) -> tuple[str, li
     """
     asked = settings.parameterization
     reasons = [f"the random effects of {', '.join(priors.effects)} are Student t"] if priors.effects else []
-    reasons += ["the response is Student t"] if settings.family == "student" else []
+    reasons += [] if spec.family.collapses else [f"the response is {spec.family.label}"]
     if asked == "auto" and not reasons:
         return "marginal", ["marginal parameterization: all random effects and residuals are normal."]
     if asked == "auto":

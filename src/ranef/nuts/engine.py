@@ -91,7 +91,7 @@ def sample_marginal(
 def sample_joint(problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None) -> Outcome:
     """Sample variance parameters, β and b together."""
     with _computing_on(settings.device):
-        shape = joint_shape(problem, settings.family, centered=settings.parameterization == "centered")
+        shape = joint_shape(problem, centered=settings.parameterization == "centered")
         arrays = joint_data(problem, shape)
         data: dict[str, Any] = {"hyper": _double(problem.numbers), "collapsed": arrays}
         custom = bool(problem.layout.custom)
@@ -117,8 +117,8 @@ def sample_joint(problem: Problem, settings: Settings, warmup: int, seed: int, s
             code, data | {"centre": at.centre, "root": at.root}, positions, jax.random.key(seed), settings, warmup
         )
         hyper = _hyper(problem, at, raw)
-        own = _with_degrees(problem, raw, hyper, student=settings.family == "student")
-        normal = settings.family == "gaussian" and not problem.priors.effects  # else the modes are approximate
+        own = _with_degrees(problem, raw, hyper)
+        normal = problem.spec.family.collapses and not problem.priors.effects  # else the modes are approximate
         words = doubts(modes, raw.positions["hyper"]) if normal and len(at.centre) else ()
         return Outcome(raw, own, _joint_effects(problem, raw, hyper, shape.centered), words)
 
@@ -199,13 +199,13 @@ def _extra_positions(
     return out
 
 
-def _with_degrees(problem: Problem, raw: Raw, hyper: Hyper, *, student: bool) -> Hyper:
-    """The draws with degrees of freedom: ``nu`` of the response, and ``nu_g`` of the effects of a factor g."""
+def _with_degrees(problem: Problem, raw: Raw, hyper: Hyper) -> Hyper:
+    """The draws with parameters of the response, and degrees of freedom ``nu_g`` of the effects of a factor g."""
     extras, priors = dict(hyper.extras), problem.priors
     known = {f"df{k}": priors.effects.get(problem.spec.groupings[g].name) for k, g in enumerate(problem.products.order)}
     names = {f"df{k}": f"nu_{problem.spec.groupings[g].name}" for k, g in enumerate(problem.products.order)}
-    if student:
-        known["nu"], names["nu"] = priors.df, "nu"
+    for name in problem.spec.family.parameters:
+        known[name], names[name] = priors.response[name], name
     for site, df in known.items():
         if site in raw.positions:
             extras[names[site]] = np.exp(raw.positions[site])

@@ -35,35 +35,37 @@ class JointShape:
     ----------
     blocks : Shape
     effects : tuple of str
-        By factor in elimination order: ``"normal"``, or ``"student"`` with known or ``"sampled"`` degrees of freedom.
+        By factor in elimination order: ``"normal"``, or Student t with ``"known"`` or ``"sampled"`` degrees of freedom.
     response : str
-        ``"normal"``, ``"student"`` or ``"sampled"``.
+        Word of its family.
+    sampled : tuple of str
+        Parameters of the family that are sampled.
     centered : bool
     """
 
     blocks: Shape
     effects: tuple[str, ...]
     response: str
+    sampled: tuple[str, ...]
     centered: bool
 
 
-def joint_shape(problem: Problem, family: str, *, centered: bool) -> JointShape:
+def joint_shape(problem: Problem, *, centered: bool) -> JointShape:
     """The shape of a joint model."""
     priors, spec = problem.priors, problem.spec
 
     def kind(df: object) -> str:
-        return "sampled" if isinstance(df, Gamma) else "student"
+        return "sampled" if isinstance(df, Gamma) else "known"
 
     names = [spec.groupings[k].name for k in problem.products.order]
     effects = tuple(kind(priors.effects[n]) if n in priors.effects else "normal" for n in names)
-    response = kind(priors.df) if family == "student" else "normal"
-    return JointShape(problem.shape, effects, response, centered)
+    sampled = tuple(name for name in spec.family.parameters if isinstance(priors.response[name], Gamma))
+    return JointShape(problem.shape, effects, spec.family.word, sampled, centered)
 
 
 def degrees_sites(shape: JointShape) -> list[str]:
-    """Sites of degrees of freedom that are sampled."""
-    sites = [f"df{k}" for k, kind in enumerate(shape.effects) if kind == "sampled"]
-    return sites + (["nu"] if shape.response == "sampled" else [])
+    """Sites of degrees of freedom, and of parameters of the response, that are sampled."""
+    return [*(f"df{k}" for k, kind in enumerate(shape.effects) if kind == "sampled"), *shape.sampled]
 
 
 def joint_data(problem: Problem, shape: JointShape) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def joint_data(problem: Problem, shape: JointShape) -> dict[str, Any]:
         "inward": tuple(np.linalg.solve(scale.Z[k], problem.outward[k]).T / scale.y for k in order),
         "outer": tuple(np.stack([u[k] for u in units], axis=-1) for k in order),
         "df": tuple(_df_numbers(problem.priors.effects.get(n, 1.0)) for n in names),
-        "nu_numbers": _df_numbers(problem.priors.df),
+        "own": {name: _df_numbers(problem.priors.response[name]) for name in spec.family.parameters},
         "log_weights": np.array(products.log_weights),
         # of the normal priors, and of the map from internal coefficients
         "log_scale": np.array(
@@ -88,7 +90,7 @@ def joint_data(problem: Problem, shape: JointShape) -> dict[str, Any]:
         ),
         "n": np.array(float(products.n_obs)),
     }
-    if shape.response != "normal":
+    if spec.family.by_rows:
         d = spec.design
         offset = 0.0 if d.offset is None else d.offset
         out["rows"] = {
@@ -111,8 +113,8 @@ def joint_model(layout: Layout, shape: JointShape) -> Callable[[Mapping[str, Any
 
     Sites besides the sampled parameters: ``beta`` (g,), internal, on which its coefficients are nearly independent; for
     every factor k in elimination order ``b{k}`` (J_k, p_k) in the coordinates of the priors, or non-centred ``z{k}``
-    with b = σ z λᵀ; for Student t effects ``mix{k}`` (J_k,), b = σ z λᵀ / √mix; ``df{k}`` and ``nu`` if they are
-    sampled.
+    with b = σ z λᵀ; for Student t effects ``mix{k}`` (J_k,), b = σ z λᵀ / √mix; ``df{k}`` and parameters of the
+    response, as ``nu``, if they are sampled.
     """
 
     def model(data: Mapping[str, Any]) -> None:
@@ -120,10 +122,8 @@ def joint_model(layout: Layout, shape: JointShape) -> Callable[[Mapping[str, Any
         at = hyperparameters(layout, data["hyper"])
         beta = _beta(shape.blocks, arrays, at)
         effects = [_effects(k, shape, layout, arrays, at) for k in range(len(shape.blocks.sizes))]
-        if shape.response == "normal":
-            numpyro.factor("likelihood", _normal_likelihood(arrays, at, beta, effects))
-        else:
-            numpyro.factor("likelihood", _student_likelihood(shape, arrays, at, beta, effects))
+        likelihood = _likelihood_of_rows if shape.response in ROWS else _normal_likelihood
+        numpyro.factor("likelihood", likelihood(shape, arrays, at, beta, effects))
 
     return model
 
@@ -157,7 +157,9 @@ def _effects(k: int, shape: JointShape, layout: Layout, data: Mapping[str, Any],
     return jnp.asarray(at.sigma / data["unit"] * (z / jnp.sqrt(mix)[:, None]) @ lam.T)
 
 
-def _normal_likelihood(data: Mapping[str, Any], at: Sampled, w: jax.Array, effects: list[jax.Array]) -> jax.Array:
+def _normal_likelihood(
+    shape: JointShape, data: Mapping[str, Any], at: Sampled, w: jax.Array, effects: list[jax.Array]
+) -> jax.Array:
     """From r² = eᵀTe + Σ b_iᵀA_ib_i − 2 b_iᵀC_ie with e = (−b_tail, w)."""
     e = jnp.concatenate([*(-b.ravel() for b in effects[1:]), w])
     rss = e @ data["T"] @ e
@@ -170,15 +172,18 @@ def _normal_likelihood(data: Mapping[str, Any], at: Sampled, w: jax.Array, effec
     return jnp.asarray(-0.5 * deviance)
 
 
-def _student_likelihood(
+#: distributions of rows round zero, by the families of the response that are read row by row
+ROWS: dict[str, Callable[..., dist.Distribution]] = {"student": lambda scale, nu: dist.StudentT(nu, 0.0, scale)}
+
+
+def _likelihood_of_rows(
     shape: JointShape, data: Mapping[str, Any], at: Sampled, w: jax.Array, effects: list[jax.Array]
 ) -> jax.Array:
     rows = data["rows"]
-    nu = data["nu_numbers"][0]
-    if shape.response == "sampled":
-        nu = numpyro.sample("nu", dist.Gamma(*data["nu_numbers"]))
+    own = {name: numbers[0] for name, numbers in data["own"].items()}
+    own |= {name: numpyro.sample(name, dist.Gamma(*data["own"][name])) for name in shape.sampled}
     residual = rows["y"] * w[-1] + rows["X"] @ w[:-1]
     for codes, Z, b in zip(rows["codes"], rows["Z"], effects, strict=True):
         residual = residual - jnp.sum(Z * b[codes], axis=1)
     scale = at.sigma / rows["root_weights"]
-    return jnp.asarray(jnp.sum(dist.StudentT(nu, 0.0, scale).log_prob(residual * data["unit"])))
+    return jnp.asarray(jnp.sum(ROWS[shape.response](scale, **own).log_prob(residual * data["unit"])))

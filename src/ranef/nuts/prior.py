@@ -17,7 +17,7 @@ __all__ = ["draw_components", "sample_prior"]
 
 
 def sample_prior(
-    spec: ModelSpec, priors: Priors, *, draws: int, chains: int = 1, family: str = "gaussian", seed: int | None = None
+    spec: ModelSpec, priors: Priors, *, draws: int, chains: int = 1, seed: int | None = None
 ) -> PosteriorDraws:
     """Draw parameters and random effects from their priors.
 
@@ -43,8 +43,7 @@ def sample_prior(
             z /= np.sqrt(rng.chisquare(df[..., None], (*shape, g.n_levels)) / df[..., None])[..., None]
         b.append(sigma[..., None, None] * (z @ np.swapaxes(lam, -1, -2)))
         start += p * p
-    if family == "student":
-        extras["nu"] = _degrees(priors.df, rng, shape)
+    extras |= {name: _degrees(priors.response[name], rng, shape) for name in spec.family.parameters}
     return PosteriorDraws(
         theta=theta,
         sigma=sigma,
@@ -57,7 +56,7 @@ def sample_prior(
         warmup=0,
         seconds=0.0,
         complete=True,
-        family=family,
+        family=spec.family.word,
         extras=extras,
         sampler="numpy",
     )

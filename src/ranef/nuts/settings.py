@@ -9,10 +9,9 @@ import numpy as np
 
 from ranef.errors import FitError, suggestion
 
-__all__ = ["ChainMethod", "Family", "Parameterization", "Sampler", "Settings"]
+__all__ = ["ChainMethod", "Parameterization", "Sampler", "Settings"]
 
 Parameterization = Literal["auto", "marginal", "noncentered", "centered"]
-Family = Literal["gaussian", "student"]
 Sampler = Literal["numpyro", "nutpie"]
 ChainMethod = Literal["vectorized", "parallel", "sequential"]
 
@@ -27,7 +26,7 @@ class Settings:
     warmup : int or None
         None for what the model needs: little where chains start at the mode with its curvature for a metric.
     seed : int or None
-    parameterization, family, sampler, chain_method : str
+    parameterization, sampler, chain_method : str
     target_accept : float
     progress : bool
     device : str or jax.Device, optional
@@ -40,7 +39,6 @@ class Settings:
     parameterization: Parameterization = "auto"
     target_accept: float = 0.8
     progress: bool = True
-    family: Family = "gaussian"
     sampler: Sampler = "numpyro"
     chain_method: ChainMethod = "vectorized"
     device: Any = None
@@ -58,7 +56,6 @@ class Settings:
             )
         for name, kind in (
             ("parameterization", Parameterization),
-            ("family", Family),
             ("sampler", Sampler),
             ("chain_method", ChainMethod),
         ):

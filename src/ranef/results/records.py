@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ranef.arrays import Floats
-from ranef.spec import Priors
+from ranef.spec import Priors, family_of
 
 __all__ = ["Modes", "OptimizerRecord", "OptimizerStep", "PosteriorDraws", "Refits", "RemlEstimates", "Status"]
 
@@ -245,4 +245,4 @@ class PosteriorDraws:
     def not_normal(self) -> str:
         """Which parts are Student t, in words; empty where all is normal, and conditional moments have closed forms."""
         effects = [f"the random effects of {', '.join(self.priors.effects)}"] if self.priors.effects else []
-        return " and ".join(effects + (["the response"] if self.family == "student" else []))
+        return " and ".join(effects + ([] if family_of(self.family).collapses else ["the response"]))

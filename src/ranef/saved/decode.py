@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field
 from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ranef.design.chunks import NotHeld
 from ranef.nuts import distribution_of
 from ranef.saved.absent import absent_prior, absent_rows, absent_transform
-from ranef.saved.registry import Registry
+from ranef.saved.registry import Registry, saved_fields
 from ranef.spec import Custom
 
 __all__ = ["Decoder", "UnknownRecord"]
@@ -71,7 +71,7 @@ class Decoder:
         cls = self.registry.get(plain["record"])
         if cls is None:
             raise UnknownRecord(f"it holds a record called {plain['record']!r}")
-        own = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(cls) if f.init}
+        own = {f.name: f.default is MISSING and f.default_factory is MISSING for f in saved_fields(cls)}
         if more := plain["fields"].keys() - own.keys():
             raise UnknownRecord(f"a {plain['record']} in it has {', '.join(sorted(more))} besides")
         if less := {name for name, needed in own.items() if needed} - plain["fields"].keys():

@@ -10,7 +10,7 @@ import datetime as dt
 import math
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -26,7 +26,7 @@ from ranef.design.table import Table
 from ranef.errors import SavedFileError
 from ranef.nuts import distribution_numbers
 from ranef.saved.absent import Absent
-from ranef.saved.registry import Registry, record_name
+from ranef.saved.registry import Registry, record_name, saved_fields
 from ranef.spec import Custom
 
 __all__ = ["SMALL", "Encoder"]
@@ -95,7 +95,7 @@ class Encoder:
         name = record_name(type(given))
         if self.registry.get(name) is not type(given):
             raise SavedFileError(f"A {name} is not known as part of what is saved. Please report it.")
-        members = {f.name: self.value(getattr(given, f.name)) for f in fields(given) if f.init}
+        members = {f.name: self.value(getattr(given, f.name)) for f in saved_fields(type(given))}
         return {"record": name, "fields": members}
 
     # -- arrays ------------------------------------------------------------------------------------------------

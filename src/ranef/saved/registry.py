@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from enum import Enum
 from typing import Any, get_args
 
-__all__ = ["Registry", "record_name", "registry_of"]
+__all__ = ["Registry", "record_name", "registry_of", "saved_fields"]
 
 Registry = Mapping[str, type[Any]]
 
@@ -17,6 +17,11 @@ Registry = Mapping[str, type[Any]]
 def record_name(cls: type[Any]) -> str:
     """Layer and class, as ``design.Design``: a class may move to another module of its layer."""
     return f"{cls.__module__.split('.')[1]}.{cls.__qualname__}"
+
+
+def saved_fields(cls: type[Any]) -> list[Field[Any]]:
+    """Fields of a record that a file holds: all it is made from, but those marked otherwise."""
+    return [f for f in fields(cls) if f.init and f.metadata.get("saved", True)]
 
 
 def registry_of(*roots: type[Any]) -> Registry:
@@ -40,7 +45,7 @@ def _named_in(cls: type[Any]) -> Iterator[type[Any]]:
     if not is_dataclass(cls):
         return
     spaces = [vars(sys.modules[base.__module__]) for base in cls.__mro__ if base is not object]
-    for annotation in (field.type for field in fields(cls) if field.init):
+    for annotation in (field.type for field in saved_fields(cls)):
         for name in re.findall(r"\w+", annotation if isinstance(annotation, str) else repr(annotation)):
             yield from _records(next((space[name] for space in spaces if name in space), None))
 

@@ -23,18 +23,21 @@ from ranef.spec.model_spec import Grouping, ModelSpec, TermSpec, check_responses
 from ranef.spec.moments import Moments, moments
 from ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
 from ranef.spec.priors import Priors, corr_name, default_priors, flat_priors, sd_replacements
-from ranef.spec.response import Residual
+from ranef.spec.response import FAMILIES, Family, Gaussian, Residual, Student, family_of
 from ranef.spec.subset import without_rows
 
 __all__ = [
+    "FAMILIES",
     "LKJ",
     "R2D2",
     "Cauchy",
     "Cluster",
     "Custom",
     "Exponential",
+    "Family",
     "Flat",
     "Gamma",
+    "Gaussian",
     "Grouping",
     "HalfCauchy",
     "HalfNormal",
@@ -47,6 +50,7 @@ __all__ = [
     "Priors",
     "Residual",
     "Scale",
+    "Student",
     "StudentT",
     "TermColumns",
     "TermMatrices",
@@ -56,6 +60,7 @@ __all__ = [
     "correlation_density",
     "covariance_arrays",
     "default_priors",
+    "family_of",
     "flat_priors",
     "inward_theta",
     "model_spec",

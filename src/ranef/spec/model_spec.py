@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ranef.arrays import Bools, Floats, Ints
 from ranef.design import Design, RandomDesign, row_parts, sample_rows
 from ranef.errors import DesignError
-from ranef.spec.response import Residual
+from ranef.spec.response import Family, Gaussian, Residual, family_of
 from ranef.structures import STRUCTURES, Structure
 
 __all__ = ["Grouping", "ModelSpec", "TermSpec", "check_responses", "model_spec", "with_response"]
@@ -96,12 +96,15 @@ class ModelSpec:
         One for each grouping factor, in order of its first term.
     sigma : float or None
         A residual standard deviation that is known.
+    family : Family
+        Distribution of the response; files have it with the draws of a posterior.
     """
 
     design: Design
     terms: tuple[TermSpec, ...]
     groupings: tuple[Grouping, ...]
     sigma: float | None = None
+    family: Family = field(default=Gaussian(), metadata={"saved": False})
 
     @property
     def n_obs(self) -> int:
@@ -149,8 +152,13 @@ class ModelSpec:
             replace(d, fixed_names=names, dropped=dropped, assign=d.assign[kept], encoding=encoding)
         )
 
+    def with_family(self, family: Family | str) -> ModelSpec:
+        """The model with another distribution of the response, or itself."""
+        own = family_of(family)
+        return self if own == self.family else replace(self, family=own)
+
     def _with_design(self, design: Design) -> ModelSpec:
-        return self if design is self.design else model_spec(design, self.sigma)
+        return self if design is self.design else model_spec(design, self.sigma).with_family(self.family)
 
     def lambdas(self, theta: Floats) -> tuple[Floats, ...]:
         """Block-diagonal λ_k (p_k, p_k) of every grouping at `theta` (n_theta,)."""

@@ -39,11 +39,9 @@ from ranef.spec.families import (
 )
 from ranef.spec.model_spec import ModelSpec, TermSpec
 from ranef.spec.moments import Moments, moments
+from ranef.spec.response import Student, family_of
 
 __all__ = ["Priors", "corr_name", "default_priors", "flat_priors", "sd_replacements"]
-
-#: default prior of the degrees of freedom of a Student t response or random effect (Juárez & Steel, 2010)
-DEFAULT_DF = Gamma(2.0, 0.1)
 
 #: a standard deviation of this part of the root mean square is rounding
 CONSTANT = 1e-12
@@ -106,7 +104,7 @@ class Priors:
     flat: bool = False
     r2d2: R2D2 | None = None
     effects: Mapping[str, float | Gamma] = field(default_factory=dict)
-    df: float | Gamma = DEFAULT_DF
+    df: float | Gamma = Student.parameters["nu"]
     spreads: Mapping[str, float] = field(default_factory=dict)
     joint: Directions | None = None
     columns: Mapping[tuple[str, int], TermColumns] = field(default_factory=dict)
@@ -151,6 +149,11 @@ class Priors:
         names = self.term(t).names
         return [self.sd[t.group, names[i]] for i in t.structure.own_sds]
 
+    @property
+    def response(self) -> dict[str, float | Gamma]:
+        """Priors of the parameters that families of the response have of their own, or their values where known."""
+        return {"nu": self.df}
+
     def lines(self, family: str = "gaussian") -> list[str]:
         """One line for each prior, for printing."""
         if self.flat:
@@ -167,8 +170,10 @@ class Priors:
         out += [f"sd({c} | {g}) ~ {p}{where.get((g, c), '')}" for (g, c), p in self.sd.items()]
         out += [f"{cors.get(name, name)} ~ {p}" for name, p in self.corr.items()]
         out += [f"ranef[{group}] ~ Student t, df {_df_text(df)}" for group, df in self.effects.items()]
-        if family == "student":
-            out.append(f"response ~ Student t, nu {_df_text(self.df)}")
+        response = family_of(family)
+        if response.parameters:
+            numbers = (f"{name} {_df_text(self.response[name])}" for name in response.parameters)
+            out.append(f"response ~ {', '.join((response.label, *numbers))}")
         return [*out, f"sigma ~ {self.sigma}" if self.known_sigma is None else f"sigma = {self.known_sigma:g}, known"]
 
 

@@ -444,8 +444,8 @@ def _variance_errors(fit: EmpiricalBayesFit) -> Floats:
 def _remarks(fit: PosteriorFit, reference: AnyFit) -> tuple[str, ...]:
     """What makes a posterior another one than the reference."""
     out = []
-    if fit.draws.family == "student":
-        out.append("the response is Student t, and sigma its scale.")
+    if not fit.spec.family.collapses:
+        out.append(f"the response is {fit.spec.family.label}, and sigma its scale.")
     if isinstance(reference, PosteriorFit) and fit is not reference:
         if fit.draws.parameterization != reference.draws.parameterization:
             out.append(f"sampled in the {fit.draws.parameterization} parameterization.")

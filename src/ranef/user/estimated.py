@@ -547,6 +547,7 @@ def empirical_bayes(
     products: CrossProducts | None = None,
 ) -> EmpiricalBayesFit:
     """Run engine A and wrap its record, without a warning (see :func:`told`)."""
+    spec = spec.with_family("gaussian")
     products = cross_products(spec) if products is None else products
     estimates = fit_reml(spec, method, start=start, control=control, products=products)
     return EmpiricalBayesFit(spec, replace(estimates, asked=fit_arguments(start, control)), products)

@@ -130,7 +130,7 @@ class Model(Shown):
                 "A comparison has its fits as .eb, .fb and .fits."
             )
         model = cls.__new__(cls)
-        model._spec = fit.spec
+        model._spec = fit.spec.with_family("gaussian")
         held = {name: getattr(fit, name, None) for name in ("products", "moments")}
         names = {"products": "products", "moments": "_moments"}
         model.__dict__.update({names[name]: value for name, value in held.items() if value is not None})
@@ -275,21 +275,21 @@ class Model(Shown):
             parameterization=parameterization,
             target_accept=target_accept,
             progress=progress,
-            family=family,
             sampler=sampler,
             chain_method=chain_method,
             device=device,
         )
-        if family == "student" and self._spec.design.stream is not None:
+        spec = self._spec.with_family(family)
+        if spec.family.by_rows and spec.design.stream is not None:
             raise FitError(
-                "A Student t response is read row by row, and this model was built from chunks, whose rows are not "
-                "held. Use family='gaussian', or a model of some of the rows."
+                f"A {spec.family.label} response is read row by row, and this model was built from chunks, whose rows "
+                "are not held. Use family='gaussian', or a model of some of the rows."
             )
         if not self._spec.terms:
             raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
         start = self._estimates(init)
         record = sample_posterior(
-            self._spec,
+            spec,
             priors=self.priors(priors),
             settings=settings,
             start=start,
@@ -301,7 +301,7 @@ class Model(Shown):
         asked = sample_arguments(
             record, draws=draws, chains=chains, chain_method=chain_method, device=device, init=given
         )
-        return told(PosteriorFit(self._spec, replace(record, asked=asked)))
+        return told(PosteriorFit(spec, replace(record, asked=asked)))
 
     def prior_predictive(
         self,
@@ -338,9 +338,10 @@ class Model(Shown):
         >>> dict(tree["prior_predictive"]["bright"].sizes)
         {'chain': 1, 'draw': 100, 'obs': 20}
         """
-        settings, rng = Settings(draws=draws, seed=seed, family=family), generator(seed)
-        drawn = sample_prior(self._spec, self.priors(priors), draws=settings.draws, family=settings.family, seed=seed)
-        return prior_tree(self._spec, drawn, predictive_draws(self._spec, drawn, None, "fitted", rng)[0])
+        settings, rng = Settings(draws=draws, seed=seed), generator(seed)
+        spec = self._spec.with_family(family)
+        drawn = sample_prior(spec, self.priors(priors), draws=settings.draws, seed=seed)
+        return prior_tree(spec, drawn, predictive_draws(spec, drawn, None, "fitted", rng)[0])
 
     def priors(self, changes: Priors | Mapping[str, object] | Literal["flat"] | None = None) -> Priors:
         """The priors that :meth:`sample` would use, with their numbers."""

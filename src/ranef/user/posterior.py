@@ -55,6 +55,9 @@ class PosteriorFit(BaseFit):
     spec: ModelSpec
     draws: PosteriorDraws
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spec", self.spec.with_family(self.draws.family))
+
     @property
     def engine(self) -> str:
         """``"NUTS"``."""
@@ -243,9 +246,7 @@ class PosteriorFit(BaseFit):
 
     def _prior_draws(self, seed: int | None) -> PosteriorDraws:
         chains, draws = self.draws.sigma.shape
-        return sample_prior(
-            self.spec, self.draws.priors, draws=draws, chains=chains, family=self.draws.family, seed=seed
-        )
+        return sample_prior(self.spec, self.draws.priors, draws=draws, chains=chains, seed=seed)
 
     @cached_property
     def diagnostics(self) -> pd.DataFrame:
