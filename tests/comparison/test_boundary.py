@@ -29,7 +29,7 @@ def draws_of(own, theta, sigma):
 
 def edges(formula, theta):
     own = model(formula)
-    return [(e.term, e.value) for e in edge_parameters(own.spec, own.products, np.array(theta, dtype=float))]
+    return [(e.term, e.value) for e in edge_parameters(own.likelihood(), np.array(theta, dtype=float))]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_edges_by_theta(formula, theta, found):
 
 def test_interior_fits_have_nothing_to_say():
     fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
-    nothing = boundary(fit.spec, {"eb": (fit.products, fit.estimates)}, {})
+    nothing = boundary(fit.spec, {"eb": (fit.likelihood, fit.estimates)}, {})
     assert not nothing
     assert nothing.frame.empty
     assert repr(nothing) == "No fit is on the boundary."
@@ -67,7 +67,7 @@ def zero():
     rng = np.random.default_rng(1)
     sigma = rng.uniform(3.0, 4.5, 2000)
     sd = np.abs(rng.normal(0.0, 1.0, 2000))
-    fits = {name: (f.products, f.estimates) for name, f in (("REML", own.fit()), ("ML", own.fit("ML")))}
+    fits = {name: (f.likelihood, f.estimates) for name, f in (("REML", own.fit()), ("ML", own.fit("ML")))}
     return own.spec, fits, draws_of(own, (sd / sigma)[:, None], sigma), sd, sigma
 
 
@@ -109,7 +109,7 @@ def test_a_slope_is_small_where_it_adds_little_to_a_row():
     sd = rng.uniform(0.0, 0.1, 1000)
     estimates = own.fit().estimates
     assert estimates.singular
-    frame = boundary(own.spec, {"eb": (own.products, estimates)}, {"fb": draws_of(own, sd[:, None], sigma)}).frame
+    frame = boundary(own.spec, {"eb": (own.likelihood(), estimates)}, {"fb": draws_of(own, sd[:, None], sigma)}).frame
     rms = np.sqrt((own.spec.groupings[0].Z ** 2).mean())
     assert frame["p_near"][0] == pytest.approx((sd * rms < 0.1).mean())
 
@@ -119,7 +119,7 @@ def test_a_shared_sd_is_told_once():
     own = model("y ~ x + ident(0 + x + z | g)", seed=3)
     sd, sigma = np.random.default_rng(2).uniform(0.0, 0.1, 1000), np.ones(1000)
     estimates = replace(own.fit().estimates, theta=np.zeros(1), singular=True)
-    found = boundary(own.spec, {"eb": (own.products, estimates)}, {"fb": draws_of(own, sd[:, None], sigma)})
+    found = boundary(own.spec, {"eb": (own.likelihood(), estimates)}, {"fb": draws_of(own, sd[:, None], sigma)})
     assert len(found) == len(found.frame) == 1
     assert "sd(x, z) of g" in found.words[0]
     rms = np.sqrt((own.spec.groupings[0].Z ** 2).sum(axis=1).mean())
@@ -133,7 +133,7 @@ def test_with_weights_a_little_is_beside_the_noise_of_a_row():
     own = ranef.Model("y ~ 1 + (1 | g)", data, weights="w")
     sd, sigma = rng.uniform(0.0, 0.1, 1000), np.ones(1000)
     estimates = replace(own.fit().estimates, theta=np.zeros(1), singular=True)
-    found = boundary(own.spec, {"eb": (own.products, estimates)}, {"fb": draws_of(own, sd[:, None], sigma)})
+    found = boundary(own.spec, {"eb": (own.likelihood(), estimates)}, {"fb": draws_of(own, sd[:, None], sigma)})
     assert "it adds less than a tenth of the noise of a typical row" in found.words[0]
     assert found.frame["p_near"][0] == pytest.approx((sd * np.sqrt(data["w"].mean()) < 0.1).mean())
 
@@ -147,7 +147,7 @@ def test_correlations_and_ranks():
         own = model(formula)
         estimates = replace(own.fit().estimates, theta=np.array(theta), singular=True)
         draws = draws_of(own, rng.normal(size=(500, own.spec.n_theta)), np.ones(500))
-        frame = boundary(own.spec, {"eb": (own.products, estimates)}, {"fb": draws}).frame
+        frame = boundary(own.spec, {"eb": (own.likelihood(), estimates)}, {"fb": draws}).frame
         L = [own.spec.lambdas(t)[0] for t in draws.theta[0]]
         cors = np.array([(m @ m.T) / np.sqrt(np.outer((m**2).sum(1), (m**2).sum(1))) for m in L])
         if len(theta) == 3:

@@ -10,8 +10,9 @@ import pytest
 
 import ranef
 from ranef.comparison import decomposition_frame, split_variances
-from ranef.comparison.decomposition import _HyperDraws, _of_factors, _of_one_factor, thinned
+from ranef.comparison.decomposition import _given, thinned
 from ranef.likelihood import fixed_part
+from ranef.likelihood.given import _of_factors, _of_one_factor
 from ranef.nuts.problem import Hyper, draw_effects, prepare
 from ranef.priors import R2D2, StudentT
 from ranef.results import PosteriorDraws
@@ -129,9 +130,10 @@ def check(model, draws):
 @pytest.mark.parametrize("case", ["one", "slopes", "diagonal"])
 def test_many_draws_at_once_are_one_at_a_time(case, priors):
     model, draws = made(FORMULAS[case], PRIORS[priors])
-    at = _HyperDraws(model.spec, draws, fixed_part(model.spec, model.products, draws.priors))
-    together = _of_one_factor(model.products, at, np.arange(6))
-    single = [_of_factors(model.products, at, s)[0] for s in range(6)]
+    fixed = fixed_part(model.spec, model.products, draws.priors)
+    given = _given(model.spec, draws, fixed).only(np.arange(6))
+    together = _of_one_factor(model.spec, model.products, fixed, given)
+    single = [_of_factors(model.spec, model.products, fixed, given.only(np.array([s])))[0] for s in range(6)]
     for i in range(3):
         np.testing.assert_allclose(together[i], np.concatenate([m[i] for m in single]), rtol=1e-9, atol=1e-12)
 

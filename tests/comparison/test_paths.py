@@ -14,10 +14,10 @@ from ranef.comparison import effects_at, effects_at_ratio, moved, own_data
 
 
 def at_ratio(model, theta, k, q, ratio):
-    spec, products = model.spec, model.products
+    spec, likelihood = model.spec, model.likelihood()
     column = moved(spec, k, q)
     lambdas = spec.lambdas(np.asarray(theta, float))
-    return effects_at_ratio(spec, products, lambdas, "REML", own_data(products)[k], column, ratio), column
+    return effects_at_ratio(likelihood, lambdas, own_data(likelihood)[k], column, ratio), column
 
 
 @given(shapes(), st.data())
@@ -26,7 +26,7 @@ def test_at_any_theta(shape, data):
     model = shape.model()
     spec = model.spec
     theta = data.draw(thetas(spec.n_theta))
-    at = effects_at(spec, model.products, spec.lambdas(theta), "REML")
+    at = effects_at(model.likelihood(), spec.lambdas(theta))
     expected = dense(spec, theta, "REML", spec.sigma)
     beta, b = oracle.effects(spec, theta)
     np.testing.assert_allclose(at.criterion, expected.criterion, rtol=1e-9)

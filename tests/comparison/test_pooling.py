@@ -16,7 +16,7 @@ COLUMNS = [
 
 
 def base_of(fit):
-    return pooling_base(fit.spec, fit.products, fit.engine, fit.estimates.theta)
+    return pooling_base(fit.likelihood, fit.estimates.theta)
 
 
 def test_pulp():

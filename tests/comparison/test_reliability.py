@@ -10,7 +10,7 @@ import ranef
 from likelihood.designs import SHAPES, make_data, shapes, thetas
 from ranef.comparison import own_data, reliabilities, reliability_matrices, shrinkage_frame
 from ranef.comparison.reliability import own_estimates, reliability_summary
-from ranef.likelihood import cross_products
+from ranef.likelihood import Likelihood, cross_products
 
 
 def grams(spec, k):
@@ -27,7 +27,7 @@ def test_matrices_and_variances_are_those_of_each_level(shape, data):
     model = shape.model()
     spec = model.spec
     theta = data.draw(thetas(spec.n_theta))
-    for k, own in enumerate(own_data(model.products)):
+    for k, own in enumerate(own_data(model.likelihood())):
         A, lam = grams(spec, k), spec.lambdas(theta)[k]
         D = lam @ lam.T
         np.testing.assert_allclose(own.information, np.diagonal(A, axis1=1, axis2=2), rtol=1e-7, atol=1e-9)
@@ -51,7 +51,7 @@ def test_a_coefficient_that_its_rows_do_not_determine():
         }
     )
     model = ranef.Model("y ~ x + (x | g)", data)
-    own = own_data(model.products)[0]
+    own = own_data(model.likelihood())[0]
     inverse = [np.linalg.inv(A) for A in grams(model.spec, 0)[:2]]
     np.testing.assert_allclose(own.variances[:2], [np.diag(i) for i in inverse], rtol=1e-9)
     assert np.isinf(own.variances[2]).all()
@@ -75,7 +75,7 @@ def test_own_estimates_are_the_shrinkage_frame_s(name):
 def test_what_is_not_determined_is_nan():
     data = pd.DataFrame({"g": list("aabbc"), "x": [1.0, 2, 3, 3, 0], "y": [1.0, 2, 3, 5, 7]})
     spec = ranef.Model("y ~ 1 + (x | g)", data, sigma=1.0).spec
-    own = own_data(cross_products(spec))[0]
+    own = own_data(Likelihood(spec, cross_products(spec), "REML"))[0]
     sums = np.array([[3.0, 5.0], [8.0, 24.0], [7.0, 0.0]])  # Zᵀy; the internal columns are Z T
     out = own_estimates(own, sums @ own.T)
     np.testing.assert_allclose(out, [[0.0, 1.0], [np.nan, np.nan], [7.0, np.nan]], atol=1e-9)
@@ -85,7 +85,7 @@ def test_a_slope_in_years():
     year = np.tile(np.arange(2000.0, 2010.0), 4)
     rng = np.random.default_rng(1)
     data = pd.DataFrame({"g": np.repeat(list("abcd"), 10), "year": year, "y": rng.normal(size=40) + 0.1 * year})
-    own = own_data(ranef.Model("y ~ year + (year | g)", data).products)[0]
+    own = own_data(ranef.Model("y ~ year + (year | g)", data).likelihood())[0]
     # [A⁻¹] of intercept and slope: 1/10 + 2004.5²/82.5, 1/82.5 (Σ(year − 2004.5)² = 82.5)
     np.testing.assert_allclose(own.variances, [[0.1 + 2004.5**2 / 82.5, 1 / 82.5]] * 4, rtol=1e-9)
 
@@ -99,7 +99,9 @@ def test_scalar_reliability():
 
 def test_summary_is_that_of_the_draws():
     rng = np.random.default_rng(1)
-    own = own_data(ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy_na")).products)[0]
+    own = own_data(
+        ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy_na")).likelihood()
+    )[0]
     ratios = rng.gamma(2.0, 1.0, (500, 2))
     drawn = ratios[:, None, :] ** 2 / (ratios[:, None, :] ** 2 + own.variances)
     mean, lower, upper = reliability_summary(own, ratios, 0.9)

@@ -126,7 +126,7 @@ def test_a_singular_covariance(formula, theta):
     far = pooled.at(theta, scale=1e6).frame["partial"] - none.frame["partial"]
     assert max(near.abs().max(), far.abs().max()) < 1e-6
     beyond = pooled.at(theta, scale=2.0)
-    scaled = scaled_covariance(model.spec, 0, model.spec.lambdas(theta)[0], own_data(model.products)[0])
+    scaled = scaled_covariance(model.spec, 0, model.spec.lambdas(theta)[0], own_data(model.likelihood())[0])
     assert scaled.singular
     lam = model.spec.lambdas(np.asarray(beyond.theta))[0]
     estimate, lacking = (root @ root.T for root in (scaled.root, scaled.missing))

@@ -18,7 +18,7 @@ def test_the_grid_is_even_in_the_reliability_of_a_typical_level():
     assert ratios[-1] == np.inf
     np.testing.assert_allclose(ratios[:-1] ** 2 / (ratios[:-1] ** 2 + 0.09), np.linspace(0, 0.9, 10))
     model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
-    found = pooling_sweep(pooling_base(model.spec, model.products, "REML", np.array([0.8])), 0, 0, n=11)
+    found = pooling_sweep(pooling_base(model.likelihood(), np.array([0.8])), 0, 0, n=11)
     np.testing.assert_allclose(found.half, np.sqrt(1 / 5))
     np.testing.assert_allclose(found.position(found.ratios), np.linspace(0, 1, 11), atol=1e-12)
     np.testing.assert_allclose(found.reliability, np.repeat(np.linspace(0, 1, 11)[:, None], 4, axis=1), atol=1e-12)
@@ -30,7 +30,7 @@ def test_half_way(name):
     """The information about an effect z is zᵀV⁻¹z, with V of all but it, and the rest given that it is zero."""
     model = ranef.Model(f"y ~ {SHAPES[name]}", make_data(5), weights="w")
     spec, theta = model.spec, oracle.positive(model.spec, 3)
-    base = pooling_base(spec, model.products, "REML", theta)
+    base = pooling_base(model.likelihood(), theta)
     at = dense(spec, theta, "REML")
     for k, g in enumerate(spec.groupings):
         p = len(g.columns)

@@ -5,12 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from likelihood.dense import dense
-from ranef.likelihood import evaluate
-
-
-def evaluation(model, theta, method):
-    lambdas = model.products.scaling.inward(model.spec.lambdas(np.asarray(theta, float)))
-    return evaluate(model.products, [lambdas[k] for k in model.products.order], method, model.spec.sigma)
 
 
 def projections(spec, theta, method="REML"):

@@ -156,7 +156,7 @@ def test_shrinkage_of_one_intercept_is_the_textbooks():
 
 def test_shrinkage_in_blocks(sleep, monkeypatch):
     whole = sleep.derive("shrinkage").draws
-    monkeypatch.setattr("ranef.inference.derived.BLOCK_ENTRIES", 300)
+    monkeypatch.setattr("ranef.likelihood.given.BLOCK_ENTRIES", 300)
     np.testing.assert_allclose(shrinkage_draws(sleep.spec, sleep.draws).draws, whole, rtol=1e-13)
 
 

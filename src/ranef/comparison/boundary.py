@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ranef.arrays import Bools, Floats
-from ranef.likelihood import CrossProducts
+from ranef.likelihood import Likelihood
 from ranef.reml.boundary import degeneracy, determined
 from ranef.results import PosteriorDraws, RemlEstimates
 from ranef.spec import ModelSpec, TermSpec, covariance_arrays
@@ -86,7 +86,7 @@ class Boundary:
 
 def boundary(
     spec: ModelSpec,
-    estimates: Mapping[str, tuple[CrossProducts, RemlEstimates]],
+    estimates: Mapping[str, tuple[Likelihood, RemlEstimates]],
     posteriors: Mapping[str, PosteriorDraws],
     level: float = 0.95,
 ) -> Boundary:
@@ -95,7 +95,7 @@ def boundary(
     Parameters
     ----------
     spec : ModelSpec
-    estimates : mapping str to (CrossProducts, RemlEstimates)
+    estimates : mapping str to (Likelihood, RemlEstimates)
         Fits by name.
     posteriors : mapping str to PosteriorDraws
     level : float
@@ -103,10 +103,10 @@ def boundary(
     """
     at: dict[EdgeParameter, list[str]] = {}
     maps: tuple[Floats, ...] = ()
-    for name, (products, own) in estimates.items():
-        maps = maps or products.scaling.Z
+    for name, (likelihood, own) in estimates.items():
+        maps = maps or likelihood.maps
         if own.singular:
-            for parameter in edge_parameters(spec, products, own.theta, own.optimizer.undetermined):
+            for parameter in edge_parameters(likelihood, own.theta, own.optimizer.undetermined):
                 at.setdefault(parameter, []).append(name)
     rows, words = [], _flat_paragraphs({name: own for name, (_, own) in estimates.items()}, bool(posteriors))
     for parameter, names in at.items():
@@ -142,18 +142,16 @@ def _likelihood(method: str) -> str:
     return "restricted likelihood" if method == "REML" else "likelihood"
 
 
-def edge_parameters(
-    spec: ModelSpec, products: CrossProducts, theta: Floats, undetermined: Sequence[str] = ()
-) -> list[EdgeParameter]:
+def edge_parameters(likelihood: Likelihood, theta: Floats, undetermined: Sequence[str] = ()) -> list[EdgeParameter]:
     """The sds that are zero and the correlations that are ±1 at θ (n_theta,), but for what is `undetermined`."""
-    internal = products.scaling.inward(spec.lambdas(theta))
+    spec, roots = likelihood.spec, likelihood.standard(theta)
     # with weights the noise is σ/√w
     share = f"{SMALL_SD:g} σ to" if spec.residual.plain else "a tenth of the noise of"
     little = f"it adds less than {share} a typical row"
     lost = np.array([name in undetermined for name in spec.theta_names], dtype=bool)
     out = []
     for place, t in enumerate(spec.terms):
-        at = degeneracy(internal[t.grouping][t.where, t.where], products.scaling.Z[t.grouping][t.where, t.where])
+        at = degeneracy(roots[t.grouping][t.where, t.where], likelihood.maps[t.grouping][t.where, t.where])
         at = determined(t, at, lost)
         for column in _own_sds(t, at.live):
             name = ", ".join(t.columns if t.structure.shared else t.columns[column : column + 1])

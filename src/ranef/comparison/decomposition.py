@@ -12,15 +12,14 @@ J. Amer. Statist. Assoc. 84, 717-726) give the split as the reason why empirical
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ranef.arrays import Floats, Ints
 from ranef.errors import DesignError, FitError
-from ranef.likelihood import CrossProducts, FixedPart, HostDensity, cross_products, fixed_part, score
+from ranef.likelihood import CrossProducts, FixedPart, Given, cross_products, effect_moments, fixed_part
 from ranef.progress import LateBar
 from ranef.results import Modes, PosteriorDraws
 from ranef.spec import ModelSpec
@@ -32,9 +31,6 @@ DRAWS = 200
 
 #: numbers held at once where many draws are treated together
 BLOCK_ENTRIES = 1_000_000
-
-#: E[b | y, θ, σ], Var(b | y, β, θ, σ) and what β adds to it, each (..., J, p)
-Moments: TypeAlias = tuple[Floats, Floats, Floats]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,13 +97,13 @@ def split_variances(
     block = max(1, BLOCK_ENTRIES // max(1, _entries(spec))) if one else 1
     chosen = thinned(draws.sigma.size, max(DRAWS, block) if n_draws is None else n_draws)
     products = cross_products(spec) if products is None else products
-    at = _HyperDraws(spec, draws, fixed_part(spec, products, draws.priors))
+    fixed = fixed_part(spec, products, draws.priors)
+    given = _given(spec, draws, fixed)
     parts = [_Running((g.n_levels, len(g.columns))) for g in spec.groupings]
     with LateBar("Variances given (θ, σ)", "draw", len(chosen)) as bar:
         for start in range(0, len(chosen), block):
             own = chosen[start : start + block]
-            moments = [_of_one_factor(products, at, own)] if one else _of_factors(products, at, int(own[0]))
-            for part, moment in zip(parts, moments, strict=True):
+            for part, moment in zip(parts, effect_moments(spec, products, fixed, given.only(own)), strict=True):
                 part.add(*moment)
             bar.update(len(own))
     return tuple(part.split() for part in parts)
@@ -159,82 +155,14 @@ class _Running:
         return VarianceSplit(self.mean, self.given, self.beta, self.squares / (self.n - 1))
 
 
-class _HyperDraws:
-    """What is conditioned on, one after the other: θ, σ, coefficients that are sampled, and normal priors.
-
-    Attributes
-    ----------
-    theta : array (S, n_theta)
-    sigma : array (S,)
-    sampled : array (S, s)
-    """
-
-    def __init__(self, spec: ModelSpec, draws: PosteriorDraws, fixed: FixedPart) -> None:
-        S = draws.sigma.size
-        self.spec, self.fixed = spec, fixed
-        self.theta, self.sigma = draws.theta.reshape(S, -1), draws.sigma.ravel()
-        self.sampled = (draws.beta.reshape(S, spec.n_fixed) @ fixed.centre.T)[:, fixed.sampled]
-        self._precision: Floats | None = None
-        if draws.priors.r2d2 is not None:  # the normal priors of the coefficients move with a global scale
-            explained = (draws.extras["R2"] / (1.0 - draws.extras["R2"])).reshape(S, 1)
-            spreads = np.array([draws.priors.spreads[n] for n in spec.design.fixed_names if n != "Intercept"])
-            phi = draws.extras["phi"].reshape(S, -1)
-            self._precision = spreads**2 / (explained * phi * self.sigma[:, None] ** 2)
-
-    def priors(self, s: Ints) -> Floats:
-        """K (len(s), p + 1, p + 1) of :class:`FixedPart` at draws `s`."""
-        K = np.broadcast_to(self.fixed.K, (len(s), *self.fixed.K.shape))
-        if self._precision is None:
-            return K
-        return np.asarray(K + np.einsum("ni,ix,iy->nxy", self._precision[s], self.fixed.rows, self.fixed.rows))
-
-
-def _of_one_factor(products: CrossProducts, at: _HyperDraws, s: Ints) -> Moments:
-    """Moments (S, J, p) at many draws of a model of one grouping factor, whose levels are independent given β.
-
-    With Q_j = λ(I + λᵀA_jλ)⁻¹λᵀ: E[b_j | β] = Q_j Z_jᵀ(y − Xβ), Var = σ²Q_j, and XᵀV⁻¹X = XᵀX − Σ XᵀZ_jQ_jZ_jᵀX.
-    """
-    fixed, T = at.fixed, products.scaling.Z[0]
-    g = len(fixed.integrated)
-    lam: Floats = np.zeros((len(s), 1, len(T), len(T)))
-    for t in at.spec.terms:
-        lam[:, 0, t.where, t.where] = t.structure.root(at.theta[s, t.theta])
-    lam = np.linalg.solve(T, lam)
-    A, Xy = products.A.diag[0], products.Xy[0] @ fixed.columns
-    middle = np.eye(len(T)) + np.swapaxes(lam, -1, -2) @ A @ lam
-    Q = lam @ np.linalg.solve(middle, np.swapaxes(np.broadcast_to(lam, middle.shape), -1, -2))
-    fold = np.zeros((len(s), g + 1, fixed.K.shape[0]))  # [integrated, response less what sampled ones take out]
-    fold[:, :g, :g], fold[:, g, g:] = np.eye(g), fixed.contrast(at.sampled[s])
-    back = np.swapaxes(fold, -1, -2)
-    corner = fixed.columns.T @ products.corner @ fixed.columns
-    inner = corner + (at.sigma[s] / fixed.unit)[:, None, None] ** 2 * at.priors(s)
-    slopes = Q @ Xy  # of E[b_j | β], with the response last
-    inner = fold @ (inner - np.einsum("jax,sjay->sxy", Xy, slopes, optimize=True)) @ back
-    slopes = T @ slopes @ back[:, None]
-    root = np.linalg.inv(np.linalg.cholesky(inner[:, :g, :g]))
-    beta = np.swapaxes(root, -1, -2) @ root @ inner[:, :g, g:]
-    mean = slopes[..., g] - (slopes[..., :g] @ beta[:, None])[..., 0]
-    half = slopes[..., :g] @ np.swapaxes(root, -1, -2)[:, None]
-    s2 = at.sigma[s, None, None] ** 2
-    return products.scaling.y * mean, s2 * np.einsum("ai,sjik,ak->sja", T, Q, T), s2 * (half**2).sum(axis=-1)
-
-
-def _of_factors(products: CrossProducts, at: _HyperDraws, s: int) -> list[Moments]:
-    """Moments (1, J, p) at one draw, by grouping, through the blocked factor of engine A."""
-    fixed, sigma = replace(at.fixed, K=at.priors(np.array([s]))[0]), float(at.sigma[s])
-    internal = products.scaling.inward(at.spec.lambdas(at.theta[s]))
-    lambdas = tuple(internal[k] for k in products.order)
-    used, evaluation = HostDensity(products, fixed).evaluate(lambdas, sigma, fixed.contrast(at.sampled[s]))
-    first = score(used, evaluation)
-    out: list[Moments] = []
-    for k, T in enumerate(products.scaling.Z):
-        place = products.order.index(k)
-        lam = lambdas[place]
-        given = np.einsum("ai,jik,ak->ja", T, first.Q[place], T)
-        half = first.T[place].swapaxes(1, 2) @ (T @ lam @ lam.T).T
-        mean = products.scaling.y * first.b[place] @ T.T
-        out.append((mean[None], sigma**2 * given[None], sigma**2 * (half**2).sum(axis=1)[None]))
-    return out
+def _given(spec: ModelSpec, draws: PosteriorDraws, fixed: FixedPart) -> Given:
+    """All draws of θ, σ and of coefficients that are sampled, with the normal priors of the others."""
+    S = draws.sigma.size
+    sampled = (draws.beta.reshape(S, spec.n_fixed) @ fixed.centre.T)[:, fixed.sampled]
+    sigma, K = draws.sigma.ravel(), fixed.K[None]
+    if draws.priors.r2d2 is not None:  # the normal priors of the coefficients move with a global scale
+        K = fixed.under_global_scale(draws.extras["R2"].ravel(), draws.extras["phi"].reshape(S, -1), sigma)
+    return Given(draws.theta.reshape(S, -1), sigma, sampled, K)
 
 
 def decomposition_frame(

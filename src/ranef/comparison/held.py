@@ -17,8 +17,8 @@ from ranef.arrays import Bools, Floats
 from ranef.likelihood import (
     Batch,
     CrossProducts,
+    Likelihood,
     Method,
-    evaluate,
     evaluate_together,
     has_blocks,
     make_batch,
@@ -58,17 +58,18 @@ class Criterion:
 
     Attributes
     ----------
-    spec : ModelSpec
-    products : CrossProducts
-    method : "REML" or "ML"
+    likelihood : Likelihood
     batch : Batch or None
         Where the random effects fit its blocks.
     """
 
-    spec: ModelSpec
-    products: CrossProducts
-    method: Method
+    likelihood: Likelihood
     batch: Batch | None
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model."""
+        return self.likelihood.spec
 
     def __call__(self, roots: Sequence[Floats], sigma: Floats) -> Floats:
         """Criterion (B,) at the roots of every term (B, p, p) and σ (B,)."""
@@ -83,17 +84,17 @@ class Criterion:
 
     def _inward(self, t: TermSpec, relative: Floats) -> Floats:
         """A root of the internal covariance of a term, for λ (B, p, p) on the user's scale."""
-        return np.asarray(np.linalg.solve(self.products.scaling.Z[t.grouping][t.where, t.where], relative))
+        return np.asarray(np.linalg.solve(self.likelihood.maps[t.grouping][t.where, t.where], relative))
 
     def _one(self, relative: Sequence[Floats], sigma: float) -> float:
         lambdas = [np.zeros((len(g.columns), len(g.columns))) for g in self.spec.groupings]
         for t, root in zip(self.spec.terms, relative, strict=True):
             lambdas[t.grouping][t.where, t.where] = root
-        return evaluate(self.products, [lambdas[k] for k in self.products.order], self.method, sigma).criterion
+        return self.likelihood.at_standard(lambdas, sigma).criterion
 
     def _together(self, batch: Batch, theta: Floats, sigma: Floats) -> Floats:
         at = evaluate_together(batch.only(np.zeros(len(theta), dtype=np.intp)), theta)
-        unit = self.products.scaling.y
+        unit = self.likelihood.response_unit
         own = batch.nu if self.spec.sigma is None else at.rss / at.sigma**2
         log_det = at.criterion - batch.nu * np.log(2.0 * np.pi * (at.sigma * unit) ** 2) - own
         return np.asarray(log_det + batch.nu * np.log(2.0 * np.pi * sigma**2) + at.rss * (unit / sigma) ** 2)
@@ -102,7 +103,7 @@ class Criterion:
 def make_criterion(spec: ModelSpec, products: CrossProducts, method: Method) -> Criterion:
     """Prepare the criterion of a model for many points."""
     batch = make_batch(spec, products, own_response(products), method) if has_blocks(spec) else None
-    return Criterion(spec, products, method, batch)
+    return Criterion(Likelihood(spec, products, method), batch)
 
 
 def seconds_per_value(criterion: Criterion) -> float:
@@ -110,9 +111,10 @@ def seconds_per_value(criterion: Criterion) -> float:
     if criterion.batch is not None:
         J, p, P = criterion.batch.ZX.shape
         return float(4e-6 + J * p * p * (2e-8 + 1e-9 * (p + P)))
-    plan = criterion.products.plan
+    products = criterion.likelihood.products
+    plan = products.plan
     tail = plan.crossed.size if plan.crossed else 0
-    blocks = sum(pair.blocks.size for pair in criterion.products.A.pairs.values())
+    blocks = sum(pair.blocks.size for pair in products.A.pairs.values())
     return float(3e-4 + 1.5e-10 * tail**3 + 4e-8 * blocks)
 
 
@@ -139,11 +141,11 @@ class Held:
     @classmethod
     def at(cls, criterion: Criterion, places: Sequence[tuple[int, int] | None], estimates: RemlEstimates) -> Held:
         """Coordinates that start from estimates."""
-        spec, scale = criterion.spec, criterion.products.scaling
+        spec, maps = criterion.spec, criterion.likelihood.maps
         sizes, start = [], []
         for i, t in enumerate(spec.terms):
             M = estimates.sigma * t.structure.root(estimates.theta[t.theta])
-            unit = estimates.sigma * np.abs(np.diag(scale.Z[t.grouping][t.where, t.where]))
+            unit = estimates.sigma * np.abs(np.diag(maps[t.grouping][t.where, t.where]))
             size = np.maximum(np.linalg.norm(M, axis=1), 0.1 * unit)
             sizes.append(size)
             for row in t.structure.own_sds:

@@ -13,8 +13,7 @@ import numpy as np
 
 from ranef.arrays import Bools, Floats, Ints
 from ranef.comparison.reliability import OwnData
-from ranef.likelihood import CrossProducts, Method, evaluate
-from ranef.linalg import BlockMatrix, backward
+from ranef.likelihood import Likelihood
 from ranef.spec import ModelSpec
 from ranef.structures import lower_root
 
@@ -61,8 +60,8 @@ class EffectsAt:
         b̂ with the fixed effect of the same name, if there is one. At an infinite ratio it may have a limit where
         neither part has.
     right : tuple of array (J_k, p_k)
-        Z_kᵀW(y − Xβ̂ − Σ Z_l b̂_l), without the effects of the other factors l, for the internal columns of Z_k and the
-        user's y.
+        Z_kᵀW(y − Xβ̂ − Σ Z_l b̂_l), without the effects of the other factors l, for standard columns of Z_k
+        (:mod:`ranef.likelihood.at`).
     """
 
     criterion: float
@@ -73,31 +72,15 @@ class EffectsAt:
     right: tuple[Floats, ...]
 
 
-def effects_at(spec: ModelSpec, products: CrossProducts, lambdas: Sequence[Floats], method: Method) -> EffectsAt:
+def effects_at(likelihood: Likelihood, lambdas: Sequence[Floats]) -> EffectsAt:
     """β̂ and b̂ at λ_k (p_k, p_k) of the user's scale, any square roots of D_k, in the order of the spec's groupings."""
-    scale, order = products.scaling, products.order
-    inward = scale.inward(tuple(lambdas))
-    at = evaluate(products, [inward[k] for k in order], method, spec.sigma)
-    contrast = np.append(-at.beta, 1.0)
-    modes = backward(at.factor, [(white @ contrast)[:, :, None] for white in at.columns.white])
-    places = [order.index(k) for k in range(len(order))]
-    beta = scale.pilot + scale.y * (scale.X @ at.beta)
-    b = tuple(scale.y * modes[i][:, :, 0] @ scale.Z[k].T for k, i in enumerate(places))
-    fixed = dict(zip(spec.design.fixed_names, beta.tolist(), strict=True))
+    spec, at = likelihood.spec, likelihood.at_roots(lambdas)
+    fixed = dict(zip(spec.design.fixed_names, at.beta.tolist(), strict=True))
     coef = tuple(
-        own + np.array([fixed.get(name, 0.0) for name in g.columns]) for own, g in zip(b, spec.groupings, strict=True)
+        own + np.array([fixed.get(name, 0.0) for name in g.columns])
+        for own, g in zip(at.effects, spec.groupings, strict=True)
     )
-    right = [Xy @ contrast - others for Xy, others in zip(products.Xy, _of_others(products.A, modes), strict=True)]
-    return EffectsAt(at.criterion, at.sigma * scale.y, beta, b, coef, tuple(scale.y * right[i] for i in places))
-
-
-def _of_others(A: BlockMatrix, b: Sequence[Floats]) -> list[Floats]:
-    """Σ_{l ≠ k} A_kl b_l (J_k, p_k) for every factor, given b (J_k, p_k, 1)."""
-    out: list[Floats] = [np.zeros(d.shape[:2]) for d in A.diag]
-    for (k, l), pair in A.pairs.items():
-        np.add.at(out[k], pair.rows, (pair.blocks @ b[l][pair.cols])[:, :, 0])
-        np.add.at(out[l], pair.cols, (np.swapaxes(pair.blocks, 1, 2) @ b[k][pair.rows])[:, :, 0])
-    return out
+    return EffectsAt(at.criterion, at.sigma, at.beta, at.effects, coef, at.left)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -166,13 +149,7 @@ def moved(spec: ModelSpec, k: int, q: int) -> Moved:
 
 
 def effects_at_ratio(
-    spec: ModelSpec,
-    products: CrossProducts,
-    lambdas: Sequence[Floats],
-    method: Method,
-    own: OwnData,
-    column: Moved,
-    ratio: float,
+    likelihood: Likelihood, lambdas: Sequence[Floats], own: OwnData, column: Moved, ratio: float
 ) -> EffectsAt:
     """Effects at λ with one relative standard deviation changed, to anything from 0 to infinity.
 
@@ -183,7 +160,7 @@ def effects_at_ratio(
     """
 
     def at(lam: Floats) -> EffectsAt:
-        return effects_at(spec, products, [lam if k == column.k else l for k, l in enumerate(lambdas)], method)
+        return effects_at(likelihood, [lam if k == column.k else l for k, l in enumerate(lambdas)])
 
     lam = lambdas[column.k]
     if np.isfinite(ratio):
@@ -192,9 +169,9 @@ def effects_at_ratio(
             found.b[column.k][:, column.columns] = 0.0  # without the rounding of the internal scale
         return found
     correlated = column.correlated(lam)
-    large = _large_ratio(products, lambdas, own, column, SMALLEST_CORRELATED if correlated else SMALLEST_STEP)
+    large = _large_ratio(likelihood, lambdas, own, column, SMALLEST_CORRELATED if correlated else SMALLEST_STEP)
     near = [at(column.scaled(lam, large / h)) for h in (STEPS if correlated else np.sqrt(STEPS))]
-    return _extrapolated(products, near, correlated=correlated)
+    return _extrapolated(likelihood, near, correlated=correlated)
 
 
 def without_column(own: OwnData, column: Moved) -> Bools:
@@ -203,19 +180,19 @@ def without_column(own: OwnData, column: Moved) -> Bools:
     return np.asarray(information <= NO_INFORMATION * information.mean(axis=0))
 
 
-def _large_ratio(products: CrossProducts, lambdas: Sequence[Floats], own: OwnData, column: Moved, step: float) -> float:
+def _large_ratio(likelihood: Likelihood, lambdas: Sequence[Floats], own: OwnData, column: Moved, step: float) -> float:
     """A ratio that is large beside all that competes with the moved effects, noise and other effects alike."""
     information = column_information(own.A, own.T, lambdas[column.k], column)[~without_column(own, column)]
     needed = 1.0 / max(information.min(), SLOWEST * float(np.median(information)))
     others = [lam.copy() for lam in lambdas]
     others[column.k][column.columns] = 0.0
-    competing = sum(float((root**2).sum()) for root in products.scaling.inward(tuple(others)))
-    unit = products.n_obs / own.information[:, column.columns].sum(axis=0).min()
+    competing = sum(float((root**2).sum()) for root in likelihood.standard_roots(others))
+    unit = likelihood.spec.n_obs / own.information[:, column.columns].sum(axis=0).min()
     return float(np.sqrt((needed + competing * unit) / step))
 
 
 def column_information(A: Floats, T: Floats, lam: Floats, column: Moved) -> Floats:
-    """Information (J, columns) about moved effects from A (J, p, p) of internal columns, the others unknown.
+    """Information (J, columns) about moved effects from A (J, p, p) of standard columns, the others unknown.
 
     These have the conditional distribution of :meth:`Moved.conditional`; `lam` (p, p) and the answer are the user's.
     """
@@ -226,9 +203,9 @@ def column_information(A: Floats, T: Floats, lam: Floats, column: Moved) -> Floa
     return np.asarray(np.maximum(np.einsum("aq,jab,bq->jq", back, left, back), 0.0))
 
 
-def _extrapolated(products: CrossProducts, near: Sequence[EffectsAt], *, correlated: bool) -> EffectsAt:
+def _extrapolated(likelihood: Likelihood, near: Sequence[EffectsAt], *, correlated: bool) -> EffectsAt:
     """The value at h = 0 of cubics through those at :data:`STEPS`; the criterion has no limit but infinity."""
-    scale, last = products.scaling, near[0]
+    last = near[0]
 
     def limit(values: Sequence[Floats], size: Floats | float) -> Floats:
         stacked = np.array(values)
@@ -240,8 +217,7 @@ def _extrapolated(products: CrossProducts, near: Sequence[EffectsAt], *, correla
     def by_level(values: Sequence[Floats], unit: Floats | float) -> Floats:
         return limit(values, unit + np.abs(values[0]).max(axis=0))
 
-    units = [scale.y * np.linalg.norm(T, axis=1) for T in scale.Z]
-    size = scale.y * np.linalg.norm(scale.X, axis=1) + np.abs(last.beta - scale.pilot)
+    units, size = likelihood.effect_units, likelihood.coefficient_units + np.abs(last.beta - likelihood.pilot)
     groups = range(len(last.b))
     return EffectsAt(
         np.inf,
@@ -249,5 +225,5 @@ def _extrapolated(products: CrossProducts, near: Sequence[EffectsAt], *, correla
         limit([at.beta for at in near], size),
         tuple(by_level([at.b[k] for at in near], units[k]) for k in groups),
         tuple(limit([at.coef[k] for at in near], units[k] + np.abs(last.b[k]).max(axis=0)) for k in groups),
-        tuple(by_level([at.right[k] for at in near], scale.y) for k in groups),
+        tuple(by_level([at.right[k] for at in near], likelihood.response_unit) for k in groups),
     )

@@ -31,12 +31,11 @@ from ranef.comparison.sweeps import (
     checked_number,
     checked_ratios,
     half_way,
-    marginal_information,
     sweep,
 )
 from ranef.errors import DesignError, suggestion
 from ranef.inference import grouping_named, only_group
-from ranef.likelihood import CrossProducts, Method
+from ranef.likelihood import Likelihood
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec, covariance_arrays
 
@@ -67,9 +66,7 @@ class PoolingBase:
 
     Attributes
     ----------
-    spec : ModelSpec
-    products : CrossProducts
-    method : "REML" or "ML"
+    likelihood : Likelihood
     theta : array (n_theta,)
         θ̂.
     at : EffectsAt
@@ -80,18 +77,21 @@ class PoolingBase:
         Number of rows of each level.
     """
 
-    spec: ModelSpec
-    products: CrossProducts
-    method: Method
+    likelihood: Likelihood
     theta: Floats
     at: EffectsAt
     own: tuple[OwnData, ...]
     rows: tuple[Ints, ...]
 
+    @property
+    def spec(self) -> ModelSpec:
+        """The model."""
+        return self.likelihood.spec
+
     @cached_property
     def information(self) -> tuple[Floats, ...]:
-        """Of :func:`marginal_information` at θ̂."""
-        return marginal_information(self.products, self.spec.lambdas(self.theta))
+        """What each level's rows say of its effects at θ̂ (see :attr:`ranef.likelihood.At.information`)."""
+        return self.likelihood.at(self.theta).information
 
     @cached_property
     def covariances(self) -> tuple[Scaled, ...]:
@@ -99,7 +99,7 @@ class PoolingBase:
         return _covariances(self, self.theta)
 
 
-def pooling_base(spec: ModelSpec, products: CrossProducts, method: Method, theta: Floats) -> PoolingBase:
+def pooling_base(likelihood: Likelihood, theta: Floats) -> PoolingBase:
     """Evaluate the model at θ̂ (n_theta,), and count rows.
 
     Raises
@@ -107,6 +107,7 @@ def pooling_base(spec: ModelSpec, products: CrossProducts, method: Method, theta
     DesignError
         If the model has no random effects.
     """
+    spec = likelihood.spec
     if not spec.terms:
         raise DesignError(
             f"{spec.design.formula!r} has no random effects, so there is nothing to pool; add a (… | group)."
@@ -115,8 +116,8 @@ def pooling_base(spec: ModelSpec, products: CrossProducts, method: Method, theta
     for part in spec.parts():
         for count, g in zip(rows, part.groupings, strict=True):
             count += np.bincount(g.codes, minlength=len(count))
-    at = effects_at(spec, products, spec.lambdas(theta), method)
-    return PoolingBase(spec, products, method, theta, at, own_data(products), tuple(rows))
+    at = effects_at(likelihood, spec.lambdas(theta))
+    return PoolingBase(likelihood, theta, at, own_data(likelihood), tuple(rows))
 
 
 def relative_sds(spec: ModelSpec, theta: Floats) -> tuple[Floats, ...]:
@@ -261,7 +262,7 @@ def scaled_at(
     """
     spec, own = base.spec, base.own
     here = np.array_equal(theta, base.theta)
-    at = base.at if here else effects_at(spec, base.products, spec.lambdas(theta), base.method)
+    at = base.at if here else effects_at(base.likelihood, spec.lambdas(theta))
     paths = base.covariances if here else _covariances(base, theta)
     moving = {k: paths[k] for k, g in enumerate(spec.groupings) if group in (None, g.name)}
     values = scaled_theta(spec, theta, moving, scale)
@@ -269,9 +270,7 @@ def scaled_at(
         scaled_effects(own[k], at.right[k], moving[k], scale) if k in moving else at.b[k] for k in range(len(own))
     )
     coef = tuple(new + (coef - old) for new, coef, old in zip(b, at.coef, at.b, strict=True))
-    criterion = (
-        effects_at(spec, base.products, spec.lambdas(values), base.method).criterion if np.isfinite(scale) else np.inf
-    )
+    criterion = base.likelihood.at(values).criterion if np.isfinite(scale) else np.inf
     ratios = [path.sds(np.array(scale if k in moving else 1.0)) for k, path in enumerate(paths)]
     return replace(at, b=b, coef=coef, criterion=criterion), values, ratios
 
@@ -287,7 +286,7 @@ def pooling_sweep(
     """The path of column `q` of grouping `k` as its standard deviation alone moves (see :func:`sweep`)."""
     column, own = moved(base.spec, k, q), base.own[k]
     half = half_way(base.information[k], own, base.spec.lambdas(base.theta)[k], column)
-    return sweep(base.spec, base.products, base.theta, base.method, own, column, half, ratios, n)
+    return sweep(base.likelihood, base.theta, own, column, half, ratios, n)
 
 
 def chosen_columns(spec: ModelSpec, group: str | None, term: str | None) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.comparison.shrinkage import NULL_SHARE, RANK_TOLERANCE
-from ranef.likelihood import CrossProducts
+from ranef.likelihood import Likelihood
 
 __all__ = ["OwnData", "own_data", "own_estimates", "reliabilities", "reliability_matrices", "reliability_summary"]
 
@@ -23,9 +23,9 @@ class OwnData:
     Attributes
     ----------
     A : array (J, p, p)
-        ZⱼᵀWZⱼ on the internal scale.
+        ZⱼᵀWZⱼ of standard columns (:mod:`ranef.likelihood.at`).
     T : array (p, p)
-        User's effects are ``T @ b`` for internal b.
+        Effects of the columns as written are ``T @ b`` for b of standard ones.
     inverse : array (J, p, p)
         Of A; a generalised one where A is singular.
     variances : array (J, p)
@@ -45,10 +45,9 @@ class OwnData:
         return np.asarray(np.maximum(np.einsum("aq,jab,bq->jq", back, self.A, back), 0.0))
 
 
-def own_data(products: CrossProducts) -> tuple[OwnData, ...]:
-    """Own data of every grouping of the spec, from the cross-products."""
-    places = [products.order.index(k) for k in range(len(products.order))]
-    return tuple(_own_data(products.A.diag[i], products.scaling.Z[k]) for k, i in enumerate(places))
+def own_data(likelihood: Likelihood) -> tuple[OwnData, ...]:
+    """Own data of every grouping of the spec."""
+    return tuple(_own_data(likelihood.levels(k), T) for k, T in enumerate(likelihood.maps))
 
 
 def _own_data(A: Floats, T: Floats) -> OwnData:
@@ -67,7 +66,7 @@ def _own_data(A: Floats, T: Floats) -> OwnData:
 
 
 def own_estimates(own: OwnData, right: Floats) -> Floats:
-    """Least-squares coefficients (J, p) of each level alone from ZⱼᵀW(y − Xβ̂) (J, p) for the internal columns of Z.
+    """Least-squares coefficients (J, p) of each level alone from ZⱼᵀW(y − Xβ̂) (J, p) for standard columns of Z.
 
     NaN where the level's rows do not determine one.
     """

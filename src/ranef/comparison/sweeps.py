@@ -13,10 +13,8 @@ from ranef.arrays import Floats
 from ranef.comparison.paths import EffectsAt, Moved, column_information, effects_at_ratio, without_column
 from ranef.comparison.reliability import OwnData, reliabilities
 from ranef.errors import DesignError
-from ranef.likelihood import CrossProducts, Method
-from ranef.linalg import factorize, selected_blocks
+from ranef.likelihood import Likelihood
 from ranef.progress import LateBar
-from ranef.spec import ModelSpec
 
 __all__ = [
     "PoolingSweep",
@@ -24,7 +22,6 @@ __all__ = [
     "checked_ratios",
     "even_ratios",
     "half_way",
-    "marginal_information",
     "ratios_at",
     "sweep",
 ]
@@ -41,27 +38,10 @@ def ratios_at(half: float, position: Floats) -> Floats:
         return np.asarray(half * np.sqrt(position / (1.0 - position)))
 
 
-def marginal_information(products: CrossProducts, lambdas: Sequence[Floats]) -> tuple[Floats, ...]:
-    """Information (J_k, p_k, p_k) about each level's effects by grouping, internal scale, other factors unknown.
-
-    M = E(I − DE)⁻¹ of the blocks E of ZᵀV⁻¹Z: the level's own effects taken out of V again. With one grouping factor
-    it is ZⱼᵀWZⱼ.
-    """
-    inward = products.scaling.inward(tuple(lambdas))
-    ordered = [inward[k] for k in products.order]
-    _, blocks = selected_blocks(products.A, factorize(products.A, products.plan, ordered))
-    places = [products.order.index(k) for k in range(len(products.order))]
-    found = []
-    for i in places:
-        E, D = blocks[i], ordered[i] @ ordered[i].T
-        found.append(np.linalg.solve(np.eye(len(D)) - E @ D, E))
-    return tuple(found)
-
-
 def half_way(information: Floats, own: OwnData, lam: Floats, column: Moved) -> float:
     """The ratio at which a typical level is half-way: what the data say of its effect equals what its variance says.
 
-    `information` (J, p, p) is that of :func:`marginal_information`; levels without any do not count.
+    `information` (J, p, p) is :attr:`ranef.likelihood.At.information`; levels without any do not count.
     """
     w = column_information(information, own.T, lam, column)[:, column.columns == column.q]
     return float(1.0 / np.sqrt(np.median(w[~without_column(own, column)[:, column.columns == column.q]])))
@@ -159,10 +139,8 @@ class PoolingSweep:
 
 
 def sweep(
-    spec: ModelSpec,
-    products: CrossProducts,
+    likelihood: Likelihood,
     theta: Floats,
-    method: Method,
     own: OwnData,
     column: Moved,
     half: float,
@@ -184,7 +162,8 @@ def sweep(
         If a ratio is negative or NaN, or `n` is below 2.
     """
     at = even_ratios(half, checked_number(n)) if ratios is None else checked_ratios(ratios)
-    found = list(_effects_along(spec, products, spec.lambdas(theta), method, own, column, at))
+    spec = likelihood.spec
+    found = list(_effects_along(likelihood, spec.lambdas(theta), own, column, at))
     g = spec.groupings[column.k]
     return PoolingSweep(
         g.name,
@@ -204,17 +183,11 @@ def sweep(
 
 
 def _effects_along(
-    spec: ModelSpec,
-    products: CrossProducts,
-    lambdas: Sequence[Floats],
-    method: Method,
-    own: OwnData,
-    column: Moved,
-    ratios: Floats,
+    likelihood: Likelihood, lambdas: Sequence[Floats], own: OwnData, column: Moved, ratios: Floats
 ) -> Iterator[EffectsAt]:
     with LateBar("Path of pooling", "ratio", len(ratios)) as bar:
         for ratio in ratios:
-            yield effects_at_ratio(spec, products, lambdas, method, own, column, float(ratio))
+            yield effects_at_ratio(likelihood, lambdas, own, column, float(ratio))
             bar.update()
 
 

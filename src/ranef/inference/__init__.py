@@ -21,7 +21,7 @@ from ranef.inference.information import (
     variance_information,
     vcov_theta_frame,
 )
-from ranef.inference.leverage import RowCovariance, cooks_distances, joint_covariance, leverages, row_covariance
+from ranef.inference.leverage import cooks_distances, joint_covariance
 from ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
 from ranef.inference.matrices import FitMatrices
 from ranef.inference.posterior import (
@@ -76,7 +76,6 @@ __all__ = [
     "Influence",
     "Loo",
     "PredictOptions",
-    "RowCovariance",
     "Rows",
     "VarianceInformation",
     "VarianceParts",
@@ -101,7 +100,6 @@ __all__ = [
     "interval",
     "joint_covariance",
     "labelled_draws",
-    "leverages",
     "linear_predictor",
     "loo_groups",
     "loo_kind",
@@ -123,7 +121,6 @@ __all__ = [
     "ranef_frame",
     "residual_rows",
     "residual_variance",
-    "row_covariance",
     "row_groups",
     "row_series",
     "rows_for",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ranef.arrays import Floats
 from ranef.errors import DesignError, RanefError
 from ranef.inference.effects import grouping_named, varcorr_frame
-from ranef.likelihood import Method, cross_products, evaluate
+from ranef.likelihood import Likelihood, cross_products
 from ranef.progress import LateBar
 from ranef.reml import fit_reml
 from ranef.results import RemlEstimates
@@ -161,20 +161,8 @@ def _refitted(rest: ModelSpec, full: RemlEstimates) -> tuple[Floats, Floats, Flo
 
 def _at_theta(rest: ModelSpec, full: RemlEstimates) -> tuple[Floats, Floats, Floats, float, str]:
     """β̂, its standard errors and σ̂ with θ kept."""
-    method: Method = full.method
-    products = cross_products(rest)
-    scale = products.scaling
-    lambdas = scale.inward(rest.lambdas(full.theta))
-    at = evaluate(products, [lambdas[k] for k in products.order], method, rest.sigma)
-    sigma = at.sigma * scale.y
-    half = scale.X @ at.inverse_root.T
-    return (
-        scale.pilot + scale.y * (scale.X @ at.beta),
-        sigma * np.sqrt((half**2).sum(axis=1)),
-        full.theta,
-        sigma,
-        "theta kept",
-    )
+    at = Likelihood(rest, cross_products(rest), full.method).at(full.theta)
+    return at.beta, np.sqrt(np.diag(at.vcov)), full.theta, at.sigma, "theta kept"
 
 
 def _varcorr(spec: ModelSpec, deletion: _Deletion, label: object) -> pd.DataFrame:

@@ -15,11 +15,9 @@ from ranef.inference.effects import grouping_named, only_group
 from ranef.inference.posterior import covariance_draws, parameter_draws, posterior_table
 from ranef.inference.variance_shares import mean_inverse_weight
 from ranef.interrupts import load
-from ranef.likelihood import cross_products
-from ranef.linalg import factorize, selected_blocks
-from ranef.progress import LateBar
+from ranef.likelihood import Likelihood, conditional_variances, cross_products
 from ranef.results import PosteriorDraws
-from ranef.spec import ModelSpec, Student, family_of
+from ranef.spec import ModelSpec, Student, covariance_arrays, family_of
 
 if TYPE_CHECKING:
     import xarray
@@ -38,9 +36,6 @@ __all__ = [
     "shrinkage_draws",
     "variance_part_draws",
 ]
-
-#: numbers held at once where every draw has a matrix for every level
-BLOCK_ENTRIES = 4_000_000
 
 #: entries along the first dimension that are printed
 SHOWN = 10
@@ -210,24 +205,11 @@ def shrinkage_draws(spec: ModelSpec, draws: PosteriorDraws, group: str | None = 
             "the shrinkage factor, then has no closed form. Compare fit.ranef() to the data instead."
         )
     k, g = grouping_named(spec, only_group(spec, group))
-    products, S = cross_products(spec), draws.sigma.size
-    theta = draws.theta.reshape(S, -1)
-    place, T = products.order.index(k), products.scaling.Z[k]
-    out = np.empty((S, g.n_levels, len(g.columns)))
-    if len(spec.groupings) == 1:
-        step = max(1, BLOCK_ENTRIES // (g.n_levels * len(g.columns) ** 2))
-        for start in range(0, S, step):
-            roots = np.stack([_inward(T, spec.lambdas(t)[0]) for t in theta[start : start + step]])
-            Q = _conditional(products.A.diag[0], roots)
-            out[start : start + step] = _reliability(T, Q, roots)
-    else:
-        with LateBar("Conditional variances", "draw", S) as bar:
-            for s in range(S):
-                lambdas = products.scaling.inward(spec.lambdas(theta[s]))
-                ordered = [lambdas[i] for i in products.order]
-                blocks, _ = selected_blocks(products.A, factorize(products.A, products.plan, ordered))
-                out[s] = _reliability(T, blocks[place][None], lambdas[k][None])[0]
-                bar.update()
+    theta = draws.theta.reshape(draws.sigma.size, -1)
+    conditional = conditional_variances(Likelihood(spec, cross_products(spec), "REML"), theta, k)
+    covariance = covariance_arrays(spec, theta, np.ones(len(theta)))[k]
+    prior = np.diagonal(covariance, axis1=1, axis2=2)[:, None]
+    out = np.where(prior > 0, 1.0 - conditional / np.where(prior > 0, prior, 1.0), 0.0)
     return Derived(
         "shrinkage",
         out.reshape(*draws.sigma.shape, *out.shape[1:]),
@@ -235,24 +217,6 @@ def shrinkage_draws(spec: ModelSpec, draws: PosteriorDraws, group: str | None = 
         {"level": [str(level) for level in g.levels], "term": list(g.columns)},
         f"weight of the own data of each level of {g.name}, 1 − conditional over prior variance",
     )
-
-
-def _inward(T: Floats, lam: Floats) -> Floats:
-    return np.asarray(np.linalg.solve(T, lam))
-
-
-def _conditional(A: Floats, roots: Floats) -> Floats:
-    """λ(λᵀAλ + I)⁻¹λᵀ (S, J, p, p) for A (J, p, p) and λ (S, p, p)."""
-    lam = roots[:, None]
-    inner = np.swapaxes(lam, -1, -2) @ A @ lam + np.eye(A.shape[-1])
-    return np.asarray(lam @ np.linalg.solve(inner, np.broadcast_to(np.swapaxes(lam, -1, -2), inner.shape)))
-
-
-def _reliability(T: Floats, Q: Floats, roots: Floats) -> Floats:
-    """1 − (TQTᵀ)_aa / (TλλᵀTᵀ)_aa (S, J, p), T being the map from the internal scale."""
-    conditional = np.einsum("ab,sjbc,ac->sja", T, Q, T, optimize=True)
-    prior = (np.einsum("ab,sbc->sac", T, roots) ** 2).sum(axis=-1)[:, None]
-    return np.asarray(np.where(prior > 0, 1.0 - conditional / np.where(prior > 0, prior, 1.0), 0.0))
 
 
 def contrast_draws(

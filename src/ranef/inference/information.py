@@ -7,14 +7,14 @@ singular fit is an interior point of it: what lies on the boundary is held there
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ranef.arrays import Floats
-from ranef.likelihood import CrossProducts, Evaluation, Score, evaluate, score
+from ranef.likelihood import At, Likelihood
 from ranef.reml.boundary import NEAR_ZERO
 from ranef.spec import ModelSpec, TermSpec
 from ranef.structures import lower_root
@@ -50,7 +50,7 @@ NEGLIGIBLE = 1e-4
 
 @dataclass(frozen=True)
 class Chart:
-    """Coordinates x of the covariance matrices of the groupings' rank: λ_k(x) = λ_k + Σ x_i E_i, internal scale.
+    """Coordinates x of the covariance matrices of the groupings' rank: λ_k(x) = λ_k + Σ x_i E_i, standard columns.
 
     Attributes
     ----------
@@ -95,6 +95,8 @@ class VarianceInformation:
     dcov : tuple of array (p_k, p_k, m)
         Derivatives of the covariance matrices Σ_k of the groupings; on the user's scale, as is σ.
     covs : tuple of array (p_k, p_k)
+    maps : tuple of array (p_k, p_k)
+        From standard columns (:mod:`ranef.likelihood.at`).
     sigma : float
     sigma_known : bool
     """
@@ -105,6 +107,7 @@ class VarianceInformation:
     interior: NDArray[np.bool_]
     dcov: tuple[Floats, ...]
     covs: tuple[Floats, ...]
+    maps: tuple[Floats, ...]
     sigma: float
     sigma_known: bool
 
@@ -128,38 +131,36 @@ class VarianceInformation:
         return np.asarray(out)
 
 
-def variance_information(
-    spec: ModelSpec, products: CrossProducts, at: Evaluation, theta: Floats
-) -> VarianceInformation:
-    """Observed information of the variance parameters, by central differences of the exact gradient.
+def variance_information(at: At, theta: Floats) -> VarianceInformation:
+    """Observed information of the variance parameters `at` θ (n_theta,), by central differences of the exact gradient.
 
     With d(λ, σ) = log|V| + ν log 2πσ² + rss/σ² the derivatives in log σ are exact: ∂²d/∂(log σ)² = 4 rss/σ² and
     ∂²d/∂x ∂log σ = −2 (∂rss/∂x)/σ² (Pinheiro & Bates 2000, *Mixed-Effects Models in S and S-PLUS*, §2.4.2).
     """
-    chart = make_chart(spec, products, theta)
-    sigma = at.sigma * products.scaling.y
-    fixed = replace(spec, sigma=sigma)
-    first = score(products, at)
-    hessian, sizes = _curvature(fixed, products, at, chart), chart.sizes
-    dD = _covariance_derivatives(spec, products, chart)
-    covs = tuple(sigma**2 * root @ root.T for root in products.scaling.outward(chart.lambdas))
+    likelihood, sigma = at.likelihood, at.sigma
+    spec = likelihood.spec
+    chart = make_chart(likelihood, theta)
+    hessian, sizes = _curvature(likelihood, sigma, chart), chart.sizes
+    dD = _covariance_derivatives(likelihood.maps, chart)
+    covs = tuple(sigma**2 * (T @ lam) @ (T @ lam).T for T, lam in zip(likelihood.maps, chart.lambdas, strict=True))
     dcov = tuple(sigma**2 * d for d in dD)
     if spec.sigma is None:
-        mixed = -2.0 / at.sigma**2 * chart.along(_rss_gradient(products, first, chart.lambdas))
-        corner = np.array([[4.0 * at.rss / at.sigma**2]])
+        mixed = -2.0 * chart.along(likelihood.at_standard(chart.lambdas, sigma).rss_gradient)
+        corner = np.array([[4.0 * at.relative_rss]])
         hessian = np.block([[hessian, mixed[:, None]], [mixed[None, :], corner]])
         sizes = np.append(sizes, 1.0)
         dcov = tuple(np.concatenate([d, 2.0 * c[:, :, None]], axis=2) for d, c in zip(dcov, covs, strict=True))
-    dtheta, interior = _theta_derivatives(spec, products, theta, dD)
-    return VarianceInformation(hessian, sizes, dtheta, interior, dcov, covs, sigma, spec.sigma is not None)
+    dtheta, interior = _theta_derivatives(likelihood, theta, dD)
+    known = spec.sigma is not None
+    return VarianceInformation(hessian, sizes, dtheta, interior, dcov, covs, likelihood.maps, sigma, known)
 
 
-def make_chart(spec: ModelSpec, products: CrossProducts, theta: Floats) -> Chart:
+def make_chart(likelihood: Likelihood, theta: Floats) -> Chart:
     """The chart at θ: of an unstructured λ = USVᵀ of rank r the directions U e_a e_cᵀ with c ≤ a, c < r.
 
     With Uᵀλ diagonal these lower trapezoids meet each covariance matrix of rank r near D once.
     """
-    lambdas = [lam.copy() for lam in products.scaling.inward(spec.lambdas(theta))]
+    spec, lambdas = likelihood.spec, [lam.copy() for lam in likelihood.standard(theta)]
     directions: list[tuple[int, Floats]] = []
     sizes: list[float] = []
     for t in spec.terms:
@@ -189,22 +190,11 @@ def _term_chart(term: TermSpec, lam: Floats) -> tuple[Floats, list[tuple[float, 
     return U * values, [(float(values[a]), np.outer(U[:, a], unit[c])) for c in range(rank) for a in range(c, p)]
 
 
-def _ordered(products: CrossProducts, by_grouping: Sequence[Floats]) -> list[Floats]:
-    return [by_grouping[k] for k in products.order]
-
-
-def _by_grouping(products: CrossProducts, ordered: Sequence[Floats]) -> list[Floats]:
-    return [ordered[products.order.index(k)] for k in range(len(ordered))]
-
-
-def _curvature(spec: ModelSpec, products: CrossProducts, at: Evaluation, chart: Chart) -> Floats:
-    """∂²deviance/∂x² (n_x, n_x) by differences, σ as the spec has it."""
+def _curvature(likelihood: Likelihood, sigma: float, chart: Chart) -> Floats:
+    """∂²deviance/∂x² (n_x, n_x) by differences, with σ held."""
 
     def gradient(x: Floats) -> Floats:
-        lambdas = chart.at(x)
-        first = score(products, evaluate(products, _ordered(products, lambdas), at.method, spec.sigma))
-        W = _by_grouping(products, first.W)
-        return chart.along([2.0 * inner @ lam for inner, lam in zip(W, lambdas, strict=True)])
+        return chart.along(likelihood.at_standard(chart.at(x), sigma).gradient)
 
     n = len(chart.directions)
     out = np.zeros((n, n))
@@ -215,30 +205,22 @@ def _curvature(spec: ModelSpec, products: CrossProducts, at: Evaluation, chart: 
     return 0.5 * (out + out.T)
 
 
-def _rss_gradient(products: CrossProducts, first: Score, lambdas: Sequence[Floats]) -> list[Floats]:
-    """∂rss/∂λ_k = −2 (Σ ccᵀ) λ_k."""
-    c = _by_grouping(products, first.c)
-    return [-2.0 * (rows.T @ rows) @ lam for rows, lam in zip(c, lambdas, strict=True)]
-
-
-def _covariance_derivatives(spec: ModelSpec, products: CrossProducts, chart: Chart) -> list[Floats]:
-    """∂D_k/∂x (p_k, p_k, n_x) on the user's scale, D_k relative to σ²."""
+def _covariance_derivatives(maps: Sequence[Floats], chart: Chart) -> list[Floats]:
+    """∂D_k/∂x (p_k, p_k, n_x) for the columns as written, D_k relative to σ²."""
     out = [np.zeros((*lam.shape, len(chart.directions))) for lam in chart.lambdas]
     for i, (k, E) in enumerate(chart.directions):
-        half = products.scaling.Z[k] @ E @ (products.scaling.Z[k] @ chart.lambdas[k]).T
+        half = maps[k] @ E @ (maps[k] @ chart.lambdas[k]).T
         out[k][:, :, i] = half + half.T
     return out
 
 
-def _theta_derivatives(
-    spec: ModelSpec, products: CrossProducts, theta: Floats, dD: Sequence[Floats]
-) -> tuple[Floats, NDArray[np.bool_]]:
+def _theta_derivatives(likelihood: Likelihood, theta: Floats, dD: Sequence[Floats]) -> tuple[Floats, NDArray[np.bool_]]:
     """∂θ/∂x (n_theta, n_x), zero on the boundary, and which parameters (n_theta,) are not on it."""
-    internal = products.scaling.inward(spec.lambdas(theta))
+    spec, internal = likelihood.spec, likelihood.standard(theta)
     out, interior = np.zeros((spec.n_theta, dD[0].shape[2] if dD else 0)), np.zeros(spec.n_theta, dtype=bool)
     for t in spec.terms:
         own = dD[t.grouping][t.where, t.where]
-        T, inner = products.scaling.Z[t.grouping][t.where, t.where], internal[t.grouping][t.where, t.where]
+        T, inner = likelihood.maps[t.grouping][t.where, t.where], internal[t.grouping][t.where, t.where]
         of_term = _triangle_derivatives if t.structure.free else _diagonal_derivatives
         changes, free = of_term(T, inner, own)
         interior[t.theta] = t.structure.change(theta[t.theta], free) > 0
@@ -329,9 +311,7 @@ def _sigma_derivative(information: VarianceInformation) -> Floats:
     return np.append(np.zeros(information.hessian.shape[0] - 1), information.sigma)
 
 
-def varcorr_errors(
-    spec: ModelSpec, products: CrossProducts, varcorr: pd.DataFrame, information: VarianceInformation
-) -> pd.DataFrame:
+def varcorr_errors(spec: ModelSpec, varcorr: pd.DataFrame, information: VarianceInformation) -> pd.DataFrame:
     """``group, term1, term2, estimate, std_error, note`` of the sds and correlations; no residual row if σ is known.
 
     A standard error from the curvature is one of a straight line through a curve. It is left out, as NaN and with a
@@ -346,7 +326,7 @@ def varcorr_errors(
     rows: list[Floats | None] = []
     for t in spec.terms:
         cov, dcov = information.covs[t.grouping][t.where, t.where], information.dcov[t.grouping][t.where, t.where]
-        size = _relative_sizes(products, t, cov, information.sigma)
+        size = _relative_sizes(information.maps[t.grouping][t.where, t.where], cov, information.sigma)
         rows += _sd_derivatives(cov, dcov, size)
         if t.structure.pairs:
             rows += _correlation_derivatives(cov, dcov, size)
@@ -361,9 +341,8 @@ def varcorr_errors(
     return frame.assign(estimate=estimate, std_error=np.where(beyond, np.nan, errors), note=notes)
 
 
-def _relative_sizes(products: CrossProducts, term: TermSpec, cov: Floats, sigma: float) -> Floats:
-    """Sds (p,) as the signal they add to a row, over σ."""
-    T = products.scaling.Z[term.grouping][term.where, term.where]
+def _relative_sizes(T: Floats, cov: Floats, sigma: float) -> Floats:
+    """Sds (p,) as the signal they add to a row, over σ, by the map T (p, p) from standard columns."""
     squares = (np.linalg.inv(T) ** 2).sum(axis=0)
     return np.asarray(np.sqrt(np.diag(cov) * squares) / sigma)
 

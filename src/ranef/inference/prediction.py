@@ -18,8 +18,7 @@ from ranef.design import Encoded, bare_label, encode, new_weights
 from ranef.errors import DataWarning, DesignError, suggestion, warn
 from ranef.inference.effects import check_level, grouping_named
 from ranef.inference.variance_shares import mean_inverse_weight, weights_differ
-from ranef.likelihood import CrossProducts, Evaluation
-from ranef.linalg import forward
+from ranef.likelihood import At, combination_roots
 from ranef.spec import Grouping, ModelSpec
 
 __all__ = [
@@ -40,7 +39,6 @@ __all__ = [
     "simulate_new",
     "simulation_part",
     "unseen_variance",
-    "whitened_rows",
 ]
 
 #: dense entries of whitened columns held at once when variances of many rows are asked for
@@ -239,46 +237,15 @@ def unseen_variance(spec: ModelSpec, rows: Rows, covs: Sequence[Floats], groupin
     return out
 
 
-def prediction_variance(
-    spec: ModelSpec, products: CrossProducts, at: Evaluation, rows: Rows, groupings: Sequence[int]
-) -> Floats:
-    """Var(xᵀβ̂ + zᵀ(b̂ − b)) (m,) given θ, from Henderson's equations; rows enter as columns of one forward pass."""
-    m = rows.X.shape[0]
-    q = sum(d.shape[0] * d.shape[1] for d in products.A.diag)
+def prediction_variance(at: At, rows: Rows, groupings: Sequence[int]) -> Floats:
+    """Var(xᵀβ̂ + zᵀ(b̂ − b)) (m,) given θ; rows enter as columns of one forward pass."""
+    m, q = rows.X.shape[0], sum(g.n_levels * len(g.columns) for g in at.likelihood.spec.groupings)
     chunk = max(1, CHUNK_ENTRIES // max(1, q))
     out = np.empty(m)
-    for first in range(0, m, chunk):
-        part = slice(first, min(m, first + chunk))
-        out[part] = (whitened_rows(spec, products, at, rows, groupings, part) ** 2).sum(axis=0)
+    for part in (slice(first, first + chunk) for first in range(0, m, chunk)):
+        codes, Z = [code[part] for code in rows.codes], [z[part] for z in rows.Z]
+        out[part] = (combination_roots(at, rows.X[part], codes, Z, groupings) ** 2).sum(axis=0)
     return out
-
-
-def whitened_rows(
-    spec: ModelSpec, products: CrossProducts, at: Evaluation, rows: Rows, groupings: Sequence[int], part: slice
-) -> Floats:
-    """Columns (q + p, m) whose inner products are covariances of xᵀβ̂ + zᵀ(b̂ − b) given θ, for a `part` of the rows.
-
-    They are σ times f, the whitened Λᵀz, above g = R(x − F_Xᵀf).
-    """
-    scale = products.scaling
-    white = forward(at.factor, _as_columns(products, rows, groupings, part)).white
-    x = (rows.X[part] @ scale.X).T
-    f = np.vstack([np.zeros((0, x.shape[1])), *(w.reshape(-1, w.shape[2]) for w in white)])
-    F_Xy = np.vstack([np.zeros((0, spec.n_fixed + 1)), *(w.reshape(-1, w.shape[2]) for w in at.columns.white)])
-    return np.vstack([f, at.inverse_root @ (x - F_Xy[:, :-1].T @ f)]) * (at.sigma * scale.y)
-
-
-def _as_columns(products: CrossProducts, rows: Rows, groupings: Sequence[int], part: slice) -> list[Floats]:
-    columns: list[Floats] = []
-    for i, k in enumerate(products.order):
-        J, p, _ = products.A.diag[i].shape
-        codes = rows.codes[k][part]
-        block = np.zeros((J, p, codes.shape[0]))
-        if k in groupings:
-            at = np.flatnonzero((codes >= 0) & (codes < J))
-            block[codes[at], :, at] = (rows.Z[k][part] @ products.scaling.Z[k])[at]
-        columns.append(block)
-    return columns
 
 
 def residual_rows(spec: ModelSpec, fitted: Floats, sigma: float, kind: str) -> Floats:

@@ -1,5 +1,6 @@
 """What both engines stand on: cross-products once, then everything at θ in numpy."""
 
+from ranef.likelihood.at import At, Likelihood
 from ranef.likelihood.batch import (
     PERFECT_FIT,
     Batch,
@@ -9,13 +10,16 @@ from ranef.likelihood.batch import (
     have_digits,
     make_batch,
     slopes_together,
-    user_thetas,
 )
 from ranef.likelihood.coefficients import FixedPart, fixed_part
+from ranef.likelihood.combinations import RowBlocks, combination_roots, row_blocks, row_leverages
 from ranef.likelihood.crossproducts import CrossProducts, cross_products, streamed_products
 from ranef.likelihood.evaluate import LOST, Evaluation, Method, Score, average_information, evaluate, score
+from ranef.likelihood.given import Given, Moments, conditional_variances, effect_moments
 from ranef.likelihood.groups import RowGroups, group_log_densities, has_shared_effects, left_out_log_densities
 from ranef.likelihood.host import HostDensity
+from ranef.likelihood.identify import Undetermined, undetermined
+from ranef.likelihood.least_squares import LeastSquares, least_squares
 from ranef.likelihood.pointwise import linear_predictor_draws, row_log_densities
 from ranef.likelihood.responses import Responses, own_response, products_of, read_responses
 from ranef.likelihood.scaling import Scaling, make_scaling
@@ -25,21 +29,31 @@ from ranef.likelihood.sums import Sums, row_sums
 __all__ = [
     "LOST",
     "PERFECT_FIT",
+    "At",
     "Batch",
     "BatchPoint",
     "CrossProducts",
     "Evaluation",
     "FixedPart",
+    "Given",
     "HostDensity",
+    "LeastSquares",
+    "Likelihood",
     "Method",
+    "Moments",
     "Responses",
+    "RowBlocks",
     "RowGroups",
     "Scaling",
     "Score",
     "Sums",
+    "Undetermined",
     "average_information",
     "best_ratios",
+    "combination_roots",
+    "conditional_variances",
     "cross_products",
+    "effect_moments",
     "evaluate",
     "evaluate_together",
     "fixed_part",
@@ -48,6 +62,7 @@ __all__ = [
     "has_shared_effects",
     "has_spectrum",
     "have_digits",
+    "least_squares",
     "left_out_log_densities",
     "linear_predictor_draws",
     "make_batch",
@@ -56,10 +71,12 @@ __all__ = [
     "own_response",
     "products_of",
     "read_responses",
+    "row_blocks",
+    "row_leverages",
     "row_log_densities",
     "row_sums",
     "score",
     "slopes_together",
     "streamed_products",
-    "user_thetas",
+    "undetermined",
 ]

@@ -18,7 +18,6 @@ from ranef.arrays import Bools, Floats, Ints
 from ranef.likelihood.crossproducts import CrossProducts
 from ranef.likelihood.evaluate import Method
 from ranef.likelihood.responses import Responses
-from ranef.likelihood.scaling import Scaling
 from ranef.spec import ModelSpec
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
     "have_digits",
     "make_batch",
     "slopes_together",
-    "user_thetas",
 ]
 
 #: most random effects of several factors that are worked on as one dense block
@@ -290,15 +288,6 @@ def _information(batch: Batch, at: BatchPoint, lambdas: list[Floats], c: Floats,
         slope = slope / at.sigma[:, None] ** 2
         information -= slope[:, :, None] * slope[:, None, :] / batch.nu
     return np.asarray(0.5 * (information + np.swapaxes(information, 1, 2)))
-
-
-def user_thetas(spec: ModelSpec, scaling: Scaling, theta: Floats) -> Floats:
-    """θ (B, n_theta) on the user's scale, λ lower-triangular with a non-negative diagonal."""
-    out = np.empty_like(theta)
-    for t in spec.terms:
-        root = scaling.Z[t.grouping][t.where, t.where] @ t.structure.root(theta[:, t.theta])
-        out[:, t.theta] = t.structure.closest(root)
-    return out
 
 
 def have_digits(batch: Batch, at: BatchPoint, share: float) -> Bools:

@@ -34,6 +34,8 @@ class FixedPart:
         q log 2π + log |V₀| of the q normal priors, in the user's units.
     rows : array (q₂, p + 1)
         Coefficients that R2D2 governs: K gains rowsᵀ diag(1/variance) rows.
+    spreads : array (q₂,)
+        Root mean squares of their columns, by which their variances are divided.
     constant : float
         What −2 log p(y | θ, σ) adds at any (θ, σ).
     centre : array (p, p)
@@ -52,6 +54,7 @@ class FixedPart:
     K: Floats
     log_scale: float
     rows: Floats
+    spreads: Floats
     constant: float
     centre: Floats
     pilot: Floats
@@ -62,6 +65,14 @@ class FixedPart:
         """V (..., s + 1): what the sampled coefficients (..., s) take out of the response, with 1 for the response."""
         away = -(sampled - self.pilot[self.sampled]) / self.unit
         return np.concatenate([away, np.ones((*away.shape[:-1], 1))], axis=-1)
+
+    def under_global_scale(self, R2: Floats, phi: Floats, sigma: Floats) -> Floats:
+        """K (S, p + 1, p + 1) where coefficients have the variances σ² φ R²/(1 − R²)/spread², at S draws.
+
+        R2D2 (Zhang, Naughton, Bondell & Reich 2022): `R2` (S,), `phi` (S, q₂) and `sigma` (S,).
+        """
+        precision = self.spreads**2 * ((1.0 - R2) / R2 / sigma**2)[:, None] / phi
+        return np.asarray(self.K + np.einsum("ni,ix,iy->nxy", precision, self.rows, self.rows))
 
     def beta(self, internal: Floats, sampled: Floats) -> Floats:
         """β (..., p) of internal coefficients (..., g) and sampled ones (..., s)."""
@@ -98,6 +109,9 @@ def fixed_part(spec: ModelSpec, products: CrossProducts, priors: Priors) -> Fixe
         K=half.T @ half,
         log_scale=float(len(proper) * np.log(2.0 * np.pi) + 2.0 * np.log(sd).sum()),
         rows=halves[of_r2d2],
+        spreads=np.array(
+            [priors.spreads[n] for n, own in zip(d.fixed_names, of_r2d2, strict=True) if own], dtype=float
+        ),
         constant=constant,
         centre=centre,
         pilot=pilot,

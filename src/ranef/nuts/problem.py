@@ -219,14 +219,12 @@ def draw_effects(problem: Problem, hyper: Hyper, rng: np.random.Generator) -> Ef
 
 def _normal_priors(problem: Problem, hyper: Hyper) -> Floats:
     """K (1, r, r), or one for each draw (n, r, r) under a global scale."""
-    K = problem.fixed.K[None]
     if not problem.layout.r2d2:
-        return K
-    tau2 = (hyper.extras["R2"] / (1.0 - hyper.extras["R2"])).reshape(-1, 1)
-    phi = hyper.extras["phi"].reshape(len(tau2), -1)
-    precision = problem.numbers["spreads"] ** 2 / (tau2 * phi * hyper.sigma.reshape(-1, 1) ** 2)
-    rows = problem.fixed.rows
-    return np.asarray(K + np.einsum("ni,ix,iy->nxy", precision, rows, rows))
+        return problem.fixed.K[None]
+    n = hyper.sigma.size
+    return problem.fixed.under_global_scale(
+        hyper.extras["R2"].reshape(n), hyper.extras["phi"].reshape(n, -1), hyper.sigma.reshape(n)
+    )
 
 
 def prepare_draws(problem: Problem) -> None:

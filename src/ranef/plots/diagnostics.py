@@ -12,7 +12,7 @@ import scipy
 from ranef.arrays import Floats, Ints
 from ranef.errors import DesignError
 from ranef.inference import grouping_named
-from ranef.likelihood import cross_products, evaluate, score
+from ranef.likelihood import Likelihood, cross_products
 from ranef.plots.engines import Estimated, Sampled
 from ranef.plots.panels import ResidualCloud, residual_cloud
 from ranef.plots.selection import LevelsArgument, Selection, selected_levels
@@ -275,11 +275,5 @@ def effect_scores(fit: Fit, group: str) -> list[tuple[str, Floats]]:
 
 def _prediction_variances(fit: Sampled, k: int, theta: Floats, sigma: float) -> Floats:
     """Var(b̂ − b) (levels, p) of grouping `k` at (θ, σ), the coefficients estimated."""
-    products = cross_products(fit.spec)
-    scale, order = products.scaling, products.order
-    roots = scale.inward(fit.spec.lambdas(theta))
-    first = score(products, evaluate(products, [roots[j] for j in order], "REML", sigma))
-    place = order.index(k)
-    half = roots[k] @ roots[k].T @ first.T[place]
-    total = scale.Z[k] @ (first.Q[place] + half @ np.swapaxes(half, 1, 2)) @ scale.Z[k].T
-    return np.asarray(sigma**2 * np.diagonal(total, axis1=1, axis2=2))
+    at = Likelihood(fit.spec, cross_products(fit.spec), "REML").at(theta, sigma)
+    return np.asarray(np.diagonal(at.modes[k].cov_prediction, axis1=1, axis2=2))

@@ -18,7 +18,7 @@ from ranef.comparison import (
     whole_sweep,
 )
 from ranef.errors import DesignError
-from ranef.likelihood import Method, cross_products
+from ranef.likelihood import Likelihood, cross_products
 from ranef.plots.engines import Estimated
 from ranef.plots.marks import draws_of
 from ranef.plots.path import EVERY
@@ -89,7 +89,7 @@ def path_of_fits(
         ax,
         formula=design.formula,
         response=design.response,
-        method=source.base.method,
+        method=source.base.likelihood.method,
         alone=term is not None,
         selection=selection,
     )
@@ -99,14 +99,16 @@ def _source(fits: Mapping[str, Fit]) -> _Source:
     for fit in fits.values():
         if isinstance(fit, Estimated):
             estimates = fit.estimates
-            return _Source(pooling_base(fit.spec, fit.products, estimates.method, estimates.theta), estimated=True)
+            return _Source(
+                pooling_base(Likelihood(fit.spec, fit.products, estimates.method), estimates.theta), estimated=True
+            )
     fit = next(iter(fits.values()))
     draws = draws_of(fit)
     if draws is None or draws.not_normal:
         what = draws.not_normal if draws is not None else "the fit"
         raise DesignError(f"Paths of BLUPs are those of a normal model, which {what} is not part of. Use Model.fit().")
-    method: Method = "REML"
-    return _Source(pooling_base(fit.spec, cross_products(fit.spec), method, draws.theta.mean(axis=(0, 1))), False)
+    likelihood = Likelihood(fit.spec, cross_products(fit.spec), "REML")
+    return _Source(pooling_base(likelihood, draws.theta.mean(axis=(0, 1))), False)
 
 
 def _ratios(

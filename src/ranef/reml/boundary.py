@@ -73,7 +73,7 @@ def boundary_words(problem: Problem, theta: Floats) -> str:
     On columns of unit mean square zero is lme4's rule, an entry of θ below 1e-4, whatever the units of the data. What
     the data do not determine is not at a boundary, wherever the optimiser left it.
     """
-    maps = problem.products.scaling.Z
+    maps = problem.maps
     words = []
     for t in problem.spec.terms:
         lam = t.structure.root(theta[t.theta])

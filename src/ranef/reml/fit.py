@@ -14,7 +14,6 @@ from ranef.likelihood import (
     BatchPoint,
     CrossProducts,
     Method,
-    Score,
     best_ratios,
     cross_products,
     has_blocks,
@@ -26,9 +25,9 @@ from ranef.likelihood import (
 from ranef.progress import LateBar
 from ranef.reml.boundary import boundary_words, escape, snap
 from ranef.reml.optimize import Control, Descent, Tracer, by_gradients, descend, no_residual_variance, polished
-from ranef.reml.problem import Point, Problem
+from ranef.reml.problem import Problem
 from ranef.reml.together import descend_together
-from ranef.results import Modes, OptimizerRecord, RemlEstimates, Status
+from ranef.results import OptimizerRecord, RemlEstimates, Status
 from ranef.spec import ModelSpec, TermSpec
 
 __all__ = ["fit_reml"]
@@ -97,8 +96,8 @@ def fit_reml(
     """
     control = Control() if control is None else control
     products = cross_products(spec) if products is None else products
-    _refuse_perfect_fit(spec, products)
     problem = Problem(spec, products, method)
+    _refuse_perfect_fit(problem)
     with LateBar(f"Fitting by {method}", "evaluation") as bar:
         tracer = Tracer(problem, bar)
         if not spec.terms:
@@ -109,13 +108,14 @@ def fit_reml(
     return _estimates(problem, tracer, descent)
 
 
-def _refuse_perfect_fit(spec: ModelSpec, products: CrossProducts) -> None:
+def _refuse_perfect_fit(problem: Problem) -> None:
+    spec, products = problem.spec, problem.products
     if spec.n_fixed >= spec.n_obs:
         raise FitError(
             f"The fixed effects have {spec.n_fixed} coefficients for {spec.n_obs} rows: they fit the response exactly, "
             "and nothing is left to estimate variances from. Leave predictors out, or use a smaller basis."
         )
-    nothing_left = products.corner[-1, -1] == 0 or products.scaling.y**2 <= EXACT_FIXED_PART * products.mean_square
+    nothing_left = products.corner[-1, -1] == 0 or problem.response_unit**2 <= EXACT_FIXED_PART * products.mean_square
     if spec.sigma is None and nothing_left:
         raise FitError(
             f"The residual variance of {spec.design.response!r} is zero: the fixed effects fit the response exactly. "
@@ -136,7 +136,7 @@ def _start(problem: Problem, start: Floats | None) -> Floats:
             f"start must hold {spec.n_theta} finite numbers, θ in the order {', '.join(spec.theta_names)}; "
             f"got {start!r:.80}."
         )
-    internal = problem.to_internal(theta)
+    internal = problem.to_standard(theta)
     # a zero on the diagonal is stationary whatever the data say
     return np.where(spec.on_diagonal & (np.abs(internal) < 1e-3), 1e-3, internal)
 
@@ -157,7 +157,7 @@ def _best_descent(problem: Problem, tracer: Tracer, start: Floats | None, contro
             best = _lower(problem, tracer, best, _other_starts(problem, first), control)
     far_out = best.point.at.whole is not None  # what was found by sums that had lost digits is doubtful
     if start is None and small and (far_out or problem.products.n_obs <= FEW_ROWS):
-        moments = problem.moments
+        moments = problem.least_squares
         if moments is not None and (far_out or moments.sigma < SMALL_RESIDUAL * best.point.at.sigma):
             best = _lower(problem, tracer, best, [size * moments.theta for size in NEAR_MOMENTS], BRIEF)
             if moments.saturated:
@@ -247,7 +247,7 @@ def _free_starts(problem: Problem, first: Floats) -> Iterator[Floats]:
         return
     yield from _random_starts(terms, *NEAR)
     yield from _random_starts(terms, *WIDE)
-    moments = problem.moments
+    moments = problem.least_squares
     if moments is not None:
         nearer = moments.theta * min(1.0, FAR / float(np.abs(moments.theta).max(initial=1.0)))
         yield from (nearer, 0.1 * nearer)
@@ -258,9 +258,9 @@ def _free_starts(problem: Problem, first: Floats) -> Iterator[Floats]:
 def _collinear_sizes(problem: Problem) -> Floats:
     """By how much effects (n_theta,) may be larger that cancel one another: √ of the variance inflation of columns."""
     sizes = np.ones(problem.spec.n_theta)
-    for i, k in enumerate(problem.products.order):
+    for k in range(len(problem.spec.groupings)):
         terms = [t for t in problem.spec.terms if t.grouping == k and not t.structure.pairs]
-        gram = problem.products.A.diag[i].mean(axis=0)
+        gram = problem.levels(k).mean(axis=0)
         size = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))
         inflation = np.diag(np.linalg.pinv(gram / np.outer(size, size), rcond=1e-14, hermitian=True))
         for t in terms:
@@ -303,36 +303,18 @@ def _certified_descent(problem: Problem, tracer: Tracer, theta: Floats, control:
 
 
 def _estimates(problem: Problem, tracer: Tracer, descent: Descent) -> RemlEstimates:
-    point, scale = descent.point, problem.products.scaling
-    at, first = point.at, descent.first
-    theta = problem.to_user(point.theta)
-    sigma = at.sigma * scale.y
-    half = scale.X @ at.inverse_root.T
+    point, at = descent.point, problem.known(descent.point, descent.first)
     return RemlEstimates(
         method=problem.method,
-        theta=theta,
-        sigma=sigma,
-        beta=scale.pilot + scale.y * (scale.X @ at.beta),
-        vcov=sigma**2 * (half @ half.T),
+        theta=problem.to_written(point.theta),
+        sigma=at.sigma,
+        beta=at.beta,
+        vcov=at.vcov,
         criterion=at.criterion,
-        modes=_modes(problem, point, first, sigma),
+        modes=at.modes,
         optimizer=_record(problem, tracer, descent),
         singular=bool(boundary_words(problem, point.theta)),
     )
-
-
-def _modes(problem: Problem, point: Point, first: Score, sigma: float) -> tuple[Modes, ...]:
-    scale, order = problem.products.scaling, problem.products.order
-    out = []
-    for k in range(len(order)):
-        i = order.index(k)
-        T, lam = scale.Z[k], point.lambdas[i]
-        D = lam @ lam.T
-        known = first.Q[i]
-        half = D @ first.T[i]
-        total = known + half @ np.swapaxes(half, 1, 2)
-        out.append(Modes(scale.y * first.b[i] @ T.T, sigma**2 * (T @ known @ T.T), sigma**2 * (T @ total @ T.T)))
-    return tuple(out)
 
 
 def _record(problem: Problem, tracer: Tracer, descent: Descent) -> OptimizerRecord:

@@ -13,7 +13,7 @@ import scipy
 from ranef.arguments import helpful, whole_number
 from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
-from ranef.likelihood import PERFECT_FIT, BatchPoint, Score, user_thetas
+from ranef.likelihood import PERFECT_FIT, BatchPoint, Score
 from ranef.progress import LateBar
 from ranef.reml.newton import FLAT, newton_steps
 from ranef.reml.problem import Point, Problem
@@ -126,7 +126,7 @@ class Tracer:
     def point(self, theta: Floats, kind: str) -> Point:
         """Evaluate at internal `theta` and record it on the user's scale."""
         point = self.problem.point(theta)
-        self.steps.append(OptimizerStep(kind, self.problem.to_user(theta), point.criterion))
+        self.steps.append(OptimizerStep(kind, self.problem.to_written(theta), point.criterion))
         self.bar.update(1, f"criterion {point.criterion:.6f}")
         return point
 
@@ -134,8 +134,7 @@ class Tracer:
         """Record evaluations made together, one path from a start after the other."""
         names = np.concatenate([which for _, which, _ in looks])
         kinds = [kind for kind, which, _ in looks for _ in which]
-        spec, scaling = self.problem.spec, self.problem.products.scaling
-        thetas = user_thetas(spec, scaling, np.concatenate([point.theta for _, _, point in looks]))
+        thetas = self.problem.to_written(np.concatenate([point.theta for _, _, point in looks]))
         criteria = np.concatenate([point.criterion for _, _, point in looks]).tolist()
         for i in np.argsort(names, kind="stable").tolist():
             kind = "restart" if kinds[i] == "start" and names[i] else kinds[i]
@@ -164,9 +163,9 @@ def _nothing_left(problem: Problem, point: Point) -> bool:
     products, at = problem.products, point.at
     if at.whole is None:
         return not at.rss > PERFECT_FIT * float(products.corner[-1, -1])
-    saturated = problem.moments is not None and problem.moments.saturated
+    saturated = problem.least_squares is not None and problem.least_squares.saturated
     least = NO_RESIDUAL if saturated else ROUNDING
-    return not at.sigma * products.scaling.y > least * np.sqrt(products.mean_square)
+    return not at.sigma * problem.response_unit > least * np.sqrt(products.mean_square)
 
 
 def no_residual_variance(spec: ModelSpec) -> FitError:

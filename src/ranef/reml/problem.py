@@ -9,11 +9,20 @@ from functools import cached_property
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.likelihood import CrossProducts, Evaluation, Method, Score, average_information, evaluate, score
-from ranef.reml.identify import Undetermined, undetermined
-from ranef.reml.moments import Moments, moments_of_effects
+from ranef.likelihood import (
+    At,
+    Evaluation,
+    LeastSquares,
+    Likelihood,
+    Score,
+    Undetermined,
+    average_information,
+    evaluate,
+    least_squares,
+    score,
+    undetermined,
+)
 from ranef.reml.newton import bending, em_thetas, least_curvature
-from ranef.spec import ModelSpec
 
 __all__ = ["Point", "Problem"]
 
@@ -46,12 +55,8 @@ class Point:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Problem:
-    """One model, its cross-products and the criterion chosen."""
-
-    spec: ModelSpec
-    products: CrossProducts
-    method: Method
+class Problem(Likelihood):
+    """The criterion of one model as a function of θ on the internal scale, that of standard columns."""
 
     def point(self, theta: Floats) -> Point:
         """Evaluate the criterion at internal `theta` (n_theta,)."""
@@ -87,22 +92,26 @@ class Problem:
         """θ after one EM sweep from a point."""
         return self.settled(em_thetas(self.spec, point.theta[None], [W[None] for W in self.W(first)])[0])
 
+    def known(self, point: Point, first: Score) -> At:
+        """What is known at a point, on the user's scale."""
+        return At(self, self.spec.lambdas(point.theta), point.at, first)
+
     @cached_property
     def undetermined(self) -> Undetermined:
         """What the data do not determine."""
         return undetermined(self.spec, self.products, self.method)
 
     @cached_property
-    def moments(self) -> Moments | None:
+    def least_squares(self) -> LeastSquares | None:
         """What least squares says, where rows are at hand."""
-        return moments_of_effects(self.spec, self.products)
+        return least_squares(self.spec, self.products)
 
     @property
     def farthest(self) -> float:
         """Internal θ beyond which the criterion is rounding, and no optimum: effects far larger than the response."""
         if self.spec.sigma is None:
             return FARTHEST
-        return min(FARTHEST, BEYOND * max(1.0, self.products.scaling.y / self.spec.sigma))
+        return min(FARTHEST, BEYOND * max(1.0, self.response_unit / self.spec.sigma))
 
     def settled(self, theta: Floats) -> Floats:
         """θ (..., n_theta) with what is undetermined by itself where it stays: a variance at 1, a covariance at 0."""
@@ -115,14 +124,6 @@ class Problem:
     def W(self, first: Score) -> list[Floats]:
         """The matrices W_k in the order of the spec's groupings."""
         return self._by_grouping(first.W)
-
-    def to_user(self, theta: Floats) -> Floats:
-        """θ on the user's scale, its λ lower-triangular with a non-negative diagonal."""
-        return self.spec.theta_of(self.products.scaling.outward(self.spec.lambdas(theta)))
-
-    def to_internal(self, theta: Floats) -> Floats:
-        """θ on the internal scale."""
-        return self.spec.theta_of(self.products.scaling.inward(self.spec.lambdas(theta)))
 
     def _ordered(self, by_grouping: Sequence[Floats]) -> tuple[Floats, ...]:
         return tuple(by_grouping[k] for k in self.products.order)

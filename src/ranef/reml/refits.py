@@ -16,9 +16,9 @@ from ranef.likelihood import (
     Batch,
     BatchPoint,
     CrossProducts,
+    Likelihood,
     Method,
     Responses,
-    Scaling,
     best_ratios,
     evaluate_together,
     has_blocks,
@@ -29,7 +29,6 @@ from ranef.likelihood import (
     products_of,
     read_responses,
     slopes_together,
-    user_thetas,
 )
 from ranef.progress import LateBar
 from ranef.reml.boundary import NEAR_ZERO, escape
@@ -179,7 +178,7 @@ def _fit_slice(
         tau = best_ratios(make_spectrum(products, responses, method, spec.sigma))
         point, failed = evaluate_together(batch, np.sqrt(tau)[:, None]), np.zeros(responses.size, dtype=bool)
     else:
-        start = Problem(spec, products, method).to_internal(theta)
+        start = Problem(spec, products, method).to_standard(theta)
         point, decrements = descend_together(batch, start_thetas(batch, start))
         point = _snapped(batch, point)
         failed = ~(decrements <= CONVERGED) | _uncertified(batch, point)
@@ -232,22 +231,14 @@ def _uncertified(batch: Batch, point: BatchPoint) -> Bools:
 
 
 def _on_user_scale(batch: Batch, point: BatchPoint, products: CrossProducts, responses: Responses) -> _Found:
-    spec, scale = batch.spec, products.scaling
     return _Found(
-        user_thetas(spec, scale, point.theta),
+        Likelihood(batch.spec, products, batch.method).to_written(point.theta),
         point.sigma * responses.unit,
-        _coefficients(scale, responses, point.beta),
+        responses.coefficients(products.scaling.X, point.beta),
         point.criterion,
         _singular(batch, point),
         np.ones(len(point.theta), dtype=bool),
     )
-
-
-def _coefficients(scale: Scaling, responses: Responses, beta: Floats) -> Floats:
-    """β (B, p) on the user's scale."""
-    out = (responses.inner.T + responses.unit[:, None] * beta) @ scale.X.T
-    out[:, :1] += responses.centre[:, None]
-    return out
 
 
 def _one_by_one(

@@ -211,7 +211,7 @@ class Comparison(ByFields, Shown):
         return self._boundary(self.fits)
 
     def _boundary(self, fits: Mapping[str, AnyFit]) -> cmp.Boundary:
-        estimates = {n: (f.products, f.estimates) for n, f in fits.items() if isinstance(f, EmpiricalBayesFit)}
+        estimates = {n: (f.likelihood, f.estimates) for n, f in fits.items() if isinstance(f, EmpiricalBayesFit)}
         posteriors = {n: f.draws for n, f in fits.items() if isinstance(f, PosteriorFit)}
         spec = next(iter(self.fits.values())).spec
         return cmp.boundary(spec, estimates, posteriors, self.level)

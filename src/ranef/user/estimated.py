@@ -15,13 +15,16 @@ from ranef.arguments import generator, helpful, whole_number
 from ranef.arrays import Floats
 from ranef.errors import ConvergenceWarning, DesignError, NotAvailableError, RanefWarning, SingularFitWarning
 from ranef.likelihood import (
+    At,
     CrossProducts,
-    Evaluation,
+    Likelihood,
     Method,
+    RowBlocks,
     cross_products,
-    evaluate,
     products_of,
     read_responses,
+    row_blocks,
+    row_leverages,
 )
 from ranef.reml import Control, fit_reml, refit_many
 from ranef.results import OptimizerRecord, Refits, RemlEstimates, Status, fit_arguments
@@ -190,7 +193,7 @@ class EmpiricalBayesFit(BaseFit):
         """−2 log-likelihood (not restricted) at θ̂, profiled over β and σ; under ML the criterion itself."""
         if self.engine == "ML":
             return self.criterion
-        return evaluate(self.products, self._evaluation.factor.lambdas, "ML", self.spec.sigma).criterion
+        return Likelihood(self.spec, self.products, "ML").at(self.estimates.theta).criterion
 
     @property
     def df(self) -> int:
@@ -211,6 +214,11 @@ class EmpiricalBayesFit(BaseFit):
     def is_singular(self) -> bool:
         """Whether a variance is zero or a correlation ±1, by lme4's tolerance but whatever the units of the data."""
         return self.estimates.singular
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """The criterion that was minimised, as a function of θ; ``likelihood.at(theta)`` has everything there."""
+        return Likelihood(self.spec, self.products, self._method)
 
     @property
     def status(self) -> str:
@@ -311,7 +319,7 @@ class EmpiricalBayesFit(BaseFit):
         >>> joint.loc["Days", ["Days", "Subject[308].Days"]].round(3).tolist()
         [2.389, -1.948]
         """
-        return inf.joint_covariance(self.spec, self.products, self._evaluation, group)
+        return inf.joint_covariance(self._at, group)
 
     def varcorr_se(self) -> pd.DataFrame:
         """Standard errors of the sds and correlations of :attr:`varcorr`, from the observed information.
@@ -337,7 +345,7 @@ class EmpiricalBayesFit(BaseFit):
         >>> fit.varcorr_se()["std_error"].round(3).tolist()
         [5.836, 1.248, 0.325, 1.508]
         """
-        return inf.varcorr_errors(self.spec, self.products, self.varcorr, self._information)
+        return inf.varcorr_errors(self.spec, self.varcorr, self._information)
 
     def vcov_theta(self) -> pd.DataFrame:
         """Covariance of (θ̂, σ̂) from the observed information, named as :attr:`theta` and ``sigma`` (unless known).
@@ -484,7 +492,7 @@ class EmpiricalBayesFit(BaseFit):
         self, rows: inf.Rows, chosen: Sequence[int], options: inf.PredictOptions, rng: np.random.Generator
     ) -> tuple[Floats, Floats, Floats]:
         estimate = inf.linear_predictor(rows, self._beta, self._modes, chosen)
-        variance = inf.prediction_variance(self.spec, self.products, self._evaluation, rows, chosen)
+        variance = inf.prediction_variance(self._at, rows, chosen)
         if options.interval == "prediction":
             variance = variance + inf.residual_variance(rows, self.sigma)
         if options.interval == "prediction" or options.new_levels == "sample":
@@ -514,21 +522,19 @@ class EmpiricalBayesFit(BaseFit):
         return tuple(m.values for m in self.estimates.modes)
 
     @cached_property
-    def _evaluation(self) -> Evaluation:
-        lambdas = self.products.scaling.inward(self.spec.lambdas(self.estimates.theta))
-        ordered = [lambdas[k] for k in self.products.order]
-        return evaluate(self.products, ordered, self._method, self.spec.sigma)
+    def _at(self) -> At:
+        return self.likelihood.at(self.estimates.theta)
 
     @cached_property
     def _information(self) -> inf.VarianceInformation:
-        return inf.variance_information(self.spec, self.products, self._evaluation, self.estimates.theta)
+        return inf.variance_information(self._at, self.estimates.theta)
 
     @cached_property
-    def _row_covariance(self) -> inf.RowCovariance:
-        return inf.row_covariance(self.products, self._evaluation)
+    def _row_blocks(self) -> RowBlocks:
+        return row_blocks(self._at)
 
     def _leverages(self, rows: ModelSpec) -> Floats:
-        return inf.leverages(rows, self.products, self._row_covariance)
+        return row_leverages(rows, self._row_blocks)
 
     @cached_property
     def _variance_parts(self) -> inf.VarianceParts:

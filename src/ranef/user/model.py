@@ -13,7 +13,7 @@ from ranef.equations import Equation, model_equation
 from ranef.errors import DesignError, FitError, NotAvailableError, suggestion
 from ranef.formula import parse_formula
 from ranef.inference import predictive_draws
-from ranef.likelihood import CrossProducts, cross_products, streamed_products
+from ranef.likelihood import CrossProducts, Likelihood, Method, cross_products, streamed_products
 from ranef.nuts import Settings, prior_tree, sample_posterior, sample_prior
 from ranef.reml import Control, checked_control, fit_reml
 from ranef.results import RemlEstimates, fit_call, sample_arguments
@@ -190,10 +190,10 @@ class Model(Shown):
         FitError
             If the residual variance is zero, or an argument is not possible.
         """
-        if method not in METHODS:
-            raise FitError(f"method={method!r} must be 'REML' or 'ML'.{suggestion(str(method), METHODS)}")
         settings = checked_control(control)
-        return told(empirical_bayes(self._spec, method, start=start, control=settings, products=self.products))
+        return told(
+            empirical_bayes(self._spec, _checked_method(method), start=start, control=settings, products=self.products)
+        )
 
     def sample(
         self,
@@ -357,6 +357,19 @@ class Model(Shown):
             )
         return default_priors(self._spec, changes, self._moments)
 
+    def likelihood(self, method: Method = "REML") -> Likelihood:
+        """The REML criterion, or −2 log-likelihood (``"ML"``), as a function of θ, as lme4's deviance function.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> at = model.likelihood().at([0.8])
+        >>> round(at.criterion, 4), at.beta.round(4).tolist(), at.effects[0].round(4).ravel().tolist()
+        (18.6262, [60.4], [-0.1219, -0.259, 0.1676, 0.2133])
+        """
+        return Likelihood(self._spec, self.products, _checked_method(method))
+
     def describe(self) -> Document:
         """What the model is made of: rows, coefficients, random effects, θ, default priors, notes."""
         return _describe(self._spec, self.priors())
@@ -391,6 +404,12 @@ class Model(Shown):
     def __repr__(self) -> str:
         groups = ", ".join(f"{g.name} ({g.n_levels})" for g in self._spec.groupings) or "none"
         return f"<Model {self.formula!r}: {self._spec.n_obs} rows, groups: {groups}>"
+
+
+def _checked_method(method: Method) -> Method:
+    if method not in METHODS:
+        raise FitError(f"method={method!r} must be 'REML' or 'ML'.{suggestion(str(method), METHODS)}")
+    return method
 
 
 def _refuse_residual_structure(name: str) -> NoReturn:

@@ -457,7 +457,7 @@ class Pooling(ByFields, Shown):
 
     @cached_property
     def _base(self) -> cmp.PoolingBase:
-        return cmp.pooling_base(self.spec, self.eb.products, self.eb.estimates.method, self.eb.estimates.theta)
+        return cmp.pooling_base(self.eb.likelihood, self.eb.estimates.theta)
 
     def _only(self, frame: pd.DataFrame) -> pd.DataFrame:
         return frame if self.group is None else frame[frame["group"] == self.group].reset_index(drop=True)
@@ -478,11 +478,11 @@ class Pooling(ByFields, Shown):
         ratios = list(cmp.relative_sds(spec, theta))
         if ratio is None:
             _refuse_beyond(base, theta, "theta")
-            return cmp.effects_at(spec, base.products, spec.lambdas(theta), base.method), theta, ratios
+            return cmp.effects_at(base.likelihood, spec.lambdas(theta)), theta, ratios
         k, q = cmp.one_column(spec, group or self.group, term)
         column, number = cmp.moved(spec, k, q), _checked_place(ratio, "ratio", "a standard deviation over σ")
         _refuse_beyond(base, column.theta(spec, theta, number), "ratio")
-        found = cmp.effects_at_ratio(spec, base.products, spec.lambdas(theta), base.method, base.own[k], column, number)
+        found = cmp.effects_at_ratio(base.likelihood, spec.lambdas(theta), base.own[k], column, number)
         ratios[k][column.columns] = number
         return found, column.theta(spec, theta, number), ratios
 
@@ -595,8 +595,8 @@ def _require_same_model(first: ModelSpec, second: ModelSpec) -> None:
 
 def _refuse_beyond(base: cmp.PoolingBase, theta: Floats, name: str) -> None:
     """Refuse effects so large beside the noise of a row that their estimates would be rounding; infinity is a limit."""
-    inward = base.products.scaling.inward(base.spec.lambdas(np.where(np.isfinite(theta), theta, 0.0)))
-    largest = max(float(np.abs(lam).max()) for lam in inward)
+    roots = base.likelihood.standard(np.where(np.isfinite(theta), theta, 0.0))
+    largest = max(float(np.abs(lam).max()) for lam in roots)
     if largest > MOST:
         infinity = ", or ratio=float('inf') for the limit" if name == "ratio" else ""
         raise DesignError(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.likelihood import CrossProducts
+from ranef.likelihood.crossproducts import CrossProducts
 from ranef.spec import ModelSpec
 
-__all__ = ["Moments", "moments_of_effects"]
+__all__ = ["LeastSquares", "least_squares"]
 
 #: added to covariances so that no direction is zero, from where no descent leads away
 RIDGE = 1e-6
@@ -26,7 +26,7 @@ IN_Z = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class LeastSquares:
     """What least squares says with all effects as coefficients.
 
     Attributes
@@ -44,7 +44,7 @@ class Moments:
     saturated: bool
 
 
-def moments_of_effects(spec: ModelSpec, products: CrossProducts) -> Moments | None:
+def least_squares(spec: ModelSpec, products: CrossProducts) -> LeastSquares | None:
     """Least-squares effects of every level and what they leave; None where rows are not at hand."""
     rotated = products.rotated
     if rotated is None:
@@ -65,4 +65,4 @@ def moments_of_effects(spec: ModelSpec, products: CrossProducts) -> Moments | No
         b = effects[products.order.index(t.grouping)][:, t.where, 0]
         root = np.vstack([b / np.sqrt(len(b)), RIDGE * size * np.eye(b.shape[1])]) / sigma
         out[t.theta] = t.structure.closest(root.T)
-    return Moments(out, own, saturated)
+    return LeastSquares(out, own, saturated)

@@ -9,7 +9,7 @@ import pytest
 import ranef
 from likelihood.dense import dense
 from ranef.comparison.boundary import boundary
-from ranef.reml.identify import undetermined
+from ranef.likelihood import undetermined
 
 
 def rows() -> pd.DataFrame:
@@ -76,7 +76,7 @@ def test_the_fit_says_so_and_calls_nothing_a_boundary(formula, methods, names):
     listed = fit.optimizer.message.split("combination: ")[1].rstrip(".").split(", ")
     assert sorted(listed) == sorted(names)
     assert fit.theta.abs().max() < 1e4  # no walk along what is flat
-    words = " ".join(boundary(fit.spec, {"eb": (fit.products, fit.estimates)}, {}).words)
+    words = " ".join(boundary(fit.spec, {"eb": (fit.likelihood, fit.estimates)}, {}).words)
     assert f"REML does not determine {names[0]}" in words
     assert "sd(Intercept) of s at 0" not in words
 

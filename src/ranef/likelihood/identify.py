@@ -15,7 +15,8 @@ from itertools import pairwise
 import numpy as np
 
 from ranef.arrays import Bools, Floats, Ints
-from ranef.likelihood import CrossProducts, Method
+from ranef.likelihood.crossproducts import CrossProducts
+from ranef.likelihood.evaluate import Method
 from ranef.spec import ModelSpec, TermSpec
 
 __all__ = ["Undetermined", "undetermined"]
