@@ -7,8 +7,8 @@ import scipy
 from matplotlib import pyplot as plt
 
 import ranef
+from ranef.inference import effect_scores
 from ranef.plots.diagnostics import (
-    effect_scores,
     grouped_residuals,
     normal_quantiles,
     scale_location_cloud,

@@ -6,7 +6,8 @@ import pytest
 from matplotlib import pyplot as plt
 
 import ranef
-from ranef.plots.patterns import Pattern, matrix_pattern, shares
+from ranef.inference import Pattern, matrix_pattern
+from ranef.plots.patterns_drawing import shares
 
 CASES = [
     ("Reaction ~ Days + (Days | Subject)", "sleepstudy"),

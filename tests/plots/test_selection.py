@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import ranef
+from ranef.inference import effect_scores
 from ranef.plots import ComparisonPlots, FitPlots
-from ranef.plots.diagnostics import chosen_quantiles, effect_scores
+from ranef.plots.diagnostics import chosen_quantiles
 from ranef.plots.selection import Selection, select
 
 SLEEP = ("Reaction ~ Days + (Days | Subject)", "sleepstudy")

@@ -10,7 +10,6 @@ import pandas as pd
 
 from ranef.arguments import Answering, helpful
 from ranef.errors import DesignError
-from ranef.likelihood import Method
 from ranef.plots.components_drawing import varcorr_figure
 from ranef.plots.decomposition_drawing import decomposition_figure
 from ranef.plots.drawing import draw_panels, figure_of
@@ -22,7 +21,7 @@ from ranef.plots.path_of_fits import path_of_fits
 from ranef.plots.selection import LevelsArgument, Selection, TermArgument, checked_limit
 from ranef.plots.shrinkage import shrinkage_figure
 from ranef.plots.trust import mark_doubtful
-from ranef.results import Fit
+from ranef.results import Fit, Method
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

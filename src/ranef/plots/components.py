@@ -9,15 +9,12 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError
-from ranef.inference import varcorr_draws
+from ranef.inference import estimates_to_mark, first_fit, posteriors_of, prior_component_draws, varcorr_draws
 from ranef.interrupts import load
-from ranef.nuts import draw_components
-from ranef.plots.engines import estimates_to_mark, first_fit, posteriors_of
 from ranef.plots.units import per_unit
 from ranef.results import Fit, RemlEstimates
 from ranef.spec import (
     LKJ,
-    Flat,
     ModelSpec,
     Priors,
     Scale,
@@ -35,9 +32,6 @@ POINTS = 1024
 
 #: of ArviZ's bandwidth, which is for independent draws
 SMOOTHER = 1.25
-
-#: draws of a prior whose density has no formula
-PRIOR_DRAWS = 40_000
 
 #: draws beyond this quantile lie outside the panel
 SHOWN = 0.995
@@ -240,11 +234,8 @@ def _prior_curve(spec: ModelSpec, c: Component, priors: Priors, grid: Floats) ->
     if family is not None:
         y = scale_density(family, grid)
         return None if y is None else Curve("", grid, y)
-    if any(isinstance(p, Flat) for p in [*priors.sd.values(), priors.sigma]):
-        return None
-    theta, sigma = draw_components(spec, priors, np.random.default_rng(0), (PRIOR_DRAWS,))
-    values = np.asarray(varcorr_arrays(spec, theta, sigma)[c.place][4])
-    return density(values[np.isfinite(values)], c.kind, float(grid[-1]) if c.kind == "sd" else np.inf)
+    values = prior_component_draws(spec, priors, c.place)
+    return None if values is None else density(values, c.kind, float(grid[-1]) if c.kind == "sd" else np.inf)
 
 
 def _family(c: Component, priors: Priors) -> Scale | LKJ | None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ranef.comparison import decomposition_frame, split_variances
+from ranef.comparison import fits_decomposition
 from ranef.errors import DesignError
+from ranef.inference import first_fit
 from ranef.plots.axes import axes_for, legend_above
 from ranef.plots.drawing import BLUE, GREY, VERMILLION, plain_frame, returned
-from ranef.plots.engines import estimates_of, posteriors_of, products_of
 from ranef.plots.names import as_drawn, name_levels
 from ranef.plots.panels import ordered_levels
 from ranef.plots.selection import LevelsArgument, TermArgument, checked_limit, select
@@ -54,13 +54,7 @@ def decomposition_figure(
         If none of the fits is a posterior, for an unknown group, term or level, or `max_levels` below two.
     """
     limit = checked_limit(max_levels, 2, "max_levels")
-    posterior = next(iter(posteriors_of(fits).values()), None)
-    if posterior is None:
-        raise DesignError("None of the fits is a posterior, whose variance there is to split: add Model.sample().")
-    spec = posterior.spec
-    split = split_variances(spec, posterior.draws, draws, products_of(fits))
-    plug_in = next(iter(estimates_of(fits).values()), None)
-    frame = decomposition_frame(spec, split, None if plug_in is None else plug_in.estimates.modes)
+    frame, spec = fits_decomposition(fits, draws), first_fit(fits).spec
     selection = select(spec, group, term, levels, limit)
     parts = selection.keeps(spec, frame).groupby(["group", "term"], sort=False)
     panels = [(f"{g}: {t}", str(t), len(part), ordered_levels(part, "total", selection)) for (g, t), part in parts]

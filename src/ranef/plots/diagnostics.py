@@ -12,18 +12,14 @@ import scipy
 from ranef.arrays import Floats, Ints
 from ranef.errors import DesignError
 from ranef.inference import grouping_named
-from ranef.likelihood import cross_products, evaluate, score
-from ranef.plots.engines import Estimated, Sampled
 from ranef.plots.panels import ResidualCloud, residual_cloud
 from ranef.plots.selection import LevelsArgument, Selection, selected_levels
 from ranef.results import Fit
-from ranef.spec import covariance_arrays
 
 __all__ = [
     "GroupedResiduals",
     "QuantilePlot",
     "chosen_quantiles",
-    "effect_scores",
     "grouped_residuals",
     "neighbour_means",
 ]
@@ -238,48 +234,3 @@ def chosen_quantiles(
     theoretical = scipy.special.ndtri((np.arange(plot.n) + 0.5) / max(plot.n, 1))
     names = tuple(str(levels[ordered[i]]) for i in kept)
     return replace(plot, theoretical=theoretical[kept], values=values[[ordered[i] for i in kept]], names=names)
-
-
-def effect_scores(fit: Fit, group: str) -> list[tuple[str, Floats]]:
-    """Random effects of one grouping factor divided by their marginal standard deviations: term and scores (levels,).
-
-    Var(b̂) = Var(b) − Var(b̂ − b), for b̂ is the best linear predictor: Σ less the prediction variance of each level
-    (Henderson's), at θ̂ for a fit by REML or ML and at the posterior mean of (θ, σ) for a posterior. Without it levels
-    of unequal size would make a mixture that looks heavy-tailed. A level without a positive variance (all of them,
-    where the fit is on the boundary) has NaN.
-
-    Raises
-    ------
-    DesignError
-        If the model has no such factor, or the fit holds neither estimates nor draws.
-    """
-    spec = fit.spec
-    k, g = grouping_named(spec, group)
-    effects = fit.ranef(group)
-    values = effects["estimate"].to_numpy().reshape(g.n_levels, len(g.columns))
-    if isinstance(fit, Estimated):
-        theta, sigma = fit.estimates.theta, fit.estimates.sigma
-        uncertain = np.diagonal(fit.estimates.modes[k].cov_prediction, axis1=1, axis2=2)
-    elif isinstance(fit, Sampled):
-        theta, sigma = fit.draws.theta.mean(axis=(0, 1)), float(fit.draws.sigma.mean())
-        uncertain = _prediction_variances(fit, k, theta, sigma)
-    else:
-        raise DesignError(f"{type(fit).__name__} holds neither estimates nor draws, so its effects have no variance.")
-    variances = np.diagonal(covariance_arrays(spec, theta, np.asarray(sigma))[k])
-    marginal = variances - uncertain
-    scores = np.full(values.shape, np.nan)
-    usable = marginal > 1e-9 * np.maximum(variances, np.finfo(float).tiny)
-    scores[usable] = values[usable] / np.sqrt(marginal[usable])
-    return [(column, scores[:, a]) for a, column in enumerate(g.columns)]
-
-
-def _prediction_variances(fit: Sampled, k: int, theta: Floats, sigma: float) -> Floats:
-    """Var(b̂ − b) (levels, p) of grouping `k` at (θ, σ), the coefficients estimated."""
-    products = cross_products(fit.spec)
-    scale, order = products.scaling, products.order
-    roots = scale.inward(fit.spec.lambdas(theta))
-    first = score(products, evaluate(products, [roots[j] for j in order], "REML", sigma))
-    place = order.index(k)
-    half = roots[k] @ roots[k].T @ first.T[place]
-    total = scale.Z[k] @ (first.Q[place] + half @ np.swapaxes(half, 1, 2)) @ scale.Z[k].T
-    return np.asarray(sigma**2 * np.diagonal(total, axis1=1, axis2=2))

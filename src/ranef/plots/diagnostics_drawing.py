@@ -9,12 +9,12 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError
+from ranef.inference import effect_scores
 from ranef.plots.axes import axes_for
 from ranef.plots.diagnostics import (
     GroupedResiduals,
     QuantilePlot,
     chosen_quantiles,
-    effect_scores,
     grouped_residuals,
     normal_quantiles,
     scale_location_cloud,

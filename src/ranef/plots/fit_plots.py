@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, overload
 from ranef.arguments import Answering, helpful
 from ranef.arrays import Floats
 from ranef.inference import check_level
-from ranef.likelihood import Method
 from ranef.plots.components_drawing import varcorr_figure
 from ranef.plots.diagnostics_drawing import (
     diagnostics_figure,
@@ -29,7 +28,7 @@ from ranef.plots.patterns_drawing import pattern_axes
 from ranef.plots.predictive_drawing import ppc_axes
 from ranef.plots.selection import LevelsArgument, TermArgument
 from ranef.plots.shrinkage import shrinkage_figure
-from ranef.results import Fit
+from ranef.results import Fit, Method
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

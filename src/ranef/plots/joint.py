@@ -10,11 +10,10 @@ import numpy as np
 from ranef.arrays import Floats
 from ranef.comparison.surface import Surface, chosen_pair, criterion_surface
 from ranef.errors import DesignError
-from ranef.likelihood import Method
+from ranef.inference import estimates_of, estimates_to_mark, first_fit, posteriors_of, products_of
 from ranef.plots.components import Component, components
-from ranef.plots.engines import estimates_of, estimates_to_mark, first_fit, posteriors_of, products_of
 from ranef.plots.panels import spread
-from ranef.results import Fit
+from ranef.results import Fit, Method
 from ranef.spec import ModelSpec, sdcor_arrays
 
 __all__ = ["JointPanel", "joint_panel"]

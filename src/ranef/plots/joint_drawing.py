@@ -10,14 +10,13 @@ import numpy as np
 from ranef.arrays import Floats
 from ranef.comparison.surface import Surface, contour_levels
 from ranef.interrupts import load
-from ranef.likelihood import Method
 from ranef.plots.components import Component
 from ranef.plots.components_drawing import POSTERIOR_COLOURS
 from ranef.plots.drawing import BLUE, GREY, figure_of, plain_frame
 from ranef.plots.fonts import legible
 from ranef.plots.joint import JointPanel, joint_panel
 from ranef.plots.names import as_drawn
-from ranef.results import Fit
+from ranef.results import Fit, Method
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

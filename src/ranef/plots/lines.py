@@ -13,29 +13,30 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import scipy
 
-from ranef.arrays import Floats, Ints
+from ranef.arrays import Floats
 from ranef.comparison.shrinkage import shrinkage_frame
 from ranef.errors import DesignError
-from ranef.inference import grouping_named
-from ranef.plots.columns import FREE, TIMES, Covariate, choose_covariate, constant_factor
-from ranef.plots.marks import draws_of
-from ranef.plots.selection import LevelsArgument, selected_levels, spread
-from ranef.results import Fit, PosteriorDraws
+from ranef.inference import (
+    FREE,
+    Covariate,
+    choose_covariate,
+    constant_factor,
+    draws_of,
+    grouping_named,
+    level_cells,
+    level_means,
+    predictor,
+    predictor_draws,
+)
+from ranef.plots.selection import LevelsArgument, selected_levels
+from ranef.results import Fit
 from ranef.spec import ModelSpec
 
 __all__ = ["GroupLines", "by_level", "group_lines", "lines_group", "population_lines"]
 
 #: population lines drawn one by one, and classes of the covariate over which more are averaged
 DISTINCT, CLASSES = 6, 20
-
-
-#: posterior draws behind a band, evenly chosen
-DRAWS = 1000
-
-#: numbers held at once when draws are evaluated
-MOST = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -73,33 +74,6 @@ class GroupLines:
     lines: pd.DataFrame
     categories: tuple[str, ...] = ()
     stretches: tuple[tuple[str, int], ...] = ()
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """Pairs of a level and a value of the covariate.
-
-    Attributes
-    ----------
-    level : array of int (m,)
-        Place among the levels shown.
-    x : array (m,)
-    X, Z : array (m, p) and tuple of array (m, p_k)
-        Columns of the design there.
-    shares : tuple of sparse array (levels, J_k)
-        Share of the levels of every grouping factor in the rows of each level shown.
-    offset : array (m,)
-    rows : array of int
-        Rows of the levels shown.
-    """
-
-    level: Ints
-    x: Floats
-    X: Floats
-    Z: tuple[Floats, ...]
-    shares: tuple[scipy.sparse.csr_array, ...]
-    offset: Floats
-    rows: Ints
 
 
 def lines_group(spec: ModelSpec, group: str | None, x: object) -> str:
@@ -143,29 +117,30 @@ def group_lines(
     k, grouping = grouping_named(spec, group)
     covariate = choose_covariate(spec, x, group) or choose_covariate(spec, x, None)
     effects = {name: _effects(fit) for name, fit in fits.items()}
-    order = np.argsort(_means(first.fitted().to_numpy(), grouping.codes, grouping.n_levels), kind="stable")
+    J = grouping.n_levels
+    order = np.argsort(level_means(first.fitted().to_numpy(), grouping.codes, J), kind="stable")
     between = None if covariate is not None else constant_factor(spec, group)
-    category = np.zeros(grouping.n_levels) if between is None else _means(between.values, grouping.codes, len(order))
+    category = (
+        np.zeros(grouping.n_levels) if between is None else level_means(between.values, grouping.codes, len(order))
+    )
     order = order[np.argsort(category[order].round(), kind="stable")]
     shown = order[selected_levels(spec, group, levels).positions(grouping.levels[order])]
-    cells = _cells(spec, k, covariate, shown)
+    cells = level_cells(spec, k, covariate, shown)
     own = _own(first, k)
     lines = pd.DataFrame({"level": grouping.levels[shown][cells.level], "x": cells.x})
     beta = first.fixef.to_numpy(dtype=float)
-    lines["population"] = cells.X @ beta + cells.offset
+    lines["population"] = predictor(cells, beta)
     lines["no_pooling"] = lines["population"] + np.einsum("mp,mp->m", cells.Z[k], own[shown][cells.level])
     for name, fit in fits.items():
-        b = fit.fixef.to_numpy(dtype=float)
-        lines[name] = cells.X @ b + cells.offset + _random_part(cells, effects[name])
+        lines[name] = predictor(cells, fit.fixef.to_numpy(dtype=float), effects[name])
         draws = draws_of(fit) if bands else None
         if draws is not None:
             tail = 0.5 * (1.0 - level)
-            values = _line_draws(cells, draws)
+            values = predictor_draws(cells, draws)
             lines[f"{name}_lower"], lines[f"{name}_upper"] = np.quantile(values, [tail, 1.0 - tail], axis=0)
-    rows = cells.rows
-    place = _places(shown, grouping.n_levels)[grouping.codes[rows]]
     at = np.zeros(spec.n_obs) if covariate is None else covariate.values
-    points = pd.DataFrame({"level": grouping.levels[shown][place], "x": at[rows], "y": spec.design.y[rows]})
+    own_rows = {"x": at[cells.rows], "y": spec.design.y[cells.rows]}
+    points = pd.DataFrame({"level": grouping.levels[shown][cells.place], **own_rows})
     names = tuple(map(str, grouping.levels[shown]))
     x_name, categories = ("", ()) if covariate is None else (covariate.name, covariate.categories)
     stretches = () if between is None else _stretches(between, category[shown])
@@ -234,93 +209,3 @@ def _own(fit: Fit, k: int) -> Floats:
     g, frame = fit.spec.groupings[k], shrinkage_frame(fit)
     own = frame.loc[frame["group"] == g.name, "no_pooling"].to_numpy(dtype=float)
     return own.reshape(g.n_levels, len(g.columns))
-
-
-def _places(shown: Ints, n: int) -> Ints:
-    """Place of every level (n,) among those shown; −1 for the others."""
-    out = np.full(n, -1, dtype=np.intp)
-    out[shown] = np.arange(len(shown))
-    return out
-
-
-def _cells(spec: ModelSpec, k: int, covariate: Covariate | None, shown: Ints) -> _Cells:
-    """The distinct values of the covariate in every level shown, with the columns of the design there."""
-    design, grouping = spec.design, spec.groupings[k]
-    place = _places(shown, grouping.n_levels)[grouping.codes]
-    rows = np.flatnonzero(place >= 0)
-    place = place[rows]
-    x = np.zeros(len(rows)) if covariate is None else covariate.values[rows]
-    distinct, rank = np.unique(x, return_inverse=True)
-    pairs, cell = np.unique(place * len(distinct) + rank, return_inverse=True)
-    level, at = pairs // len(distinct), distinct[pairs % len(distinct)]
-    at_cells = _Spread(x, place, len(shown), cell, level, at)
-    none = tuple(np.full(len(g.columns), FREE) for g in spec.groupings)
-    fixed, random = (np.full(spec.n_fixed, FREE), none) if covariate is None else (covariate.fixed, covariate.random)
-    Z = tuple(at_cells.columns(g.Z[rows], how) for g, how in zip(spec.groupings, random, strict=True))
-    offset = np.zeros(len(level)) if design.offset is None else at_cells.held(design.offset[rows, None])[:, 0]
-    shares = tuple(_shares(place, g.codes[rows], (len(shown), g.n_levels)) for g in spec.groupings)
-    return _Cells(level, at, at_cells.columns(design.X[rows], fixed), Z, shares, offset, rows)
-
-
-@dataclass(frozen=True)
-class _Spread:
-    """From rows to cells: covariate, level and cell of each row (n,); level and covariate of each cell (m,)."""
-
-    x: Floats
-    place: Ints
-    n_levels: int
-    cell: Ints
-    level: Ints
-    at: Floats
-
-    def columns(self, values: Floats, how: Ints) -> Floats:
-        """Columns (n, p) of rows as columns (m, p) of cells, by their dependence on the covariate."""
-        out = np.empty((len(self.at), values.shape[1]))
-        moves = self.x != 0
-        partner = np.divide(values, self.x[:, None], out=np.zeros(values.shape), where=moves[:, None])
-        for j, kind in enumerate(how):
-            if kind == FREE:
-                out[:, j] = self.held(values[:, [j]])[:, 0]
-            elif kind == TIMES:
-                out[:, j] = self.at * _means(partner[moves, j], self.place[moves], self.n_levels)[self.level]
-            else:
-                out[:, j] = _means(values[:, j], self.cell, len(self.at))
-        return out
-
-    def held(self, values: Floats) -> Floats:
-        """Columns (n, p) at their means by level."""
-        means = [_means(values[:, j], self.place, self.n_levels)[self.level] for j in range(values.shape[1])]
-        return np.column_stack(means)
-
-
-def _means(values: Floats, codes: Ints, n: int) -> Floats:
-    """Means (n,) of values by code; zero where there are none."""
-    count = np.bincount(codes, minlength=n)
-    return np.asarray(np.bincount(codes, values, minlength=n) / np.maximum(count, 1))
-
-
-def _shares(place: Ints, codes: Ints, shape: tuple[int, int]) -> scipy.sparse.csr_array:
-    weight = 1.0 / np.bincount(place, minlength=shape[0])[place]
-    return scipy.sparse.csr_array((weight, (place, codes)), shape=shape)
-
-
-def _random_part(cells: _Cells, effects: list[Floats]) -> Floats:
-    """Contribution (m,) of all random effects; of other grouping factors, the mean over the level's own rows."""
-    out = np.zeros(len(cells.x))
-    for Z, share, b in zip(cells.Z, cells.shares, effects, strict=True):
-        out += np.einsum("mp,mp->m", Z, (share @ b)[cells.level])
-    return out
-
-
-def _line_draws(cells: _Cells, draws: PosteriorDraws) -> Floats:
-    """Posterior draws (S, m) of lines."""
-    total = draws.sigma.size
-    S = max(2, min(total, DRAWS, MOST // max(1, len(cells.x) * max([1, *(Z.shape[1] for Z in cells.Z)]))))
-    kept = spread(total, S)
-    out = draws.beta.reshape(total, -1)[kept] @ cells.X.T + cells.offset
-    for Z, share, b in zip(cells.Z, cells.shares, draws.b, strict=True):
-        J, p = b.shape[2:]
-        flat = b.reshape(total, J, p)[kept].transpose(1, 0, 2).reshape(J, -1)
-        mixed = (share @ flat).reshape(-1, len(kept), p)[cells.level]
-        out += np.einsum("mp,msp->sm", Z, mixed)
-    return np.asarray(out)

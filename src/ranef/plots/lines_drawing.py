@@ -11,13 +11,14 @@ import pandas as pd
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError, suggestion
-from ranef.plots.columns import covariate_of
+from ranef.inference import random_covariates
 from ranef.plots.drawing import NAMED, entitle, given_axes, legend_on, new_axes, new_grid, plain_frame, returned
 from ranef.plots.lines import GroupLines, by_level, group_lines, lines_group, population_lines
 from ranef.plots.marks import BLACK, GREY, Mark, fit_marks
 from ranef.plots.names import as_drawn, name_levels, shortened
-from ranef.plots.selection import LevelsArgument, TermArgument
+from ranef.plots.selection import LevelsArgument, TermArgument, select
 from ranef.results import Fit
+from ranef.spec import ModelSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +63,7 @@ def lines_figure(
     if term is not None:
         if x is not None:
             raise DesignError("Give x=, the covariate, or term=, an effect of it; not both.")
-        x = covariate_of(spec, group, term)
+        x = _covariate_of(spec, group, term)
     name = lines_group(spec, group, x)
     facets = kind == "facets"
     shown = PANELS if facets and levels is None else levels
@@ -80,6 +81,20 @@ def lines_figure(
     else:
         legend_on(axes)
     return returned([axes])
+
+
+def _covariate_of(spec: ModelSpec, group: str | None, term: TermArgument) -> str | None:
+    """Name of the covariate in a random effect; None for the intercept.
+
+    Raises
+    ------
+    DesignError
+        For an unknown effect, or several with different covariates.
+    """
+    names = {name for k, q in select(spec, group, term).columns for name in random_covariates(spec, k, q)}
+    if len(names) > 1:
+        raise DesignError(f"Lines run along one covariate; term={term!r} has {', '.join(sorted(names))}. Give x=.")
+    return next(iter(names), None)
 
 
 def _named(fits: Mapping[str, Fit], level: float) -> dict[str, Mark]:

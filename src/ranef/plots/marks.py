@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
 
 from ranef.inference import check_level
 from ranef.plots.names import as_drawn
-from ranef.results import Fit, PosteriorDraws
 
-__all__ = ["BLACK", "BLUE", "GREY", "VERMILLION", "Mark", "draws_of", "fit_marks", "is_posterior", "overlaid_marks"]
+__all__ = ["BLACK", "BLUE", "GREY", "VERMILLION", "Mark", "fit_marks", "overlaid_marks"]
 
 # Okabe and Ito's palette, which colour-blind readers tell apart
 BLUE, VERMILLION, GREY, BLACK = "#0072B2", "#D55E00", "#6E6E6E", "#000000"
@@ -22,16 +20,6 @@ POSTERIOR = ((VERMILLION, "s"), (PURPLE, "D"))
 
 #: names that ``ranef.compare`` gives where the user gave none: they say no more than the kind of estimate
 PLAIN_NAMES = ("eb", "fb")
-
-
-@runtime_checkable
-class Sampled(Protocol):
-    """A fit that holds posterior draws."""
-
-    @property
-    def draws(self) -> PosteriorDraws:
-        """Draws of θ, σ, β and b."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -60,16 +48,6 @@ class Mark:
     width: float = 2.6
     alpha: float = 0.45
     size: float = 6.0
-
-
-def is_posterior(fit: Fit) -> bool:
-    """Whether the fit's intervals are marginal over θ, rather than conditional on an estimate."""
-    return fit.engine not in ("REML", "ML")
-
-
-def draws_of(fit: Fit) -> PosteriorDraws | None:
-    """The posterior draws of a fit that has them."""
-    return fit.draws if isinstance(fit, Sampled) else None
 
 
 def fit_marks(engines: Mapping[str, str], level: float) -> list[Mark]:

@@ -3,24 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from ranef.arrays import Floats
-from ranef.comparison import (
-    PoolingBase,
-    pooling_base,
-    pooling_sweep,
-    ratio_draws,
-    relative_sds,
-    whole_sweep,
-)
-from ranef.errors import DesignError
-from ranef.likelihood import Method, cross_products
-from ranef.plots.engines import Estimated
-from ranef.plots.marks import draws_of
+from ranef.comparison import fit_paths, paths_base
 from ranef.plots.path import EVERY
 from ranef.plots.path_drawing import path_figure
 from ranef.plots.selection import LevelsArgument, select
@@ -31,25 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["path_of_fits"]
-
-#: ratios of a path, and levels of all factors from which fewer do
-RATIOS, FEWER, MANY = 41, 11, 1000
-
-
-@dataclass(frozen=True, eq=False)
-class _Source:
-    """Where the path comes from.
-
-    Attributes
-    ----------
-    base : PoolingBase
-        At θ̂, or at the posterior mean of θ.
-    estimated : bool
-        Whether θ is an estimate by REML or ML.
-    """
-
-    base: PoolingBase
-    estimated: bool
 
 
 def path_of_fits(
@@ -68,54 +34,17 @@ def path_of_fits(
     DesignError
         For an unknown group, term or level, a model without random effects, or a posterior alone of a model not normal.
     """
-    source = _source(fits)
-    spec = source.base.spec
-    selection = select(spec, group, term, levels, EVERY.limit)
-    chosen = selection.columns
-    n = RATIOS if sum(g.n_levels for g in spec.groupings) <= MANY else FEWER
-    frames = (
-        [whole_sweep(source.base, k, n=n).frame for k in dict.fromkeys(k for k, _ in chosen)]
-        if term is None
-        else [pooling_sweep(source.base, k, q, n=n).frame for k, q in chosen]
-    )
-    names = {(k, q): (spec.groupings[k].name, spec.groupings[k].columns[q]) for k, q in chosen}
-    hats = relative_sds(spec, source.base.theta)
-    ratio_hat = {names[k, q]: float(hats[k][q]) for k, q in chosen} if source.estimated else None
-    design = spec.design
+    base = paths_base(fits)
+    selection = select(base.spec, group, term, levels, EVERY.limit)
+    paths = fit_paths(fits, base, selection.columns, alone=term is not None)
     return path_figure(
-        pd.concat(frames, ignore_index=True),
-        ratio_hat,
-        _ratios(fits, names),
+        paths.frame,
+        paths.ratio_hat,
+        paths.draws,
         ax,
-        formula=design.formula,
-        response=design.response,
-        method=source.base.method,
+        formula=base.spec.design.formula,
+        response=base.spec.design.response,
+        method=paths.method,
         alone=term is not None,
         selection=selection,
     )
-
-
-def _source(fits: Mapping[str, Fit]) -> _Source:
-    for fit in fits.values():
-        if isinstance(fit, Estimated):
-            estimates = fit.estimates
-            return _Source(pooling_base(fit.spec, fit.products, estimates.method, estimates.theta), estimated=True)
-    fit = next(iter(fits.values()))
-    draws = draws_of(fit)
-    if draws is None or draws.not_normal:
-        what = draws.not_normal if draws is not None else "the fit"
-        raise DesignError(f"Paths of BLUPs are those of a normal model, which {what} is not part of. Use Model.fit().")
-    method: Method = "REML"
-    return _Source(pooling_base(fit.spec, cross_products(fit.spec), method, draws.theta.mean(axis=(0, 1))), False)
-
-
-def _ratios(
-    fits: Mapping[str, Fit], names: Mapping[tuple[int, int], tuple[str, str]]
-) -> dict[tuple[str, str], Floats] | None:
-    """Draws of each ratio from the first posterior."""
-    for fit in fits.values():
-        draws = draws_of(fit)
-        if draws is not None:
-            found = ratio_draws(fit.spec, draws)
-            return {name: found[k][:, q] for (k, q), name in names.items()}
-    return None
