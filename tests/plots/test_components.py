@@ -9,8 +9,8 @@ from matplotlib import pyplot as plt
 import ranef
 from ranef.fits import PosteriorFit
 from ranef.plots import ComparisonPlots
-from ranef.plots.components import component_panels, components, density
 from ranef.plots.drawing import figure_of
+from ranef.plots.varcorr import component_panels, components, density
 from ranef.priors import HalfNormal
 
 PULP = ("bright ~ 1 + (1 | operator)", "pulp")

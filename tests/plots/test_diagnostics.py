@@ -8,12 +8,8 @@ from matplotlib import pyplot as plt
 
 import ranef
 from ranef.inference import effect_scores
-from ranef.plots.diagnostics import (
-    grouped_residuals,
-    normal_quantiles,
-    scale_location_cloud,
-    simultaneous_bounds,
-)
+from ranef.plots.qq import normal_quantiles, simultaneous_bounds
+from ranef.plots.residuals import grouped_residuals, scale_location_cloud
 
 SLEEP = ("Reaction ~ Days + (Days | Subject)", "sleepstudy")
 PENICILLIN = ("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin")

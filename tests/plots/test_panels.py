@@ -4,19 +4,17 @@ import numpy as np
 import pandas as pd
 
 from ranef.comparison.shrinkage import shrinkage_frame
-from ranef.plots.panels import (
-    ROWS_SHOWN,
+from ranef.plots.ranef import (
     comparison_panels,
     estimates_frame,
     joined_panels,
     overlay_panels,
-    residual_cloud,
     smoothed,
     smoothing,
-    spread,
     wide_frame,
 )
-from ranef.plots.selection import Selection
+from ranef.plots.residuals import ROWS_SHOWN, residual_cloud
+from ranef.plots.selection import Selection, spread
 
 ALL = Selection(())
 

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 
 import ranef
 from ranef.inference import Pattern, matrix_pattern
-from ranef.plots.patterns_drawing import shares
+from ranef.plots.pattern import shares
 
 CASES = [
     ("Reaction ~ Days + (Days | Subject)", "sleepstudy"),

@@ -7,9 +7,8 @@ from scipy import stats
 import ranef
 from ranef.comparison.shrinkage import shrinkage_frame
 from ranef.plots import ComparisonPlots, FitPlots
-from ranef.plots.plane import covariance_of, ellipse, plane_limits, planes, uncrowded
-from ranef.plots.plane_drawing import HEADED
 from ranef.plots.selection import select
+from ranef.plots.shrinkage import HEADED, covariance_of, ellipse, plane_limits, planes, uncrowded
 
 SLEEP = ("Reaction ~ Days + (Days | Subject)", "sleepstudy")
 

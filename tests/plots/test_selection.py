@@ -6,7 +6,7 @@ import pytest
 import ranef
 from ranef.inference import effect_scores
 from ranef.plots import ComparisonPlots, FitPlots
-from ranef.plots.diagnostics import chosen_quantiles
+from ranef.plots.qq import chosen_quantiles
 from ranef.plots.selection import Selection, select
 
 SLEEP = ("Reaction ~ Days + (Days | Subject)", "sleepstudy")

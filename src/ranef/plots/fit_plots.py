@@ -9,25 +9,22 @@ from typing import TYPE_CHECKING, Any, overload
 from ranef.arguments import Answering, helpful
 from ranef.arrays import Floats
 from ranef.inference import check_level
-from ranef.plots.components_drawing import varcorr_figure
-from ranef.plots.diagnostics_drawing import (
+from ranef.plots.joint import joint_axes
+from ranef.plots.lines import lines_figure
+from ranef.plots.path import path_of_fits
+from ranef.plots.pattern import pattern_axes
+from ranef.plots.ppc import ppc_axes
+from ranef.plots.qq import qq_axes, qq_ranef_axes
+from ranef.plots.ranef import ranef_figure
+from ranef.plots.residuals import (
     diagnostics_figure,
-    qq_axes,
-    qq_ranef_axes,
+    residuals_axes,
     residuals_by_group_axes,
     scale_location_axes,
 )
-from ranef.plots.drawing import draw_residuals, new_axes
-from ranef.plots.effects import ranef_figure
-from ranef.plots.fonts import legible
-from ranef.plots.joint_drawing import joint_axes
-from ranef.plots.lines_drawing import lines_figure
-from ranef.plots.panels import residual_cloud
-from ranef.plots.path_of_fits import path_of_fits
-from ranef.plots.patterns_drawing import pattern_axes
-from ranef.plots.predictive_drawing import ppc_axes
 from ranef.plots.selection import LevelsArgument, TermArgument
 from ranef.plots.shrinkage import shrinkage_figure
+from ranef.plots.varcorr import varcorr_figure
 from ranef.results import Fit, Method
 
 if TYPE_CHECKING:
@@ -323,11 +320,7 @@ class FitPlots(Answering):
         ----------
         ax : Axes, optional
         """
-        fitted, residual = self.fit.fitted().to_numpy(), self.fit.residuals("pearson").to_numpy()
-        ax = new_axes() if ax is None else ax
-        draw_residuals(ax, residual_cloud(fitted, residual))
-        legible(ax)
-        return ax
+        return residuals_axes(self.fit, ax)
 
     # -- residuals and effects against what the model says of them ------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Figures of the patterns of matrices; matplotlib is loaded when one is drawn."""
+"""Where the matrices of random effects are not zero."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import numpy as np
 
 from ranef.arrays import Floats
 from ranef.inference import Block, Pattern, matrix_pattern
-from ranef.interrupts import load
-from ranef.plots.drawing import BLUE, GREY, VERMILLION
+from ranef.plots.drawing import BLUE, GREY, VERMILLION, new_axes
 from ranef.plots.fonts import fallen_back, families_for, legible
-from ranef.plots.names import as_drawn, remember, shortened, text_width
-from ranef.plots.path import spread_labels
+from ranef.plots.names import as_drawn, remember, shortened, spread_labels, text_width
 from ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -33,7 +31,8 @@ LEAST = 0.3
 def pattern_axes(fit: Fit, which: str = "Z", ax: Axes | None = None) -> Axes:
     """Draw where a matrix of the random effects is not zero, its blocks named."""
     pattern = matrix_pattern(fit, which)
-    ax = _new_axes(pattern) if ax is None else ax
+    size = (4.6, 5.6) if pattern.name == "Z" else (5.8, 5.8)
+    ax = new_axes(*size) if ax is None else ax
     _draw(ax, pattern)
     legible(ax)
     return ax
@@ -64,14 +63,6 @@ def shares(pattern: Pattern, most: int = 300) -> Floats:
         for c, n in zip(cells, pattern.shape, strict=True)
     ]
     return np.asarray(counts / np.outer(*sides))
-
-
-def _new_axes(pattern: Pattern) -> Axes:
-    plt = load("matplotlib.pyplot")  # heavy: only where a figure is made
-
-    size = (4.6, 5.6) if pattern.name == "Z" else (5.8, 5.8)
-    ax: Axes = plt.subplots(figsize=size, layout="constrained")[1]
-    return ax
 
 
 def _draw(ax: Axes, pattern: Pattern) -> None:

@@ -1,4 +1,4 @@
-"""Where the posterior variance of every level comes from, as bars; matplotlib is loaded when one is drawn."""
+"""Where the posterior variance of every level comes from, as bars."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ import pandas as pd
 from ranef.comparison import fits_decomposition
 from ranef.errors import DesignError
 from ranef.inference import first_fit
-from ranef.plots.axes import axes_for, legend_above
-from ranef.plots.drawing import BLUE, GREY, VERMILLION, plain_frame, returned
-from ranef.plots.names import as_drawn, name_levels
-from ranef.plots.panels import ordered_levels
+from ranef.plots.drawing import BLUE, GREY, NAMED, VERMILLION, axes_for, legend_above, plain_frame, returned
+from ranef.plots.names import as_drawn, effect_on, name_levels
+from ranef.plots.ranef import ordered_levels
 from ranef.plots.selection import LevelsArgument, TermArgument, checked_limit, select
-from ranef.plots.units import effect_on
 from ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -32,8 +30,8 @@ PARTS = {
     "theta": ("variance components not known", VERMILLION, "..."),
 }
 
-#: levels up to which each has its name, and inches that they may be high
-NAMED, TALLEST = 80, 8.0
+#: inches that the bars of all levels may be high
+TALLEST = 8.0
 
 
 def decomposition_figure(
