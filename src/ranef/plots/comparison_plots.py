@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Unpack, overload
 
 from ranef.arguments import Answering, helpful
 from ranef.plots.decomposition import decomposition_figure
@@ -13,7 +13,7 @@ from ranef.plots.joint import joint_axes
 from ranef.plots.lines import lines_figure
 from ranef.plots.path import path_of_fits
 from ranef.plots.ranef import compared_figure, ranef_figure
-from ranef.plots.selection import LevelsArgument, TermArgument
+from ranef.plots.selection import Choices, LevelsArgument, TermArgument
 from ranef.plots.shrinkage import shrinkage_figure
 from ranef.plots.varcorr import varcorr_figure
 from ranef.results import Fit, Method
@@ -85,13 +85,7 @@ class ComparisonPlots(Answering):
 
     @overload
     def ranef(
-        self,
-        group: str | None = ...,
-        *,
-        ax: Axes,
-        max_levels: int | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        self, group: str | None = ..., *, ax: Axes, max_levels: int | None = ..., **choices: Unpack[Choices]
     ) -> Axes: ...
     @overload
     def ranef(
@@ -99,9 +93,7 @@ class ComparisonPlots(Answering):
         group: str | None = ...,
         ax: Axes | Sequence[Axes] | None = ...,
         max_levels: int | None = ...,
-        *,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes | Figure: ...
     def ranef(
         self,
@@ -144,8 +136,7 @@ class ComparisonPlots(Answering):
         ax: Axes,
         max_levels: int = ...,
         kind: str | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes: ...
     @overload
     def shrinkage(
@@ -155,8 +146,7 @@ class ComparisonPlots(Answering):
         max_levels: int = ...,
         *,
         kind: str | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes | Figure: ...
     def shrinkage(
         self,
@@ -268,8 +258,7 @@ class ComparisonPlots(Answering):
         ax: Axes,
         max_levels: int = ...,
         draws: int | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes: ...
     @overload
     def decomposition(
@@ -278,9 +267,7 @@ class ComparisonPlots(Answering):
         ax: Axes | Sequence[Axes] | None = ...,
         max_levels: int = ...,
         draws: int | None = ...,
-        *,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes | Figure: ...
     def decomposition(
         self,

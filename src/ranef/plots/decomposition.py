@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 
 from ranef.comparison import fits_decomposition
-from ranef.errors import DesignError
 from ranef.inference import first_fit
 from ranef.plots.drawing import BLUE, GREY, NAMED, VERMILLION, axes_for, legend_above, plain_frame, returned
 from ranef.plots.names import as_drawn, effect_on, name_levels
 from ranef.plots.ranef import ordered_levels
-from ranef.plots.selection import LevelsArgument, TermArgument, checked_limit, select
+from ranef.plots.selection import LevelsArgument, TermArgument, checked_limit, require_effects, select
 from ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -56,8 +55,7 @@ def decomposition_figure(
     selection = select(spec, group, term, levels, limit)
     parts = selection.keeps(spec, frame).groupby(["group", "term"], sort=False)
     panels = [(f"{g}: {t}", str(t), len(part), ordered_levels(part, "total", selection)) for (g, t), part in parts]
-    if not panels:
-        raise DesignError("There are no random effects to draw: the model has no (… | group) term.")
+    require_effects(panels)
     height = max(1.4 + min(0.2 * len(shown), TALLEST) for *_, shown in panels)
     axes = axes_for(ax, len(panels), (4.4, height))
     for a, (title, column, n, shown) in zip(axes, panels, strict=True):

@@ -173,20 +173,19 @@ def axes_for(ax: Axes | Sequence[Axes] | None, n: int, size: tuple[float, float]
     if ax is None:
         columns = 2 if n == 4 else min(columns, n)
         return new_grid(n, columns, (size[0] * columns, size[1] * -(-n // columns)))
-    given: list[Axes] = list(np.atleast_1d(np.asarray(ax, dtype=object)).ravel())
-    if len(given) != n:
-        raise DesignError(f"There are {n} panels but {len(given)} axes in ax=. Give as many axes, or none.")
-    return given
+    return _counted(ax, n, "", "as many axes, or none")
 
 
 def given_axes(ax: Axes | Sequence[Axes], n: int) -> list[Axes]:
     """The axes of ``ax=``, of which there must be `n`."""
+    each = ", one for each random effect of each grouping factor,"
+    return _counted(ax, n, each, "group=, as many axes, or none")
+
+
+def _counted(ax: Axes | Sequence[Axes], n: int, each: str, remedy: str) -> list[Axes]:
     axes: list[Axes] = list(np.atleast_1d(np.asarray(ax, dtype=object)).ravel())
     if len(axes) != n:
-        raise DesignError(
-            f"There are {n} panels, one for each random effect of each grouping factor, but {len(axes)} axes in ax=. "
-            "Give group=, as many axes, or none."
-        )
+        raise DesignError(f"There are {n} panels{each} but {len(axes)} axes in ax=. Give {remedy}.")
     return axes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from ranef.arguments import Answering, helpful
 from ranef.arrays import Floats
@@ -22,7 +22,7 @@ from ranef.plots.residuals import (
     residuals_by_group_axes,
     scale_location_axes,
 )
-from ranef.plots.selection import LevelsArgument, TermArgument
+from ranef.plots.selection import Choices, LevelsArgument, TermArgument
 from ranef.plots.shrinkage import shrinkage_figure
 from ranef.plots.varcorr import varcorr_figure
 from ranef.results import Fit, Method
@@ -73,8 +73,7 @@ class FitPlots(Answering):
         max_levels: int = ...,
         level: float = ...,
         kind: str | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes: ...
     @overload
     def shrinkage(
@@ -85,8 +84,7 @@ class FitPlots(Answering):
         level: float = ...,
         *,
         kind: str | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes | Figure: ...
     def shrinkage(
         self,
@@ -137,8 +135,7 @@ class FitPlots(Answering):
         ax: Axes,
         level: float = ...,
         max_levels: int | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes: ...
     @overload
     def ranef(
@@ -148,8 +145,7 @@ class FitPlots(Answering):
         level: float = ...,
         *,
         max_levels: int | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes | Figure: ...
     def ranef(
         self,
@@ -361,13 +357,7 @@ class FitPlots(Answering):
 
     @overload
     def qq_ranef(
-        self,
-        group: str | None = ...,
-        *,
-        ax: Axes,
-        level: float = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        self, group: str | None = ..., *, ax: Axes, level: float = ..., **choices: Unpack[Choices]
     ) -> Axes: ...
     @overload
     def qq_ranef(
@@ -375,9 +365,7 @@ class FitPlots(Answering):
         group: str | None = ...,
         ax: Axes | Sequence[Axes] | None = ...,
         level: float = ...,
-        *,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes | Figure: ...
     def qq_ranef(
         self,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ranef.arrays import Floats
 from ranef.comparison.shrinkage import shrinkage_frame
-from ranef.errors import DesignError, suggestion
+from ranef.errors import DesignError
 from ranef.inference import (
     FREE,
     Covariate,
@@ -41,7 +41,7 @@ from ranef.plots.drawing import (
 )
 from ranef.plots.names import as_drawn, name_levels, shortened
 from ranef.plots.ranef import level_matrix
-from ranef.plots.selection import LevelsArgument, TermArgument, select, selected_levels
+from ranef.plots.selection import LevelsArgument, TermArgument, check_kind, select, selected_levels
 from ranef.results import Fit
 from ranef.spec import ModelSpec
 
@@ -243,8 +243,7 @@ def lines_figure(
         For an unknown group, kind, covariate, term or level, both `x` and `term`, `levels` below one, or a wrong
         number of axes.
     """
-    if kind not in KINDS:
-        raise DesignError(f"kind={kind!r} must be one of {', '.join(map(repr, KINDS))}.{suggestion(str(kind), KINDS)}")
+    check_kind(kind, KINDS)
     spec = next(iter(fits.values())).spec
     if term is not None:
         if x is not None:

@@ -21,6 +21,7 @@ __all__ = [
     "as_drawn",
     "cut_words",
     "effect_on",
+    "effect_title",
     "name_levels",
     "per_unit",
     "remember",
@@ -190,6 +191,11 @@ def per_unit(column: str) -> str:
     """
     numeric = [factor for factor in FACTOR.findall(column) if factor != "Intercept" and not factor.endswith("]")]
     return f" per unit of {':'.join(numeric)}" if numeric else ""
+
+
+def effect_title(name: str, shown: int, n: int, thinning: str = "") -> str:
+    """The title of a panel: its name, and how many of `n` levels are `shown` where it is not all."""
+    return name if shown == n else f"{name}\n{shown} of {n} levels{thinning}"
 
 
 def effect_on(response: str, column: str, what: str = "random effect") -> str:

@@ -25,7 +25,7 @@ from ranef.plots.drawing import (
     plain_frame,
     returned,
 )
-from ranef.plots.names import as_drawn, effect_on, shortened, spread_labels
+from ranef.plots.names import as_drawn, effect_on, effect_title, shortened, spread_labels
 from ranef.plots.selection import LevelsArgument, Selection, select
 from ranef.results import Fit
 
@@ -95,8 +95,7 @@ class PoolingPath:
     @property
     def title(self) -> str:
         """Group and term; how many levels are shown where it is not all."""
-        name, shown = f"{self.group}: {self.term}", len(self.levels)
-        return name if shown == self.n_levels else f"{name}\n{shown} of {self.n_levels} levels{self.thinning}"
+        return effect_title(f"{self.group}: {self.term}", len(self.levels), self.n_levels, self.thinning)
 
     def position(self, ratio: Floats | float) -> Floats:
         """Place of a ratio between 0 and 1, as the frame has it; else r²/(r² + half²).

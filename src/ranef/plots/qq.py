@@ -10,12 +10,11 @@ import numpy as np
 import scipy
 
 from ranef.arrays import Floats, Ints
-from ranef.errors import DesignError
 from ranef.inference import effect_scores
 from ranef.plots.drawing import BLUE, GREY, VERMILLION, axes_for, headroom, new_axes, plain_frame, returned
 from ranef.plots.fonts import legible
 from ranef.plots.names import as_drawn, shortened
-from ranef.plots.selection import LevelsArgument, Selection, TermArgument, select
+from ranef.plots.selection import LevelsArgument, Selection, TermArgument, require_effects, select
 from ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -194,8 +193,7 @@ def qq_ranef_axes(
 ) -> Axes | Figure:
     """Standardised random effects against normal quantiles, a panel for each."""
     selection = select(fit.spec, group, term, levels)
-    if not selection.columns:
-        raise DesignError("There are no random effects to draw: the model has no (… | group) term.")
+    require_effects(selection.columns)
     axes = axes_for(ax, len(selection.columns), (4.6, 4.2))
     kind = "posterior mean" if fit.engine == "NUTS" else "BLUP"
     scores = {k: effect_scores(fit, fit.spec.groupings[k].name) for k, _ in selection.columns}

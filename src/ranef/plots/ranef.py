@@ -30,8 +30,8 @@ from ranef.plots.drawing import (
     plain_frame,
     returned,
 )
-from ranef.plots.names import as_drawn, effect_on, name_levels, shortened, text_width
-from ranef.plots.selection import LevelsArgument, Selection, TermArgument, checked_limit, select
+from ranef.plots.names import as_drawn, effect_on, effect_title, name_levels, shortened, text_width
+from ranef.plots.selection import LevelsArgument, Selection, TermArgument, checked_limit, require_effects, select
 from ranef.results import Fit
 from ranef.spec import Grouping
 
@@ -120,9 +120,7 @@ class Panel:
     @property
     def title(self) -> str:
         """Group and term; how many levels are shown where it is not all."""
-        name = f"{self.group}: {self.term}"
-        shown = len(self.levels)
-        return name if shown == self.n_levels else f"{name}\n{shown} of {self.n_levels} levels{self.thinning}"
+        return effect_title(f"{self.group}: {self.term}", len(self.levels), self.n_levels, self.thinning)
 
 
 def overlay_panels(frame: pd.DataFrame, names: Sequence[str], selection: Selection) -> tuple[Panel, ...]:
@@ -319,8 +317,7 @@ def draw_panels(
     DesignError
         If there is nothing to draw, or `ax` holds another number of axes than there are panels.
     """
-    if not panels:
-        raise DesignError("There are no random effects to draw: the model has no (… | group) term.")
+    require_effects(panels)
     axes = _panel_axes(panels, marks) if ax is None else given_axes(ax, len(panels))
     for a, panel in zip(axes, panels, strict=True):
         draw_panel(a, panel, marks, joined=joined)

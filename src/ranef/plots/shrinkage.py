@@ -13,7 +13,7 @@ import pandas as pd
 
 from ranef.arrays import Floats, Ints
 from ranef.comparison.shrinkage import shrinkage_frame
-from ranef.errors import DesignError, suggestion
+from ranef.errors import DesignError
 from ranef.inference import grouping_named
 from ranef.plots.drawing import (
     BLACK,
@@ -31,7 +31,7 @@ from ranef.plots.drawing import (
 )
 from ranef.plots.names import as_drawn, effect_on, shortened, text_width
 from ranef.plots.ranef import draw_panels, joined_panels, level_matrix, wide_frame
-from ranef.plots.selection import LevelsArgument, Selection, TermArgument, checked_limit, select
+from ranef.plots.selection import LevelsArgument, Selection, TermArgument, check_kind, checked_limit, select
 from ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ def shrinkage_figure(
     limit = checked_limit(max_levels, 2, "max_levels")
     if kind is None:
         kind = "plane" if _in_pairs(select(spec, group, term, levels)) else "dumbbell"
-    if kind not in KINDS:
-        raise DesignError(f"kind={kind!r} must be one of {', '.join(map(repr, KINDS))}.{suggestion(str(kind), KINDS)}")
+    check_kind(kind, KINDS)
     words = {"formula": spec.design.formula, "response": spec.design.response}
     marks = fit_marks({name: fit.engine for name, fit in fits.items()}, level)
     if kind == "plane":
