@@ -11,6 +11,7 @@ import matplotlib
 import pytest
 from hypothesis import HealthCheck, settings
 
+import small_fits
 from ranef import kept
 
 matplotlib.use("Agg")  # no screen
@@ -35,3 +36,15 @@ def folder_with_loops(tmp_path):
     for file in known.glob("*.numba") if known else ():
         shutil.copy2(file, folder)
     return folder
+
+
+@pytest.fixture
+def fit():
+    """Fit a formula to a bundled data set, once in a session."""
+    return small_fits.fit_of
+
+
+@pytest.fixture
+def posterior():
+    """A posterior without a sampler: draws scattered round the REML estimates of the pulp data."""
+    return small_fits.scattered_posterior()

@@ -6,8 +6,8 @@ import pytest
 
 import ranef
 from ranef.plots import ComparisonPlots, FitPlots
-from ranef.plots.path import pooling_paths, spread_labels
-from ranef.plots.path_drawing import path_figure
+from ranef.plots.names import spread_labels
+from ranef.plots.path import path_figure, pooling_paths
 from ranef.plots.selection import Selection
 
 PULP = ("bright ~ 1 + (1 | operator)", "pulp")

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import ranef
+from ranef.inference import effect_scores
 from ranef.plots import ComparisonPlots, FitPlots
-from ranef.plots.diagnostics import chosen_quantiles, effect_scores
-from ranef.plots.selection import Selection, select
+from ranef.plots.qq import chosen_quantiles
+from ranef.plots.selection import Selection, select, spread
 
 SLEEP = ("Reaction ~ Days + (Days | Subject)", "sleepstudy")
 CROSSED = ("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin")
@@ -152,3 +153,9 @@ def test_what_does_not_exist_is_named_in_every_figure(fit, both, ask, words):
 def test_levels_of_a_check_need_its_group(fit):
     with pytest.raises(ranef.DesignError, match="name it by group="):
         FitPlots(fit(*SLEEP)).ppc(5, levels=["308"])
+
+
+def test_spread_keeps_the_ends():
+    assert spread(5, 60).tolist() == [0, 1, 2, 3, 4]
+    assert spread(1000, 3).tolist() == [0, 500, 999]
+    assert spread(0, 3).size == 0

@@ -3,8 +3,9 @@
 from ranef.comparison.agreement import agreement_frame, interval_overlap
 from ranef.comparison.align import Aligned, align, estimand, long_frame, prediction_frames
 from ranef.comparison.boundary import Boundary, boundary
-from ranef.comparison.decomposition import VarianceSplit, decomposition_frame, split_variances
+from ranef.comparison.decomposition import VarianceSplit, decomposition_frame, fits_decomposition, split_variances
 from ranef.comparison.elpd import elpd_frame, require_same_rows, stacking_weights
+from ranef.comparison.fit_paths import FitPaths, fit_paths, paths_base
 from ranef.comparison.paths import EffectsAt, Moved, effects_at, effects_at_ratio, moved
 from ranef.comparison.pooling import (
     PoolingBase,
@@ -33,6 +34,7 @@ __all__ = [
     "Boundary",
     "CovarianceSweep",
     "EffectsAt",
+    "FitPaths",
     "Moved",
     "OwnData",
     "PoolingBase",
@@ -53,12 +55,15 @@ __all__ = [
     "elpd_frame",
     "estimand",
     "even_ratios",
+    "fit_paths",
+    "fits_decomposition",
     "interval_overlap",
     "long_frame",
     "moved",
     "one_column",
     "own_data",
     "own_frame",
+    "paths_base",
     "pooling_base",
     "pooling_frame",
     "pooling_sweep",

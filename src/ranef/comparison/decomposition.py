@@ -11,7 +11,7 @@ J. Amer. Statist. Assoc. 84, 717-726) give the split as the reason why empirical
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +19,13 @@ import pandas as pd
 
 from ranef.arrays import Floats, Ints
 from ranef.errors import DesignError, FitError
+from ranef.inference import estimates_of, posteriors_of, products_of
 from ranef.likelihood import CrossProducts, FixedPart, Given, cross_products, effect_moments, fixed_part
 from ranef.progress import LateBar
-from ranef.results import Modes, PosteriorDraws
+from ranef.results import Fit, Modes, PosteriorDraws
 from ranef.spec import ModelSpec
 
-__all__ = ["VarianceSplit", "decomposition_frame", "split_variances", "thinned"]
+__all__ = ["VarianceSplit", "decomposition_frame", "fits_decomposition", "split_variances", "thinned"]
 
 #: draws that give a variance within 10 %, if they are independent
 DRAWS = 200
@@ -206,6 +207,22 @@ def decomposition_frame(
         frames.append(pd.DataFrame(labels | {name: v.ravel() for name, v in values.items()}))
     columns = ["group", "level", "term", *COLUMNS]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def fits_decomposition(fits: Mapping[str, Fit], n_draws: int | None = None) -> pd.DataFrame:
+    """The frame of the first posterior among fits of one model, with the plug-in of the first fit by REML or ML.
+
+    Raises
+    ------
+    DesignError
+        If none of the fits is a posterior.
+    """
+    posterior = next(iter(posteriors_of(fits).values()), None)
+    if posterior is None:
+        raise DesignError("None of the fits is a posterior, whose variance there is to split: add Model.sample().")
+    split = split_variances(posterior.spec, posterior.draws, n_draws, products_of(fits))
+    plug_in = next(iter(estimates_of(fits).values()), None)
+    return decomposition_frame(posterior.spec, split, None if plug_in is None else plug_in.estimates.modes)
 
 
 COLUMNS = ("total", "given_theta_beta", "beta", "theta", "plug_in", "plug_in_beta", "left_out", "beta_share")

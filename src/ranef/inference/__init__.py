@@ -1,5 +1,7 @@
 """Fit in, frame out: effects, predictions, simulations, intervals, summaries of draws."""
 
+from ranef.inference.along import Cells, level_cells, level_means, predictor, predictor_draws
+from ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
 from ranef.inference.deletion import Influence, influence
 from ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
 from ranef.inference.effects import (
@@ -14,6 +16,16 @@ from ranef.inference.effects import (
     vcov_frame,
     wald_intervals,
 )
+from ranef.inference.engines import (
+    Estimated,
+    Sampled,
+    draws_of,
+    estimates_of,
+    estimates_to_mark,
+    first_fit,
+    posteriors_of,
+    products_of,
+)
 from ranef.inference.information import (
     VarianceInformation,
     theta_hessian,
@@ -24,6 +36,7 @@ from ranef.inference.information import (
 from ranef.inference.leverage import cooks_distances, joint_covariance
 from ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
 from ranef.inference.matrices import FitMatrices
+from ranef.inference.patterns import Block, Pattern, matrix_pattern
 from ranef.inference.posterior import (
     bfmi,
     covariance_draws,
@@ -59,7 +72,9 @@ from ranef.inference.prediction import (
     simulation_part,
     unseen_variance,
 )
+from ranef.inference.prior_draws import prior_component_draws
 from ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
+from ranef.inference.standardized import effect_scores
 from ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
 from ranef.inference.variance_shares import (
     VarianceParts,
@@ -71,24 +86,38 @@ from ranef.inference.variance_shares import (
 
 __all__ = [
     "DERIVED",
+    "FREE",
+    "Block",
+    "Cells",
+    "Covariate",
     "Derived",
+    "Estimated",
     "FitMatrices",
     "Influence",
     "Loo",
+    "Pattern",
     "PredictOptions",
     "Rows",
+    "Sampled",
     "VarianceInformation",
     "VarianceParts",
     "augment_frame",
     "bfmi",
     "check_level",
+    "choose_covariate",
     "chosen_groupings",
     "coef_frame",
+    "constant_factor",
     "cooks_distances",
     "covariance_draws",
     "derive",
     "diagnose",
+    "draws_of",
+    "effect_scores",
     "effects_for",
+    "estimates_of",
+    "estimates_to_mark",
+    "first_fit",
     "fitted_rows",
     "fitted_values",
     "fixef_draws",
@@ -100,10 +129,13 @@ __all__ = [
     "interval",
     "joint_covariance",
     "labelled_draws",
+    "level_cells",
+    "level_means",
     "linear_predictor",
     "loo_groups",
     "loo_kind",
     "loo_rows",
+    "matrix_pattern",
     "mean_inverse_weight",
     "normal_quantile",
     "one_draw",
@@ -112,12 +144,18 @@ __all__ = [
     "posterior_icc",
     "posterior_r2",
     "posterior_table",
+    "posteriors_of",
     "predict_draws",
     "prediction_frame",
     "prediction_variance",
     "predictive_draws",
+    "predictor",
+    "predictor_draws",
+    "prior_component_draws",
     "prior_sensitivity",
+    "products_of",
     "r2_series",
+    "random_covariates",
     "ranef_frame",
     "residual_rows",
     "residual_variance",

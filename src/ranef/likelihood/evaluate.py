@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import scipy
@@ -18,10 +17,9 @@ from ranef.arrays import Floats
 from ranef.likelihood.crossproducts import CrossProducts
 from ranef.likelihood.rotated import Rotated, Whole, whole
 from ranef.linalg import BlockedFactor, Whitened, backward, factorize, forward, gram, selected_blocks, solve_columns
+from ranef.results import Method
 
 __all__ = ["Evaluation", "Method", "Score", "average_information", "evaluate", "score"]
-
-Method = Literal["REML", "ML"]
 
 #: share of a column's sum of squares below which what is left of it after the random effects is taken from the rows
 LOST = 1e-5

@@ -1,6 +1,13 @@
-"""Figures of any fit; matplotlib is loaded when one is drawn."""
+"""Figures of any fit; matplotlib is loaded when one is drawn.
 
-from ranef.plots.comparison import ComparisonPlots, comparison_figure
+A figure stands in the module of its name: ``plot.ranef()`` in ``ranef.py``, ``plot.qq()`` and ``plot.qq_ranef()`` in
+``qq.py``, and all of residuals in ``residuals.py``. Each is a record of arrays, made by a function, and a function that
+draws it. The methods are those of ``fit_plots.py`` and ``comparison_plots.py``; ``selection.py``, ``names.py``,
+``fonts.py`` and ``drawing.py`` serve all of them.
+"""
+
+from ranef.plots.comparison_plots import ComparisonPlots
 from ranef.plots.fit_plots import FitPlots
+from ranef.plots.ranef import comparison_figure
 
 __all__ = ["ComparisonPlots", "FitPlots", "comparison_figure"]

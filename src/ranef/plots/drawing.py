@@ -1,117 +1,218 @@
-"""Panels to Axes; matplotlib is loaded here, when something is drawn."""
+"""What figures are drawn with: colours and marks of fits, axes new or given, legends, and how they are handed back."""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.errors import DesignError
+from ranef.inference import check_level
 from ranef.interrupts import load
 from ranef.plots.fonts import legible
-from ranef.plots.marks import BLACK, BLUE, GREY, VERMILLION, Mark
-from ranef.plots.names import as_drawn, cut_words, name_levels, shortened, text_width
-from ranef.plots.panels import Panel, ResidualCloud, Series, smoothed, smoothing
-from ranef.plots.units import effect_on
+from ranef.plots.names import as_drawn, cut_words
+from ranef.results import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
+    "BLACK",
     "BLUE",
     "GREY",
+    "NAMED",
     "VERMILLION",
     "Mark",
-    "draw_panel",
-    "draw_panels",
-    "draw_residuals",
+    "axes_for",
+    "dodged",
     "entitle",
     "figure_of",
+    "fit_marks",
+    "folded",
     "given_axes",
+    "headroom",
+    "legend_above",
     "legend_entries",
     "legend_on",
+    "mark_doubtful",
     "new_axes",
     "new_grid",
+    "overlaid_marks",
     "plain_frame",
     "returned",
     "returned_figure",
 ]
 
+# Okabe and Ito's palette, which colour-blind readers tell apart
+BLUE, VERMILLION, GREY, BLACK = "#0072B2", "#D55E00", "#6E6E6E", "#000000"
+GREEN, PURPLE = "#009E73", "#AA4499"
+
+#: colours and markers of further fits, by engine
+CONDITIONAL = ((BLUE, "o"), (GREEN, "^"))
+POSTERIOR = ((VERMILLION, "s"), (PURPLE, "D"))
+
+#: names that ``ranef.compare`` gives where the user gave none: they say no more than the kind of estimate
+PLAIN_NAMES = ("eb", "fb")
+
 #: levels up to which each gets its name on the axis
 NAMED = 80
-
-#: panels side by side
-COLUMNS = 3
-
-#: inches that all rows of panels may be high together, and that one row is at least
-TALLEST, LEAST = 9.2, 2.6
-
-#: characters of a line of a panel's title
-TITLE = 50
 
 #: a legend that takes little room
 LEGEND: dict[str, Any] = {"frameon": False, "fontsize": "small", "columnspacing": 1.4, "handletextpad": 0.5}
 LEGEND |= {"borderaxespad": 0.2, "labelspacing": 0.3}
 
+#: of what should not be trusted
+RED = "#B00020"
 
-def draw_panels(
-    panels: Sequence[Panel],
-    marks: Sequence[Mark],
-    ax: Axes | Sequence[Axes] | None,
-    *,
-    joined: bool = False,
-    formula: str = "",
-    response: str = "",
-) -> Axes | Figure:
-    """Draw panels on new axes or on given ones: Axes back for one panel, else their Figure.
 
-    A new figure has one legend, and `formula` above it.
+@dataclass(frozen=True)
+class Mark:
+    """How one series looks.
+
+    Attributes
+    ----------
+    label : str
+        In the legend: what the point is, and what its interval.
+    colour, marker : str
+    hollow : bool
+    offset : float
+        Above the middle of its level, in levels.
+    width, alpha : float
+        Of the stroke of its interval: points, and opacity.
+    size : float
+        Of the marker, in points.
+    """
+
+    label: str
+    colour: str
+    marker: str = "o"
+    hollow: bool = False
+    offset: float = 0.0
+    width: float = 2.6
+    alpha: float = 0.45
+    size: float = 6.0
+
+
+def fit_marks(engines: Mapping[str, str], level: float) -> list[Mark]:
+    """One mark for each fit, one beside the other.
+
+    Parameters
+    ----------
+    engines : mapping str to str
+        Engine of each fit, by the name of the fit.
+    level : float
+        Probability of the intervals.
+    """
+    check_level(level)
+    seen = {False: 0, True: 0}
+    out = []
+    for name, engine in engines.items():
+        posterior = engine not in ("REML", "ML")
+        colour, marker = (POSTERIOR if posterior else CONDITIONAL)[seen[posterior] % 2]
+        seen[posterior] += 1
+        what = f"posterior mean, {100 * level:g} %" if posterior else rf"BLUP, {100 * level:g} % given $\hat{{\theta}}$"
+        label = what if name in PLAIN_NAMES else f"{as_drawn(name)}: {what}"
+        out.append(Mark(label, colour, marker))
+    return out
+
+
+def overlaid_marks(engines: Mapping[str, str], level: float) -> list[Mark]:
+    """Marks of a BLUP on a posterior: a thin dark line on a broad light bar. Other sets of fits stand side by side."""
+    marks = fit_marks(engines, level)
+    posterior = [engine not in ("REML", "ML") for engine in engines.values()]
+    if sorted(posterior) == [False, True]:
+        return [
+            replace(m, width=8.0, alpha=0.35, marker="|", size=9.0) if p else replace(m, width=1.6, alpha=1.0, size=5.0)
+            for m, p in zip(marks, posterior, strict=True)
+        ]
+    return dodged(marks)
+
+
+def dodged(marks: list[Mark], room: float = 0.52) -> list[Mark]:
+    """Marks moved apart within `room` of the height of a level, the first one uppermost."""
+    n = len(marks)
+    return [replace(m, offset=room * (0.5 - i / (n - 1)) if n > 1 else 0.0) for i, m in enumerate(marks)]
+
+
+# -- axes ----------------------------------------------------------------------------------------------------------
+
+
+def new_axes(width: float = 6.4, height: float = 4.4) -> Axes:
+    """One new Axes in a figure of its own, so many inches wide and high."""
+    plt = load("matplotlib.pyplot")  # heavy: only where a figure is made
+
+    ax: Axes = plt.subplots(figsize=(width, height), layout="constrained")[1]
+    return ax
+
+
+def new_grid(n: int, columns: int, size: tuple[float, float], **shared: Any) -> list[Axes]:
+    """`n` new Axes in a figure of `size` inches, in rows of so many `columns`."""
+    plt = load("matplotlib.pyplot")  # heavy: only where a figure is made
+
+    rows = -(-n // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **shared)
+    axes = list(grid.ravel())
+    for spare in axes[n:]:
+        figure.delaxes(spare)
+    return axes[:n]
+
+
+def axes_for(ax: Axes | Sequence[Axes] | None, n: int, size: tuple[float, float], columns: int = 3) -> list[Axes]:
+    """The axes given, or a new grid of them, each `size` inches wide and high.
 
     Raises
     ------
     DesignError
-        If there is nothing to draw, or `ax` holds another number of axes than there are panels.
+        If another number of axes is given than there are panels.
     """
-    if not panels:
-        raise DesignError("There are no random effects to draw: the model has no (… | group) term.")
-    axes = _panel_axes(panels, marks) if ax is None else given_axes(ax, len(panels))
-    for a, panel in zip(axes, panels, strict=True):
-        draw_panel(a, panel, marks, joined=joined)
-        a.set_xlabel(as_drawn(effect_on(response, panel.term)))
-        if ax is not None:
-            legend_on(a, marks)
     if ax is None:
-        entitle(axes[0], formula, marks)
-    return returned(axes)
+        columns = 2 if n == 4 else min(columns, n)
+        return new_grid(n, columns, (size[0] * columns, size[1] * -(-n // columns)))
+    return _counted(ax, n, "", "as many axes, or none")
 
 
-def draw_panel(ax: Axes, panel: Panel, marks: Sequence[Mark], *, joined: bool = False) -> None:
-    """Draw one panel: levels upwards, one mark for each series; `joined` ties the first two series by a line."""
-    n = len(panel.levels)
-    y = np.arange(n, dtype=float)
-    scale = 1.0 if n <= 30 else max(0.45, 30.0 / n)
-    ax.axvline(0.0, color=BLACK, linewidth=0.8, label="complete pooling: zero", zorder=1)
-    if joined and n <= NAMED:
-        pairs = np.array([panel.series[0].x, panel.series[1].x])
-        heights = np.array([y + marks[0].offset, y + marks[1].offset])
-        ax.plot(pairs, heights, color=GREY, linewidth=1.1 * scale, zorder=3)
-    for series, mark in zip(panel.series, marks, strict=True):
-        _draw_series(ax, y + mark.offset, series, mark, scale)
-    ax.set_title(as_drawn(_folded(panel.title, TITLE)), fontsize="medium")
-    ax.set_ylim(-0.8, n - 0.2)
-    if n <= NAMED:
-        name_levels(ax, panel.levels, size=9 if n <= 40 else 7)
-    else:
-        ax.set_yticks([])
-        side = smoothing(n)
-        ax.set_ylabel(f"{n} levels, in order" + (f"; bounds: medians of {2 * side + 1} neighbours" if side else ""))
-    ax.tick_params(axis="y", length=0)
-    plain_frame(ax)
+def given_axes(ax: Axes | Sequence[Axes], n: int) -> list[Axes]:
+    """The axes of ``ax=``, of which there must be `n`."""
+    each = ", one for each random effect of each grouping factor,"
+    return _counted(ax, n, each, "group=, as many axes, or none")
+
+
+def _counted(ax: Axes | Sequence[Axes], n: int, each: str, remedy: str) -> list[Axes]:
+    axes: list[Axes] = list(np.atleast_1d(np.asarray(ax, dtype=object)).ravel())
+    if len(axes) != n:
+        raise DesignError(f"There are {n} panels{each} but {len(axes)} axes in ax=. Give {remedy}.")
+    return axes
+
+
+def plain_frame(ax: Axes) -> None:
+    """Leave the axes two spines."""
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+
+
+def headroom(ax: Axes, share: float) -> None:
+    """Room above what is drawn, for a legend."""
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + share * (high - low))
+
+
+# -- legends -------------------------------------------------------------------------------------------------------
+
+
+def legend_above(axes: Sequence[Axes]) -> None:
+    """One legend of all that several axes show, above them, in as many columns as there is room for."""
+    labelled = {label: handle for a in axes for handle, label in zip(*a.get_legend_handles_labels(), strict=True)}
+    figure = figure_of(axes[0])
+    widest = 0.085 * max(map(len, labelled)) + 0.75
+    columns = max(1, min(len(labelled), int(figure.get_figwidth() // widest)))
+    rows = -(-len(labelled) // columns)
+    balanced = -(-len(labelled) // rows)
+    figure.legend(list(labelled.values()), list(labelled), loc="outside upper center", frameon=False, ncols=balanced)
 
 
 def entitle(ax: Axes, formula: str, marks: Sequence[Mark] = (), columns: int | None = None) -> None:
@@ -119,7 +220,7 @@ def entitle(ax: Axes, formula: str, marks: Sequence[Mark] = (), columns: int | N
     figure = figure_of(ax)
     handles, labels = legend_entries(ax, marks)
     # letters of the formula are 5 points wide
-    words = as_drawn(_folded(formula, int(72 * figure.get_figwidth() / 5.0)))
+    words = as_drawn(folded(formula, int(72 * figure.get_figwidth() / 5.0)))
     if labels:
         columns = _legend_columns(figure, labels) if columns is None else columns
         # the formula as title of the legend: matplotlib would lay a title of the figure over a legend outside
@@ -129,10 +230,6 @@ def entitle(ax: Axes, formula: str, marks: Sequence[Mark] = (), columns: int | N
         legend.get_title().set(fontsize="small", color=GREY, family="monospace", multialignment="center")
     elif formula:
         figure.suptitle(words, fontsize="small", color=GREY, family="monospace")
-
-
-def _folded(text: str, width: int) -> str:
-    return "\n".join(textwrap.fill(line, max(24, width)) for line in cut_words(text).split("\n"))
 
 
 def legend_on(ax: Axes, marks: Sequence[Mark] = (), **place: Any) -> None:
@@ -155,122 +252,18 @@ def legend_entries(ax: Axes, marks: Sequence[Mark] = ()) -> tuple[list[Any], lis
     return [(strokes[t], h) if t in strokes else h for h, t in zip(handles, labels, strict=True)], labels
 
 
-def draw_residuals(ax: Axes, cloud: ResidualCloud) -> None:
-    """Draw residuals against fitted values, a line at zero, and their running median."""
-    shown = cloud.fitted.shape[0]
-    size, alpha = (18.0, 0.7) if shown <= 1000 else (6.0, 0.25)
-    ax.scatter(cloud.fitted, cloud.residual, s=size, alpha=alpha, color=BLUE, linewidths=0)
-    ax.axhline(0.0, color=BLACK, linewidth=0.8)
-    if cloud.line_x.size:
-        ax.plot(cloud.line_x, cloud.line_y, color=VERMILLION, linewidth=1.8, label="running median")
-        ax.legend(frameon=False, fontsize="small")
-    if shown < cloud.n:
-        ax.set_title(f"{shown} of {cloud.n} rows, evenly spaced by rank", fontsize="medium")
-    ax.set_xlabel("fitted value")
-    ax.set_ylabel("Pearson residual (in σ)")
-    plain_frame(ax)
-
-
-def _draw_series(ax: Axes, y: Floats, series: Series, mark: Mark, scale: float) -> None:
-    if len(y) > NAMED:
-        _draw_band(ax, y, series, mark)
-        return
-    if series.lower is not None and series.upper is not None:
-        # a broad stroke lies behind a thin one
-        stroke: dict[str, Any] = {"linewidth": mark.width * scale, "zorder": 2.0 + 0.1 / mark.width}
-        ax.hlines(y, series.lower, series.upper, color=mark.colour, alpha=mark.alpha, **stroke)
-    ax.plot(
-        series.x,
-        y,
-        linestyle="none",
-        marker=mark.marker,
-        markersize=mark.size * np.sqrt(scale),
-        markerfacecolor="white" if mark.hollow else mark.colour,
-        markeredgecolor=mark.colour,
-        markeredgewidth=2.0 if mark.marker == "|" else 1.0,
-        label=mark.label,
-        zorder=4.0 - 0.01 * mark.width,
-    )
-
-
-def _draw_band(ax: Axes, y: Floats, series: Series, mark: Mark) -> None:
-    """Draw too many levels for marks: points within a band of intervals; thin strokes become two lines."""
-    if series.lower is not None and series.upper is not None:
-        lower, upper = smoothed(series.lower), smoothed(series.upper)
-        if mark.width < 2.0:
-            for bound in (lower, upper):
-                ax.plot(bound, y, color=mark.colour, linewidth=1.0, zorder=2.5)
-        else:
-            ax.fill_betweenx(y, lower, upper, color=mark.colour, alpha=0.3, linewidth=0, zorder=2)
-    style: dict[str, Any] = {"linestyle": "none", "marker": ".", "markersize": 1.5, "zorder": 3.5}
-    if not mark.hollow and _in_order(series.x):
-        style = {"linewidth": 1.8, "zorder": 4.0}
-    ax.plot(series.x, y, color=mark.colour, label=mark.label, **style)
-
-
-def _in_order(x: Floats) -> bool:
-    """Whether estimates rise from level to level, so that a line through them says nothing wrong."""
-    return bool(np.all(np.diff(x[~np.isnan(x)]) >= 0))
-
-
-def plain_frame(ax: Axes) -> None:
-    """Leave the axes two spines."""
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-
-
-def _panel_axes(panels: Sequence[Panel], marks: Sequence[Mark]) -> list[Axes]:
-    columns = 2 if len(panels) == 4 else min(COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
-    height = min(max(_height(panel, marks) for panel in panels), max(TALLEST / rows, LEAST))
-    # there is room for names of a few letters
-    names = [name for panel in panels if len(panel.levels) <= NAMED for name in shortened(panel.levels)]
-    width = 4.2 + max(0.0, text_width(names, 9.0) / 72.0 - 0.6)
-    return new_grid(len(panels), columns, (width * columns + 1.6, rows * height + 0.2 * len(marks) + 0.5))
-
-
-def new_grid(n: int, columns: int, size: tuple[float, float], **shared: Any) -> list[Axes]:
-    """`n` new Axes in a figure of `size` inches, in rows of so many `columns`."""
-    plt = load("matplotlib.pyplot")  # heavy: only where a figure is made
-
-    rows = -(-n // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **shared)
-    axes = list(grid.ravel())
-    for spare in axes[n:]:
-        figure.delaxes(spare)
-    return axes[:n]
-
-
-def _height(panel: Panel, marks: Sequence[Mark]) -> float:
-    """Inches that a panel needs: a line for each level while they have names."""
-    n = len(panel.levels)
-    line = 0.24 if all(m.offset == 0.0 for m in marks) else 0.34
-    return 1.2 + min(max(line * n, 1.2), 8.0 if n <= NAMED else 5.0)
-
-
 def _legend_columns(figure: Figure, labels: Sequence[str]) -> int:
     """As many columns as the labels leave room for."""
     widest = 0.072 * max(len(re.sub(r"\$.*?\$", "x", label)) for label in labels) + 0.5
     return max(1, min(len(labels), int(figure.get_figwidth() // widest)))
 
 
-def given_axes(ax: Axes | Sequence[Axes], n: int) -> list[Axes]:
-    """The axes of ``ax=``, of which there must be `n`."""
-    axes: list[Axes] = list(np.atleast_1d(np.asarray(ax, dtype=object)).ravel())
-    if len(axes) != n:
-        raise DesignError(
-            f"There are {n} panels, one for each random effect of each grouping factor, but {len(axes)} axes in ax=. "
-            "Give group=, as many axes, or none."
-        )
-    return axes
+def folded(text: str, width: int) -> str:
+    """The text in lines of about `width` characters, its own line breaks kept."""
+    return "\n".join(textwrap.fill(line, max(24, width)) for line in cut_words(text).split("\n"))
 
 
-def new_axes(width: float = 6.4) -> Axes:
-    """One new Axes in a figure of its own, so many inches wide."""
-    plt = load("matplotlib.pyplot")  # heavy: only where a figure is made
-
-    ax: Axes = plt.subplots(figsize=(width, 4.4), layout="constrained")[1]
-    return ax
+# -- what is handed back -------------------------------------------------------------------------------------------
 
 
 def returned(axes: Sequence[Axes]) -> Axes | Figure:
@@ -293,4 +286,13 @@ def figure_of(drawn: Axes | Figure) -> Figure:
     """The figure that holds an Axes, or the figure itself."""
     figure = drawn.get_figure(root=True)
     assert figure is not None
+    return figure
+
+
+def mark_doubtful(figure: Figure, fits: Mapping[str, Fit]) -> Figure:
+    """The same figure, with the names of those of the `fits` that should not be trusted under it."""
+    doubtful = [name for name, fit in fits.items() if not fit.ok]
+    if doubtful:
+        words = f"Not to be trusted: {', '.join(doubtful)} (warnings say why)"
+        figure.supxlabel(words, color=RED, fontsize="medium")
     return figure

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from ranef.arguments import Answering, helpful
 from ranef.arrays import Floats
 from ranef.inference import check_level
-from ranef.likelihood import Method
-from ranef.plots.components_drawing import varcorr_figure
-from ranef.plots.diagnostics_drawing import (
+from ranef.plots.joint import joint_axes
+from ranef.plots.lines import lines_figure
+from ranef.plots.path import path_of_fits
+from ranef.plots.pattern import pattern_axes
+from ranef.plots.ppc import ppc_axes
+from ranef.plots.qq import qq_axes, qq_ranef_axes
+from ranef.plots.ranef import ranef_figure
+from ranef.plots.residuals import (
     diagnostics_figure,
-    qq_axes,
-    qq_ranef_axes,
+    residuals_axes,
     residuals_by_group_axes,
     scale_location_axes,
 )
-from ranef.plots.drawing import draw_residuals, new_axes
-from ranef.plots.effects import ranef_figure
-from ranef.plots.fonts import legible
-from ranef.plots.joint_drawing import joint_axes
-from ranef.plots.lines_drawing import lines_figure
-from ranef.plots.panels import residual_cloud
-from ranef.plots.path_of_fits import path_of_fits
-from ranef.plots.patterns_drawing import pattern_axes
-from ranef.plots.predictive_drawing import ppc_axes
-from ranef.plots.selection import LevelsArgument, TermArgument
+from ranef.plots.selection import Choices, LevelsArgument, TermArgument
 from ranef.plots.shrinkage import shrinkage_figure
-from ranef.results import Fit
+from ranef.plots.varcorr import varcorr_figure
+from ranef.results import Fit, Method
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,8 +73,7 @@ class FitPlots(Answering):
         max_levels: int = ...,
         level: float = ...,
         kind: str | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes: ...
     @overload
     def shrinkage(
@@ -89,8 +84,7 @@ class FitPlots(Answering):
         level: float = ...,
         *,
         kind: str | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes | Figure: ...
     def shrinkage(
         self,
@@ -141,8 +135,7 @@ class FitPlots(Answering):
         ax: Axes,
         level: float = ...,
         max_levels: int | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes: ...
     @overload
     def ranef(
@@ -152,8 +145,7 @@ class FitPlots(Answering):
         level: float = ...,
         *,
         max_levels: int | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes | Figure: ...
     def ranef(
         self,
@@ -292,7 +284,7 @@ class FitPlots(Answering):
         """Every level's effect from complete pooling to none: all sds of its factor move in proportion, from 0 to ∞.
 
         All else stays as estimated, and the right end is each level's own least squares. With `term` the sd of that
-        effect moves alone, the others at θ̂; its right end is not no pooling (see :meth:`ranef.pooled.Pooling.path`).
+        effect moves alone, the others at θ̂; its right end is not no pooling (see :meth:`ranef.Pooling.path`).
 
         The axis is even in the reliability of a typical level. A line marks the estimated ratio; of a posterior the
         ratio's distribution stands above, and all else is at the posterior mean of θ. Of more than 150 levels evenly
@@ -324,11 +316,7 @@ class FitPlots(Answering):
         ----------
         ax : Axes, optional
         """
-        fitted, residual = self.fit.fitted().to_numpy(), self.fit.residuals("pearson").to_numpy()
-        ax = new_axes() if ax is None else ax
-        draw_residuals(ax, residual_cloud(fitted, residual))
-        legible(ax)
-        return ax
+        return residuals_axes(self.fit, ax)
 
     # -- residuals and effects against what the model says of them ------------------------------------------------
 
@@ -369,13 +357,7 @@ class FitPlots(Answering):
 
     @overload
     def qq_ranef(
-        self,
-        group: str | None = ...,
-        *,
-        ax: Axes,
-        level: float = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        self, group: str | None = ..., *, ax: Axes, level: float = ..., **choices: Unpack[Choices]
     ) -> Axes: ...
     @overload
     def qq_ranef(
@@ -383,9 +365,7 @@ class FitPlots(Answering):
         group: str | None = ...,
         ax: Axes | Sequence[Axes] | None = ...,
         level: float = ...,
-        *,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes | Figure: ...
     def qq_ranef(
         self,

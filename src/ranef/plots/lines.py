@@ -1,41 +1,69 @@
-"""Data with fitted lines by group, as arrays: nothing here draws.
-
-A line of a level is its linear predictor along a covariate. What does not depend on the covariate is held at the mean
-over the level's own rows (columns of X and Z, offset, effects of other grouping factors), and so is the partner of the
-covariate in an interaction. Where the covariate enters through curves, the line joins the values at the level's own
-rows. Along a factor it joins the means over the level's rows of each category.
-"""
+"""Data with fitted lines by group, along a covariate: facets, spaghetti, or a strip of levels without one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import scipy
 
-from ranef.arrays import Floats, Ints
+from ranef.arrays import Floats
 from ranef.comparison.shrinkage import shrinkage_frame
 from ranef.errors import DesignError
-from ranef.inference import grouping_named
-from ranef.plots.columns import FREE, TIMES, Covariate, choose_covariate, constant_factor
-from ranef.plots.marks import draws_of
-from ranef.plots.selection import LevelsArgument, selected_levels, spread
-from ranef.results import Fit, PosteriorDraws
+from ranef.inference import (
+    FREE,
+    Covariate,
+    choose_covariate,
+    constant_factor,
+    draws_of,
+    grouping_named,
+    level_cells,
+    level_means,
+    predictor,
+    predictor_draws,
+    random_covariates,
+)
+from ranef.plots.drawing import (
+    BLACK,
+    GREY,
+    NAMED,
+    Mark,
+    entitle,
+    fit_marks,
+    given_axes,
+    legend_on,
+    new_axes,
+    new_grid,
+    plain_frame,
+    returned,
+)
+from ranef.plots.names import as_drawn, name_levels, shortened
+from ranef.plots.ranef import level_matrix
+from ranef.plots.selection import LevelsArgument, TermArgument, check_kind, select, selected_levels
+from ranef.results import Fit
 from ranef.spec import ModelSpec
 
-__all__ = ["GroupLines", "by_level", "group_lines", "lines_group", "population_lines"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["GroupLines", "by_level", "group_lines", "lines_figure", "lines_group", "population_lines"]
 
 #: population lines drawn one by one, and classes of the covariate over which more are averaged
 DISTINCT, CLASSES = 6, 20
 
+KINDS = ("facets", "spaghetti")
 
-#: posterior draws behind a band, evenly chosen
-DRAWS = 1000
+#: levels shown by default: panels of facets, places of a strip
+PANELS, PLACES = 12, 40
 
-#: numbers held at once when draws are evaluated
-MOST = 20_000_000
+#: characters of a panel's title beyond which it is shortened
+TITLE = 28
+
+#: length of the line of a level with one value of the covariate, as a share of the axis
+STUB = 0.04
 
 
 @dataclass(frozen=True)
@@ -73,33 +101,6 @@ class GroupLines:
     lines: pd.DataFrame
     categories: tuple[str, ...] = ()
     stretches: tuple[tuple[str, int], ...] = ()
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """Pairs of a level and a value of the covariate.
-
-    Attributes
-    ----------
-    level : array of int (m,)
-        Place among the levels shown.
-    x : array (m,)
-    X, Z : array (m, p) and tuple of array (m, p_k)
-        Columns of the design there.
-    shares : tuple of sparse array (levels, J_k)
-        Share of the levels of every grouping factor in the rows of each level shown.
-    offset : array (m,)
-    rows : array of int
-        Rows of the levels shown.
-    """
-
-    level: Ints
-    x: Floats
-    X: Floats
-    Z: tuple[Floats, ...]
-    shares: tuple[scipy.sparse.csr_array, ...]
-    offset: Floats
-    rows: Ints
 
 
 def lines_group(spec: ModelSpec, group: str | None, x: object) -> str:
@@ -142,30 +143,32 @@ def group_lines(
     spec = first.spec
     k, grouping = grouping_named(spec, group)
     covariate = choose_covariate(spec, x, group) or choose_covariate(spec, x, None)
-    effects = {name: _effects(fit) for name, fit in fits.items()}
-    order = np.argsort(_means(first.fitted().to_numpy(), grouping.codes, grouping.n_levels), kind="stable")
+    J = grouping.n_levels
+    order = np.argsort(level_means(first.fitted().to_numpy(), grouping.codes, J), kind="stable")
     between = None if covariate is not None else constant_factor(spec, group)
-    category = np.zeros(grouping.n_levels) if between is None else _means(between.values, grouping.codes, len(order))
+    category = (
+        np.zeros(grouping.n_levels) if between is None else level_means(between.values, grouping.codes, len(order))
+    )
     order = order[np.argsort(category[order].round(), kind="stable")]
     shown = order[selected_levels(spec, group, levels).positions(grouping.levels[order])]
-    cells = _cells(spec, k, covariate, shown)
-    own = _own(first, k)
+    cells = level_cells(spec, k, covariate, shown)
+    own = level_matrix(shrinkage_frame(first), "no_pooling", grouping)
     lines = pd.DataFrame({"level": grouping.levels[shown][cells.level], "x": cells.x})
     beta = first.fixef.to_numpy(dtype=float)
-    lines["population"] = cells.X @ beta + cells.offset
+    lines["population"] = predictor(cells, beta)
     lines["no_pooling"] = lines["population"] + np.einsum("mp,mp->m", cells.Z[k], own[shown][cells.level])
     for name, fit in fits.items():
-        b = fit.fixef.to_numpy(dtype=float)
-        lines[name] = cells.X @ b + cells.offset + _random_part(cells, effects[name])
+        frame = fit.ranef()
+        effects = [level_matrix(frame, "estimate", g) for g in spec.groupings]
+        lines[name] = predictor(cells, fit.fixef.to_numpy(dtype=float), effects)
         draws = draws_of(fit) if bands else None
         if draws is not None:
             tail = 0.5 * (1.0 - level)
-            values = _line_draws(cells, draws)
+            values = predictor_draws(cells, draws)
             lines[f"{name}_lower"], lines[f"{name}_upper"] = np.quantile(values, [tail, 1.0 - tail], axis=0)
-    rows = cells.rows
-    place = _places(shown, grouping.n_levels)[grouping.codes[rows]]
     at = np.zeros(spec.n_obs) if covariate is None else covariate.values
-    points = pd.DataFrame({"level": grouping.levels[shown][place], "x": at[rows], "y": spec.design.y[rows]})
+    own_rows = {"x": at[cells.rows], "y": spec.design.y[cells.rows]}
+    points = pd.DataFrame({"level": grouping.levels[shown][cells.place], **own_rows})
     names = tuple(map(str, grouping.levels[shown]))
     x_name, categories = ("", ()) if covariate is None else (covariate.name, covariate.categories)
     stretches = () if between is None else _stretches(between, category[shown])
@@ -221,106 +224,227 @@ def _straight(curves: list[Floats], size: float) -> list[Floats] | None:
     return [np.array([[x, k[0] + k[1] * x] for x in (min(at), max(at))]) for k, at in ends.items()]
 
 
-def _effects(fit: Fit) -> list[Floats]:
-    """Random effects (J_k, p_k) by grouping."""
-    frame = fit.ranef()
-    parts = frame.groupby("group", sort=False)["estimate"]
-    found = {str(name): values.to_numpy(dtype=float) for name, values in parts}
-    return [found[g.name].reshape(g.n_levels, len(g.columns)) for g in fit.spec.groupings]
+def lines_figure(
+    fits: Mapping[str, Fit],
+    *,
+    x: object,
+    group: str | None,
+    kind: str,
+    term: TermArgument,
+    levels: LevelsArgument,
+    ax: Axes | Sequence[Axes] | None,
+    level: float,
+) -> Axes | Figure:
+    """Draw the data of levels with lines without pooling, with partial and with complete pooling.
+
+    Raises
+    ------
+    DesignError
+        For an unknown group, kind, covariate, term or level, both `x` and `term`, `levels` below one, or a wrong
+        number of axes.
+    """
+    check_kind(kind, KINDS)
+    spec = next(iter(fits.values())).spec
+    if term is not None:
+        if x is not None:
+            raise DesignError("Give x=, the covariate, or term=, an effect of it; not both.")
+        x = _covariate_of(spec, group, term)
+    name = lines_group(spec, group, x)
+    facets = kind == "facets"
+    shown = PANELS if facets and levels is None else levels
+    lines = group_lines(fits, name, x, shown, level=level, bands=facets)
+    if not lines.x_name and levels is None:
+        lines = group_lines(fits, name, x, PLACES, level=level)
+    marks = _named(fits, level)
+    if facets and lines.x_name:
+        return draw_facets(lines, marks, ax, spec.design.formula)
+    wide = not lines.x_name and len(lines.levels) > 16
+    axes = new_axes(9.0 if wide else 6.4) if ax is None else given_axes(ax, 1)[0]
+    (draw_spaghetti if lines.x_name else draw_strip)(axes, lines, marks)
+    if ax is None:
+        entitle(axes, spec.design.formula)
+    else:
+        legend_on(axes)
+    return returned([axes])
 
 
-def _own(fit: Fit, k: int) -> Floats:
-    """No-pooling estimates (J, p) of a grouping."""
-    g, frame = fit.spec.groupings[k], shrinkage_frame(fit)
-    own = frame.loc[frame["group"] == g.name, "no_pooling"].to_numpy(dtype=float)
-    return own.reshape(g.n_levels, len(g.columns))
+def _covariate_of(spec: ModelSpec, group: str | None, term: TermArgument) -> str | None:
+    """Name of the covariate in a random effect; None for the intercept.
+
+    Raises
+    ------
+    DesignError
+        For an unknown effect, or several with different covariates.
+    """
+    names = {name for k, q in select(spec, group, term).columns for name in random_covariates(spec, k, q)}
+    if len(names) > 1:
+        raise DesignError(f"Lines run along one covariate; term={term!r} has {', '.join(sorted(names))}. Give x=.")
+    return next(iter(names), None)
 
 
-def _places(shown: Ints, n: int) -> Ints:
-    """Place of every level (n,) among those shown; −1 for the others."""
-    out = np.full(n, -1, dtype=np.intp)
-    out[shown] = np.arange(len(shown))
-    return out
+def _named(fits: Mapping[str, Fit], level: float) -> dict[str, Mark]:
+    """Marks by name of the fit; the label of a posterior tells its band."""
+    marks = fit_marks({name: fit.engine for name, fit in fits.items()}, level)
+    return {
+        name: mark if fit.engine not in ("REML", "ML") else replace(mark, label=mark.label.split(",")[0])
+        for (name, fit), mark in zip(fits.items(), marks, strict=True)
+    }
 
 
-def _cells(spec: ModelSpec, k: int, covariate: Covariate | None, shown: Ints) -> _Cells:
-    """The distinct values of the covariate in every level shown, with the columns of the design there."""
-    design, grouping = spec.design, spec.groupings[k]
-    place = _places(shown, grouping.n_levels)[grouping.codes]
-    rows = np.flatnonzero(place >= 0)
-    place = place[rows]
-    x = np.zeros(len(rows)) if covariate is None else covariate.values[rows]
-    distinct, rank = np.unique(x, return_inverse=True)
-    pairs, cell = np.unique(place * len(distinct) + rank, return_inverse=True)
-    level, at = pairs // len(distinct), distinct[pairs % len(distinct)]
-    at_cells = _Spread(x, place, len(shown), cell, level, at)
-    none = tuple(np.full(len(g.columns), FREE) for g in spec.groupings)
-    fixed, random = (np.full(spec.n_fixed, FREE), none) if covariate is None else (covariate.fixed, covariate.random)
-    Z = tuple(at_cells.columns(g.Z[rows], how) for g, how in zip(spec.groupings, random, strict=True))
-    offset = np.zeros(len(level)) if design.offset is None else at_cells.held(design.offset[rows, None])[:, 0]
-    shares = tuple(_shares(place, g.codes[rows], (len(shown), g.n_levels)) for g in spec.groupings)
-    return _Cells(level, at, at_cells.columns(design.X[rows], fixed), Z, shares, offset, rows)
+def draw_facets(
+    lines: GroupLines, marks: Mapping[str, Mark], ax: Axes | Sequence[Axes] | None, formula: str
+) -> Axes | Figure:
+    """Draw a panel for each level: its rows, its own line, the lines of fits with bands, and the population line."""
+    n = len(lines.levels)
+    columns = n if n < 4 else 4 if n <= 16 else 6
+    rows = -(-n // columns)
+    size = (2.3 * columns + 0.6, 2.1 * rows + 1.0)
+    axes = new_grid(n, columns, size, sharex=True, sharey=True) if ax is None else given_axes(ax, n)
+    points, fitted = (dict(list(f.groupby("level", sort=False))) for f in (lines.points, lines.lines))
+    stub = 0.0 if lines.categories else STUB * float(np.ptp(lines.points["x"]))
+    titles = shortened(lines.levels, TITLE)
+    for a, name, title in zip(axes, lines.levels, titles, strict=True):
+        own, line = points[name], fitted[name]
+        at = own["x"] + (jitter(len(own), 0.3) if lines.categories else 0.0)
+        a.plot(at, own["y"], "o", color=BLACK, markersize=3, alpha=0.65, markeredgewidth=0, label="data", zorder=2)
+        _draw_lines(a, line, marks, stub, "o" if lines.categories else "")
+        a.set_title(as_drawn(title), fontsize="small", pad=3)
+        plain_frame(a)
+    _label_outside(axes, columns, lines)
+    first = axes[0]
+    if ax is not None:
+        legend_on(first)
+        return returned(axes)
+    words = (
+        formula
+        if n == lines.n_levels
+        else f"{formula}\n{n} of {lines.n_levels} levels of {lines.group}, by fitted value"
+    )
+    entitle(first, words)
+    return returned(axes)
 
 
-@dataclass(frozen=True)
-class _Spread:
-    """From rows to cells: covariate, level and cell of each row (n,); level and covariate of each cell (m,)."""
-
-    x: Floats
-    place: Ints
-    n_levels: int
-    cell: Ints
-    level: Ints
-    at: Floats
-
-    def columns(self, values: Floats, how: Ints) -> Floats:
-        """Columns (n, p) of rows as columns (m, p) of cells, by their dependence on the covariate."""
-        out = np.empty((len(self.at), values.shape[1]))
-        moves = self.x != 0
-        partner = np.divide(values, self.x[:, None], out=np.zeros(values.shape), where=moves[:, None])
-        for j, kind in enumerate(how):
-            if kind == FREE:
-                out[:, j] = self.held(values[:, [j]])[:, 0]
-            elif kind == TIMES:
-                out[:, j] = self.at * _means(partner[moves, j], self.place[moves], self.n_levels)[self.level]
-            else:
-                out[:, j] = _means(values[:, j], self.cell, len(self.at))
-        return out
-
-    def held(self, values: Floats) -> Floats:
-        """Columns (n, p) at their means by level."""
-        means = [_means(values[:, j], self.place, self.n_levels)[self.level] for j in range(values.shape[1])]
-        return np.column_stack(means)
+def jitter(n: int, room: float) -> Floats:
+    """Shifts (n,) within `room`, spread evenly by the golden ratio: the same at every drawing."""
+    return np.asarray(room * (np.arange(n) * 0.6180339887 % 1.0 - 0.5))
 
 
-def _means(values: Floats, codes: Ints, n: int) -> Floats:
-    """Means (n,) of values by code; zero where there are none."""
-    count = np.bincount(codes, minlength=n)
-    return np.asarray(np.bincount(codes, values, minlength=n) / np.maximum(count, 1))
+def _draw_lines(ax: Axes, line: pd.DataFrame, marks: Mapping[str, Mark], stub: float, marker: str) -> None:
+    """Draw the lines of one level; `marker` stands at every value of a factor, which has nothing between."""
+    x = line["x"].to_numpy(dtype=float)
+    ends = np.array([-stub, stub]) if len(x) == 1 else np.zeros(len(x))
+
+    def draw(values: Floats, **look: Any) -> None:
+        ax.plot(x + ends, values + 0 * ends, marker=marker, markersize=2.5 * look["linewidth"], **look)
+
+    draw(line["population"].to_numpy(), color=BLACK, linewidth=1.0, linestyle=":", label="complete pooling", zorder=3)
+    draw(line["no_pooling"].to_numpy(), color=GREY, linewidth=1.3, linestyle="--", label="no pooling", zorder=4)
+    for name, mark in marks.items():
+        band = f"{name}_lower" in line
+        style = "-." if band and len(marks) > 1 else "-"
+        draw(line[name].to_numpy(), color=mark.colour, linewidth=1.8, linestyle=style, label=mark.label, zorder=5)
+        if band:
+            low, high = (line[f"{name}_{side}"].to_numpy() for side in ("lower", "upper"))
+            ax.fill_between(
+                x + ends, low + 0 * ends, high + 0 * ends, color=mark.colour, alpha=0.2, linewidth=0, zorder=1
+            )
 
 
-def _shares(place: Ints, codes: Ints, shape: tuple[int, int]) -> scipy.sparse.csr_array:
-    weight = 1.0 / np.bincount(place, minlength=shape[0])[place]
-    return scipy.sparse.csr_array((weight, (place, codes)), shape=shape)
+def _label_outside(axes: Sequence[Axes], columns: int, lines: GroupLines) -> None:
+    """Label the axes at the left, and those with none below."""
+    for i, a in enumerate(axes):
+        if i % columns == 0:
+            a.set_ylabel(as_drawn(lines.response))
+        if lines.categories:
+            _name_categories(a, lines)
+        if i + columns >= len(axes):
+            a.set_xlabel(as_drawn(shortened([lines.x_name], TITLE)[0]))
+            a.tick_params(labelbottom=True)
+        else:
+            a.tick_params(labelbottom=False)
 
 
-def _random_part(cells: _Cells, effects: list[Floats]) -> Floats:
-    """Contribution (m,) of all random effects; of other grouping factors, the mean over the level's own rows."""
-    out = np.zeros(len(cells.x))
-    for Z, share, b in zip(cells.Z, cells.shares, effects, strict=True):
-        out += np.einsum("mp,mp->m", Z, (share @ b)[cells.level])
-    return out
+def _name_categories(ax: Axes, lines: GroupLines) -> None:
+    ax.set_xlim(-0.5, len(lines.categories) - 0.5)
+    name_levels(ax, lines.categories, "x", size=8.0, long=16)
 
 
-def _line_draws(cells: _Cells, draws: PosteriorDraws) -> Floats:
-    """Posterior draws (S, m) of lines."""
-    total = draws.sigma.size
-    S = max(2, min(total, DRAWS, MOST // max(1, len(cells.x) * max([1, *(Z.shape[1] for Z in cells.Z)]))))
-    kept = spread(total, S)
-    out = draws.beta.reshape(total, -1)[kept] @ cells.X.T + cells.offset
-    for Z, share, b in zip(cells.Z, cells.shares, draws.b, strict=True):
-        J, p = b.shape[2:]
-        flat = b.reshape(total, J, p)[kept].transpose(1, 0, 2).reshape(J, -1)
-        mixed = (share @ flat).reshape(-1, len(kept), p)[cells.level]
-        out += np.einsum("mp,msp->sm", Z, mixed)
-    return np.asarray(out)
+def draw_spaghetti(ax: Axes, lines: GroupLines, marks: Mapping[str, Mark]) -> None:
+    """Draw the lines of all levels in one panel, with the population line and the data behind.
+
+    The first fit's lines are thin; those of others lie broad and light behind them.
+    """
+    from matplotlib.collections import LineCollection  # noqa: PLC0415 - heavy: only where a figure is made
+
+    n, rows = len(lines.levels), len(lines.points)
+    dots: dict[str, Any] = {"markersize": 3.5, "alpha": 0.45}
+    if rows > 500:
+        dots = {"markersize": 1.5, "alpha": max(0.04, 60.0 / rows), "rasterized": rows > 5000}
+    at = lines.points["x"] + (jitter(rows, 0.3) if lines.categories else 0.0)
+    ax.plot(at, lines.points["y"], "o", color=GREY, markeredgewidth=0, zorder=1, **dots)
+    thin, alpha = (1.1, 0.8) if n <= NAMED else (0.5, max(0.1, 80.0 / n))
+    for k, (name, mark) in enumerate(marks.items()):
+        paths = by_level(lines, name)
+        width, opacity = (thin, alpha) if k == 0 else (4.0 * thin, 0.35 * alpha)
+        look: dict[str, Any] = {"linewidths": width, "alpha": opacity, "zorder": 3.0 - 0.1 * k}
+        ax.add_collection(LineCollection(paths, colors=mark.colour, **look))
+        shown = 0.8 if k == 0 else 0.35
+        ax.plot([], [], color=mark.colour, linewidth=width, alpha=shown, label=mark.label.split(",")[0])
+    for k, line in enumerate(population_lines(lines)):
+        ax.plot(
+            line[:, 0],
+            line[:, 1],
+            color=BLACK,
+            linewidth=3.0,
+            zorder=4,
+            label="complete pooling" if k == 0 else "_population",
+        )
+    ax.autoscale_view()
+    of_all = "" if n == lines.n_levels else f" of {lines.n_levels}"
+    ax.set_title(as_drawn(f"{lines.group}: {n}{of_all} levels"), fontsize="medium")
+    if lines.categories:
+        _name_categories(ax, lines)
+    ax.set_xlabel(as_drawn(lines.x_name))
+    ax.set_ylabel(as_drawn(lines.response))
+    plain_frame(ax)
+
+
+def draw_strip(ax: Axes, lines: GroupLines, marks: Mapping[str, Mark]) -> None:
+    """Draw rows by level, each level's mean, its estimates, and the population value; levels along the axis."""
+    n, frame = len(lines.levels), lines.lines
+    place = {name: i for i, name in enumerate(lines.levels)}
+    at = lines.points["level"].map(place).to_numpy(dtype=float)
+    size, alpha = (3.5, 0.5) if len(at) <= 500 else (2.0, 0.2)
+    look: dict[str, Any] = {"markersize": size, "alpha": alpha, "markeredgewidth": 0}
+    ax.plot(at + jitter(len(at), 0.3), lines.points["y"], "o", color=BLACK, zorder=1, **look)
+    ax.plot([], [], "o", color=BLACK, markersize=3.5, alpha=0.6, markeredgewidth=0, label="data")
+    x = np.arange(n, dtype=float)
+    edges = np.append(x, n) - 0.5
+    ax.stairs(frame["population"], edges, baseline=None, color=BLACK, label="complete pooling", zorder=2)
+    alone: dict[str, Any] = {"markerfacecolor": "white", "markersize": 7 if n <= 16 else 5, "linestyle": "none"}
+    _name_stretches(ax, lines)
+    ax.plot(x, frame["no_pooling"], "o", color=GREY, label="no pooling", zorder=4, **alone)
+    size = 5.0 if n <= 16 else 3.5
+    for i, (name, mark) in enumerate(marks.items()):
+        shifted = x + (0.24 if n <= 16 else 0.4) * (i - 0.5 * (len(marks) - 1))
+        if f"{name}_lower" in frame:
+            bounds = frame[f"{name}_lower"], frame[f"{name}_upper"]
+            ax.vlines(shifted, *bounds, color=mark.colour, linewidth=2.2, alpha=0.5, zorder=3)
+        ax.plot(shifted, frame[name], mark.marker, color=mark.colour, markersize=size, label=mark.label, zorder=5)
+    ax.set_xlim(-0.7, n - 0.3)
+    name_levels(ax, lines.levels, "x", size=8 if n > 12 else 9, long=20)
+    shown = "" if n == lines.n_levels else f": {n} of {lines.n_levels} levels, by fitted value"
+    ax.set_xlabel(as_drawn(lines.group + shown))
+    ax.set_ylabel(as_drawn(lines.response))
+    plain_frame(ax)
+
+
+def _name_stretches(ax: Axes, lines: GroupLines) -> None:
+    """Name the categories of a factor by which levels stand in stretches, above them."""
+    ends = np.cumsum([0, *(size for _, size in lines.stretches)]).tolist()
+    short = shortened([name for name, _ in lines.stretches], 20)
+    place: dict[str, Any] = {"xycoords": ax.get_xaxis_transform(), "ha": "center", "va": "bottom", "fontsize": "small"}
+    for name, start, end in zip(short, ends, ends[1:], strict=False):
+        if start:
+            ax.axvline(start - 0.5, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
+        ax.annotate(as_drawn(name), (0.5 * (start + end - 1), 1.01), color=GREY, **place)

@@ -1,21 +1,34 @@
-"""Names of levels on an axis: short enough to leave room for what is drawn, and as many as do not overlap."""
+"""Names and units on figures: short enough to leave room for what is drawn, and as many as do not overlap."""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ranef.arrays import Floats
 from ranef.escapes import mathtext_safe, printable
 from ranef.plots.fonts import fallen_back, families_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["as_drawn", "cut_words", "name_levels", "remember", "shortened", "text_width"]
+__all__ = [
+    "as_drawn",
+    "cut_words",
+    "effect_on",
+    "effect_title",
+    "name_levels",
+    "per_unit",
+    "remember",
+    "shortened",
+    "spread_labels",
+    "text_width",
+]
 
 Which = Literal["x", "y"]
 
@@ -27,6 +40,12 @@ CHARACTER, LINE = 0.6, 1.25
 
 #: names along the horizontal axis up to which they may stand upright
 UPRIGHT = 12
+
+#: characters of a line of a label
+WIDTH = 48
+
+#: a factor of a column's name: up to a colon outside brackets and quotes
+FACTOR = re.compile(r"(?:[^:\[(`]|\[[^\]]*\]|\([^)]*\)|`[^`]*`)+")
 
 
 def name_levels(ax: Axes, names: Sequence[str], which: Which = "y", *, size: float = 9.0, long: int = LONG) -> None:
@@ -144,3 +163,48 @@ def _roomy(n: int, along: float) -> Any:
             return self.tick_values(*axis.get_view_interval())
 
     return Roomy()
+
+
+def spread_labels(heights: Floats, apart: float) -> Floats:
+    """Heights (n,) moved as little as keeps neighbours `apart`, in their order: isotonic regression of what is left."""
+    order = np.argsort(heights, kind="stable")
+    steps = apart * np.arange(len(heights))
+    blocks: list[tuple[float, int]] = []
+    for value in heights[order] - steps:
+        mean, size = float(value), 1
+        while blocks and blocks[-1][0] >= mean:
+            earlier, n = blocks.pop()
+            mean, size = (earlier * n + mean * size) / (n + size), n + size
+        blocks.append((mean, size))
+    out = np.empty(len(heights))
+    out[order] = np.concatenate([[np.empty(0)], *[np.full(n, m) for m, n in blocks]], axis=None) + steps
+    return out
+
+
+def per_unit(column: str) -> str:
+    """What the effect of a column is per: a unit of the covariates in it; nothing where it has indicators alone.
+
+    Examples
+    --------
+    >>> per_unit("Days"), per_unit("Machine[B]"), per_unit("Machine[B]:speed")
+    (' per unit of Days', '', ' per unit of speed')
+    """
+    numeric = [factor for factor in FACTOR.findall(column) if factor != "Intercept" and not factor.endswith("]")]
+    return f" per unit of {':'.join(numeric)}" if numeric else ""
+
+
+def effect_title(name: str, shown: int, n: int, thinning: str = "") -> str:
+    """The title of a panel: its name, and how many of `n` levels are `shown` where it is not all."""
+    return name if shown == n else f"{name}\n{shown} of {n} levels{thinning}"
+
+
+def effect_on(response: str, column: str, what: str = "random effect") -> str:
+    """The label of an axis that an effect runs along, with its unit.
+
+    Examples
+    --------
+    >>> effect_on("Reaction", "Days")
+    'random effect on Reaction per unit of Days'
+    """
+    words = f"{what} on {response}{per_unit(column)}" if response else f"{what}{per_unit(column)}"
+    return textwrap.fill(cut_words(words), WIDTH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -14,13 +15,32 @@ from ranef.errors import DesignError, suggestion
 from ranef.inference import grouping_named
 from ranef.spec import ModelSpec
 
-__all__ = ["LevelsArgument", "Selection", "TermArgument", "checked_limit", "select", "selected_levels", "spread"]
+__all__ = [
+    "Choices",
+    "LevelsArgument",
+    "Selection",
+    "TermArgument",
+    "check_kind",
+    "checked_limit",
+    "require_effects",
+    "select",
+    "selected_levels",
+    "spread",
+]
 
 #: a column of the random effects, or several
 TermArgument = str | Sequence[str] | None
 
 #: names of levels, or how many of them
 LevelsArgument = int | str | Iterable[object] | None
+
+
+class Choices(TypedDict, total=False):
+    """Arguments by name that figures of effects have in common."""
+
+    term: TermArgument
+    levels: LevelsArgument
+
 
 #: levels that an error lists
 LISTED = 8
@@ -115,6 +135,30 @@ def checked_limit(levels: object, least: int = 1, name: str = "levels") -> int:
     if isinstance(levels, bool) or not isinstance(levels, int | np.integer) or levels < least:
         raise DesignError(f"{name}={levels!r} must be at least {least}, or a list of names.")
     return int(levels)
+
+
+def check_kind(kind: str, kinds: Sequence[str]) -> None:
+    """Refuse a kind of figure that there is not.
+
+    Raises
+    ------
+    DesignError
+        With the kinds that there are.
+    """
+    if kind not in kinds:
+        raise DesignError(f"kind={kind!r} must be one of {', '.join(map(repr, kinds))}.{suggestion(str(kind), kinds)}")
+
+
+def require_effects(chosen: Sequence[object]) -> None:
+    """Refuse a figure of effects where there are none.
+
+    Raises
+    ------
+    DesignError
+        If nothing is chosen.
+    """
+    if not chosen:
+        raise DesignError("There are no random effects to draw: the model has no (… | group) term.")
 
 
 def spread(n: int, limit: int) -> Ints:

@@ -2,10 +2,20 @@
 
 from ranef.results.asked import fit_arguments, fit_call, sample_arguments
 from ranef.results.protocol import Fit
-from ranef.results.records import Modes, OptimizerRecord, OptimizerStep, PosteriorDraws, Refits, RemlEstimates, Status
+from ranef.results.records import (
+    Method,
+    Modes,
+    OptimizerRecord,
+    OptimizerStep,
+    PosteriorDraws,
+    Refits,
+    RemlEstimates,
+    Status,
+)
 
 __all__ = [
     "Fit",
+    "Method",
     "Modes",
     "OptimizerRecord",
     "OptimizerStep",

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from ranef.arrays import Floats
 from ranef.spec import Priors, family_of
 
-__all__ = ["Modes", "OptimizerRecord", "OptimizerStep", "PosteriorDraws", "Refits", "RemlEstimates", "Status"]
+__all__ = ["Method", "Modes", "OptimizerRecord", "OptimizerStep", "PosteriorDraws", "Refits", "RemlEstimates", "Status"]
+
+#: the criterion that estimates are the optimum of
+Method = Literal["REML", "ML"]
 
 
 class Status(Enum):
@@ -123,7 +126,7 @@ class RemlEstimates:
         Further arguments of the call that made it, as Python: ``start`` and ``control``, where they were given.
     """
 
-    method: Literal["REML", "ML"]
+    method: Method
     theta: Floats
     sigma: float
     beta: Floats
@@ -157,7 +160,7 @@ class Refits:
     fixed_names : tuple of str
     """
 
-    method: Literal["REML", "ML"]
+    method: Method
     theta: Floats
     sigma: Floats
     beta: Floats

@@ -1,16 +1,19 @@
-"""Shrinkage in the plane: arrays against closed forms, and what is drawn."""
+"""Shrinkage in the plane (arrays against closed forms) and as dumbbells, and what is drawn."""
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from scipy import stats
 
 import ranef
+from drawn import points, words
 from ranef.comparison.shrinkage import shrinkage_frame
 from ranef.plots import ComparisonPlots, FitPlots
-from ranef.plots.plane import covariance_of, ellipse, plane_limits, planes, uncrowded
-from ranef.plots.plane_drawing import HEADED
 from ranef.plots.selection import select
+from ranef.plots.shrinkage import HEADED, covariance_of, ellipse, plane_limits, planes, uncrowded
 
+PULP = ("bright ~ 1 + (1 | operator)", "pulp")
 SLEEP = ("Reaction ~ Days + (Days | Subject)", "sleepstudy")
 
 
@@ -107,3 +110,43 @@ def test_a_plane_needs_two_effects(fit):
         plots.shrinkage(kind="plane")
     with pytest.raises(ranef.DesignError, match="Did you mean 'plane'"):
         plots.shrinkage(kind="plan")
+
+
+def test_shrinkage_draws_both_estimates_of_every_level(fit):
+    f = fit(*PULP)
+    ax = FitPlots(f).shrinkage()
+    assert isinstance(ax, Axes)
+    frame = shrinkage_frame(f).sort_values("no_pooling")
+    np.testing.assert_array_equal(points(ax, "no pooling")[0], frame["no_pooling"])
+    np.testing.assert_array_equal(points(ax, "BLUP")[0], frame["estimate"])
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["b", "a", "c", "d"]
+    assert words(ax.figure) == [
+        "complete pooling: zero",
+        "no pooling: each level alone",
+        r"BLUP, 95 % given $\hat{\theta}$",
+    ]
+    assert ax.figure.legends[0].get_title().get_text() == PULP[0]
+    assert ax.get_xlabel() == "random effect on bright"
+    ax.figure.canvas.draw()
+
+
+def test_a_posterior_is_called_so(posterior):
+    assert "posterior mean, 95 %" in words(FitPlots(posterior).shrinkage().figure)
+
+
+def test_several_terms_make_a_figure(fit):
+    figure = FitPlots(fit(*SLEEP)).shrinkage(kind="dumbbell")
+    assert isinstance(figure, Figure)
+    assert [ax.get_title() for ax in figure.axes] == ["Subject: Intercept", "Subject: Days"]
+
+
+def test_impossible_requests_say_why(fit):
+    plots = FitPlots(fit(*PULP))
+    with pytest.raises(ranef.DesignError, match="Did you mean 'operator'"):
+        plots.shrinkage("operater")
+    with pytest.raises(ranef.DesignError, match="max_levels"):
+        plots.shrinkage(max_levels=1)
+    with pytest.raises(ranef.DesignError, match="95 per cent"):
+        plots.shrinkage(level=95)
+    with pytest.raises(ranef.DesignError, match="no random effects"):
+        FitPlots(fit("Reaction ~ Days", "sleepstudy")).shrinkage()

@@ -18,10 +18,18 @@ from ranef.design.coding import code_terms
 from ranef.design.values import Factor, Numeric, as_factor
 from ranef.errors import DesignError, suggestion
 from ranef.formula import Name, Node, Span, Term, Terms, label, walk
-from ranef.plots.selection import TermArgument, select
 from ranef.spec import ModelSpec
 
-__all__ = ["BENT", "FREE", "TIMES", "Covariate", "choose_covariate", "constant_factor", "covariate_of", "dependence"]
+__all__ = [
+    "BENT",
+    "FREE",
+    "TIMES",
+    "Covariate",
+    "choose_covariate",
+    "constant_factor",
+    "dependence",
+    "random_covariates",
+]
 
 #: a column that does not depend on the covariate; is the covariate times something that does not; depends otherwise
 FREE, TIMES, BENT = 0, 1, 2
@@ -109,20 +117,9 @@ def constant_factor(spec: ModelSpec, group: str) -> Covariate | None:
     return next((c for c in found if not _differs_within(spec, group, c) and np.ptp(c.values) > 0), None)
 
 
-def covariate_of(spec: ModelSpec, group: str | None, term: TermArgument) -> str | None:
-    """Name of the covariate in a random effect; None for the intercept.
-
-    Raises
-    ------
-    DesignError
-        For an unknown effect, or several with different covariates.
-    """
-    factors = random_factors(spec)
-    columns = select(spec, group, term).columns
-    names = {label(node) for k, q in columns for node in factors[k][q]}
-    if len(names) > 1:
-        raise DesignError(f"Lines run along one covariate; term={term!r} has {', '.join(sorted(names))}. Give x=.")
-    return next(iter(names), None)
+def random_covariates(spec: ModelSpec, k: int, q: int) -> tuple[str, ...]:
+    """Names of the covariates in column `q` of the random effects of grouping `k`; none in an intercept."""
+    return tuple(label(node) for node in random_factors(spec)[k][q])
 
 
 def numeric_columns(spec: ModelSpec, group: str | None) -> dict[str, tuple[Node, Floats]]:

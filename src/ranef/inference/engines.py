@@ -1,4 +1,4 @@
-"""What figures need of one engine, beyond what every fit answers."""
+"""What one engine's fits hold beyond what every fit answers, and what is computed where no fit holds it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from ranef.reml import fit_reml
 from ranef.results import Fit, PosteriorDraws, RemlEstimates
 from ranef.spec import ModelSpec
 
-__all__ = ["Estimated", "Sampled", "estimates_of", "estimates_to_mark", "first_fit", "posteriors_of", "products_of"]
+__all__ = [
+    "Estimated",
+    "Sampled",
+    "draws_of",
+    "estimates_of",
+    "estimates_to_mark",
+    "first_fit",
+    "posteriors_of",
+    "products_of",
+]
 
 
 @runtime_checkable
@@ -47,6 +56,11 @@ class Sampled(Protocol):
     def draws(self) -> PosteriorDraws:
         """Draws of θ, σ, β and b."""
         ...
+
+
+def draws_of(fit: Fit) -> PosteriorDraws | None:
+    """The posterior draws of a fit that has them."""
+    return fit.draws if isinstance(fit, Sampled) else None
 
 
 def posteriors_of(fits: Mapping[str, Fit]) -> dict[str, Sampled]:

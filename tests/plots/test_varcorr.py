@@ -7,17 +7,14 @@ import scipy
 from matplotlib import pyplot as plt
 
 import ranef
+from drawn import words
 from ranef.plots import ComparisonPlots
-from ranef.plots.components import component_panels, components, density
 from ranef.plots.drawing import figure_of
+from ranef.plots.varcorr import component_panels, components, density
 from ranef.priors import HalfNormal
 from ranef.user import PosteriorFit
 
 PULP = ("bright ~ 1 + (1 | operator)", "pulp")
-
-
-def words(figure):
-    return [t.get_text() for legend in figure.legends for t in legend.get_texts()]
 
 
 def test_density_is_reflected_at_zero():

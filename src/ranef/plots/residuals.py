@@ -1,36 +1,59 @@
-"""Figures of residuals and BLUPs; matplotlib is loaded when one is drawn."""
+"""Residuals: against fitted values, their spread, by level, and four panels that hold what a model is doubted by."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ranef.arrays import Floats
 from ranef.errors import DesignError
-from ranef.plots.axes import axes_for
-from ranef.plots.diagnostics import (
-    GroupedResiduals,
-    QuantilePlot,
-    chosen_quantiles,
-    effect_scores,
-    grouped_residuals,
-    normal_quantiles,
-    scale_location_cloud,
+from ranef.inference import grouping_named
+from ranef.plots.drawing import (
+    BLACK,
+    BLUE,
+    GREY,
+    VERMILLION,
+    axes_for,
+    headroom,
+    new_axes,
+    plain_frame,
+    returned_figure,
 )
-from ranef.plots.drawing import BLUE, GREY, VERMILLION, draw_residuals, new_axes, plain_frame, returned, returned_figure
 from ranef.plots.fonts import legible
-from ranef.plots.names import as_drawn, name_levels, shortened
-from ranef.plots.panels import residual_cloud
-from ranef.plots.selection import LevelsArgument, TermArgument, select
+from ranef.plots.names import as_drawn, name_levels
+from ranef.plots.qq import draw_quantiles, normal_quantiles
+from ranef.plots.selection import LevelsArgument, selected_levels, spread
 from ranef.results import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["diagnostics_figure", "qq_axes", "qq_ranef_axes", "residuals_by_group_axes", "scale_location_axes"]
+__all__ = [
+    "GroupedResiduals",
+    "ResidualCloud",
+    "diagnostics_figure",
+    "draw_residuals",
+    "grouped_residuals",
+    "neighbour_means",
+    "residual_cloud",
+    "residuals_axes",
+    "residuals_by_group_axes",
+    "scale_location_axes",
+    "scale_location_cloud",
+]
+
+#: rows drawn one by one in a plot of residuals
+ROWS_SHOWN = 20_000
+
+#: points of the running median, and the share of the rows and fewest rows on either side of one
+POINTS, SIDE_SHARE, SIDE_ROWS = 60, 0.1, 5
+
+#: levels up to which each has quantiles of its own
+LEVEL_POINTS = 200
 
 #: levels up to which residuals are drawn as boxes with names; rows of a level below which they are drawn one by one
 BOXES, FEW = 60, 5
@@ -42,13 +65,118 @@ TALLEST = 7.8
 NORMAL_ROOT = 0.8212
 
 
+@dataclass(frozen=True)
+class ResidualCloud:
+    """Residuals against fitted values.
+
+    Attributes
+    ----------
+    fitted, residual : array (shown,)
+        The rows drawn.
+    n : int
+        How many rows there are.
+    line_x, line_y : array (points,)
+        Medians of fitted value and residual of neighbouring rows; empty where there are too few rows.
+    """
+
+    fitted: Floats
+    residual: Floats
+    n: int
+    line_x: Floats
+    line_y: Floats
+
+
+def residual_cloud(fitted: Floats, residual: Floats) -> ResidualCloud:
+    """Rows in order of their fitted value, thinned evenly where there are very many, with medians of neighbours."""
+    n = fitted.shape[0]
+    order = np.argsort(fitted, kind="stable")
+    x, y = fitted[order], residual[order]
+    side = max(SIDE_ROWS, round(SIDE_SHARE * n))
+    windows = [slice(max(0, c - side), c + side + 1) for c in spread(n, POINTS).tolist()] if n > 4 * side else []
+    line = _joined_ties(np.array([[np.median(x[w]), np.median(y[w])] for w in windows]).reshape(-1, 2))
+    shown = spread(n, ROWS_SHOWN)
+    return ResidualCloud(x[shown], y[shown], n, line[:, 0], line[:, 1])
+
+
+def _joined_ties(points: Floats) -> Floats:
+    """Points (m, 2), those of one x made one at the mean of their y: rows of a group may share a fitted value."""
+    x, place = np.unique(points[:, 0], return_inverse=True)
+    return np.column_stack([x, np.bincount(place, points[:, 1]) / np.bincount(place)])
+
+
+@dataclass(frozen=True)
+class GroupedResiduals:
+    """Residuals by level, the levels in order of their medians.
+
+    Attributes
+    ----------
+    group : str
+    levels : tuple of str
+        Those shown.
+    n_levels : int
+        How many there are.
+    values : tuple of array
+        Residuals of each level.
+    quantiles : array (5, points)
+        0.1, 0.25, 0.5, 0.75 and 0.9 quantiles of each level; of very many, means over neighbours.
+    at : array (points,)
+        Where the quantiles stand among the levels.
+    """
+
+    group: str
+    levels: tuple[str, ...]
+    n_levels: int
+    values: tuple[Floats, ...]
+    quantiles: Floats
+    at: Floats
+
+
+def scale_location_cloud(fitted: Floats, residual: Floats) -> ResidualCloud:
+    """Square roots of absolute residuals against fitted values, with their running median."""
+    return residual_cloud(fitted, np.sqrt(np.abs(residual)))
+
+
+def grouped_residuals(
+    fit: Fit, residual: Floats, group: str | None = None, levels: LevelsArgument = None
+) -> GroupedResiduals:
+    """Residuals (n,) by level of a grouping factor; by default of all levels of the one with the most.
+
+    Raises
+    ------
+    DesignError
+        If the model has no such factor or level.
+    """
+    if not fit.spec.groupings:
+        raise DesignError("There are no groups to draw: the model has no (… | group) term.")
+    _, g = grouping_named(fit.spec, fit.spec.groupings[0].name if group is None else group)
+    by_level = pd.Series(residual).groupby(g.codes)
+    quantiles = (
+        by_level.quantile(np.array([0.1, 0.25, 0.5, 0.75, 0.9])).unstack().reindex(range(g.n_levels)).to_numpy().T
+    )
+    order = np.argsort(quantiles[2], kind="stable")
+    order = order[selected_levels(fit.spec, g.name, levels).positions(g.levels[order])]
+    rows = np.argsort(g.codes, kind="stable")
+    parts = np.split(residual[rows], np.cumsum(np.bincount(g.codes, minlength=g.n_levels))[:-1])
+    names = tuple(str(g.levels[j]) for j in order)
+    values = tuple(parts[j] for j in order)
+    return GroupedResiduals(g.name, names, g.n_levels, values, *neighbour_means(quantiles[:, order]))
+
+
+def neighbour_means(columns: Floats) -> tuple[Floats, Floats]:
+    """Of very many columns (r, levels) the means of neighbours (r, points), and where they stand (points,)."""
+    levels = columns.shape[1]
+    bins = np.array_split(np.arange(levels), min(levels, LEVEL_POINTS))
+    means = np.column_stack([columns[:, own].mean(axis=1) for own in bins])
+    return means, np.array([own.mean() for own in bins])
+
+
 def diagnostics_figure(fit: Fit, group: str | None = None, levels: LevelsArgument = None) -> Figure:
     """Four panels: residual against fitted, normal quantiles, scale-location, and residuals by group."""
     axes = axes_for(None, 4 if fit.spec.groupings else 3, (5.2, 3.9), 2)
     fitted, residual = fit.fitted().to_numpy(), fit.residuals("pearson").to_numpy()
     draw_residuals(axes[0], residual_cloud(fitted, residual))
-    _headroom(axes[0], 0.12)
-    _draw_quantiles(axes[1], normal_quantiles(residual, "Normal quantiles of residuals"), "Pearson residual (in σ)")
+    headroom(axes[0], 0.12)
+    draw_quantiles(axes[1], normal_quantiles(residual, "Normal quantiles of residuals"), "Pearson residual (in σ)")
     _draw_scale_location(axes[2], fitted, residual, fit.spec.design.response)
     if fit.spec.groupings:
         _draw_groups(axes[3], grouped_residuals(fit, residual, group, levels), sideways=True)
@@ -60,11 +188,10 @@ def diagnostics_figure(fit: Fit, group: str | None = None, levels: LevelsArgumen
     return returned_figure(axes[0])
 
 
-def qq_axes(fit: Fit, ax: Axes | None = None, level: float = 0.95) -> Axes:
-    """Ordered Pearson residuals against normal quantiles."""
+def residuals_axes(fit: Fit, ax: Axes | None = None) -> Axes:
+    """Pearson residuals against fitted values, with their running median."""
     ax = new_axes() if ax is None else ax
-    plot = normal_quantiles(fit.residuals("pearson").to_numpy(), "Normal quantiles of residuals", level=level)
-    _draw_quantiles(ax, plot, "Pearson residual (in σ)", level)
+    draw_residuals(ax, residual_cloud(fit.fitted().to_numpy(), fit.residuals("pearson").to_numpy()))
     legible(ax)
     return ax
 
@@ -92,63 +219,6 @@ def residuals_by_group_axes(
     return ax
 
 
-def qq_ranef_axes(
-    fit: Fit,
-    group: str | None = None,
-    ax: Axes | Sequence[Axes] | None = None,
-    level: float = 0.95,
-    *,
-    term: TermArgument = None,
-    levels: LevelsArgument = None,
-) -> Axes | Figure:
-    """Standardised random effects against normal quantiles, a panel for each."""
-    selection = select(fit.spec, group, term, levels)
-    if not selection.columns:
-        raise DesignError("There are no random effects to draw: the model has no (… | group) term.")
-    axes = axes_for(ax, len(selection.columns), (4.6, 4.2))
-    kind = "posterior mean" if fit.engine == "NUTS" else "BLUP"
-    scores = {k: effect_scores(fit, fit.spec.groupings[k].name) for k, _ in selection.columns}
-    for a, (k, q) in zip(axes, selection.columns, strict=True):
-        grouping, (column, values) = fit.spec.groupings[k], scores[k][q]
-        plot = chosen_quantiles(values, grouping.levels.tolist(), selection, f"{grouping.name}: {column}", level)
-        _draw_quantiles(a, plot, f"{kind} / its marginal sd", level)
-    return returned(axes)
-
-
-def _draw_quantiles(ax: Axes, plot: QuantilePlot, label: str, level: float = 0.95) -> None:
-    ax.set_title(as_drawn(plot.title), fontsize="medium")
-    ax.set_xlabel("normal quantile")
-    ax.set_ylabel(label)
-    plain_frame(ax)
-    if not plot.n:
-        words = (
-            "All are zero:\nthe variance is estimated as 0." if label.startswith("BLUP") else "No positive variance."
-        )
-        ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes, color=GREY)
-        ax.set(xticks=[], yticks=[])
-        return
-    ax.fill_between(
-        plot.band_x,
-        plot.lower,
-        plot.upper,
-        color=GREY,
-        alpha=0.22,
-        linewidth=0,
-        label=f"{100 * level:g} % band for the whole of a normal sample",
-    )
-    line = plot.centre + plot.scale * plot.band_x
-    name = "equality" if (plot.centre, plot.scale) == (0.0, 1.0) else "through the quartiles"
-    ax.plot(plot.band_x, line, color=VERMILLION, linewidth=1.5, label=name)
-    size = 22.0 if plot.n <= 200 else 10.0 if plot.n <= 2000 else 4.0
-    ax.scatter(plot.theoretical, plot.values, s=size, color=BLUE, linewidths=0, alpha=0.85, zorder=3)
-    for x, y, name in zip(plot.theoretical, plot.values, map(as_drawn, shortened(plot.names, 18)), strict=False):
-        ax.annotate(name, (x, y), xytext=(5, -1), textcoords="offset points", va="top", fontsize=7.5, color=GREY)
-    _headroom(ax, 0.16)
-    ax.legend(frameon=False, fontsize="small", loc="upper left")
-    if len(plot.values) < plot.n:
-        ax.set_title(as_drawn(f"{plot.title}: {len(plot.values)} of {plot.n}"), fontsize="medium")
-
-
 def _draw_scale_location(ax: Axes, fitted: Floats, residual: Floats, response: str) -> None:
     draw_residuals(ax, scale_location_cloud(fitted, residual))
     ax.lines[0].remove()  # the line at zero, which no root of an absolute value can straddle
@@ -157,12 +227,6 @@ def _draw_scale_location(ax: Axes, fitted: Floats, residual: Floats, response: s
     ax.set_ylim(0.0, ax.get_ylim()[1] * 1.25)
     ax.set_ylabel("√|Pearson residual|")
     _name_fitted(ax, response)
-
-
-def _headroom(ax: Axes, share: float) -> None:
-    """Room above what is drawn, for a legend."""
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, high + share * (high - low))
 
 
 def _name_fitted(ax: Axes, response: str) -> None:
@@ -185,7 +249,7 @@ def _draw_groups(ax: Axes, groups: GroupedResiduals, *, sideways: bool = False) 
         ax.plot(at, median, color=VERMILLION, linewidth=1.6, label="median")
         ax.axhline(0.0, color="black", linewidth=0.8)
         ax.set(xlabel=as_drawn(f"{n} levels of {groups.group}, in order"), ylabel="Pearson residual (in σ)", xticks=[])
-        _headroom(ax, 0.4)
+        headroom(ax, 0.4)
         ax.legend(frameon=False, fontsize="small", loc="upper left")
         return
     box = ax.get_window_extent()
@@ -224,3 +288,19 @@ def _name_levels(ax: Axes, groups: GroupedResiduals, *, sideways: bool) -> None:
         ax.axvline(0.0, color="black", linewidth=0.8, zorder=0)
         ax.set(xlabel="Pearson residual (in σ)", ylim=(-0.8, n - 0.2))
         name_levels(ax, groups.levels, size=9 if n <= 40 else 7)
+
+
+def draw_residuals(ax: Axes, cloud: ResidualCloud) -> None:
+    """Draw residuals against fitted values, a line at zero, and their running median."""
+    shown = cloud.fitted.shape[0]
+    size, alpha = (18.0, 0.7) if shown <= 1000 else (6.0, 0.25)
+    ax.scatter(cloud.fitted, cloud.residual, s=size, alpha=alpha, color=BLUE, linewidths=0)
+    ax.axhline(0.0, color=BLACK, linewidth=0.8)
+    if cloud.line_x.size:
+        ax.plot(cloud.line_x, cloud.line_y, color=VERMILLION, linewidth=1.8, label="running median")
+        ax.legend(frameon=False, fontsize="small")
+    if shown < cloud.n:
+        ax.set_title(f"{shown} of {cloud.n} rows, evenly spaced by rank", fontsize="medium")
+    ax.set_xlabel("fitted value")
+    ax.set_ylabel("Pearson residual (in σ)")
+    plain_frame(ax)

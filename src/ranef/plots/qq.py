@@ -1,39 +1,38 @@
-"""Residuals and BLUPs as their figures show them: arrays, nothing here draws."""
+"""Residuals and random effects against normal quantiles, with bands that hold whole samples."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import scipy
 
 from ranef.arrays import Floats, Ints
-from ranef.errors import DesignError
-from ranef.inference import grouping_named
-from ranef.likelihood import Likelihood, cross_products
-from ranef.plots.engines import Estimated, Sampled
-from ranef.plots.panels import ResidualCloud, residual_cloud
-from ranef.plots.selection import LevelsArgument, Selection, selected_levels
+from ranef.inference import effect_scores
+from ranef.plots.drawing import BLUE, GREY, VERMILLION, axes_for, headroom, new_axes, plain_frame, returned
+from ranef.plots.fonts import legible
+from ranef.plots.names import as_drawn, shortened
+from ranef.plots.selection import LevelsArgument, Selection, TermArgument, require_effects, select
 from ranef.results import Fit
-from ranef.spec import covariance_arrays
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
-    "GroupedResiduals",
     "QuantilePlot",
     "chosen_quantiles",
-    "effect_scores",
-    "grouped_residuals",
-    "neighbour_means",
+    "draw_quantiles",
+    "normal_quantiles",
+    "qq_axes",
+    "qq_ranef_axes",
+    "simultaneous_bounds",
 ]
-__all__ += ["normal_quantiles", "scale_location_cloud", "simultaneous_bounds"]
 
 #: points of a quantile plot, and of its band
 POINTS, BAND_POINTS = 4000, 160
-
-#: levels up to which each has quantiles of its own
-LEVEL_POINTS = 200
 
 #: samples by which the band is made simultaneous
 SAMPLES = 2000
@@ -72,33 +71,6 @@ class QuantilePlot:
     lower: Floats
     upper: Floats
     names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class GroupedResiduals:
-    """Residuals by level, the levels in order of their medians.
-
-    Attributes
-    ----------
-    group : str
-    levels : tuple of str
-        Those shown.
-    n_levels : int
-        How many there are.
-    values : tuple of array
-        Residuals of each level.
-    quantiles : array (5, points)
-        0.1, 0.25, 0.5, 0.75 and 0.9 quantiles of each level; of very many, means over neighbours.
-    at : array (points,)
-        Where the quantiles stand among the levels.
-    """
-
-    group: str
-    levels: tuple[str, ...]
-    n_levels: int
-    values: tuple[Floats, ...]
-    quantiles: Floats
-    at: Floats
 
 
 def normal_quantiles(values: Floats, title: str = "", *, standard: bool = False, level: float = 0.95) -> QuantilePlot:
@@ -184,45 +156,6 @@ def simultaneous_bounds(n: int, at: Ints, level: float = 0.95, *, standard: bool
     return lower, upper
 
 
-def scale_location_cloud(fitted: Floats, residual: Floats) -> ResidualCloud:
-    """Square roots of absolute residuals against fitted values, with their running median."""
-    return residual_cloud(fitted, np.sqrt(np.abs(residual)))
-
-
-def grouped_residuals(
-    fit: Fit, residual: Floats, group: str | None = None, levels: LevelsArgument = None
-) -> GroupedResiduals:
-    """Residuals (n,) by level of a grouping factor; by default of all levels of the one with the most.
-
-    Raises
-    ------
-    DesignError
-        If the model has no such factor or level.
-    """
-    if not fit.spec.groupings:
-        raise DesignError("There are no groups to draw: the model has no (… | group) term.")
-    _, g = grouping_named(fit.spec, fit.spec.groupings[0].name if group is None else group)
-    by_level = pd.Series(residual).groupby(g.codes)
-    quantiles = (
-        by_level.quantile(np.array([0.1, 0.25, 0.5, 0.75, 0.9])).unstack().reindex(range(g.n_levels)).to_numpy().T
-    )
-    order = np.argsort(quantiles[2], kind="stable")
-    order = order[selected_levels(fit.spec, g.name, levels).positions(g.levels[order])]
-    rows = np.argsort(g.codes, kind="stable")
-    parts = np.split(residual[rows], np.cumsum(np.bincount(g.codes, minlength=g.n_levels))[:-1])
-    names = tuple(str(g.levels[j]) for j in order)
-    values = tuple(parts[j] for j in order)
-    return GroupedResiduals(g.name, names, g.n_levels, values, *neighbour_means(quantiles[:, order]))
-
-
-def neighbour_means(columns: Floats) -> tuple[Floats, Floats]:
-    """Of very many columns (r, levels) the means of neighbours (r, points), and where they stand (points,)."""
-    levels = columns.shape[1]
-    bins = np.array_split(np.arange(levels), min(levels, LEVEL_POINTS))
-    means = np.column_stack([columns[:, own].mean(axis=1) for own in bins])
-    return means, np.array([own.mean() for own in bins])
-
-
 def chosen_quantiles(
     values: Floats, levels: Sequence[object], selection: Selection, title: str = "", level: float = 0.95
 ) -> QuantilePlot:
@@ -240,40 +173,67 @@ def chosen_quantiles(
     return replace(plot, theoretical=theoretical[kept], values=values[[ordered[i] for i in kept]], names=names)
 
 
-def effect_scores(fit: Fit, group: str) -> list[tuple[str, Floats]]:
-    """Random effects of one grouping factor divided by their marginal standard deviations: term and scores (levels,).
-
-    Var(b̂) = Var(b) − Var(b̂ − b), for b̂ is the best linear predictor: Σ less the prediction variance of each level
-    (Henderson's), at θ̂ for a fit by REML or ML and at the posterior mean of (θ, σ) for a posterior. Without it levels
-    of unequal size would make a mixture that looks heavy-tailed. A level without a positive variance (all of them,
-    where the fit is on the boundary) has NaN.
-
-    Raises
-    ------
-    DesignError
-        If the model has no such factor, or the fit holds neither estimates nor draws.
-    """
-    spec = fit.spec
-    k, g = grouping_named(spec, group)
-    effects = fit.ranef(group)
-    values = effects["estimate"].to_numpy().reshape(g.n_levels, len(g.columns))
-    if isinstance(fit, Estimated):
-        theta, sigma = fit.estimates.theta, fit.estimates.sigma
-        uncertain = np.diagonal(fit.estimates.modes[k].cov_prediction, axis1=1, axis2=2)
-    elif isinstance(fit, Sampled):
-        theta, sigma = fit.draws.theta.mean(axis=(0, 1)), float(fit.draws.sigma.mean())
-        uncertain = _prediction_variances(fit, k, theta, sigma)
-    else:
-        raise DesignError(f"{type(fit).__name__} holds neither estimates nor draws, so its effects have no variance.")
-    variances = np.diagonal(covariance_arrays(spec, theta, np.asarray(sigma))[k])
-    marginal = variances - uncertain
-    scores = np.full(values.shape, np.nan)
-    usable = marginal > 1e-9 * np.maximum(variances, np.finfo(float).tiny)
-    scores[usable] = values[usable] / np.sqrt(marginal[usable])
-    return [(column, scores[:, a]) for a, column in enumerate(g.columns)]
+def qq_axes(fit: Fit, ax: Axes | None = None, level: float = 0.95) -> Axes:
+    """Ordered Pearson residuals against normal quantiles."""
+    ax = new_axes() if ax is None else ax
+    plot = normal_quantiles(fit.residuals("pearson").to_numpy(), "Normal quantiles of residuals", level=level)
+    draw_quantiles(ax, plot, "Pearson residual (in σ)", level)
+    legible(ax)
+    return ax
 
 
-def _prediction_variances(fit: Sampled, k: int, theta: Floats, sigma: float) -> Floats:
-    """Var(b̂ − b) (levels, p) of grouping `k` at (θ, σ), the coefficients estimated."""
-    at = Likelihood(fit.spec, cross_products(fit.spec), "REML").at(theta, sigma)
-    return np.asarray(np.diagonal(at.modes[k].cov_prediction, axis1=1, axis2=2))
+def qq_ranef_axes(
+    fit: Fit,
+    group: str | None = None,
+    ax: Axes | Sequence[Axes] | None = None,
+    level: float = 0.95,
+    *,
+    term: TermArgument = None,
+    levels: LevelsArgument = None,
+) -> Axes | Figure:
+    """Standardised random effects against normal quantiles, a panel for each."""
+    selection = select(fit.spec, group, term, levels)
+    require_effects(selection.columns)
+    axes = axes_for(ax, len(selection.columns), (4.6, 4.2))
+    kind = "posterior mean" if fit.engine == "NUTS" else "BLUP"
+    scores = {k: effect_scores(fit, fit.spec.groupings[k].name) for k, _ in selection.columns}
+    for a, (k, q) in zip(axes, selection.columns, strict=True):
+        grouping, (column, values) = fit.spec.groupings[k], scores[k][q]
+        plot = chosen_quantiles(values, grouping.levels.tolist(), selection, f"{grouping.name}: {column}", level)
+        draw_quantiles(a, plot, f"{kind} / its marginal sd", level)
+    return returned(axes)
+
+
+def draw_quantiles(ax: Axes, plot: QuantilePlot, label: str, level: float = 0.95) -> None:
+    """Draw ordered values with the line and the band of a normal sample; words where there is none."""
+    ax.set_title(as_drawn(plot.title), fontsize="medium")
+    ax.set_xlabel("normal quantile")
+    ax.set_ylabel(label)
+    plain_frame(ax)
+    if not plot.n:
+        words = (
+            "All are zero:\nthe variance is estimated as 0." if label.startswith("BLUP") else "No positive variance."
+        )
+        ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes, color=GREY)
+        ax.set(xticks=[], yticks=[])
+        return
+    ax.fill_between(
+        plot.band_x,
+        plot.lower,
+        plot.upper,
+        color=GREY,
+        alpha=0.22,
+        linewidth=0,
+        label=f"{100 * level:g} % band for the whole of a normal sample",
+    )
+    line = plot.centre + plot.scale * plot.band_x
+    name = "equality" if (plot.centre, plot.scale) == (0.0, 1.0) else "through the quartiles"
+    ax.plot(plot.band_x, line, color=VERMILLION, linewidth=1.5, label=name)
+    size = 22.0 if plot.n <= 200 else 10.0 if plot.n <= 2000 else 4.0
+    ax.scatter(plot.theoretical, plot.values, s=size, color=BLUE, linewidths=0, alpha=0.85, zorder=3)
+    for x, y, name in zip(plot.theoretical, plot.values, map(as_drawn, shortened(plot.names, 18)), strict=False):
+        ax.annotate(name, (x, y), xytext=(5, -1), textcoords="offset points", va="top", fontsize=7.5, color=GREY)
+    headroom(ax, 0.16)
+    ax.legend(frameon=False, fontsize="small", loc="upper left")
+    if len(plot.values) < plot.n:
+        ax.set_title(as_drawn(f"{plot.title}: {len(plot.values)} of {plot.n}"), fontsize="medium")

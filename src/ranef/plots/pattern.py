@@ -1,4 +1,4 @@
-"""Figures of the patterns of matrices; matplotlib is loaded when one is drawn."""
+"""Where the matrices of random effects are not zero."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.interrupts import load
-from ranef.plots.drawing import BLUE, GREY, VERMILLION
+from ranef.inference import Block, Pattern, matrix_pattern
+from ranef.plots.drawing import BLUE, GREY, VERMILLION, new_axes
 from ranef.plots.fonts import fallen_back, families_for, legible
-from ranef.plots.names import as_drawn, remember, shortened, text_width
-from ranef.plots.path import spread_labels
-from ranef.plots.patterns import Block, Pattern, matrix_pattern, shares
+from ranef.plots.names import as_drawn, remember, shortened, spread_labels, text_width
 from ranef.results import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["pattern_axes"]
+__all__ = ["pattern_axes", "shares"]
 
 TITLES = {"Z": "Z", "ZtZ": "$Z^T Z$", "L": "L, the Cholesky factor of $\\Lambda^T Z^T W Z \\Lambda + I$"}
 
@@ -33,18 +31,38 @@ LEAST = 0.3
 def pattern_axes(fit: Fit, which: str = "Z", ax: Axes | None = None) -> Axes:
     """Draw where a matrix of the random effects is not zero, its blocks named."""
     pattern = matrix_pattern(fit, which)
-    ax = _new_axes(pattern) if ax is None else ax
+    size = (4.6, 5.6) if pattern.name == "Z" else (5.8, 5.8)
+    ax = new_axes(*size) if ax is None else ax
     _draw(ax, pattern)
     legible(ax)
     return ax
 
 
-def _new_axes(pattern: Pattern) -> Axes:
-    plt = load("matplotlib.pyplot")  # heavy: only where a figure is made
+def shares(pattern: Pattern, most: int = 300) -> Floats:
+    """Shares (r, c) of the places of a raster's cells that are not zero: every place a cell where they are few.
 
-    size = (4.6, 5.6) if pattern.name == "Z" else (5.8, 5.8)
-    ax: Axes = plt.subplots(figsize=size, layout="constrained")[1]
-    return ax
+    Parameters
+    ----------
+    pattern : Pattern
+    most : int
+        Cells along one side at most.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ranef.inference import Pattern
+    >>> corner = Pattern("Z", (4, 2), np.array([0, 1, 3]), np.array([0, 0, 1]), (), ())
+    >>> shares(corner, 2).tolist()
+    [[1.0, 0.0], [0.0, 0.5]]
+    """
+    cells = [min(n, most) for n in pattern.shape]
+    places = [at * c // n for at, c, n in zip((pattern.rows, pattern.cols), cells, pattern.shape, strict=True)]
+    counts = np.bincount(places[0] * cells[1] + places[1], minlength=cells[0] * cells[1]).reshape(cells)
+    sides = [
+        np.bincount(np.arange(n, dtype=np.int64) * c // n, minlength=c)
+        for c, n in zip(cells, pattern.shape, strict=True)
+    ]
+    return np.asarray(counts / np.outer(*sides))
 
 
 def _draw(ax: Axes, pattern: Pattern) -> None:

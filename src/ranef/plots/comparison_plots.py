@@ -1,37 +1,28 @@
-"""Figures that set several fits of one model side by side."""
+"""The figures of several fits of one model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
-
-import pandas as pd
+from typing import TYPE_CHECKING, Unpack, overload
 
 from ranef.arguments import Answering, helpful
-from ranef.errors import DesignError
-from ranef.likelihood import Method
-from ranef.plots.components_drawing import varcorr_figure
-from ranef.plots.decomposition_drawing import decomposition_figure
-from ranef.plots.drawing import draw_panels, figure_of
-from ranef.plots.effects import compared_figure, compared_marks, ranef_figure
-from ranef.plots.joint_drawing import joint_axes
-from ranef.plots.lines_drawing import lines_figure
-from ranef.plots.panels import comparison_panels
-from ranef.plots.path_of_fits import path_of_fits
-from ranef.plots.selection import LevelsArgument, Selection, TermArgument, checked_limit
+from ranef.plots.decomposition import decomposition_figure
+from ranef.plots.drawing import figure_of, mark_doubtful
+from ranef.plots.joint import joint_axes
+from ranef.plots.lines import lines_figure
+from ranef.plots.path import path_of_fits
+from ranef.plots.ranef import compared_figure, ranef_figure
+from ranef.plots.selection import Choices, LevelsArgument, TermArgument
 from ranef.plots.shrinkage import shrinkage_figure
-from ranef.plots.trust import mark_doubtful
-from ranef.results import Fit
+from ranef.plots.varcorr import varcorr_figure
+from ranef.results import Fit, Method
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["ComparisonPlots", "comparison_figure"]
-
-#: engines of the two fits that a comparison has where the user named none
-ENGINES = {"eb": "REML", "fb": "NUTS"}
+__all__ = ["ComparisonPlots"]
 
 
 @helpful
@@ -94,13 +85,7 @@ class ComparisonPlots(Answering):
 
     @overload
     def ranef(
-        self,
-        group: str | None = ...,
-        *,
-        ax: Axes,
-        max_levels: int | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        self, group: str | None = ..., *, ax: Axes, max_levels: int | None = ..., **choices: Unpack[Choices]
     ) -> Axes: ...
     @overload
     def ranef(
@@ -108,9 +93,7 @@ class ComparisonPlots(Answering):
         group: str | None = ...,
         ax: Axes | Sequence[Axes] | None = ...,
         max_levels: int | None = ...,
-        *,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes | Figure: ...
     def ranef(
         self,
@@ -153,8 +136,7 @@ class ComparisonPlots(Answering):
         ax: Axes,
         max_levels: int = ...,
         kind: str | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes: ...
     @overload
     def shrinkage(
@@ -164,8 +146,7 @@ class ComparisonPlots(Answering):
         max_levels: int = ...,
         *,
         kind: str | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes | Figure: ...
     def shrinkage(
         self,
@@ -277,8 +258,7 @@ class ComparisonPlots(Answering):
         ax: Axes,
         max_levels: int = ...,
         draws: int | None = ...,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes: ...
     @overload
     def decomposition(
@@ -287,9 +267,7 @@ class ComparisonPlots(Answering):
         ax: Axes | Sequence[Axes] | None = ...,
         max_levels: int = ...,
         draws: int | None = ...,
-        *,
-        term: TermArgument = ...,
-        levels: LevelsArgument = ...,
+        **choices: Unpack[Choices],
     ) -> Axes | Figure: ...
     def decomposition(
         self,
@@ -321,44 +299,3 @@ class ComparisonPlots(Answering):
             As :meth:`FitPlots.ranef`.
         """
         return decomposition_figure(self.fits, group, ax, max_levels, draws, term=term, levels=levels)
-
-
-def comparison_figure(
-    frame: pd.DataFrame, max_levels: int = 40, level: float = 0.95, *, formula: str = "", response: str = ""
-) -> Figure:
-    """Draw what each level says alone, its BLUP and its posterior mean, one panel for each random effect.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        ``group, level, term, no_pooling, eb_estimate, eb_lower, eb_upper, fb_estimate, fb_lower, fb_upper``.
-    max_levels : int
-        Levels shown in a panel; of more, evenly spaced ones in the order of the BLUPs.
-    level : float
-        Probability of the intervals in the frame.
-    formula, response : str
-        For the title of the figure and the labels of its axes; left out by default.
-
-    Raises
-    ------
-    DesignError
-        If a column is missing or there are no rows.
-
-    Examples
-    --------
-    >>> import matplotlib
-    >>> matplotlib.use("Agg")
-    >>> import pandas as pd
-    >>> from ranef.plots import comparison_figure
-    >>> numbers = {"no_pooling": [-1.0, 1.0], "eb_estimate": [-0.5, 0.5], "fb_estimate": [-0.4, 0.4]}
-    >>> bounds = {f"{e}_{b}": [-0.9, 0.9] for e in ("eb", "fb") for b in ("lower", "upper")}
-    >>> frame = pd.DataFrame({"group": "g", "level": ["a", "b"], "term": "Intercept", **numbers, **bounds})
-    >>> [ax.get_title() for ax in comparison_figure(frame).axes]
-    ['g: Intercept']
-    """
-    needed = ["group", "level", "term", "no_pooling"]
-    needed += [f"{name}_{what}" for name in ENGINES for what in ("estimate", "lower", "upper")]
-    if missing := [c for c in needed if c not in frame]:
-        raise DesignError(f"The frame of a comparison lacks the columns {', '.join(missing)}.")
-    panels = comparison_panels(frame, list(ENGINES), Selection((), checked_limit(max_levels, 2, "max_levels")))
-    return figure_of(draw_panels(panels, compared_marks(ENGINES, level), None, formula=formula, response=response))

@@ -1,4 +1,4 @@
-"""Where Z, ZᵀZ and the Cholesky factor L are not zero, as arrays: nothing here draws, and no matrix is made dense."""
+"""Where Z, ZᵀZ and the Cholesky factor L are not zero; no matrix is made dense."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats, Ints
+from ranef.arrays import Ints
 from ranef.errors import DesignError
+from ranef.inference.engines import products_of
 from ranef.linalg import BlockMatrix
-from ranef.plots.engines import products_of
 from ranef.results import Fit
 from ranef.spec import ModelMatrices, TermSpec
 
-__all__ = ["Pattern", "matrix_pattern", "shares"]
+__all__ = ["Block", "Pattern", "matrix_pattern"]
 
 KINDS = ("Z", "ZtZ", "L")
 
+#: name, first index and one past the last
 Block = tuple[str, int, int]
 
 
@@ -81,32 +82,6 @@ def matrix_pattern(fit: Fit, which: str) -> Pattern:
 def _places(matrix: scipy.sparse.csr_array) -> tuple[Ints, Ints]:
     at = scipy.sparse.coo_array(matrix)
     return at.row.astype(np.intp), at.col.astype(np.intp)
-
-
-def shares(pattern: Pattern, most: int = 300) -> Floats:
-    """Shares (r, c) of the places of a raster's cells that are not zero: every place a cell where they are few.
-
-    Parameters
-    ----------
-    pattern : Pattern
-    most : int
-        Cells along one side at most.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> corner = Pattern("Z", (4, 2), np.array([0, 1, 3]), np.array([0, 0, 1]), (), ())
-    >>> shares(corner, 2).tolist()
-    [[1.0, 0.0], [0.0, 0.5]]
-    """
-    cells = [min(n, most) for n in pattern.shape]
-    places = [at * c // n for at, c, n in zip((pattern.rows, pattern.cols), cells, pattern.shape, strict=True)]
-    counts = np.bincount(places[0] * cells[1] + places[1], minlength=cells[0] * cells[1]).reshape(cells)
-    sides = [
-        np.bincount(np.arange(n, dtype=np.int64) * c // n, minlength=c)
-        for c, n in zip(cells, pattern.shape, strict=True)
-    ]
-    return np.asarray(counts / np.outer(*sides))
 
 
 def _term_name(term: TermSpec) -> str:

@@ -1,4 +1,4 @@
-"""Where the posterior variance of every level comes from, as bars; matplotlib is loaded when one is drawn."""
+"""Where the posterior variance of every level comes from, as bars."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ranef.comparison import decomposition_frame, split_variances
-from ranef.errors import DesignError
-from ranef.plots.axes import axes_for, legend_above
-from ranef.plots.drawing import BLUE, GREY, VERMILLION, plain_frame, returned
-from ranef.plots.engines import estimates_of, posteriors_of, products_of
-from ranef.plots.names import as_drawn, name_levels
-from ranef.plots.panels import ordered_levels
-from ranef.plots.selection import LevelsArgument, TermArgument, checked_limit, select
-from ranef.plots.units import effect_on
+from ranef.comparison import fits_decomposition
+from ranef.inference import first_fit
+from ranef.plots.drawing import BLUE, GREY, NAMED, VERMILLION, axes_for, legend_above, plain_frame, returned
+from ranef.plots.names import as_drawn, effect_on, name_levels
+from ranef.plots.ranef import ordered_levels
+from ranef.plots.selection import LevelsArgument, TermArgument, checked_limit, require_effects, select
 from ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -32,8 +29,8 @@ PARTS = {
     "theta": ("variance components not known", VERMILLION, "..."),
 }
 
-#: levels up to which each has its name, and inches that they may be high
-NAMED, TALLEST = 80, 8.0
+#: inches that the bars of all levels may be high
+TALLEST = 8.0
 
 
 def decomposition_figure(
@@ -54,18 +51,11 @@ def decomposition_figure(
         If none of the fits is a posterior, for an unknown group, term or level, or `max_levels` below two.
     """
     limit = checked_limit(max_levels, 2, "max_levels")
-    posterior = next(iter(posteriors_of(fits).values()), None)
-    if posterior is None:
-        raise DesignError("None of the fits is a posterior, whose variance there is to split: add Model.sample().")
-    spec = posterior.spec
-    split = split_variances(spec, posterior.draws, draws, products_of(fits))
-    plug_in = next(iter(estimates_of(fits).values()), None)
-    frame = decomposition_frame(spec, split, None if plug_in is None else plug_in.estimates.modes)
+    frame, spec = fits_decomposition(fits, draws), first_fit(fits).spec
     selection = select(spec, group, term, levels, limit)
     parts = selection.keeps(spec, frame).groupby(["group", "term"], sort=False)
     panels = [(f"{g}: {t}", str(t), len(part), ordered_levels(part, "total", selection)) for (g, t), part in parts]
-    if not panels:
-        raise DesignError("There are no random effects to draw: the model has no (… | group) term.")
+    require_effects(panels)
     height = max(1.4 + min(0.2 * len(shown), TALLEST) for *_, shown in panels)
     axes = axes_for(ax, len(panels), (4.4, height))
     for a, (title, column, n, shown) in zip(axes, panels, strict=True):

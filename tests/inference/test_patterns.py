@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 
 import ranef
-from ranef.plots.patterns import Pattern, matrix_pattern, shares
+from ranef.inference import matrix_pattern
 
 CASES = [
     ("Reaction ~ Days + (Days | Subject)", "sleepstudy"),
@@ -61,36 +60,3 @@ def test_factor_is_not_zero_where_the_pattern_says(fit, case):
     L = np.abs(np.linalg.cholesky(A)) > 1e-10
     assert (dense(pattern) >= L).all()
     assert pattern.filled <= 1.25 * L.sum() / (len(order) * (len(order) + 1) / 2)  # crossed tails are stored full
-
-
-def test_raster_adds_up_to_the_pattern():
-    rng = np.random.default_rng(2)
-    pattern = Pattern("Z", (1003, 57), rng.integers(0, 1003, 400), np.arange(400) % 57, (), ())
-    part = shares(pattern, 40)
-    assert part.shape == (40, 40)
-    rows = np.bincount(np.arange(1003) * 40 // 1003)
-    cols = np.bincount(np.arange(57) * 40 // 57)
-    assert (part * np.outer(rows, cols)).sum() == pytest.approx(400)
-
-
-def test_small_patterns_are_drawn_place_by_place(fit):
-    f = fit(*CASES[0])
-    np.testing.assert_array_equal(shares(matrix_pattern(f, "Z")) > 0, dense(matrix_pattern(f, "Z")))
-
-
-def test_figures_name_the_blocks(fit, posterior):
-    plots = fit(*CASES[2]).plot
-    _, ax = plt.subplots()
-    assert plots.pattern("ZtZ", ax=ax) is ax
-    assert [t.get_text() for t in ax.get_xticklabels()] == ["cask:batch\n30 columns", "batch\n10 columns"]
-    ax = fit(*CASES[0]).plot.pattern()
-    assert [t.get_text() for t in ax.get_xticklabels()] == ["Subject: Intercept, Days\n36 columns"]
-    assert ax.get_ylabel() == "rows of the data"
-    assert "4 × 4, 40 % of its lower triangle not zero" in posterior.plot.pattern("L").get_title()
-
-
-def test_impossible_requests_say_why(fit):
-    with pytest.raises(ranef.DesignError, match="Z, ZtZ, L"):
-        fit(*CASES[0]).plot.pattern("V")
-    with pytest.raises(ranef.DesignError, match="no Z"):
-        fit("Reaction ~ Days", "sleepstudy").plot.pattern()

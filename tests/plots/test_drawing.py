@@ -1,0 +1,34 @@
+"""Figures take axes, count them, and leave the state of matplotlib alone."""
+
+import matplotlib as mpl
+import pytest
+from matplotlib import pyplot as plt
+
+import ranef
+from ranef.plots import FitPlots
+
+PULP = ("bright ~ 1 + (1 | operator)", "pulp")
+SLEEP = ("Reaction ~ Days + (Days | Subject)", "sleepstudy")
+
+
+def test_given_axes_are_used(fit):
+    figure, ax = plt.subplots()
+    plots = FitPlots(fit(*PULP))
+    assert plots.ranef(ax=ax) is ax
+    assert plots.shrinkage(ax=ax) is ax
+    assert plots.residuals(ax=ax) is ax
+    assert plt.get_fignums() == [figure.number]
+    _, pair = plt.subplots(1, 2)
+    assert [a.get_title() for a in FitPlots(fit(*SLEEP)).ranef(ax=pair).axes] == ["Subject: Intercept", "Subject: Days"]
+
+
+def test_a_wrong_number_of_axes_is_refused(fit):
+    _, ax = plt.subplots()
+    with pytest.raises(ranef.DesignError, match="2 panels"):
+        FitPlots(fit(*SLEEP)).shrinkage(ax=ax, kind="dumbbell")
+
+
+def test_global_settings_are_left_alone(fit):
+    before = dict(mpl.rcParams)
+    FitPlots(fit(*PULP)).shrinkage()
+    assert dict(mpl.rcParams) == before

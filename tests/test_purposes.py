@@ -1,0 +1,100 @@
+"""Each package does what it is for: renderings compute nothing of a model, and one package alone samples."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import ranef
+
+ROOT = Path(ranef.__file__).parent
+
+#: packages and what they are kept from: renderings read records, they do not fit, factorise or evaluate
+KEPT_FROM = dict.fromkeys(
+    ("plots", "tables", "equations", "report"), ("ranef.likelihood", "ranef.reml", "ranef.linalg", "ranef.nuts")
+)
+
+#: what samples, and the package that alone may load it
+SAMPLERS = ("jax", "jaxlib", "numpyro", "nutpie", "blackjax")
+SAMPLING = "nuts"
+
+#: calls that import the module whose name they are given
+LOADERS = ("load", "import_module", "__import__", "importorskip")
+
+
+def imported(tree: ast.AST) -> list[tuple[int, str]]:
+    """Line and full name of whatever a module imports, by statements and by names of modules in strings."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = "ranef" + f".{node.module}" * bool(node.module) if node.level else node.module or ""
+            found += [(node.lineno, f"{base}.{alias.name}") for alias in node.names]
+        elif isinstance(node, ast.Call) and called(node.func) in LOADERS:
+            names = [*node.args, *(keyword.value for keyword in node.keywords)]
+            found += [(node.lineno, n.value) for n in names if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("ranef."):
+            found.append((node.lineno, node.value))
+    return found
+
+
+def called(function: ast.expr) -> str:
+    """The last name of what is called."""
+    return getattr(function, "attr", getattr(function, "id", ""))
+
+
+def within(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def misplaced(package: str, source: str) -> list[tuple[int, str]]:
+    """Imports of a module's text that its package is kept from."""
+    forbidden = KEPT_FROM.get(package, ()) + (() if package == SAMPLING else SAMPLERS)
+    return [(line, name) for line, name in imported(ast.parse(source)) if within(name, forbidden)]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_module_imports_what_its_package_is_for(path):
+    package = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    assert misplaced(package, path.read_text()) == []
+
+
+def test_the_packages_are_there():
+    assert all((ROOT / package / "__init__.py").is_file() for package in (*KEPT_FROM, SAMPLING))
+
+
+MUTANTS = {
+    "from ranef.likelihood import evaluate": True,
+    "from ranef.reml.fit import fit_reml": True,
+    "import ranef.linalg.factor as f": True,
+    "from ranef import nuts": True,
+    "from ..linalg import factorize": True,
+    "def draw():\n    from ranef.nuts import draw_components": True,
+    "engine = import_module('ranef.nuts.engine')": True,
+    "load('ranef.reml').fit_reml(spec)": True,
+    "importlib.import_module(name='ranef.likelihood')": True,
+    "name = 'ranef.linalg'\nload(name)": True,
+    "if TYPE_CHECKING:\n    from ranef.likelihood import Method": True,
+    "from ranef.inference import first_fit": False,
+    "from ranef.results import Method": False,
+    "load('matplotlib.pyplot')": False,
+    "'''Written by :mod:`ranef.nuts`.'''": False,
+}
+
+
+@pytest.mark.parametrize("package", KEPT_FROM)
+@pytest.mark.parametrize("source", MUTANTS)
+def test_a_rendering_that_computes_is_seen(package, source):
+    assert bool(misplaced(package, source)) is MUTANTS[source]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sampler_elsewhere_is_seen(name):
+    for source in (f"import {name}.numpy as np", f"from {name} import infer", f"load('{name}')"):
+        assert misplaced("inference", source)
+        assert misplaced("plots", source)
+        assert misplaced(SAMPLING, source) == []
+    assert misplaced("inference", f"{name}_like = 'as {name} does'") == []
