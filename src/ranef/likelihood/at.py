@@ -16,7 +16,8 @@ import numpy as np
 from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.likelihood.crossproducts import CrossProducts
-from ranef.likelihood.evaluate import Evaluation, Method, Score, evaluate, score
+from ranef.likelihood.evaluate import Evaluation, Method, Score, average_information, evaluate, score
+from ranef.likelihood.responses import Responses
 from ranef.linalg import BlockMatrix, backward
 from ranef.results import Modes
 from ranef.spec import ModelSpec
@@ -111,6 +112,12 @@ class Likelihood:
         sigma = self.spec.sigma if sigma is None else sigma
         return At(self, tuple(roots), evaluate(self.products, ordered, self.method, sigma))
 
+    def coefficients(self, responses: Responses, beta: Floats) -> Floats:
+        """β (B, p) on the user's scale of the internal coefficients (B, p) of a batch of responses."""
+        out = (responses.inner.T + responses.unit[:, None] * beta) @ self.products.scaling.X.T
+        out[:, :1] += responses.centre[:, None]
+        return np.asarray(out)
+
     def levels(self, k: int) -> Floats:
         """ZⱼᵀWZⱼ (J, p, p) of the levels of grouping `k`, for standard columns."""
         return self.products.A.diag[self.products.order.index(k)]
@@ -127,14 +134,11 @@ class At:
         For standard columns, by grouping.
     inner : Evaluation
         Factors in elimination order, X and y on the internal scale: read in this layer alone.
-    known : Score, optional
-        First-order quantities, where they are at hand.
     """
 
     likelihood: Likelihood
     roots: tuple[Floats, ...]
     inner: Evaluation
-    known: Score | None = None
 
     @property
     def criterion(self) -> float:
@@ -145,6 +149,22 @@ class At:
     def sigma(self) -> float:
         """σ̂, or the known σ."""
         return self.inner.sigma * self._unit
+
+    @property
+    def relative_sigma(self) -> float:
+        """σ over :attr:`Likelihood.response_unit`."""
+        return self.inner.sigma
+
+    @property
+    def unexplained(self) -> float:
+        """Share of the sum of squares, about the least-squares fit, that the effects leave."""
+        whole = float(self.likelihood.products.corner[-1, -1])
+        return self.inner.rss / whole if whole else 0.0
+
+    @property
+    def from_rows(self) -> bool:
+        """Whether rows were read again, because their sums have lost the digits."""
+        return self.inner.whole is not None
 
     @property
     def relative_rss(self) -> float:
@@ -207,7 +227,24 @@ class At:
     @property
     def gradient(self) -> tuple[Floats, ...]:
         """∂criterion/∂λ_k (p_k, p_k) of roots for standard columns."""
-        return tuple(2.0 * W @ lam for W, lam in zip(self._by_grouping(self._first.W), self.roots, strict=True))
+        return tuple(2.0 * W @ lam for W, lam in zip(self.W, self.roots, strict=True))
+
+    @property
+    def W(self) -> tuple[Floats, ...]:
+        """∂criterion/∂D_k (p_k, p_k) of covariances over σ² of standard columns (``docs/mathematics.md`` §3)."""
+        return self._by_grouping(self._first.W)
+
+    def average_information(self, changes: Sequence[tuple[int, Floats]]) -> Floats:
+        """Average information (q, q), in deviance units, about q changes of roots for standard columns.
+
+        Each is a grouping k and a ∂λ_k (p_k, p_k); σ is profiled unless it is known.
+        """
+        order, directions = self.likelihood.products.order, []
+        for k, change in changes:
+            half = change @ self.roots[k].T
+            directions.append((order.index(k), half + half.T))
+        profiled = self.likelihood.spec.sigma is None
+        return average_information(self.likelihood.products, self.inner, self._first, directions, profiled=profiled)
 
     @property
     def rss_gradient(self) -> tuple[Floats, ...]:
@@ -225,7 +262,7 @@ class At:
 
     @cached_property
     def _first(self) -> Score:
-        return score(self.likelihood.products, self.inner) if self.known is None else self.known
+        return score(self.likelihood.products, self.inner)
 
     @cached_property
     def _solved(self) -> tuple[Floats, ...]:

@@ -62,12 +62,6 @@ class Responses:
         y = None if self.y is None else self.y[:, which]
         return Responses(Zy, self.Xy[:, which], yy, centre, self.inner[:, which], unit, mean_square, y)
 
-    def coefficients(self, X: Floats, beta: Floats) -> Floats:
-        """β (B, p) on the user's scale of internal coefficients (B, p); `X` is the map of :class:`Scaling`."""
-        out = (self.inner.T + self.unit[:, None] * beta) @ X.T
-        out[:, :1] += self.centre[:, None]
-        return np.asarray(out)
-
     def scaling(self, own: Scaling, b: int) -> Scaling:
         """The scaling of a model with response `b` in the place of its own."""
         return replace(own, centre=float(self.centre[b]), inner=self.inner[:, b], y=float(self.unit[b]))

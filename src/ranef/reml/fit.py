@@ -102,7 +102,7 @@ def fit_reml(
         tracer = Tracer(problem, bar)
         if not spec.terms:
             point = tracer.point(np.zeros(0), "start")
-            descent = Descent(point, problem.score(point), 0.0, np.zeros((0, 0)), True)
+            descent = Descent(point, 0.0, np.zeros((0, 0)), True)
         else:
             descent = polished(problem, tracer, _best_descent(problem, tracer, start, control))
     return _estimates(problem, tracer, descent)
@@ -155,10 +155,10 @@ def _best_descent(problem: Problem, tracer: Tracer, start: Floats | None, contro
         best = _certified_descent(problem, tracer, first, control)
         if small:
             best = _lower(problem, tracer, best, _other_starts(problem, first), control)
-    far_out = best.point.at.whole is not None  # what was found by sums that had lost digits is doubtful
+    far_out = best.point.at.from_rows  # what was found by sums that had lost digits is doubtful
     if start is None and small and (far_out or problem.products.n_obs <= FEW_ROWS):
         moments = problem.least_squares
-        if moments is not None and (far_out or moments.sigma < SMALL_RESIDUAL * best.point.at.sigma):
+        if moments is not None and (far_out or moments.sigma < SMALL_RESIDUAL * best.point.at.relative_sigma):
             best = _lower(problem, tracer, best, [size * moments.theta for size in NEAR_MOMENTS], BRIEF)
             if moments.saturated:
                 _refuse_flat_residual(problem, best)
@@ -180,9 +180,9 @@ def _lowest_by_gradients(problem: Problem, tracer: Tracer, best: Descent, first:
 def _refuse_flat_residual(problem: Problem, best: Descent) -> None:
     """Refuse an end so far out that a common factor of all θ changes nothing: the residual variance goes to zero."""
     at = best.point
-    if problem.spec.sigma is not None or at.at.sigma > SMALL_RESIDUAL:
+    if problem.spec.sigma is not None or at.at.relative_sigma > SMALL_RESIDUAL:
         return
-    bend = float(at.theta @ problem.information(at, best.first) @ at.theta)
+    bend = float(at.theta @ problem.information(at) @ at.theta)
     if bend < FLAT_SCALE:
         raise no_residual_variance(problem.spec)
 
@@ -294,8 +294,8 @@ def _certified_descent(problem: Problem, tracer: Tracer, theta: Floats, control:
         descent = ended
         point = snap(problem, tracer, descent.point)
         if point is not descent.point:
-            descent = replace(descent, point=point, first=problem.score(point))
-        away = escape(problem.spec, point.theta, problem.W(descent.first))
+            descent = replace(descent, point=point)
+        away = escape(problem.spec, point.theta, point.at.W)
         if away is None:
             return descent
         theta, em_steps = away, 0
@@ -303,7 +303,7 @@ def _certified_descent(problem: Problem, tracer: Tracer, theta: Floats, control:
 
 
 def _estimates(problem: Problem, tracer: Tracer, descent: Descent) -> RemlEstimates:
-    point, at = descent.point, problem.known(descent.point, descent.first)
+    point, at = descent.point, descent.point.at
     return RemlEstimates(
         method=problem.method,
         theta=problem.to_written(point.theta),

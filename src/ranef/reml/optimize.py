@@ -13,7 +13,7 @@ import scipy
 from ranef.arguments import helpful, whole_number
 from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
-from ranef.likelihood import PERFECT_FIT, BatchPoint, Score
+from ranef.likelihood import PERFECT_FIT, At, BatchPoint
 from ranef.progress import LateBar
 from ranef.reml.newton import FLAT, newton_steps
 from ranef.reml.problem import Point, Problem
@@ -141,31 +141,30 @@ class Tracer:
             self.steps.append(OptimizerStep(kind, thetas[i], criteria[i]))
 
 
-def score_unless_exact(problem: Problem, point: Point, known: Point | None = None) -> Score | None:
-    """First-order quantities, where there is a residual variance.
+def exact(problem: Problem, point: Point, known: Point | None = None) -> bool:
+    """Whether a descent ends at a point without residual variance, for a `known` optimum is no higher.
 
-    Where there is none, for the random effects explain the response and θ grows without end: a FitError, or None if a
-    `known` optimum is no higher.
+    Where the random effects explain the response θ grows without end, and there is no optimum.
 
     Raises
     ------
     FitError
+        If there is no such `known` optimum.
     """
-    if problem.spec.sigma is None and _nothing_left(problem, point):
-        if known is not None and known.criterion <= point.criterion + MATTERS:
-            return None
-        raise no_residual_variance(problem.spec)
-    return problem.score(point)
+    if problem.spec.sigma is not None or not _nothing_left(problem, point.at):
+        return False
+    if known is not None and known.criterion <= point.criterion + MATTERS:
+        return True
+    raise no_residual_variance(problem.spec)
 
 
-def _nothing_left(problem: Problem, point: Point) -> bool:
+def _nothing_left(problem: Problem, at: At) -> bool:
     """Whether what is left of the response is rounding: of the response itself, or of its sums where these are read."""
-    products, at = problem.products, point.at
-    if at.whole is None:
-        return not at.rss > PERFECT_FIT * float(products.corner[-1, -1])
+    if not at.from_rows:
+        return not at.unexplained > PERFECT_FIT
     saturated = problem.least_squares is not None and problem.least_squares.saturated
     least = NO_RESIDUAL if saturated else ROUNDING
-    return not at.sigma * problem.response_unit > least * np.sqrt(products.mean_square)
+    return not at.sigma > least * np.sqrt(problem.products.mean_square)
 
 
 def no_residual_variance(spec: ModelSpec) -> FitError:
@@ -190,14 +189,12 @@ class Descent:
     Attributes
     ----------
     point : Point
-    first : Score
     decrement : float
     curvature : array (n_theta, n_theta)
     converged : bool
     """
 
     point: Point
-    first: Score
     decrement: float
     curvature: Floats
     converged: bool
@@ -208,31 +205,29 @@ def descend(
 ) -> Descent | None:
     """Minimise the criterion from internal `theta`; None once the path runs into the basin of a `known` optimum."""
     point = tracer.point(theta, "start" if not tracer.steps else "restart")
-    first = score_unless_exact(problem, point, known)
     for _ in range(em_steps):
-        if first is None:
+        if exact(problem, point, known):
             return None
-        point = tracer.point(problem.em(point, first), "em")
-        first = score_unless_exact(problem, point, known)
-    if first is None:
+        point = tracer.point(problem.em(point), "em")
+    if exact(problem, point, known):
         return None
     fallen_back, last, secant, stalled = False, np.inf, False, 0
-    gradient = problem.gradient(point, first)
+    gradient = problem.gradient(point)
     for left in range(control.max_iterations, -1, -1):
         if not secant:
-            curvature = problem.curvature(point, first)
+            curvature = problem.curvature(point)
         if not (np.isfinite(gradient).all() and np.isfinite(curvature).all()):
-            return Descent(point, first, np.inf, curvature, False)
+            return Descent(point, np.inf, curvature, False)
         step = _newton_step(problem, point, gradient, curvature)
         decrement = float(-gradient @ step)
         if known is not None and _same_basin(point, known, decrement):
             return None
         if secant and decrement < control.tolerance:  # a corrected curvature may be far too large: it has no last word
-            curvature = problem.curvature(point, first)
+            curvature = problem.curvature(point)
             step = _newton_step(problem, point, gradient, curvature)
             decrement = float(-gradient @ step)
         if decrement < control.tolerance:
-            return Descent(point, first, decrement, curvature, True)
+            return Descent(point, decrement, curvature, True)
         if not left:
             break
         # on some boundaries the average information is no Hessian, and steps shrink the decrement only slowly: then
@@ -241,20 +236,18 @@ def descend(
         lower = _line_search(tracer, point, step, decrement, control)
         if lower is None:
             if fallen_back or decrement < _close(point):
-                return Descent(point, first, decrement, curvature, decrement < _close(point))
+                return Descent(point, decrement, curvature, decrement < _close(point))
             lower, fallen_back = by_gradients(problem, tracer, point), True
         stalled = stalled + 1 if point.criterion - lower.criterion <= 1e-15 * abs(point.criterion) else 0
         if stalled == PATIENCE:
-            return Descent(point, first, decrement, curvature, decrement < _close(point))
-        found = score_unless_exact(problem, lower, known)
-        if found is None:
+            return Descent(point, decrement, curvature, decrement < _close(point))
+        if exact(problem, lower, known):
             return None
-        first = found
-        before, gradient = gradient, problem.gradient(lower, first)
+        before, gradient = gradient, problem.gradient(lower)
         if secant:
             curvature = _corrected(curvature, lower.theta - point.theta, gradient - before)
         point = lower
-    return Descent(point, first, decrement, curvature, decrement < _close(point))
+    return Descent(point, decrement, curvature, decrement < _close(point))
 
 
 def polished(problem: Problem, tracer: Tracer, found: Descent) -> Descent:
@@ -267,25 +260,24 @@ def polished(problem: Problem, tracer: Tracer, found: Descent) -> Descent:
     if not (found.converged and len(zero) and np.isfinite(found.curvature).all()):
         return found
 
-    def slope(point: Point, first: Score) -> Floats:
-        return np.where(zero, 0.0, problem.gradient(point, first))
+    def slope(point: Point) -> Floats:
+        return np.where(zero, 0.0, problem.gradient(point))
 
     def step_from(point: Point, gradient: Floats, curvature: Floats) -> Floats:
         return np.where(zero, 0.0, _newton_step(problem, point, gradient, curvature))
 
     highest = found.point.criterion + 1e-12 * abs(found.point.criterion)
-    point, gradient, curvature = found.point, slope(found.point, found.first), found.curvature
+    point, gradient, curvature = found.point, slope(found.point), found.curvature
     for _ in range(POLISHING):
         step = step_from(point, gradient, curvature)
         after = tracer.point(point.theta + step, "polish")
         if not after.criterion <= highest:
             break
-        first = problem.score(after)
-        again = slope(after, first)
+        again = slope(after)
         curvature = _corrected(curvature, step, again - gradient)
         point, gradient, decrement = after, again, float(-again @ step_from(after, again, curvature))
         if decrement < found.decrement:
-            found = replace(found, point=after, first=first, decrement=decrement)
+            found = replace(found, point=after, decrement=decrement)
         if decrement < POLISHED:
             break
     return found
@@ -293,7 +285,7 @@ def polished(problem: Problem, tracer: Tracer, found: Descent) -> Descent:
 
 def _close(point: Point) -> float:
     """The decrement that counts as none once no step leads down."""
-    return max(CLOSE if point.at.whole is None else CLOSE_FROM_ROWS, 1e-13 * abs(point.criterion))
+    return max(CLOSE_FROM_ROWS if point.at.from_rows else CLOSE, 1e-13 * abs(point.criterion))
 
 
 def _corrected(matrix: Floats, step: Floats, change: Floats) -> Floats:
@@ -353,7 +345,7 @@ def by_gradients(problem: Problem, tracer: Tracer, point: Point, most: int = 200
             return np.inf, np.zeros(len(theta))
         if trial.criterion < best[0].criterion:
             best[0] = trial
-        return trial.criterion, problem.gradient(trial, problem.score(trial))
+        return trial.criterion, problem.gradient(trial)
 
     objective: Callable[..., tuple[float, Floats]] = value
     options: Any = {"maxiter": most, "maxfun": 2 * most, "gtol": 1e-7, "ftol": 1e-15}

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.likelihood import (
-    At,
-    Evaluation,
-    LeastSquares,
-    Likelihood,
-    Score,
-    Undetermined,
-    average_information,
-    evaluate,
-    least_squares,
-    score,
-    undetermined,
-)
+from ranef.likelihood import At, LeastSquares, Likelihood, Undetermined, least_squares, undetermined
 from ranef.reml.newton import bending, em_thetas, least_curvature
 
 __all__ = ["Point", "Problem"]
@@ -33,68 +20,54 @@ FARTHEST, BEYOND = 1e14, 1e4
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Point:
-    """The criterion at one θ.
+    """One θ and everything there.
 
     Attributes
     ----------
     theta : array (n_theta,)
-        Internal scale.
-    lambdas : tuple of array (p_k, p_k)
-        In elimination order.
-    at : Evaluation
+        For standard columns.
+    at : At
     """
 
     theta: Floats
-    lambdas: tuple[Floats, ...]
-    at: Evaluation
+    at: At
 
     @property
     def criterion(self) -> float:
         """Value of the criterion."""
         return self.at.criterion
 
+    @property
+    def W(self) -> list[Floats]:
+        """The matrices W_k (1, p_k, p_k), as of one point among many."""
+        return [W[None] for W in self.at.W]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Problem(Likelihood):
-    """The criterion of one model as a function of θ on the internal scale, that of standard columns."""
+    """The criterion of one model as a function of θ for standard columns (:mod:`ranef.likelihood.at`)."""
 
     def point(self, theta: Floats) -> Point:
-        """Evaluate the criterion at internal `theta` (n_theta,)."""
-        lambdas = self._ordered(self.spec.lambdas(theta))
-        return Point(theta, lambdas, evaluate(self.products, lambdas, self.method, self.spec.sigma))
+        """Evaluate the criterion at `theta` (n_theta,)."""
+        return Point(theta, self.at_standard(self.spec.lambdas(theta)))
 
-    def score(self, point: Point) -> Score:
-        """First-order quantities at a point."""
-        return score(self.products, point.at)
-
-    def gradient(self, point: Point, first: Score) -> Floats:
+    def gradient(self, point: Point) -> Floats:
         """∂criterion/∂θ (n_theta,); zero, not rounding, for what is undetermined by itself."""
-        slope = self.spec.pull_back(point.theta, self._by_grouping(first.gradient(point.lambdas)))
-        return np.where(self.undetermined.alone, 0.0, slope)
+        return np.where(self.undetermined.alone, 0.0, self.spec.pull_back(point.theta, point.at.gradient))
 
-    def curvature(self, point: Point, first: Score) -> Floats:
+    def curvature(self, point: Point) -> Floats:
         """Average information and what bends the criterion near a boundary, (n_theta, n_theta)."""
-        bent = bending(self.spec, point.theta[None], [W[None] for W in self.W(first)])[0]
-        information = self.information(point, first) + bent
+        information = self.information(point) + bending(self.spec, point.theta[None], point.W)[0]
         return np.asarray(0.5 * (information + information.T))
 
-    def information(self, point: Point, first: Score) -> Floats:
+    def information(self, point: Point) -> Floats:
         """Average information about θ in deviance units, (n_theta, n_theta)."""
-        place = {k: i for i, k in enumerate(self.products.order)}
-        directions = []
-        for t, root in self.spec.root_derivatives(point.theta):
-            half = root @ point.lambdas[place[t.grouping]].T
-            directions.append((place[t.grouping], half + half.T))
-        profiled = self.spec.sigma is None
-        return average_information(self.products, point.at, first, directions, profiled=profiled)
+        changes = [(t.grouping, root) for t, root in self.spec.root_derivatives(point.theta)]
+        return point.at.average_information(changes)
 
-    def em(self, point: Point, first: Score) -> Floats:
+    def em(self, point: Point) -> Floats:
         """θ after one EM sweep from a point."""
-        return self.settled(em_thetas(self.spec, point.theta[None], [W[None] for W in self.W(first)])[0])
-
-    def known(self, point: Point, first: Score) -> At:
-        """What is known at a point, on the user's scale."""
-        return At(self, self.spec.lambdas(point.theta), point.at, first)
+        return self.settled(em_thetas(self.spec, point.theta[None], point.W)[0])
 
     @cached_property
     def undetermined(self) -> Undetermined:
@@ -108,7 +81,7 @@ class Problem(Likelihood):
 
     @property
     def farthest(self) -> float:
-        """Internal θ beyond which the criterion is rounding, and no optimum: effects far larger than the response."""
+        """θ beyond which the criterion is rounding, and no optimum: effects far larger than the response."""
         if self.spec.sigma is None:
             return FARTHEST
         return min(FARTHEST, BEYOND * max(1.0, self.response_unit / self.spec.sigma))
@@ -120,13 +93,3 @@ class Problem(Likelihood):
     def least_curvature(self, theta: Floats, share: float) -> Floats:
         """A share of the natural size of the curvature of every θ (n_theta,)."""
         return np.asarray(least_curvature(self.spec, theta[None], share)[0])
-
-    def W(self, first: Score) -> list[Floats]:
-        """The matrices W_k in the order of the spec's groupings."""
-        return self._by_grouping(first.W)
-
-    def _ordered(self, by_grouping: Sequence[Floats]) -> tuple[Floats, ...]:
-        return tuple(by_grouping[k] for k in self.products.order)
-
-    def _by_grouping(self, ordered: Sequence[Floats]) -> list[Floats]:
-        return [ordered[self.products.order.index(k)] for k in range(len(ordered))]

@@ -231,10 +231,11 @@ def _uncertified(batch: Batch, point: BatchPoint) -> Bools:
 
 
 def _on_user_scale(batch: Batch, point: BatchPoint, products: CrossProducts, responses: Responses) -> _Found:
+    likelihood = Likelihood(batch.spec, products, batch.method)
     return _Found(
-        Likelihood(batch.spec, products, batch.method).to_written(point.theta),
+        likelihood.to_written(point.theta),
         point.sigma * responses.unit,
-        responses.coefficients(products.scaling.X, point.beta),
+        likelihood.coefficients(responses, point.beta),
         point.criterion,
         _singular(batch, point),
         np.ones(len(point.theta), dtype=bool),
