@@ -8,7 +8,7 @@ Biometrics 31, 423-447; Robinson 1991, Stat. Sci. 6, 15-32, §5).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,11 +64,18 @@ class RowBlocks:
         Blocks of the conditional covariance of b over σ²: (J_k, p_k, p_k) for k = l, else in the order of ``A.pairs``.
     B : tuple of array (J_k, p_k, p)
         DZᵀV⁻¹X.
+    coefficients : bool
+        Whether β is estimated.
     """
 
     at: At
     Q: Mapping[tuple[int, int], Floats]
     B: tuple[Floats, ...]
+    coefficients: bool = True
+
+    def without_coefficients(self) -> RowBlocks:
+        """The same with β taken as known: leverages are then of the random effects alone."""
+        return replace(self, coefficients=False)
 
 
 def row_blocks(at: At) -> RowBlocks:
@@ -93,7 +100,8 @@ def row_leverages(spec: ModelSpec, given: RowBlocks) -> Floats:
         width = products.A.n_levels[l]
         place = np.searchsorted(pair.rows * width + pair.cols, codes[k] * width + codes[l])
         out += 2.0 * _forms(Z[k], given.Q[k, l], place, Z[l])
-    out += ((X @ given.at.inner.inverse_root.T) ** 2).sum(axis=1)
+    if given.coefficients:
+        out += ((X @ given.at.inner.inverse_root.T) ** 2).sum(axis=1)
     return np.asarray(spec.residual.precision * out)
 
 

@@ -24,6 +24,7 @@ from ranef.spec.moments import Moments, moments
 from ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
 from ranef.spec.priors import Priors, corr_name, default_priors, flat_priors, sd_replacements
 from ranef.spec.response import FAMILIES, Family, Gaussian, Residual, Student, family_of
+from ranef.spec.row_variance import RowVariance
 from ranef.spec.subset import without_rows
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "Normal",
     "Priors",
     "Residual",
+    "RowVariance",
     "Scale",
     "Student",
     "StudentT",

@@ -15,6 +15,7 @@ from ranef.arrays import Bools, Floats, Ints
 from ranef.design import Design, RandomDesign, row_parts, sample_rows
 from ranef.errors import DesignError
 from ranef.spec.response import Family, Gaussian, Residual, family_of
+from ranef.spec.row_variance import RowVariance
 from ranef.structures import STRUCTURES, Structure
 
 __all__ = ["Grouping", "ModelSpec", "TermSpec", "check_responses", "model_spec", "with_response"]
@@ -98,6 +99,10 @@ class ModelSpec:
         A residual standard deviation that is known.
     family : Family
         Distribution of the response; files have it with the draws of a posterior.
+    variance : RowVariance, optional
+        How residual variances depend on parameters ρ, besides the weights.
+    rho : array (n_rho,), optional
+        Those parameters, where they are known: the weights of the design then have them in.
     """
 
     design: Design
@@ -105,6 +110,8 @@ class ModelSpec:
     groupings: tuple[Grouping, ...]
     sigma: float | None = None
     family: Family = field(default=Gaussian(), metadata={"saved": False})
+    variance: RowVariance | None = field(default=None, metadata={"saved": False})
+    rho: Floats | None = field(default=None, metadata={"saved": False})
 
     @property
     def n_obs(self) -> int:
@@ -156,6 +163,13 @@ class ModelSpec:
         """The model with another distribution of the response, or itself."""
         own = family_of(family)
         return self if own == self.family else replace(self, family=own)
+
+    def with_rho(self, rho: Floats) -> ModelSpec:
+        """The model with known parameters of its residual variances: one with other weights."""
+        assert self.variance is not None
+        assert self.rho is None
+        weights = self.residual.precision * np.exp(-2.0 * self.variance.log_sds(rho))
+        return replace(self, design=replace(self.design, weights=weights), rho=rho)
 
     def _with_design(self, design: Design) -> ModelSpec:
         return self if design is self.design else model_spec(design, self.sigma).with_family(self.family)
