@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ranef.arrays import Floats
-from ranef.comparison.surface import Surface, chosen_pair, contour_levels, criterion_surface
 from ranef.errors import DesignError
 from ranef.inference import estimates_of, estimates_to_mark, first_fit, posteriors_of, products_of
+from ranef.inference.surface import Surface, chosen_pair, contour_levels, criterion_surface
 from ranef.plots.drawing import BLUE, GREY, figure_of, new_axes, plain_frame
 from ranef.plots.fonts import legible
 from ranef.plots.names import as_drawn
@@ -68,7 +68,7 @@ def joint_panel(
     ----------
     fits : mapping of str to Fit
     x, y : str, optional
-        As for :func:`ranef.comparison.surface.criterion_surface`.
+        As for :func:`ranef.inference.surface.criterion_surface`.
     method : "REML" or "ML", optional
         The criterion whose contours are taken; by default that of the first fit by REML or ML, else REML.
 

@@ -27,7 +27,16 @@ from ranef.likelihood import (
 from ranef.results import RemlEstimates
 from ranef.spec import ModelSpec, TermSpec
 
-__all__ = ["SIGMA", "Criterion", "Held", "derivatives", "held_names", "make_criterion", "minimise", "seconds_per_value"]
+__all__ = [
+    "SIGMA",
+    "Criterion",
+    "Profile",
+    "derivatives",
+    "make_criterion",
+    "minimise",
+    "profile_names",
+    "seconds_per_value",
+]
 
 #: name of the residual standard deviation, as ``confint`` has it
 SIGMA = "sigma"
@@ -44,7 +53,7 @@ TOLERANCE, STEPS, SHORTENINGS = 1e-3, 12, 4
 Function = Callable[[Floats, Floats], Floats]
 
 
-def held_names(spec: ModelSpec) -> dict[str, tuple[int, int] | None]:
+def profile_names(spec: ModelSpec) -> dict[str, tuple[int, int] | None]:
     """Names of the standard deviations that can be held, with their term and row; None for σ."""
     out: dict[str, tuple[int, int] | None] = {}
     for i, t in enumerate(spec.terms):
@@ -119,7 +128,7 @@ def seconds_per_value(criterion: Criterion) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class Profile:
     """Coordinates of everything but the standard deviations held.
 
     Attributes
@@ -139,7 +148,7 @@ class Held:
     sizes: tuple[Floats, ...]
 
     @classmethod
-    def at(cls, criterion: Criterion, places: Sequence[tuple[int, int] | None], estimates: RemlEstimates) -> Held:
+    def at(cls, criterion: Criterion, places: Sequence[tuple[int, int] | None], estimates: RemlEstimates) -> Profile:
         """Coordinates that start from estimates."""
         spec, maps = criterion.spec, criterion.likelihood.maps
         sizes, start = [], []

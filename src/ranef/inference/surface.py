@@ -9,15 +9,15 @@ import numpy as np
 import scipy
 
 from ranef.arrays import Floats
-from ranef.comparison.held import (
-    Held,
+from ranef.errors import DesignError, suggestion
+from ranef.inference.profile import (
+    Profile,
     derivatives,
-    held_names,
     make_criterion,
     minimise,
+    profile_names,
     seconds_per_value,
 )
-from ranef.errors import DesignError, suggestion
 from ranef.likelihood import CrossProducts
 from ranef.results import RemlEstimates
 from ranef.spec import ModelSpec, sdcor_arrays
@@ -98,7 +98,7 @@ def chosen_pair(spec: ModelSpec, x: str | None = None, y: str | None = None) -> 
     DesignError
         For a name that is not one of a standard deviation, twice the same, or a model that has not two.
     """
-    known = list(held_names(spec))
+    known = list(profile_names(spec))
     for name in (x, y):
         if name is not None and name not in known:
             raise DesignError(
@@ -160,9 +160,9 @@ def criterion_surface(
     ('sd(Intercept | operator)', 'sigma', (40, 40))
     """
     names = chosen_pair(spec, x, y)
-    places = held_names(spec)
+    places = profile_names(spec)
     criterion = make_criterion(spec, products, estimates.method)
-    held = Held.at(criterion, [places[name] for name in names], estimates)
+    held = Profile.at(criterion, [places[name] for name in names], estimates)
     found = sdcor_arrays(spec, estimates.theta, np.asarray(estimates.sigma))
     optimum = np.array([float(found[name]) for name in names])
     valley = _valley(held, optimum, estimates, costly=FEWEST**2 * _seconds_per_point(held) > LONGEST)
@@ -186,7 +186,7 @@ class _Valley:
 
     Attributes
     ----------
-    held : Held
+    held : Profile
     optimum : array (2,)
     minimum : float
     slope : array (k, 2)
@@ -197,7 +197,7 @@ class _Valley:
         Whether free coordinates are taken from here and not minimised over.
     """
 
-    held: Held
+    held: Profile
     optimum: Floats
     minimum: float
     slope: Floats
@@ -217,7 +217,7 @@ class _Valley:
         return minimise(self.held, values, np.where(better[:, None], guess, free))[0] - self.minimum
 
 
-def _valley(held: Held, optimum: Floats, estimates: RemlEstimates, *, costly: bool) -> _Valley:
+def _valley(held: Profile, optimum: Floats, estimates: RemlEstimates, *, costly: bool) -> _Valley:
     k = held.start.size
     slope, errors = np.zeros((k, 2)), np.full(2, np.nan)
     interior = bool((optimum > 0).all()) and not estimates.singular
@@ -256,7 +256,7 @@ def _axis(valley: _Valley, i: int, estimates: RemlEstimates, within: Range | Non
 def _bracket(valley: _Valley, i: int, estimates: RemlEstimates) -> Range:
     """Sds between which the profile of one rises by less than :data:`HIGHEST`, straight in log sd between rungs."""
     place, best, error = valley.held.places[i], float(valley.optimum[i]), float(valley.errors[i])
-    alone = Held.at(valley.held.criterion, [place], estimates)
+    alone = Profile.at(valley.held.criterion, [place], estimates)
     unit = best if place is None else max(best, 0.3 * float(valley.held.sizes[place[0]][place[1]]))
     ladder = best * np.exp(error * RUNGS) if error < 0.5 else np.append(unit * FAR_RUNGS, best)
     ladder = np.unique(ladder if place is None else np.append(ladder, 0.0))
@@ -288,13 +288,13 @@ def _filled_in(computed: Sequence[Floats], rise: Floats, fine: Sequence[Floats])
     return np.maximum(spline(to_y, to_x), 0.0)
 
 
-def _side(held: Held, points: int, *, expanded: bool) -> int:
+def _side(held: Profile, points: int, *, expanded: bool) -> int:
     """Points along one side that the time allows for."""
     seconds = seconds_per_value(held.criterion) if expanded else _seconds_per_point(held)
     return min(points, max(FEWEST, int(np.sqrt(BUDGET / seconds))))
 
 
-def _seconds_per_point(held: Held) -> float:
+def _seconds_per_point(held: Profile) -> float:
     """Roughly how long a minimisation takes, of some four steps."""
     k = held.start.size
     values = 2 + 4 * (1 + 2 * k + k * (k - 1) // 2) if k else 1

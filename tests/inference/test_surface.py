@@ -6,10 +6,10 @@ import pytest
 import scipy
 
 import ranef
-from ranef.comparison import held as held_module
-from ranef.comparison import surface as surface_module
-from ranef.comparison.held import Held, held_names, make_criterion, minimise
-from ranef.comparison.surface import chosen_pair, contour_levels, criterion_surface
+from ranef.inference import profile as held_module
+from ranef.inference import surface as surface_module
+from ranef.inference.profile import Profile, make_criterion, minimise, profile_names
+from ranef.inference.surface import chosen_pair, contour_levels, criterion_surface
 
 
 def fitted(formula, name, method="REML", **options):
@@ -63,9 +63,9 @@ def test_criterion_at_absolute_roots_is_that_of_the_density(formula, data, block
 @pytest.mark.parametrize(("formula", "data"), CASES)
 def test_held_sds_are_kept_whatever_the_free_coordinates(formula, data):
     fit = fitted(formula, data)
-    names = held_names(fit.spec)
+    names = profile_names(fit.spec)
     places = list(names.values())[:2]
-    held = Held.at(make_criterion(fit.spec, fit.products, "REML"), places, fit.estimates)
+    held = Profile.at(make_criterion(fit.spec, fit.products, "REML"), places, fit.estimates)
     seen = []
     object.__setattr__(held, "criterion", _Recorder(held.criterion, seen))
     values = np.array([[2.0, 3.0], [0.5, 0.0]])
@@ -227,7 +227,7 @@ def test_units_do_not_matter():
 
 def test_a_known_sigma_is_no_axis():
     fit = fitted("Reaction ~ Days + (Days | Subject)", "sleepstudy", sigma=25)
-    assert list(held_names(fit.spec)) == ["sd(Intercept | Subject)", "sd(Days | Subject)"]
+    assert list(profile_names(fit.spec)) == ["sd(Intercept | Subject)", "sd(Days | Subject)"]
     s = criterion_surface(fit.spec, fit.products, fit.estimates, points=5)
     assert s.minimised == ("cor(Intercept, Days | Subject)",)
     assert (s.rise > -1e-3).all()
