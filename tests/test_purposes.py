@@ -12,9 +12,10 @@ import ranef
 ROOT = Path(ranef.__file__).parent
 
 #: packages and what they are kept from: renderings read records, they do not fit, factorise or evaluate
-KEPT_FROM = dict.fromkeys(
-    ("plots", "tables", "equations", "report"), ("ranef.likelihood", "ranef.reml", "ranef.linalg", "ranef.nuts")
-)
+#: comparisons ask the likelihood at θ
+RENDERINGS = ("plots", "tables", "equations", "report")
+KEPT_FROM = dict.fromkeys(RENDERINGS, ("ranef.likelihood", "ranef.reml", "ranef.linalg", "ranef.nuts"))
+KEPT_FROM["comparison"] = ("ranef.reml", "ranef.linalg", "ranef.nuts")
 
 #: what samples, and the package that alone may load it
 SAMPLERS = ("jax", "jaxlib", "numpyro", "nutpie", "blackjax")
@@ -85,7 +86,7 @@ MUTANTS = {
 }
 
 
-@pytest.mark.parametrize("package", KEPT_FROM)
+@pytest.mark.parametrize("package", RENDERINGS)
 @pytest.mark.parametrize("source", MUTANTS)
 def test_a_rendering_that_computes_is_seen(package, source):
     assert bool(misplaced(package, source)) is MUTANTS[source]
@@ -98,3 +99,28 @@ def test_a_sampler_elsewhere_is_seen(name):
         assert misplaced("plots", source)
         assert misplaced(SAMPLING, source) == []
     assert misplaced("inference", f"{name}_like = 'as {name} does'") == []
+
+
+#: what alone may name the scales of y, X and Z, or the order of elimination, which a figure of L shows
+SCALED = ("likelihood", "nuts", "inference/patterns.py")
+
+
+def names_of_scales(source: str) -> list[int]:
+    """Lines that name a scaling, or the order of cross-products."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            ordered = node.attr == "order" and called(node.value) == "products"
+            found += [node.lineno] if node.attr == "scaling" or ordered else []
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_scales_and_orders_stay_inside(path):
+    own = path.relative_to(ROOT).as_posix()
+    if not own.startswith(SCALED):
+        assert names_of_scales(path.read_text()) == []
+
+
+def test_names_of_scales_are_found():
+    assert names_of_scales("a = fit.products.scaling.y\nb = products.order.index(k)\nc = step.order") == [1, 2]

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ranef.arrays import Bools, Floats
-from ranef.likelihood import Likelihood
-from ranef.reml.boundary import degeneracy, determined
+from ranef.likelihood import Likelihood, degeneracy, determined
 from ranef.results import PosteriorDraws, RemlEstimates
 from ranef.spec import ModelSpec, TermSpec, covariance_arrays
 

@@ -14,8 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ranef.arrays import Floats
-from ranef.likelihood import At, Likelihood
-from ranef.reml.boundary import NEAR_ZERO
+from ranef.likelihood import NEAR_ZERO, At, Likelihood
 from ranef.spec import ModelSpec, TermSpec
 from ranef.structures import lower_root
 

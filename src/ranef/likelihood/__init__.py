@@ -14,6 +14,7 @@ from ranef.likelihood.batch import (
 from ranef.likelihood.coefficients import FixedPart, fixed_part
 from ranef.likelihood.combinations import RowBlocks, combination_roots, row_blocks, row_leverages
 from ranef.likelihood.crossproducts import CrossProducts, cross_products, streamed_products
+from ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
 from ranef.likelihood.evaluate import LOST, Evaluation, Method, Score, average_information, evaluate, score
 from ranef.likelihood.given import Given, Moments, conditional_variances, effect_moments
 from ranef.likelihood.groups import RowGroups, group_log_densities, has_shared_effects, left_out_log_densities
@@ -28,11 +29,13 @@ from ranef.likelihood.sums import Sums, row_sums
 
 __all__ = [
     "LOST",
+    "NEAR_ZERO",
     "PERFECT_FIT",
     "At",
     "Batch",
     "BatchPoint",
     "CrossProducts",
+    "Degeneracy",
     "Evaluation",
     "FixedPart",
     "Given",
@@ -53,6 +56,8 @@ __all__ = [
     "combination_roots",
     "conditional_variances",
     "cross_products",
+    "degeneracy",
+    "determined",
     "effect_moments",
     "evaluate",
     "evaluate_together",
@@ -70,6 +75,7 @@ __all__ = [
     "make_spectrum",
     "own_response",
     "products_of",
+    "rank_of",
     "read_responses",
     "row_blocks",
     "row_leverages",

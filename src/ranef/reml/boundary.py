@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from ranef.arrays import Bools, Floats
+from ranef.arrays import Floats
+from ranef.likelihood import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
 from ranef.reml.optimize import Tracer
 from ranef.reml.problem import Point, Problem
 from ranef.spec import ModelSpec, TermSpec
 from ranef.structures import without_small
 
-__all__ = ["Degeneracy", "boundary_words", "degeneracy", "determined", "escape", "snap"]
-
-#: singular values of an internal λ below this count as zero; lme4's tolerance
-NEAR_ZERO = 1e-4
+__all__ = ["boundary_words", "escape", "snap"]
 
 
 def snap(problem: Problem, tracer: Tracer, point: Point) -> Point:
@@ -63,10 +60,6 @@ def _null_space(lam: Floats) -> Floats:
     return np.asarray(left[:, values < NEAR_ZERO])
 
 
-def _rank(lam: Floats) -> int:
-    return int((np.linalg.svd(lam, compute_uv=False) >= NEAR_ZERO).sum())
-
-
 def boundary_words(problem: Problem, theta: Floats) -> str:
     """Which variance is zero or which correlation ±1 at internal `theta`, in plain words; empty for an interior fit.
 
@@ -77,56 +70,10 @@ def boundary_words(problem: Problem, theta: Floats) -> str:
     words = []
     for t in problem.spec.terms:
         lam = t.structure.root(theta[t.theta])
-        if _rank(lam) < t.structure.size:
+        if rank_of(lam) < t.structure.size:
             at = degeneracy(lam, maps[t.grouping][t.where, t.where])
             words.append(_term_words(t, determined(t, at, problem.undetermined.entries)))
     return " ".join(w for w in words if w)
-
-
-def determined(term: TermSpec, at: Degeneracy, undetermined: Bools) -> Degeneracy:
-    """What is on the boundary, without what the data do not determine; `undetermined` (n_theta,) is of the whole θ."""
-    touched = term.structure.touched(np.ones(term.structure.n_theta))
-    lost = np.asarray((touched & undetermined[term.theta][:, None, None]).any(axis=0))
-    if not lost.any():
-        return at
-    lost |= lost.T
-    live = at.live | np.diag(lost)
-    perfect = tuple((i, j, sign) for i, j, sign in at.perfect if not (lost[i, j] or lost[i, i] or lost[j, j]))
-    return Degeneracy(live, perfect, int(live.sum()))
-
-
-@dataclass(frozen=True)
-class Degeneracy:
-    """What is on the boundary in one term.
-
-    Attributes
-    ----------
-    live : array of bool (p,)
-        Which sds are not zero.
-    perfect : tuple of (int, int, int)
-        Pairs i < j of columns whose correlation is ±1, with its sign.
-    rank : int
-    """
-
-    live: Bools
-    perfect: tuple[tuple[int, int, int], ...]
-    rank: int
-
-
-def degeneracy(lam: Floats, column_map: Floats) -> Degeneracy:
-    """What is on the boundary at an internal λ (p, p); `column_map` leads from internal to user columns."""
-    root = column_map @ lam
-    rms = np.sqrt((np.linalg.inv(column_map) ** 2).sum(axis=0))
-    sd = np.sqrt((root**2).sum(axis=1))
-    live = sd * rms >= NEAR_ZERO
-    rank, places = _rank(lam), np.flatnonzero(live)
-    if rank >= len(places):
-        return Degeneracy(live, (), rank)
-    unit = root[live] / sd[live][:, None]
-    corr = unit @ unit.T
-    pairs = [(i, j) for j in range(len(places)) for i in range(j) if abs(corr[i, j]) > 1 - 1e-6]
-    perfect = tuple((int(places[i]), int(places[j]), 1 if corr[i, j] > 0 else -1) for i, j in pairs)
-    return Degeneracy(live, perfect, rank)
 
 
 def _term_words(term: TermSpec, at: Degeneracy) -> str:

@@ -12,6 +12,7 @@ from ranef.arrays import Bools, Floats, Ints
 from ranef.errors import ConvergenceWarning, FitError, RanefWarning, warn
 from ranef.likelihood import (
     LOST,
+    NEAR_ZERO,
     PERFECT_FIT,
     Batch,
     BatchPoint,
@@ -31,7 +32,7 @@ from ranef.likelihood import (
     slopes_together,
 )
 from ranef.progress import LateBar
-from ranef.reml.boundary import NEAR_ZERO, escape
+from ranef.reml.boundary import escape
 from ranef.reml.fit import EXACT_FIXED_PART, fit_reml
 from ranef.reml.problem import Problem
 from ranef.reml.together import descend_together, start_thetas
