@@ -12,8 +12,10 @@ import ranef
 import registry
 from likelihood.dense import dense
 from likelihood.designs import make_data
-from ranef.likelihood import Likelihood, cross_products
-from ranef.reml.rows import fit_rows, row_slopes
+from ranef.inference import variance_information, vcov_theta_frame
+from ranef.likelihood import Likelihood, cross_products, row_slopes
+from ranef.reml.rows import fit_rows
+from ranef.user import empirical_bayes
 from row_variances import ConstPower, Power, strata, with_variance
 
 FORMULAS = ["y ~ x + (x | a)", "y ~ x + f + (1 | a) + (1 | b)", "y ~ x + (1 | a / c)", "y ~ x + diag(x | a)"]
@@ -109,3 +111,51 @@ def test_the_first_stratum_may_be_any():
     first, second = (f.spec.residual.sds(f.estimates.sigma) for f in fits)
     np.testing.assert_allclose(first, second, rtol=1e-5)
     assert abs(fits[0].estimates.criterion - fits[1].estimates.criterion) < 1e-8
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("variance", ["strata", "constant and power"])
+def test_standard_errors_count_the_parameters_of_rows(variance, method):
+    """The inverse of the dense deviance's second differences in (θ, ρ, σ)."""
+    data = make_data(3).assign(x=lambda d: d["x"].abs() + 0.3)
+    spec = with_variance(ranef.Model("y ~ x + (1 | a)", data).spec, VARIANCES[variance](data))
+    found = fit_rows(spec, method)
+    theta, sigma = found.estimates.theta, found.estimates.sigma
+    at_optimum = Likelihood(found.spec, found.products, method).at(theta)
+    frame = vcov_theta_frame(found.spec, variance_information(at_optimum, theta))
+    assert list(frame) == [*spec.theta_names, *spec.variance.names, "sigma"]
+    n_theta, start = len(theta), np.concatenate([theta, found.spec.rho, [sigma]])
+
+    def deviance(values):
+        own = spec.with_rho(values[n_theta:-1])
+        return dense(own, values[:n_theta], method, values[-1]).criterion
+
+    wanted = np.linalg.inv(0.5 * second_differences(deviance, start))
+    np.testing.assert_allclose(frame.to_numpy(), wanted, rtol=2e-3, atol=2e-3 * np.abs(wanted).max())
+
+
+def second_differences(function, at, step=1e-3):
+    n = len(at)
+    steps = step * np.maximum(np.abs(at), 0.1) * np.eye(n)
+    out = np.empty((n, n))
+    for i in range(n):
+        for j in range(n):
+            signs = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+            total = sum(a * b * function(at + a * steps[i] + b * steps[j]) for a, b in signs)
+            out[i, j] = total / (4 * steps[i, i] * steps[j, j])
+    return out
+
+
+def test_a_fit_knows_its_rows():
+    """AIC counts ρ, Pearson residuals and simulated responses have the rows' own standard deviations."""
+    ref = json.loads((registry.FOLDER / "machines_varIdent.json").read_text())
+    data = ranef.datasets.load("Machines")
+    formula, variance = NLME["machines_varIdent"]
+    fit = empirical_bayes(with_variance(ranef.Model(formula, data).spec, variance(data)), "REML")
+    assert fit.df == ref["df_logLik"]
+    np.testing.assert_allclose(fit.aic, ref["AIC"], rtol=1e-8)
+    np.testing.assert_allclose(fit.residuals("pearson").iloc[:10], ref["residuals_pearson"]["values"][:10], atol=1e-5)
+    sims = fit.simulate(4000, re="fitted", seed=1)
+    sds = fit.sigma / np.sqrt(fit.spec.residual.precision)
+    np.testing.assert_allclose(sims.std(axis=1, ddof=1), sds, rtol=0.06)
+    assert list(fit.vcov_theta()) == [*fit.spec.theta_names, "B", "C", "sigma"]

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ranef.arrays import Floats
-from ranef.likelihood import NEAR_ZERO, At, Likelihood
+from ranef.likelihood import NEAR_ZERO, At, Likelihood, cross_products, row_residuals, row_slopes
 from ranef.spec import ModelSpec, TermSpec
 from ranef.structures import lower_root
 
@@ -79,14 +79,16 @@ class Chart:
 
 @dataclass(frozen=True)
 class VarianceInformation:
-    """Second derivatives of the deviance in (x, log σ) at the estimates, x the coordinates of a chart.
+    """Second derivatives of the deviance in (x, ρ, log σ) at the estimates, x the coordinates of a chart.
+
+    ρ are the parameters of residual variances, where there are any.
 
     Attributes
     ----------
     hessian : array (m, m)
         Of −2 log L (ML) or of the REML criterion, σ not profiled; log σ stands last unless σ is known.
     sizes : array (m,)
-        Natural sizes of (x, log σ).
+        Natural sizes of (x, ρ, log σ).
     dtheta : array (n_theta, n_x)
         ∂θ/∂x, θ on the user's scale; zero for parameters on the boundary.
     interior : array of bool (n_theta,)
@@ -140,11 +142,15 @@ def variance_information(at: At, theta: Floats) -> VarianceInformation:
     spec = likelihood.spec
     chart = make_chart(likelihood, theta)
     hessian, sizes = _curvature(likelihood, sigma, chart), chart.sizes
+    if spec.rho is not None:
+        hessian, sizes = _with_rows(at, chart, hessian)
     dD = _covariance_derivatives(likelihood.maps, chart)
     covs = tuple(sigma**2 * (T @ lam) @ (T @ lam).T for T, lam in zip(likelihood.maps, chart.lambdas, strict=True))
-    dcov = tuple(sigma**2 * d for d in dD)
+    none = np.zeros(len(sizes) - len(chart.sizes))
+    dcov = tuple(np.concatenate([sigma**2 * d, np.broadcast_to(none, (*d.shape[:2], len(none)))], axis=2) for d in dD)
     if spec.sigma is None:
         mixed = -2.0 * chart.along(likelihood.at_standard(chart.lambdas, sigma).rss_gradient)
+        mixed = mixed if spec.rho is None else np.append(mixed, _rows_and_sigma(at))
         corner = np.array([[4.0 * at.relative_rss]])
         hessian = np.block([[hessian, mixed[:, None]], [mixed[None, :], corner]])
         sizes = np.append(sizes, 1.0)
@@ -202,6 +208,47 @@ def _curvature(likelihood: Likelihood, sigma: float, chart: Chart) -> Floats:
             x = steps * h * np.eye(n)[i]
             out[i] += weight / h * (gradient(x) - gradient(-x))
     return 0.5 * (out + out.T)
+
+
+def _with_rows(at: At, chart: Chart, hessian: Floats) -> tuple[Floats, Floats]:
+    """∂²deviance/∂(x, ρ)² by differences in ρ beside those in x, with σ held; and natural sizes."""
+    likelihood, sigma = at.likelihood, at.sigma
+    spec = likelihood.spec
+    assert spec.variance is not None
+    assert spec.rho is not None
+    rho = spec.rho
+    written = [T @ lam for T, lam in zip(likelihood.maps, chart.lambdas, strict=True)]
+    spread = np.sqrt((spec.variance.jacobian(rho) ** 2).mean(axis=1))  # of η, for a unit of each
+    own = 1.0 / np.where(spread > 0, spread, 1.0)
+
+    def gradient(moved: Floats) -> Floats:
+        other = spec.with_rho(moved)
+        there = Likelihood(other, cross_products(other), likelihood.method).at_roots(written, sigma)
+        pairs = zip(there.gradient, there.likelihood.maps, likelihood.maps, strict=True)
+        standard = [T.T @ np.linalg.solve(new.T, g) for g, new, T in pairs]
+        return np.append(chart.along(standard), row_slopes(there))
+
+    n, r = len(chart.sizes), len(rho)
+    out = np.zeros((n + r, n + r))
+    out[:n, :n] = hessian
+    for i, h in enumerate(DIFFERENCE * own):
+        row = np.zeros(n + r)
+        for steps, weight in STENCIL:
+            x = steps * h * np.eye(r)[i]
+            row += weight / h * (gradient(rho + x) - gradient(rho - x))
+        out[n + i, :n] = out[:n, n + i] = row[:n]
+        out[n + i, n:] = row[n:]
+    out[n:, n:] = 0.5 * (out[n:, n:] + out[n:, n:].T)
+    return out, np.append(chart.sizes, own)
+
+
+def _rows_and_sigma(at: At) -> Floats:
+    """∂²deviance/∂ρ ∂log σ (n_rho,): 4 Σ J e²/v."""
+    spec = at.likelihood.spec
+    assert spec.variance is not None
+    assert spec.rho is not None
+    squares = spec.residual.precision * row_residuals(at) ** 2 / at.sigma**2
+    return np.asarray(4.0 * spec.variance.jacobian(spec.rho) @ squares)
 
 
 def _covariance_derivatives(maps: Sequence[Floats], chart: Chart) -> list[Floats]:
@@ -276,7 +323,8 @@ def theta_hessian(information: VarianceInformation, *, profiled: bool = True) ->
         held in any case.
     """
     n = information.dtheta.shape[1]
-    H = _profiled(information.hessian) if profiled and not information.sigma_known else information.hessian[:n, :n]
+    kept = information.hessian if information.sigma_known or profiled else information.hessian[:-1, :-1]
+    H = _profiled(kept, n)
     out = np.full((information.dtheta.shape[0],) * 2, np.nan)
     free = information.interior
     if free.sum() == n:
@@ -285,23 +333,23 @@ def theta_hessian(information: VarianceInformation, *, profiled: bool = True) ->
     return out
 
 
-def _profiled(hessian: Floats) -> Floats:
-    """The Hessian without its last parameter, which follows the others to its own optimum."""
-    head, mixed = hessian[:-1, :-1], hessian[:-1, -1]
-    return np.asarray(head - np.outer(mixed, mixed) / hessian[-1, -1])
+def _profiled(hessian: Floats, n: int) -> Floats:
+    """The Hessian of the first n parameters, which the others follow to their own optimum."""
+    head, mixed = hessian[:n, :n], hessian[:n, n:]
+    return np.asarray(head - mixed @ np.linalg.solve(hessian[n:, n:], mixed.T))
 
 
 def vcov_theta_frame(spec: ModelSpec, information: VarianceInformation) -> pd.DataFrame:
-    """Covariance of (θ̂, σ̂), named as θ with ``sigma`` last; σ is left out where it is known."""
-    m = information.hessian.shape[0]
-    names = list(spec.theta_names)
+    """Covariance of all variance parameters, named as ``spec.parameter_names``."""
+    m, n = information.hessian.shape[0], information.dtheta.shape[1]
     rows: list[Floats | None] = [
         np.append(d, np.zeros(m - len(d))) if inside else None
         for d, inside in zip(information.dtheta, information.interior, strict=True)
     ]
+    rows += list(np.eye(m)[n : m - (not information.sigma_known)])
     if not information.sigma_known:
-        names.append("sigma")
         rows.append(_sigma_derivative(information))
+    names = list(spec.parameter_names)
     return pd.DataFrame(information.covariance(rows), index=names, columns=names)
 
 

@@ -12,7 +12,14 @@ from ranef.likelihood.batch import (
     slopes_together,
 )
 from ranef.likelihood.coefficients import FixedPart, fixed_part
-from ranef.likelihood.combinations import RowBlocks, combination_roots, row_blocks, row_leverages
+from ranef.likelihood.combinations import (
+    RowBlocks,
+    combination_roots,
+    row_blocks,
+    row_leverages,
+    row_residuals,
+    row_slopes,
+)
 from ranef.likelihood.crossproducts import CrossProducts, cross_products, streamed_products
 from ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
 from ranef.likelihood.evaluate import LOST, Evaluation, Method, Score, average_information, evaluate, score
@@ -80,6 +87,8 @@ __all__ = [
     "row_blocks",
     "row_leverages",
     "row_log_densities",
+    "row_residuals",
+    "row_slopes",
     "row_sums",
     "score",
     "slopes_together",

@@ -102,9 +102,9 @@ class Likelihood:
             raise DesignError(f"theta={theta!r} must hold {self.spec.n_theta} finite numbers: {names}.")
         return self.at_standard(self.standard(values), sigma)
 
-    def at_roots(self, roots: Sequence[Floats]) -> At:
+    def at_roots(self, roots: Sequence[Floats], sigma: float | None = None) -> At:
         """The same at λ_k (p_k, p_k), any square roots of D_k for the columns as written."""
-        return self.at_standard(self.standard_roots(roots))
+        return self.at_standard(self.standard_roots(roots), sigma)
 
     def at_standard(self, roots: Sequence[Floats], sigma: float | None = None) -> At:
         """The same at square roots of the covariances of standard columns."""

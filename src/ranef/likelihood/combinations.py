@@ -17,7 +17,7 @@ from ranef.likelihood.at import At
 from ranef.linalg import backward, forward, paired_blocks
 from ranef.spec import ModelSpec
 
-__all__ = ["RowBlocks", "combination_roots", "row_blocks", "row_leverages"]
+__all__ = ["RowBlocks", "combination_roots", "row_blocks", "row_leverages", "row_residuals", "row_slopes"]
 
 #: entries of covariance blocks gathered by row at once
 CHUNK_ENTRIES = 4_000_000
@@ -103,6 +103,29 @@ def row_leverages(spec: ModelSpec, given: RowBlocks) -> Floats:
     if given.coefficients:
         out += ((X @ given.at.inner.inverse_root.T) ** 2).sum(axis=1)
     return np.asarray(spec.residual.precision * out)
+
+
+def row_residuals(at: At) -> Floats:
+    """Y − Xβ̂ − Zb̂ (n,), of rows that are held."""
+    spec = at.likelihood.spec
+    fitted = spec.design.X @ at.beta
+    for g, b in zip(spec.groupings, at.effects, strict=True):
+        fitted = fitted + np.einsum("na,na->n", g.Z, b[g.codes])
+    return np.asarray(spec.design.y - fitted - (0.0 if spec.design.offset is None else spec.design.offset))
+
+
+def row_slopes(at: At) -> Floats:
+    """∂criterion/∂ρ (n_rho,) of the parameters of residual variances, θ held (and σ, where it is not profiled).
+
+    For a row of variance v with leverage h and conditional residual e, ∂/∂ log v = (1 − h) − e²/v, for it is
+    v(V⁻¹)_ii − v(Py)²_i. h counts the coefficients under REML, and the random effects alone under ML.
+    """
+    spec = at.likelihood.spec
+    assert spec.variance is not None
+    assert spec.rho is not None
+    blocks = row_blocks(at) if at.likelihood.method == "REML" else row_blocks(at).without_coefficients()
+    squares = spec.residual.precision * row_residuals(at) ** 2 / at.sigma**2
+    return np.asarray(2.0 * spec.variance.jacobian(spec.rho) @ (1.0 - row_leverages(spec, blocks) - squares))
 
 
 def _forms(left: Floats, blocks: Floats, place: Ints, right: Floats) -> Floats:

@@ -1,13 +1,8 @@
 """Residual variances with parameters ρ: an outer descent in ρ, each step of which is a fit with known weights.
 
 At ρ the model is one with prior weights w exp(−2η(ρ)), so that all of it but ρ is found, and described, as ever. With ρ
-moved and θ̂(ρ) following, the criterion's slope is its partial one (an envelope): of −2 log L, with h the leverage and e
-the conditional residual of a row of variance v = σ²exp(2η)/w,
-
-    ∂/∂ log v = (1 − h) − e²/v,
-
-for (V⁻¹)_ii v_i = 1 − h_i and (Py)_i = e_i/v_i; h counts the coefficients under REML, and random effects alone under ML
-(``docs/mathematics.md`` §3).
+moved and θ̂(ρ) following, the criterion's slope is its partial one, by the envelope theorem
+(:func:`~ranef.likelihood.row_slopes`).
 """
 
 from __future__ import annotations
@@ -21,13 +16,13 @@ import scipy
 
 from ranef.arrays import Floats
 from ranef.errors import FitError
-from ranef.likelihood import At, CrossProducts, Likelihood, Method, cross_products, row_blocks, row_leverages
+from ranef.likelihood import CrossProducts, Likelihood, Method, cross_products, row_slopes
 from ranef.reml.fit import fit_reml
 from ranef.reml.optimize import Control
 from ranef.results import RemlEstimates
 from ranef.spec import ModelSpec
 
-__all__ = ["RowFit", "fit_rows", "row_slopes"]
+__all__ = ["RowFit", "fit_rows"]
 
 #: difference of criteria that starts another round
 MATTERS = 1e-7
@@ -100,19 +95,3 @@ def _descend(spec: ModelSpec, rho: Floats, first: RowFit, method: Method, contro
     options: Any = {"gtol": 1e-6, "maxiter": 200}
     scipy.optimize.minimize(objective, rho, jac=True, method="BFGS", options=options)
     return best[0]
-
-
-def row_slopes(at: At) -> Floats:
-    """∂criterion/∂ρ (n_rho,) with θ held."""
-    spec = at.likelihood.spec
-    assert spec.variance is not None
-    assert spec.rho is not None
-    blocks = row_blocks(at)
-    if at.likelihood.method == "ML":
-        blocks = blocks.without_coefficients()
-    leverages = row_leverages(spec, blocks)
-    fitted = spec.design.X @ at.beta if spec.design.offset is None else spec.design.X @ at.beta + spec.design.offset
-    for g, b in zip(spec.groupings, at.effects, strict=True):
-        fitted = fitted + np.einsum("na,na->n", g.Z, b[g.codes])
-    of_log_variance = 1.0 - leverages - spec.residual.precision * (spec.design.y - fitted) ** 2 / at.sigma**2
-    return np.asarray(2.0 * spec.variance.jacobian(spec.rho) @ of_log_variance)

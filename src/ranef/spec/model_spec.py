@@ -129,6 +129,12 @@ class ModelSpec:
         return sum(t.structure.n_theta for t in self.terms)
 
     @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """All variance parameters in one row: θ, those of residual variances, and σ unless it is known."""
+        own = () if self.variance is None else self.variance.names
+        return (*self.theta_names, *own, *(("sigma",) if self.sigma is None else ()))
+
+    @property
     def residual(self) -> Residual:
         """How residuals vary from row to row."""
         return Residual(self.n_obs, self.design.weights)
@@ -165,10 +171,12 @@ class ModelSpec:
         return self if own == self.family else replace(self, family=own)
 
     def with_rho(self, rho: Floats) -> ModelSpec:
-        """The model with known parameters of its residual variances: one with other weights."""
+        """The model with known parameters of its residual variances, in place of any before: one with other weights."""
         assert self.variance is not None
-        assert self.rho is None
-        weights = self.residual.precision * np.exp(-2.0 * self.variance.log_sds(rho))
+        before = 0.0 if self.rho is None else self.variance.log_sds(self.rho)
+        weights = np.asarray(
+            self.residual.precision * np.exp(2.0 * (before - self.variance.log_sds(rho))), dtype=np.float64
+        )
         return replace(self, design=replace(self.design, weights=weights), rho=rho)
 
     def _with_design(self, design: Design) -> ModelSpec:

@@ -26,7 +26,7 @@ from ranef.likelihood import (
     row_blocks,
     row_leverages,
 )
-from ranef.reml import Control, fit_reml, refit_many
+from ranef.reml import Control, fit_reml, fit_rows, refit_many
 from ranef.results import OptimizerRecord, Refits, RemlEstimates, Status, fit_arguments
 from ranef.spec import ModelSpec, check_responses, covariance_arrays, with_response
 from ranef.tables import Document, reml_summary
@@ -197,8 +197,8 @@ class EmpiricalBayesFit(BaseFit):
 
     @property
     def df(self) -> int:
-        """Number of parameters: coefficients, θ, and σ unless it is known."""
-        return self.spec.n_fixed + self.spec.n_theta + (self.spec.sigma is None)
+        """Number of parameters: coefficients, and all of variances."""
+        return self.spec.n_fixed + len(self.spec.parameter_names)
 
     @property
     def aic(self) -> float:
@@ -554,6 +554,9 @@ def empirical_bayes(
 ) -> EmpiricalBayesFit:
     """Run engine A and wrap its record, without a warning (see :func:`told`)."""
     spec = spec.with_family("gaussian")
+    if spec.variance is not None and spec.rho is None:
+        rows = fit_rows(spec, method, start=start, control=control)
+        return EmpiricalBayesFit(rows.spec, replace(rows.estimates, asked=fit_arguments(start, control)), rows.products)
     products = cross_products(spec) if products is None else products
     estimates = fit_reml(spec, method, start=start, control=control, products=products)
     return EmpiricalBayesFit(spec, replace(estimates, asked=fit_arguments(start, control)), products)
