@@ -30,6 +30,7 @@ from ranef.likelihood.identify import Undetermined, undetermined
 from ranef.likelihood.least_squares import LeastSquares, least_squares
 from ranef.likelihood.pointwise import linear_predictor_draws, row_log_densities
 from ranef.likelihood.responses import Responses, own_response, products_of, read_responses
+from ranef.likelihood.row_density import RowDensity
 from ranef.likelihood.scaling import Scaling, make_scaling
 from ranef.likelihood.spectral import best_ratios, has_spectrum, make_spectrum
 from ranef.likelihood.sums import Sums, row_sums
@@ -53,6 +54,7 @@ __all__ = [
     "Moments",
     "Responses",
     "RowBlocks",
+    "RowDensity",
     "RowGroups",
     "Scaling",
     "Score",

@@ -14,10 +14,18 @@ import numpy as np
 
 from ranef.arrays import Floats, Ints
 from ranef.likelihood.at import At
-from ranef.linalg import backward, forward, paired_blocks
+from ranef.linalg import BlockMatrix, backward, forward, paired_blocks
 from ranef.spec import ModelSpec
 
-__all__ = ["RowBlocks", "combination_roots", "row_blocks", "row_leverages", "row_residuals", "row_slopes"]
+__all__ = [
+    "RowBlocks",
+    "combination_roots",
+    "quadratic_forms",
+    "row_blocks",
+    "row_leverages",
+    "row_residuals",
+    "row_slopes",
+]
 
 #: entries of covariance blocks gathered by row at once
 CHUNK_ENTRIES = 4_000_000
@@ -89,20 +97,33 @@ def row_leverages(spec: ModelSpec, given: RowBlocks) -> Floats:
 
     In two parts: zᵀQz, and gᵀ(XᵀV⁻¹X)⁻¹g with g = x − XᵀV⁻¹ZDz (Demidenko & Stukel 2005, Stat. Med. 24, 893-909, §3).
     """
-    products, out = given.at.likelihood.products, np.zeros(spec.n_obs)
+    products, root = given.at.likelihood.products, given.at.inner.inverse_root
     X = spec.design.X @ products.scaling.X
     Z = [spec.groupings[k].Z @ products.scaling.Z[k] for k in products.order]
     codes = [spec.groupings[k].codes for k in products.order]
+    own = quadratic_forms(products.A, given.Q, given.B, root if given.coefficients else root[:0], X, Z, codes)
+    return np.asarray(spec.residual.precision * own)
+
+
+def quadratic_forms(
+    A: BlockMatrix,
+    Q: Mapping[tuple[int, int], Floats],
+    B: Sequence[Floats],
+    inverse_root: Floats,
+    X: Floats,
+    Z: Sequence[Floats],
+    codes: Sequence[Ints],
+) -> Floats:
+    """zᵀQz + |Rg|² (n,) with g = x − XᵀV⁻¹ZDz of rows [X Z], factors in elimination order; R may have no rows."""
+    out = np.zeros(len(X))
     for k, (z, code) in enumerate(zip(Z, codes, strict=True)):
-        X = X - _by_rows(z, given.B[k], code)
-        out += _forms(z, given.Q[k, k], code, z)
-    for (k, l), pair in products.A.pairs.items():
-        width = products.A.n_levels[l]
+        X = X - _by_rows(z, B[k], code)
+        out += _forms(z, Q[k, k], code, z)
+    for (k, l), pair in A.pairs.items():
+        width = A.n_levels[l]
         place = np.searchsorted(pair.rows * width + pair.cols, codes[k] * width + codes[l])
-        out += 2.0 * _forms(Z[k], given.Q[k, l], place, Z[l])
-    if given.coefficients:
-        out += ((X @ given.at.inner.inverse_root.T) ** 2).sum(axis=1)
-    return np.asarray(spec.residual.precision * out)
+        out += 2.0 * _forms(Z[k], Q[k, l], place, Z[l])
+    return np.asarray(out + ((X @ inverse_root.T) ** 2).sum(axis=1))
 
 
 def row_residuals(at: At) -> Floats:

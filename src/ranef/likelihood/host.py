@@ -87,17 +87,24 @@ class HostDensity:
 
     def evaluate(self, lambdas: tuple[Floats, ...], sigma: float, v: Floats) -> tuple[CrossProducts, Evaluation]:
         """The REML criterion with the priors as pseudo-data and the response Xy v, and the cross-products used."""
-        fixed, g = self.fixed, len(self.fixed.integrated)
-        s2 = (sigma / fixed.unit) ** 2
-        both = np.zeros((g + 1, fixed.K.shape[0]))
-        both[:g, :g], both[g, g:] = np.eye(g), v
-        fold = fixed.columns @ both.T
+        fixed, both = self.fixed, self._both(v)
+        s2, fold = (sigma / fixed.unit) ** 2, fixed.columns @ both.T
         products = replace(
             self.products,
             corner=fold.T @ self.products.corner @ fold + s2 * both @ fixed.K @ both.T,
             Xy=tuple(Xy @ fold for Xy in self.products.Xy),
         )
         return products, evaluate(products, lambdas, "REML", sigma)
+
+    def fold(self, v: Floats) -> Floats:
+        """The map (p + 1, g + 1) from [X y] to the columns that are integrated and the response less the others."""
+        return np.asarray(self.fixed.columns @ self._both(v).T)
+
+    def _both(self, v: Floats) -> Floats:
+        g = len(self.fixed.integrated)
+        out = np.zeros((g + 1, self.fixed.K.shape[0]))
+        out[:g, :g], out[g, g:] = np.eye(g), v
+        return out
 
     def unravel(self, flat: Floats) -> tuple[Floats, ...]:
         """λ_k (p_k, p_k) in elimination order."""

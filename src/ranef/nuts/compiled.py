@@ -42,6 +42,15 @@ _vector = compiled(
     fastmath={"reassoc", "contract", "nsz"},
 )
 
+#: where place and length of the arrays of a packed model stand in its header; :data:`ranef.nuts.packing.PARTS` in a row
+AT_SIZES, AT_LEVELS, AT_A, AT_INDPTR, AT_COLS, AT_VALUES, AT_C, AT_TAIL, AT_K = range(0, 18, 2)
+AT_TERMS, AT_FILL, AT_PRIORS, AT_NUMBERS, AT_ORIGIN, AT_VINE, AT_CENTRE, AT_ROOT = range(18, 34, 2)
+
+#: what stands where in its array of numbers: degrees of freedom, the unit of y, the constant, σ where it is known, how
+#: many standard deviations and partial correlations there are, whether λ is sampled as it is, how many θ,
+#: columns of [X y], and columns of these with the tail
+NU, UNIT, CONSTANT, KNOWN, N_SD, N_PARTIAL, FLAT, N_THETA, COEFFICIENTS, BORDERED = range(10)
+
 LOG_2 = math.log(2.0)
 
 _types: Any = numba.types
@@ -297,19 +306,19 @@ def _symmetric(Q):  # type: ignore[no-untyped-def]
 @_inner
 def _factorize(lam, s2, K, u, N, B, Bt, R, H):  # type: ignore[no-untyped-def]
     """Fill N, B, R and the Cholesky factor H; Σ log|M_i|, NaN where something is not positive definite."""
-    sizes, levels = _part(u, u[0], u[1]), _part(u, u[2], u[3])
-    m, r = H.shape[0], int(_part(u, u[24], u[25])[8])
+    sizes, levels = _part(u, u[AT_SIZES], u[AT_SIZES + 1]), _part(u, u[AT_LEVELS], u[AT_LEVELS + 1])
+    m, r = H.shape[0], int(_part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1])[COEFFICIENTS])
     Q = np.empty((m, m))
-    _copy(_part(u, u[14], u[15]).reshape((m, m)), Q)
+    _copy(_part(u, u[AT_TAIL], u[AT_TAIL + 1]).reshape((m, m)), Q)
     log_det = 0.0
     if sizes.shape[0]:
         p, J = int(sizes[0]), int(levels[0])
-        A, C = _part(u, u[4], u[5]).reshape((p, p, J)), _part(u, u[12], u[13]).reshape((p, r, J))
-        indptr = _part(u, u[6], u[7])
+        A, C = _part(u, u[AT_A], u[AT_A + 1]).reshape((p, p, J)), _part(u, u[AT_C], u[AT_C + 1]).reshape((p, r, J))
+        indptr = _part(u, u[AT_INDPTR], u[AT_INDPTR + 1])
         log_det = _factor_levels(lam[: p * p].reshape((p, p)), A, N)
         _carry(N, C, B)
-        _carry_sparse(N, indptr, _part(u, u[10], u[11]).reshape((-1, p)), Bt)
-        _eliminate(indptr, _part(u, u[8], u[9]), Bt, B, Q)
+        _carry_sparse(N, indptr, _part(u, u[AT_VALUES], u[AT_VALUES + 1]).reshape((-1, p)), Bt)
+        _eliminate(indptr, _part(u, u[AT_COLS], u[AT_COLS + 1]), Bt, B, Q)
     if m > r:
         _symmetric(Q)
         _scale_tail(lam, sizes, levels, Q, R, H)
@@ -544,12 +553,12 @@ def hyper_forward(q, u, values, theta, gradient):  # type: ignore[no-untyped-def
     correlations (or the other entries of λ), σ and sampled coefficients.
     """
     terms, priors, numbers = (
-        _part(u, u[18], u[19]).reshape((-1, 6)),
-        _part(u, u[22], u[23]).reshape((-1, 4)),
-        _part(u, u[24], u[25]),
+        _part(u, u[AT_TERMS], u[AT_TERMS + 1]).reshape((-1, 6)),
+        _part(u, u[AT_PRIORS], u[AT_PRIORS + 1]).reshape((-1, 4)),
+        _part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1]),
     )
-    shapes, d, s = _part(u, u[28], u[29]), q.shape[0], _part(u, u[26], u[27]).shape[0]
-    known, n_sd, flat = numbers[3], int(numbers[4]), numbers[6] == 1.0
+    shapes, d, s = _part(u, u[AT_VINE], u[AT_VINE + 1]), q.shape[0], _part(u, u[AT_ORIGIN], u[AT_ORIGIN + 1]).shape[0]
+    known, n_sd, flat = numbers[KNOWN], int(numbers[N_SD]), numbers[FLAT] == 1.0
     total = 0.0
     for i in range(d):
         family = priors[i, 0]
@@ -570,7 +579,7 @@ def hyper_forward(q, u, values, theta, gradient):  # type: ignore[no-untyped-def
             jacobian = 0.0 if family == 4.0 else 1.0
             values[i], gradient[i] = x, x * slope + jacobian
             total += log_density + jacobian * q[i]
-    sigma = known if known > 0.0 else values[n_sd + int(numbers[5])]
+    sigma = known if known > 0.0 else values[n_sd + int(numbers[N_PARTIAL])]
     _theta(terms, values, sigma, n_sd, flat, theta)
     return total, sigma
 
@@ -578,9 +587,13 @@ def hyper_forward(q, u, values, theta, gradient):  # type: ignore[no-untyped-def
 @_compiled
 def hyper_backward(u, values, theta, sigma, theta_bar, sigma_bar, fixed_bar, gradient):  # type: ignore[no-untyped-def]
     """Add to `gradient` what the derivatives in θ, σ and the sampled coefficients amount to."""
-    terms, numbers, d = _part(u, u[18], u[19]).reshape((-1, 6)), _part(u, u[24], u[25]), values.shape[0]
-    known, n_sd, flat = numbers[3], int(numbers[4]), numbers[6] == 1.0
-    at_sigma, s = n_sd + int(numbers[5]), fixed_bar.shape[0]
+    terms, numbers, d = (
+        _part(u, u[AT_TERMS], u[AT_TERMS + 1]).reshape((-1, 6)),
+        _part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1]),
+        values.shape[0],
+    )
+    known, n_sd, flat = numbers[KNOWN], int(numbers[N_SD]), numbers[FLAT] == 1.0
+    at_sigma, s = n_sd + int(numbers[N_PARTIAL]), fixed_bar.shape[0]
     bar = np.zeros(d)
     sigma_bar += _theta_back(terms, values, sigma, n_sd, flat, theta, theta_bar, bar)
     for i in range(n_sd):
@@ -596,32 +609,47 @@ def hyper_backward(u, values, theta, sigma, theta_bar, sigma_bar, fixed_bar, gra
 @_compiled
 def log_likelihood(lam, sigma, u):  # type: ignore[no-untyped-def]
     """Log p(y | θ, σ), all coefficients integrated out, less the log constants of the priors."""
-    sizes, levels, numbers = _part(u, u[0], u[1]), _part(u, u[2], u[3]), _part(u, u[24], u[25])
-    m, r = int(numbers[9]), int(numbers[8])
+    sizes, levels, numbers = (
+        _part(u, u[AT_SIZES], u[AT_SIZES + 1]),
+        _part(u, u[AT_LEVELS], u[AT_LEVELS + 1]),
+        _part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1]),
+    )
+    m, r = int(numbers[BORDERED]), int(numbers[COEFFICIENTS])
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(levels[0]) if sizes.shape[0] else 0
-    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[8], u[9]).shape[0], p))
+    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[AT_COLS], u[AT_COLS + 1]).shape[0], p))
     R, H = np.empty((m, m)), np.empty((m, m))
-    s2 = (sigma / numbers[1]) ** 2
+    s2 = (sigma / numbers[UNIT]) ** 2
     deviance = (
-        _factorize(lam, s2, _part(u, u[16], u[17]).reshape((r, r)), u, N, B, Bt, R, H) + H[m - 1, m - 1] ** 2 / s2
+        _factorize(lam, s2, _part(u, u[AT_K], u[AT_K + 1]).reshape((r, r)), u, N, B, Bt, R, H)
+        + H[m - 1, m - 1] ** 2 / s2
     )
     for i in range(m - 1):
         deviance += 2.0 * math.log(H[i, i])
-    return -0.5 * (deviance + numbers[0] * math.log(2.0 * math.pi * sigma * sigma) + numbers[2])
+    return -0.5 * (deviance + numbers[NU] * math.log(2.0 * math.pi * sigma * sigma) + numbers[CONSTANT])
 
 
 @_compiled
 def density(w, u, gradient):  # type: ignore[no-untyped-def]
     """Log posterior density at whitened `w` (d,), q = centre + root w, of the model packed in `u`; fills `gradient`."""
     sizes, levels, fill, numbers = (
-        _part(u, u[0], u[1]),
-        _part(u, u[2], u[3]),
-        _part(u, u[20], u[21]),
-        _part(u, u[24], u[25]),
+        _part(u, u[AT_SIZES], u[AT_SIZES + 1]),
+        _part(u, u[AT_LEVELS], u[AT_LEVELS + 1]),
+        _part(u, u[AT_FILL], u[AT_FILL + 1]),
+        _part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1]),
     )
-    origin, centre, root = _part(u, u[26], u[27]), _part(u, u[30], u[31]), _part(u, u[32], u[33])
-    nu, unit, n_theta, r, m = numbers[0], numbers[1], int(numbers[7]), int(numbers[8]), int(numbers[9])
+    origin, centre, root = (
+        _part(u, u[AT_ORIGIN], u[AT_ORIGIN + 1]),
+        _part(u, u[AT_CENTRE], u[AT_CENTRE + 1]),
+        _part(u, u[AT_ROOT], u[AT_ROOT + 1]),
+    )
+    nu, unit, n_theta, r, m = (
+        numbers[NU],
+        numbers[UNIT],
+        int(numbers[N_THETA]),
+        int(numbers[COEFFICIENTS]),
+        int(numbers[BORDERED]),
+    )
     d, s = w.shape[0], origin.shape[0]
     q, slope, values = np.empty(d), np.empty(d), np.empty(d)
     theta, theta_bar = np.empty(n_theta), np.zeros(n_theta)
@@ -640,9 +668,9 @@ def density(w, u, gradient):  # type: ignore[no-untyped-def]
         v[i] = -(values[d - s + i] - origin[i]) / unit
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(levels[0]) if sizes.shape[0] else 0
-    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[8], u[9]).shape[0], p))
+    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[AT_COLS], u[AT_COLS + 1]).shape[0], p))
     R, H, Hbar = np.empty((m, m)), np.empty((m, m)), np.empty((m, m))
-    K = _part(u, u[16], u[17]).reshape((r, r))
+    K = _part(u, u[AT_K], u[AT_K + 1]).reshape((r, r))
     deviance = _factorize(lam, s2, K, u, N, B, Bt, R, H)
     if not math.isfinite(deviance):
         return math.nan
@@ -651,9 +679,21 @@ def density(w, u, gradient):  # type: ignore[no-untyped-def]
     if m > r:
         _tail_back(lam, sizes, levels, R, Hbar, lam_bar)
     if p > 0:
-        A, C = _part(u, u[4], u[5]).reshape((p, p, J)), _part(u, u[12], u[13]).reshape((p, r, J))
-        vals, lam1 = _part(u, u[10], u[11]).reshape((-1, p)), lam[: p * p].reshape((p, p))
-        _levels_back(lam1, A, _part(u, u[6], u[7]), _part(u, u[8], u[9]), vals, C, N, Bt, B, Hbar, lam_bar)
+        A, C = _part(u, u[AT_A], u[AT_A + 1]).reshape((p, p, J)), _part(u, u[AT_C], u[AT_C + 1]).reshape((p, r, J))
+        vals, lam1 = _part(u, u[AT_VALUES], u[AT_VALUES + 1]).reshape((-1, p)), lam[: p * p].reshape((p, p))
+        _levels_back(
+            lam1,
+            A,
+            _part(u, u[AT_INDPTR], u[AT_INDPTR + 1]),
+            _part(u, u[AT_COLS], u[AT_COLS + 1]),
+            vals,
+            C,
+            N,
+            Bt,
+            B,
+            Hbar,
+            lam_bar,
+        )
     for i in range(n_lam):
         for j in range(n_theta):
             theta_bar[j] -= 0.5 * lam_bar[i] * fill[i * n_theta + j]
@@ -666,7 +706,7 @@ def density(w, u, gradient):  # type: ignore[no-untyped-def]
         for i in range(d):
             gradient[j] += root[i * d + j] * slope[i]
     deviance += log_det + rss / s2
-    return total - 0.5 * (deviance + nu * math.log(2.0 * math.pi * sigma * sigma) + numbers[2])
+    return total - 0.5 * (deviance + nu * math.log(2.0 * math.pi * sigma * sigma) + numbers[CONSTANT])
 
 
 def _density_by_pointer(d, w_, gradient_, value_, u_):  # type: ignore[no-untyped-def]
@@ -708,15 +748,23 @@ def draw_effects(lam, s2, v, K, u, noise, integrated, first):  # type: ignore[no
     Fills `integrated` (n, a), the tail's random effects and the coefficients integrated out, and `first` (n, J, p), the
     effects of the first factor; internal scale.
     """
-    sizes, levels = _part(u, u[0], u[1]), _part(u, u[2], u[3])
-    r, m, e = int(_part(u, u[24], u[25])[8]), int(_part(u, u[24], u[25])[9]), v.shape[1]
+    sizes, levels = _part(u, u[AT_SIZES], u[AT_SIZES + 1]), _part(u, u[AT_LEVELS], u[AT_LEVELS + 1])
+    r, m, e = (
+        int(_part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1])[COEFFICIENTS]),
+        int(_part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1])[BORDERED]),
+        v.shape[1],
+    )
     t, a = m - r, m - e
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(levels[0]) if sizes.shape[0] else 0
-    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[8], u[9]).shape[0], p))
+    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[AT_COLS], u[AT_COLS + 1]).shape[0], p))
     R, H = np.empty((m, m)), np.empty((m, m))
-    C = _part(u, u[12], u[13]).reshape((p, r, J))
-    indptr, cols, vals = _part(u, u[6], u[7]), _part(u, u[8], u[9]), _part(u, u[10], u[11]).reshape((-1, max(p, 1)))
+    C = _part(u, u[AT_C], u[AT_C + 1]).reshape((p, r, J))
+    indptr, cols, vals = (
+        _part(u, u[AT_INDPTR], u[AT_INDPTR + 1]),
+        _part(u, u[AT_COLS], u[AT_COLS + 1]),
+        _part(u, u[AT_VALUES], u[AT_VALUES + 1]).reshape((-1, max(p, 1))),
+    )
     rhs, white, x = np.empty(p), np.empty(p), np.empty(a)
     for draw in range(s2.shape[0]):
         _factorize(lam[draw], s2[draw], K[draw % K.shape[0]], u, N, B, Bt, R, H)

@@ -12,7 +12,14 @@ from ranef.likelihood import CrossProducts, FixedPart
 from ranef.nuts.blocks import Shape, sparse_coupling, tail_products
 from ranef.nuts.layout import FAMILIES, Layout
 
-__all__ = ["pack", "whiten"]
+__all__ = ["PARTS", "pack", "whiten"]
+
+#: what a packed model holds, in order: A is (p, p, J), C (p, r, J) against coefficients and y, ``tail`` the products
+#: T of what is left, ``vine`` the shapes of the priors of partial correlations
+PARTS = (
+    *("sizes", "levels", "A", "indptr", "cols", "values", "C", "tail", "K", "terms", "fill"),
+    *("priors", "numbers", "origin", "vine", "centre", "root"),
+)
 
 
 def pack(
@@ -25,12 +32,10 @@ def pack(
     *,
     blocks: bool = True,
 ) -> Floats:
-    """Header of places and lengths, then the arrays, which the loops know by number.
+    """Header of places and lengths, then the arrays in the order of :data:`PARTS`.
 
-    0 sizes, 1 levels, 2 A (p, p, J), 3–5 the sparse coupling, 6 C (p, r, J) against coefficients and y, 7 T, 8 K,
-    9 terms, 10 fill,
-    11 priors, 12 numbers, 13 origin, 14 shapes of the vine, 15 centre and 16 root of the whitened coordinates, empty
-    until :func:`whiten` fills them. Without `blocks`, 2 to 8 are empty: then only the priors can be computed from it.
+    Centre and root of the whitened coordinates are empty until :func:`whiten` fills them. Without `blocks` the
+    cross-products are empty, too: then only the priors can be computed from it.
     """
     r = fixed.columns.shape[0]
     none: list[Any] = [np.zeros(0)]

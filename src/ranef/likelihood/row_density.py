@@ -1,0 +1,91 @@
+"""The collapsed density of a model whose residual variances have parameters ρ, through the numpy kernels.
+
+At every ρ the cross-products are made again from the rows, on one scale and by one plan. The slope in the log variance
+of a row is −½[(1 − h) − e²/v], as in :func:`~ranef.likelihood.row_slopes`, with the leverage h and the residual e of
+the coefficients' posterior under their priors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ranef.arrays import Floats, Ints
+from ranef.likelihood.coefficients import FixedPart
+from ranef.likelihood.combinations import quadratic_forms
+from ranef.likelihood.crossproducts import CrossProducts
+from ranef.likelihood.evaluate import Evaluation
+from ranef.likelihood.host import HostDensity
+from ranef.likelihood.sums import row_sums, scaled_columns, scaled_effects
+from ranef.linalg import BlockMatrix, backward, paired_blocks
+from ranef.spec import ModelSpec
+
+__all__ = ["RowDensity"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RowDensity:
+    """log p(y | θ, ρ, σ, sampled coefficients) with its gradient.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        With a :class:`~ranef.spec.RowVariance`.
+    products : CrossProducts
+        At some ρ; their scale and plan serve for all.
+    fixed : FixedPart
+        Of these products.
+    """
+
+    spec: ModelSpec
+    products: CrossProducts
+    fixed: FixedPart
+
+    def at(self, rho: Floats) -> HostDensity:
+        """The density with ρ (n_rho,) known."""
+        sums, order = row_sums(self.spec.with_rho(rho), self.products.scaling), self.products.order
+        products = replace(
+            self.products,
+            A=BlockMatrix(sums.diag, sums.pairs).permuted(order),
+            Xy=tuple(sums.Xy[k] for k in order),
+            corner=sums.corner,
+            log_weights=sums.log_weights,
+            rows=None,
+        )
+        constant = self.fixed.constant + self.products.log_weights - sums.log_weights
+        return HostDensity(products, replace(self.fixed, constant=constant))
+
+    def value_and_gradient(self, flat: Floats, sigma: float, sampled: Floats, rho: Floats) -> Floats:
+        """As :meth:`HostDensity.value_and_gradient`, with the slopes in ρ at the end."""
+        density = self.at(rho)
+        out = density.value_and_gradient(flat, np.asarray(sigma), sampled)
+        if not np.isfinite(out).all():
+            return np.append(out, np.full(len(rho), np.nan))
+        return np.append(out, self._slopes(density, flat, sigma, sampled, rho))
+
+    def _slopes(self, density: HostDensity, flat: Floats, sigma: float, sampled: Floats, rho: Floats) -> Floats:
+        own, v = self.spec.with_rho(rho), self.fixed.contrast(np.asarray(sampled))
+        used, at = density.evaluate(density.unravel(np.asarray(flat, dtype=float)), sigma, v)
+        order, everything = used.order, slice(0, own.n_obs)
+        columns = scaled_columns(own, used.scaling, everything) @ density.fold(v)
+        Z = [scaled_effects(own, used.scaling, everything, k) for k in order]
+        codes = [own.groupings[k].codes for k in order]
+        solved = backward(at.factor, at.columns.white)
+        Q, B = paired_blocks(used.A, at.factor), tuple(b[:, :, :-1] for b in solved)
+        leverages = quadratic_forms(used.A, Q, B, at.inverse_root, columns[:, :-1], Z, codes)
+        left = _residuals(columns, at, solved, Z, codes)
+        assert self.spec.variance is not None
+        return np.asarray(-self.spec.variance.jacobian(rho) @ (1.0 - leverages - left**2 / at.sigma**2))
+
+
+def _residuals(
+    columns: Floats, at: Evaluation, solved: Sequence[Floats], Z: Sequence[Floats], codes: Sequence[Ints]
+) -> Floats:
+    """What the coefficients' posterior means and the effects there leave of whitened rows (n,)."""
+    contrast = np.append(-at.beta, 1.0)
+    out = columns @ contrast
+    for b, z, code in zip(solved, Z, codes, strict=True):
+        out = out - np.einsum("na,na->n", z, (b @ contrast)[code])
+    return np.asarray(out)
