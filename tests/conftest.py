@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import small_fits
-from ranef import kept
+from ranef.support import kept
 
 matplotlib.use("Agg")  # no screen
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ranef.arrays import Floats, Ints
 from ranef.spec import ModelSpec, RowVariance
+from ranef.support.arrays import Floats, Ints
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ranef import kept
+from ranef.support import kept
 
 pytestmark = [
     pytest.mark.slow,

@@ -30,7 +30,7 @@ Examples
 ['a', 'b', 'c', 'd']
 """
 
-from ranef.interrupts import as_command
+from ranef.support.interrupts import as_command
 
 as_command()  # before the rest, which takes half a second to load
 

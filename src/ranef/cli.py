@@ -20,8 +20,8 @@ import pandas as pd
 from ranef import datasets
 from ranef.datasets.tablefiles import read_table_file, reading_call
 from ranef.errors import DesignError, RanefError, RanefWarning
-from ranef.interrupts import INTERRUPTED
-from ranef.output import FIGURES, PAGES, check_output, write_whole
+from ranef.support.interrupts import INTERRUPTED
+from ranef.support.output import FIGURES, PAGES, check_output, write_whole
 from ranef.user import Model, compare
 
 __all__ = ["main"]

@@ -10,7 +10,7 @@ import pytest
 
 import ranef
 from nasty import MANY, rows_of
-from ranef.escapes import printable
+from ranef.support.escapes import printable
 
 FORMULA = "y ~ x + f + (x | g)"
 LEVELS = ("a:b", "a b", "it's", 'say "hi"', "😀", "`tick`", "<b>x</b> & y", "α_1 $ % #")

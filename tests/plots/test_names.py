@@ -8,7 +8,7 @@ from matplotlib.text import Text
 
 import ranef
 from nasty import FEW, MANY, rows_of
-from ranef.escapes import printable
+from ranef.support.escapes import printable
 
 FIGURES = (
     *(

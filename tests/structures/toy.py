@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ranef.arrays import Bools, Floats
 from ranef.structures import Structure, non_zero
+from ranef.support.arrays import Bools, Floats
 
 #: step of the differences that the jacobian is made of
 STEP = 1e-6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
+from ranef.support.arrays import Floats
 
 __all__ = ["agreement_frame", "interval_overlap"]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.comparison.sameness import require_same_model
 from ranef.comparison.shrinkage import shrinkage_frame
 from ranef.results import Fit
+from ranef.support.arrays import Floats
 
 __all__ = ["Aligned", "align", "estimand", "long_frame", "prediction_frames"]
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Bools, Floats
 from ranef.likelihood import Likelihood, degeneracy, determined
 from ranef.results import PosteriorDraws, RemlEstimates
 from ranef.spec import ModelSpec, TermSpec, covariance_arrays
+from ranef.support.arrays import Bools, Floats
 
 __all__ = ["Boundary", "EdgeParameter", "boundary", "edge_parameters"]
 

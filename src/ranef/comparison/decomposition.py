@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats, Ints
 from ranef.errors import DesignError, FitError
 from ranef.inference import estimates_of, posteriors_of, products_of
 from ranef.likelihood import CrossProducts, FixedPart, Given, cross_products, effect_moments, fixed_part
-from ranef.progress import LateBar
 from ranef.results import Fit, Modes, PosteriorDraws
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats, Ints
+from ranef.support.progress import LateBar
 
 __all__ = ["VarianceSplit", "decomposition_frame", "fits_decomposition", "split_variances", "thinned"]
 

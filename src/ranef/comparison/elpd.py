@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.inference import Loo
-from ranef.interrupts import load
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats
+from ranef.support.interrupts import load
 
 __all__ = ["elpd_frame", "require_same_rows", "stacking_weights"]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.comparison.pooling import PoolingBase, pooling_base, pooling_sweep, ratio_draws, relative_sds, whole_sweep
 from ranef.errors import DesignError
 from ranef.inference import draws_of, estimates_of, first_fit, posteriors_of
 from ranef.likelihood import Likelihood, cross_products
 from ranef.results import Fit, Method
+from ranef.support.arrays import Floats
 
 __all__ = ["FitPaths", "fit_paths", "paths_base"]
 

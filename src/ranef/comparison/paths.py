@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ranef.arrays import Bools, Floats, Ints
 from ranef.comparison.reliability import OwnData
 from ranef.likelihood import Likelihood
 from ranef.spec import ModelSpec
 from ranef.structures import lower_root
+from ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = [
     "EffectsAt",

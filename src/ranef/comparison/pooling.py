@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats, Ints
 from ranef.comparison.paths import EffectsAt, effects_at, moved
 from ranef.comparison.reliability import (
     OwnData,
@@ -38,6 +37,7 @@ from ranef.inference import grouping_named, only_group
 from ranef.likelihood import Likelihood
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec, covariance_arrays
+from ranef.support.arrays import Floats, Ints
 
 __all__ = [
     "PoolingBase",

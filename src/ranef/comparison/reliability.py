@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.comparison.shrinkage import NULL_SHARE, RANK_TOLERANCE
 from ranef.likelihood import Likelihood
+from ranef.support.arrays import Floats
 
 __all__ = ["OwnData", "own_data", "own_estimates", "reliabilities", "reliability_matrices", "reliability_summary"]
 

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ranef.arrays import Floats
 from ranef.comparison.paths import EffectsAt
 from ranef.comparison.reliability import OwnData, own_estimates, reliabilities
 from ranef.comparison.shrinkage import RANK_TOLERANCE
 from ranef.spec import ModelSpec
 from ranef.structures import Structure, lower_root
+from ranef.support.arrays import Floats
 
 __all__ = [
     "CovarianceSweep",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.results import Fit
 from ranef.spec import Grouping, ModelSpec
+from ranef.support.arrays import Floats
 
 __all__ = ["no_pooling", "prior_variances", "shrinkage_frame"]
 

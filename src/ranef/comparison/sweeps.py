@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ranef.arrays import Floats
 from ranef.comparison.paths import EffectsAt, Moved, column_information, effects_at_ratio, without_column
 from ranef.comparison.reliability import OwnData, reliabilities
 from ranef.errors import DesignError
 from ranef.likelihood import Likelihood
-from ranef.progress import LateBar
+from ranef.support.arrays import Floats
+from ranef.support.progress import LateBar
 
 __all__ = [
     "PoolingSweep",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranef.interrupts import load
+from ranef.support.interrupts import load
 
 __all__ = ["LazyModule", "formulaic"]
 

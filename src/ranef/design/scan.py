@@ -21,7 +21,7 @@ from ranef.design.transforms import Transform
 from ranef.design.values import Codes, Factor, Mask, Numeric, Value, as_factor, blank, gaps_of, kind_of, missing, take
 from ranef.errors import DesignError
 from ranef.formula import Call, Name, Node, ParsedFormula, label, walk
-from ranef.progress import LateBar
+from ranef.support.progress import LateBar
 
 __all__ = ["SAMPLE", "Found", "Plan", "of_one_factor", "scan"]
 

@@ -8,11 +8,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.equations.covariates import Covariate
 from ranef.equations.notation import Line
 from ranef.equations.parts import Parts
 from ranef.spec import Grouping, TermSpec
+from ranef.support.arrays import Floats
 
 __all__ = ["hierarchical"]
 

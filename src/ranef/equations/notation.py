@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ranef.escapes import printable
+from ranef.support.escapes import printable
 
 __all__ = ["LATEX", "PLAIN", "Line", "Notation"]
 

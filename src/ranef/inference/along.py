@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats, Ints
 from ranef.inference.covariates import FREE, TIMES, Covariate
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats, Ints
 
 __all__ = ["Cells", "level_cells", "level_means", "predictor", "predictor_draws"]
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats, Ints
 from ranef.design.coding import code_terms
 from ranef.design.values import Factor, Numeric, as_factor
 from ranef.errors import DesignError, suggestion
 from ranef.formula import Name, Node, Span, Term, Terms, label, walk
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats, Ints
 
 __all__ = [
     "BENT",

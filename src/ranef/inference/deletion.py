@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ranef.arrays import Floats
 from ranef.errors import DesignError, RanefError
 from ranef.inference.effects import grouping_named, varcorr_frame
 from ranef.likelihood import Likelihood, cross_products
-from ranef.progress import LateBar
 from ranef.reml import fit_reml
 from ranef.results import RemlEstimates
 from ranef.spec import ModelSpec, without_rows
+from ranef.support.arrays import Floats
+from ranef.support.progress import LateBar
 
 __all__ = ["Influence", "influence"]
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.errors import DesignError, FitError, suggestion
 from ranef.inference.effects import grouping_named, only_group
 from ranef.inference.posterior import covariance_draws, parameter_draws, posterior_table
 from ranef.inference.variance_shares import mean_inverse_weight
-from ranef.interrupts import load
 from ranef.likelihood import Likelihood, conditional_variances, cross_products
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec, Student, covariance_arrays, family_of
+from ranef.support.arrays import Floats
+from ranef.support.interrupts import load
 
 if TYPE_CHECKING:
     import xarray

@@ -9,9 +9,9 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.errors import DesignError, suggestion
 from ranef.spec import Grouping, ModelSpec, varcorr_arrays
+from ranef.support.arrays import Floats
 
 __all__ = [
     "check_level",

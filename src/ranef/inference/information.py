@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ranef.arrays import Floats
 from ranef.likelihood import NEAR_ZERO, At, Likelihood, cross_products, row_residuals, row_slopes
 from ranef.spec import ModelSpec, TermSpec
 from ranef.structures import lower_root
+from ranef.support.arrays import Floats
 
 __all__ = ["VarianceInformation", "theta_hessian", "varcorr_errors", "variance_information", "vcov_theta_frame"]
 

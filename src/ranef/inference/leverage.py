@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.errors import FitError
 from ranef.inference.effects import grouping_named
 from ranef.inference.prediction import Rows
 from ranef.likelihood import At, combination_roots
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats
 
 __all__ = ["cooks_distances", "joint_covariance"]
 

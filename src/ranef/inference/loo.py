@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.errors import DesignError, FitError
 from ranef.inference.posterior import parameter_draws
-from ranef.interrupts import load
 from ranef.likelihood import (
     RowGroups,
     group_log_densities,
@@ -25,9 +23,11 @@ from ranef.likelihood import (
     row_log_densities,
 )
 from ranef.nuts import wide_draws
-from ranef.progress import LateBar
 from ranef.results import PosteriorDraws
 from ranef.spec import Flat, ModelSpec, Normal, Priors
+from ranef.support.arrays import Floats
+from ranef.support.interrupts import load
+from ranef.support.progress import LateBar
 
 if TYPE_CHECKING:
     from arviz_stats.utils import ELPDData

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from ranef.arrays import Floats
 from ranef.spec import ModelMatrices
+from ranef.support.arrays import Floats
 
 __all__ = ["FitMatrices"]
 

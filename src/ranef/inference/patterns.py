@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from ranef.arrays import Ints
 from ranef.errors import DesignError
 from ranef.inference.engines import products_of
 from ranef.linalg import BlockMatrix
 from ranef.results import Fit
 from ranef.spec import ModelMatrices, TermSpec
+from ranef.support.arrays import Ints
 
 __all__ = ["Block", "Pattern", "matrix_pattern"]
 

@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ranef.arguments import whole_number
-from ranef.arrays import Floats, Ints
 from ranef.errors import DesignError
 from ranef.inference.effects import check_level, varcorr_of
 from ranef.inference.prediction import (
@@ -22,9 +20,11 @@ from ranef.inference.prediction import (
     simulate_new,
     simulation_part,
 )
-from ranef.interrupts import load
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec, covariance_arrays, family_of, varcorr_arrays
+from ranef.support.arguments import whole_number
+from ranef.support.arrays import Floats, Ints
+from ranef.support.interrupts import load
 
 __all__ = [
     "bfmi",

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ranef.arrays import Floats, Ints
 from ranef.design import Encoded, bare_label, encode, new_weights
 from ranef.errors import DataWarning, DesignError, suggestion, warn
 from ranef.inference.effects import check_level, grouping_named
 from ranef.inference.variance_shares import mean_inverse_weight, weights_differ
 from ranef.likelihood import At, combination_roots
 from ranef.spec import Grouping, ModelSpec
+from ranef.support.arrays import Floats, Ints
 
 __all__ = [
     "PredictOptions",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.nuts import draw_components
 from ranef.spec import Flat, ModelSpec, Priors, varcorr_arrays
+from ranef.support.arrays import Floats
 
 __all__ = ["prior_component_draws"]
 

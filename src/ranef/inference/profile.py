@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from ranef.arrays import Bools, Floats
 from ranef.likelihood import (
     Batch,
     CrossProducts,
@@ -26,6 +25,7 @@ from ranef.likelihood import (
 )
 from ranef.results import RemlEstimates
 from ranef.spec import ModelSpec, TermSpec
+from ranef.support.arrays import Bools, Floats
 
 __all__ = [
     "SIGMA",

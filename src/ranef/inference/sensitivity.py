@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.inference.posterior import varcorr_draws
-from ranef.interrupts import load
 from ranef.results import PosteriorDraws
 from ranef.spec import Flat, ModelSpec, Normal, Scale, TermSpec, corr_name, inward_theta, scale_density
+from ranef.support.arrays import Floats
+from ranef.support.interrupts import load
 
 __all__ = ["prior_sensitivity", "sensitivity_words"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.inference.effects import grouping_named
 from ranef.inference.engines import Estimated, Sampled
 from ranef.likelihood import Likelihood, cross_products
 from ranef.results import Fit
 from ranef.spec import covariance_arrays
+from ranef.support.arrays import Floats
 
 __all__ = ["effect_scores"]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats
 
 __all__ = ["augment_frame", "glance_frame", "tidy_frame"]
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats
 from ranef.errors import DesignError, suggestion
 from ranef.inference.profile import (
     Profile,
@@ -21,6 +20,7 @@ from ranef.inference.profile import (
 from ranef.likelihood import CrossProducts
 from ranef.results import RemlEstimates
 from ranef.spec import ModelSpec, sdcor_arrays
+from ranef.support.arrays import Floats
 
 __all__ = ["Surface", "chosen_pair", "contour_levels", "criterion_surface"]
 

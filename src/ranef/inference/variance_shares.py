@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats
 
 __all__ = ["VarianceParts", "icc_frame", "mean_inverse_weight", "r2_series", "variance_parts", "weights_differ"]
 

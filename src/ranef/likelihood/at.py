@@ -13,7 +13,6 @@ from functools import cached_property
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.likelihood.crossproducts import CrossProducts
 from ranef.likelihood.evaluate import Evaluation, Method, Score, average_information, evaluate, score
@@ -21,6 +20,7 @@ from ranef.likelihood.responses import Responses
 from ranef.linalg import BlockMatrix, backward
 from ranef.results import Modes
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats
 
 __all__ = ["At", "Likelihood"]
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import scipy
 
-from ranef.arrays import Bools, Floats, Ints
 from ranef.likelihood.crossproducts import CrossProducts
 from ranef.likelihood.evaluate import Method
 from ranef.likelihood.responses import Responses
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = [
     "PERFECT_FIT",

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ranef.arrays import Floats, Ints
 from ranef.likelihood.crossproducts import CrossProducts
 from ranef.spec import Flat, ModelSpec, Normal, Priors
+from ranef.support.arrays import Floats, Ints
 
 __all__ = ["FixedPart", "fixed_part"]
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ranef.arrays import Floats, Ints
 from ranef.likelihood.at import At
 from ranef.linalg import BlockMatrix, backward, forward, paired_blocks
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats, Ints
 
 __all__ = [
     "RowBlocks",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from ranef.arrays import Floats
-from ranef.interrupts import load
 from ranef.likelihood.rotated import Rotated, rotate
 from ranef.likelihood.scaling import Scaling, make_scaling
 from ranef.likelihood.sums import Sums, add_up, aliased_fixed, independent_fixed, rescaled, row_sums, with_fixed
 from ranef.linalg import BlockMatrix, Plan, elimination_order, make_plan
-from ranef.progress import LateBar
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats
+from ranef.support.interrupts import load
+from ranef.support.progress import LateBar
 
 __all__ = ["CrossProducts", "arranged", "cross_products", "streamed_products", "summed"]
 

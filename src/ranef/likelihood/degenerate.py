@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ranef.arrays import Bools, Floats
 from ranef.spec import TermSpec
+from ranef.support.arrays import Bools, Floats
 
 __all__ = ["NEAR_ZERO", "Degeneracy", "degeneracy", "determined", "rank_of"]
 

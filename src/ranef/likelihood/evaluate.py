@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats
 from ranef.likelihood.crossproducts import CrossProducts
 from ranef.likelihood.rotated import Rotated, Whole, whole
 from ranef.linalg import BlockedFactor, Whitened, backward, factorize, forward, gram, selected_blocks, solve_columns
 from ranef.results import Method
+from ranef.support.arrays import Floats
 
 __all__ = ["Evaluation", "Method", "Score", "average_information", "evaluate", "score"]
 

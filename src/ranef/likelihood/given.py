@@ -8,15 +8,15 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ranef.arrays import Floats, Ints
 from ranef.likelihood.at import Likelihood
 from ranef.likelihood.coefficients import FixedPart
 from ranef.likelihood.crossproducts import CrossProducts
 from ranef.likelihood.evaluate import score
 from ranef.likelihood.host import HostDensity
 from ranef.linalg import factorize, selected_blocks
-from ranef.progress import LateBar
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats, Ints
+from ranef.support.progress import LateBar
 
 __all__ = ["Given", "Moments", "conditional_variances", "effect_moments"]
 

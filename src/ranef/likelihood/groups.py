@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
 from ranef.linalg.batched import cholesky, forward_substitute, segment_matrix, segment_sum, transpose
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats, Ints
 
 __all__ = ["RowGroups", "group_log_densities", "has_shared_effects", "left_out_log_densities"]
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ranef.arrays import Floats
-from ranef.interrupts import waiting
 from ranef.likelihood.coefficients import FixedPart
 from ranef.likelihood.crossproducts import CrossProducts
 from ranef.likelihood.evaluate import Evaluation, evaluate, score
 from ranef.linalg import backward
+from ranef.support.arrays import Floats
+from ranef.support.interrupts import waiting
 
 __all__ = ["HostDensity"]
 

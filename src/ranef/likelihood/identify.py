@@ -14,10 +14,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from ranef.arrays import Bools, Floats, Ints
 from ranef.likelihood.crossproducts import CrossProducts
 from ranef.likelihood.evaluate import Method
 from ranef.spec import ModelSpec, TermSpec
+from ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = ["Undetermined", "undetermined"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.likelihood.crossproducts import CrossProducts
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats
 
 __all__ = ["LeastSquares", "least_squares"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec, family_of
+from ranef.support.arrays import Floats
 
 __all__ = ["linear_predictor_draws", "row_log_densities"]
 

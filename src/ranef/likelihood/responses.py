@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ranef.arrays import Floats, Ints
 from ranef.likelihood.crossproducts import CrossProducts
 from ranef.likelihood.scaling import Scaling
 from ranef.linalg import add_products
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats, Ints
 
 __all__ = ["Responses", "own_response", "products_of", "read_responses"]
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats, Ints
 from ranef.likelihood.scaling import Scaling
 from ranef.likelihood.sums import scaled_columns, scaled_effects
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats, Ints
 
 __all__ = ["Rotated", "Whole", "rotate", "whole"]
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ranef.arrays import Floats, Ints
 from ranef.likelihood.coefficients import FixedPart
 from ranef.likelihood.combinations import quadratic_forms
 from ranef.likelihood.crossproducts import CrossProducts
@@ -21,6 +20,7 @@ from ranef.likelihood.host import HostDensity
 from ranef.likelihood.sums import row_sums, scaled_columns, scaled_effects
 from ranef.linalg import BlockMatrix, backward, paired_blocks
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats, Ints
 
 __all__ = ["RowDensity"]
 

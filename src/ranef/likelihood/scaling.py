@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.spec import ModelSpec, TermSpec
 from ranef.structures import non_zero, orthonormalising
+from ranef.support.arrays import Floats
 
 __all__ = ["Scaling", "make_scaling", "term_maps"]
 

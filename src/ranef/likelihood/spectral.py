@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats, Ints
 from ranef.likelihood.crossproducts import CrossProducts
 from ranef.likelihood.evaluate import Method
 from ranef.likelihood.responses import Responses
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats, Ints
 
 __all__ = ["Spectrum", "best_ratios", "has_spectrum", "make_spectrum"]
 

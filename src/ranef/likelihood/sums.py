@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ranef.arrays import Floats, Ints
 from ranef.design import aliasing, independent_in_gram
 from ranef.likelihood.scaling import Scaling, term_maps
 from ranef.linalg import PairBlocks, add_products, add_squares
 from ranef.spec import ModelSpec, TermSpec
 from ranef.structures import orthonormalising
+from ranef.support.arrays import Floats, Ints
 
 __all__ = [
     "Sums",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats, Ints
+from ranef.support.arrays import Floats, Ints
 
 __all__ = ["back_substitute", "cholesky", "forward_substitute", "segment_matrix", "segment_sum", "transpose"]
 

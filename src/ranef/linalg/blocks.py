@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ranef.arrays import Floats, Ints
 from ranef.linalg.batched import transpose
+from ranef.support.arrays import Floats, Ints
 
 __all__ = ["BlockMatrix", "PairBlocks"]
 

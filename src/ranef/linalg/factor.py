@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats
 from ranef.linalg.batched import back_substitute, cholesky, forward_substitute, segment_sum, transpose
 from ranef.linalg.blocks import BlockMatrix, PairBlocks
 from ranef.linalg.kernels import sparse_gram
 from ranef.linalg.lapack import cholesky_lower
 from ranef.linalg.plan import CrossedStep, NestedStep, Plan
+from ranef.support.arrays import Floats
 
 __all__ = [
     "BlockedFactor",

@@ -1,4 +1,4 @@
-"""numba's decorators for our own loops, with what they compile kept in ranef's folder (:mod:`ranef.kept`).
+"""numba's decorators for our own loops, with what they compile kept in ranef's folder (:mod:`ranef.support.kept`).
 
 numba's own cache stands beside the code or in one folder for all packages, trusts whatever it finds there, and ends in
 an error where nothing can be written or a file is cut.
@@ -20,7 +20,7 @@ import numba
 from numba.core import ccallback, compiler, serialize, sigutils
 from numba.core.caching import NullCache
 
-from ranef import kept
+from ranef.support import kept
 
 __all__ = ["c_function", "compiled"]
 

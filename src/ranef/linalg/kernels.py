@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats, Ints
-from ranef.interrupts import deferred, load
+from ranef.support.arrays import Floats, Ints
+from ranef.support.interrupts import deferred, load
 
 __all__ = ["add_products", "add_squares", "quadratic_forms", "sparse_gram"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ranef.arrays import Floats
-from ranef.interrupts import load
+from ranef.support.arrays import Floats
+from ranef.support.interrupts import load
 
 __all__ = ["cholesky_lower", "inverse_of_lower"]
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy
 
-from ranef.arrays import Ints
 from ranef.linalg.batched import segment_matrix
 from ranef.linalg.blocks import BlockMatrix, PairBlocks
+from ranef.support.arrays import Ints
 
 __all__ = ["CrossedStep", "NestedStep", "Plan", "elimination_order", "make_plan"]
 

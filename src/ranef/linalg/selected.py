@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats, Ints
 from ranef.linalg.batched import back_substitute, transpose
 from ranef.linalg.blocks import BlockMatrix
 from ranef.linalg.factor import (
@@ -31,6 +30,7 @@ from ranef.linalg.factor import (
 )
 from ranef.linalg.kernels import quadratic_forms
 from ranef.linalg.lapack import inverse_of_lower
+from ranef.support.arrays import Floats, Ints
 
 __all__ = ["paired_blocks", "selected_blocks", "solve_columns"]
 

@@ -17,9 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.errors import FitError, RanefWarning, warn
-from ranef.interrupts import deferred
 from ranef.likelihood import CrossProducts
 from ranef.nuts.datatree import predictive_array, prior_tree, to_datatree, to_inference_data
 from ranef.nuts.distributions import distribution_numbers, distribution_of
@@ -32,6 +30,8 @@ from ranef.nuts.record import Outcome, nothing_to_sample
 from ranef.nuts.settings import Settings
 from ranef.results import PosteriorDraws, RemlEstimates
 from ranef.spec import ModelSpec, Priors
+from ranef.support.arrays import Floats
+from ranef.support.interrupts import deferred
 
 __all__ = [
     "Settings",

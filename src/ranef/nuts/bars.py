@@ -8,8 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ranef.arrays import Ints
-from ranef.interrupts import deferred
+from ranef.support.arrays import Ints
+from ranef.support.interrupts import deferred
 
 __all__ = ["ChainBars"]
 

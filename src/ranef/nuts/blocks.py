@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ranef.arrays import Floats, Ints
 from ranef.likelihood import CrossProducts, FixedPart
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats, Ints
 
 __all__ = ["Shape", "SparseCoupling", "collapsed_arrays", "fill_of", "make_shape", "sparse_coupling", "tail_products"]
 

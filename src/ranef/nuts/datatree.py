@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
-from ranef.interrupts import load
 from ranef.likelihood import RowGroups, group_log_densities, has_shared_effects, row_log_densities
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec, covariance_arrays
+from ranef.support.arrays import Floats, Ints
+from ranef.support.interrupts import load
 
 if TYPE_CHECKING:
     import xarray

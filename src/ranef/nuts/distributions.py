@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ranef.interrupts import load
+from ranef.support.interrupts import load
 
 __all__ = ["distribution_numbers", "distribution_of"]
 

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import biject_to, constraints
 
-from ranef.arrays import Floats
 from ranef.errors import FitError
 from ranef.nuts.blocks import collapsed_arrays
 from ranef.nuts.collapsed import collapsed_model, fits_in_jax, log_likelihood
@@ -34,6 +33,7 @@ from ranef.nuts.sampler import Code, log_posterior, run_nuts
 from ranef.nuts.settings import Settings
 from ranef.nuts.start import effect_positions, start_vectors
 from ranef.results import RemlEstimates
+from ranef.support.arrays import Floats
 
 __all__ = ["collapsed_density", "sample_joint", "sample_marginal"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats
-from ranef.interrupts import let_through
 from ranef.nuts.problem import Gradient
+from ranef.support.arrays import Floats
+from ranef.support.interrupts import let_through
 
 __all__ = ["Laplace", "laplace"]
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.errors import NotAvailableError
 from ranef.spec import (
     LKJ,
@@ -26,6 +25,7 @@ from ranef.spec import (
     StudentT,
     corr_name,
 )
+from ranef.support.arrays import Floats
 
 __all__ = [
     "FAMILIES",

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats, Ints
-from ranef.interrupts import let_through
 from ranef.nuts.laplace import Laplace, laplace
 from ranef.nuts.problem import Gradient, Problem
 from ranef.nuts.start import start_vectors
 from ranef.results import RemlEstimates
+from ranef.support.arrays import Floats, Ints
+from ranef.support.interrupts import let_through
 
 __all__ = ["Modes", "doubts", "find_modes", "modes_of"]
 

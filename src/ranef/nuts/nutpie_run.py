@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.errors import FitError
-from ranef.interrupts import let_through, load
 from ranef.nuts.modes import Modes
 from ranef.nuts.packing import whiten
 from ranef.nuts.problem import Problem
 from ranef.nuts.record import Raw
 from ranef.nuts.settings import Settings
+from ranef.support.arrays import Floats
+from ranef.support.interrupts import let_through, load
 
 __all__ = ["require_nutpie", "run_nutpie"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.likelihood import CrossProducts, FixedPart
 from ranef.nuts.blocks import Shape, sparse_coupling, tail_products
 from ranef.nuts.layout import FAMILIES, Layout
+from ranef.support.arrays import Floats
 
 __all__ = ["PARTS", "pack", "whiten"]
 

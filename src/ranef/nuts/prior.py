@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.errors import FitError
-from ranef.interrupts import load
 from ranef.nuts.layout import hyper_numbers, make_layout, theta_of
 from ranef.results import PosteriorDraws
 from ranef.spec import Custom, Flat, Gamma, ModelSpec, Priors, outward_theta
+from ranef.support.arrays import Floats
+from ranef.support.interrupts import load
 
 __all__ = ["draw_components", "sample_prior"]
 

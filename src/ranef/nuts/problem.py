@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.errors import FitError
-from ranef.interrupts import let_through, load
 from ranef.likelihood import CrossProducts, FixedPart, HostDensity, cross_products, fixed_part
 from ranef.nuts.blocks import Shape, fill_of, make_shape
 from ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
 from ranef.nuts.packing import pack, whiten
 from ranef.spec import ModelSpec, Priors, outward_theta
+from ranef.support.arrays import Floats
+from ranef.support.interrupts import let_through, load
 
 __all__ = ["Effects", "Gradient", "Hyper", "Problem", "draw_effects", "hyper_draws", "prepare", "prepare_draws"]
 

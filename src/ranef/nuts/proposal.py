@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats
 from ranef.nuts.laplace import laplace
 from ranef.nuts.problem import draw_effects, hyper_draws, prepare
 from ranef.nuts.start import start_vector
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec, Priors
+from ranef.support.arrays import Floats
 
 __all__ = ["wide_draws"]
 

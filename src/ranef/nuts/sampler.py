@@ -16,13 +16,13 @@ from numpyro.infer.hmc import HMCState, hmc
 from numpyro.infer.util import potential_energy
 
 from ranef.errors import FitError
-from ranef.interrupts import let_through
 from ranef.likelihood import HostDensity
 from ranef.nuts.bars import ChainBars
 from ranef.nuts.jaxed import own_settings
 from ranef.nuts.record import Raw
 from ranef.nuts.settings import Settings
 from ranef.nuts.store import Stored
+from ranef.support.interrupts import let_through
 
 __all__ = ["Code", "log_posterior", "potential", "run_nuts"]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.nuts.problem import Problem
 from ranef.results import RemlEstimates
 from ranef.spec import TermSpec, inward_theta
+from ranef.support.arrays import Floats
 
 __all__ = ["effect_positions", "start_vector", "start_vectors"]
 

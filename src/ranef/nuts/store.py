@@ -20,8 +20,8 @@ import jax.numpy as jnp
 from jax.experimental import serialize_executable
 from jax.scipy.linalg import solve_triangular
 
-from ranef import kept
-from ranef.interrupts import deferred, let_through
+from ranef.support import kept
+from ranef.support.interrupts import deferred, let_through
 
 __all__ = ["Stored"]
 

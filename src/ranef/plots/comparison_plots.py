@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack, overload
 
-from ranef.arguments import Answering, helpful
 from ranef.plots.decomposition import decomposition_figure
 from ranef.plots.drawing import figure_of, mark_doubtful
 from ranef.plots.joint import joint_axes
@@ -17,6 +16,7 @@ from ranef.plots.selection import Choices, LevelsArgument, TermArgument
 from ranef.plots.shrinkage import shrinkage_figure
 from ranef.plots.varcorr import varcorr_figure
 from ranef.results import Fit, Method
+from ranef.support.arguments import Answering, helpful
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,10 +12,10 @@ import numpy as np
 
 from ranef.errors import DesignError
 from ranef.inference import check_level
-from ranef.interrupts import load
 from ranef.plots.fonts import legible
 from ranef.plots.names import as_drawn, cut_words
 from ranef.results import Fit
+from ranef.support.interrupts import load
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

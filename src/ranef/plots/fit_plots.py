@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
-from ranef.arguments import Answering, helpful
-from ranef.arrays import Floats
 from ranef.inference import check_level
 from ranef.plots.joint import joint_axes
 from ranef.plots.lines import lines_figure
@@ -26,6 +24,8 @@ from ranef.plots.selection import Choices, LevelsArgument, TermArgument
 from ranef.plots.shrinkage import shrinkage_figure
 from ranef.plots.varcorr import varcorr_figure
 from ranef.results import Fit, Method
+from ranef.support.arguments import Answering, helpful
+from ranef.support.arrays import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.inference import estimates_of, estimates_to_mark, first_fit, posteriors_of, products_of
 from ranef.inference.surface import Surface, chosen_pair, contour_levels, criterion_surface
@@ -19,6 +18,7 @@ from ranef.plots.selection import spread
 from ranef.plots.varcorr import POSTERIOR_COLOURS, Component, components
 from ranef.results import Fit, Method
 from ranef.spec import ModelSpec, sdcor_arrays
+from ranef.support.arrays import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.comparison.shrinkage import shrinkage_frame
 from ranef.errors import DesignError
 from ranef.inference import (
@@ -44,6 +43,7 @@ from ranef.plots.ranef import level_matrix
 from ranef.plots.selection import LevelsArgument, TermArgument, check_kind, select, selected_levels
 from ranef.results import Fit
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ranef.arrays import Floats
-from ranef.escapes import mathtext_safe, printable
 from ranef.plots.fonts import fallen_back, families_for
+from ranef.support.arrays import Floats
+from ranef.support.escapes import mathtext_safe, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.comparison import fit_paths, paths_base, reliabilities
 from ranef.errors import DesignError
 from ranef.plots.drawing import (
@@ -28,6 +27,7 @@ from ranef.plots.drawing import (
 from ranef.plots.names import as_drawn, effect_on, effect_title, shortened, spread_labels
 from ranef.plots.selection import LevelsArgument, Selection, select
 from ranef.results import Fit
+from ranef.support.arrays import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.inference import Block, Pattern, matrix_pattern
 from ranef.plots.drawing import BLUE, GREY, VERMILLION, new_axes
 from ranef.plots.fonts import fallen_back, families_for, legible
 from ranef.plots.names import as_drawn, remember, shortened, spread_labels, text_width
 from ranef.results import Fit
+from ranef.support.arrays import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats, Ints
 from ranef.errors import DesignError, suggestion
 from ranef.inference import grouping_named
-from ranef.interrupts import load
 from ranef.plots.drawing import BLUE, GREY, VERMILLION, new_axes, plain_frame
 from ranef.plots.fonts import legible
 from ranef.plots.names import as_drawn, name_levels
 from ranef.plots.residuals import neighbour_means
 from ranef.plots.selection import LevelsArgument, selected_levels
 from ranef.results import Fit
+from ranef.support.arrays import Floats, Ints
+from ranef.support.interrupts import load
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats, Ints
 from ranef.inference import effect_scores
 from ranef.plots.drawing import BLUE, GREY, VERMILLION, axes_for, headroom, new_axes, plain_frame, returned
 from ranef.plots.fonts import legible
 from ranef.plots.names import as_drawn, shortened
 from ranef.plots.selection import LevelsArgument, Selection, TermArgument, require_effects, select
 from ranef.results import Fit
+from ranef.support.arrays import Floats, Ints
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.comparison.shrinkage import shrinkage_frame
 from ranef.errors import DesignError
 from ranef.plots.drawing import (
@@ -34,6 +33,7 @@ from ranef.plots.names import as_drawn, effect_on, effect_title, name_levels, sh
 from ranef.plots.selection import LevelsArgument, Selection, TermArgument, checked_limit, require_effects, select
 from ranef.results import Fit
 from ranef.spec import Grouping
+from ranef.support.arrays import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.inference import grouping_named
 from ranef.plots.drawing import (
@@ -27,6 +26,7 @@ from ranef.plots.names import as_drawn, name_levels
 from ranef.plots.qq import draw_quantiles, normal_quantiles
 from ranef.plots.selection import LevelsArgument, selected_levels, spread
 from ranef.results import Fit
+from ranef.support.arrays import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,11 +9,11 @@ from typing import TypedDict
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Ints
 from ranef.comparison import chosen_columns
 from ranef.errors import DesignError, suggestion
 from ranef.inference import grouping_named
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Ints
 
 __all__ = [
     "Choices",

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats, Ints
 from ranef.comparison.shrinkage import shrinkage_frame
 from ranef.errors import DesignError
 from ranef.inference import grouping_named
@@ -33,6 +32,7 @@ from ranef.plots.names import as_drawn, effect_on, shortened, text_width
 from ranef.plots.ranef import draw_panels, joined_panels, level_matrix, wide_frame
 from ranef.plots.selection import LevelsArgument, Selection, TermArgument, check_kind, checked_limit, select
 from ranef.results import Fit
+from ranef.support.arrays import Floats, Ints
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.errors import DesignError
 from ranef.inference import estimates_to_mark, first_fit, posteriors_of, prior_component_draws, varcorr_draws
-from ranef.interrupts import load
 from ranef.plots.drawing import BLUE, GREY, VERMILLION, axes_for, legend_above, plain_frame, returned
 from ranef.plots.names import as_drawn, per_unit
 from ranef.results import Fit, RemlEstimates
@@ -26,6 +24,8 @@ from ranef.spec import (
     scale_density,
     varcorr_arrays,
 )
+from ranef.support.arrays import Floats
+from ranef.support.interrupts import load
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.likelihood import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
 from ranef.reml.optimize import Tracer
 from ranef.reml.problem import Point, Problem
 from ranef.spec import ModelSpec, TermSpec
 from ranef.structures import without_small
+from ranef.support.arrays import Floats
 
 __all__ = ["boundary_words", "escape", "snap"]
 

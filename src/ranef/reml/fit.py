@@ -8,7 +8,6 @@ from itertools import islice
 
 import numpy as np
 
-from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
 from ranef.likelihood import (
     BatchPoint,
@@ -22,13 +21,14 @@ from ranef.likelihood import (
     make_spectrum,
     own_response,
 )
-from ranef.progress import LateBar
 from ranef.reml.boundary import boundary_words, escape, snap
 from ranef.reml.optimize import Control, Descent, Tracer, by_gradients, descend, no_residual_variance, polished
 from ranef.reml.problem import Problem
 from ranef.reml.together import descend_together
 from ranef.results import OptimizerRecord, RemlEstimates, Status
 from ranef.spec import ModelSpec, TermSpec
+from ranef.support.arrays import Floats, Ints
+from ranef.support.progress import LateBar
 
 __all__ = ["fit_reml"]
 

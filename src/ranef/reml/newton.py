@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats
 
 __all__ = ["FLAT", "bending", "em_thetas", "least_curvature", "newton_steps"]
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import scipy
 
-from ranef.arguments import helpful, whole_number
-from ranef.arrays import Floats, Ints
 from ranef.errors import FitError
 from ranef.likelihood import PERFECT_FIT, At, BatchPoint
-from ranef.progress import LateBar
 from ranef.reml.newton import FLAT, newton_steps
 from ranef.reml.problem import Point, Problem
 from ranef.results import OptimizerStep
 from ranef.spec import ModelSpec
+from ranef.support.arguments import helpful, whole_number
+from ranef.support.arrays import Floats, Ints
+from ranef.support.progress import LateBar
 
 __all__ = [
     "Control",

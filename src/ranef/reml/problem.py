@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.likelihood import At, LeastSquares, Likelihood, Undetermined, least_squares, undetermined
 from ranef.reml.newton import bending, em_thetas, least_curvature
+from ranef.support.arrays import Floats
 
 __all__ = ["Point", "Problem"]
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from ranef.arrays import Bools, Floats, Ints
 from ranef.errors import ConvergenceWarning, FitError, RanefWarning, warn
 from ranef.likelihood import (
     LOST,
@@ -31,7 +30,6 @@ from ranef.likelihood import (
     read_responses,
     slopes_together,
 )
-from ranef.progress import LateBar
 from ranef.reml.boundary import escape
 from ranef.reml.fit import EXACT_FIXED_PART, fit_reml
 from ranef.reml.problem import Problem
@@ -39,6 +37,8 @@ from ranef.reml.together import descend_together, start_thetas
 from ranef.results import Refits, Status
 from ranef.spec import ModelSpec, sdcor_arrays
 from ranef.structures import without_small
+from ranef.support.arrays import Bools, Floats, Ints
+from ranef.support.progress import LateBar
 
 __all__ = ["refit_many"]
 

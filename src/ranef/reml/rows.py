@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats
 from ranef.errors import FitError
 from ranef.likelihood import CrossProducts, Likelihood, Method, cross_products, row_slopes
 from ranef.reml.fit import fit_reml
 from ranef.reml.optimize import Control
 from ranef.results import RemlEstimates
 from ranef.spec import ModelSpec
+from ranef.support.arrays import Floats
 
 __all__ = ["RowFit", "fit_rows"]
 

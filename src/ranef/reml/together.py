@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from ranef.arrays import Bools, Floats, Ints
 from ranef.likelihood import Batch, BatchPoint, evaluate_together, have_digits, slopes_together
 from ranef.reml.newton import FLAT, bending, em_thetas, least_curvature, newton_steps
+from ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = ["descend_together", "start_thetas"]
 

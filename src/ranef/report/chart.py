@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ranef.arrays import Floats
-from ranef.escapes import vega_key, vega_string
-from ranef.interrupts import load
+from ranef.support.arrays import Floats
+from ranef.support.escapes import vega_key, vega_string
+from ranef.support.interrupts import load
 
 __all__ = ["CHOICE", "Motion", "chart", "vega_script"]
 

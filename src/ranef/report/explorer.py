@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ranef.arrays import Floats
 from ranef.comparison import CovarianceSweep, PoolingSweep
-from ranef.escapes import script_json
 from ranef.report.chart import CHOICE, Motion, chart
+from ranef.support.arrays import Floats
+from ranef.support.escapes import script_json
 
 __all__ = ["ELEMENTS", "Explorer", "explorer", "positions"]
 

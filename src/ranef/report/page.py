@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ranef.interrupts import load
 from ranef.report.chart import vega_script
 from ranef.report.explorer import Explorer
+from ranef.support.interrupts import load
 from ranef.tables import Document, Grid
 
 if TYPE_CHECKING:

@@ -9,16 +9,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ranef.arguments import file_path
 from ranef.errors import DesignError, SavedFileError, suggestion
 from ranef.likelihood import CrossProducts
-from ranef.output import check_output, write_whole
 from ranef.saved.container import damaged, read_container, write_container
 from ranef.saved.decode import Decoder, UnknownRecord
 from ranef.saved.encode import Encoder
 from ranef.saved.registry import record_name, registry_of
 from ranef.saved.upgrades import one_layer_of_users, structures_of_templates
 from ranef.spec import ModelSpec, Moments
+from ranef.support.arguments import file_path
+from ranef.support.output import check_output, write_whole
 
 __all__ = ["FORMAT", "Prepared", "read_saved", "save"]
 

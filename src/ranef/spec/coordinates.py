@@ -14,11 +14,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ranef.arrays import Floats, Ints
 from ranef.design import Cells, fully_coded, margins_of, n_columns, term_cells
 from ranef.formula import Node
 from ranef.spec.model_spec import ModelSpec, TermSpec
 from ranef.spec.moments import Moments
+from ranef.support.arrays import Floats, Ints
 
 __all__ = [
     "Directions",

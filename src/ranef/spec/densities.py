@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import scipy
 
-from ranef.arrays import Floats
 from ranef.spec.families import (
     LKJ,
     Custom,
@@ -19,6 +18,7 @@ from ranef.spec.families import (
     HalfStudentT,
     Scale,
 )
+from ranef.support.arrays import Floats
 
 __all__ = ["correlation_density", "scale_density"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ranef.arguments import helpful
 from ranef.errors import DesignError
+from ranef.support.arguments import helpful
 
 __all__ = [
     "LKJ",

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from ranef.arrays import Ints
 from ranef.errors import DesignError, suggestion
 from ranef.spec.model_spec import ModelSpec, TermSpec
+from ranef.support.arrays import Ints
 
 __all__ = ["Cluster", "ModelMatrices", "TermMatrices"]
 

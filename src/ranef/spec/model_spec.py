@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ranef.arrays import Bools, Floats, Ints
 from ranef.design import Design, RandomDesign, row_parts, sample_rows
 from ranef.errors import DesignError
 from ranef.spec.response import Family, Gaussian, Residual, family_of
 from ranef.spec.row_variance import RowVariance
 from ranef.structures import STRUCTURES, Structure
+from ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = ["Grouping", "ModelSpec", "TermSpec", "check_responses", "model_spec", "with_response"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.spec.model_spec import ModelSpec
+from ranef.support.arrays import Floats
 
 __all__ = ["Moments", "moments"]
 

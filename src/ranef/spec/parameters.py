@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.spec.model_spec import ModelSpec
+from ranef.support.arrays import Floats
 
 __all__ = ["covariance_arrays", "sdcor_arrays", "varcorr_arrays"]
 

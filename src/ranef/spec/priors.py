@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.errors import DesignError, suggestion
 from ranef.spec.coordinates import (
     Directions,
@@ -40,6 +39,7 @@ from ranef.spec.families import (
 from ranef.spec.model_spec import ModelSpec, TermSpec
 from ranef.spec.moments import Moments, moments
 from ranef.spec.response import Student, family_of
+from ranef.support.arrays import Floats
 
 __all__ = ["Priors", "corr_name", "default_priors", "flat_priors", "sd_replacements"]
 

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.errors import FitError, suggestion
-from ranef.interrupts import load
 from ranef.spec.families import Gamma
+from ranef.support.arrays import Floats
+from ranef.support.interrupts import load
 
 __all__ = ["FAMILIES", "Family", "Gaussian", "Residual", "Student", "family_of"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ranef.arrays import Floats
+from ranef.support.arrays import Floats
 
 __all__ = ["RowVariance"]
 

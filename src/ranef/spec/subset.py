@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ranef.arrays import Floats, Ints
 from ranef.design import Encoding, RandomDesign, aliasing, take_rows
 from ranef.design.checks import check_levels
 from ranef.design.rank import independent_columns
 from ranef.design.size import Claim
 from ranef.errors import DesignError
 from ranef.spec.model_spec import Grouping, ModelSpec
+from ranef.support.arrays import Floats, Ints
 
 __all__ = ["without_rows"]
 

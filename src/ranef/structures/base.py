@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ranef.arrays import Bools, Floats, Ints
+from ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = ["Linear", "Pairs", "Structure", "lower_root", "without_small"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ranef.arrays import Bools, Floats
+from ranef.support.arrays import Bools, Floats
 
 __all__ = ["copies", "non_zero", "orthonormalising"]
 

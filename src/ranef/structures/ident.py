@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ranef.arrays import Floats, Ints
 from ranef.structures.base import Linear
 from ranef.structures.columns import non_zero
+from ranef.support.arrays import Floats, Ints
 
 __all__ = ["Identity"]
 

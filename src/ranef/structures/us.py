@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ranef.arrays import Floats, Ints
 from ranef.structures.base import Linear, Pairs, lower_root
 from ranef.structures.columns import copies, non_zero, orthonormalising
+from ranef.support.arrays import Floats, Ints
 
 __all__ = ["Unstructured"]
 

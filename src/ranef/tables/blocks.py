@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ranef.escapes import printable
+from ranef.support.escapes import printable
 
 __all__ = ["Block", "Grid", "Text"]
 

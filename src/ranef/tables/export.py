@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ranef.interrupts import load
+from ranef.support.interrupts import load
 from ranef.tables.blocks import Block, Grid, Text
 from ranef.tables.latex import escaped, from_unicode, guarded
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ranef.arrays import Floats
 from ranef.results import RemlEstimates, Status
 from ranef.spec import ModelSpec, Priors
+from ranef.support.arrays import Floats
 from ranef.tables.model import Block, Document, Grid, Text
 from ranef.tables.numbers import aligned, decimals_for, with_decimals
 

@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 
 from ranef import inference as inf
-from ranef.arguments import Answering, generator, helpful
-from ranef.arrays import Floats
-from ranef.copies import ByFields
 from ranef.equations import Equation, model_equation
 from ranef.errors import RanefWarning, warn
 from ranef.plots import FitPlots
 from ranef.results import Fit
 from ranef.saved import save
 from ranef.spec import ModelSpec
+from ranef.support.arguments import Answering, generator, helpful
+from ranef.support.arrays import Floats
+from ranef.support.copies import ByFields
 from ranef.tables import Document
 
 __all__ = ["BaseFit", "RandomPart", "Shown", "Simulated", "told"]

@@ -14,16 +14,16 @@ import pandas as pd
 
 from ranef import comparison as cmp
 from ranef import inference as inf
-from ranef.arguments import file_path, helpful
-from ranef.arrays import Floats
-from ranef.copies import ByFields
 from ranef.errors import DesignError, suggestion
-from ranef.interrupts import deferred
 from ranef.likelihood import CrossProducts
-from ranef.output import FIGURES, PAGES, check_output, write_whole
 from ranef.plots import ComparisonPlots
 from ranef.report import page_html
 from ranef.spec import Flat, ModelSpec, Normal
+from ranef.support.arguments import file_path, helpful
+from ranef.support.arrays import Floats
+from ranef.support.copies import ByFields
+from ranef.support.interrupts import deferred
+from ranef.support.output import FIGURES, PAGES, check_output, write_whole
 from ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
 from ranef.user.base import Shown
 from ranef.user.estimated import EmpiricalBayesFit

@@ -11,8 +11,6 @@ import numpy as np
 import pandas as pd
 
 from ranef import inference as inf
-from ranef.arguments import generator, helpful, whole_number
-from ranef.arrays import Floats
 from ranef.errors import ConvergenceWarning, DesignError, NotAvailableError, RanefWarning, SingularFitWarning
 from ranef.likelihood import (
     At,
@@ -29,6 +27,8 @@ from ranef.likelihood import (
 from ranef.reml import Control, fit_reml, fit_rows, refit_many
 from ranef.results import OptimizerRecord, Refits, RemlEstimates, Status, fit_arguments
 from ranef.spec import ModelSpec, check_responses, covariance_arrays, with_response
+from ranef.support.arguments import generator, helpful, whole_number
+from ranef.support.arrays import Floats
 from ranef.tables import Document, reml_summary
 from ranef.user.base import BaseFit, Simulated, told
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
-from ranef.arguments import helpful
 from ranef.errors import DesignError
 from ranef.saved import Prepared, read_saved
+from ranef.support.arguments import helpful
 from ranef.user.comparison import Comparison
 from ranef.user.estimated import EmpiricalBayesFit
 from ranef.user.model import Model

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from ranef.arguments import generator, helpful
 from ranef.design import as_chunks, build_design, check_sigma, registered, scan_chunks, warn_of_dropped
 from ranef.equations import Equation, model_equation
 from ranef.errors import DesignError, FitError, NotAvailableError, suggestion
@@ -19,6 +18,7 @@ from ranef.reml import Control, checked_control, fit_reml
 from ranef.results import RemlEstimates, fit_call, sample_arguments
 from ranef.saved import Prepared
 from ranef.spec import ModelMatrices, ModelSpec, Moments, Priors, default_priors, flat_priors, model_spec, moments
+from ranef.support.arguments import generator, helpful
 from ranef.tables import Document, Text
 from ranef.user.base import Shown, told
 from ranef.user.estimated import EmpiricalBayesFit, empirical_bayes

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranef.arrays import Floats
 from ranef.comparison import moved, one_column, ratios_at
-from ranef.interrupts import load
 from ranef.plots import ComparisonPlots
 from ranef.plots.drawing import NAMED, figure_of
 from ranef.report import (
@@ -27,6 +25,8 @@ from ranef.report import (
     versions,
 )
 from ranef.results import PosteriorDraws, RemlEstimates
+from ranef.support.arrays import Floats
+from ranef.support.interrupts import load
 from ranef.tables import Document
 from ranef.user.estimated import EmpiricalBayesFit
 from ranef.user.pooling import Pooling

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from ranef import comparison as cmp
-from ranef.arguments import helpful
-from ranef.arrays import Floats
-from ranef.copies import ByFields
 from ranef.errors import DesignError, FitError, suggestion
 from ranef.inference import check_level, grouping_named, only_group
 from ranef.spec import ModelSpec
+from ranef.support.arguments import helpful
+from ranef.support.arrays import Floats
+from ranef.support.copies import ByFields
 from ranef.tables import Document, pooling_table
 from ranef.user.base import Shown
 from ranef.user.estimated import EmpiricalBayesFit, empirical_bayes

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from ranef import inference as inf
-from ranef.arguments import generator, helpful, whole_number
-from ranef.arrays import Floats
 from ranef.errors import ConvergenceWarning, DesignError, RanefWarning, warn
 from ranef.nuts import predictive_array, sample_prior, to_datatree, to_inference_data
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec
+from ranef.support.arguments import generator, helpful, whole_number
+from ranef.support.arrays import Floats
 from ranef.tables import Document, posterior_summary
 from ranef.user.base import BaseFit, Simulated
 

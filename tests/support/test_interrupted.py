@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from ranef.interrupts import deferred, let_through, load, waiting
+from ranef.support.interrupts import deferred, let_through, load, waiting
 
 
 def press():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ranef.errors import DesignError
-from ranef.interrupts import deferred
+from ranef.support.interrupts import deferred
 
 __all__ = ["FIGURES", "PAGES", "check_output", "write_whole"]
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any
 
-from ranef.interrupts import deferred
+from ranef.support.interrupts import deferred
 
 __all__ = ["DELAY", "LateBar"]
 

@@ -1,0 +1,1 @@
+"""What every layer reads: arrays, arguments, names, files, progress, Ctrl-C. It knows no statistics."""
