@@ -19,7 +19,7 @@ from ranef.support import kept
 
 NOBODY = 65534
 
-SOURCES = Path(kept.__file__).parents[1]
+SOURCES = Path(kept.__file__).parents[2]
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="owners and permissions as POSIX has them")
 
