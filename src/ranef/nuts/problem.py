@@ -89,7 +89,7 @@ class Problem:
     @cached_property
     def shape_priors(self) -> ShapePriors:
         """Priors of the shape parameters of the structures."""
-        return shape_priors(self.spec, self.layout, self.numbers)
+        return shape_priors(self.spec, self.priors)
 
     @cached_property
     def roots(self) -> Roots:

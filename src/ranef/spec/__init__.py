@@ -1,7 +1,7 @@
 """The intermediate representation that both engines compile."""
 
 from ranef.spec.coordinates import TermColumns, inward_theta, outward_theta
-from ranef.spec.densities import correlation_density, scale_density
+from ranef.spec.densities import correlation_density, scale_density, shape_density
 from ranef.spec.families import (
     LKJ,
     R2D2,
@@ -73,6 +73,7 @@ __all__ = [
     "scale_density",
     "sd_replacements",
     "sdcor_arrays",
+    "shape_density",
     "shape_name",
     "varcorr_arrays",
     "with_response",
