@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 import ranef.formula
 from ranef.structures import STRUCTURES, lower_root
+from structures.toy import CompoundSymmetry
 
 matrices = hnp.arrays(
     float, st.integers(1, 5).map(lambda p: (p, p)), elements=st.floats(-5, 5).map(lambda v: round(v, 3))
@@ -22,8 +23,12 @@ def test_lower_root_keeps_the_product(root):
     assert (np.diag(lower) >= 0).all()
 
 
+#: and one that is not linear in θ
+ALL = {**STRUCTURES, "cs": CompoundSymmetry}
+
+
 def structure(word, size=3):
-    return STRUCTURES[word](size)
+    return ALL[word](size)
 
 
 @pytest.mark.parametrize(("word", "n_theta"), [("us", 6), ("diag", 3), ("ident", 1)])
@@ -45,7 +50,7 @@ def test_theta_is_in_lme4s_order():
     assert structure("us", 2).labels(["a", "b"]) == ["a", "b.a", "b"]
 
 
-@pytest.mark.parametrize("word", STRUCTURES)
+@pytest.mark.parametrize("word", ALL)
 def test_laws_of_every_structure(word):
     """The jacobian is that of differences, its transpose pulls back, and what maps of scale do keeps the structure."""
     rng, own = np.random.default_rng(0), structure(word, 4)
@@ -67,6 +72,27 @@ def test_laws_of_every_structure(word):
     several = own.closest(rng.normal(size=(5, 4, 4)))
     assert several.shape == (5, own.n_theta)
     assert own.root(several).shape == (5, 4, 4)
+
+
+@pytest.mark.parametrize("word", ALL)
+def test_every_structure_says_what_the_samplers_need(word):
+    """Sds over σ first, then coordinates of shapes; or a whole triangle. What JAX knows is linear."""
+    own, rng = structure(word, 4), np.random.default_rng(1)
+    n, theta = len(own.own_sds), rng.uniform(0.2, 1.0, own.n_theta)
+    assert own.free or own.n_theta == n + len(own.shapes)
+    if not own.free:
+        sds = np.linalg.norm(own.root(theta), axis=1)
+        np.testing.assert_allclose(sds[list(own.own_sds)], theta[:n], rtol=1e-12)
+    if own.kernels:
+        assert not own.shapes
+        np.testing.assert_allclose(own.root(theta), np.einsum("i,ijk->jk", theta, own.root(np.eye(own.n_theta))))
+    for s in own.shapes:
+        u = np.array([-2.0, s.usual, 3.0])
+        np.testing.assert_allclose(s.coordinate(s.value(u)), u, atol=1e-12)
+        slope = (s.value(u + 1e-6) - s.value(u - 1e-6)) / 2e-6
+        np.testing.assert_allclose(s.log_slope(u)[0], np.log(slope), atol=1e-8)
+        bend = (s.log_slope(u + 1e-6)[0] - s.log_slope(u - 1e-6)[0]) / 2e-6
+        np.testing.assert_allclose(s.log_slope(u)[1], bend, atol=1e-8)
 
 
 @pytest.mark.parametrize("word", STRUCTURES)

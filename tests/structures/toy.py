@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ranef.structures import Structure, non_zero
+from ranef.structures import ShapeParameter, Structure, lower_root, non_zero
 from ranef.support.arrays import Bools, Floats
 
 #: step of the differences that the jacobian is made of
@@ -38,15 +38,17 @@ class CompoundSymmetry(Structure):
         return tuple((i, j) for j in range(self.size) for i in range(j + 1, self.size))
 
     @property
-    def lowest(self) -> float:
-        return -1.0 / (self.size - 1)
+    def rho(self) -> ShapeParameter:
+        return ShapeParameter("cor", -1.0 / (self.size - 1), 1.0)
 
-    def correlation(self, theta: Floats) -> Floats:
-        return self.lowest + (1.0 - self.lowest) / (1.0 + np.exp(-theta[..., 1]))
+    @property
+    def shapes(self) -> tuple[ShapeParameter, ...]:
+        return (self.rho,)
 
     def root(self, theta: Floats) -> Floats:
-        rho = self.correlation(theta)[..., None, None]
-        return theta[..., 0, None, None] * np.linalg.cholesky((1.0 - rho) * np.eye(self.size) + rho)
+        rho, p = self.rho.value(theta[..., 1, None, None]), self.size
+        within, mean = (np.sqrt(np.maximum(v, 0.0)) for v in (1.0 - rho, 1.0 + (p - 1) * rho))
+        return theta[..., 0, None, None] * lower_root(within * np.eye(p) + (mean - within) / p)
 
     def jacobian(self, theta: Floats) -> Floats:
         steps = STEP * np.eye(2)
@@ -61,8 +63,9 @@ class CompoundSymmetry(Structure):
         variance = np.trace(cov, axis1=-2, axis2=-1) / p
         between = (cov.sum(axis=(-2, -1)) - p * variance) / (p * (p - 1))
         rho = np.divide(between, variance, out=np.zeros_like(variance), where=variance > 0)
-        share = np.clip((rho - self.lowest) / (1.0 - self.lowest), 1e-6, 1 - 1e-6)
-        return np.stack([np.sqrt(variance), np.log(share / (1.0 - share))], axis=-1)
+        margin = 1e-6 * (self.rho.high - self.rho.low)
+        inside = np.clip(rho, self.rho.low + margin, self.rho.high - margin)
+        return np.stack([np.sqrt(variance), self.rho.coordinate(inside)], axis=-1)
 
     def scaling_map(self, gram: Floats) -> Floats:
         return np.eye(self.size) / float(np.sqrt(np.mean(non_zero(np.diag(gram)))))

@@ -8,7 +8,19 @@ import pandas as pd
 from ranef.errors import DesignError
 from ranef.inference.posterior import varcorr_draws
 from ranef.results import PosteriorDraws
-from ranef.spec import Flat, ModelSpec, Normal, Scale, TermSpec, corr_name, inward_theta, scale_density
+from ranef.spec import (
+    Flat,
+    ModelSpec,
+    Normal,
+    Scale,
+    ShapePrior,
+    TermSpec,
+    corr_name,
+    inward_theta,
+    scale_density,
+    shape_density,
+)
+from ranef.structures import ShapeParameter
 from ranef.support.arrays import Floats
 from ranef.support.interrupts import load
 
@@ -78,6 +90,8 @@ def _log_priors(spec: ModelSpec, draws: PosteriorDraws) -> Floats:
         density = scale_density(prior, x)
         with np.errstate(divide="ignore"):
             out += 0.0 if density is None else np.log(density)
+    for s, of_shape, u in _shapes(spec, draws):
+        out += shape_density(of_shape, s.value(u))[0]
     for root, eta in _roots(spec, draws):
         out += 2.0 * (eta - 1.0) * np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(axis=-1)
     return out
@@ -92,6 +106,8 @@ def _log_likelihood(spec: ModelSpec, draws: PosteriorDraws) -> Floats | None:
     out = np.asarray(draws.sample_stats["lp"], dtype=float) - _log_priors(spec, draws)
     for x, _ in _scales(spec, draws):
         out -= np.log(x)
+    for s, _, u in _shapes(spec, draws):
+        out -= s.log_slope(u)[0]
     for root, _ in _roots(spec, draws):
         # of the canonical partial correlations, which are sampled as logits: ∏ ∂R/∂z · ∏ (1 − z²)/2
         rest = np.ones(root.shape[:-1])
@@ -110,6 +126,15 @@ def _scales(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[Floats, Scale]
         sd = np.linalg.norm(lam, axis=-1) * draws.sigma[..., None]
         out += [(sd[..., i], prior) for i, prior in enumerate(draws.priors.sds(t))]
     return out + ([(draws.sigma, draws.priors.sigma)] if spec.sigma is None else [])
+
+
+def _shapes(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[ShapeParameter, ShapePrior, Floats]]:
+    """Shape parameters of the structures with their priors and coordinates (chains, draws)."""
+    out: list[tuple[ShapeParameter, ShapePrior, Floats]] = []
+    for t in spec.terms:
+        u = np.moveaxis(draws.theta[..., t.theta], -1, 0)[t.structure.n_theta - len(t.structure.shapes) :]
+        out += zip(t.structure.shapes, draws.priors.shapes(t), u, strict=True)
+    return out
 
 
 def _roots(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[Floats, float]]:

@@ -257,4 +257,5 @@ def log_density(
     if path == "loops":
         return problem.collapsed
     none: Floats = np.zeros(0)
-    return lambda theta, sigma: float(problem.host.value_and_gradient(problem.fill @ theta, np.asarray(sigma), none)[0])
+    host, roots = problem.host, problem.roots
+    return lambda theta, sigma: float(host.value_and_gradient(roots.at(theta), np.asarray(sigma), none)[0])

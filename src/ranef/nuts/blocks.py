@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ranef.likelihood import CrossProducts, FixedPart
 from ranef.spec import ModelSpec
 from ranef.support.arrays import Floats, Ints
 
-__all__ = ["Shape", "SparseCoupling", "collapsed_arrays", "fill_of", "make_shape", "sparse_coupling", "tail_products"]
+__all__ = ["Roots", "Shape", "SparseCoupling", "collapsed_arrays", "make_shape", "sparse_coupling", "tail_products"]
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,65 @@ def make_shape(products: CrossProducts, fixed: FixedPart) -> Shape:
     return Shape(products.A.sizes, products.A.n_levels, len(fixed.integrated), len(fixed.sampled))
 
 
-def fill_of(spec: ModelSpec, products: CrossProducts, outward: Sequence[Floats] | None = None) -> Floats:
-    """Array (Σ p_k², n_theta) that makes the internal λ_k, raveled one after the other, of θ.
+@dataclass(frozen=True, eq=False, repr=False)
+class Roots:
+    """The internal λ_k in elimination order, raveled one after the other (..., Σ p_k²), as functions of θ.
 
-    θ is that of the columns as written, or of coordinates b* of the effects b = `outward` b* (p_k, p_k) by grouping.
+    Attributes
+    ----------
+    spec : ModelSpec
+    products : CrossProducts
+    outward : tuple of array (p_k, p_k)
+        By grouping: θ is that of coordinates b* of the effects b = outward b*.
     """
-    outward = [np.eye(len(g.columns)) for g in spec.groupings] if outward is None else outward
-    out = np.zeros((sum(p * p for p in products.A.sizes), spec.n_theta))
-    for i, unit in enumerate(np.eye(spec.n_theta)):
-        inner = zip(outward, spec.lambdas(unit), strict=True)
-        internal = products.scaling.inward(tuple(T @ lam for T, lam in inner))
-        out[:, i] = np.concatenate([internal[k].ravel() for k in products.order])
-    return out
+
+    spec: ModelSpec
+    products: CrossProducts
+    outward: tuple[Floats, ...]
+
+    @property
+    def linear(self) -> bool:
+        """Whether they are linear in θ, for every structure."""
+        return all(t.structure.kernels for t in self.spec.terms)
+
+    @cached_property
+    def fill(self) -> Floats:
+        """Array (Σ p_k², n_theta) that makes them of θ; empty where they are not linear."""
+        if not self.linear:
+            return np.zeros(0)
+        out = np.zeros((sum(p * p for p in self.products.A.sizes), self.spec.n_theta))
+        for i, unit in enumerate(np.eye(self.spec.n_theta)):
+            inner = zip(self.outward, self.spec.lambdas(unit), strict=True)
+            internal = self.products.scaling.inward(tuple(T @ lam for T, lam in inner))
+            out[:, i] = np.concatenate([internal[k].ravel() for k in self.products.order])
+        return out
+
+    @cached_property
+    def _inward(self) -> tuple[Floats, ...]:
+        return self.products.scaling.inward(self.outward)
+
+    def at(self, theta: Floats) -> Floats:
+        """At `theta` (..., n_theta)."""
+        if self.linear:
+            return theta @ self.fill.T
+        lambdas = self.spec.lambdas(theta)
+        parts = [self._inward[k] @ lambdas[k] for k in self.products.order]
+        return np.concatenate([x.reshape(*x.shape[:-2], -1) for x in parts], axis=-1)
+
+    def with_slopes(self, theta: Floats) -> tuple[Floats, Floats]:
+        """At `theta` (n_theta,), with their derivatives (Σ p_k², n_theta); NaN where a structure finds no root."""
+        if self.linear:
+            return self.at(theta), self.fill
+        sizes = self.products.A.sizes
+        ends = np.cumsum([p * p for p in sizes])
+        slopes = np.zeros((ends[-1], self.spec.n_theta))
+        try:
+            for i, (t, slope) in enumerate(self.spec.root_derivatives(theta)):
+                k = self.products.order.index(t.grouping)
+                slopes[ends[k] - sizes[k] ** 2 : ends[k], i] = (self._inward[t.grouping] @ slope).ravel()
+            return self.at(theta), slopes
+        except np.linalg.LinAlgError:
+            return np.full(ends[-1], np.nan), np.full_like(slopes, np.nan)
 
 
 def collapsed_arrays(products: CrossProducts, fixed: FixedPart, shape: Shape, fill: Floats) -> dict[str, Floats]:

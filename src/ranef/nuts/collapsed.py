@@ -26,9 +26,12 @@ from ranef.nuts.blocks import Shape
 from ranef.nuts.hyper import Sampled, hyperparameters
 from ranef.nuts.layout import Layout
 
-__all__ = ["collapsed_model", "contrast", "fits_in_jax", "lambdas_of", "log_likelihood", "normal_priors"]
+__all__ = ["RootsInJax", "collapsed_model", "contrast", "fits_in_jax", "lambdas_of", "log_likelihood", "normal_priors"]
 
 Arrays = Mapping[str, Any]
+
+#: λ of all factors, raveled one after the other, of θ; None where it is ``fill`` times θ
+RootsInJax = Callable[[jax.Array], jax.Array]
 
 #: entries of the dense block between the first factor and the tail, and multiplications by it, that JAX is given
 MAX_COUPLING, MAX_WORK = 4_000_000, 40_000_000
@@ -42,11 +45,11 @@ def fits_in_jax(shape: Shape) -> bool:
     return coupling <= MAX_COUPLING and (coupling + shape.tail**2) * shape.tail <= MAX_WORK
 
 
-def lambdas_of(shape: Shape, data: Arrays, theta: jax.Array) -> list[jax.Array]:
+def lambdas_of(shape: Shape, data: Arrays, theta: jax.Array, roots: RootsInJax | None = None) -> list[jax.Array]:
     """Internal λ_k (p_k, p_k) in elimination order."""
     if not shape.sizes:
         return []
-    flat = jnp.sum(data["fill"] * theta, axis=1)
+    flat = jnp.sum(data["fill"] * theta, axis=1) if roots is None else roots(theta)
     edges = np.cumsum([0, *(p * p for p in shape.sizes)])
     return [flat[edges[k] : edges[k + 1]].reshape(p, p) for k, p in enumerate(shape.sizes)]
 
@@ -98,11 +101,10 @@ def contrast(data: Arrays, fixed: jax.Array) -> list[Any]:
 
 
 def _factorize(
-    shape: Shape, data: Arrays, theta: jax.Array, sigma2: jax.Array, K: jax.Array
+    shape: Shape, data: Arrays, lambdas: list[jax.Array], sigma2: jax.Array, K: jax.Array
 ) -> tuple[jax.Array, list[list[Any]] | jax.Array]:
     """Log determinant of the first factor, and U (m, m) of the tail with X and y; `sigma2` is internal."""
-    lambdas, t = lambdas_of(shape, data, theta), shape.tail
-    log_det, H = jnp.zeros(()), data["T"]
+    t, log_det, H = shape.tail, jnp.zeros(()), data["T"]
     if lambdas:
         B, log_det = _eliminate(lambdas[0], data["A"], data["C"])
         H = H - jnp.einsum("imj,inj->mn", B, B)
@@ -120,11 +122,11 @@ def _lower(H: jax.Array) -> list[list[Any]] | jax.Array:
     return small.cholesky([[H[i, j] for j in range(i + 1)] for i in range(m)])
 
 
-def log_likelihood(shape: Shape, data: Arrays, at: Sampled) -> jax.Array:
+def log_likelihood(shape: Shape, data: Arrays, at: Sampled, roots: RootsInJax | None = None) -> jax.Array:
     """Log p(y | θ, σ, sampled coefficients), user's units."""
     sigma2 = (at.sigma / data["unit"]) ** 2
     K, log_scale = normal_priors(data, at.variances)
-    log_det, U = _factorize(shape, data, at.theta, sigma2, K)
+    log_det, U = _factorize(shape, data, lambdas_of(shape, data, at.theta, roots), sigma2, K)
     v, a = contrast(data, at.fixed), shape.tail + shape.n_integrated
     if isinstance(U, list):
         diagonal = [U[i][i] for i in range(a)]
@@ -139,11 +141,11 @@ def log_likelihood(shape: Shape, data: Arrays, at: Sampled) -> jax.Array:
 
 
 @lru_cache(maxsize=32)
-def collapsed_model(layout: Layout, shape: Shape) -> Callable[[Arrays], None]:
+def collapsed_model(layout: Layout, shape: Shape, roots: RootsInJax | None = None) -> Callable[[Arrays], None]:
     """The NumPyro model of the sampled parameters, the other coefficients and b integrated out."""
 
     def model(data: Arrays) -> None:
         at = hyperparameters(layout, data["hyper"])
-        numpyro.factor("marginal_likelihood", log_likelihood(shape, data["collapsed"], at))
+        numpyro.factor("marginal_likelihood", log_likelihood(shape, data["collapsed"], at, roots))
 
     return model

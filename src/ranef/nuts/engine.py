@@ -20,7 +20,7 @@ from numpyro.distributions import biject_to, constraints
 from ranef.errors import FitError
 from ranef.nuts.blocks import collapsed_arrays
 from ranef.nuts.collapsed import collapsed_model, fits_in_jax, log_likelihood
-from ranef.nuts.hosted import hosted_model
+from ranef.nuts.hosted import asked_roots, hosted_model
 from ranef.nuts.hyper import Sampled
 from ranef.nuts.jaxed import own_settings, require_device
 from ranef.nuts.joint import degrees_sites, joint_data, joint_model, joint_shape
@@ -41,7 +41,7 @@ __all__ = ["collapsed_density", "sample_joint", "sample_marginal"]
 def collapsed_density(problem: Problem) -> Callable[[Floats, float], float]:
     """Log p(y | θ, σ) of a problem all of whose coefficients are integrated out, by JAX."""
     data = collapsed_arrays(problem.products, problem.fixed, problem.shape, problem.fill)
-    compiled = jax.jit(partial(log_likelihood, problem.shape))
+    compiled = jax.jit(partial(log_likelihood, problem.shape, roots=asked_roots(problem.roots)))
 
     def density(theta: Floats, sigma: float) -> float:
         with own_settings():
@@ -56,20 +56,20 @@ def sample_marginal(
 ) -> Outcome:
     """Sample the variance parameters, then draw β and b exactly."""
     with _computing_on(settings.device), contextlib.ExitStack() as stack:
-        shape = problem.shape.padded
+        shape, roots = problem.shape.padded, asked_roots(problem.sampled_roots)
         hosted = not fits_in_jax(shape)
         data: dict[str, Any] = {"hyper": _double(problem.numbers)}
         if hosted:
             data["fill"] = problem.sampled_fill
-            code = Code(hosted_model(problem.layout, problem.host), problem.layout.sites, None)
+            code = Code(hosted_model(problem.layout, problem.host, roots), problem.layout.sites, None)
         else:
             data["collapsed"] = collapsed_arrays(problem.products, problem.fixed, shape, problem.sampled_fill)
-            name = f"marginal {problem.layout} {shape}" if not problem.layout.custom else None
-            code = Code(collapsed_model(problem.layout, shape), problem.layout.sites, name)
+            name = f"marginal {problem.layout} {shape}" if not (problem.layout.custom or roots) else None
+            code = Code(collapsed_model(problem.layout, shape, roots), problem.layout.sites, name)
         background = ThreadPoolExecutor(1)
         stack.callback(background.shutdown, wait=False)  # Ctrl-C does not wait for it
         background.submit(prepare_draws, problem)
-        modes = _modes(problem, None if hosted else code, data, start, seed)
+        modes = _modes(problem, None if hosted and problem.layout.plain else code, data, start, seed)
         at = modes.best
         rng = np.random.default_rng(seed)
         positions = {"hyper": modes.starts(settings.chains, rng)}
@@ -94,13 +94,14 @@ def sample_joint(problem: Problem, settings: Settings, warmup: int, seed: int, s
         shape = joint_shape(problem, centered=settings.parameterization == "centered")
         arrays = joint_data(problem, shape)
         data: dict[str, Any] = {"hyper": _double(problem.numbers), "collapsed": arrays}
-        custom = bool(problem.layout.custom)
+        roots = asked_roots(problem.sampled_roots)
+        custom = bool(problem.layout.custom or roots)
         name = None if custom or "rows" in arrays else f"joint {problem.layout} {shape}"
-        code = Code(joint_model(problem.layout, shape), problem.layout.sites, name)
+        code = Code(joint_model(problem.layout, shape, roots), problem.layout.sites, name)
         if fits_in_jax(problem.shape):
             within = {"hyper": data["hyper"], "collapsed": arrays}
             named = None if custom else f"marginal {problem.layout} {problem.shape}"
-            marginal = Code(collapsed_model(problem.layout, problem.shape), problem.layout.sites, named)
+            marginal = Code(collapsed_model(problem.layout, problem.shape, roots), problem.layout.sites, named)
             modes = _modes(problem, marginal, within, start, seed)
         else:
             raise FitError(
@@ -219,13 +220,12 @@ def _joint_effects(problem: Problem, raw: Raw, hyper: Hyper, centered: bool) -> 
     spec, shape = problem.spec, hyper.sigma.shape
     internal = raw.positions.get("beta", np.zeros((*shape, 0)))
     b = []
-    units = [spec.lambdas(unit) for unit in np.eye(spec.n_theta)]
-    for grouping in range(len(spec.groupings)):
+    lambdas = spec.lambdas(hyper.theta)
+    for grouping, root in enumerate(lambdas):
         k = problem.products.order.index(grouping)
         if centered:
             b.append(raw.positions[f"b{k}"] @ problem.outward[grouping].T)
             continue
-        root = np.einsum("cdi,ipq->cdpq", hyper.theta, np.stack([u[grouping] for u in units]))
         z = raw.positions[f"z{k}"]
         if f"mix{k}" in raw.positions:
             z = z * np.exp(-0.5 * raw.positions[f"mix{k}"])[..., None]

@@ -68,6 +68,37 @@ class VineCorrelations(dist.Distribution):  # type: ignore[misc]
         return jnp.sum(self.numbers[:, 1] + (self.numbers[:, 0] - 1.0) * jnp.log1p(-(value**2)))
 
 
+class ShapeCoordinates(dist.Distribution):  # type: ignore[misc]
+    """Independent priors of shape parameters, as densities of their coordinates; :mod:`ranef.nuts.shapes` in JAX.
+
+    `kinds` are pairs of a family and of what bounds there are; `numbers` (n, 6) those of the family, and the bounds.
+    """
+
+    support = constraints.real_vector
+    pytree_data_fields = ("numbers",)
+    pytree_aux_fields = ("kinds",)
+
+    def __init__(self, kinds: tuple[tuple[str, str], ...], numbers: jax.Array) -> None:
+        self.kinds, self.numbers = kinds, numbers
+        super().__init__(batch_shape=(), event_shape=(len(kinds),), validate_args=False)
+
+    def log_prob(self, value: jax.Array, intermediates: Any = None) -> jax.Array:
+        """Sum of the log densities of the coordinates, with the Jacobians of the parameters."""
+        total = jnp.zeros(())
+        for i, (family, bounds) in enumerate(self.kinds):
+            u, (low, high) = value[i], self.numbers[i, 4:]
+            x: Any = u
+            log_dx: Any = 0.0
+            if bounds == "both":
+                x = low + (high - low) * jax.nn.sigmoid(u)
+                log_dx = jnp.log(high - low) + jax.nn.log_sigmoid(u) + jax.nn.log_sigmoid(-u)
+            elif bounds == "below":
+                x, log_dx = jnp.exp(u), u
+            own = Scalars((family,), self.numbers[i : i + 1, :4], positive=bounds == "below")
+            total = total + own.log_prob(x[None]) + log_dx
+        return total
+
+
 class Sampled(NamedTuple):
     """What the sampled parameters make, on the user's scale.
 
@@ -115,13 +146,14 @@ def _theta(layout: Layout, numbers: Mapping[str, Any], sigma: Any, custom: Mappi
     if not layout.terms:
         return jnp.zeros(0)
     n = layout.n_partial
+    shapes = numpyro.sample("shape", ShapeCoordinates(layout.shapes, numbers["shape"])) if layout.shapes else ()
     if layout.flat:
         diagonal = numpyro.sample("diagonal", _improper(constraints.positive, layout.n_sd))
         off = numpyro.sample("off_diagonal", _improper(constraints.real, n)) if n else ()
-        return jnp.asarray(theta_of(layout, list(diagonal), list(off), jnp))
+        return jnp.asarray(theta_of(layout, list(diagonal), list(off), list(shapes), jnp))
     sds = _mixed("sd", layout.families, numbers["sd"], custom, positive=True)
     partial = numpyro.sample("partial", VineCorrelations(numbers["vine"])) if n else ()
-    return jnp.asarray(theta_of(layout, [sd / sigma for sd in sds], list(partial), jnp))
+    return jnp.asarray(theta_of(layout, [sd / sigma for sd in sds], list(partial), list(shapes), jnp))
 
 
 def _mixed(

@@ -18,7 +18,7 @@ import numpyro
 from numpyro import distributions as dist
 
 from ranef.nuts.blocks import Shape, collapsed_arrays
-from ranef.nuts.collapsed import contrast, lambdas_of, normal_priors
+from ranef.nuts.collapsed import RootsInJax, contrast, lambdas_of, normal_priors
 from ranef.nuts.hyper import Sampled, hyperparameters
 from ranef.nuts.layout import Layout
 from ranef.nuts.problem import Problem
@@ -76,11 +76,11 @@ def joint_data(problem: Problem, shape: JointShape) -> dict[str, Any]:
     spec, products, fixed = problem.spec, problem.products, problem.fixed
     scale, order = products.scaling, products.order
     names = [spec.groupings[k].name for k in order]
-    units = [spec.lambdas(unit) for unit in np.eye(spec.n_theta)]
+    units = [spec.lambdas(unit) for unit in np.eye(spec.n_theta)] if problem.roots.linear else []
     out: dict[str, Any] = {
         **collapsed_arrays(products, fixed, shape.blocks, problem.sampled_fill),
         "inward": tuple(np.linalg.solve(scale.Z[k], problem.outward[k]).T / scale.y for k in order),
-        "outer": tuple(np.stack([u[k] for u in units], axis=-1) for k in order),
+        "outer": tuple(np.stack([u[k] for u in units], axis=-1) for k in order if units),
         "df": tuple(_df_numbers(problem.priors.effects.get(n, 1.0)) for n in names),
         "own": {name: _df_numbers(problem.priors.response[name]) for name in spec.family.parameters},
         "log_weights": np.array(products.log_weights),
@@ -108,7 +108,9 @@ def _df_numbers(df: float | Gamma) -> Any:
 
 
 @lru_cache(maxsize=32)
-def joint_model(layout: Layout, shape: JointShape) -> Callable[[Mapping[str, Any]], None]:
+def joint_model(
+    layout: Layout, shape: JointShape, roots: RootsInJax | None = None
+) -> Callable[[Mapping[str, Any]], None]:
     """The joint model.
 
     Sites besides the sampled parameters: ``beta`` (g,), internal, on which its coefficients are nearly independent; for
@@ -121,7 +123,8 @@ def joint_model(layout: Layout, shape: JointShape) -> Callable[[Mapping[str, Any
         arrays = data["collapsed"]
         at = hyperparameters(layout, data["hyper"])
         beta = _beta(shape.blocks, arrays, at)
-        effects = [_effects(k, shape, layout, arrays, at) for k in range(len(shape.blocks.sizes))]
+        lambdas = lambdas_of(shape.blocks, arrays, at.theta, roots)
+        effects = [_effects(k, shape, arrays, at, lam) for k, lam in enumerate(lambdas)]
         likelihood = _likelihood_of_rows if shape.response in ROWS else _normal_likelihood
         numpyro.factor("likelihood", likelihood(shape, arrays, at, beta, effects))
 
@@ -139,8 +142,8 @@ def _beta(shape: Shape, data: Mapping[str, Any], at: Sampled) -> jax.Array:
     return w
 
 
-def _effects(k: int, shape: JointShape, layout: Layout, data: Mapping[str, Any], at: Sampled) -> jax.Array:
-    """b̃ (J_k, p_k), internal."""
+def _effects(k: int, shape: JointShape, data: Mapping[str, Any], at: Sampled, lam: jax.Array) -> jax.Array:
+    """b̃ (J_k, p_k), internal, of internal λ_k."""
     p, J = shape.blocks.sizes[k], shape.blocks.levels[k]
     mix = jnp.ones(J)
     if shape.effects[k] != "normal":
@@ -149,11 +152,14 @@ def _effects(k: int, shape: JointShape, layout: Layout, data: Mapping[str, Any],
             df = numpyro.sample(f"df{k}", dist.Gamma(*data["df"][k]))
         mix = numpyro.sample(f"mix{k}", dist.Gamma(0.5 * df, 0.5 * df).expand([J]).to_event(1))
     if shape.centered:
-        root = at.sigma * (data["outer"][k] @ at.theta) / jnp.sqrt(mix)[:, None, None]
+        if data["outer"]:
+            outer = data["outer"][k] @ at.theta
+        else:
+            outer = jnp.linalg.solve(data["unit"] * data["inward"][k].T, lam)
+        root = at.sigma * outer / jnp.sqrt(mix)[:, None, None]
         b = numpyro.sample(f"b{k}", dist.MultivariateNormal(jnp.zeros((J, p)), scale_tril=root).to_event(1))
         return jnp.asarray(b @ data["inward"][k])
     z = numpyro.sample(f"z{k}", dist.Normal(0.0, 1.0).expand([J, p]).to_event(2))
-    lam = lambdas_of(shape.blocks, data, at.theta)[k]
     return jnp.asarray(at.sigma / data["unit"] * (z / jnp.sqrt(mix)[:, None]) @ lam.T)
 
 

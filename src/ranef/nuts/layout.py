@@ -23,8 +23,10 @@ from ranef.spec import (
     Normal,
     Priors,
     StudentT,
+    Uniform,
     corr_name,
 )
+from ranef.structures import ShapeParameter
 from ranef.support.arrays import Floats
 
 __all__ = [
@@ -50,17 +52,18 @@ class TermLayout:
     Attributes
     ----------
     triangular : bool
-        Whether θ is a whole triangle; else each standard deviation, over σ.
+        Whether θ is a whole triangle; else each standard deviation, over σ, and the coordinates of shape parameters.
     size : int
         Number of columns p.
-    sd, partial, theta : (int, int)
-        Its standard deviations, partial correlations and entries of θ, as half-open ranges.
+    sd, partial, shape, theta : (int, int)
+        Its standard deviations, partial correlations, shape parameters and entries of θ, as half-open ranges.
     """
 
     triangular: bool
     size: int
     sd: Range
     partial: Range
+    shape: Range
     theta: Range
 
 
@@ -77,6 +80,8 @@ class Layout:
         The same for σ; ``"known"`` where σ is not sampled.
     fixed_families : tuple of str
         Those of the coefficients that are sampled rather than integrated out.
+    shapes : tuple of (str, str)
+        Family of the prior of each shape parameter, and its bounds: ``"both"``, ``"below"`` or ``"none"``.
     flat : bool
         Flat on θ and log σ.
     r2d2 : int
@@ -87,6 +92,7 @@ class Layout:
     families: tuple[str, ...]
     sigma_family: str
     fixed_families: tuple[str, ...]
+    shapes: tuple[tuple[str, str], ...]
     flat: bool
     r2d2: int
 
@@ -121,7 +127,7 @@ class Layout:
         names = ("diagonal", "off_diagonal", "log_sigma") if self.flat else ("sd", "partial", "sigma")
         sizes = [*zip(names, (sds, self.n_partial, int(sampled_sigma)), strict=True), ("fixef", fixed)]
         sizes += [(f"custom_{name}", 1) for name in self.custom]
-        sizes += [("r2", int(self.r2d2 > 0)), ("phi", max(self.r2d2 - 1, 0))]
+        sizes += [("r2", int(self.r2d2 > 0)), ("phi", max(self.r2d2 - 1, 0)), ("shape", len(self.shapes))]
         return tuple((name, n) for name, n in sizes if n)
 
     @property
@@ -139,21 +145,31 @@ def make_layout(spec: ModelSpec, priors: Priors) -> Layout:
     """Lay out the sampled parameters of a model."""
     terms: list[TermLayout] = []
     families: list[str] = []
+    shapes: list[tuple[str, str]] = []
     n_partial = 0
     for t in spec.terms:
-        if not t.structure.sampled:
-            raise NotAvailableError(f"{t.text} cannot be sampled yet; Model.fit() fits it.")
-        n_sd, pairs = len(t.structure.own_sds), len(t.structure.pairs)
+        own = t.structure
+        n_sd, pairs = len(own.own_sds), len(own.pairs) if own.free else 0
+        if not own.free and own.n_theta != n_sd + len(own.shapes):
+            raise NotAvailableError(
+                f"{t.text} cannot be sampled: {own.word} does not say what parameters it has besides standard "
+                "deviations. Model.fit() fits it."
+            )
         sd = (len(families), len(families) + n_sd)
-        partial, theta = (n_partial, n_partial + pairs), (t.theta.start, t.theta.stop)
-        terms.append(TermLayout(t.structure.free, t.structure.size, sd, partial, theta))
+        partial, shape = (n_partial, n_partial + pairs), (len(shapes), len(shapes) + len(own.shapes))
+        terms.append(TermLayout(own.free, own.size, sd, partial, shape, (t.theta.start, t.theta.stop)))
         families += ["flat"] * n_sd if priors.flat else [_family(prior) for prior in priors.sds(t)]
+        shapes += [(_family(p), _bounds(s)) for p, s in zip(priors.shapes(t), own.shapes, strict=True)]
         n_partial += pairs
     sampled_sigma = "log flat" if priors.flat else _family(priors.sigma)
     sigma = sampled_sigma if spec.sigma is None else "known"
     fixed = [_family(p) for p in _sampled(spec, priors)]
     r2d2 = 0 if priors.r2d2 is None else sum(name != "Intercept" for name in spec.design.fixed_names)
-    return Layout(tuple(terms), tuple(families), sigma, tuple(fixed), priors.flat, r2d2)
+    return Layout(tuple(terms), tuple(families), sigma, tuple(fixed), tuple(shapes), priors.flat, r2d2)
+
+
+def _bounds(s: ShapeParameter) -> str:
+    return "both" if s.bounded else "below" if s.positive else "none"
 
 
 def _sampled(spec: ModelSpec, priors: Priors) -> list[Any]:
@@ -170,9 +186,9 @@ def _sampled(spec: ModelSpec, priors: Priors) -> list[Any]:
 def _family(prior: object) -> str:
     if isinstance(prior, Custom):
         return "custom"
-    if isinstance(prior, Flat):
+    if isinstance(prior, Flat | Uniform):
         return "flat"
-    if isinstance(prior, HalfNormal):
+    if isinstance(prior, HalfNormal | Normal):
         return "normal"
     return "gamma" if isinstance(prior, Gamma | Exponential) else "student"
 
@@ -181,6 +197,8 @@ def _numbers(prior: Any, *, half: bool) -> tuple[float, float, float, float]:
     """Shape, location, scale and logarithm of the constant of a prior of one number."""
     if isinstance(prior, Flat | Custom):
         return 1.0, 0.0, 1.0, 0.0
+    if isinstance(prior, Uniform):
+        return 1.0, 0.0, 1.0, -float(np.log(prior.high - prior.low))
     if isinstance(prior, Gamma | Exponential):
         shape = prior.shape if isinstance(prior, Gamma) else 1.0
         return shape, 0.0, 1.0 / prior.rate, float(shape * np.log(prior.rate) - lgamma(shape))
@@ -200,7 +218,8 @@ def hyper_numbers(spec: ModelSpec, priors: Priors) -> dict[str, Any]:
     -------
     dict
         ``sd`` (n_sd, 4), ``sigma`` (4,) and ``fixef`` (s, 4) hold shape, location, scale and log constant; ``vine``
-        (n_partial, 2) the shape a of each (z + 1)/2 ~ Beta(a, a) and its log constant; ``known`` a known σ;
+        (n_partial, 2) the shape a of each (z + 1)/2 ~ Beta(a, a) and its log constant; ``shape`` (s, 6) the numbers of
+        shape parameters and their bounds; ``known`` a known σ;
         ``custom`` the distributions of numpyro in the order of ``Layout.custom``; ``r2d2`` (3,) and ``spreads``.
 
     Notes
@@ -209,10 +228,13 @@ def hyper_numbers(spec: ModelSpec, priors: Priors) -> dict[str, Any]:
     """
     sds: list[Any] = []
     vine: list[tuple[float, float]] = []
+    shapes: list[tuple[float, ...]] = []
     for t in spec.terms:
         sds += [Flat()] * len(t.structure.own_sds) if priors.flat else priors.sds(t)
-        if t.structure.pairs and not priors.flat:
+        if t.structure.free and t.structure.pairs and not priors.flat:
             vine += _vine(t.structure.size, priors.corr[corr_name(t)])
+        for p, s in zip(priors.shapes(t), t.structure.shapes, strict=True):
+            shapes.append((*_numbers(p, half=s.positive), s.low, s.high))
     fixed = _sampled(spec, priors)
     customs = [p for p in [*sds, priors.sigma if spec.sigma is None else None, *fixed] if isinstance(p, Custom)]
     r2d2 = (*priors.r2d2.shapes, priors.r2d2.concentration) if priors.r2d2 else (1.0, 1.0, 1.0)
@@ -220,6 +242,7 @@ def hyper_numbers(spec: ModelSpec, priors: Priors) -> dict[str, Any]:
         "sd": np.array([_numbers(p, half=True) for p in sds]).reshape(-1, 4),
         "sigma": np.array(_numbers(priors.sigma, half=True)),
         "fixef": np.array([_numbers(p, half=False) for p in fixed]).reshape(-1, 4),
+        "shape": np.array(shapes).reshape(-1, 6),
         "vine": np.array(vine).reshape(-1, 2),
         "known": np.array(1.0 if spec.sigma is None else spec.sigma),
         "custom": tuple(c.distribution for c in customs),
@@ -247,7 +270,7 @@ def unconstrained_values(layout: Layout, flat: Floats) -> dict[str, Floats]:
     return out
 
 
-def theta_of(layout: Layout, relative: Sequence[Any], off: Sequence[Any], xp: ModuleType) -> Any:
+def theta_of(layout: Layout, relative: Sequence[Any], off: Sequence[Any], shapes: Sequence[Any], xp: ModuleType) -> Any:
     """θ (n_theta, ...) by numpy or jax.numpy.
 
     Parameters
@@ -257,13 +280,15 @@ def theta_of(layout: Layout, relative: Sequence[Any], off: Sequence[Any], xp: Mo
         sd/σ of each random effect; with flat priors the diagonal of λ.
     off : sequence of array
         Canonical partial correlations by rows; with flat priors the entries of λ below the diagonal, by columns.
+    shapes : sequence of array
+        Coordinates of shape parameters.
     xp : module
     """
     entries: list[Any] = []
     for t in layout.terms:
         sd, below = list(relative[slice(*t.sd)]), list(off[slice(*t.partial)])
         if not t.triangular:
-            entries += sd
+            entries += [*sd, *shapes[slice(*t.shape)]]
         elif layout.flat:
             rest = iter(below)
             entries += [sd[i] if i == j else next(rest) for j in range(t.size) for i in range(j, t.size)]

@@ -93,7 +93,7 @@ def find_modes(gradient: Gradient, starts: Sequence[Floats], seed: int, *, weigh
 
 def modes_of(problem: Problem, start: RemlEstimates | None, seed: int) -> Modes:
     """The modes without JAX; where the density costs too much to be weighed, the normal approximations' shares."""
-    return find_modes(problem.gradient, start_vectors(problem, start), seed, weigh=problem.compiled)
+    return find_modes(problem.gradient, start_vectors(problem, start), seed, weigh=problem.short)
 
 
 def _same(one: Laplace, other: Laplace) -> bool:

@@ -95,8 +95,8 @@ def whiten(packed: Floats, centre: Floats, root: Floats) -> Floats:
 
 
 def _terms(layout: Layout) -> Floats:
-    """Rows: whether a triangle, size, first sd, first partial correlation, first of θ, number of θ."""
-    rows = [(t.triangular, t.size, t.sd[0], t.partial[0], t.theta[0], t.theta[1] - t.theta[0]) for t in layout.terms]
+    """Rows: whether a triangle, size, first sd, first partial correlation, first of θ, number of sds."""
+    rows = [(t.triangular, t.size, t.sd[0], t.partial[0], t.theta[0], t.sd[1] - t.sd[0]) for t in layout.terms]
     return np.array(rows, dtype=float).reshape(-1, 6)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy
 
 from ranef.errors import FitError
 from ranef.nuts.layout import hyper_numbers, make_layout, theta_of
 from ranef.results import PosteriorDraws
-from ranef.spec import Custom, Flat, Gamma, ModelSpec, Priors, outward_theta
+from ranef.spec import Cauchy, Custom, Flat, Gamma, ModelSpec, Normal, Priors, StudentT, outward_theta
+from ranef.structures import ShapeParameter
 from ranef.support.arrays import Floats
 from ranef.support.interrupts import load
 
@@ -32,17 +34,12 @@ def sample_prior(
     theta, sigma = draw_components(spec, priors, rng, shape)
     beta, extras = _beta(spec, priors, sigma, rng)
     b = []
-    lambdas = np.stack([np.concatenate([x.ravel() for x in spec.lambdas(u)]) for u in np.eye(spec.n_theta)], axis=-1)
-    start = 0
-    for g in spec.groupings:
-        p = len(g.columns)
-        lam = (theta @ lambdas[start : start + p * p].T).reshape(*shape, p, p)
-        z = rng.standard_normal((*shape, g.n_levels, p))
+    for g, lam in zip(spec.groupings, spec.lambdas(theta), strict=True):
+        z = rng.standard_normal((*shape, g.n_levels, len(g.columns)))
         if g.name in priors.effects:
             df = extras[f"nu_{g.name}"] = _degrees(priors.effects[g.name], rng, shape)
             z /= np.sqrt(rng.chisquare(df[..., None], (*shape, g.n_levels)) / df[..., None])[..., None]
         b.append(sigma[..., None, None] * (z @ np.swapaxes(lam, -1, -2)))
-        start += p * p
     extras |= {name: _degrees(priors.response[name], rng, shape) for name in spec.family.parameters}
     return PosteriorDraws(
         theta=theta,
@@ -76,6 +73,7 @@ def _require_proper(spec: ModelSpec, priors: Priors) -> None:
         named["theta"] = Flat()
     if spec.sigma is None:
         named["sigma"] = priors.sigma
+    named |= priors.shape
     flat = [name for name, p in named.items() if isinstance(p, Flat) and (priors.r2d2 is None or name == "Intercept")]
     if flat:
         raise FitError(
@@ -93,19 +91,30 @@ def _draw(prior: Any, rng: np.random.Generator, shape: tuple[int, ...]) -> Float
         return np.asarray(prior.distribution.sample(key, shape), dtype=float)
 
 
+def _coordinate(s: ShapeParameter, prior: Any, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """Coordinates of a shape parameter, from what its prior has between its bounds."""
+    if isinstance(prior, Normal | StudentT | Cauchy) and s.bounded:
+        own = scipy.stats.norm if isinstance(prior, Normal) else scipy.stats.t(getattr(prior, "df", 1.0))
+        low, high = own.cdf((np.array([s.low, s.high]) - prior.loc) / prior.scale)
+        return s.coordinate(prior.loc + prior.scale * own.ppf(rng.uniform(low, high, shape)))
+    return s.coordinate(_draw(prior, rng, shape))
+
+
 def _degrees(df: float | Gamma, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     return df.sample(rng, shape) if isinstance(df, Gamma) else np.full(shape, df)
 
 
 def _theta(spec: ModelSpec, priors: Priors, sigma: Floats, rng: np.random.Generator) -> Floats:
-    relative = []
+    relative, shapes = [], []
     for t in spec.terms:
+        own = zip(t.structure.shapes, priors.shapes(t), strict=True)
+        shapes += [_coordinate(s, prior, rng, sigma.shape) for s, prior in own]
         relative += [_draw(prior, rng, sigma.shape) / sigma for prior in priors.sds(t)]
     vine = hyper_numbers(spec, priors)["vine"][:, 0]
     partial = [2.0 * rng.beta(a, a, sigma.shape) - 1.0 for a in vine]
-    if not relative:
+    if not spec.terms:
         return np.zeros((*sigma.shape, 0))
-    inner = np.moveaxis(theta_of(make_layout(spec, priors), relative, partial, np), 0, -1)
+    inner = np.moveaxis(theta_of(make_layout(spec, priors), relative, partial, shapes, np), 0, -1)
     return outward_theta(spec, priors.columns, inner)
 
 

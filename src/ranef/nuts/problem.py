@@ -11,9 +11,10 @@ import numpy as np
 
 from ranef.errors import FitError
 from ranef.likelihood import CrossProducts, FixedPart, HostDensity, cross_products, fixed_part
-from ranef.nuts.blocks import Shape, fill_of, make_shape
+from ranef.nuts.blocks import Roots, Shape, make_shape
 from ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
 from ranef.nuts.packing import pack, whiten
+from ranef.nuts.shapes import ShapePriors, shape_priors
 from ranef.spec import ModelSpec, Priors, outward_theta
 from ranef.support.arrays import Floats
 from ranef.support.interrupts import let_through, load
@@ -58,9 +59,14 @@ class Problem:
     shape: Shape
 
     @property
+    def short(self) -> bool:
+        """Whether the dense tail is short enough for the compiled loops."""
+        return self.shape.tail <= MAX_TAIL
+
+    @property
     def compiled(self) -> bool:
         """Whether the compiled loops compute the density, rather than the numpy kernels."""
-        return self.shape.tail <= MAX_TAIL
+        return self.short and self.roots.linear
 
     @cached_property
     def packed(self) -> Floats:
@@ -72,7 +78,7 @@ class Problem:
             self.layout,
             self.numbers,
             self.sampled_fill,
-            blocks=self.compiled,
+            blocks=self.short,
         )
 
     @cached_property
@@ -81,9 +87,19 @@ class Problem:
         return HostDensity(self.products, self.fixed)
 
     @cached_property
+    def shape_priors(self) -> ShapePriors:
+        """Priors of the shape parameters of the structures."""
+        return shape_priors(self.spec, self.priors)
+
+    @cached_property
+    def roots(self) -> Roots:
+        """Internal λ of the θ of columns as written."""
+        return Roots(self.spec, self.products, tuple(np.eye(len(g.columns)) for g in self.spec.groupings))
+
+    @property
     def fill(self) -> Floats:
-        """Array (Σ p_k², n_theta) that makes internal λ of the θ of columns as written."""
-        return fill_of(self.spec, self.products)
+        """Array (Σ p_k², n_theta) that makes internal λ of the θ of columns as written; empty if it is not linear."""
+        return self.roots.fill
 
     @cached_property
     def outward(self) -> tuple[Floats, ...]:
@@ -94,9 +110,14 @@ class Problem:
         return out
 
     @cached_property
+    def sampled_roots(self) -> Roots:
+        """Internal λ of the θ of those coordinates, which is sampled."""
+        return Roots(self.spec, self.products, self.outward)
+
+    @property
     def sampled_fill(self) -> Floats:
-        """Array (Σ p_k², n_theta) that makes internal λ of the θ of those coordinates, which is sampled."""
-        return fill_of(self.spec, self.products, self.outward)
+        """Array (Σ p_k², n_theta) that makes them of it; empty if that is not linear."""
+        return self.sampled_roots.fill
 
     @property
     def gradient(self) -> Gradient:
@@ -107,7 +128,7 @@ class Problem:
     def collapsed(self, theta: Floats, sigma: float) -> float:
         """Log p(y | θ, σ) by the compiled loops, where all coefficients are integrated out."""
         loops: Any = load("ranef.nuts.compiled")
-        return float(loops.log_likelihood(self.fill @ theta, float(sigma), self.packed)) - self._prior_constant
+        return float(loops.log_likelihood(self.roots.at(theta), float(sigma), self.packed)) - self._prior_constant
 
     def _by_loops(self, loops: Any) -> Gradient:
         d = self.layout.n_hyper
@@ -120,17 +141,23 @@ class Problem:
         return gradient
 
     def _by_host(self, loops: Any) -> Gradient:
-        u, n_theta, fill = self.packed, self.layout.n_theta, self.sampled_fill
-        n_lam = len(fill)
+        """The loops know all priors but those of shape parameters, whose coordinates stand last in q, and in θ."""
+        u, n_theta, roots, shapes = self.packed, self.layout.n_theta, self.sampled_roots, self.shape_priors
+        places, n_lam = shapes.places, sum(p * p for p in self.shape.sizes)
 
         def gradient(q: Floats) -> tuple[float, Floats]:
-            slope, values, theta = np.empty_like(q), np.empty_like(q), np.empty(n_theta)
-            prior, sigma = loops.hyper_forward(q, u, values, theta, slope)
-            sampled = values[len(q) - self.shape.n_sampled :]
-            out = self.host.value_and_gradient(fill @ theta, np.asarray(sigma), sampled)
-            theta_bar, rest = fill.T @ out[1 : 1 + n_lam], out[1 + n_lam :]
+            known, own = np.split(q, [len(q) - len(places)])
+            slope, values, theta = np.empty_like(known), np.empty_like(known), np.empty(n_theta)
+            prior, sigma = loops.hyper_forward(known, u, values, theta, slope)
+            theta[places] = own
+            sampled = values[len(known) - self.shape.n_sampled :]
+            of_shapes, own_slope = shapes.log_density(own)
+            lam, slopes = roots.with_slopes(theta)
+            out = self.host.value_and_gradient(lam, np.asarray(sigma), sampled)
+            theta_bar, rest = slopes.T @ out[1 : 1 + n_lam], out[1 + n_lam :]
             loops.hyper_backward(u, values, theta, sigma, theta_bar, rest[0], rest[1:], slope)
-            return prior + out[0] + self._prior_constant, slope
+            value = prior + of_shapes + out[0] + self._prior_constant
+            return value, np.concatenate([slope, own_slope + theta_bar[places]])
 
         return gradient
 
@@ -188,7 +215,8 @@ def hyper_draws(problem: Problem, flat: Floats, custom: Mapping[str, Floats] | N
         sds = [own[f"sd{i}"] if f == "custom" else next(plain) for i, f in enumerate(layout.families)]
         relative = [sd / sigma for sd in sds]
         off = _columns(np.tanh(0.5 * at["partial"])) if layout.n_partial else []
-    inner = np.moveaxis(theta_of(layout, relative, off, np), 0, -1) if layout.terms else np.zeros((*shape, 0))
+    shapes = _columns(at["shape"]) if layout.shapes else []
+    inner = np.moveaxis(theta_of(layout, relative, off, shapes, np), 0, -1) if layout.terms else np.zeros((*shape, 0))
     theta = outward_theta(problem.spec, problem.priors.columns, inner)
     coefficients = iter(_columns(at["fixef"]) if "fixef" in at else [])
     sampled = [own[f"fixef{i}"] if f == "custom" else next(coefficients) for i, f in enumerate(layout.fixed_families)]
@@ -205,8 +233,8 @@ def draw_effects(problem: Problem, hyper: Hyper, rng: np.random.Generator) -> Ef
     shape, n = hyper.sigma.shape, hyper.sigma.size
     theta, sigma = hyper.theta.reshape(n, -1), hyper.sigma.ravel()
     sampled = hyper.sampled.reshape(n, -1)
-    draw = _draw_by_loops if problem.compiled else _draw_by_host
-    internal, b = draw(problem, theta @ problem.fill.T, sigma, sampled, _normal_priors(problem, hyper), rng)
+    draw = _draw_by_loops if problem.short else _draw_by_host
+    internal, b = draw(problem, problem.roots.at(theta), sigma, sampled, _normal_priors(problem, hyper), rng)
     beta = problem.fixed.beta(internal, sampled)
     out, scale = [], problem.products.scaling
     for k, T in enumerate(scale.Z):
@@ -229,11 +257,10 @@ def _normal_priors(problem: Problem, hyper: Hyper) -> Floats:
 
 def prepare_draws(problem: Problem) -> None:
     """Compile or load what :func:`draw_effects` needs, so that it can be done while something else compiles."""
-    if problem.compiled:
-        none = Hyper(np.zeros((0, problem.layout.n_theta)), np.zeros(0), np.zeros((0, problem.shape.n_sampled)), {})
-        K = problem.fixed.K[None]
+    if problem.short:
+        lam, sampled = np.zeros((0, sum(p * p for p in problem.shape.sizes))), np.zeros((0, problem.shape.n_sampled))
         rng = np.random.default_rng(0)
-        _draw_by_loops(problem, none.theta @ problem.fill.T, none.sigma, none.sampled, K, rng, step=1)
+        _draw_by_loops(problem, lam, np.zeros(0), sampled, problem.fixed.K[None], rng, step=1)
 
 
 def _draw_by_loops(

@@ -19,6 +19,9 @@ JITTER = 0.1
 #: no standard deviation starts below this share of the residual's, and no partial correlation beyond the other
 LEAST_SD, MOST_CORRELATION = 0.05, 0.9
 
+#: no shape parameter starts further from its usual value, in its coordinate
+MOST_AWAY = 3.0
+
 #: starts nearer than this lead to the same mode
 DIFFERENT = 0.5
 
@@ -58,7 +61,7 @@ def _vector(
     """
     spec, layout = problem.spec, problem.layout
     sigma = spec.sigma or (start.sigma if start else problem.products.scaling.y * np.sqrt(0.5))
-    sds, diagonal, partial, lower = [], [], [], []
+    sds, diagonal, partial, lower, shapes = [], [], [], [], []
     theta = None if start is None else inward_theta(spec, problem.priors.columns, start.theta)
     for t in spec.terms:
         least = LEAST_SD * sigma / _column_sizes(problem, t)
@@ -69,6 +72,10 @@ def _vector(
         if t.structure.free:
             partial.append(_partial_correlations(lam, MOST_CORRELATION if np.isfinite(reach) else 1.0 - 1e-13))
             lower.append(lam[np.triu_indices(t.structure.size, 1)[::-1]])
+        if t.structure.shapes:
+            usual = np.array([s.usual for s in t.structure.shapes])
+            away = 0.0 if theta is None else theta[t.theta][n:] - usual
+            shapes.append(usual + np.clip(away, -MOST_AWAY, MOST_AWAY))
     sampled = problem.fixed.pilot[problem.fixed.sampled]
     if start is not None:
         sampled = (problem.fixed.centre @ start.beta)[problem.fixed.sampled]
@@ -88,6 +95,7 @@ def _vector(
         "fixef": [v for v, f in zip(sampled, layout.fixed_families, strict=True) if f != "custom"],
         "r2": np.zeros(1),
         "phi": np.zeros(max(layout.r2d2 - 1, 0)),
+        "shape": _join(shapes),
     }
     named = {"sigma": sigma, **{f"sd{i}": v for i, v in enumerate(sd)}}
     named |= {f"fixef{i}": v for i, v in enumerate(sampled)}

@@ -266,7 +266,7 @@ def _family(c: Component, priors: Priors) -> Scale | LKJ | None:
     own = priors.term(c.term)
     if c.kind == "cor":
         plain = np.array_equal(own.outward, np.eye(len(own.outward)))
-        return priors.corr[corr_name(c.term)] if plain else None
+        return priors.corr.get(corr_name(c.term)) if plain else None
     i = c.term.columns.index(c.column)
     plain = np.array_equal(own.outward[i], np.eye(len(own.outward))[i])
     return priors.sd.get((c.term.group, own.names[0 if c.term.structure.shared else i])) if plain else None

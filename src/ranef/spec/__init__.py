@@ -1,7 +1,7 @@
 """The intermediate representation that both engines compile."""
 
 from ranef.spec.coordinates import TermColumns, inward_theta, outward_theta
-from ranef.spec.densities import correlation_density, scale_density
+from ranef.spec.densities import correlation_density, scale_density, shape_density
 from ranef.spec.families import (
     LKJ,
     R2D2,
@@ -16,13 +16,15 @@ from ranef.spec.families import (
     Location,
     Normal,
     Scale,
+    ShapePrior,
     StudentT,
+    Uniform,
 )
 from ranef.spec.matrices import Cluster, ModelMatrices, TermMatrices
 from ranef.spec.model_spec import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
 from ranef.spec.moments import Moments, moments
 from ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
-from ranef.spec.priors import Priors, corr_name, default_priors, flat_priors, sd_replacements
+from ranef.spec.priors import Priors, corr_name, default_priors, flat_priors, sd_replacements, shape_name
 from ranef.spec.response import FAMILIES, Family, Gaussian, Residual, Student, family_of
 from ranef.spec.row_variance import RowVariance
 from ranef.spec.subset import without_rows
@@ -52,11 +54,13 @@ __all__ = [
     "Residual",
     "RowVariance",
     "Scale",
+    "ShapePrior",
     "Student",
     "StudentT",
     "TermColumns",
     "TermMatrices",
     "TermSpec",
+    "Uniform",
     "check_responses",
     "corr_name",
     "correlation_density",
@@ -71,6 +75,8 @@ __all__ = [
     "scale_density",
     "sd_replacements",
     "sdcor_arrays",
+    "shape_density",
+    "shape_name",
     "varcorr_arrays",
     "with_response",
     "without_rows",

@@ -9,6 +9,7 @@ import scipy
 
 from ranef.spec.families import (
     LKJ,
+    Cauchy,
     Custom,
     Exponential,
     Flat,
@@ -16,11 +17,15 @@ from ranef.spec.families import (
     HalfCauchy,
     HalfNormal,
     HalfStudentT,
+    Normal,
     Scale,
+    ShapePrior,
+    StudentT,
+    Uniform,
 )
 from ranef.support.arrays import Floats
 
-__all__ = ["correlation_density", "scale_density"]
+__all__ = ["correlation_density", "scale_density", "shape_density"]
 
 
 def scale_density(prior: Scale, x: Floats) -> Floats | None:
@@ -81,3 +86,32 @@ def correlation_density(prior: LKJ, size: int, x: Floats) -> Floats:
     """
     a = prior.eta - 1.0 + size / 2.0
     return np.asarray(0.5 * scipy.stats.beta.pdf((x + 1.0) / 2.0, a, a))
+
+
+def shape_density(prior: ShapePrior, x: Floats) -> tuple[Floats, Floats]:
+    """Log density of the prior of a shape parameter at `x` (...) between its bounds, and its derivative.
+
+    A family that reaches beyond the bounds is not normalised again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ranef.spec import Normal
+    >>> [v.round(12).tolist() for v in shape_density(Normal(0.0, 0.5), np.array([0.0, 1.0]))]
+    [[-0.225791352645, -2.225791352645], [-0.0, -4.0]]
+    """
+    stats, none = scipy.stats, np.zeros_like(x)
+    if isinstance(prior, Flat):
+        return none, none
+    if isinstance(prior, Uniform):
+        return none - np.log(prior.high - prior.low), none
+    if isinstance(prior, Gamma | Exponential):
+        a = prior.shape if isinstance(prior, Gamma) else 1.0
+        return stats.gamma.logpdf(x, a, scale=1.0 / prior.rate), (a - 1.0) / x - prior.rate
+    loc = prior.loc if isinstance(prior, Normal | StudentT | Cauchy) else 0.0
+    half = 0.0 if isinstance(prior, Normal | StudentT | Cauchy) else np.log(2.0)
+    z = (x - loc) / prior.scale
+    if isinstance(prior, Normal | HalfNormal):
+        return half + stats.norm.logpdf(x, loc, prior.scale), -z / prior.scale
+    df = prior.df if isinstance(prior, StudentT | HalfStudentT) else 1.0
+    return half + stats.t.logpdf(x, df, loc, prior.scale), -(df + 1.0) * z / (prior.scale * (df + z**2))

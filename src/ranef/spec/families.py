@@ -26,7 +26,9 @@ __all__ = [
     "Location",
     "Normal",
     "Scale",
+    "ShapePrior",
     "StudentT",
+    "Uniform",
     "from_numpyro",
     "is_numpyro",
 ]
@@ -319,6 +321,18 @@ class R2D2(_Family):
 
 
 @dataclass(frozen=True)
+class Uniform(_Family):
+    """Uniform prior between the bounds of a parameter, the default of one that has both; `Flat()` stands for it."""
+
+    low: float
+    high: float
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Independent draws."""
+        return rng.uniform(self.low, self.high, shape)
+
+
+@dataclass(frozen=True)
 class Custom(_Family):
     """A distribution of ``numpyro.distributions`` that has no family here."""
 
@@ -329,9 +343,10 @@ class Custom(_Family):
         return f"numpyro {type(self.distribution).__name__}({', '.join(numbers)})"
 
 
-#: families for a coefficient, and for a standard deviation
+#: families for a coefficient, for a standard deviation, and for another parameter of a covariance structure
 Location = Flat | Normal | StudentT | Cauchy | Custom
 Scale = Flat | HalfStudentT | HalfNormal | HalfCauchy | Exponential | Gamma | Custom
+ShapePrior = Flat | Uniform | Normal | StudentT | Cauchy | HalfStudentT | HalfNormal | HalfCauchy | Exponential | Gamma
 
 #: arguments of the families that numpyro and this module both have
 SHARED: dict[str, tuple[type[Any], Sequence[str]]] = {

@@ -183,10 +183,10 @@ class ModelSpec:
         return self if design is self.design else model_spec(design, self.sigma).with_family(self.family)
 
     def lambdas(self, theta: Floats) -> tuple[Floats, ...]:
-        """Block-diagonal λ_k (p_k, p_k) of every grouping at `theta` (n_theta,)."""
-        out = tuple(np.zeros((len(g.columns), len(g.columns))) for g in self.groupings)
+        """Block-diagonal λ_k (..., p_k, p_k) of every grouping at `theta` (..., n_theta)."""
+        out = tuple(np.zeros((*theta.shape[:-1], len(g.columns), len(g.columns))) for g in self.groupings)
         for t in self.terms:
-            out[t.grouping][t.where, t.where] = t.structure.root(theta[t.theta])
+            out[t.grouping][..., t.where, t.where] = t.structure.root(theta[..., t.theta])
         return out
 
     def theta_of(self, lambdas: Sequence[Floats]) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,16 +32,19 @@ from ranef.spec.families import (
     Location,
     Normal,
     Scale,
+    ShapePrior,
     StudentT,
+    Uniform,
     from_numpyro,
     is_numpyro,
 )
 from ranef.spec.model_spec import ModelSpec, TermSpec
 from ranef.spec.moments import Moments, moments
 from ranef.spec.response import Student, family_of
+from ranef.structures import ShapeParameter
 from ranef.support.arrays import Floats
 
-__all__ = ["Priors", "corr_name", "default_priors", "flat_priors", "sd_replacements"]
+__all__ = ["Priors", "corr_name", "default_priors", "flat_priors", "sd_replacements", "shape_name"]
 
 #: a standard deviation of this part of the root mean square is rounding
 CONSTANT = 1e-12
@@ -88,6 +91,8 @@ class Priors:
         A residual standard deviation that is known, and has no prior.
     notes : tuple of str
         What the choice of coordinates cannot cure.
+    shape : mapping str to ShapePrior
+        By :func:`shape_name`; parameters of covariance structures that are no standard deviations.
 
     Examples
     --------
@@ -110,6 +115,7 @@ class Priors:
     columns: Mapping[tuple[str, int], TermColumns] = field(default_factory=dict)
     known_sigma: float | None = None
     notes: tuple[str, ...] = ()
+    shape: Mapping[str, ShapePrior] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return "\n".join(self.lines())
@@ -149,6 +155,11 @@ class Priors:
         names = self.term(t).names
         return [self.sd[t.group, names[i]] for i in t.structure.own_sds]
 
+    def shapes(self, t: TermSpec) -> list[ShapePrior]:
+        """Priors of the shape parameters of a term."""
+        own = t.structure.shapes
+        return [_flat_shape(s) for s in own] if self.flat else [self.shape[shape_name(t, s)] for s in own]
+
     @property
     def response(self) -> dict[str, float | Gamma]:
         """Priors of the parameters that families of the response have of their own, or their values where known."""
@@ -169,6 +180,7 @@ class Priors:
             cors[_cor_name(own.columns, g)] = _cor_name(own.names, g)
         out += [f"sd({c} | {g}) ~ {p}{where.get((g, c), '')}" for (g, c), p in self.sd.items()]
         out += [f"{cors.get(name, name)} ~ {p}" for name, p in self.corr.items()]
+        out += [f"{name} ~ {p}" for name, p in self.shape.items()]
         out += [f"ranef[{group}] ~ Student t, df {_df_text(df)}" for group, df in self.effects.items()]
         response = family_of(family)
         if response.parameters:
@@ -184,6 +196,11 @@ def _df_text(df: float | Gamma) -> str:
 def corr_name(term: TermSpec) -> str:
     """Name of the correlations of a term, as ``cor(Intercept, Days | Subject)``."""
     return _cor_name(term.columns, term.group)
+
+
+def shape_name(term: TermSpec, parameter: ShapeParameter) -> str:
+    """Name of a shape parameter of a term, as ``cor(a, b, c | g)``."""
+    return f"{parameter.name}({', '.join(term.columns)} | {term.group})"
 
 
 def _cor_name(columns: Sequence[str], group: str) -> str:
@@ -204,7 +221,8 @@ def default_priors(
     several columns jointly so that its coding does not matter (:func:`ranef.spec.coordinates.fixed_directions`). The
     standard deviation of a random effect ~ HalfStudentT(3, s / sd of its column), of an intercept and of effects in
     cells of factors HalfStudentT(3, s), correlations ~ LKJ(1), in coordinates that know neither origins nor codings
-    (:func:`ranef.spec.coordinates.term_columns`). σ ~ HalfStudentT(3, s √w̄) with w̄ the mean weight.
+    (:func:`ranef.spec.coordinates.term_columns`). σ ~ HalfStudentT(3, s √w̄) with w̄ the mean weight. Other parameters of
+    a covariance structure are uniform between their bounds, or of the size that the structure gives.
 
     A prior given to standard deviations is of the columns as they are written; their term then stands in these. One
     given to correlations alone stands where the default does.
@@ -214,10 +232,10 @@ def default_priors(
     spec : ModelSpec
     changes : mapping, optional
         Replacements by name, families of this package or distributions of numpyro: a coefficient's name, ``"fixef"``
-        (all but the intercept); ``"sd"`` (all), ``"sd[group]"``, ``"sd[group, column]"``; ``"cor"``, ``"cor[group]"``;
-        ``"sigma"``; ``"ranef"`` or ``"ranef[group]"`` (``StudentT(df)`` for Student t random effects); ``"nu"``
-        (degrees of freedom of a Student t response). The more specific name wins. Names as they are printed,
-        ``"sd(column | group)"``, will do too.
+        (all but the intercept); ``"sd"`` (all), ``"sd[group]"``, ``"sd[group, column]"``; ``"cor"``, ``"cor[group]"``
+        (other parameters of a covariance structure likewise, by their names); ``"sigma"``; ``"ranef"`` or
+        ``"ranef[group]"`` (``StudentT(df)`` for Student t random effects); ``"nu"`` (degrees of freedom of a Student t
+        response). The more specific name wins. Names as they are printed, ``"sd(column | group)"``, will do too.
     about : Moments, optional
         Those of `spec`, where they are at hand.
 
@@ -248,7 +266,7 @@ def default_priors(
         if t.structure.shared:  # one standard deviation for columns of several sizes
             sizes = np.sqrt([(sizes**2).mean()])
         sd |= {(t.group, c): HalfStudentT(3.0, s / float(v)) for c, v in zip(own.names, sizes, strict=False)}
-    corr = {corr_name(t): LKJ(1.0) for t in spec.terms if t.structure.pairs}
+    corr = {corr_name(t): LKJ(1.0) for t in spec.terms if t.structure.free and t.structure.pairs}
     sigma = HalfStudentT(3.0, s * float(np.sqrt(about.weight)))
     priors = Priors(
         fixef,
@@ -260,8 +278,19 @@ def default_priors(
         columns=columns,
         known_sigma=spec.sigma,
         notes=coding_notes(spec),
+        shape={shape_name(t, s): _default_shape(s) for t in spec.terms for s in t.structure.shapes},
     )
     return _changed(priors, _Names(spec, priors), changes)
+
+
+def _default_shape(s: ShapeParameter) -> ShapePrior:
+    if s.bounded:
+        return Uniform(s.low, s.high)
+    return HalfStudentT(3.0, s.scale) if s.positive else Normal(0.0, s.scale)
+
+
+def _flat_shape(s: ShapeParameter) -> ShapePrior:
+    return Uniform(s.low, s.high) if s.bounded else Flat()
 
 
 def _with_unit(spec: ModelSpec, about: Moments) -> Moments:
@@ -320,6 +349,12 @@ class _Names:
         for group, column in priors.sd:
             self.sd |= {name: [(group, column)] for name in _sd_names(group, column)}
         self.corr |= {name: [name] for name in priors.corr}
+        self.shapes = {s.name for t in spec.terms for s in t.structure.shapes}
+        self.shape: dict[str, list[tuple[str, ShapeParameter]]] = {}
+        for t in spec.terms:
+            for s in t.structure.shapes:
+                for name in (s.name, f"{s.name}[{t.group}]", shape_name(t, s)):
+                    self.shape.setdefault(name, []).append((shape_name(t, s), s))
         self.effects = {"ranef": groups, **{f"ranef[{group}]": [group] for group in groups}}
 
     @property
@@ -328,13 +363,14 @@ class _Names:
         shown = [n for n in self.fixef if not n.startswith("fixef[") and n != "b"]
         sds = [n for n in self.sd if "(" not in n.partition("[")[0]]
         corrs = [n for n in self.corr if n.startswith("cor[") or n == "cor"] if len(self.corr) > 2 else []
-        return [*shown, *sds, *corrs, *self.effects, "sigma", "nu"]
+        shapes = [n for n in self.shape if "(" not in n and n not in corrs]
+        return [*shown, *sds, *corrs, *shapes, *self.effects, "sigma", "nu"]
 
 
 def _changed(priors: Priors, names: _Names, changes: dict[str, object]) -> Priors:
     fixef, sd, corr, effects = dict(priors.fixef), dict(priors.sd), dict(priors.corr), dict(priors.effects)
-    sigma, df, r2d2 = priors.sigma, priors.df, priors.r2d2
-    for name in sorted(changes, key=_specificity):
+    sigma, df, r2d2, shape = priors.sigma, priors.df, priors.r2d2, dict(priors.shape)
+    for name in sorted(changes, key=lambda name: _specificity(name, names.shapes)):
         prior = changes[name]
         if is_numpyro(prior):
             prior = from_numpyro(name, prior)
@@ -344,6 +380,8 @@ def _changed(priors: Priors, names: _Names, changes: dict[str, object]) -> Prior
             sigma = _scale(name, prior)
         elif name == "nu":
             df = _degrees(name, prior)
+        elif name in names.shape and not (names.corr.get(name) and isinstance(prior, LKJ)):
+            shape |= {full: _shape(name, prior, s) for full, s in names.shape[name]}
         elif name in names.corr:
             corr.update(dict.fromkeys(names.corr[name], _family(name, prior, (LKJ,))))
         elif name in names.sd:
@@ -362,12 +400,12 @@ def _changed(priors: Priors, names: _Names, changes: dict[str, object]) -> Prior
             )
     if r2d2 is not None:
         _check_r2d2(priors, fixef)
-    return replace(priors, fixef=fixef, sd=sd, corr=corr, sigma=sigma, effects=effects, df=df, r2d2=r2d2)
+    return replace(priors, fixef=fixef, sd=sd, corr=corr, sigma=sigma, effects=effects, df=df, r2d2=r2d2, shape=shape)
 
 
-def _specificity(name: str) -> int:
+def _specificity(name: str, shapes: Collection[str]) -> int:
     """General names first."""
-    return (name not in ("fixef", "b", "sd", "cor", "corr", "ranef")) + ("," in name or "(" in name)
+    return (name not in {"fixef", "b", "sd", "cor", "corr", "ranef", *shapes}) + ("," in name or "(" in name)
 
 
 def _family(name: str, prior: Any, allowed: tuple[type, ...]) -> Any:
@@ -389,6 +427,17 @@ def _scale(name: str, prior: Any) -> Scale:
     if isinstance(prior, Cauchy) and prior.loc == 0:
         return HalfCauchy(prior.scale)
     out: Scale = _family(name, prior, SCALES)
+    return out
+
+
+def _shape(name: str, prior: Any, s: ShapeParameter) -> ShapePrior:
+    """A family for a shape parameter; it counts between the bounds of the parameter only."""
+    if isinstance(prior, Flat):
+        return _flat_shape(s)
+    if s.positive:
+        prior = _scale(name, prior)
+    allowed = tuple(f for f in (SCALES if s.positive else LOCATIONS) if f is not Custom)
+    out: ShapePrior = _family(name, prior, allowed)
     return out
 
 

@@ -8,9 +8,18 @@ from ranef.structures.base import Structure, lower_root, without_small
 from ranef.structures.columns import non_zero, orthonormalising
 from ranef.structures.diag import Diagonal
 from ranef.structures.ident import Identity
+from ranef.structures.shape import ShapeParameter
 from ranef.structures.us import Unstructured
 
-__all__ = ["STRUCTURES", "Structure", "lower_root", "non_zero", "orthonormalising", "without_small"]
+__all__ = [
+    "STRUCTURES",
+    "ShapeParameter",
+    "Structure",
+    "lower_root",
+    "non_zero",
+    "orthonormalising",
+    "without_small",
+]
 
 #: by the word that formulas have for them
 STRUCTURES: dict[str, type[Structure]] = {kind.word: kind for kind in (Unstructured, Diagonal, Identity)}

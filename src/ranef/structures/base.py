@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ranef.structures.shape import ShapeParameter
 from ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = ["Linear", "Pairs", "Structure", "lower_root", "without_small"]
@@ -22,6 +23,9 @@ Pairs = tuple[tuple[int, int], ...]
 class Structure(ABC):
     """The covariances D = λλᵀ (p, p) that one term may have, by its parameters θ.
 
+    θ are the standard deviations of `own_sds` over σ, and then the coordinates of `shapes`: these have the priors.
+    (Only for a `free` structure it is a whole triangle, of which the samplers know more.)
+
     Attributes
     ----------
     size : int
@@ -32,8 +36,9 @@ class Structure(ABC):
         How the effects of one level go together, as the end of a sentence on several of them.
     free : bool
         Whether all covariances are of this structure, so that other columns of the same span have it too.
-    sampled : bool
-        Whether the samplers know it: by standard deviations, and canonical partial correlations of all pairs or none.
+    kernels : bool
+        Whether λ is linear in θ, without shapes, which is all that JAX and the compiled loops know. Others are sampled
+        by numpy.
     """
 
     size: int
@@ -41,7 +46,7 @@ class Structure(ABC):
     word: ClassVar[str]
     meaning: ClassVar[str]
     free: ClassVar[bool] = False
-    sampled: ClassVar[bool] = False
+    kernels: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -62,6 +67,11 @@ class Structure(ABC):
     def own_sds(self) -> range:
         """Columns whose standard deviation is a parameter; the others share that of the first."""
         return range(self.size)
+
+    @property
+    def shapes(self) -> tuple[ShapeParameter, ...]:
+        """Parameters that are no standard deviations, of which θ holds the coordinates."""
+        return ()
 
     @property
     def shared(self) -> bool:
@@ -120,6 +130,8 @@ class Structure(ABC):
 @dataclass(frozen=True)
 class Linear(Structure):
     """A structure whose parameters are entries of λ."""
+
+    kernels = True
 
     @cached_property
     @abstractmethod

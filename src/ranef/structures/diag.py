@@ -20,7 +20,6 @@ class Diagonal(Linear):
 
     word = "diag"
     meaning = "independent of each other"
-    sampled = True
 
     @cached_property
     def places(self) -> tuple[Ints, Ints, Ints]:

@@ -20,7 +20,6 @@ class Identity(Linear):
 
     word = "ident"
     meaning = "independent of each other and with one standard deviation"
-    sampled = True
 
     @cached_property
     def places(self) -> tuple[Ints, Ints, Ints]:

@@ -20,7 +20,6 @@ class Unstructured(Linear):
 
     word = "us"
     meaning = "correlated within a level"
-    sampled = True
     free = True
 
     @cached_property
