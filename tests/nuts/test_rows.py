@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
+import pandas as pd
 import pytest
 
 import ranef
 from likelihood.designs import make_data
 from ranef.likelihood import RowDensity, cross_products, fixed_part
+from ranef.nuts import Settings, sample_posterior
+from ranef.nuts.problem import prepare
 from ranef.priors import Normal, StudentT
 from row_variances import ConstPower, strata, with_variance
 
@@ -51,3 +56,58 @@ def test_density_and_slopes(formula, variance, priors, dense):
     np.testing.assert_allclose(found[-len(rho) :], differences, rtol=1e-6, atol=1e-6)
     of_sigma = (value(rho, 0.8 + 1e-5) - value(rho, 0.8 - 1e-5)) / 2e-5
     np.testing.assert_allclose(found[1 + len(flat(theta))], of_sigma, rtol=1e-6)
+
+
+def small():
+    """Two strata of residuals, 6 groups of 8."""
+    rng = np.random.default_rng(4)
+    g, s = np.repeat(np.arange(6), 8), np.tile(["p", "q"], 24)
+    y = 3.0 + rng.normal(size=6)[g] + np.where(s == "p", 0.5, 1.2) * rng.normal(size=48)
+    data = pd.DataFrame({"y": y, "g": g, "s": s})
+    model = ranef.Model("y ~ 1 + (1 | g)", data)
+    return with_variance(model.spec, strata(s)), model.priors()
+
+
+@cache
+def quadrature():
+    """Posterior means and sds of log sd(g), log σ and ρ, over a grid."""
+    spec, priors = small()
+    gradient = prepare(spec, None, priors).gradient
+    axes = [np.linspace(*ends, 25) for ends in ((-3.5, 2.5), (-1.6, 0.4), (-0.6, 2.0))]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    logs = np.array([gradient(q)[0] for q in grid])
+    weights = np.exp(logs - logs.max())
+    weights /= weights.sum()
+    mean = weights @ grid
+    return mean, np.sqrt(weights @ (grid - mean) ** 2)
+
+
+def test_the_gradient_of_the_posterior():
+    gradient = prepare(small()[0], None, small()[1]).gradient
+    q = np.array([0.2, -0.4, 0.6])
+    steps = 1e-5 * np.eye(3)
+    wanted = [(gradient(q + h)[0] - gradient(q - h)[0]) / 2e-5 for h in steps]
+    np.testing.assert_allclose(gradient(q)[1], wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("sampler", ["nutpie", pytest.param("numpyro", marks=pytest.mark.slow)])
+def test_both_samplers_find_the_posterior(sampler):
+    spec, priors = small()
+    settings = Settings(draws=400, chains=4, warmup=200, seed=3, progress=False, sampler=sampler)
+    draws = sample_posterior(spec, priors=priors, settings=settings)
+    sd = draws.theta[..., 0] * draws.sigma
+    found = np.stack([np.log(sd), np.log(draws.sigma), draws.extras["rho"][..., 0]], axis=-1)
+    mean, spread = quadrature()
+    of_chains = found.mean(axis=1)
+    error = np.maximum(of_chains.std(axis=0, ddof=1) / 2.0, spread / 25.0)
+    assert (np.abs(of_chains.mean(axis=0) - mean) < 5.0 * error).all()
+    np.testing.assert_allclose(found.reshape(-1, 3).std(axis=0), spread, rtol=0.15)
+    # effects given all else: their means over the draws are those of the plain formula at each draw
+    y, codes = spec.design.y, spec.groupings[0].codes
+    weights = np.exp(-2.0 * (found[..., 2, None]) * spec.variance.codes) / draws.sigma[..., None] ** 2
+    precision = np.stack([weights[..., codes == j].sum(axis=-1) for j in range(6)], axis=-1) + 1.0 / sd[..., None] ** 2
+    left = (y - draws.beta) * weights
+    means = np.stack([left[..., codes == j].sum(axis=-1) for j in range(6)], axis=-1) / precision
+    z = (draws.b[0][..., 0] - means) * np.sqrt(precision)
+    assert np.abs(z.mean(axis=(0, 1))).max() * np.sqrt(z[..., 0].size) < 4.5
+    np.testing.assert_allclose(z.std(axis=(0, 1)), 1.0, atol=0.08)

@@ -20,7 +20,7 @@ from numpyro.distributions import biject_to, constraints
 from ranef.errors import FitError
 from ranef.nuts.blocks import collapsed_arrays
 from ranef.nuts.collapsed import collapsed_model, fits_in_jax, log_likelihood
-from ranef.nuts.hosted import asked_roots, hosted_model
+from ranef.nuts.hosted import asked_posterior, asked_roots, hosted_model
 from ranef.nuts.hyper import Sampled
 from ranef.nuts.jaxed import own_settings, require_device
 from ranef.nuts.joint import degrees_sites, joint_data, joint_model, joint_shape
@@ -57,9 +57,12 @@ def sample_marginal(
     """Sample the variance parameters, then draw β and b exactly."""
     with _computing_on(settings.device), contextlib.ExitStack() as stack:
         shape, roots = problem.shape.padded, asked_roots(problem.sampled_roots)
-        hosted = not fits_in_jax(shape)
+        hosted = not fits_in_jax(shape) or problem.rows is not None
         data: dict[str, Any] = {"hyper": _double(problem.numbers)}
-        if hosted:
+        if problem.rows is not None:
+            d = problem.layout.n_hyper
+            code = Code(asked_posterior(problem.gradient, d), (("q", d),), None)
+        elif hosted:
             data["fill"] = problem.sampled_fill
             code = Code(hosted_model(problem.layout, problem.host, roots), problem.layout.sites, None)
         else:

@@ -12,15 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+from numpyro.distributions import ImproperUniform, constraints
 
 from ranef.likelihood import HostDensity
 from ranef.nuts.blocks import Roots
 from ranef.nuts.collapsed import RootsInJax
 from ranef.nuts.hyper import hyperparameters
 from ranef.nuts.layout import Layout
+from ranef.nuts.problem import Gradient
 from ranef.support.arrays import Floats
 
-__all__ = ["asked_roots", "hosted_model"]
+__all__ = ["asked_posterior", "asked_roots", "hosted_model"]
 
 
 def _asked(function: Callable[..., Floats], shape: tuple[int, ...], *args: jax.Array) -> jax.Array:
@@ -94,5 +96,29 @@ def hosted_model(layout: Layout, host: HostDensity, roots: RootsInJax | None) ->
         at = hyperparameters(layout, data["hyper"])
         flat = data["fill"] @ at.theta if roots is None else roots(at.theta)
         numpyro.factor("marginal_likelihood", log_likelihood(flat, at.sigma, at.fixed))
+
+    return model
+
+
+def asked_posterior(gradient: Gradient, d: int) -> Callable[[Mapping[str, Any]], None]:
+    """A NumPyro model whose whole log density numpy computes at unconstrained coordinates q (d,)."""
+
+    def both(q: Floats) -> Floats:
+        value, slope = gradient(q)
+        return np.append(value, slope)
+
+    @jax.custom_vjp
+    def log_density(q: jax.Array) -> jax.Array:
+        return _asked(both, (1 + d,), q)[0]
+
+    def forward(q: jax.Array) -> tuple[jax.Array, jax.Array]:
+        out = _asked(both, (1 + d,), q)
+        return out[0], out[1:]
+
+    log_density.defvjp(forward, lambda slope, cotangent: (cotangent * slope,))
+
+    def model(data: Mapping[str, Any]) -> None:
+        q = numpyro.sample("q", ImproperUniform(constraints.real_vector, (), (d,)))
+        numpyro.factor("posterior", log_density(q))
 
     return model

@@ -82,6 +82,8 @@ class Layout:
         Those of the coefficients that are sampled rather than integrated out.
     shapes : tuple of (str, str)
         Family of the prior of each shape parameter, and its bounds: ``"both"``, ``"below"`` or ``"none"``.
+    rows : int
+        Number of parameters of residual variances.
     flat : bool
         Flat on θ and log σ.
     r2d2 : int
@@ -93,6 +95,7 @@ class Layout:
     sigma_family: str
     fixed_families: tuple[str, ...]
     shapes: tuple[tuple[str, str], ...]
+    rows: int
     flat: bool
     r2d2: int
 
@@ -127,7 +130,12 @@ class Layout:
         names = ("diagonal", "off_diagonal", "log_sigma") if self.flat else ("sd", "partial", "sigma")
         sizes = [*zip(names, (sds, self.n_partial, int(sampled_sigma)), strict=True), ("fixef", fixed)]
         sizes += [(f"custom_{name}", 1) for name in self.custom]
-        sizes += [("r2", int(self.r2d2 > 0)), ("phi", max(self.r2d2 - 1, 0)), ("shape", len(self.shapes))]
+        sizes += [
+            ("r2", int(self.r2d2 > 0)),
+            ("phi", max(self.r2d2 - 1, 0)),
+            ("shape", len(self.shapes)),
+            ("rho", self.rows),
+        ]
         return tuple((name, n) for name, n in sizes if n)
 
     @property
@@ -165,7 +173,8 @@ def make_layout(spec: ModelSpec, priors: Priors) -> Layout:
     sigma = sampled_sigma if spec.sigma is None else "known"
     fixed = [_family(p) for p in _sampled(spec, priors)]
     r2d2 = 0 if priors.r2d2 is None else sum(name != "Intercept" for name in spec.design.fixed_names)
-    return Layout(tuple(terms), tuple(families), sigma, tuple(fixed), tuple(shapes), priors.flat, r2d2)
+    rows = 0 if spec.variance is None or spec.rho is not None else len(spec.variance.names)
+    return Layout(tuple(terms), tuple(families), sigma, tuple(fixed), tuple(shapes), rows, priors.flat, r2d2)
 
 
 def _bounds(s: ShapeParameter) -> str:

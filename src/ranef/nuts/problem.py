@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ranef.errors import FitError
-from ranef.likelihood import CrossProducts, FixedPart, HostDensity, cross_products, fixed_part
+from ranef.likelihood import CrossProducts, FixedPart, HostDensity, RowDensity, cross_products, fixed_part
 from ranef.nuts.blocks import Roots, Shape, make_shape
 from ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
 from ranef.nuts.packing import pack, whiten
@@ -28,6 +28,9 @@ Gradient = Callable[[Floats], tuple[float, Floats]]
 
 #: the longest dense tail that the compiled loops are given; LAPACK is faster beyond
 MAX_TAIL = 200
+
+#: standard deviation of the normal prior of each parameter of residual variances: of logarithms of their ratios
+ROW_SD = 1.0
 
 #: numbers in one block of draws
 BLOCK = 4_000_000
@@ -66,7 +69,7 @@ class Problem:
     @property
     def compiled(self) -> bool:
         """Whether the compiled loops compute the density, rather than the numpy kernels."""
-        return self.short and self.roots.linear
+        return self.short and self.roots.linear and self.rows is None
 
     @cached_property
     def packed(self) -> Floats:
@@ -85,6 +88,11 @@ class Problem:
     def host(self) -> HostDensity:
         """The density through the numpy kernels."""
         return HostDensity(self.products, self.fixed)
+
+    @cached_property
+    def rows(self) -> RowDensity | None:
+        """The same of residual variances with parameters, where there are any."""
+        return RowDensity(self.spec, self.products, self.fixed) if self.layout.rows else None
 
     @cached_property
     def shape_priors(self) -> ShapePriors:
@@ -141,25 +149,33 @@ class Problem:
         return gradient
 
     def _by_host(self, loops: Any) -> Gradient:
-        """The loops know all priors but those of shape parameters, whose coordinates stand last in q, and in θ."""
+        """The loops know all priors but those of shape parameters and of ρ, which stand last in q."""
         u, n_theta, roots, shapes = self.packed, self.layout.n_theta, self.sampled_roots, self.shape_priors
-        places, n_lam = shapes.places, sum(p * p for p in self.shape.sizes)
+        places, n_lam, r = shapes.places, sum(p * p for p in self.shape.sizes), self.layout.rows
 
         def gradient(q: Floats) -> tuple[float, Floats]:
-            known, own = np.split(q, [len(q) - len(places)])
+            known, own, rho = np.split(q, np.cumsum([len(q) - len(places) - r, len(places)]))
             slope, values, theta = np.empty_like(known), np.empty_like(known), np.empty(n_theta)
             prior, sigma = loops.hyper_forward(known, u, values, theta, slope)
             theta[places] = own
             sampled = values[len(known) - self.shape.n_sampled :]
             of_shapes, own_slope = shapes.log_density(own)
             lam, slopes = roots.with_slopes(theta)
-            out = self.host.value_and_gradient(lam, np.asarray(sigma), sampled)
+            out, of_rho, rho_slope = self._likelihood(lam, sigma, sampled, rho)
             theta_bar, rest = slopes.T @ out[1 : 1 + n_lam], out[1 + n_lam :]
             loops.hyper_backward(u, values, theta, sigma, theta_bar, rest[0], rest[1:], slope)
-            value = prior + of_shapes + out[0] + self._prior_constant
-            return value, np.concatenate([slope, own_slope + theta_bar[places]])
+            value = prior + of_shapes + of_rho + out[0] + self._prior_constant
+            return value, np.concatenate([slope, own_slope + theta_bar[places], rho_slope])
 
         return gradient
+
+    def _likelihood(self, lam: Floats, sigma: float, sampled: Floats, rho: Floats) -> tuple[Floats, float, Floats]:
+        """Value and gradient by the host; the log prior of ρ, and the slopes of both in it."""
+        if self.rows is None:
+            return self.host.value_and_gradient(lam, np.asarray(sigma), sampled), 0.0, rho
+        out = self.rows.value_and_gradient(lam, float(sigma), sampled, rho)
+        log_prior = -0.5 * float(((rho / ROW_SD) ** 2).sum()) - len(rho) * float(np.log(ROW_SD * np.sqrt(2.0 * np.pi)))
+        return out[: -len(rho)], log_prior, out[-len(rho) :] - rho / ROW_SD**2
 
     @cached_property
     def _prior_constant(self) -> float:
@@ -188,7 +204,7 @@ class Hyper:
     sampled : array (..., s)
         Coefficients that are sampled.
     extras : mapping str to array (...)
-        Further parameters: ``R2`` and ``phi`` of a global scale.
+        Further parameters: ``R2`` and ``phi`` of a global scale, ``rho`` (..., r) of residual variances.
     """
 
     theta: Floats
@@ -221,6 +237,7 @@ def hyper_draws(problem: Problem, flat: Floats, custom: Mapping[str, Floats] | N
     coefficients = iter(_columns(at["fixef"]) if "fixef" in at else [])
     sampled = [own[f"fixef{i}"] if f == "custom" else next(coefficients) for i, f in enumerate(layout.fixed_families)]
     extras = {str(name): own[name] for name in ("R2", "phi") if name in own}
+    extras |= {"rho": at["rho"]} if layout.rows else {}
     return Hyper(theta, sigma, np.stack(sampled, -1) if sampled else np.zeros((*shape, 0)), extras)
 
 
@@ -233,8 +250,12 @@ def draw_effects(problem: Problem, hyper: Hyper, rng: np.random.Generator) -> Ef
     shape, n = hyper.sigma.shape, hyper.sigma.size
     theta, sigma = hyper.theta.reshape(n, -1), hyper.sigma.ravel()
     sampled = hyper.sampled.reshape(n, -1)
-    draw = _draw_by_loops if problem.short else _draw_by_host
-    internal, b = draw(problem, problem.roots.at(theta), sigma, sampled, _normal_priors(problem, hyper), rng)
+    lam = problem.roots.at(theta)
+    if problem.rows is not None:
+        internal, b = _draw_by_rows(problem.rows, lam, sigma, sampled, hyper.extras["rho"].reshape(n, -1), rng)
+    else:
+        draw = _draw_by_loops if problem.short else _draw_by_host
+        internal, b = draw(problem, lam, sigma, sampled, _normal_priors(problem, hyper), rng)
     beta = problem.fixed.beta(internal, sampled)
     out, scale = [], problem.products.scaling
     for k, T in enumerate(scale.Z):
@@ -293,6 +314,21 @@ def _draw_by_loops(
     return integrated[:, start:], b
 
 
+def _draw_by_rows(
+    rows: RowDensity, lam: Floats, sigma: Floats, sampled: Floats, rho: Floats, rng: np.random.Generator
+) -> tuple[Floats, list[Floats]]:
+    """Each draw with the residual variances of its own ρ."""
+    draws = []
+    for at_lam, s, own, r in zip(lam, sigma.tolist(), sampled, rho, strict=True):
+        let_through()
+        draws.append(rows.at(r).draw(at_lam, s, own, rng))
+    return _stacked(draws)
+
+
+def _stacked(draws: Sequence[tuple[Floats, tuple[Floats, ...]]]) -> tuple[Floats, list[Floats]]:
+    return np.stack([d[0] for d in draws]), [np.stack(b) for b in zip(*(d[1] for d in draws), strict=True)]
+
+
 def _draw_by_host(
     problem: Problem, lam: Floats, sigma: Floats, sampled: Floats, K: Floats, rng: np.random.Generator
 ) -> tuple[Floats, list[Floats]]:
@@ -304,4 +340,4 @@ def _draw_by_host(
     for at in zip(lam, map(float, sigma), sampled, strict=True):
         let_through()
         draws.append(problem.host.draw(*at, rng))
-    return np.stack([d[0] for d in draws]), [np.stack(b) for b in zip(*(d[1] for d in draws), strict=True)]
+    return _stacked(draws)
