@@ -9,7 +9,7 @@ from ranef import datasets
 from ranef.errors import RanefWarning
 from ranef.likelihood import cross_products
 from ranef.nuts import Settings, log_density, sample_posterior
-from ranef.nuts.bars import ChainBars
+from ranef.nuts.sampler import ChainBars
 from ranef.reml import fit_reml
 from ranef.spec import default_priors, flat_priors
 

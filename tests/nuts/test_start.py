@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ranef.nuts.laplace import laplace
+from ranef.nuts.modes import laplace
 from ranef.nuts.start import start_vector
 from ranef.priors import Exponential, Gamma, HalfCauchy, HalfNormal
 from ranef.reml import fit_reml

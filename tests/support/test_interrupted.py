@@ -160,7 +160,7 @@ def test_a_program_that_uses_ranef_is_not_the_command():
 #: Ctrl-C once the first draws are there
 PRESS = {
     "numpyro": """
-        from ranef.nuts.bars import ChainBars
+        from ranef.nuts.sampler import ChainBars
         update = ChainBars.update
         def press(self, n, divergences, *, sampling):
             update(self, n, divergences, sampling=sampling)

@@ -24,9 +24,8 @@ from ranef.nuts.hosted import asked_posterior, asked_roots, hosted_model
 from ranef.nuts.hyper import Sampled
 from ranef.nuts.jaxed import own_settings, require_device
 from ranef.nuts.joint import degrees_sites, joint_data, joint_model, joint_shape
-from ranef.nuts.laplace import Laplace
 from ranef.nuts.layout import unconstrained_values
-from ranef.nuts.modes import Modes, doubts, find_modes, modes_of
+from ranef.nuts.modes import Laplace, Modes, doubts, find_modes, modes_of
 from ranef.nuts.problem import Effects, Gradient, Hyper, Problem, draw_effects, hyper_draws, prepare_draws
 from ranef.nuts.record import Outcome, Raw, nothing_to_sample
 from ranef.nuts.sampler import Code, log_posterior, run_nuts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy
 
-from ranef.nuts.laplace import laplace
+from ranef.nuts.modes import laplace
 from ranef.nuts.problem import draw_effects, hyper_draws, prepare
 from ranef.nuts.start import start_vector
 from ranef.results import PosteriorDraws
