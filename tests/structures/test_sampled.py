@@ -191,6 +191,11 @@ def test_priors_go_by_the_names_of_the_parameters():
         own.priors({"cor[k]": normal})
 
 
+def test_columns_that_share_the_first_sd_do_so_beside_others(monkeypatch):
+    monkeypatch.setattr(CompoundSymmetry, "own_sds", range(2))
+    assert list(model("cs").priors().sd) == [("g", "f[a]"), ("g", "f[b]")]
+
+
 @pytest.mark.parametrize("prior", [None, ranef.priors.Normal(0.9, 0.5)])
 def test_draws_from_the_prior_have_its_shape(prior):
     own = model("cs")

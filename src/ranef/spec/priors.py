@@ -263,8 +263,9 @@ def default_priors(
     for t in spec.terms:
         own = columns[t.group, t.start]
         sizes = own.sizes
-        if t.structure.shared:  # one standard deviation for columns of several sizes
-            sizes = np.sqrt([(sizes**2).mean()])
+        if t.structure.shared:  # the first standard deviation is one for columns of several sizes
+            others = t.structure.own_sds[1:]
+            sizes = np.sqrt([np.delete(sizes**2, others).mean(), *sizes[others] ** 2])
         sd |= {(t.group, c): HalfStudentT(3.0, s / float(v)) for c, v in zip(own.names, sizes, strict=False)}
     corr = {corr_name(t): LKJ(1.0) for t in spec.terms if t.structure.free and t.structure.pairs}
     sigma = HalfStudentT(3.0, s * float(np.sqrt(about.weight)))
