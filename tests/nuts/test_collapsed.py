@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
+import ranef
 from ranef.likelihood import cross_products, evaluate
 from ranef.nuts import log_density, problem
 from ranef.nuts.blocks import Shape, collapsed_arrays
 from ranef.nuts.collapsed import collapsed_model, fits_in_jax
 from ranef.nuts.problem import Hyper, draw_effects, hyper_draws
 from ranef.nuts.sampler import Code, potential
-from ranef.priors import Cauchy, Exponential, Gamma, HalfCauchy, HalfNormal, StudentT
+from ranef.priors import R2D2, Cauchy, Exponential, Gamma, HalfCauchy, HalfNormal, StudentT
 from ranef.spec import default_priors
 
 STRUCTURES = [
@@ -181,3 +183,13 @@ def test_coordinates_become_what_they_stand_for(make):
     np.testing.assert_allclose(sd, np.exp(q[:, :3]), rtol=1e-12)
     np.testing.assert_allclose(cov[:, 1, 0] / (sd[:, 1] * sd[:, 0]), np.tanh(q[:, 3] / 2), rtol=1e-10)
     np.testing.assert_allclose(hyper.sigma, np.exp(q[:, -1]), rtol=1e-12)
+
+
+def test_a_global_scale_is_refused_where_numpy_has_the_density():
+    """It was ignored in the density where the tail is short enough for exact draws by the loops."""
+    rng = np.random.default_rng(0)
+    g, h = rng.integers(0, 2000, 6000), rng.integers(0, 150, 6000)
+    data = pd.DataFrame({"y": rng.normal(size=6000), "x": rng.normal(size=6000), "g": g, "h": h})
+    model = ranef.Model("y ~ x + (1 | g) + (1 | h)", data)
+    with pytest.raises(ranef.FitError, match="R2D2 is not available for crossed designs as large"):
+        model.sample(draws=10, warmup=10, priors={"fixef": R2D2()}, seed=1, progress=False)

@@ -57,6 +57,7 @@ def sample_marginal(
     with _computing_on(settings.device), contextlib.ExitStack() as stack:
         shape, roots = problem.shape.padded, asked_roots(problem.sampled_roots)
         hosted = not fits_in_jax(shape) or problem.rows is not None
+        _refuse_unknown(problem, hosted=hosted)
         data: dict[str, Any] = {"hyper": _double(problem.numbers)}
         if problem.rows is not None:
             d = problem.layout.n_hyper
@@ -88,6 +89,17 @@ def sample_marginal(
             )
         hyper = _hyper(problem, at, raw)
     return Outcome(raw, hyper, draw_effects(problem, hyper, rng), doubts(modes, raw.positions["hyper"]))
+
+
+def _refuse_unknown(problem: Problem, *, hosted: bool) -> None:
+    """Refuse priors that numpy's density does not know, before anything is sampled."""
+    if hosted and problem.layout.r2d2:
+        raise FitError("R2D2 is not available for crossed designs as large as this; give coefficients normal priors.")
+    if problem.rows is not None and problem.layout.custom:
+        raise FitError(
+            "Distributions of numpyro are not available beside residual variances with parameters; use the families of "
+            "ranef.priors."
+        )
 
 
 def sample_joint(problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None) -> Outcome:

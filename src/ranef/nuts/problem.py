@@ -332,10 +332,7 @@ def _stacked(draws: Sequence[tuple[Floats, tuple[Floats, ...]]]) -> tuple[Floats
 def _draw_by_host(
     problem: Problem, lam: Floats, sigma: Floats, sampled: Floats, K: Floats, rng: np.random.Generator
 ) -> tuple[Floats, list[Floats]]:
-    if len(K) > 1:
-        raise FitError(
-            "R2D2 is not available for crossed designs as large as this one; give coefficients normal priors."
-        )
+    assert len(K) == 1  # a global scale was refused before
     draws = []
     for at in zip(lam, map(float, sigma), sampled, strict=True):
         let_through()
