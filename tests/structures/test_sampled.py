@@ -18,8 +18,8 @@ from nuts.test_quadrature import check
 from ranef.inference.sensitivity import _log_likelihood, prior_sensitivity
 from ranef.nuts import log_density, sample_prior
 from ranef.nuts.blocks import collapsed_arrays
+from ranef.nuts.callbacks import asked_roots, hosted_model
 from ranef.nuts.collapsed import collapsed_model
-from ranef.nuts.hosted import asked_roots, hosted_model
 from ranef.nuts.hyper import ShapeCoordinates
 from ranef.nuts.joint import joint_data, joint_model, joint_shape
 from ranef.nuts.problem import prepare

@@ -12,7 +12,7 @@ from ranef.likelihood.at import Likelihood
 from ranef.likelihood.coefficients import FixedPart
 from ranef.likelihood.crossproducts import CrossProducts
 from ranef.likelihood.evaluate import score
-from ranef.likelihood.host import HostDensity
+from ranef.likelihood.under_priors import HostDensity
 from ranef.linalg import factorize, selected_blocks
 from ranef.spec import ModelSpec
 from ranef.support.arrays import Floats, Ints

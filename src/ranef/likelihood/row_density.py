@@ -16,8 +16,8 @@ from ranef.likelihood.coefficients import FixedPart
 from ranef.likelihood.combinations import quadratic_forms
 from ranef.likelihood.crossproducts import CrossProducts
 from ranef.likelihood.evaluate import Evaluation
-from ranef.likelihood.host import HostDensity
 from ranef.likelihood.sums import row_sums, scaled_columns, scaled_effects
+from ranef.likelihood.under_priors import HostDensity
 from ranef.linalg import BlockMatrix, backward, paired_blocks
 from ranef.spec import ModelSpec
 from ranef.support.arrays import Floats, Ints

@@ -21,7 +21,7 @@ import numpy as np
 import numpyro
 from jax.scipy.linalg import solve_triangular
 
-from ranef.nuts import small
+from ranef.nuts import unrolled
 from ranef.nuts.blocks import Shape
 from ranef.nuts.hyper import Sampled, hyperparameters
 from ranef.nuts.layout import Layout
@@ -57,15 +57,15 @@ def lambdas_of(shape: Shape, data: Arrays, theta: jax.Array, roots: RootsInJax |
 def _eliminate(lam: jax.Array, A: jax.Array, C: jax.Array) -> tuple[jax.Array, jax.Array]:
     """B = L⁻¹λᵀC (p, m, J) with LLᵀ = I + λᵀAλ of every level, and the sum of log determinants."""
     p = A.shape[0]
-    if p > small.MAX_UNROLLED:
+    if p > unrolled.MAX_UNROLLED:
         L = jnp.linalg.cholesky(jnp.einsum("ai,abj,bk->jik", lam, A, lam) + jnp.eye(p))
         B = solve_triangular(L, jnp.einsum("ai,amj->jim", lam, C), lower=True)
         log_det = 2.0 * jnp.sum(jnp.log(jnp.diagonal(L, axis1=1, axis2=2)))
         return jnp.moveaxis(B, 0, -1), log_det
     Al = [[sum(A[a, b] * lam[b, k] for b in range(p)) for k in range(p)] for a in range(p)]
     M = [[sum(lam[a, i] * Al[a][k] for a in range(p)) + float(i == k) for k in range(i + 1)] for i in range(p)]
-    L = small.cholesky(M)
-    B = jnp.stack(small.forward_substitute(L, [sum(lam[a, i] * C[a] for a in range(p)) for i in range(p)]))
+    L = unrolled.cholesky(M)
+    B = jnp.stack(unrolled.forward_substitute(L, [sum(lam[a, i] * C[a] for a in range(p)) for i in range(p)]))
     return B, 2.0 * jnp.sum(jnp.log(_product([L[i][i] for i in range(p)])))
 
 
@@ -117,9 +117,9 @@ def _factorize(
 
 def _lower(H: jax.Array) -> list[list[Any]] | jax.Array:
     m = H.shape[0]
-    if m > small.MAX_UNROLLED:
+    if m > unrolled.MAX_UNROLLED:
         return jnp.asarray(jnp.linalg.cholesky(H))
-    return small.cholesky([[H[i, j] for j in range(i + 1)] for i in range(m)])
+    return unrolled.cholesky([[H[i, j] for j in range(i + 1)] for i in range(m)])
 
 
 def log_likelihood(shape: Shape, data: Arrays, at: Sampled, roots: RootsInJax | None = None) -> jax.Array:

@@ -19,8 +19,8 @@ from numpyro.distributions import biject_to, constraints
 
 from ranef.errors import FitError
 from ranef.nuts.blocks import collapsed_arrays
+from ranef.nuts.callbacks import asked_posterior, asked_roots, hosted_model
 from ranef.nuts.collapsed import collapsed_model, fits_in_jax, log_likelihood
-from ranef.nuts.hosted import asked_posterior, asked_roots, hosted_model
 from ranef.nuts.hyper import Sampled
 from ranef.nuts.jaxed import own_settings, require_device
 from ranef.nuts.joint import degrees_sites, joint_data, joint_model, joint_shape

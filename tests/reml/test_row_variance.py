@@ -14,7 +14,7 @@ from likelihood.dense import dense
 from likelihood.designs import make_data
 from ranef.inference import variance_information, vcov_theta_frame
 from ranef.likelihood import Likelihood, cross_products, row_slopes
-from ranef.reml.rows import fit_rows
+from ranef.reml.row_variance import fit_rows
 from ranef.user import empirical_bayes
 from row_variances import ConstPower, Power, strata, with_variance
 
