@@ -112,3 +112,14 @@ def test_import_loads_nothing_heavy():
 def test_public_face():
     assert set(ranef.__all__) <= set(dir(ranef))
     assert all(getattr(ranef, name).__doc__ for name in ranef.__all__)
+
+
+@pytest.mark.parametrize("folder", sorted({p.parent for p in FILES}), ids=lambda p: p.name)
+def test_no_module_hides_behind_what_its_package_exports(folder):
+    """``from ranef.spec import model`` would be one or the other, by what was imported before."""
+    tree = ast.parse((folder / "__init__.py").read_text())
+    exported = {a.asname or a.name for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names}
+    modules = {p.stem for p in folder.glob("*.py")} | {
+        p.name for p in folder.iterdir() if (p / "__init__.py").is_file()
+    }
+    assert folder == ROOT or not exported & modules

@@ -12,7 +12,7 @@ import pytest
 
 import ranef
 from ranef.cli import main
-from ranef.datasets.dialect import find_dialect
+from ranef.datasets.csv_dialect import find_dialect
 from ranef.datasets.tablefiles import read_table_file, reading_call
 
 FRAME = pd.DataFrame(

@@ -8,7 +8,7 @@ import pytest
 
 import ranef
 from likelihood.dense import dense
-from ranef.comparison.boundary import boundary
+from ranef.comparison.singular_fits import boundary
 from ranef.likelihood import undetermined
 
 

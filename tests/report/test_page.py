@@ -11,7 +11,7 @@ from numpyro import distributions as dist
 import ranef
 from ranef.priors import LKJ, R2D2, Exponential, Flat, Gamma, HalfNormal, Normal, StudentT
 from ranef.report import fingerprint, model_words, python_calls
-from ranef.report.explorer import explorer, positions
+from ranef.report.shrinkage_explorer import explorer, positions
 from ranef.results import sample_arguments
 from ranef.user.page import _explorers
 

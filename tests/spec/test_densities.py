@@ -6,7 +6,7 @@ import scipy
 
 from ranef.priors import LKJ, Exponential, Gamma, HalfCauchy, HalfNormal, HalfStudentT
 from ranef.spec import Flat, correlation_density, scale_density
-from ranef.spec.families import Custom
+from ranef.spec.prior_families import Custom
 
 PROPER = [HalfStudentT(3, 2.0), HalfNormal(0.7), HalfCauchy(1.5), Exponential(0.4), Gamma(2.0, 3.0)]
 

@@ -1,12 +1,11 @@
 """Fits side by side: aligned frames and measures of agreement and shrinkage; where posterior variance comes from."""
 
 from ranef.comparison.agreement import agreement_frame, interval_overlap
-from ranef.comparison.align import Aligned, align, estimand, long_frame, prediction_frames
-from ranef.comparison.boundary import Boundary, boundary
+from ranef.comparison.aligned import Aligned, align, estimand, long_frame, prediction_frames
 from ranef.comparison.decomposition import VarianceSplit, decomposition_frame, fits_decomposition, split_variances
 from ranef.comparison.elpd import elpd_frame, require_same_rows, stacking_weights
-from ranef.comparison.fit_paths import FitPaths, fit_paths, paths_base
 from ranef.comparison.paths import EffectsAt, Moved, effects_at, effects_at_ratio, moved
+from ranef.comparison.paths_of_fits import FitPaths, fit_paths, paths_base
 from ranef.comparison.pooling import (
     PoolingBase,
     checked_theta,
@@ -27,6 +26,7 @@ from ranef.comparison.reliability import OwnData, own_data, reliabilities, relia
 from ranef.comparison.sameness import check_names, default_names, difference, require_same_model
 from ranef.comparison.scaled import CovarianceSweep
 from ranef.comparison.shrinkage import shrinkage_frame
+from ranef.comparison.singular_fits import Boundary, boundary
 from ranef.comparison.sweeps import PoolingSweep, even_ratios, ratios_at, sweep
 
 __all__ = [

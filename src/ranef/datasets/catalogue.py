@@ -10,7 +10,7 @@ from ranef.datasets.files import Entry, available, digest, find
 from ranef.datasets.info import DatasetInfo, info_from_frame, info_from_meta
 from ranef.datasets.reading import read_guessed, read_typed
 from ranef.errors import DesignError
-from ranef.support.arguments import helpful
+from ranef.support.remedies import helpful
 
 __all__ = ["describe", "load", "names"]
 

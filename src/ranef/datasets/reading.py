@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ranef.datasets.dialect import HEAD, find_dialect
+from ranef.datasets.csv_dialect import HEAD, find_dialect
 from ranef.datasets.info import Column, DatasetInfo
 from ranef.errors import DesignError
 
@@ -19,7 +19,7 @@ LOGICAL = {"TRUE": True, "FALSE": False}
 
 
 def read_guessed(content: bytes, file: str) -> pd.DataFrame:
-    """Read a csv file as it seems to be written: see :func:`~ranef.datasets.dialect.find_dialect`.
+    """Read a csv file as it seems to be written: see :func:`~ranef.datasets.csv_dialect.find_dialect`.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from ranef.datasets.dialect import HEAD, WINDOWS, Dialect, find_dialect, not_utf8
+from ranef.datasets.csv_dialect import HEAD, WINDOWS, Dialect, find_dialect, not_utf8
 from ranef.errors import DataWarning, DesignError, warn
 
 __all__ = ["read_table_file", "reading_call"]

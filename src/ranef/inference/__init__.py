@@ -1,8 +1,8 @@
 """Fit in, frame out: effects, predictions, simulations, intervals, summaries of draws."""
 
 from ranef.inference.along import Cells, level_cells, level_means, predictor, predictor_draws
+from ranef.inference.case_deletion import Influence, influence
 from ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
-from ranef.inference.deletion import Influence, influence
 from ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
 from ranef.inference.effects import (
     check_level,

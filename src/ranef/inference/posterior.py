@@ -22,9 +22,9 @@ from ranef.inference.prediction import (
 )
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec, covariance_arrays, family_of, varcorr_arrays
-from ranef.support.arguments import whole_number
 from ranef.support.arrays import Floats, Ints
 from ranef.support.interrupts import load
+from ranef.support.remedies import whole_number
 
 __all__ = [
     "bfmi",

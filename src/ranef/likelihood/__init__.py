@@ -20,13 +20,12 @@ from ranef.likelihood.combinations import (
     row_residuals,
     row_slopes,
 )
+from ranef.likelihood.criterion import LOST, Evaluation, Method, Score, average_information, evaluate, score
 from ranef.likelihood.crossproducts import CrossProducts, cross_products, streamed_products
 from ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
-from ranef.likelihood.evaluate import LOST, Evaluation, Method, Score, average_information, evaluate, score
 from ranef.likelihood.given import Given, Moments, conditional_variances, effect_moments
 from ranef.likelihood.groups import RowGroups, group_log_densities, has_shared_effects, left_out_log_densities
 from ranef.likelihood.identify import Undetermined, undetermined
-from ranef.likelihood.least_squares import LeastSquares, least_squares
 from ranef.likelihood.pointwise import linear_predictor_draws, row_log_densities
 from ranef.likelihood.responses import Responses, own_response, products_of, read_responses
 from ranef.likelihood.row_density import RowDensity
@@ -34,6 +33,7 @@ from ranef.likelihood.scaling import Scaling, make_scaling
 from ranef.likelihood.spectral import best_ratios, has_spectrum, make_spectrum
 from ranef.likelihood.sums import Sums, row_sums
 from ranef.likelihood.under_priors import HostDensity
+from ranef.likelihood.unpooled import LeastSquares, least_squares
 
 __all__ = [
     "LOST",

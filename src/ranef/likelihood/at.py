@@ -14,8 +14,8 @@ from functools import cached_property
 import numpy as np
 
 from ranef.errors import DesignError
+from ranef.likelihood.criterion import Evaluation, Method, Score, average_information, evaluate, score
 from ranef.likelihood.crossproducts import CrossProducts
-from ranef.likelihood.evaluate import Evaluation, Method, Score, average_information, evaluate, score
 from ranef.likelihood.responses import Responses
 from ranef.linalg import BlockMatrix, backward
 from ranef.results import Modes

@@ -2,7 +2,7 @@
 
 The random effects stand as J blocks of p columns that share one λ for each response: the levels of a single grouping
 factor, or one block of everything where several factors are small. Arrays begin with the responses (B, ...); the
-formulas are those of ``likelihood/evaluate.py``, with K = λ(I + λᵀAλ)⁻¹λᵀ.
+formulas are those of ``likelihood/criterion.py``, with K = λ(I + λᵀAλ)⁻¹λᵀ.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import scipy
 
+from ranef.likelihood.criterion import Method
 from ranef.likelihood.crossproducts import CrossProducts
-from ranef.likelihood.evaluate import Method
 from ranef.likelihood.responses import Responses
 from ranef.spec import ModelSpec
 from ranef.support.arrays import Bools, Floats, Ints
@@ -269,7 +269,7 @@ def _inner(batch: Batch, k: int, E: Floats, c: Floats, T: Floats) -> Floats:
 
 
 def _information(batch: Batch, at: BatchPoint, lambdas: list[Floats], c: Floats, E: Floats, T: Floats) -> Floats:
-    """Average information (B, n_theta, n_theta), as :func:`~ranef.likelihood.evaluate.average_information`."""
+    """Average information (B, n_theta, n_theta), as :func:`~ranef.likelihood.criterion.average_information`."""
     directions = batch.spec.root_derivatives(at.theta)
     B, J, p = c.shape
     h = np.zeros((B, J * p, len(directions)))

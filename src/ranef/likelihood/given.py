@@ -10,8 +10,8 @@ import numpy as np
 
 from ranef.likelihood.at import Likelihood
 from ranef.likelihood.coefficients import FixedPart
+from ranef.likelihood.criterion import score
 from ranef.likelihood.crossproducts import CrossProducts
-from ranef.likelihood.evaluate import score
 from ranef.likelihood.under_priors import HostDensity
 from ranef.linalg import factorize, selected_blocks
 from ranef.spec import ModelSpec

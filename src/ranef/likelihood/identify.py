@@ -14,8 +14,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from ranef.likelihood.criterion import Method
 from ranef.likelihood.crossproducts import CrossProducts
-from ranef.likelihood.evaluate import Method
 from ranef.spec import ModelSpec, TermSpec
 from ranef.support.arrays import Bools, Floats, Ints
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from ranef.likelihood.coefficients import FixedPart
 from ranef.likelihood.combinations import quadratic_forms
+from ranef.likelihood.criterion import Evaluation
 from ranef.likelihood.crossproducts import CrossProducts
-from ranef.likelihood.evaluate import Evaluation
 from ranef.likelihood.sums import row_sums, scaled_columns, scaled_effects
 from ranef.likelihood.under_priors import HostDensity
 from ranef.linalg import BlockMatrix, backward, paired_blocks

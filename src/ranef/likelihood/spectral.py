@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
+from ranef.likelihood.criterion import Method
 from ranef.likelihood.crossproducts import CrossProducts
-from ranef.likelihood.evaluate import Method
 from ranef.likelihood.responses import Responses
 from ranef.spec import ModelSpec
 from ranef.support.arrays import Floats, Ints

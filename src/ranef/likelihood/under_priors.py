@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from ranef.likelihood.coefficients import FixedPart
+from ranef.likelihood.criterion import Evaluation, evaluate, score
 from ranef.likelihood.crossproducts import CrossProducts
-from ranef.likelihood.evaluate import Evaluation, evaluate, score
 from ranef.linalg import backward
 from ranef.support.arrays import Floats
 from ranef.support.interrupts import waiting

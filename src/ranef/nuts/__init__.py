@@ -23,7 +23,7 @@ from ranef.nuts.datatree import predictive_array, prior_tree, to_datatree, to_in
 from ranef.nuts.distributions import distribution_numbers, distribution_of
 from ranef.nuts.modes import doubts, modes_of
 from ranef.nuts.nutpie_run import require_nutpie, run_nutpie
-from ranef.nuts.prior import draw_components, sample_prior
+from ranef.nuts.prior_draws import draw_components, sample_prior
 from ranef.nuts.problem import Problem, draw_effects, hyper_draws, prepare
 from ranef.nuts.proposal import wide_draws
 from ranef.nuts.record import Outcome, nothing_to_sample

@@ -16,7 +16,7 @@ from ranef.plots.selection import Choices, LevelsArgument, TermArgument
 from ranef.plots.shrinkage import shrinkage_figure
 from ranef.plots.varcorr import varcorr_figure
 from ranef.results import Fit, Method
-from ranef.support.arguments import Answering, helpful
+from ranef.support.remedies import Answering, helpful
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,9 +16,9 @@ from ranef.reml.newton import FLAT, newton_steps
 from ranef.reml.problem import Point, Problem
 from ranef.results import OptimizerStep
 from ranef.spec import ModelSpec
-from ranef.support.arguments import helpful, whole_number
 from ranef.support.arrays import Floats, Ints
 from ranef.support.progress import LateBar
+from ranef.support.remedies import helpful, whole_number
 
 __all__ = [
     "Control",

@@ -1,8 +1,8 @@
 """A page to send to a colleague, with the shrinkage explorer."""
 
 from ranef.report.calls import python_calls, versions
-from ranef.report.explorer import Explorer, explorer
 from ranef.report.page import Page, Picture, page_html
+from ranef.report.shrinkage_explorer import Explorer, explorer
 from ranef.report.words import data_grids, engine_words, fingerprint, model_words
 
 __all__ = [

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ranef.report.chart import vega_script
-from ranef.report.explorer import Explorer
+from ranef.report.shrinkage_explorer import Explorer
 from ranef.support.interrupts import load
 from ranef.tables import Document, Grid
 

@@ -17,8 +17,8 @@ from ranef.saved.encode import Encoder
 from ranef.saved.registry import record_name, registry_of
 from ranef.saved.upgrades import one_layer_of_users, structures_of_templates
 from ranef.spec import ModelSpec, Moments
-from ranef.support.arguments import file_path
 from ranef.support.output import check_output, write_whole
+from ranef.support.remedies import file_path
 
 __all__ = ["FORMAT", "Prepared", "read_saved", "save"]
 

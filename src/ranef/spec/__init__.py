@@ -1,8 +1,13 @@
 """The intermediate representation that both engines compile."""
 
+from ranef.spec.column_moments import Moments, moments
 from ranef.spec.coordinates import TermColumns, inward_theta, outward_theta
 from ranef.spec.densities import correlation_density, scale_density, shape_density
-from ranef.spec.families import (
+from ranef.spec.matrices import Cluster, ModelMatrices, TermMatrices
+from ranef.spec.model import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
+from ranef.spec.model_priors import Priors, corr_name, default_priors, flat_priors, sd_replacements, shape_name
+from ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
+from ranef.spec.prior_families import (
     LKJ,
     R2D2,
     Cauchy,
@@ -20,11 +25,6 @@ from ranef.spec.families import (
     StudentT,
     Uniform,
 )
-from ranef.spec.matrices import Cluster, ModelMatrices, TermMatrices
-from ranef.spec.model_spec import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
-from ranef.spec.moments import Moments, moments
-from ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
-from ranef.spec.priors import Priors, corr_name, default_priors, flat_priors, sd_replacements, shape_name
 from ranef.spec.response import FAMILIES, Family, Gaussian, Residual, Student, family_of
 from ranef.spec.row_variance import RowVariance
 from ranef.spec.subset import without_rows

@@ -16,8 +16,8 @@ import numpy as np
 
 from ranef.design import Cells, fully_coded, margins_of, n_columns, term_cells
 from ranef.formula import Node
-from ranef.spec.model_spec import ModelSpec, TermSpec
-from ranef.spec.moments import Moments
+from ranef.spec.column_moments import Moments
+from ranef.spec.model import ModelSpec, TermSpec
 from ranef.support.arrays import Floats, Ints
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy
 
-from ranef.spec.families import (
+from ranef.spec.prior_families import (
     LKJ,
     Cauchy,
     Custom,

@@ -10,7 +10,7 @@ import pandas as pd
 import scipy
 
 from ranef.errors import DesignError, suggestion
-from ranef.spec.model_spec import ModelSpec, TermSpec
+from ranef.spec.model import ModelSpec, TermSpec
 from ranef.support.arrays import Ints
 
 __all__ = ["Cluster", "ModelMatrices", "TermMatrices"]

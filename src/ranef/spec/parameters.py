@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ranef.spec.model_spec import ModelSpec
+from ranef.spec.model import ModelSpec
 from ranef.support.arrays import Floats
 
 __all__ = ["covariance_arrays", "sdcor_arrays", "varcorr_arrays"]

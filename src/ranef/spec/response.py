@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ranef.errors import FitError, suggestion
-from ranef.spec.families import Gamma
+from ranef.spec.prior_families import Gamma
 from ranef.support.arrays import Floats
 from ranef.support.interrupts import load
 

@@ -12,7 +12,7 @@ from ranef.design.checks import check_levels
 from ranef.design.rank import independent_columns
 from ranef.design.size import Claim
 from ranef.errors import DesignError
-from ranef.spec.model_spec import Grouping, ModelSpec
+from ranef.spec.model import Grouping, ModelSpec
 from ranef.support.arrays import Floats, Ints
 
 __all__ = ["without_rows"]

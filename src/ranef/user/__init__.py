@@ -1,12 +1,12 @@
 """What users hold: models, fits, posteriors, comparisons, poolings. Each method is one call to what does the work."""
 
+from ranef.user.announced import anova, anova_components, emmeans, exact_rlrt, lm_list
 from ranef.user.comparison import Comparison, compare
-from ranef.user.estimated import EmpiricalBayesFit, empirical_bayes
-from ranef.user.later import anova, anova_components, emmeans, exact_rlrt, lm_list
 from ranef.user.loading import load
 from ranef.user.model import Model
-from ranef.user.pooling import Pooling, pooling
+from ranef.user.pooled import Pooling, pooling
 from ranef.user.posterior import PosteriorFit
+from ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
 
 __all__ = [
     "Comparison",

@@ -19,17 +19,17 @@ from ranef.likelihood import CrossProducts
 from ranef.plots import ComparisonPlots
 from ranef.report import page_html
 from ranef.spec import Flat, ModelSpec, Normal
-from ranef.support.arguments import file_path, helpful
 from ranef.support.arrays import Floats
 from ranef.support.copies import ByFields
 from ranef.support.interrupts import deferred
 from ranef.support.output import FIGURES, PAGES, check_output, write_whole
+from ranef.support.remedies import file_path, helpful
 from ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
-from ranef.user.base import Shown
-from ranef.user.estimated import EmpiricalBayesFit
+from ranef.user.fit_base import Shown
 from ranef.user.page import Source, closed, page_of
 from ranef.user.posterior import PosteriorFit
 from ranef.user.ranking import by_formula, ranked
+from ranef.user.reml_fit import EmpiricalBayesFit
 
 __all__ = ["Comparison", "compare"]
 

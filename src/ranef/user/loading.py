@@ -8,12 +8,12 @@ from typing import Any, TypeAlias, TypeVar, cast, overload
 
 from ranef.errors import DesignError
 from ranef.saved import Prepared, read_saved
-from ranef.support.arguments import helpful
+from ranef.support.remedies import helpful
 from ranef.user.comparison import Comparison
-from ranef.user.estimated import EmpiricalBayesFit
 from ranef.user.model import Model
-from ranef.user.pooling import Pooling
+from ranef.user.pooled import Pooling
 from ranef.user.posterior import PosteriorFit
+from ranef.user.reml_fit import EmpiricalBayesFit
 
 __all__ = ["load"]
 

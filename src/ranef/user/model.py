@@ -18,11 +18,11 @@ from ranef.reml import Control, checked_control, fit_reml
 from ranef.results import RemlEstimates, fit_call, sample_arguments
 from ranef.saved import Prepared
 from ranef.spec import ModelMatrices, ModelSpec, Moments, Priors, default_priors, flat_priors, model_spec, moments
-from ranef.support.arguments import generator, helpful
+from ranef.support.remedies import generator, helpful
 from ranef.tables import Document, Text
-from ranef.user.base import Shown, told
-from ranef.user.estimated import EmpiricalBayesFit, empirical_bayes
+from ranef.user.fit_base import Shown, told
 from ranef.user.posterior import PosteriorFit
+from ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
 
 if TYPE_CHECKING:
     import xarray as xr

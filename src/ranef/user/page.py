@@ -28,9 +28,9 @@ from ranef.results import PosteriorDraws, RemlEstimates
 from ranef.support.arrays import Floats
 from ranef.support.interrupts import load
 from ranef.tables import Document
-from ranef.user.estimated import EmpiricalBayesFit
-from ranef.user.pooling import Pooling
+from ranef.user.pooled import Pooling
 from ranef.user.posterior import PosteriorFit
+from ranef.user.reml_fit import EmpiricalBayesFit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

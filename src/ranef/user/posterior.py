@@ -15,10 +15,10 @@ from ranef.errors import ConvergenceWarning, DesignError, RanefWarning, warn
 from ranef.nuts import predictive_array, sample_prior, to_datatree, to_inference_data
 from ranef.results import PosteriorDraws
 from ranef.spec import ModelSpec
-from ranef.support.arguments import generator, helpful, whole_number
 from ranef.support.arrays import Floats
+from ranef.support.remedies import generator, helpful, whole_number
 from ranef.tables import Document, posterior_summary
-from ranef.user.base import BaseFit, Simulated
+from ranef.user.fit_base import BaseFit, Simulated
 
 if TYPE_CHECKING:
     import xarray as xr

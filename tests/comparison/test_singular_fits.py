@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.comparison.boundary import boundary, edge_parameters
+from ranef.comparison.singular_fits import boundary, edge_parameters
 from ranef.results import PosteriorDraws
 
 

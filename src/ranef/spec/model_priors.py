@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ranef.errors import DesignError, suggestion
+from ranef.spec.column_moments import Moments, moments
 from ranef.spec.coordinates import (
     Directions,
     TermColumns,
@@ -18,7 +19,8 @@ from ranef.spec.coordinates import (
     plain_columns,
     term_columns,
 )
-from ranef.spec.families import (
+from ranef.spec.model import ModelSpec, TermSpec
+from ranef.spec.prior_families import (
     LKJ,
     R2D2,
     Cauchy,
@@ -38,8 +40,6 @@ from ranef.spec.families import (
     from_numpyro,
     is_numpyro,
 )
-from ranef.spec.model_spec import ModelSpec, TermSpec
-from ranef.spec.moments import Moments, moments
 from ranef.spec.response import Student, family_of
 from ranef.structures import ShapeParameter
 from ranef.support.arrays import Floats

@@ -111,7 +111,7 @@ def find_dialect(head: bytes, *, whole: bool) -> Dialect:
 
     Examples
     --------
-    >>> from ranef.datasets.dialect import find_dialect
+    >>> from ranef.datasets.csv_dialect import find_dialect
     >>> find_dialect(b'"";"y";"g"\n"1";1,5;"a"\n"2";2,5;"b"\n', whole=True).options()
     {'sep': ';', 'decimal': ',', 'index_col': 0}
     """

@@ -18,9 +18,9 @@ from ranef.plots import FitPlots
 from ranef.results import Fit
 from ranef.saved import save
 from ranef.spec import ModelSpec
-from ranef.support.arguments import Answering, generator, helpful
 from ranef.support.arrays import Floats
 from ranef.support.copies import ByFields
+from ranef.support.remedies import Answering, generator, helpful
 from ranef.tables import Document
 
 __all__ = ["BaseFit", "RandomPart", "Shown", "Simulated", "told"]

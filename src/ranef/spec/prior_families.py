@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ranef.errors import DesignError
-from ranef.support.arguments import helpful
+from ranef.support.remedies import helpful
 
 __all__ = [
     "LKJ",

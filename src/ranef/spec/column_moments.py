@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ranef.spec.model_spec import ModelSpec
+from ranef.spec.model import ModelSpec
 from ranef.support.arrays import Floats
 
 __all__ = ["Moments", "moments"]

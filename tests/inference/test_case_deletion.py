@@ -174,6 +174,6 @@ def test_an_interrupt_ends_it(monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ranef.inference.deletion.without_rows", interrupted)
+    monkeypatch.setattr("ranef.inference.case_deletion.without_rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
         influence(fit.spec, fit.estimates, "Subject")

@@ -14,13 +14,13 @@ from ranef import comparison as cmp
 from ranef.errors import DesignError, FitError, suggestion
 from ranef.inference import check_level, grouping_named, only_group
 from ranef.spec import ModelSpec
-from ranef.support.arguments import helpful
 from ranef.support.arrays import Floats
 from ranef.support.copies import ByFields
+from ranef.support.remedies import helpful
 from ranef.tables import Document, pooling_table
-from ranef.user.base import Shown
-from ranef.user.estimated import EmpiricalBayesFit, empirical_bayes
+from ranef.user.fit_base import Shown
 from ranef.user.posterior import PosteriorFit
+from ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
 
 __all__ = ["Fittable", "PooledAt", "Pooling", "pooling"]
 

@@ -27,10 +27,10 @@ from ranef.likelihood import (
 from ranef.reml import Control, fit_reml, fit_rows, refit_many
 from ranef.results import OptimizerRecord, Refits, RemlEstimates, Status, fit_arguments
 from ranef.spec import ModelSpec, check_responses, covariance_arrays, with_response
-from ranef.support.arguments import generator, helpful, whole_number
 from ranef.support.arrays import Floats
+from ranef.support.remedies import generator, helpful, whole_number
 from ranef.tables import Document, reml_summary
-from ranef.user.base import BaseFit, Simulated, told
+from ranef.user.fit_base import BaseFit, Simulated, told
 
 __all__ = ["EmpiricalBayesFit", "empirical_bayes"]
 
