@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 import ranef
-from likelihood.dense import dense
 from likelihood.designs import SHAPES, Shape, make_data
+from oracle import dense
 from ranef.likelihood import evaluate
 
 

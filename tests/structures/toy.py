@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from ranef.arrays import Bools, Floats
-from ranef.structures import Structure, non_zero
+from ranef.structures import Structure, lower_root, non_zero
 
 #: step of the differences that the jacobian is made of
 STEP = 1e-6
@@ -16,18 +17,21 @@ STEP = 1e-6
 
 @dataclass(frozen=True)
 class CompoundSymmetry(Structure):
-    """One variance and one correlation; θ is the sd over σ, and the logit of where ρ stands between its bounds."""
+    """One variance and one correlation; θ is the sd over σ, and the logit of where ρ stands between its bounds.
+
+    A single column has no correlation, and so one θ.
+    """
 
     word = "cs"
     meaning = "equally correlated"
 
     @property
     def n_theta(self) -> int:
-        return 2
+        return min(self.size, 2)
 
     @property
     def on_diagonal(self) -> Bools:
-        return np.array([True, False])
+        return np.array([True, False])[: self.n_theta]
 
     @property
     def own_sds(self) -> range:
@@ -41,24 +45,30 @@ class CompoundSymmetry(Structure):
     def lowest(self) -> float:
         return -1.0 / (self.size - 1)
 
-    def correlation(self, theta: Floats) -> Floats:
-        return self.lowest + (1.0 - self.lowest) / (1.0 + np.exp(-theta[..., 1]))
+    def spread(self, theta: Floats) -> tuple[Floats, Floats]:
+        """Eigenvalues of the correlation matrix: that of all other contrasts, and that of the mean."""
+        if self.size == 1:
+            return np.ones(theta.shape[:-1]), np.ones(theta.shape[:-1])
+        return (1.0 - self.lowest) * expit(-theta[..., 1]), self.size * expit(theta[..., 1])
 
     def root(self, theta: Floats) -> Floats:
-        rho = self.correlation(theta)[..., None, None]
-        return theta[..., 0, None, None] * np.linalg.cholesky((1.0 - rho) * np.eye(self.size) + rho)
+        other, mean = (np.sqrt(value)[..., None, None] for value in self.spread(theta))
+        symmetric = other * np.eye(self.size) + (mean - other) / self.size
+        return theta[..., 0, None, None] * lower_root(symmetric)
 
     def jacobian(self, theta: Floats) -> Floats:
-        steps = STEP * np.eye(2)
+        steps = STEP * np.eye(self.n_theta)
         return np.stack([(self.root(theta + h) - self.root(theta - h)) / (2 * STEP) for h in steps], axis=-3)
 
     def labels(self, columns: Sequence[str]) -> list[str]:
-        return ["sd", "rho"]
+        return ["sd", "rho"][: self.n_theta]
 
     def closest(self, root: Floats) -> Floats:
         cov = root @ np.swapaxes(root, -1, -2)
         p = self.size
         variance = np.trace(cov, axis1=-2, axis2=-1) / p
+        if p == 1:
+            return np.sqrt(variance)[..., None]
         between = (cov.sum(axis=(-2, -1)) - p * variance) / (p * (p - 1))
         rho = np.divide(between, variance, out=np.zeros_like(variance), where=variance > 0)
         share = np.clip((rho - self.lowest) / (1.0 - self.lowest), 1e-6, 1 - 1e-6)
@@ -68,5 +78,4 @@ class CompoundSymmetry(Structure):
         return np.eye(self.size) / float(np.sqrt(np.mean(non_zero(np.diag(gram)))))
 
     def falls(self, inner: Floats, null: Floats) -> tuple[Floats, Floats]:
-        one = np.ones((self.size, 1)) / np.sqrt(self.size)
-        return np.array([np.trace(inner)]), np.sqrt(self.size) * one
+        return np.array([inner.sum()]), np.ones((self.size, 1))
