@@ -27,7 +27,6 @@ LONG = {
     "test_changes_that_must_not_matter_to_a_posterior",
     "test_crossed_factors_of_many_levels_take_few_values",
     "test_gradient_vanishes_or_the_boundary_is_certified",
-    "test_the_lower_of_two_minima_is_found",
     "test_the_oracle_agrees_and_no_random_start_ends_lower",
     "test_twenty_random_slopes",
     "test_with_flat_priors_the_marginal_mode_of_theta_is_reml",

@@ -129,12 +129,12 @@ def test_many_draws_at_once_are_one_at_a_time(case, priors):
 
 @pytest.mark.parametrize("case", ["slopes", "crossed"])
 def test_law_of_total_variance_against_draws_of_b(case):
-    """Exact draws of b given 20000 (θ, σ): mean and variance agree to their Monte-Carlo error, by batches."""
-    model, draws = made(FORMULAS[case], S=20_000)
+    """Exact draws of b given 8000 (θ, σ): mean and variance agree to their Monte-Carlo error, by batches."""
+    model, draws = made(FORMULAS[case], S=8_000)
     problem = prepare(model.spec, model.products, draws.priors)
     none = np.zeros((*draws.sigma.shape, 0))
     _, b = draw_effects(problem, Hyper(draws.theta, draws.sigma, none, {}), np.random.default_rng(1))
-    split = split_variances(model.spec, draws, 2000, model.products)
+    split = split_variances(model.spec, draws, 800, model.products)
     for part, own in zip(split, b, strict=True):
         batches = own.reshape(40, -1, *own.shape[2:])
         for found, values in ((part.mean, batches.mean(axis=1)), (part.total, batches.var(axis=1, ddof=1))):
