@@ -10,12 +10,17 @@ import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
+#: half a minute of sampling and leaving out
+SLOW = {"05_what_empirical_bayes_leaves_out"}
+
 
 def test_there_are_notebooks():
     assert NOTEBOOKS
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, marks=pytest.mark.slow if p.stem in SLOW else [], id=p.stem) for p in NOTEBOOKS]
+)
 def test_notebook(path):
     cells = ["".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
     assert "assert" in cells[-1]
