@@ -3,14 +3,20 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 
-# before numpy is loaded, and for the processes that pytest-xdist starts, one for each core
+#: whether numpy can still be told how many threads it may use, or was already
+IN_TIME = "OPENBLAS_NUM_THREADS" in os.environ or "numpy" not in sys.modules
+
+# for this process and those that pytest-xdist starts, one for each core
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import matplotlib
 import pytest
 from hypothesis import HealthCheck, settings
 
+import budget
+import quick
 import small_fits
 from ranef.support import kept
 
@@ -19,6 +25,18 @@ matplotlib.use("Agg")  # no screen
 settings.register_profile("default", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", parent=settings.get_profile("default"), derandomize=False, max_examples=1000)
 settings.load_profile("default")
+
+
+def pytest_addoption(pluginmanager):
+    """As early as options are read, for doctests in src as well."""
+    pluginmanager.register(budget, "budget")
+    pluginmanager.register(quick, "quick")
+
+
+@pytest.fixture
+def threads_in_time():
+    """Whether the number of threads was said before numpy was loaded."""
+    return IN_TIME
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -27,7 +27,7 @@ def test_fit(capsys):
 def test_compare_a_csv(tmp_path, capsys):
     csv, figure, out = tmp_path / "mine.csv", tmp_path / "f.png", tmp_path / "both.json"
     ranef.datasets.load("dyestuff").to_csv(csv, index=False)
-    options = ["--draws", "200", "--seed", "1", "--figure", str(figure), "--json", str(out)]
+    options = ["--sampler", "nutpie", "--draws", "200", "--seed", "1", "--figure", str(figure), "--json", str(out)]
     assert main(["compare", str(csv), "Yield ~ 1 + (1 | Batch)", *options]) == 0
     printed = capsys.readouterr().out
     assert "side by side" in printed

@@ -32,7 +32,7 @@ def pulp() -> ranef.Model:
 @pytest.fixture(scope="module")
 def failed(pulp):
     """Four chains of a hundred draws, of which one was sent elsewhere."""
-    fb = pulp.sample(draws=100, seed=1, progress=False)
+    fb = pulp.sample(draws=100, seed=1, sampler="nutpie", progress=False)
     sigma, theta = fb.draws.sigma.copy(), fb.draws.theta.copy()
     sigma[0] *= 3.0
     theta[0] /= 10.0
@@ -85,7 +85,7 @@ def test_what_is_not_determined_is_told():
 
 def test_a_posterior_that_failed_is_told(pulp):
     with pytest.warns(ranef.ConvergenceWarning) as told:
-        fb, at = pulp.sample(draws=20, chains=2, seed=1, progress=False), line()
+        fb, at = pulp.sample(draws=20, chains=2, seed=1, sampler="nutpie", progress=False), line()
     assert len(told) == 1
     assert (told[0].filename, told[0].lineno) == (__file__, at)
     assert str(told[0].message) == "This posterior should not be trusted yet: " + " ".join(fb.warnings)
@@ -104,7 +104,7 @@ def test_a_comparison_opens_with_it_and_interprets_nothing(both):
 
 
 def test_one_that_is_well_is_interpreted_beside_one_that_is_not(pulp, failed):
-    good = pulp.sample(draws=1000, seed=1, progress=False)
+    good = pulp.sample(draws=1000, seed=1, sampler="nutpie", progress=False)
     assert good.ok
     text = str(ranef.compare({"good": good, "eb": pulp.fit(), "bad": failed}))
     assert text.startswith("Not to be trusted:\n  bad: ")
@@ -117,7 +117,7 @@ def test_boundary_words_say_nothing_of_a_failed_posterior():
     m = model(*SINGULAR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        eb, fb = m.fit(), m.sample(draws=20, chains=2, seed=1, progress=False)
+        eb, fb = m.fit(), m.sample(draws=20, chains=2, seed=1, sampler="nutpie", progress=False)
     text = str(ranef.compare(eb, fb))
     assert "At the boundary" in text
     assert "The posterior averages over" not in text

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import oracle
 import ranef
-from comparison import oracle
-from likelihood.dense import dense
+from comparison.limits import grown, limit, moved_theta
 from likelihood.designs import SHAPES, make_data, shapes, thetas
+from oracle import dense
 from ranef.comparison import effects_at, effects_at_ratio, moved, own_data
 
 
@@ -41,11 +42,11 @@ def test_at_any_theta(shape, data):
 def test_at_a_ratio(name, ratio):
     model = ranef.Model(f"y ~ {SHAPES[name]}", make_data(5), weights="w")
     spec = model.spec
-    theta = oracle.positive(spec, 1)
+    theta = oracle.interior(spec, 1)
     for k, g in enumerate(spec.groupings):
         for q in range(len(g.columns)):
             at, column = at_ratio(model, theta, k, q, ratio)
-            changed = oracle.moved_theta(spec, theta, k, column.columns, ratio)
+            changed = moved_theta(spec, theta, k, column.columns, ratio)
             beta, b = oracle.effects(spec, changed)
             np.testing.assert_allclose(column.theta(spec, theta, ratio), changed)
             np.testing.assert_allclose(at.beta, beta, rtol=1e-7, atol=1e-8)
@@ -61,19 +62,19 @@ def test_at_a_ratio(name, ratio):
 def test_no_pooling_is_the_limit(name, weights):
     model = ranef.Model(f"y ~ {SHAPES[name]}", make_data(5), weights=weights)
     spec = model.spec
-    theta = oracle.positive(spec, 2)
+    theta = oracle.interior(spec, 2)
     for k, g in enumerate(spec.groupings):
         for q in range(len(g.columns)):
             at, column = at_ratio(model, theta, k, q, np.inf)
             found = np.concatenate([at.beta, *[x.ravel() for x in at.b]])
-            close, growth = oracle.grown(spec, theta, k, column.columns, 1e4)
+            close, growth = grown(spec, theta, k, column.columns, 1e4)
             # those with a limit are within c/r of it, those without grow by more than the data's unit
             np.testing.assert_array_equal(np.isnan(found), growth > 1.0)
             kept = ~np.isnan(found)
             # 1/r² and the rounding of V with r² in it
             np.testing.assert_allclose(found[kept], close[kept], rtol=1e-4, atol=1e-4)
             if kept.all():
-                beta, b = oracle.limit(spec, theta, k, column.columns)
+                beta, b = limit(spec, theta, k, column.columns)
                 np.testing.assert_allclose(at.beta, beta, rtol=1e-6, atol=1e-6)
                 for own, expected in zip(at.b, b, strict=True):
                     np.testing.assert_allclose(own, expected, rtol=1e-6, atol=1e-6)
@@ -83,10 +84,10 @@ def test_the_limit_is_approached():
     """The oracle of the limit and V at a large ratio, each against the other; correlated, the error falls as 1/r."""
     model = ranef.Model("y ~ x + (x | a)", make_data(5))
     theta = np.array([1.0, 0.4, 0.6])
-    beta, b = oracle.limit(model.spec, theta, 0, [1])
+    beta, b = limit(model.spec, theta, 0, [1])
     errors = []
     for ratio in (1e2, 1e3):
-        near, near_b = oracle.effects(model.spec, oracle.moved_theta(model.spec, theta, 0, [1], ratio))
+        near, near_b = oracle.effects(model.spec, moved_theta(model.spec, theta, 0, [1], ratio))
         errors.append(max(np.abs(near - beta).max(), np.abs(near_b[0] - b[0]).max()))
     assert errors[0] < 0.05
     np.testing.assert_allclose(errors[1] / errors[0], 0.1, rtol=0.2)
@@ -122,7 +123,7 @@ def test_unequal_levels_of_nested_factors():
     for theta in ([30.0, 0.5], [0.02, 3.0]):
         for k in (0, 1):
             at, column = at_ratio(model, theta, k, 0, np.inf)
-            beta, b = oracle.limit(model.spec, theta, k, column.columns)
+            beta, b = limit(model.spec, theta, k, column.columns)
             np.testing.assert_allclose(at.beta, beta, rtol=1e-6)
             np.testing.assert_allclose(at.b[k], b[k], atol=1e-6)
 
@@ -146,7 +147,7 @@ def test_a_level_without_the_column():
     np.testing.assert_array_equal(np.isnan(at.beta), [False, True])
     np.testing.assert_array_equal(np.isnan(at.b[0]), [[False, True]] * 5)
     np.testing.assert_array_equal(np.isnan(at.coef[0][:, 1]), np.arange(5) == 3)
-    near, near_b = oracle.effects(model.spec, oracle.moved_theta(model.spec, theta, 0, column.columns, 1e4))
+    near, near_b = oracle.effects(model.spec, moved_theta(model.spec, theta, 0, column.columns, 1e4))
     assert abs(near[1]) > 100
     np.testing.assert_allclose(at.beta[0], near[0], rtol=1e-3)
     others = [0, 1, 2, 4]
@@ -164,7 +165,7 @@ def test_intercepts_beside_slopes_without_a_fixed_effect():
     at, _ = at_ratio(model, theta, 0, 0, np.inf)
     assert np.isnan(at.beta).all()
     assert np.isnan(at.b[0][:, 0]).all()
-    close, growth = oracle.grown(model.spec, theta, 0, [0], 1e3)
+    close, growth = grown(model.spec, theta, 0, [0], 1e3)
     slopes, sums = close[1:].reshape(-1, 2)[:, 1], close[0] + close[1:].reshape(-1, 2)[:, 0]
     assert growth[0] > 100
     np.testing.assert_allclose(at.b[0][:, 1], slopes, rtol=1e-4)

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import oracle
 import ranef
 import registry
-from comparison import oracle
 from likelihood.designs import SHAPES, make_data
 from ranef.comparison.reliability import own_data
 from ranef.comparison.scaled import scaled_covariance
@@ -76,11 +76,11 @@ def test_sleepstudy_309():
 def test_between_the_ends(name, scale):
     """b̂ = D ZᵀV⁻¹r with V of one factor and the residuals, r freed of β̂ and other factors, by dense algebra."""
     model = ranef.Model(f"y ~ {SHAPES[name]}", make_data(5), weights="w")
-    spec, theta = model.spec, oracle.positive(model.spec, 4)
+    spec, theta = model.spec, oracle.interior(model.spec, 4)
     pooled = ranef.pooling(model)
     at, beta = pooled.at(theta, scale=scale), np.asarray(pooled.at(theta).fixef)
     design, w, effects = spec.design, spec.design.weights, oracle.effects(spec, theta)[1]
-    blocks = [indicator(g) for g in spec.groupings]
+    blocks = [oracle.indicator(g) for g in spec.groupings]
     for k, g in enumerate(spec.groupings):
         others = sum(
             (Z @ b.ravel() for l, (Z, b) in enumerate(zip(blocks, effects, strict=True)) if l != k), np.zeros(1)
@@ -94,13 +94,6 @@ def test_between_the_ends(name, scale):
     np.testing.assert_allclose(at.theta, scale * theta * np.sign(at.theta * theta), rtol=1e-9, atol=1e-12)
     assert at.criterion == pytest.approx(pooled.at(scale * theta).criterion, rel=1e-10)
     np.testing.assert_array_equal(at.fixef, beta)
-
-
-def indicator(g):
-    """Z (rows, levels · columns) of a grouping."""
-    out = np.zeros((len(g.codes), g.n_levels, len(g.columns)))
-    out[np.arange(len(g.codes)), g.codes] = g.Z
-    return out.reshape(len(g.codes), -1)
 
 
 @pytest.mark.parametrize(

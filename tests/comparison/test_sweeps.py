@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+import oracle
 import ranef
-from comparison import oracle
-from likelihood.dense import dense
 from likelihood.designs import SHAPES, make_data
+from oracle import dense
 from ranef.comparison import even_ratios, moved, pooling_base, pooling_sweep
 from ranef.comparison.sweeps import half_way
 
@@ -29,7 +29,7 @@ def test_the_grid_is_even_in_the_reliability_of_a_typical_level():
 def test_half_way(name):
     """The information about an effect z is zᵀV⁻¹z, with V of all but it, and the rest given that it is zero."""
     model = ranef.Model(f"y ~ {SHAPES[name]}", make_data(5), weights="w")
-    spec, theta = model.spec, oracle.positive(model.spec, 3)
+    spec, theta = model.spec, oracle.interior(model.spec, 3)
     base = pooling_base(model.likelihood(), theta)
     at = dense(spec, theta, "REML")
     for k, g in enumerate(spec.groupings):

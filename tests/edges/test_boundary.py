@@ -8,7 +8,7 @@ import pytest
 from scipy import optimize
 
 import ranef
-from likelihood.dense import dense
+from oracle import dense
 from ranef.likelihood import evaluate
 
 METHODS = ("REML", "ML")

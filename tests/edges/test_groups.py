@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import ranef
-from likelihood.dense import dense
+from oracle import dense
 from ranef.likelihood import evaluate, score
 
 METHODS = ("REML", "ML")

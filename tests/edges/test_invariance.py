@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import ranef
 from edges.made import FORMULAS, made
-from likelihood.dense import dense
+from oracle import dense
 
 designs = st.tuples(
     st.integers(0, 10**6), st.integers(40, 120), st.sampled_from(sorted(FORMULAS)), st.sampled_from(["REML", "ML"])

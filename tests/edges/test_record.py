@@ -10,7 +10,7 @@ import pytest
 
 import ranef
 from edges.made import FORMULAS, made
-from likelihood.dense import dense
+from oracle import dense
 
 
 @pytest.mark.parametrize("method", ["REML", "ML"])

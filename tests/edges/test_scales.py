@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import ranef
-from likelihood.dense import dense
+from oracle import dense
 
 METHODS = ("REML", "ML")
 SLOPES = ("y ~ x + (1 | g)", "y ~ x + (x | g)", "y ~ x + (x || g)", "y ~ x + (0 + x | g)")

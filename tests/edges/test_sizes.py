@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import ranef
-from likelihood.dense import dense
+from oracle import dense
 
 
 def traced_peak(n_levels: int) -> tuple[ranef.EmpiricalBayesFit, int]:

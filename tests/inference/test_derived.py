@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 import ranef
-from likelihood.dense import dense
+from oracle import dense
 from ranef.inference.derived import DERIVED, shrinkage_draws
 from ranef.inference.posterior import MAX_TREE_DEPTH
 from ranef.results import PosteriorDraws

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import oracle
 import ranef
 import registry
-from inference import oracle
-from likelihood.dense import dense
 from likelihood.designs import SHAPES, make_data
+from oracle import dense
 from ranef.inference import theta_hessian, varcorr_frame
 
 OUTPUTS = json.loads((registry.FOLDER / "outputs.json").read_text())

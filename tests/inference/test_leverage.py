@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import oracle
 import ranef
 import registry
-from inference import oracle
 from likelihood.designs import SHAPES, Shape, make_data, shapes, thetas
 from ranef import inference as inf
 from ranef.likelihood import row_blocks, row_leverages
@@ -27,7 +27,7 @@ def test_leverages_are_the_diagonal_of_the_hat_matrix(data):
     theta = data.draw(thetas(model.spec.n_theta))
     ours = row_leverages(model.spec, row_blocks(model.likelihood().at(np.asarray(theta, float))))
     # the oracle inverts V, whose condition is about 1e4 here
-    np.testing.assert_allclose(ours, oracle.leverages(model.spec, theta), atol=1e-9)
+    np.testing.assert_allclose(ours, oracle.dense(model.spec, theta, "REML", model.spec.sigma).leverages, atol=1e-9)
 
 
 @given(st.data())

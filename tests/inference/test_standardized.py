@@ -1,19 +1,21 @@
-"""Random effects over their marginal standard deviations: against dense matrices, at the boundary, of a posterior."""
+"""Random effects over their marginal standard deviations: against the oracle, at the boundary, of a posterior."""
 
 import numpy as np
 import pytest
 
+from oracle import dense
 from ranef.inference import effect_scores
 from small_fits import many_groups
 
 
+def marginal_variances(at):
+    """Var b̂ of the only grouping, with b̂ = DZᵀPy."""
+    return at.sigma**2 * np.diag(at.D[0] @ at.Z[0].T @ at.P @ at.Z[0] @ at.D[0])
+
+
 def test_scores_divide_blups_by_their_marginal_sd(fit):
     f = fit("Reaction ~ 1 + (1 | Subject)", "sleepstudy")
-    m = f.matrices
-    V, X, Z, D = m.V.toarray(), m.X.to_numpy(), m.Z.toarray(), m.D.toarray()
-    Vi = np.linalg.inv(V)
-    P = Vi - Vi @ X @ np.linalg.solve(X.T @ Vi @ X, X.T @ Vi)
-    marginal = np.diag(D @ Z.T @ P @ Z @ D)  # Var(b̂) with b̂ = D ZᵀP y
+    marginal = marginal_variances(dense(f.spec, f.estimates.theta))
     ((term, scores),) = effect_scores(f, "Subject")
     assert term == "Intercept"
     np.testing.assert_allclose(scores, f.ranef()["estimate"] / np.sqrt(marginal), rtol=1e-8)
@@ -32,15 +34,9 @@ def test_scores_at_the_boundary_are_missing(fit):
     assert "variance is estimated as 0" in ax.texts[0].get_text()
 
 
-def test_scores_of_a_posterior_are_those_at_its_mean(fit, posterior):
+def test_scores_of_a_posterior_are_those_at_its_mean(posterior):
     ((_, scores),) = effect_scores(posterior, "operator")
-    m = fit("bright ~ 1 + (1 | operator)", "pulp").matrices
     d = posterior.draws
-    sigma, theta = d.sigma.mean(), d.theta.mean()
-    X, Z = m.X.to_numpy(), m.Z.toarray()
-    D = (sigma * theta) ** 2 * np.eye(4)
-    Vi = np.linalg.inv(Z @ D @ Z.T + sigma**2 * np.eye(20))
-    P = Vi - Vi @ X @ np.linalg.solve(X.T @ Vi @ X, X.T @ Vi)
-    marginal = np.diag(D @ Z.T @ P @ Z @ D)
+    marginal = marginal_variances(dense(posterior.spec, [d.theta.mean()], "REML", d.sigma.mean()))
     np.testing.assert_allclose(scores, posterior.ranef()["estimate"] / np.sqrt(marginal), rtol=1e-8)
     assert posterior.plot.qq_ranef().get_ylabel() == "posterior mean / its marginal sd"

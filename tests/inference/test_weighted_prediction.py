@@ -1,4 +1,4 @@
-"""Prediction intervals of rows that have weights, against V built whole."""
+"""Prediction intervals of rows that have weights, against the oracle."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import ranef
+from oracle import dense
 from ranef.inference import normal_quantile
 
 N, GROUPS = 60, 6
@@ -34,20 +35,13 @@ def half(found: pd.DataFrame) -> np.ndarray:
 
 
 def dense_half(fit, rows: pd.DataFrame, w) -> np.ndarray:
-    """Half widths of a new response from σ²V⁻¹, σ²D and the variance σ²/w of its own error, all dense."""
-    X = np.column_stack([np.ones(N), DATA["x"]])
-    levels = [f"g{i}" for i in range(GROUPS)]
-    Z = (DATA["g"].to_numpy()[:, None] == levels).astype(float)
-    tau = float(fit.varcorr["vcov"].iloc[0])
-    V = tau * Z @ Z.T + np.diag(fit.sigma**2 / DATA["w"])
-    inverse = np.linalg.inv(V)
-    cov_beta = np.linalg.inv(X.T @ inverse @ X)
+    """Half widths of a new response from the covariances of the oracle and the variance σ²/w of its own error."""
+    at = dense(fit.spec, fit.estimates.theta, "REML", fit.sigma)
     x = np.column_stack([np.ones(len(rows)), rows["x"]])
-    z = (rows["g"].to_numpy()[:, None] == levels).astype(float)
-    c = tau * z @ Z.T
-    # Var of x'β̂ + c'V⁻¹(y − Xβ̂) − (x'β + z'b)
-    A = x - c @ inverse @ X
-    mean = np.einsum("ip,pq,iq->i", A, cov_beta, A) + tau - np.einsum("in,nm,im->i", c, inverse, c)
+    z = (rows["g"].to_numpy()[:, None] == [f"g{i}" for i in range(GROUPS)]).astype(float)
+    both = np.hstack([x, z])
+    unseen = fit.sigma**2 * at.D[0][0, 0] * (1 - z.sum(axis=1))
+    mean = np.einsum("ip,pq,iq->i", both, at.joint_covariance, both) + unseen
     return normal_quantile(0.95) * np.sqrt(mean + fit.sigma**2 / np.broadcast_to(w, len(rows)))
 
 

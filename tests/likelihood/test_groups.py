@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import ranef
-from likelihood.dense import dense
+from oracle import dense
 from ranef.errors import FitError
 from ranef.likelihood import (
     RowGroups,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import ranef
-from likelihood.dense import dense
+from oracle import dense
 from ranef.comparison.singular_fits import boundary
 from ranef.likelihood import undetermined
 

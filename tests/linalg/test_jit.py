@@ -31,6 +31,8 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def make(tmp_path, monkeypatch):
     """The function of a module that can be imported, decorated as in a new process."""
+    # of a file written twice in a second Python would run the bytecode of the first
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
     def decorated(factor=1.0):
         file = tmp_path / "loops.py"

@@ -1,4 +1,4 @@
-"""Small models of every structure, and dense formulas that share nothing with the package."""
+"""Small models of every structure, and the oracle under their priors."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import oracle
 from ranef.design import build_design, registered
 from ranef.formula import parse_formula
 from ranef.likelihood import cross_products
@@ -60,72 +61,28 @@ def random_theta(spec, rng, kind="random"):
     return 0.0 * theta if kind == "zero" else theta
 
 
-def dense_Z(spec):
-    blocks = []
-    for g in spec.groupings:
-        indicator = np.eye(g.n_levels)[g.codes]
-        blocks.append(np.einsum("nj,np->njp", indicator, g.Z).reshape(spec.n_obs, -1))
-    return blocks
-
-
-def dense_pieces(spec, theta, sigma):
-    """X, y without offset, Z with its covariance, and the residual covariance."""
-    d = spec.design
-    y = d.y - (0.0 if d.offset is None else d.offset)
-    R = sigma**2 * np.diag(np.ones(spec.n_obs) if d.weights is None else 1.0 / d.weights)
-    Z = np.hstack([np.zeros((spec.n_obs, 0)), *dense_Z(spec)])
-    G = np.zeros((Z.shape[1],) * 2)
-    start = 0
-    for g, lam in zip(spec.groupings, spec.lambdas(theta), strict=True):
-        size = g.n_levels * len(g.columns)
-        G[start : start + size, start : start + size] = np.kron(np.eye(g.n_levels), sigma**2 * lam @ lam.T)
-        start += size
-    return d.X, y, Z, G, R
-
-
 def centring(spec, priors):
     """C with γ = Cβ, the coordinates that have priors; their numbers are read from the model."""
     return priors.coordinates(spec.design.fixed_names)[0]
 
 
-def prior_moments(spec, priors):
-    """Which coordinates have proper priors, with their means and standard deviations."""
+def normal_prior(spec, priors):
+    """The priors of β as the oracle wants them, flat where they are not normal."""
     families = priors.coordinates(spec.design.fixed_names)[1]
-    proper = np.array([isinstance(p, Normal) for p in families], dtype=bool)
-    loc = np.array([p.loc if isinstance(p, Normal) else 0.0 for p in families])
-    scale = np.array([p.scale if isinstance(p, Normal) else 1.0 for p in families])
-    return proper, loc, scale
+    normal = [isinstance(p, Normal) for p in families]
+    loc = np.array([p.loc if known else 0.0 for p, known in zip(families, normal, strict=True)])
+    precision = np.array([p.scale**-2.0 if known else 0.0 for p, known in zip(families, normal, strict=True)])
+    return oracle.NormalPrior(centring(spec, priors), loc, precision)
 
 
 def dense_log_density(spec, priors, theta, sigma):
     """log p(y | θ, σ): one multivariate normal, its flat coefficients integrated."""
-    X, y, Z, G, R = dense_pieces(spec, theta, sigma)
-    Xc = X @ np.linalg.inv(centring(spec, priors))
-    proper, loc, scale = prior_moments(spec, priors)
-    V = R + Z @ G @ Z.T + (Xc[:, proper] * scale[proper] ** 2) @ Xc[:, proper].T
-    r, F = y - Xc[:, proper] @ loc[proper], Xc[:, ~proper]
-    FVF = F.T @ np.linalg.solve(V, F)
-    r = r - F @ np.linalg.solve(FVF, F.T @ np.linalg.solve(V, r))
-    free = spec.n_obs - F.shape[1]
-    logs = np.linalg.slogdet(V)[1] + np.linalg.slogdet(FVF)[1]
-    return -0.5 * (free * np.log(2 * np.pi) + logs + r @ np.linalg.solve(V, r))
+    return oracle.log_density(oracle.dense(spec, theta, "ML", sigma), normal_prior(spec, priors))
 
 
 def dense_conditional(spec, priors, theta, sigma):
-    """Mean and covariance of (β, b) given (y, θ, σ); every λ must be non-singular."""
-    X, y, Z, G, R = dense_pieces(spec, theta, sigma)
-    C = centring(spec, priors)
-    proper, loc, scale = prior_moments(spec, priors)
-    P = C.T @ np.diag(np.where(proper, scale**-2.0, 0.0))
-    W = np.hstack([X, Z])
-    precision = W.T @ np.linalg.solve(R, W)
-    p = spec.n_fixed
-    precision[:p, :p] += P @ C
-    precision[p:, p:] += np.linalg.inv(G)
-    rhs = W.T @ np.linalg.solve(R, y)
-    rhs[:p] += P @ loc
-    cov = np.linalg.inv(precision)
-    return cov @ rhs, cov
+    """Mean and covariance of (β, b) given (y, θ, σ)."""
+    return oracle.posterior(oracle.dense(spec, theta, "ML", sigma), normal_prior(spec, priors))
 
 
 def mixed_priors(spec):
@@ -150,11 +107,11 @@ def check_moments(draws, mean, cov):
 
 @pytest.fixture(scope="session")
 def dense():
-    """Dense formulas."""
+    """The oracle under the priors of a model."""
     return SimpleNamespace(
         log_density=dense_log_density,
         conditional=dense_conditional,
-        pieces=dense_pieces,
+        prior=normal_prior,
         centring=centring,
         theta=random_theta,
         check_moments=check_moments,

@@ -15,6 +15,7 @@ import pytest
 from numpyro import handlers
 from numpyro.infer.util import log_density as density_of
 
+import oracle
 import registry
 from ranef.likelihood import evaluate
 from ranef.nuts import log_density
@@ -45,8 +46,8 @@ REPRESENTATIVE = [
 
 
 def is_small(case):
-    spec = registry.model(case).spec
-    return spec.n_obs <= MOST_ROWS and sum(g.n_levels * len(g.columns) for g in spec.groupings) <= MOST_EFFECTS
+    dims = registry.reference(case)["dims"]
+    return dims["n"] <= MOST_ROWS and dims["q"] <= MOST_EFFECTS
 
 
 SMALL = [c for c in registry.BUNDLED if c in registry.FITTED and is_small(c)]
@@ -135,19 +136,6 @@ class Compiled:
         return density_of(self.joint_models[centered], (data,), {}, {**sites, **values})[0] - jacobian
 
 
-def conditional_precision(spec, priors, theta, sigma, dense):
-    """P and P·mode of (β, b) given (y, θ, σ), by dense algebra."""
-    X, y, Z, G, R = dense.pieces(spec, theta, sigma)
-    W, w, p = np.hstack([X, Z]), 1.0 / np.diag(R), spec.n_fixed
-    P, rhs = (W.T * w) @ W, (W.T * w) @ y
-    for row, prior in zip(*priors.coordinates(spec.design.fixed_names), strict=True):
-        if hasattr(prior, "scale"):
-            P[:p, :p] += np.outer(row, row) / prior.scale**2
-            rhs[:p] += row * prior.loc / prior.scale**2
-    P[p:, p:] += np.linalg.inv(G)
-    return P, rhs
-
-
 @pytest.mark.parametrize("case", [*REPRESENTATIVE, *FURTHER])
 def test_the_joint_log_density_is_the_quadratic_of_gls_and_blups_in_every_parameterization(case, dense):
     """Values and gradients at the mode, near it and far off, in coordinates in which the conditional is N(0, I)."""
@@ -161,7 +149,7 @@ def test_the_joint_log_density_is_the_quadratic_of_gls_and_blups_in_every_parame
             with jax.enable_x64(True):
                 theta, sigma = np.asarray(compiled.theta_sigma(data, sites)[0]), float(sites["sigma"][0])
             theta = outward_theta(spec, priors.columns, theta)
-            P, rhs = conditional_precision(spec, priors, theta, sigma, dense)
+            P, rhs = oracle.henderson(oracle.dense(spec, theta, "ML", sigma), dense.prior(spec, priors))
             mode, C = np.linalg.solve(P, rhs), np.linalg.cholesky(P)
             white = rng.normal(size=(4, len(P))) * [[0.0], [1.0], [1.0], [30.0]]
             joints, (log_prior, log_collapsed) = compiled.at(mode + np.linalg.solve(C.T, white.T).T, data, sites)
@@ -177,28 +165,12 @@ def test_the_joint_log_density_is_the_quadratic_of_gls_and_blups_in_every_parame
             assert integral == pytest.approx(marginal, rel=1e-9)
 
 
-def conditional_in_spherical_coordinates(spec, theta, sigma, dense):
-    """Mode and covariance of (β, b) under flat β through b = Λu, which a zero variance does not hurt."""
-    X, y, Z, _, R = dense.pieces(spec, theta, sigma)
-    roots = [np.kron(np.eye(g.n_levels), lam) for g, lam in zip(spec.groupings, spec.lambdas(theta), strict=True)]
-    q, p = Z.shape[1], spec.n_fixed
-    T = np.eye(p + q)
-    start = p
-    for root in roots:
-        T[start : start + len(root), start : start + len(root)] = sigma * root
-        start += len(root)
-    W = np.hstack([X, Z]) @ T
-    P = (W.T / np.diag(R)) @ W
-    P[p:, p:] += np.eye(q)
-    return T @ np.linalg.solve(P, (W.T / np.diag(R)) @ y), T @ np.linalg.inv(P) @ T.T
-
-
 @pytest.mark.parametrize("case", SMALL)
-def test_at_the_estimates_mode_and_inverse_hessian_are_those_of_empirical_bayes(case, dense):
+def test_at_the_estimates_mode_and_inverse_hessian_are_those_of_empirical_bayes(case):
     """Fixef, ranef and the joint covariance of Henderson's equations."""
     eb = registry.fit(case)
     theta, sigma = eb.estimates.theta, eb.sigma
-    mode, cov = conditional_in_spherical_coordinates(eb.spec, theta, sigma, dense)
+    mode, cov = oracle.posterior(oracle.dense(eb.spec, theta, "ML", sigma), oracle.flat(eb.spec.n_fixed))
     effects = eb.ranef()["estimate"].to_numpy()
     sd = np.sqrt(np.diag(cov))
     # against the posterior sd of each, and at a boundary, where that is zero, against rounding

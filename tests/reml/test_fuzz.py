@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ranef
-from likelihood.dense import dense
+from oracle import dense
 from reml.fuzz_designs import Contest, DenseCriterion, fuzzed
 
 #: margin, in deviance units, by which the competitor must be lower to have won

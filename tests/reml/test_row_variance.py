@@ -10,8 +10,8 @@ from scipy.optimize import minimize
 
 import ranef
 import registry
-from likelihood.dense import dense
 from likelihood.designs import make_data
+from oracle import dense
 from ranef.inference import variance_information, vcov_theta_frame
 from ranef.likelihood import Likelihood, cross_products, row_slopes
 from ranef.reml.row_variance import fit_rows

@@ -8,7 +8,7 @@ import pytest
 from scipy import optimize
 
 import ranef
-from likelihood.dense import dense
+from oracle import dense
 
 RATIOS = [1e-8, 1e-4, 1.0, 1e3, 1e5, 1e6, 1e7, 1e8, 1e10, 1e12]
 

@@ -284,9 +284,9 @@ def test_words_of_structures(awkward):
     assert "its own value at f[a] and its own value at f[b]" in words
     assert "with one standard deviation" in words
     student = ranef.Model("y ~ 1 + (1 | g)", awkward)
-    fit = student.sample(12, 10, 1, 3, family="student", progress=False)
+    draws = replace(student.sample(**QUICK).draws, family="student")
     assert "Student t distributions in place of normal ones for the response" in " ".join(
-        model_words(student.spec, [fit.draws])
+        model_words(student.spec, [draws])
     )
 
 

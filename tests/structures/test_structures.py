@@ -51,30 +51,6 @@ def test_theta_is_in_lme4s_order():
 
 
 @pytest.mark.parametrize("word", ALL)
-def test_laws_of_every_structure(word):
-    """The jacobian is that of differences, its transpose pulls back, and what maps of scale do keeps the structure."""
-    rng, own = np.random.default_rng(0), structure(word, 4)
-    theta, G = rng.normal(size=own.n_theta), rng.normal(size=(4, 4))
-    h = 1e-6 * np.eye(own.n_theta)
-    differences = (own.root(theta + h) - own.root(theta - h)) / 2e-6
-    np.testing.assert_allclose(own.jacobian(theta), differences, atol=1e-8)
-    np.testing.assert_allclose(own.pull_back(theta, G), np.einsum("ijk,jk->i", differences, G), atol=1e-7)
-    step = rng.normal(size=own.n_theta)
-    change = np.einsum("i,ijk->jk", step, own.jacobian(theta))
-    np.testing.assert_allclose(own.change(theta, change), step, atol=1e-10)
-    C = rng.normal(size=(9, 4))
-    T = own.scaling_map(C.T @ C)
-    scaled = T @ own.root(theta)
-    again = own.root(own.closest(scaled))
-    np.testing.assert_allclose(again @ again.T, scaled @ scaled.T, rtol=1e-12)
-    assert len(own.labels("abcd")) == own.n_theta == len(own.on_diagonal)
-    assert own.shared == (len(own.own_sds) < own.size)
-    several = own.closest(rng.normal(size=(5, 4, 4)))
-    assert several.shape == (5, own.n_theta)
-    assert own.root(several).shape == (5, 4, 4)
-
-
-@pytest.mark.parametrize("word", ALL)
 def test_every_structure_says_what_the_samplers_need(word):
     """Sds over σ first, then coordinates of shapes; or a whole triangle. What JAX knows is linear."""
     own, rng = structure(word, 4), np.random.default_rng(1)
@@ -93,18 +69,6 @@ def test_every_structure_says_what_the_samplers_need(word):
         np.testing.assert_allclose(s.log_slope(u)[0], np.log(slope), atol=1e-8)
         bend = (s.log_slope(u + 1e-6)[0] - s.log_slope(u - 1e-6)[0]) / 2e-6
         np.testing.assert_allclose(s.log_slope(u)[1], bend, atol=1e-8)
-
-
-@pytest.mark.parametrize("word", STRUCTURES)
-def test_from_zero_the_steepest_variance_is_of_the_structure(word):
-    """Along each direction D grows within the structure, and W says how fast the criterion moves."""
-    rng, own = np.random.default_rng(1), structure(word)
-    W = rng.normal(size=(3, 3))
-    W = W + W.T
-    slopes, directions = own.falls(W, np.eye(3))
-    for slope, v in zip(slopes, directions.T, strict=True):
-        lam = own.root(own.closest(v[:, None]))
-        assert np.trace(W @ lam @ lam.T) == pytest.approx(slope)
 
 
 def test_terms_in_order_of_levels_and_grouped_by_factor():

@@ -15,7 +15,7 @@ from ranef.priors import HalfNormal
 @pytest.fixture(scope="module")
 def both():
     model = ranef.Model("strength ~ 1 + (1 | batch/cask)", ranef.datasets.load("pastes"))
-    return ranef.compare(model.fit(), model.sample(draws=300, warmup=300, seed=1, progress=False))
+    return ranef.compare(model.fit(), model.sample(draws=300, warmup=300, seed=1, sampler="nutpie", progress=False))
 
 
 def test_frames(both):
@@ -33,7 +33,7 @@ def test_frames(both):
 def test_one_factor_shrinkage_is_one_minus_reliability():
     """With one factor, BLUP = (1 − shrinkage) × no pooling, exactly."""
     model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
-    both = ranef.compare(model.fit(), model.sample(draws=50, warmup=50, seed=1, progress=False))
+    both = ranef.compare(model.fit(), model.sample(draws=50, warmup=50, seed=1, sampler="nutpie", progress=False))
     s = both.shrinkage
     np.testing.assert_allclose(s["eb_estimate"], (1 - s["eb_shrinkage"]) * s["no_pooling"])
     np.testing.assert_allclose(s["eb_ratio"], 1.312117, atol=5e-7)

@@ -379,7 +379,7 @@ def test_no_fixed_effects_at_all():
     data = ranef.datasets.load("sleepstudy")
     model = ranef.Model("Reaction ~ 0 + (1 | Subject)", data)
     assert model.fit().predict(interval="prediction").shape == (180, 3)
-    fb = model.sample(draws=50, warmup=50, seed=1, progress=False)
+    fb = model.sample(draws=50, warmup=50, seed=1, sampler="nutpie", progress=False)
     assert fb.vcov.shape == (0, 0)
     assert fb.predict(interval="prediction", seed=1).shape == (180, 3)
     assert "Random effects" in str(fb.summary())
@@ -397,7 +397,7 @@ def test_datatree(fb):
 
 
 def test_diagnostics_in_words(sleep):
-    short = sleep.sample(draws=20, warmup=20, chains=2, seed=1, progress=False)
+    short = sleep.sample(draws=20, warmup=20, chains=2, seed=1, sampler="nutpie", progress=False)
     assert any("effective sample size" in w or "R-hat" in w for w in short.warnings)
     assert short.warnings[0] in str(short.summary())
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import oracle
 import ranef
-from comparison import oracle
 from ranef.user import PosteriorFit
 from reference_draws import scattered
 

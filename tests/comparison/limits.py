@@ -1,18 +1,11 @@
-"""Pooling from its definition: V built whole, and the limit of an infinite variance as penalised least squares."""
+"""The limits of pooling: an infinite variance as penalised least squares, and what is near it by the oracle."""
 
 from __future__ import annotations
 
 import numpy as np
 import scipy
 
-from likelihood.dense import dense
-
-
-def positive(spec, seed):
-    """θ of an interior point."""
-    rng = np.random.default_rng(seed)
-    diagonal = np.concatenate([t.structure.on_diagonal for t in spec.terms])
-    return np.where(diagonal, rng.uniform(0.4, 1.5, spec.n_theta), rng.uniform(-0.5, 0.5, spec.n_theta))
+from oracle import dense, effects
 
 
 def moved_theta(spec, theta, k, columns, ratio):
@@ -21,13 +14,6 @@ def moved_theta(spec, theta, k, columns, ratio):
     for q in columns:
         lam[k][q] *= ratio / np.linalg.norm(lam[k][q])
     return spec.theta_of(lam)
-
-
-def effects(spec, theta):
-    """β̂ and b̂ (J_k, p_k) by grouping, from V."""
-    at = dense(spec, theta, "REML", spec.sigma)
-    b = [x.reshape(g.n_levels, -1) for x, g in zip(at.b, spec.groupings, strict=True)]
-    return at.beta, b
 
 
 def grown(spec, theta, k, columns, ratio):
