@@ -81,6 +81,9 @@ class Likelihood:
         """The way back: θ (..., n_theta) for the columns as written, λ lower-triangular, its diagonal not negative."""
         return self._mapped(theta, self.maps)
 
+    def __repr__(self) -> str:
+        return f"<{self.method} likelihood of {self.spec.design.formula!r}: .at(theta) is everything there>"
+
     def _mapped(self, theta: Floats, maps: Sequence[Floats]) -> Floats:
         out = np.empty_like(theta)
         for t in self.spec.terms:
@@ -251,6 +254,9 @@ class At:
         """∂(rss/σ²)/∂λ_k = −2 (Σ ccᵀ/σ²) λ_k of the same, with σ held."""
         scaled = [c / self.inner.sigma for c in self._by_grouping(self._first.c)]
         return tuple(-2.0 * (c.T @ c) @ lam for c, lam in zip(scaled, self.roots, strict=True))
+
+    def __repr__(self) -> str:
+        return f"<{self.likelihood.method} at one θ: criterion {self.criterion:.4f}, sigma {self.sigma:.4g}>"
 
     @property
     def _unit(self) -> float:
