@@ -72,6 +72,6 @@ if isinstance(loaded, ranef.PosteriorFit):
     assert_type(loaded.ok, bool)
 
 # what should not pass
-model.fit(REML=False)  # type: ignore[arg-type]
+model.fit(REML=False)  # type: ignore[call-arg]
 eb.predict(newdata=data)  # type: ignore[call-overload]
 eb.loo()  # type: ignore[attr-defined]
