@@ -67,6 +67,6 @@ def test_a_handler_of_the_users_may_let_it_go_on(make, pressed):
 def test_a_density_that_is_not_finite_is_refused(make, monkeypatch):
     spec = make.spec(make.formulas["one"])
     monkeypatch.setattr(engine, "fits_in_jax", lambda shape: False)
-    monkeypatch.setattr(HostDensity, "_value_and_gradient", lambda self, flat, *at: np.full(flat.size + 2, np.nan))
+    monkeypatch.setattr(HostDensity, "evaluated", lambda self, flat, *at: (np.full(flat.size + 2, np.nan),))
     with pytest.raises(FitError, match="not finite"):
         make.sample(spec, make.priors["default"](spec), seed=1)

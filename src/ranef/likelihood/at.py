@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ranef.design import check_sigma
 from ranef.errors import DesignError
 from ranef.likelihood.criterion import Evaluation, Method, Score, average_information, evaluate, score
 from ranef.likelihood.crossproducts import CrossProducts
@@ -21,12 +22,13 @@ from ranef.linalg import BlockMatrix, backward
 from ranef.results import Modes
 from ranef.spec import ModelSpec
 from ranef.support.arrays import Floats
+from ranef.support.remedies import Answering
 
 __all__ = ["At", "Likelihood"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Likelihood:
+class Likelihood(Answering):
     """The likelihood of one model, or its REML criterion, as a function of the variance parameters.
 
     Attributes
@@ -97,9 +99,13 @@ class Likelihood:
         Raises
         ------
         DesignError
-            If θ has not as many finite numbers as the model has variance parameters.
+            If θ has not as many finite numbers as the model has variance parameters, or σ is not positive.
         """
-        values = np.asarray(theta, dtype=float)
+        try:
+            values = np.asarray(theta, dtype=float)
+        except (TypeError, ValueError):
+            values = np.empty(0)
+        check_sigma(sigma)
         if values.shape != (self.spec.n_theta,) or not np.isfinite(values).all():
             names = ", ".join(self.spec.theta_names)
             raise DesignError(f"theta={theta!r} must hold {self.spec.n_theta} finite numbers: {names}.")
@@ -127,7 +133,7 @@ class Likelihood:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class At:
+class At(Answering):
     """What one factorisation gives at one θ.
 
     Attributes

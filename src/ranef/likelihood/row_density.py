@@ -59,17 +59,17 @@ class RowDensity:
 
     def value_and_gradient(self, flat: Floats, sigma: float, sampled: Floats, rho: Floats) -> Floats:
         """As :meth:`HostDensity.value_and_gradient`, with the slopes in ρ at the end."""
-        density = self.at(rho)
-        out = density.value_and_gradient(flat, np.asarray(sigma), sampled)
-        if not np.isfinite(out).all():
-            return np.append(out, np.full(len(rho), np.nan))
-        return np.append(out, self._slopes(density, flat, sigma, sampled, rho))
+        density, sampled = self.at(rho), np.asarray(sampled)
+        try:
+            out, used, at = density.evaluated(np.asarray(flat, dtype=float), sigma, sampled)
+        except np.linalg.LinAlgError:
+            return np.full(np.size(flat) + 2 + sampled.size + len(rho), np.nan)
+        return np.append(out, self._slopes(used, at, density.fold(self.fixed.contrast(sampled)), rho))
 
-    def _slopes(self, density: HostDensity, flat: Floats, sigma: float, sampled: Floats, rho: Floats) -> Floats:
-        own, v = self.spec.with_rho(rho), self.fixed.contrast(np.asarray(sampled))
-        used, at = density.evaluate(density.unravel(np.asarray(flat, dtype=float)), sigma, v)
+    def _slopes(self, used: CrossProducts, at: Evaluation, fold: Floats, rho: Floats) -> Floats:
+        own = self.spec.with_rho(rho)
         order, everything = used.order, slice(0, own.n_obs)
-        columns = scaled_columns(own, used.scaling, everything) @ density.fold(v)
+        columns = scaled_columns(own, used.scaling, everything) @ fold
         Z = [scaled_effects(own, used.scaling, everything, k) for k in order]
         codes = [own.groupings[k].codes for k in order]
         solved = backward(at.factor, at.columns.white)

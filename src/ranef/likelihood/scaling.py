@@ -63,10 +63,6 @@ class Scaling:
         """Square roots of D̃ for the user's λ_k (not triangular, which no formula here needs)."""
         return tuple(scipy.linalg.solve_triangular(T, lam) for T, lam in zip(self.Z, lambdas, strict=True))
 
-    def outward(self, lambdas: tuple[Floats, ...]) -> tuple[Floats, ...]:
-        """Square roots of D on the user's scale for internal λ_k."""
-        return tuple(T @ lam for T, lam in zip(self.Z, lambdas, strict=True))
-
     @property
     def log_det_X(self) -> float:
         """Log |det| of the map of X, which REML's log |XᵀV⁻¹X| carries twice."""

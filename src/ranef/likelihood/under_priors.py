@@ -45,20 +45,26 @@ class HostDensity:
 
     def value_and_gradient(self, flat: Floats, sigma: Floats, sampled: Floats) -> Floats:
         """Value; gradient in the internal λ_k raveled one after the other, in σ and in the sampled coefficients."""
-        out = np.full(flat.size + 2 + np.size(sampled), np.nan)
         try:
-            return self._value_and_gradient(np.asarray(flat, dtype=float), float(sigma), np.asarray(sampled))
+            return self.evaluated(np.asarray(flat, dtype=float), float(sigma), np.asarray(sampled))[0]
         except np.linalg.LinAlgError:
-            pass
-        return out
+            return np.full(flat.size + 2 + np.size(sampled), np.nan)
 
-    def _value_and_gradient(self, flat: Floats, sigma: float, sampled: Floats) -> Floats:
+    def evaluated(self, flat: Floats, sigma: float, sampled: Floats) -> tuple[Floats, CrossProducts, Evaluation]:
+        """The same, with the cross-products and the evaluation that it stands on.
+
+        Raises
+        ------
+        LinAlgError
+            So far out that a matrix is singular to rounding.
+        """
         lambdas, v = self.unravel(flat), self.fixed.contrast(sampled)
         products, at = self.evaluate(lambdas, sigma, v)
         first = score(products, at)
         slopes = [-0.5 * g.ravel() for g in first.gradient(lambdas)]
         value = -0.5 * (at.criterion + self._constant)
-        return np.concatenate([[value], *slopes, [self._sigma_slope(at, sigma, v)], self._fixed_slope(at, first.b, v)])
+        own = [self._sigma_slope(at, sigma, v)]
+        return np.concatenate([[value], *slopes, own, self._fixed_slope(at, first.b, v)]), products, at
 
     @property
     def _constant(self) -> float:

@@ -62,7 +62,8 @@ def fit_rows(
     rho, best = spec.variance.start, _at(spec, spec.variance.start, method, start, control)
     for _ in range(ROUNDS):
         found = _descend(spec, rho, best, method, control)
-        rho = found.spec.rho if found.spec.rho is not None else rho
+        assert found.spec.rho is not None
+        rho = found.spec.rho
         anew = _at(spec, rho, method, None, control)  # from all starts, as θ has followed one path so far
         lower = anew.estimates.criterion < found.estimates.criterion - MATTERS
         best = anew if lower else found

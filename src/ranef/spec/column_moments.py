@@ -41,11 +41,6 @@ class Moments:
     weight: float
 
     @property
-    def X_mean(self) -> Floats:
-        """Means (p,)."""
-        return np.asarray(self.X[0, 1:] * np.sign(self.X[0, 0]))
-
-    @property
     def X_sd(self) -> Floats:
         """Standard deviations (p,)."""
         return np.asarray(np.sqrt((self.X[1:, 1:] ** 2).sum(axis=0)))
