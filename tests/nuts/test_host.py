@@ -26,7 +26,7 @@ def test_sampling_through_the_host_follows_the_same_path(make, monkeypatch):
 def pressed(monkeypatch):
     """Sample through the host, and press Ctrl-C within an evaluation; counts evaluations after that."""
     monkeypatch.setattr(engine, "fits_in_jax", lambda shape: False)
-    original, calls = HostDensity._value_and_gradient, []
+    original, calls = HostDensity.evaluated, []
 
     def evaluate(self, *at):
         calls.append(at)
@@ -34,7 +34,7 @@ def pressed(monkeypatch):
             signal.raise_signal(signal.SIGINT)
         return original(self, *at)
 
-    monkeypatch.setattr(HostDensity, "_value_and_gradient", evaluate)
+    monkeypatch.setattr(HostDensity, "evaluated", evaluate)
     return calls
 
 
