@@ -28,7 +28,7 @@ def ranef_sampler(job, folder):
     import inspect
 
     import ranef
-    from ranef.inference import parameter_draws
+    from _ranef.inference import parameter_draws
 
     imported = time.time()
     model = ranef.Model(job["formula"], load(job, folder))

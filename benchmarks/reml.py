@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 import ranef
-from ranef.likelihood import evaluate, products_of, read_responses
+from _ranef.likelihood import evaluate, products_of, read_responses
 
 
 @dataclass(frozen=True)

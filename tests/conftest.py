@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 import budget
 import quick
 import small_fits
-from ranef.support import kept
+from _ranef.support import kept
 
 matplotlib.use("Agg")  # no screen
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ranef.results import PosteriorDraws
-from ranef.spec import default_priors, moments
+from _ranef.results import PosteriorDraws
+from _ranef.spec import default_priors, moments
 
 
 def scattered(fit, draws=200, chains=2, seed=1, **changes):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ranef.spec import ModelSpec, RowVariance
-from ranef.support.arrays import Floats, Ints
+from _ranef.spec import ModelSpec, RowVariance
+from _ranef.support.arrays import Floats, Ints
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 import ranef
-from ranef.results import PosteriorDraws
+from _ranef.results import PosteriorDraws
 
 
 @cache

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import ranef
+from _ranef.errors import DesignError, FitError
+from _ranef.likelihood.crossproducts import SAMPLE
 from likelihood.designs import SHAPES, make_data
-from ranef.errors import DesignError, FitError
-from ranef.likelihood.crossproducts import SAMPLE
 
 
 def in_chunks(data: pd.DataFrame, size: int) -> list[pd.DataFrame]:
@@ -195,7 +195,7 @@ def test_one_row_that_alone_shows_a_level():
     ],
 )
 def test_bad_chunks(change, words):
-    with pytest.raises((DesignError, ranef.errors.FormulaError), match=words):
+    with pytest.raises((DesignError, ranef.FormulaError), match=words):
         ranef.Model("y ~ x + (1 | a)", change(in_chunks(make_data(18), 50)), weights="w")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PLACES = (ROOT, ROOT / "src" / "ranef")
+PLACES = (ROOT, ROOT / "src" / "ranef", ROOT / "src" / "_ranef")
 
 
 @pytest.mark.parametrize("name", ["ARCHITECTURE.md", "docs/mathematics.md"])

@@ -20,14 +20,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ranef.support import kept
+from _ranef.support import kept
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks into /proc to see how far a process is"),
 ]
 
-COMMAND = [sys.executable, "-m", "ranef.cli"]
+COMMAND = [sys.executable, "-m", "_ranef.cli"]
 
 #: processes at once
 WORKERS = 5

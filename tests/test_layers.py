@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import _ranef
 import ranef
 
-ROOT = Path(ranef.__file__).parent
+ROOT = Path(_ranef.__file__).parent
+FACE = Path(ranef.__file__).parent
 
 #: later layers may import earlier ones; equal ranks may not import each other
 RANK = {
@@ -35,7 +37,6 @@ RANK = {
     "saved": 10,
     "report": 11,
     "user": 12,
-    "priors": 12,
     "cli": 13,
     "__init__": 14,
 }
@@ -59,14 +60,14 @@ def layer_of(module: str) -> str:
     return module.split(".")[1] if "." in module else "__init__"
 
 
-def own_imports(tree: ast.AST) -> list[tuple[int, str]]:
+def own_imports(tree: ast.AST, root: str = "_ranef") -> list[tuple[int, str]]:
     found = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "ranef":
-            names = [f"ranef.{a.name}" for a in node.names] if node.module == "ranef" else [node.module]
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == root:
+            names = [f"{root}.{a.name}" for a in node.names] if node.module == root else [node.module]
             found += [(node.lineno, name) for name in names]
         elif isinstance(node, ast.Import):
-            found += [(node.lineno, a.name) for a in node.names if a.name.split(".")[0] == "ranef"]
+            found += [(node.lineno, a.name) for a in node.names if a.name.split(".")[0] == root]
     return found
 
 
@@ -94,6 +95,18 @@ def test_no_function_local_imports_of_our_own(path):
             assert own_imports(node) == []
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_layer_imports_the_public_package(path):
+    assert own_imports(ast.parse(path.read_text()), "ranef") == []
+
+
+def test_the_public_package_computes_nothing():
+    for path in FACE.rglob("*.py"):
+        parts = ast.walk(ast.parse(path.read_text()))
+        defined = [part.name for part in parts if isinstance(part, ast.FunctionDef | ast.ClassDef)]
+        assert set(defined) <= {"__dir__"}, path
+
+
 def test_only_nuts_imports_jax():
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -116,7 +129,7 @@ def test_public_face():
 
 @pytest.mark.parametrize("folder", sorted({p.parent for p in FILES}), ids=lambda p: p.name)
 def test_no_module_hides_behind_what_its_package_exports(folder):
-    """``from ranef.spec import model`` would be one or the other, by what was imported before."""
+    """``from _ranef.spec import model`` would be one or the other, by what was imported before."""
     tree = ast.parse((folder / "__init__.py").read_text())
     exported = {a.asname or a.name for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names}
     modules = {p.stem for p in folder.glob("*.py")} | {

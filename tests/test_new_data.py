@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.design import encode
-from ranef.spec import without_rows
+from _ranef.design import encode
+from _ranef.spec import without_rows
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-import ranef
+import _ranef
 
-ROOT = Path(ranef.__file__).parent
+ROOT = Path(_ranef.__file__).parent
 
 #: packages and what they are kept from: renderings read records, they do not fit, factorise or evaluate
 #: comparisons ask the likelihood at θ
 RENDERINGS = ("plots", "tables", "equations", "report")
-KEPT_FROM = dict.fromkeys(RENDERINGS, ("ranef.likelihood", "ranef.reml", "ranef.linalg", "ranef.nuts"))
-KEPT_FROM["comparison"] = ("ranef.reml", "ranef.linalg", "ranef.nuts")
+KEPT_FROM = dict.fromkeys(RENDERINGS, ("_ranef.likelihood", "_ranef.reml", "_ranef.linalg", "_ranef.nuts"))
+KEPT_FROM["comparison"] = ("_ranef.reml", "_ranef.linalg", "_ranef.nuts")
 
 #: what samples, and the package that alone may load it
 SAMPLERS = ("jax", "jaxlib", "numpyro", "nutpie", "blackjax")
@@ -32,12 +32,12 @@ def imported(tree: ast.AST) -> list[tuple[int, str]]:
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = "ranef" + f".{node.module}" * bool(node.module) if node.level else node.module or ""
+            base = "_ranef" + f".{node.module}" * bool(node.module) if node.level else node.module or ""
             found += [(node.lineno, f"{base}.{alias.name}") for alias in node.names]
         elif isinstance(node, ast.Call) and called(node.func) in LOADERS:
             names = [*node.args, *(keyword.value for keyword in node.keywords)]
             found += [(node.lineno, n.value) for n in names if isinstance(n, ast.Constant) and isinstance(n.value, str)]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("ranef."):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("_ranef."):
             found.append((node.lineno, node.value))
     return found
 
@@ -68,21 +68,21 @@ def test_the_packages_are_there():
 
 
 MUTANTS = {
-    "from ranef.likelihood import evaluate": True,
-    "from ranef.reml.fit import fit_reml": True,
-    "import ranef.linalg.factor as f": True,
-    "from ranef import nuts": True,
+    "from _ranef.likelihood import evaluate": True,
+    "from _ranef.reml.fit import fit_reml": True,
+    "import _ranef.linalg.factor as f": True,
+    "from _ranef import nuts": True,
     "from ..linalg import factorize": True,
-    "def draw():\n    from ranef.nuts import draw_components": True,
-    "engine = import_module('ranef.nuts.engine')": True,
-    "load('ranef.reml').fit_reml(spec)": True,
-    "importlib.import_module(name='ranef.likelihood')": True,
-    "name = 'ranef.linalg'\nload(name)": True,
-    "if TYPE_CHECKING:\n    from ranef.likelihood import Method": True,
-    "from ranef.inference import first_fit": False,
-    "from ranef.results import Method": False,
+    "def draw():\n    from _ranef.nuts import draw_components": True,
+    "engine = import_module('_ranef.nuts.engine')": True,
+    "load('_ranef.reml').fit_reml(spec)": True,
+    "importlib.import_module(name='_ranef.likelihood')": True,
+    "name = '_ranef.linalg'\nload(name)": True,
+    "if TYPE_CHECKING:\n    from _ranef.likelihood import Method": True,
+    "from _ranef.inference import first_fit": False,
+    "from _ranef.results import Method": False,
     "load('matplotlib.pyplot')": False,
-    "'''Written by :mod:`ranef.nuts`.'''": False,
+    "'''Written by :mod:`_ranef.nuts`.'''": False,
 }
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import ranef
-from ranef.cli import main
-from ranef.results import Status
+from _ranef.cli import main
+from _ranef.results import Status
 
 matplotlib.use("Agg")
 

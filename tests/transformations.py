@@ -24,7 +24,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 import ranef
-from ranef.spec import ModelSpec
+from _ranef.spec import ModelSpec
 
 __all__ = ["CHANGES", "Back", "Case", "Change", "pairs"]
 

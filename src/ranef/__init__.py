@@ -14,8 +14,7 @@ A session begins with a formula and a data frame, and goes on with what comes ba
 =========================  =========================================================================================
 
 Every error is a :class:`RanefError` and says what to do next, every warning a :class:`RanefWarning`. The public face is
-``ranef.__all__``, ``datasets`` and ``priors``. Other modules that ``help`` lists as contents of the package are not its
-interface: they are how it is built, and may change.
+``ranef.__all__``, ``datasets`` and ``priors``.
 
 Examples
 --------
@@ -30,12 +29,7 @@ Examples
 ['a', 'b', 'c', 'd']
 """
 
-from ranef.support.interrupts import as_command
-
-as_command()  # before the rest, which takes half a second to load
-
-from ranef import datasets, priors
-from ranef.errors import (
+from _ranef.errors import (
     ArgumentError,
     ConvergenceWarning,
     DataWarning,
@@ -48,9 +42,9 @@ from ranef.errors import (
     SavedFileError,
     SingularFitWarning,
 )
-from ranef.reml import Control
-from ranef.results import Fit
-from ranef.user import (
+from _ranef.reml import Control
+from _ranef.results import Fit
+from _ranef.user import (
     Comparison,
     EmpiricalBayesFit,
     Model,
@@ -65,6 +59,7 @@ from ranef.user import (
     load,
     pooling,
 )
+from ranef import datasets, priors
 
 __version__ = "0.1.0"
 

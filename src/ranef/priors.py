@@ -8,7 +8,7 @@ Examples
 sigma ~ HalfNormal(1)
 """
 
-from ranef.spec import (
+from _ranef.spec import (
     LKJ,
     R2D2,
     Cauchy,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ranef.comparison import agreement_frame, interval_overlap
+from _ranef.comparison import agreement_frame, interval_overlap
 
 ENDS = st.floats(-100.0, 100.0)
 

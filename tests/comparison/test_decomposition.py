@@ -10,14 +10,14 @@ import pytest
 
 import oracle
 import ranef
-from ranef.comparison import decomposition_frame, split_variances
-from ranef.comparison.decomposition import _given, thinned
-from ranef.likelihood import fixed_part
-from ranef.likelihood.given import _of_factors, _of_one_factor
-from ranef.nuts.problem import Hyper, draw_effects, prepare
+from _ranef.comparison import decomposition_frame, split_variances
+from _ranef.comparison.decomposition import _given, thinned
+from _ranef.likelihood import fixed_part
+from _ranef.likelihood.given import _of_factors, _of_one_factor
+from _ranef.nuts.problem import Hyper, draw_effects, prepare
+from _ranef.results import PosteriorDraws
+from _ranef.spec import Normal
 from ranef.priors import R2D2, StudentT
-from ranef.results import PosteriorDraws
-from ranef.spec import Normal
 
 FORMULAS = {
     "one": "y ~ x + (1 | g)",

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 import oracle
 import ranef
+from _ranef.comparison import effects_at, effects_at_ratio, moved, own_data
 from comparison.limits import grown, limit, moved_theta
 from likelihood.designs import SHAPES, make_data, shapes, thetas
 from oracle import dense
-from ranef.comparison import effects_at, effects_at_ratio, moved, own_data
 
 
 def at_ratio(model, theta, k, q, ratio):

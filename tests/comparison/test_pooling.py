@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.comparison import checked_theta, pooling_base, ratio_draws, relative_sds
-from ranef.comparison.pooling import pooling_frame
+from _ranef.comparison import checked_theta, pooling_base, ratio_draws, relative_sds
+from _ranef.comparison.pooling import pooling_frame
+from _ranef.comparison.shrinkage import shrinkage_frame
 from reference_draws import scattered
 
 COLUMNS = [
@@ -156,5 +157,5 @@ def test_every_blup_is_its_reliability_times_no_pooling(formula, data):
     for at in (pooled.at(1.7 * fit.theta), pooled.at(0.2 * fit.theta)):
         if (frame["reliability"] > 0).all() and fit.spec.groupings[0].Z.shape[1] == 1:
             np.testing.assert_allclose(at.frame["reliability"] * at.frame["no_pooling"], at.frame["partial"], atol=1e-8)
-    both = ranef.comparison.shrinkage_frame(fit)
+    both = shrinkage_frame(fit)
     np.testing.assert_allclose(both["no_pooling"], pooled.frame["no_pooling"], rtol=1e-7, atol=1e-7 * fit.sigma)

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ranef
+from _ranef.comparison import own_data, reliabilities, reliability_matrices, shrinkage_frame
+from _ranef.comparison.reliability import own_estimates, reliability_summary
+from _ranef.likelihood import Likelihood, cross_products
 from likelihood.designs import SHAPES, make_data, shapes, thetas
-from ranef.comparison import own_data, reliabilities, reliability_matrices, shrinkage_frame
-from ranef.comparison.reliability import own_estimates, reliability_summary
-from ranef.likelihood import Likelihood, cross_products
 
 
 def grams(spec, k):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.comparison import check_names, default_names, difference, require_same_model
+from _ranef.comparison import check_names, default_names, difference, require_same_model
 
 DATA = pd.DataFrame(
     {

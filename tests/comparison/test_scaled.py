@@ -7,10 +7,10 @@ import pytest
 import oracle
 import ranef
 import registry
+from _ranef.comparison.reliability import own_data
+from _ranef.comparison.scaled import scaled_covariance
+from _ranef.structures import lower_root
 from likelihood.designs import SHAPES, make_data
-from ranef.comparison.reliability import own_data
-from ranef.comparison.scaled import scaled_covariance
-from ranef.structures import lower_root
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 

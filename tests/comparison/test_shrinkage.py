@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.comparison.shrinkage import COLUMNS, no_pooling, shrinkage_frame
-from ranef.spec import Grouping
+from _ranef.comparison.shrinkage import COLUMNS, no_pooling, shrinkage_frame
+from _ranef.spec import Grouping
 
 
 def alone(fit, group, weights=None):

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.comparison.singular_fits import boundary, edge_parameters
-from ranef.results import PosteriorDraws
+from _ranef.comparison.singular_fits import boundary, edge_parameters
+from _ranef.results import PosteriorDraws
 
 
 def model(formula, seed=0, n=120):

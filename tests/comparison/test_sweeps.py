@@ -5,10 +5,10 @@ import pytest
 
 import oracle
 import ranef
+from _ranef.comparison import even_ratios, moved, pooling_base, pooling_sweep
+from _ranef.comparison.sweeps import half_way
 from likelihood.designs import SHAPES, make_data
 from oracle import dense
-from ranef.comparison import even_ratios, moved, pooling_base, pooling_sweep
-from ranef.comparison.sweeps import half_way
 
 
 def test_the_grid_is_even_in_the_reliability_of_a_typical_level():

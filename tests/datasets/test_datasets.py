@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 import ranef.datasets
+from _ranef.datasets import catalogue, files, info, rebuild
+from _ranef.errors import DesignError
 from ranef import datasets
-from ranef.datasets import catalogue, files, info, rebuild
-from ranef.errors import DesignError
 
 META_FILES = sorted(files.BUNDLE.glob("*.meta.json"))
 META = {path.name.removesuffix(".meta.json"): json.loads(path.read_text(encoding="utf-8")) for path in META_FILES}

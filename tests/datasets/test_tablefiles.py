@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.cli import main
-from ranef.datasets.csv_dialect import find_dialect
-from ranef.datasets.tablefiles import read_table_file, reading_call
+from _ranef.cli import main
+from _ranef.datasets.csv_dialect import find_dialect
+from _ranef.datasets.tablefiles import read_table_file, reading_call
 
 FRAME = pd.DataFrame(
     {

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from ranef.design import Design, build_design, registered
-from ranef.formula import parse_formula
+from _ranef.design import Design, build_design, registered
+from _ranef.formula import parse_formula
 
 
 def design_of(formula: str, data: object, **options: object) -> Design:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import ranef
-from ranef.design import encode
+from _ranef.design import encode
 
 GAPPED = ["y", "x", "k", "f", "h", "o", "text", "comma", "when", "many", "gap", "wild", "my col", "g"]
 

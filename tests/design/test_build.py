@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from _ranef.design import registered
+from _ranef.errors import DesignError, FitError, FormulaError, RanefWarning
+from _ranef.formula import parse_formula
 from ranef import datasets
-from ranef.design import registered
-from ranef.errors import DesignError, FitError, FormulaError, RanefWarning
-from ranef.formula import parse_formula
 
 
 def test_weights_and_offsets_on_the_rows_used(frame, build):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from ranef.design.coding import code_terms
-from ranef.design.values import Contrast, Factor, Logical, Numeric, take
-from ranef.errors import DesignError
-from ranef.formula import parse_formula
+from _ranef.design.coding import code_terms
+from _ranef.design.values import Contrast, Factor, Logical, Numeric, take
+from _ranef.errors import DesignError
+from _ranef.formula import parse_formula
 
 N = 24
 RNG = np.random.default_rng(1)

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ranef.design import registered
-from ranef.design.evaluate import Scope, evaluate
-from ranef.design.table import read_table
-from ranef.design.transforms import TRANSFORMS
-from ranef.design.values import Factor, Logical, Numeric
-from ranef.errors import DesignError, FormulaError
-from ranef.formula import parse_formula
+from _ranef.design import registered
+from _ranef.design.evaluate import Scope, evaluate
+from _ranef.design.table import read_table
+from _ranef.design.transforms import TRANSFORMS
+from _ranef.design.values import Factor, Logical, Numeric
+from _ranef.errors import DesignError, FormulaError
+from _ranef.formula import parse_formula
 
 
 def value_of(expression, data):
@@ -157,7 +157,7 @@ def test_missing_entries_stay_missing_and_change_nothing_else(x, data):
 
 def test_formulaic_is_not_loaded_for_plain_formulas():
     code = (
-        "import sys; from ranef.design import *; from ranef.formula import parse_formula; "
+        "import sys; from _ranef.design import *; from _ranef.formula import parse_formula; "
         "build_design(parse_formula('y ~ x * g + (x | h)', functions=registered()), {'y': [1.0, 2, 4, 3, 2, 6], "
         "'x': [1, 2, 3, 1, 0, 2], 'g': list('ababab'), 'h': "
         "list('aaabbb')}, sigma=1); assert 'formulaic' not in sys.modules"

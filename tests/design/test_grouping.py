@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ranef.design.grouping import group_codes, make_grouping
-from ranef.design.values import Factor, Logical, Numeric, factor_of
-from ranef.errors import DesignError
-from ranef.formula import parse_formula
+from _ranef.design.grouping import group_codes, make_grouping
+from _ranef.design.values import Factor, Logical, Numeric, factor_of
+from _ranef.errors import DesignError
+from _ranef.formula import parse_formula
 
 
 def nodes(names):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 import ranef
-from ranef.design.lookalikes import look_of
+from _ranef.design.lookalikes import look_of
 
 N = 48
 ROWS = np.arange(N)

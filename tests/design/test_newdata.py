@@ -3,9 +3,9 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from _ranef.design import encode
+from _ranef.errors import DesignError, FormulaError, RanefWarning
 from ranef import datasets
-from ranef.design import encode
-from ranef.errors import DesignError, FormulaError, RanefWarning
 
 FORMULA = "y ~ x * text + o + flag + offset(x / 2) + (x + f | g) + (1 | text:f)"
 

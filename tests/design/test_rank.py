@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ranef.design.rank import independent_columns
+from _ranef.design.rank import independent_columns
 
 RNG = np.random.default_rng(3)
 ONE = np.ones(50)

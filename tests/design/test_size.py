@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.design.coding import code_terms
-from ranef.design.size import count_columns
-from ranef.design.values import Factor, Logical, Numeric
-from ranef.formula import parse_formula
+from _ranef.design.coding import code_terms
+from _ranef.design.size import count_columns
+from _ranef.design.values import Factor, Logical, Numeric
+from _ranef.formula import parse_formula
 
 N = 200
 LETTERS = [f"v{i}" for i in range(30)]

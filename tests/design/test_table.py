@@ -8,9 +8,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from ranef.design.table import read_table
-from ranef.design.values import Factor, Logical, Numeric
-from ranef.errors import DesignError
+from _ranef.design.table import read_table
+from _ranef.design.values import Factor, Logical, Numeric
+from _ranef.errors import DesignError
 
 
 def column(values):

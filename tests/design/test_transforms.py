@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from _ranef.design import encode, registered
+from _ranef.errors import DesignError, FormulaError, RanefWarning
 from ranef import datasets
-from ranef.design import encode, registered
-from ranef.errors import DesignError, FormulaError, RanefWarning
 
 STATEFUL = [
     "poly(Days, 3)",

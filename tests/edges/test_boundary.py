@@ -8,8 +8,8 @@ import pytest
 from scipy import optimize
 
 import ranef
+from _ranef.likelihood import evaluate
 from oracle import dense
-from ranef.likelihood import evaluate
 
 METHODS = ("REML", "ML")
 

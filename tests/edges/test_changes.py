@@ -14,12 +14,12 @@ import pytest
 import ranef
 import registry
 import transformations as tr
+from _ranef.inference import mean_inverse_weight
 from edges.made import FORMULAS, made
-from ranef.inference import mean_inverse_weight
 from transformations import Array, Back, Case, Change
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore::ranef.errors.ConvergenceWarning"
+    "ignore::_ranef.errors.ConvergenceWarning"
 )  # some are not identified, and say so
 
 #: how far answers may lie apart, in their units

@@ -14,13 +14,13 @@ import pytest
 
 import ranef
 import transformations as tr
+from _ranef.inference import covariance_draws, mean_inverse_weight
 from edges.test_changes import NOTHING, REGISTERED, WEIGHTED, case_of
-from ranef.inference import covariance_draws, mean_inverse_weight
 from transformations import Array, Back
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::ranef.errors.ConvergenceWarning"),
-    pytest.mark.filterwarnings("ignore:Pareto k is above:ranef.errors.RanefWarning"),
+    pytest.mark.filterwarnings("ignore::_ranef.errors.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:Pareto k is above:_ranef.errors.RanefWarning"),
 ]
 
 #: in units of their own; conditional moments are solved for on internal scales that are the same to rounding

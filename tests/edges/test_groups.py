@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import ranef
+from _ranef.likelihood import evaluate, score
 from oracle import dense
-from ranef.likelihood import evaluate, score
 
 METHODS = ("REML", "ML")
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import ranef
+from _ranef.support.escapes import printable
 from nasty import MANY, rows_of
-from ranef.support.escapes import printable
 
 FORMULA = "y ~ x + f + (x | g)"
 LEVELS = ("a:b", "a b", "it's", 'say "hi"', "😀", "`tick`", "<b>x</b> & y", "α_1 $ % #")

@@ -55,7 +55,7 @@ def test_predictions_and_residuals(plain, other):
     np.testing.assert_allclose(ours.icc()["adjusted"], theirs.icc()["adjusted"], rtol=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore::ranef.errors.RanefWarning")  # Pareto k of few draws
+@pytest.mark.filterwarnings("ignore::_ranef.errors.RanefWarning")  # Pareto k of few draws
 def test_leave_one_out(plain, other):
     for options in ({}, {"kind": "group", "group": "b"}):
         ours, theirs = (fb.loo(**options) for _, fb in (other, plain))

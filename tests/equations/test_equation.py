@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.equations import STYLES, Equation, model_equation
-from ranef.equations.notation import LATEX, PLAIN, WIDTH
+from _ranef.equations import STYLES, Equation, model_equation
+from _ranef.equations.notation import LATEX, PLAIN, WIDTH
 
 MODELS = {
     "pulp": ("bright ~ 1 + (1 | operator)", "pulp"),

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ranef.errors import FormulaError
-from ranef.formula import Binary, Call, Name, Number, Span, String, Unary, label, parse_formula
-from ranef.formula.parse import parse_sides
-from ranef.formula.tree import COMPARISONS
+from _ranef.errors import FormulaError
+from _ranef.formula import Binary, Call, Name, Number, Span, String, Unary, label, parse_formula
+from _ranef.formula.parse import parse_sides
+from _ranef.formula.tree import COMPARISONS
 
 FUNCTIONS = {"I", "log", "poly"}
 NOWHERE = Span(0, 0)

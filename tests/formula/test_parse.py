@@ -1,7 +1,7 @@
 import pytest
 
-from ranef.errors import FormulaError
-from ranef.formula import (
+from _ranef.errors import FormulaError
+from _ranef.formula import (
     Bar,
     Binary,
     Call,
@@ -14,8 +14,8 @@ from ranef.formula import (
     parse_formula,
     walk,
 )
-from ranef.formula.parse import parse_sides
-from ranef.formula.tree import is_syntactic
+from _ranef.formula.parse import parse_sides
+from _ranef.formula.tree import is_syntactic
 
 FUNCTIONS = {"I", "log", "poly", "sin", "dummy", "C", "bs", "c", "scale", "factor"}
 NOWHERE = Span(0, 0)

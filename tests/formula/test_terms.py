@@ -1,7 +1,7 @@
 import pytest
 
-from ranef.errors import FormulaError
-from ranef.formula import label, parse_formula
+from _ranef.errors import FormulaError
+from _ranef.formula import label, parse_formula
 
 FUNCTIONS = {"I", "log", "poly", "sin"}
 

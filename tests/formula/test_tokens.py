@@ -1,7 +1,7 @@
 import pytest
 
-from ranef.errors import FormulaError
-from ranef.formula.tokens import MAX_LENGTH, tokenize
+from _ranef.errors import FormulaError
+from _ranef.formula.tokens import MAX_LENGTH, tokenize
 
 
 def texts(source):

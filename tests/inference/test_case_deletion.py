@@ -10,9 +10,9 @@ import pytest
 
 import ranef
 import registry
+from _ranef.inference import influence
+from _ranef.spec import without_rows
 from likelihood.designs import make_data
-from ranef.inference import influence
-from ranef.spec import without_rows
 
 OUTPUTS = json.loads((registry.FOLDER / "outputs.json").read_text())
 SLEEP = "Reaction ~ Days + (Days | Subject)"
@@ -174,6 +174,6 @@ def test_an_interrupt_ends_it(monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ranef.inference.case_deletion.without_rows", interrupted)
+    monkeypatch.setattr("_ranef.inference.case_deletion.without_rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
         influence(fit.spec, fit.estimates, "Subject")

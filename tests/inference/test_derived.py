@@ -10,11 +10,11 @@ import pytest
 from scipy import stats
 
 import ranef
+from _ranef.inference.derived import DERIVED, shrinkage_draws
+from _ranef.inference.posterior import MAX_TREE_DEPTH
+from _ranef.results import PosteriorDraws
+from _ranef.user import PosteriorFit
 from oracle import dense
-from ranef.inference.derived import DERIVED, shrinkage_draws
-from ranef.inference.posterior import MAX_TREE_DEPTH
-from ranef.results import PosteriorDraws
-from ranef.user import PosteriorFit
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 
@@ -156,7 +156,7 @@ def test_shrinkage_of_one_intercept_is_the_textbooks():
 
 def test_shrinkage_in_blocks(sleep, monkeypatch):
     whole = sleep.derive("shrinkage").draws
-    monkeypatch.setattr("ranef.likelihood.given.BLOCK_ENTRIES", 300)
+    monkeypatch.setattr("_ranef.likelihood.given.BLOCK_ENTRIES", 300)
     np.testing.assert_allclose(shrinkage_draws(sleep.spec, sleep.draws).draws, whole, rtol=1e-13)
 
 
@@ -350,7 +350,7 @@ def test_predictions_in_the_datatree(sleep):
 def test_too_many_replicates(sleep, monkeypatch):
     with pytest.raises(ranef.DesignError, match=r"draws=41 must be between 1 and 40"):
         sleep.posterior_predictive(41)
-    monkeypatch.setattr("ranef.inference.posterior.MAX_REPLICATED", 2 * 180 * 10)
+    monkeypatch.setattr("_ranef.inference.posterior.MAX_REPLICATED", 2 * 180 * 10)
     with pytest.raises(ranef.DesignError, match=r"draws=10 or less"):
         sleep.posterior_predictive()
     assert sleep.posterior_predictive(10).shape == (2, 10, 180)

@@ -11,9 +11,9 @@ import pytest
 import oracle
 import ranef
 import registry
+from _ranef.inference import theta_hessian, varcorr_frame
 from likelihood.designs import SHAPES, make_data
 from oracle import dense
-from ranef.inference import theta_hessian, varcorr_frame
 
 OUTPUTS = json.loads((registry.FOLDER / "outputs.json").read_text())
 SLEEP = "Reaction ~ Days + (Days | Subject)"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 import oracle
 import ranef
 import registry
+from _ranef import inference as inf
+from _ranef.likelihood import row_blocks, row_leverages
 from likelihood.designs import SHAPES, Shape, make_data, shapes, thetas
-from ranef import inference as inf
-from ranef.likelihood import row_blocks, row_leverages
 
 OUTPUTS = json.loads((registry.FOLDER / "outputs.json").read_text())
 

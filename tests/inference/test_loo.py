@@ -13,13 +13,13 @@ from scipy import stats
 from scipy.special import logsumexp
 
 import ranef
-from ranef.comparison import stacking_weights
-from ranef.inference import loo_groups, row_groups
-from ranef.inference.loo import gaussian_prior
+from _ranef.comparison import stacking_weights
+from _ranef.inference import loo_groups, row_groups
+from _ranef.inference.loo import gaussian_prior
+from _ranef.results import PosteriorDraws
+from _ranef.spec import with_response
+from _ranef.user import PosteriorFit
 from ranef.priors import StudentT
-from ranef.results import PosteriorDraws
-from ranef.spec import with_response
-from ranef.user import PosteriorFit
 
 #: subject 332 has one wild row
 OUTLIER = "332"
@@ -85,7 +85,7 @@ def test_rows_of_pulp_by_quadrature(fb):
 
 def test_rows_are_those_of_arviz(fb, monkeypatch):
     theirs = arviz_stats.loo(fb.datatree, var_name="bright", reff=fb.loo().r_eff, pointwise=True)
-    monkeypatch.setattr("ranef.inference.loo.BLOCK_ENTRIES", 5 * 4000)  # five rows at a time
+    monkeypatch.setattr("_ranef.inference.loo.BLOCK_ENTRIES", 5 * 4000)  # five rows at a time
     ours = fb.loo()
     assert (ours.elpd, ours.se, ours.p) == pytest.approx((theirs.elpd, theirs.se, theirs.p), rel=1e-10)
     np.testing.assert_allclose(ours.pareto_k, theirs.pareto_k.values, rtol=1e-8)

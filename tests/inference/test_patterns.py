@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.inference import matrix_pattern
+from _ranef.inference import matrix_pattern
 
 CASES = [
     ("Reaction ~ Days + (Days | Subject)", "sleepstudy"),

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from _ranef.inference import effect_scores
 from oracle import dense
-from ranef.inference import effect_scores
 from small_fits import many_groups
 
 

@@ -6,11 +6,11 @@ import pytest
 import scipy
 
 import ranef
+from _ranef.inference import profile as held_module
+from _ranef.inference import surface as surface_module
+from _ranef.inference.profile import Profile, make_criterion, minimise, profile_names
+from _ranef.inference.surface import chosen_pair, contour_levels, criterion_surface
 from oracle import Dense
-from ranef.inference import profile as held_module
-from ranef.inference import surface as surface_module
-from ranef.inference.profile import Profile, make_criterion, minimise, profile_names
-from ranef.inference.surface import chosen_pair, contour_levels, criterion_surface
 
 
 def fitted(formula, name, method="REML", **options):

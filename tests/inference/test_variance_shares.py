@@ -9,9 +9,9 @@ import pytest
 
 import ranef
 import registry
+from _ranef.inference import variance_parts
+from _ranef.inference.derived import icc_draws, r2_draws, variance_part_draws
 from likelihood.designs import SHAPES, make_data
-from ranef.inference import variance_parts
-from ranef.inference.derived import icc_draws, r2_draws, variance_part_draws
 
 CASES = [c for c in registry.FITTED if "r2_icc" in registry.reference(c)]
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import ranef
+from _ranef.inference import normal_quantile
 from oracle import dense
-from ranef.inference import normal_quantile
 
 N, GROUPS = 60, 6
 

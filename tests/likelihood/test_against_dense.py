@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ranef
+from _ranef.likelihood import cross_products, evaluate, score
 from likelihood.designs import SHAPES, Shape, make_data, shapes, thetas
 from oracle import dense
-from ranef.likelihood import cross_products, evaluate, score
 
 METHODS = ("REML", "ML")
 

@@ -8,17 +8,17 @@ import pytest
 from scipy import stats
 
 import ranef
-from oracle import dense
-from ranef.errors import FitError
-from ranef.likelihood import (
+from _ranef.errors import FitError
+from _ranef.likelihood import (
     RowGroups,
     group_log_densities,
     has_shared_effects,
     left_out_log_densities,
     row_log_densities,
 )
-from ranef.results import PosteriorDraws
-from ranef.spec import flat_priors
+from _ranef.results import PosteriorDraws
+from _ranef.spec import flat_priors
+from oracle import dense
 
 #: formula, and the factor whose rows make the groups
 CASES = {
@@ -165,7 +165,7 @@ def test_blocks_of_draws_change_nothing(monkeypatch):
     spec = ranef.Model("y ~ x + (x | a) + (1 | b)", make_data()).spec
     draws, groups = made_up(spec, None), groups_of(spec, "a")
     whole = group_log_densities(spec, draws, groups)
-    monkeypatch.setattr("ranef.likelihood.groups.BLOCK_ENTRIES", 1)
+    monkeypatch.setattr("_ranef.likelihood.groups.BLOCK_ENTRIES", 1)
     np.testing.assert_allclose(group_log_densities(spec, draws, groups), whole, rtol=1e-12)
     assert has_shared_effects(spec, groups)
     assert not has_shared_effects(ranef.Model("y ~ x + (x | a)", make_data()).spec, groups)

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import ranef
+from _ranef.comparison.singular_fits import boundary
+from _ranef.likelihood import undetermined
 from oracle import dense
-from ranef.comparison.singular_fits import boundary
-from ranef.likelihood import undetermined
 
 
 def rows() -> pd.DataFrame:

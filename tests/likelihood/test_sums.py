@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import ranef
+from _ranef.likelihood import make_scaling, row_sums
+from _ranef.likelihood.crossproducts import arranged
+from _ranef.likelihood.sums import add_up, rescaled
+from _ranef.reml import fit_reml
 from likelihood.designs import SHAPES, Shape, make_data
-from ranef.likelihood import make_scaling, row_sums
-from ranef.likelihood.crossproducts import arranged
-from ranef.likelihood.sums import add_up, rescaled
-from ranef.reml import fit_reml
 
 
 def assert_equal(first, second):

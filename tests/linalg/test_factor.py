@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ranef.linalg import (
+from _ranef.linalg import (
     BlockMatrix,
     PairBlocks,
     backward,

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from ranef.linalg.jit import _source, compiled
-from ranef.support import kept
+from _ranef.linalg.jit import _source, compiled
+from _ranef.support import kept
 
 MODULE = """
 def total(x):

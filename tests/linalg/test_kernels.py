@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy
 
-from ranef.linalg import kernels
-from ranef.linalg.kernels import add_products, add_squares, quadratic_forms, sparse_gram
+from _ranef.linalg import kernels
+from _ranef.linalg.kernels import add_products, add_squares, quadratic_forms, sparse_gram
 
 
 def level_rows(p, widths, columns=11, seed=0):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ranef.linalg.lapack import cholesky_lower, inverse_of_lower
+from _ranef.linalg.lapack import cholesky_lower, inverse_of_lower
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 60])

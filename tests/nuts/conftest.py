@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 import oracle
-from ranef.design import build_design, registered
-from ranef.formula import parse_formula
-from ranef.likelihood import cross_products
-from ranef.nuts import Settings, sample_posterior
-from ranef.nuts.problem import prepare
-from ranef.spec import Flat, Normal, default_priors, flat_priors, model_spec
+from _ranef.design import build_design, registered
+from _ranef.formula import parse_formula
+from _ranef.likelihood import cross_products
+from _ranef.nuts import Settings, sample_posterior
+from _ranef.nuts.problem import prepare
+from _ranef.spec import Flat, Normal, default_priors, flat_priors, model_spec
 
 FORMULAS = {
     "one": "y ~ x + (1 | g)",

@@ -14,8 +14,8 @@ import pytest
 from scipy import stats
 
 import registry
+from _ranef.nuts import log_density
 from edges.made import made
-from ranef.nuts import log_density
 from transformations import CHANGES, Case
 
 #: rows up to which a design of the registry is tried

@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.likelihood import cross_products, evaluate
-from ranef.nuts import log_density, problem
-from ranef.nuts.blocks import Shape, collapsed_arrays
-from ranef.nuts.collapsed import collapsed_model, fits_in_jax
-from ranef.nuts.problem import Hyper, draw_effects, hyper_draws
-from ranef.nuts.sampler import Code, potential
+from _ranef.likelihood import cross_products, evaluate
+from _ranef.nuts import log_density, problem
+from _ranef.nuts.blocks import Shape, collapsed_arrays
+from _ranef.nuts.collapsed import collapsed_model, fits_in_jax
+from _ranef.nuts.problem import Hyper, draw_effects, hyper_draws
+from _ranef.nuts.sampler import Code, potential
+from _ranef.spec import default_priors
 from ranef.priors import R2D2, Cauchy, Exponential, Gamma, HalfCauchy, HalfNormal, StudentT
-from ranef.spec import default_priors
 
 STRUCTURES = [
     "one",

@@ -15,10 +15,10 @@ from matplotlib import pyplot as plt
 from scipy import stats
 
 import ranef
-from ranef.errors import FitError
-from ranef.nuts import to_datatree, to_inference_data
-from ranef.results import PosteriorDraws
-from ranef.spec import default_priors
+from _ranef.errors import FitError
+from _ranef.nuts import to_datatree, to_inference_data
+from _ranef.results import PosteriorDraws
+from _ranef.spec import default_priors
 
 
 def made_up_draws(spec, chains=2, draws=30):
@@ -98,7 +98,7 @@ def test_data_and_attributes(sampled):
 
 def test_log_likelihood_is_left_out_where_it_is_too_large(sampled, monkeypatch):
     spec, draws, _ = sampled
-    monkeypatch.setattr("ranef.nuts.datatree.MAX_LOG_LIKELIHOOD", 10)
+    monkeypatch.setattr("_ranef.nuts.datatree.MAX_LOG_LIKELIHOOD", 10)
     assert "log_likelihood" not in to_datatree(spec, draws).children
 
 

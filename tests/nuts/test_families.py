@@ -9,14 +9,14 @@ from numpyro import distributions as dist
 from numpyro.infer.util import log_density as joint_density
 from scipy import stats
 
-from ranef.errors import FitError
-from ranef.nuts import sample_prior
-from ranef.nuts.blocks import collapsed_arrays
-from ranef.nuts.collapsed import log_likelihood
-from ranef.nuts.hyper import Sampled
-from ranef.nuts.joint import ROWS, joint_data, joint_model, joint_shape
+from _ranef.errors import FitError
+from _ranef.nuts import sample_prior
+from _ranef.nuts.blocks import collapsed_arrays
+from _ranef.nuts.collapsed import log_likelihood
+from _ranef.nuts.hyper import Sampled
+from _ranef.nuts.joint import ROWS, joint_data, joint_model, joint_shape
+from _ranef.spec import FAMILIES, default_priors, flat_priors
 from ranef.priors import LKJ, R2D2, Exponential, Gamma, HalfNormal, Normal, StudentT
-from ranef.spec import FAMILIES, default_priors, flat_priors
 
 QUICK = {"draws": 60, "warmup": 40, "chains": 2}
 

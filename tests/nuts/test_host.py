@@ -5,9 +5,9 @@ import signal
 import numpy as np
 import pytest
 
-from ranef.errors import FitError, RanefWarning
-from ranef.likelihood import HostDensity
-from ranef.nuts import engine
+from _ranef.errors import FitError, RanefWarning
+from _ranef.likelihood import HostDensity
+from _ranef.nuts import engine
 
 
 def test_sampling_through_the_host_follows_the_same_path(make, monkeypatch):

@@ -17,14 +17,14 @@ from numpyro.infer.util import log_density as density_of
 
 import oracle
 import registry
-from ranef.likelihood import evaluate
-from ranef.nuts import log_density
-from ranef.nuts.collapsed import collapsed_model
-from ranef.nuts.hyper import hyperparameters
-from ranef.nuts.joint import joint_data, joint_model, joint_shape
-from ranef.nuts.problem import prepare
+from _ranef.likelihood import evaluate
+from _ranef.nuts import log_density
+from _ranef.nuts.collapsed import collapsed_model
+from _ranef.nuts.hyper import hyperparameters
+from _ranef.nuts.joint import joint_data, joint_model, joint_shape
+from _ranef.nuts.problem import prepare
+from _ranef.spec import outward_theta
 from ranef.priors import Flat
-from ranef.spec import outward_theta
 
 #: dense algebra takes n³ and q³: larger designs are left to the engines' tests of each other
 MOST_ROWS, MOST_EFFECTS = 800, 200

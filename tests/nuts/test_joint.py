@@ -8,16 +8,16 @@ from numpyro.distributions import biject_to
 from numpyro.infer.util import log_density as joint_density
 from scipy import stats
 
-from ranef.likelihood import cross_products, evaluate, score
-from ranef.nuts import log_density
-from ranef.nuts.blocks import collapsed_arrays
-from ranef.nuts.collapsed import collapsed_model
-from ranef.nuts.hyper import Scalars
-from ranef.nuts.joint import joint_data, joint_model, joint_shape
-from ranef.nuts.problem import hyper_draws
-from ranef.nuts.start import start_vector
+from _ranef.likelihood import cross_products, evaluate, score
+from _ranef.nuts import log_density
+from _ranef.nuts.blocks import collapsed_arrays
+from _ranef.nuts.collapsed import collapsed_model
+from _ranef.nuts.hyper import Scalars
+from _ranef.nuts.joint import joint_data, joint_model, joint_shape
+from _ranef.nuts.problem import hyper_draws
+from _ranef.nuts.start import start_vector
+from _ranef.spec import default_priors, inward_theta
 from ranef.priors import StudentT
-from ranef.spec import default_priors, inward_theta
 
 
 class JointModel:

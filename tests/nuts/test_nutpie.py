@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from arviz_stats.base import array_stats
 
-from ranef.errors import FitError, RanefWarning
-from ranef.nuts import nutpie_run, problem
+from _ranef.errors import FitError, RanefWarning
+from _ranef.nuts import nutpie_run, problem
+from _ranef.spec import default_priors, flat_priors
 from ranef.priors import Cauchy, StudentT
-from ranef.spec import default_priors, flat_priors
 
 
 def assert_one_posterior(one, two):

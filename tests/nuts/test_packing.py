@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 import ranef
-from ranef.nuts import compiled
-from ranef.nuts.packing import PARTS
-from ranef.nuts.problem import prepare
+from _ranef.nuts import compiled
+from _ranef.nuts.packing import PARTS
+from _ranef.nuts.problem import prepare
 
 
 def test_the_loops_know_the_order_of_the_parts():

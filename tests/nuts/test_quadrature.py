@@ -10,9 +10,9 @@ import pytest
 from arviz_stats.base import array_stats
 
 import ranef
+from _ranef.spec import inward_theta
 from nuts import quadrature
 from ranef.priors import LKJ, Flat, HalfCauchy, HalfNormal, HalfStudentT, Normal, StudentT
-from ranef.spec import inward_theta
 
 #: some 400 comparisons are made: the largest of so many standard normals exceeds this once in 300 runs
 LIMIT = 4.5

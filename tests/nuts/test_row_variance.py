@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 import ranef
+from _ranef.likelihood import RowDensity, cross_products, fixed_part
+from _ranef.nuts import Settings, sample_posterior
+from _ranef.nuts.problem import prepare
 from likelihood.designs import make_data
-from ranef.likelihood import RowDensity, cross_products, fixed_part
-from ranef.nuts import Settings, sample_posterior
-from ranef.nuts.problem import prepare
 from ranef.priors import Normal, StudentT
 from row_variances import ConstPower, strata, with_variance
 

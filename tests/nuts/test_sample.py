@@ -5,13 +5,13 @@ import pytest
 from arviz_stats.base import array_stats
 from scipy import integrate, optimize, stats
 
+from _ranef.errors import RanefWarning
+from _ranef.likelihood import cross_products
+from _ranef.nuts import Settings, log_density, sample_posterior
+from _ranef.nuts.sampler import ChainBars
+from _ranef.reml import fit_reml
+from _ranef.spec import default_priors, flat_priors
 from ranef import datasets
-from ranef.errors import RanefWarning
-from ranef.likelihood import cross_products
-from ranef.nuts import Settings, log_density, sample_posterior
-from ranef.nuts.sampler import ChainBars
-from ranef.reml import fit_reml
-from ranef.spec import default_priors, flat_priors
 
 
 def z_scores(draws, mean):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import ranef
+from _ranef.inference import covariance_draws
 from nuts.test_changes import case_of
-from ranef.inference import covariance_draws
 from transformations import CHANGES
 
 #: means of some 3000 effective draws, in posterior standard deviations: two of them differ by 0.03 sds, maxima by more

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from ranef.errors import FitError
-from ranef.nuts.settings import Settings
+from _ranef.errors import FitError
+from _ranef.nuts.settings import Settings
 
 GOOD = {
     "draws": 100,
@@ -46,5 +46,5 @@ def test_an_unknown_parameterization_gets_a_suggestion():
 
 
 def test_importing_the_layer_loads_no_sampler():
-    code = "import ranef.nuts, sys; print({'jax', 'numpyro', 'arviz_base'} & set(sys.modules))"
+    code = "import _ranef.nuts, sys; print({'jax', 'numpyro', 'arviz_base'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

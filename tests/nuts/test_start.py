@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ranef.nuts.modes import laplace
-from ranef.nuts.start import start_vector
+from _ranef.nuts.modes import laplace
+from _ranef.nuts.start import start_vector
+from _ranef.reml import fit_reml
+from _ranef.spec import default_priors
 from ranef.priors import Exponential, Gamma, HalfCauchy, HalfNormal
-from ranef.reml import fit_reml
-from ranef.spec import default_priors
 
 
 def data_of(seed):

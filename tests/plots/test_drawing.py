@@ -5,7 +5,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 import ranef
-from ranef.plots import FitPlots
+from _ranef.plots import FitPlots
 
 PULP = ("bright ~ 1 + (1 | operator)", "pulp")
 SLEEP = ("Reaction ~ Days + (Days | Subject)", "sleepstudy")

@@ -11,8 +11,8 @@ from matplotlib import pyplot as plt
 from matplotlib.ft2font import FT2Font
 
 import ranef
-from ranef.plots import ComparisonPlots, FitPlots
-from ranef.plots.names import name_levels, shortened
+from _ranef.plots import ComparisonPlots, FitPlots
+from _ranef.plots.names import name_levels, shortened
 
 LONG = [f"A very long name of a school in the district number {i} of somewhere" for i in range(12)]
 

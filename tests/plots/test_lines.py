@@ -8,8 +8,8 @@ import pytest
 from matplotlib.collections import LineCollection
 
 import ranef
-from ranef.plots import ComparisonPlots, FitPlots
-from ranef.plots.lines import by_level, group_lines, lines_group, population_lines
+from _ranef.plots import ComparisonPlots, FitPlots
+from _ranef.plots.lines import by_level, group_lines, lines_group, population_lines
 
 SLEEP = ("Reaction ~ Days + (Days | Subject)", "sleepstudy")
 PULP = ("bright ~ 1 + (1 | operator)", "pulp")

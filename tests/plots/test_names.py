@@ -7,8 +7,8 @@ from matplotlib import pyplot as plt
 from matplotlib.text import Text
 
 import ranef
+from _ranef.support.escapes import printable
 from nasty import FEW, MANY, rows_of
-from ranef.support.escapes import printable
 
 FIGURES = (
     *(

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.plots import ComparisonPlots, FitPlots
-from ranef.plots.names import spread_labels
-from ranef.plots.path import path_figure, pooling_paths
-from ranef.plots.selection import Selection
+from _ranef.plots import ComparisonPlots, FitPlots
+from _ranef.plots.names import spread_labels
+from _ranef.plots.path import path_figure, pooling_paths
+from _ranef.plots.selection import Selection
 
 PULP = ("bright ~ 1 + (1 | operator)", "pulp")
 RATIOS = np.array([0.0, 0.2, 0.5, 1.0, 3.0, np.inf])

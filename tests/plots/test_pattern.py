@@ -5,8 +5,8 @@ import pytest
 from matplotlib import pyplot as plt
 
 import ranef
-from ranef.inference import Pattern, matrix_pattern
-from ranef.plots.pattern import shares
+from _ranef.inference import Pattern, matrix_pattern
+from _ranef.plots.pattern import shares
 
 CASES = [
     ("Reaction ~ Days + (Days | Subject)", "sleepstudy"),

@@ -5,7 +5,7 @@ import pytest
 import scipy
 
 import ranef
-from ranef.plots.ppc import (
+from _ranef.plots.ppc import (
     Replicated,
     distribution_curves,
     group_check,

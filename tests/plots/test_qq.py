@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy
 
-from ranef.plots.qq import normal_quantiles, simultaneous_bounds
+from _ranef.plots.qq import normal_quantiles, simultaneous_bounds
 
 
 def test_quantile_plot_line_is_that_of_r_qqline():

@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 
 import ranef
-from drawn import points, words
-from ranef.comparison.shrinkage import shrinkage_frame
-from ranef.plots import ComparisonPlots, FitPlots, comparison_figure
-from ranef.plots.ranef import (
+from _ranef.comparison.shrinkage import shrinkage_frame
+from _ranef.plots import ComparisonPlots, FitPlots, comparison_figure
+from _ranef.plots.ranef import (
     comparison_panels,
     estimates_frame,
     joined_panels,
@@ -17,7 +16,8 @@ from ranef.plots.ranef import (
     smoothing,
     wide_frame,
 )
-from ranef.plots.selection import Selection
+from _ranef.plots.selection import Selection
+from drawn import points, words
 
 ALL = Selection(())
 PULP = ("bright ~ 1 + (1 | operator)", "pulp")

@@ -5,8 +5,8 @@ import pytest
 from matplotlib import pyplot as plt
 
 import ranef
-from ranef.plots import FitPlots
-from ranef.plots.residuals import ROWS_SHOWN, grouped_residuals, residual_cloud, scale_location_cloud
+from _ranef.plots import FitPlots
+from _ranef.plots.residuals import ROWS_SHOWN, grouped_residuals, residual_cloud, scale_location_cloud
 from small_fits import many_groups
 
 PULP = ("bright ~ 1 + (1 | operator)", "pulp")

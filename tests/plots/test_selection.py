@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import ranef
-from ranef.inference import effect_scores
-from ranef.plots import ComparisonPlots, FitPlots
-from ranef.plots.qq import chosen_quantiles
-from ranef.plots.selection import Selection, select, spread
+from _ranef.inference import effect_scores
+from _ranef.plots import ComparisonPlots, FitPlots
+from _ranef.plots.qq import chosen_quantiles
+from _ranef.plots.selection import Selection, select, spread
 
 SLEEP = ("Reaction ~ Days + (Days | Subject)", "sleepstudy")
 CROSSED = ("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin")

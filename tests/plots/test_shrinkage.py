@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 import ranef
+from _ranef.comparison.shrinkage import shrinkage_frame
+from _ranef.plots import ComparisonPlots, FitPlots
+from _ranef.plots.selection import select
+from _ranef.plots.shrinkage import HEADED, covariance_of, ellipse, plane_limits, planes, uncrowded
 from drawn import points, words
-from ranef.comparison.shrinkage import shrinkage_frame
-from ranef.plots import ComparisonPlots, FitPlots
-from ranef.plots.selection import select
-from ranef.plots.shrinkage import HEADED, covariance_of, ellipse, plane_limits, planes, uncrowded
 
 PULP = ("bright ~ 1 + (1 | operator)", "pulp")
 SLEEP = ("Reaction ~ Days + (Days | Subject)", "sleepstudy")

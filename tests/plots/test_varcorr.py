@@ -7,12 +7,13 @@ import scipy
 from matplotlib import pyplot as plt
 
 import ranef
+from _ranef.plots import ComparisonPlots
+from _ranef.plots.drawing import figure_of
+from _ranef.plots.varcorr import component_panels, components, density
+from _ranef.results import PosteriorDraws
+from _ranef.user import PosteriorFit
 from drawn import words
-from ranef.plots import ComparisonPlots
-from ranef.plots.drawing import figure_of
-from ranef.plots.varcorr import component_panels, components, density
 from ranef.priors import HalfNormal
-from ranef.user import PosteriorFit
 
 PULP = ("bright ~ 1 + (1 | operator)", "pulp")
 
@@ -153,7 +154,7 @@ def test_estimates_at_zero_are_drawn_there(fit):
     drawn = {"theta": np.abs(around(np.zeros(1), 0.3)), "sigma": np.abs(around(eb.sigma, 0.4))}
     record = {"beta": around(eb.estimates.beta, 1.0), "b": (around(np.zeros((6, 1)), 1.0),)}
     told = {"sample_stats": {}, "parameterization": "marginal", "seed": 1, "warmup": 0, "seconds": 0, "complete": True}
-    draws = ranef.results.PosteriorDraws(**drawn, **record, **told, priors=model.priors())
+    draws = PosteriorDraws(**drawn, **record, **told, priors=model.priors())
     figure = PosteriorFit(eb.spec, draws).plot.varcorr()
     marks = {line.get_label(): line.get_xdata()[0] for line in figure.axes[0].lines}
     assert marks["REML estimate"] == marks["ML estimate"] == 0

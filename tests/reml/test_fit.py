@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 import ranef
+from _ranef.likelihood import evaluate
 from likelihood.designs import SHAPES, Shape, make_data
 from oracle import dense
-from ranef.likelihood import evaluate
 
 
 @pytest.mark.parametrize("method", ["REML", "ML"])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import ranef
+from _ranef.errors import DesignError, FitError, RanefWarning
+from _ranef.reml import refits as module
 from likelihood.designs import SHAPES, Shape, make_data
-from ranef.errors import DesignError, FitError, RanefWarning
-from ranef.reml import refits as module
 
 METHODS = ("REML", "ML")
 
@@ -76,7 +76,7 @@ def test_large_crossed_models_go_one_by_one(monkeypatch):
     fit = Shape(f"y ~ {SHAPES['crossed slopes']}", make_data(24), None, None).model().fit()
     Y = fit.simulate(4, seed=6)
     together = fit.refit(Y)
-    monkeypatch.setattr("ranef.reml.refits.has_blocks", lambda spec: False)
+    monkeypatch.setattr("_ranef.reml.refits.has_blocks", lambda spec: False)
     apart = fit.refit(Y)
     np.testing.assert_allclose(together.criterion, apart.criterion, rtol=1e-9)
     np.testing.assert_allclose(together.beta, apart.beta, rtol=1e-5)  # as far as criteria equal to 1e-11 fix θ
@@ -86,7 +86,7 @@ def test_slices_do_not_matter(monkeypatch):
     fit = Shape(f"y ~ {SHAPES['slope']}", make_data(25), None, None).model().fit()
     Y = fit.simulate(10, seed=7)
     whole = fit.refit(Y)
-    monkeypatch.setattr("ranef.reml.refits.SLICE_ENTRIES", 100)
+    monkeypatch.setattr("_ranef.reml.refits.SLICE_ENTRIES", 100)
     np.testing.assert_allclose(fit.refit(Y).theta, whole.theta, rtol=1e-8)
 
 

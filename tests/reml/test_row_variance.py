@@ -10,12 +10,12 @@ from scipy.optimize import minimize
 
 import ranef
 import registry
+from _ranef.inference import variance_information, vcov_theta_frame
+from _ranef.likelihood import Likelihood, cross_products, row_slopes
+from _ranef.reml.row_variance import fit_rows
+from _ranef.user import empirical_bayes
 from likelihood.designs import make_data
 from oracle import dense
-from ranef.inference import variance_information, vcov_theta_frame
-from ranef.likelihood import Likelihood, cross_products, row_slopes
-from ranef.reml.row_variance import fit_rows
-from ranef.user import empirical_bayes
 from row_variances import ConstPower, Power, strata, with_variance
 
 FORMULAS = ["y ~ x + (x | a)", "y ~ x + f + (1 | a) + (1 | b)", "y ~ x + (1 | a / c)", "y ~ x + diag(x | a)"]

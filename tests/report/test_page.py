@@ -9,11 +9,11 @@ import pytest
 from numpyro import distributions as dist
 
 import ranef
+from _ranef.report import fingerprint, model_words, python_calls
+from _ranef.report.shrinkage_explorer import explorer, positions
+from _ranef.results import sample_arguments
+from _ranef.user.page import _explorers
 from ranef.priors import LKJ, R2D2, Exponential, Flat, Gamma, HalfNormal, Normal, StudentT
-from ranef.report import fingerprint, model_words, python_calls
-from ranef.report.shrinkage_explorer import explorer, positions
-from ranef.results import sample_arguments
-from ranef.user.page import _explorers
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_nothing_is_left_of_a_page_that_fails(sleepstudy, tmp_path, monkeypatch)
     def fail(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ranef.user.comparison.page_html", fail)
+    monkeypatch.setattr("_ranef.user.comparison.page_html", fail)
     with pytest.raises(KeyboardInterrupt):
         sleepstudy.report(kept, overwrite=True)
     assert kept.read_text() == "mine"

@@ -15,10 +15,10 @@ import pytest
 from scipy import sparse
 
 import ranef
-from ranef.errors import SavedFileError
-from ranef.saved.decode import Decoder, UnknownRecord
-from ranef.saved.encode import Encoder
-from ranef.saved.registry import registry_of
+from _ranef.errors import SavedFileError
+from _ranef.saved.decode import Decoder, UnknownRecord
+from _ranef.saved.encode import Encoder
+from _ranef.saved.registry import registry_of
 
 
 def there_and_back(value, registry=None):

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 import ranef
-from ranef.saved import FORMAT
+from _ranef.saved import FORMAT
 
 HERE = Path(__file__).parent
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy
 
+from _ranef.spec import Flat, correlation_density, scale_density
+from _ranef.spec.prior_families import Custom
 from ranef.priors import LKJ, Exponential, Gamma, HalfCauchy, HalfNormal, HalfStudentT
-from ranef.spec import Flat, correlation_density, scale_density
-from ranef.spec.prior_families import Custom
 
 PROPER = [HalfStudentT(3, 2.0), HalfNormal(0.7), HalfCauchy(1.5), Exponential(0.4), Gamma(2.0, 3.0)]
 

@@ -9,8 +9,8 @@ import pytest
 from scipy import integrate, stats
 
 import ranef
-from ranef.errors import FitError
-from ranef.spec import FAMILIES, family_of
+from _ranef.errors import FitError
+from _ranef.spec import FAMILIES, family_of
 
 #: the distribution of scipy with numbers for the parameters, by word
 SCIPY = {"gaussian": (stats.norm(), {}), "student": (stats.t(5.5), {"nu": 5.5})}

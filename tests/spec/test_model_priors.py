@@ -7,8 +7,8 @@ from numpyro import distributions as dist
 from scipy import stats
 
 import ranef
+from _ranef.spec import sd_replacements
 from ranef import priors
-from ranef.spec import sd_replacements
 
 MODEL = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
 

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from scipy import optimize
 
+import _ranef.formula
 import ranef
-import ranef.formula
+from _ranef.structures import STRUCTURES
 from oracle import dense, interior, jacobian
-from ranef.structures import STRUCTURES
 from structures.toy import CompoundSymmetry
 
 SIZES = (1, 2, 3)
@@ -165,7 +165,7 @@ def make(monkeypatch):
 
     def model(kind, p, columns):
         monkeypatch.setitem(STRUCTURES, kind.word, kind)
-        word = next(name for name, means in ranef.formula.STRUCTURES.items() if means == kind.word)
+        word = next(name for name, means in _ranef.formula.STRUCTURES.items() if means == kind.word)
         return ranef.Model(f"y ~ three + x + {word}({COLUMNS[columns][p - 1]} | g)", rows(), weights="w")
 
     return model

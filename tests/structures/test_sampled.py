@@ -12,21 +12,21 @@ from numpyro.infer.util import log_density as density_of
 from scipy import special, stats
 
 import ranef
+from _ranef.inference.sensitivity import _log_likelihood, prior_sensitivity
+from _ranef.nuts import log_density, sample_prior
+from _ranef.nuts.blocks import collapsed_arrays
+from _ranef.nuts.callbacks import asked_roots, hosted_model
+from _ranef.nuts.collapsed import collapsed_model
+from _ranef.nuts.hyper import ShapeCoordinates
+from _ranef.nuts.joint import joint_data, joint_model, joint_shape
+from _ranef.nuts.problem import prepare
+from _ranef.nuts.sampler import Code, log_posterior
+from _ranef.spec import default_priors, flat_priors, shape_density
+from _ranef.structures import STRUCTURES, ShapeParameter
+from _ranef.structures.base import Linear
 from nuts import quadrature
 from nuts.conftest import dense_log_density
 from nuts.test_quadrature import check
-from ranef.inference.sensitivity import _log_likelihood, prior_sensitivity
-from ranef.nuts import log_density, sample_prior
-from ranef.nuts.blocks import collapsed_arrays
-from ranef.nuts.callbacks import asked_roots, hosted_model
-from ranef.nuts.collapsed import collapsed_model
-from ranef.nuts.hyper import ShapeCoordinates
-from ranef.nuts.joint import joint_data, joint_model, joint_shape
-from ranef.nuts.problem import prepare
-from ranef.nuts.sampler import Code, log_posterior
-from ranef.spec import default_priors, flat_priors, shape_density
-from ranef.structures import STRUCTURES, ShapeParameter
-from ranef.structures.base import Linear
 from structures.toy import CompoundSymmetry
 
 #: by a name: the random part of a model of y

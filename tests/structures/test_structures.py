@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-import ranef.formula
-from ranef.structures import STRUCTURES, lower_root
+import _ranef.formula
+import ranef
+from _ranef.structures import STRUCTURES, lower_root
 from structures.toy import CompoundSymmetry
 
 matrices = hnp.arrays(
@@ -42,7 +43,7 @@ def test_theta_of_a_root_is_the_theta_it_was_made_of(word, n_theta):
 
 
 def test_formulas_have_a_word_for_every_structure():
-    assert {ranef.formula.STRUCTURES[word] for word in STRUCTURES} == set(STRUCTURES)
+    assert {_ranef.formula.STRUCTURES[word] for word in STRUCTURES} == set(STRUCTURES)
 
 
 def test_theta_is_in_lme4s_order():

@@ -8,8 +8,8 @@ import pytest
 from scipy import optimize
 
 import ranef
+from _ranef.structures import STRUCTURES
 from oracle import dense
-from ranef.structures import STRUCTURES
 from structures.toy import CompoundSymmetry
 
 

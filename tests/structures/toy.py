@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from ranef.structures import ShapeParameter, Structure, lower_root, non_zero
-from ranef.support.arrays import Bools, Floats
+from _ranef.structures import ShapeParameter, Structure, lower_root, non_zero
+from _ranef.support.arrays import Bools, Floats
 
 #: step of the differences that the jacobian is made of
 STEP = 1e-6

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 import ranef
+from _ranef.plots import ComparisonPlots, FitPlots
 from ranef import priors
-from ranef.plots import ComparisonPlots, FitPlots
 
 #: runs here are as short as will do
 pytestmark = pytest.mark.filterwarnings("ignore::ranef.ConvergenceWarning")

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from ranef.support.interrupts import deferred, let_through, load, waiting
+from _ranef.support.interrupts import deferred, let_through, load, waiting
 
 
 def press():
@@ -160,7 +160,7 @@ def test_a_program_that_uses_ranef_is_not_the_command():
 #: Ctrl-C once the first draws are there
 PRESS = {
     "numpyro": """
-        from ranef.nuts.sampler import ChainBars
+        from _ranef.nuts.sampler import ChainBars
         update = ChainBars.update
         def press(self, n, divergences, *, sampling):
             update(self, n, divergences, sampling=sampling)
@@ -169,7 +169,7 @@ PRESS = {
         ChainBars.update = press
     """,
     "nutpie": """
-        from ranef.nuts import nutpie_run
+        from _ranef.nuts import nutpie_run
         wait = nutpie_run._wait
         def press(running):
             threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -209,7 +209,7 @@ def test_ctrl_c_while_sampling_keeps_the_draws_until_then(sampler):
 def test_a_process_forked_after_jax_says_so():
     done = run_python(
         """
-        import os, sys, warnings, ranef, ranef.nuts.engine
+        import os, sys, warnings, ranef, _ranef.nuts.engine
         model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
         warnings.simplefilter("ignore")  # JAX warns of the fork itself
         child = os.fork()

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from _ranef.support import kept
 from permissions import without_privileges
-from ranef.support import kept
 
 NOBODY = 65534
 
@@ -230,7 +230,7 @@ def test_halves_of_processes_that_were_killed_go_when_they_are_old(where):
 def test_processes_that_write_at_once_and_are_killed_leave_whole_files(where):
     content = bytes(range(256)) * 1000
     script = textwrap.dedent("""
-        from ranef.support import kept
+        from _ranef.support import kept
         while True:
             kept.write("code", "key", bytes(range(256)) * 1000)
     """)
@@ -249,7 +249,7 @@ def test_a_folder_that_is_only_read_is_read(where):
     kept.write("code", "key", b"content")
     where.chmod(0o500)
     script = textwrap.dedent("""
-        from ranef.support import kept
+        from _ranef.support import kept
         kept.write("code", "another", b"content")
         print(kept.read("code", "key"), kept.read("code", "another"))
     """)

@@ -14,8 +14,8 @@ import pytest
 from terminal import open_terminal, read_until
 
 SETUP = """
-import ranef, ranef.support.progress
-ranef.support.progress.DELAY = 0.0  # seconds of silence
+import ranef, _ranef.support.progress
+_ranef.support.progress.DELAY = 0.0  # seconds of silence
 data = ranef.datasets.load("penicillin")
 model = ranef.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", data)
 """

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.support.remedies import ATTRIBUTES, OWNERS, REMEDIES, Answering, helpful
+from _ranef.support.remedies import ATTRIBUTES, OWNERS, REMEDIES, Answering, helpful
 
 PULP = ranef.datasets.load("pulp")
 FORMULA = "bright ~ 1 + (1 | operator)"

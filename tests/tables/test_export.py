@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ranef
-from ranef.errors import DesignError
-from ranef.tables import Document, Grid, Text
-from ranef.tables.export import markdown_source, panels, paragraphs
-from ranef.tables.latex import from_unicode
+from _ranef.errors import DesignError
+from _ranef.tables import Document, Grid, Text
+from _ranef.tables.export import markdown_source, panels, paragraphs
+from _ranef.tables.latex import from_unicode
 
 NASTY = Document(
     (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ranef.tables import Document, Grid, Text
-from ranef.tables.numbers import aligned, decimals_for, with_decimals
+from _ranef.tables import Document, Grid, Text
+from _ranef.tables.numbers import aligned, decimals_for, with_decimals
 
 DOCUMENT = Document(
     (

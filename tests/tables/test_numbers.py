@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import ranef
-from ranef.tables.numbers import aligned, decimals_for, with_decimals
+from _ranef.tables.numbers import aligned, decimals_for, with_decimals
 
 NAN, INF = float("nan"), float("inf")
 

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import ranef
+from _ranef.results import Refits
 from ranef.priors import HalfNormal, StudentT
-from ranef.results import Refits
 
 data = ranef.datasets.load("sleepstudy")
 model = ranef.Model("Reaction ~ Days + (Days | Subject)", data, weights="w")

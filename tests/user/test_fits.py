@@ -11,7 +11,7 @@ from scipy import stats
 
 import ranef
 import registry
-from ranef.comparison import shrinkage_frame
+from _ranef.comparison import shrinkage_frame
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 
@@ -131,7 +131,7 @@ def test_predict_unseen_levels(fit):
     pd.testing.assert_series_equal(drawn, fit.predict(new, new_levels="sample", seed=1))
 
 
-@pytest.mark.filterwarnings("ignore:1 of the . new rows have no Subject:ranef.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:1 of the . new rows have no Subject:_ranef.errors.DataWarning")
 def test_intervals_of_unseen_levels(fit):
     """Sampled or missing levels add the variance of a new effect, round the population value."""
     new = pd.DataFrame({"Days": [5.0, 5.0], "Subject": ["new", None]})

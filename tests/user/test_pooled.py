@@ -6,7 +6,7 @@ import pytest
 
 import oracle
 import ranef
-from ranef.user import PosteriorFit
+from _ranef.user import PosteriorFit
 from reference_draws import scattered
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"

@@ -9,8 +9,7 @@ Examples
 1  258.7047   1.0     308
 """
 
-from ranef.datasets.catalogue import describe, load, names
-from ranef.datasets.info import Column, DatasetInfo
+from _ranef.datasets import Column, DatasetInfo, describe, load, names
 
 __all__ = ["Column", "DatasetInfo", "describe", "load", "names"]
 

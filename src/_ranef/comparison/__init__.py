@@ -1,0 +1,85 @@
+"""Fits side by side: aligned frames and measures of agreement and shrinkage; where posterior variance comes from."""
+
+from _ranef.comparison.agreement import agreement_frame, interval_overlap
+from _ranef.comparison.aligned import Aligned, align, estimand, long_frame, prediction_frames
+from _ranef.comparison.decomposition import VarianceSplit, decomposition_frame, fits_decomposition, split_variances
+from _ranef.comparison.elpd import elpd_frame, require_same_rows, stacking_weights
+from _ranef.comparison.paths import EffectsAt, Moved, effects_at, effects_at_ratio, moved
+from _ranef.comparison.paths_of_fits import FitPaths, fit_paths, paths_base
+from _ranef.comparison.pooling import (
+    PoolingBase,
+    checked_theta,
+    chosen_columns,
+    coefficient_frame,
+    one_column,
+    own_frame,
+    pooling_base,
+    pooling_frame,
+    pooling_sweep,
+    ratio_draws,
+    ratio_frame,
+    relative_sds,
+    scaled_at,
+    whole_sweep,
+)
+from _ranef.comparison.reliability import OwnData, own_data, reliabilities, reliability_matrices
+from _ranef.comparison.sameness import check_names, default_names, difference, require_same_model
+from _ranef.comparison.scaled import CovarianceSweep
+from _ranef.comparison.shrinkage import shrinkage_frame
+from _ranef.comparison.singular_fits import Boundary, boundary
+from _ranef.comparison.sweeps import PoolingSweep, even_ratios, ratios_at, sweep
+
+__all__ = [
+    "Aligned",
+    "Boundary",
+    "CovarianceSweep",
+    "EffectsAt",
+    "FitPaths",
+    "Moved",
+    "OwnData",
+    "PoolingBase",
+    "PoolingSweep",
+    "VarianceSplit",
+    "agreement_frame",
+    "align",
+    "boundary",
+    "check_names",
+    "checked_theta",
+    "chosen_columns",
+    "coefficient_frame",
+    "decomposition_frame",
+    "default_names",
+    "difference",
+    "effects_at",
+    "effects_at_ratio",
+    "elpd_frame",
+    "estimand",
+    "even_ratios",
+    "fit_paths",
+    "fits_decomposition",
+    "interval_overlap",
+    "long_frame",
+    "moved",
+    "one_column",
+    "own_data",
+    "own_frame",
+    "paths_base",
+    "pooling_base",
+    "pooling_frame",
+    "pooling_sweep",
+    "prediction_frames",
+    "ratio_draws",
+    "ratio_frame",
+    "ratios_at",
+    "relative_sds",
+    "reliabilities",
+    "reliability_matrices",
+    "require_same_model",
+    "require_same_rows",
+    "scaled_at",
+    "shrinkage_frame",
+    "split_variances",
+    "stacking_weights",
+    "sweep",
+    "whole_sweep",
+]

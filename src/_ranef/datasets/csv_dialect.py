@@ -1,0 +1,241 @@
+"""How a text file of columns is written: encoding, separator, decimal mark, found by a look at its beginning."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from _ranef.errors import DesignError
+
+__all__ = ["HEAD", "WINDOWS", "Dialect", "find_dialect"]
+
+#: bytes of a file that are looked at
+HEAD = 65_536
+
+#: what text is taken to be that is not in UTF-8: Excel's plain CSV in western Europe, and nearly all of Latin 1
+WINDOWS = "cp1252"
+
+#: what may separate columns, the usual first; whitespace is what R's write.table leaves
+SEPARATORS = (",", ";", "\t", "|", " ")
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_STATED = re.compile(r'^"?sep=(.)"?[ \t]*\r?\n')
+_COMMA = re.compile(r"[-+]?(?:\d{1,3}(?:\.\d{3})+|\d+)?,\d+(?:[eE][-+]?\d+)?")
+_WHOLE = re.compile(r"[-+]?(?:\d+|\d{1,3}(?:\.\d{3})+)")
+_POINT = re.compile(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
+_POINTS = re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+,\d+")
+_COMMAS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_CERTAIN = re.compile(r"[-+]?\d{1,3}(?:(?:,\d{3})+\.\d+|(?:,\d{3}){2,})")
+_GROUPED = re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+")
+_MISSING = {"", "na", "n/a", "nan", "null", "none", "#n/a"}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What ``pandas.read_csv`` must be told to read a file as it was meant.
+
+    Attributes
+    ----------
+    encoding : str
+        ``utf-8``, what a byte-order mark says, or `WINDOWS`.
+    separator : str
+        One of `SEPARATORS`.
+    decimal : str
+        Point or comma.
+    thousands : str
+        What stands between groups of three digits; empty where nothing does.
+    stated : bool
+        Whether the first line is Excel's ``sep=``.
+    row_names : bool
+        Whether the first column has no name: row names, as R and pandas write them.
+    repeated : tuple of str
+        Names that more than one column has.
+    trailing : bool
+        Whether rows end in a separator that the header has not, which pandas would take for row names.
+    """
+
+    encoding: str = "utf-8"
+    separator: str = ","
+    decimal: str = "."
+    thousands: str = ""
+    stated: bool = False
+    row_names: bool = False
+    repeated: tuple[str, ...] = ()
+    trailing: bool = False
+
+    def options(self) -> dict[str, str | int]:
+        """The arguments of ``pandas.read_csv`` that are not its defaults."""
+        given: dict[str, str | int] = {}
+        if self.separator != ",":
+            given["sep"] = r"\s+" if self.separator == " " else self.separator
+        if self.decimal != ".":
+            given["decimal"] = self.decimal
+        if self.thousands:
+            given["thousands"] = self.thousands
+        if self.encoding != "utf-8":
+            given["encoding"] = self.encoding
+        if self.stated:
+            given["skiprows"] = 1
+        if self.row_names:
+            given["index_col"] = 0
+        if self.trailing:
+            given["index_col"] = False
+        return given
+
+
+def find_dialect(head: bytes, *, whole: bool) -> Dialect:
+    r"""Find how a file is written.
+
+    Parameters
+    ----------
+    head : bytes
+        Its first bytes.
+    whole : bool
+        Whether that is all of it; else the last line may be cut.
+
+    Raises
+    ------
+    DesignError
+        In words that follow the file's name, if it is empty, no text, or text of another encoding than those.
+
+    Examples
+    --------
+    >>> from _ranef.datasets.csv_dialect import find_dialect
+    >>> find_dialect(b'"";"y";"g"\n"1";1,5;"a"\n"2";2,5;"b"\n', whole=True).options()
+    {'sep': ';', 'decimal': ',', 'index_col': 0}
+    """
+    encoding, text = _decoded(head, whole=whole)
+    stated = _STATED.match(text)
+    text = text[stated.end() :] if stated else text
+    candidates = (stated.group(1),) if stated else SEPARATORS
+    tables = {separator: _records(text, separator, whole=whole) for separator in candidates}
+    separator = max(candidates, key=lambda s: _fit(tables[s]))
+    if not stated and _fit(tables[separator])[0] == 0.0 and len(tables[","]) > 0:
+        separator = next((s for s in SEPARATORS if all(len(record) == 1 for record in tables[s])), ",")
+    records = tables[separator]
+    if not records:
+        raise DesignError("is empty: it holds no line of text.")
+    header, columns = records[0], _columns(records)
+    _refuse_shifted(header, columns, separator)
+    decimal, thousands = _marks(columns, separator)
+    names = Counter(name for name in header if name)
+    return Dialect(
+        encoding=encoding,
+        separator=separator,
+        decimal=decimal,
+        thousands=thousands,
+        stated=stated is not None,
+        row_names=len(header) > 1 and header[0].strip() == "" and all(name.strip() for name in header[1:]),
+        repeated=tuple(name for name, count in names.items() if count > 1),
+        trailing=len(header) + 1 == len(columns) and not columns[-1],
+    )
+
+
+def _refuse_shifted(header: Sequence[str], columns: Sequence[Sequence[str]], separator: str) -> None:
+    """Refuse rows that are longer than the header though no row names stand first: decimal commas between commas."""
+    first = columns[0]
+    if separator == "," and len(header) + 1 == len(columns) and columns[-1] and len(set(first)) < len(first):
+        raise DesignError(
+            f"has {len(columns)} fields in its rows and {len(header)} names, and the first field repeats: it is no row "
+            "name. Decimal commas between commas cannot be told apart: save the file with semicolons, or with "
+            "decimal points."
+        )
+
+
+def _decoded(head: bytes, *, whole: bool) -> tuple[str, str]:
+    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
+    if encoding in ("utf-8", "utf-8-sig") and b"\0" in head:
+        raise DesignError("is not text: it holds bytes of zero. Give a CSV file in UTF-8, or a Parquet file.")
+    for each in (encoding, WINDOWS) if encoding == "utf-8" else (encoding,):
+        try:
+            # the last character may be cut
+            return each, codecs.getincrementaldecoder(each)().decode(head, final=whole)
+        except UnicodeError as error:
+            reason = getattr(error, "reason", str(error))
+    raise not_utf8(reason)
+
+
+def not_utf8(reason: str) -> DesignError:
+    """The error for text of another encoding, in words that follow the file's name."""
+    return DesignError(
+        f"is text neither in UTF-8 nor in Windows-1252 ({reason}): save it as CSV in UTF-8, or read it by "
+        "pandas.read_csv(..., encoding=...) and give the frame to ranef.Model."
+    )
+
+
+def _records(text: str, separator: str, *, whole: bool) -> list[list[str]]:
+    """The records of the text, blank ones left out; the last, which may be cut, unless the text is whole."""
+    space = separator == " "
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=space, strict=False)
+    try:
+        records = [record for record in reader if any(field.strip() for field in record)]
+    except csv.Error:
+        return []
+    if not whole and len(records) > 1:
+        records.pop()
+    return [[field for field in record if field] for record in records] if space else records
+
+
+def _fit(records: Sequence[Sequence[str]]) -> tuple[float, int]:
+    """How well a separator fits: the share of records with as many fields as most, and how many those are.
+
+    The header may be one field short of the rows: row names, as R's write.table leaves them.
+    """
+    if not records:
+        return 0.0, 0
+    sizes = Counter(map(len, records[1:] or records))
+    width, _ = max(sizes.items(), key=lambda item: (item[1], item[0]))
+    header = len(records[0])
+    if width < 2 or header < 2 or header not in (width, width - 1):
+        return 0.0, 0
+    return sizes[width] / sum(sizes.values()) - 0.01 * (header != width), width
+
+
+def _columns(records: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The entries of each column without those that are missing."""
+    width = max(map(len, records))
+    return [
+        [field.strip() for record in records[1:] if place < len(record) for field in [record[place]] if _present(field)]
+        for place in range(width)
+    ]
+
+
+def _present(field: str) -> bool:
+    return field.strip().casefold() not in _MISSING
+
+
+def _marks(columns: Sequence[Sequence[str]], separator: str) -> tuple[str, str]:
+    """The decimal mark and what groups digits, as all columns together show them.
+
+    Quoted ``"1,234"`` between commas may be thousands as well as decimals: where all such fields have groups of three
+    digits they stay text. ``1.234`` is thousands where another column has decimal commas.
+    """
+    commas = [column for column in columns if _all(column, _COMMA, _WHOLE) and _any(column, _COMMA)]
+    dotted = [column for column in columns if _all(column, _POINT, _WHOLE) and _any(column, _POINT)]
+    points = any(not _all([f for f in column if _POINT.fullmatch(f)], _GROUPED) for column in dotted)
+    with_commas = [field for column in commas for field in column if "," in field]
+    doubtful = separator == "," and all(_COMMAS.fullmatch(field) for field in with_commas)
+    if commas and not points and not doubtful:
+        return ",", "." if dotted or any(_any(column, _POINTS) for column in commas) else ""
+    grouped = any(_all(column, _COMMAS, _POINT, _WHOLE) and _any(column, _CERTAIN) for column in columns)
+    return ".", "," if grouped else ""
+
+
+def _all(column: Sequence[str], *patterns: re.Pattern[str]) -> bool:
+    return bool(column) and all(any(pattern.fullmatch(field) for pattern in patterns) for field in column)
+
+
+def _any(column: Sequence[str], pattern: re.Pattern[str]) -> bool:
+    return any(pattern.fullmatch(field) for field in column)

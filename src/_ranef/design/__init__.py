@@ -1,0 +1,45 @@
+"""Formula and data to arrays: response, fixed-effects matrix, random terms; and the same for new data."""
+
+from _ranef.design.build import build_design
+from _ranef.design.cells import Cells, margins_of, term_cells
+from _ranef.design.checks import check_sigma, warn_of_dropped
+from _ranef.design.chunks import Chunks, as_chunks
+from _ranef.design.coding import fully_coded, n_columns
+from _ranef.design.lookalikes import bare_label
+from _ranef.design.newdata import encode
+from _ranef.design.newweights import new_weights
+from _ranef.design.parts import row_parts, sample_rows, take_rows
+from _ranef.design.rank import aliasing, independent_in_gram
+from _ranef.design.records import Design, Encoded, EncodedRandom, Encoding, RandomDesign, RandomEncoding, Stream
+from _ranef.design.streamed import scan_chunks
+from _ranef.design.transforms import registered
+
+__all__ = [
+    "Cells",
+    "Chunks",
+    "Design",
+    "Encoded",
+    "EncodedRandom",
+    "Encoding",
+    "RandomDesign",
+    "RandomEncoding",
+    "Stream",
+    "aliasing",
+    "as_chunks",
+    "bare_label",
+    "build_design",
+    "check_sigma",
+    "encode",
+    "fully_coded",
+    "independent_in_gram",
+    "margins_of",
+    "n_columns",
+    "new_weights",
+    "registered",
+    "row_parts",
+    "sample_rows",
+    "scan_chunks",
+    "take_rows",
+    "term_cells",
+    "warn_of_dropped",
+]

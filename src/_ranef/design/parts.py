@@ -1,0 +1,163 @@
+"""The rows of a design: all at once, chunk by chunk, or a sample of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from _ranef.design.evaluate import column_of, evaluate
+from _ranef.design.fingerprint import added, fingerprint
+from _ranef.design.newdata import encode_in, scope_of
+from _ranef.design.records import Design, RandomDesign, Stream
+from _ranef.design.table import Table, column_names
+from _ranef.design.values import Codes, Factor, gaps_of, kind_of, missing
+from _ranef.errors import DesignError
+
+__all__ = ["row_parts", "sample_rows", "take_rows"]
+
+_SAME = "They must hold the same rows every time, in one order; a function must begin anew at every call."
+
+
+def row_parts(design: Design) -> Iterator[Design]:
+    """The design with its rows: itself, or a design of each chunk that has complete rows."""
+    if design.stream is None:
+        yield design
+        return
+    stream, n = design.stream, 0
+    marks: dict[str, int] = {}
+    for before, table in stream.chunks.tables(stream.columns):
+        _check_columns(design, table)
+        marks = added(marks, {name: fingerprint(table.column(name), before) for name in stream.columns})
+        part = _part(design, stream, before, table)
+        if part is not None:
+            n += len(part.y)
+            yield part
+    _check_same(stream, marks, n)
+
+
+def _check_columns(design: Design, table: Table) -> None:
+    """Refuse a chunk that lacks a column it had, or holds it as another type."""
+    assert design.stream is not None
+    for name in design.stream.columns:
+        if name not in table:
+            raise DesignError(
+                f"The chunk that begins with {table.row(0)} has no column {name!r}, which was there when the chunks "
+                f"were read first. {_SAME} Its columns: {column_names(table)}."
+            )
+        known, column = design.encoding.kinds.get(name), table.column(name)
+        if known is not None and isinstance(known, Factor) != isinstance(column, Factor) and not missing(column).all():
+            raise DesignError(
+                f"{name} is {kind_of(column)} in the chunk that begins with {table.row(0)}, and was {kind_of(known)} "
+                f"when the chunks were read first. {_SAME}"
+            )
+
+
+def _check_same(stream: Stream, marks: Mapping[str, int], n: int) -> None:
+    """Refuse rows that are not those of the first reading."""
+    if n != stream.n_obs:
+        raise DesignError(
+            f"The chunks held {stream.n_obs} complete rows when they were read first, and {n} now. {_SAME}"
+        )
+    changed = [name for name in stream.columns if marks.get(name) != stream.marks.get(name)]
+    if changed:
+        raise DesignError(
+            f"The chunks hold other values of {', '.join(changed)} than when they were read first, or hold them in "
+            f"another order. {_SAME}"
+        )
+
+
+def sample_rows(design: Design, most: int) -> Design:
+    """A design of at most `most` of the rows, evenly chosen; itself if it has no more."""
+    stream = design.stream
+    whole = design if stream is None else _joined(design, list(_encoded(design, stream, stream.sample)))
+    n = len(whole.y)
+    return whole if n <= most else take_rows(whole, np.arange(0, n, -(-n // most)))
+
+
+def _encoded(design: Design, stream: Stream, tables: Iterable[tuple[int, Table]]) -> Iterator[Design]:
+    parts = (_part(design, stream, before, table) for before, table in tables)
+    return (part for part in parts if part is not None)
+
+
+def _part(design: Design, stream: Stream, before: int, table: Table) -> Design | None:
+    """Encode the complete rows of a chunk; None where it has none."""
+    positions = np.arange(before, before + table.n)
+    gaps = gaps_of(table.column(name) for name in stream.columns)
+    if gaps is not None:  # what an incomplete row holds may be found nowhere else
+        positions, table = positions[~gaps], table.taken(np.flatnonzero(~gaps))
+    if not table.n:
+        return None
+    scope = scope_of(design.encoding, table)
+    encoded = encode_in(scope, design.encoding)
+    response = evaluate(stream.response, scope)
+    assert not isinstance(response, Factor)
+    y, weights = response.values, None
+    complete = encoded.complete & ~np.isnan(y)
+    if stream.weights is not None:
+        column = column_of(stream.weights, scope)
+        assert not isinstance(column, Factor)
+        weights = column.values
+    random = []
+    for term, known in zip(encoded.random, design.random, strict=True):
+        assert term is not None
+        if term.unseen:
+            raise DesignError(
+                f"{known.group} has the level {term.unseen[0]!r}, which was not there when the chunks were read "
+                f"first. {_SAME}"
+            )
+        complete &= term.codes >= 0
+        random.append(replace(known, codes=term.codes, values=term.values))
+    has_offset = design.encoding.offsets or design.encoding.offset_column
+    part = replace(
+        design,
+        y=y,
+        X=encoded.X,
+        random=tuple(random),
+        weights=weights,
+        offset=encoded.offset if has_offset else None,
+        index=table.index,
+        rows=positions,
+        stream=None,
+    )
+    if complete.all():
+        return part
+    return take_rows(part, np.flatnonzero(complete)) if complete.any() else None
+
+
+def take_rows(design: Design, rows: Codes) -> Design:
+    """A design of some of the rows, by position; levels and columns stay, whether those rows use them or not."""
+    return replace(
+        design,
+        y=design.y[rows],
+        X=design.X[rows],
+        random=tuple(replace(r, codes=r.codes[rows], values=r.values[rows]) for r in design.random),
+        weights=None if design.weights is None else design.weights[rows],
+        offset=None if design.offset is None else design.offset[rows],
+        index=design.index[rows],
+        rows=design.rows[rows],
+    )
+
+
+def _joined(design: Design, parts: list[Design]) -> Design:
+    """One design of the rows of all parts."""
+    first = parts[0]
+
+    def random(k: int) -> RandomDesign:
+        same = [part.random[k] for part in parts]
+        return replace(
+            same[0], codes=np.concatenate([r.codes for r in same]), values=np.concatenate([r.values for r in same])
+        )
+
+    return replace(
+        design,
+        y=np.concatenate([part.y for part in parts]),
+        X=np.concatenate([part.X for part in parts]),
+        random=tuple(random(k) for k in range(len(first.random))),
+        weights=None if first.weights is None else np.concatenate([p.weights for p in parts if p.weights is not None]),
+        offset=None if first.offset is None else np.concatenate([p.offset for p in parts if p.offset is not None]),
+        index=first.index.append([part.index for part in parts[1:]]),
+        rows=np.concatenate([part.rows for part in parts]),
+        stream=None,
+    )

@@ -1,0 +1,166 @@
+"""Columns of the design as the products of variables that they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from _ranef.design import registered
+from _ranef.design.values import Factor, Logical, Numeric, Value, as_factor
+from _ranef.equations.notation import Notation
+from _ranef.formula import Name, Node, Number, Term, label, parse_formula
+from _ranef.formula.tree import Binary, Call, Unary
+from _ranef.spec import ModelSpec, TermSpec
+
+__all__ = ["Covariate", "Piece", "fixed_covariates", "random_covariates", "response"]
+
+#: functions that mathematics writes as we do
+MATHEMATICAL = {"log", "log2", "log10", "log1p", "exp", "sqrt", "sin", "cos", "tan"}
+
+#: functions that say how a factor is coded
+CODINGS = {"C", "as.factor", "factor", "ordered", "relevel"}
+
+# what coding adds to the name of a factor or of a function of several columns
+_SUFFIX = r"(|\[.*\]|\.[LQC]|\^\d+)"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One variable of an interaction: an expression and what its coding added to the name (``[T.b]``, ``.L``)."""
+
+    node: Node
+    suffix: str
+
+
+@dataclass(frozen=True)
+class Covariate:
+    """One column of X or Z.
+
+    Attributes
+    ----------
+    name : str
+        The column's name.
+    pieces : tuple of Piece
+        Variables whose product it is; none for the intercept, and where the name could not be taken apart.
+    """
+
+    name: str
+    pieces: tuple[Piece, ...]
+
+    @property
+    def is_intercept(self) -> bool:
+        """Whether it is the column of ones."""
+        return self.name == "Intercept" and not self.pieces
+
+    def factors(self, spec: ModelSpec, notation: Notation) -> list[str]:
+        """The variables in row i, to be multiplied; empty for the intercept."""
+        if self.is_intercept:
+            return []
+        if not self.pieces:
+            return [notation.row(self.name)]
+        templates = spec.design.encoding.templates
+        return [_piece(piece, templates[piece.node], notation) for piece in self.pieces]
+
+
+def fixed_covariates(spec: ModelSpec) -> tuple[Covariate, ...]:
+    """The columns of X."""
+    design = spec.design
+    terms = design.encoding.fixed.terms
+    return tuple(
+        Covariate(name, _split(name, terms[k - 1 : k]) if k else ())
+        for name, k in zip(design.fixed_names, design.assign.tolist(), strict=True)
+    )
+
+
+def random_covariates(spec: ModelSpec, term: TermSpec) -> tuple[Covariate, ...]:
+    """The columns of one random term."""
+    effects = spec.design.encoding.random[term.source].effects
+    return tuple(
+        Covariate(name, () if effects.intercept and i == 0 else _split(name, effects.terms))
+        for i, name in enumerate(term.columns)
+    )
+
+
+def response(spec: ModelSpec, notation: Notation) -> str:
+    """The response in row i."""
+    encoding = spec.design.encoding
+    known = {*registered(), *encoding.transforms}
+    return _expression(parse_formula(encoding.source, functions=known).response, notation)
+
+
+def _split(name: str, terms: Sequence[Term]) -> tuple[Piece, ...]:
+    for term in terms:
+        pattern = ":".join(re.escape(label(factor)) + _SUFFIX for factor in term.shown)
+        if found := re.fullmatch(pattern, name, flags=re.DOTALL):
+            return tuple(Piece(f, suffix) for f, suffix in zip(term.shown, found.groups(), strict=True))
+    return ()
+
+
+def _piece(piece: Piece, value: Value, notation: Notation) -> str:
+    if isinstance(value, Numeric) and not piece.suffix:
+        return _factor(piece.node, notation)
+    level = _level(piece.suffix, value)
+    if level is None:
+        return notation.row(label(piece.node) + piece.suffix)
+    return notation.indicator(_expression(_coded(piece.node), notation), level)
+
+
+def _level(suffix: str, value: Value) -> str | None:
+    """The level whose indicator a column is, or None for the columns of other contrasts."""
+    if not isinstance(value, Factor | Logical):
+        return None
+    levels = as_factor(value).levels if isinstance(value, Logical) else value.levels
+    inside = suffix[1:-1]
+    return next((level for level in (inside, inside.removeprefix("T.")) if level in levels), None)
+
+
+def _coded(node: Node) -> Node:
+    """The variable that ``C(x, ...)``, ``factor(x)`` and their like only code."""
+    if isinstance(node, Call) and node.function in CODINGS and node.args and isinstance(node.args[0], Name):
+        return node.args[0]
+    return node
+
+
+def _expression(node: Node, notation: Notation) -> str:
+    """An expression in row i; what mathematics does not write is shown as its formula says it."""
+    match node:
+        case Name():
+            return notation.row(node.name)
+        case Number():
+            return node.text
+        case Call("I", (inner,), ()):
+            return _expression(inner, notation)
+        case Call(function, (inner,), ()) if function in MATHEMATICAL:
+            return notation.call(function, _expression(inner, notation))
+        case Binary("+" | "-" as op, left, right):
+            second = _expression(right, notation)
+            return f"{_expression(left, notation)} {op} {f'({second})' if _is_sum(right) else second}"
+        case Binary("*", left, right):
+            return notation.times([_factor(left, notation), _factor(right, notation)])
+        case Binary("/", left, right):
+            return f"{_factor(left, notation)} / {_atom(right, notation)}"
+        case Binary("^", left, Number(text=exponent)):
+            return notation.power(_atom(left, notation), exponent)
+        case Unary("-", inner):
+            return f"-{_factor(inner, notation)}"
+    return notation.row(label(node))
+
+
+def _factor(node: Node, notation: Notation) -> str:
+    inner, text = _inside(node), _expression(node, notation)
+    return f"({text})" if _is_sum(node) or (isinstance(inner, Binary) and inner.op == "/") else text
+
+
+def _atom(node: Node, notation: Notation) -> str:
+    text = _expression(node, notation)
+    return f"({text})" if isinstance(_inside(node), Binary | Unary) else text
+
+
+def _is_sum(node: Node) -> bool:
+    inner = _inside(node)
+    return (isinstance(inner, Binary) and inner.op in "+-") or isinstance(inner, Unary)
+
+
+def _inside(node: Node) -> Node:
+    return _inside(node.args[0]) if isinstance(node, Call) and node.function == "I" and node.args else node

@@ -1,0 +1,114 @@
+"""The whole way from formula text to its parts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from _ranef.errors import FormulaError
+from _ranef.formula.parse import parse_sides
+from _ranef.formula.random import RandomTerm, random_terms
+from _ranef.formula.terms import Term, Terms, expand
+from _ranef.formula.tree import Binary, Name, Node, error_at, walk
+
+__all__ = ["ParsedFormula", "parse_formula"]
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFormula:
+    """A formula taken apart; nothing in it knows any data.
+
+    Attributes
+    ----------
+    source : str
+        The text as given.
+    response : Node
+        The left side.
+    fixed : Terms
+        The fixed effects.
+    offsets : tuple of Node
+        The expression inside each ``offset()``.
+    random : tuple of RandomTerm
+        The random terms, in the order of the bars.
+    notes : tuple of str
+        Sentences for the user about what is legal but may not be meant.
+    """
+
+    source: str
+    response: Node
+    fixed: Terms
+    offsets: tuple[Node, ...]
+    random: tuple[RandomTerm, ...]
+    notes: tuple[str, ...]
+
+
+def parse_formula(formula: str, *, functions: Collection[str]) -> ParsedFormula:
+    """Read an lme4-style formula.
+
+    Parameters
+    ----------
+    formula : str
+        For example ``"Reaction ~ Days + (Days | Subject)"``, at most 20 000 characters.
+    functions : collection of str
+        Names that may be called, ``I`` among them if arithmetic is wanted.
+
+    Returns
+    -------
+    ParsedFormula
+        Response, fixed terms, offsets, random terms and notes.
+
+    Raises
+    ------
+    FormulaError
+        For text that is not such a formula, with the place underlined.
+
+    Examples
+    --------
+    >>> from _ranef.formula import parse_formula
+    >>> parsed = parse_formula("Reaction ~ Days + (Days | Subject)", functions={"I", "log"})
+    >>> [term.name for term in parsed.fixed.terms], parsed.random[0].group_name
+    (['Days'], 'Subject')
+    """
+    if not isinstance(formula, str):
+        raise FormulaError(f"A formula is text, for example 'y ~ x + (1 | g)'; got {type(formula).__name__}.")
+    response, right = parse_sides(formula, functions)
+    _check_response(formula, response)
+    side = expand(formula, right)
+    read = [random_terms(formula, bar) for bar in side.bars]
+    random = _named_alike(side.terms, [term for terms, _ in read for term in terms])
+    notes = (*side.notes, *(note for _, notes in read for note in notes), *_repeated(random))
+    return ParsedFormula(formula, response, side.terms, side.offsets, random, notes)
+
+
+def _check_response(source: str, response: Node) -> None:
+    if isinstance(response, Binary) and response.op in ("|", "||"):
+        raise error_at(source, response.span, "The response holds no bar: one column or expression is expected.")
+    if not any(isinstance(node, Name) for node in walk(response)):
+        raise error_at(source, response.span, "The response names no column: expected for example y or log(y).")
+
+
+def _named_alike(fixed: Terms, random: Sequence[RandomTerm]) -> tuple[RandomTerm, ...]:
+    """Give one name to one interaction: ``b:a`` in a bar is the ``a:b`` of the fixed part, or of an earlier bar.
+
+    Names only: columns stay in the order of their own bar, and so does θ. One grouping factor has one name too.
+    """
+    crossed = {frozenset(effect.factors) for term in random for effect in term.effects.terms if effect.degree > 1}
+    orders = {} if not crossed else {frozenset(term.factors): term.factors for term in fixed.terms}
+    groups: dict[frozenset[Node], tuple[tuple[Node, ...], str]] = {}
+    named = []
+    for term in random:
+        effects = tuple(_in_order(effect, orders) for effect in term.effects.terms)
+        group, name = groups.setdefault(frozenset(term.group), (term.group, term.group_name))
+        named.append(replace(term, effects=replace(term.effects, terms=effects), group=group, group_name=name))
+    return tuple(named)
+
+
+def _in_order(term: Term, orders: dict[frozenset[Node], tuple[Node, ...]]) -> Term:
+    order = orders.setdefault(frozenset(term.factors), term.factors)
+    return term if order == term.factors else replace(term, named=order)
+
+
+def _repeated(random: Sequence[RandomTerm]) -> list[str]:
+    repeated = [term for term, count in Counter(random).items() if count > 1]
+    return [f"{term.text} repeats a random term: their variances cannot be told apart." for term in repeated]

@@ -1,0 +1,170 @@
+"""Deletion diagnostics: the model without each level of a factor, or without each row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from _ranef.errors import DesignError, RanefError
+from _ranef.inference.effects import grouping_named, varcorr_frame
+from _ranef.likelihood import Likelihood, cross_products
+from _ranef.reml import fit_reml
+from _ranef.results import RemlEstimates
+from _ranef.spec import ModelSpec, without_rows
+from _ranef.support.arrays import Floats
+from _ranef.support.progress import LateBar
+
+__all__ = ["Influence", "influence"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Influence:
+    """What the fit becomes without each level of a factor, or without each row.
+
+    Attributes
+    ----------
+    group : str or None
+        The factor whose levels were deleted one at a time; None for single rows.
+    refitted : bool
+        Whether θ was estimated anew each time; if not, it stayed at θ̂ of all rows.
+    deleted : DataFrame
+        One row a deletion: ``deleted, n_rows, cooks_distance, sigma, status, note``.
+    fixef : DataFrame
+        ``deleted, term, estimate, dfbetas``: the coefficient without it, in its units, and (β̂ − β̂₍₋ⱼ₎)/se(β̂₍₋ⱼ₎).
+    varcorr : DataFrame
+        ``deleted, group, term1, term2, vcov, sdcor``.
+    theta : DataFrame
+        θ̂ by deletion; columns are named as ``fit.theta``.
+    """
+
+    group: str | None
+    refitted: bool
+    deleted: pd.DataFrame
+    fixef: pd.DataFrame
+    varcorr: pd.DataFrame
+    theta: pd.DataFrame
+
+    def __repr__(self) -> str:
+        what = "rows" if self.group is None else f"levels of {self.group}"
+        return f"<Influence of {len(self.deleted)} {what}>\n{self.deleted}"
+
+
+@dataclass(frozen=True)
+class _Deletion:
+    """Estimates without some rows; NaN for what cannot be estimated from the rest."""
+
+    beta: Floats
+    se: Floats
+    theta: Floats
+    sigma: float
+    status: str
+    note: str
+
+
+def influence(spec: ModelSpec, estimates: RemlEstimates, group: str | None = None, *, refit: bool = True) -> Influence:
+    """Delete each level of a grouping factor (or each row), and estimate from the rest.
+
+    Cook's distance is (β̂ − β̂₍₋ⱼ₎)ᵀ V̂⁻¹ (β̂ − β̂₍₋ⱼ₎)/p with V̂ the covariance of β̂ from all rows, and dfbetas are
+    (β̂ − β̂₍₋ⱼ₎)/se(β̂₍₋ⱼ₎) (Nieuwenhuis, te Grotenhuis & Pelzer 2012, R Journal 4(2), 38-47; Belsley, Kuh & Welsch
+    1980). lme4's ``dfbetas(influence(fit))`` has the opposite sign, and its ``cooks.distance`` of it is this one
+    times (J − p)/J for J deletions.
+
+    Raises
+    ------
+    DesignError
+        If the model has no grouping factor `group`, or its rows are read in chunks.
+    """
+    if spec.design.stream is not None:
+        raise DesignError(
+            "influence() needs every row in memory, and this model reads its rows in chunks. Build it from one frame, "
+            "or take cooks_distance(), which needs no refits."
+        )
+    codes, labels = _deletions(spec, group)
+    unit = "row" if group is None else "level"
+    found = []
+    with LateBar("Refitting without", unit, len(labels)) as bar:
+        for j in range(len(labels)):
+            found.append(_without(spec, estimates, codes != j, refit=refit))
+            bar.update()
+    change = estimates.beta - np.array([f.beta for f in found])
+    frames = [_varcorr(spec, f, label) for f, label in zip(found, labels, strict=True)]
+    names = list(spec.design.fixed_names)
+    return Influence(
+        group,
+        refit,
+        pd.DataFrame(
+            {
+                "deleted": labels,
+                "n_rows": np.bincount(codes, minlength=len(labels)),
+                "cooks_distance": _cooks_distances(change, estimates.vcov),
+                "sigma": [f.sigma for f in found],
+                "status": [f.status for f in found],
+                "note": [f.note for f in found],
+            }
+        ),
+        pd.DataFrame(
+            {
+                "deleted": np.repeat(labels, len(names)),
+                "term": names * len(labels),
+                "estimate": np.ravel([f.beta for f in found]),
+                "dfbetas": np.ravel(change / np.array([f.se for f in found])),
+            }
+        ),
+        pd.concat(frames, ignore_index=True),
+        pd.DataFrame([f.theta for f in found], index=pd.Index(labels, name="deleted"), columns=list(spec.theta_names)),
+    )
+
+
+def _deletions(spec: ModelSpec, group: str | None) -> tuple[NDArray[np.intp], NDArray[np.object_]]:
+    """Which deletion takes each row away (n,), and what the deletions are called."""
+    if group is None:
+        return np.arange(spec.n_obs), np.asarray(spec.design.index, dtype=object)
+    g = grouping_named(spec, group)[1]
+    return g.codes, g.levels
+
+
+def _cooks_distances(change: Floats, vcov: Floats) -> Floats:
+    """Of every row of changes (m, p); NaN where a coefficient is, or there are none."""
+    m, p = change.shape
+    if p == 0:
+        return np.full(m, np.nan)
+    return np.asarray((change * np.linalg.solve(vcov, change.T).T).sum(axis=1) / p)
+
+
+def _without(spec: ModelSpec, full: RemlEstimates, keep: NDArray[np.bool_], *, refit: bool) -> _Deletion:
+    nothing = np.full(spec.n_fixed, np.nan)
+    try:
+        rest = without_rows(spec, keep)
+        beta, se, theta, sigma, status = (_refitted if refit else _at_theta)(rest, full)
+    except RanefError as refusal:
+        return _Deletion(nothing, nothing, np.full(spec.n_theta, np.nan), np.nan, "not fitted", str(refusal))
+    kept = np.isin(spec.design.fixed_names, rest.design.fixed_names)
+    lost = ", ".join(spec.design.fixed_names[i] for i in np.flatnonzero(~kept))
+    note = f"The rows left do not determine {lost}." if lost else ""
+    return _Deletion(_filled(nothing, kept, beta), _filled(nothing, kept, se), theta, sigma, status, note)
+
+
+def _filled(nothing: Floats, kept: NDArray[np.bool_], values: Floats) -> Floats:
+    out = nothing.copy()
+    out[kept] = values
+    return out
+
+
+def _refitted(rest: ModelSpec, full: RemlEstimates) -> tuple[Floats, Floats, Floats, float, str]:
+    new = fit_reml(rest, full.method, start=full.theta if rest.n_theta else None)
+    status = new.optimizer.status.name.lower().replace("_", " ")
+    return new.beta, np.sqrt(np.diag(new.vcov)), new.theta, new.sigma, status
+
+
+def _at_theta(rest: ModelSpec, full: RemlEstimates) -> tuple[Floats, Floats, Floats, float, str]:
+    """β̂, its standard errors and σ̂ with θ kept."""
+    at = Likelihood(rest, cross_products(rest), full.method).at(full.theta)
+    return at.beta, np.sqrt(np.diag(at.vcov)), full.theta, at.sigma, "theta kept"
+
+
+def _varcorr(spec: ModelSpec, deletion: _Deletion, label: object) -> pd.DataFrame:
+    frame = varcorr_frame(spec, deletion.theta, deletion.sigma)
+    return pd.concat([pd.Series([label] * len(frame), name="deleted"), frame], axis=1)

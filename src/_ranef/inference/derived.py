@@ -1,0 +1,303 @@
+"""Quantities derived from posterior draws, by name: each draw gives one value, so that every interval is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from _ranef.errors import DesignError, FitError, suggestion
+from _ranef.inference.effects import grouping_named, only_group
+from _ranef.inference.posterior import covariance_draws, parameter_draws, posterior_table
+from _ranef.inference.variance_shares import mean_inverse_weight
+from _ranef.likelihood import Likelihood, conditional_variances, cross_products
+from _ranef.results import PosteriorDraws
+from _ranef.spec import ModelSpec, Student, covariance_arrays, family_of
+from _ranef.support.arrays import Floats
+from _ranef.support.interrupts import load
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = [
+    "DERIVED",
+    "Derived",
+    "VariancePartDraws",
+    "contrast_draws",
+    "derive",
+    "icc_draws",
+    "posterior_icc",
+    "posterior_r2",
+    "r2_draws",
+    "rank_draws",
+    "shrinkage_draws",
+    "variance_part_draws",
+]
+
+#: entries along the first dimension that are printed
+SHOWN = 10
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Derived:
+    """A quantity derived from posterior draws.
+
+    Attributes
+    ----------
+    name : str
+    draws : array (chains, draws, ...)
+    dims : tuple of str
+        Of what comes after chains and draws.
+    coords : mapping str to sequence of str
+        Labels along every dimension.
+    about : str
+        What it is, in one sentence.
+    columns : mapping str to array (...)
+        Further columns of :meth:`frame`.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> icc = model.sample(draws=200, warmup=200, seed=1, progress=False).derive("icc")
+    >>> icc.dims, icc.draws.shape
+    (('group', 'kind'), (4, 200, 2, 2))
+    >>> icc.frame().columns.tolist()
+    ['group', 'kind', 'estimate', 'sd', 'lower', 'upper', 'rhat', 'ess']
+    """
+
+    name: str
+    draws: Floats
+    dims: tuple[str, ...] = ()
+    coords: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    about: str = ""
+    columns: Mapping[str, Floats] = field(default_factory=dict)
+
+    def frame(self, level: float = 0.95) -> pd.DataFrame:
+        """One row an entry: its labels, ``estimate, sd, lower, upper, rhat, ess``, and what the quantity adds.
+
+        The estimate is the mean, the interval equal-tailed, ``ess`` that of the bulk.
+        """
+        shape = self.draws.shape[2:]
+        entries = list(np.ndindex(*shape))
+        table = posterior_table([("", "", self.draws[(..., *at)]) for at in entries], level)
+        table = table.rename(columns={"ess_bulk": "ess"})[["estimate", "sd", "lower", "upper", "rhat", "ess"]]
+        for place, dim in reversed(list(enumerate(self.dims))):
+            table.insert(0, dim, [self.coords[dim][at[place]] for at in entries])
+        return table.assign(**{name: np.asarray(values).ravel() for name, values in self.columns.items()})
+
+    def to_dataarray(self) -> xarray.DataArray:
+        """The draws with named dimensions and labels."""
+        chains, draws = self.draws.shape[:2]
+        labels = {"chain": np.arange(chains), "draw": np.arange(draws)} | {d: list(self.coords[d]) for d in self.dims}
+        out: xarray.DataArray = load("xarray").DataArray(
+            self.draws, dims=("chain", "draw", *self.dims), coords=labels, name=self.name
+        )
+        return out
+
+    def __repr__(self) -> str:
+        size, few = int(np.prod(self.draws.shape[2:])), self._head(SHOWN)
+        shown = few.frame()
+        more = f"\n{size - len(shown)} more entries are in .frame()" if len(shown) < size else ""
+        return f"{self.name}: {self.about}\n{shown.to_string(index=False, float_format='{:.4g}'.format)}{more}"
+
+    def _head(self, n: int) -> Derived:
+        """The first `n` entries along the first dimension."""
+        if not self.dims:
+            return self
+        coords = dict(self.coords) | {self.dims[0]: list(self.coords[self.dims[0]])[:n]}
+        columns = {name: values[:n] for name, values in self.columns.items()}
+        return replace(self, draws=self.draws[:, :, :n], coords=coords, columns=columns)
+
+
+@dataclass(frozen=True, eq=False)
+class VariancePartDraws:
+    """The variance of a response, averaged over the rows used, draw by draw; as :class:`VarianceParts`.
+
+    Attributes
+    ----------
+    fixed : array (chains, draws)
+        Variance of Xβ over the rows (denominator n − 1).
+    random : array (chains, draws, n_groupings)
+        Mean over the rows of zᵀΣ_kz.
+    residual : array (chains, draws)
+        Mean over the rows of σ²/w, of a Student response times ν/(ν − 2), infinite where ν ≤ 2.
+    """
+
+    fixed: Floats
+    random: Floats
+    residual: Floats
+
+    @property
+    def total(self) -> Floats:
+        """Sum of all parts (chains, draws)."""
+        return np.asarray(self.fixed + self.random.sum(axis=-1) + self.residual)
+
+
+def variance_part_draws(spec: ModelSpec, draws: PosteriorDraws) -> VariancePartDraws:
+    """Split the variance of the response (Nakagawa & Schielzeth 2013; for random slopes Johnson 2014, eq. 10)."""
+    X = spec.design.X - spec.design.X.mean(axis=0)
+    fixed = np.einsum("cdp,pq,cdq->cd", draws.beta, X.T @ X / (spec.n_obs - 1), draws.beta, optimize=True)
+    grams = [g.Z.T @ g.Z / spec.n_obs for g in spec.groupings]
+    parts = [np.einsum("cdpq,pq->cd", cov, G) for cov, G in zip(covariance_draws(spec, draws), grams, strict=True)]
+    for k, g in enumerate(spec.groupings):
+        if f"nu_{g.name}" in draws.extras:
+            parts[k] = Student().variance(parts[k], {"nu": draws.extras[f"nu_{g.name}"]})
+    random = np.stack(parts, axis=-1) if parts else np.zeros((*draws.sigma.shape, 0))
+    family = family_of(draws.family)
+    residual = family.variance(draws.sigma**2 * mean_inverse_weight(spec), family.own(draws.extras))
+    return VariancePartDraws(np.asarray(fixed), random, np.asarray(residual))
+
+
+def r2_draws(spec: ModelSpec, draws: PosteriorDraws) -> Derived:
+    """R² marginal (fixed effects) and conditional (with random effects), as :func:`r2_series` defines them."""
+    parts = variance_part_draws(spec, draws)
+    explained = np.stack([parts.fixed, parts.fixed + parts.random.sum(axis=-1)], axis=-1)
+    about = "share of the variance explained by the fixed effects, and by fixed and random effects"
+    return Derived("r2", explained / parts.total[..., None], ("kind",), {"kind": ["marginal", "conditional"]}, about)
+
+
+def icc_draws(spec: ModelSpec, draws: PosteriorDraws) -> Derived:
+    """Intraclass correlations by grouping factor and of all together, as :func:`icc_frame` defines them."""
+    parts = variance_part_draws(spec, draws)
+    variance = np.concatenate([parts.random, parts.random.sum(axis=-1, keepdims=True)], axis=-1)
+    adjusted = variance / (parts.random.sum(axis=-1) + parts.residual)[..., None]
+    both = np.stack([adjusted, variance / parts.total[..., None]], axis=-1)
+    coords = {"group": [*(g.name for g in spec.groupings), "all"], "kind": ["adjusted", "unadjusted"]}
+    about = "share of the variance by grouping factor, without and with that of the fixed effects"
+    return Derived("icc", both, ("group", "kind"), coords, about)
+
+
+def posterior_r2(spec: ModelSpec, draws: PosteriorDraws) -> pd.Series[float]:
+    """Posterior means of R² ``marginal`` and ``conditional``."""
+    derived = r2_draws(spec, draws)
+    return pd.Series(derived.draws.mean(axis=(0, 1)), index=list(derived.coords["kind"]), name="r2")
+
+
+def posterior_icc(spec: ModelSpec, draws: PosteriorDraws) -> pd.DataFrame:
+    """Posterior means in the layout of :func:`icc_frame`: ``group, variance, adjusted, unadjusted``."""
+    random, derived = variance_part_draws(spec, draws).random, icc_draws(spec, draws)
+    variance = np.append(random.mean(axis=(0, 1)), random.sum(axis=-1).mean())
+    adjusted, unadjusted = derived.draws.mean(axis=(0, 1)).T
+    return pd.DataFrame(
+        {"group": derived.coords["group"], "variance": variance, "adjusted": adjusted, "unadjusted": unadjusted}
+    )
+
+
+def shrinkage_draws(spec: ModelSpec, draws: PosteriorDraws, group: str | None = None) -> Derived:
+    """Shrinkage factor λ_j of every level and term: 1 − Var(b_ja | y, β, θ, σ) / Σ_aa, the reliability.
+
+    With one random intercept it is the weight of the level's own mean, b̂_j = λ_j (ȳ_j − Xβ), n_jσ_b²/(n_jσ_b² + σ²).
+    For a term of a vector of effects the diagonals of the two matrices are compared, as ``1 − shrinkage`` in
+    :func:`shrinkage_frame`; 0 where the variance is zero. The conditional variance counts all grouping factors.
+
+    Raises
+    ------
+    FitError
+        If the response or the random effects are not normal.
+    """
+    if draws.not_normal:
+        raise FitError(
+            f"Student t in this model: {draws.not_normal}. The conditional variance of a random effect, and with it "
+            "the shrinkage factor, then has no closed form. Compare fit.ranef() to the data instead."
+        )
+    k, g = grouping_named(spec, only_group(spec, group))
+    theta = draws.theta.reshape(draws.sigma.size, -1)
+    conditional = conditional_variances(Likelihood(spec, cross_products(spec), "REML"), theta, k)
+    covariance = covariance_arrays(spec, theta, np.ones(len(theta)))[k]
+    prior = np.diagonal(covariance, axis1=1, axis2=2)[:, None]
+    out = np.where(prior > 0, 1.0 - conditional / np.where(prior > 0, prior, 1.0), 0.0)
+    return Derived(
+        "shrinkage",
+        out.reshape(*draws.sigma.shape, *out.shape[1:]),
+        ("level", "term"),
+        {"level": [str(level) for level in g.levels], "term": list(g.columns)},
+        f"weight of the own data of each level of {g.name}, 1 − conditional over prior variance",
+    )
+
+
+def contrast_draws(
+    spec: ModelSpec, draws: PosteriorDraws, group: str | None = None, levels: Sequence[str] | None = None
+) -> Derived:
+    """Differences of random effects: every level of `levels` (all by default) minus the first of them.
+
+    Raises
+    ------
+    DesignError
+        If a level is not one of the factor's, or there are fewer than two.
+    """
+    k, g = grouping_named(spec, only_group(spec, group))
+    known = [str(level) for level in g.levels]
+    chosen = known if levels is None else [levels] if isinstance(levels, str) else [str(level) for level in levels]
+    for level in chosen:
+        if level not in known:
+            raise DesignError(f"{g.name!r} has no level {level!r}.{suggestion(level, known)}")
+    if len(chosen) < 2 or len(set(chosen)) < len(chosen):
+        raise DesignError(f"levels={chosen!r} must name two or more different levels of {g.name!r}.")
+    places = [known.index(level) for level in chosen]
+    b = draws.b[k]
+    values = b[:, :, places[1:]] - b[:, :, places[:1]]
+    coords = {"contrast": [f"{level} - {chosen[0]}" for level in chosen[1:]], "term": list(g.columns)}
+    return Derived("contrast", values, ("contrast", "term"), coords, f"differences between levels of {g.name}")
+
+
+def rank_draws(spec: ModelSpec, draws: PosteriorDraws, group: str | None = None, *, largest: bool = True) -> Derived:
+    """Rank of every level, term by term: 1 for the largest effect (or the smallest); ``p_best`` is P(rank = 1)."""
+    k, g = grouping_named(spec, only_group(spec, group))
+    b = -draws.b[k] if largest else draws.b[k]
+    ranks = b.argsort(axis=2, kind="stable").argsort(axis=2, kind="stable") + 1.0
+    coords = {"level": [str(level) for level in g.levels], "term": list(g.columns)}
+    best = {"p_best": (ranks == 1.0).mean(axis=(0, 1))}
+    word = "largest" if largest else "smallest"
+    return Derived("rank", ranks, ("level", "term"), coords, f"rank of each level of {g.name}, 1 the {word}", best)
+
+
+#: what can be derived by name, besides the parameters themselves
+DERIVED: Mapping[str, Callable[..., Derived]] = {
+    "icc": icc_draws,
+    "r2": r2_draws,
+    "shrinkage": shrinkage_draws,
+    "contrast": contrast_draws,
+    "rank": rank_draws,
+}
+
+#: arguments that each of them takes
+ARGUMENTS = {
+    "icc": (),
+    "r2": (),
+    "shrinkage": ("group",),
+    "contrast": ("group", "levels"),
+    "rank": ("group", "largest"),
+}
+
+
+def derive(spec: ModelSpec, draws: PosteriorDraws, name: str, arguments: Mapping[str, Any]) -> Derived:
+    """A quantity by name: one of ``DERIVED``, or a parameter as ``confint`` names it.
+
+    Raises
+    ------
+    DesignError
+        If there is no such quantity, or it does not take one of the `arguments`.
+    """
+    named = parameter_draws(spec, draws)
+    if name in named and name not in DERIVED:
+        _require_arguments(name, arguments, ())
+        return Derived(name, named[name], about="parameter of the model")
+    if name not in DERIVED:
+        near = suggestion(name, [*DERIVED, *named]) if isinstance(name, str) else ""
+        raise DesignError(
+            f"There is no quantity {name!r} to derive.{near} Derived quantities: {', '.join(DERIVED)}. Parameters: "
+            f"{', '.join(named)}."
+        )
+    _require_arguments(name, arguments, ARGUMENTS[name])
+    return DERIVED[name](spec, draws, **arguments)
+
+
+def _require_arguments(name: str, given: Mapping[str, Any], allowed: Sequence[str]) -> None:
+    for argument in given:
+        if argument not in allowed:
+            takes = f"takes {', '.join(f'{a}=' for a in allowed)}" if allowed else "takes no further arguments"
+            raise DesignError(f"derive({name!r}) {takes}; got {argument}=.")

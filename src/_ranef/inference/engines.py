@@ -1,0 +1,114 @@
+"""What one engine's fits hold beyond what every fit answers, and what is computed where no fit holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from _ranef.errors import DesignError
+from _ranef.likelihood import CrossProducts, cross_products
+from _ranef.reml import fit_reml
+from _ranef.results import Fit, PosteriorDraws, RemlEstimates
+from _ranef.spec import ModelSpec
+
+__all__ = [
+    "Estimated",
+    "Sampled",
+    "draws_of",
+    "estimates_of",
+    "estimates_to_mark",
+    "first_fit",
+    "posteriors_of",
+    "products_of",
+]
+
+
+@runtime_checkable
+class Estimated(Protocol):
+    """A fit by REML or ML."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model."""
+        ...
+
+    @property
+    def estimates(self) -> RemlEstimates:
+        """θ̂, σ̂, β̂ and conditional modes."""
+        ...
+
+    @property
+    def products(self) -> CrossProducts:
+        """What the criterion reads."""
+        ...
+
+
+@runtime_checkable
+class Sampled(Protocol):
+    """A posterior."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model."""
+        ...
+
+    @property
+    def draws(self) -> PosteriorDraws:
+        """Draws of θ, σ, β and b."""
+        ...
+
+
+def draws_of(fit: Fit) -> PosteriorDraws | None:
+    """The posterior draws of a fit that has them."""
+    return fit.draws if isinstance(fit, Sampled) else None
+
+
+def posteriors_of(fits: Mapping[str, Fit]) -> dict[str, Sampled]:
+    """The fits that hold draws, by name."""
+    return {name: fit for name, fit in fits.items() if isinstance(fit, Sampled)}
+
+
+def estimates_of(fits: Mapping[str, Fit]) -> dict[str, Estimated]:
+    """The fits by REML and ML, by name."""
+    return {name: fit for name, fit in fits.items() if isinstance(fit, Estimated)}
+
+
+def products_of(fits: Mapping[str, Fit]) -> CrossProducts:
+    """The cross-products that some fit holds already, or those of the model."""
+    held = estimates_of(fits)
+    return next(iter(held.values())).products if held else cross_products(first_fit(fits).spec)
+
+
+def first_fit(fits: Mapping[str, Fit]) -> Fit:
+    """Any of several fits of one model.
+
+    Raises
+    ------
+    DesignError
+        If there is none.
+    """
+    if not fits:
+        raise DesignError("There is no fit to draw: fits= is empty. Give a mapping of names to fits.")
+    return next(iter(fits.values()))
+
+
+def estimates_to_mark(fits: Mapping[str, Fit]) -> dict[str, RemlEstimates]:
+    """The estimates to mark beside posteriors, by label: those of the fits, and REML and ML of the model.
+
+    A criterion that no fit was made by is minimised here. Where no fit is by REML or ML and the model sampled is not
+    Gaussian (Student t effects or response), there is no REML or ML estimate of it, and nothing is marked.
+    """
+    own = {name: fit.estimates for name, fit in estimates_of(fits).items()}
+    labels: dict[str, RemlEstimates] = {}
+    for name, e in own.items():
+        only = sum(o.method == e.method for o in own.values()) == 1
+        labels[e.method if only else f"{name}: {e.method}"] = e
+    if not own and any(p.draws.not_normal for p in posteriors_of(fits).values()):
+        return {}
+    spec, products = first_fit(fits).spec, products_of(fits)
+    methods = {e.method for e in own.values()}
+    if "REML" not in methods:
+        labels["REML"] = fit_reml(spec, "REML", products=products)
+    if "ML" not in methods:
+        labels["ML"] = fit_reml(spec, "ML", products=products)
+    return dict(sorted(labels.items(), key=lambda item: item[1].method == "ML"))

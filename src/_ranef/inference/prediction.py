@@ -1,0 +1,371 @@
+"""Fitted values, residuals, predictions and simulations, written once for both engines.
+
+The pieces here work on rows given as arrays; which values of β and b go in is the engine's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from _ranef.design import Encoded, bare_label, encode, new_weights
+from _ranef.errors import DataWarning, DesignError, suggestion, warn
+from _ranef.inference.effects import check_level, grouping_named
+from _ranef.inference.variance_shares import mean_inverse_weight, weights_differ
+from _ranef.likelihood import At, combination_roots
+from _ranef.spec import Grouping, ModelSpec
+from _ranef.support.arrays import Floats, Ints
+
+__all__ = [
+    "PredictOptions",
+    "Rows",
+    "chosen_groupings",
+    "draw_effects",
+    "effects_for",
+    "fitted_rows",
+    "fitted_values",
+    "linear_predictor",
+    "prediction_frame",
+    "prediction_variance",
+    "residual_rows",
+    "residual_variance",
+    "row_series",
+    "rows_for",
+    "simulate_new",
+    "simulation_part",
+    "unseen_variance",
+]
+
+#: dense entries of whitened columns held at once when variances of many rows are asked for
+CHUNK_ENTRIES = 4_000_000
+
+RandomPart = str | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to predict for.
+
+    Attributes
+    ----------
+    X : array (m, p)
+    offset : array (m,)
+    codes : tuple of array (m,)
+        Level of every row by grouping; levels from J_k on are unseen ones, numbered as they appear.
+    Z : tuple of array (m, p_k)
+    index : pandas.Index
+    unseen : tuple of tuple of str
+        Labels of the unseen levels by grouping.
+    weights : array (m,) or None
+        Prior weights of the responses; None where all are one, or nobody asked.
+    """
+
+    X: Floats
+    offset: Floats
+    codes: tuple[Ints, ...]
+    Z: tuple[Floats, ...]
+    index: pd.Index[Any]
+    unseen: tuple[tuple[str, ...], ...]
+    weights: Floats | None = None
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """The choices of ``predict``, checked.
+
+    Raises
+    ------
+    DesignError
+        If `new_levels` or `interval` is not one of the words allowed, or `level` no probability.
+    """
+
+    re: RandomPart
+    new_levels: str
+    interval: str | None
+    level: float
+    offset: Any = None
+    weights: Any = None
+
+    def __post_init__(self) -> None:
+        _one_of("new_levels", self.new_levels, ("population", "error", "sample"))
+        if self.interval is not None:
+            _one_of("interval", self.interval, ("confidence", "prediction"))
+        check_level(self.level)
+
+
+def _one_of(name: str, value: object, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        near = suggestion(value, allowed) if isinstance(value, str) else ""
+        raise DesignError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}.{near}")
+
+
+def chosen_groupings(spec: ModelSpec, re: RandomPart) -> tuple[int, ...]:
+    """Places of the groupings that ``re=`` asks for: ``"all"``, ``"none"`` or names.
+
+    Raises
+    ------
+    DesignError
+        If a name is not a grouping factor of the model.
+    """
+    if isinstance(re, str):
+        if re in ("all", "none"):
+            return tuple(range(len(spec.groupings))) if re == "all" else ()
+        re = [re]
+    if not isinstance(re, Sequence) or not all(isinstance(name, str) for name in re):
+        raise DesignError(f"re={re!r} must be 'all', 'none' or a list of grouping factors.")
+    return tuple(dict.fromkeys(grouping_named(spec, name)[0] for name in re))
+
+
+def fitted_rows(spec: ModelSpec) -> Rows:
+    """The rows that the model was fitted to."""
+    d = spec.design
+    offset = np.zeros(spec.n_obs) if d.offset is None else d.offset
+    none: tuple[tuple[str, ...], ...] = ((),) * len(spec.groupings)
+    codes, Z = tuple(g.codes for g in spec.groupings), tuple(g.Z for g in spec.groupings)
+    return Rows(d.X, offset, codes, Z, d.index, none, d.weights)
+
+
+def new_rows(spec: ModelSpec, data: object, groupings: Sequence[int], offset: Any = None) -> Rows:
+    """Encode new data as the model's own; groupings not asked for get code −1 and zero columns."""
+    wanted = [spec.groupings[k].name for k in groupings]
+    encoded = encode(spec.design.encoding, data, groups=wanted, offset=offset)
+    m = encoded.X.shape[0]
+    if missing := int((~encoded.complete).sum()):
+        rows = "row of the new data has" if missing == 1 else "rows of the new data have"
+        warn(f"{missing} {rows} missing predictors; the predictions are NaN.")
+    X = _estimable(spec, encoded)
+    codes, Z, unseen = [], [], []
+    for k, g in enumerate(spec.groupings):
+        values = np.zeros((m, len(g.columns)))
+        code: Ints = np.full(m, -1, dtype=np.intp)
+        labels: tuple[str, ...] = ()
+        for t in spec.terms:
+            part = encoded.random[t.source]
+            if t.grouping == k and part is not None:
+                values[:, t.where], code, labels = part.values, part.codes, part.unseen
+        if k in groupings:
+            _warn_of_near_misses(g, labels)
+            if gaps := int((code < 0).sum()):  # a missing level is one more unseen one
+                warn(
+                    f"{gaps} of the {m} new rows have no {g.name} (missing): it counts as an unseen level.", DataWarning
+                )
+                code = np.where(code < 0, g.n_levels + len(labels), code)
+                labels = (*labels, "missing")
+        codes.append(code)
+        Z.append(values)
+        unseen.append(labels)
+    return Rows(X, encoded.offset, tuple(codes), tuple(Z), encoded.index, tuple(unseen))
+
+
+def _warn_of_near_misses(g: Grouping, unseen: Sequence[str]) -> None:
+    """Warn of unseen levels that differ from a known one in case, blanks or the way to write a number only."""
+    if not unseen:
+        return
+    known = {bare_label(level): level for level in g.levels}
+    near = [(label, known[bare_label(label)]) for label in unseen if bare_label(label) in known]
+    if near:
+        shown = ", ".join(f"{label!r} beside {level!r}" for label, level in near[:3]) + (", …" if len(near) > 3 else "")
+        warn(
+            f"{len(near)} of the {len(unseen)} unseen levels of {g.name} in the new data look like levels of the model "
+            f"written differently: {shown}. They count as unseen; write them as in the data that were fitted.",
+            DataWarning,
+        )
+
+
+def _estimable(spec: ModelSpec, encoded: Encoded) -> Floats:
+    """X (m, p) of new rows, NaN where Xβ would be another number had another of the aliased columns been left out."""
+    wrong = ~encoded.determined & encoded.complete
+    if not wrong.any():
+        return encoded.X
+    dropped = spec.design.dropped
+    shown = ", ".join(dropped[:5]) + (f" and {len(dropped) - 5} more" if len(dropped) > 5 else "")
+    rows = ", ".join(repr(label) for label in encoded.index[wrong][:5].tolist())
+    warn(
+        f"{wrong.sum()} of the {len(wrong)} new rows ({rows}{', …' if wrong.sum() > 5 else ''}) cannot be predicted "
+        f"and are NaN: X is rank-deficient, {shown} was left out, and these rows are no combination of rows fitted (an "
+        "empty cell of two factors, for example), so that the data say nothing of their mean.",
+        DataWarning,
+    )
+    return np.where(wrong[:, None], np.nan, encoded.X)
+
+
+def refuse_unseen(spec: ModelSpec, rows: Rows) -> None:
+    """Raise for ``new_levels="error"`` if any level was not in the data."""
+    for g, labels in zip(spec.groupings, rows.unseen, strict=True):
+        if labels:
+            shown = ", ".join(repr(s) for s in labels[:5]) + (", …" if len(labels) > 5 else "")
+            raise DesignError(
+                f"{g.name!r} has levels that the model was not fitted to: {shown}.{suggestion(labels[0], g.levels)} "
+                "Use new_levels='population' for the population value, or 'sample' to draw their effects."
+            )
+
+
+def linear_predictor(rows: Rows, beta: Floats, effects: Sequence[Floats], groupings: Sequence[int]) -> Floats:
+    """Xβ + offset + Σ_k Z_k b_k for effects (J_k, p_k); levels beyond those of `effects` add nothing."""
+    out = rows.X @ beta + rows.offset
+    for k in groupings:
+        codes, b = rows.codes[k], effects[k]
+        known = (codes >= 0) & (codes < b.shape[0])
+        out[known] += np.einsum("np,np->n", rows.Z[k][known], b[codes[known]])
+    return out
+
+
+def fitted_values(spec: ModelSpec, beta: Floats, effects: Sequence[Floats], re: RandomPart) -> Floats:
+    """Linear predictor (n,) of the rows fitted, with the random effects that ``re=`` asks for."""
+    return linear_predictor(fitted_rows(spec), beta, effects, chosen_groupings(spec, re))
+
+
+def row_series(spec: ModelSpec, values: Callable[[ModelSpec], Floats], name: str) -> pd.Series[float]:
+    """One number for each row used, by its label; rows that are not in memory are read again, chunk by chunk."""
+    parts = [(part.design.index, values(part)) for part in spec.parts()]
+    index = parts[0][0] if len(parts) == 1 else parts[0][0].append([index for index, _ in parts[1:]])
+    return pd.Series(np.concatenate([found for _, found in parts]), index=index, name=name)
+
+
+def unseen_variance(spec: ModelSpec, rows: Rows, covs: Sequence[Floats], groupings: Sequence[int]) -> Floats:
+    """zᵀΣz (m,) of the rows whose level was not in the data, summed over groupings."""
+    out = np.zeros(rows.X.shape[0])
+    for k in groupings:
+        unseen = (rows.codes[k] < 0) | (rows.codes[k] >= spec.groupings[k].n_levels)
+        z = rows.Z[k][unseen]
+        out[unseen] += np.einsum("na,ab,nb->n", z, covs[k], z)
+    return out
+
+
+def prediction_variance(at: At, rows: Rows, groupings: Sequence[int]) -> Floats:
+    """Var(xᵀβ̂ + zᵀ(b̂ − b)) (m,) given θ; rows enter as columns of one forward pass."""
+    m, q = rows.X.shape[0], sum(g.n_levels * len(g.columns) for g in at.likelihood.spec.groupings)
+    chunk = max(1, CHUNK_ENTRIES // max(1, q))
+    out = np.empty(m)
+    for part in (slice(first, first + chunk) for first in range(0, m, chunk)):
+        codes, Z = [code[part] for code in rows.codes], [z[part] for z in rows.Z]
+        out[part] = (combination_roots(at, rows.X[part], codes, Z, groupings) ** 2).sum(axis=0)
+    return out
+
+
+def residual_rows(spec: ModelSpec, fitted: Floats, sigma: float, kind: str) -> Floats:
+    """Residuals (n,): ``response`` y − fitted; ``pearson`` and ``normalized`` divided by their standard deviation.
+
+    Raises
+    ------
+    DesignError
+        If `kind` is none of these.
+    """
+    _one_of("kind", kind, ("response", "pearson", "normalized"))
+    raw = spec.design.y - fitted
+    if kind == "response":
+        return raw
+    return spec.residual.whitened(raw) / sigma
+
+
+def rows_for(spec: ModelSpec, data: object, options: PredictOptions) -> Rows:
+    """The rows fitted (``data=None``) or new ones, unseen levels refused if so asked.
+
+    Weights matter to intervals of new responses alone, and are read for them alone.
+    """
+    if data is None:
+        if options.offset is not None:
+            raise DesignError("offset= goes with new data; the rows used have the model's own. Leave it out.")
+        rows = fitted_rows(spec)
+        return rows if options.weights is None else replace(rows, weights=_weights_of_rows(spec, options.weights))
+    rows = new_rows(spec, data, chosen_groupings(spec, options.re), options.offset)
+    if options.new_levels == "error":
+        refuse_unseen(spec, rows)
+    if options.interval == "prediction":
+        rows = replace(rows, weights=_weights_of_new(spec, data, len(rows.index), options.weights))
+    return rows
+
+
+def _weights_of_rows(spec: ModelSpec, given: Any) -> Floats:
+    """Other weights (n,) for the rows fitted."""
+    if isinstance(given, str):
+        raise DesignError(
+            f"weights={given!r} names a column, and no new data are given. Give the data too, or weights as numbers."
+        )
+    positions = pd.DataFrame(index=spec.design.index).assign(row=0)  # data of as many rows, for messages
+    values = new_weights(spec.design.encoding, positions, given)
+    assert values is not None
+    return values
+
+
+def _weights_of_new(spec: ModelSpec, data: object, m: int, given: Any) -> Floats | None:
+    """Weights (m,) of new data; where nothing says what they are, that of a row of the mean residual variance."""
+    found = new_weights(spec.design.encoding, data, given)
+    if found is not None or spec.residual.plain:
+        return found
+    typical = 1.0 / mean_inverse_weight(spec)
+    if weights_differ(spec):
+        column = spec.design.encoding.weights_column
+        lack = "were given as an array" if column is None else f"are not in the new data (no column {column!r})"
+        warn(
+            f"The weights of this model {lack}: these prediction intervals are for rows of weight {typical:.4g}, "
+            "whose residual variance is the mean of that of the rows used. Give weights=: a number, a column of the "
+            "new data, or one for each of their rows."
+        )
+    return np.full(m, typical)
+
+
+def effects_for(
+    rows: Rows, effects: Sequence[Floats], covs: Sequence[Floats], options: PredictOptions, rng: np.random.Generator
+) -> tuple[Floats, ...]:
+    """Effects (J_k + unseen, p_k): with ``new_levels="sample"`` those of unseen levels are drawn from N(0, Σ_k)."""
+    if options.new_levels != "sample":
+        return tuple(effects)
+    return tuple(
+        np.vstack([b, draw_effects(cov, len(labels), rng)])
+        for b, cov, labels in zip(effects, covs, rows.unseen, strict=True)
+    )
+
+
+def draw_effects(cov: Floats, n: int, rng: np.random.Generator, df: float | None = None) -> Floats:
+    """Draws (n, p) from N(0, Σ), or Student t with scale matrix Σ, for a matrix (p, p) that may be singular."""
+    values, vectors = np.linalg.eigh(cov)
+    out = rng.standard_normal((n, len(values))) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+    if df is not None:
+        out /= np.sqrt(rng.chisquare(df, (n, 1)) / df)
+    return np.asarray(out)
+
+
+def residual_variance(rows: Rows, sigma: float) -> Floats:
+    """σ²/w of every row (m,)."""
+    return np.full(rows.X.shape[0], sigma**2) / (1.0 if rows.weights is None else rows.weights)
+
+
+def prediction_frame(rows: Rows, estimate: Floats, lower: Floats, upper: Floats) -> pd.DataFrame:
+    """``estimate, lower, upper`` by row."""
+    return pd.DataFrame({"estimate": estimate, "lower": lower, "upper": upper}, index=rows.index)
+
+
+def simulation_part(re: str) -> str:
+    """Which fitted random effects a simulation keeps: none for ``re="new"``, all for ``"fitted"``."""
+    _one_of("re", re, ("new", "fitted"))
+    return "none" if re == "new" else "all"
+
+
+def simulate_new(
+    spec: ModelSpec,
+    mean: Floats,
+    covs: Sequence[Floats],
+    sigma: float,
+    rng: np.random.Generator,
+    *,
+    new_effects: bool,
+    own: Mapping[str, float] | None = None,
+    effects_df: Sequence[float | None] | None = None,
+) -> NDArray[np.float64]:
+    """One simulated response (n,) round `mean`; ``new_effects`` adds freshly drawn random effects.
+
+    Errors are of the family of the response, with its `own` parameters and scale `sigma`; effects are normal, or
+    Student's t, by grouping.
+    """
+    out = mean.copy()
+    for g, cov, df in zip(spec.groupings, covs, effects_df or [None] * len(spec.groupings), strict=True):
+        if new_effects:
+            b = draw_effects(cov, g.n_levels, rng, df)
+            out += np.einsum("np,np->n", g.Z, b[g.codes])
+    return np.asarray(out + spec.residual.sds(sigma) * spec.family.noise(rng, len(out), own or {}))

@@ -1,0 +1,99 @@
+"""What both engines stand on: cross-products once, then everything at θ in numpy."""
+
+from _ranef.likelihood.at import At, Likelihood
+from _ranef.likelihood.batch import (
+    PERFECT_FIT,
+    Batch,
+    BatchPoint,
+    evaluate_together,
+    has_blocks,
+    have_digits,
+    make_batch,
+    slopes_together,
+)
+from _ranef.likelihood.coefficients import FixedPart, fixed_part
+from _ranef.likelihood.combinations import (
+    RowBlocks,
+    combination_roots,
+    row_blocks,
+    row_leverages,
+    row_residuals,
+    row_slopes,
+)
+from _ranef.likelihood.criterion import LOST, Evaluation, Method, Score, average_information, evaluate, score
+from _ranef.likelihood.crossproducts import CrossProducts, cross_products, streamed_products
+from _ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
+from _ranef.likelihood.given import Given, Moments, conditional_variances, effect_moments
+from _ranef.likelihood.groups import RowGroups, group_log_densities, has_shared_effects, left_out_log_densities
+from _ranef.likelihood.identify import Undetermined, undetermined
+from _ranef.likelihood.pointwise import linear_predictor_draws, row_log_densities
+from _ranef.likelihood.responses import Responses, own_response, products_of, read_responses
+from _ranef.likelihood.row_density import RowDensity
+from _ranef.likelihood.scaling import Scaling, make_scaling
+from _ranef.likelihood.spectral import best_ratios, has_spectrum, make_spectrum
+from _ranef.likelihood.sums import Sums, row_sums
+from _ranef.likelihood.under_priors import HostDensity
+from _ranef.likelihood.unpooled import LeastSquares, least_squares
+
+__all__ = [
+    "LOST",
+    "NEAR_ZERO",
+    "PERFECT_FIT",
+    "At",
+    "Batch",
+    "BatchPoint",
+    "CrossProducts",
+    "Degeneracy",
+    "Evaluation",
+    "FixedPart",
+    "Given",
+    "HostDensity",
+    "LeastSquares",
+    "Likelihood",
+    "Method",
+    "Moments",
+    "Responses",
+    "RowBlocks",
+    "RowDensity",
+    "RowGroups",
+    "Scaling",
+    "Score",
+    "Sums",
+    "Undetermined",
+    "average_information",
+    "best_ratios",
+    "combination_roots",
+    "conditional_variances",
+    "cross_products",
+    "degeneracy",
+    "determined",
+    "effect_moments",
+    "evaluate",
+    "evaluate_together",
+    "fixed_part",
+    "group_log_densities",
+    "has_blocks",
+    "has_shared_effects",
+    "has_spectrum",
+    "have_digits",
+    "least_squares",
+    "left_out_log_densities",
+    "linear_predictor_draws",
+    "make_batch",
+    "make_scaling",
+    "make_spectrum",
+    "own_response",
+    "products_of",
+    "rank_of",
+    "read_responses",
+    "row_blocks",
+    "row_leverages",
+    "row_log_densities",
+    "row_residuals",
+    "row_slopes",
+    "row_sums",
+    "score",
+    "slopes_together",
+    "streamed_products",
+    "undetermined",
+]

@@ -1,0 +1,165 @@
+"""Covariances of xᵀβ̂ + zᵀ(b̂ − b) given θ, for many rows (x, z): nothing is rows × rows, or rows × effects for all rows.
+
+From the inverse of Henderson's mixed-model equations, σ²[(XᵀV⁻¹X)⁻¹, ·; −B(XᵀV⁻¹X)⁻¹, Q + B(XᵀV⁻¹X)⁻¹Bᵀ] with
+B = DZᵀV⁻¹X and Q = D − DZᵀV⁻¹ZD, which needs no inverse of D and so holds where variances are zero (Henderson 1975,
+Biometrics 31, 423-447; Robinson 1991, Stat. Sci. 6, 15-32, §5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from _ranef.likelihood.at import At
+from _ranef.linalg import BlockMatrix, backward, forward, paired_blocks
+from _ranef.spec import ModelSpec
+from _ranef.support.arrays import Floats, Ints
+
+__all__ = [
+    "RowBlocks",
+    "combination_roots",
+    "quadratic_forms",
+    "row_blocks",
+    "row_leverages",
+    "row_residuals",
+    "row_slopes",
+]
+
+#: entries of covariance blocks gathered by row at once
+CHUNK_ENTRIES = 4_000_000
+
+
+def combination_roots(
+    at: At, X: Floats, codes: Sequence[Ints], Z: Sequence[Floats], groupings: Collection[int]
+) -> Floats:
+    """Columns (q + p, m) whose inner products are the covariances of m combinations.
+
+    They are σ times f, the whitened Λᵀz, above g = R(x − F_Xᵀf).
+
+    Parameters
+    ----------
+    X : array (m, p)
+    codes, Z : by grouping, array of int (m,) and array (m, p_k)
+        Levels and columns; effects of levels that are none are left out.
+    groupings : collection of int
+        Whose effects count.
+    """
+    products, inner = at.likelihood.products, at.inner
+    columns: list[Floats] = []
+    for i, k in enumerate(products.order):
+        J, p, _ = products.A.diag[i].shape
+        block = np.zeros((J, p, len(X)))
+        if k in groupings:
+            known = np.flatnonzero((codes[k] >= 0) & (codes[k] < J))
+            block[codes[k][known], :, known] = (Z[k] @ at.likelihood.maps[k])[known]
+        columns.append(block)
+    white = forward(inner.factor, columns).white
+    f = np.vstack([np.zeros((0, len(X))), *(w.reshape(-1, w.shape[2]) for w in white)])
+    F_Xy = np.vstack([np.zeros((0, X.shape[1] + 1)), *(w.reshape(-1, w.shape[2]) for w in inner.columns.white)])
+    return np.vstack([f, inner.inverse_root @ ((X @ products.scaling.X).T - F_Xy[:, :-1].T @ f)]) * at.sigma
+
+
+@dataclass(frozen=True)
+class RowBlocks:
+    """What the leverage of a row of the model is made of; groupings in elimination order, internal scale.
+
+    Attributes
+    ----------
+    at : At
+    Q : mapping (k, l) to array
+        Blocks of the conditional covariance of b over σ²: (J_k, p_k, p_k) for k = l, else in the order of ``A.pairs``.
+    B : tuple of array (J_k, p_k, p)
+        DZᵀV⁻¹X.
+    coefficients : bool
+        Whether β is estimated.
+    """
+
+    at: At
+    Q: Mapping[tuple[int, int], Floats]
+    B: tuple[Floats, ...]
+    coefficients: bool = True
+
+    def without_coefficients(self) -> RowBlocks:
+        """The same with β taken as known: leverages are then of the random effects alone."""
+        return replace(self, coefficients=False)
+
+
+def row_blocks(at: At) -> RowBlocks:
+    """The blocks of Q for levels that share a row, and DZᵀV⁻¹X."""
+    B = tuple(b[:, :, :-1] for b in backward(at.inner.factor, at.inner.columns.white))
+    return RowBlocks(at, paired_blocks(at.likelihood.products.A, at.inner.factor), B)
+
+
+def row_leverages(spec: ModelSpec, given: RowBlocks) -> Floats:
+    """W Var(xᵀβ̂ + zᵀ(b̂ − b))/σ² (n,) of the rows that `spec` holds: the diagonal of the matrix that maps y to ŷ.
+
+    In two parts: zᵀQz, and gᵀ(XᵀV⁻¹X)⁻¹g with g = x − XᵀV⁻¹ZDz (Demidenko & Stukel 2005, Stat. Med. 24, 893-909, §3).
+    """
+    products, root = given.at.likelihood.products, given.at.inner.inverse_root
+    X = spec.design.X @ products.scaling.X
+    Z = [spec.groupings[k].Z @ products.scaling.Z[k] for k in products.order]
+    codes = [spec.groupings[k].codes for k in products.order]
+    own = quadratic_forms(products.A, given.Q, given.B, root if given.coefficients else root[:0], X, Z, codes)
+    return np.asarray(spec.residual.precision * own)
+
+
+def quadratic_forms(
+    A: BlockMatrix,
+    Q: Mapping[tuple[int, int], Floats],
+    B: Sequence[Floats],
+    inverse_root: Floats,
+    X: Floats,
+    Z: Sequence[Floats],
+    codes: Sequence[Ints],
+) -> Floats:
+    """zᵀQz + |Rg|² (n,) with g = x − XᵀV⁻¹ZDz of rows [X Z], factors in elimination order; R may have no rows."""
+    out = np.zeros(len(X))
+    for k, (z, code) in enumerate(zip(Z, codes, strict=True)):
+        X = X - _by_rows(z, B[k], code)
+        out += _forms(z, Q[k, k], code, z)
+    for (k, l), pair in A.pairs.items():
+        width = A.n_levels[l]
+        place = np.searchsorted(pair.rows * width + pair.cols, codes[k] * width + codes[l])
+        out += 2.0 * _forms(Z[k], Q[k, l], place, Z[l])
+    return np.asarray(out + ((X @ inverse_root.T) ** 2).sum(axis=1))
+
+
+def row_residuals(at: At) -> Floats:
+    """Y − Xβ̂ − Zb̂ (n,), of rows that are held."""
+    spec = at.likelihood.spec
+    fitted = spec.design.X @ at.beta
+    for g, b in zip(spec.groupings, at.effects, strict=True):
+        fitted = fitted + np.einsum("na,na->n", g.Z, b[g.codes])
+    return np.asarray(spec.design.y - fitted - (0.0 if spec.design.offset is None else spec.design.offset))
+
+
+def row_slopes(at: At) -> Floats:
+    """∂criterion/∂ρ (n_rho,) of the parameters of residual variances, θ held (and σ, where it is not profiled).
+
+    For a row of variance v with leverage h and conditional residual e, ∂/∂ log v = (1 − h) − e²/v, for it is
+    v(V⁻¹)_ii − v(Py)²_i. h counts the coefficients under REML, and the random effects alone under ML.
+    """
+    spec = at.likelihood.spec
+    assert spec.variance is not None
+    assert spec.rho is not None
+    blocks = row_blocks(at) if at.likelihood.method == "REML" else row_blocks(at).without_coefficients()
+    squares = spec.residual.precision * row_residuals(at) ** 2 / at.sigma**2
+    return np.asarray(2.0 * spec.variance.jacobian(spec.rho) @ (1.0 - row_leverages(spec, blocks) - squares))
+
+
+def _forms(left: Floats, blocks: Floats, place: Ints, right: Floats) -> Floats:
+    """Bilinear forms lᵀBr (n,) with the block that each row names."""
+    return np.asarray((_by_rows(left, blocks, place) * right).sum(axis=1))
+
+
+def _by_rows(left: Floats, blocks: Floats, place: Ints) -> Floats:
+    """lᵀB (n, r) with the block (p, r) that each row names."""
+    n, (_, p, r) = left.shape[0], blocks.shape
+    out = np.empty((n, r))
+    step = max(1, CHUNK_ENTRIES // max(1, p * r))
+    for first in range(0, n, step):
+        part = slice(first, first + step)
+        out[part] = np.einsum("na,nar->nr", left[part], blocks[place[part]])
+    return out

@@ -1,0 +1,116 @@
+"""Cross-products of the rows, the only thing the likelihood reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from _ranef.likelihood.rotated import Rotated, rotate
+from _ranef.likelihood.scaling import Scaling, make_scaling
+from _ranef.likelihood.sums import Sums, add_up, aliased_fixed, independent_fixed, rescaled, row_sums, with_fixed
+from _ranef.linalg import BlockMatrix, Plan, elimination_order, make_plan
+from _ranef.spec import ModelSpec
+from _ranef.support.arrays import Floats
+from _ranef.support.interrupts import load
+from _ranef.support.progress import LateBar
+
+__all__ = ["CrossProducts", "arranged", "cross_products", "streamed_products", "summed"]
+
+#: rows by whose look all rows are scaled, until their sums are known
+SAMPLE = 20_000
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CrossProducts:
+    """[Z X y]ᵀW[Z X y] on the internal scale, with the plan for eliminating Z.
+
+    Attributes
+    ----------
+    A : BlockMatrix
+        ZᵀWZ, its factors in elimination order.
+    Xy : tuple of array (J_k, p_k, p + 1)
+        ZᵀW[X y] by factor, in elimination order.
+    corner : array (p + 1, p + 1)
+        [X y]ᵀW[X y].
+    order : tuple of int
+        Grouping of the spec that stands at each place of the elimination order.
+    plan : Plan
+    scaling : Scaling
+    n_obs : int
+    log_weights : float
+        Σ log wᵢ.
+    mean_square : float
+        Of the response as given.
+    rows : ModelSpec, optional
+        The model whose rows these are, where they are held and few enough to be read again.
+    """
+
+    A: BlockMatrix
+    Xy: tuple[Floats, ...]
+    corner: Floats
+    order: tuple[int, ...]
+    plan: Plan
+    scaling: Scaling
+    n_obs: int
+    log_weights: float
+    mean_square: float
+    rows: ModelSpec | None = None
+
+    @cached_property
+    def rotated(self) -> Rotated | None:
+        """The rows, for λ at which these sums have lost their digits; None where they are not at hand."""
+        return None if self.rows is None else rotate(self.rows, self.scaling, self.order)
+
+    @property
+    def n_fixed(self) -> int:
+        """Number of fixed-effect coefficients p."""
+        return int(self.corner.shape[0]) - 1
+
+
+def cross_products(spec: ModelSpec) -> CrossProducts:
+    """Read the rows of a model once (centred, scaled, weighted) into its cross-products."""
+    return arranged(spec, summed(spec))
+
+
+def streamed_products(spec: ModelSpec) -> tuple[ModelSpec, CrossProducts]:
+    """Read chunks into cross-products, and leave out the columns of X that turn out to be aliased."""
+    sums = summed(spec)
+    kept = independent_fixed(sums, intercept=spec.design.has_intercept)
+    if len(kept) < spec.n_fixed:
+        spec, sums = spec.with_fixed(kept, aliased_fixed(sums, kept)), with_fixed(sums, kept)
+    return spec, arranged(spec, sums)
+
+
+def summed(spec: ModelSpec) -> Sums:
+    """The sums over all rows of a model, on a scaling found by some of them."""
+    load("scipy.linalg")  # which scipy loads when it is first asked for, and Ctrl-C must not leave half made
+    if len(spec.groupings) > 1:
+        load("scipy.sparse")
+    scaling = make_scaling(spec.thinned(SAMPLE))
+    with LateBar("Reading rows", "row", spec.n_obs) as bar:
+        return add_up(_counted(row_sums(part, scaling), bar) for part in spec.parts())
+
+
+def _counted(sums: Sums, bar: LateBar) -> Sums:
+    bar.update(sums.n_obs)
+    return sums
+
+
+def arranged(spec: ModelSpec, sums: Sums) -> CrossProducts:
+    """Sums put on their own scaling and in the order of elimination."""
+    sums = rescaled(sums, spec.terms) if sums.n_obs > SAMPLE else sums
+    A = BlockMatrix(sums.diag, sums.pairs)
+    order = elimination_order(A)
+    A = A.permuted(order)
+    return CrossProducts(
+        A,
+        tuple(sums.Xy[k] for k in order),
+        sums.corner,
+        tuple(order),
+        make_plan(A),
+        sums.scaling,
+        sums.n_obs,
+        sums.log_weights,
+        sums.squares / sums.n_obs,
+        spec if spec.design.stream is None else None,
+    )

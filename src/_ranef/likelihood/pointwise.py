@@ -1,0 +1,34 @@
+"""Log densities of single rows given β, b and σ, for all draws of a posterior."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from _ranef.results import PosteriorDraws
+from _ranef.spec import ModelSpec, family_of
+from _ranef.support.arrays import Floats
+
+__all__ = ["linear_predictor_draws", "row_log_densities"]
+
+
+def linear_predictor_draws(spec: ModelSpec, draws: PosteriorDraws, rows: slice = slice(None)) -> Floats:
+    """Xβ + offset + Zb (chains, draws, m) of some of the rows."""
+    d = spec.design
+    out = draws.beta @ d.X[rows].T
+    if d.offset is not None:
+        out += d.offset[rows]
+    for g, b in zip(spec.groupings, draws.b, strict=True):
+        for a in range(len(g.columns)):
+            out += b[:, :, :, a][:, :, g.codes[rows]] * g.Z[rows, a]
+    return out
+
+
+def row_log_densities(spec: ModelSpec, draws: PosteriorDraws, rows: slice = slice(None)) -> Floats:
+    """Log density (chains, draws, m) of some of the rows given β, b, σ and parameters of the family."""
+    family = family_of(draws.family)
+    return family.log_density(
+        spec.design.y[rows] - linear_predictor_draws(spec, draws, rows),
+        np.log(draws.sigma)[..., None],
+        spec.residual.log_precision[rows],
+        {name: x[..., None] for name, x in family.own(draws.extras).items()},
+    )

@@ -1,0 +1,91 @@
+"""The collapsed density of a model whose residual variances have parameters ρ, through the numpy kernels.
+
+At every ρ the cross-products are made again from the rows, on one scale and by one plan. The slope in the log variance
+of a row is −½[(1 − h) − e²/v], as in :func:`~_ranef.likelihood.row_slopes`, with the leverage h and the residual e of
+the coefficients' posterior under their priors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from _ranef.likelihood.coefficients import FixedPart
+from _ranef.likelihood.combinations import quadratic_forms
+from _ranef.likelihood.criterion import Evaluation
+from _ranef.likelihood.crossproducts import CrossProducts
+from _ranef.likelihood.sums import row_sums, scaled_columns, scaled_effects
+from _ranef.likelihood.under_priors import HostDensity
+from _ranef.linalg import BlockMatrix, backward, paired_blocks
+from _ranef.spec import ModelSpec
+from _ranef.support.arrays import Floats, Ints
+
+__all__ = ["RowDensity"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RowDensity:
+    """log p(y | θ, ρ, σ, sampled coefficients) with its gradient.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        With a :class:`~_ranef.spec.RowVariance`.
+    products : CrossProducts
+        At some ρ; their scale and plan serve for all.
+    fixed : FixedPart
+        Of these products.
+    """
+
+    spec: ModelSpec
+    products: CrossProducts
+    fixed: FixedPart
+
+    def at(self, rho: Floats) -> HostDensity:
+        """The density with ρ (n_rho,) known."""
+        sums, order = row_sums(self.spec.with_rho(rho), self.products.scaling), self.products.order
+        products = replace(
+            self.products,
+            A=BlockMatrix(sums.diag, sums.pairs).permuted(order),
+            Xy=tuple(sums.Xy[k] for k in order),
+            corner=sums.corner,
+            log_weights=sums.log_weights,
+            rows=None,
+        )
+        constant = self.fixed.constant + self.products.log_weights - sums.log_weights
+        return HostDensity(products, replace(self.fixed, constant=constant))
+
+    def value_and_gradient(self, flat: Floats, sigma: float, sampled: Floats, rho: Floats) -> Floats:
+        """As :meth:`HostDensity.value_and_gradient`, with the slopes in ρ at the end."""
+        density, sampled = self.at(rho), np.asarray(sampled)
+        try:
+            out, used, at = density.evaluated(np.asarray(flat, dtype=float), sigma, sampled)
+        except np.linalg.LinAlgError:
+            return np.full(np.size(flat) + 2 + sampled.size + len(rho), np.nan)
+        return np.append(out, self._slopes(used, at, density.fold(self.fixed.contrast(sampled)), rho))
+
+    def _slopes(self, used: CrossProducts, at: Evaluation, fold: Floats, rho: Floats) -> Floats:
+        own = self.spec.with_rho(rho)
+        order, everything = used.order, slice(0, own.n_obs)
+        columns = scaled_columns(own, used.scaling, everything) @ fold
+        Z = [scaled_effects(own, used.scaling, everything, k) for k in order]
+        codes = [own.groupings[k].codes for k in order]
+        solved = backward(at.factor, at.columns.white)
+        Q, B = paired_blocks(used.A, at.factor), tuple(b[:, :, :-1] for b in solved)
+        leverages = quadratic_forms(used.A, Q, B, at.inverse_root, columns[:, :-1], Z, codes)
+        left = _residuals(columns, at, solved, Z, codes)
+        assert self.spec.variance is not None
+        return np.asarray(-self.spec.variance.jacobian(rho) @ (1.0 - leverages - left**2 / at.sigma**2))
+
+
+def _residuals(
+    columns: Floats, at: Evaluation, solved: Sequence[Floats], Z: Sequence[Floats], codes: Sequence[Ints]
+) -> Floats:
+    """What the coefficients' posterior means and the effects there leave of whitened rows (n,)."""
+    contrast = np.append(-at.beta, 1.0)
+    out = columns @ contrast
+    for b, z, code in zip(solved, Z, codes, strict=True):
+        out = out - np.einsum("na,na->n", z, (b @ contrast)[code])
+    return np.asarray(out)

@@ -1,0 +1,278 @@
+"""Blocked Cholesky of I + ΛᵀAΛ, and the forward and backward passes over its factor.
+
+With D = ΛΛᵀ and V = I + Z D Zᵀ the passes give, from A = ZᵀZ and columns ZᵀW, what mixed models need:
+``forward`` the whitened columns F with WᵀV⁻¹W = WᵀW − FᵀF, and ``backward`` D ZᵀV⁻¹W.
+The blocks that later steps read stay free of Λ, so that nothing is ever divided by λ and λ = 0 is no special case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy
+
+from _ranef.linalg.batched import back_substitute, cholesky, forward_substitute, segment_sum, transpose
+from _ranef.linalg.blocks import BlockMatrix, PairBlocks
+from _ranef.linalg.kernels import sparse_gram
+from _ranef.linalg.lapack import cholesky_lower
+from _ranef.linalg.plan import CrossedStep, NestedStep, Plan
+from _ranef.support.arrays import Floats
+
+__all__ = [
+    "BlockedFactor",
+    "CrossedFactor",
+    "NestedFactor",
+    "Whitened",
+    "backward",
+    "factorize",
+    "forward",
+    "gram",
+    "sparse_rows",
+    "stack_tail",
+    "times_tail",
+]
+
+Pairs = Mapping[tuple[int, int], PairBlocks]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NestedFactor:
+    """One factor eliminated level by level.
+
+    Attributes
+    ----------
+    step : NestedStep
+    A : array (J, p, p)
+        Its diagonal blocks after the steps before.
+    C : array (J, p, w)
+        Its blocks against its one level in every other factor, side by side.
+    L : array (J, p, p)
+        Cholesky factors of I + λᵀAλ.
+    B : array (J, p, w)
+        L⁻¹λᵀC.
+    """
+
+    step: NestedStep
+    A: Floats
+    C: Floats
+    L: Floats
+    B: Floats
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CrossedFactor:
+    """The crossed factors: one eliminated with sparse rows, the others a dense tail of length t.
+
+    Attributes
+    ----------
+    step : CrossedStep
+    A, L : array (J, p, p)
+        As in :class:`NestedFactor`.
+    pairs : mapping l to PairBlocks
+        Blocks of the eliminated factor against those of the tail.
+    B : sparse (J p, t)
+        L⁻¹λᵀ times those blocks.
+    tail : array (t, t)
+        The tail's blocks after all eliminations, free of Λ.
+    U : array (t, t)
+        Lower Cholesky factor of I + Λᵀ tail Λ.
+    """
+
+    step: CrossedStep
+    A: Floats
+    L: Floats
+    pairs: Mapping[int, PairBlocks]
+    B: scipy.sparse.csr_array
+    tail: Floats
+    U: Floats
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BlockedFactor:
+    """The factor of I + ΛᵀAΛ: nested steps from the inside out, then the crossed step if there is one."""
+
+    lambdas: tuple[Floats, ...]
+    nested: tuple[NestedFactor, ...]
+    crossed: CrossedFactor | None
+
+    @property
+    def log_det(self) -> float:
+        """Log det(I + ΛᵀAΛ)."""
+        diagonals = [np.diagonal(f.L, axis1=1, axis2=2) for f in self.nested]
+        if self.crossed:
+            diagonals += [np.diagonal(self.crossed.L, axis1=1, axis2=2), np.diagonal(self.crossed.U)]
+        return 2.0 * sum(float(np.log(d).sum()) for d in diagonals)
+
+
+def factorize(A: BlockMatrix, plan: Plan, lambdas: Sequence[Floats]) -> BlockedFactor:
+    """Factor I + ΛᵀAΛ for block-diagonal Λ made of λ_k (p_k, p_k), any square roots of D_k."""
+    diag, pairs = list(A.diag), dict(A.pairs)
+    nested = []
+    for step in plan.nested:
+        factor = _eliminate_nested(step, diag[step.k], pairs, lambdas[step.k])
+        _subtract_outer_products(factor, diag, pairs)
+        nested.append(factor)
+    crossed = _eliminate_crossed(plan.crossed, diag, pairs, lambdas) if plan.crossed else None
+    return BlockedFactor(tuple(lambdas), tuple(nested), crossed)
+
+
+def _whitener(A: Floats, lam: Floats) -> Floats:
+    try:
+        return cholesky(lam.T @ A @ lam + np.eye(lam.shape[0]))
+    except np.linalg.LinAlgError:
+        return _reflected(A, lam)
+
+
+def _reflected(A: Floats, root: Floats) -> Floats:
+    """Lower triangles L with LLᵀ = I + ΛᵀAΛ by reflections, for the Λ beside which the identity is rounding."""
+    values, vectors = np.linalg.eigh(A)
+    half = np.sqrt(np.maximum(values, 0.0))[..., None] * np.swapaxes(vectors, -1, -2) @ root
+    unit = np.broadcast_to(np.eye(half.shape[-1]), half.shape)
+    upper = np.linalg.qr(np.concatenate([half, unit], axis=-2), mode="r")
+    signs = np.where(np.diagonal(upper, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
+    return np.ascontiguousarray(np.swapaxes(upper * signs[..., None], -1, -2))
+
+
+def _eliminate_nested(step: NestedStep, A: Floats, pairs: Pairs, lam: Floats) -> NestedFactor:
+    C = np.concatenate([np.zeros((*A.shape[:2], 0)), *(pairs[step.k, l].blocks for l in step.rest)], axis=2)
+    L = _whitener(A, lam)
+    return NestedFactor(step, A, C, L, forward_substitute(L, lam.T @ C))
+
+
+def _subtract_outer_products(f: NestedFactor, diag: list[Floats], pairs: dict[tuple[int, int], PairBlocks]) -> None:
+    B = {l: f.B[:, :, f.step.where[l]] for l in f.step.rest}
+    for l, indicator in f.step.into.items():
+        left = diag[l] - segment_sum(indicator, transpose(B[l]) @ B[l])
+        diag[l] = np.maximum(left, 0.0) if left.shape[-1] == 1 else left  # less than nothing is rounding
+    for (l1, l2), indicator in f.step.into_pair.items():
+        pair = pairs[l1, l2]
+        blocks = pair.blocks - segment_sum(indicator, transpose(B[l1]) @ B[l2])
+        pairs[l1, l2] = PairBlocks(pair.rows, pair.cols, blocks)
+
+
+def _eliminate_crossed(
+    step: CrossedStep, diag: Sequence[Floats], pairs: Pairs, lambdas: Sequence[Floats]
+) -> CrossedFactor:
+    A, lam = diag[step.k], lambdas[step.k]
+    L = _whitener(A, lam)
+    own = {l: pairs[step.k, l] for l in step.rest}
+    B = sparse_rows(step, [forward_substitute(L[pair.rows], lam.T @ pair.blocks) for pair in own.values()])
+    tail = _dense_tail(step, diag, pairs) - sparse_gram(B, often=step.often)
+    transposed = [lam.T for lam in lambdas]
+    H = times_tail(step, transposed, times_tail(step, transposed, tail).T)
+    H[np.diag_indices_from(H)] += 1.0
+    try:
+        U = cholesky_lower(H)
+    except np.linalg.LinAlgError:
+        if not np.isfinite(H).all():
+            raise
+        U = _reflected(tail, times_tail(step, lambdas, np.eye(step.size)))
+    return CrossedFactor(step, A, L, own, B, tail, U)
+
+
+def sparse_rows(step: CrossedStep, blocks: Sequence[Floats]) -> scipy.sparse.csr_array:
+    """The (J p, t) rows of the eliminated factor from its blocks against each factor of the tail."""
+    data = np.concatenate([b.ravel() for b in blocks])[step.order]
+    return scipy.sparse.csr_array((data, step.indices, step.indptr), shape=(step.indptr.shape[0] - 1, step.size))
+
+
+def _dense_tail(step: CrossedStep, diag: Sequence[Floats], pairs: Pairs) -> Floats:
+    out = np.zeros((step.size, step.size))
+    at = {l: np.arange(step.size)[step.where[l]].reshape(diag[l].shape[:2]) for l in step.rest}
+    for l in step.rest:
+        out[at[l][:, :, None], at[l][:, None, :]] = diag[l]
+    for (l1, l2), pair in pairs.items():
+        if l1 in at and l2 in at:
+            rows, cols = at[l1][pair.rows], at[l2][pair.cols]
+            out[rows[:, :, None], cols[:, None, :]] = pair.blocks
+            out[cols[:, :, None], rows[:, None, :]] = transpose(pair.blocks)
+    return out
+
+
+def times_tail(step: CrossedStep, matrices: Sequence[Floats], rows: Floats) -> Floats:
+    """Multiply the tail's rows (t, r), level by level, by the (p_l, p_l) matrix of their factor."""
+    out = np.empty(rows.shape)
+    for l in step.rest:
+        part, M = rows[step.where[l]], matrices[l]
+        if M.size == 1:  # many times faster than a product for each row
+            np.multiply(part, M[0, 0], out=out[step.where[l]])
+        else:
+            out[step.where[l]] = (M @ part.reshape(-1, len(M), rows.shape[1])).reshape(part.shape)
+    return out
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Whitened:
+    """Columns ZᵀW carried through the eliminations.
+
+    Attributes
+    ----------
+    raw : tuple of array (J_k, p_k, r)
+        After the eliminations of the factors inside, free of Λ.
+    white : tuple of array (J_k, p_k, r)
+        F, the inverse factor times ΛᵀZᵀW.
+    """
+
+    raw: tuple[Floats, ...]
+    white: tuple[Floats, ...]
+
+
+def forward(factor: BlockedFactor, columns: Sequence[Floats]) -> Whitened:
+    """Whiten columns ZᵀW, given as (J_k, p_k, r) for each factor."""
+    raw, white = list(columns), list(columns)
+    for f in factor.nested:
+        k = f.step.k
+        white[k] = forward_substitute(f.L, factor.lambdas[k].T @ raw[k])
+        for l, indicator in f.step.into.items():
+            raw[l] = raw[l] - segment_sum(indicator, transpose(f.B[:, :, f.step.where[l]]) @ white[k])
+    if factor.crossed:
+        _forward_crossed(factor.crossed, factor.lambdas, raw, white)
+    return Whitened(tuple(raw), tuple(white))
+
+
+def _forward_crossed(f: CrossedFactor, lambdas: Sequence[Floats], raw: list[Floats], white: list[Floats]) -> None:
+    k, r = f.step.k, raw[f.step.k].shape[2]
+    white[k] = forward_substitute(f.L, lambdas[k].T @ raw[k])
+    tail = stack_tail(f.step, raw) - f.B.T @ white[k].reshape(-1, r)
+    scaled = times_tail(f.step, [lam.T for lam in lambdas], tail)
+    whitened = scipy.linalg.solve_triangular(f.U, scaled, lower=True, check_finite=False)
+    for l, at in f.step.where.items():
+        raw[l], white[l] = tail[at].reshape(raw[l].shape), whitened[at].reshape(raw[l].shape)
+
+
+def stack_tail(step: CrossedStep, columns: Sequence[Floats]) -> Floats:
+    """The tail's rows (t, r) of columns given by factor."""
+    return np.concatenate([columns[l].reshape(-1, columns[l].shape[2]) for l in step.rest])
+
+
+def gram(first: Sequence[Floats], second: Sequence[Floats]) -> Floats:
+    """Σ_k F_kᵀG_k (r, s), summed over levels and columns."""
+    pairs = zip(first, second, strict=True)
+    return np.asarray(sum(a.reshape(-1, a.shape[2]).T @ b.reshape(-1, b.shape[2]) for a, b in pairs))
+
+
+def backward(factor: BlockedFactor, white: Sequence[Floats]) -> tuple[Floats, ...]:
+    """Λ (factor)⁻ᵀ F, a (J_k, p_k, r) for each factor: this is D ZᵀV⁻¹W where F whitens ZᵀW."""
+    b = list(white)
+    if factor.crossed:
+        f = factor.crossed
+        k = f.step.k
+        u = scipy.linalg.solve_triangular(f.U, stack_tail(f.step, white), lower=True, trans="T", check_finite=False)
+        tail = times_tail(f.step, factor.lambdas, u)
+        for l, at in f.step.where.items():
+            b[l] = tail[at].reshape(white[l].shape)
+        b[k] = factor.lambdas[k] @ back_substitute(f.L, white[k] - (f.B @ tail).reshape(white[k].shape))
+    for n in reversed(factor.nested):
+        k = n.step.k
+        b[k] = factor.lambdas[k] @ back_substitute(n.L, white[k] - from_parents(n.step, n.B, b))
+    return tuple(b)
+
+
+def from_parents(step: NestedStep, blocks: Floats, b: Sequence[Floats]) -> Floats:
+    """Blocks (J, p, w) of a nested factor times its parents' rows, (J, p, r)."""
+    out = np.zeros((*blocks.shape[:2], b[step.k].shape[2]))
+    for l, at in step.where.items():
+        out += blocks[:, :, at] @ b[l][step.parents[l]]
+    return out

@@ -1,0 +1,204 @@
+"""Selected blocks of Q = (A + D⁻¹)⁻¹ and of E = ZᵀV⁻¹Z, and columns ZᵀV⁻¹W, from the outermost factor inwards.
+
+Q is the conditional covariance of the random effects over σ²; E is what gradients are made of. Diagonal blocks are
+returned; blocks of Q between factors are kept on the way where a nested factor needs them. For a factor eliminated
+before the tail T, with P = λ(I + λᵀAλ)⁻¹λᵀ and G = (I + A D)⁻¹,
+
+    Q_ii = P + D (GC) Q_TT (GC)ᵀ D,    Q_iT = −D (GC) Q_TT,    E_ii = GA − (GC) Q_TT (GC)ᵀ.
+
+No λ is inverted, and neither Q nor E is formed from the other: Q = D − D E D loses all digits where λ²A is large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import scipy
+
+from _ranef.linalg.batched import back_substitute, transpose
+from _ranef.linalg.blocks import BlockMatrix
+from _ranef.linalg.factor import (
+    BlockedFactor,
+    CrossedFactor,
+    NestedFactor,
+    Whitened,
+    from_parents,
+    sparse_rows,
+    stack_tail,
+    times_tail,
+)
+from _ranef.linalg.kernels import quadratic_forms
+from _ranef.linalg.lapack import inverse_of_lower
+from _ranef.support.arrays import Floats, Ints
+
+__all__ = ["paired_blocks", "selected_blocks", "solve_columns"]
+
+#: entries of a product of sparse rows held densely at once
+PRODUCT_ENTRIES = 4_000_000
+
+#: a tail factor's E is formed by subtraction below this λ²A, by dividing I − S by λ above it
+SMALL_SIGNAL = 1e-3
+
+Blocks = dict[tuple[int, int], Floats]
+
+
+def selected_blocks(A: BlockMatrix, factor: BlockedFactor) -> tuple[tuple[Floats, ...], tuple[Floats, ...]]:
+    """Diagonal blocks of Q and of E, each a (J_k, p_k, p_k) for every factor."""
+    Q, E = _blocks(A, factor, between=bool(factor.nested))
+    return tuple(Q[k, k] for k in range(len(A.diag))), tuple(E[k] for k in range(len(A.diag)))
+
+
+def paired_blocks(A: BlockMatrix, factor: BlockedFactor) -> Mapping[tuple[int, int], Floats]:
+    """Blocks of Q where A has blocks: (k, k) to (J_k, p_k, p_k), and (k, l) with k < l in the order of ``A.pairs``."""
+    return _blocks(A, factor, between=True)[0]
+
+
+def _blocks(A: BlockMatrix, factor: BlockedFactor, *, between: bool) -> tuple[Blocks, dict[int, Floats]]:
+    Q: Blocks = {}
+    E: dict[int, Floats] = {}
+    if factor.crossed:
+        _crossed_blocks(A, factor, factor.crossed, Q, E, between=between)
+    for f in reversed(factor.nested):
+        _nested_blocks(factor, f, Q, E)
+    return Q, E
+
+
+def solve_columns(factor: BlockedFactor, columns: Whitened, b: Sequence[Floats]) -> tuple[Floats, ...]:
+    """ZᵀV⁻¹W by factor, given its ``forward`` columns and ``backward`` b = D ZᵀV⁻¹W; well defined at any λ."""
+    c = list(columns.raw)
+    if factor.crossed:
+        f = factor.crossed
+        k, tail = f.step.k, stack_tail(f.step, b)
+        rest = stack_tail(f.step, columns.raw) - f.tail @ tail
+        for l, at in f.step.where.items():
+            lam = factor.lambdas[l]
+            strong = _strong_signal(f, l, lam)
+            c[l] = np.linalg.solve(lam @ lam.T, b[l]) if strong else rest[at].reshape(c[l].shape)
+        c[k] = _damp(f.A, factor.lambdas[k], c[k]) - (_damped_rows(f, factor.lambdas[k]) @ tail).reshape(c[k].shape)
+    for n in factor.nested:
+        k = n.step.k
+        c[k] = _damp(n.A, factor.lambdas[k], c[k] - from_parents(n.step, n.C, b))
+    return tuple(c)
+
+
+def _damp(A: Floats, lam: Floats, rows: Floats) -> Floats:
+    """(I + A D)⁻¹ rows, level by level: well defined for any λ, zero included."""
+    p, D = lam.shape[0], lam @ lam.T
+    if p == 1:
+        return np.asarray(rows / (1.0 + A * D))
+    if p == 2:  # by Cramer's rule, in which no term of the determinant is negative
+        volume = np.maximum(_determinant(A), 0.0) * _determinant(lam) ** 2
+        scale = 1.0 + (A * D).sum(axis=(1, 2)) + volume
+        return np.asarray((rows + _adjugate(D) @ (_adjugate(A) @ rows)) / scale[:, None, None])
+    try:
+        return np.linalg.solve(np.eye(p) + A @ D, rows)
+    except np.linalg.LinAlgError:  # λ so large that the identity is rounding
+        middle = np.linalg.pinv(np.eye(p) + lam.T @ A @ lam, hermitian=True)
+        return np.asarray(rows - A @ (lam @ (middle @ (lam.T @ rows))))
+
+
+def _determinant(blocks: Floats) -> Floats:
+    return np.asarray(blocks[..., 0, 0] * blocks[..., 1, 1] - blocks[..., 0, 1] * blocks[..., 1, 0])
+
+
+def _adjugate(blocks: Floats) -> Floats:
+    out = -blocks
+    out[..., 0, 0], out[..., 1, 1] = blocks[..., 1, 1], blocks[..., 0, 0]
+    return np.asarray(out)
+
+
+def _own_covariance(L: Floats, lam: Floats) -> Floats:
+    """P = λ(I + λᵀAλ)⁻¹λᵀ from the Cholesky factors L of the middle."""
+    half = lam @ back_substitute(L, np.broadcast_to(np.eye(lam.shape[0]), L.shape))
+    return half @ transpose(half)
+
+
+def _symmetric(blocks: Floats) -> Floats:
+    return 0.5 * (blocks + transpose(blocks))
+
+
+def _damped_rows(f: CrossedFactor, lam: Floats) -> scipy.sparse.csr_array:
+    """GC of the sparse factor, (J p, t)."""
+    return sparse_rows(f.step, [_damp(f.A[pair.rows], lam, pair.blocks) for pair in f.pairs.values()])
+
+
+def _strong_signal(f: CrossedFactor, l: int, lam: Floats) -> bool:
+    """Whether (I − S) of a tail factor may be divided by λ on both sides without losing more than a few digits."""
+    smallest = np.linalg.svd(lam, compute_uv=False)[-1]
+    return bool(smallest**2 * np.median(np.diagonal(f.tail)[f.step.where[l]]) > SMALL_SIGNAL)
+
+
+def _crossed_blocks(
+    A: BlockMatrix, factor: BlockedFactor, f: CrossedFactor, Q: Blocks, E: dict[int, Floats], *, between: bool
+) -> None:
+    step, lambdas = f.step, factor.lambdas
+    k, lam = step.k, factor.lambdas[step.k]
+    S = inverse_of_lower(f.U)
+    Q_tail = times_tail(step, lambdas, times_tail(step, lambdas, S).T)
+    at = {l: np.arange(step.size)[step.where[l]].reshape(A.n_levels[l], A.sizes[l]) for l in step.rest}
+    for l in step.rest:
+        Q[l, l] = _symmetric(Q_tail[at[l][:, :, None], at[l][:, None, :]])
+        E[l] = _symmetric(_tail_block(f, lambdas, l, S, at[l]))
+    own, D = _own_covariance(f.L, lam), lam @ lam.T
+    damped = _damped_rows(f, lam)
+    spread = quadratic_forms(damped, Q_tail, own.shape[1], often=step.often)
+    Q[k, k] = _symmetric(own + D @ spread @ D)  # PC = D GC
+    E[k] = _symmetric(_damp(f.A, lam, f.A) - spread)
+    if between:
+        for (l1, l2), pair in A.pairs.items():
+            if l1 in at and l2 in at:
+                Q[l1, l2] = Q_tail[at[l1][pair.rows][:, :, None], at[l2][pair.cols][:, None, :]]
+        for l in step.rest:
+            pair = A.pairs[k, l]
+            Q[k, l] = -D @ _rows_at(damped, Q_tail, own.shape[1], pair.rows, at[l][pair.cols])
+
+
+def _tail_block(f: CrossedFactor, lambdas: Sequence[Floats], l: int, S: Floats, at: Ints) -> Floats:
+    """Diagonal blocks (J, p, p) of E for a factor of the tail."""
+    lam = lambdas[l]
+    if _strong_signal(f, l, lam):
+        inverse = np.linalg.inv(lam)
+        return np.asarray(inverse.T @ (np.eye(len(lam)) - S[at[:, :, None], at[:, None, :]]) @ inverse)
+    scaled = times_tail(f.step, [m.T for m in lambdas], f.tail[:, f.step.where[l]])
+    half = scipy.linalg.solve_triangular(f.U, scaled, lower=True, check_finite=False)
+    half = half.reshape(f.step.size, *at.shape)
+    return np.asarray(f.tail[at[:, :, None], at[:, None, :]] - np.einsum("tja,tjb->jab", half, half))
+
+
+def _rows_at(rows: scipy.sparse.csr_array, M: Floats, p: int, levels: Ints, cols: Ints) -> Floats:
+    """Entries of ``rows @ M`` at the given levels, ascending, and columns: (nnz, p, q)."""
+    out = np.empty((levels.shape[0], p, cols.shape[1]))
+    step = max(1, PRODUCT_ENTRIES // (p * M.shape[1]))
+    for first in range(0, rows.shape[0] // p, step):
+        inside = slice(*np.searchsorted(levels, [first, first + step]))
+        dense = (rows[first * p : (first + step) * p] @ M).reshape(-1, p, M.shape[1])
+        at = levels[inside] - first
+        out[inside] = dense[at[:, None, None], np.arange(p)[None, :, None], cols[inside][:, None, :]]
+    return out
+
+
+def _nested_blocks(factor: BlockedFactor, f: NestedFactor, Q: Blocks, E: dict[int, Floats]) -> None:
+    step, lam = f.step, factor.lambdas[f.step.k]
+    parents = _parent_covariances(f, Q)
+    own = _own_covariance(f.L, lam)
+    damped, D = _damp(f.A, lam, f.C), lam @ lam.T
+    between = damped @ parents
+    spread = between @ transpose(damped)
+    Q[step.k, step.k] = _symmetric(own + D @ spread @ D)  # PC = D GC
+    E[step.k] = _symmetric(_damp(f.A, lam, f.A) - spread)
+    for l, at in step.where.items():
+        Q[step.k, l] = -D @ between[:, :, at]
+
+
+def _parent_covariances(f: NestedFactor, Q: Blocks) -> Floats:
+    """Q (J, w, w) among the parents of each level of a nested factor."""
+    step = f.step
+    out = np.empty((f.A.shape[0], step.width, step.width))
+    for l1, rows in step.where.items():
+        out[:, rows, rows] = Q[l1, l1][step.parents[l1]]
+        for l2, cols in step.where.items():
+            if l1 < l2:
+                out[:, rows, cols] = Q[l1, l2][step.joint[l1, l2]]
+                out[:, cols, rows] = transpose(out[:, rows, cols])
+    return out

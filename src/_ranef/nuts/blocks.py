@@ -1,0 +1,216 @@
+"""The cross-products of one model, arranged for the collapsed density: one factor eliminated, the rest a dense tail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from _ranef.likelihood import CrossProducts, FixedPart
+from _ranef.spec import ModelSpec
+from _ranef.support.arrays import Floats, Ints
+
+__all__ = ["Roots", "Shape", "SparseCoupling", "collapsed_arrays", "make_shape", "sparse_coupling", "tail_products"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What compilation depends on besides the shapes of the arrays.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        p_k in elimination order; empty without random effects.
+    levels : tuple of int
+        J_k in elimination order.
+    n_integrated, n_sampled : int
+        Coefficients g that are integrated out, and s that are sampled.
+    """
+
+    sizes: tuple[int, ...]
+    levels: tuple[int, ...]
+    n_integrated: int
+    n_sampled: int
+
+    @property
+    def tail(self) -> int:
+        """Length t of the random part of the tail."""
+        return sum(p * J for p, J in zip(self.sizes[1:], self.levels[1:], strict=True))
+
+    @property
+    def padded(self) -> Shape:
+        """The shape with levels rounded up, so that data sets of like size share what is compiled."""
+        return Shape(self.sizes, tuple(_rounded(J) for J in self.levels), self.n_integrated, self.n_sampled)
+
+
+def _rounded(n: int) -> int:
+    """The next of 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, ...: at most a quarter more from 16 on."""
+    step = 4
+    while n > 8 * step:
+        step *= 2
+    return -(-n // step) * step
+
+
+def make_shape(products: CrossProducts, fixed: FixedPart) -> Shape:
+    """The shape of a model."""
+    return Shape(products.A.sizes, products.A.n_levels, len(fixed.integrated), len(fixed.sampled))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Roots:
+    """The internal λ_k in elimination order, raveled one after the other (..., Σ p_k²), as functions of θ.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    products : CrossProducts
+    outward : tuple of array (p_k, p_k)
+        By grouping: θ is that of coordinates b* of the effects b = outward b*.
+    """
+
+    spec: ModelSpec
+    products: CrossProducts
+    outward: tuple[Floats, ...]
+
+    @property
+    def linear(self) -> bool:
+        """Whether they are linear in θ, for every structure."""
+        return all(t.structure.kernels for t in self.spec.terms)
+
+    @cached_property
+    def fill(self) -> Floats:
+        """Array (Σ p_k², n_theta) that makes them of θ; empty where they are not linear."""
+        if not self.linear:
+            return np.zeros(0)
+        out = np.zeros((sum(p * p for p in self.products.A.sizes), self.spec.n_theta))
+        for i, unit in enumerate(np.eye(self.spec.n_theta)):
+            inner = zip(self.outward, self.spec.lambdas(unit), strict=True)
+            internal = self.products.scaling.inward(tuple(T @ lam for T, lam in inner))
+            out[:, i] = np.concatenate([internal[k].ravel() for k in self.products.order])
+        return out
+
+    @cached_property
+    def _inward(self) -> tuple[Floats, ...]:
+        return self.products.scaling.inward(self.outward)
+
+    def at(self, theta: Floats) -> Floats:
+        """At `theta` (..., n_theta)."""
+        if self.linear:
+            return theta @ self.fill.T
+        lambdas = self.spec.lambdas(theta)
+        parts = [self._inward[k] @ lambdas[k] for k in self.products.order]
+        return np.concatenate([x.reshape(*x.shape[:-2], -1) for x in parts], axis=-1)
+
+    def with_slopes(self, theta: Floats) -> tuple[Floats, Floats]:
+        """At `theta` (n_theta,), with their derivatives (Σ p_k², n_theta); NaN where a structure finds no root."""
+        if self.linear:
+            return self.at(theta), self.fill
+        sizes = self.products.A.sizes
+        ends = np.cumsum([p * p for p in sizes])
+        slopes = np.zeros((ends[-1], self.spec.n_theta))
+        try:
+            for i, (t, slope) in enumerate(self.spec.root_derivatives(theta)):
+                k = self.products.order.index(t.grouping)
+                slopes[ends[k] - sizes[k] ** 2 : ends[k], i] = (self._inward[t.grouping] @ slope).ravel()
+            return self.at(theta), slopes
+        except np.linalg.LinAlgError:
+            return np.full(ends[-1], np.nan), np.full_like(slopes, np.nan)
+
+
+def collapsed_arrays(products: CrossProducts, fixed: FixedPart, shape: Shape, fill: Floats) -> dict[str, Floats]:
+    """The arrays of the collapsed density for JAX, levels on the last axis and padded with zeros to `shape`.
+
+    Returns
+    -------
+    dict
+        ``fill`` makes internal λ of the sampled θ; ``A`` (p, p, J) and ``C`` (p, m, J) are the blocks of the first
+        factor, C against tail, coefficients integrated out, coefficients sampled, and y; ``T`` (m, m) holds those;
+        ``K`` the normal priors, ``rows`` those under a global scale; ``nu`` is n − g, ``unit`` the unit of y,
+        ``origin`` (s,) what sampled coefficients are counted from, and ``constant`` what −2 log p adds at any (θ, σ).
+    """
+    out = {
+        "fill": fill,
+        "T": tail_products(products, fixed, shape),
+        "K": fixed.K,
+        "rows": fixed.rows,
+        "nu": np.array(float(products.n_obs - shape.n_integrated)),
+        "unit": np.array(products.scaling.y),
+        "origin": fixed.pilot[fixed.sampled],
+        "constant": np.array(fixed.constant + fixed.log_scale),
+    }
+    if shape.sizes:
+        J = products.A.n_levels[0]
+        out["A"] = np.zeros((shape.sizes[0], shape.sizes[0], shape.levels[0]))
+        out["A"][..., :J] = np.moveaxis(products.A.diag[0], 0, -1)
+        out["C"] = np.zeros((shape.sizes[0], out["T"].shape[0], shape.levels[0]))
+        out["C"][:, shape.tail :, :J] = np.moveaxis(products.Xy[0] @ fixed.columns, 0, -1)
+        for l, at in _places(shape).items():
+            pair = products.A.pairs[0, l]
+            rows, cols = np.arange(shape.sizes[0])[None, :, None], at[pair.cols][:, None, :]
+            out["C"][rows, cols, pair.rows[:, None, None]] = pair.blocks
+    return out
+
+
+def _places(shape: Shape) -> dict[int, Ints]:
+    """Rows (J_l, p_l) of every factor of the tail."""
+    edges = np.cumsum([0, *(p * J for p, J in zip(shape.sizes[1:], shape.levels[1:], strict=True))])
+    return {
+        l: np.arange(edges[l - 1], edges[l]).reshape(shape.levels[l], shape.sizes[l])
+        for l in range(1, len(shape.sizes))
+    }
+
+
+def tail_products(products: CrossProducts, fixed: FixedPart, shape: Shape) -> Floats:
+    """Cross-products (m, m) of the tail, the coefficients' columns and y; zero where `shape` is padded."""
+    t = shape.tail
+    m = t + fixed.columns.shape[0]
+    out = np.zeros((m, m))
+    out[t:, t:] = fixed.columns.T @ products.corner @ fixed.columns
+    at = _places(shape)
+    for l, rows in at.items():
+        own = rows[: products.A.n_levels[l]]
+        out[own[:, :, None], own[:, None, :]] = products.A.diag[l]
+        flat = (products.Xy[l] @ fixed.columns).reshape(own.size, -1)
+        out[own.ravel(), t:], out[t:, own.ravel()] = flat, flat.T
+    for (k, l), pair in products.A.pairs.items():
+        if k > 0:
+            rows, cols = at[k][pair.rows], at[l][pair.cols]
+            out[rows[:, :, None], cols[:, None, :]] = pair.blocks
+            out[cols[:, :, None], rows[:, None, :]] = np.swapaxes(pair.blocks, 1, 2)
+    return out
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SparseCoupling:
+    """Columns of the tail that each level of the first factor meets.
+
+    Attributes
+    ----------
+    indptr : array of int (J + 1,)
+    cols : array of int (nnz,)
+        Ascending within a level.
+    values : array (nnz, p)
+    """
+
+    indptr: Ints
+    cols: Ints
+    values: Floats
+
+
+def sparse_coupling(products: CrossProducts, shape: Shape) -> SparseCoupling:
+    """The blocks between the first factor and the tail, by level."""
+    p, J = shape.sizes[0], shape.levels[0]
+    level: list[Any] = [np.zeros(0, dtype=np.int64)]
+    cols: list[Any] = [np.zeros(0, dtype=np.int64)]
+    values: list[Any] = [np.zeros((0, p))]
+    for l, at in _places(shape).items():
+        pair = products.A.pairs[0, l]
+        level.append(np.repeat(pair.rows, shape.sizes[l]))
+        cols.append(at[pair.cols].ravel())
+        values.append(np.swapaxes(pair.blocks, 1, 2).reshape(-1, p))
+    levels, columns = np.concatenate(level), np.concatenate(cols)
+    order = np.lexsort((columns, levels))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(levels, minlength=J))])
+    return SparseCoupling(indptr, columns[order], np.concatenate(values)[order])

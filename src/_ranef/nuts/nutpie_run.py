@@ -1,0 +1,176 @@
+"""NUTS by nutpie, whose sampler is compiled, on the collapsed density; nothing here needs JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from _ranef.errors import FitError
+from _ranef.nuts.modes import Modes
+from _ranef.nuts.packing import whiten
+from _ranef.nuts.problem import Problem
+from _ranef.nuts.record import Raw
+from _ranef.nuts.settings import Settings
+from _ranef.support.arrays import Floats
+from _ranef.support.interrupts import let_through, load
+
+__all__ = ["require_nutpie", "run_nutpie"]
+
+#: seconds between two looks at whether Ctrl-C is waiting
+LOOK_EVERY = 0.1
+
+
+class NotFinite(ValueError):
+    """The density is not finite somewhere: nutpie counts a divergence and goes on."""
+
+    is_recoverable = True
+
+
+def require_nutpie() -> Any:
+    """The package, or an error that says how to get it."""
+    try:
+        return load("nutpie")
+    except ModuleNotFoundError as error:
+        raise FitError(
+            "sampler='nutpie' needs the package nutpie, which is not installed: pip install 'ranef[nutpie]'. "
+            "sampler='numpyro' needs nothing more."
+        ) from error
+
+
+def run_nutpie(problem: Problem, modes: Modes, settings: Settings, warmup: int, seed: int) -> Raw:
+    """Warm up and sample, chains in threads.
+
+    Raises
+    ------
+    FitError
+        If nutpie is not installed.
+    """
+    nutpie = require_nutpie()
+    model = _by_loops(problem, modes) if problem.compiled else _by_host(nutpie, problem, modes)
+    running = nutpie.sample(
+        model,
+        draws=settings.draws,
+        tune=warmup,
+        chains=settings.chains,
+        cores=1 if settings.chain_method == "sequential" else None,
+        seed=seed,
+        target_accept=settings.target_accept,
+        progress_bar=settings.progress,
+        save_warmup=False,
+        return_raw_trace=True,
+        blocking=False,
+    )
+    complete = True
+    try:
+        trace = _wait(running)
+    except KeyboardInterrupt:
+        complete, trace = False, running.abort()
+    raw = _read(trace, complete, len(modes.best.centre))
+    if raw.stats["lp"].shape[1] == 0:
+        raise KeyboardInterrupt
+    return raw
+
+
+def _wait(running: Any) -> Any:
+    while True:
+        let_through()
+        try:
+            return running.wait(timeout=LOOK_EVERY)
+        except TimeoutError:  # it is not done yet
+            continue
+
+
+def _starts(modes: Modes) -> Callable[[int], Floats]:
+    """A start for each seed, round one of the modes."""
+
+    def start(seed: int) -> Floats:
+        rng = np.random.default_rng(seed)
+        return np.asarray(modes.starts(len(modes.at), rng)[rng.integers(len(modes.at))])
+
+    return start
+
+
+def _by_loops(problem: Problem, modes: Modes) -> Any:
+    loops: Any = load("_ranef.nuts.compiled")
+    compiled: Any = load("nutpie.compile_pymc").CompiledPyMCModel
+    c_density, c_copy = loops.c_functions()
+    at, d = modes.best, len(modes.best.centre)
+    packed = whiten(problem.packed, at.centre, at.root)
+    known = {
+        "dims": {},
+        "compiled_logp_func": c_density,
+        "compiled_expand_func": c_copy,
+        "initial_point_func": _starts(modes),
+        "shared_data": {},
+        "shared_var_keys": {},
+        "user_data": np.concatenate([[float(len(packed))], packed]),
+        "n_expanded": d,
+        "shape_info": (["w"], [slice(0, d)], [(d,)]),
+        "logp_func": None,
+        "expand_func": None,
+        "_n_dim": d,
+        "_shapes": {"w": (d,)},
+        "_coords": {},
+    }
+    # which of these there are depends on the version
+    return compiled(**{f.name: known[f.name] for f in fields(compiled) if f.name in known})
+
+
+def _by_host(nutpie: Any, problem: Problem, modes: Modes) -> Any:
+    gradient, at, d = problem.gradient, modes.best, len(modes.best.centre)
+
+    def density() -> Callable[[Floats], tuple[float, Floats]]:
+        def at_w(w: Floats) -> tuple[float, Floats]:
+            value, slope = gradient(at.centre + at.root @ w)
+            if not np.isfinite(value):
+                raise NotFinite
+            return value, at.root.T @ slope
+
+        return at_w
+
+    return nutpie.compiled_pyfunc.from_pyfunc(
+        d,
+        density,
+        lambda *_: lambda w: {"w": w},
+        [np.dtype("float64")],
+        [(d,)],
+        ["w"],
+        make_initial_point_fn=_starts(modes),
+    )
+
+
+def _read(trace: Any, complete: bool, d: int) -> Raw:
+    """Arrow batches, one of draws and one of statistics for each chain, without the warm-up.
+
+    Chains may be of unequal lengths after an interrupt, some not even begun: those of less than half the longest are
+    left out.
+    """
+    arrow = load("pyarrow")
+    draws, stats = trace.get_arrow_trace()
+    chains = []
+    for own, told in zip(map(arrow.record_batch, draws), map(arrow.record_batch, stats), strict=True):
+        keep = ~told.column("tuning").to_numpy(zero_copy_only=False)
+        columns = {name: told.column(name).to_numpy(zero_copy_only=False)[keep] for name in _NAMES}
+        w = own.column("w").flatten().to_numpy(zero_copy_only=False).reshape(-1, d)
+        chains.append((w[len(w) - len(keep) :][keep], columns))
+    longest = max(len(w) for w, _ in chains)
+    chains = [c for c in chains if 2 * len(c[0]) >= longest]
+    n = min(len(w) for w, _ in chains)
+    recorded = {new: np.stack([c[old][:n] for _, c in chains]) for old, new in _NAMES.items()}
+    recorded["n_steps"], recorded["tree_depth"] = (recorded[k].astype(int) for k in ("n_steps", "tree_depth"))
+    return Raw({"hyper": np.stack([w[:n] for w, _ in chains])}, recorded, complete)
+
+
+#: nutpie's names of what it records, and ours
+_NAMES = {
+    "diverging": "diverging",
+    "n_steps": "n_steps",
+    "depth": "tree_depth",
+    "energy": "energy",
+    "mean_tree_accept": "acceptance_rate",
+    "logp": "lp",
+    "step_size_bar": "step_size",
+}

@@ -1,0 +1,340 @@
+"""One model with everything that samplers share, none of it needing JAX: density, start, coordinates, exact draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from _ranef.errors import FitError
+from _ranef.likelihood import CrossProducts, FixedPart, HostDensity, RowDensity, cross_products, fixed_part
+from _ranef.nuts.blocks import Roots, Shape, make_shape
+from _ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
+from _ranef.nuts.packing import pack, whiten
+from _ranef.nuts.shapes import ShapePriors, shape_priors
+from _ranef.spec import ModelSpec, Priors, outward_theta
+from _ranef.support.arrays import Floats
+from _ranef.support.interrupts import let_through, load
+
+__all__ = ["Effects", "Gradient", "Hyper", "Problem", "draw_effects", "hyper_draws", "prepare", "prepare_draws"]
+
+Effects = tuple[Floats, tuple[Floats, ...]]
+
+#: value and gradient of the log posterior density at unconstrained coordinates (d,)
+Gradient = Callable[[Floats], tuple[float, Floats]]
+
+#: the longest dense tail that the compiled loops are given; LAPACK is faster beyond
+MAX_TAIL = 200
+
+#: standard deviation of the normal prior of each parameter of residual variances: of logarithms of their ratios
+ROW_SD = 1.0
+
+#: numbers in one block of draws
+BLOCK = 4_000_000
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Problem:
+    """A model under its priors.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    products : CrossProducts
+    priors : Priors
+    layout : Layout
+        Of the sampled parameters.
+    numbers : dict
+        Of their priors.
+    fixed : FixedPart
+    shape : Shape
+    """
+
+    spec: ModelSpec
+    products: CrossProducts
+    priors: Priors
+    layout: Layout
+    numbers: dict[str, Any]
+    fixed: FixedPart
+    shape: Shape
+
+    @property
+    def short(self) -> bool:
+        """Whether the dense tail is short enough for the compiled loops."""
+        return self.shape.tail <= MAX_TAIL
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the compiled loops compute the density, rather than the numpy kernels."""
+        return self.short and self.roots.linear and self.rows is None
+
+    @cached_property
+    def packed(self) -> Floats:
+        """The model as one array; its cross-products are left out where the numpy kernels hold them."""
+        return pack(
+            self.products,
+            self.fixed,
+            self.shape,
+            self.layout,
+            self.numbers,
+            self.sampled_fill,
+            blocks=self.short,
+        )
+
+    @cached_property
+    def host(self) -> HostDensity:
+        """The density through the numpy kernels."""
+        return HostDensity(self.products, self.fixed)
+
+    @cached_property
+    def rows(self) -> RowDensity | None:
+        """The same of residual variances with parameters, where there are any."""
+        return RowDensity(self.spec, self.products, self.fixed) if self.layout.rows else None
+
+    @cached_property
+    def shape_priors(self) -> ShapePriors:
+        """Priors of the shape parameters of the structures."""
+        return shape_priors(self.spec, self.priors)
+
+    @cached_property
+    def roots(self) -> Roots:
+        """Internal λ of the θ of columns as written."""
+        return Roots(self.spec, self.products, tuple(np.eye(len(g.columns)) for g in self.spec.groupings))
+
+    @property
+    def fill(self) -> Floats:
+        """Array (Σ p_k², n_theta) that makes internal λ of the θ of columns as written; empty if it is not linear."""
+        return self.roots.fill
+
+    @cached_property
+    def outward(self) -> tuple[Floats, ...]:
+        """T (p_k, p_k) by grouping: random effects are T times the coordinates in which priors stand."""
+        out = tuple(np.eye(len(g.columns)) for g in self.spec.groupings)
+        for t in self.spec.terms:
+            out[t.grouping][t.where, t.where] = self.priors.term(t).outward
+        return out
+
+    @cached_property
+    def sampled_roots(self) -> Roots:
+        """Internal λ of the θ of those coordinates, which is sampled."""
+        return Roots(self.spec, self.products, self.outward)
+
+    @property
+    def sampled_fill(self) -> Floats:
+        """Array (Σ p_k², n_theta) that makes them of it; empty if that is not linear."""
+        return self.sampled_roots.fill
+
+    @property
+    def gradient(self) -> Gradient:
+        """Value and gradient of the log posterior density; only for priors of this package's families."""
+        loops: Any = load("_ranef.nuts.compiled")
+        return self._by_loops(loops) if self.compiled else self._by_host(loops)
+
+    def collapsed(self, theta: Floats, sigma: float) -> float:
+        """Log p(y | θ, σ) by the compiled loops, where all coefficients are integrated out."""
+        loops: Any = load("_ranef.nuts.compiled")
+        return float(loops.log_likelihood(self.roots.at(theta), float(sigma), self.packed)) - self._prior_constant
+
+    def _by_loops(self, loops: Any) -> Gradient:
+        d = self.layout.n_hyper
+        u = whiten(self.packed, np.zeros(d), np.eye(d))
+
+        def gradient(q: Floats) -> tuple[float, Floats]:
+            slope = np.empty_like(q)
+            return float(loops.density(q, u, slope)), slope
+
+        return gradient
+
+    def _by_host(self, loops: Any) -> Gradient:
+        """The loops know all priors but those of shape parameters and of ρ, which stand last in q."""
+        u, n_theta, roots, shapes = self.packed, self.layout.n_theta, self.sampled_roots, self.shape_priors
+        places, n_lam, r = shapes.places, sum(p * p for p in self.shape.sizes), self.layout.rows
+
+        def gradient(q: Floats) -> tuple[float, Floats]:
+            known, own, rho = np.split(q, np.cumsum([len(q) - len(places) - r, len(places)]))
+            slope, values, theta = np.empty_like(known), np.empty_like(known), np.empty(n_theta)
+            prior, sigma = loops.hyper_forward(known, u, values, theta, slope)
+            theta[places] = own
+            sampled = values[len(known) - self.shape.n_sampled :]
+            of_shapes, own_slope = shapes.log_density(own)
+            lam, slopes = roots.with_slopes(theta)
+            out, of_rho, rho_slope = self._likelihood(lam, sigma, sampled, rho)
+            theta_bar, rest = slopes.T @ out[1 : 1 + n_lam], out[1 + n_lam :]
+            loops.hyper_backward(u, values, theta, sigma, theta_bar, rest[0], rest[1:], slope)
+            value = prior + of_shapes + of_rho + out[0] + self._prior_constant
+            return value, np.concatenate([slope, own_slope + theta_bar[places], rho_slope])
+
+        return gradient
+
+    def _likelihood(self, lam: Floats, sigma: float, sampled: Floats, rho: Floats) -> tuple[Floats, float, Floats]:
+        """Value and gradient by the host; the log prior of ρ, and the slopes of both in it."""
+        if self.rows is None:
+            return self.host.value_and_gradient(lam, np.asarray(sigma), sampled), 0.0, rho
+        out = self.rows.value_and_gradient(lam, float(sigma), sampled, rho)
+        log_prior = -0.5 * float(((rho / ROW_SD) ** 2).sum()) - len(rho) * float(np.log(ROW_SD * np.sqrt(2.0 * np.pi)))
+        return out[: -len(rho)], log_prior, out[-len(rho) :] - rho / ROW_SD**2
+
+    @cached_property
+    def _prior_constant(self) -> float:
+        numbers = [self.numbers["sd"], self.numbers["fixef"]]
+        if self.layout.sigma_family != "known":
+            numbers.append(self.numbers["sigma"][None])
+        return float(sum(n[:, 3].sum() for n in numbers) + self.numbers["vine"][:, 1].sum())
+
+
+def prepare(spec: ModelSpec, products: CrossProducts | None, priors: Priors) -> Problem:
+    """Everything that samplers share."""
+    products = cross_products(spec) if products is None else products
+    fixed = fixed_part(spec, products, priors)
+    layout, numbers = make_layout(spec, priors), hyper_numbers(spec, priors)
+    return Problem(spec, products, priors, layout, numbers, fixed, make_shape(products, fixed))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Hyper:
+    """Draws of what is not integrated out, on the user's scale.
+
+    Attributes
+    ----------
+    theta : array (..., n_theta)
+    sigma : array (...)
+    sampled : array (..., s)
+        Coefficients that are sampled.
+    extras : mapping str to array (...)
+        Further parameters: ``R2`` and ``phi`` of a global scale, ``rho`` (..., r) of residual variances.
+    """
+
+    theta: Floats
+    sigma: Floats
+    sampled: Floats
+    extras: Mapping[str, Floats]
+
+
+def hyper_draws(problem: Problem, flat: Floats, custom: Mapping[str, Floats] | None = None) -> Hyper:
+    """What unconstrained coordinates (..., d) stand for; `custom` holds values (...) that only numpyro could map."""
+    layout, numbers, own = problem.layout, problem.numbers, dict(custom or {})
+    at = unconstrained_values(layout, flat)
+    shape = flat.shape[:-1]
+    sigma: Floats = np.broadcast_to(numbers["known"], shape).copy()
+    if layout.sigma_family == "custom":
+        sigma = own["sigma"]
+    elif layout.sigma_family != "known":
+        sigma = np.exp(at["log_sigma" if layout.flat else "sigma"][..., 0])
+    if layout.flat:
+        relative = _columns(np.exp(at["diagonal"])) if layout.n_sd else []
+        off = _columns(at["off_diagonal"]) if layout.n_partial else []
+    else:
+        plain = iter(_columns(np.exp(at["sd"])) if "sd" in at else [])
+        sds = [own[f"sd{i}"] if f == "custom" else next(plain) for i, f in enumerate(layout.families)]
+        relative = [sd / sigma for sd in sds]
+        off = _columns(np.tanh(0.5 * at["partial"])) if layout.n_partial else []
+    shapes = _columns(at["shape"]) if layout.shapes else []
+    inner = np.moveaxis(theta_of(layout, relative, off, shapes, np), 0, -1) if layout.terms else np.zeros((*shape, 0))
+    theta = outward_theta(problem.spec, problem.priors.columns, inner)
+    coefficients = iter(_columns(at["fixef"]) if "fixef" in at else [])
+    sampled = [own[f"fixef{i}"] if f == "custom" else next(coefficients) for i, f in enumerate(layout.fixed_families)]
+    extras = {str(name): own[name] for name in ("R2", "phi") if name in own}
+    extras |= {"rho": at["rho"]} if layout.rows else {}
+    return Hyper(theta, sigma, np.stack(sampled, -1) if sampled else np.zeros((*shape, 0)), extras)
+
+
+def _columns(values: Floats) -> list[Floats]:
+    return list(np.moveaxis(values, -1, 0))
+
+
+def draw_effects(problem: Problem, hyper: Hyper, rng: np.random.Generator) -> Effects:
+    """β (..., p) and b by grouping (..., J_k, p_k): one exact draw for each (θ, σ), on the user's scale."""
+    shape, n = hyper.sigma.shape, hyper.sigma.size
+    theta, sigma = hyper.theta.reshape(n, -1), hyper.sigma.ravel()
+    sampled = hyper.sampled.reshape(n, -1)
+    lam = problem.roots.at(theta)
+    if problem.rows is not None:
+        internal, b = _draw_by_rows(problem.rows, lam, sigma, sampled, hyper.extras["rho"].reshape(n, -1), rng)
+    else:
+        draw = _draw_by_loops if problem.short else _draw_by_host
+        internal, b = draw(problem, lam, sigma, sampled, _normal_priors(problem, hyper), rng)
+    beta = problem.fixed.beta(internal, sampled)
+    out, scale = [], problem.products.scaling
+    for k, T in enumerate(scale.Z):
+        own = b[problem.products.order.index(k)]
+        out.append((scale.y * (own @ T.T)).reshape(*shape, *own.shape[1:]))
+    if not np.isfinite(beta).all():
+        raise FitError("A draw of the coefficients is not finite; the priors or the response span too many magnitudes.")
+    return beta.reshape(*shape, -1), tuple(out)
+
+
+def _normal_priors(problem: Problem, hyper: Hyper) -> Floats:
+    """K (1, r, r), or one for each draw (n, r, r) under a global scale."""
+    if not problem.layout.r2d2:
+        return problem.fixed.K[None]
+    n = hyper.sigma.size
+    return problem.fixed.under_global_scale(
+        hyper.extras["R2"].reshape(n), hyper.extras["phi"].reshape(n, -1), hyper.sigma.reshape(n)
+    )
+
+
+def prepare_draws(problem: Problem) -> None:
+    """Compile or load what :func:`draw_effects` needs, so that it can be done while something else compiles."""
+    if problem.short:
+        lam, sampled = np.zeros((0, sum(p * p for p in problem.shape.sizes))), np.zeros((0, problem.shape.n_sampled))
+        rng = np.random.default_rng(0)
+        _draw_by_loops(problem, lam, np.zeros(0), sampled, problem.fixed.K[None], rng, step=1)
+
+
+def _draw_by_loops(
+    problem: Problem,
+    lam: Floats,
+    sigma: Floats,
+    sampled: Floats,
+    K: Floats,
+    rng: np.random.Generator,
+    step: int | None = None,
+) -> tuple[Floats, list[Floats]]:
+    """In blocks of `step` draws; with none to draw the loops are called all the same."""
+    loops: Any = load("_ranef.nuts.compiled")
+    n, shape = len(sigma), problem.shape
+    p, J = (shape.sizes[0], shape.levels[0]) if shape.sizes else (0, 0)
+    a = shape.tail + shape.n_integrated
+    integrated, first = np.empty((n, a)), np.empty((n, J, p))
+    s2, v = (sigma / problem.fixed.unit) ** 2, problem.fixed.contrast(sampled)
+    step = step or max(1, BLOCK // (a + J * p + 1))
+    for at in (slice(i, i + step) for i in range(0, max(n, 1), step)):
+        let_through()
+        noise = rng.standard_normal((len(s2[at]), a + J * p))
+        own = K if len(K) == 1 else K[at]
+        loops.draw_effects(lam[at], s2[at], v[at], own, problem.packed, noise, integrated[at], first[at])
+    b: list[Floats] = [first] if shape.sizes else []
+    start = 0
+    for size, levels in zip(shape.sizes[1:], shape.levels[1:], strict=True):
+        b.append(integrated[:, start : start + size * levels].reshape(n, levels, size))
+        start += size * levels
+    return integrated[:, start:], b
+
+
+def _draw_by_rows(
+    rows: RowDensity, lam: Floats, sigma: Floats, sampled: Floats, rho: Floats, rng: np.random.Generator
+) -> tuple[Floats, list[Floats]]:
+    """Each draw with the residual variances of its own ρ."""
+    draws = []
+    for at_lam, s, own, r in zip(lam, sigma.tolist(), sampled, rho, strict=True):
+        let_through()
+        draws.append(rows.at(r).draw(at_lam, s, own, rng))
+    return _stacked(draws)
+
+
+def _stacked(draws: Sequence[tuple[Floats, tuple[Floats, ...]]]) -> tuple[Floats, list[Floats]]:
+    return np.stack([d[0] for d in draws]), [np.stack(b) for b in zip(*(d[1] for d in draws), strict=True)]
+
+
+def _draw_by_host(
+    problem: Problem, lam: Floats, sigma: Floats, sampled: Floats, K: Floats, rng: np.random.Generator
+) -> tuple[Floats, list[Floats]]:
+    assert len(K) == 1  # a global scale was refused before
+    draws = []
+    for at in zip(lam, map(float, sigma), sampled, strict=True):
+        let_through()
+        draws.append(problem.host.draw(*at, rng))
+    return _stacked(draws)

@@ -1,0 +1,301 @@
+"""The figures of several fits of one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Unpack, overload
+
+from _ranef.plots.decomposition import decomposition_figure
+from _ranef.plots.drawing import figure_of, mark_doubtful
+from _ranef.plots.joint import joint_axes
+from _ranef.plots.lines import lines_figure
+from _ranef.plots.path import path_of_fits
+from _ranef.plots.ranef import compared_figure, ranef_figure
+from _ranef.plots.selection import Choices, LevelsArgument, TermArgument
+from _ranef.plots.shrinkage import shrinkage_figure
+from _ranef.plots.varcorr import varcorr_figure
+from _ranef.results import Fit, Method
+from _ranef.support.remedies import Answering, helpful
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["ComparisonPlots"]
+
+
+@helpful
+@dataclass(frozen=True)
+class ComparisonPlots(Answering):
+    """Figures of several fits of one model: call it for the comparison figure, or one of its methods.
+
+    A method that draws one panel returns its Axes, one that draws several their Figure; ``ax=`` draws on given axes.
+
+    Attributes
+    ----------
+    fits : mapping str to Fit
+        Two to four fits of one model, by name.
+    level : float
+        Probability of the intervals.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> import ranef
+    >>> from _ranef.plots import ComparisonPlots
+    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> plot = ComparisonPlots({"REML": model.fit(), "ML": model.fit("ML")}, 0.95)
+    >>> [ax.get_title() for ax in plot().axes]
+    ['operator: Intercept']
+    >>> plot.ranef().get_xlabel()
+    'random effect on bright'
+    """
+
+    fits: Mapping[str, Fit]
+    level: float = 0.95
+
+    def __call__(
+        self,
+        group: str | None = None,
+        max_levels: int = 40,
+        *,
+        term: TermArgument = None,
+        levels: LevelsArgument = None,
+    ) -> Figure:
+        """What each level says alone, and the estimate and interval of every fit; a panel for each random effect.
+
+        Parameters
+        ----------
+        group : str, optional
+            One grouping factor; all by default.
+        max_levels : int
+            Levels shown in a panel; of more, evenly spaced ones in the order of the first fit's estimates.
+        term, levels
+            As :meth:`FitPlots.ranef`.
+
+        Raises
+        ------
+        DesignError
+            For an unknown group, term or level, a model without random effects, or `max_levels` below two.
+        """
+        drawn = compared_figure(self.fits, group, term=term, levels=levels, max_levels=max_levels, level=self.level)
+        return mark_doubtful(figure_of(drawn), self.fits)
+
+    @overload
+    def ranef(
+        self, group: str | None = ..., *, ax: Axes, max_levels: int | None = ..., **choices: Unpack[Choices]
+    ) -> Axes: ...
+    @overload
+    def ranef(
+        self,
+        group: str | None = ...,
+        ax: Axes | Sequence[Axes] | None = ...,
+        max_levels: int | None = ...,
+        **choices: Unpack[Choices],
+    ) -> Axes | Figure: ...
+    def ranef(
+        self,
+        group: str | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+        max_levels: int | None = None,
+        *,
+        term: TermArgument = None,
+        levels: LevelsArgument = None,
+    ) -> Axes | Figure:
+        """Random effects in order, with the intervals of all fits (a caterpillar plot).
+
+        For one REML or ML fit and one posterior, the thin dark line is the interval of the BLUP, conditional on θ̂, and
+        the broad light bar behind it the posterior interval, marginal over θ: what shows beside the line is what the
+        plug-in leaves out. Other sets of fits stand side by side. More than 80 levels become bands.
+
+        Parameters
+        ----------
+        group : str, optional
+            One grouping factor; all by default.
+        ax : Axes or sequence of Axes, optional
+            As many as there are panels: one for each random effect of each grouping factor.
+        max_levels : int, optional
+            Levels shown; of more, evenly spaced ones in the order of the first fit's estimates. All by default.
+        term, levels
+            As :meth:`FitPlots.ranef`.
+
+        Raises
+        ------
+        DesignError
+            For an unknown group, term or level, a model without random effects, or `max_levels` below two.
+        """
+        return ranef_figure(self.fits, group, ax, term=term, levels=levels, max_levels=max_levels, level=self.level)
+
+    @overload
+    def shrinkage(
+        self,
+        group: str | None = ...,
+        *,
+        ax: Axes,
+        max_levels: int = ...,
+        kind: str | None = ...,
+        **choices: Unpack[Choices],
+    ) -> Axes: ...
+    @overload
+    def shrinkage(
+        self,
+        group: str | None = ...,
+        ax: Axes | Sequence[Axes] | None = ...,
+        max_levels: int = ...,
+        *,
+        kind: str | None = ...,
+        **choices: Unpack[Choices],
+    ) -> Axes | Figure: ...
+    def shrinkage(
+        self,
+        group: str | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+        max_levels: int = 60,
+        *,
+        kind: str | None = None,
+        term: TermArgument = None,
+        levels: LevelsArgument = None,
+    ) -> Axes | Figure:
+        """Each level alone, and where each fit draws it; as :meth:`FitPlots.shrinkage`.
+
+        In a plane the arrows lead to the first fit's estimates; those of other fits are hollow marks, and their
+        regions dashed.
+        """
+        return shrinkage_figure(
+            self.fits, group, ax, kind=kind, term=term, levels=levels, max_levels=max_levels, level=self.level
+        )
+
+    @overload
+    def lines(
+        self,
+        x: object = ...,
+        group: str | None = ...,
+        kind: str = ...,
+        levels: LevelsArgument = ...,
+        *,
+        ax: Axes,
+        term: TermArgument = ...,
+    ) -> Axes: ...
+    @overload
+    def lines(
+        self,
+        x: object = ...,
+        group: str | None = ...,
+        kind: str = ...,
+        levels: LevelsArgument = ...,
+        ax: Axes | Sequence[Axes] | None = ...,
+        *,
+        term: TermArgument = ...,
+    ) -> Axes | Figure: ...
+    def lines(
+        self,
+        x: object = None,
+        group: str | None = None,
+        kind: str = "facets",
+        levels: LevelsArgument = None,
+        ax: Axes | Sequence[Axes] | None = None,
+        *,
+        term: TermArgument = None,
+    ) -> Axes | Figure:
+        """Data with fitted lines by group, those of every fit, with posterior bands; as :meth:`FitPlots.lines`.
+
+        Own lines and the population line are those of the first fit.
+        """
+        return lines_figure(self.fits, x=x, group=group, kind=kind, term=term, levels=levels, ax=ax, level=self.level)
+
+    @overload
+    def path(
+        self, group: str | None = ..., term: str | None = ..., *, ax: Axes, levels: LevelsArgument = ...
+    ) -> Axes: ...
+    @overload
+    def path(
+        self,
+        group: str | None = ...,
+        term: str | None = ...,
+        ax: Axes | Sequence[Axes] | None = ...,
+        *,
+        levels: LevelsArgument = ...,
+    ) -> Axes | Figure: ...
+    def path(
+        self,
+        group: str | None = None,
+        term: str | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+        *,
+        levels: LevelsArgument = None,
+    ) -> Axes | Figure:
+        """Paths of the first REML or ML fit, with the first posterior of the ratio above; as :meth:`FitPlots.path`."""
+        return path_of_fits(self.fits, group, term, ax, levels)
+
+    @overload
+    def varcorr(self, *, ax: Axes) -> Axes: ...
+    @overload
+    def varcorr(self, ax: Axes | Sequence[Axes] | None = ...) -> Axes | Figure: ...
+    def varcorr(self, ax: Axes | Sequence[Axes] | None = None) -> Axes | Figure:
+        """Posterior density of every sd and correlation, with the estimates of the fits and the prior on it.
+
+        As :meth:`FitPlots.varcorr`; several posteriors stand in one panel, each with its prior where they differ. A
+        criterion (REML, ML) that none of the fits was made by is minimised here.
+        """
+        return varcorr_figure(self.fits, ax)
+
+    def joint(
+        self, x: str | None = None, y: str | None = None, ax: Axes | None = None, method: Method | None = None
+    ) -> Axes:
+        """Posterior draws of two standard deviations over contours of the profiled criterion.
+
+        As :meth:`FitPlots.joint`; the contours are those of the first fit by REML or ML unless `method` says which.
+        """
+        return joint_axes(self.fits, x, y, ax, method)
+
+    @overload
+    def decomposition(
+        self,
+        group: str | None = ...,
+        *,
+        ax: Axes,
+        max_levels: int = ...,
+        draws: int | None = ...,
+        **choices: Unpack[Choices],
+    ) -> Axes: ...
+    @overload
+    def decomposition(
+        self,
+        group: str | None = ...,
+        ax: Axes | Sequence[Axes] | None = ...,
+        max_levels: int = ...,
+        draws: int | None = ...,
+        **choices: Unpack[Choices],
+    ) -> Axes | Figure: ...
+    def decomposition(
+        self,
+        group: str | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+        max_levels: int = 40,
+        draws: int | None = None,
+        *,
+        term: TermArgument = None,
+        levels: LevelsArgument = None,
+    ) -> Axes | Figure:
+        """Where the posterior variance of every level comes from, and what a BLUP's own variance has of it.
+
+        Bars are E[Var(b | y, θ, β)], what β adds, and Var(E[b | y, θ]) of the first posterior, as
+        :meth:`ranef.Comparison.decompose` computes them; the mark is the conditional variance of the
+        first REML or ML fit.
+
+        Parameters
+        ----------
+        group : str, optional
+            One grouping factor; all by default.
+        ax : Axes or sequence of Axes, optional
+            As many as there are panels: one for each random effect of each grouping factor.
+        max_levels : int
+            Levels shown; of more, evenly spaced ones in the order of their variances.
+        draws : int, optional
+            Draws of (θ, σ) to use.
+        term, levels
+            As :meth:`FitPlots.ranef`.
+        """
+        return decomposition_figure(self.fits, group, ax, max_levels, draws, term=term, levels=levels)

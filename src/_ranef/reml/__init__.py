@@ -1,0 +1,8 @@
+"""Engine A: maximum likelihood and REML with conditional modes."""
+
+from _ranef.reml.fit import fit_reml
+from _ranef.reml.optimize import Control, checked_control
+from _ranef.reml.refits import refit_many
+from _ranef.reml.row_variance import fit_rows
+
+__all__ = ["Control", "checked_control", "fit_reml", "fit_rows", "refit_many"]

@@ -1,0 +1,272 @@
+"""Many responses of one model, by the quickest way that its random effects allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from _ranef.errors import ConvergenceWarning, FitError, RanefWarning, warn
+from _ranef.likelihood import (
+    LOST,
+    NEAR_ZERO,
+    PERFECT_FIT,
+    Batch,
+    BatchPoint,
+    CrossProducts,
+    Likelihood,
+    Method,
+    Responses,
+    best_ratios,
+    evaluate_together,
+    has_blocks,
+    has_spectrum,
+    have_digits,
+    make_batch,
+    make_spectrum,
+    products_of,
+    read_responses,
+    slopes_together,
+)
+from _ranef.reml.boundary import escape
+from _ranef.reml.fit import EXACT_FIXED_PART, fit_reml
+from _ranef.reml.problem import Problem
+from _ranef.reml.together import descend_together, start_thetas
+from _ranef.results import Refits, Status
+from _ranef.spec import ModelSpec, sdcor_arrays
+from _ranef.structures import without_small
+from _ranef.support.arrays import Bools, Floats, Ints
+from _ranef.support.progress import LateBar
+
+__all__ = ["refit_many"]
+
+#: numbers held at once for a slice of responses
+SLICE_ENTRIES = 400_000
+
+#: Newton decrement above which a response has not converged
+CONVERGED = 1e-10
+
+
+def refit_many(spec: ModelSpec, products: CrossProducts, Y: Floats, method: Method, theta: Floats) -> Refits:
+    """Fit a model to every column of responses (n, B), from θ on the user's scale.
+
+    One variance parameter is found from eigenvalues, over its whole range; one grouping factor, or several small ones,
+    by Newton's method for all responses together; anything else one response after the other, from `theta`, with
+    the rows read once for all.
+
+    A response without residual variance, which the model fits exactly, is NaN and has not converged; so is what was not
+    fitted yet when the work was interrupted.
+
+    Raises
+    ------
+    FitError
+        If the residual variance of every response is zero.
+    """
+    B = Y.shape[1]
+    out = _empty(spec, B)
+    step = _slice_size(spec)
+    done = 0
+    with LateBar("Refitting", "response", B) as bar:
+        try:
+            for start in range(0, B, step):
+                part = np.arange(start, min(B, start + step))
+                responses = read_responses(spec, products, Y[:, part])
+                left = _not_exact(spec, responses)
+                if left.size:
+                    found = _fit_slice(spec, products, responses.only(left), method, theta, bar.update)
+                    out.put(part[left], found)
+                done = part[-1] + 1
+        except KeyboardInterrupt:
+            if not done:
+                raise
+            warn(
+                f"Interrupted: {done} of {B} responses are fitted, the others are NaN.",
+                RanefWarning,
+            )
+            return _refits(spec, method, out)
+    _tell_of_failures(out)
+    return _refits(spec, method, out)
+
+
+def _slice_size(spec: ModelSpec) -> int:
+    if not has_blocks(spec):
+        return 64
+    columns = [len(g.columns) for g in spec.groupings]
+    effects = sum(g.n_levels * p for g, p in zip(spec.groupings, columns, strict=True))
+    widest = max(columns[0] if len(columns) == 1 else effects, spec.n_fixed, spec.n_theta)
+    return max(1, SLICE_ENTRIES // (effects * widest))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Found:
+    """Arrays of :class:`~_ranef.results.Refits`."""
+
+    theta: Floats
+    sigma: Floats
+    beta: Floats
+    criterion: Floats
+    singular: Bools
+    converged: Bools
+
+    def put(self, where: Ints, part: _Found) -> None:
+        """Write what was found for the responses `where`."""
+        for f in fields(self):
+            getattr(self, f.name)[where] = getattr(part, f.name)
+
+
+def _empty(spec: ModelSpec, B: int) -> _Found:
+    theta, beta = np.full((B, spec.n_theta), np.nan), np.full((B, spec.n_fixed), np.nan)
+    no = np.zeros(B, dtype=bool)
+    return _Found(theta, np.full(B, np.nan), beta, np.full(B, np.nan), no, no.copy())
+
+
+def _refits(spec: ModelSpec, method: Method, found: _Found) -> Refits:
+    sdcor = sdcor_arrays(spec, found.theta, found.sigma)
+    return Refits(
+        method,
+        found.theta,
+        found.sigma,
+        found.beta,
+        sdcor,
+        found.criterion,
+        found.singular,
+        found.converged,
+        spec.design.fixed_names,
+    )
+
+
+def _not_exact(spec: ModelSpec, responses: Responses) -> Ints:
+    """The responses that the fixed effects do not fit exactly; all of them where σ is known."""
+    exact = (responses.yy == 0) | (responses.unit**2 <= EXACT_FIXED_PART * responses.mean_square)
+    return np.flatnonzero(~exact | (spec.sigma is not None))
+
+
+def _tell_of_failures(found: _Found) -> None:
+    exact = np.flatnonzero(np.isnan(found.criterion))
+    if exact.size and exact.size == len(found.criterion):
+        raise FitError(
+            "The residual variance of every response is zero: the model fits them exactly. They may be constant, or "
+            "computed from the predictors."
+        )
+    if exact.size:
+        warn(
+            f"{exact.size} of {len(found.criterion)} responses have no residual variance, the first in column "
+            f"{exact[0]} (counted from 0): the model fits them exactly. Their estimates are NaN.",
+            RanefWarning,
+        )
+    failed = int((~found.converged).sum()) - exact.size
+    if failed:
+        warn(
+            f"{failed} of {len(found.criterion)} refits did not converge; see the column 'converged'.",
+            ConvergenceWarning,
+        )
+
+
+def _fit_slice(
+    spec: ModelSpec,
+    products: CrossProducts,
+    responses: Responses,
+    method: Method,
+    theta: Floats,
+    count: Callable[[int], object],
+) -> _Found:
+    if not has_blocks(spec):
+        return _one_by_one(spec, products, responses, method, theta, np.arange(responses.size), count)
+    batch = make_batch(spec, products, responses, method)
+    if has_spectrum(spec):
+        tau = best_ratios(make_spectrum(products, responses, method, spec.sigma))
+        point, failed = evaluate_together(batch, np.sqrt(tau)[:, None]), np.zeros(responses.size, dtype=bool)
+    else:
+        start = Problem(spec, products, method).to_standard(theta)
+        point, decrements = descend_together(batch, start_thetas(batch, start))
+        point = _snapped(batch, point)
+        failed = ~(decrements <= CONVERGED) | _uncertified(batch, point)
+    if products.rows is not None:
+        failed |= ~have_digits(batch, point, LOST)
+    out = _on_user_scale(batch, point, products, responses)
+    exact = (point.rss <= PERFECT_FIT * responses.yy) & (spec.sigma is None) & (products.rows is None)
+    out.put(np.flatnonzero(exact), _empty(spec, int(exact.sum())))
+    again = np.flatnonzero(failed & ~exact)
+    if again.size:
+        out.put(again, _one_by_one(spec, products, responses, method, theta, again, lambda _: None))
+    count(responses.size)
+    return out
+
+
+def _snapped(batch: Batch, point: BatchPoint) -> BatchPoint:
+    """Nearly vanishing directions of λ set to zero where the criterion does not rise, as ``boundary.snap``."""
+    theta = point.theta.copy()
+    for t in batch.spec.terms:
+        lam = t.structure.root(point.theta[:, t.theta])
+        values = np.linalg.svd(lam, compute_uv=False)
+        small = np.flatnonzero(((values > 0.0) & (values < NEAR_ZERO)).any(axis=1))
+        theta[small, t.theta] = t.structure.closest(without_small(lam[small], NEAR_ZERO))
+    changed = np.flatnonzero((theta != point.theta).any(axis=1))
+    if not changed.size:
+        return point
+    trial = evaluate_together(batch.only(changed), theta[changed])
+    before = point.criterion[changed]
+    good = trial.criterion <= before + 1e-12 * np.abs(before) + 1e-10
+    return point.put(changed[good], trial.only(np.flatnonzero(good)))
+
+
+def _singular(batch: Batch, point: BatchPoint) -> Bools:
+    out = np.zeros(len(point.theta), dtype=bool)
+    for t in batch.spec.terms:
+        lam = t.structure.root(point.theta[:, t.theta])
+        out |= np.linalg.svd(lam, compute_uv=False)[:, -1] < NEAR_ZERO
+    return out
+
+
+def _uncertified(batch: Batch, point: BatchPoint) -> Bools:
+    """Responses that lie on the boundary where their criterion falls away from it."""
+    out = np.zeros(len(point.theta), dtype=bool)
+    which = np.flatnonzero(_singular(batch, point))
+    if which.size:
+        W = slopes_together(batch.only(which), point.only(which)).W
+        for i, b in enumerate(which):
+            out[b] = escape(batch.spec, point.theta[b], [w[i] for w in W]) is not None
+    return out
+
+
+def _on_user_scale(batch: Batch, point: BatchPoint, products: CrossProducts, responses: Responses) -> _Found:
+    likelihood = Likelihood(batch.spec, products, batch.method)
+    return _Found(
+        likelihood.to_written(point.theta),
+        point.sigma * responses.unit,
+        likelihood.coefficients(responses, point.beta),
+        point.criterion,
+        _singular(batch, point),
+        np.ones(len(point.theta), dtype=bool),
+    )
+
+
+def _one_by_one(
+    spec: ModelSpec,
+    products: CrossProducts,
+    responses: Responses,
+    method: Method,
+    theta: Floats,
+    which: Ints,
+    count: Callable[[int], object],
+) -> _Found:
+    out = _empty(spec, len(which))
+    for i, b in enumerate(which.tolist()):
+        with suppress(FitError):  # the response is fitted exactly: it stays NaN
+            fit = fit_reml(spec, method, start=theta, products=products_of(products, responses, b))
+            converged = fit.optimizer.status is not Status.NOT_CONVERGED
+            out.put(
+                np.array([i]),
+                _Found(
+                    fit.theta[None],
+                    np.array([fit.sigma]),
+                    fit.beta[None],
+                    np.array([fit.criterion]),
+                    np.array([fit.singular]),
+                    np.array([converged]),
+                ),
+            )
+        count(1)
+    return out

@@ -1,0 +1,125 @@
+"""One self-contained HTML file: no request leaves it, and it prints."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from _ranef.report.chart import vega_script
+from _ranef.report.shrinkage_explorer import Explorer
+from _ranef.support.interrupts import load
+from _ranef.tables import Document, Grid
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Page", "Picture", "page_html"]
+
+DOTS_PER_INCH, CSS_PIXELS_PER_INCH = 192, 96
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Picture:
+    """A figure of the page.
+
+    Attributes
+    ----------
+    title, caption : str
+        The caption says what is seen, and serves those who cannot see it.
+    figure : Figure
+    """
+
+    title: str
+    caption: str
+    figure: Figure
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Page:
+    """What stands on a page, top to bottom.
+
+    Attributes
+    ----------
+    title : str
+    formula : str
+    doubts : tuple of str
+        Why fits should not be trusted; none where they may be.
+    words : tuple of str
+        The model in sentences.
+    equations : mapping str to str
+        Caption to LaTeX, an ``aligned`` environment.
+    data : tuple of Grid
+    fingerprint : str
+    comparison : Document
+    explorers : tuple of Explorer
+    pictures : tuple of Picture
+    diagnostics : mapping str to tuple of str
+        Sentences by fit.
+    summaries : mapping str to Document
+    calls : str
+    shell : str
+        The command line, if the page was made by one.
+    versions : tuple of (str, str)
+    date : str
+    """
+
+    title: str
+    formula: str
+    doubts: tuple[str, ...]
+    words: tuple[str, ...]
+    equations: Mapping[str, str]
+    data: tuple[Grid, ...]
+    fingerprint: str
+    comparison: Document
+    explorers: tuple[Explorer, ...]
+    pictures: tuple[Picture, ...]
+    diagnostics: Mapping[str, Sequence[str]]
+    summaries: Mapping[str, Document]
+    calls: str
+    shell: str
+    versions: tuple[tuple[str, str], ...]
+    date: str
+
+    @property
+    def choice(self) -> bool:
+        """Whether a slider can move one standard deviation alone."""
+        return any(e.choice for e in self.explorers)
+
+    @property
+    def singular(self) -> bool:
+        """Whether the estimate of an explorer is on the boundary."""
+        return any(e.singular for e in self.explorers)
+
+
+def page_html(page: Page) -> str:
+    """Render a page."""
+    jinja2: Any = load("jinja2")
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(Path(__file__).with_name("page.html.jinja").read_text(encoding="utf-8"))
+    html: str = template.render(
+        page=page,
+        equations={caption: _mathml(latex) for caption, latex in page.equations.items()},
+        pictures=[(p, *_image(p.figure)) for p in page.pictures],
+        script=vega_script() if page.explorers else "",
+        html_of=lambda part: (Document((part,)) if isinstance(part, Grid) else part).to_html(),
+    )
+    return html
+
+
+def _mathml(latex: str) -> str:
+    """MathML, which browsers typeset by themselves; alignment is left to the page's style."""
+    convert = load("latex2mathml.converter").convert
+    return str(convert(latex.replace("{aligned}", "{align*}"), display="block"))
+
+
+def _image(figure: Figure) -> tuple[str, int, int]:
+    """A data URI, and the width and height in CSS pixels at which type has its nominal size."""
+    held = io.BytesIO()
+    figure.savefig(held, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight")
+    png = held.getvalue()
+    width, height = (int.from_bytes(png[at : at + 4], "big") * CSS_PIXELS_PER_INCH // DOTS_PER_INCH for at in (16, 20))
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii"), width, height

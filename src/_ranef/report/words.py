@@ -1,0 +1,101 @@
+"""A model, its data and how its fits went, in sentences."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from _ranef.results import PosteriorDraws, RemlEstimates
+from _ranef.spec import Grouping, ModelSpec, TermSpec
+from _ranef.tables import Grid
+
+__all__ = ["data_grids", "engine_words", "fingerprint", "model_words"]
+
+
+def model_words(spec: ModelSpec, posteriors: Sequence[PosteriorDraws] = ()) -> tuple[str, ...]:
+    """What the model says: the fixed part, each random term, and the residuals; and where a posterior differs."""
+    d = spec.design
+    covariates = _listed(d.fixed_terms)
+    mean = f"depends on {covariates}" if covariates else "is constant" if d.has_intercept else "is zero"
+    away = "" if d.offset is None else ", apart from the known offset of each row,"
+    words = [
+        f"The expected value of {d.response}{away} {mean} in the population ({_count(spec.n_fixed, 'coefficient')})."
+    ]
+    words += [_term_words(spec, t) for t in spec.terms]
+    if len(spec.terms) > 1:
+        words.append("Effects of different terms are independent of each other.")
+    residual = "with one standard deviation σ"
+    if spec.sigma is not None:
+        residual = f"with the known standard deviation {spec.sigma:g}"
+    if not spec.residual.plain:
+        residual += " divided by the square root of each row's weight"
+    words.append(f"What is left in each of the {spec.n_obs} rows is independent and normal, {residual}.")
+    other = sorted({p.not_normal for p in posteriors if p.not_normal})
+    words += [f"A posterior has Student t distributions in place of normal ones for {what}." for what in other]
+    return tuple(words)
+
+
+def _term_words(spec: ModelSpec, term: TermSpec) -> str:
+    levels = spec.groupings[term.grouping].n_levels
+    names = _listed([_column_words(c) for c in term.columns])
+    many = f", {term.structure.meaning}" if len(term.columns) > 1 else ""
+    return (
+        f"Each of the {levels} levels of {term.group} has {names}: deviations from the population, drawn from a normal "
+        f"distribution with mean zero{many}."
+    )
+
+
+def _column_words(column: str) -> str:
+    if column == "Intercept":
+        return "its own intercept"
+    return f"its own value at {column}" if "[" in column and ":" not in column else f"its own coefficient of {column}"
+
+
+def data_grids(spec: ModelSpec) -> tuple[Grid, ...]:
+    """The response and the grouping factors in numbers."""
+    y, d = spec.design.y, spec.design
+    response = Grid(
+        ("Response", "rows", "left out", "mean", "sd", "min", "max"),
+        ((d.response, str(spec.n_obs), str(d.n_dropped), *(f"{v:.4g}" for v in _moments(y))),),
+    )
+    rows = tuple((g.name, str(g.n_levels), *_sizes(g)) for g in spec.groupings)
+    return response, Grid(("Grouping factor", "levels", "fewest rows", "median", "most rows"), rows)
+
+
+def _moments(y: np.ndarray) -> tuple[float, float, float, float]:
+    return float(y.mean()), float(y.std(ddof=1)), float(y.min()), float(y.max())
+
+
+def _sizes(g: Grouping) -> tuple[str, str, str]:
+    sizes = np.bincount(g.codes, minlength=g.n_levels)
+    return str(sizes.min()), f"{np.median(sizes):g}", str(sizes.max())
+
+
+def engine_words(record: RemlEstimates | PosteriorDraws, warnings: Sequence[str] = ()) -> tuple[str, ...]:
+    """How a fit went."""
+    if isinstance(record, RemlEstimates):
+        o = record.optimizer
+        return (f"{o.message} ({_count(o.n_evaluations, 'evaluation')} of the criterion.)",)
+    chains, draws = record.sigma.shape
+    run = f"{_count(chains, 'chain')} of {draws} draws after {record.warmup} warm-up steps, by {record.sampler}."
+    fine = "No divergence, R-hat and effective sample sizes as they should be: nothing to say against the run."
+    return (run, *record.notes, *(warnings or (fine,)))
+
+
+def fingerprint(spec: ModelSpec) -> str:
+    """Twelve hexadecimal digits of the numbers that the model used, rows in order: the same data give the same."""
+    d, out = spec.design, hashlib.sha256()
+    arrays = [d.y, d.X, *(a for g in spec.groupings for a in (g.codes, g.Z))]
+    for a in [*arrays, *(v for v in (d.weights, d.offset) if v is not None)]:
+        out.update(np.ascontiguousarray(a).tobytes())
+    return out.hexdigest()[:12]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _count(n: int, word: str) -> str:
+    return f"{n} {word}{'' if n == 1 else 's'}"

@@ -1,0 +1,29 @@
+"""Frozen records that the engines return, and the protocol that everything after them is written against."""
+
+from _ranef.results.asked import fit_arguments, fit_call, sample_arguments
+from _ranef.results.protocol import Fit
+from _ranef.results.records import (
+    Method,
+    Modes,
+    OptimizerRecord,
+    OptimizerStep,
+    PosteriorDraws,
+    Refits,
+    RemlEstimates,
+    Status,
+)
+
+__all__ = [
+    "Fit",
+    "Method",
+    "Modes",
+    "OptimizerRecord",
+    "OptimizerStep",
+    "PosteriorDraws",
+    "Refits",
+    "RemlEstimates",
+    "Status",
+    "fit_arguments",
+    "fit_call",
+    "sample_arguments",
+]

@@ -1,0 +1,251 @@
+"""Frozen records that the engines return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from _ranef.spec import Priors, family_of
+from _ranef.support.arrays import Floats
+
+__all__ = ["Method", "Modes", "OptimizerRecord", "OptimizerStep", "PosteriorDraws", "Refits", "RemlEstimates", "Status"]
+
+#: the criterion that estimates are the optimum of
+Method = Literal["REML", "ML"]
+
+
+class Status(Enum):
+    """How a maximisation ended; the value is the sentence for the user."""
+
+    CONVERGED = "The optimum is interior and the gradient vanishes there."
+    BOUNDARY = "The optimum lies on the boundary of the parameter space (a singular fit)."
+    NOT_IDENTIFIED = "The data do not determine every variance parameter."
+    NOT_CONVERGED = "The optimiser stopped before the gradient vanished; the estimates should not be trusted."
+
+
+@dataclass(frozen=True)
+class OptimizerStep:
+    """One evaluation of the criterion.
+
+    Attributes
+    ----------
+    kind : str
+        ``"start"``, ``"em"``, ``"newton"``, ``"halved"``, ``"quasi-newton"``, ``"snap"``,
+        ``"restart"`` or ``"polish"``.
+    theta : array (n_theta,)
+        On the user's scale.
+    criterion : float
+    """
+
+    kind: str
+    theta: Floats
+    criterion: float
+
+
+@dataclass(frozen=True, repr=False)
+class OptimizerRecord:
+    """The whole path of a maximisation.
+
+    Attributes
+    ----------
+    steps : tuple of OptimizerStep
+        Every evaluation in order.
+    decrement : float
+        Newton decrement gᵀB⁻¹g at the end, in deviance units: how much lower a quadratic model says one could go.
+    status : Status
+    message : str
+        One or two sentences for the user.
+    undetermined : tuple of str
+        Entries of θ, by name, that the data do not determine, or only in combination: whatever they are, the criterion
+        is the same, and what stands for them in θ is arbitrary.
+    """
+
+    steps: tuple[OptimizerStep, ...]
+    decrement: float
+    status: Status
+    message: str
+    undetermined: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<OptimizerRecord: {self.n_evaluations} evaluations. {self.message}>"
+
+    @property
+    def n_evaluations(self) -> int:
+        """Number of evaluations of the criterion."""
+        return len(self.steps)
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Conditional modes of the random effects of one grouping factor.
+
+    Attributes
+    ----------
+    values : array (J, p)
+        b̂ = D Zᵀ V⁻¹ (y − X β̂), by level.
+    cov : array (J, p, p)
+        Conditional covariance with θ and β taken as known (lme4's condVar).
+    cov_prediction : array (J, p, p)
+        Covariance of b̂ − b with θ known and β estimated (Henderson's equations).
+    """
+
+    values: Floats
+    cov: Floats
+    cov_prediction: Floats
+
+
+@dataclass(frozen=True)
+class RemlEstimates:
+    """What engine A returns, on the user's scale.
+
+    Attributes
+    ----------
+    method : str
+        ``"REML"`` or ``"ML"``.
+    theta : array (n_theta,)
+        Relative Cholesky factors in lme4's order.
+    sigma : float
+    beta : array (p,)
+    vcov : array (p, p)
+        σ²(XᵀV⁻¹X)⁻¹.
+    criterion : float
+        Minimised −2 log-likelihood or REML criterion.
+    modes : tuple of Modes
+        One for each grouping of the spec.
+    optimizer : OptimizerRecord
+    singular : bool
+        Whether some variance is zero or some correlation ±1: lme4's tolerance of 1e-4 on θ, for columns of unit mean
+        square.
+    asked : mapping str to str
+        Further arguments of the call that made it, as Python: ``start`` and ``control``, where they were given.
+    """
+
+    method: Method
+    theta: Floats
+    sigma: float
+    beta: Floats
+    vcov: Floats
+    criterion: float
+    modes: tuple[Modes, ...]
+    optimizer: OptimizerRecord
+    singular: bool
+    asked: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Refits:
+    """One model fitted to B responses.
+
+    Attributes
+    ----------
+    method : str
+        ``"REML"`` or ``"ML"``.
+    theta : array (B, n_theta)
+        Relative Cholesky factors in lme4's order.
+    sigma : array (B,)
+    beta : array (B, p)
+    sdcor : mapping str to array (B,)
+        Standard deviations and correlations by the names of ``confint``; ``sigma`` last. A correlation with an effect
+        of variance zero is NaN.
+    criterion : array (B,)
+    singular : array of bool (B,)
+        Whether some variance is zero or some correlation ±1.
+    converged : array of bool (B,)
+    fixed_names : tuple of str
+    """
+
+    method: Method
+    theta: Floats
+    sigma: Floats
+    beta: Floats
+    sdcor: Mapping[str, Floats]
+    criterion: Floats
+    singular: NDArray[np.bool_]
+    converged: NDArray[np.bool_]
+    fixed_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.sigma)
+
+    def __repr__(self) -> str:
+        return f"<Refits: {len(self)} responses by {self.method}, {int(self.singular.sum())} singular>"
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row for each response: coefficients, sds and correlations, ``criterion``, ``singular``, ``converged``."""
+        out = pd.DataFrame(self.beta, columns=list(self.fixed_names)).assign(**self.sdcor)
+        return out.assign(criterion=self.criterion, singular=self.singular, converged=self.converged)
+
+
+@dataclass(frozen=True)
+class PosteriorDraws:
+    """What engine B returns, on the user's scale; every array begins with (chain, draw).
+
+    Attributes
+    ----------
+    theta : array (chains, draws, n_theta)
+        Relative Cholesky factors in lme4's order, as in :class:`RemlEstimates`.
+    sigma : array (chains, draws)
+    beta : array (chains, draws, p)
+    b : tuple of array (chains, draws, J_k, p_k)
+        Random effects, one array for each grouping of the spec.
+    sample_stats : mapping str to array (chains, draws)
+        ``diverging``, ``tree_depth``, ``n_steps``, ``energy``, ``acceptance_rate``, ``lp``, ``step_size``.
+    parameterization : str
+        ``"marginal"``, ``"noncentered"`` or ``"centered"``.
+    priors : Priors
+        The priors, with their numbers.
+    seed : int
+    warmup : int
+    seconds : float
+        Wall time of compiling, warming up and sampling.
+    complete : bool
+        False where the run was interrupted and holds what was drawn until then.
+    family : str
+        Of the response: ``"gaussian"``, or ``"student"``, where σ is the scale and ``extras["nu"]`` the degrees of
+        freedom.
+    extras : mapping str to array (chains, draws, ...)
+        Further parameters: ``nu`` (degrees of freedom of the response), ``nu_g`` (of the effects of a factor g), ``R2``
+        and ``phi`` (of a global scale of the coefficients).
+    sampler : str
+        ``"numpyro"`` or ``"nutpie"``.
+    notes : tuple of str
+        What was chosen for the user, and why.
+    doubts : tuple of str
+        Why the draws may not be those of the whole posterior, by weights of importance.
+    target_accept : float
+    asked : mapping str to str
+        Further arguments of the call that made it, as Python: ``init``, ``chain_method`` and ``device`` where they were
+        given, ``draws`` and ``chains`` of a run that was interrupted.
+    """
+
+    theta: Floats
+    sigma: Floats
+    beta: Floats
+    b: tuple[Floats, ...]
+    sample_stats: Mapping[str, NDArray[Any]]
+    parameterization: str
+    priors: Priors
+    seed: int
+    warmup: int
+    seconds: float
+    complete: bool
+    family: str = "gaussian"
+    extras: Mapping[str, Floats] = field(default_factory=dict)
+    sampler: str = "numpyro"
+    notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    target_accept: float = 0.8
+    asked: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def not_normal(self) -> str:
+        """Which parts are Student t, in words; empty where all is normal, and conditional moments have closed forms."""
+        effects = [f"the random effects of {', '.join(self.priors.effects)}"] if self.priors.effects else []
+        return " and ".join(effects + ([] if family_of(self.family).collapses else ["the response"]))

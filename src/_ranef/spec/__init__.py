@@ -1,0 +1,83 @@
+"""The intermediate representation that both engines compile."""
+
+from _ranef.spec.column_moments import Moments, moments
+from _ranef.spec.coordinates import TermColumns, inward_theta, outward_theta
+from _ranef.spec.densities import correlation_density, scale_density, shape_density
+from _ranef.spec.matrices import Cluster, ModelMatrices, TermMatrices
+from _ranef.spec.model import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
+from _ranef.spec.model_priors import Priors, corr_name, default_priors, flat_priors, sd_replacements, shape_name
+from _ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
+from _ranef.spec.prior_families import (
+    LKJ,
+    R2D2,
+    Cauchy,
+    Custom,
+    Exponential,
+    Flat,
+    Gamma,
+    HalfCauchy,
+    HalfNormal,
+    HalfStudentT,
+    Location,
+    Normal,
+    Scale,
+    ShapePrior,
+    StudentT,
+    Uniform,
+)
+from _ranef.spec.response import FAMILIES, Family, Gaussian, Residual, Student, family_of
+from _ranef.spec.row_variance import RowVariance
+from _ranef.spec.subset import without_rows
+
+__all__ = [
+    "FAMILIES",
+    "LKJ",
+    "R2D2",
+    "Cauchy",
+    "Cluster",
+    "Custom",
+    "Exponential",
+    "Family",
+    "Flat",
+    "Gamma",
+    "Gaussian",
+    "Grouping",
+    "HalfCauchy",
+    "HalfNormal",
+    "HalfStudentT",
+    "Location",
+    "ModelMatrices",
+    "ModelSpec",
+    "Moments",
+    "Normal",
+    "Priors",
+    "Residual",
+    "RowVariance",
+    "Scale",
+    "ShapePrior",
+    "Student",
+    "StudentT",
+    "TermColumns",
+    "TermMatrices",
+    "TermSpec",
+    "Uniform",
+    "check_responses",
+    "corr_name",
+    "correlation_density",
+    "covariance_arrays",
+    "default_priors",
+    "family_of",
+    "flat_priors",
+    "inward_theta",
+    "model_spec",
+    "moments",
+    "outward_theta",
+    "scale_density",
+    "sd_replacements",
+    "sdcor_arrays",
+    "shape_density",
+    "shape_name",
+    "varcorr_arrays",
+    "with_response",
+    "without_rows",
+]

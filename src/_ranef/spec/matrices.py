@@ -1,0 +1,144 @@
+"""The model as named matrices, to teach from: y, X, Z, and per term J, Xᵢ, Zᵢ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import scipy
+
+from _ranef.errors import DesignError, suggestion
+from _ranef.spec.model import ModelSpec, TermSpec
+from _ranef.support.arrays import Ints
+
+__all__ = ["Cluster", "ModelMatrices", "TermMatrices"]
+
+
+@dataclass(frozen=True)
+class TermMatrices:
+    """One random term as Bates et al. (2015, §2.3) write it: Zᵢ is the row-wise Kronecker product of Jᵢ and Xᵢ.
+
+    Attributes
+    ----------
+    J : sparse (n, levels)
+        Indicator of the level of each row.
+    X : DataFrame (n, p)
+        Columns of the effects.
+    Z : sparse (n, levels p)
+        Level by level, the columns of the effects within each level.
+    names : tuple of str
+        Column names of Z.
+    """
+
+    J: scipy.sparse.csr_array
+    X: pd.DataFrame
+    Z: scipy.sparse.csr_array
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Rows of one level of a grouping factor.
+
+    Attributes
+    ----------
+    level : str
+    rows : array of int (n_j,)
+        Positions among the rows used.
+    y : Series (n_j,)
+    X : DataFrame (n_j, p)
+    Z : DataFrame (n_j, q)
+        The columns of this level's own random effects, one block for each term on the factor.
+    """
+
+    level: str
+    rows: Ints
+    y: pd.Series[float]
+    X: pd.DataFrame
+    Z: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ModelMatrices:
+    """y, X and Z of a model with names; Z is only ever sparse, and built when asked for.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> m = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).matrices
+    >>> m.Z.shape, m.Z_names
+    ((20, 4), ('operator[a].Intercept', 'operator[b].Intercept', 'operator[c].Intercept', 'operator[d].Intercept'))
+    """
+
+    spec: ModelSpec
+
+    def __repr__(self) -> str:
+        q = sum(g.n_levels * len(g.columns) for g in self.spec.groupings)
+        n, p = self.spec.n_obs, self.spec.n_fixed
+        return f"<{type(self).__name__}: y ({n},), X ({n}, {p}), Z ({n}, {q})>"
+
+    @property
+    def y(self) -> pd.Series[float]:
+        """Response (n,)."""
+        d = self.spec.design
+        return pd.Series(d.y, index=d.index, name=d.response)
+
+    @property
+    def X(self) -> pd.DataFrame:
+        """Fixed-effects matrix (n, p), aliased columns left out."""
+        d = self.spec.design
+        return pd.DataFrame(d.X, index=d.index, columns=list(d.fixed_names))
+
+    @cached_property
+    def terms(self) -> tuple[TermMatrices, ...]:
+        """J, Xᵢ and Zᵢ of every random term, in lme4's order."""
+        return tuple(self._term(t) for t in self.spec.terms)
+
+    @cached_property
+    def Z(self) -> scipy.sparse.csr_array:
+        """Random-effects matrix (n, q), term by term, level by level, column by column."""
+        parts = [t.Z for t in self.terms]
+        return (
+            scipy.sparse.csr_array(scipy.sparse.hstack(parts))
+            if parts
+            else scipy.sparse.csr_array((self.spec.n_obs, 0))
+        )
+
+    @property
+    def Z_names(self) -> tuple[str, ...]:
+        """Column names of Z, as ``Subject[308].Days``."""
+        return tuple(name for t in self.terms for name in t.names)
+
+    def cluster(self, level: str, group: str | None = None) -> Cluster:
+        """yⱼ, Xⱼ, Zⱼ of one level.
+
+        Raises
+        ------
+        DesignError
+            If no grouping factor has that level, or several have and `group` is not given.
+        """
+        named = [g for g in self.spec.groupings if group in (None, g.name)]
+        found = [g for g in named if str(level) in g.levels]
+        if len(found) != 1:
+            names = [g.name for g in self.spec.groupings]
+            if group is not None and not named:
+                raise DesignError(f"The model has no grouping factor {group!r}.{suggestion(group, names)}")
+            if found:
+                raise DesignError(f"Several factors have the level {level!r}; give group=, one of {names}.")
+            known = [str(s) for g in named for s in g.levels]
+            raise DesignError(f"There is no level {level!r} in {', '.join(names)}.{suggestion(str(level), known)}")
+        g = found[0]
+        rows = np.flatnonzero(g.levels[g.codes] == str(level))
+        Z = pd.DataFrame(g.Z[rows], index=self.spec.design.index[rows], columns=list(g.columns))
+        return Cluster(str(level), rows, self.y.iloc[rows], self.X.iloc[rows], Z)
+
+    def _term(self, term: TermSpec) -> TermMatrices:
+        g, n, p = self.spec.groupings[term.grouping], self.spec.n_obs, len(term.columns)
+        values = g.Z[:, term.where]
+        J = scipy.sparse.csr_array((np.ones(n), g.codes, np.arange(n + 1)), shape=(n, g.n_levels))
+        columns = g.codes[:, None] * p + np.arange(p)
+        Z = scipy.sparse.csr_array((values.ravel(), columns.ravel(), p * np.arange(n + 1)), shape=(n, g.n_levels * p))
+        X = pd.DataFrame(values, index=self.spec.design.index, columns=list(term.columns))
+        return TermMatrices(J, X, Z, tuple(f"{g.name}[{level}].{c}" for level in g.levels for c in term.columns))

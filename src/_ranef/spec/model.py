@@ -1,0 +1,305 @@
+"""The intermediate representation: one design with its covariance structures, which both engines compile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from _ranef.design import Design, RandomDesign, row_parts, sample_rows
+from _ranef.errors import DesignError
+from _ranef.spec.response import Family, Gaussian, Residual, family_of
+from _ranef.spec.row_variance import RowVariance
+from _ranef.structures import STRUCTURES, Structure
+from _ranef.support.arrays import Bools, Floats, Ints
+
+__all__ = ["Grouping", "ModelSpec", "TermSpec", "check_responses", "model_spec", "with_response"]
+
+
+@dataclass(frozen=True)
+class TermSpec:
+    """One random-effects term.
+
+    Attributes
+    ----------
+    group : str
+        Name of the grouping factor.
+    columns : tuple of str
+        Names of its p columns.
+    structure : Structure
+        Of the covariance of one level's effects.
+    theta : slice
+        Where its parameters stand in θ.
+    grouping, start : int
+        Which grouping holds it, and its first column there.
+    source : int
+        Its place among the terms of the design, which are as written.
+    text : str
+        The term as the user wrote it.
+    """
+
+    group: str
+    columns: tuple[str, ...]
+    structure: Structure
+    theta: slice
+    grouping: int
+    start: int
+    source: int
+    text: str
+
+    @property
+    def where(self) -> slice:
+        """Columns of this term within its grouping."""
+        return slice(self.start, self.start + len(self.columns))
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """One grouping factor with the columns of all its terms.
+
+    Attributes
+    ----------
+    name : str
+    levels : array of str (J,)
+    codes : array of int (n_obs,)
+    columns : tuple of str (p,)
+    Z : array (n_obs, p)
+        The dense columns; the indicator of the level is never built.
+    """
+
+    name: str
+    levels: NDArray[np.object_]
+    codes: Ints
+    columns: tuple[str, ...]
+    Z: Floats
+
+    @property
+    def n_levels(self) -> int:
+        """Number of levels J."""
+        return len(self.levels)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything both engines need, and nothing an engine computed.
+
+    Attributes
+    ----------
+    design : Design
+    terms : tuple of TermSpec
+        In lme4's order: by decreasing number of levels, ties as written; θ is laid out in this order.
+    groupings : tuple of Grouping
+        One for each grouping factor, in order of its first term.
+    sigma : float or None
+        A residual standard deviation that is known.
+    family : Family
+        Distribution of the response; files have it with the draws of a posterior.
+    variance : RowVariance, optional
+        How residual variances depend on parameters ρ, besides the weights.
+    rho : array (n_rho,), optional
+        Those parameters, where they are known: the weights of the design then have them in.
+    """
+
+    design: Design
+    terms: tuple[TermSpec, ...]
+    groupings: tuple[Grouping, ...]
+    sigma: float | None = None
+    family: Family = field(default=Gaussian(), metadata={"saved": False})
+    variance: RowVariance | None = field(default=None, metadata={"saved": False})
+    rho: Floats | None = field(default=None, metadata={"saved": False})
+
+    @property
+    def n_obs(self) -> int:
+        """Number of rows used."""
+        return self.design.n_obs
+
+    @property
+    def n_fixed(self) -> int:
+        """Number of fixed-effect coefficients (rank of X)."""
+        return len(self.design.fixed_names)
+
+    @property
+    def n_theta(self) -> int:
+        """Number of variance parameters besides σ."""
+        return sum(t.structure.n_theta for t in self.terms)
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """All variance parameters in one row: θ, those of residual variances, and σ unless it is known."""
+        own = () if self.variance is None else self.variance.names
+        return (*self.theta_names, *own, *(("sigma",) if self.sigma is None else ()))
+
+    @property
+    def residual(self) -> Residual:
+        """How residuals vary from row to row."""
+        return Residual(self.n_obs, self.design.weights)
+
+    @property
+    def log_weights(self) -> float:
+        """Σ log wᵢ, which enters the criterion."""
+        return float(self.residual.log_precision.sum()) if not self.residual.plain else 0.0
+
+    def parts(self) -> Iterator[ModelSpec]:
+        """The model with its rows: itself, or one part after the other where rows are read in chunks."""
+        return (self._with_design(part) for part in row_parts(self.design))
+
+    def thinned(self, most: int) -> ModelSpec:
+        """The same model with at most `most` of its rows, evenly chosen, in memory."""
+        return self._with_design(sample_rows(self.design, most))
+
+    def with_fixed(self, kept: Ints, aliases: Floats) -> ModelSpec:
+        """The model without the fixed-effects columns that are not `kept`; for rows that are read in chunks.
+
+        `aliases` (len(kept), d) are the combinations of the columns kept that the others are.
+        """
+        d = self.design
+        names = tuple(d.fixed_names[k] for k in kept)
+        encoding = replace(d.encoding, kept=kept, aliases=np.asarray(aliases, dtype=np.float64))
+        dropped = tuple(name for name in d.fixed_names if name not in names)
+        return self._with_design(
+            replace(d, fixed_names=names, dropped=dropped, assign=d.assign[kept], encoding=encoding)
+        )
+
+    def with_family(self, family: Family | str) -> ModelSpec:
+        """The model with another distribution of the response, or itself."""
+        own = family_of(family)
+        return self if own == self.family else replace(self, family=own)
+
+    def with_rho(self, rho: Floats) -> ModelSpec:
+        """The model with known parameters of its residual variances, in place of any before: one with other weights."""
+        assert self.variance is not None
+        before = 0.0 if self.rho is None else self.variance.log_sds(self.rho)
+        weights = np.asarray(
+            self.residual.precision * np.exp(2.0 * (before - self.variance.log_sds(rho))), dtype=np.float64
+        )
+        return replace(self, design=replace(self.design, weights=weights), rho=rho)
+
+    def _with_design(self, design: Design) -> ModelSpec:
+        return self if design is self.design else model_spec(design, self.sigma).with_family(self.family)
+
+    def lambdas(self, theta: Floats) -> tuple[Floats, ...]:
+        """Block-diagonal λ_k (..., p_k, p_k) of every grouping at `theta` (..., n_theta)."""
+        out = tuple(np.zeros((*theta.shape[:-1], len(g.columns), len(g.columns))) for g in self.groupings)
+        for t in self.terms:
+            out[t.grouping][..., t.where, t.where] = t.structure.root(theta[..., t.theta])
+        return out
+
+    def theta_of(self, lambdas: Sequence[Floats]) -> Floats:
+        """Inverse of :meth:`lambdas`, for any square roots of the same covariances."""
+        parts = [t.structure.closest(lambdas[t.grouping][t.where, t.where]) for t in self.terms]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def pull_back(self, theta: Floats, gradients: Sequence[Floats]) -> Floats:
+        """∂/∂θ (n_theta,) from ∂/∂λ_k (p_k, p_k) at `theta`."""
+        return np.concatenate(
+            [t.structure.pull_back(theta[t.theta], gradients[t.grouping][t.where, t.where]) for t in self.terms]
+        )
+
+    def root_derivatives(self, theta: Floats) -> list[tuple[TermSpec, Floats]]:
+        """For every entry of `theta` (..., n_theta) its term, and ∂λ_k (..., p_k, p_k) of its grouping."""
+        out: list[tuple[TermSpec, Floats]] = []
+        for t in self.terms:
+            p = len(self.groupings[t.grouping].columns)
+            own = t.structure.jacobian(theta[..., t.theta])
+            whole = np.zeros((*own.shape[:-2], p, p))
+            whole[..., t.where, t.where] = own
+            out += [(t, whole[..., i, :, :]) for i in range(t.structure.n_theta)]
+        return out
+
+    @cached_property
+    def on_diagonal(self) -> Bools:
+        """Which entries of θ (n_theta,) scale a column of λ, so that their sign is not identified."""
+        return np.concatenate([np.zeros(0, dtype=bool), *(t.structure.on_diagonal for t in self.terms)])
+
+    @property
+    def theta_names(self) -> tuple[str, ...]:
+        """lme4's names: ``Subject.(Intercept)``, ``Subject.Days.(Intercept)`` and so on, with our column names."""
+        return tuple(f"{t.group}.{label}" for t in self.terms for label in t.structure.labels(t.columns))
+
+
+def model_spec(design: Design, sigma: float | None = None) -> ModelSpec:
+    """Order the terms as lme4 does, and gather the terms of one grouping factor."""
+    ordered = sorted(enumerate(design.random), key=lambda item: -len(item[1].levels))
+    members: dict[str, list[RandomDesign]] = {}
+    for _, random in ordered:
+        members.setdefault(random.group, []).append(random)
+    groups = list(members)
+    terms: list[TermSpec] = []
+    filled: dict[str, int] = dict.fromkeys(groups, 0)
+    n_theta = 0
+    for source, random in ordered:
+        structure = STRUCTURES[random.structure](len(random.columns))
+        theta = slice(n_theta, n_theta + structure.n_theta)
+        k, start = groups.index(random.group), filled[random.group]
+        terms.append(TermSpec(random.group, random.columns, structure, theta, k, start, source, random.text))
+        n_theta, filled[random.group] = theta.stop, start + structure.size
+    return ModelSpec(
+        design, tuple(terms), tuple(_grouping(m, held=design.stream is None) for m in members.values()), sigma
+    )
+
+
+def with_response(spec: ModelSpec, y: Any) -> ModelSpec:
+    """The same model for another response, as :func:`check_responses` takes it, with one dimension."""
+    values = check_responses(spec, y)
+    return replace(spec, design=replace(spec.design, y=np.ascontiguousarray(values[:, 0])))
+
+
+def check_responses(spec: ModelSpec, given: Any) -> Floats:
+    """One response (n_obs,) or several (n_obs, B) as numbers (n_obs, B), in the order of the rows used.
+
+    A Series or DataFrame of pandas is aligned by its index.
+
+    Raises
+    ------
+    DesignError
+        If the length is wrong or a value is not a finite number.
+    """
+    design = spec.design
+    if design.stream is not None:
+        raise DesignError("A model built from chunks cannot be refitted to another response: build it from one frame.")
+    if isinstance(given, pd.Series | pd.DataFrame) and not given.index.equals(design.index):
+        given = _aligned(given, design.index)
+    if np.ndim(given) not in (1, 2) or np.iscomplexobj(given):
+        raise DesignError(
+            f"The new response is {type(given).__name__} of {np.ndim(given)} dimensions; expected are numbers, one for "
+            "each row used, or an array (rows, B) of several responses."
+        )
+    try:
+        values = np.asarray(given, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise DesignError(f"The new response does not hold numbers: {error}. Convert it.") from error
+    values = values[:, None] if values.ndim == 1 else values
+    if len(values) != spec.n_obs:
+        raise DesignError(
+            f"The new response has {len(values)} rows; it must have {spec.n_obs}, one for each row used"
+            + (f" ({design.n_dropped} rows with missing values were left out)." if design.n_dropped else ".")
+            + (" It looks transposed." if values.shape[1] == spec.n_obs else "")
+        )
+    finite = np.isfinite(values)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        where = f"row {row}" + (f" of column {column}" if values.shape[1] > 1 else "")
+        raise DesignError(f"The new response is {values[row, column]} in {where}; it must be finite everywhere.")
+    return values
+
+
+def _aligned(given: Any, index: pd.Index[Any]) -> Any:
+    """A Series or DataFrame in the order of the rows used."""
+    if not given.index.is_unique or not index.isin(given.index).all():
+        raise DesignError(
+            "The index of the new response is not that of the rows used. Give an array in their order, or an index "
+            "that holds their labels, each once."
+        )
+    return given.loc[index]
+
+
+def _grouping(terms: list[RandomDesign], *, held: bool) -> Grouping:
+    first: Any = terms[0]
+    columns = tuple(c for t in terms for c in t.columns)
+    Z = first.values if len(terms) == 1 or not held else np.hstack([t.values for t in terms])
+    return Grouping(first.group, first.levels, first.codes, columns, Z)

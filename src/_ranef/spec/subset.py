@@ -1,0 +1,76 @@
+"""The same model for some of its rows, made from the design rather than from the data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from _ranef.design import Encoding, RandomDesign, aliasing, take_rows
+from _ranef.design.checks import check_levels
+from _ranef.design.rank import independent_columns
+from _ranef.design.size import Claim
+from _ranef.errors import DesignError
+from _ranef.spec.model import Grouping, ModelSpec
+from _ranef.support.arrays import Floats, Ints
+
+__all__ = ["without_rows"]
+
+
+def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
+    """The same model for the rows that `keep` (n_obs,) marks; θ keeps its order.
+
+    Levels without rows go, and so do columns of X that the columns before them determine in the rows kept; their names
+    are added to ``design.dropped``. Columns keep the coding that they had in the whole data: a spline its knots, a
+    centred covariate its centre.
+
+    Raises
+    ------
+    DesignError
+        If no row is left, a grouping factor has too few or too many levels left, or rows are read in chunks.
+    """
+    if spec.design.stream is not None:
+        raise DesignError("Rows cannot be deleted from a model built from chunks: build it from one frame.")
+    if not keep.any():
+        raise DesignError(
+            "No row is left. The level may be the only one; delete single rows or another factor's levels."
+        )
+    d = spec.design
+    columns = independent_columns(d.X[keep], intercept=d.has_intercept)
+    aliased = np.setdiff1d(np.arange(spec.n_fixed), columns)
+    remaining = [np.unique(g.codes[keep], return_inverse=True) for g in spec.groupings]
+    place = {g.name: k for k, g in enumerate(spec.groupings)}
+    some = take_rows(d, np.flatnonzero(keep))
+    random = tuple(_with_levels(r, *remaining[place[r.group]]) for r in some.random)
+    check_levels([Claim.of(r) for r in random], some.n_obs, sigma_fixed=spec.sigma is not None)
+    design = replace(
+        some,
+        X=np.ascontiguousarray(some.X[:, columns]),
+        fixed_names=tuple(d.fixed_names[c] for c in columns),
+        dropped=d.dropped + tuple(d.fixed_names[c] for c in aliased),
+        assign=d.assign[columns],
+        random=random,
+        encoding=_without_columns(d.encoding, some.X, columns),
+    )
+    groupings = tuple(
+        Grouping(g.name, g.levels[left], codes, g.columns, g.Z[keep])
+        for g, (left, codes) in zip(spec.groupings, remaining, strict=True)
+    )
+    return replace(spec, design=design, groupings=groupings)
+
+
+def _without_columns(encoding: Encoding, X: Floats, columns: Ints) -> Encoding:
+    """The encoding without those of the columns kept so far, X (n, p), that are not among `columns`."""
+    if len(columns) == len(encoding.kept):
+        return encoding
+    known = encoding.aliases if encoding.aliases is not None else np.zeros((X.shape[1], 0))
+    size = X.shape[1] + known.shape[1]
+    whole = np.empty((len(X), size))
+    whole[:, encoding.kept], whole[:, np.setdiff1d(np.arange(size), encoding.kept)] = X, X @ known
+    kept = encoding.kept[columns]
+    return replace(encoding, kept=kept, aliases=aliasing(whole[:, kept], np.delete(whole, kept, axis=1)))
+
+
+def _with_levels(random: RandomDesign, left: Ints, codes: Ints) -> RandomDesign:
+    return replace(random, levels=random.levels[left], codes=codes)

@@ -1,0 +1,25 @@
+"""Covariance structures of random effects: one file each.
+
+Everything else asks a :class:`Structure` and knows none of them by name. A new one is a file beside these and a line in
+:data:`STRUCTURES`; its word stands in `formula.STRUCTURES`, too, which knows nothing else of it.
+"""
+
+from _ranef.structures.base import Structure, lower_root, without_small
+from _ranef.structures.columns import non_zero, orthonormalising
+from _ranef.structures.diag import Diagonal
+from _ranef.structures.ident import Identity
+from _ranef.structures.shape import ShapeParameter
+from _ranef.structures.us import Unstructured
+
+__all__ = [
+    "STRUCTURES",
+    "ShapeParameter",
+    "Structure",
+    "lower_root",
+    "non_zero",
+    "orthonormalising",
+    "without_small",
+]
+
+#: by the word that formulas have for them
+STRUCTURES: dict[str, type[Structure]] = {kind.word: kind for kind in (Unstructured, Diagonal, Identity)}

@@ -1,0 +1,271 @@
+"""Arguments that a function does not have, with the one that does what was meant, and those of the wrong type.
+
+What users call is marked by :func:`helpful`: whoever writes an argument that is not there is told more than that it is
+unexpected.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import numpy as np
+
+from _ranef.errors import ArgumentError, DesignError, RanefError, suggestion
+
+__all__ = ["Answering", "file_path", "generator", "helpful", "whole_number"]
+
+_T = TypeVar("_T", bound=Callable[..., Any])
+
+GLMM = (
+    "Responses are Gaussian here; Model.sample(family='student') has a Student t response. For binomial, Poisson and "
+    "other families use lme4, glmmTMB or bambi."
+)
+BARS = "Random effects stand in the formula, as in 'y ~ x + (x | g)'."
+DEGREES = (
+    "Degrees of freedom after Satterthwaite or Kenward and Roger are not available; Model.sample() gives intervals "
+    "that carry the uncertainty of the variances, and R's lmerTest has them."
+)
+OPTIMISER = "The optimiser has one setting object: control=ranef.Control(tolerance=..., max_iterations=...)."
+LEVEL = "The probability of intervals is level=, as level=0.95."
+
+#: what to do instead, by the names that lme4, nlme, brms, PyMC, bambi and statsmodels have
+REMEDIES: dict[str, str] = {
+    "family": GLMM,
+    "link": GLMM,
+    "REML": "Write fit('ML') for REML=False; fit() is REML.",
+    "random": BARS,
+    "groups": BARS,
+    "re_formula": "Which random effects to include is re=: 'all', 'none' or a list of grouping factors.",
+    "vc_formula": BARS,
+    "re_form": "Which random effects to include is re=: 'all', 'none' or a list of grouping factors.",
+    "subset": "Choose the rows before: ranef.Model(formula, data[data['x'] > 0]).",
+    "missing": "What to do with missing values is na_action=: 'omit' or 'error'.",
+    "na": "What to do with missing values is na_action=: 'omit' or 'error'.",
+    "dropna": "What to do with missing values is na_action=: 'omit' or 'error'.",
+    "contrasts": "Contrasts stand in the formula, as C(f, contr.sum).",
+    "noncentered": "Write parameterization='noncentered' or 'centered'.",
+    "centered": "Write parameterization='noncentered' or 'centered'.",
+    "verbose": "What the optimiser did is fit.optimizer; progress= shows that of sampling.",
+    "optimizer": OPTIMISER,
+    "tol": OPTIMISER,
+    "maxiter": OPTIMISER,
+    "max_iter": OPTIMISER,
+    "tune": "Warm-up steps of each chain are warmup=.",
+    "num_warmup": "Warm-up steps of each chain are warmup=.",
+    "burnin": "Warm-up steps of each chain are warmup=.",
+    "iter": "Kept draws of each chain are draws=, and warm-up steps warmup=.",
+    "samples": "Kept draws of each chain are draws=.",
+    "num_samples": "Kept draws of each chain are draws=.",
+    "n_samples": "Kept draws of each chain are draws=.",
+    "num_chains": "The number of chains is chains=.",
+    "n_chains": "The number of chains is chains=.",
+    "random_seed": "The seed is seed=.",
+    "random_state": "The seed is seed=.",
+    "rng": "The seed is seed=.",
+    "rng_key": "The seed is seed=.",
+    "cores": "chain_method='parallel' gives each chain a thread; the vectorized default needs none.",
+    "n_jobs": "chain_method='parallel' gives each chain a thread; the vectorized default needs none.",
+    "nuts_sampler": "The sampler is sampler=: 'numpyro' or 'nutpie'.",
+    "backend": "The sampler is sampler=: 'numpyro' or 'nutpie'.",
+    "inference_method": "The sampler is sampler=: 'numpyro' or 'nutpie'.",
+    "progressbar": "Progress is shown, or not, by progress=.",
+    "progress_bar": "Progress is shown, or not, by progress=.",
+    "adapt_delta": "The target acceptance probability is target_accept=.",
+    "max_treedepth": "Trajectories are cut at depth 10; sample(target_accept=...) changes the length of steps.",
+    "prior": "Priors are priors=, by name: {'sd': ranef.priors.Exponential(1)}. model.describe() lists the names.",
+    "inits": "Where the posterior mode is sought from is init=: 'reml' or a fit.",
+    "newdata": "New data are data=, or the first argument.",
+    "new_data": "New data are data=, or the first argument.",
+    "allow_new_levels": "What is done with new levels is new_levels=: 'population', 'error' or 'sample'.",
+    "sample_new_levels": "What is done with new levels is new_levels=: 'population', 'error' or 'sample'.",
+    "se": "Ask for interval='confidence' or 'prediction'.",
+    "se_fit": "Ask for interval='confidence' or 'prediction'.",
+    "type": "Predictions are on the scale of the response; residuals take kind=.",
+    "kind": "Predictions are of the mean; interval='prediction' is for a new response.",
+    "alpha": LEVEL,
+    "ci": LEVEL,
+    "prob": LEVEL,
+    "probs": LEVEL,
+    "conf_level": LEVEL,
+    "hdi_prob": LEVEL,
+    "ci_prob": LEVEL,
+    "nsim": "The number of responses is n=, or the first argument.",
+    "parm": "Choose rows of what comes back: fit.confint().loc[['x']].",
+    "oldNames": "Names are 'sd(x | g)', 'cor(x, z | g)' and 'sigma' always.",
+    "condVar": "The standard deviation of every effect is in the column sd always.",
+    "pointwise": "Each row's part is in the answer always: .elpd_i and .pareto_k.",
+    "ddf": DEGREES,
+    "ic": "Posteriors are ranked by leave-one-out elpd; kind='group' leaves out whole groups.",
+    "names": "Give a mapping of names to fits: ranef.compare({'first': a, 'second': b}).",
+    "quiet": "Messages are warnings: warnings.filterwarnings('ignore', category=ranef.RanefWarning).",
+}
+
+#: whose argument it is, where another function has it
+OWNERS: dict[str, str] = {
+    **dict.fromkeys(("data", "weights", "offset", "sigma", "transforms", "na_action", "formula"), "ranef.Model()"),
+    **dict.fromkeys(("method", "start", "control"), "Model.fit()"),
+    **dict.fromkeys(
+        ("draws", "warmup", "chains", "seed", "priors", "parameterization", "init", "target_accept", "sampler"),
+        "Model.sample()",
+    ),
+    **dict.fromkeys(("chain_method", "device", "progress"), "Model.sample()"),
+    **dict.fromkeys(("interval", "new_levels", "re"), "fit.predict()"),
+}
+
+
+#: what to write for attributes that lme4's, brms', bambi's and statsmodels' objects have
+ATTRIBUTES: dict[str, str] = {
+    "params": "Coefficients are .fixef.",
+    "coefficients": "Coefficients are .fixef.",
+    "fe_params": "Coefficients are .fixef.",
+    "bse": "Standard errors are in .tidy().",
+    "bse_fe": "Standard errors are in .tidy().",
+    "tvalues": "They are in .tidy().",
+    "pvalues": f"There are none: {DEGREES}",
+    "random_effects": "Random effects are .ranef().",
+    "cov_re": "Variance components are .varcorr.",
+    "VarCorr": "Variance components are .varcorr.",
+    "scale": "The residual standard deviation is .sigma.",
+    "logLik": "The log-likelihood is .loglik; .deviance, .aic and .bic are beside it.",
+    "llf": "The log-likelihood is .loglik.",
+    "resid": "Residuals are .residuals().",
+    "fittedvalues": "Fitted values are .fitted().",
+    "conf_int": "Intervals are .confint().",
+    "waic": "Predictive accuracy is .loo(); ranef.compare() ranks posteriors by it.",
+    "hypothesis": "Probabilities of any quantity are those of its draws: .derive(name), .datatree.",
+    "posterior": "Draws are .datatree.posterior, and .draws as arrays.",
+    "stanfit": "Draws are .datatree.",
+    "idata": "Draws are .datatree; .to_inference_data() for ArviZ before 1.0.",
+    "trace": "Draws are .datatree; arviz_plots.plot_trace(fit.datatree) draws them.",
+    "pairs": "Draws are .datatree: arviz_plots.plot_pair(fit.datatree); two sds are plot.joint().",
+    "caterpillar": "It is plot.ranef().",
+    "dotplot": "It is plot.ranef().",
+    "model": "The model of a fit is ranef.Model.of(fit).",
+}
+
+
+class Answering:
+    """An object that says, of an attribute that it does not have, which one is meant."""
+
+    if not TYPE_CHECKING:  # a checker knows what there is
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Of what is not there; see :data:`ATTRIBUTES`."""
+            kind = type(self)
+            if hasattr(kind, name):  # a property that failed: with its own error
+                return object.__getattribute__(self, name)
+            known = [other for other in dir(kind) if not other.startswith("_")]
+            words = "" if name.startswith("_") else ATTRIBUTES.get(name) or suggestion(name, known).strip()
+            raise AttributeError(f"{kind.__name__} has no attribute {name!r}. {words}".rstrip(), name=name, obj=self)
+
+
+def helpful(target: _T) -> _T:
+    """Mark a function, or a class with all its public methods: a call that does not fit says what to write instead.
+
+    Such calls raise :class:`~ranef.ArgumentError`.
+    """
+    if isinstance(target, FunctionType):
+        answering: _T = _answering(target)
+        return answering
+    for name, member in list(vars(target).items()):
+        plain = member.__func__ if isinstance(member, staticmethod | classmethod) else member
+        if isinstance(plain, FunctionType) and (name in ("__init__", "__call__") or not name.startswith("_")):
+            kind: Any = type(member) if plain is not member else lambda function: function
+            setattr(target, name, kind(_answering(plain)))
+    return target
+
+
+def _answering(function: Any) -> Any:
+    unfit = _unfit  # what is named below is found in the closure alone
+
+    def call(*given: Any, **named: Any) -> Any:
+        try:
+            return function(*given, **named)
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise  # from within
+            raise unfit(function, given, named) from None
+
+    # as if written where the function is: doctest looks there only
+    here = FunctionType(call.__code__, function.__globals__, closure=call.__closure__)
+    return functools.wraps(function)(here)
+
+
+def generator(seed: Any) -> np.random.Generator:
+    """Numpy's random generator for a seed.
+
+    Raises
+    ------
+    DesignError
+        If the seed is none.
+    """
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise DesignError(f"seed={seed!r} must be a whole number, or None for other draws each time.") from None
+
+
+def whole_number(name: str, value: Any, least: int = 0, error: type[RanefError] = DesignError) -> int:
+    """Read a count.
+
+    Raises
+    ------
+    RanefError
+        Of the kind given, if it is no whole number, or less than `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise error(f"{name}={value!r} must be a whole number of at least {least}.")
+    return int(value)
+
+
+def file_path(path: str | PathLike[str]) -> Path:
+    """Read the name of a file.
+
+    Raises
+    ------
+    DesignError
+        If it is none.
+    """
+    if not isinstance(path, str | PathLike) or "\0" in str(path):
+        raise DesignError(f"The name of a file is text or a pathlib.Path; got {path!r}.")
+    return Path(path)
+
+
+def _unfit(function: Callable[..., Any], given: tuple[object, ...], named: Mapping[str, object]) -> ArgumentError:
+    """What to say of a call that Python could not bind to the parameters of `function`."""
+    signature = inspect.signature(function)
+    parameters = signature.parameters.values()
+    own = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"]
+    owner = type(given[0]).__name__ if "self" in signature.parameters and given else ""
+    full = f"{owner}.{function.__name__}" if owner else function.__qualname__
+    call = full.removesuffix(".__init__").removesuffix(".__call__")
+    strange = [name for name in named if name not in signature.parameters]
+    if strange and call == "compare" and not isinstance(named[strange[0]], str | int | float | list | None):
+        return ArgumentError(f"compare() takes names as a mapping: ranef.compare({{{strange[0]!r}: fit, ...}}).")
+    if strange:
+        return ArgumentError(f"{call}() has no argument {strange[0]}=. {_remedy(strange[0], own)}")
+    try:
+        signature.bind(*given, **named)
+    except TypeError as error:
+        return ArgumentError(f"{call}(): {error}. {_takes(own)}")
+    return ArgumentError(f"{call}() cannot be called so. {_takes(own)}")  # pragma: no cover
+
+
+def _remedy(name: str, own: list[str]) -> str:
+    plain = name.replace(".", "_")
+    known = {key.casefold(): words for key, words in REMEDIES.items()}
+    if plain.casefold() in known:
+        return known[plain.casefold()]
+    if plain in OWNERS:
+        return f"It is one of {OWNERS[plain]}."
+    return suggestion(plain, own).strip() or _takes(own)
+
+
+def _takes(own: list[str]) -> str:
+    return f"It takes {', '.join(f'{p}=' for p in own)}." if own else "It takes none."

@@ -1,0 +1,21 @@
+"""Tables: one model, rendered as text and HTML."""
+
+from _ranef.tables.compared import FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
+from _ranef.tables.model import Block, Document, Grid, Text
+from _ranef.tables.pooling import pooling_table
+from _ranef.tables.summary import posterior_summary, reml_summary
+
+__all__ = [
+    "Block",
+    "Document",
+    "FitColumns",
+    "Grid",
+    "Text",
+    "agreement_lines",
+    "comparison_table",
+    "decomposition_line",
+    "doubt_lines",
+    "pooling_table",
+    "posterior_summary",
+    "reml_summary",
+]

@@ -1,0 +1,165 @@
+"""The printed fit, in lme4's order and words; standard deviations and correlations before variances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from _ranef.results import RemlEstimates, Status
+from _ranef.spec import ModelSpec, Priors
+from _ranef.support.arrays import Floats
+from _ranef.tables.model import Block, Document, Grid, Text
+from _ranef.tables.numbers import aligned, decimals_for, with_decimals
+
+__all__ = ["posterior_summary", "reml_summary"]
+
+SCALED = "Scaled residuals:"
+
+#: above this many coefficients their correlations are left out, as lme4 does
+MOST_CORRELATIONS = 20
+
+
+def reml_summary(
+    spec: ModelSpec,
+    estimates: RemlEstimates,
+    fixef: pd.Series[float],
+    varcorr: pd.DataFrame,
+    scaled_residuals: Floats | None,
+    criteria: Mapping[str, float],
+) -> Document:
+    """Lay out a REML or ML fit; `criteria` are printed on one line under ML, no residuals where there are none."""
+    name = "REML" if estimates.method == "REML" else "maximum likelihood"
+    blocks: list[Block] = [Text((f"Linear mixed model fit by {name}", *_about(spec)))]
+    if estimates.method == "REML":
+        blocks.append(Text((f"REML criterion at convergence: {estimates.criterion:.1f}",)))
+    else:
+        blocks.append(Grid(tuple(criteria), (tuple(f"{v:.1f}" for v in criteria.values()),), labels=0))
+    if scaled_residuals is None:
+        blocks.append(Text(("  left out: the rows are read in chunks, and residuals('pearson') reads them",), SCALED))
+    else:
+        quantiles = tuple(f"{q:.4f}" for q in scaled_residuals)
+        blocks.append(Grid(("Min", "1Q", "Median", "3Q", "Max"), (quantiles,), SCALED, labels=0))
+    blocks.append(_random_effects(spec, varcorr, estimates))
+    if len(fixef):
+        se = np.sqrt(np.diag(estimates.vcov))
+        blocks.append(_fixed_effects(fixef, se))
+        if 1 < len(fixef) <= MOST_CORRELATIONS:
+            blocks.append(_fixed_correlations(list(fixef.index), estimates.vcov, se))
+    return Document((*blocks, *_remarks(spec, estimates)))
+
+
+def _about(spec: ModelSpec) -> list[str]:
+    lines = [f"Formula: {spec.design.formula}"]
+    if not spec.residual.plain:
+        lines.append("Weights: yes")
+    if spec.sigma is not None:
+        lines.append(f"Residual standard deviation known: {spec.sigma:g}")
+    return lines
+
+
+def counts_line(spec: ModelSpec) -> str:
+    """lme4's line of counts, with the rows left out."""
+    groups = "; ".join(f"{g.name}, {g.n_levels}" for g in spec.groupings)
+    line = f"Number of obs: {spec.n_obs}" + (f", groups:  {groups}" if groups else "")
+    n = spec.design.n_dropped
+    return line + (f" ({n} row{'s' if n > 1 else ''} with missing values left out)" if n else "")
+
+
+def _random_effects(spec: ModelSpec, varcorr: pd.DataFrame, estimates: RemlEstimates) -> Grid:
+    sds = varcorr[varcorr["term2"].isna()]
+    sd_text = aligned(sds["sdcor"].tolist())
+    var_text = aligned(sds["vcov"].tolist())
+    pairs = varcorr[varcorr["term2"].notna()]
+    lookup = dict(zip(zip(pairs["group"], pairs["term1"], pairs["term2"], strict=True), pairs["sdcor"], strict=True))
+    widest = max((t.structure.size - 1 for t in spec.terms if t.structure.pairs), default=0)
+    rows, i = [], 0
+    for t in spec.terms:
+        for j, column in enumerate(t.columns):
+            corr = [_corr(lookup.get((t.group, t.columns[m], column))) if m < j else "" for m in range(widest)]
+            rows.append((t.group if j == 0 else "", column, sd_text[i], *corr, var_text[i]))
+            i += 1
+    rows.append(("Residual", "", sd_text[i], *([""] * widest), var_text[i]))
+    header = ("Groups", "Name", "Std.Dev.", *(("Corr",) + ("",) * (widest - 1) if widest else ()), "Variance")
+    notes = [counts_line(spec)]
+    if estimates.optimizer.status is not Status.CONVERGED:
+        notes.append(estimates.optimizer.message)
+    return Grid(header, tuple(rows), "Random effects:", labels=2, notes=tuple(notes))
+
+
+def _corr(value: float | None) -> str:
+    return "" if value is None or value != value else f"{value:.2f}"
+
+
+def _fixed_effects(fixef: pd.Series[float], se: Floats) -> Grid:
+    both = aligned([*fixef.tolist(), *se.tolist()], [*se.tolist(), *se.tolist()])
+    estimates, errors = both[: len(fixef)], both[len(fixef) :]
+    t = aligned([float(v) for v in fixef.to_numpy() / se])
+    rows = tuple((str(n), e, s, v) for n, e, s, v in zip(fixef.index, estimates, errors, t, strict=True))
+    return Grid(("", "Estimate", "Std. Error", "t value"), rows, "Fixed effects:")
+
+
+def _fixed_correlations(names: Sequence[str], vcov: Floats, se: Floats) -> Grid:
+    corr = vcov / np.outer(se, se)
+    short = [n if len(n) <= 9 else f"{n[:8]}." for n in names]
+    rows = tuple(
+        (names[i], *(f"{corr[i, j]:.3f}" if j < i else "" for j in range(len(names) - 1))) for i in range(1, len(names))
+    )
+    return Grid(("", *short[:-1]), rows, "Correlation of Fixed Effects:")
+
+
+def _remarks(spec: ModelSpec, estimates: RemlEstimates | None = None) -> list[Block]:
+    lines = list(spec.design.notes)
+    if spec.design.dropped:
+        lines.insert(0, f"X is rank-deficient; dropped: {', '.join(spec.design.dropped)}.")
+    return [Text(tuple(f"Note: {line}" for line in lines))] if lines else []
+
+
+def posterior_summary(
+    spec: ModelSpec,
+    priors: Priors,
+    settings: Sequence[str],
+    family: str,
+    random: pd.DataFrame,
+    fixed: pd.DataFrame,
+    words: Sequence[str],
+) -> Document:
+    """Lay out a posterior: priors first, then the same order as :func:`reml_summary`.
+
+    `random` and `fixed` hold ``group, name, estimate, sd, lower, upper, rhat, ess_bulk, ess_tail``; `words` say what
+    is wrong, if anything.
+    """
+    blocks: list[Block] = [
+        Text(("Linear mixed model sampled by NUTS", *_about(spec), *settings)),
+        Text(tuple(f"  {line}" for line in priors.lines(family)), "Priors:"),
+        Grid(
+            ("Groups", "Name", *POSTERIOR_HEADER),
+            _posterior_rows(random, 2),
+            "Random effects:",
+            labels=2,
+            notes=(counts_line(spec),),
+        ),
+    ]
+    if len(fixed):
+        blocks.append(Grid(("", *POSTERIOR_HEADER), _posterior_rows(fixed, 1), "Fixed effects:"))
+    if words:
+        blocks.append(Text(tuple(words)))
+    return Document((*blocks, *_remarks(spec)))
+
+
+POSTERIOR_HEADER = ("Estimate", "Est.Error", "l-95% CI", "u-95% CI", "Rhat", "Bulk_ESS", "Tail_ESS")
+
+
+def _posterior_rows(frame: pd.DataFrame, labels: int) -> tuple[tuple[str, ...], ...]:
+    columns = ["estimate", "sd", "lower", "upper"]
+    rows, last = [], None
+    for r in frame.to_dict("records"):
+        decimals = decimals_for([r["estimate"]], [r["sd"]])
+        numbers = with_decimals([float(r[c]) for c in columns], decimals, [float(r["sd"])] * len(columns))
+        names = [str(r["name"])] if labels == 1 else ["" if r["group"] == last else str(r["group"]), str(r["name"])]
+        last = r["group"]
+        rhat = f"{r['rhat']:.3f}" if r["rhat"] == r["rhat"] else ""
+        ess = [f"{r[c]:.0f}" if r[c] == r[c] else "" for c in ("ess_bulk", "ess_tail")]
+        rows.append((*names, *numbers, rhat, *ess))
+    return tuple(rows)

@@ -1,0 +1,26 @@
+"""What users hold: models, fits, posteriors, comparisons, poolings. Each method is one call to what does the work."""
+
+from _ranef.user.announced import anova, anova_components, emmeans, exact_rlrt, lm_list
+from _ranef.user.comparison import Comparison, compare
+from _ranef.user.loading import load
+from _ranef.user.model import Model
+from _ranef.user.pooled import Pooling, pooling
+from _ranef.user.posterior import PosteriorFit
+from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
+
+__all__ = [
+    "Comparison",
+    "EmpiricalBayesFit",
+    "Model",
+    "Pooling",
+    "PosteriorFit",
+    "anova",
+    "anova_components",
+    "compare",
+    "emmeans",
+    "empirical_bayes",
+    "exact_rlrt",
+    "lm_list",
+    "load",
+    "pooling",
+]

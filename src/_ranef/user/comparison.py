@@ -1,0 +1,569 @@
+"""``ranef.compare``: fits of one model side by side; posteriors of several models ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeAlias, TypeVar, overload
+
+import numpy as np
+import pandas as pd
+
+from _ranef import comparison as cmp
+from _ranef import inference as inf
+from _ranef.errors import DesignError, suggestion
+from _ranef.likelihood import CrossProducts
+from _ranef.plots import ComparisonPlots
+from _ranef.report import page_html
+from _ranef.spec import Flat, ModelSpec, Normal
+from _ranef.support.arrays import Floats
+from _ranef.support.copies import ByFields
+from _ranef.support.interrupts import deferred
+from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
+from _ranef.support.remedies import file_path, helpful
+from _ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
+from _ranef.user.fit_base import Shown
+from _ranef.user.page import Source, closed, page_of
+from _ranef.user.posterior import PosteriorFit
+from _ranef.user.ranking import by_formula, ranked
+from _ranef.user.reml_fit import EmpiricalBayesFit
+
+__all__ = ["Comparison", "compare"]
+
+AnyFit: TypeAlias = EmpiricalBayesFit | PosteriorFit
+Kind = TypeVar("Kind", EmpiricalBayesFit, PosteriorFit)
+
+#: effects and rows up to which that takes no time to speak of, and is done for printing
+QUICK_EFFECTS, QUICK_ROWS = 200, 50_000
+
+#: priors of one posterior that are listed under the table
+LISTED_PRIORS = 4
+
+
+@helpful
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(ByFields, Shown):
+    """Fits of one model, aligned.
+
+    Made by :func:`ranef.compare`.
+
+    Attributes
+    ----------
+    fits : mapping str to EmpiricalBayesFit or PosteriorFit
+        By name, in the order of the columns; read-only.
+    level : float
+        Probability of the intervals.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> fb = model.sample(draws=200, seed=1, progress=False)
+    >>> both = ranef.compare(model.fit(), model.fit("ML"), fb)
+    >>> list(both.fits), both.reference
+    (['REML', 'ML', 'NUTS'], 'NUTS')
+    >>> both.agreement.columns[4:].tolist()
+    ['fit', 'reference', 'difference', 'difference_in_sd', 'overlap', 'width_ratio']
+    """
+
+    fits: Mapping[str, AnyFit]
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fits", MappingProxyType(dict(self.fits)))
+
+    @property
+    def eb(self) -> EmpiricalBayesFit:
+        """The first fit by REML or ML.
+
+        Raises
+        ------
+        DesignError
+            If there is none.
+        """
+        return self._first(EmpiricalBayesFit, "Model.fit()")[1]
+
+    @property
+    def fb(self) -> PosteriorFit:
+        """The first posterior.
+
+        Raises
+        ------
+        DesignError
+            If there is none.
+        """
+        return self._first(PosteriorFit, "Model.sample()")[1]
+
+    @property
+    def reference(self) -> str:
+        """The fit that the others are measured against: the first posterior, else the first fit."""
+        return next((n for n, f in self.fits.items() if isinstance(f, PosteriorFit)), next(iter(self.fits)))
+
+    @cached_property
+    def frames(self) -> cmp.Aligned:
+        """All wide frames."""
+        errors = {name: _variance_errors(f) for name, f in self.fits.items() if isinstance(f, EmpiricalBayesFit)}
+        return cmp.align(self.fits, self.level, errors)
+
+    @property
+    def variance_components(self) -> pd.DataFrame:
+        """Standard deviations and correlations: ``group, term``, and of each fit estimate, sd and interval."""
+        return self.frames.variance_components
+
+    @property
+    def fixed_effects(self) -> pd.DataFrame:
+        """Coefficients: ``term``, and of each fit estimate, sd and interval."""
+        return self.frames.fixed_effects
+
+    @property
+    def random_effects(self) -> pd.DataFrame:
+        """Every level: ``group, level, term, n, no_pooling``, and of each fit estimate, sd and interval.
+
+        ``no_pooling`` is the deviation of the level's own data from the fixed effects of the first fit.
+        """
+        return self.frames.random_effects
+
+    @property
+    def shrinkage(self) -> pd.DataFrame:
+        """How far every level is pulled towards the fixed effects, by each fit."""
+        return self.frames.shrinkage
+
+    def tidy(self) -> pd.DataFrame:
+        """One row a number: ``fit, effect, group, level, term, estimate, sd, lower, upper, estimand``.
+
+        ``effect`` is ``"variance"``, ``"fixed"`` or ``"random"``; ``estimand`` says what is estimated, and what the sd
+        and the interval are conditional on.
+        """
+        return cmp.long_frame(self.fits, self.frames)
+
+    @cached_property
+    def agreement(self) -> pd.DataFrame:
+        """Every parameter of every fit against :attr:`reference`.
+
+        ``effect, group, level, term, fit, reference, difference, difference_in_sd`` (of the reference), ``overlap``
+        (the length that both intervals cover over what either does) and ``width_ratio`` (over the reference's). NaN
+        where a fit has no such interval.
+        """
+        return cmp.agreement_frame(self.tidy(), self.reference)
+
+    @cached_property
+    def decomposition(self) -> pd.DataFrame:
+        """Where the posterior variance of every level comes from: :meth:`decompose` of the first posterior."""
+        return self.decompose()
+
+    def decompose(
+        self, posterior: str | None = None, plug_in: str | None = None, draws: int | None = None
+    ) -> pd.DataFrame:
+        """Split the posterior variance of every level, and set the plug-in beside it.
+
+        Var(b | y) = E[Var(b | y, β, θ, σ)] + E[Var due to β | θ, σ] + Var(E[b | y, θ, σ]), each inner moment exact at
+        draws of (θ, σ). Coefficients whose priors are not normal are sampled, and count with θ.
+
+        Parameters
+        ----------
+        posterior, plug_in : str, optional
+            Names of a posterior and of a fit by REML or ML; the first ones by default. Without such a fit the columns
+            of the plug-in are NaN.
+        draws : int, optional
+            Draws of (θ, σ) to use, evenly spaced; all, if there are fewer. By default 200, which give each part within
+            10 % or so, and with one grouping factor as many as take no time. Each takes one factorisation.
+
+        Returns
+        -------
+        DataFrame
+            ``group, level, term, total, given_theta_beta, beta, theta``; ``plug_in``, the conditional variance at θ̂
+            (condVar), and ``plug_in_beta``, the same with β̂ estimated; ``left_out`` = 1 − √(plug_in/total), the share
+            of the posterior's width that plug-in intervals lack; ``beta_share`` = beta/(beta + theta).
+
+        Raises
+        ------
+        DesignError
+            If there is no posterior, or no fit of that name.
+        FitError
+            If the effects or the response are Student t.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> parts = both.decompose(draws=100)
+        >>> bool((parts["plug_in"] < parts["total"]).all())
+        True
+        """
+        fb = self._named(PosteriorFit, "Model.sample()", posterior)
+        eb = None
+        if plug_in is not None or any(isinstance(f, EmpiricalBayesFit) for f in self.fits.values()):
+            eb = self._named(EmpiricalBayesFit, "Model.fit()", plug_in)
+        split = cmp.split_variances(fb.spec, fb.draws, draws, self._products_of(fb.spec))
+        return cmp.decomposition_frame(fb.spec, split, None if eb is None else eb.estimates.modes)
+
+    @cached_property
+    def boundary(self) -> cmp.Boundary:
+        """What it means that a fit puts a variance at 0 or a correlation at ±1, where it does; false where none does.
+
+        ``words`` are paragraphs, ``frame`` has the numbers of every posterior: ``fit, group, term, estimate, posterior,
+        mean, median, lower, upper, near, p_near``.
+        """
+        return self._boundary(self.fits)
+
+    def _boundary(self, fits: Mapping[str, AnyFit]) -> cmp.Boundary:
+        estimates = {n: (f.likelihood, f.estimates) for n, f in fits.items() if isinstance(f, EmpiricalBayesFit)}
+        posteriors = {n: f.draws for n, f in fits.items() if isinstance(f, PosteriorFit)}
+        spec = next(iter(self.fits.values())).spec
+        return cmp.boundary(spec, estimates, posteriors, self.level)
+
+    def predictions(
+        self,
+        data: Any = None,
+        *,
+        re: str | Sequence[str] = "all",
+        interval: str | None = "confidence",
+        new_levels: str = "population",
+        seed: int | None = None,
+        offset: Any = None,
+        weights: Any = None,
+    ) -> pd.DataFrame:
+        """Predictions of every fit, side by side.
+
+        Parameters
+        ----------
+        data, re, interval, new_levels, seed, offset, weights
+            As for :meth:`EmpiricalBayesFit.predict`.
+
+        Returns
+        -------
+        DataFrame
+            ``{fit}_estimate`` and, with an interval, ``{fit}_lower, {fit}_upper`` by row.
+        """
+        options: dict[str, Any] = {"re": re, "interval": interval, "new_levels": new_levels, "seed": seed}
+        options["offset"] = offset
+        options["weights"] = weights
+        own = {name: fit.predict(data, level=self.level, **options) for name, fit in self.fits.items()}
+        return cmp.prediction_frames(self.fits, own)
+
+    def elpd(self, kind: str = "conditional", group: str | None = None) -> pd.DataFrame:
+        """The posteriors ranked by expected log predictive density, as :func:`compare` ranks those of several models.
+
+        Raises
+        ------
+        DesignError
+            If there are not two posteriors.
+        """
+        posteriors = {n: f for n, f in self.fits.items() if isinstance(f, PosteriorFit)}
+        if len(posteriors) < 2:
+            raise DesignError(
+                f"Ranking by elpd takes two posteriors or more; this comparison has {len(posteriors)}. One alone has "
+                "fit.loo()."
+            )
+        return ranked(posteriors, kind, group)
+
+    def table(self, max_levels: int = 10) -> Document:
+        """The side-by-side table, with at most `max_levels` levels of each factor and term.
+
+        It opens with what is wrong with fits that should not be trusted, and then interprets none of those.
+        """
+        columns = self._columns
+        agreement = agreement_lines(self.agreement, columns)
+        if self._quick and all(fit.ok for fit in self.fits.values()):
+            agreement.append(self._decomposition_line(columns))
+        formula = next(iter(self.fits.values())).spec.design.formula
+        return comparison_table(
+            formula,
+            self.frames,
+            columns,
+            self.level,
+            max_levels=max_levels,
+            agreement=agreement,
+            boundary=self._boundary({n: f for n, f in self.fits.items() if f.ok}).words,
+            doubts=doubt_lines(columns),
+        )
+
+    @property
+    def _columns(self) -> list[FitColumns]:
+        """The fits as the table shows them: ``eb`` goes by its method, and ``fb`` as Posterior."""
+        out: list[FitColumns] = []
+        reference = self.fits[self.reference]
+        for name, fit in self.fits.items():
+            heading = {"eb": fit.engine, "fb": "Posterior"}.get(name, name)
+            remarks = _remarks(fit, reference) if isinstance(fit, PosteriorFit) else ()
+            out.append(FitColumns(name, heading, fit.engine, remarks, tuple(fit.warnings)))
+        return out
+
+    def _decomposition_line(self, columns: Sequence[FitColumns]) -> str:
+        posteriors = [c for c in columns if c.engine == "NUTS"]
+        whose = next(c.heading for c in posteriors if c.name == self.reference) if len(posteriors) > 1 else ""
+        priors = self.fb.draws.priors
+        sampled = [name for name, p in priors.fixef.items() if not isinstance(p, Normal | Flat)]
+        return decomposition_line(self.decomposition, whose, [] if priors.flat else sampled)
+
+    @property
+    def _quick(self) -> bool:
+        """Whether the decomposition is there already, or takes no time to speak of."""
+        fit = self.fits[self.reference]
+        if not isinstance(fit, PosteriorFit) or fit.draws.not_normal or not fit.spec.groupings:
+            return False
+        if "decomposition" in vars(self):
+            return True
+        effects = sum(g.n_levels * len(g.columns) for g in fit.spec.groupings)
+        return effects <= QUICK_EFFECTS and fit.spec.n_obs <= QUICK_ROWS and fit.draws.sigma.size > 1
+
+    @property
+    def plot(self) -> ComparisonPlots:
+        """Figures: ``plot()`` sets no pooling and every fit side by side; others are methods, as ``plot.ranef()``."""
+        return ComparisonPlots(dict(self.fits), self.level)
+
+    def save_figure(self, path: str | Path) -> Path:
+        """Write ``plot()`` to a file, in place of one of that name, whole or not at all; its ending is the format."""
+        path = file_path(path)
+        check_output(path, FIGURES)
+        with deferred():  # drawing loads modules
+            figure, kind = closed(self.plot()), path.suffix[1:].lower()
+        return write_whole(path, lambda partial: figure.savefig(partial, format=kind, dpi=150, bbox_inches="tight"))
+
+    def report(
+        self,
+        path: str | Path = "page.html",
+        *,
+        title: str | None = None,
+        data: str | None = None,
+        overwrite: bool = False,
+        command: str = "",
+    ) -> Path:
+        """Write a page to send to a colleague: one HTML file that needs no network.
+
+        It holds the model in words and as equations, what the data are, the side-by-side table, a shrinkage explorer
+        (a slider for each standard deviation over σ, from complete pooling to none), figures, how the fits went, all
+        summaries, and the calls that make it again.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ending in ``.html`` or ``.htm``.
+        title : str, optional
+        data : str, optional
+            Python that reads the data, for the calls on the page, as ``'pd.read_csv("mine.csv")'``.
+        overwrite : bool
+            Whether an existing file is replaced; it is, or stays, whole.
+        command : str
+            The command line that asks for the page, if one does.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DesignError
+            If the file exists and `overwrite` is false, or it cannot be written, or the model was built from chunks.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     page = both.report(pathlib.Path(folder) / "page.html")
+        ...     page.stat().st_size > 1_000_000
+        True
+        """
+        path = file_path(path)
+        check_output(path, PAGES, overwrite=overwrite)
+        spec = next(iter(self.fits.values())).spec
+        if spec.design.stream is not None:
+            raise DesignError(
+                "A page shows rows, and this model was built from chunks, whose rows are not held. Fit some of them."
+            )
+        heading = title or f"{spec.design.response}: fits side by side"
+        page = page_of(self.fits, self.level, self.table(), heading, Source(path.name, data, command))
+        html = page_html(page)
+        return write_whole(path, lambda partial: partial.write_text(html, encoding="utf-8"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data of all frames but the decomposition, ready for JSON; missing numbers are None.
+
+        ``fits`` describes every fit; ``method, criterion, status`` are of the first by REML or ML and ``seed`` of the
+        first posterior, where there are such.
+        """
+        first = next(iter(self.fits.values()))
+        described = {name: _description(fit) for name, fit in self.fits.items()}
+        common: dict[str, Any] = {}
+        for name in ("method", "criterion", "status", "seed"):
+            common |= next(({name: d[name]} for d in described.values() if name in d), {})
+        frames = {**vars(self.frames), "agreement": self.agreement, "boundary": self.boundary.frame}
+        return {
+            "formula": first.spec.design.formula,
+            "level": self.level,
+            "n_obs": first.spec.n_obs,
+            **common,
+            "fits": described,
+            **{name: _records(frame) for name, frame in frames.items()},
+        }
+
+    def _products_of(self, spec: ModelSpec) -> CrossProducts | None:
+        """Those that a fit of this very spec holds."""
+        held = (f.products for f in self.fits.values() if isinstance(f, EmpiricalBayesFit) and f.spec is spec)
+        return next(held, None)
+
+    def _first(self, kind: type[Kind], made_by: str) -> tuple[str, Kind]:
+        for name, fit in self.fits.items():
+            if isinstance(fit, kind):
+                return name, fit
+        raise DesignError(f"This comparison has no fit from {made_by}: its fits are {', '.join(map(repr, self.fits))}.")
+
+    def _named(self, kind: type[Kind], made_by: str, name: str | None) -> Kind:
+        if name is None:
+            return self._first(kind, made_by)[1]
+        fit = self.fits.get(name)
+        if isinstance(fit, kind):
+            return fit
+        own = [n for n, f in self.fits.items() if isinstance(f, kind)]
+        raise DesignError(
+            f"{name!r} is not a fit from {made_by} in this comparison.{suggestion(str(name), own)} "
+            f"It has: {', '.join(own) or 'none'}."
+        )
+
+    def __repr__(self) -> str:
+        return str(self.table())
+
+    def _document(self) -> Document:
+        return self.table()
+
+
+def _variance_errors(fit: EmpiricalBayesFit) -> Floats:
+    """Standard errors of the sds and correlations, NaN where the information does not give any."""
+    try:
+        return fit.varcorr_se()["std_error"].to_numpy(dtype=float)
+    except np.linalg.LinAlgError:
+        return np.full(len(fit.varcorr), np.nan)
+
+
+def _remarks(fit: PosteriorFit, reference: AnyFit) -> tuple[str, ...]:
+    """What makes a posterior another one than the reference."""
+    out = []
+    if not fit.spec.family.collapses:
+        out.append(f"the response is {fit.spec.family.label}, and sigma its scale.")
+    if isinstance(reference, PosteriorFit) and fit is not reference:
+        if fit.draws.parameterization != reference.draws.parameterization:
+            out.append(f"sampled in the {fit.draws.parameterization} parameterization.")
+        theirs = set(reference.draws.priors.lines(reference.draws.family))
+        own = [line for line in fit.draws.priors.lines(fit.draws.family) if line not in theirs]
+        more = f" and {len(own) - LISTED_PRIORS} more" if len(own) > LISTED_PRIORS else ""
+        out += [f"has priors of its own, {'; '.join(own[:LISTED_PRIORS])}{more}."] if own else []
+    return tuple(out)
+
+
+def _description(fit: AnyFit) -> dict[str, Any]:
+    if isinstance(fit, EmpiricalBayesFit):
+        return {"engine": fit.engine, "method": fit.engine, "criterion": fit.criterion, "status": fit.status}
+    draws = fit.draws
+    return {
+        "engine": fit.engine,
+        "seed": draws.seed,
+        "chains": draws.sigma.shape[0],
+        "draws": draws.sigma.shape[1],
+        "parameterization": draws.parameterization,
+        "family": draws.family,
+        "sampler": draws.sampler,
+        "priors": draws.priors.lines(draws.family),
+    }
+
+
+@overload
+def compare(first: EmpiricalBayesFit, /, *fits: AnyFit, level: float = 0.95) -> Comparison: ...
+@overload
+def compare(first: PosteriorFit, second: EmpiricalBayesFit, /, *fits: AnyFit, level: float = 0.95) -> Comparison: ...
+@overload
+def compare(
+    *fits: PosteriorFit | Mapping[str, PosteriorFit], kind: str, level: float = 0.95, group: str | None = None
+) -> pd.DataFrame: ...
+@overload
+def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None) -> Any: ...
+@helpful
+def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None) -> Any:
+    """Set fits of one model side by side, or rank posteriors of several models.
+
+    Parameters
+    ----------
+    *fits : EmpiricalBayesFit or PosteriorFit
+        Two or more fits of one model and data, from :meth:`ranef.Model.fit` and :meth:`ranef.Model.sample` in any mix:
+        REML, ML, posteriors under other priors, parameterizations or families of the response. Or posteriors of
+        different models of the same rows. Or one mapping of names to either.
+    level : float
+        Probability of the intervals of a side-by-side comparison.
+    kind : "conditional" or "group", optional
+        Rank posteriors by elpd, of one model too: leaving out rows, or whole levels of `group`, as
+        :meth:`PosteriorFit.loo`. Posteriors of different models are ranked in any case, by rows unless this says else.
+    group : str, optional
+        A grouping factor of one of the models; needed only where they have several.
+
+    Returns
+    -------
+    Comparison, or DataFrame of posteriors by model
+        A comparison names its fits ``eb`` and ``fb`` where there is one of each kind, else ``REML``, ``ML`` and
+        ``NUTS``, numbered where repeated, unless a mapping names them. A ranking has ``rank, elpd, p, elpd_diff,
+        weight, se, dse, warning``, best first, as ``arviz_stats.compare``; models go by their formulas.
+
+    Raises
+    ------
+    DesignError
+        If the arguments are not fits, or not of the same model or data; the message says where they differ.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> fb = model.sample(draws=200, seed=1, progress=False)
+    >>> ranef.compare(model.fit(), fb).shrinkage["eb_ratio"].round(5).tolist()
+    [1.31212, 1.31212, 1.31212, 1.31212]
+    >>> again = model.sample(draws=200, warmup=200, seed=2, progress=False, priors="flat")
+    >>> both = ranef.compare({"default priors": fb, "flat priors": again})
+    >>> both.variance_components.columns[2:4].tolist()
+    ['default priors_estimate', 'default priors_sd']
+    >>> both.elpd()["rank"].tolist()
+    [0, 1]
+    """
+    own = _fits_by_name(fits)
+    inf.normal_quantile(level)  # refuses what is no probability
+    given = list(own.values()) if own is not None else list(fits)
+    posteriors = [fit for fit in given if isinstance(fit, PosteriorFit)]
+    ranking = kind is not None or group is not None
+    if ranking and len(posteriors) < len(given):
+        raise DesignError("kind= and group= are for ranking posteriors by elpd; a fit by REML or ML has none.")
+    several = any(cmp.difference(given[0].spec, fit.spec) is not None for fit in given[1:])
+    if len(posteriors) == len(given) and (ranking or several):
+        named = by_formula(posteriors) if own is None else dict(zip(own, posteriors, strict=True))
+        return ranked(named, kind or "conditional", group)
+    if own is None:
+        own = dict(zip(cmp.default_names([fit.engine for fit in given]), given, strict=True))
+        own = dict(sorted(own.items())) if "eb" in own else own  # the estimate first, whatever the order given
+    cmp.require_same_model({name: fit.spec for name, fit in own.items()})
+    return Comparison(own, level)
+
+
+def _fits_by_name(fits: Sequence[Any]) -> dict[str, AnyFit] | None:
+    """A mapping's fits, or None for fits without names; what is not two fits at least is refused."""
+    named = dict(fits[0]) if len(fits) == 1 and isinstance(fits[0], Mapping) else None
+    given = list(fits) if named is None else list(named.values())
+    if len(given) < 2 or not all(isinstance(fit, EmpiricalBayesFit | PosteriorFit) for fit in given):
+        got = " and ".join(type(fit).__name__ for fit in given) or "nothing"
+        hint = ""
+        if any(isinstance(fit, list | tuple) for fit in given):
+            hint = " A list of fits is given as compare(*fits)."
+        elif any(type(fit).__name__ == "Model" for fit in given):
+            hint = " A Model is no fit yet: call its fit() or sample()."
+        raise DesignError(
+            "compare() takes two or more fits, from Model.fit() or Model.sample(), or one mapping of names to them; "
+            f"got {got}.{hint}"
+        )
+    if named is not None:
+        cmp.check_names(list(named))
+    return named
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    as_objects = frame.astype(object).replace([np.inf, -np.inf], None)  # JSON knows no infinity
+    return as_objects.where(as_objects.notna(), None).to_dict("records")  # type: ignore[return-value]

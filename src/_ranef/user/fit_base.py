@@ -1,0 +1,288 @@
+"""What users hold, and what both kinds of fit answer alike."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar, cast, overload
+
+import numpy as np
+import pandas as pd
+
+from _ranef import inference as inf
+from _ranef.equations import Equation, model_equation
+from _ranef.errors import RanefWarning, warn
+from _ranef.plots import FitPlots
+from _ranef.results import Fit
+from _ranef.saved import save
+from _ranef.spec import ModelSpec
+from _ranef.support.arrays import Floats
+from _ranef.support.copies import ByFields
+from _ranef.support.remedies import Answering, generator, helpful
+from _ranef.tables import Document
+
+__all__ = ["BaseFit", "RandomPart", "Shown", "Simulated", "told"]
+
+RandomPart: TypeAlias = str | Sequence[str]
+
+#: responses by columns
+Simulated: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+
+AnyFit = TypeVar("AnyFit", bound="BaseFit")
+
+
+@helpful
+class Shown(Answering):
+    """What prints as a document, renders in notebooks as one, and is saved whole."""
+
+    @abstractmethod
+    def _document(self) -> Document: ...
+
+    def _stored(self) -> Any:
+        """What a file holds of it."""
+        return self
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write this with its model to one file, which :func:`ranef.load` reads.
+
+        The file is a zip of JSON and of arrays, without pickle. Loaded, it answers all that it does now, bit for bit
+        and without the data frame; ``ranef.Model.of(...)`` is its model again.
+        Functions given as ``transforms=`` are not in it (give them to :func:`ranef.load`), nor rows read in chunks.
+
+        Parameters
+        ----------
+        path : str or Path
+            As ``"fit.ranef"``; any ending will do.
+        overwrite : bool
+            Whether an existing file is replaced; it is, or stays, whole.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DesignError
+            If the file exists and `overwrite` is false, or it cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.fit("ML"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = ranef.load(both.save(pathlib.Path(folder) / "both.ranef"))
+        >>> again.eb.criterion == both.eb.criterion
+        True
+        """
+        return save(self._stored(), path, overwrite=overwrite)
+
+    def __str__(self) -> str:
+        return str(self._document())
+
+    def _repr_html_(self) -> str:
+        return self._document()._repr_html_()
+
+
+@helpful
+class BaseFit(ByFields, Shown):
+    """What fits by either engine answer from β, b, Σ and σ as it has them: estimates, or posterior means."""
+
+    spec: ModelSpec
+
+    @property
+    @abstractmethod
+    def fixef(self) -> pd.Series[float]:
+        """Fixed effects by coefficient name."""
+
+    @property
+    @abstractmethod
+    def varcorr(self) -> pd.DataFrame:
+        """Variance components."""
+
+    @property
+    @abstractmethod
+    def sigma(self) -> float:
+        """Residual standard deviation."""
+
+    @property
+    @abstractmethod
+    def warnings(self) -> list[str]:
+        """Sentences on why the fit should not be trusted."""
+
+    @property
+    @abstractmethod
+    def _beta(self) -> Floats: ...
+
+    @property
+    @abstractmethod
+    def _modes(self) -> tuple[Floats, ...]:
+        """Random effects (J, p) by grouping."""
+
+    @abstractmethod
+    def _one_covariance(self, rng: np.random.Generator) -> tuple[Floats, ...]:
+        """Σ (p, p) by grouping, of which effects of new levels are drawn."""
+
+    @abstractmethod
+    def _predicted(
+        self, rows: inf.Rows, chosen: Sequence[int], options: inf.PredictOptions, rng: np.random.Generator
+    ) -> tuple[Floats, Floats, Floats]:
+        """Estimates of rows with the ends of their intervals."""
+
+    @abstractmethod
+    def _told(self) -> Iterator[tuple[str, type[RanefWarning]]]:
+        """What is said when the fit is made."""
+
+    @abstractmethod
+    def summary(self) -> Document:
+        """The printed fit."""
+
+    def _document(self) -> Document:
+        return self.summary()
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing to warn about."""
+        return not self.warnings
+
+    def coef(self, group: str | None = None) -> pd.DataFrame:
+        """Fixed plus random effects of every level of `group` (needed only where there are several)."""
+        return inf.coef_frame(self.spec, self._beta, self._modes, inf.only_group(self.spec, group))
+
+    def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
+        """Fitted values: with all random effects, with none, or with those of the groups listed."""
+        return inf.row_series(self.spec, lambda rows: self._fitted(re, rows), "fitted")
+
+    def residuals(self, kind: str = "response", re: RandomPart = "all") -> pd.Series[float]:
+        """Residuals: ``response``, ``pearson`` (divided by their standard deviation) or ``normalized``."""
+        return inf.row_series(
+            self.spec, lambda rows: inf.residual_rows(rows, self._fitted(re, rows), self.sigma, kind), "residual"
+        )
+
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = ...,
+        new_levels: str = ...,
+        interval: None = None,
+        level: float = ...,
+        seed: int | None = ...,
+        offset: Any = ...,
+        weights: Any = ...,
+    ) -> pd.Series[float]: ...
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = ...,
+        new_levels: str = ...,
+        interval: str,
+        level: float = ...,
+        seed: int | None = ...,
+        offset: Any = ...,
+        weights: Any = ...,
+    ) -> pd.DataFrame: ...
+    @overload
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = ...,
+        new_levels: str = ...,
+        interval: str | None = None,
+        level: float = ...,
+        seed: int | None = ...,
+        offset: Any = ...,
+        weights: Any = ...,
+    ) -> pd.Series[float] | pd.DataFrame: ...
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        re: RandomPart = "all",
+        new_levels: str = "population",
+        interval: str | None = None,
+        level: float = 0.95,
+        seed: int | None = None,
+        offset: Any = None,
+        weights: Any = None,
+    ) -> pd.Series[float] | pd.DataFrame:
+        """Predict the rows used, or new data.
+
+        Parameters
+        ----------
+        data : frame, optional
+            New data; it needs no response.
+        re : "all", "none" or list of str
+            Which random effects to include.
+        new_levels : "population", "error" or "sample"
+            For levels not in the data (a missing one counts as such): effect zero, an error, or a draw from N(0, Σ̂).
+        interval : "confidence" or "prediction", optional
+            For the mean given the random effects included, or for a new response. A REML or ML fit takes θ̂ as known;
+            a posterior's interval is equal-tailed. Estimates are then population values for unseen levels; they add
+            zᵀΣ̂z to prediction intervals, and with ``new_levels="sample"`` to both kinds.
+        level : float
+        seed : int, optional
+            For ``new_levels="sample"``.
+        offset : str, float or array, optional
+            For new data, what stands for the model's ``offset=``: needed where that was an array. A column that it
+            named is found in the new data.
+        weights : number, str or array, optional
+            Prior weights of the new responses, for ``interval="prediction"``: their residual variance is σ̂²/w. By
+            default those of the rows used, or of new data the column that the model's weights are named by. Without
+            one the interval is for rows of the mean residual variance of the rows used.
+
+        Returns
+        -------
+        Series, or DataFrame ``estimate, lower, upper``
+            Rows with missing predictors are NaN.
+
+        Warns
+        -----
+        RanefWarning
+            If predictors are missing, or for prediction intervals of new data whose weights nothing tells.
+
+        Raises
+        ------
+        DesignError
+            If the new data lack a column, or hold a level of a predictor that is not known; if an offset is needed; if
+            a weight is not positive.
+        """
+        options = inf.PredictOptions(re, new_levels, interval, level, offset, weights)
+        rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
+        rng = generator(seed)
+        if interval is not None:
+            return inf.prediction_frame(rows, *self._predicted(rows, chosen, options, rng))
+        effects = inf.effects_for(rows, self._modes, self._one_covariance(rng), options, rng)
+        estimate = inf.linear_predictor(rows, self._beta, effects, chosen)
+        return pd.Series(estimate, index=rows.index, name="prediction")
+
+    def augment(self) -> pd.DataFrame:
+        """The rows used with response, levels, ``fitted``, ``fixed`` (no random effects) and ``residual``."""
+        parts = self.spec.parts()
+        return pd.concat([inf.augment_frame(p, self._fitted("all", p), self._fitted("none", p)) for p in parts])
+
+    def equation(self, style: str = "scalar", values: bool = False) -> Equation:
+        """The model as LaTeX; with ``values=True`` the estimates, or posterior means, stand in it."""
+        numbers = (self.fixef, self.varcorr) if values else None
+        return model_equation(self.spec, style=style, values=numbers)
+
+    @property
+    def plot(self) -> FitPlots:
+        """Figures: ``plot.ranef()``, ``shrinkage``, ``path``, ``lines``, ``diagnostics``, ``ppc`` and others."""
+        return FitPlots(cast(Fit, self))
+
+    def _fitted(self, re: RandomPart, rows: ModelSpec | None = None) -> Floats:
+        return inf.fitted_values(self.spec if rows is None else rows, self._beta, self._modes, re)
+
+
+def told(fit: AnyFit) -> AnyFit:
+    """The same, after a warning where it should not be trusted, or is singular."""
+    for words, kind in fit._told():
+        warn(words, kind)
+    return fit

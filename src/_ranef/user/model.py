@@ -1,0 +1,444 @@
+"""The front door: one formula and one data frame make one model, fitted two ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from _ranef.design import as_chunks, build_design, check_sigma, registered, scan_chunks, warn_of_dropped
+from _ranef.equations import Equation, model_equation
+from _ranef.errors import DesignError, FitError, NotAvailableError, suggestion
+from _ranef.formula import parse_formula
+from _ranef.inference import predictive_draws
+from _ranef.likelihood import CrossProducts, Likelihood, Method, cross_products, streamed_products
+from _ranef.nuts import Settings, prior_tree, sample_posterior, sample_prior
+from _ranef.reml import Control, checked_control, fit_reml
+from _ranef.results import RemlEstimates, fit_call, sample_arguments
+from _ranef.saved import Prepared
+from _ranef.spec import ModelMatrices, ModelSpec, Moments, Priors, default_priors, flat_priors, model_spec, moments
+from _ranef.support.remedies import generator, helpful
+from _ranef.tables import Document, Text
+from _ranef.user.fit_base import Shown, told
+from _ranef.user.posterior import PosteriorFit
+from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["Model"]
+
+METHODS = ("REML", "ML")
+
+
+@helpful
+class Model(Shown):
+    """A linear mixed model: a formula in lme4's grammar and the data it speaks of.
+
+    Parameters
+    ----------
+    formula : str
+        As for lme4's ``lmer``, for example ``"Reaction ~ Days + (Days | Subject)"``.
+    data : pandas, polars or pyarrow frame, mapping of columns, or chunks
+        It is not changed. Chunks are a pyarrow dataset or ``ParquetFile``, a list of frames, or a function that returns
+        an iterator of frames: they are read twice, and no more than a few are in memory at a time.
+    weights : str or array, optional
+        Prior weights: the residual variance of row i is σ²/wᵢ.
+    offset : str or array, optional
+        A known part of the linear predictor.
+    sigma : float, optional
+        A known residual standard deviation (meta-analysis: ``weights=1/se**2, sigma=1``).
+    variance, correlation : optional
+        Residual variance and correlation structures; not available yet.
+    transforms : mapping str to function, optional
+        Functions of arrays that the formula may call besides the registered ones.
+    na_action : "omit" or "error"
+        What to do with rows that have missing values.
+
+    Raises
+    ------
+    FormulaError
+        If the formula cannot be read, or names something that is not there; the place is underlined.
+    DesignError
+        If no model can be built from the data.
+
+    Warns
+    -----
+    DataWarning
+        For columns of X that others determine, which are left out; and for text that is read as a factor though most
+        of it are numbers or dates.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> model.fit().fixef.round(4).to_dict()
+    {'Intercept': 251.4051, 'Days': 10.4673}
+    """
+
+    def __init__(
+        self,
+        formula: str,
+        data: Any,
+        *,
+        weights: Any = None,
+        offset: Any = None,
+        sigma: float | None = None,
+        variance: Any = None,
+        correlation: Any = None,
+        transforms: Mapping[str, Callable[..., Any]] | None = None,
+        na_action: Literal["omit", "error"] = "omit",
+    ) -> None:
+        for name, value in (("variance", variance), ("correlation", correlation)):
+            if value is not None:
+                _refuse_residual_structure(name)
+        check_sigma(sigma)
+        parsed = parse_formula(formula, functions=registered(transforms))
+        chunks = as_chunks(data)
+        if chunks is None:
+            design = build_design(
+                parsed, data, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
+            )
+            self._spec = model_spec(design, sigma)
+        else:
+            design = scan_chunks(
+                parsed, chunks, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
+            )
+            self._spec, self.__dict__["products"] = streamed_products(model_spec(design, sigma))
+        warn_of_dropped(self._spec.design.dropped)
+
+    @classmethod
+    def of(cls, fit: EmpiricalBayesFit | PosteriorFit | Prepared) -> Model:
+        """The model that a fit is of, from what the fit holds: to sample, or fit, again without the data frame.
+
+        Parameters
+        ----------
+        fit : EmpiricalBayesFit or PosteriorFit
+            As made here or loaded from a file.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> ranef.Model.of(fit).fit("ML").status
+        'converged'
+        """
+        if not isinstance(fit, EmpiricalBayesFit | PosteriorFit | Prepared):
+            raise DesignError(
+                f"Model.of() takes a fit, from Model.fit(), Model.sample() or ranef.load(); got {type(fit).__name__}. "
+                "A comparison has its fits as .eb, .fb and .fits."
+            )
+        model = cls.__new__(cls)
+        model._spec = fit.spec.with_family("gaussian")
+        held = {name: getattr(fit, name, None) for name in ("products", "moments")}
+        names = {"products": "products", "moments": "_moments"}
+        model.__dict__.update({names[name]: value for name, value in held.items() if value is not None})
+        return model
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Everything both engines read."""
+        return self._spec
+
+    @property
+    def formula(self) -> str:
+        """The formula as given."""
+        return self._spec.design.formula
+
+    @cached_property
+    def products(self) -> CrossProducts:
+        """Cross-products of the rows, read once."""
+        return cross_products(self._spec)
+
+    @cached_property
+    def _moments(self) -> Moments:
+        return moments(self._spec)
+
+    @property
+    def matrices(self) -> ModelMatrices:
+        """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; ``.cluster(level)`` gives those of one level."""
+        return ModelMatrices(self._spec)
+
+    def fit(
+        self,
+        method: Literal["REML", "ML"] = "REML",
+        *,
+        start: Any = None,
+        control: Control | None = None,
+    ) -> EmpiricalBayesFit:
+        """Fit by REML or ML, with conditional modes (BLUPs) of the random effects.
+
+        Parameters
+        ----------
+        method : "REML" or "ML"
+        start : array (n_theta,), optional
+            θ to start from, in lme4's order.
+        control : ranef.Control, optional
+            Settings of the optimiser.
+
+        Warns
+        -----
+        SingularFitWarning
+            If a variance is zero or a correlation ±1: a result, and often one of too few data. As lme4's message it can
+            be switched off: ``warnings.filterwarnings("ignore", category=ranef.SingularFitWarning)``.
+        ConvergenceWarning
+            If the fit did not converge, or the data do not determine its variance parameters.
+
+        Raises
+        ------
+        FitError
+            If the residual variance is zero, or an argument is not possible.
+        """
+        settings = checked_control(control)
+        return told(
+            empirical_bayes(self._spec, _checked_method(method), start=start, control=settings, products=self.products)
+        )
+
+    def sample(
+        self,
+        draws: int = 1000,
+        warmup: int | None = None,
+        chains: int = 4,
+        seed: int | None = None,
+        *,
+        priors: Priors | Mapping[str, object] | Literal["flat"] | None = None,
+        family: Literal["gaussian", "student"] = "gaussian",
+        parameterization: Literal["auto", "marginal", "noncentered", "centered"] = "auto",
+        init: Literal["reml"] | EmpiricalBayesFit = "reml",
+        target_accept: float = 0.8,
+        sampler: Literal["numpyro", "nutpie"] = "numpyro",
+        chain_method: Literal["vectorized", "parallel", "sequential"] = "vectorized",
+        device: Any = None,
+        progress: bool = True,
+    ) -> PosteriorFit:
+        """Sample the posterior by NUTS.
+
+        Parameters
+        ----------
+        draws, chains : int
+            Kept draws of each chain, and the number of chains.
+        warmup : int, optional
+            Warm-up steps of each chain; by default 200 for the marginal parameterization, whose chains start around the
+            posterior mode in the metric found there, and 1000 for the others.
+        seed : int, optional
+            The same seed gives the same draws; without one a seed is chosen and recorded.
+        priors : mapping, "flat" or Priors, optional
+            Replacements of the data-scaled defaults by name, families of ``ranef.priors`` or distributions of numpyro
+            (see :meth:`priors`); ``"flat"`` is the choice under which the marginal mode of θ is the REML estimate.
+        family : "gaussian" or "student"
+            Of the response; Student t with unknown degrees of freedom ``nu`` makes outliers count less.
+        parameterization : "auto", "marginal", "noncentered" or "centered"
+            ``"marginal"`` (the default where random effects and residuals are normal) integrates β and b out and draws
+            them exactly afterwards; coefficients whose priors are not normal or flat are sampled.
+        init : "reml" or EmpiricalBayesFit
+            Where the posterior mode is sought from.
+        target_accept : float
+            Target acceptance probability.
+        sampler : "numpyro" or "nutpie"
+            nutpie (an optional extra, ``ranef[nutpie]``) starts at once and is the faster one on a CPU.
+        chain_method : "vectorized", "parallel" or "sequential"
+            How NumPyro advances chains: together in one computation, each in a thread, or one after the other.
+        device : str or jax.Device, optional
+            Where NumPyro computes, as ``"gpu"``; JAX's default otherwise.
+        progress : bool
+            Whether to show progress, on a terminal or in a notebook.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the posterior should not be trusted, with the sentences of ``fit.warnings``.
+
+        Raises
+        ------
+        DesignError
+            If a prior is not possible.
+        FitError
+            If settings and model do not go together, or JAX cannot be used: no device, or a forked process.
+
+        Notes
+        -----
+        Ctrl-C while chains are sampled keeps the draws until then: a warning says how many, and ``draws.complete`` is
+        False. Before the first draws are there it raises ``KeyboardInterrupt``, once a compiler is done that was at
+        work. A handler of SIGINT of your own is called instead.
+
+        JAX cannot be used in a process forked off one that has loaded it: with ``multiprocessing`` choose the start
+        method ``"spawn"`` or ``"forkserver"``; joblib's loky is well. ``sampler="nutpie"`` may be forked.
+
+        What is compiled is kept in a folder for later processes (``RANEF_CACHE_DIR``, or ``off``).
+        """
+        settings = Settings(
+            draws=draws,
+            warmup=warmup,
+            chains=chains,
+            seed=seed,
+            parameterization=parameterization,
+            target_accept=target_accept,
+            progress=progress,
+            sampler=sampler,
+            chain_method=chain_method,
+            device=device,
+        )
+        spec = self._spec.with_family(family)
+        if spec.family.by_rows and spec.design.stream is not None:
+            raise FitError(
+                f"A {spec.family.label} response is read row by row, and this model was built from chunks, whose rows "
+                "are not held. Use family='gaussian', or a model of some of the rows."
+            )
+        if not self._spec.terms:
+            raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
+        start = self._estimates(init)
+        record = sample_posterior(
+            spec,
+            priors=self.priors(priors),
+            settings=settings,
+            start=start,
+            products=self.products,
+        )
+        given = "" if isinstance(init, str) else "init"
+        if isinstance(init, EmpiricalBayesFit) and init.spec is self._spec:
+            given = f"model.{fit_call(init.estimates)}"
+        asked = sample_arguments(
+            record, draws=draws, chains=chains, chain_method=chain_method, device=device, init=given
+        )
+        return told(PosteriorFit(spec, replace(record, asked=asked)))
+
+    def prior_predictive(
+        self,
+        draws: int = 500,
+        seed: int | None = None,
+        *,
+        priors: Priors | Mapping[str, object] | None = None,
+        family: Literal["gaussian", "student"] = "gaussian",
+    ) -> xr.DataTree:
+        """Parameters drawn from their priors, and responses simulated from them: what the priors say before the data.
+
+        Parameters
+        ----------
+        draws : int
+        seed : int, optional
+        priors, family
+            As for :meth:`sample`.
+
+        Returns
+        -------
+        DataTree
+            Groups ``prior``, ``prior_predictive``, ``observed_data`` and ``constant_data``.
+
+        Raises
+        ------
+        FitError
+            If a prior is flat: there is nothing to draw from.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> tree = model.prior_predictive(draws=100, seed=1)
+        >>> dict(tree["prior_predictive"]["bright"].sizes)
+        {'chain': 1, 'draw': 100, 'obs': 20}
+        """
+        settings, rng = Settings(draws=draws, seed=seed), generator(seed)
+        spec = self._spec.with_family(family)
+        drawn = sample_prior(spec, self.priors(priors), draws=settings.draws, seed=seed)
+        return prior_tree(spec, drawn, predictive_draws(spec, drawn, None, "fitted", rng)[0])
+
+    def priors(self, changes: Priors | Mapping[str, object] | Literal["flat"] | None = None) -> Priors:
+        """The priors that :meth:`sample` would use, with their numbers."""
+        if isinstance(changes, Priors):
+            return changes
+        if isinstance(changes, str) and changes == "flat":
+            return flat_priors(self._spec)
+        names = changes if isinstance(changes, Mapping) else ()
+        if not (changes is None or isinstance(changes, Mapping)) or not all(isinstance(name, str) for name in names):
+            raise DesignError(
+                f"priors={changes!r} must be 'flat', or a mapping from names to priors, as "
+                "{'sd': ranef.priors.HalfNormal(1)}; describe() shows the names."
+            )
+        return default_priors(self._spec, changes, self._moments)
+
+    def likelihood(self, method: Method = "REML") -> Likelihood:
+        """The REML criterion, or −2 log-likelihood (``"ML"``), as a function of θ, as lme4's deviance function.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> at = model.likelihood().at([0.8])
+        >>> round(at.criterion, 4), at.beta.round(4).tolist(), at.effects[0].round(4).ravel().tolist()
+        (18.6262, [60.4], [-0.1219, -0.259, 0.1676, 0.2133])
+        """
+        return Likelihood(self._spec, self.products, _checked_method(method))
+
+    def describe(self) -> Document:
+        """What the model is made of: rows, coefficients, random effects, θ, default priors, notes."""
+        return _describe(self._spec, self.priors())
+
+    def equation(self, style: str = "scalar") -> Equation:
+        """The model as LaTeX."""
+        return model_equation(self._spec, style=style)
+
+    def _estimates(self, init: object) -> RemlEstimates:
+        """What engine A found or finds, without the warnings of :meth:`fit`: as a start it will do."""
+        if isinstance(init, EmpiricalBayesFit):
+            own, other = self._spec, init.spec
+            if (own.theta_names, own.design.fixed_names) != (other.theta_names, other.design.fixed_names):
+                raise FitError(
+                    f"init= is a fit of {other.design.formula!r}, whose parameters are not those of {self.formula!r}. "
+                    "Give a fit of this model, or 'reml'."
+                )
+            return init.estimates
+        if init != "reml":
+            raise FitError(f"init={init!r} must be 'reml' or a fit from Model.fit().")
+        return fit_reml(self._spec, "REML", products=self.products)
+
+    def _document(self) -> Document:
+        return self.describe()
+
+    def _stored(self) -> Prepared:
+        return Prepared(self._spec, self.products, self._moments)
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def __repr__(self) -> str:
+        groups = ", ".join(f"{g.name} ({g.n_levels})" for g in self._spec.groupings) or "none"
+        return f"<Model {self.formula!r}: {self._spec.n_obs} rows, groups: {groups}>"
+
+
+def _checked_method(method: Method) -> Method:
+    if method not in METHODS:
+        raise FitError(f"method={method!r} must be 'REML' or 'ML'.{suggestion(str(method), METHODS)}")
+    return method
+
+
+def _refuse_residual_structure(name: str) -> NoReturn:
+    raise NotAvailableError(
+        f"{name}= is not available yet: residuals are independent with variance σ²/w. Meanwhile a variance that is "
+        "known up to a factor can be given as weights=."
+    )
+
+
+def _describe(spec: ModelSpec, priors: Priors) -> Document:
+    d = spec.design
+    rows = f"{spec.n_obs} rows" + (f" ({d.n_dropped} left out: missing values)" if d.n_dropped else "")
+    fixed = [f"  {', '.join(d.fixed_names) or 'none'}"]
+    if d.dropped:
+        fixed.append(f"  left out as aliased: {', '.join(d.dropped)}")
+    random = [
+        f"  {t.group} ({spec.groupings[t.grouping].n_levels} levels): {', '.join(t.columns)} [{t.structure.word}]"
+        for t in spec.terms
+    ]
+    blocks = [
+        Text((f"Linear mixed model: {d.formula}", rows)),
+        Text(tuple(fixed), f"Fixed effects ({spec.n_fixed} coefficients):"),
+        Text(tuple(random) or ("  none",), "Random effects:"),
+        Text(
+            (f"  {', '.join(spec.theta_names) or 'none'}",), "Variance parameters θ (relative to σ), in lme4's order:"
+        ),
+    ]
+    blocks.append(Text(tuple(f"  {line}" for line in priors.lines()), "Default priors of sample():"))
+    notes = (*d.notes, *priors.notes)
+    if notes:
+        blocks.append(Text(tuple(f"Note: {note}" for note in notes)))
+    return Document(tuple(blocks))

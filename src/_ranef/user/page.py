@@ -1,0 +1,228 @@
+"""A comparison laid out as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from _ranef.comparison import moved, one_column, ratios_at
+from _ranef.plots import ComparisonPlots
+from _ranef.plots.drawing import NAMED, figure_of
+from _ranef.report import (
+    Explorer,
+    Page,
+    Picture,
+    data_grids,
+    engine_words,
+    explorer,
+    fingerprint,
+    model_words,
+    python_calls,
+    versions,
+)
+from _ranef.results import PosteriorDraws, RemlEstimates
+from _ranef.support.arrays import Floats
+from _ranef.support.interrupts import load
+from _ranef.tables import Document
+from _ranef.user.pooled import Pooling
+from _ranef.user.posterior import PosteriorFit
+from _ranef.user.reml_fit import EmpiricalBayesFit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Source", "closed", "page_of"]
+
+AnyFit = EmpiricalBayesFit | PosteriorFit
+
+#: what captions end with, where a fit failed
+NOT_TRUSTED = "Some of the fits drawn here should not be trusted: see the top of the page."
+
+#: steps of a slider from one end to the other
+STEPS = 40
+
+#: levels by name in a figure, two of which are to fit on a sheet of paper
+SHOWN = 24
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a page's data came from, for the calls that make it again.
+
+    Attributes
+    ----------
+    file : str
+        Name of the page.
+    data : str, optional
+        Python that reads the data.
+    shell : str
+        The command line, if there was one.
+    """
+
+    file: str
+    data: str | None = None
+    shell: str = ""
+
+
+def page_of(fits: Mapping[str, AnyFit], level: float, comparison: Document, title: str, source: Source) -> Page:
+    """Lay out the page of fits of one model."""
+    first = next(iter(fits.values()))
+    spec = first.spec
+    plots = ComparisonPlots(fits, level)
+    return Page(
+        title=title,
+        formula=spec.design.formula,
+        doubts=tuple(f"{_heading(name, fit)}: {words}" for name, fit in fits.items() for words in fit.warnings),
+        words=model_words(spec, [fit.draws for fit in fits.values() if isinstance(fit, PosteriorFit)]),
+        equations={
+            "The model of one row": first.equation().latex,
+            "Level by level": first.equation("hierarchical").latex,
+            "All rows at once": first.equation("matrix").latex,
+        },
+        data=data_grids(spec),
+        fingerprint=fingerprint(spec),
+        comparison=comparison,
+        explorers=_explorers(fits, level),
+        pictures=_pictures(fits, plots),
+        diagnostics={_heading(name, fit): _engine_words(fit) for name, fit in fits.items()},
+        summaries={_heading(name, fit): fit.summary() for name, fit in fits.items()},
+        calls=python_calls(spec, {name: _record(fit) for name, fit in fits.items()}, source.data, source.file, level),
+        shell=source.shell,
+        versions=versions(),
+        date=date.today().isoformat(),
+    )
+
+
+def _heading(name: str, fit: AnyFit) -> str:
+    return name if name == fit.engine else f"{fit.engine} ({name})"
+
+
+def _record(fit: AnyFit) -> RemlEstimates | PosteriorDraws:
+    return fit.estimates if isinstance(fit, EmpiricalBayesFit) else fit.draws
+
+
+def _engine_words(fit: AnyFit) -> tuple[str, ...]:
+    return engine_words(_record(fit), fit.warnings)
+
+
+def _explorers(fits: Mapping[str, AnyFit], level: float) -> tuple[Explorer, ...]:
+    """One for each random effect, around the first REML or ML fit; none without one."""
+    eb = next((f for f in fits.values() if isinstance(f, EmpiricalBayesFit)), None)
+    if eb is None:
+        return ()
+    fb = next((f for f in fits.values() if isinstance(f, PosteriorFit)), None)
+    pooled = Pooling(eb, fb, None, level)
+    return tuple(
+        _explorer(f"explorer-{i}", pooled, group, term)
+        for i, (group, term) in enumerate(zip(pooled.ratios["group"], pooled.ratios["term"], strict=True))
+    )
+
+
+def _explorer(identifier: str, pooled: Pooling, group: str, term: str) -> Explorer:
+    """The whole covariance of the factor moves; of several effects, one may be moved alone."""
+    k, q = one_column(pooled.spec, group, term)
+    together = [pooled.spec.groupings[k].columns[i] for i in moved(pooled.spec, k, q).columns]
+    covariance = pooled.sweep(group, n=2).covariance
+    middle = float(covariance.position(1.0))
+    before = _steps_before(middle)
+    whole = pooled.sweep(group, scales=_with_estimate(covariance.scale(_positions(middle, before)), before, 1.0))
+    alone = None
+    if len(together) < len(whole.columns):
+        rows = pooled.ratios[(pooled.ratios["group"] == group) & (pooled.ratios["term"] == term)]
+        estimate, half = rows["estimate"].item(), pooled.sweep(group, term, n=2).half
+        middle = estimate**2 / (estimate**2 + half**2)
+        ratios = ratios_at(half, _positions(middle, before))
+        alone = pooled.sweep(group, term, _with_estimate(ratios, before, estimate))
+    levels = pooled.coef[(pooled.coef["group"] == group) & (pooled.coef["term"] == term)]
+    draws = None if pooled.fb is None else pooled.ratio_draws(group, term)
+    return explorer(identifier, whole, term, levels, draws, alone, together)
+
+
+def _steps_before(middle: float) -> int:
+    """How many of the slider's steps lie before the estimate, which stands at `middle` of 0 to 1."""
+    return min(STEPS - 1, max(1, round(STEPS * middle))) if middle > 0 else 0
+
+
+def _positions(middle: float, before: int) -> Floats:
+    """Places from 0 to 1 with `middle` at step `before`, even on either side of it."""
+    ends = np.linspace(0.0, middle, before, endpoint=False), np.linspace(middle, 1.0, STEPS - before + 1)
+    return np.concatenate(ends)
+
+
+def _with_estimate(values: Floats, at: int, estimate: float) -> Floats:
+    """The same, with the estimate itself where rounding has put it nearly; at zero it is zero."""
+    out = values.copy()
+    if at > 0:
+        out[at] = estimate
+    return out
+
+
+def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[Picture, ...]:
+    percent = f"{100 * plots.level:g} %"
+    first = next(iter(fits.values()))
+    posteriors = [f for f in fits.values() if isinstance(f, PosteriorFit)]
+    drawn: list[tuple[str, str, Callable[[], Any]]] = [
+        (
+            "Levels, in order",
+            f"The effect of every level in each fit, with {percent} intervals. Those of a REML or ML fit take the "
+            "variance components as known; those of a posterior do not.",
+            lambda: plots.ranef(max_levels=shown),
+        ),
+        (
+            "Shrinkage",
+            "From what each level's own rows say (no pooling) to what the model makes of them (partial pooling).",
+            lambda: plots.shrinkage(max_levels=SHOWN),
+        ),
+        (
+            "Data and fitted lines",
+            "The rows of some levels, with the line of the level alone, of the population, and of the fits.",
+            plots.lines,
+        ),
+        (
+            "Residuals",
+            f"Of {first.engine}: against fitted values, against normal quantiles, their spread, and by level.",
+            first.plot.diagnostics,
+        ),
+    ]
+    # as bands all levels take no more room than some
+    shown = None if any(g.n_levels > NAMED for g in first.spec.groupings) else SHOWN
+    n_sds = sum(len(g.columns) for g in first.spec.groupings) + (first.spec.sigma is None)
+    if posteriors and n_sds > 1 and not any(f.draws.not_normal for f in posteriors):
+        drawn[2:2] = [
+            (
+                "Two of them together",
+                "Posterior draws over the contours of the criterion with all else profiled out: where the contours are "
+                "round and the draws follow them, both engines see the same.",
+                plots.joint,
+            ),
+        ]
+    if posteriors and first.spec.terms:
+        drawn[2:2] = [
+            (
+                "Variance components",
+                "Posterior densities, with the prior (dashed) and the REML and ML estimates marked.",
+                plots.varcorr,
+            ),
+        ]
+        drawn.append(
+            (
+                "Posterior predictive check",
+                "Responses simulated from the posterior over those observed: where they part, something is missing.",
+                posteriors[0].plot.ppc,
+            )
+        )
+    mark = "" if all(fit.ok for fit in fits.values()) else f" {NOT_TRUSTED}"
+    return tuple(Picture(title, caption + mark, closed(draw())) for title, caption, draw in drawn)
+
+
+def closed(drawn: Any) -> Figure:
+    """The figure, which pyplot forgets: a page may hold many."""
+    plt = load("matplotlib.pyplot")  # heavy: only where a figure is made
+
+    figure = figure_of(drawn)
+    plt.close(figure)
+    return figure

@@ -1,6 +1,0 @@
-"""The model as an equation: LaTeX for a page, Unicode for a terminal."""
-
-from ranef.equations.equation import Equation, model_equation
-from ranef.equations.styles import STYLES
-
-__all__ = ["STYLES", "Equation", "model_equation"]
