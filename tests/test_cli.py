@@ -88,7 +88,7 @@ def test_separators_and_lists(tmp_path, capsys):
 
 
 def test_a_terminal_without_unicode_loses_nothing():
-    command = [sys.executable, "-m", "_ranef.cli", "compare", "pulp", "bright ~ 1 + (1 | operator)", "--draws", "20"]
+    command = [sys.executable, "-m", "ranef.cli", "compare", "pulp", "bright ~ 1 + (1 | operator)", "--draws", "20"]
     run = subprocess.run(command, capture_output=True, timeout=120, env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert run.returncode == 0, run.stderr
     assert b"side by side" in run.stdout
@@ -96,7 +96,7 @@ def test_a_terminal_without_unicode_loses_nothing():
 
 def test_ctrl_c_while_compiling_ends_in_130(folder_with_loops):
     """The bars of a terminal are there once the initial state is compiled, and the long part begins."""
-    command = [sys.executable, "-m", "_ranef.cli", "compare", "sleepstudy", "Reaction ~ Days + (Days | Subject)"]
+    command = [sys.executable, "-m", "ranef.cli", "compare", "sleepstudy", "Reaction ~ Days + (Days | Subject)"]
     ours, side = open_terminal()
     env = os.environ | {"RANEF_CACHE_DIR": str(folder_with_loops)}
     process = subprocess.Popen([*command, "--draws", "100000"], stderr=side, stdout=subprocess.DEVNULL, env=env)
@@ -108,7 +108,7 @@ def test_ctrl_c_while_compiling_ends_in_130(folder_with_loops):
     assert b"Traceback" not in written
 
 
-FIT = f"{sys.executable} -m _ranef.cli fit pulp 'bright ~ 1 + (1 | operator)'"
+FIT = f"{sys.executable} -m ranef.cli fit pulp 'bright ~ 1 + (1 | operator)'"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="closes and fills streams as POSIX shells do")
@@ -132,7 +132,7 @@ def test_a_column_that_the_locale_cannot_spell(tmp_path):
     path = tmp_path / "mine.csv"
     ranef.datasets.load("pulp").rename(columns={"bright": "höhe"}).to_csv(path, index=False)
     env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    command = [sys.executable, "-m", "_ranef.cli", "fit", str(path), "höhe ~ 1 + (1 | operator)".encode()]
+    command = [sys.executable, "-m", "ranef.cli", "fit", str(path), "höhe ~ 1 + (1 | operator)".encode()]
     done = subprocess.run(command, capture_output=True, env=env)
     assert done.returncode == 0, done.stderr
     assert b"h?he ~ 1 + (1 | operator)" in done.stdout
@@ -153,7 +153,7 @@ def test_demo_of_an_installation_that_is_only_read(tmp_path):
     env.pop("XDG_CACHE_HOME", None)
     by_nutpie = ["compare", "pulp", "bright ~ 1 + (1 | operator)", "--sampler", "nutpie", "--draws", "20"]
     for chosen, arguments in (("", ["demo"]), ("off", by_nutpie)):
-        command = without_privileges(sys.executable, "-m", "_ranef.cli", *arguments)
+        command = without_privileges(sys.executable, "-m", "ranef.cli", *arguments)
         done = subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, env=env | {"RANEF_CACHE_DIR": chosen}
         )
@@ -174,7 +174,7 @@ def test_usage_errors(arguments, capsys):
 def test_demo(tmp_path):
     """The whole demo in a process of its own, as the README runs it."""
     figure = tmp_path / "shrinkage.png"
-    command = [sys.executable, "-m", "_ranef.cli", "demo", "--figure", str(figure)]
+    command = [sys.executable, "-m", "ranef.cli", "demo", "--figure", str(figure)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     for words in ("REML criterion at convergence: 18.6", "sampled by NUTS", "side by side", "operator", "0.2609"):

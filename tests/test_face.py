@@ -47,7 +47,7 @@ def test_help_guides():
         "fit.save(path)",
     ):
         assert words in described
-    assert contents.split() == ["datasets", "(package)", "priors"]
+    assert contents.split() == ["cli", "datasets", "(package)", "priors"]
     entries = set(re.findall(r"^    class (\w+)|^    (\w+)\(.*\)(?: ->|$)", documented, flags=re.MULTILINE))
     assert {a or b for a, b in entries} <= set(ranef.__all__)
 

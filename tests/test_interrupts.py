@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks into /proc to see how far a process is"),
 ]
 
-COMMAND = [sys.executable, "-m", "_ranef.cli"]
+COMMAND = [sys.executable, "-m", "ranef.cli"]
 
 #: processes at once
 WORKERS = 5

@@ -268,7 +268,3 @@ def _demo(options: argparse.Namespace) -> int:
     print(both)
     print(f"\nFigure: {both.save_figure(options.figure)}")
     return 0 if fb.draws.complete else INTERRUPTED
-
-
-if __name__ == "__main__":
-    run()

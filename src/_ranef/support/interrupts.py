@@ -110,11 +110,11 @@ def as_command() -> None:
 
 
 def _is_command() -> bool:
-    """Whether ``ranef`` or ``python -m _ranef.cli`` was called; Python is ``-m`` while it looks for a module."""
+    """Whether ``ranef`` or ``python -m ranef.cli`` was called; while it looks for a module, Python's name is ``-m``."""
     name = sys.argv[0] if getattr(sys, "argv", None) else ""
     if name == "-m":
         called = sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if "-m" in sys.orig_argv else []
-        return called[:1] == ["_ranef.cli"]
+        return called[:1] == ["ranef.cli"]
     return Path(name).stem == "ranef"
 
 

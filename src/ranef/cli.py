@@ -1,0 +1,8 @@
+"""The command line: ``ranef``, or ``python -m ranef.cli``."""
+
+from _ranef.cli import main, run
+
+__all__ = ["main", "run"]
+
+if __name__ == "__main__":
+    run()
