@@ -173,6 +173,9 @@ def dense(spec, theta, method="REML", sigma=None) -> Dense:
     d = spec.design
     y = d.y if d.offset is None else d.y - d.offset
     R = np.eye(spec.n_obs) if d.weights is None else np.diag(1 / d.weights)
+    if spec.rho is not None:  # tests/residuals holds the root against the definitions
+        root = spec.residual.whitened(np.eye(spec.n_obs))
+        R = np.linalg.inv(root @ root.T)
     Z = tuple(indicator(g) for g in spec.groupings)
     return Dense(y, d.X, Z, tuple(spec.lambdas(np.asarray(theta, float))), R, method, sigma)
 

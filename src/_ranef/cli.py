@@ -24,7 +24,7 @@ from _ranef.support.interrupts import INTERRUPTED
 from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
 from _ranef.user import Model, compare
 
-__all__ = ["main"]
+__all__ = ["main", "run"]
 
 #: exit status of bad input, as argparse's own
 BAD_INPUT = 2

@@ -6,6 +6,7 @@ A session begins with a formula and a data frame, and goes on with what comes ba
 ``Model(formula, data)``   the model; ``describe()`` says what it is made of
 ``model.fit()``            :class:`EmpiricalBayesFit`: REML or ML, with BLUPs
 ``model.sample(seed=1)``   :class:`PosteriorFit`: the posterior by NUTS
+``VarIdent``, ``AR1``, …   for ``Model(..., variance=, correlation=)``: residuals in nlme's words
 ``compare(eb, fb)``        :class:`Comparison`: any number of fits side by side; ``report()`` writes a page
 ``pooling(eb, fb)``        :class:`Pooling`: no, partial and complete pooling of every level
 ``fit.plot.…``             figures: ``ranef()``, ``shrinkage()``, ``lines()``, ``diagnostics()``
@@ -43,6 +44,21 @@ from _ranef.errors import (
     SingularFitWarning,
 )
 from _ranef.reml import Control
+from _ranef.residuals import (
+    AR1,
+    ARMA,
+    CAR1,
+    CompSymm,
+    Exponential,
+    Gaussian,
+    Spherical,
+    Symm,
+    VarConstPower,
+    VarExp,
+    VarFixed,
+    VarIdent,
+    VarPower,
+)
 from _ranef.results import Fit
 from _ranef.user import (
     Comparison,
@@ -64,16 +80,22 @@ from ranef import datasets, priors
 __version__ = "0.1.0"
 
 __all__ = [
+    "AR1",
+    "ARMA",
+    "CAR1",
     "ArgumentError",
+    "CompSymm",
     "Comparison",
     "Control",
     "ConvergenceWarning",
     "DataWarning",
     "DesignError",
     "EmpiricalBayesFit",
+    "Exponential",
     "Fit",
     "FitError",
     "FormulaError",
+    "Gaussian",
     "Model",
     "NotAvailableError",
     "Pooling",
@@ -82,6 +104,13 @@ __all__ = [
     "RanefWarning",
     "SavedFileError",
     "SingularFitWarning",
+    "Spherical",
+    "Symm",
+    "VarConstPower",
+    "VarExp",
+    "VarFixed",
+    "VarIdent",
+    "VarPower",
     "anova",
     "anova_components",
     "compare",

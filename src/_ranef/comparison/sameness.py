@@ -79,6 +79,8 @@ def _other_data(first: ModelSpec, second: ModelSpec) -> str | None:
             f"The fits are to different data: the responses, {a.response!r} and {b.response!r}, are other numbers. A "
             f"transformation, another subset or another order of the rows are the usual causes. {SAME_MODEL}"
         )
+    if (words := _residuals(first)) != (others := _residuals(second)):
+        return f"The fits are of different models: residuals are {words} in one and {others} in the other. {SAME_MODEL}"
     for name, x, y in _columns(first, second):
         if not _equal(x, y):
             return (
@@ -86,6 +88,11 @@ def _other_data(first: ModelSpec, second: ModelSpec) -> str | None:
                 f"scales that differ under the same names are the usual cause. {SAME_MODEL}"
             )
     return None
+
+
+def _residuals(spec: ModelSpec) -> str:
+    """Variances and correlations of residuals, in words."""
+    return "; ".join(spec.residual.meanings) or "independent with one standard deviation"
 
 
 def _columns(first: ModelSpec, second: ModelSpec) -> list[tuple[str, Any, Any]]:

@@ -6,13 +6,14 @@ from _ranef.design.checks import check_sigma, warn_of_dropped
 from _ranef.design.chunks import Chunks, as_chunks
 from _ranef.design.coding import fully_coded, n_columns
 from _ranef.design.lookalikes import bare_label
-from _ranef.design.newdata import encode
+from _ranef.design.newdata import encode, encode_others
 from _ranef.design.newweights import new_weights
 from _ranef.design.parts import row_parts, sample_rows, take_rows
 from _ranef.design.rank import aliasing, independent_in_gram
 from _ranef.design.records import Design, Encoded, EncodedRandom, Encoding, RandomDesign, RandomEncoding, Stream
 from _ranef.design.streamed import scan_chunks
 from _ranef.design.transforms import registered
+from _ranef.design.values import Factor, Numeric, Value, as_factor
 
 __all__ = [
     "Cells",
@@ -21,15 +22,20 @@ __all__ = [
     "Encoded",
     "EncodedRandom",
     "Encoding",
+    "Factor",
+    "Numeric",
     "RandomDesign",
     "RandomEncoding",
     "Stream",
+    "Value",
     "aliasing",
     "as_chunks",
+    "as_factor",
     "bare_label",
     "build_design",
     "check_sigma",
     "encode",
+    "encode_others",
     "fully_coded",
     "independent_in_gram",
     "margins_of",

@@ -167,6 +167,7 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
             *notes_on_origins(random, covariates(parsed, inputs.values)),
         ),
         encoding=replace(_encoding(inputs, encodings), kept=kept, aliases=aliases),
+        others=tuple(inputs.values[node] for node in parsed.others),
     )
     check_sizes(design)
     return design
@@ -191,9 +192,9 @@ def covariates(parsed: ParsedFormula, values: Mapping[Node, Value]) -> set[str]:
 
 
 def model_nodes(parsed: ParsedFormula) -> Iterable[Node]:
-    """All expressions of a formula, each once: response, predictors, offsets, groups."""
+    """All expressions of a model, each once: response, predictors, offsets, groups, and what it reads besides."""
     groups = (node for term in parsed.random for node in term.group)
-    return dict.fromkeys((parsed.response, *model_predictors(parsed), *parsed.offsets, *groups))
+    return dict.fromkeys((parsed.response, *model_predictors(parsed), *parsed.offsets, *groups, *parsed.others))
 
 
 def _columns(values: Iterable[Node], scope: Scope) -> dict[str, Value]:
@@ -334,6 +335,7 @@ def _encoding(inputs: _Inputs, random: tuple[RandomEncoding, ...]) -> Encoding:
         states=inputs.scope.states,
         transforms=inputs.transforms,
         weights_column=inputs.extras["weights"].column if "weights" in inputs.extras else None,
+        others=inputs.parsed.others,
     )
     predicting = [node for node in encoding.templates if node != inputs.parsed.response]
     bound = not_row_by_row(predicting, encoding, inputs.scope.table)

@@ -19,7 +19,7 @@ from _ranef.design.values import Array, Factor, Mask, Value, gaps_of, kind_of, w
 from _ranef.errors import DesignError, RanefWarning, suggestion, warn
 from _ranef.formula import Name, Node, Terms, label
 
-__all__ = ["encode", "encode_in", "scope_of"]
+__all__ = ["encode", "encode_in", "encode_others", "scope_of"]
 
 _SHOWN = 12
 
@@ -70,6 +70,18 @@ def encode(
     table = read_table(data)
     _tell_bound(encoding)
     return encode_in(scope_of(encoding, table), encoding, groups, _given_offset(encoding, offset, data, table))
+
+
+def encode_others(encoding: Encoding, data: Any) -> tuple[Value, ...]:
+    """Evaluate on new data what residual variances and correlations read; levels are found by their labels.
+
+    Raises
+    ------
+    FormulaError
+        For a column that is not there.
+    """
+    scope = scope_of(encoding, read_table(data))
+    return tuple(_group_value(node, scope) for node in encoding.others)
 
 
 def _tell_bound(encoding: Encoding) -> None:

@@ -12,7 +12,7 @@ from _ranef.design.fingerprint import added, fingerprint
 from _ranef.design.newdata import encode_in, scope_of
 from _ranef.design.records import Design, RandomDesign, Stream
 from _ranef.design.table import Table, column_names
-from _ranef.design.values import Codes, Factor, gaps_of, kind_of, missing
+from _ranef.design.values import Codes, Factor, gaps_of, kind_of, missing, take
 from _ranef.errors import DesignError
 
 __all__ = ["row_parts", "sample_rows", "take_rows"]
@@ -137,6 +137,7 @@ def take_rows(design: Design, rows: Codes) -> Design:
         offset=None if design.offset is None else design.offset[rows],
         index=design.index[rows],
         rows=design.rows[rows],
+        others=tuple(take(value, rows) for value in design.others),
     )
 
 

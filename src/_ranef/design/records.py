@@ -107,6 +107,8 @@ class Encoding:
         other rows.
     weights_column : str, optional
         The column named by the argument `weights`.
+    others : tuple of Node
+        Expressions that residual variances and correlations read.
     """
 
     source: str
@@ -123,6 +125,7 @@ class Encoding:
     transforms: Mapping[str, Callable[..., Any]]
     bound: tuple[str, ...] = ()
     weights_column: str | None = None
+    others: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -196,6 +199,8 @@ class Design:
         What `encode` needs for new data.
     stream : Stream, optional
         Where the rows are if they are read in chunks: then no array here holds rows, and `row_parts` reads them.
+    others : tuple of Value
+        What residual variances and correlations read, on the rows used.
     """
 
     formula: str
@@ -215,6 +220,7 @@ class Design:
     notes: tuple[str, ...]
     encoding: Encoding
     stream: Stream | None = None
+    others: tuple[Value, ...] = ()
 
     @property
     def n_obs(self) -> int:

@@ -86,7 +86,8 @@ class Parts:
         """Distribution of the residual of one row."""
         n = self.notation
         variance = self.residual_variance()
-        weighted = f"{variance} / {n.symbol('w', 'i')}" if not self.spec.residual.plain else variance
+        own = variance if self.spec.variance is None else f"{variance} {n.squared('h', 'i')}"
+        weighted = f"{own} / {n.symbol('w', 'i')}" if self.spec.residual.weighted else own
         rows = n.prose(f"for {self.spec.n_obs} rows ") + n.symbol("i")
         return Line(n.symbol("ε", "i"), "~", (n.normal("0", weighted),), rows)
 
@@ -107,8 +108,12 @@ class Parts:
             for t in self.spec.terms
             if not self.written_out(t)
         ]
-        if not self.spec.residual.plain:
+        if self.spec.residual.weighted:
             said.append(n.symbol("w", "i") + n.prose(": prior weight"))
+        if self.spec.variance is not None:
+            said.append(n.symbol("h", "i") + n.prose(f": {self.spec.variance.meaning}"))
+        if self.spec.correlation is not None:
+            said.append(n.prose(f"the correlation of two rows {self.spec.correlation.meaning}"))
         if design.offset is not None:
             said.append(n.symbol("o", "i") + n.prose(": offset, known"))
         if self.spec.sigma is not None:

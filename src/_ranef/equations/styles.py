@@ -83,7 +83,7 @@ def _block(parts: Parts, term: TermSpec) -> str:
 def _covariances_of_rows(parts: Parts, mixed: bool) -> list[Line]:
     n, spec = parts.notation, parts.spec
     R, W, D, Z, V = (n.symbol(letter) for letter in ("R", "W", "D", "Z", "V"))
-    weighted = not spec.residual.plain
+    weighted = spec.residual.weighted
     shape = n.inverse(W) if weighted else n.identity(spec.n_obs)
     lines = [
         Line(n.symbol("ε"), "~", (n.normal(n.symbol("0"), R),)),

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from _ranef.errors import FormulaError
-from _ranef.formula.parse import parse_sides
+from _ranef.formula.parse import parse_expression, parse_sides
 from _ranef.formula.random import RandomTerm, random_terms
 from _ranef.formula.terms import Term, Terms, expand
 from _ranef.formula.tree import Binary, Name, Node, error_at, walk
@@ -33,6 +33,8 @@ class ParsedFormula:
         The random terms, in the order of the bars.
     notes : tuple of str
         Sentences for the user about what is legal but may not be meant.
+    others : tuple of Node
+        Expressions that the model reads besides, each from a text of its own.
     """
 
     source: str
@@ -41,9 +43,10 @@ class ParsedFormula:
     offsets: tuple[Node, ...]
     random: tuple[RandomTerm, ...]
     notes: tuple[str, ...]
+    others: tuple[Node, ...] = ()
 
 
-def parse_formula(formula: str, *, functions: Collection[str]) -> ParsedFormula:
+def parse_formula(formula: str, *, functions: Collection[str], others: Sequence[str] = ()) -> ParsedFormula:
     """Read an lme4-style formula.
 
     Parameters
@@ -52,6 +55,8 @@ def parse_formula(formula: str, *, functions: Collection[str]) -> ParsedFormula:
         For example ``"Reaction ~ Days + (Days | Subject)"``, at most 20 000 characters.
     functions : collection of str
         Names that may be called, ``I`` among them if arithmetic is wanted.
+    others : sequence of str
+        Expressions that the model reads besides.
 
     Returns
     -------
@@ -78,7 +83,8 @@ def parse_formula(formula: str, *, functions: Collection[str]) -> ParsedFormula:
     read = [random_terms(formula, bar) for bar in side.bars]
     random = _named_alike(side.terms, [term for terms, _ in read for term in terms])
     notes = (*side.notes, *(note for _, notes in read for note in notes), *_repeated(random))
-    return ParsedFormula(formula, response, side.terms, side.offsets, random, notes)
+    besides = tuple(parse_expression(text, functions) for text in others)
+    return ParsedFormula(formula, response, side.terms, side.offsets, random, notes, besides)
 
 
 def _check_response(source: str, response: Node) -> None:

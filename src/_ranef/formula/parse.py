@@ -23,7 +23,7 @@ from _ranef.formula.tree import (
     error_at,
 )
 
-__all__ = ["STRUCTURES", "parse_sides"]
+__all__ = ["STRUCTURES", "parse_expression", "parse_sides"]
 
 #: what may stand before a bar, and the word of the structure that it means; some are announced only
 STRUCTURES = {"us": "us", "diag": "diag", "ident": "ident", "homdiag": "ident", "cs": "cs", "ar1": "ar1"}
@@ -70,6 +70,22 @@ def parse_sides(source: str, functions: Collection[str]) -> tuple[Node, Node]:
     _refuse_height(source, response, in_formula=False)
     _refuse_height(source, right, in_formula=True)
     return response, right
+
+
+def parse_expression(source: str, functions: Collection[str]) -> Node:
+    """Parse an expression of columns that stands alone, such as ``log(x)``.
+
+    Raises
+    ------
+    FormulaError
+        Where the text is none, with the place underlined.
+    """
+    parser = _Parser(source, functions)
+    node = parser.expression()
+    if not parser.ended():
+        raise parser.unexpected("an operator or the end of the expression")
+    _refuse_height(source, node, in_formula=False)
+    return node
 
 
 def _refuse_height(source: str, root: Node, *, in_formula: bool) -> None:

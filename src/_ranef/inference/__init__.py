@@ -73,6 +73,7 @@ from _ranef.inference.prediction import (
     unseen_variance,
 )
 from _ranef.inference.prior_draws import prior_component_draws
+from _ranef.inference.residual_parameters import residual_frame, residual_sds, told_draws
 from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
 from _ranef.inference.standardized import effect_scores
 from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
@@ -157,7 +158,9 @@ __all__ = [
     "r2_series",
     "random_covariates",
     "ranef_frame",
+    "residual_frame",
     "residual_rows",
+    "residual_sds",
     "residual_variance",
     "row_groups",
     "row_series",
@@ -170,6 +173,7 @@ __all__ = [
     "simulation_part",
     "theta_hessian",
     "tidy_frame",
+    "told_draws",
     "unseen_variance",
     "varcorr_draws",
     "varcorr_errors",

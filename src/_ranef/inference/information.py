@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from _ranef.likelihood import NEAR_ZERO, At, Likelihood, cross_products, row_residuals, row_slopes
+from _ranef.likelihood import NEAR_ZERO, At, Likelihood, cross_products, residual_slopes, row_slopes
 from _ranef.spec import ModelSpec, TermSpec
 from _ranef.structures import lower_root
 from _ranef.support.arrays import Floats
@@ -214,12 +214,10 @@ def _with_rows(at: At, chart: Chart, hessian: Floats) -> tuple[Floats, Floats]:
     """∂²deviance/∂(x, ρ)² by differences in ρ beside those in x, with σ held; and natural sizes."""
     likelihood, sigma = at.likelihood, at.sigma
     spec = likelihood.spec
-    assert spec.variance is not None
     assert spec.rho is not None
     rho = spec.rho
     written = [T @ lam for T, lam in zip(likelihood.maps, chart.lambdas, strict=True)]
-    spread = np.sqrt((spec.variance.jacobian(rho) ** 2).mean(axis=1))  # of η, for a unit of each
-    own = 1.0 / np.where(spread > 0, spread, 1.0)
+    own = spec.residual.units
 
     def gradient(moved: Floats) -> Floats:
         other = spec.with_rho(moved)
@@ -243,12 +241,8 @@ def _with_rows(at: At, chart: Chart, hessian: Floats) -> tuple[Floats, Floats]:
 
 
 def _rows_and_sigma(at: At) -> Floats:
-    """∂²deviance/∂ρ ∂log σ (n_rho,): 4 Σ J e²/v."""
-    spec = at.likelihood.spec
-    assert spec.variance is not None
-    assert spec.rho is not None
-    squares = spec.residual.precision * row_residuals(at) ** 2 / at.sigma**2
-    return np.asarray(4.0 * spec.variance.jacobian(spec.rho) @ squares)
+    """∂²deviance/∂ρ ∂log σ (n_rho,)."""
+    return -2.0 * residual_slopes(at)
 
 
 def _covariance_derivatives(maps: Sequence[Floats], chart: Chart) -> list[Floats]:

@@ -45,8 +45,8 @@ class FitMatrices(ModelMatrices):
 
     @property
     def R(self) -> scipy.sparse.csr_array:
-        """Covariance of the residuals, σ²W⁻¹ (n, n)."""
-        return scipy.sparse.csr_array(scipy.sparse.diags_array(self.spec.residual.sds(self.sigma) ** 2))
+        """Covariance of the residuals (n, n): σ²W⁻¹ where they are independent."""
+        return scipy.sparse.csr_array(self.sigma**2 * self.spec.residual.covariance())
 
     @property
     def V(self) -> scipy.sparse.csr_array:
@@ -56,8 +56,8 @@ class FitMatrices(ModelMatrices):
     @property
     def L(self) -> Floats:
         """Lower Cholesky factor (q, q) of ΛᵀZᵀWZΛ + I, dense: for teaching, not for large q."""
-        ZL = scipy.sparse.diags_array(self.spec.residual.root) @ self.Z @ self.Lambda
-        return np.linalg.cholesky((ZL.T @ ZL).toarray() + np.eye(self.Lambda.shape[0]))
+        ZL = self.spec.residual.whitened((self.Z @ self.Lambda).toarray().T)
+        return np.linalg.cholesky(ZL @ ZL.T + np.eye(self.Lambda.shape[0]))
 
     def V_cluster(self, level: str, group: str | None = None) -> pd.DataFrame:
         """Block of V for the rows of one level."""

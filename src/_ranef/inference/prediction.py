@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from _ranef.design import Encoded, bare_label, encode, new_weights
+from _ranef.design import Encoded, bare_label, encode, encode_others, new_weights
 from _ranef.errors import DataWarning, DesignError, suggestion, warn
 from _ranef.inference.effects import check_level, grouping_named
 from _ranef.inference.variance_shares import mean_inverse_weight, weights_differ
 from _ranef.likelihood import At, combination_roots
+from _ranef.residuals import RowVariance
 from _ranef.spec import Grouping, ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
@@ -63,6 +64,8 @@ class Rows:
         Labels of the unseen levels by grouping.
     weights : array (m,) or None
         Prior weights of the responses; None where all are one, or nobody asked.
+    variance : RowVariance or None
+        How their residual variances depend on ρ, if they do and somebody asked.
     """
 
     X: Floats
@@ -72,6 +75,7 @@ class Rows:
     index: pd.Index[Any]
     unseen: tuple[tuple[str, ...], ...]
     weights: Floats | None = None
+    variance: RowVariance | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ def fitted_rows(spec: ModelSpec) -> Rows:
     offset = np.zeros(spec.n_obs) if d.offset is None else d.offset
     none: tuple[tuple[str, ...], ...] = ((),) * len(spec.groupings)
     codes, Z = tuple(g.codes for g in spec.groupings), tuple(g.Z for g in spec.groupings)
-    return Rows(d.X, offset, codes, Z, d.index, none, d.weights)
+    return Rows(d.X, offset, codes, Z, d.index, none, d.weights, spec.variance)
 
 
 def new_rows(spec: ModelSpec, data: object, groupings: Sequence[int], offset: Any = None) -> Rows:
@@ -249,7 +253,7 @@ def prediction_variance(at: At, rows: Rows, groupings: Sequence[int]) -> Floats:
 
 
 def residual_rows(spec: ModelSpec, fitted: Floats, sigma: float, kind: str) -> Floats:
-    """Residuals (n,): ``response`` y − fitted; ``pearson`` and ``normalized`` divided by their standard deviation.
+    """Residuals (n,): ``response`` y − fitted; ``pearson`` over their sds; ``normalized`` without correlation, too.
 
     Raises
     ------
@@ -260,7 +264,8 @@ def residual_rows(spec: ModelSpec, fitted: Floats, sigma: float, kind: str) -> F
     raw = spec.design.y - fitted
     if kind == "response":
         return raw
-    return spec.residual.whitened(raw) / sigma
+    own = spec.residual.scaled(raw) if kind == "pearson" else spec.residual.whitened(raw)
+    return own / sigma
 
 
 def rows_for(spec: ModelSpec, data: object, options: PredictOptions) -> Rows:
@@ -278,7 +283,16 @@ def rows_for(spec: ModelSpec, data: object, options: PredictOptions) -> Rows:
         refuse_unseen(spec, rows)
     if options.interval == "prediction":
         rows = replace(rows, weights=_weights_of_new(spec, data, len(rows.index), options.weights))
+        if spec.variance is not None:
+            rows = replace(rows, variance=_variance_of_new(spec, data))
     return rows
+
+
+def _variance_of_new(spec: ModelSpec, data: object) -> RowVariance:
+    """The residual variance of new rows, by the columns that it reads; of fitted values it is to be updated."""
+    assert spec.variance is not None
+    values = encode_others(spec.design.encoding, data)
+    return spec.variance.on(values[: len(values) - spec.n_correlation_columns])
 
 
 def _weights_of_rows(spec: ModelSpec, given: Any) -> Floats:
@@ -296,7 +310,7 @@ def _weights_of_rows(spec: ModelSpec, given: Any) -> Floats:
 def _weights_of_new(spec: ModelSpec, data: object, m: int, given: Any) -> Floats | None:
     """Weights (m,) of new data; where nothing says what they are, that of a row of the mean residual variance."""
     found = new_weights(spec.design.encoding, data, given)
-    if found is not None or spec.residual.plain:
+    if found is not None or not spec.residual.weighted:
         return found
     typical = 1.0 / mean_inverse_weight(spec)
     if weights_differ(spec):
@@ -331,9 +345,13 @@ def draw_effects(cov: Floats, n: int, rng: np.random.Generator, df: float | None
     return np.asarray(out)
 
 
-def residual_variance(rows: Rows, sigma: float) -> Floats:
-    """σ²/w of every row (m,)."""
-    return np.full(rows.X.shape[0], sigma**2) / (1.0 if rows.weights is None else rows.weights)
+def residual_variance(rows: Rows, sigma: float, rho: Floats | None = None, fitted: Floats | None = None) -> Floats:
+    """σ² exp(2η(ρ))/w of every row (m,), η being of the `fitted` values (m,) where it reads them."""
+    out = np.full(rows.X.shape[0], sigma**2) / (1.0 if rows.weights is None else rows.weights)
+    if rows.variance is None or rho is None:
+        return out
+    own = rows.variance if fitted is None else rows.variance.updated(fitted)
+    return np.asarray(out * np.exp(2.0 * own.log_sds(rho[: len(own.names)])))
 
 
 def prediction_frame(rows: Rows, estimate: Floats, lower: Floats, upper: Floats) -> pd.DataFrame:
@@ -368,4 +386,4 @@ def simulate_new(
         if new_effects:
             b = draw_effects(cov, g.n_levels, rng, df)
             out += np.einsum("np,np->n", g.Z, b[g.codes])
-    return np.asarray(out + spec.residual.sds(sigma) * spec.family.noise(rng, len(out), own or {}))
+    return np.asarray(out + spec.residual.noise(sigma, spec.family.noise(rng, len(out), own or {})))

@@ -15,6 +15,7 @@ from _ranef.likelihood.coefficients import FixedPart, fixed_part
 from _ranef.likelihood.combinations import (
     RowBlocks,
     combination_roots,
+    residual_slopes,
     row_blocks,
     row_leverages,
     row_residuals,
@@ -86,6 +87,7 @@ __all__ = [
     "products_of",
     "rank_of",
     "read_responses",
+    "residual_slopes",
     "row_blocks",
     "row_leverages",
     "row_log_densities",

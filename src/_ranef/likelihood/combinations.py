@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from _ranef.likelihood.at import At
+from _ranef.likelihood.sums import raw_columns, raw_effects
 from _ranef.linalg import BlockMatrix, backward, forward, paired_blocks
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
@@ -21,6 +22,7 @@ __all__ = [
     "RowBlocks",
     "combination_roots",
     "quadratic_forms",
+    "residual_slopes",
     "row_blocks",
     "row_leverages",
     "row_residuals",
@@ -136,17 +138,47 @@ def row_residuals(at: At) -> Floats:
 
 
 def row_slopes(at: At) -> Floats:
-    """∂criterion/∂ρ (n_rho,) of the parameters of residual variances, θ held (and σ, where it is not profiled).
+    """∂criterion/∂ρ (n_rho,) of the parameters of residual variances and correlations, θ held (and σ, if not profiled).
 
     For a row of variance v with leverage h and conditional residual e, ∂/∂ log v = (1 − h) − e²/v, for it is
-    v(V⁻¹)_ii − v(Py)²_i. h counts the coefficients under REML, and the random effects alone under ML.
+    v(V⁻¹)_ii − v(Py)²_i. h counts the coefficients under REML, and the random effects alone under ML. Where rows are
+    correlated whitened rows a move to a + ∂a, and the leverages, quadratic in them, with them.
     """
     spec = at.likelihood.spec
-    assert spec.variance is not None
-    assert spec.rho is not None
+    residual = spec.residual
     blocks = row_blocks(at) if at.likelihood.method == "REML" else row_blocks(at).without_coefficients()
-    squares = spec.residual.precision * row_residuals(at) ** 2 / at.sigma**2
-    return np.asarray(2.0 * spec.variance.jacobian(spec.rho) @ (1.0 - row_leverages(spec, blocks) - squares))
+    if not residual.correlated:
+        squares = residual.precision * row_residuals(at) ** 2 / at.sigma**2
+        return np.asarray(2.0 * residual.jacobian @ (1.0 - row_leverages(spec, blocks) - squares))
+    return -residual.log_det_slopes + _moved_leverages(at, blocks) + residual_slopes(at)
+
+
+def residual_slopes(at: At) -> Floats:
+    """The part of the slopes (n_rho,) that is ∂(rss/σ²)/∂ρ, with σ held."""
+    residual, left = at.likelihood.spec.residual, row_residuals(at)
+    return np.asarray(2.0 * residual.changes(left) @ residual.whitened(left) / at.sigma**2)
+
+
+def _moved_leverages(at: At, given: RowBlocks) -> Floats:
+    """∂ Σ aᵀCa/∂ρ (n_rho,) of whitened rows a = [z x], C being the covariance of (b̂ − b, β̂) over σ²."""
+    likelihood, root = at.likelihood, at.inner.inverse_root
+    spec, products = likelihood.spec, likelihood.products
+    residual, everything = spec.residual, slice(0, spec.n_obs)
+    codes = [spec.groupings[k].codes for k in products.order]
+    raw = [raw_columns(spec, products.scaling, everything)[:-1]]
+    raw += [raw_effects(spec, products.scaling, everything, k) for k in products.order]
+    own, moved = [residual.whitened(part).T for part in raw], [residual.changes(part) for part in raw]
+
+    def total(rows: Sequence[Floats]) -> float:
+        used = root if given.coefficients else root[:0]
+        return float(quadratic_forms(products.A, given.Q, given.B, used, rows[0], rows[1:], codes).sum())
+
+    out = []
+    for k in range(len(spec.rho_names)):
+        change = [part[k].T for part in moved]
+        ahead, behind = ([a + sign * c for a, c in zip(own, change, strict=True)] for sign in (1.0, -1.0))
+        out.append(0.5 * (total(ahead) - total(behind)))
+    return np.array(out)
 
 
 def _forms(left: Floats, blocks: Floats, place: Ints, right: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""The collapsed density of a model whose residual variances have parameters ρ, through the numpy kernels.
+"""The collapsed density of a model whose residual variances or correlations have parameters ρ, by the numpy kernels.
 
 At every ρ the cross-products are made again from the rows, on one scale and by one plan. The slope in the log variance
 of a row is −½[(1 − h) − e²/v], as in :func:`~_ranef.likelihood.row_slopes`, with the leverage h and the residual e of
@@ -16,7 +16,7 @@ from _ranef.likelihood.coefficients import FixedPart
 from _ranef.likelihood.combinations import quadratic_forms
 from _ranef.likelihood.criterion import Evaluation
 from _ranef.likelihood.crossproducts import CrossProducts
-from _ranef.likelihood.sums import row_sums, scaled_columns, scaled_effects
+from _ranef.likelihood.sums import raw_columns, raw_effects, row_sums
 from _ranef.likelihood.under_priors import HostDensity
 from _ranef.linalg import BlockMatrix, backward, paired_blocks
 from _ranef.spec import ModelSpec
@@ -68,23 +68,35 @@ class RowDensity:
 
     def _slopes(self, used: CrossProducts, at: Evaluation, fold: Floats, rho: Floats) -> Floats:
         own = self.spec.with_rho(rho)
-        order, everything = used.order, slice(0, own.n_obs)
-        columns = scaled_columns(own, used.scaling, everything) @ fold
-        Z = [scaled_effects(own, used.scaling, everything, k) for k in order]
+        residual, order, everything = own.residual, used.order, slice(0, own.n_obs)
+        raw: list[Floats] = [fold.T @ raw_columns(own, used.scaling, everything)]
+        raw += [raw_effects(own, used.scaling, everything, k) for k in order]
         codes = [own.groupings[k].codes for k in order]
         solved = backward(at.factor, at.columns.white)
         Q, B = paired_blocks(used.A, at.factor), tuple(b[:, :, :-1] for b in solved)
-        leverages = quadratic_forms(used.A, Q, B, at.inverse_root, columns[:, :-1], Z, codes)
-        left = _residuals(columns, at, solved, Z, codes)
-        assert self.spec.variance is not None
-        return np.asarray(-self.spec.variance.jacobian(rho) @ (1.0 - leverages - left**2 / at.sigma**2))
+        contrast = np.append(-at.beta, 1.0)
+        left = _residuals(raw[0].T, contrast, solved, [part.T for part in raw[1:]], codes)
+        of_rss = np.asarray(residual.changes(left) @ residual.whitened(left) / at.sigma**2)
+        white = [residual.whitened(part).T for part in raw]
+
+        def leverage(rows: Sequence[Floats]) -> Floats:
+            return quadratic_forms(used.A, Q, B, at.inverse_root, rows[0][:, :-1], rows[1:], codes)
+
+        if not residual.correlated:
+            return np.asarray(-residual.jacobian @ (1.0 - leverage(white)) - of_rss)
+        moved = [residual.changes(part) for part in raw]
+
+        def ahead(k: int, sign: float) -> float:
+            return float(leverage([a + sign * change[k].T for a, change in zip(white, moved, strict=True)]).sum())
+
+        of_leverages = np.array([0.25 * (ahead(k, 1.0) - ahead(k, -1.0)) for k in range(len(rho))])
+        return np.asarray(0.5 * residual.log_det_slopes - of_leverages - of_rss)
 
 
 def _residuals(
-    columns: Floats, at: Evaluation, solved: Sequence[Floats], Z: Sequence[Floats], codes: Sequence[Ints]
+    columns: Floats, contrast: Floats, solved: Sequence[Floats], Z: Sequence[Floats], codes: Sequence[Ints]
 ) -> Floats:
-    """What the coefficients' posterior means and the effects there leave of whitened rows (n,)."""
-    contrast = np.append(-at.beta, 1.0)
+    """What the coefficients' posterior means and the effects there leave of rows (n,)."""
     out = columns @ contrast
     for b, z, code in zip(solved, Z, codes, strict=True):
         out = out - np.einsum("na,na->n", z, (b @ contrast)[code])

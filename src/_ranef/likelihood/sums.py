@@ -22,6 +22,8 @@ __all__ = [
     "add_up",
     "aliased_fixed",
     "independent_fixed",
+    "raw_columns",
+    "raw_effects",
     "rescaled",
     "row_sums",
     "scaled_columns",
@@ -53,7 +55,7 @@ class Sums:
         [X y]ᵀW[X y].
     n_obs : int
     weights, log_weights : float
-        Σ w and Σ log w.
+        Σ w and Σ log w, or log |WᵀW| where rows are correlated.
     squares : float
         Σ y², of the response as given.
     """
@@ -127,7 +129,7 @@ def row_sums(rows: ModelSpec, scaling: Scaling) -> Sums:
     corner = np.zeros((p + 1, p + 1))
     cells = {(k, l): _cells(rows, k, l) for l in range(len(shapes)) for k in range(l)}
     pairs = {(k, l): np.zeros((len(c[0]), shapes[k][1], shapes[l][1])) for (k, l), c in cells.items()}
-    block = min(max(LEAST_BLOCK, *(2 * J for J, _ in shapes), 0), BLOCK)
+    block = n if rows.residual.correlated else min(max(LEAST_BLOCK, *(2 * J for J, _ in shapes), 0), BLOCK)
     for start in range(0, n, block):
         part = slice(start, min(n, start + block))
         columns = scaled_columns(rows, scaling, part)
@@ -149,7 +151,7 @@ def row_sums(rows: ModelSpec, scaling: Scaling) -> Sums:
         products = pairs[k, l] * ((as_fixed[k] or 1.0) * (as_fixed[l] or 1.0))
         blocks[k, l] = PairBlocks(present // shapes[l][0], present % shapes[l][0], products)
     weights, squares = float(rows.residual.precision.sum()), float(rows.design.y @ rows.design.y)
-    return Sums(scaling, tuple(diag), tuple(Xy), blocks, corner, n, weights, rows.log_weights, squares)
+    return Sums(scaling, tuple(diag), tuple(Xy), blocks, corner, n, weights, rows.residual.log_det, squares)
 
 
 def _gram(columns: Floats) -> Floats:
@@ -173,23 +175,29 @@ def _factor_of_fixed(rows: ModelSpec, scaling: Scaling, k: int) -> float | None:
 
 
 def scaled_columns(rows: ModelSpec, scaling: Scaling, part: slice) -> Floats:
-    """√w times the internal [X y] (n, p + 1), each column contiguous."""
+    """W times the internal [X y] (n, p + 1), each column contiguous; W is √w where rows are independent."""
+    return rows.residual.whitened(raw_columns(rows, scaling, part), part).T
+
+
+def raw_columns(rows: ModelSpec, scaling: Scaling, part: slice) -> Floats:
+    """The internal [X y] (p + 1, n) without weights."""
     d = rows.design
     p = rows.n_fixed
     y = (d.y[part] if d.offset is None else d.y[part] - d.offset[part]) - scaling.centre
     columns: Floats = np.empty((p + 1, len(y)))
     np.matmul(scaling.X.T, d.X[part].T, out=columns[:p])
     columns[p] = (y - scaling.inner @ columns[:p]) / scaling.y
-    return _weighted(columns, rows, part)
+    return columns
 
 
 def scaled_effects(rows: ModelSpec, scaling: Scaling, part: slice, k: int) -> Floats:
-    """√w times the internal Z_k (n, p_k), each column contiguous."""
-    return _weighted(scaling.Z[k].T @ rows.groupings[k].Z[part].T, rows, part)
+    """W times the internal Z_k (n, p_k), each column contiguous."""
+    return rows.residual.whitened(raw_effects(rows, scaling, part, k), part).T
 
 
-def _weighted(columns: Floats, rows: ModelSpec, part: slice) -> Floats:
-    return rows.residual.whitened(columns, part).T
+def raw_effects(rows: ModelSpec, scaling: Scaling, part: slice, k: int) -> Floats:
+    """The internal Z_k (p_k, n) without weights."""
+    return np.asarray(scaling.Z[k].T @ rows.groupings[k].Z[part].T)
 
 
 def _cells(rows: ModelSpec, k: int, l: int) -> tuple[Ints, Ints]:

@@ -96,7 +96,7 @@ def _vector(
         "r2": np.zeros(1),
         "phi": np.zeros(max(layout.r2d2 - 1, 0)),
         "shape": _join(shapes),
-        "rho": np.zeros(0) if spec.variance is None else spec.variance.start,
+        "rho": spec.rho_start,
     }
     named = {"sigma": sigma, **{f"sd{i}": v for i, v in enumerate(sd)}}
     named |= {f"fixef{i}": v for i, v in enumerate(sampled)}

@@ -29,9 +29,14 @@ def model_words(spec: ModelSpec, posteriors: Sequence[PosteriorDraws] = ()) -> t
     residual = "with one standard deviation σ"
     if spec.sigma is not None:
         residual = f"with the known standard deviation {spec.sigma:g}"
-    if not spec.residual.plain:
+    if spec.residual.weighted:
         residual += " divided by the square root of each row's weight"
-    words.append(f"What is left in each of the {spec.n_obs} rows is independent and normal, {residual}.")
+    independent = "normal" if spec.correlation is not None else "independent and normal"
+    words.append(f"What is left in each of the {spec.n_obs} rows is {independent}, {residual}.")
+    if spec.variance is not None:
+        words.append(f"The standard deviation of a row is σ times {spec.variance.meaning}.")
+    if spec.correlation is not None:
+        words.append(f"The correlation of what is left in two rows {spec.correlation.meaning}; others are independent.")
     other = sorted({p.not_normal for p in posteriors if p.not_normal})
     words += [f"A posterior has Student t distributions in place of normal ones for {what}." for what in other]
     return tuple(words)

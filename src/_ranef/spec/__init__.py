@@ -25,8 +25,7 @@ from _ranef.spec.prior_families import (
     StudentT,
     Uniform,
 )
-from _ranef.spec.response import FAMILIES, Family, Gaussian, Residual, Student, family_of
-from _ranef.spec.row_variance import RowVariance
+from _ranef.spec.response import FAMILIES, Family, Gaussian, Student, family_of
 from _ranef.spec.subset import without_rows
 
 __all__ = [
@@ -51,8 +50,6 @@ __all__ = [
     "Moments",
     "Normal",
     "Priors",
-    "Residual",
-    "RowVariance",
     "Scale",
     "ShapePrior",
     "Student",

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from _ranef.design import Design, RandomDesign, row_parts, sample_rows
 from _ranef.errors import DesignError
-from _ranef.spec.response import Family, Gaussian, Residual, family_of
-from _ranef.spec.row_variance import RowVariance
+from _ranef.residuals import CorrelationFunction, Residual, RowCorrelation, RowVariance, VarianceFunction
+from _ranef.spec.response import Family, Gaussian, family_of
 from _ranef.structures import STRUCTURES, Structure
 from _ranef.support.arrays import Bools, Floats, Ints
 
@@ -101,8 +101,10 @@ class ModelSpec:
         Distribution of the response; files have it with the draws of a posterior.
     variance : RowVariance, optional
         How residual variances depend on parameters ρ, besides the weights.
+    correlation : RowCorrelation, optional
+        How residuals are correlated, by the last of the parameters ρ.
     rho : array (n_rho,), optional
-        Those parameters, where they are known: the weights of the design then have them in.
+        Those parameters, where they are known.
     """
 
     design: Design
@@ -110,8 +112,9 @@ class ModelSpec:
     groupings: tuple[Grouping, ...]
     sigma: float | None = None
     family: Family = field(default=Gaussian(), metadata={"saved": False})
-    variance: RowVariance | None = field(default=None, metadata={"saved": False})
-    rho: Floats | None = field(default=None, metadata={"saved": False})
+    variance: RowVariance | None = None
+    correlation: RowCorrelation | None = None
+    rho: Floats | None = None
 
     @property
     def n_obs(self) -> int:
@@ -131,18 +134,33 @@ class ModelSpec:
     @property
     def parameter_names(self) -> tuple[str, ...]:
         """All variance parameters in one row: θ, those of residual variances, and σ unless it is known."""
-        own = () if self.variance is None else self.variance.names
-        return (*self.theta_names, *own, *(("sigma",) if self.sigma is None else ()))
+        return (*self.theta_names, *self.rho_names, *(("sigma",) if self.sigma is None else ()))
 
     @property
+    def rho_names(self) -> tuple[str, ...]:
+        """The parameters ρ of residual variances and correlations."""
+        return tuple(name for part in (self.variance, self.correlation) if part is not None for name in part.names)
+
+    @property
+    def rho_start(self) -> Floats:
+        """The first of the values of ρ (n_rho,) from which estimation begins."""
+        parts = [part.starts[0] for part in (self.variance, self.correlation) if part is not None]
+        return np.concatenate([np.zeros(0), *parts])
+
+    @property
+    def n_correlation_columns(self) -> int:
+        """How many of the last of what the design reads besides are the correlation's."""
+        return 0 if self.correlation is None else len(self.correlation.function.reads)
+
+    @property
+    def structured(self) -> bool:
+        """Whether residual variances or correlations are more than weights."""
+        return self.variance is not None or self.correlation is not None
+
+    @cached_property
     def residual(self) -> Residual:
-        """How residuals vary from row to row."""
-        return Residual(self.n_obs, self.design.weights)
-
-    @property
-    def log_weights(self) -> float:
-        """Σ log wᵢ, which enters the criterion."""
-        return float(self.residual.log_precision.sum()) if not self.residual.plain else 0.0
+        """How residuals vary from row to row, and together."""
+        return Residual(self.n_obs, self.design.weights, self.variance, self.correlation, self.rho)
 
     def parts(self) -> Iterator[ModelSpec]:
         """The model with its rows: itself, or one part after the other where rows are read in chunks."""
@@ -170,17 +188,28 @@ class ModelSpec:
         own = family_of(family)
         return self if own == self.family else replace(self, family=own)
 
-    def with_rho(self, rho: Floats) -> ModelSpec:
-        """The model with known parameters of its residual variances, in place of any before: one with other weights."""
-        assert self.variance is not None
-        before = 0.0 if self.rho is None else self.variance.log_sds(self.rho)
-        weights = np.asarray(
-            self.residual.precision * np.exp(2.0 * (before - self.variance.log_sds(rho))), dtype=np.float64
-        )
-        return replace(self, design=replace(self.design, weights=weights), rho=rho)
+    def with_rho(self, rho: Floats | None) -> ModelSpec:
+        """The model with known parameters of its residual variances and correlations, or with unknown ones again."""
+        known = np.zeros(0) if self.structured and not self.rho_names else rho
+        return replace(self, rho=None if known is None else np.array(known, dtype=np.float64))
+
+    def with_fitted(self, fitted: Floats) -> ModelSpec:
+        """The model with the fitted values (n,) as what its residual variance reads, where it reads them."""
+        return self if self.variance is None else replace(self, variance=self.variance.updated(fitted))
 
     def _with_design(self, design: Design) -> ModelSpec:
-        return self if design is self.design else model_spec(design, self.sigma).with_family(self.family)
+        if design is self.design:
+            return self
+        spec = model_spec(design, self.sigma).with_family(self.family)
+        if not self.structured or design.stream is not None:
+            return spec
+        rows = np.searchsorted(self.design.rows, design.rows)
+        return replace(
+            spec,
+            variance=None if self.variance is None else self.variance.taken(rows),
+            correlation=None if self.correlation is None else self.correlation.taken(rows),
+            rho=self.rho,
+        )
 
     def lambdas(self, theta: Floats) -> tuple[Floats, ...]:
         """Block-diagonal λ_k (..., p_k, p_k) of every grouping at `theta` (..., n_theta)."""
@@ -222,8 +251,19 @@ class ModelSpec:
         return tuple(f"{t.group}.{label}" for t in self.terms for label in t.structure.labels(t.columns))
 
 
-def model_spec(design: Design, sigma: float | None = None) -> ModelSpec:
-    """Order the terms as lme4 does, and gather the terms of one grouping factor."""
+def model_spec(
+    design: Design,
+    sigma: float | None = None,
+    variance: VarianceFunction | None = None,
+    correlation: CorrelationFunction | None = None,
+) -> ModelSpec:
+    """Order the terms as lme4 does, and gather the terms of one grouping factor.
+
+    Raises
+    ------
+    DesignError
+        If the rows cannot have such residual variances or correlations.
+    """
     ordered = sorted(enumerate(design.random), key=lambda item: -len(item[1].levels))
     members: dict[str, list[RandomDesign]] = {}
     for _, random in ordered:
@@ -238,9 +278,36 @@ def model_spec(design: Design, sigma: float | None = None) -> ModelSpec:
         k, start = groups.index(random.group), filled[random.group]
         terms.append(TermSpec(random.group, random.columns, structure, theta, k, start, source, random.text))
         n_theta, filled[random.group] = theta.stop, start + structure.size
+    groupings = tuple(_grouping(m, held=design.stream is None) for m in members.values())
+    split = 0 if variance is None else len(variance.reads)
+    bound = None if correlation is None else correlation.bind(design.others[split:], design.n_obs)
+    if bound is not None:
+        _check_nested(bound, groupings)
     return ModelSpec(
-        design, tuple(terms), tuple(_grouping(m, held=design.stream is None) for m in members.values()), sigma
-    )
+        design,
+        tuple(terms),
+        groupings,
+        sigma,
+        variance=None if variance is None else variance.bind(design.others[:split]),
+        correlation=bound,
+    ).with_rho(None)
+
+
+def _check_nested(correlation: RowCorrelation, groupings: Sequence[Grouping]) -> None:
+    """Refuse correlated rows of several levels: whitened, they would belong to all of them."""
+    order = np.argsort(correlation.codes, kind="stable")
+    same = np.diff(correlation.codes[order]) == 0
+    for g in groupings:
+        apart = same & (np.diff(g.codes[order]) != 0)
+        if apart.any():
+            first, second = sorted(order[int(apart.argmax()) + np.arange(2)].tolist())
+            group = correlation.function.group
+            finer = g.name if group is None else f"{group}:{g.name}"
+            raise DesignError(
+                f"{correlation.function!r} correlates rows {first} and {second} of those used, which belong to the "
+                f"levels {g.levels[g.codes[first]]!r} and {g.levels[g.codes[second]]!r} of {g.name}: correlated rows "
+                f"must share their level of every grouping factor. Give group={finer!r}, or leave one of the two out."
+            )
 
 
 def with_response(spec: ModelSpec, y: Any) -> ModelSpec:

@@ -57,7 +57,14 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
         Grouping(g.name, g.levels[left], codes, g.columns, g.Z[keep])
         for g, (left, codes) in zip(spec.groupings, remaining, strict=True)
     )
-    return replace(spec, design=design, groupings=groupings)
+    rows = np.flatnonzero(keep)
+    return replace(
+        spec,
+        design=design,
+        groupings=groupings,
+        variance=None if spec.variance is None else spec.variance.taken(rows),
+        correlation=None if spec.correlation is None else spec.correlation.taken(rows),
+    )
 
 
 def _without_columns(encoding: Encoding, X: Floats, columns: Ints) -> Encoding:

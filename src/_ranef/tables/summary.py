@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from _ranef.residuals import Told
 from _ranef.results import RemlEstimates, Status
 from _ranef.spec import ModelSpec, Priors
 from _ranef.support.arrays import Floats
@@ -42,6 +43,7 @@ def reml_summary(
         quantiles = tuple(f"{q:.4f}" for q in scaled_residuals)
         blocks.append(Grid(("Min", "1Q", "Median", "3Q", "Max"), (quantiles,), SCALED, labels=0))
     blocks.append(_random_effects(spec, varcorr, estimates))
+    blocks += residual_blocks(spec, estimates.sigma)
     if len(fixef):
         se = np.sqrt(np.diag(estimates.vcov))
         blocks.append(_fixed_effects(fixef, se))
@@ -52,7 +54,7 @@ def reml_summary(
 
 def _about(spec: ModelSpec) -> list[str]:
     lines = [f"Formula: {spec.design.formula}"]
-    if not spec.residual.plain:
+    if spec.residual.weighted:
         lines.append("Weights: yes")
     if spec.sigma is not None:
         lines.append(f"Residual standard deviation known: {spec.sigma:g}")
@@ -86,6 +88,19 @@ def _random_effects(spec: ModelSpec, varcorr: pd.DataFrame, estimates: RemlEstim
     if estimates.optimizer.status is not Status.CONVERGED:
         notes.append(estimates.optimizer.message)
     return Grid(header, tuple(rows), "Random effects:", labels=2, notes=tuple(notes))
+
+
+def residual_blocks(spec: ModelSpec, sigma: float) -> list[Block]:
+    """Parameters of residual variances and correlations, as nlme prints them."""
+    return [_told(part, sigma) for part in spec.residual.told()]
+
+
+def _told(part: Told, sigma: float) -> Grid:
+    header: tuple[str, ...] = ("", *part.names)
+    rows = [("ratio" if part.sds else "estimate", *aligned(list(part.values)))]
+    if part.sds:
+        rows.append(("Std.Dev.", *aligned([sigma * v for v in part.values])))
+    return Grid(header, tuple(rows), f"{part.title}, {part.form}:")
 
 
 def _corr(value: float | None) -> str:

@@ -15,6 +15,7 @@ from _ranef.inference import predictive_draws
 from _ranef.likelihood import CrossProducts, Likelihood, Method, cross_products, streamed_products
 from _ranef.nuts import Settings, prior_tree, sample_posterior, sample_prior
 from _ranef.reml import Control, checked_control, fit_reml
+from _ranef.residuals import CorrelationFunction, VarianceFunction
 from _ranef.results import RemlEstimates, fit_call, sample_arguments
 from _ranef.saved import Prepared
 from _ranef.spec import ModelMatrices, ModelSpec, Moments, Priors, default_priors, flat_priors, model_spec, moments
@@ -49,8 +50,10 @@ class Model(Shown):
         A known part of the linear predictor.
     sigma : float, optional
         A known residual standard deviation (meta-analysis: ``weights=1/se**2, sigma=1``).
-    variance, correlation : optional
-        Residual variance and correlation structures; not available yet.
+    variance : ranef.VarIdent, VarPower, VarExp, VarConstPower or VarFixed, optional
+        How residual standard deviations differ from row to row, in nlme's words; products by ``*``.
+    correlation : ranef.AR1, CAR1, CompSymm, ARMA, Symm, Exponential, Gaussian or Spherical, optional
+        How residuals of one group are correlated. Without random effects the model is nlme's ``gls``.
     transforms : mapping str to function, optional
         Functions of arrays that the formula may call besides the registered ones.
     na_action : "omit" or "error"
@@ -90,18 +93,18 @@ class Model(Shown):
         transforms: Mapping[str, Callable[..., Any]] | None = None,
         na_action: Literal["omit", "error"] = "omit",
     ) -> None:
-        for name, value in (("variance", variance), ("correlation", correlation)):
-            if value is not None:
-                _refuse_residual_structure(name)
         check_sigma(sigma)
-        parsed = parse_formula(formula, functions=registered(transforms))
+        reads = [form for part in _structures(variance, correlation) for form in part.reads]
+        parsed = parse_formula(formula, functions=registered(transforms), others=reads)
         chunks = as_chunks(data)
         if chunks is None:
             design = build_design(
                 parsed, data, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
             )
-            self._spec = model_spec(design, sigma)
+            self._spec = model_spec(design, sigma, variance, correlation)
         else:
+            if reads:
+                _refuse_in_chunks(variance, correlation)
             design = scan_chunks(
                 parsed, chunks, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
             )
@@ -130,7 +133,7 @@ class Model(Shown):
                 "A comparison has its fits as .eb, .fb and .fits."
             )
         model = cls.__new__(cls)
-        model._spec = fit.spec.with_family("gaussian")
+        model._spec = fit.spec.with_family("gaussian").with_rho(None)
         held = {name: getattr(fit, name, None) for name in ("products", "moments")}
         names = {"products": "products", "moments": "_moments"}
         model.__dict__.update({names[name]: value for name, value in held.items() if value is not None})
@@ -412,11 +415,22 @@ def _checked_method(method: Method) -> Method:
     return method
 
 
-def _refuse_residual_structure(name: str) -> NoReturn:
-    raise NotAvailableError(
-        f"{name}= is not available yet: residuals are independent with variance σ²/w. Meanwhile a variance that is "
-        "known up to a factor can be given as weights=."
-    )
+def _structures(variance: Any, correlation: Any) -> list[VarianceFunction | CorrelationFunction]:
+    """What is given of residual variances and correlations, refused where it is none."""
+    allowed: list[tuple[str, Any, type[Any], str]] = [
+        ("variance", variance, VarianceFunction, "VarIdent, VarPower, VarExp, VarConstPower, VarFixed"),
+        ("correlation", correlation, CorrelationFunction, "AR1, CAR1, CompSymm, ARMA, Symm, Exponential, Gaussian"),
+    ]
+    for name, given, kind, words in allowed:
+        if given is not None and not isinstance(given, kind):
+            call = f" Call it with what it reads: {given.__name__}(...)." if isinstance(given, type) else ""
+            raise DesignError(f"{name}={given!r} must be one of ranef's {words}.{call}")
+    return [given for _, given, _, _ in allowed if given is not None]
+
+
+def _refuse_in_chunks(*given: Any) -> NoReturn:
+    words = " and ".join(repr(part) for part in given if part is not None)
+    raise NotAvailableError(f"{words} in a model from chunks is not available: build the model from one frame.")
 
 
 def _describe(spec: ModelSpec, priors: Priors) -> Document:

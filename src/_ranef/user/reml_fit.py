@@ -24,7 +24,7 @@ from _ranef.likelihood import (
     row_blocks,
     row_leverages,
 )
-from _ranef.reml import Control, fit_reml, fit_rows, refit_many
+from _ranef.reml import Control, fit_reml, fit_structured, refit_many
 from _ranef.results import OptimizerRecord, Refits, RemlEstimates, Status, fit_arguments
 from _ranef.spec import ModelSpec, check_responses, covariance_arrays, with_response
 from _ranef.support.arrays import Floats
@@ -282,6 +282,11 @@ class EmpiricalBayesFit(BaseFit):
         >>> refits.frame.columns.tolist()
         ['Intercept', 'sd(Intercept | operator)', 'sigma', 'criterion', 'singular', 'converged']
         """
+        if self.spec.structured:
+            if np.ndim(y) == 2:
+                _later("refit() of many responses with residual structures", "refit() of one response after another.")
+            spec = with_response(self.spec, y)
+            return told(empirical_bayes(spec, self._method, start=self.estimates.theta))
         if np.ndim(y) == 2:
             return refit_many(
                 self.spec, self.products, check_responses(self.spec, y), self._method, self.estimates.theta
@@ -473,6 +478,44 @@ class EmpiricalBayesFit(BaseFit):
         """
         return inf.icc_frame(self.spec, self._variance_parts)
 
+    @property
+    def residual_parameters(self) -> pd.DataFrame:
+        """Parameters of the residual variance and correlation as nlme prints them, with standard errors.
+
+        ``structure, form, parameter, estimate, std_error``, none for a model without them. Ratios of standard
+        deviations are to the first stratum. Standard errors are those of the observed information, carried over by the
+        delta method.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> data = ranef.datasets.load("sleepstudy")
+        >>> ar1 = ranef.AR1("Days", group="Subject")
+        >>> fit = ranef.Model("Reaction ~ Days", data, variance=ranef.VarExp("Days"), correlation=ar1).fit()
+        >>> fit.residual_parameters[["parameter", "estimate"]].round(4).to_numpy().tolist()
+        [['expon', 0.0871], ['Phi', 0.7913]]
+        """
+        if not self.spec.rho_names:
+            return inf.residual_frame(self.spec)
+        whole = self.vcov_theta()
+        names = list(self.spec.rho_names)
+        place = [list(whole).index(name) for name in names]
+        return inf.residual_frame(self.spec, whole.to_numpy()[np.ix_(place, place)])
+
+    @property
+    def residual_sd(self) -> pd.Series[float]:
+        """Residual standard deviation of every stratum of ``VarIdent``; under ``Residual`` σ̂, where there are none.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> data = ranef.datasets.load("Machines")
+        >>> model = ranef.Model("score ~ Machine + (1 | Worker/Machine)", data, variance=ranef.VarIdent("Machine"))
+        >>> model.fit().residual_sd.round(3).to_dict()
+        {'A': 1.147, 'B': 1.002, 'C': 0.673}
+        """
+        return inf.residual_sds(self.spec, self.sigma)
+
     def profile(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not available yet."""
         _later("profile()", "Model.sample() gives posterior intervals of every parameter.")
@@ -494,7 +537,7 @@ class EmpiricalBayesFit(BaseFit):
         estimate = inf.linear_predictor(rows, self._beta, self._modes, chosen)
         variance = inf.prediction_variance(self._at, rows, chosen)
         if options.interval == "prediction":
-            variance = variance + inf.residual_variance(rows, self.sigma)
+            variance = variance + inf.residual_variance(rows, self.sigma, self.spec.rho, estimate)
         if options.interval == "prediction" or options.new_levels == "sample":
             variance = variance + inf.unseen_variance(self.spec, rows, self._covariances, chosen)
         half = inf.normal_quantile(options.level) * np.sqrt(variance)
@@ -534,6 +577,7 @@ class EmpiricalBayesFit(BaseFit):
         return row_blocks(self._at)
 
     def _leverages(self, rows: ModelSpec) -> Floats:
+        rows.residual.refuse_correlated("A leverage", "influence() of a level deletes all of a group.")
         return row_leverages(rows, self._row_blocks)
 
     @cached_property
@@ -554,8 +598,8 @@ def empirical_bayes(
 ) -> EmpiricalBayesFit:
     """Run engine A and wrap its record, without a warning (see :func:`told`)."""
     spec = spec.with_family("gaussian")
-    if spec.variance is not None and spec.rho is None:
-        rows = fit_rows(spec, method, start=start, control=control)
+    if spec.structured:
+        rows = fit_structured(spec.with_rho(None), method, start=start, control=control)
         return EmpiricalBayesFit(rows.spec, replace(rows.estimates, asked=fit_arguments(start, control)), rows.products)
     products = cross_products(spec) if products is None else products
     estimates = fit_reml(spec, method, start=start, control=control, products=products)

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from row_variances import ConstPower, strata, with_variance
 
 import ranef
 from _ranef.likelihood import RowDensity, cross_products, fixed_part
@@ -14,7 +15,6 @@ from _ranef.nuts import Settings, sample_posterior
 from _ranef.nuts.problem import prepare
 from likelihood.designs import make_data
 from ranef.priors import Normal, StudentT
-from row_variances import ConstPower, strata, with_variance
 
 VARIANCES = {
     "strata": lambda data: strata(data["f"]),

@@ -1,0 +1,55 @@
+"""Variances and correlations of residuals: what users write in nlme's words, and what is asked of it on rows.
+
+A variance function is a class in ``variances.py`` with what it is on rows beside it; a correlation one in
+``correlations.py``, whose law is closed (``closed.py``) or a matrix of each group (``matrices.py``).
+"""
+
+from _ranef.residuals.base import (
+    CorrelationFunction,
+    CorrelationRoot,
+    RowCorrelation,
+    RowVariance,
+    Told,
+    VarianceFunction,
+)
+from _ranef.residuals.correlations import (
+    AR1,
+    ARMA,
+    CAR1,
+    CompSymm,
+    Exponential,
+    Gaussian,
+    Spherical,
+    Symm,
+)
+from _ranef.residuals.residual import Residual
+from _ranef.residuals.variances import (
+    VarConstPower,
+    VarExp,
+    VarFixed,
+    VarIdent,
+    VarPower,
+)
+
+__all__ = [
+    "AR1",
+    "ARMA",
+    "CAR1",
+    "CompSymm",
+    "CorrelationFunction",
+    "CorrelationRoot",
+    "Exponential",
+    "Gaussian",
+    "Residual",
+    "RowCorrelation",
+    "RowVariance",
+    "Spherical",
+    "Symm",
+    "Told",
+    "VarConstPower",
+    "VarExp",
+    "VarFixed",
+    "VarIdent",
+    "VarPower",
+    "VarianceFunction",
+]

@@ -1,0 +1,297 @@
+"""What every residual variance and correlation is asked, bound to the rows of a model.
+
+Parameters ρ have no bounds; what users read of them, in nlme's words, is :class:`Told`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+from _ranef.design import Numeric, Value, as_factor
+from _ranef.errors import DesignError
+from _ranef.support.arrays import Floats, Ints
+
+__all__ = [
+    "CorrelationFunction",
+    "CorrelationRoot",
+    "RowCorrelation",
+    "RowVariance",
+    "Told",
+    "VarianceFunction",
+    "one_column",
+]
+
+
+_B = TypeVar("_B", bound=Any)
+
+
+@dataclass(frozen=True)
+class Told:
+    """Parameters of a residual structure as users read them.
+
+    Attributes
+    ----------
+    title : str
+        What they are, as nlme prints it.
+    form : str
+        What the structure reads, as written.
+    names : tuple of str
+    values : tuple of float
+    sds : bool
+        Whether they are ratios of standard deviations to that of the first.
+    """
+
+    title: str
+    form: str
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+    sds: bool = False
+
+
+class VarianceFunction(ABC):
+    """How residual standard deviations differ from row to row: the argument ``variance`` of :class:`Model`.
+
+    Products of two multiply the standard deviations: ``VarIdent("g") * VarPower("x")``.
+    """
+
+    @property
+    @abstractmethod
+    def reads(self) -> tuple[str, ...]:
+        """The expressions that it reads."""
+
+    @abstractmethod
+    def bind(self, values: Sequence[Value]) -> RowVariance:
+        """Itself on rows, for which the expressions that it reads have `values`.
+
+        Raises
+        ------
+        DesignError
+            If they cannot be read so.
+        """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.reads))})"
+
+
+def _taken(bound: _B, rows: Ints) -> _B:
+    """A bound structure whose arrays, one entry a row, keep some of them."""
+    held = {f.name: getattr(bound, f.name) for f in fields(bound)}
+    return replace(bound, **{name: value[rows] for name, value in held.items() if isinstance(value, np.ndarray)})
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RowVariance(ABC):
+    """How residual standard deviations σ exp(η(ρ)) of the n rows depend on parameters ρ without bounds."""
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters ρ."""
+
+    @abstractmethod
+    def log_sds(self, rho: Floats) -> Floats:
+        """η (n,): logarithms of the standard deviations over σ."""
+
+    @abstractmethod
+    def jacobian(self, rho: Floats) -> Floats:
+        """∂η/∂ρ (n_rho, n)."""
+
+    @property
+    @abstractmethod
+    def meaning(self) -> str:
+        """What the standard deviation of a row is over σ, in words that follow "over σ it is"."""
+
+    @abstractmethod
+    def told(self, rho: Floats) -> list[Told]:
+        """The parameters as users read them."""
+
+    @abstractmethod
+    def on(self, values: Sequence[Value]) -> RowVariance:
+        """The same of other rows, for which the columns that it reads have `values`.
+
+        Raises
+        ------
+        DesignError
+            If they hold what the rows fitted do not, so that the variance there is not known.
+        """
+
+    def taken(self, rows: Ints) -> Self:
+        """The same of some of the rows."""
+        return _taken(self, rows)
+
+    @property
+    def starts(self) -> tuple[Floats, ...]:
+        """Values of ρ (n_rho,) from which estimation begins; by default zeros, where all rows are alike."""
+        return (np.zeros(len(self.names)),)
+
+    def updated(self, fitted: Floats) -> RowVariance:
+        """The same with the fitted values (n,) as what it reads, where it reads them; else itself."""
+        return self
+
+    @property
+    def of_fitted(self) -> bool:
+        """Whether it reads the fitted values, so that it changes with them."""
+        return False
+
+    def spreads(self, rho: Floats) -> Floats:
+        """How much the η of rows vary for a unit of each parameter (n_rho,): sets the scale of its prior."""
+        return np.asarray(self.jacobian(rho).std(axis=1))
+
+    def precision(self) -> Floats:
+        """Matrix (n_rho, n_rho) of the default prior of ρ, normal round the start: η of rows vary by about one."""
+        return np.diag(self.spreads(self.starts[0]) ** 2)
+
+
+class CorrelationFunction(ABC):
+    """How residuals of one group of rows are correlated: the argument ``correlation`` of :class:`Model`.
+
+    Rows of different groups are independent. The group must be a factor whose levels lie within those of every grouping
+    factor of the formula; all rows are one group if it is left out.
+    """
+
+    group: str | None
+
+    @property
+    @abstractmethod
+    def positions(self) -> tuple[str, ...]:
+        """The expressions that say where in its group a row stands."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The factors whose combinations are the groups."""
+        return () if self.group is None else tuple(part.strip() for part in self.group.replace("/", ":").split(":"))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """All the expressions that it reads."""
+        return (*self.positions, *self.groups)
+
+    @property
+    def form(self) -> str:
+        """What it reads, in nlme's words."""
+        return f"~ {' + '.join(self.positions) or '1'}" + (f" | {self.group}" if self.group else "")
+
+    def bind(self, values: Sequence[Value], n: int) -> RowCorrelation:
+        """Itself on n rows, for which the expressions that it reads have `values`.
+
+        Raises
+        ------
+        DesignError
+            If they cannot be read so.
+        """
+        k = len(self.positions)
+        codes = np.zeros(n, dtype=np.intp)
+        for value in values[k:]:
+            part = as_factor(one_column(value, self))
+            codes = np.unique(codes * len(part.levels) + part.codes, return_inverse=True)[1]
+        if np.bincount(codes).max() < 2:
+            raise DesignError(
+                f"Every group of {self!r} has one row: nothing says how residuals of a group are correlated. Name a "
+                "coarser group."
+            )
+        return self.bound(values[:k], codes.astype(np.intp))
+
+    @abstractmethod
+    def bound(self, positions: Sequence[Value], codes: Ints) -> RowCorrelation:
+        """Itself on rows at `positions` in groups `codes` (n,)."""
+
+
+def one_column(value: Value, function: VarianceFunction | CorrelationFunction) -> Value:
+    """The value itself, refused where it is a matrix."""
+    if isinstance(value, Numeric) and value.values.ndim == 2:
+        raise DesignError(f"{function!r} reads a matrix of {value.values.shape[1]} columns; expected is one column.")
+    return value
+
+
+class CorrelationRoot(ABC):
+    """A root W of C⁻¹ = WᵀW at some ρ; values have the n rows on their last axis."""
+
+    @abstractmethod
+    def whitened(self, values: Floats) -> Floats:
+        """W values (..., n)."""
+
+    @abstractmethod
+    def changes(self, values: Floats) -> Floats:
+        """∂(W values)/∂ρ (n_rho, ..., n)."""
+
+    @abstractmethod
+    def coloured(self, values: Floats) -> Floats:
+        """W⁻¹ values (..., n): independent ones of variance one become correlated."""
+
+    @property
+    @abstractmethod
+    def log_det(self) -> float:
+        """Logarithm of |C|."""
+
+    @property
+    @abstractmethod
+    def log_det_slopes(self) -> Floats:
+        """Its derivatives (n_rho,)."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RowCorrelation(ABC):
+    """Correlations C(ρ) of the n residuals within groups of rows.
+
+    Attributes
+    ----------
+    function : CorrelationFunction
+        As the user wrote it.
+    codes : array of int (n,)
+        Group of every row; rows of different groups are independent.
+    """
+
+    function: CorrelationFunction
+    codes: Ints
+
+    @property
+    def form(self) -> str:
+        """What it reads, in nlme's words."""
+        return self.function.form
+
+    @property
+    def within(self) -> str:
+        """The groups, in words."""
+        return f"of one {self.function.group}" if self.function.group else "of all rows"
+
+    @property
+    @abstractmethod
+    def meaning(self) -> str:
+        """What the correlation of two rows is, in words that follow "the correlation"."""
+
+    def taken(self, rows: Ints) -> Self:
+        """The same of some of the rows."""
+        return _taken(self, rows)
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters ρ, which have no bounds."""
+
+    @property
+    @abstractmethod
+    def starts(self) -> tuple[Floats, ...]:
+        """Values of ρ (n_rho,) from which estimation begins."""
+
+    @abstractmethod
+    def at(self, rho: Floats) -> CorrelationRoot:
+        """The root of C⁻¹ there.
+
+        Raises
+        ------
+        LinAlgError
+            So far out that C is singular to rounding.
+        """
+
+    @abstractmethod
+    def told(self, rho: Floats) -> list[Told]:
+        """The parameters as users read them."""
+
+    @abstractmethod
+    def log_prior(self, rho: Floats) -> tuple[float, Floats]:
+        """Logarithm of the default prior density of ρ, and its slopes (n_rho,)."""

@@ -1,0 +1,249 @@
+"""Correlations whose roots are known in closed form: autoregression of first order, and compound symmetry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from _ranef.residuals.base import CorrelationRoot, RowCorrelation, Told
+from _ranef.support.arrays import Floats, Ints
+
+__all__ = ["Exchangeable", "Markov", "logistic", "middling_gap", "of_logistic", "of_tanh"]
+
+
+def logistic(rho: Floats) -> Floats:
+    """1/(1 + exp(−ρ)), for complex ρ too."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * rho)))
+
+
+def of_tanh(rho: Floats) -> tuple[float, Floats]:
+    """Log density, and its slopes, of ρ whose tanh is uniform from −1 to 1."""
+    return float((-2.0 * np.logaddexp(rho, -rho) + np.log(2.0)).sum()), -2.0 * np.tanh(rho)
+
+
+def of_logistic(rho: Floats) -> tuple[float, Floats]:
+    """The same of ρ whose logistic is uniform from 0 to 1."""
+    return float((-2.0 * np.logaddexp(0.5 * rho, -0.5 * rho)).sum()), -np.tanh(0.5 * rho)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Markov(RowCorrelation):
+    """Autocorrelation φ^d of rows of one group a time d apart.
+
+    Attributes
+    ----------
+    times : array (n,)
+        No two alike within a group.
+    unit : float, optional
+        A middling gap: ρ is −log(−log φ) of φ over it, so that no unit of time matters, and rows however close may be
+        independent. None where times are whole numbers and φ may be negative: then ρ is artanh φ.
+    """
+
+    times: Floats
+    unit: float | None
+
+    names = ("Phi",)
+
+    @property
+    def starts(self) -> tuple[Floats, ...]:
+        """Some correlation, much, and where φ may be negative a little of that."""
+        return tuple(np.array([r]) for r in (np.arctanh((0.3, 0.9, -0.3)) if self.signed else (0.4, 2.2, -0.8)))
+
+    @property
+    def signed(self) -> bool:
+        """Whether φ may be negative."""
+        return self.unit is None
+
+    @cached_property
+    def order(self) -> Ints:
+        """The rows (n,) by group and time."""
+        return np.lexsort((self.times, self.codes))
+
+    @cached_property
+    def gaps(self) -> Floats:
+        """Time since the row before (n,), in that order; infinite for the first of a group."""
+        out = np.full(len(self.codes), np.inf)
+        same = np.diff(self.codes[self.order]) == 0
+        out[1:][same] = np.diff(self.times[self.order])[same]
+        return out
+
+    def at(self, rho: Floats) -> CorrelationRoot:
+        """Each row less φ^d times the one before."""
+        return _MarkovRoot(self, rho)
+
+    @property
+    def meaning(self) -> str:
+        """In words."""
+        where = self.function.positions[0] if self.function.positions else "their order"
+        return f"{self.within} is φ to the power of how far apart they are by {where}"
+
+    def told(self, rho: Floats) -> list[Told]:
+        """φ, of a time of 1."""
+        phi = np.tanh(rho[0]) if self.signed else np.exp(-np.exp(-rho[0]) / (self.unit or 1.0))
+        title = "ARMA(1,0)" if self.signed else "Continuous AR(1)"
+        return [Told(f"Correlation structure: {title}", self.form, ("Phi",), (float(phi),))]
+
+    def log_prior(self, rho: Floats) -> tuple[float, Floats]:
+        """Uniform in φ, of whole steps or of a middling one."""
+        if self.signed:
+            return of_tanh(rho)
+        rate = np.exp(-rho)
+        return float((-rate - rho).sum()), rate - 1.0
+
+
+def middling_gap(codes: Ints, times: Floats) -> float:
+    """The median time between neighbours of a group."""
+    order = np.lexsort((times, codes))
+    return float(np.median(np.diff(times[order])[np.diff(codes[order]) == 0]))
+
+
+class _MarkovRoot(CorrelationRoot):
+    def __init__(self, law: Markov, rho: Floats) -> None:
+        self.law = law
+        inside = np.isfinite(law.gaps)
+        steps = np.where(inside, law.gaps, 1.0) / (law.unit or 1.0)
+        if law.signed:
+            phi = float(np.tanh(rho[0]))
+            r, change = phi**steps, steps * phi ** (steps - 1.0) * (1.0 - phi**2)
+        else:  # with the logarithm of φ, which may be too small to be a number
+            rate = float(np.exp(-rho[0]))
+            r = np.exp(-steps * rate)
+            change = r * steps * rate
+        self.r, self.dr = np.where(inside, r, 0.0), np.where(inside, change, 0.0)
+        left = (1.0 - self.r) * (1.0 + self.r)
+        if not (left > 0).all():
+            raise np.linalg.LinAlgError("the autocorrelation is 1 to rounding")
+        self.s = np.sqrt(left)
+
+    def _before(self, values: Floats) -> tuple[Floats, Floats]:
+        """Values in order, and the one before each of them."""
+        ordered = values[..., self.law.order]
+        before = np.zeros_like(ordered)
+        before[..., 1:] = ordered[..., :-1]
+        return ordered, before
+
+    def _back(self, ordered: Floats) -> Floats:
+        out = np.empty_like(ordered)
+        out[..., self.law.order] = ordered
+        return out
+
+    def whitened(self, values: Floats) -> Floats:
+        own, before = self._before(values)
+        return self._back((own - self.r * before) / self.s)
+
+    def changes(self, values: Floats) -> Floats:
+        own, before = self._before(values)
+        change = (own - self.r * before) * (self.r * self.dr / self.s**3) - self.dr * before / self.s
+        return self._back(change)[None]
+
+    def coloured(self, values: Floats) -> Floats:
+        out = values[..., self.law.order] * self.s
+        first = ~np.isfinite(self.law.gaps)
+        place = np.arange(len(self.r)) - np.maximum.accumulate(np.where(first, np.arange(len(self.r)), 0))
+        for step in range(1, int(place.max(initial=0)) + 1):
+            rows = np.flatnonzero(place == step)
+            out[..., rows] += self.r[rows] * out[..., rows - 1]
+        return self._back(out)
+
+    @property
+    def log_det(self) -> float:
+        return float(2.0 * np.log(self.s).sum())
+
+    @property
+    def log_det_slopes(self) -> Floats:
+        return np.array([-2.0 * (self.r * self.dr / self.s**2).sum()])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Exchangeable(RowCorrelation):
+    """One correlation c of any two rows of a group, from −1/(m − 1), m being the size of the largest, to 1.
+
+    ρ is the logit of how far c lies between them.
+
+    Attributes
+    ----------
+    largest : int
+        The size m.
+    """
+
+    largest: int
+
+    names = ("Rho",)
+
+    @cached_property
+    def sizes(self) -> Floats:
+        """Rows of the group of every row (n,)."""
+        return np.bincount(self.codes)[self.codes].astype(float)
+
+    @property
+    def least(self) -> float:
+        """The correlation below which C is no correlation matrix."""
+        return -1.0 / (self.largest - 1.0)
+
+    @property
+    def starts(self) -> tuple[Floats, ...]:
+        """None, and middling."""
+        low = self.least
+        return tuple(np.log(np.array([(c - low) / (1.0 - c)])) for c in (0.0, 0.5))
+
+    def value(self, rho: Floats) -> float:
+        """The correlation c."""
+        return float(self.least + (1.0 - self.least) * logistic(rho[0]))
+
+    def at(self, rho: Floats) -> CorrelationRoot:
+        """The symmetric root: deviations from a group's mean, and the mean, each by its own factor."""
+        return _ExchangeableRoot(self, rho)
+
+    @property
+    def meaning(self) -> str:
+        """In words."""
+        return f"{self.within} is ρ"
+
+    def told(self, rho: Floats) -> list[Told]:
+        """The correlation."""
+        return [Told("Correlation structure: Compound symmetry", self.form, ("Rho",), (self.value(rho),))]
+
+    def log_prior(self, rho: Floats) -> tuple[float, Floats]:
+        """Uniform in c."""
+        return of_logistic(rho)
+
+
+class _ExchangeableRoot(CorrelationRoot):
+    def __init__(self, law: Exchangeable, rho: Floats) -> None:
+        share = float(logistic(rho[0]))
+        self.slope = (1.0 - law.least) * share * (1.0 - share)
+        self.law, c = law, law.value(rho)
+        self.within = (1.0 - law.least) * (1.0 - share)  # 1 − c
+        self.between = 1.0 + (law.sizes - 1.0) * c
+        if self.within <= 0 or (self.between <= 0).any():
+            raise np.linalg.LinAlgError("the correlation is at its bound to rounding")
+
+    def _means(self, values: Floats) -> Floats:
+        flat = values.reshape(-1, values.shape[-1])
+        sums = np.stack([np.bincount(self.law.codes, row)[self.law.codes] for row in flat])
+        return np.asarray((sums / self.law.sizes).reshape(values.shape))
+
+    def whitened(self, values: Floats) -> Floats:
+        means = self._means(values)
+        return np.asarray((values - means) / np.sqrt(self.within) + means / np.sqrt(self.between))
+
+    def changes(self, values: Floats) -> Floats:
+        means = self._means(values)
+        within = 0.5 * (values - means) / self.within**1.5
+        return np.asarray((self.slope * (within - 0.5 * (self.law.sizes - 1.0) * means / self.between**1.5))[None])
+
+    def coloured(self, values: Floats) -> Floats:
+        means = self._means(values)
+        return np.asarray((values - means) * np.sqrt(self.within) + means * np.sqrt(self.between))
+
+    @property
+    def log_det(self) -> float:
+        each = (self.law.sizes - 1.0) * np.log(self.within) + np.log(self.between)
+        return float((each / self.law.sizes).sum())
+
+    @property
+    def log_det_slopes(self) -> Floats:
+        each = (self.law.sizes - 1.0) * (1.0 / self.between - 1.0 / self.within)
+        return np.array([self.slope * (each / self.law.sizes).sum()])

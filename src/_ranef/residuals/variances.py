@@ -1,0 +1,564 @@
+"""Variances of residuals in nlme's words: what users write, and what it is on the rows of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+
+from _ranef.design import Factor, Value, as_factor
+from _ranef.errors import DesignError
+from _ranef.residuals.base import RowVariance, Told, VarianceFunction, one_column
+from _ranef.support.arrays import Floats, Ints
+
+__all__ = ["VarConstPower", "VarExp", "VarFixed", "VarIdent", "VarPower", "VarProduct"]
+
+#: what stands for the fitted values where a variance function names no column
+FITTED = "fitted values"
+
+
+class _Multiplied(VarianceFunction):
+    """What can be multiplied."""
+
+    def __mul__(self, other: object) -> VarProduct:
+        if not isinstance(other, VarianceFunction):
+            return NotImplemented
+        return VarProduct((*_parts(self), *_parts(other)))
+
+
+def _parts(function: VarianceFunction) -> tuple[VarianceFunction, ...]:
+    return function.parts if isinstance(function, VarProduct) else (function,)
+
+
+def _check_form(word: str, form: Any, *, what: str) -> None:
+    if not isinstance(form, str) or not form.strip():
+        raise DesignError(f"{word}({form!r}) must name {what}, as text: {word}('x').")
+
+
+@dataclass(frozen=True, repr=False)
+class VarIdent(_Multiplied):
+    """A standard deviation of its own for every stratum, as nlme's ``varIdent(form = ~ 1 | form)``.
+
+    Parameters
+    ----------
+    form : str
+        A factor, or several joined by ``:``, whose combinations are the strata.
+
+    Raises
+    ------
+    DesignError
+        If `form` is no text.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> data = ranef.datasets.load("Orthodont")
+    >>> model = ranef.Model("distance ~ age * Sex + (1 | Subject)", data, variance=ranef.VarIdent("Sex"))
+    >>> model.fit().residual_sd.round(3).to_dict()
+    {'Male': 1.67, 'Female': 0.781}
+    """
+
+    form: str
+
+    def __post_init__(self) -> None:
+        _check_form("VarIdent", self.form, what="a factor, or several joined by ':'")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The factors."""
+        return tuple(part.strip() for part in self.form.split(":"))
+
+    def __repr__(self) -> str:
+        return f"VarIdent({self.form!r})"
+
+    def bind(self, values: Sequence[Value]) -> RowVariance:
+        """One log ratio for each stratum but the first."""
+        parts = [as_factor(one_column(value, self)) for value in values]
+        joined, labels = _joined(parts)
+        present, codes = np.unique(joined, return_inverse=True)
+        if len(present) < 2:
+            raise DesignError(
+                f"{self!r} has the one stratum {labels(present)[0]!r} in the rows used; two or more are needed. Leave "
+                "variance= out, or name another factor."
+            )
+        counts = np.bincount(codes)
+        if counts.min() < 2:
+            s = int(counts.argmin())
+            raise DesignError(
+                f"The stratum {labels(present)[s]!r} of {self!r} has one row ({int((codes == s).argmax())} of those "
+                "used), which says nothing of its standard deviation. Join it with another stratum, or leave it out."
+            )
+        return _Strata(self.form, labels(present), codes.astype(np.intp))
+
+
+def _joined(parts: Sequence[Factor]) -> tuple[Ints, Any]:
+    """The combination of levels of every row (n,) as one number, and what names numbers."""
+    joined = np.zeros(len(parts[0].codes), dtype=np.intp)
+    for part in parts:
+        joined = joined * len(part.levels) + part.codes
+
+    def labels(numbers: Ints) -> tuple[str, ...]:
+        out, rest = [], np.asarray(numbers)
+        for part in reversed(parts):
+            out.append([part.levels[code] for code in rest % len(part.levels)])
+            rest = rest // len(part.levels)
+        return tuple(":".join(words) for words in zip(*reversed(out), strict=True))
+
+    return joined, labels
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Strata(RowVariance):
+    """Strata (n,) of the rows by number, and what they are called."""
+
+    form: str
+    labels: tuple[str, ...]
+    codes: Ints
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A log ratio to the first for every other stratum."""
+        return tuple(f"log ratio({label})" for label in self.labels[1:])
+
+    def log_sds(self, rho: Floats) -> Floats:
+        """Those of the strata."""
+        return np.asarray(np.append(0.0, rho)[self.codes])
+
+    def jacobian(self, rho: Floats) -> Floats:
+        """Indicators of the strata."""
+        return np.asarray(self.codes == np.arange(1, len(self.labels))[:, None], dtype=float)
+
+    @property
+    def meaning(self) -> str:
+        """In words."""
+        return (
+            f"1 for {self.labels[0]}, a ratio of its own for each other of the {len(self.labels)} levels of {self.form}"
+        )
+
+    def told(self, rho: Floats) -> list[Told]:
+        """Ratios to the first, as nlme prints them."""
+        ratios = tuple(np.exp(np.append(0.0, rho)).tolist())
+        return [Told("Different standard deviations per stratum", self.form, self.labels, ratios, sds=True)]
+
+    def on(self, values: Sequence[Value]) -> RowVariance:
+        """By the labels of the strata."""
+        joined, labels = _joined([as_factor(value) for value in values])
+        present, codes = np.unique(joined, return_inverse=True)
+        known = {label: place for place, label in enumerate(self.labels)}
+        found = labels(present)
+        for label in found:
+            if label not in known:
+                raise DesignError(
+                    f"{label!r} is no stratum of {self.form} among the rows fitted ({', '.join(self.labels)}), so that "
+                    "its residual standard deviation is not known. Drop those rows, or ask for interval='confidence'."
+                )
+        return _Strata(self.form, self.labels, np.array([known[label] for label in found], dtype=np.intp)[codes])
+
+    def precision(self) -> Floats:
+        """That of exchangeable log standard deviations of variance one, whichever stratum is the first."""
+        k = len(self.labels)
+        return np.eye(k - 1) - 1.0 / k
+
+
+@dataclass(frozen=True, repr=False)
+class _OfCovariate(_Multiplied):
+    """Functions of one number a row, or of the fitted values."""
+
+    form: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.form is not None:
+            _check_form(type(self).__name__, self.form, what="a column of numbers")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The covariate, if it is one of the data."""
+        return () if self.form is None else (self.form,)
+
+    def _numbers(self, values: Sequence[Value]) -> Floats | None:
+        return _numbers(one_column(values[0], self), str(self.form)) if values else None
+
+
+def _numbers(value: Value, name: str) -> Floats:
+    if isinstance(value, Factor):
+        raise DesignError(
+            f"The variance covariate {name} is a factor; expected are numbers. VarIdent({name!r}) gives every level a "
+            "standard deviation."
+        )
+    return value.values
+
+
+@dataclass(frozen=True, repr=False)
+class VarPower(_OfCovariate):
+    """Standard deviations σ|x|^power, as nlme's ``varPower``.
+
+    Parameters
+    ----------
+    form : str, optional
+        An expression of columns; the fitted values, of the innermost level, if it is left out.
+
+    Raises
+    ------
+    DesignError
+        If `form` is no text.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> data = ranef.datasets.load("Orthodont")
+    >>> fit = ranef.Model("distance ~ age * Sex + (1 | Subject)", data, variance=ranef.VarPower("age")).fit()
+    >>> fit.residual_parameters["parameter"].tolist()
+    ['power']
+    """
+
+    def bind(self, values: Sequence[Value]) -> RowVariance:
+        """One power."""
+        return _Power(self.form or FITTED, _nonzero(self._numbers(values), self))
+
+
+def _nonzero(x: Floats | None, function: VarianceFunction) -> Floats | None:
+    if x is not None and not (x != 0).all():
+        row = int((x == 0).argmax())
+        raise DesignError(
+            f"{function!r} reads 0 in row {row} of those used, where |x|^power is 0 or infinite. Use "
+            f"VarConstPower, or shift the covariate."
+        )
+    return x
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Covariate(RowVariance):
+    """The covariate x (n,), or the fitted values once they are known."""
+
+    form: str
+    x: Floats | None
+
+    @property
+    def of_fitted(self) -> bool:
+        """Whether the covariate is the fitted values."""
+        return self.form == FITTED
+
+    def updated(self, fitted: Floats) -> RowVariance:
+        """With these as the covariate."""
+        return replace(self, x=fitted) if self.of_fitted else self
+
+    def on(self, values: Sequence[Value]) -> RowVariance:
+        """With the covariate of the other rows; their fitted values are to follow."""
+        return replace(self, x=_numbers(values[0], self.form) if values else None)
+
+    @property
+    def _x(self) -> Floats:
+        assert self.x is not None
+        return self.x
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Power(_Covariate):
+    names = ("power",)
+
+    @property
+    def _logs(self) -> Floats:
+        return np.asarray(np.log(np.abs(self._x)))
+
+    def log_sds(self, rho: Floats) -> Floats:
+        """Power × log |x|."""
+        return np.asarray(rho[0] * self._logs)
+
+    def jacobian(self, rho: Floats) -> Floats:
+        """The logarithms."""
+        return self._logs[None]
+
+    @property
+    def meaning(self) -> str:
+        """In words."""
+        return f"|{self.form}| to the power δ"
+
+    def told(self, rho: Floats) -> list[Told]:
+        """The power."""
+        return [Told("Power of variance covariate", self.form, ("power",), (float(rho[0]),))]
+
+
+@dataclass(frozen=True, repr=False)
+class VarExp(_OfCovariate):
+    """Standard deviations σ exp(expon · x), as nlme's ``varExp``.
+
+    Parameters
+    ----------
+    form : str, optional
+        An expression of columns; the fitted values if it is left out.
+
+    Raises
+    ------
+    DesignError
+        If `form` is no text.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> data = ranef.datasets.load("sleepstudy")
+    >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", data, variance=ranef.VarExp("Days")).fit()
+    >>> fit.residual_parameters["parameter"].tolist()
+    ['expon']
+    """
+
+    def bind(self, values: Sequence[Value]) -> RowVariance:
+        """One coefficient."""
+        return _Exponential(self.form or FITTED, self._numbers(values))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Exponential(_Covariate):
+    names = ("expon",)
+
+    def log_sds(self, rho: Floats) -> Floats:
+        """Coefficient × x."""
+        return np.asarray(rho[0] * self._x)
+
+    def jacobian(self, rho: Floats) -> Floats:
+        """The covariate."""
+        return self._x[None]
+
+    @property
+    def meaning(self) -> str:
+        """In words."""
+        return f"exp(δ × {self.form})"
+
+    def told(self, rho: Floats) -> list[Told]:
+        """The coefficient."""
+        return [Told("Exponential of variance covariate", self.form, ("expon",), (float(rho[0]),))]
+
+
+@dataclass(frozen=True, repr=False)
+class VarConstPower(_OfCovariate):
+    """Standard deviations σ(const + |x|^power), as nlme's ``varConstPower``.
+
+    Parameters
+    ----------
+    form : str, optional
+        An expression of columns; the fitted values if it is left out.
+
+    Raises
+    ------
+    DesignError
+        If `form` is no text.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> data = ranef.datasets.load("sleepstudy")
+    >>> model = ranef.Model("Reaction ~ Days + (1 | Subject)", data, variance=ranef.VarConstPower("Days"))
+    >>> model.fit().residual_parameters["parameter"].tolist()
+    ['const', 'power']
+    """
+
+    def bind(self, values: Sequence[Value]) -> RowVariance:
+        """A constant and a power."""
+        return _ConstPower(self.form or FITTED, self._numbers(values))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _ConstPower(_Covariate):
+    """ρ is the logarithm of the constant, and the power."""
+
+    names = ("log const", "power")
+
+    @property
+    def starts(self) -> tuple[Floats, ...]:
+        """Nearly constant, and nearly a power."""
+        return np.array([0.0, 0.5]), np.array([2.0, 1.0]), np.array([-2.0, 0.5])
+
+    def _parts(self, rho: Floats) -> tuple[Floats, Floats]:
+        size = np.abs(self._x)
+        logs = np.log(np.where(size > 0, size, 1.0))
+        return np.where(size > 0, np.exp(rho[1] * logs), 0.0), logs
+
+    def log_sds(self, rho: Floats) -> Floats:
+        """Of const + |x|^power."""
+        return np.asarray(np.log(np.exp(rho[0]) + self._parts(rho)[0]))
+
+    def jacobian(self, rho: Floats) -> Floats:
+        """By quotients of the two parts."""
+        power, logs = self._parts(rho)
+        return np.asarray(np.stack([np.full(len(power), np.exp(rho[0])), power * logs]) / (np.exp(rho[0]) + power))
+
+    @property
+    def meaning(self) -> str:
+        """In words."""
+        return f"δ₁ + |{self.form}| to the power δ₂"
+
+    def told(self, rho: Floats) -> list[Told]:
+        """Constant and power."""
+        values = (float(np.exp(rho[0])), float(rho[1]))
+        return [Told("Constant plus power of variance covariate", self.form, ("const", "power"), values)]
+
+
+@dataclass(frozen=True, repr=False)
+class VarFixed(_Multiplied):
+    """Residual variances σ²v with a known v, as nlme's ``varFixed(~ v)``: the weights are 1/v.
+
+    Parameters
+    ----------
+    form : str
+        An expression of columns that is positive in every row.
+
+    Raises
+    ------
+    DesignError
+        If `form` is no text.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> data = ranef.datasets.load("sleepstudy")
+    >>> fit = ranef.Model("Reaction ~ Days + (1 | Subject)", data, variance=ranef.VarFixed("Days + 1")).fit()
+    >>> len(fit.residual_parameters)
+    0
+    """
+
+    form: str
+
+    def __post_init__(self) -> None:
+        _check_form("VarFixed", self.form, what="a column of positive numbers")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The variances."""
+        return (self.form,)
+
+    def bind(self, values: Sequence[Value]) -> RowVariance:
+        """Without parameters."""
+        return _Known(self.form, _positive(values[0], self))
+
+
+def _positive(value: Value, function: VarianceFunction) -> Floats:
+    value = one_column(value, function)
+    if isinstance(value, Factor):
+        raise DesignError(f"{function!r} reads a factor; expected are positive numbers.")
+    if not (value.values > 0).all():
+        row = int((value.values <= 0).argmax())
+        raise DesignError(
+            f"{function!r} reads {value.values[row]:g} in row {row} of those used; variances must be positive."
+        )
+    return value.values
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Known(RowVariance):
+    form: str
+    v: Floats
+
+    names = ()
+
+    def log_sds(self, rho: Floats) -> Floats:
+        """½ log v."""
+        return np.asarray(0.5 * np.log(self.v))
+
+    def jacobian(self, rho: Floats) -> Floats:
+        """There are no parameters."""
+        return np.zeros((0, len(self.v)))
+
+    @property
+    def meaning(self) -> str:
+        """In words."""
+        return f"the square root of {self.form}"
+
+    def told(self, rho: Floats) -> list[Told]:
+        """That the variances are known."""
+        return [Told("Known relative variances", self.form, (), ())]
+
+    def on(self, values: Sequence[Value]) -> RowVariance:
+        """With the variances of the other rows."""
+        return _Known(self.form, _positive(values[0], VarFixed(self.form)))
+
+
+@dataclass(frozen=True, repr=False)
+class VarProduct(_Multiplied):
+    """Standard deviations that are products of those of several functions, as nlme's ``varComb``; made by ``*``.
+
+    Parameters
+    ----------
+    parts : tuple of VarianceFunction
+
+    Examples
+    --------
+    >>> import ranef
+    >>> ranef.VarIdent("Sex") * ranef.VarPower("age")
+    VarIdent('Sex') * VarPower('age')
+    """
+
+    parts: tuple[VarianceFunction, ...]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What its parts read, one after the other."""
+        return tuple(form for part in self.parts for form in part.reads)
+
+    def bind(self, values: Sequence[Value]) -> RowVariance:
+        """Each part on its own values."""
+        widths = tuple(len(part.reads) for part in self.parts)
+        own = zip(self.parts, _split(values, widths), strict=True)
+        return _Product(tuple(part.bind(read) for part, read in own), widths)
+
+    def __repr__(self) -> str:
+        return " * ".join(map(repr, self.parts))
+
+
+def _split(values: Any, widths: Sequence[int]) -> list[Any]:
+    return [values[a:b] for a, b in pairwise(np.cumsum([0, *widths]))]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Product(RowVariance):
+    parts: tuple[RowVariance, ...]
+    widths: tuple[int, ...]
+
+    def _own(self, rho: Floats) -> list[tuple[RowVariance, Floats]]:
+        return list(zip(self.parts, _split(rho, [len(part.names) for part in self.parts]), strict=True))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of the parts."""
+        return tuple(name for part in self.parts for name in part.names)
+
+    @property
+    def starts(self) -> tuple[Floats, ...]:
+        """The first of each part."""
+        return (np.concatenate([np.zeros(0), *(part.starts[0] for part in self.parts)]),)
+
+    def log_sds(self, rho: Floats) -> Floats:
+        """The sum over the parts."""
+        return np.asarray(sum(part.log_sds(own) for part, own in self._own(rho)))
+
+    def jacobian(self, rho: Floats) -> Floats:
+        """One part below the other."""
+        return np.concatenate([part.jacobian(own) for part, own in self._own(rho)])
+
+    @property
+    def meaning(self) -> str:
+        """In words."""
+        return " times ".join(part.meaning for part in self.parts)
+
+    def told(self, rho: Floats) -> list[Told]:
+        """One part after the other."""
+        return [told for part, own in self._own(rho) for told in part.told(own)]
+
+    def on(self, values: Sequence[Value]) -> RowVariance:
+        """Each part on the values that it reads."""
+        own = zip(self.parts, _split(values, self.widths), strict=True)
+        return replace(self, parts=tuple(part.on(read) for part, read in own))
+
+    def taken(self, rows: Ints) -> Self:
+        """Each part of them."""
+        return replace(self, parts=tuple(part.taken(rows) for part in self.parts))
+
+    def updated(self, fitted: Floats) -> RowVariance:
+        """Each part with them."""
+        return replace(self, parts=tuple(part.updated(fitted) for part in self.parts))
+
+    @property
+    def of_fitted(self) -> bool:
+        """Whether a part reads the fitted values."""
+        return any(part.of_fitted for part in self.parts)
