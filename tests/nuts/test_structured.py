@@ -7,7 +7,6 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from row_variances import ConstPower, strata, with_variance
 
 import ranef
 from _ranef.likelihood import RowDensity, cross_products, fixed_part
@@ -16,22 +15,26 @@ from _ranef.nuts.problem import prepare
 from likelihood.designs import make_data
 from ranef.priors import Normal, StudentT
 
-VARIANCES = {
-    "strata": lambda data: strata(data["f"]),
-    "constant and power": lambda data: ConstPower(data["x"].to_numpy()),
+STRUCTURES = {
+    "strata": (ranef.VarIdent("f"), None),
+    "constant and power": (ranef.VarConstPower("x"), None),
+    "AR(1) in strata": (ranef.VarIdent("f"), ranef.AR1(group="a:b")),
+    "compound symmetry": (None, ranef.CompSymm(group="a:b")),
 }
 PRIORS = {"default": None, "flat": "flat", "sampled": {"fixef[x]": StudentT(4, 0.5, 1.0), "fixef[z]": Normal(0.1, 0.4)}}
 
 
 @pytest.mark.parametrize("priors", PRIORS)
-@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("name", STRUCTURES)
 @pytest.mark.parametrize("formula", ["y ~ x + z + (x | a)", "y ~ x + z + (1 | a) + (1 | b)"])
-def test_density_and_slopes(formula, variance, priors, dense):
+def test_density_and_slopes(formula, name, priors, dense):
     data = make_data(3).assign(x=lambda d: d["x"].abs() + 0.3)
-    model = ranef.Model(formula, data, weights="w", offset=0.1 * data["z"].to_numpy())
-    spec = with_variance(model.spec, VARIANCES[variance](data))
+    variance, correlation = STRUCTURES[name]
+    offset = 0.1 * data["z"].to_numpy()
+    model = ranef.Model(formula, data, weights="w", offset=offset, variance=variance, correlation=correlation)
+    spec = model.spec
     own = model.priors(PRIORS[priors])
-    start = spec.with_rho(spec.variance.start)
+    start = spec.with_rho(spec.rho_start)
     products = cross_products(start)
     density = RowDensity(spec, products, fixed_part(start, products, own))
     theta = np.where(spec.on_diagonal, 0.7, 0.2) * np.ones(spec.n_theta)
@@ -45,7 +48,7 @@ def test_density_and_slopes(formula, variance, priors, dense):
         return density.value_and_gradient(flat(theta), sigma, sampled, rho)[0]
 
     rng = np.random.default_rng(2)
-    rho = spec.variance.start + 0.3 * rng.normal(size=len(spec.variance.names))
+    rho = spec.rho_start + 0.3 * rng.normal(size=len(spec.rho_names))
     other = rho + 0.2 * rng.normal(size=len(rho))
     if not len(sampled):
         ours = value(rho) - value(other, 1.1)
@@ -64,16 +67,16 @@ def small():
     g, s = np.repeat(np.arange(6), 8), np.tile(["p", "q"], 24)
     y = 3.0 + rng.normal(size=6)[g] + np.where(s == "p", 0.5, 1.2) * rng.normal(size=48)
     data = pd.DataFrame({"y": y, "g": g, "s": s})
-    model = ranef.Model("y ~ 1 + (1 | g)", data)
-    return with_variance(model.spec, strata(s)), model.priors()
+    model = ranef.Model("y ~ 1 + (1 | g)", data, variance=ranef.VarIdent("s"))
+    return model.spec, model.priors()
 
 
 @cache
 def quadrature():
-    """Posterior means and sds of log sd(g), log σ and ρ, over a grid."""
+    """Posterior means and sds of log sd(g), the mean log sd of rows and ρ, over a grid."""
     spec, priors = small()
     gradient = prepare(spec, None, priors).gradient
-    axes = [np.linspace(*ends, 25) for ends in ((-3.5, 2.5), (-1.6, 0.4), (-0.6, 2.0))]
+    axes = [np.linspace(*ends, 25) for ends in ((-3.5, 2.5), (-1.0, 0.6), (-0.6, 2.0))]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     logs = np.array([gradient(q)[0] for q in grid])
     weights = np.exp(logs - logs.max())
@@ -96,15 +99,17 @@ def test_both_samplers_find_the_posterior(sampler):
     settings = Settings(draws=400, chains=4, warmup=200, seed=3, progress=False, sampler=sampler)
     draws = sample_posterior(spec, priors=priors, settings=settings)
     sd = draws.theta[..., 0] * draws.sigma
-    found = np.stack([np.log(sd), np.log(draws.sigma), draws.extras["rho"][..., 0]], axis=-1)
-    mean, spread = quadrature()
+    rho = draws.extras["rho"][..., 0]
+    mean = np.log(draws.sigma) + 0.5 * rho  # of the rows, on which the prior of sigma stands
+    found = np.stack([np.log(sd), mean, rho], axis=-1)
+    wanted, spread = quadrature()
     of_chains = found.mean(axis=1)
     error = np.maximum(of_chains.std(axis=0, ddof=1) / 2.0, spread / 25.0)
-    assert (np.abs(of_chains.mean(axis=0) - mean) < 5.0 * error).all()
+    assert (np.abs(of_chains.mean(axis=0) - wanted) < 5.0 * error).all()
     np.testing.assert_allclose(found.reshape(-1, 3).std(axis=0), spread, rtol=0.15)
     # effects given all else: their means over the draws are those of the plain formula at each draw
     y, codes = spec.design.y, spec.groupings[0].codes
-    weights = np.exp(-2.0 * (found[..., 2, None]) * spec.variance.codes) / draws.sigma[..., None] ** 2
+    weights = np.exp(-2.0 * rho[..., None] * spec.variance.codes) / draws.sigma[..., None] ** 2
     precision = np.stack([weights[..., codes == j].sum(axis=-1) for j in range(6)], axis=-1) + 1.0 / sd[..., None] ** 2
     left = (y - draws.beta) * weights
     means = np.stack([left[..., codes == j].sum(axis=-1) for j in range(6)], axis=-1) / precision

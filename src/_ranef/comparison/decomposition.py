@@ -97,6 +97,8 @@ def split_variances(
     one = len(spec.groupings) == 1
     block = max(1, BLOCK_ENTRIES // max(1, _entries(spec))) if one else 1
     chosen = thinned(draws.sigma.size, max(DRAWS, block) if n_draws is None else n_draws)
+    if "rho" in draws.extras:
+        return _split_by_rows(spec, draws, chosen)
     products = cross_products(spec) if products is None else products
     fixed = fixed_part(spec, products, draws.priors)
     given = _given(spec, draws, fixed)
@@ -107,6 +109,22 @@ def split_variances(
             for part, moment in zip(parts, effect_moments(spec, products, fixed, given.only(own)), strict=True):
                 part.add(*moment)
             bar.update(len(own))
+    return tuple(part.split() for part in parts)
+
+
+def _split_by_rows(spec: ModelSpec, draws: PosteriorDraws, chosen: Ints) -> tuple[VarianceSplit, ...]:
+    """The same where every draw has residual variances and correlations of its own."""
+    parts = [_Running((g.n_levels, len(g.columns))) for g in spec.groupings]
+    rho = np.asarray(draws.extras["rho"]).reshape(draws.sigma.size, -1)
+    with LateBar("Variances given (θ, ρ, σ)", "draw", len(chosen)) as bar:
+        for s in chosen:
+            own = spec.with_rho(rho[s])
+            products = cross_products(own)
+            fixed = fixed_part(own, products, draws.priors)
+            given = _given(own, draws, fixed).only(np.array([s]))
+            for part, moment in zip(parts, effect_moments(own, products, fixed, given), strict=True):
+                part.add(*moment)
+            bar.update()
     return tuple(part.split() for part in parts)
 
 

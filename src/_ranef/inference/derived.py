@@ -13,7 +13,7 @@ from _ranef.errors import DesignError, FitError, suggestion
 from _ranef.inference.effects import grouping_named, only_group
 from _ranef.inference.posterior import covariance_draws, parameter_draws, posterior_table
 from _ranef.inference.variance_shares import mean_inverse_weight
-from _ranef.likelihood import Likelihood, conditional_variances, cross_products
+from _ranef.likelihood import Likelihood, conditional_variances, cross_products, log_precision_draws
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec, Student, covariance_arrays, family_of
 from _ranef.support.arrays import Floats
@@ -148,8 +148,15 @@ def variance_part_draws(spec: ModelSpec, draws: PosteriorDraws) -> VariancePartD
             parts[k] = Student().variance(parts[k], {"nu": draws.extras[f"nu_{g.name}"]})
     random = np.stack(parts, axis=-1) if parts else np.zeros((*draws.sigma.shape, 0))
     family = family_of(draws.family)
-    residual = family.variance(draws.sigma**2 * mean_inverse_weight(spec), family.own(draws.extras))
+    residual = family.variance(draws.sigma**2 * _mean_inverse_weight(spec, draws), family.own(draws.extras))
     return VariancePartDraws(np.asarray(fixed), random, np.asarray(residual))
+
+
+def _mean_inverse_weight(spec: ModelSpec, draws: PosteriorDraws) -> Floats:
+    """Mean variance of the rows over σ²: one number (), or (chains, draws) where ρ is sampled."""
+    if "rho" not in draws.extras:
+        return np.asarray(mean_inverse_weight(spec))
+    return np.asarray(np.exp(-log_precision_draws(spec, draws)).mean(axis=-1))
 
 
 def r2_draws(spec: ModelSpec, draws: PosteriorDraws) -> Derived:

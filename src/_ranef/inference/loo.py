@@ -169,6 +169,12 @@ def loo_groups(spec: ModelSpec, draws: PosteriorDraws, groups: RowGroups) -> Loo
     FitError
         If the response is not Gaussian, or a flat prior leaves a coefficient undetermined without some group.
     """
+    if "rho" in draws.extras:
+        raise FitError(
+            f"loo(kind='group') of a model whose residuals are {'; '.join(spec.residual.meanings)} is not available: "
+            "groups are integrated with one residual standard deviation. loo() leaves out rows where they are "
+            "independent."
+        )
     given = group_log_densities(spec, draws, groups)
     prior = gaussian_prior(spec, draws.priors)
     wide = None if has_shared_effects(spec, groups) else wide_draws(spec, draws.priors, WIDE, draws.seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,11 @@ from _ranef.inference.prediction import (
     draw_effects,
     fitted_rows,
     linear_predictor,
+    residual_variance,
     simulate_new,
     simulation_part,
 )
+from _ranef.inference.residual_parameters import residual_sds, told_draws
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec, covariance_arrays, family_of, varcorr_arrays
 from _ranef.support.arrays import Floats, Ints
@@ -105,10 +107,42 @@ def _extra_draws(draws: PosteriorDraws) -> dict[str, Floats]:
     """Draws (chains, draws) of each entry of the other parameters: ``nu``, or ``nu[0]``, ``nu[1]`` for an array."""
     out: dict[str, Floats] = {}
     for name, values in draws.extras.items():
+        if name == "rho":
+            continue  # what users read of it is in residual_parameters
         x = np.asarray(values, dtype=float)
         entries = list(np.ndindex(*x.shape[2:]))
         out |= {f"{name}[{', '.join(map(str, at))}]" if at else name: x[(..., *at)] for at in entries}
     return out
+
+
+def residual_draws(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, Floats]:
+    """Draws (chains, draws) of the parameters of residual variances and correlations, as users read them."""
+    if "rho" not in draws.extras:
+        return {}
+    rows, values = told_draws(spec, np.asarray(draws.extras["rho"]))
+    words = ["ratio" in title or "stratum" in title for title, _, _ in rows]
+    names = [f"ratio({name})" if ratio else name for ratio, (_, _, name) in zip(words, rows, strict=True)]
+    moving = [k for k in range(len(names)) if np.ptp(values[..., k]) > 0]  # the first stratum is the unit of the others
+    return {names[k]: values[..., k] for k in moving}
+
+
+def residual_sd_draws(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, Floats]:
+    """Draws (chains, draws) of the residual standard deviation of every stratum, or of all rows."""
+    if "rho" not in draws.extras:
+        return {str(name): draws.sigma * ratio for name, ratio in residual_sds(spec, 1.0).items()}
+    rho = np.asarray(draws.extras["rho"])
+    sds = [residual_sds(spec.with_rho(one), 1.0) for one in rho.reshape(-1, rho.shape[-1])]
+    return {
+        str(name): draws.sigma * np.array([own.iloc[k] for own in sds]).reshape(draws.sigma.shape)
+        for k, name in enumerate(sds[0].index)
+    }
+
+
+def draws_frame(draws: Mapping[str, Floats], label: str, level: float = 0.95) -> pd.DataFrame:
+    """`label`, ``estimate, sd, lower, upper`` of draws by name: means and equal-tailed intervals."""
+    ends = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
+    rows = [(name, x.mean(), x.std(ddof=1), *np.quantile(x, ends)) for name, x in draws.items()]
+    return pd.DataFrame(rows, columns=[label, "estimate", "sd", "lower", "upper"])
 
 
 def labelled_draws(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[str, str, Floats]]:
@@ -118,6 +152,7 @@ def labelled_draws(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[str, st
         name = "sigma" if not term1 else f"sd({term1})" if term2 is None else f"cor({term1}, {term2})"
         out.append((group, name, sd))
     out += [("Residual", name, x) for name, x in _extra_draws(draws).items()]
+    out += [("Residual", name, x) for name, x in residual_draws(spec, draws).items()]
     return out + [("", name, x) for name, x in fixef_draws(spec, draws).items()]
 
 
@@ -153,7 +188,12 @@ def predict_draws(
         family = family_of(draws.family)
         own = {name: x.reshape(S, 1) for name, x in family.own(draws.extras).items()}
         noise = family.noise(rng, values.shape, own) * draws.sigma.reshape(S, 1)
-        values += noise / (1.0 if rows.weights is None else np.sqrt(rows.weights))
+        rho = draws.extras.get("rho")
+        if rho is None or rows.variance is None:
+            values += noise / (1.0 if rows.weights is None else np.sqrt(rows.weights))
+        else:
+            flat = np.asarray(rho).reshape(S, -1)
+            values += noise * np.sqrt([residual_variance(rows, 1.0, flat[s], values[s]) for s in range(S)])
     lower, upper = np.quantile(values, [(1 - options.level) / 2, (1 + options.level) / 2], axis=0)
     return estimate, lower, upper
 
@@ -179,6 +219,8 @@ def simulate_posterior(
     for i, s in enumerate(which):
         mean = linear_predictor(rows, beta[s], [e[s] for e in effects], chosen)
         own = {name: float(x[s]) for name, x in extras.items()}
+        if "rho" in draws.extras:
+            spec = spec.with_rho(np.asarray(draws.extras["rho"]).reshape(S, -1)[s])
         dfs = _effects_df(spec, draws, s)
         new = re == "new"
         out[:, i] = simulate_new(

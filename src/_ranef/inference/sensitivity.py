@@ -17,6 +17,8 @@ from _ranef.spec import (
     TermSpec,
     corr_name,
     inward_theta,
+    mean_log_sds,
+    rho_log_priors,
     scale_density,
     shape_density,
 )
@@ -94,6 +96,8 @@ def _log_priors(spec: ModelSpec, draws: PosteriorDraws) -> Floats:
         out += shape_density(of_shape, s.value(u))[0]
     for root, eta in _roots(spec, draws):
         out += 2.0 * (eta - 1.0) * np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(axis=-1)
+    if "rho" in draws.extras:
+        out += rho_log_priors(spec, np.asarray(draws.extras["rho"]))
     return out
 
 
@@ -125,7 +129,10 @@ def _scales(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[Floats, Scale]
     for t, lam in _lambdas(spec, draws):
         sd = np.linalg.norm(lam, axis=-1) * draws.sigma[..., None]
         out += [(sd[..., i], prior) for i, prior in enumerate(draws.priors.sds(t))]
-    return out + ([(draws.sigma, draws.priors.sigma)] if spec.sigma is None else [])
+    sigma = draws.sigma
+    if "rho" in draws.extras:  # the prior is that of the mean of the rows
+        sigma = sigma * np.exp(mean_log_sds(spec, np.asarray(draws.extras["rho"])))
+    return out + ([(sigma, draws.priors.sigma)] if spec.sigma is None else [])
 
 
 def _shapes(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[ShapeParameter, ShapePrior, Floats]]:

@@ -27,7 +27,7 @@ from _ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, dete
 from _ranef.likelihood.given import Given, Moments, conditional_variances, effect_moments
 from _ranef.likelihood.groups import RowGroups, group_log_densities, has_shared_effects, left_out_log_densities
 from _ranef.likelihood.identify import Undetermined, undetermined
-from _ranef.likelihood.pointwise import linear_predictor_draws, row_log_densities
+from _ranef.likelihood.pointwise import linear_predictor_draws, log_precision_draws, row_log_densities
 from _ranef.likelihood.responses import Responses, own_response, products_of, read_responses
 from _ranef.likelihood.row_density import RowDensity
 from _ranef.likelihood.scaling import Scaling, make_scaling
@@ -80,6 +80,7 @@ __all__ = [
     "least_squares",
     "left_out_log_densities",
     "linear_predictor_draws",
+    "log_precision_draws",
     "make_batch",
     "make_scaling",
     "make_spectrum",

@@ -8,7 +8,7 @@ from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec, family_of
 from _ranef.support.arrays import Floats
 
-__all__ = ["linear_predictor_draws", "row_log_densities"]
+__all__ = ["linear_predictor_draws", "log_precision_draws", "row_log_densities"]
 
 
 def linear_predictor_draws(spec: ModelSpec, draws: PosteriorDraws, rows: slice = slice(None)) -> Floats:
@@ -23,12 +23,22 @@ def linear_predictor_draws(spec: ModelSpec, draws: PosteriorDraws, rows: slice =
     return out
 
 
+def log_precision_draws(spec: ModelSpec, draws: PosteriorDraws, rows: slice = slice(None)) -> Floats:
+    """Logarithms of σ² over the variances of some of the rows: (m,), or (chains, draws, m) where ρ is sampled."""
+    if "rho" not in draws.extras or spec.variance is None:
+        return spec.residual.log_precision[rows]
+    rho = np.asarray(draws.extras["rho"])
+    own = [spec.with_rho(one).residual.log_precision[rows] for one in rho.reshape(-1, rho.shape[-1])]
+    return np.array(own).reshape(*rho.shape[:-1], -1)
+
+
 def row_log_densities(spec: ModelSpec, draws: PosteriorDraws, rows: slice = slice(None)) -> Floats:
     """Log density (chains, draws, m) of some of the rows given β, b, σ and parameters of the family."""
     family = family_of(draws.family)
+    spec.residual.refuse_correlated("The density of single rows", "Leave out whole groups: loo(kind='group').")
     return family.log_density(
         spec.design.y[rows] - linear_predictor_draws(spec, draws, rows),
         np.log(draws.sigma)[..., None],
-        spec.residual.log_precision[rows],
+        log_precision_draws(spec, draws, rows),
         {name: x[..., None] for name, x in family.own(draws.extras).items()},
     )

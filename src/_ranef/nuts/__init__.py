@@ -184,6 +184,11 @@ def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings)
     asked = settings.parameterization
     reasons = [f"the random effects of {', '.join(priors.effects)} are Student t"] if priors.effects else []
     reasons += [] if spec.family.collapses else [f"the response is {spec.family.label}"]
+    if spec.rho_names and spec.rho is None and (reasons or asked not in ("auto", "marginal")):
+        raise FitError(
+            f"{' and '.join(spec.residual.meanings)}: residual variances and correlations are sampled with normal "
+            "effects and residuals, in the marginal parameterization only. Leave the rest at its default."
+        )
     if asked == "auto" and not reasons:
         return "marginal", ["marginal parameterization: all random effects and residuals are normal."]
     if asked == "auto":

@@ -188,6 +188,7 @@ def _coords(spec: ModelSpec) -> dict[str, Any]:
         name = _safe(g.name)
         coords[_dim(g.name)] = [str(level) for level in g.levels]
         coords[f"{name}_term"] = coords[f"{name}_term2"] = list(g.columns)
+    coords["rho_name"] = list(spec.rho_names)
     return coords
 
 
@@ -207,7 +208,8 @@ def _posterior(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, _Variable]:
             scale = np.where(sd > 0, sd, 1.0)
             out[f"corr_{name}"] = _Variable(cov / (scale[..., :, None] * scale[..., None, :]), (term, f"{term}2"))
         out[f"ranef_{name}"] = _Variable(b, (_dim(g.name), term))
-    out |= {_safe(name): _Variable(np.asarray(v), ()) for name, v in draws.extras.items()}
+    dims = {"rho": ("rho_name",)}
+    out |= {_safe(name): _Variable(np.asarray(v), dims.get(name, ())) for name, v in draws.extras.items()}
     return {name: v for name, v in out.items() if np.size(v.values)}
 
 
@@ -227,9 +229,9 @@ def _constant_data(spec: ModelSpec) -> dict[str, _Variable]:
 def _log_likelihood(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, _Variable]:
     """Of rows, and of groups of rows, where they are small enough to be held."""
     S, out = draws.sigma.size, {}
-    if S * spec.n_obs <= MAX_LOG_LIKELIHOOD:
+    if S * spec.n_obs <= MAX_LOG_LIKELIHOOD and spec.correlation is None:
         out[_safe(spec.design.response)] = _Variable(row_log_densities(spec, draws), ("obs",))
-    for g in () if draws.not_normal else spec.groupings:
+    for g in () if draws.not_normal or "rho" in draws.extras else spec.groupings:
         groups = RowGroups(g.name, g.codes, list(g.levels))
         held = spec.n_obs if has_shared_effects(spec, groups) else g.n_levels
         if S * held <= MAX_LOG_LIKELIHOOD:

@@ -173,7 +173,7 @@ def make_layout(spec: ModelSpec, priors: Priors) -> Layout:
     sigma = sampled_sigma if spec.sigma is None else "known"
     fixed = [_family(p) for p in _sampled(spec, priors)]
     r2d2 = 0 if priors.r2d2 is None else sum(name != "Intercept" for name in spec.design.fixed_names)
-    rows = 0 if spec.variance is None or spec.rho is not None else len(spec.variance.names)
+    rows = 0 if spec.rho is not None else len(spec.rho_names)
     return Layout(tuple(terms), tuple(families), sigma, tuple(fixed), tuple(shapes), rows, priors.flat, r2d2)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,8 @@ from _ranef.nuts.blocks import Roots, Shape, make_shape
 from _ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
 from _ranef.nuts.packing import pack, whiten
 from _ranef.nuts.shapes import ShapePriors, shape_priors
-from _ranef.spec import ModelSpec, Priors, outward_theta
+from _ranef.residuals import Centred
+from _ranef.spec import ModelSpec, Priors, mean_log_sds, outward_theta, rho_log_prior
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import let_through, load
 
@@ -28,9 +29,6 @@ Gradient = Callable[[Floats], tuple[float, Floats]]
 
 #: the longest dense tail that the compiled loops are given; LAPACK is faster beyond
 MAX_TAIL = 200
-
-#: standard deviation of the normal prior of each parameter of residual variances: of logarithms of their ratios
-ROW_SD = 1.0
 
 #: numbers in one block of draws
 BLOCK = 4_000_000
@@ -91,8 +89,15 @@ class Problem:
 
     @cached_property
     def rows(self) -> RowDensity | None:
-        """The same of residual variances with parameters, where there are any."""
-        return RowDensity(self.spec, self.products, self.fixed) if self.layout.rows else None
+        """The same of residual variances and correlations with parameters, where there are any.
+
+        Its σ is the geometric mean of the standard deviations of the rows, on which the prior stands.
+        """
+        if not self.layout.rows:
+            return None
+        own = self.spec.variance
+        spec = self.spec if own is None else replace(self.spec, variance=Centred(own))
+        return RowDensity(spec, self.products, self.fixed)
 
     @cached_property
     def shape_priors(self) -> ShapePriors:
@@ -174,8 +179,8 @@ class Problem:
         if self.rows is None:
             return self.host.value_and_gradient(lam, np.asarray(sigma), sampled), 0.0, rho
         out = self.rows.value_and_gradient(lam, float(sigma), sampled, rho)
-        log_prior = -0.5 * float(((rho / ROW_SD) ** 2).sum()) - len(rho) * float(np.log(ROW_SD * np.sqrt(2.0 * np.pi)))
-        return out[: -len(rho)], log_prior, out[-len(rho) :] - rho / ROW_SD**2
+        log_prior, slopes = rho_log_prior(self.spec, rho)
+        return out[: -len(rho)], log_prior, out[-len(rho) :] + slopes
 
     @cached_property
     def _prior_constant(self) -> float:
@@ -237,7 +242,10 @@ def hyper_draws(problem: Problem, flat: Floats, custom: Mapping[str, Floats] | N
     coefficients = iter(_columns(at["fixef"]) if "fixef" in at else [])
     sampled = [own[f"fixef{i}"] if f == "custom" else next(coefficients) for i, f in enumerate(layout.fixed_families)]
     extras = {str(name): own[name] for name in ("R2", "phi") if name in own}
-    extras |= {"rho": at["rho"]} if layout.rows else {}
+    if layout.rows:
+        extras["rho"] = at["rho"]
+        factor = np.exp(mean_log_sds(problem.spec, at["rho"]))  # σ was that of the rows' mean
+        theta, sigma = problem.spec.times(theta, factor), sigma / factor
     return Hyper(theta, sigma, np.stack(sampled, -1) if sampled else np.zeros((*shape, 0)), extras)
 
 
@@ -252,7 +260,8 @@ def draw_effects(problem: Problem, hyper: Hyper, rng: np.random.Generator) -> Ef
     sampled = hyper.sampled.reshape(n, -1)
     lam = problem.roots.at(theta)
     if problem.rows is not None:
-        internal, b = _draw_by_rows(problem.rows, lam, sigma, sampled, hyper.extras["rho"].reshape(n, -1), rng)
+        rows = replace(problem.rows, spec=problem.spec)
+        internal, b = _draw_by_rows(rows, lam, sigma, sampled, hyper.extras["rho"].reshape(n, -1), rng)
     else:
         draw = _draw_by_loops if problem.short else _draw_by_host
         internal, b = draw(problem, lam, sigma, sampled, _normal_priors(problem, hyper), rng)
@@ -317,7 +326,7 @@ def _draw_by_loops(
 def _draw_by_rows(
     rows: RowDensity, lam: Floats, sigma: Floats, sampled: Floats, rho: Floats, rng: np.random.Generator
 ) -> tuple[Floats, list[Floats]]:
-    """Each draw with the residual variances of its own ρ."""
+    """Each draw with the residual variances and correlations of its own ρ."""
     draws = []
     for at_lam, s, own, r in zip(lam, sigma.tolist(), sampled, rho, strict=True):
         let_through()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from _ranef.nuts.problem import Problem
 from _ranef.results import RemlEstimates
-from _ranef.spec import TermSpec, inward_theta
+from _ranef.spec import TermSpec, inward_theta, mean_log_sds
 from _ranef.support.arrays import Floats
 
 __all__ = ["effect_positions", "start_vector", "start_vectors"]
@@ -62,6 +63,10 @@ def _vector(
     spec, layout = problem.spec, problem.layout
     sigma = spec.sigma or (start.sigma if start else problem.products.scaling.y * np.sqrt(0.5))
     sds, diagonal, partial, lower, shapes = [], [], [], [], []
+    rho = spec.rho_start if start is None or start.rho is None else start.rho
+    if start is not None and layout.rows:
+        mean = np.exp(mean_log_sds(spec, rho))
+        sigma, start = sigma * float(mean), replace(start, theta=spec.times(start.theta, 1.0 / mean))
     theta = None if start is None else inward_theta(spec, problem.priors.columns, start.theta)
     for t in spec.terms:
         least = LEAST_SD * sigma / _column_sizes(problem, t)
@@ -96,7 +101,7 @@ def _vector(
         "r2": np.zeros(1),
         "phi": np.zeros(max(layout.r2d2 - 1, 0)),
         "shape": _join(shapes),
-        "rho": spec.rho_start,
+        "rho": rho,
     }
     named = {"sigma": sigma, **{f"sd{i}": v for i, v in enumerate(sd)}}
     named |= {f"fixef{i}": v for i, v in enumerate(sampled)}

@@ -5,6 +5,7 @@ A variance function is a class in ``variances.py`` with what it is on rows besid
 """
 
 from _ranef.residuals.base import (
+    Centred,
     CorrelationFunction,
     CorrelationRoot,
     RowCorrelation,
@@ -35,6 +36,7 @@ __all__ = [
     "AR1",
     "ARMA",
     "CAR1",
+    "Centred",
     "CompSymm",
     "CorrelationFunction",
     "CorrelationRoot",

@@ -17,6 +17,7 @@ from _ranef.errors import DesignError
 from _ranef.support.arrays import Floats, Ints
 
 __all__ = [
+    "Centred",
     "CorrelationFunction",
     "CorrelationRoot",
     "RowCorrelation",
@@ -145,6 +146,46 @@ class RowVariance(ABC):
     def precision(self) -> Floats:
         """Matrix (n_rho, n_rho) of the default prior of ρ, normal round the start: η of rows vary by about one."""
         return np.diag(self.spreads(self.starts[0]) ** 2)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Centred(RowVariance):
+    """Another variance with its η less their mean: σ is the geometric mean of the standard deviations of rows."""
+
+    own: RowVariance
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The same."""
+        return self.own.names
+
+    @property
+    def starts(self) -> tuple[Floats, ...]:
+        """The same."""
+        return self.own.starts
+
+    def log_sds(self, rho: Floats) -> Floats:
+        """Less their mean."""
+        eta = self.own.log_sds(rho)
+        return np.asarray(eta - eta.mean())
+
+    def jacobian(self, rho: Floats) -> Floats:
+        """Less its means."""
+        J = self.own.jacobian(rho)
+        return np.asarray(J - J.mean(axis=1, keepdims=True))
+
+    @property
+    def meaning(self) -> str:
+        """The same."""
+        return self.own.meaning
+
+    def told(self, rho: Floats) -> list[Told]:
+        """The same."""
+        return self.own.told(rho)
+
+    def on(self, values: Sequence[Value]) -> RowVariance:
+        """Of other rows, it is not centred."""
+        return self.own.on(values)
 
 
 class CorrelationFunction(ABC):

@@ -124,6 +124,8 @@ class RemlEstimates:
         square.
     asked : mapping str to str
         Further arguments of the call that made it, as Python: ``start`` and ``control``, where they were given.
+    rho : array (n_rho,), optional
+        Parameters of residual variances and correlations, where the model has any.
     """
 
     method: Method
@@ -136,6 +138,7 @@ class RemlEstimates:
     optimizer: OptimizerRecord
     singular: bool
     asked: Mapping[str, str] = field(default_factory=dict)
+    rho: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -26,6 +26,7 @@ from _ranef.spec.prior_families import (
     Uniform,
 )
 from _ranef.spec.response import FAMILIES, Family, Gaussian, Student, family_of
+from _ranef.spec.rho_prior import mean_log_sds, rho_log_prior, rho_log_priors
 from _ranef.spec.subset import without_rows
 
 __all__ = [
@@ -66,9 +67,12 @@ __all__ = [
     "family_of",
     "flat_priors",
     "inward_theta",
+    "mean_log_sds",
     "model_spec",
     "moments",
     "outward_theta",
+    "rho_log_prior",
+    "rho_log_priors",
     "scale_density",
     "sd_replacements",
     "sdcor_arrays",

@@ -223,6 +223,14 @@ class ModelSpec:
         parts = [t.structure.closest(lambdas[t.grouping][t.where, t.where]) for t in self.terms]
         return np.concatenate(parts) if parts else np.zeros(0)
 
+    def times(self, theta: Floats, factor: Floats) -> Floats:
+        """θ (..., n_theta) of λ times `factor` (...)."""
+        out = np.array(theta, dtype=np.float64)
+        for t in self.terms:
+            scales = slice(t.theta.start, t.theta.stop - len(t.structure.shapes))
+            out[..., scales] *= np.asarray(factor)[..., None]
+        return out
+
     def pull_back(self, theta: Floats, gradients: Sequence[Floats]) -> Floats:
         """∂/∂θ (n_theta,) from ∂/∂λ_k (p_k, p_k) at `theta`."""
         return np.concatenate(

@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+import numpy as np
+
 from _ranef.design import as_chunks, build_design, check_sigma, registered, scan_chunks, warn_of_dropped
 from _ranef.equations import Equation, model_equation
 from _ranef.errors import DesignError, FitError, NotAvailableError, suggestion
@@ -19,6 +21,7 @@ from _ranef.residuals import CorrelationFunction, VarianceFunction
 from _ranef.results import RemlEstimates, fit_call, sample_arguments
 from _ranef.saved import Prepared
 from _ranef.spec import ModelMatrices, ModelSpec, Moments, Priors, default_priors, flat_priors, model_spec, moments
+from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, helpful
 from _ranef.tables import Document, Text
 from _ranef.user.fit_base import Shown, told
@@ -288,9 +291,11 @@ class Model(Shown):
                 f"A {spec.family.label} response is read row by row, and this model was built from chunks, whose rows "
                 "are not held. Use family='gaussian', or a model of some of the rows."
             )
-        if not self._spec.terms:
+        if not self._spec.terms and not self._spec.structured:
             raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
         start = self._estimates(init)
+        if spec.variance is not None and spec.variance.of_fitted:
+            spec = spec.with_fitted(self._fitted)
         record = sample_posterior(
             spec,
             priors=self.priors(priors),
@@ -393,7 +398,14 @@ class Model(Shown):
             return init.estimates
         if init != "reml":
             raise FitError(f"init={init!r} must be 'reml' or a fit from Model.fit().")
+        if self._spec.structured:
+            return empirical_bayes(self._spec, "REML").estimates
         return fit_reml(self._spec, "REML", products=self.products)
+
+    @cached_property
+    def _fitted(self) -> Floats:
+        """Fitted values (n,) by REML, as what a residual variance of the fitted values reads in every draw."""
+        return np.asarray(empirical_bayes(self._spec, "REML").fitted(), dtype=float)
 
     def _document(self) -> Document:
         return self.describe()

@@ -56,7 +56,10 @@ class PosteriorFit(BaseFit):
     draws: PosteriorDraws
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "spec", self.spec.with_family(self.draws.family))
+        spec = self.spec.with_family(self.draws.family)
+        if "rho" in self.draws.extras:  # what stands on one ρ takes the posterior mean
+            spec = spec.with_rho(np.asarray(self.draws.extras["rho"]).mean(axis=(0, 1)))
+        object.__setattr__(self, "spec", spec)
 
     @property
     def engine(self) -> str:
@@ -394,6 +397,39 @@ class PosteriorFit(BaseFit):
         """
         values, kept = inf.predictive_draws(self.spec, self.draws, draws, re, generator(seed))
         return predictive_array(self.spec, values, kept)
+
+    @property
+    def residual_parameters(self) -> pd.DataFrame:
+        """Parameters of the residual variance and correlation: ``parameter, estimate, sd, lower, upper``.
+
+        Posterior means and equal-tailed 95 % intervals; ratios of standard deviations are to the first stratum. None
+        for a model without them.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> data = ranef.datasets.load("Machines")
+        >>> model = ranef.Model("score ~ Machine + (1 | Worker)", data, variance=ranef.VarIdent("Machine"))
+        >>> fb = model.sample(draws=200, seed=1, sampler="nutpie", progress=False)
+        >>> fb.residual_parameters["parameter"].tolist()
+        ['ratio(B)', 'ratio(C)']
+        """
+        return inf.draws_frame(inf.residual_draws(self.spec, self.draws), "parameter")
+
+    @property
+    def residual_sd(self) -> pd.DataFrame:
+        """Residual standard deviation of every stratum of ``VarIdent``: ``stratum, estimate, sd, lower, upper``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> data = ranef.datasets.load("Machines")
+        >>> model = ranef.Model("score ~ Machine + (1 | Worker)", data, variance=ranef.VarIdent("Machine"))
+        >>> fb = model.sample(draws=200, seed=1, sampler="nutpie", progress=False)
+        >>> fb.residual_sd["stratum"].tolist()
+        ['A', 'B', 'C']
+        """
+        return inf.draws_frame(inf.residual_sd_draws(self.spec, self.draws), "stratum")
 
     @property
     def _beta(self) -> Floats:

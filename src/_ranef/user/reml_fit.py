@@ -600,7 +600,9 @@ def empirical_bayes(
     spec = spec.with_family("gaussian")
     if spec.structured:
         rows = fit_structured(spec.with_rho(None), method, start=start, control=control)
-        return EmpiricalBayesFit(rows.spec, replace(rows.estimates, asked=fit_arguments(start, control)), rows.products)
+        return EmpiricalBayesFit(
+            rows.spec, replace(rows.estimates, asked=fit_arguments(start, control), rho=rows.spec.rho), rows.products
+        )
     products = cross_products(spec) if products is None else products
     estimates = fit_reml(spec, method, start=start, control=control, products=products)
     return EmpiricalBayesFit(spec, replace(estimates, asked=fit_arguments(start, control)), products)
