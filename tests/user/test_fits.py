@@ -325,7 +325,6 @@ def test_matrices(eb):
         lambda f: ranef.emmeans(f, "Days"),
         lambda f: ranef.lm_list(SLEEP, None),
         lambda f: ranef.anova_components(SLEEP, None),
-        lambda f: ranef.Model(SLEEP, ranef.datasets.load("sleepstudy"), correlation="AR1"),
     ],
 )
 def test_what_is_not_there_yet_says_what_to_use(eb, call):

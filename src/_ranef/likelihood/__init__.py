@@ -24,6 +24,7 @@ from _ranef.likelihood.combinations import (
 from _ranef.likelihood.criterion import LOST, Evaluation, Method, Score, average_information, evaluate, score
 from _ranef.likelihood.crossproducts import CrossProducts, cross_products, streamed_products
 from _ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
+from _ranef.likelihood.fixed_sums import FixedSums, fixed_sums, product_slopes
 from _ranef.likelihood.given import Given, Moments, conditional_variances, effect_moments
 from _ranef.likelihood.groups import RowGroups, group_log_densities, has_shared_effects, left_out_log_densities
 from _ranef.likelihood.identify import Undetermined, undetermined
@@ -47,6 +48,7 @@ __all__ = [
     "Degeneracy",
     "Evaluation",
     "FixedPart",
+    "FixedSums",
     "Given",
     "HostDensity",
     "LeastSquares",
@@ -72,6 +74,7 @@ __all__ = [
     "evaluate",
     "evaluate_together",
     "fixed_part",
+    "fixed_sums",
     "group_log_densities",
     "has_blocks",
     "has_shared_effects",
@@ -85,6 +88,7 @@ __all__ = [
     "make_scaling",
     "make_spectrum",
     "own_response",
+    "product_slopes",
     "products_of",
     "rank_of",
     "read_responses",

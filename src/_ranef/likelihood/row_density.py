@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from _ranef.likelihood.coefficients import FixedPart
 from _ranef.likelihood.combinations import quadratic_forms
 from _ranef.likelihood.criterion import Evaluation
 from _ranef.likelihood.crossproducts import CrossProducts
+from _ranef.likelihood.fixed_sums import FixedSums, fixed_sums, product_slopes
 from _ranef.likelihood.sums import raw_columns, raw_effects, row_sums
 from _ranef.likelihood.under_priors import HostDensity
 from _ranef.linalg import BlockMatrix, backward, paired_blocks
@@ -43,8 +45,15 @@ class RowDensity:
     products: CrossProducts
     fixed: FixedPart
 
+    @cached_property
+    def sums(self) -> FixedSums | None:
+        """The rows as sums for all ρ, where there are such."""
+        return fixed_sums(self.spec, self.products)
+
     def at(self, rho: Floats) -> HostDensity:
         """The density with ρ (n_rho,) known."""
+        if self.sums is not None:
+            return self._of(self.sums.at(rho))
         sums, order = row_sums(self.spec.with_rho(rho), self.products.scaling), self.products.order
         products = replace(
             self.products,
@@ -54,7 +63,10 @@ class RowDensity:
             log_weights=sums.log_weights,
             rows=None,
         )
-        constant = self.fixed.constant + self.products.log_weights - sums.log_weights
+        return self._of(products)
+
+    def _of(self, products: CrossProducts) -> HostDensity:
+        constant = self.fixed.constant + self.products.log_weights - products.log_weights
         return HostDensity(products, replace(self.fixed, constant=constant))
 
     def value_and_gradient(self, flat: Floats, sigma: float, sampled: Floats, rho: Floats) -> Floats:
@@ -64,7 +76,10 @@ class RowDensity:
             out, used, at = density.evaluated(np.asarray(flat, dtype=float), sigma, sampled)
         except np.linalg.LinAlgError:
             return np.full(np.size(flat) + 2 + sampled.size + len(rho), np.nan)
-        return np.append(out, self._slopes(used, at, density.fold(self.fixed.contrast(sampled)), rho))
+        fold = density.fold(self.fixed.contrast(sampled))
+        if self.sums is not None:
+            return np.append(out, -0.5 * self.sums.slopes(rho, product_slopes(used.A, at), fold))
+        return np.append(out, self._slopes(used, at, fold, rho))
 
     def _slopes(self, used: CrossProducts, at: Evaluation, fold: Floats, rho: Floats) -> Floats:
         own = self.spec.with_rho(rho)

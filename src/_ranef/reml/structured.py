@@ -14,7 +14,16 @@ from itertools import product
 import numpy as np
 
 from _ranef.errors import FitError
-from _ranef.likelihood import CrossProducts, Likelihood, Method, cross_products, row_slopes
+from _ranef.likelihood import (
+    CrossProducts,
+    FixedSums,
+    Likelihood,
+    Method,
+    cross_products,
+    fixed_sums,
+    product_slopes,
+    row_slopes,
+)
 from _ranef.reml.fit import fit_reml
 from _ranef.reml.optimize import Control
 from _ranef.results import RemlEstimates, Status
@@ -78,16 +87,12 @@ def fit_structured(
         If the residual variance goes to zero, of all rows or of some.
     """
     if spec.variance is None or not spec.variance.of_fitted:
-        return _estimated(spec, method, start, control)
-    plain = replace(spec, variance=None, correlation=None)
-    products = cross_products(plain)
-    first = fit_reml(plain, method, start=start, control=control, products=products)
-    best = StructuredFit(plain, products, first)
-    before = np.inf
+        return _estimated(_search(spec, method, control), start)
+    plain = replace(spec, variance=None, correlation=None).with_rho(None)
+    best, before = _search(plain, method, control).at(np.zeros(0), start), np.inf
     for _ in range(REFITTED):
-        fitted = _fitted(best)
-        at = None if best.spec.rho is None else best.spec.rho
-        best = _estimated(spec.with_fitted(fitted), method, best.estimates.theta, control, at)
+        search = _search(spec.with_fitted(_fitted(best)), method, control)
+        best = _estimated(search, best.estimates.theta, best.spec.rho)
         if abs(best.criterion - before) <= SETTLED * (1.0 + abs(before)):
             break
         before = best.criterion
@@ -103,13 +108,62 @@ def _fitted(fit: StructuredFit) -> Floats:
     return np.asarray(out)
 
 
-def _estimated(
-    spec: ModelSpec, method: Method, start: Floats | None, control: Control | None, at: Floats | None = None
-) -> StructuredFit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Search:
+    """One model with what all ρ share: fits at any of them, and the slopes there.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    method : "REML" or "ML"
+    control : Control, optional
+    sums : FixedSums, optional
+        Where rows need not be read again.
+    """
+
+    spec: ModelSpec
+    method: Method
+    control: Control | None
+    sums: FixedSums | None
+
+    def products(self, rho: Floats) -> CrossProducts:
+        """The cross-products at ρ."""
+        return cross_products(self.spec.with_rho(rho)) if self.sums is None else self.sums.at(rho)
+
+    def at(self, rho: Floats, start: Floats | None) -> StructuredFit:
+        """The fit at ρ, by a descent from θ `start` or from where REML begins."""
+        own, products = self.spec.with_rho(rho), self.products(rho)
+        estimates = fit_reml(own, self.method, start=start, control=self.control, products=products)
+        return StructuredFit(own, products, estimates)
+
+    def tried(self, rho: Floats, start: Floats) -> StructuredFit | None:
+        """The same; None so far out that some rows have no variance, or all one residual."""
+        try:
+            return self.at(rho, start)
+        except (FitError, np.linalg.LinAlgError, FloatingPointError):
+            return None
+
+    def slopes(self, fit: StructuredFit) -> Floats:
+        """∂criterion/∂ρ (n_rho,) at a fit, for each parameter by the change of it that matters."""
+        at = Likelihood(fit.spec, fit.products, self.method).at(fit.estimates.theta)
+        assert fit.spec.rho is not None
+        if self.sums is None or at.from_rows:
+            return np.asarray(fit.spec.residual.units * row_slopes(at))
+        own = self.sums.slopes(fit.spec.rho, product_slopes(fit.products.A, at.inner))
+        return np.asarray(fit.spec.residual.units * own)
+
+
+def _search(spec: ModelSpec, method: Method, control: Control | None) -> Search:
+    first = spec.with_rho(spec.rho_start)
+    sums = fixed_sums(spec, cross_products(first)) if spec.rho_names else None
+    return Search(spec, method, control, sums)
+
+
+def _estimated(search: Search, start: Floats | None, at: Floats | None = None) -> StructuredFit:
     """The best of the descents from every start in ρ, or of one from ρ `at`."""
-    if not spec.rho_names:
-        return _at(spec, np.zeros(0), method, start, control)
-    found = [_rounds(spec, rho, method, start, control) for rho in (_starts(spec) if at is None else [at])]
+    if not search.spec.rho_names:
+        return search.at(np.zeros(0), start)
+    found = [_rounds(search, rho, start) for rho in (_starts(search.spec) if at is None else [at])]
     return min(found, key=lambda fit: fit.criterion)
 
 
@@ -118,34 +172,25 @@ def _starts(spec: ModelSpec) -> Iterator[Floats]:
     return (np.concatenate(chosen) for chosen in product(*parts))
 
 
-def _rounds(
-    spec: ModelSpec, rho: Floats, method: Method, start: Floats | None, control: Control | None
-) -> StructuredFit:
-    best = _at(spec, rho, method, start, control)
+def _rounds(search: Search, rho: Floats, start: Floats | None) -> StructuredFit:
+    best = search.at(rho, start)
     for _ in range(ROUNDS):
-        assert best.spec.rho is not None
-        found = _descend(spec, best, method, control)
+        found = _descend(search, best)
         assert found.spec.rho is not None
         # from all starts, as θ has followed one path so far
-        best = min(found, _at(spec, found.spec.rho, method, None, control), key=lambda fit: fit.criterion)
+        best = min(found, search.at(found.spec.rho, None), key=lambda fit: fit.criterion)
         if best.criterion >= found.criterion - MATTERS:
             return found
     return best
 
 
-def _at(spec: ModelSpec, rho: Floats, method: Method, start: Floats | None, control: Control | None) -> StructuredFit:
-    own = spec.with_rho(rho)
-    products = cross_products(own)
-    return StructuredFit(own, products, fit_reml(own, method, start=start, control=control, products=products))
-
-
-def _descend(spec: ModelSpec, first: StructuredFit, method: Method, control: Control | None) -> StructuredFit:
+def _descend(search: Search, first: StructuredFit) -> StructuredFit:
     """The lowest point of a quasi-Newton descent in ρ, θ following from where it was."""
     assert first.spec.rho is not None
     centre, units = first.spec.rho, first.spec.residual.units
-    best, x = first, np.zeros(len(centre))
-    slope = units * slopes(best, method)
-    inverse = _inverse_curvature(spec, best, method, slope)
+    best, x = first, np.asarray(0.0 * centre)
+    slope = search.slopes(best)
+    inverse = _inverse_curvature(search, best, slope)
     for _ in range(STEPS):
         if np.abs(slope).max() < FLAT:
             break
@@ -155,35 +200,25 @@ def _descend(spec: ModelSpec, first: StructuredFit, method: Method, control: Con
         found = None
         for shorter in SHORTER:
             ahead = np.clip(x + shorter * step, -FAR, FAR)
-            found = _tried(spec, centre + units * ahead, method, best, control)
+            found = search.tried(centre + units * ahead, best.estimates.theta)
             if found is not None and found.criterion <= best.criterion + 1e-4 * slope @ (ahead - x):
                 break
         if found is None or found.criterion > best.criterion or (ahead == x).all():
             break
         change, before = ahead - x, slope
-        best, x, slope = found, ahead, units * slopes(found, method)
+        best, x, slope = found, ahead, search.slopes(found)
         inverse = _updated(inverse, change, slope - before)
-    return _told(best, method)
+    return _told(best, float(np.abs(slope).max()))
 
 
-def _tried(
-    spec: ModelSpec, rho: Floats, method: Method, near: StructuredFit, control: Control | None
-) -> StructuredFit | None:
-    """The fit at ρ from θ of one nearby; None so far out that some rows have no variance, or all the same residual."""
-    try:
-        return _at(spec, rho, method, near.estimates.theta, control)
-    except (FitError, np.linalg.LinAlgError, FloatingPointError):
-        return None
-
-
-def _inverse_curvature(spec: ModelSpec, at: StructuredFit, method: Method, slope: Floats) -> Floats:
+def _inverse_curvature(search: Search, at: StructuredFit, slope: Floats) -> Floats:
     """Inverse of the curvature (n_rho, n_rho) in ρ with θ held, by differences; its eigenvalues made positive."""
     assert at.spec.rho is not None
-    units, out = at.spec.residual.units, []
-    for step in DIFFERENCE * np.diag(units):
-        own = spec.with_rho(at.spec.rho + step)
-        moved = replace(at, spec=own, products=cross_products(own))
-        out.append((units * slopes(moved, method) - slope) / DIFFERENCE)
+    out = []
+    for step in DIFFERENCE * np.diag(at.spec.residual.units):
+        rho = at.spec.rho + step
+        moved = replace(at, spec=search.spec.with_rho(rho), products=search.products(rho))
+        out.append((search.slopes(moved) - slope) / DIFFERENCE)
     values, vectors = np.linalg.eigh(0.5 * (np.array(out) + np.array(out).T))
     return np.asarray((vectors / np.maximum(np.abs(values), LEAST_CURVATURE)) @ vectors.T)
 
@@ -197,15 +232,9 @@ def _updated(inverse: Floats, step: Floats, change: Floats) -> Floats:
     return np.asarray(left @ inverse @ left.T + np.outer(step, step) / along)
 
 
-def slopes(fit: StructuredFit, method: Method) -> Floats:
-    """∂criterion/∂ρ (n_rho,) at a fit."""
-    return row_slopes(Likelihood(fit.spec, fit.products, method).at(fit.estimates.theta))
-
-
-def _told(fit: StructuredFit, method: Method) -> StructuredFit:
+def _told(fit: StructuredFit, steep: float) -> StructuredFit:
     """The fit with a status that counts ρ."""
     optimizer = fit.estimates.optimizer
-    steep = np.abs(fit.spec.residual.units * slopes(fit, method)).max(initial=0.0)
     if steep > STEEP:
         message = (
             f"The parameters of the residuals did not converge: the criterion still has a slope of {steep:.2g} in "

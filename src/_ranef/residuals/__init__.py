@@ -13,6 +13,7 @@ from _ranef.residuals.base import (
     Told,
     VarianceFunction,
 )
+from _ranef.residuals.basis import Basis, BasisLaw, coefficient_slopes
 from _ranef.residuals.correlations import (
     AR1,
     ARMA,
@@ -36,6 +37,8 @@ __all__ = [
     "AR1",
     "ARMA",
     "CAR1",
+    "Basis",
+    "BasisLaw",
     "Centred",
     "CompSymm",
     "CorrelationFunction",
@@ -54,4 +57,5 @@ __all__ = [
     "VarIdent",
     "VarPower",
     "VarianceFunction",
+    "coefficient_slopes",
 ]

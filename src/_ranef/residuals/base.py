@@ -14,6 +14,7 @@ import numpy as np
 
 from _ranef.design import Numeric, Value, as_factor
 from _ranef.errors import DesignError
+from _ranef.residuals.basis import Basis
 from _ranef.support.arrays import Floats, Ints
 
 __all__ = [
@@ -143,6 +144,10 @@ class RowVariance(ABC):
         """How much the η of rows vary for a unit of each parameter (n_rho,): sets the scale of its prior."""
         return np.asarray(self.jacobian(rho).std(axis=1))
 
+    def basis(self) -> Basis | None:
+        """The covariance of the rows by fixed matrices, where it is one of few; None where rows are read at every ρ."""
+        return None
+
     def precision(self) -> Floats:
         """Matrix (n_rho, n_rho) of the default prior of ρ, normal round the start: η of rows vary by about one."""
         return np.diag(self.spreads(self.starts[0]) ** 2)
@@ -186,6 +191,11 @@ class Centred(RowVariance):
     def on(self, values: Sequence[Value]) -> RowVariance:
         """Of other rows, it is not centred."""
         return self.own.on(values)
+
+    def basis(self) -> Basis | None:
+        """That of the other, centred."""
+        own = self.own.basis()
+        return None if own is None else replace(own, law=own.law.centred())
 
 
 class CorrelationFunction(ABC):
@@ -328,6 +338,10 @@ class RowCorrelation(ABC):
         LinAlgError
             So far out that C is singular to rounding.
         """
+
+    def basis(self) -> Basis | None:
+        """The correlations by fixed matrices, where they are those of few; None where rows are read at every ρ."""
+        return None
 
     @abstractmethod
     def told(self, rho: Floats) -> list[Told]:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+import scipy
 
 from _ranef.residuals.base import CorrelationRoot, RowCorrelation, Told
+from _ranef.residuals.basis import Basis, BasisLaw, Part, picked
 from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["Exchangeable", "Markov", "logistic", "middling_gap", "of_logistic", "of_tanh"]
+
+
+#: different gaps of times, and sizes of groups, up to which sums of them are made once rather than rows read again
+MOST_GAPS, MOST_SIZES = 6, 12
 
 
 def logistic(rho: Floats) -> Floats:
@@ -69,6 +77,22 @@ class Markov(RowCorrelation):
         out[1:][same] = np.diff(self.times[self.order])[same]
         return out
 
+    def basis(self) -> Basis | None:
+        """Of first rows, and for every gap that occurs of rows, of those before them, and of their differences."""
+        steps = self.gaps / (self.unit or 1.0)
+        gaps = np.unique(steps[np.isfinite(steps)])
+        if len(gaps) > MOST_GAPS:
+            return None
+        n, first = len(self.codes), self.order[~np.isfinite(self.gaps)]
+        parts = [Part(picked(first, n), first)]
+        for gap in gaps:
+            at = np.flatnonzero(steps == gap)
+            own, before = self.order[at], self.order[at - 1]
+            now, then = picked(own, n), picked(before, n)
+            parts += [Part(now, own), Part(then, own), Part(scipy.sparse.csr_array(now - then), own)]
+        counts = tuple(int((steps == gap).sum()) for gap in gaps)
+        return Basis(tuple(parts), _MarkovLaw(tuple(gaps.tolist()), counts, self.signed))
+
     def at(self, rho: Floats) -> CorrelationRoot:
         """Each row less φ^d times the one before."""
         return _MarkovRoot(self, rho)
@@ -97,6 +121,41 @@ def middling_gap(codes: Ints, times: Floats) -> float:
     """The median time between neighbours of a group."""
     order = np.lexsort((times, codes))
     return float(np.median(np.diff(times[order])[np.diff(codes[order]) == 0]))
+
+
+@dataclass(frozen=True)
+class _MarkovLaw(BasisLaw):
+    """Autocorrelations r of so many pairs of neighbours at each gap: with (x − r x₋)²/(1 − r²) their density stands.
+
+    (x − r x₋)²/(1 − r²) = x²/(1 + r) − x₋² r/(1 + r) + (x − x₋)² r/(1 − r²).
+    """
+
+    gaps: tuple[float, ...]
+    counts: tuple[int, ...]
+    signed: bool
+
+    def _r(self, rho: Any, xp: ModuleType) -> list[Any]:
+        if self.signed:
+            return [xp.tanh(rho[0]) ** int(gap) for gap in self.gaps]
+        return [xp.exp(-gap * xp.exp(-rho[0])) for gap in self.gaps]
+
+    def coefficients(self, rho: Any, xp: ModuleType) -> Any:
+        """One for first rows, and three for every gap."""
+        out = [xp.ones_like(rho[0])]
+        for r in self._r(rho, xp):
+            out += [1.0 / (1.0 + r), -r / (1.0 + r), r / ((1.0 - r) * (1.0 + r))]
+        return xp.stack(out)
+
+    def log_det(self, rho: Any, xp: ModuleType) -> Any:
+        """Of the pairs at each gap."""
+        pairs = zip(self.counts, self._r(rho, xp), strict=True)
+        return -sum(n * (xp.log(1.0 - r) + xp.log(1.0 + r)) for n, r in pairs)
+
+    def log_prior(self, rho: Any, xp: ModuleType) -> Any:
+        """Uniform in φ, of whole steps or of a middling one."""
+        if self.signed:
+            return float(np.log(2.0)) - 2.0 * xp.logaddexp(rho[0], -rho[0])
+        return -xp.exp(-rho[0]) - rho[0]
 
 
 class _MarkovRoot(CorrelationRoot):
@@ -192,6 +251,22 @@ class Exchangeable(RowCorrelation):
         """The correlation c."""
         return float(self.least + (1.0 - self.least) * logistic(rho[0]))
 
+    def basis(self) -> Basis | None:
+        """Of all rows, and of the means of groups of each size."""
+        sizes = np.unique(self.sizes).astype(np.intp).tolist()
+        if len(sizes) > MOST_SIZES:
+            return None
+        n = len(self.codes)
+        parts = [Part(picked(np.arange(n), n), np.arange(n))]
+        for s in sizes:
+            own = np.flatnonzero(self.sizes == s)
+            groups, first, place = np.unique(self.codes[own], return_index=True, return_inverse=True)
+            entries = np.full(len(own), 1.0 / np.sqrt(s))
+            means = scipy.sparse.csr_array((entries, (place, own)), shape=(len(groups), n))
+            parts.append(Part(means, own[first]))
+        counts = tuple(int((self.sizes == s).sum()) // s for s in sizes)
+        return Basis(tuple(parts), _ExchangeableLaw(tuple(sizes), counts, self.least))
+
     def at(self, rho: Floats) -> CorrelationRoot:
         """The symmetric root: deviations from a group's mean, and the mean, each by its own factor."""
         return _ExchangeableRoot(self, rho)
@@ -208,6 +283,35 @@ class Exchangeable(RowCorrelation):
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """Uniform in c."""
         return of_logistic(rho)
+
+
+@dataclass(frozen=True)
+class _ExchangeableLaw(BasisLaw):
+    """Groups by size and how many there are: C⁻¹ = I/(1 − c) + [1/(1 + (s − 1)c) − 1/(1 − c)] P, P to their means."""
+
+    sizes: tuple[int, ...]
+    counts: tuple[int, ...]
+    least: float
+
+    def _parts(self, rho: Any, xp: ModuleType) -> tuple[Any, list[Any]]:
+        share = 0.5 * (1.0 + xp.tanh(0.5 * rho[0]))
+        c = self.least + (1.0 - self.least) * share
+        return (1.0 - self.least) * (1.0 - share), [1.0 + (s - 1) * c for s in self.sizes]
+
+    def coefficients(self, rho: Any, xp: ModuleType) -> Any:
+        """One for all rows, and one for the means of each size."""
+        within, between = self._parts(rho, xp)
+        return xp.stack([1.0 / within, *(1.0 / b - 1.0 / within for b in between)])
+
+    def log_det(self, rho: Any, xp: ModuleType) -> Any:
+        """Group by group."""
+        within, between = self._parts(rho, xp)
+        each = [(s - 1) * xp.log(within) + xp.log(b) for s, b in zip(self.sizes, between, strict=True)]
+        return -sum(n * e for n, e in zip(self.counts, each, strict=True))
+
+    def log_prior(self, rho: Any, xp: ModuleType) -> Any:
+        """Uniform in the correlation."""
+        return -2.0 * xp.logaddexp(0.5 * rho[0], -0.5 * rho[0])
 
 
 class _ExchangeableRoot(CorrelationRoot):

@@ -10,6 +10,7 @@ import scipy
 
 from _ranef.errors import FitError
 from _ranef.residuals.base import CorrelationRoot, RowCorrelation, RowVariance, Told
+from _ranef.residuals.basis import Basis
 from _ranef.support.arrays import Floats
 
 __all__ = ["Residual"]
@@ -116,6 +117,19 @@ class Residual:
     def jacobian(self) -> Floats:
         """∂η/∂ρ (n_variance, n)."""
         return np.zeros((0, self.n)) if self.variance is None else self.variance.jacobian(self._own[0])
+
+    @cached_property
+    def basis(self) -> Basis | None:
+        """The inverse covariance by fixed matrices, where ρ are of a variance or of a correlation, and few do."""
+        variance, weights = self.variance, self.weights
+        if variance is not None and not variance.names:  # known
+            weights = np.exp(-2.0 * variance.log_sds(np.zeros(0))) * (1.0 if weights is None else weights)
+            variance = None
+        if (variance is None) == (self.correlation is None):
+            return None
+        own = variance.basis() if self.correlation is None and variance is not None else None
+        own = self.correlation.basis() if self.correlation is not None else own
+        return None if own is None else own.weighted(weights)
 
     @property
     def units(self) -> Floats:

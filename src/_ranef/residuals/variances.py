@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from _ranef.design import Factor, Value, as_factor
 from _ranef.errors import DesignError
 from _ranef.residuals.base import RowVariance, Told, VarianceFunction, one_column
+from _ranef.residuals.basis import Basis, BasisLaw, Part, picked
 from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["VarConstPower", "VarExp", "VarFixed", "VarIdent", "VarPower", "VarProduct"]
@@ -157,10 +159,56 @@ class _Strata(RowVariance):
                 )
         return _Strata(self.form, self.labels, np.array([known[label] for label in found], dtype=np.intp)[codes])
 
+    def basis(self) -> Basis:
+        """The rows of each stratum."""
+        n, own = len(self.codes), [np.flatnonzero(self.codes == k) for k in range(len(self.labels))]
+        parts = [Part(picked(rows, n), rows) for rows in own]
+        return Basis(tuple(parts), _StrataLaw(tuple(len(rows) for rows in own)))
+
     def precision(self) -> Floats:
         """That of exchangeable log standard deviations of variance one, whichever stratum is the first."""
         k = len(self.labels)
         return np.eye(k - 1) - 1.0 / k
+
+
+@dataclass(frozen=True)
+class _StrataLaw(BasisLaw):
+    """Precisions of strata of so many rows.
+
+    Attributes
+    ----------
+    counts : tuple of int
+        Rows of each stratum.
+    mean_out : bool
+        Whether log standard deviations are less their mean over the rows.
+    """
+
+    counts: tuple[int, ...]
+    mean_out: bool = False
+
+    def centred(self) -> BasisLaw:
+        """With the mean taken out."""
+        return replace(self, mean_out=True)
+
+    def _log_sds(self, rho: Any, xp: ModuleType) -> Any:
+        own = xp.concatenate([xp.zeros(1), rho])
+        share = np.array(self.counts) / sum(self.counts)
+        return own - (share * own).sum() if self.mean_out else own
+
+    def coefficients(self, rho: Any, xp: ModuleType) -> Any:
+        """One for each stratum."""
+        return xp.exp(-2.0 * self._log_sds(rho, xp))
+
+    def log_det(self, rho: Any, xp: ModuleType) -> Any:
+        """By the rows of each."""
+        return -2.0 * (np.array(self.counts) * self._log_sds(rho, xp)).sum()
+
+    def log_prior(self, rho: Any, xp: ModuleType) -> Any:
+        """Normal, of exchangeable log standard deviations of variance one."""
+        k = len(self.counts)
+        precision = np.eye(k - 1) - 1.0 / k
+        log_det = -float(np.log(k))
+        return 0.5 * (log_det - (k - 1) * float(np.log(2.0 * np.pi)) - rho @ (precision @ rho))
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,0 +1,169 @@
+"""Cross-products at any ρ where the residual covariance is one of a few fixed matrices: rows are read once.
+
+[Z X y]ᵀΛ⁻¹(ρ)[Z X y] = Σ_k c_k(ρ) S_k with S_k = [Z X y]ᵀB_k[Z X y] (:mod:`_ranef.residuals.basis`), so that the slopes
+of the criterion in ρ are those in the cross-products times those of the c_k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from _ranef.likelihood.criterion import Evaluation
+from _ranef.likelihood.crossproducts import CrossProducts
+from _ranef.likelihood.sums import raw_columns, raw_effects
+from _ranef.linalg import BlockMatrix, PairBlocks, add_products, add_squares, backward, paired_blocks
+from _ranef.residuals import Basis, coefficient_slopes
+from _ranef.spec import ModelSpec
+from _ranef.support.arrays import Floats, Ints
+
+__all__ = ["FixedSums", "ProductSlopes", "fixed_sums", "product_slopes"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FixedSums:
+    """The K fixed cross-products S_k, factors in the order of elimination and on the scale of `products`.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    products : CrossProducts
+        At some ρ; their scale, order and plan serve for all.
+    basis : Basis
+    diag : tuple of array (K, J_k, p_k, p_k)
+    Xy : tuple of array (K, J_k, p_k, p + 1)
+    pairs : mapping (k, l) to array (K, m, p_k, p_l)
+        In the order of ``products.A.pairs``.
+    corner : array (K, p + 1, p + 1)
+    """
+
+    spec: ModelSpec
+    products: CrossProducts
+    basis: Basis
+    diag: tuple[Floats, ...]
+    Xy: tuple[Floats, ...]
+    pairs: Mapping[tuple[int, int], Floats]
+    corner: Floats
+
+    def at(self, rho: Floats) -> CrossProducts:
+        """The cross-products at ρ (n_rho,)."""
+        c = np.asarray(self.basis.law.coefficients(rho, np))
+        log_det = float(self.basis.law.log_det(rho, np)) + self.basis.log_weights
+        pairs = self.products.A.pairs
+        own = {key: replace(pairs[key], blocks=np.tensordot(c, S, 1)) for key, S in self.pairs.items()}
+        return replace(
+            self.products,
+            A=BlockMatrix(tuple(np.tensordot(c, S, 1) for S in self.diag), own),
+            Xy=tuple(np.tensordot(c, S, 1) for S in self.Xy),
+            corner=np.tensordot(c, self.corner, 1),
+            log_weights=log_det,
+            rows=None if self.products.rows is None else self.spec.with_rho(rho),
+        )
+
+    def part(self, k: int) -> CrossProducts:
+        """S_k as cross-products of its own."""
+        own = {key: replace(self.products.A.pairs[key], blocks=S[k]) for key, S in self.pairs.items()}
+        A = BlockMatrix(tuple(S[k] for S in self.diag), own)
+        return replace(self.products, A=A, Xy=tuple(S[k] for S in self.Xy), corner=self.corner[k], rows=None)
+
+    def slopes(self, rho: Floats, of: ProductSlopes, fold: Floats | None = None) -> Floats:
+        """Slopes (n_rho,) by `of`, those in the cross-products; `fold` (p + 1, m) maps [X y] to their columns."""
+        change, log_det = coefficient_slopes(self.basis.law, rho)
+        F = np.eye(self.corner.shape[1]) if fold is None else fold
+        total = np.einsum("kxy,xa,yb,ab->k", self.corner, F, F, of.corner, optimize=True)
+        for S, G in zip(self.diag, of.diag, strict=True):
+            total = total + np.einsum("kjab,jab->k", S, G)
+        for S, G in zip(self.Xy, of.Xy, strict=True):
+            total = total + 2.0 * np.einsum("kjax,xm,jam->k", S, F, G, optimize=True)
+        for key, S in self.pairs.items():
+            total = total + 2.0 * np.einsum("kjab,jab->k", S, of.pairs[key])
+        return np.asarray(change @ total - log_det)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ProductSlopes:
+    """Derivatives of the criterion in the cross-products, σ held; of the shapes of FixedSums without the first axis."""
+
+    diag: tuple[Floats, ...]
+    Xy: tuple[Floats, ...]
+    pairs: Mapping[tuple[int, int], Floats]
+    corner: Floats
+
+
+def product_slopes(A: BlockMatrix, at: Evaluation) -> ProductSlopes:
+    """With C the covariance of (b̂ − b, β̂) over σ² and u = (−b̂, −β̂, 1): C + uuᵀ/σ² (``docs/mathematics.md`` §3).
+
+    Under ML, C is that of b with β known.
+    """
+    solved = backward(at.factor, at.columns.white)
+    p, s2, contrast = at.inverse_root.shape[0], at.sigma**2, np.append(-at.beta, 1.0)
+    root = at.inverse_root if at.method == "REML" else at.inverse_root[:0]
+    V = root.T @ root
+    Q = paired_blocks(A, at.factor)
+    b = [s @ contrast for s in solved]
+    B = [s[:, :, :p] for s in solved]
+    corner = np.outer(contrast, contrast) / s2
+    corner[:p, :p] += V
+    diag, Xy = [], []
+    for k, (own, mode) in enumerate(zip(B, b, strict=True)):
+        half = own @ V
+        diag.append(Q[k, k] + half @ np.swapaxes(own, 1, 2) + mode[:, :, None] * mode[:, None, :] / s2)
+        across = -mode[:, :, None] * contrast / s2
+        across[:, :, :p] -= half
+        Xy.append(across)
+    pairs = {}
+    for (k, l), pair in A.pairs.items():
+        left, right = pair.rows, pair.cols
+        shared = (B[k][left] @ V) @ np.swapaxes(B[l][right], 1, 2)
+        pairs[k, l] = Q[k, l] + shared + b[k][left][:, :, None] * b[l][right][:, None, :] / s2
+    return ProductSlopes(tuple(diag), tuple(Xy), pairs, corner)
+
+
+def fixed_sums(spec: ModelSpec, products: CrossProducts) -> FixedSums | None:
+    """Read the rows once for all ρ; None where their covariance is no combination of few fixed matrices."""
+    basis = spec.residual.basis
+    if basis is None or spec.design.stream is not None:
+        return None
+    everything, scale = slice(0, spec.n_obs), products.scaling
+    columns = raw_columns(spec, scale, everything)
+    Zs = [raw_effects(spec, scale, everything, k) for k in products.order]
+    codes = [spec.groupings[k].codes for k in products.order]
+    found = [
+        _of_part(part.of(columns), [part.of(Z) for Z in Zs], [code[part.rows] for code in codes], products.A)
+        for part in basis.parts
+    ]
+    return FixedSums(
+        spec,
+        products,
+        basis,
+        tuple(np.stack(own) for own in zip(*(f.diag for f in found), strict=True)),
+        tuple(np.stack(own) for own in zip(*(f.Xy for f in found), strict=True)),
+        {key: np.stack([f.pairs[key] for f in found]) for key in products.A.pairs},
+        np.stack([f.corner for f in found]),
+    )
+
+
+def _of_part(columns: Floats, Zs: Sequence[Floats], codes: Sequence[Ints], A: BlockMatrix) -> ProductSlopes:
+    """[Z X y]ᵀ[Z X y] of transformed rows (·, m), in the shapes of all rows."""
+    rows, effects = np.ascontiguousarray(columns.T), [np.ascontiguousarray(Z.T) for Z in Zs]
+    diag, Xy = [], []
+    for Z, code, J in zip(effects, codes, A.n_levels, strict=True):
+        own, across = np.zeros((J, Z.shape[1], Z.shape[1])), np.zeros((J, Z.shape[1], rows.shape[1]))
+        add_squares(code, Z, own)
+        add_products(code, Z, rows, across)
+        diag.append(own)
+        Xy.append(across)
+    pairs = {}
+    for (k, l), pair in A.pairs.items():
+        place = _places(pair, codes[k], codes[l], A.n_levels[l])
+        blocks = np.zeros((len(pair.rows), effects[k].shape[1], effects[l].shape[1]))
+        add_products(place, effects[k], effects[l], blocks)
+        pairs[k, l] = blocks
+    return ProductSlopes(tuple(diag), tuple(Xy), pairs, rows.T @ rows)
+
+
+def _places(pair: PairBlocks, first: Ints, second: Ints, width: int) -> Ints:
+    """Which of the pairs of levels each row has."""
+    return np.searchsorted(pair.rows * width + pair.cols, first * width + second)
