@@ -130,12 +130,10 @@ def residual_sd_draws(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, Float
     """Draws (chains, draws) of the residual standard deviation of every stratum, or of all rows."""
     if "rho" not in draws.extras:
         return {str(name): draws.sigma * ratio for name, ratio in residual_sds(spec, 1.0).items()}
-    rho = np.asarray(draws.extras["rho"])
-    sds = [residual_sds(spec.with_rho(one), 1.0) for one in rho.reshape(-1, rho.shape[-1])]
-    return {
-        str(name): draws.sigma * np.array([own.iloc[k] for own in sds]).reshape(draws.sigma.shape)
-        for k, name in enumerate(sds[0].index)
-    }
+    rows, values = told_draws(spec, np.asarray(draws.extras["rho"]))
+    names = [name for title, _, name in rows if "stratum" in title]
+    ratios = [values[..., k] for k, (title, _, _) in enumerate(rows) if "stratum" in title]
+    return {name: draws.sigma * ratio for name, ratio in zip(names, ratios, strict=True)} or {"Residual": draws.sigma}
 
 
 def draws_frame(draws: Mapping[str, Floats], label: str, level: float = 0.95) -> pd.DataFrame:

@@ -59,7 +59,12 @@ def residual_sds(spec: ModelSpec, sigma: float) -> pd.Series[float]:
 def told_draws(spec: ModelSpec, rho: Floats) -> tuple[list[tuple[str, str, str]], Floats]:
     """Structure, form and name of everything that users read, and its draws (..., m) from those of ρ (..., n_rho)."""
     flat = rho.reshape(-1, rho.shape[-1])
-    told = spec.with_rho(flat[0]).residual.told()
-    rows = [(part.title, part.form, name) for part in told for name in part.names]
-    values = np.array([values_of(spec.with_rho(one).residual.told()) for one in flat])
+    rows = [(part.title, part.form, name) for part in _told(spec, flat[0]) for name in part.names]
+    values = np.array([values_of(_told(spec, one)) for one in flat])
     return rows, values.reshape(*rho.shape[:-1], len(rows))
+
+
+def _told(spec: ModelSpec, rho: Floats) -> list[Told]:
+    first = 0 if spec.variance is None else len(spec.variance.names)
+    own = [] if spec.variance is None else spec.variance.told(rho[:first])
+    return [*own, *([] if spec.correlation is None else spec.correlation.told(rho[first:]))]

@@ -8,11 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from _ranef.likelihood import CrossProducts, FixedPart
+from _ranef.likelihood import CrossProducts, FixedPart, FixedSums
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["Roots", "Shape", "SparseCoupling", "collapsed_arrays", "make_shape", "sparse_coupling", "tail_products"]
+__all__ = [
+    "Roots",
+    "Shape",
+    "SparseCoupling",
+    "arrays_of_sums",
+    "collapsed_arrays",
+    "make_shape",
+    "sparse_coupling",
+    "tail_products",
+]
 
 
 @dataclass(frozen=True)
@@ -151,6 +160,14 @@ def collapsed_arrays(products: CrossProducts, fixed: FixedPart, shape: Shape, fi
             rows, cols = np.arange(shape.sizes[0])[None, :, None], at[pair.cols][:, None, :]
             out["C"][rows, cols, pair.rows[:, None, None]] = pair.blocks
     return out
+
+
+def arrays_of_sums(sums: FixedSums, fixed: FixedPart, shape: Shape, fill: Floats) -> dict[str, Floats]:
+    """The same with ``A_parts``, ``C_parts`` and ``T_parts``, of which the law of `sums` makes A, C and T at any ρ."""
+    out = collapsed_arrays(sums.products, fixed, shape, fill)
+    parts = [collapsed_arrays(sums.part(k), fixed, shape, fill) for k in range(len(sums.corner))]
+    out |= {f"{name}_parts": np.stack([part[name] for part in parts]) for name in ("A", "C", "T") if name in out}
+    return out | {"constant": out["constant"] + sums.products.log_weights - sums.basis.log_weights}
 
 
 def _places(shape: Shape) -> dict[int, Ints]:

@@ -20,11 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 from jax.scipy.linalg import solve_triangular
+from numpyro import distributions as dist
+from numpyro.distributions import constraints
 
 from _ranef.nuts import unrolled
 from _ranef.nuts.blocks import Shape
 from _ranef.nuts.hyper import Sampled, hyperparameters
 from _ranef.nuts.layout import Layout
+from _ranef.residuals import BasisLaw
 
 __all__ = ["RootsInJax", "collapsed_model", "contrast", "fits_in_jax", "lambdas_of", "log_likelihood", "normal_priors"]
 
@@ -140,12 +143,28 @@ def log_likelihood(shape: Shape, data: Arrays, at: Sampled, roots: RootsInJax | 
     return jnp.asarray(-0.5 * deviance)
 
 
+def _at_rho(arrays: Arrays, law: BasisLaw, rho: jax.Array) -> dict[str, Any]:
+    """The arrays of the density at ρ (:class:`~_ranef.likelihood.FixedSums`)."""
+    c = law.coefficients(rho, jnp)
+    made = {name: jnp.tensordot(c, arrays[f"{name}_parts"], 1) for name in ("A", "C", "T") if name in arrays}
+    return {**arrays, **made, "constant": arrays["constant"] - law.log_det(rho, jnp)}
+
+
 @lru_cache(maxsize=32)
-def collapsed_model(layout: Layout, shape: Shape, roots: RootsInJax | None = None) -> Callable[[Arrays], None]:
-    """The NumPyro model of the sampled parameters, the other coefficients and b integrated out."""
+def collapsed_model(
+    layout: Layout, shape: Shape, roots: RootsInJax | None = None, law: BasisLaw | None = None
+) -> Callable[[Arrays], None]:
+    """The NumPyro model of the sampled parameters, the other coefficients and b integrated out.
+
+    With a `law` of residual variances or correlations the cross-products are made of its fixed ones at every ρ.
+    """
 
     def model(data: Arrays) -> None:
-        at = hyperparameters(layout, data["hyper"])
-        numpyro.factor("marginal_likelihood", log_likelihood(shape, data["collapsed"], at, roots))
+        at, arrays = hyperparameters(layout, data["hyper"]), data["collapsed"]
+        if law is not None:
+            rho = numpyro.sample("rho", dist.ImproperUniform(constraints.real_vector, (), (layout.rows,)))
+            numpyro.factor("prior_of_rho", law.log_prior(rho, jnp))
+            arrays = _at_rho(arrays, law, rho)
+        numpyro.factor("marginal_likelihood", log_likelihood(shape, arrays, at, roots))
 
     return model

@@ -18,7 +18,7 @@ import numpy as np
 from numpyro.distributions import biject_to, constraints
 
 from _ranef.errors import FitError
-from _ranef.nuts.blocks import collapsed_arrays
+from _ranef.nuts.blocks import arrays_of_sums, collapsed_arrays
 from _ranef.nuts.callbacks import asked_posterior, asked_roots, hosted_model
 from _ranef.nuts.collapsed import collapsed_model, fits_in_jax, log_likelihood
 from _ranef.nuts.hyper import Sampled
@@ -56,10 +56,16 @@ def sample_marginal(
     """Sample the variance parameters, then draw β and b exactly."""
     with _computing_on(settings.device), contextlib.ExitStack() as stack:
         shape, roots = problem.shape.padded, asked_roots(problem.sampled_roots)
-        hosted = not fits_in_jax(shape) or problem.rows is not None
+        sums = None if problem.rows is None or not fits_in_jax(shape) else problem.rows.sums
+        hosted = not fits_in_jax(shape) or (problem.rows is not None and sums is None)
         _refuse_unknown(problem, hosted=hosted)
         data: dict[str, Any] = {"hyper": _double(problem.numbers)}
-        if problem.rows is not None:
+        if sums is not None:
+            data["collapsed"] = arrays_of_sums(sums, problem.fixed, shape, problem.sampled_fill)
+            law = sums.basis.law
+            name = None if problem.layout.custom or roots else f"marginal {problem.layout} {shape} {law}"
+            code = Code(collapsed_model(problem.layout, shape, roots, law), problem.layout.sites, name)
+        elif problem.rows is not None:
             d = problem.layout.n_hyper
             code = Code(asked_posterior(problem.gradient, d), (("q", d),), None)
         elif hosted:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from _ranef.likelihood import CrossProducts, FixedPart
+from _ranef.likelihood import CrossProducts, FixedPart, FixedSums
 from _ranef.nuts.blocks import Shape, sparse_coupling, tail_products
 from _ranef.nuts.layout import FAMILIES, Layout
-from _ranef.support.arrays import Floats
+from _ranef.residuals import BasisLaw
+from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["PARTS", "pack", "whiten"]
+__all__ = ["PARTS", "PackedSums", "pack", "packed_sums", "whiten"]
 
 #: what a packed model holds, in order: A is (p, p, J), C (p, r, J) against coefficients and y, ``tail`` the products
 #: T of what is left, ``vine`` the shapes of the priors of partial correlations
@@ -20,6 +22,10 @@ PARTS = (
     *("sizes", "levels", "A", "indptr", "cols", "values", "C", "tail", "K", "terms", "fill"),
     *("priors", "numbers", "origin", "vine", "centre", "root"),
 )
+
+
+#: those that are cross-products, and the place of the constant among the numbers
+PRODUCTS, CONSTANT = ("A", "values", "C", "tail"), 2
 
 
 def pack(
@@ -78,6 +84,48 @@ def pack(
             *none,
         ]
     )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PackedSums:
+    """A packed model whose cross-products are made of fixed ones at every ρ.
+
+    Attributes
+    ----------
+    packed : array
+        At some ρ.
+    law : BasisLaw
+    where : array of int (m,)
+        Its entries that are cross-products.
+    parts : array (K, m)
+        The same of each of the fixed ones.
+    constant : int
+        Its entry that is the constant, which is `rest` less log |Λ⁻¹|.
+    rest : float
+    """
+
+    packed: Floats
+    law: BasisLaw
+    where: Ints
+    parts: Floats
+    constant: int
+    rest: float
+
+    def at(self, rho: Floats) -> Floats:
+        """The packed model at ρ (n_rho,)."""
+        out = self.packed.copy()
+        out[self.where] = self.law.coefficients(rho, np) @ self.parts
+        out[self.constant] = self.rest - self.law.log_det(rho, np)
+        return out
+
+
+def packed_sums(packed: Floats, parts: Sequence[Floats], sums: FixedSums) -> PackedSums:
+    """A packed model of ``sums.products``, and each part packed in the same way."""
+    places = {name: (int(packed[2 * i]), int(packed[2 * i + 1])) for i, name in enumerate(PARTS)}
+    where = np.concatenate([np.arange(at, at + n) for at, n in (places[name] for name in PRODUCTS)])
+    constant = places["numbers"][0] + CONSTANT
+    rest = packed[constant] + sums.products.log_weights - sums.basis.log_weights
+    return PackedSums(packed, sums.basis.law, where, np.stack([own[where] for own in parts]), constant, float(rest))
 
 
 def _joined(parts: Sequence[Any]) -> Floats:

@@ -13,7 +13,7 @@ from _ranef.errors import FitError
 from _ranef.likelihood import CrossProducts, FixedPart, HostDensity, RowDensity, cross_products, fixed_part
 from _ranef.nuts.blocks import Roots, Shape, make_shape
 from _ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
-from _ranef.nuts.packing import pack, whiten
+from _ranef.nuts.packing import PackedSums, pack, packed_sums, whiten
 from _ranef.nuts.shapes import ShapePriors, shape_priors
 from _ranef.residuals import Centred
 from _ranef.spec import ModelSpec, Priors, mean_log_sds, outward_theta, rho_log_prior
@@ -29,6 +29,9 @@ Gradient = Callable[[Floats], tuple[float, Floats]]
 
 #: the longest dense tail that the compiled loops are given; LAPACK is faster beyond
 MAX_TAIL = 200
+
+#: step of the differences that give slopes in ρ
+DIFFERENCE = 1e-5
 
 #: numbers in one block of draws
 BLOCK = 4_000_000
@@ -100,6 +103,17 @@ class Problem:
         return RowDensity(spec, self.products, self.fixed)
 
     @cached_property
+    def packed_sums(self) -> PackedSums | None:
+        """The packed model at any ρ, where rows need not be read again and the loops compute the rest."""
+        sums = None if self.rows is None else self.rows.sums
+        if sums is None or not self.short or not self.roots.linear:
+            return None
+        given = (self.fixed, self.shape, self.layout, self.numbers, self.sampled_fill)
+        d = self.layout.n_hyper - self.layout.rows
+        parts = [pack(sums.part(k), *given) for k in range(len(sums.corner))]
+        return packed_sums(whiten(pack(sums.products, *given), np.zeros(d), np.eye(d)), parts, sums)
+
+    @cached_property
     def shape_priors(self) -> ShapePriors:
         """Priors of the shape parameters of the structures."""
         return shape_priors(self.spec, self.priors)
@@ -136,6 +150,8 @@ class Problem:
     def gradient(self) -> Gradient:
         """Value and gradient of the log posterior density; only for priors of this package's families."""
         loops: Any = load("_ranef.nuts.compiled")
+        if self.packed_sums is not None:
+            return self._by_sums(loops, self.packed_sums)
         return self._by_loops(loops) if self.compiled else self._by_host(loops)
 
     def collapsed(self, theta: Floats, sigma: float) -> float:
@@ -150,6 +166,22 @@ class Problem:
         def gradient(q: Floats) -> tuple[float, Floats]:
             slope = np.empty_like(q)
             return float(loops.density(q, u, slope)), slope
+
+        return gradient
+
+    def _by_sums(self, loops: Any, sums: PackedSums) -> Gradient:
+        """The loops at the cross-products of ρ; slopes in ρ by differences of what they give."""
+        r = self.layout.rows
+        steps = DIFFERENCE * np.eye(r)
+
+        def gradient(q: Floats) -> tuple[float, Floats]:
+            known, rho = q[: len(q) - r], q[len(q) - r :]
+            slope, unused = np.empty_like(known), np.empty_like(known)
+            value = float(loops.density(known, sums.at(rho), slope))
+            ahead = [float(loops.density(known, sums.at(rho + s * h), unused)) for h in steps for s in (1.0, -1.0)]
+            prior, own = rho_log_prior(self.spec, rho)
+            moved = np.subtract(ahead[::2], ahead[1::2]) / (2.0 * DIFFERENCE)
+            return value + prior, np.concatenate([slope, moved + own])
 
         return gradient
 
@@ -260,8 +292,8 @@ def draw_effects(problem: Problem, hyper: Hyper, rng: np.random.Generator) -> Ef
     sampled = hyper.sampled.reshape(n, -1)
     lam = problem.roots.at(theta)
     if problem.rows is not None:
-        rows = replace(problem.rows, spec=problem.spec)
-        internal, b = _draw_by_rows(rows, lam, sigma, sampled, hyper.extras["rho"].reshape(n, -1), rng)
+        rho = hyper.extras["rho"].reshape(n, -1)
+        internal, b = _draw_by_rows(problem, lam, sigma, sampled, rho, rng)
     else:
         draw = _draw_by_loops if problem.short else _draw_by_host
         internal, b = draw(problem, lam, sigma, sampled, _normal_priors(problem, hyper), rng)
@@ -301,6 +333,7 @@ def _draw_by_loops(
     K: Floats,
     rng: np.random.Generator,
     step: int | None = None,
+    packed: Floats | None = None,
 ) -> tuple[Floats, list[Floats]]:
     """In blocks of `step` draws; with none to draw the loops are called all the same."""
     loops: Any = load("_ranef.nuts.compiled")
@@ -314,7 +347,8 @@ def _draw_by_loops(
         let_through()
         noise = rng.standard_normal((len(s2[at]), a + J * p))
         own = K if len(K) == 1 else K[at]
-        loops.draw_effects(lam[at], s2[at], v[at], own, problem.packed, noise, integrated[at], first[at])
+        model = problem.packed if packed is None else packed
+        loops.draw_effects(lam[at], s2[at], v[at], own, model, noise, integrated[at], first[at])
     b: list[Floats] = [first] if shape.sizes else []
     start = 0
     for size, levels in zip(shape.sizes[1:], shape.levels[1:], strict=True):
@@ -324,14 +358,25 @@ def _draw_by_loops(
 
 
 def _draw_by_rows(
-    rows: RowDensity, lam: Floats, sigma: Floats, sampled: Floats, rho: Floats, rng: np.random.Generator
+    problem: Problem, lam: Floats, sigma: Floats, sampled: Floats, rho: Floats, rng: np.random.Generator
 ) -> tuple[Floats, list[Floats]]:
-    """Each draw with the residual variances and correlations of its own ρ."""
-    draws = []
-    for at_lam, s, own, r in zip(lam, sigma.tolist(), sampled, rho, strict=True):
+    """Each draw with the residual variances and correlations of its own ρ, by the loops where they hold the sums."""
+    assert problem.rows is not None
+    sums, draws = problem.packed_sums, []
+    if sums is not None:  # its σ is that of the rows' mean, and λ/σ of it
+        factor = np.exp(mean_log_sds(problem.spec, rho))
+        for k in range(len(sigma)):
+            let_through()
+            one, K = slice(k, k + 1), problem.fixed.K[None]
+            at_lam, s = lam[one] / factor[k], sigma[one] * factor[one]
+            draws.append(_draw_by_loops(problem, at_lam, s, sampled[one], K, rng, packed=sums.at(rho[k])))
+        b = [np.concatenate(parts) for parts in zip(*(b for _, b in draws), strict=True)]
+        return np.concatenate([beta for beta, _ in draws]), b
+    rows, each = replace(problem.rows, spec=problem.spec), []
+    for own_lam, sd, own, r in zip(lam, sigma.tolist(), sampled, rho, strict=True):
         let_through()
-        draws.append(rows.at(r).draw(at_lam, s, own, rng))
-    return _stacked(draws)
+        each.append(rows.at(r).draw(own_lam, sd, own, rng))
+    return _stacked(each)
 
 
 def _stacked(draws: Sequence[tuple[Floats, tuple[Floats, ...]]]) -> tuple[Floats, list[Floats]]:

@@ -188,25 +188,26 @@ def _descend(search: Search, first: StructuredFit) -> StructuredFit:
     """The lowest point of a quasi-Newton descent in ρ, θ following from where it was."""
     assert first.spec.rho is not None
     centre, units = first.spec.rho, first.spec.residual.units
-    best, x = first, np.asarray(0.0 * centre)
-    slope = search.slopes(best)
+    best, slope = first, search.slopes(first)
+    x: Floats = np.zeros(len(centre))
     inverse = _inverse_curvature(search, best, slope)
     for _ in range(STEPS):
         if np.abs(slope).max() < FLAT:
             break
-        step = -inverse @ slope
-        step = step if step @ slope < 0 else -slope
-        step *= min(1.0, LONGEST / np.abs(step).max())
+        newton = -inverse @ slope
+        way = newton if newton @ slope < 0 else -slope
+        step: Floats = way * min(1.0, LONGEST / np.abs(way).max())
         found = None
         for shorter in SHORTER:
-            ahead = np.clip(x + shorter * step, -FAR, FAR)
+            ahead: Floats = np.clip(x + shorter * step, -FAR, FAR)
             found = search.tried(centre + units * ahead, best.estimates.theta)
             if found is not None and found.criterion <= best.criterion + 1e-4 * slope @ (ahead - x):
                 break
         if found is None or found.criterion > best.criterion or (ahead == x).all():
             break
         change, before = ahead - x, slope
-        best, x, slope = found, ahead, search.slopes(found)
+        best, slope = found, search.slopes(found)
+        x = ahead
         inverse = _updated(inverse, change, slope - before)
     return _told(best, float(np.abs(slope).max()))
 

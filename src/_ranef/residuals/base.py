@@ -144,6 +144,11 @@ class RowVariance(ABC):
         """How much the η of rows vary for a unit of each parameter (n_rho,): sets the scale of its prior."""
         return np.asarray(self.jacobian(rho).std(axis=1))
 
+    def mean_log_sds(self, rho: Floats) -> Floats:
+        """Mean η (...) of the rows at ρ (..., n_rho)."""
+        flat = [self.log_sds(one).mean() for one in rho.reshape(-1, rho.shape[-1])]
+        return np.array(flat).reshape(rho.shape[:-1])
+
     def basis(self) -> Basis | None:
         """The covariance of the rows by fixed matrices, where it is one of few; None where rows are read at every ρ."""
         return None

@@ -140,6 +140,10 @@ class _Strata(RowVariance):
             f"1 for {self.labels[0]}, a ratio of its own for each other of the {len(self.labels)} levels of {self.form}"
         )
 
+    def mean_log_sds(self, rho: Floats) -> Floats:
+        """Linear in ρ."""
+        return np.asarray(rho @ self.jacobian(np.zeros(len(self.names))).mean(axis=1))
+
     def told(self, rho: Floats) -> list[Told]:
         """Ratios to the first, as nlme prints them."""
         ratios = tuple(np.exp(np.append(0.0, rho)).tolist())
@@ -324,6 +328,10 @@ class _Power(_Covariate):
         """In words."""
         return f"|{self.form}| to the power δ"
 
+    def mean_log_sds(self, rho: Floats) -> Floats:
+        """Linear in ρ."""
+        return np.asarray(rho @ self.jacobian(np.zeros(len(self.names))).mean(axis=1))
+
     def told(self, rho: Floats) -> list[Told]:
         """The power."""
         return [Told("Power of variance covariate", self.form, ("power",), (float(rho[0]),))]
@@ -373,6 +381,10 @@ class _Exponential(_Covariate):
     def meaning(self) -> str:
         """In words."""
         return f"exp(δ × {self.form})"
+
+    def mean_log_sds(self, rho: Floats) -> Floats:
+        """Linear in ρ."""
+        return np.asarray(rho @ self.jacobian(np.zeros(len(self.names))).mean(axis=1))
 
     def told(self, rho: Floats) -> list[Told]:
         """The coefficient."""

@@ -43,5 +43,4 @@ def mean_log_sds(spec: ModelSpec, rho: Floats) -> Floats:
     """Mean η (...) of the rows at ρ (..., n_rho): logarithm of their mean standard deviation over σ."""
     if spec.variance is None or not spec.variance.names:
         return np.zeros(rho.shape[:-1])
-    own = rho.reshape(-1, rho.shape[-1])[:, : len(spec.variance.names)]
-    return np.array([spec.variance.log_sds(one).mean() for one in own]).reshape(rho.shape[:-1])
+    return spec.variance.mean_log_sds(rho[..., : len(spec.variance.names)])
