@@ -41,7 +41,6 @@ from _ranef.inference.posterior import (
     bfmi,
     covariance_draws,
     diagnose,
-    draws_frame,
     fixef_draws,
     interval,
     labelled_draws,
@@ -51,7 +50,6 @@ from _ranef.inference.posterior import (
     predict_draws,
     predictive_draws,
     residual_draws,
-    residual_sd_draws,
     saturated_trees,
     simulate_posterior,
     varcorr_draws,
@@ -76,7 +74,13 @@ from _ranef.inference.prediction import (
     unseen_variance,
 )
 from _ranef.inference.prior_draws import prior_component_draws
-from _ranef.inference.residual_parameters import residual_frame, residual_sds, told_draws
+from _ranef.inference.residual_parameters import (
+    residual_frame,
+    residual_sd_frame,
+    residual_sds,
+    residual_tidy,
+    told_draws,
+)
 from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
 from _ranef.inference.standardized import effect_scores
 from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
@@ -116,7 +120,6 @@ __all__ = [
     "covariance_draws",
     "derive",
     "diagnose",
-    "draws_frame",
     "draws_of",
     "effect_scores",
     "effects_for",
@@ -165,8 +168,9 @@ __all__ = [
     "residual_draws",
     "residual_frame",
     "residual_rows",
-    "residual_sd_draws",
+    "residual_sd_frame",
     "residual_sds",
+    "residual_tidy",
     "residual_variance",
     "row_groups",
     "row_series",

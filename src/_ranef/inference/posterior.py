@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from _ranef.inference.prediction import (
     simulate_new,
     simulation_part,
 )
-from _ranef.inference.residual_parameters import residual_sds, told_draws
+from _ranef.inference.residual_parameters import told_draws
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec, covariance_arrays, family_of, varcorr_arrays
 from _ranef.support.arrays import Floats, Ints
@@ -116,31 +116,8 @@ def _extra_draws(draws: PosteriorDraws) -> dict[str, Floats]:
 
 
 def residual_draws(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, Floats]:
-    """Draws (chains, draws) of the parameters of residual variances and correlations, as users read them."""
-    if "rho" not in draws.extras:
-        return {}
-    rows, values = told_draws(spec, np.asarray(draws.extras["rho"]))
-    words = ["ratio" in title or "stratum" in title for title, _, _ in rows]
-    names = [f"ratio({name})" if ratio else name for ratio, (_, _, name) in zip(words, rows, strict=True)]
-    moving = [k for k in range(len(names)) if np.ptp(values[..., k]) > 0]  # the first stratum is the unit of the others
-    return {names[k]: values[..., k] for k in moving}
-
-
-def residual_sd_draws(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, Floats]:
-    """Draws (chains, draws) of the residual standard deviation of every stratum, or of all rows."""
-    if "rho" not in draws.extras:
-        return {str(name): draws.sigma * ratio for name, ratio in residual_sds(spec, 1.0).items()}
-    rows, values = told_draws(spec, np.asarray(draws.extras["rho"]))
-    names = [name for title, _, name in rows if "stratum" in title]
-    ratios = [values[..., k] for k, (title, _, _) in enumerate(rows) if "stratum" in title]
-    return {name: draws.sigma * ratio for name, ratio in zip(names, ratios, strict=True)} or {"Residual": draws.sigma}
-
-
-def draws_frame(draws: Mapping[str, Floats], label: str, level: float = 0.95) -> pd.DataFrame:
-    """`label`, ``estimate, sd, lower, upper`` of draws by name: means and equal-tailed intervals."""
-    ends = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
-    rows = [(name, x.mean(), x.std(ddof=1), *np.quantile(x, ends)) for name, x in draws.items()]
-    return pd.DataFrame(rows, columns=[label, "estimate", "sd", "lower", "upper"])
+    """Draws (chains, draws) of the parameters of residual variances and correlations, by the names of tables."""
+    return told_draws(spec, np.asarray(draws.extras["rho"])).named() if "rho" in draws.extras else {}
 
 
 def labelled_draws(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[str, str, Floats]]:

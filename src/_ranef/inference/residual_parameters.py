@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from _ranef.residuals import Told
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 
-__all__ = ["residual_frame", "residual_sds", "told_draws", "told_jacobian"]
+__all__ = ["residual_frame", "residual_sd_frame", "residual_sds", "residual_tidy", "told_draws", "told_jacobian"]
 
 #: step of the differences by which standard errors are carried to what users read
 DIFFERENCE = 1e-5
@@ -29,6 +30,14 @@ def residual_frame(spec: ModelSpec, covariance: Floats | None = None) -> pd.Data
         errors = np.sqrt(np.einsum("ab,bc,ac->a", J, covariance, J))
         errors[~J.any(axis=1)] = np.nan  # the first stratum is the unit of the others
     return out.assign(std_error=errors)
+
+
+def residual_tidy(spec: ModelSpec, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of :func:`residual_frame` that vary, as ``tidy()`` has its rows."""
+    told = spec.residual.told()
+    own = frame.iloc[kept(told)]
+    rows = pd.DataFrame({"effect": "random", "group": "Residual", "term": told_names(told)})
+    return rows.assign(estimate=own["estimate"].to_numpy(), std_error=own["std_error"].to_numpy())
 
 
 def values_of(told: Sequence[Told]) -> list[float]:
@@ -56,12 +65,72 @@ def residual_sds(spec: ModelSpec, sigma: float) -> pd.Series[float]:
     return pd.Series(values or [sigma], index=names or ["Residual"], name="sd")
 
 
-def told_draws(spec: ModelSpec, rho: Floats) -> tuple[list[tuple[str, str, str]], Floats]:
-    """Structure, form and name of everything that users read, and its draws (..., m) from those of ρ (..., n_rho)."""
+@dataclass(frozen=True)
+class ResidualDraws:
+    """Draws of what users read of ρ.
+
+    Attributes
+    ----------
+    told : list of Told
+        At one of them: titles, forms and names.
+    values : array (chains, draws, m)
+        One part after the other.
+    """
+
+    told: list[Told]
+    values: Floats
+
+    @property
+    def ratios(self) -> list[bool]:
+        """Which of them are ratios of standard deviations."""
+        return [part.sds for part in self.told for _ in part.names]
+
+    def frame(self, level: float = 0.95) -> pd.DataFrame:
+        """``structure, form, parameter, estimate, sd, lower, upper``: means and equal-tailed intervals."""
+        rows = [(part.title, part.form, name) for part in self.told for name in part.names]
+        out = pd.DataFrame(rows, columns=["structure", "form", "parameter"])
+        return out.assign(**_moments(self.values, level))
+
+    def named(self) -> dict[str, Floats]:
+        """Draws (chains, draws) by :func:`told_names`."""
+        places = zip(told_names(self.told), kept(self.told), strict=True)
+        return {name: self.values[..., k] for name, k in places}
+
+
+def told_draws(spec: ModelSpec, rho: Floats) -> ResidualDraws:
+    """What users read at all draws of ρ (chains, draws, n_rho)."""
     flat = rho.reshape(-1, rho.shape[-1])
-    rows = [(part.title, part.form, name) for part in _told(spec, flat[0]) for name in part.names]
     values = np.array([values_of(_told(spec, one)) for one in flat])
-    return rows, values.reshape(*rho.shape[:-1], len(rows))
+    return ResidualDraws(_told(spec, flat[0]), values.reshape(*rho.shape[:-1], -1))
+
+
+def kept(told: Sequence[Told]) -> list[int]:
+    """Places of what varies: all but the first stratum, whose ratio to itself is one."""
+    varies = [not part.sds or k > 0 for part in told for k in range(len(part.names))]
+    return [k for k, own in enumerate(varies) if own]
+
+
+def told_names(told: Sequence[Told]) -> list[str]:
+    """What varies by the names of tables: ``ratio(B)`` for a stratum."""
+    names = [f"ratio({name})" if part.sds else name for part in told for name in part.names]
+    return [names[k] for k in kept(told)]
+
+
+def residual_sd_frame(spec: ModelSpec, sigma: Floats, rho: Floats | None, level: float = 0.95) -> pd.DataFrame:
+    """``stratum, estimate, sd, lower, upper`` of residual standard deviations from draws (chains, draws)."""
+    if rho is None:
+        return pd.DataFrame({"stratum": ["Residual"], **_moments(sigma[..., None], level)})
+    drawn = told_draws(spec, rho)
+    strata = [k for k, own in enumerate(drawn.ratios) if own]
+    names = [name for part in drawn.told if part.sds for name in part.names] or ["Residual"]
+    ratios = drawn.values[..., strata] if strata else np.ones((*sigma.shape, 1))
+    return pd.DataFrame({"stratum": names, **_moments(sigma[..., None] * ratios, level)})
+
+
+def _moments(values: Floats, level: float) -> dict[str, Floats]:
+    flat = values.reshape(-1, values.shape[-1])
+    lower, upper = np.quantile(flat, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
+    return {"estimate": flat.mean(axis=0), "sd": flat.std(axis=0, ddof=1), "lower": lower, "upper": upper}
 
 
 def _told(spec: ModelSpec, rho: Floats) -> list[Told]:

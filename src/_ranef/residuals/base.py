@@ -153,6 +153,15 @@ class RowVariance(ABC):
         """The covariance of the rows by fixed matrices, where it is one of few; None where rows are read at every ρ."""
         return None
 
+    @property
+    def prior_words(self) -> list[str]:
+        """The default prior, a line each, as priors are printed."""
+        if not self.names:
+            return []
+        sds = 1.0 / np.sqrt(np.maximum(np.diag(self.precision()), np.finfo(float).tiny))
+        rows = zip(self.names, self.starts[0], sds, strict=True)
+        return [f"{name} ~ Normal({centre:.4g}, {sd:.4g})" for name, centre, sd in rows]
+
     def precision(self) -> Floats:
         """Matrix (n_rho, n_rho) of the default prior of ρ, normal round the start: η of rows vary by about one."""
         return np.diag(self.spreads(self.starts[0]) ** 2)
@@ -351,6 +360,11 @@ class RowCorrelation(ABC):
     @abstractmethod
     def told(self, rho: Floats) -> list[Told]:
         """The parameters as users read them."""
+
+    @property
+    @abstractmethod
+    def prior_words(self) -> list[str]:
+        """The default prior, a line each, as priors are printed."""
 
     @abstractmethod
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:

@@ -89,6 +89,11 @@ class Blocks(RowCorrelation):
         """As the law has it."""
         return [self.law.told(rho, self.form)]
 
+    @property
+    def prior_words(self) -> list[str]:
+        """That of the law."""
+        return self.law.prior_words
+
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """That of the law."""
         return self.law.log_prior(rho)

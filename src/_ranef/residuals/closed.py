@@ -109,6 +109,11 @@ class Markov(RowCorrelation):
         title = "ARMA(1,0)" if self.signed else "Continuous AR(1)"
         return [Told(f"Correlation structure: {title}", self.form, ("Phi",), (float(phi),))]
 
+    @property
+    def prior_words(self) -> list[str]:
+        """One line."""
+        return ["Phi ~ Uniform(-1, 1)" if self.signed else f"Phi^{self.unit:.4g} ~ Uniform(0, 1)"]
+
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """Uniform in φ, of whole steps or of a middling one."""
         if self.signed:
@@ -279,6 +284,11 @@ class Exchangeable(RowCorrelation):
     def told(self, rho: Floats) -> list[Told]:
         """The correlation."""
         return [Told("Correlation structure: Compound symmetry", self.form, ("Rho",), (self.value(rho),))]
+
+    @property
+    def prior_words(self) -> list[str]:
+        """One line."""
+        return [f"Rho ~ Uniform({self.least:.4g}, 1)"]
 
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """Uniform in c."""

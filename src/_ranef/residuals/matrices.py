@@ -62,6 +62,11 @@ class Matrices(ABC):
     def told(self, rho: Floats, form: str) -> Told:
         """The parameters as users read them."""
 
+    @property
+    @abstractmethod
+    def prior_words(self) -> list[str]:
+        """The default prior, a line each, as priors are printed."""
+
     @abstractmethod
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """Logarithm of the default prior density of ρ, and its slopes."""
@@ -105,6 +110,11 @@ class Arma(Matrices):
         """φ and θ."""
         values = tuple(float(v) for part in self.coefficients(rho) for v in part)
         return Told(f"Correlation structure: ARMA({self.p},{self.q})", form, self.names, values)
+
+    @property
+    def prior_words(self) -> list[str]:
+        """One line."""
+        return ["partial autocorrelations of both parts ~ Uniform(-1, 1)"]
 
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """Uniform in the partial autocorrelations."""
@@ -191,6 +201,11 @@ class Unstructured(Matrices):
         values = tuple(float(whole[i, j]) for i in range(len(self.labels)) for j in range(i))
         return Told("Correlation structure: General", form, self.names, values)
 
+    @property
+    def prior_words(self) -> list[str]:
+        """One line."""
+        return ["correlations ~ LKJ(1)"]
+
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """Uniform over correlation matrices."""
         k = len(self.labels)
@@ -243,6 +258,14 @@ class _ByDistance(Matrices):
         """Range and nugget."""
         values = (float(self.apart * np.exp(rho[0])), *((float(logistic(rho[1])),) if self.nugget else ()))
         return Told(f"Correlation structure: {self.title} spatial correlation", form, self.names, values)
+
+    @property
+    def prior_words(self) -> list[str]:
+        """Of range and nugget."""
+        return [
+            f"log(range / {self.apart:.4g}) ~ Normal(0, {RANGE_SD:g})",
+            *(["nugget ~ Uniform(0, 1)"] if self.nugget else []),
+        ]
 
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """Log-normal range, uniform nugget."""

@@ -54,6 +54,23 @@ class Residual:
         return [part.meaning for part in (self.variance, self.correlation) if part is not None]
 
     @property
+    def meaning_lines(self) -> list[str]:
+        """The same in sentences."""
+        out = [] if self.variance is None else [f"the standard deviation of a row over σ is {self.variance.meaning}"]
+        return [
+            *out,
+            *([] if self.correlation is None else [f"the correlation of two rows {self.correlation.meaning}"]),
+        ]
+
+    @property
+    def prior_words(self) -> list[str]:
+        """Default priors of the parameters, a line each; that of σ is then of the mean of the rows."""
+        parts = [part for part in (self.variance, self.correlation) if part is not None]
+        lines = [line for part in parts for line in part.prior_words]
+        varies = self.variance is not None and self.variance.names
+        return [*(["sigma stands for the geometric mean of the rows' standard deviations"] if varies else []), *lines]
+
+    @property
     def correlated(self) -> bool:
         """Whether they are not independent."""
         return self.correlation is not None and self.rho is not None

@@ -169,6 +169,11 @@ class _Strata(RowVariance):
         parts = [Part(picked(rows, n), rows) for rows in own]
         return Basis(tuple(parts), _StrataLaw(tuple(len(rows) for rows in own)))
 
+    @property
+    def prior_words(self) -> list[str]:
+        """One line."""
+        return [f"log sd of each of the {len(self.labels)} levels of {self.form} ~ Normal(mean log sd, 1)"]
+
     def precision(self) -> Floats:
         """That of exchangeable log standard deviations of variance one, whichever stratum is the first."""
         k = len(self.labels)
@@ -296,6 +301,13 @@ class _Covariate(RowVariance):
     def updated(self, fitted: Floats) -> RowVariance:
         """With these as the covariate."""
         return replace(self, x=fitted) if self.of_fitted else self
+
+    @property
+    def prior_words(self) -> list[str]:
+        """By the spread of the covariate, once that is known."""
+        if self.x is None:
+            return [f"{name} ~ Normal, such that the log sds of rows vary by about 1" for name in self.names]
+        return super().prior_words
 
     def on(self, values: Sequence[Value]) -> RowVariance:
         """With the covariate of the other rows; their fitted values are to follow."""
@@ -600,6 +612,11 @@ class _Product(RowVariance):
     def meaning(self) -> str:
         """In words."""
         return " times ".join(part.meaning for part in self.parts)
+
+    @property
+    def prior_words(self) -> list[str]:
+        """Those of the parts."""
+        return [line for part in self.parts for line in part.prior_words]
 
     def told(self, rho: Floats) -> list[Told]:
         """One part after the other."""

@@ -147,7 +147,7 @@ def posterior_summary(
     """
     blocks: list[Block] = [
         Text(("Linear mixed model sampled by NUTS", *_about(spec), *settings)),
-        Text(tuple(f"  {line}" for line in priors.lines(family)), "Priors:"),
+        Text(tuple(f"  {line}" for line in (*priors.lines(family), *spec.residual.prior_words)), "Priors:"),
         Grid(
             ("Groups", "Name", *POSTERIOR_HEADER),
             _posterior_rows(random, 2),

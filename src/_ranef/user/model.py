@@ -463,7 +463,12 @@ def _describe(spec: ModelSpec, priors: Priors) -> Document:
             (f"  {', '.join(spec.theta_names) or 'none'}",), "Variance parameters θ (relative to σ), in lme4's order:"
         ),
     ]
-    blocks.append(Text(tuple(f"  {line}" for line in priors.lines()), "Default priors of sample():"))
+    if spec.structured:
+        names = ", ".join(spec.rho_names)
+        words = [f"  {line}" for line in spec.residual.meaning_lines]
+        blocks.append(Text((*words, *([f"  parameters: {names}"] if names else [])), "Residuals:"))
+    lines = (*priors.lines(), *spec.residual.prior_words)
+    blocks.append(Text(tuple(f"  {line}" for line in lines), "Default priors of sample():"))
     notes = (*d.notes, *priors.notes)
     if notes:
         blocks.append(Text(tuple(f"Note: {note}" for note in notes)))

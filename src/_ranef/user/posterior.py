@@ -119,7 +119,16 @@ class PosteriorFit(BaseFit):
         bounds = self.confint(level)[: p + len(sds)]
         columns = {"std_error": sds, "lower": bounds["lower"][p:].tolist(), "upper": bounds["upper"][p:].tolist()}
         se = np.sqrt(np.diag(self.vcov.to_numpy()))
-        return inf.tidy_frame(self.spec, self.fixef, se, bounds[:p], self.varcorr, columns)
+        out = inf.tidy_frame(self.spec, self.fixef, se, bounds[:p], self.varcorr, columns)
+        residual = inf.residual_draws(self.spec, self.draws)
+        if not residual:
+            return out
+        own = pd.DataFrame({"effect": "random", "group": "Residual", "term": list(residual)})
+        own["estimate"] = [x.mean() for x in residual.values()]
+        own["std_error"] = [x.std(ddof=1) for x in residual.values()]
+        ends = [np.quantile(x, [(1 - level) / 2, (1 + level) / 2]) for x in residual.values()]
+        own["lower"], own["upper"] = np.array(ends).T
+        return pd.concat([out, own], ignore_index=True)
 
     def glance(self) -> pd.DataFrame:
         """One row: ``engine, nobs, sigma, chains, draws``, and the worst of every diagnostic.
@@ -400,10 +409,10 @@ class PosteriorFit(BaseFit):
 
     @property
     def residual_parameters(self) -> pd.DataFrame:
-        """Parameters of the residual variance and correlation: ``parameter, estimate, sd, lower, upper``.
+        """Parameters of the residual variance and correlation, as nlme names them.
 
-        Posterior means and equal-tailed 95 % intervals; ratios of standard deviations are to the first stratum. None
-        for a model without them.
+        ``structure, form, parameter, estimate, sd, lower, upper``: posterior means and equal-tailed 95 % intervals,
+        none for a model without them; ratios of standard deviations are to the first stratum.
 
         Examples
         --------
@@ -412,9 +421,11 @@ class PosteriorFit(BaseFit):
         >>> model = ranef.Model("score ~ Machine + (1 | Worker)", data, variance=ranef.VarIdent("Machine"))
         >>> fb = model.sample(draws=200, seed=1, sampler="nutpie", progress=False)
         >>> fb.residual_parameters["parameter"].tolist()
-        ['ratio(B)', 'ratio(C)']
+        ['A', 'B', 'C']
         """
-        return inf.draws_frame(inf.residual_draws(self.spec, self.draws), "parameter")
+        if "rho" not in self.draws.extras:
+            return inf.residual_frame(self.spec)
+        return inf.told_draws(self.spec, np.asarray(self.draws.extras["rho"])).frame()
 
     @property
     def residual_sd(self) -> pd.DataFrame:
@@ -429,7 +440,7 @@ class PosteriorFit(BaseFit):
         >>> fb.residual_sd["stratum"].tolist()
         ['A', 'B', 'C']
         """
-        return inf.draws_frame(inf.residual_sd_draws(self.spec, self.draws), "stratum")
+        return inf.residual_sd_frame(self.spec, self.draws.sigma, self.draws.extras.get("rho"))
 
     @property
     def _beta(self) -> Floats:

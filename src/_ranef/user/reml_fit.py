@@ -139,7 +139,10 @@ class EmpiricalBayesFit(BaseFit):
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
         """One row a parameter: ``effect, group, term, estimate, std_error, statistic, lower, upper``."""
         se = np.sqrt(np.diag(self.estimates.vcov))
-        return inf.tidy_frame(self.spec, self.fixef, se, self.confint(level), self.varcorr)
+        out = inf.tidy_frame(self.spec, self.fixef, se, self.confint(level), self.varcorr)
+        if not self.spec.rho_names:
+            return out
+        return pd.concat([out, inf.residual_tidy(self.spec, self.residual_parameters)], ignore_index=True)
 
     def glance(self) -> pd.DataFrame:
         """One row: ``engine, nobs, sigma, loglik, criterion, aic, bic, df, df_residual, singular``."""
