@@ -17,8 +17,8 @@ from _ranef.likelihood.coefficients import FixedPart
 from _ranef.likelihood.combinations import quadratic_forms
 from _ranef.likelihood.criterion import Evaluation
 from _ranef.likelihood.crossproducts import CrossProducts
-from _ranef.likelihood.fixed_sums import FixedSums, fixed_sums, product_slopes
 from _ranef.likelihood.sums import raw_columns, raw_effects, row_sums
+from _ranef.likelihood.sums_by_parts import FixedSums, fixed_sums, product_slopes
 from _ranef.likelihood.under_priors import HostDensity
 from _ranef.linalg import BlockMatrix, backward, paired_blocks
 from _ranef.spec import ModelSpec

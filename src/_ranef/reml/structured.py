@@ -27,7 +27,7 @@ from _ranef.likelihood import (
 from _ranef.reml.fit import fit_reml
 from _ranef.reml.optimize import Control
 from _ranef.results import RemlEstimates, Status
-from _ranef.spec import ModelSpec
+from _ranef.spec import ModelSpec, mean_log_sds
 from _ranef.support.arrays import Floats
 
 __all__ = ["StructuredFit", "fit_structured"]
@@ -41,8 +41,8 @@ ROUNDS = 5
 #: slope in ρ, in units that matter, below which a descent ends; and above which it has failed
 FLAT, STEEP = 1e-6, 1e-3
 
-#: times that fitted values are put in the place of those before, and the change of the criterion that ends it
-REFITTED, SETTLED = 50, 1e-9
+#: times that fitted values are put in the place of those before, and their change, over their spread, that ends it
+REFITTED, SETTLED = 100, 1e-6
 
 #: steps of one descent, in units that matter: the longest, how it is shortened, and how far from the start it may lead
 STEPS, LONGEST, SHORTER, FAR = 100, 2.0, 0.5 ** np.arange(12.0), 15.0
@@ -89,14 +89,14 @@ def fit_structured(
     if spec.variance is None or not spec.variance.of_fitted:
         return _estimated(_search(spec, method, control), start)
     plain = replace(spec, variance=None, correlation=None).with_rho(None)
-    best, before = _search(plain, method, control).at(np.zeros(0), start), np.inf
+    best = _search(plain, method, control).at(np.zeros(0), start)
     for _ in range(REFITTED):
-        search = _search(spec.with_fitted(_fitted(best)), method, control)
-        best = _estimated(search, best.estimates.theta, best.spec.rho)
-        if abs(best.criterion - before) <= SETTLED * (1.0 + abs(before)):
-            break
-        before = best.criterion
-    return best
+        fitted = _fitted(best)
+        search = _search(spec.with_fitted(fitted), method, control)
+        best = _estimated(search, best.estimates.theta, best.spec.rho if best.spec.rho_names else None)
+        if np.abs(_fitted(best) - fitted).max() <= SETTLED * fitted.std():
+            return best
+    return _unsettled(best)
 
 
 def _fitted(fit: StructuredFit) -> Floats:
@@ -136,12 +136,18 @@ class Search:
         estimates = fit_reml(own, self.method, start=start, control=self.control, products=products)
         return StructuredFit(own, products, estimates)
 
-    def tried(self, rho: Floats, start: Floats) -> StructuredFit | None:
-        """The same; None so far out that some rows have no variance, or all one residual."""
+    def tried(self, rho: Floats, near: StructuredFit) -> StructuredFit | None:
+        """The fit at ρ from the effects of one nearby; None so far out that some rows have no variance, or all one."""
         try:
-            return self.at(rho, start)
+            return self.at(rho, self.carried(near, rho))
         except (FitError, np.linalg.LinAlgError, FloatingPointError):
             return None
+
+    def carried(self, fit: StructuredFit, rho: Floats) -> Floats:
+        """θ (n_theta,) at ρ with effects as large as in a fit, beside the mean standard deviation of the rows."""
+        assert fit.spec.rho is not None
+        change = mean_log_sds(self.spec, rho) - mean_log_sds(self.spec, fit.spec.rho)
+        return self.spec.times(fit.estimates.theta, np.exp(change))
 
     def slopes(self, fit: StructuredFit) -> Floats:
         """∂criterion/∂ρ (n_rho,) at a fit, for each parameter by the change of it that matters."""
@@ -200,7 +206,7 @@ def _descend(search: Search, first: StructuredFit) -> StructuredFit:
         found = None
         for shorter in SHORTER:
             ahead: Floats = np.clip(x + shorter * step, -FAR, FAR)
-            found = search.tried(centre + units * ahead, best.estimates.theta)
+            found = search.tried(centre + units * ahead, best)
             if found is not None and found.criterion <= best.criterion + 1e-4 * slope @ (ahead - x):
                 break
         if found is None or found.criterion > best.criterion or (ahead == x).all():
@@ -218,7 +224,8 @@ def _inverse_curvature(search: Search, at: StructuredFit, slope: Floats) -> Floa
     out = []
     for step in DIFFERENCE * np.diag(at.spec.residual.units):
         rho = at.spec.rho + step
-        moved = replace(at, spec=search.spec.with_rho(rho), products=search.products(rho))
+        estimates = replace(at.estimates, theta=search.carried(at, rho))
+        moved = StructuredFit(search.spec.with_rho(rho), search.products(rho), estimates)
         out.append((search.slopes(moved) - slope) / DIFFERENCE)
     values, vectors = np.linalg.eigh(0.5 * (np.array(out) + np.array(out).T))
     return np.asarray((vectors / np.maximum(np.abs(values), LEAST_CURVATURE)) @ vectors.T)
@@ -233,14 +240,22 @@ def _updated(inverse: Floats, step: Floats, change: Floats) -> Floats:
     return np.asarray(left @ inverse @ left.T + np.outer(step, step) / along)
 
 
+def _unsettled(fit: StructuredFit) -> StructuredFit:
+    message = f"The fitted values that the residual variance reads still changed after {REFITTED} fits."
+    return _not_converged(fit, message)
+
+
+def _not_converged(fit: StructuredFit, message: str) -> StructuredFit:
+    optimizer = replace(fit.estimates.optimizer, status=Status.NOT_CONVERGED, message=message)
+    return replace(fit, estimates=replace(fit.estimates, optimizer=optimizer))
+
+
 def _told(fit: StructuredFit, steep: float) -> StructuredFit:
     """The fit with a status that counts ρ."""
-    optimizer = fit.estimates.optimizer
-    if steep > STEEP:
-        message = (
-            f"The parameters of the residuals did not converge: the criterion still has a slope of {steep:.2g} in "
-            "them. One of them may have no bound, as where a stratum has no residual variance: see "
-            "fit.residual_parameters."
-        )
-        optimizer = replace(optimizer, status=Status.NOT_CONVERGED, message=message)
-    return replace(fit, estimates=replace(fit.estimates, optimizer=optimizer))
+    if steep <= STEEP:
+        return fit
+    message = (
+        f"The parameters of the residuals did not converge: the criterion still has a slope of {steep:.2g} in them. "
+        "One of them may have no bound, as where a stratum has no residual variance: see fit.residual_parameters."
+    )
+    return _not_converged(fit, message)

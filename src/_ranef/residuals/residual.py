@@ -150,8 +150,8 @@ class Residual:
 
     @property
     def units(self) -> Floats:
-        """Sizes of ρ (n_rho,) that matter: those that change standard deviations of rows by about their size."""
-        spread = np.sqrt((self.jacobian**2).mean(axis=1))
+        """Sizes of ρ (n_rho,) that matter: those that change sds of rows, beside their mean, by about their size."""
+        spread = self.jacobian.std(axis=1)
         own = 1.0 / np.where(spread > 0, spread, 1.0)
         return np.append(own, np.ones(0 if self.correlation is None else len(self.correlation.names)))
 

@@ -53,8 +53,14 @@ def _named_in(cls: type[Any]) -> Iterator[type[Any]]:
 def _records(named: Any) -> Iterator[type[Any]]:
     """The records in a class or in an alias of several."""
     if isinstance(named, type):
-        if named.__module__.startswith("_ranef.") and (is_dataclass(named) or issubclass(named, Enum)):
-            yield named
+        if named.__module__.startswith("_ranef."):
+            yield from [named] if is_dataclass(named) or issubclass(named, Enum) else _below(named)
         return
     for part in get_args(named):
         yield from _records(part)
+
+
+def _below(named: type[Any]) -> Iterator[type[Any]]:
+    """The records that an abstract class stands for."""
+    for other in named.__subclasses__():
+        yield from [other] if is_dataclass(other) else _below(other)

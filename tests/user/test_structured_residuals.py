@@ -1,0 +1,166 @@
+"""What users get of models with residual variances and correlations, from both engines."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import nlme_models
+import ranef
+
+SLEEP = "Reaction ~ Days + (Days | Subject)"
+
+
+@pytest.fixture(scope="module")
+def data():
+    return ranef.datasets.load("sleepstudy_aug")
+
+
+@pytest.fixture(scope="module")
+def strata(data):
+    return ranef.Model(SLEEP, data, variance=ranef.VarIdent("Phase"))
+
+
+@pytest.fixture(scope="module")
+def eb(strata):
+    return strata.fit()
+
+
+@pytest.fixture(scope="module")
+def fb(strata):
+    return strata.sample(draws=250, seed=1, sampler="nutpie", progress=False)
+
+
+@pytest.fixture(scope="module")
+def correlated(data):
+    power = ranef.VarPower()
+    return ranef.Model(
+        "Reaction ~ Days + (1 | Subject)", data, variance=power, correlation=ranef.AR1("Days", "Subject")
+    )
+
+
+def test_strata_as_nlme_prints_them(eb):
+    ref = nlme_models.reference("sleep_varIdent")["residual_variance"]
+    assert eb.residual_sd.to_dict() == pytest.approx(dict(zip(ref["strata"], ref["sd"], strict=True)), rel=1e-5)
+    frame = eb.residual_parameters
+    assert frame["estimate"].tolist() == pytest.approx(ref["ratio_to_first"], rel=1e-5)
+    assert np.isnan(frame["std_error"].iloc[0])
+    text = str(eb.summary())
+    assert "Different standard deviations per stratum, Phase:" in text
+    assert "0.9035" in text
+
+
+def test_standard_errors_of_ratios(eb):
+    """By the delta method: that of exp(ρ) is exp(ρ) times that of ρ."""
+    se = np.sqrt(np.diag(eb.vcov_theta()))[3:5]
+    np.testing.assert_allclose(eb.residual_parameters["std_error"].iloc[1:], se * np.exp(eb.spec.rho), rtol=1e-6)
+
+
+def test_new_rows_have_the_standard_deviation_of_their_stratum(eb, fb, data):
+    rows = pd.DataFrame({"Days": [1.0, 1.0], "Subject": ["308", "308"], "Phase": ["base", "late"]})
+    confidence, prediction = (eb.predict(rows, interval=kind) for kind in ("confidence", "prediction"))
+    z = 1.959963984540054
+    half = [(frame["upper"] - frame["estimate"]) / z for frame in (confidence, prediction)]
+    sds = eb.residual_sd[["base", "late"]].to_numpy()
+    np.testing.assert_allclose(np.sqrt(half[1] ** 2 - half[0] ** 2), sds, rtol=1e-8)
+    widths = fb.predict(rows, interval="prediction", seed=1).eval("upper - lower")
+    assert widths[1] > 1.2 * widths[0]
+    with pytest.raises(ranef.DesignError, match="'night' is no stratum of Phase"):
+        eb.predict(rows.assign(Phase="night"), interval="prediction")
+    eb.predict(rows.assign(Phase="night"), interval="confidence")
+
+
+def test_simulated_responses_have_the_covariance_of_the_model(correlated):
+    fit = correlated.fit()
+    rows = np.flatnonzero(fit.spec.groupings[0].codes == 0)
+    draws = fit.simulate(20_000, re="fitted", seed=1)[rows]
+    wanted = fit.matrices.R[rows][:, rows].toarray()
+    np.testing.assert_allclose(np.cov(draws), wanted, atol=0.05 * wanted.max())
+    normalized = fit.residuals("normalized").to_numpy()
+    root = np.linalg.inv(np.linalg.cholesky(wanted))
+    raw = fit.residuals("response").to_numpy()[rows]
+    np.testing.assert_allclose((normalized[rows] ** 2).sum(), ((root @ raw) ** 2).sum(), rtol=1e-8)
+
+
+def test_fitted_values_as_covariate_are_their_own(correlated):
+    """At convergence a fit with |fitted| as a column is the same fit."""
+    fit = correlated.fit()
+    data = ranef.datasets.load("sleepstudy_aug").assign(size=fit.fitted().to_numpy())
+    correlation = ranef.AR1("Days", "Subject")
+    formula = "Reaction ~ Days + (1 | Subject)"
+    again = ranef.Model(formula, data, variance=ranef.VarPower("size"), correlation=correlation).fit()
+    np.testing.assert_allclose(again.fitted(), fit.fitted(), rtol=1e-6)
+    np.testing.assert_allclose(again.criterion, fit.criterion, rtol=1e-8)
+
+
+@pytest.mark.parametrize("which", ["strata", "correlated"])
+def test_a_saved_fit_is_the_same(which, request, tmp_path):
+    fit = request.getfixturevalue(which).fit()
+    fit.save(tmp_path / "fit.ranef")
+    loaded = ranef.load(tmp_path / "fit.ranef")
+    assert loaded.criterion == fit.criterion
+    pd.testing.assert_frame_equal(loaded.residual_parameters, fit.residual_parameters)
+    assert ranef.Model.of(loaded).fit().criterion == pytest.approx(fit.criterion, rel=1e-10)
+    simulated = fit.simulate(1, seed=2)[:, 0]
+    np.testing.assert_allclose(loaded.refit(simulated).theta, fit.refit(simulated).theta, rtol=1e-8)
+
+
+def test_both_engines_side_by_side(strata, eb, fb, tmp_path):
+    both = ranef.compare({"REML": eb, "ML": strata.fit("ML"), "NUTS": fb})
+    frame = both.variance_components
+    assert frame["term"].tolist()[-3:] == ["sigma", "ratio(early)", "ratio(late)"]
+    assert frame["NUTS_estimate"].to_numpy() == pytest.approx(frame["REML_estimate"].to_numpy(), rel=0.35, abs=0.2)
+    assert both.decomposition["total"].notna().all()
+    both.report(tmp_path / "page.html")
+    assert "The standard deviation of a row is σ times 1 for base" in (tmp_path / "page.html").read_text()
+    fb.save(tmp_path / "fb.ranef")
+    pd.testing.assert_frame_equal(ranef.load(tmp_path / "fb.ranef").residual_sd, fb.residual_sd)
+
+
+def test_what_is_read_off_a_posterior(eb, fb):
+    assert fb.r2().to_numpy() == pytest.approx(eb.r2().to_numpy(), abs=0.05)
+    assert fb.residual_sd["stratum"].tolist() == ["base", "early", "late"]
+    inside = fb.residual_sd.eval("lower < upper") & (fb.residual_sd["lower"] < eb.residual_sd.to_numpy())
+    assert inside.all()
+    assert set(fb.datatree["posterior"]["rho"].dims) == {"chain", "draw", "rho_name"}
+    assert "ratio(late)" in str(fb.summary())
+    with pytest.warns(ranef.RanefWarning, match="Pareto k"):
+        assert fb.loo().elpd == pytest.approx(-851.0, abs=6.0)
+    sims = fb.simulate(2000, re="fitted", seed=1)
+    codes = eb.spec.variance.codes
+    spread = sims.std(axis=1)
+    assert spread[codes == 2].mean() > 1.3 * spread[codes == 1].mean()
+
+
+def test_fits_of_other_residuals_do_not_stand_side_by_side(eb, data):
+    with pytest.raises(ranef.DesignError, match="residuals are 1 for base"):
+        ranef.compare(eb, ranef.Model(SLEEP, data).fit("ML"))
+
+
+def test_what_needs_independent_rows_says_so(data):
+    ar1 = ranef.AR1("Days", "Subject")
+    model = ranef.Model("Reaction ~ Days + (1 | Subject)", data, correlation=ar1)
+    with pytest.raises(ranef.FitError, match="is for independent residuals"):
+        model.fit().hatvalues()
+    with pytest.raises(ranef.FitError, match="marginal parameterization only"):
+        model.sample(parameterization="noncentered", progress=False)
+    with pytest.raises(ranef.NotAvailableError, match="build the model from one frame"):
+        ranef.Model(SLEEP, [data, data], variance=ranef.VarIdent("Phase"))
+
+
+def test_a_model_says_what_its_residuals_are(correlated, strata):
+    text = str(correlated.describe())
+    assert "the standard deviation of a row over σ is |fitted values| to the power δ" in text
+    assert "Phi ~ Uniform(-1, 1)" in text
+    latex = strata.equation().latex if hasattr(strata.equation(), "latex") else str(strata.equation())
+    assert "h_{i}^{2}" in latex
+
+
+def test_without_random_effects_both_engines_answer():
+    ref = nlme_models.reference("orthodont_gls_cs")
+    model = nlme_models.model("orthodont_gls_cs")
+    fb = model.sample(draws=250, seed=3, sampler="nutpie", progress=False)
+    rho = fb.residual_parameters.iloc[0]
+    assert rho["lower"] < ref["residual_correlation"]["Rho"] < rho["upper"]
+    np.testing.assert_allclose(fb.fixef, ref["fixef"]["estimate"], rtol=0.1, atol=0.5)
