@@ -59,6 +59,8 @@ assert_type(both, ranef.Comparison)
 assert_type(both.eb, ranef.EmpiricalBayesFit)
 assert_type(both.plot(), Figure)
 assert_type(both.plot.varcorr(ax=Figure().subplots()), Axes)
+assert_type(both.plot.lines(ax=Figure().subplots(), level=0.5), Axes)
+
 assert_type(both.predictions(data), pd.DataFrame)
 assert_type(ranef.compare(fb, fb, kind="conditional"), pd.DataFrame)
 assert_type(ranef.pooling(eb, fb).frame, pd.DataFrame)
