@@ -62,7 +62,11 @@ assert_type(both.plot.varcorr(ax=Figure().subplots()), Axes)
 assert_type(both.plot.lines(ax=Figure().subplots(), level=0.5), Axes)
 
 assert_type(both.predictions(data), pd.DataFrame)
+assert_type(ranef.compare({"REML": eb, "ML": eb}), ranef.Comparison)
 assert_type(ranef.compare(fb, fb, kind="conditional"), pd.DataFrame)
+assert_type(ranef.compare({"a": fb, "b": fb}, group="Subject"), pd.DataFrame)
+assert_type(ranef.compare(fb, fb), ranef.Comparison | pd.DataFrame)
+assert_type(ranef.compare({"a": eb, "b": fb}), ranef.Comparison | pd.DataFrame)
 assert_type(ranef.pooling(eb, fb).frame, pd.DataFrame)
 
 path = eb.save("fit.ranef", overwrite=True)
