@@ -1,6 +1,5 @@
 """Fit in, frame out: effects, predictions, simulations, intervals, summaries of draws."""
 
-from _ranef.inference.along import Cells, level_cells, level_means, predictor, predictor_draws
 from _ranef.inference.case_deletion import Influence, influence
 from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
 from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
@@ -33,6 +32,7 @@ from _ranef.inference.information import (
     variance_information,
     vcov_theta_frame,
 )
+from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
 from _ranef.inference.leverage import cooks_distances, joint_covariance
 from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
 from _ranef.inference.matrices import FitMatrices
