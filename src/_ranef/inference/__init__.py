@@ -6,6 +6,7 @@ from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, po
 from _ranef.inference.effects import (
     check_level,
     coef_frame,
+    effect_scores,
     fixef_series,
     grouping_named,
     normal_quantile,
@@ -49,6 +50,7 @@ from _ranef.inference.posterior import (
     posterior_table,
     predict_draws,
     predictive_draws,
+    prior_component_draws,
     saturated_trees,
     simulate_posterior,
     varcorr_draws,
@@ -72,9 +74,7 @@ from _ranef.inference.prediction import (
     simulation_part,
     unseen_variance,
 )
-from _ranef.inference.prior_draws import prior_component_draws
 from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
-from _ranef.inference.standardized import effect_scores
 from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
 from _ranef.inference.variance_shares import (
     VarianceParts,

@@ -20,15 +20,13 @@ from _ranef.plots import ComparisonPlots
 from _ranef.report import page_html
 from _ranef.spec import Flat, ModelSpec, Normal
 from _ranef.support.arrays import Floats
-from _ranef.support.copies import ByFields
 from _ranef.support.interrupts import deferred
 from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
 from _ranef.support.remedies import file_path, helpful
 from _ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
-from _ranef.user.fit_base import Shown
+from _ranef.user.fit_base import ByFields, Shown
 from _ranef.user.page import Source, closed, page_of
 from _ranef.user.posterior import PosteriorFit
-from _ranef.user.ranking import by_formula, ranked
 from _ranef.user.reml_fit import EmpiricalBayesFit
 
 __all__ = ["Comparison", "compare"]
@@ -260,7 +258,7 @@ class Comparison(ByFields, Shown):
                 f"Ranking by elpd takes two posteriors or more; this comparison has {len(posteriors)}. One alone has "
                 "fit.loo()."
             )
-        return ranked(posteriors, kind, group)
+        return cmp.ranked(posteriors, kind, group)
 
     def table(self, max_levels: int = 10) -> Document:
         """The side-by-side table, with at most `max_levels` levels of each factor and term.
@@ -547,8 +545,8 @@ def compare(
         raise DesignError("kind= and group= are for ranking posteriors by elpd; a fit by REML or ML has none.")
     several = any(cmp.difference(given[0].spec, fit.spec) is not None for fit in given[1:])
     if len(posteriors) == len(given) and (asked or several):
-        own = by_formula(posteriors) if named is None else dict(zip(named, posteriors, strict=True))
-        return ranked(own, kind or "conditional", group)
+        names = cmp.formula_names([fit.spec for fit in posteriors]) if named is None else list(named)
+        return cmp.ranked(dict(zip(names, posteriors, strict=True)), kind or "conditional", group)
     return _side_by_side(_by_engine(given) if named is None else named, level)
 
 
