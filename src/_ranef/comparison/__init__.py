@@ -9,10 +9,10 @@ from _ranef.comparison.aligned import (
     long_frame,
     prediction_frames,
 )
-from _ranef.comparison.decomposition import VarianceSplit, decomposition_frame, fits_decomposition, split_variances
-from _ranef.comparison.elpd import elpd_frame, ranked, require_same_rows, stacking_weights
-from _ranef.comparison.paths import EffectsAt, Moved, effects_at, effects_at_ratio, moved
-from _ranef.comparison.paths_of_fits import FitPaths, fit_paths, paths_base
+from _ranef.comparison.decomposition import decomposition_frame, fits_decomposition, split_variances
+from _ranef.comparison.elpd import ranked, require_same_rows, stacking_weights
+from _ranef.comparison.paths import EffectsAt, effects_at, effects_at_ratio, moved
+from _ranef.comparison.paths_of_fits import fit_paths, paths_base
 from _ranef.comparison.pooling import (
     PoolingBase,
     checked_theta,
@@ -41,12 +41,9 @@ __all__ = [
     "Boundary",
     "CovarianceSweep",
     "EffectsAt",
-    "FitPaths",
-    "Moved",
     "OwnData",
     "PoolingBase",
     "PoolingSweep",
-    "VarianceSplit",
     "agreement_frame",
     "align",
     "boundary",
@@ -59,7 +56,6 @@ __all__ = [
     "difference",
     "effects_at",
     "effects_at_ratio",
-    "elpd_frame",
     "estimand",
     "even_ratios",
     "fit_paths",

@@ -36,13 +36,11 @@ from _ranef.inference.information import (
 from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
 from _ranef.inference.leverage import cooks_distances, joint_covariance
 from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
-from _ranef.inference.matrices import FitMatrices
-from _ranef.inference.patterns import Block, Pattern, matrix_pattern
+from _ranef.inference.matrices import Block, FitMatrices, Pattern, matrix_pattern
 from _ranef.inference.posterior import (
     bfmi,
     covariance_draws,
     diagnose,
-    fixef_draws,
     interval,
     labelled_draws,
     one_draw,
@@ -61,7 +59,6 @@ from _ranef.inference.prediction import (
     Rows,
     chosen_groupings,
     effects_for,
-    fitted_rows,
     fitted_values,
     linear_predictor,
     prediction_frame,
@@ -118,9 +115,7 @@ __all__ = [
     "estimates_of",
     "estimates_to_mark",
     "first_fit",
-    "fitted_rows",
     "fitted_values",
-    "fixef_draws",
     "fixef_series",
     "glance_frame",
     "grouping_named",
