@@ -43,6 +43,12 @@ def reference(case: str) -> dict[str, Any]:
     return json.loads(CASES[case].read_text())
 
 
+def rows_of(case: str) -> int:
+    """How many rows the reference was fitted to."""
+    ref = reference(case)
+    return int(ref.get("nobs") or ref["n"])
+
+
 def data_of(ref: dict[str, Any]) -> pd.DataFrame:
     data = ranef.datasets.load(ref["dataset"])
     for name, expression in ref.get("derive", {}).items():

@@ -102,7 +102,7 @@ def test_a_sampler_elsewhere_is_seen(name):
 
 
 #: what alone may name the scales of y, X and Z, or the order of elimination, which a figure of L shows
-SCALED = ("likelihood", "nuts", "inference/patterns.py")
+SCALED = ("likelihood", "nuts", "inference/matrices.py")
 
 
 def names_of_scales(source: str) -> list[int]:

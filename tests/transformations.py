@@ -24,6 +24,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 import ranef
+import registry
 from _ranef.spec import ModelSpec
 
 __all__ = ["CHANGES", "Back", "Case", "Change", "pairs"]
@@ -43,6 +44,13 @@ class Case:
     formula: str
     data: pd.DataFrame
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def registered(cls, name: str) -> Case:
+        """That of an outside reference."""
+        ref = registry.reference(name)
+        data = registry.data_of(ref)
+        return cls(registry.formula_of(ref, data), data, {k: ref[k] for k in ("weights", "offset") if ref.get(k)})
 
     def model(self) -> ranef.Model:
         return ranef.Model(self.formula, self.data, **self.arguments)

@@ -38,20 +38,9 @@ def _weighted(formula: str, seed: int) -> Case:
     return Case(f"y ~ {formula}", made(seed).assign(w=np.exp(rng.uniform(-4, 4, 96))), {"weights": "w"})
 
 
-def _registered(name: str) -> Case:
-    ref = registry.reference(name)
-    data = registry.data_of(ref)
-    return Case(registry.formula_of(ref, data), data, {k: ref[k] for k in ("weights", "offset") if ref.get(k)})
-
-
-def _rows(name: str) -> int:
-    ref = registry.reference(name)
-    return int(ref.get("nobs") or ref["n"])
-
-
 WEIGHTED = {f"weighted {name}": _weighted(formula, seed) for seed, (name, formula) in enumerate(FORMULAS.items())}
 QUICK = ["weighted slope", "weighted crossed slopes", "sleep_weights", "machines_factor", "oats"]
-REGISTERED = [name for name in registry.FITTED if _rows(name) <= SMALL]
+REGISTERED = [name for name in registry.FITTED if registry.rows_of(name) <= SMALL]
 #: its covariance matrix is not determined, as the fit says
 NOT_IDENTIFIED = ["machines_factor_dbl"]
 OTHERS = [name for name in (*WEIGHTED, *REGISTERED) if name not in (*QUICK, *NOT_IDENTIFIED)]
@@ -59,7 +48,7 @@ OTHERS = [name for name in (*WEIGHTED, *REGISTERED) if name not in (*QUICK, *NOT
 
 @cache
 def case_of(name: str) -> Case:
-    return WEIGHTED[name] if name in WEIGHTED else _registered(name)
+    return WEIGHTED[name] if name in WEIGHTED else Case.registered(name)
 
 
 def fitted(case: Case, name: str) -> ranef.EmpiricalBayesFit:

@@ -23,7 +23,7 @@ def weighted() -> tr.Case:
 @pytest.fixture(scope="module")
 def plain():
     model = weighted().model()
-    return model.fit(), model.sample(draws=60, chains=2, seed=1, progress=False)
+    return model.fit(), model.sample(draws=200, chains=2, seed=1, sampler="nutpie", progress=False)
 
 
 @pytest.fixture(scope="module", params=[1e-8, 1e4, 1e8])

@@ -41,7 +41,7 @@ def pulp():
 
 @pytest.fixture(scope="module")
 def fb(pulp):
-    return ranef.Model("bright ~ 1 + (1 | operator)", pulp).sample(seed=2, progress=False)
+    return ranef.Model("bright ~ 1 + (1 | operator)", pulp).sample(seed=2, sampler="nutpie", progress=False)
 
 
 def evidence_of_pulp(fit, keep):
@@ -96,7 +96,7 @@ def test_rows_are_those_of_arviz(fb, monkeypatch):
 @pytest.fixture(scope="module")
 def sleep():
     data = ranef.datasets.load("sleepstudy")
-    return data, ranef.Model(SLEEP, data).sample(seed=4, progress=False)
+    return data, ranef.Model(SLEEP, data).sample(seed=4, sampler="nutpie", progress=False)
 
 
 def sampled_without(data, fit, subject, seed):
@@ -104,7 +104,7 @@ def sampled_without(data, fit, subject, seed):
     priors = fit.draws.priors  # every subject has the same days, so the centre of the intercept's prior stays
     draws = (
         ranef.Model(SLEEP, data[data["Subject"].astype(str) != subject])
-        .sample(seed=seed, progress=False, priors=priors)
+        .sample(seed=seed, sampler="nutpie", progress=False, priors=priors)
         .draws
     )
     own = data[data["Subject"].astype(str) == subject]
@@ -143,7 +143,9 @@ def test_integrating_the_coefficients_agrees_with_drawing_them(sleep):
 def test_shared_effects_keep_their_draws():
     """Crossed factors: rows of a plate given the samples; scored against fits without the plate."""
     data = ranef.datasets.load("penicillin")
-    fit = ranef.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", data).sample(seed=1, progress=False)
+    fit = ranef.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", data).sample(
+        seed=1, sampler="nutpie", progress=False
+    )
     with pytest.raises(ranef.DesignError, match=r"group= must be one of 'plate', 'sample'"):
         fit.loo(kind="group")
     found = group_loo(fit, "plate")
@@ -152,7 +154,7 @@ def test_shared_effects_keep_their_draws():
     plate = found.elpd_i.index[0]
     kept = data[data["plate"].astype(str) != plate]
     again = ranef.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", kept).sample(
-        seed=5, progress=False, priors=fit.draws.priors
+        seed=5, sampler="nutpie", progress=False, priors=fit.draws.priors
     )
     own = data[data["plate"].astype(str) == plate]
     levels = [str(level) for level in again.spec.groupings[1].levels]

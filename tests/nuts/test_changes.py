@@ -72,20 +72,9 @@ def _own() -> dict[str, Case]:
 OWN = _own()
 
 
-def _registered(name: str) -> Case:
-    ref = registry.reference(name)
-    data = registry.data_of(ref)
-    return Case(registry.formula_of(ref, data), data, {k: ref[k] for k in ("weights", "offset") if ref.get(k)})
-
-
-def _rows(name: str) -> int:
-    ref = registry.reference(name)
-    return int(ref.get("nobs") or ref["n"])
-
-
 @cache
 def case_of(name: str) -> Case:
-    return OWN[name] if name in OWN else _registered(name)
+    return OWN[name] if name in OWN else Case.registered(name)
 
 
 def log_law(model, covs, sigma: float) -> float:
@@ -139,7 +128,7 @@ def moved(back, covs, sigma: float):
     "name",
     [
         pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow)
-        for n in (*OWN, *(n for n in registry.BUNDLED if n in registry.FITTED and _rows(n) <= SMALL))
+        for n in (*OWN, *(n for n in registry.BUNDLED if n in registry.FITTED and registry.rows_of(n) <= SMALL))
     ],
 )
 def test_the_default_posterior_does_not_change(name, change):

@@ -1,11 +1,18 @@
 """Fits side by side: aligned frames and measures of agreement and shrinkage; where posterior variance comes from."""
 
-from _ranef.comparison.agreement import agreement_frame, interval_overlap
-from _ranef.comparison.aligned import Aligned, align, estimand, long_frame, prediction_frames
-from _ranef.comparison.decomposition import VarianceSplit, decomposition_frame, fits_decomposition, split_variances
-from _ranef.comparison.elpd import elpd_frame, require_same_rows, stacking_weights
-from _ranef.comparison.paths import EffectsAt, Moved, effects_at, effects_at_ratio, moved
-from _ranef.comparison.paths_of_fits import FitPaths, fit_paths, paths_base
+from _ranef.comparison.aligned import (
+    Aligned,
+    agreement_frame,
+    align,
+    estimand,
+    interval_overlap,
+    long_frame,
+    prediction_frames,
+)
+from _ranef.comparison.decomposition import decomposition_frame, fits_decomposition, split_variances
+from _ranef.comparison.elpd import ranked, require_same_rows, stacking_weights
+from _ranef.comparison.paths import EffectsAt, effects_at, effects_at_ratio, moved
+from _ranef.comparison.paths_of_fits import fit_paths, paths_base
 from _ranef.comparison.pooling import (
     PoolingBase,
     checked_theta,
@@ -23,7 +30,7 @@ from _ranef.comparison.pooling import (
     whole_sweep,
 )
 from _ranef.comparison.reliability import OwnData, own_data, reliabilities, reliability_matrices
-from _ranef.comparison.sameness import check_names, default_names, difference, require_same_model
+from _ranef.comparison.sameness import check_names, default_names, difference, formula_names, require_same_model
 from _ranef.comparison.scaled import CovarianceSweep
 from _ranef.comparison.shrinkage import shrinkage_frame
 from _ranef.comparison.singular_fits import Boundary, boundary
@@ -34,12 +41,9 @@ __all__ = [
     "Boundary",
     "CovarianceSweep",
     "EffectsAt",
-    "FitPaths",
-    "Moved",
     "OwnData",
     "PoolingBase",
     "PoolingSweep",
-    "VarianceSplit",
     "agreement_frame",
     "align",
     "boundary",
@@ -52,11 +56,11 @@ __all__ = [
     "difference",
     "effects_at",
     "effects_at_ratio",
-    "elpd_frame",
     "estimand",
     "even_ratios",
     "fit_paths",
     "fits_decomposition",
+    "formula_names",
     "interval_overlap",
     "long_frame",
     "moved",
@@ -68,6 +72,7 @@ __all__ = [
     "pooling_frame",
     "pooling_sweep",
     "prediction_frames",
+    "ranked",
     "ratio_draws",
     "ratio_frame",
     "ratios_at",

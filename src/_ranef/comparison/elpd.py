@@ -3,17 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
-from _ranef.errors import DesignError
-from _ranef.inference import Loo
+from _ranef.errors import ConvergenceWarning, DesignError, warn
+from _ranef.inference import Loo, Sampled, loo_groups, loo_kind, loo_rows, row_groups
+from _ranef.likelihood import RowGroups
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 
-__all__ = ["elpd_frame", "require_same_rows", "stacking_weights"]
+__all__ = ["elpd_frame", "ranked", "require_same_rows", "stacking_weights"]
+
+
+class Judged(Sampled, Protocol):
+    """A posterior that says whether it may be trusted."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing to warn about."""
+        ...
+
+
+def ranked(named: Mapping[str, Judged], kind: str, group: str | None) -> pd.DataFrame:
+    """Frame of posteriors, best first: by rows, or by levels of a factor.
+
+    Raises
+    ------
+    DesignError
+        If they are not of the same rows and response, or no model has the factor.
+    """
+    require_same_rows({name: fit.spec for name, fit in named.items()})
+    if doubtful := [name for name, fit in named.items() if not fit.ok]:
+        warn(
+            f"Posteriors that should not be trusted are ranked here: {', '.join(map(repr, doubtful))} (fit.warnings "
+            "says why). Sample them longer first.",
+            ConvergenceWarning,
+        )
+    if loo_kind(kind) == "conditional":
+        return elpd_frame({name: loo_rows(fit.spec, fit.draws) for name, fit in named.items()})
+    groups = _common_groups(named, group)
+    return elpd_frame({name: loo_groups(fit.spec, fit.draws, groups) for name, fit in named.items()})
+
+
+def _common_groups(named: Mapping[str, Judged], group: str | None) -> RowGroups:
+    """The rows by a factor that some of the models have; the others are scored on the same groups."""
+    known = {g.name: (fit.spec, k) for fit in named.values() for k, g in enumerate(fit.spec.groupings)}
+    if group is None and len(known) == 1:
+        (group,) = known
+    if group not in known:
+        asked = f"group={group!r} is not one of" if group is not None else "Name the factor to leave out by: group= is"
+        raise DesignError(f"{asked} {', '.join(map(repr, known)) or 'none: no model has a grouping factor'}.")
+    return row_groups(*known[group])
 
 
 def elpd_frame(estimates: Mapping[str, Loo]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 from _ranef.errors import DesignError
 from _ranef.spec import ModelSpec
 
-__all__ = ["check_names", "default_names", "difference", "require_same_model"]
+__all__ = ["check_names", "default_names", "difference", "formula_names", "require_same_model"]
 
 SAME_MODEL = "Make both fits from the same ranef.Model."
 
@@ -147,6 +147,12 @@ def default_names(engines: Sequence[str]) -> tuple[str, ...]:
         seen[engine] += 1
         out.append(engine if counts[engine] == 1 else f"{engine}_{seen[engine]}")
     return tuple(out)
+
+
+def formula_names(specs: Sequence[ModelSpec]) -> list[str]:
+    """Names of models by their formulas, with their number where one occurs twice."""
+    formulas = [spec.design.formula for spec in specs]
+    return [f if formulas.count(f) == 1 else f"{f} [{i}]" for i, f in enumerate(formulas, 1)]
 
 
 def check_names(names: Sequence[object]) -> None:

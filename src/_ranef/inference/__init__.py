@@ -1,12 +1,12 @@
 """Fit in, frame out: effects, predictions, simulations, intervals, summaries of draws."""
 
-from _ranef.inference.along import Cells, level_cells, level_means, predictor, predictor_draws
 from _ranef.inference.case_deletion import Influence, influence
 from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
 from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
 from _ranef.inference.effects import (
     check_level,
     coef_frame,
+    effect_scores,
     fixef_series,
     grouping_named,
     normal_quantile,
@@ -33,15 +33,14 @@ from _ranef.inference.information import (
     variance_information,
     vcov_theta_frame,
 )
+from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
 from _ranef.inference.leverage import cooks_distances, joint_covariance
 from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
-from _ranef.inference.matrices import FitMatrices
-from _ranef.inference.patterns import Block, Pattern, matrix_pattern
+from _ranef.inference.matrices import Block, FitMatrices, Pattern, matrix_pattern
 from _ranef.inference.posterior import (
     bfmi,
     covariance_draws,
     diagnose,
-    fixef_draws,
     interval,
     labelled_draws,
     one_draw,
@@ -49,6 +48,7 @@ from _ranef.inference.posterior import (
     posterior_table,
     predict_draws,
     predictive_draws,
+    prior_component_draws,
     residual_draws,
     saturated_trees,
     simulate_posterior,
@@ -60,7 +60,6 @@ from _ranef.inference.prediction import (
     Rows,
     chosen_groupings,
     effects_for,
-    fitted_rows,
     fitted_values,
     linear_predictor,
     prediction_frame,
@@ -73,7 +72,6 @@ from _ranef.inference.prediction import (
     simulation_part,
     unseen_variance,
 )
-from _ranef.inference.prior_draws import prior_component_draws
 from _ranef.inference.residual_parameters import (
     residual_frame,
     residual_sd_frame,
@@ -82,7 +80,6 @@ from _ranef.inference.residual_parameters import (
     told_draws,
 )
 from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
-from _ranef.inference.standardized import effect_scores
 from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
 from _ranef.inference.variance_shares import (
     VarianceParts,
@@ -126,9 +123,7 @@ __all__ = [
     "estimates_of",
     "estimates_to_mark",
     "first_fit",
-    "fitted_rows",
     "fitted_values",
-    "fixef_draws",
     "fixef_series",
     "glance_frame",
     "grouping_named",

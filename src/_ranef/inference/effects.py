@@ -1,4 +1,4 @@
-"""Tidy frames of effects, written once for both engines."""
+"""Tidy frames of effects, written once for both engines, and effects over their marginal standard deviations."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import numpy as np
 import pandas as pd
 
 from _ranef.errors import DesignError, suggestion
-from _ranef.spec import Grouping, ModelSpec, varcorr_arrays
+from _ranef.inference.engines import Estimated, Sampled
+from _ranef.likelihood import Likelihood, cross_products
+from _ranef.results import Fit
+from _ranef.spec import Grouping, ModelSpec, covariance_arrays, varcorr_arrays
 from _ranef.support.arrays import Floats
 
 __all__ = [
     "check_level",
     "coef_frame",
+    "effect_scores",
     "fixef_series",
     "grouping_named",
     "normal_quantile",
@@ -145,3 +149,42 @@ def wald_intervals(estimates: pd.Series[float], vcov: Floats, level: float) -> p
     """Normal intervals ``lower, upper`` from estimates and their covariance (p, p)."""
     half = normal_quantile(level) * np.sqrt(np.diag(vcov))
     return pd.DataFrame({"lower": estimates - half, "upper": estimates + half})
+
+
+def effect_scores(fit: Fit, group: str) -> list[tuple[str, Floats]]:
+    """Random effects of one grouping factor divided by their marginal standard deviations: term and scores (levels,).
+
+    Var(b̂) = Var(b) − Var(b̂ − b), for b̂ is the best linear predictor: Σ less the prediction variance of each level
+    (Henderson's), at θ̂ for a fit by REML or ML and at the posterior mean of (θ, σ) for a posterior. Without it levels
+    of unequal size would make a mixture that looks heavy-tailed. A level without a positive variance (all of them,
+    where the fit is on the boundary) has NaN.
+
+    Raises
+    ------
+    DesignError
+        If the model has no such factor, or the fit holds neither estimates nor draws.
+    """
+    spec = fit.spec
+    k, g = grouping_named(spec, group)
+    effects = fit.ranef(group)
+    values = effects["estimate"].to_numpy().reshape(g.n_levels, len(g.columns))
+    if isinstance(fit, Estimated):
+        theta, sigma = fit.estimates.theta, fit.estimates.sigma
+        uncertain = np.diagonal(fit.estimates.modes[k].cov_prediction, axis1=1, axis2=2)
+    elif isinstance(fit, Sampled):
+        theta, sigma = fit.draws.theta.mean(axis=(0, 1)), float(fit.draws.sigma.mean())
+        uncertain = _prediction_variances(fit, k, theta, sigma)
+    else:
+        raise DesignError(f"{type(fit).__name__} holds neither estimates nor draws, so its effects have no variance.")
+    variances = np.diagonal(covariance_arrays(spec, theta, np.asarray(sigma))[k])
+    marginal = variances - uncertain
+    scores = np.full(values.shape, np.nan)
+    usable = marginal > 1e-9 * np.maximum(variances, np.finfo(float).tiny)
+    scores[usable] = values[usable] / np.sqrt(marginal[usable])
+    return [(column, scores[:, a]) for a, column in enumerate(g.columns)]
+
+
+def _prediction_variances(fit: Sampled, k: int, theta: Floats, sigma: float) -> Floats:
+    """Var(b̂ − b) (levels, p) of grouping `k` at (θ, σ), the coefficients estimated."""
+    at = Likelihood(fit.spec, cross_products(fit.spec), "REML").at(theta, sigma)
+    return np.asarray(np.diagonal(at.modes[k].cov_prediction, axis1=1, axis2=2))

@@ -1,4 +1,4 @@
-"""Posterior summaries from draws, and what convergence diagnostics say in words."""
+"""Posterior summaries from draws, what convergence diagnostics say in words, and variance components of the prior."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from _ranef.inference.prediction import (
     simulation_part,
 )
 from _ranef.inference.residual_parameters import told_draws
+from _ranef.nuts import draw_components
 from _ranef.results import PosteriorDraws
-from _ranef.spec import ModelSpec, covariance_arrays, family_of, varcorr_arrays
+from _ranef.spec import Flat, ModelSpec, Priors, covariance_arrays, family_of, varcorr_arrays
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.interrupts import load
 from _ranef.support.remedies import whole_number
@@ -40,11 +41,15 @@ __all__ = [
     "posterior_table",
     "predict_draws",
     "predictive_draws",
+    "prior_component_draws",
     "saturated_trees",
     "simulate_posterior",
     "varcorr_draws",
     "varcorr_means",
 ]
+
+#: enough for a density without visible noise
+PRIOR_DRAWS = 40_000
 
 #: draws that vary by this part of their mean are constant but for rounding
 CONSTANT = 1e-12
@@ -365,3 +370,15 @@ def _stuck(draws: PosteriorDraws) -> list[str]:
 def _some(names: pd.Series[str]) -> str:
     shown = ", ".join(names[:4])
     return shown + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def prior_component_draws(spec: ModelSpec, priors: Priors, place: int) -> Floats | None:
+    """Draws (n,) of the standard deviation or correlation in row `place` of ``varcorr``; None of improper priors.
+
+    They are the same at every call. Correlations with an effect that has no variance are left out.
+    """
+    if any(isinstance(p, Flat) for p in [*priors.sd.values(), priors.sigma]):
+        return None
+    theta, sigma = draw_components(spec, priors, np.random.default_rng(0), (PRIOR_DRAWS,))
+    values = np.asarray(varcorr_arrays(spec, theta, sigma)[place][4])
+    return np.asarray(values[np.isfinite(values)])

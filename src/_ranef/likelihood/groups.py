@@ -19,7 +19,7 @@ import numpy as np
 import scipy
 
 from _ranef.errors import FitError
-from _ranef.linalg.batched import cholesky, forward_substitute, segment_matrix, segment_sum, transpose
+from _ranef.linalg.blocks import cholesky, forward_substitute, segment_matrix, segment_sum, transpose
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints

@@ -13,8 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from _ranef.linalg.batched import back_substitute, cholesky, forward_substitute, segment_sum, transpose
-from _ranef.linalg.blocks import BlockMatrix, PairBlocks
+from _ranef.linalg.blocks import (
+    BlockMatrix,
+    PairBlocks,
+    back_substitute,
+    cholesky,
+    forward_substitute,
+    segment_sum,
+    transpose,
+)
 from _ranef.linalg.kernels import sparse_gram
 from _ranef.linalg.lapack import cholesky_lower
 from _ranef.linalg.plan import CrossedStep, NestedStep, Plan

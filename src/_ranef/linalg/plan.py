@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy
 
-from _ranef.linalg.batched import segment_matrix
-from _ranef.linalg.blocks import BlockMatrix, PairBlocks
+from _ranef.linalg.blocks import BlockMatrix, PairBlocks, segment_matrix
 from _ranef.support.arrays import Ints
 
 __all__ = ["CrossedStep", "NestedStep", "Plan", "elimination_order", "make_plan"]

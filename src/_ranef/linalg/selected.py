@@ -16,8 +16,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import scipy
 
-from _ranef.linalg.batched import back_substitute, transpose
-from _ranef.linalg.blocks import BlockMatrix
+from _ranef.linalg.blocks import BlockMatrix, back_substitute, transpose
 from _ranef.linalg.factor import (
     BlockedFactor,
     CrossedFactor,

@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING, Unpack, overload
 
 from _ranef.plots.decomposition import decomposition_figure
 from _ranef.plots.drawing import figure_of, mark_doubtful
-from _ranef.plots.joint import joint_axes
-from _ranef.plots.lines import lines_figure
-from _ranef.plots.path import path_of_fits
 from _ranef.plots.ranef import compared_figure, ranef_figure
 from _ranef.plots.selection import Choices, LevelsArgument, TermArgument
-from _ranef.plots.shrinkage import shrinkage_figure
-from _ranef.plots.varcorr import varcorr_figure
-from _ranef.results import Fit, Method
-from _ranef.support.remedies import Answering, helpful
+from _ranef.plots.shared_plots import SharedPlots
+from _ranef.results import Fit
+from _ranef.support.remedies import helpful
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +23,7 @@ __all__ = ["ComparisonPlots"]
 
 @helpful
 @dataclass(frozen=True)
-class ComparisonPlots(Answering):
+class ComparisonPlots(SharedPlots):
     """Figures of several fits of one model: call it for the comparison figure, or one of its methods.
 
     A method that draws one panel returns its Axes, one that draws several their Figure; ``ax=`` draws on given axes.
@@ -129,128 +125,6 @@ class ComparisonPlots(Answering):
         return ranef_figure(self.fits, group, ax, term=term, levels=levels, max_levels=max_levels, level=self.level)
 
     @overload
-    def shrinkage(
-        self,
-        group: str | None = ...,
-        *,
-        ax: Axes,
-        max_levels: int = ...,
-        kind: str | None = ...,
-        **choices: Unpack[Choices],
-    ) -> Axes: ...
-    @overload
-    def shrinkage(
-        self,
-        group: str | None = ...,
-        ax: Axes | Sequence[Axes] | None = ...,
-        max_levels: int = ...,
-        *,
-        kind: str | None = ...,
-        **choices: Unpack[Choices],
-    ) -> Axes | Figure: ...
-    def shrinkage(
-        self,
-        group: str | None = None,
-        ax: Axes | Sequence[Axes] | None = None,
-        max_levels: int = 60,
-        *,
-        kind: str | None = None,
-        term: TermArgument = None,
-        levels: LevelsArgument = None,
-    ) -> Axes | Figure:
-        """Each level alone, and where each fit draws it; as :meth:`FitPlots.shrinkage`.
-
-        In a plane the arrows lead to the first fit's estimates; those of other fits are hollow marks, and their
-        regions dashed.
-        """
-        return shrinkage_figure(
-            self.fits, group, ax, kind=kind, term=term, levels=levels, max_levels=max_levels, level=self.level
-        )
-
-    @overload
-    def lines(
-        self,
-        x: object = ...,
-        group: str | None = ...,
-        kind: str = ...,
-        levels: LevelsArgument = ...,
-        *,
-        ax: Axes,
-        term: TermArgument = ...,
-    ) -> Axes: ...
-    @overload
-    def lines(
-        self,
-        x: object = ...,
-        group: str | None = ...,
-        kind: str = ...,
-        levels: LevelsArgument = ...,
-        ax: Axes | Sequence[Axes] | None = ...,
-        *,
-        term: TermArgument = ...,
-    ) -> Axes | Figure: ...
-    def lines(
-        self,
-        x: object = None,
-        group: str | None = None,
-        kind: str = "facets",
-        levels: LevelsArgument = None,
-        ax: Axes | Sequence[Axes] | None = None,
-        *,
-        term: TermArgument = None,
-    ) -> Axes | Figure:
-        """Data with fitted lines by group, those of every fit, with posterior bands; as :meth:`FitPlots.lines`.
-
-        Own lines and the population line are those of the first fit.
-        """
-        return lines_figure(self.fits, x=x, group=group, kind=kind, term=term, levels=levels, ax=ax, level=self.level)
-
-    @overload
-    def path(
-        self, group: str | None = ..., term: str | None = ..., *, ax: Axes, levels: LevelsArgument = ...
-    ) -> Axes: ...
-    @overload
-    def path(
-        self,
-        group: str | None = ...,
-        term: str | None = ...,
-        ax: Axes | Sequence[Axes] | None = ...,
-        *,
-        levels: LevelsArgument = ...,
-    ) -> Axes | Figure: ...
-    def path(
-        self,
-        group: str | None = None,
-        term: str | None = None,
-        ax: Axes | Sequence[Axes] | None = None,
-        *,
-        levels: LevelsArgument = None,
-    ) -> Axes | Figure:
-        """Paths of the first REML or ML fit, with the first posterior of the ratio above; as :meth:`FitPlots.path`."""
-        return path_of_fits(self.fits, group, term, ax, levels)
-
-    @overload
-    def varcorr(self, *, ax: Axes) -> Axes: ...
-    @overload
-    def varcorr(self, ax: Axes | Sequence[Axes] | None = ...) -> Axes | Figure: ...
-    def varcorr(self, ax: Axes | Sequence[Axes] | None = None) -> Axes | Figure:
-        """Posterior density of every sd and correlation, with the estimates of the fits and the prior on it.
-
-        As :meth:`FitPlots.varcorr`; several posteriors stand in one panel, each with its prior where they differ. A
-        criterion (REML, ML) that none of the fits was made by is minimised here.
-        """
-        return varcorr_figure(self.fits, ax)
-
-    def joint(
-        self, x: str | None = None, y: str | None = None, ax: Axes | None = None, method: Method | None = None
-    ) -> Axes:
-        """Posterior draws of two standard deviations over contours of the profiled criterion.
-
-        As :meth:`FitPlots.joint`; the contours are those of the first fit by REML or ML unless `method` says which.
-        """
-        return joint_axes(self.fits, x, y, ax, method)
-
-    @overload
     def decomposition(
         self,
         group: str | None = ...,
@@ -299,3 +173,15 @@ class ComparisonPlots(Answering):
             As :meth:`FitPlots.ranef`.
         """
         return decomposition_figure(self.fits, group, ax, max_levels, draws, term=term, levels=levels)
+
+    @property
+    def _shown(self) -> Mapping[str, Fit]:
+        return self.fits
+
+    @property
+    def _labelled(self) -> Mapping[str, Fit]:
+        return self.fits
+
+    @property
+    def _level(self) -> float:
+        return self.level

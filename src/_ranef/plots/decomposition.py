@@ -13,7 +13,7 @@ from _ranef.inference import first_fit
 from _ranef.plots.drawing import BLUE, GREY, NAMED, VERMILLION, axes_for, legend_above, plain_frame, returned
 from _ranef.plots.names import as_drawn, effect_on, name_levels
 from _ranef.plots.ranef import ordered_levels
-from _ranef.plots.selection import LevelsArgument, TermArgument, checked_limit, require_effects, select
+from _ranef.plots.selection import LevelsArgument, TermArgument, require_effects, select
 from _ranef.results import Fit
 
 if TYPE_CHECKING:
@@ -50,10 +50,9 @@ def decomposition_figure(
     DesignError
         If none of the fits is a posterior, for an unknown group, term or level, or `max_levels` below two.
     """
-    limit = checked_limit(max_levels, 2, "max_levels")
-    frame, spec = fits_decomposition(fits, draws), first_fit(fits).spec
-    selection = select(spec, group, term, levels, limit)
-    parts = selection.keeps(spec, frame).groupby(["group", "term"], sort=False)
+    spec = first_fit(fits).spec
+    selection = select(spec, group, term, levels, max_levels)
+    parts = selection.keeps(spec, fits_decomposition(fits, draws)).groupby(["group", "term"], sort=False)
     panels = [(f"{g}: {t}", str(t), len(part), ordered_levels(part, "total", selection)) for (g, t), part in parts]
     require_effects(panels)
     height = max(1.4 + min(0.2 * len(shown), TALLEST) for *_, shown in panels)

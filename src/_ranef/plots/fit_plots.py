@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from _ranef.inference import check_level
-from _ranef.plots.joint import joint_axes
-from _ranef.plots.lines import lines_figure
-from _ranef.plots.path import path_of_fits
 from _ranef.plots.pattern import pattern_axes
 from _ranef.plots.ppc import ppc_axes
 from _ranef.plots.qq import qq_axes, qq_ranef_axes
@@ -21,11 +18,10 @@ from _ranef.plots.residuals import (
     scale_location_axes,
 )
 from _ranef.plots.selection import Choices, LevelsArgument, TermArgument
-from _ranef.plots.shrinkage import shrinkage_figure
-from _ranef.plots.varcorr import varcorr_figure
-from _ranef.results import Fit, Method
+from _ranef.plots.shared_plots import SharedPlots
+from _ranef.results import Fit
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import Answering, helpful
+from _ranef.support.remedies import helpful
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +32,7 @@ __all__ = ["FitPlots"]
 
 @helpful
 @dataclass(frozen=True)
-class FitPlots(Answering):
+class FitPlots(SharedPlots):
     """Figures of a fit of either engine, as ``fit.plot.shrinkage()``.
 
     A method that draws one panel returns its Axes, one that draws several their Figure; ``ax=`` draws on given axes.
@@ -63,69 +59,6 @@ class FitPlots(Answering):
     def __call__(self, **choices: Any) -> Any:
         """The same as :meth:`ranef`, with its arguments."""
         return self.ranef(**choices)
-
-    @overload
-    def shrinkage(
-        self,
-        group: str | None = ...,
-        *,
-        ax: Axes,
-        max_levels: int = ...,
-        level: float = ...,
-        kind: str | None = ...,
-        **choices: Unpack[Choices],
-    ) -> Axes: ...
-    @overload
-    def shrinkage(
-        self,
-        group: str | None = ...,
-        ax: Axes | Sequence[Axes] | None = ...,
-        max_levels: int = ...,
-        level: float = ...,
-        *,
-        kind: str | None = ...,
-        **choices: Unpack[Choices],
-    ) -> Axes | Figure: ...
-    def shrinkage(
-        self,
-        group: str | None = None,
-        ax: Axes | Sequence[Axes] | None = None,
-        max_levels: int = 60,
-        level: float = 0.95,
-        *,
-        kind: str | None = None,
-        term: TermArgument = None,
-        levels: LevelsArgument = None,
-    ) -> Axes | Figure:
-        """Each level alone, and where the fit draws it: towards zero, the more so the less its rows say.
-
-        Parameters
-        ----------
-        group : str, optional
-            One grouping factor; all by default.
-        ax : Axes or sequence of Axes, optional
-            As many as there are panels: one for each random effect of each grouping factor, or for each pair in planes.
-        max_levels : int
-            Levels shown as dumbbells; of more, evenly spaced ones in the order of their estimates without pooling.
-        level : float
-            Probability of the intervals of dumbbells.
-        kind : "dumbbell" or "plane", optional
-            Dumbbells, a panel for each effect; or arrows in the plane of two effects, with the regions that hold 50 %
-            and 95 % of N(0, Σ̂). By default a plane where two effects of every grouping factor are shown.
-        term : str or sequence of str, optional
-            Columns of the random effects; all by default.
-        levels : int or sequence, optional
-            Names of levels, or how many: of more, evenly spaced ones in the order of the figure. A factor with none
-            of the names has no panel.
-
-        Raises
-        ------
-        DesignError
-            For an unknown group, term, level or kind, a model without random effects, or `max_levels` below two.
-        """
-        return shrinkage_figure(
-            self._fits, group, ax, kind=kind, term=term, levels=levels, max_levels=max_levels, level=level
-        )
 
     @overload
     def ranef(
@@ -189,125 +122,7 @@ class FitPlots(Answering):
         >>> fit.plot.ranef(term="Days", levels=[308, 309]).get_xlabel()
         'random effect on Reaction per unit of Days'
         """
-        return ranef_figure(self._fits, group, ax, term=term, levels=levels, max_levels=max_levels, level=level)
-
-    @overload
-    def lines(
-        self,
-        x: object = ...,
-        group: str | None = ...,
-        kind: str = ...,
-        levels: LevelsArgument = ...,
-        *,
-        ax: Axes,
-        level: float = ...,
-        term: TermArgument = ...,
-    ) -> Axes: ...
-    @overload
-    def lines(
-        self,
-        x: object = ...,
-        group: str | None = ...,
-        kind: str = ...,
-        levels: LevelsArgument = ...,
-        ax: Axes | Sequence[Axes] | None = ...,
-        level: float = ...,
-        *,
-        term: TermArgument = ...,
-    ) -> Axes | Figure: ...
-    def lines(
-        self,
-        x: object = None,
-        group: str | None = None,
-        kind: str = "facets",
-        levels: LevelsArgument = None,
-        ax: Axes | Sequence[Axes] | None = None,
-        level: float = 0.95,
-        *,
-        term: TermArgument = None,
-    ) -> Axes | Figure:
-        """Data with fitted lines by group: each level's own, with partial pooling, and the population's.
-
-        Along a level's line, what does not depend on the covariate is held at its mean over the level's own rows: other
-        columns, the offset, and effects of other grouping factors. Curves join the values at the level's own rows.
-        Along a factor its categories stand on the axis; columns it is part of are as in a level's own rows of each.
-        Without a covariate rows are drawn by level with its mean and its estimates.
-
-        Parameters
-        ----------
-        x : str, array or Series, optional
-            A covariate of the model, numeric or a factor, or the values of a numeric one, as ``data["age"]`` for a
-            model in ``poly(age, 2)``. By default the first of the random effects, else of the fixed ones, a numeric
-            one before a factor; factors of the fixed effects that are constant within levels are passed over.
-        group : str, optional
-            A grouping factor; by default the first with a slope on the covariate, else the first.
-        kind : "facets" or "spaghetti"
-            A panel for each level, or the lines of all levels in one.
-        levels : int or sequence, optional
-            Names of levels, or how many: of more, evenly spaced ones in the order of their mean fitted values. By
-            default 12 panels, 40 places of a model without covariate, and all lines of spaghetti.
-        ax : Axes or sequence of Axes, optional
-            As many as there are panels.
-        level : float
-            Probability of posterior bands.
-        term : str, optional
-            A column of the random effects, in place of `x`: lines run along its covariate.
-
-        Raises
-        ------
-        DesignError
-            For an unknown group, kind, covariate, term or level, or both `x` and `term`.
-        """
-        return lines_figure(self._fits, x=x, group=group, kind=kind, term=term, levels=levels, ax=ax, level=level)
-
-    @overload
-    def path(
-        self, group: str | None = ..., term: str | None = ..., *, ax: Axes, levels: LevelsArgument = ...
-    ) -> Axes: ...
-    @overload
-    def path(
-        self,
-        group: str | None = ...,
-        term: str | None = ...,
-        ax: Axes | Sequence[Axes] | None = ...,
-        *,
-        levels: LevelsArgument = ...,
-    ) -> Axes | Figure: ...
-    def path(
-        self,
-        group: str | None = None,
-        term: str | None = None,
-        ax: Axes | Sequence[Axes] | None = None,
-        *,
-        levels: LevelsArgument = None,
-    ) -> Axes | Figure:
-        """Every level's effect from complete pooling to none: all sds of its factor move in proportion, from 0 to ∞.
-
-        All else stays as estimated, and the right end is each level's own least squares. With `term` the sd of that
-        effect moves alone, the others at θ̂; its right end is not no pooling (see :meth:`ranef.Pooling.path`).
-
-        The axis is even in the reliability of a typical level. A line marks the estimated ratio; of a posterior the
-        ratio's distribution stands above, and all else is at the posterior mean of θ. Of more than 150 levels evenly
-        spaced ones are drawn, unless `levels` says which.
-
-        Parameters
-        ----------
-        group : str, optional
-            One grouping factor; all by default.
-        term : str, optional
-            An effect that moves alone.
-        ax : Axes or sequence of Axes, optional
-            As many as there are effects.
-        levels : int or sequence, optional
-            Names of levels, or how many: of more, evenly spaced ones in the order of their ends. A factor with none of
-            the names has no panel.
-
-        Raises
-        ------
-        DesignError
-            For an unknown group, term or level, or a model without random effects.
-        """
-        return path_of_fits(self._fits, group, term, ax, levels)
+        return ranef_figure(self._shown, group, ax, term=term, levels=levels, max_levels=max_levels, level=level)
 
     def residuals(self, ax: Axes | None = None) -> Axes:
         """Pearson residuals against fitted values, with their running median.
@@ -427,31 +242,6 @@ class FitPlots(Answering):
         """
         return residuals_by_group_axes(self.fit, group, ax, levels)
 
-    # -- variance components --------------------------------------------------------------------------------------
-
-    @overload
-    def varcorr(self, *, ax: Axes) -> Axes: ...
-    @overload
-    def varcorr(self, ax: Axes | Sequence[Axes] | None = ...) -> Axes | Figure: ...
-    def varcorr(self, ax: Axes | Sequence[Axes] | None = None) -> Axes | Figure:
-        """Posterior density of every sd and correlation, with the REML and ML estimates and the prior drawn on it.
-
-        The estimates are those of the same model, computed here. Densities are reflected at 0, and at ±1 for
-        correlations; priors are exact, in the units of the axis (a correlation's is the marginal of LKJ), and not
-        drawn where they are improper.
-
-        Parameters
-        ----------
-        ax : Axes or sequence of Axes, optional
-            As many as there are standard deviations and correlations, σ among them.
-
-        Raises
-        ------
-        DesignError
-            For a fit by REML or ML alone: compare it with a posterior, ``ranef.compare(eb, fb).plot.varcorr()``.
-        """
-        return varcorr_figure({self.fit.engine: self.fit}, ax)
-
     def ppc(
         self,
         n: int | None = None,
@@ -533,30 +323,14 @@ class FitPlots(Answering):
         """
         return pattern_axes(self.fit, which, ax)
 
-    def joint(
-        self, x: str | None = None, y: str | None = None, ax: Axes | None = None, method: Method | None = None
-    ) -> Axes:
-        """Two standard deviations together: contours of the profiled criterion, and draws where the fit is a posterior.
-
-        Contours lie where the criterion, least over all other variance parameters, is above its minimum by the 50, 80,
-        95 and 99 % quantiles of χ² with two degrees of freedom.
-
-        Parameters
-        ----------
-        x, y : str, optional
-            As ``confint`` names them; by default the first two of random effects, or the only one and ``"sigma"``.
-        ax : Axes, optional
-        method : "REML" or "ML", optional
-            That of the fit by default; REML for a posterior.
-
-        Raises
-        ------
-        DesignError
-            For an unknown standard deviation or method, or a model without two.
-        """
-        return joint_axes({self.fit.engine: self.fit}, x, y, ax, method)
+    @property
+    def _shown(self) -> dict[str, Fit]:
+        return {"eb": self.fit}
 
     @property
-    def _fits(self) -> dict[str, Fit]:
-        """The fit by a name that says nothing."""
-        return {"eb": self.fit}
+    def _labelled(self) -> dict[str, Fit]:
+        return {self.fit.engine: self.fit}
+
+    @property
+    def _level(self) -> float:
+        return 0.95

@@ -223,8 +223,7 @@ def ranef_figure(
         For an unknown group, term or level, a model without random effects, or `max_levels` below two.
     """
     spec = next(iter(fits.values())).spec
-    limit = None if max_levels is None else checked_limit(max_levels, 2, "max_levels")
-    selection = select(spec, group, term, levels, limit)
+    selection = select(spec, group, term, levels, max_levels)
     panels = overlay_panels(selection.keeps(spec, estimates_frame(fits, level)), list(fits), selection)
     marks = overlaid_marks({name: fit.engine for name, fit in fits.items()}, level)
     return draw_panels(panels, marks, ax, formula=spec.design.formula, response=spec.design.response)
@@ -247,7 +246,7 @@ def compared_figure(
         As :func:`ranef_figure`.
     """
     spec = next(iter(fits.values())).spec
-    selection = select(spec, group, term, levels, checked_limit(max_levels, 2, "max_levels"))
+    selection = select(spec, group, term, levels, max_levels)
     panels = comparison_panels(selection.keeps(spec, wide_frame(fits, level)), list(fits), selection)
     marks = compared_marks({name: fit.engine for name, fit in fits.items()}, level)
     return draw_panels(panels, marks, None, formula=spec.design.formula, response=spec.design.response)

@@ -102,13 +102,15 @@ def select(
         Names of levels, or how many: of more, evenly spaced ones in the order of the figure. A factor that has none of
         the names is left out.
     limit : int, optional
-        How many levels where `levels` does not say.
+        How many levels, at least two, where `levels` does not say; ``max_levels=`` to users.
 
     Raises
     ------
     DesignError
-        For an unknown group, term or level, or fewer than one level.
+        For an unknown group, term or level, a `limit` below two, or `levels` below one.
     """
+    if limit is not None:
+        checked_limit(limit, 2, "max_levels")
     columns = _columns(spec, group, term)
     if levels is None or _is_number(levels):
         number = limit if levels is None else checked_limit(levels)

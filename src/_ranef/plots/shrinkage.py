@@ -30,7 +30,7 @@ from _ranef.plots.drawing import (
 )
 from _ranef.plots.names import as_drawn, effect_on, shortened, text_width
 from _ranef.plots.ranef import draw_panels, joined_panels, level_matrix, wide_frame
-from _ranef.plots.selection import LevelsArgument, Selection, TermArgument, check_kind, checked_limit, select
+from _ranef.plots.selection import LevelsArgument, Selection, TermArgument, check_kind, select
 from _ranef.results import Fit
 from _ranef.support.arrays import Floats, Ints
 
@@ -83,15 +83,14 @@ def shrinkage_figure(
         of one effect.
     """
     spec = next(iter(fits.values())).spec
-    limit = checked_limit(max_levels, 2, "max_levels")
+    selection = select(spec, group, term, levels, max_levels)
     if kind is None:
-        kind = "plane" if _in_pairs(select(spec, group, term, levels)) else "dumbbell"
+        kind = "plane" if _in_pairs(selection) else "dumbbell"
     check_kind(kind, KINDS)
     words = {"formula": spec.design.formula, "response": spec.design.response}
     marks = fit_marks({name: fit.engine for name, fit in fits.items()}, level)
     if kind == "plane":
         return draw_planes(planes(fits, select(spec, group, term, levels)), marks, ax, **words)
-    selection = select(spec, group, term, levels, limit)
     alone = Mark("no pooling: each level alone", GREY, hollow=True)
     several = [alone, *marks] if len(fits) == 1 else dodged([alone, *marks], 0.4)
     frame = selection.keeps(spec, wide_frame(fits, level))

@@ -2,8 +2,8 @@
 
 from _ranef.report.calls import python_calls, versions
 from _ranef.report.page import Page, Picture, page_html
+from _ranef.report.sentences import data_grids, engine_words, fingerprint, model_words
 from _ranef.report.shrinkage_explorer import Explorer, explorer
-from _ranef.report.words import data_grids, engine_words, fingerprint, model_words
 
 __all__ = [
     "Explorer",

@@ -1,6 +1,6 @@
 """Frozen records that the engines return, and the protocol that everything after them is written against."""
 
-from _ranef.results.asked import fit_arguments, fit_call, sample_arguments
+from _ranef.results.call_arguments import fit_arguments, fit_call, sample_arguments
 from _ranef.results.protocol import Fit
 from _ranef.results.records import (
     Method,

@@ -15,8 +15,8 @@ from _ranef.saved.container import damaged, read_container, write_container
 from _ranef.saved.decode import Decoder, UnknownRecord
 from _ranef.saved.encode import Encoder
 from _ranef.saved.registry import record_name, registry_of
-from _ranef.saved.upgrades import one_layer_of_users, structures_of_templates
 from _ranef.spec import ModelSpec, Moments
+from _ranef.structures import STRUCTURES
 from _ranef.support.output import check_output, write_whole
 from _ranef.support.remedies import file_path
 
@@ -24,12 +24,6 @@ __all__ = ["FORMAT", "Prepared", "read_saved", "save"]
 
 #: raised by one where files of before can no longer be read as they stand; then :data:`UPGRADES` gets their way here
 FORMAT = 3
-
-#: from the manifest of a format to that of the next one
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    1: structures_of_templates,
-    2: one_layer_of_users,
-}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,3 +121,51 @@ def _check_transforms(given: Mapping[str, Any], known: list[str]) -> None:
                 f"transforms= has {name!r}, which the formula in the file does not call.{suggestion(name, known)} "
                 + theirs
             )
+
+
+# -- manifests of earlier formats ---------------------------------------------------------------------------------
+
+#: classes that users hold, by the names that format 2 gave them
+MOVED = {
+    f"{layer}.{name}": f"user.{name}"
+    for layer, name in (
+        ("fits", "EmpiricalBayesFit"),
+        ("fits", "PosteriorFit"),
+        ("compared", "Comparison"),
+        ("pooled", "Pooling"),
+    )
+}
+
+
+def _structures_of_templates(manifest: Any) -> Any:
+    """Format 1 wrote a term's structure as a template of λ with a kind, 2 as a record of its own class."""
+    if isinstance(manifest, list):
+        return [_structures_of_templates(part) for part in manifest]
+    if not isinstance(manifest, dict):
+        return manifest
+    if manifest.get("record") == "spec.Template":
+        kind, size = (manifest["fields"][name] for name in ("kind", "size"))
+        return {"record": record_name(STRUCTURES[kind]), "fields": {"size": size}}
+    named = {"template": "structure"} if manifest.get("record") == "spec.TermSpec" else {}
+    if named:
+        fields = {named.get(name, name): _structures_of_templates(part) for name, part in manifest["fields"].items()}
+        return manifest | {"fields": fields}
+    return {name: _structures_of_templates(part) for name, part in manifest.items()}
+
+
+def _one_layer_of_users(manifest: Any) -> Any:
+    """What users hold stood in layers of one file each up to format 2, and in one layer from 3 on."""
+    if isinstance(manifest, list):
+        return [_one_layer_of_users(part) for part in manifest]
+    if not isinstance(manifest, dict):
+        return manifest
+    out = {name: _one_layer_of_users(part) for name, part in manifest.items()}
+    record = out.get("record")
+    return out | {"record": MOVED[record]} if record in MOVED else out
+
+
+#: from the manifest of a format to that of the next one
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: _structures_of_templates,
+    2: _one_layer_of_users,
+}

@@ -34,21 +34,16 @@ __all__ = [
 ]
 
 
-def _require_positive(family: object, *names: str) -> None:
-    for name in names:
-        value = getattr(family, name)
-        if not (isinstance(value, int | float | np.number) and np.isfinite(value) and value > 0):
-            raise DesignError(f"{type(family).__name__}({name}={value!r}): {name} must be a positive finite number.")
-
-
-def _require_finite(family: object, name: str) -> None:
-    value = getattr(family, name)
-    if not (isinstance(value, int | float | np.number) and np.isfinite(value)):
-        raise DesignError(f"{type(family).__name__}({name}={value!r}): {name} must be a finite number.")
-
-
 class _Family:
-    """What prior families share: printing and draws."""
+    """What prior families share: which numbers they take, printing and draws."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number; all but a place must be positive."""
+        for name, value in vars(self).items():
+            place = name in ("loc", "low", "high")
+            if not (isinstance(value, int | float | np.number) and np.isfinite(value) and (place or value > 0)):
+                what = "finite" if place else "positive finite"
+                raise DesignError(f"{type(self).__name__}({name}={value!r}): {name} must be a {what} number.")
 
     def __str__(self) -> str:
         numbers = ", ".join(f"{v:.4g}" for v in vars(self).values())
@@ -92,10 +87,6 @@ class Normal(_Family):
     loc: float
     scale: float
 
-    def __post_init__(self) -> None:
-        _require_finite(self, "loc")
-        _require_positive(self, "scale")
-
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Independent draws."""
         return rng.normal(self.loc, self.scale, shape)
@@ -118,10 +109,6 @@ class StudentT(_Family):
     loc: float = 0.0
     scale: float = 1.0
 
-    def __post_init__(self) -> None:
-        _require_finite(self, "loc")
-        _require_positive(self, "df", "scale")
-
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Independent draws."""
         return self.loc + self.scale * rng.standard_t(self.df, shape)
@@ -142,10 +129,6 @@ class Cauchy(_Family):
 
     loc: float
     scale: float
-
-    def __post_init__(self) -> None:
-        _require_finite(self, "loc")
-        _require_positive(self, "scale")
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Independent draws."""
@@ -168,9 +151,6 @@ class HalfStudentT(_Family):
     df: float
     scale: float
 
-    def __post_init__(self) -> None:
-        _require_positive(self, "df", "scale")
-
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Independent draws."""
         return np.abs(self.scale * rng.standard_t(self.df, shape))
@@ -190,9 +170,6 @@ class HalfNormal(_Family):
     """
 
     scale: float
-
-    def __post_init__(self) -> None:
-        _require_positive(self, "scale")
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Independent draws."""
@@ -214,9 +191,6 @@ class HalfCauchy(_Family):
 
     scale: float
 
-    def __post_init__(self) -> None:
-        _require_positive(self, "scale")
-
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Independent draws."""
         return np.abs(self.scale * rng.standard_cauchy(shape))
@@ -236,9 +210,6 @@ class Exponential(_Family):
     """
 
     rate: float
-
-    def __post_init__(self) -> None:
-        _require_positive(self, "rate")
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Independent draws."""
@@ -261,9 +232,6 @@ class Gamma(_Family):
     shape: float
     rate: float
 
-    def __post_init__(self) -> None:
-        _require_positive(self, "shape", "rate")
-
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Independent draws."""
         return rng.gamma(self.shape, 1.0 / self.rate, shape)
@@ -283,9 +251,6 @@ class LKJ(_Family):
     """
 
     eta: float
-
-    def __post_init__(self) -> None:
-        _require_positive(self, "eta")
 
 
 @helpful
@@ -310,7 +275,7 @@ class R2D2(_Family):
     concentration: float = 0.5
 
     def __post_init__(self) -> None:
-        _require_positive(self, "mean", "precision", "concentration")
+        super().__post_init__()
         if self.mean >= 1:
             raise DesignError(f"R2D2(mean={self.mean!r}): mean must lie between 0 and 1.")
 
@@ -337,6 +302,9 @@ class Custom(_Family):
     """A distribution of ``numpyro.distributions`` that has no family here."""
 
     distribution: Any
+
+    def __post_init__(self) -> None:
+        """It has looked at its numbers itself."""
 
     def __str__(self) -> str:
         numbers = (f"{name}={getattr(self.distribution, name)}" for name in self.distribution.arg_constraints)

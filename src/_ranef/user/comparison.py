@@ -20,20 +20,19 @@ from _ranef.plots import ComparisonPlots
 from _ranef.report import page_html
 from _ranef.spec import Flat, ModelSpec, Normal
 from _ranef.support.arrays import Floats
-from _ranef.support.copies import ByFields
 from _ranef.support.interrupts import deferred
 from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
 from _ranef.support.remedies import file_path, helpful
 from _ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
-from _ranef.user.fit_base import Shown
+from _ranef.user.fit_base import ByFields, Shown
 from _ranef.user.page import Source, closed, page_of
 from _ranef.user.posterior import PosteriorFit
-from _ranef.user.ranking import by_formula, ranked
 from _ranef.user.reml_fit import EmpiricalBayesFit
 
 __all__ = ["Comparison", "compare"]
 
 AnyFit: TypeAlias = EmpiricalBayesFit | PosteriorFit
+Posteriors: TypeAlias = PosteriorFit | Mapping[str, PosteriorFit]
 Kind = TypeVar("Kind", EmpiricalBayesFit, PosteriorFit)
 
 #: effects and rows up to which that takes no time to speak of, and is done for printing
@@ -259,7 +258,7 @@ class Comparison(ByFields, Shown):
                 f"Ranking by elpd takes two posteriors or more; this comparison has {len(posteriors)}. One alone has "
                 "fit.loo()."
             )
-        return ranked(posteriors, kind, group)
+        return cmp.ranked(posteriors, kind, group)
 
     def table(self, max_levels: int = 10) -> Document:
         """The side-by-side table, with at most `max_levels` levels of each factor and term.
@@ -477,13 +476,22 @@ def compare(first: EmpiricalBayesFit, /, *fits: AnyFit, level: float = 0.95) -> 
 @overload
 def compare(first: PosteriorFit, second: EmpiricalBayesFit, /, *fits: AnyFit, level: float = 0.95) -> Comparison: ...
 @overload
-def compare(
-    *fits: PosteriorFit | Mapping[str, PosteriorFit], kind: str, level: float = 0.95, group: str | None = None
-) -> pd.DataFrame: ...
+def compare(fits: Mapping[str, EmpiricalBayesFit], /, *, level: float = 0.95) -> Comparison: ...
 @overload
-def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None) -> Any: ...
+def compare(*fits: Posteriors, kind: str, level: float = 0.95, group: str | None = None) -> pd.DataFrame: ...
+@overload
+def compare(*fits: Posteriors, group: str, level: float = 0.95, kind: str | None = None) -> pd.DataFrame: ...
+@overload
+def compare(
+    *fits: AnyFit | Mapping[str, AnyFit] | Posteriors,
+    level: float = 0.95,
+    kind: str | None = None,
+    group: str | None = None,
+) -> Comparison | pd.DataFrame: ...
 @helpful
-def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None) -> Any:
+def compare(
+    *fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None
+) -> Comparison | pd.DataFrame:
     """Set fits of one model side by side, or rank posteriors of several models.
 
     Parameters
@@ -503,9 +511,11 @@ def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str
     Returns
     -------
     Comparison, or DataFrame of posteriors by model
-        A comparison names its fits ``eb`` and ``fb`` where there is one of each kind, else ``REML``, ``ML`` and
-        ``NUTS``, numbered where repeated, unless a mapping names them. A ranking has ``rank, elpd, p, elpd_diff,
-        weight, se, dse, warning``, best first, as ``arviz_stats.compare``; models go by their formulas.
+        A comparison of fits of one model; a ranking of posteriors of different models, or where `kind` or `group`
+        asks for one. Type checkers know which if a fit is by REML or ML, or `kind` or `group` is given. A comparison
+        names its fits ``eb`` and ``fb`` where there is one of each kind, else ``REML``, ``ML`` and ``NUTS``, numbered
+        where repeated, unless a mapping names them. A ranking has ``rank, elpd, p, elpd_diff, weight, se, dse,
+        warning``, best first, as ``arviz_stats.compare``; models go by their formulas.
 
     Raises
     ------
@@ -526,22 +536,29 @@ def compare(*fits: Any, level: float = 0.95, kind: str | None = None, group: str
     >>> both.elpd()["rank"].tolist()
     [0, 1]
     """
-    own = _fits_by_name(fits)
+    named = _fits_by_name(fits)
     inf.normal_quantile(level)  # refuses what is no probability
-    given = list(own.values()) if own is not None else list(fits)
+    given = list(fits) if named is None else list(named.values())
     posteriors = [fit for fit in given if isinstance(fit, PosteriorFit)]
-    ranking = kind is not None or group is not None
-    if ranking and len(posteriors) < len(given):
+    asked = kind is not None or group is not None
+    if asked and len(posteriors) < len(given):
         raise DesignError("kind= and group= are for ranking posteriors by elpd; a fit by REML or ML has none.")
     several = any(cmp.difference(given[0].spec, fit.spec) is not None for fit in given[1:])
-    if len(posteriors) == len(given) and (ranking or several):
-        named = by_formula(posteriors) if own is None else dict(zip(own, posteriors, strict=True))
-        return ranked(named, kind or "conditional", group)
-    if own is None:
-        own = dict(zip(cmp.default_names([fit.engine for fit in given]), given, strict=True))
-        own = dict(sorted(own.items())) if "eb" in own else own  # the estimate first, whatever the order given
-    cmp.require_same_model({name: fit.spec for name, fit in own.items()})
-    return Comparison(own, level)
+    if len(posteriors) == len(given) and (asked or several):
+        names = cmp.formula_names([fit.spec for fit in posteriors]) if named is None else list(named)
+        return cmp.ranked(dict(zip(names, posteriors, strict=True)), kind or "conditional", group)
+    return _side_by_side(_by_engine(given) if named is None else named, level)
+
+
+def _side_by_side(fits: Mapping[str, AnyFit], level: float) -> Comparison:
+    cmp.require_same_model({name: fit.spec for name, fit in fits.items()})
+    return Comparison(fits, level)
+
+
+def _by_engine(fits: Sequence[AnyFit]) -> dict[str, AnyFit]:
+    """Fits by the names they have where nobody names them; the estimate first, whatever the order given."""
+    own = dict(zip(cmp.default_names([fit.engine for fit in fits]), fits, strict=True))
+    return dict(sorted(own.items())) if "eb" in own else own
 
 
 def _fits_by_name(fits: Sequence[Any]) -> dict[str, AnyFit] | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
@@ -19,11 +21,10 @@ from _ranef.results import Fit
 from _ranef.saved import save
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
-from _ranef.support.copies import ByFields
 from _ranef.support.remedies import Answering, generator, helpful
 from _ranef.tables import Document
 
-__all__ = ["BaseFit", "RandomPart", "Shown", "Simulated", "told"]
+__all__ = ["BaseFit", "ByFields", "RandomPart", "Shown", "Simulated", "told"]
 
 RandomPart: TypeAlias = str | Sequence[str]
 
@@ -31,6 +32,14 @@ RandomPart: TypeAlias = str | Sequence[str]
 Simulated: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 AnyFit = TypeVar("AnyFit", bound="BaseFit")
+
+
+class ByFields:
+    """A dataclass that is copied and pickled by its fields: what it has worked out meanwhile stays behind."""
+
+    def __reduce__(self) -> tuple[type[Any], tuple[Any, ...]]:
+        held = (getattr(self, f.name) for f in fields(self) if f.init)  # type: ignore[arg-type]
+        return type(self), tuple(dict(v) if isinstance(v, MappingProxyType) else v for v in held)
 
 
 @helpful

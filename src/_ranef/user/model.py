@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
@@ -99,20 +98,25 @@ class Model(Shown):
         check_sigma(sigma)
         reads = [form for part in _structures(variance, correlation) for form in part.reads]
         parsed = parse_formula(formula, functions=registered(transforms), others=reads)
-        chunks = as_chunks(data)
+        chunks, products = as_chunks(data), None
         if chunks is None:
             design = build_design(
                 parsed, data, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
             )
-            self._spec = model_spec(design, sigma, variance, correlation)
+            spec = model_spec(design, sigma, variance, correlation)
         else:
             if reads:
                 _refuse_in_chunks(variance, correlation)
             design = scan_chunks(
                 parsed, chunks, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
             )
-            self._spec, self.__dict__["products"] = streamed_products(model_spec(design, sigma))
-        warn_of_dropped(self._spec.design.dropped)
+            spec, products = streamed_products(model_spec(design, sigma))
+        self._hold(spec, products)
+        warn_of_dropped(spec.design.dropped)
+
+    def _hold(self, spec: ModelSpec, products: CrossProducts | None = None, moments: Moments | None = None) -> None:
+        """What a model is made of, with what is known already of its rows: the rest is computed when asked for."""
+        self._spec, self._products, self._known_moments = spec, products, moments
 
     @classmethod
     def of(cls, fit: EmpiricalBayesFit | PosteriorFit | Prepared) -> Model:
@@ -136,10 +140,9 @@ class Model(Shown):
                 "A comparison has its fits as .eb, .fb and .fits."
             )
         model = cls.__new__(cls)
-        model._spec = fit.spec.with_family("gaussian").with_rho(None)
-        held = {name: getattr(fit, name, None) for name in ("products", "moments")}
-        names = {"products": "products", "moments": "_moments"}
-        model.__dict__.update({names[name]: value for name, value in held.items() if value is not None})
+        products = None if isinstance(fit, PosteriorFit) or fit.spec.structured else fit.products
+        spec = fit.spec.with_family("gaussian").with_rho(None)
+        model._hold(spec, products, fit.moments if isinstance(fit, Prepared) else None)
         return model
 
     @property
@@ -152,14 +155,18 @@ class Model(Shown):
         """The formula as given."""
         return self._spec.design.formula
 
-    @cached_property
+    @property
     def products(self) -> CrossProducts:
         """Cross-products of the rows, read once."""
-        return cross_products(self._spec)
+        if self._products is None:
+            self._products = cross_products(self._spec)
+        return self._products
 
-    @cached_property
+    @property
     def _moments(self) -> Moments:
-        return moments(self._spec)
+        if self._known_moments is None:
+            self._known_moments = moments(self._spec)
+        return self._known_moments
 
     @property
     def matrices(self) -> ModelMatrices:
@@ -402,7 +409,7 @@ class Model(Shown):
             return empirical_bayes(self._spec, "REML").estimates
         return fit_reml(self._spec, "REML", products=self.products)
 
-    @cached_property
+    @property
     def _fitted(self) -> Floats:
         """Fitted values (n,) by REML, as what a residual variance of the fitted values reads in every draw."""
         return np.asarray(empirical_bayes(self._spec, "REML").fitted(), dtype=float)

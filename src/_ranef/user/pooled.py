@@ -15,10 +15,9 @@ from _ranef.errors import DesignError, FitError, suggestion
 from _ranef.inference import check_level, grouping_named, only_group
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
-from _ranef.support.copies import ByFields
 from _ranef.support.remedies import helpful
 from _ranef.tables import Document, pooling_table
-from _ranef.user.fit_base import Shown
+from _ranef.user.fit_base import ByFields, Shown
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
 
