@@ -109,7 +109,6 @@ def build_design(
     >>> design.fixed_names, design.random[0].columns, design.random[0].codes.tolist()
     (('Intercept', 'x'), ('Intercept',), [0, 0, 1, 1])
     """
-    check_structures(parsed)
     check_na_action(na_action)
     table = read_table(data)
     check_terms(parsed, table.n)
@@ -255,6 +254,7 @@ def _offset(inputs: _Inputs) -> Array | None:
 def _groupings(inputs: _Inputs, sigma: float | None) -> list[tuple[Grouping, Codes]]:
     """The grouping factors of the random terms, whose sizes are checked before anything is built."""
     n, made, claims = len(inputs.rows), [], []
+    check_structures(inputs.parsed, inputs.values)
     names: dict[str, list[str]] = {}
     for term in inputs.parsed.random:
         made.append(make_grouping(term.group, [inputs.values[node] for node in term.group]))

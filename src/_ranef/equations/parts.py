@@ -103,7 +103,7 @@ class Parts:
         """What letters stand for: large covariance matrices, weights, offset, a known σ."""
         n, design = self.notation, self.spec.design
         said = [
-            self.block(t) + n.prose(f": any covariance matrix, {len(t.columns)} × {len(t.columns)}")
+            self.block(t) + n.prose(f": {self._kind(t)}, {len(t.columns)} × {len(t.columns)}")
             for t in self.spec.terms
             if not self.written_out(t)
         ]
@@ -114,6 +114,12 @@ class Parts:
         if self.spec.sigma is not None:
             said.append(f"{n.symbol('σ')} = {self.spec.sigma:g}" + n.prose(", known"))
         return [Line("", "", (), words) for words in said]
+
+    def _kind(self, term: TermSpec) -> str:
+        """Words for a covariance matrix that is not written out."""
+        if not term.structure.shapes:
+            return "any covariance matrix"
+        return f"covariance matrix of effects that are {term.structure.meaning}"
 
     def covariance(self, term: TermSpec) -> str:
         """Covariance matrix of one level's effects, by the structure of the term."""
@@ -149,10 +155,24 @@ class Parts:
             if i == j:
                 return n.squared("σ", index[i], group)
             a, b = sorted((i, j))
-            sds = [n.symbol("σ", index[k], group) for k in (a, b)]
-            return n.times([n.symbol("ρ", index[a] + index[b], group), *sds])
+            if term.structure.shared:
+                sds = [n.squared("σ", "", group)]
+            else:
+                sds = [n.symbol("σ", index[k], group) for k in (a, b)]
+            return n.times([self._correlation(term, a, b, index[a] + index[b], group), *sds])
 
         return [[entry(i, j) for j in range(p)] for i in range(p)]
+
+    def _correlation(self, term: TermSpec, a: int, b: int, index: str, group: tuple[str, ...]) -> str:
+        """ρ of columns a < b: one of its own, or a power of one of the few that the structure has."""
+        n, few = self.notation, term.structure.correlation(b, a)
+        if few is None:
+            return n.symbol("ρ", index, group)
+        number, power = few
+        several = len(term.structure.shapes) > 1
+        own = (term.group,) if not several or len(self.spec.groupings) > 1 else group
+        rho = n.symbol("ρ", str(number) if several else "", own)
+        return rho if power == 1 else n.power(rho, str(power))
 
     def _numbers(self, term: TermSpec) -> list[list[str]]:
         n, p = self.notation, len(term.columns)

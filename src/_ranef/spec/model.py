@@ -216,6 +216,21 @@ class ModelSpec:
         """Which entries of θ (n_theta,) scale a column of λ, so that their sign is not identified."""
         return np.concatenate([np.zeros(0, dtype=bool), *(t.structure.on_diagonal for t in self.terms)])
 
+    @cached_property
+    def is_shape(self) -> Bools:
+        """Which entries of θ (n_theta,) are coordinates of shapes, which have no size."""
+        parts = [np.arange(t.structure.n_theta) >= t.structure.n_theta - len(t.structure.shapes) for t in self.terms]
+        return np.concatenate([np.zeros(0, dtype=bool), *parts])
+
+    @cached_property
+    def not_negative(self) -> Bools:
+        """Which entries of θ (n_theta,) have to be zero or more."""
+        return np.concatenate([np.zeros(0, dtype=bool), *(t.structure.not_negative for t in self.terms)])
+
+    def allowed(self, theta: Floats) -> Floats:
+        """θ (..., n_theta) with zero for what is negative and has to be zero or more."""
+        return np.where(self.not_negative & (theta < 0), 0.0, theta) if self.not_negative.any() else theta
+
     @property
     def theta_names(self) -> tuple[str, ...]:
         """lme4's names: ``Subject.(Intercept)``, ``Subject.Days.(Intercept)`` and so on, with our column names."""
