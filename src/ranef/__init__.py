@@ -44,6 +44,7 @@ from _ranef.errors import (
 )
 from _ranef.reml import Control
 from _ranef.results import Fit
+from _ranef.spec import Precision
 from _ranef.user import (
     Comparison,
     EmpiricalBayesFit,
@@ -78,6 +79,7 @@ __all__ = [
     "NotAvailableError",
     "Pooling",
     "PosteriorFit",
+    "Precision",
     "RanefError",
     "RanefWarning",
     "SavedFileError",

@@ -93,11 +93,28 @@ class Parts:
     def effect_line(self, term: TermSpec) -> Line:
         """Distribution of the random effects of one term."""
         n, p = self.notation, len(term.columns)
+        if self.spec.groupings[term.grouping].root is not None:
+            return self._related_line(term)
         effects = [self.effect(term, i) for i in range(p)]
         levels = self.spec.groupings[term.grouping].n_levels
         words = n.prose(f"for {levels} levels of ") + n.name(term.group)
         left, mean = (effects[0], "0") if p == 1 else (n.column(effects), n.symbol("0"))
         return Line(left, "~", (n.normal(mean, self.covariance(term)),), words)
+
+    def _related_line(self, term: TermSpec) -> Line:
+        """The same of all levels together, where they are related."""
+        n, levels = self.notation, self.spec.groupings[term.grouping].n_levels
+        p, K = len(term.columns), self.among(term)
+        left = n.symbol("b", "" if p > 1 else self.index(term, 0), (term.group,))
+        own = self.covariance(term)
+        variance = n.times([own, K]) if p == 1 else n.kronecker(K, own)
+        words = n.prose(f"for {levels} levels of ") + n.name(term.group) + n.prose(" together")
+        return Line(left, "~", (n.normal(n.symbol("0"), variance),), words)
+
+    def among(self, term: TermSpec) -> str:
+        """What relates the levels of a term: K where it is known, the identity where they are independent."""
+        n, g = self.notation, self.spec.groupings[term.grouping]
+        return n.identity(g.n_levels) if g.root is None else n.symbol("K", "", (term.group,))
 
     def notes(self) -> list[Line]:
         """What letters stand for: large covariance matrices, weights, offset, a known σ."""
@@ -106,6 +123,11 @@ class Parts:
             self.block(t) + n.prose(f": {self._kind(t)}, {len(t.columns)} × {len(t.columns)}")
             for t in self.spec.terms
             if not self.written_out(t)
+        ]
+        said += [
+            n.symbol("K", "", (g.name,)) + n.prose(f": known covariance, {g.n_levels} × {g.n_levels}")
+            for g in self.spec.groupings
+            if g.root is not None
         ]
         if not self.spec.residual.plain:
             said.append(n.symbol("w", "i") + n.prose(": prior weight"))

@@ -81,6 +81,8 @@ def undetermined(spec: ModelSpec, products: CrossProducts, method: Method) -> Un
         return Undetermined(nothing, nothing)
     directions = _directions(spec, products)
     fixed = _fixed_rows(products, method)
+    if products.relations:
+        return _undetermined_among_related(spec, products, directions, fixed)
     gram, sizes = _gram(products, directions, fixed, spec.sigma is None)
     if _least_eigenvalue(gram, sizes**2) > SURE:
         return Undetermined(nothing, nothing)
@@ -96,6 +98,22 @@ def undetermined(spec: ModelSpec, products: CrossProducts, method: Method) -> Un
     return Undetermined(_entries(spec, products, directions, lost), gone[: spec.n_theta])
 
 
+def _undetermined_among_related(
+    spec: ModelSpec, products: CrossProducts, directions: Sequence[_Direction], fixed: Sequence[Floats]
+) -> Undetermined:
+    """The same by the map alone, where it is not too large."""
+    nothing, free = np.zeros(spec.n_theta, dtype=bool), spec.sigma is None
+    if sum(J * p for J, p in zip(products.A.n_levels, products.A.sizes, strict=True)) > MOST_EFFECTS:
+        return Undetermined(nothing, nothing)
+    columns = _map(products, directions, fixed, free)
+    moved = [np.einsum("ab,jbc->jac", d.delta, products.A.diag[d.place]) for d in directions]
+    sizes = np.sqrt([float((m * np.swapaxes(m, 1, 2)).sum()) for m in moved] + [float(products.n_obs)] * free)
+    lost, gone = _null_vectors(columns, np.where(sizes > 0, sizes, 1.0))
+    if not lost.size:
+        return Undetermined(nothing, nothing)
+    return Undetermined(_entries(spec, products, directions, lost), gone[: spec.n_theta])
+
+
 def _directions(spec: ModelSpec, products: CrossProducts) -> list[_Direction]:
     """A basis of the matrices that each term's structure allows, in the order of θ; tangents, if these are no space."""
     out: list[_Direction] = []
@@ -106,7 +124,9 @@ def _directions(spec: ModelSpec, products: CrossProducts) -> list[_Direction]:
         place, own = products.order.index(t.grouping), [root for term, root in derivatives if term is t]
         if t.structure.shapes:
             own = [root @ lambdas[t.grouping].T for root in own]
-        out += [_Direction(i, place, 0.5 * (root + root.T)) for root in own]
+        relation = products.relations[place] if products.relations else None
+        deltas = [0.5 * (root + root.T) for root in own]
+        out += [_Direction(i, place, d if relation is None else relation.expanded(d)) for d in deltas]
     return out
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from _ranef.errors import FitError, RanefWarning, warn
+from _ranef.errors import FitError, NotAvailableError, RanefWarning, warn
 from _ranef.likelihood import CrossProducts
 from _ranef.nuts.datatree import predictive_array, prior_tree, to_datatree, to_inference_data
 from _ranef.nuts.distributions import distribution_numbers, distribution_of
@@ -184,6 +184,16 @@ def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings)
     asked = settings.parameterization
     reasons = [f"the random effects of {', '.join(priors.effects)} are Student t"] if priors.effects else []
     reasons += [] if spec.family.collapses else [f"the response is {spec.family.label}"]
+    if spec.related and spec.variance is not None and spec.rho is None:
+        raise NotAvailableError(
+            "A known covariance among levels (cov=) and residual variances with parameters are not sampled together "
+            "yet. Model.fit() fits them."
+        )
+    if spec.related and (reasons or asked not in ("auto", "marginal")):
+        raise NotAvailableError(
+            "A model with a known covariance among levels (cov=) is sampled with normal effects and a normal response, "
+            "which are integrated out: parameterization='marginal' or 'auto'."
+        )
     if asked == "auto" and not reasons:
         return "marginal", ["marginal parameterization: all random effects and residuals are normal."]
     if asked == "auto":

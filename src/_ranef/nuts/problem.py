@@ -63,8 +63,8 @@ class Problem:
 
     @property
     def short(self) -> bool:
-        """Whether the dense tail is short enough for the compiled loops."""
-        return self.shape.tail <= MAX_TAIL
+        """Whether the dense tail is short enough for the compiled loops, which know independent levels alone."""
+        return self.shape.tail <= MAX_TAIL and not self.shape.related
 
     @property
     def compiled(self) -> bool:

@@ -148,8 +148,10 @@ def _best_descent(problem: Problem, tracer: Tracer, start: Floats | None, contro
     """Descend from the start; on small data, where the criterion may have two minima, also from far on either side."""
     first = problem.settled(_start(problem, start))
     small = start is None and problem.products.n_obs <= SMALL
-    if small and control == Control() and has_blocks(problem.spec):
-        if has_spectrum(problem.spec):
+    line = has_spectrum(problem.spec)
+    quick = small or (line and start is None and problem.spec.related)
+    if quick and control == Control() and (line or has_blocks(problem.spec)):
+        if line:
             theta = _lowest_on_the_line(problem)
         else:
             theta = _best_of_many(problem, tracer, np.array([first, *_other_starts(problem, first)]))

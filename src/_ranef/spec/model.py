@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -70,6 +70,8 @@ class Grouping:
     columns : tuple of str (p,)
     Z : array (n_obs, p)
         The dense columns; the indicator of the level is never built.
+    root : array (J, J), optional
+        L of a known covariance K = LLᵀ among the levels: Var b = K ⊗ Σ. Without it they are independent.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Grouping:
     codes: Ints
     columns: tuple[str, ...]
     Z: Floats
+    root: Floats | None = None
 
     @property
     def n_levels(self) -> int:
@@ -180,7 +183,22 @@ class ModelSpec:
         return replace(self, design=replace(self.design, weights=weights), rho=rho)
 
     def _with_design(self, design: Design) -> ModelSpec:
-        return self if design is self.design else model_spec(design, self.sigma).with_family(self.family)
+        if design is self.design:
+            return self
+        return (
+            model_spec(design, self.sigma).with_family(self.family).with_roots({g.name: g.root for g in self.groupings})
+        )
+
+    def with_roots(self, roots: Mapping[str, Floats | None]) -> ModelSpec:
+        """The model with known covariances among levels of some groupings, by their roots (J, J)."""
+        if not any(root is not None for root in roots.values()):
+            return self
+        return replace(self, groupings=tuple(replace(g, root=roots.get(g.name, g.root)) for g in self.groupings))
+
+    @property
+    def related(self) -> bool:
+        """Whether levels of some grouping have a known covariance."""
+        return any(g.root is not None for g in self.groupings)
 
     def lambdas(self, theta: Floats) -> tuple[Floats, ...]:
         """Block-diagonal λ_k (..., p_k, p_k) of every grouping at `theta` (..., n_theta)."""

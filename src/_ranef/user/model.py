@@ -17,7 +17,18 @@ from _ranef.nuts import Settings, prior_tree, sample_posterior, sample_prior
 from _ranef.reml import Control, checked_control, fit_reml
 from _ranef.results import RemlEstimates, fit_call, sample_arguments
 from _ranef.saved import Prepared
-from _ranef.spec import ModelMatrices, ModelSpec, Moments, Priors, default_priors, flat_priors, model_spec, moments
+from _ranef.spec import (
+    ModelMatrices,
+    ModelSpec,
+    Moments,
+    Priors,
+    check_cov,
+    default_priors,
+    flat_priors,
+    model_spec,
+    moments,
+    with_known,
+)
 from _ranef.support.remedies import generator, helpful
 from _ranef.tables import Document, Text
 from _ranef.user.fit_base import Shown, told
@@ -49,6 +60,9 @@ class Model(Shown):
         A known part of the linear predictor.
     sigma : float, optional
         A known residual standard deviation (meta-analysis: ``weights=1/se**2, sigma=1``).
+    cov : mapping str to matrix, optional
+        Known covariances among the levels of grouping factors, K of Var b = K ⊗ Σ: a DataFrame labelled by levels,
+        ``(K, levels)``, or :class:`ranef.Precision`. Levels of K without rows are predicted.
     variance, correlation : optional
         Residual variance and correlation structures; not available yet.
     transforms : mapping str to function, optional
@@ -85,6 +99,7 @@ class Model(Shown):
         weights: Any = None,
         offset: Any = None,
         sigma: float | None = None,
+        cov: Mapping[str, Any] | None = None,
         variance: Any = None,
         correlation: Any = None,
         transforms: Mapping[str, Callable[..., Any]] | None = None,
@@ -94,18 +109,26 @@ class Model(Shown):
             if value is not None:
                 _refuse_residual_structure(name)
         check_sigma(sigma)
+        known = check_cov(cov)
         parsed = parse_formula(formula, functions=registered(transforms))
         chunks = as_chunks(data)
         if chunks is None:
             design = build_design(
-                parsed, data, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
+                parsed,
+                data,
+                weights=weights,
+                offset=offset,
+                sigma=sigma,
+                transforms=transforms,
+                na_action=na_action,
+                related=known.keys(),
             )
-            self._spec = model_spec(design, sigma)
+            self._spec = with_known(model_spec(design, sigma), known)
         else:
             design = scan_chunks(
                 parsed, chunks, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
             )
-            self._spec, self.__dict__["products"] = streamed_products(model_spec(design, sigma))
+            self._spec, self.__dict__["products"] = streamed_products(with_known(model_spec(design, sigma), known))
         warn_of_dropped(self._spec.design.dropped)
 
     @classmethod
@@ -427,6 +450,7 @@ def _describe(spec: ModelSpec, priors: Priors) -> Document:
         fixed.append(f"  left out as aliased: {', '.join(d.dropped)}")
     random = [
         f"  {t.group} ({spec.groupings[t.grouping].n_levels} levels): {', '.join(t.columns)} [{t.structure.word}]"
+        + (", known covariance among levels" if spec.groupings[t.grouping].root is not None else "")
         for t in spec.terms
     ]
     blocks = [
