@@ -177,6 +177,17 @@ def test_priors_of_shape_parameters_by_their_coordinates(bounds, prior, monkeypa
         np.testing.assert_allclose(parameter.coordinate(parameter.value(u)), u)
 
 
+@pytest.mark.parametrize("terms", ["cs", "cs and us"])
+@pytest.mark.parametrize("changes", [{}, {"x": ranef.priors.StudentT(3.0, 0.0, 1.0)}])
+def test_loops_in_lambda_are_the_numpy_kernels(terms, changes):
+    own = model(terms)
+    problem = prepare(own.spec, own.products, own.priors(changes))
+    lam, _ = problem.sampled_roots.with_slopes(np.linspace(0.3, 0.9, own.spec.n_theta))
+    sampled = np.full(problem.shape.n_sampled, 0.2)
+    host = problem.host.value_and_gradient(lam, np.asarray(1.1), sampled)
+    np.testing.assert_allclose(problem._by_loops_in_lambda(lam, 1.1, sampled), host, rtol=1e-10, atol=1e-9)
+
+
 def test_priors_go_by_the_names_of_the_parameters():
     own = model("us and cs")
     name = "cor(f[a], f[b], f[c] | h)"

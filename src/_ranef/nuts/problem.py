@@ -171,11 +171,20 @@ class Problem:
 
     def _likelihood(self, lam: Floats, sigma: float, sampled: Floats, rho: Floats) -> tuple[Floats, float, Floats]:
         """Value and gradient by the host; the log prior of ρ, and the slopes of both in it."""
+        if self.rows is None and self.short:
+            return self._by_loops_in_lambda(lam, float(sigma), sampled), 0.0, rho
         if self.rows is None:
             return self.host.value_and_gradient(lam, np.asarray(sigma), sampled), 0.0, rho
         out = self.rows.value_and_gradient(lam, float(sigma), sampled, rho)
         log_prior = -0.5 * float(((rho / ROW_SD) ** 2).sum()) - len(rho) * float(np.log(ROW_SD * np.sqrt(2.0 * np.pi)))
         return out[: -len(rho)], log_prior, out[-len(rho) :] - rho / ROW_SD**2
+
+    def _by_loops_in_lambda(self, lam: Floats, sigma: float, sampled: Floats) -> Floats:
+        """What the host's ``value_and_gradient`` gives, by the compiled loops."""
+        loops: Any = load("_ranef.nuts.compiled")
+        of_lam, of_sampled = np.zeros(lam.size), np.zeros(self.shape.n_sampled + 1)
+        value, of_sigma = loops.likelihood(lam, sigma, sampled, self.packed, of_lam, of_sampled)
+        return np.concatenate([[value - self._prior_constant], -0.5 * of_lam, [of_sigma], of_sampled[:-1]])
 
     @cached_property
     def _prior_constant(self) -> float:
