@@ -60,6 +60,7 @@ from _ranef.residuals import (
     VarPower,
 )
 from _ranef.results import Fit
+from _ranef.spec import Precision
 from _ranef.user import (
     Comparison,
     EmpiricalBayesFit,
@@ -100,6 +101,7 @@ __all__ = [
     "NotAvailableError",
     "Pooling",
     "PosteriorFit",
+    "Precision",
     "RanefError",
     "RanefWarning",
     "SavedFileError",

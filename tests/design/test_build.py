@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from _ranef.design import registered
-from _ranef.errors import DesignError, FitError, FormulaError, RanefWarning
+from _ranef.errors import DataWarning, DesignError, FitError, FormulaError, RanefWarning
 from _ranef.formula import parse_formula
 from ranef import datasets
 
@@ -79,10 +79,31 @@ def test_structures_and_names_are_passed_on(frame, build):
     assert (design.response, design.formula) == ("y", "y ~ 1 + diag(x | g) + ident(0 + flag | text)")
 
 
-@pytest.mark.parametrize("structure", ["cs", "ar1"])
-def test_structures_that_are_not_available(structure, frame, build):
-    with pytest.raises(FormulaError, match=rf"(?s){structure}\(\) is not available yet: use us\(\).*diag\(\).*\^\^\^"):
-        build(f"y ~ x + {structure}(x | g)", frame)
+@pytest.mark.parametrize(
+    ("term", "words"),
+    [
+        ("cs(1 | g)", r"cs\(\) is about 2 effects of a level or more, and this term has 1: .*\(1 \| g\) for one"),
+        ("homcs(0 + x | g)", r"homcs\(\) is about 2 effects .* \(0 \+ x \| g\) for one effect"),
+        ("ar1(x | g)", r"ar1\(\) goes by the order .* hold an intercept, which a leading 0 \+ takes away"),
+        ("ar1(1 | g)", r"hold an intercept"),
+        ("hetar1(0 + x | g)", r"x is numeric, of which factor\(x\) makes one level for each value"),
+        ("toep(0 + x + flag | g)", r"\(0 \+ x \+ flag \| g\) has the effects x, flag"),
+        ("ar1(0 + flag:text | g)", r"has the effects flag:text"),
+    ],
+)
+def test_structures_on_effects_that_cannot_have_them(term, words, frame, build):
+    with pytest.raises(FormulaError, match=rf"(?s){words}.*\^\^\^"):
+        build(f"y ~ x + {term}", frame)
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [(["t1", "t10", "t2"], "not in the order of their numbers"), (["t1", "t2", "t4"], "count as equally far apart")],
+)
+def test_levels_in_a_doubtful_order_are_told(levels, words, build):
+    frame = {"y": [1.0, 2.0, 4.0] * 4, "t": levels * 4, "g": [f"s{i // 3}" for i in range(12)]}
+    with pytest.warns(DataWarning, match=rf"ar1\(0 \+ t \| g\) goes by the order .* which is .*{words}"):
+        build("y ~ 1 + ar1(0 + t | g)", frame)
 
 
 def test_double_bar_with_a_factor_gives_a_note(frame, build):

@@ -27,7 +27,7 @@ from _ranef.structures.base import Linear
 from nuts import quadrature
 from nuts.conftest import dense_log_density
 from nuts.test_quadrature import check
-from structures.toy import CompoundSymmetry
+from structures.toy import ToySymmetry
 
 #: by a name: the random part of a model of y
 TERMS = {
@@ -42,7 +42,7 @@ TERMS = {
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch):
-    monkeypatch.setitem(STRUCTURES, "cs", CompoundSymmetry)
+    monkeypatch.setitem(STRUCTURES, "cs", ToySymmetry)
 
 
 def made(levels=10, seed=4, noise=1.0):
@@ -154,7 +154,7 @@ BOUNDS = {
 def test_priors_of_shape_parameters_by_their_coordinates(bounds, prior, monkeypatch):
     """The default is as it says; densities integrate to one, have their gradient, and are the same in JAX."""
     parameter = BOUNDS[bounds]
-    monkeypatch.setattr(CompoundSymmetry, "shapes", (parameter,))
+    monkeypatch.setattr(ToySymmetry, "shapes", (parameter,))
     name = parameter.name
     given = {} if isinstance(prior, str) else {f"{name}[g]": prior}
     own = model("cs")
@@ -177,6 +177,17 @@ def test_priors_of_shape_parameters_by_their_coordinates(bounds, prior, monkeypa
         np.testing.assert_allclose(parameter.coordinate(parameter.value(u)), u)
 
 
+@pytest.mark.parametrize("terms", ["cs", "cs and us"])
+@pytest.mark.parametrize("changes", [{}, {"x": ranef.priors.StudentT(3.0, 0.0, 1.0)}])
+def test_loops_in_lambda_are_the_numpy_kernels(terms, changes):
+    own = model(terms)
+    problem = prepare(own.spec, own.products, own.priors(changes))
+    lam, _ = problem.sampled_roots.with_slopes(np.linspace(0.3, 0.9, own.spec.n_theta))
+    sampled = np.full(problem.shape.n_sampled, 0.2)
+    host = problem.host.value_and_gradient(lam, np.asarray(1.1), sampled)
+    np.testing.assert_allclose(problem._by_loops_in_lambda(lam, 1.1, sampled), host, rtol=1e-10, atol=1e-9)
+
+
 def test_priors_go_by_the_names_of_the_parameters():
     own = model("us and cs")
     name = "cor(f[a], f[b], f[c] | h)"
@@ -192,7 +203,7 @@ def test_priors_go_by_the_names_of_the_parameters():
 
 
 def test_columns_that_share_the_first_sd_do_so_beside_others(monkeypatch):
-    monkeypatch.setattr(CompoundSymmetry, "own_sds", range(2))
+    monkeypatch.setattr(ToySymmetry, "own_sds", range(2))
     assert list(model("cs").priors().sd) == [("g", "f[a]"), ("g", "f[b]")]
 
 
@@ -202,7 +213,7 @@ def test_draws_from_the_prior_have_its_shape(prior):
     priors = own.priors({} if prior is None else {"cor": prior})
     theta = sample_prior(own.spec, priors, draws=2000, seed=1).theta[0]
     exact = stats.uniform(-0.5, 1.5) if prior is None else stats.truncnorm(-1.4 / 0.5, 0.1 / 0.5, 0.9, 0.5)
-    assert stats.kstest(CompoundSymmetry(3).rho.value(theta[:, 1]), exact.cdf).pvalue > 1e-3
+    assert stats.kstest(ToySymmetry(3).rho.value(theta[:, 1]), exact.cdf).pvalue > 1e-3
     assert own.prior_predictive(draws=20, seed=1)["prior"]["corr_g"].shape[-2:] == (3, 3)
 
 

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 import _ranef.formula
 import ranef
 from _ranef.structures import STRUCTURES, lower_root
-from structures.toy import CompoundSymmetry
+from structures.toy import ToySymmetry
 
 matrices = hnp.arrays(
     float, st.integers(1, 5).map(lambda p: (p, p)), elements=st.floats(-5, 5).map(lambda v: round(v, 3))
@@ -25,7 +25,7 @@ def test_lower_root_keeps_the_product(root):
 
 
 #: and one that is not linear in θ
-ALL = {**STRUCTURES, "cs": CompoundSymmetry}
+ALL = {**STRUCTURES, "toy": ToySymmetry}
 
 
 def structure(word, size=3):

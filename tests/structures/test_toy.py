@@ -10,7 +10,7 @@ from scipy import optimize
 import ranef
 from _ranef.structures import STRUCTURES
 from oracle import dense
-from structures.toy import CompoundSymmetry
+from structures.toy import ToySymmetry
 
 
 def made():
@@ -24,7 +24,7 @@ def made():
 
 @pytest.fixture
 def model(monkeypatch):
-    monkeypatch.setitem(STRUCTURES, "cs", CompoundSymmetry)
+    monkeypatch.setitem(STRUCTURES, "cs", ToySymmetry)
     return made()
 
 
@@ -58,7 +58,7 @@ def test_it_is_printed_predicted_and_compared(model):
     assert np.isfinite(fit.refit(fit.simulate(3, seed=1)).criterion).all()
 
 
-class Silent(CompoundSymmetry):
+class Silent(ToySymmetry):
     """It does not say what its second parameter is."""
 
     shapes = ()

@@ -16,7 +16,7 @@ STEP = 1e-6
 
 
 @dataclass(frozen=True)
-class CompoundSymmetry(Structure):
+class ToySymmetry(Structure):
     """One variance and one correlation; θ is the sd over σ, and the logit of where ρ stands between its bounds.
 
     A single column has no correlation, and so one θ.
@@ -82,5 +82,5 @@ class CompoundSymmetry(Structure):
     def scaling_map(self, gram: Floats) -> Floats:
         return np.eye(self.size) / float(np.sqrt(np.mean(non_zero(np.diag(gram)))))
 
-    def falls(self, inner: Floats, null: Floats) -> tuple[Floats, Floats]:
+    def falls(self, inner: Floats, null: Floats, root: Floats | None = None) -> tuple[Floats, Floats]:
         return np.array([inner.sum()]), np.ones((self.size, 1))

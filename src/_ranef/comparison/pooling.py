@@ -32,7 +32,7 @@ from _ranef.comparison.sweeps import (
     half_way,
     sweep,
 )
-from _ranef.errors import DesignError, suggestion
+from _ranef.errors import DesignError, NotAvailableError, suggestion
 from _ranef.inference import grouping_named, only_group
 from _ranef.likelihood import Likelihood
 from _ranef.results import PosteriorDraws
@@ -111,6 +111,12 @@ def pooling_base(likelihood: Likelihood, theta: Floats) -> PoolingBase:
     if not spec.terms:
         raise DesignError(
             f"{spec.design.formula!r} has no random effects, so there is nothing to pool; add a (… | group)."
+        )
+    if spec.related:
+        raise NotAvailableError(
+            "Pooling by level is of independent levels, and this model has a known covariance among some (cov=): what "
+            "a level's effect is pooled to depends on its relatives. fit.ranef() has the effects with their "
+            "conditional sds, and ranef.compare() those of several fits."
         )
     rows = [np.zeros(g.n_levels, dtype=np.intp) for g in spec.groupings]
     for part in spec.parts():

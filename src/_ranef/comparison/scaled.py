@@ -206,6 +206,7 @@ def scaled_theta(spec: ModelSpec, theta: Floats, covariances: Mapping[int, Scale
     if not np.isinf(scale):
         return values
     moved = np.concatenate([np.full(t.structure.n_theta, t.grouping in covariances) for t in spec.terms])
+    moved &= ~spec.is_shape
     return np.where(moved & (values != 0), np.copysign(np.inf, values), values)
 
 

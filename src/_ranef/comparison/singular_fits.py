@@ -155,7 +155,8 @@ def edge_parameters(likelihood: Likelihood, theta: Floats, undetermined: Sequenc
         for column in _own_sds(t, at.live):
             name = ", ".join(t.columns if t.structure.shared else t.columns[column : column + 1])
             out.append(EdgeParameter(t.group, f"sd({name})", 0.0, little, place, (column,)))
-        for i, j, sign in at.perfect:
+        told = t.structure.own_pairs
+        for i, j, sign in (edge for edge in at.perfect if (edge[1], edge[0]) in told or (edge[0], edge[1]) in told):
             near = f"it is above {NEAR_ONE:g}" if sign > 0 else f"it is below −{NEAR_ONE:g}"
             name = f"cor({t.columns[i]}, {t.columns[j]})"
             out.append(EdgeParameter(t.group, name, float(sign), near, place, (i, j)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -55,6 +55,7 @@ class _Inputs:
     extras: Mapping[str, Extra]
     rows: Codes
     transforms: Mapping[str, Callable[..., Any]]
+    related: Collection[str] = ()
 
 
 def build_design(
@@ -66,6 +67,7 @@ def build_design(
     sigma: float | None = None,
     transforms: Mapping[str, Callable[..., Any]] | None = None,
     na_action: str = "omit",
+    related: Collection[str] = (),
 ) -> Design:
     """Make the design of a mixed model.
 
@@ -85,6 +87,8 @@ def build_design(
         Functions of arrays that the formula may call besides the built-in ones.
     na_action : {"omit", "error"}
         What to do with rows in which a value is missing that the model uses.
+    related : collection of str
+        Grouping factors with a known covariance among levels, of which there may be as many as rows.
 
     Returns
     -------
@@ -109,7 +113,6 @@ def build_design(
     >>> design.fixed_names, design.random[0].columns, design.random[0].codes.tolist()
     (('Intercept', 'x'), ('Intercept',), [0, 0, 1, 1])
     """
-    check_structures(parsed)
     check_na_action(na_action)
     table = read_table(data)
     check_terms(parsed, table.n)
@@ -125,7 +128,8 @@ def build_design(
             warn_of_lookalike(node.name, rows_of(drop_unused(value)), declared=declared, n=table.n)
     rows = complete_rows(_gaps(values, extras, scope), table, na_action)
     try:
-        inputs = _Inputs(parsed, scope, on_rows(values, rows, table.n), extras, rows, dict(transforms or {}))
+        used = on_rows(values, rows, table.n)
+        inputs = _Inputs(parsed, scope, used, extras, rows, dict(transforms or {}), related)
         return _assemble(inputs, sigma)
     except MemoryError:
         raise too_large(parsed, len(rows)) from None
@@ -256,13 +260,15 @@ def _offset(inputs: _Inputs) -> Array | None:
 def _groupings(inputs: _Inputs, sigma: float | None) -> list[tuple[Grouping, Codes]]:
     """The grouping factors of the random terms, whose sizes are checked before anything is built."""
     n, made, claims = len(inputs.rows), [], []
+    check_structures(inputs.parsed, inputs.values)
     names: dict[str, list[str]] = {}
     for term in inputs.parsed.random:
         made.append(make_grouping(term.group, [inputs.values[node] for node in term.group]))
         names[term.group_name] = made[-1][0].levels.tolist()
         columns = check_columns(term.text, term.effects, inputs.values, n)
         claims.append(Claim(term.text, term.group_name, names[term.group_name], columns, term.structure))
-    check_levels(claims, n, sigma_fixed=sigma is not None, missing=inputs.scope.table.n - n)
+    alone = [claim for claim in claims if claim.group not in inputs.related]
+    check_levels(alone, n, sigma_fixed=sigma is not None, missing=inputs.scope.table.n - n)
     check_blocks(claims, n)
     for name, levels in names.items():
         warn_of_twins(name, levels)

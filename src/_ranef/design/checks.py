@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from numbers import Real
@@ -11,11 +12,11 @@ import numpy as np
 
 from _ranef.design.lookalikes import Look, bare_label, look_of
 from _ranef.design.records import Design, RandomDesign
-from _ranef.design.size import Claim
+from _ranef.design.size import Claim, count_columns
 from _ranef.design.table import Table
-from _ranef.design.values import Array, Codes, Factor, rows_of
+from _ranef.design.values import Array, Codes, Factor, Numeric, Value, rows_of
 from _ranef.errors import DataWarning, DesignError, FitError, FormulaError, RanefWarning, warn
-from _ranef.formula import ParsedFormula, RandomTerm, quoted
+from _ranef.formula import Node, ParsedFormula, RandomTerm, quoted
 from _ranef.structures import STRUCTURES
 
 __all__ = [
@@ -42,6 +43,8 @@ RESIDUAL = "Residual"
 _WIDEST = 1e6
 _LARGEST = 1e140
 _SHOWN = 8
+#: a level that ends in a number
+_NUMBERED = re.compile(r"(\D*?)(-?\d+(?:\.\d+)?)")
 # levels that may well be categories though they look like plain numbers, or like dates and the like
 _FEW_NUMBERS, _FEW_DATES = 10, 5
 # levels of a text predictor up to which most may be met once
@@ -50,23 +53,66 @@ _MANY_WORDS = 20
 _LOOKED_AT = 20_000
 
 
-def check_structures(parsed: ParsedFormula) -> None:
-    """Refuse covariance structures that the engines do not know.
+def check_structures(parsed: ParsedFormula, values: Mapping[Node, Value]) -> None:
+    """Refuse covariance structures on effects that they say nothing of, and warn of levels in a doubtful order.
+
+    `values` are those of all expressions, levels without rows left out.
 
     Raises
     ------
     FormulaError
-        For ``cs()`` and ``ar1()``.
+        For fewer columns than a structure joins, and for effects that are not the levels of one factor where it goes
+        by their order.
     """
     for term in parsed.random:
-        if term.structure not in STRUCTURES:
-            raise FormulaError(
-                f"The covariance structure {term.structure}() is not available yet: use us() for free correlations or "
-                "diag() for none.",
-                parsed.source,
-                term.span.start,
-                term.span.end,
+        own = STRUCTURES[term.structure]
+        columns = int(term.effects.intercept) + sum(count_columns(term.effects, values))
+        group = quoted(term.group_name)
+        if own.levels and (what := _no_levels(term, values)):
+            message = (
+                f"{own.word}() goes by the order of the levels of one factor, and {what}: write "
+                f"{own.word}(0 + f | {group}) with a factor f, or us() or cs() for any effects."
             )
+            raise FormulaError(message, parsed.source, term.span.start, term.span.end)
+        if columns < own.least:
+            message = (
+                f"{own.word}() is about {own.least} effects of a level or more, and this term has {columns}: write "
+                f"{own.word}(0 + f | {group}) with a factor f, or ({'1' if term.effects.intercept else '0 + x'} | "
+                f"{group}) for one effect."
+            )
+            raise FormulaError(message, parsed.source, term.span.start, term.span.end)
+        if own.levels and isinstance(factor := values[term.effects.terms[0].factors[0]], Factor):
+            _warn_of_order(term, factor.levels)
+
+
+def _no_levels(term: RandomTerm, values: Mapping[Node, Value]) -> str:
+    """Why the columns of a term are not all levels of one factor; empty if they are."""
+    effects = term.effects
+    if effects.intercept:
+        return f"the effects of {term.text} hold an intercept, which a leading 0 + takes away"
+    if len(effects.terms) > 1 or effects.terms[0].degree > 1:
+        return f"{term.text} has the effects {', '.join(t.name for t in effects.terms)}"
+    if isinstance(values[effects.terms[0].factors[0]], Numeric):
+        name = effects.terms[0].name
+        return f"{name} is numeric, of which factor({name}) makes one level for each value"
+    return ""
+
+
+def _warn_of_order(term: RandomTerm, levels: Sequence[str]) -> None:
+    """Warn where levels that end in numbers stand in another order, or unequally far apart."""
+    found = [_NUMBERED.fullmatch(level) for level in levels]
+    if not all(found) or len({match[1] for match in found if match}) > 1:
+        return
+    steps = np.diff([float(match[2]) for match in found if match])
+    if len(steps) and not np.allclose(steps, steps[0]):
+        shown = ", ".join(levels[:_SHOWN]) + (", …" if len(levels) > _SHOWN else "")
+        mixed = (np.diff(np.sign(steps)) != 0).any()
+        why = "are not in the order of their numbers" if mixed else "count as equally far apart"
+        warn(
+            f"{term.text} goes by the order of the levels, which is {shown}: these {why}. Make the column a "
+            "categorical of pandas with its categories in order, or numbers of it that factor() puts in order.",
+            DataWarning,
+        )
 
 
 def check_sigma(sigma: object) -> None:
@@ -271,7 +317,8 @@ def check_levels(claims: Sequence[Claim], n: int, *, sigma_fixed: bool, missing:
     ------
     DesignError
         Unless sigma is given: for a grouping factor with one level, and for as many levels, or as many random
-        effects of one term, as observations; with the number of rows that had something `missing`.
+        effects of one term, as observations, unless few parameters tell how they go together; with the number of rows
+        that had something `missing`.
     """
     if sigma_fixed:
         return
@@ -290,7 +337,7 @@ def check_levels(claims: Sequence[Claim], n: int, *, sigma_fixed: bool, missing:
             "residual variance: leave the term out, group by a coarser factor, or give sigma if the residual "
             f"standard deviation is known.{gaps}"
         )
-    for term in claims:
+    for term in (claim for claim in claims if not STRUCTURES[claim.structure].few):
         effects = len(term.levels) * term.columns
         if effects >= n:
             raise DesignError(

@@ -71,7 +71,6 @@ def scan_chunks(
     FormulaError, DesignError, FitError
         As :func:`~_ranef.design.build_design`; DesignError for what needs all rows at once.
     """
-    check_structures(parsed)
     check_na_action(na_action)
     check_terms(parsed, MOST_COLUMNS)
     plan = Plan.of(parsed, {"weights": weights, "offset": offset}, with_user_transforms(transforms), na_action)
@@ -118,6 +117,7 @@ class _Assembly:
                 declared = found.sample[0][1].declares_categories(node.name)
                 rows = _rows_seen(node.name, value, found)
                 warn_of_lookalike(node.name, rows, declared=declared, n=found.complete)
+        check_structures(parsed, templates)
         check_columns("the fixed part", parsed.fixed, templates, found.complete)
         coded = code_terms(parsed.fixed, templates, 0)
         check_names(coded.names, "the fixed part")

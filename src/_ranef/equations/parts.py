@@ -94,19 +94,41 @@ class Parts:
     def effect_line(self, term: TermSpec) -> Line:
         """Distribution of the random effects of one term."""
         n, p = self.notation, len(term.columns)
+        if self.spec.groupings[term.grouping].root is not None:
+            return self._related_line(term)
         effects = [self.effect(term, i) for i in range(p)]
         levels = self.spec.groupings[term.grouping].n_levels
         words = n.prose(f"for {levels} levels of ") + n.name(term.group)
         left, mean = (effects[0], "0") if p == 1 else (n.column(effects), n.symbol("0"))
         return Line(left, "~", (n.normal(mean, self.covariance(term)),), words)
 
+    def _related_line(self, term: TermSpec) -> Line:
+        """The same of all levels together, where they are related."""
+        n, levels = self.notation, self.spec.groupings[term.grouping].n_levels
+        p, K = len(term.columns), self.among(term)
+        left = n.symbol("b", "" if p > 1 else self.index(term, 0), (term.group,))
+        own = self.covariance(term)
+        variance = n.times([own, K]) if p == 1 else n.kronecker(K, own)
+        words = n.prose(f"for {levels} levels of ") + n.name(term.group) + n.prose(" together")
+        return Line(left, "~", (n.normal(n.symbol("0"), variance),), words)
+
+    def among(self, term: TermSpec) -> str:
+        """What relates the levels of a term: K where it is known, the identity where they are independent."""
+        n, g = self.notation, self.spec.groupings[term.grouping]
+        return n.identity(g.n_levels) if g.root is None else n.symbol("K", "", (term.group,))
+
     def notes(self) -> list[Line]:
         """What letters stand for: large covariance matrices, weights, offset, a known σ."""
         n, design = self.notation, self.spec.design
         said = [
-            self.block(t) + n.prose(f": any covariance matrix, {len(t.columns)} × {len(t.columns)}")
+            self.block(t) + n.prose(f": {self._kind(t)}, {len(t.columns)} × {len(t.columns)}")
             for t in self.spec.terms
             if not self.written_out(t)
+        ]
+        said += [
+            n.symbol("K", "", (g.name,)) + n.prose(f": known covariance, {g.n_levels} × {g.n_levels}")
+            for g in self.spec.groupings
+            if g.root is not None
         ]
         if self.spec.residual.weighted:
             said.append(n.symbol("w", "i") + n.prose(": prior weight"))
@@ -119,6 +141,12 @@ class Parts:
         if self.spec.sigma is not None:
             said.append(f"{n.symbol('σ')} = {self.spec.sigma:g}" + n.prose(", known"))
         return [Line("", "", (), words) for words in said]
+
+    def _kind(self, term: TermSpec) -> str:
+        """Words for a covariance matrix that is not written out."""
+        if not term.structure.shapes:
+            return "any covariance matrix"
+        return f"covariance matrix of effects that are {term.structure.meaning}"
 
     def covariance(self, term: TermSpec) -> str:
         """Covariance matrix of one level's effects, by the structure of the term."""
@@ -154,10 +182,24 @@ class Parts:
             if i == j:
                 return n.squared("σ", index[i], group)
             a, b = sorted((i, j))
-            sds = [n.symbol("σ", index[k], group) for k in (a, b)]
-            return n.times([n.symbol("ρ", index[a] + index[b], group), *sds])
+            if term.structure.shared:
+                sds = [n.squared("σ", "", group)]
+            else:
+                sds = [n.symbol("σ", index[k], group) for k in (a, b)]
+            return n.times([self._correlation(term, a, b, index[a] + index[b], group), *sds])
 
         return [[entry(i, j) for j in range(p)] for i in range(p)]
+
+    def _correlation(self, term: TermSpec, a: int, b: int, index: str, group: tuple[str, ...]) -> str:
+        """ρ of columns a < b: one of its own, or a power of one of the few that the structure has."""
+        n, few = self.notation, term.structure.correlation(b, a)
+        if few is None:
+            return n.symbol("ρ", index, group)
+        number, power = few
+        several = len(term.structure.shapes) > 1
+        own = (term.group,) if not several or len(self.spec.groupings) > 1 else group
+        rho = n.symbol("ρ", str(number) if several else "", own)
+        return rho if power == 1 else n.power(rho, str(power))
 
     def _numbers(self, term: TermSpec) -> list[list[str]]:
         n, p = self.notation, len(term.columns)

@@ -74,10 +74,10 @@ def _random_effects(parts: Parts) -> list[Line]:
 
 
 def _block(parts: Parts, term: TermSpec) -> str:
-    n, levels = parts.notation, parts.spec.groupings[term.grouping].n_levels
+    n, among = parts.notation, parts.among(term)
     if len(term.columns) == 1:
-        return n.times([parts.covariance(term), n.identity(levels)])
-    return n.kronecker(n.identity(levels), parts.block(term))
+        return n.times([parts.covariance(term), among])
+    return n.kronecker(among, parts.block(term))
 
 
 def _covariances_of_rows(parts: Parts, mixed: bool) -> list[Line]:

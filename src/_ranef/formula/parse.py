@@ -25,8 +25,18 @@ from _ranef.formula.tree import (
 
 __all__ = ["STRUCTURES", "parse_expression", "parse_sides"]
 
-#: what may stand before a bar, and the word of the structure that it means; some are announced only
-STRUCTURES = {"us": "us", "diag": "diag", "ident": "ident", "homdiag": "ident", "cs": "cs", "ar1": "ar1"}
+#: what may stand before a bar, and the word of the structure that it means
+STRUCTURES = {
+    "us": "us",
+    "diag": "diag",
+    "ident": "ident",
+    "homdiag": "ident",
+    "cs": "cs",
+    "homcs": "homcs",
+    "ar1": "ar1",
+    "hetar1": "hetar1",
+    "toep": "toep",
+}
 """Covariance structures by the name written round a bar."""
 
 # every recursive function of this package stays far below Python's recursion limit with these

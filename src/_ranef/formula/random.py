@@ -26,7 +26,7 @@ class RandomTerm:
     group_name : str
         lme4's name of the grouping factor, as ``b:a`` for ``a/b``.
     structure : str
-        ``us``, ``diag``, ``ident``, ``cs`` or ``ar1``.
+        A word of :data:`_ranef.formula.STRUCTURES`, as ``us``.
     span : Span
         The place of the bar with its parentheses and wrapper.
     text : str

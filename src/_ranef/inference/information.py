@@ -48,8 +48,34 @@ NEGLIGIBLE = 1e-4
 
 
 @dataclass(frozen=True)
+class _Curved:
+    """A term whose structure has shapes: which coordinates of a chart change which entries of its θ.
+
+    Attributes
+    ----------
+    term : TermSpec
+    theta : array (n_theta,)
+        Of the term, for standard columns.
+    coordinates, parameters : tuple of int
+    """
+
+    term: TermSpec
+    theta: Floats
+    coordinates: tuple[int, ...]
+    parameters: tuple[int, ...]
+
+    def moved(self, x: Floats) -> Floats:
+        """θ of the term at coordinates x."""
+        out = self.theta.copy()
+        out[list(self.parameters)] += x[list(self.coordinates)]
+        return out
+
+
+@dataclass(frozen=True)
 class Chart:
     """Coordinates x of the covariance matrices of the groupings' rank: λ_k(x) = λ_k + Σ x_i E_i, standard columns.
+
+    Where a structure has shapes, covariances are no straight lines, and x are changes of its θ.
 
     Attributes
     ----------
@@ -59,22 +85,32 @@ class Chart:
         For each coordinate its grouping k and E_i.
     sizes : array (n_coordinates,)
         Natural size of each: the singular value of λ that it changes, or the λ whose signal in a level is the noise.
+    curved : tuple
+        Terms whose directions are those at x = 0 alone.
     """
 
     lambdas: tuple[Floats, ...]
     directions: tuple[tuple[int, Floats], ...]
     sizes: Floats
+    curved: tuple[_Curved, ...] = ()
 
     def at(self, x: Floats) -> tuple[Floats, ...]:
         """λ_k at coordinates x."""
         out = [lam.copy() for lam in self.lambdas]
         for value, (k, E) in zip(x, self.directions, strict=True):
             out[k] += value * E
+        for c in self.curved:
+            out[c.term.grouping][c.term.where, c.term.where] = c.term.structure.root(c.moved(x))
         return tuple(out)
 
-    def along(self, gradients: Sequence[Floats]) -> Floats:
-        """∂/∂x from ∂/∂λ_k by grouping."""
-        return np.array([np.sum(gradients[k] * E) for k, E in self.directions], dtype=float)
+    def along(self, gradients: Sequence[Floats], x: Floats | None = None) -> Floats:
+        """∂/∂x at coordinates x, or at zero, from ∂/∂λ_k by grouping."""
+        out = np.array([np.sum(gradients[k] * E) for k, E in self.directions], dtype=float)
+        for c in self.curved if x is not None else ():
+            assert x is not None
+            own = gradients[c.term.grouping][c.term.where, c.term.where]
+            out[list(c.coordinates)] = c.term.structure.pull_back(c.moved(x), own)[list(c.parameters)]
+        return out
 
 
 @dataclass(frozen=True)
@@ -168,17 +204,35 @@ def make_chart(likelihood: Likelihood, theta: Floats) -> Chart:
     spec, lambdas = likelihood.spec, [lam.copy() for lam in likelihood.standard(theta)]
     directions: list[tuple[int, Floats]] = []
     sizes: list[float] = []
+    curved: list[_Curved] = []
     for t in spec.terms:
         lam = lambdas[t.grouping][t.where, t.where]
         noise = np.sqrt(spec.groupings[t.grouping].n_levels / spec.n_obs)
-        root, own = _term_chart(t, lam)
+        if t.structure.shapes:
+            bent, own = _shape_chart(t, lam, len(directions), noise)
+            curved.append(bent)
+            root = t.structure.root(bent.theta)
+        else:
+            root, own = _term_chart(t, lam)
         lambdas[t.grouping][t.where, t.where] = root
         for size, E in own:
             whole = np.zeros_like(lambdas[t.grouping])
             whole[t.where, t.where] = E
             directions.append((t.grouping, whole))
-            sizes.append(max(size, noise))
-    return Chart(tuple(lambdas), tuple(directions), np.array(sizes, dtype=float))
+            sizes.append(size if t.structure.shapes else max(size, noise))
+    return Chart(tuple(lambdas), tuple(directions), np.array(sizes, dtype=float), tuple(curved))
+
+
+def _shape_chart(term: TermSpec, lam: Floats, start: int, noise: float) -> tuple[_Curved, list[tuple[float, Floats]]]:
+    """θ of a term with shapes, and the directions of the parameters that are not on the boundary, with their sizes."""
+    own = term.structure
+    theta = own.closest(lam)
+    derivatives = own.jacobian(theta)
+    sds = np.arange(own.n_theta) < len(own.own_sds)
+    live = np.where(sds, np.abs(theta), np.abs(derivatives).max(axis=(1, 2))) >= NEAR_ZERO
+    at = np.flatnonzero(live).tolist()
+    curved = _Curved(term, theta, tuple(range(start, start + len(at))), tuple(at))
+    return curved, [(max(float(theta[i]), noise) if sds[i] else 1.0, derivatives[i]) for i in at]
 
 
 def _term_chart(term: TermSpec, lam: Floats) -> tuple[Floats, list[tuple[float, Floats]]]:
@@ -199,7 +253,7 @@ def _curvature(likelihood: Likelihood, sigma: float, chart: Chart) -> Floats:
     """∂²deviance/∂x² (n_x, n_x) by differences, with σ held."""
 
     def gradient(x: Floats) -> Floats:
-        return chart.along(likelihood.at_standard(chart.at(x), sigma).gradient)
+        return chart.along(likelihood.at_standard(chart.at(x), sigma).gradient, x)
 
     n = len(chart.directions)
     out = np.zeros((n, n))
@@ -261,11 +315,27 @@ def _theta_derivatives(likelihood: Likelihood, theta: Floats, dD: Sequence[Float
     for t in spec.terms:
         own = dD[t.grouping][t.where, t.where]
         T, inner = likelihood.maps[t.grouping][t.where, t.where], internal[t.grouping][t.where, t.where]
+        if t.structure.shapes:
+            out[t.theta], interior[t.theta] = _shape_derivatives(t, theta[t.theta], inner, own)
+            continue
         of_term = _triangle_derivatives if t.structure.free else _diagonal_derivatives
         changes, free = of_term(T, inner, own)
         interior[t.theta] = t.structure.change(theta[t.theta], free) > 0
         for i in range(own.shape[2]):
             out[t.theta, i] = t.structure.change(theta[t.theta], changes[:, :, i])
+    return out, interior
+
+
+def _shape_derivatives(term: TermSpec, theta: Floats, inner: Floats, dD: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """∂θ/∂x (n_theta, n_x) of a term with shapes, and which of θ are not on the boundary, from its internal λ."""
+    own = term.structure
+    curved, _ = _shape_chart(term, inner, 0, 0.0)
+    free = list(curved.parameters)
+    half = own.jacobian(theta)[free] @ own.root(theta).T
+    moves = (half + np.swapaxes(half, 1, 2)).reshape(len(free), own.size**2)
+    out, interior = np.zeros((own.n_theta, dD.shape[2])), np.zeros(own.n_theta, dtype=bool)
+    interior[free] = True
+    out[free] = np.linalg.lstsq(moves.T, dD.reshape(own.size**2, dD.shape[2]))[0]
     return out, interior
 
 

@@ -45,7 +45,9 @@ class FitMatrices(ModelMatrices):
         for t in self.spec.terms:
             lam = scipy.sparse.csr_array(t.structure.root(self.theta[t.theta]))
             levels = self.spec.groupings[t.grouping].n_levels
-            blocks.append(scipy.sparse.kron(scipy.sparse.eye_array(levels), lam))
+            root = self.spec.groupings[t.grouping].root
+            among = scipy.sparse.eye_array(levels) if root is None else scipy.sparse.csr_array(root)
+            blocks.append(scipy.sparse.kron(among, lam))
         return scipy.sparse.csr_array(scipy.sparse.block_diag(blocks)) if blocks else scipy.sparse.csr_array((0, 0))
 
     @property

@@ -2,7 +2,8 @@
 
 Every term has an absolute root M with MMᵀ = Σ (so λ = M/σ). The sd of a column is the norm of its row of M: a row
 whose sd is held keeps its norm and turns by angles, any other row is free, and log σ is free unless σ is held or
-known. In these coordinates nothing is constrained, and β is profiled out by the criterion itself.
+known; of a structure with shapes the sds that are not held are free, and the shapes. In these coordinates nothing is
+constrained, and β is profiled out by the criterion itself.
 """
 
 from __future__ import annotations
@@ -163,7 +164,10 @@ class Profile:
                 else:
                     first = 0 if t.structure.free else row
                     entries = M[row, first : row + 1] / size[row]
+                    if t.structure.shapes:
+                        entries = np.array([np.linalg.norm(M[row])]) / size[row]
                     start += [*entries[:-1], max(float(entries[-1]), 0.1)]
+            start += estimates.theta[t.theta][t.structure.n_theta - len(t.structure.shapes) :].tolist()
         if spec.sigma is None and None not in places:
             start.append(float(np.log(estimates.sigma)))
         return cls(criterion, tuple(places), np.array(start), tuple(sizes))
@@ -183,6 +187,8 @@ class Profile:
 
     def _root(self, i: int, t: TermSpec, values: Floats, left: Any) -> Floats:
         """M (B, p, p) of one term."""
+        if t.structure.shapes:
+            return self._shaped(i, t, values, left)
         p = t.structure.size
         M = np.zeros((len(values), p, p))
         for row in t.structure.own_sds:
@@ -201,6 +207,14 @@ class Profile:
         if t.structure.shared:
             M[:, range(p), range(p)] = M[:, 0, 0, None]
         return M
+
+    def _shaped(self, i: int, t: TermSpec, values: Floats, left: Any) -> Floats:
+        """M (B, p, p) of a term whose θ are sds and then shapes, to which the root is proportional."""
+        theta = []
+        for row in t.structure.own_sds:
+            held = (i, row) in self.places
+            theta.append(values[:, self.places.index((i, row))] if held else self.sizes[i][row] * np.abs(next(left)))
+        return t.structure.root(np.stack([*theta, *(next(left) for _ in t.structure.shapes)], axis=-1))
 
 
 def _angles(row: Floats) -> list[float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from _ranef.spec import ModelSpec
+from _ranef.spec import Grouping, ModelSpec
 from _ranef.support.arrays import Floats
 
 __all__ = ["VarianceParts", "icc_frame", "mean_inverse_weight", "r2_series", "variance_parts", "weights_differ"]
@@ -79,8 +79,13 @@ def _moments(rows: ModelSpec, beta: Floats) -> _Moments:
     X = rows.design.X
     centre = X.mean(axis=0)
     within = (X - centre) @ beta
-    grams = tuple(g.Z.T @ g.Z for g in rows.groupings)
+    grams = tuple((g.Z * _own_variance(g)).T @ g.Z for g in rows.groupings)
     return _Moments(len(X), len(X) * float(centre @ beta), float(within @ within), grams)
+
+
+def _own_variance(g: Grouping) -> Floats | float:
+    """Diagonal of the known covariance among levels, by row (n, 1); 1 where there is none."""
+    return 1.0 if g.root is None else (g.root**2).sum(axis=1)[g.codes, None]
 
 
 def r2_series(parts: VarianceParts) -> pd.Series[float]:

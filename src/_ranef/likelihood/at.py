@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from _ranef.design import check_sigma
-from _ranef.errors import DesignError
+from _ranef.errors import DesignError, NotAvailableError
 from _ranef.likelihood.criterion import Evaluation, Method, Score, average_information, evaluate, score
 from _ranef.likelihood.crossproducts import CrossProducts
 from _ranef.likelihood.responses import Responses
@@ -129,7 +129,7 @@ class Likelihood(Answering):
 
     def levels(self, k: int) -> Floats:
         """ZⱼᵀWZⱼ (J, p, p) of the levels of grouping `k`, for standard columns."""
-        return self.products.A.diag[self.products.order.index(k)]
+        return self.products.by_level[0].diag[self.products.order.index(k)]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -203,7 +203,8 @@ class At(Answering):
         """Z_kᵀW(y − Xβ̂ − Σ Z_l b̂_l) (J_k, p_k) for standard columns of Z_k, l being the other factors."""
         products = self.likelihood.products
         modes = [self._solved[k] for k in products.order]
-        own = [Xy @ self._contrast - far for Xy, far in zip(products.Xy, _of_others(products.A, modes), strict=True)]
+        A, Xys = products.by_level
+        own = [Xy @ self._contrast - far for Xy, far in zip(Xys, _of_others(A, modes), strict=True)]
         return tuple(self._unit * part for part in self._by_grouping(own))
 
     @cached_property
@@ -228,7 +229,17 @@ class At(Answering):
 
         E(I − DE)⁻¹ of the blocks E of ZᵀV⁻¹Z: the level's own effects taken out of V again. With one grouping factor
         it is ZⱼᵀWZⱼ.
+
+        Raises
+        ------
+        NotAvailableError
+            Where levels are related, so that the rows of other levels say something, too.
         """
+        if self.likelihood.products.relations:
+            raise NotAvailableError(
+                "Pooling by level is of independent levels, and this model has a known covariance among some (cov=). "
+                "ranef() has the effects with their conditional sds."
+            )
         covariances = [lam @ lam.T for lam in self.roots]
         blocks = zip(self._by_grouping(self._first.E), covariances, strict=True)
         return tuple(np.linalg.solve(np.eye(len(D)) - E @ D, E) for E, D in blocks)
@@ -280,7 +291,7 @@ class At(Answering):
     def _solved(self) -> tuple[Floats, ...]:
         """b̃ (J_k, p_k, 1) by grouping, internal."""
         white = [(w @ self._contrast)[:, :, None] for w in self.inner.columns.white]
-        return self._by_grouping(backward(self.inner.factor, white))
+        return self._by_grouping(self.likelihood.products.outward(backward(self.inner.factor, white)))
 
     def _by_grouping(self, ordered: Sequence[Floats]) -> tuple[Floats, ...]:
         order = self.likelihood.products.order

@@ -85,7 +85,7 @@ class Batch:
 
 def has_blocks(spec: ModelSpec) -> bool:
     """Whether a model's random effects fit the blocks of a batch."""
-    if not spec.groupings:
+    if not spec.groupings or spec.related:
         return False
     return len(spec.groupings) == 1 or sum(g.n_levels * len(g.columns) for g in spec.groupings) <= MOST_EFFECTS
 

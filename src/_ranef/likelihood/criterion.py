@@ -77,7 +77,7 @@ def evaluate(
     criterion = log|I + ΛᵀAΛ| + [REML] log|XᵀV⁻¹X| + ν (1 + log(2π r²/ν)) − Σ log w.
     """
     p = products.n_fixed
-    factor = factorize(products.A, products.plan, lambdas)
+    factor = factorize(products.A, products.plan, products.expanded(lambdas))
     columns = forward(factor, products.Xy)
     corner = products.corner - (gram(columns.white, columns.white) if columns.white else 0.0)
     triangle = _upper_root(corner)
@@ -172,7 +172,17 @@ def score(products: CrossProducts, at: Evaluation) -> Score:
     c = tuple(f @ contrast for f in full)
     T = tuple(f[:, :, :p] @ at.inverse_root.T for f in full)
     Q, E = selected_blocks(products.A, at.factor)
-    return Score(b, c, Q, E, T, _slopes(at, c, E, T))
+    W = _slopes(at, c, E, T)
+    return _by_level(products, Score(b, c, Q, E, T, W)) if products.relations else Score(b, c, Q, E, T, W)
+
+
+def _by_level(products: CrossProducts, own: Score) -> Score:
+    """The same by level of b where levels are related; c stays of independent levels, whose squares W has."""
+    relations = products.relations
+    c = tuple(x if r is None else r.by_level(x) for x, r in zip(own.c, relations, strict=True))
+    Q = tuple(x if r is None else r.blocks(x) for x, r in zip(own.Q, relations, strict=True))
+    W = tuple(x if r is None else r.summed(x) for x, r in zip(own.W, relations, strict=True))
+    return Score(products.outward(own.b), c, Q, own.E, products.outward(own.T), W)
 
 
 def _slopes(at: Evaluation, c: Sequence[Floats], E: Sequence[Floats], T: Sequence[Floats]) -> tuple[Floats, ...]:
@@ -216,6 +226,8 @@ def average_information(
         information = (information - across.T @ across) / at.sigma**2
         slope = slope / at.sigma**2
         return np.asarray(information - np.outer(slope, slope) / at.nu if profiled else information)
+    if products.relations:
+        h = [x if r is None else r.joined(x) for x, r in zip(h, products.relations, strict=True)]
     Ah = products.A.dot(h)
     carried = forward(at.factor, Ah)
     information = gram(h, Ah) - gram(carried.white, carried.white)

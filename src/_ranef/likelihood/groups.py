@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from _ranef.errors import FitError
+from _ranef.errors import FitError, NotAvailableError
 from _ranef.linalg.blocks import cholesky, forward_substitute, segment_matrix, segment_sum, transpose
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec
@@ -361,6 +361,10 @@ def _prepare(spec: ModelSpec, draws: PosteriorDraws, groups: RowGroups) -> _Prob
         raise FitError(
             f"Student t in this model: {draws.not_normal}. The random effects of a group can then not be integrated "
             "out in closed form. Use kind='conditional', or sample a normal model."
+        )
+    if spec.related:
+        raise NotAvailableError(
+            "Levels with a known covariance among them (cov=) cannot be left out one by one. Use kind='conditional'."
         )
     d, S = spec.design, draws.sigma.size
     homes = _homes(spec, groups)

@@ -33,6 +33,9 @@ IN_X = 1e-13
 #: singular value of the map below which a direction is lost, and its square where only squares are to be had
 LOST, LOST_SQUARED = 1e-8, 1e-11
 
+#: multiples of it are spread evenly between whole numbers
+GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
+
 #: share of an undetermined direction below which a parameter has no part in it
 NO_PART = 1e-5
 
@@ -78,6 +81,8 @@ def undetermined(spec: ModelSpec, products: CrossProducts, method: Method) -> Un
         return Undetermined(nothing, nothing)
     directions = _directions(spec, products)
     fixed = _fixed_rows(products, method)
+    if products.relations:
+        return _undetermined_among_related(spec, products, directions, fixed)
     gram, sizes = _gram(products, directions, fixed, spec.sigma is None)
     if _least_eigenvalue(gram, sizes**2) > SURE:
         return Undetermined(nothing, nothing)
@@ -93,13 +98,35 @@ def undetermined(spec: ModelSpec, products: CrossProducts, method: Method) -> Un
     return Undetermined(_entries(spec, products, directions, lost), gone[: spec.n_theta])
 
 
+def _undetermined_among_related(
+    spec: ModelSpec, products: CrossProducts, directions: Sequence[_Direction], fixed: Sequence[Floats]
+) -> Undetermined:
+    """The same by the map alone, where it is not too large."""
+    nothing, free = np.zeros(spec.n_theta, dtype=bool), spec.sigma is None
+    if sum(J * p for J, p in zip(products.A.n_levels, products.A.sizes, strict=True)) > MOST_EFFECTS:
+        return Undetermined(nothing, nothing)
+    columns = _map(products, directions, fixed, free)
+    moved = [np.einsum("ab,jbc->jac", d.delta, products.A.diag[d.place]) for d in directions]
+    sizes = np.sqrt([float((m * np.swapaxes(m, 1, 2)).sum()) for m in moved] + [float(products.n_obs)] * free)
+    lost, gone = _null_vectors(columns, np.where(sizes > 0, sizes, 1.0))
+    if not lost.size:
+        return Undetermined(nothing, nothing)
+    return Undetermined(_entries(spec, products, directions, lost), gone[: spec.n_theta])
+
+
 def _directions(spec: ModelSpec, products: CrossProducts) -> list[_Direction]:
-    """A basis of the matrices that each term's structure allows, in the order of θ."""
+    """A basis of the matrices that each term's structure allows, in the order of θ; tangents, if these are no space."""
     out: list[_Direction] = []
-    derivatives = spec.root_derivatives(np.ones(spec.n_theta))
+    # θ all different: where sds are equal, cs() and a residual have a tangent in common that they have nowhere else
+    theta = 1.0 + np.arange(spec.n_theta) * GOLDEN % 1.0
+    derivatives, lambdas = spec.root_derivatives(theta), spec.lambdas(theta)
     for i, t in enumerate(spec.terms):
-        place = products.order.index(t.grouping)
-        out += [_Direction(i, place, 0.5 * (root + root.T)) for term, root in derivatives if term is t]
+        place, own = products.order.index(t.grouping), [root for term, root in derivatives if term is t]
+        if t.structure.shapes:
+            own = [root @ lambdas[t.grouping].T for root in own]
+        relation = products.relations[place] if products.relations else None
+        deltas = [0.5 * (root + root.T) for root in own]
+        out += [_Direction(i, place, d if relation is None else relation.expanded(d)) for d in deltas]
     return out
 
 
@@ -195,6 +222,10 @@ def _entries(spec: ModelSpec, products: CrossProducts, directions: Sequence[_Dir
         rms = np.sqrt((np.linalg.inv(T) ** 2).sum(axis=0))
         at = [j for j, d in enumerate(directions) if d.term == i]
         deltas = np.array([directions[j].delta[t.where, t.where] for j in at])
+        if t.structure.shapes:  # each direction is that of one parameter
+            sizes = np.einsum("ab,dbc,ec->dae", T, deltas, T) * np.outer(rms, rms)
+            out[t.theta] = np.abs(lost[at]) * np.abs(sizes).max(axis=(1, 2))[:, None]
+            continue
         changes = np.einsum("ab,dbc,ec,dk->kae", T, deltas, T, lost[at], optimize=True) * np.outer(rms, rms)
         out[t.theta] = _strongest(t, changes).T
     return np.asarray(

@@ -25,6 +25,9 @@ __all__ = ["Spectrum", "best_ratios", "has_spectrum", "make_spectrum"]
 #: widest ZᵀZ that is decomposed
 MOST_EFFECTS = 600
 
+#: the same where levels are related, so that every evaluation takes the cube of them
+MOST_RELATED = 3000
+
 #: variance ratios τ at which all responses are looked at, times the mean eigenvalue; zero comes first, and the last is
 #: where what an exact fit leaves of the response is zero to rounding
 GRID = np.concatenate([[0.0], np.geomspace(1e-6, 3e13, 79)])
@@ -82,7 +85,8 @@ def has_spectrum(spec: ModelSpec) -> bool:
     """Whether a model has one variance parameter, and few enough random effects."""
     if spec.n_theta != 1:
         return False
-    return spec.groupings[0].n_levels * len(spec.groupings[0].columns) <= MOST_EFFECTS
+    most = MOST_RELATED if spec.related else MOST_EFFECTS
+    return spec.groupings[0].n_levels * len(spec.groupings[0].columns) <= most
 
 
 def make_spectrum(products: CrossProducts, responses: Responses, method: Method, sigma: float | None) -> Spectrum:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from _ranef.errors import FitError, RanefWarning, warn
+from _ranef.errors import FitError, NotAvailableError, RanefWarning, warn
 from _ranef.likelihood import CrossProducts
 from _ranef.nuts.datatree import predictive_array, prior_tree, to_datatree, to_inference_data
 from _ranef.nuts.distributions import distribution_numbers, distribution_of
@@ -188,6 +188,11 @@ def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings)
         raise FitError(
             f"{' and '.join(spec.residual.meanings)}: residual variances and correlations are sampled with normal "
             "effects and residuals, in the marginal parameterization only. Leave the rest at its default."
+        )
+    if spec.related and (reasons or asked not in ("auto", "marginal")):
+        raise NotAvailableError(
+            "A model with a known covariance among levels (cov=) is sampled with normal effects and a normal response, "
+            "which are integrated out: parameterization='marginal' or 'auto'."
         )
     if asked == "auto" and not reasons:
         return "marginal", ["marginal parameterization: all random effects and residuals are normal."]

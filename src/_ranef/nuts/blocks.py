@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -36,12 +36,15 @@ class Shape:
         J_k in elimination order.
     n_integrated, n_sampled : int
         Coefficients g that are integrated out, and s that are sampled.
+    related : bool
+        Whether levels of some factor have a known covariance.
     """
 
     sizes: tuple[int, ...]
     levels: tuple[int, ...]
     n_integrated: int
     n_sampled: int
+    related: bool = False
 
     @property
     def tail(self) -> int:
@@ -51,7 +54,7 @@ class Shape:
     @property
     def padded(self) -> Shape:
         """The shape with levels rounded up, so that data sets of like size share what is compiled."""
-        return Shape(self.sizes, tuple(_rounded(J) for J in self.levels), self.n_integrated, self.n_sampled)
+        return replace(self, levels=tuple(_rounded(J) for J in self.levels))
 
 
 def _rounded(n: int) -> int:
@@ -64,7 +67,8 @@ def _rounded(n: int) -> int:
 
 def make_shape(products: CrossProducts, fixed: FixedPart) -> Shape:
     """The shape of a model."""
-    return Shape(products.A.sizes, products.A.n_levels, len(fixed.integrated), len(fixed.sampled))
+    integrated, sampled = len(fixed.integrated), len(fixed.sampled)
+    return Shape(products.sizes, products.n_levels, integrated, sampled, bool(products.relations))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -93,7 +97,7 @@ class Roots:
         """Array (Σ p_k², n_theta) that makes them of θ; empty where they are not linear."""
         if not self.linear:
             return np.zeros(0)
-        out = np.zeros((sum(p * p for p in self.products.A.sizes), self.spec.n_theta))
+        out = np.zeros((sum(p * p for p in self.products.sizes), self.spec.n_theta))
         for i, unit in enumerate(np.eye(self.spec.n_theta)):
             inner = zip(self.outward, self.spec.lambdas(unit), strict=True)
             internal = self.products.scaling.inward(tuple(T @ lam for T, lam in inner))
@@ -116,7 +120,7 @@ class Roots:
         """At `theta` (n_theta,), with their derivatives (Σ p_k², n_theta); NaN where a structure finds no root."""
         if self.linear:
             return self.at(theta), self.fill
-        sizes = self.products.A.sizes
+        sizes = self.products.sizes
         ends = np.cumsum([p * p for p in sizes])
         slopes = np.zeros((ends[-1], self.spec.n_theta))
         try:

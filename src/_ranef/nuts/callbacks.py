@@ -46,7 +46,7 @@ def asked_roots(roots: Roots) -> RootsInJax | None:
     if roots.linear:
         return None
 
-    m = sum(p * p for p in roots.products.A.sizes)
+    m = sum(p * p for p in roots.products.sizes)
 
     def both(theta: Floats) -> Floats:
         """λ, and its derivatives beside it (Σ p_k², 1 + n_theta)."""

@@ -41,9 +41,11 @@ MAX_COUPLING, MAX_WORK = 4_000_000, 40_000_000
 
 
 def fits_in_jax(shape: Shape) -> bool:
-    """Whether a dense tail is the cheaper way."""
+    """Whether a dense tail is the cheaper way, and JAX knows the model: not where levels are related."""
     if not shape.sizes:
         return True
+    if shape.related:
+        return False
     coupling = shape.sizes[0] * shape.levels[0] * shape.tail
     return coupling <= MAX_COUPLING and (coupling + shape.tail**2) * shape.tail <= MAX_WORK
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from _ranef.linalg.jit import c_function, compiled
 
-__all__ = ["c_functions", "density", "draw_effects", "hyper_backward", "hyper_forward", "log_likelihood"]
+__all__ = ["c_functions", "density", "draw_effects", "hyper_backward", "hyper_forward", "likelihood", "log_likelihood"]
 
 _compiled = compiled(nogil=True, error_model="numpy")
 
@@ -630,42 +630,21 @@ def log_likelihood(lam, sigma, u):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def density(w, u, gradient):  # type: ignore[no-untyped-def]
-    """Log posterior density at whitened `w` (d,), q = centre + root w, of the model packed in `u`; fills `gradient`."""
-    sizes, levels, fill, numbers = (
+def likelihood(lam, sigma, sampled, u, lam_bar, v_bar):  # type: ignore[no-untyped-def]
+    """Log p(y | λ, σ, sampled coefficients) and its slope in σ; NaN where λ is too far out.
+
+    Fills ∂(−2 log p)/∂λ and the slopes (s + 1,) in the sampled coefficients, of which the last means nothing.
+    """
+    sizes, levels, numbers, origin = (
         _part(u, u[AT_SIZES], u[AT_SIZES + 1]),
         _part(u, u[AT_LEVELS], u[AT_LEVELS + 1]),
-        _part(u, u[AT_FILL], u[AT_FILL + 1]),
         _part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1]),
-    )
-    origin, centre, root = (
         _part(u, u[AT_ORIGIN], u[AT_ORIGIN + 1]),
-        _part(u, u[AT_CENTRE], u[AT_CENTRE + 1]),
-        _part(u, u[AT_ROOT], u[AT_ROOT + 1]),
     )
-    nu, unit, n_theta, r, m = (
-        numbers[NU],
-        numbers[UNIT],
-        int(numbers[N_THETA]),
-        int(numbers[COEFFICIENTS]),
-        int(numbers[BORDERED]),
-    )
-    d, s = w.shape[0], origin.shape[0]
-    q, slope, values = np.empty(d), np.empty(d), np.empty(d)
-    theta, theta_bar = np.empty(n_theta), np.zeros(n_theta)
-    for i in range(d):
-        q[i] = centre[i]
-        for j in range(d):
-            q[i] += root[i * d + j] * w[j]
-    total, sigma = hyper_forward(q, u, values, theta, slope)
-    s2 = (sigma / unit) ** 2
-    n_lam = fill.shape[0] // max(n_theta, 1)
-    lam, lam_bar, v, v_bar = np.zeros(n_lam), np.zeros(n_lam), np.ones(s + 1), np.zeros(s + 1)
-    for i in range(n_lam):
-        for j in range(n_theta):
-            lam[i] += fill[i * n_theta + j] * theta[j]
+    nu, unit, r, m = numbers[NU], numbers[UNIT], int(numbers[COEFFICIENTS]), int(numbers[BORDERED])
+    s, s2, v = origin.shape[0], (sigma / unit) ** 2, np.ones(origin.shape[0] + 1)
     for i in range(s):
-        v[i] = -(values[d - s + i] - origin[i]) / unit
+        v[i] = -(sampled[i] - origin[i]) / unit
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(levels[0]) if sizes.shape[0] else 0
     N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[AT_COLS], u[AT_COLS + 1]).shape[0], p))
@@ -673,7 +652,7 @@ def density(w, u, gradient):  # type: ignore[no-untyped-def]
     K = _part(u, u[AT_K], u[AT_K + 1]).reshape((r, r))
     deviance = _factorize(lam, s2, K, u, N, B, Bt, R, H)
     if not math.isfinite(deviance):
-        return math.nan
+        return math.nan, math.nan
     log_det, rss = _adjoint(H, v, s2, Hbar)
     s2_bar = _corner_back(H, K, v, s2, rss, Hbar, v_bar)
     if m > r:
@@ -694,19 +673,47 @@ def density(w, u, gradient):  # type: ignore[no-untyped-def]
             Hbar,
             lam_bar,
         )
+    for i in range(s):
+        v_bar[i] *= 0.5 / unit
+    deviance += log_det + rss / s2
+    value = -0.5 * (deviance + nu * math.log(2.0 * math.pi * sigma * sigma) + numbers[CONSTANT])
+    return value, -nu / sigma - s2_bar * sigma / (unit * unit)
+
+
+@_compiled
+def density(w, u, gradient):  # type: ignore[no-untyped-def]
+    """Log posterior density at whitened `w` (d,), q = centre + root w, of the model packed in `u`; fills `gradient`."""
+    fill, numbers = _part(u, u[AT_FILL], u[AT_FILL + 1]), _part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1])
+    origin, centre, root = (
+        _part(u, u[AT_ORIGIN], u[AT_ORIGIN + 1]),
+        _part(u, u[AT_CENTRE], u[AT_CENTRE + 1]),
+        _part(u, u[AT_ROOT], u[AT_ROOT + 1]),
+    )
+    d, s, n_theta = w.shape[0], origin.shape[0], int(numbers[N_THETA])
+    q, slope, values = np.empty(d), np.empty(d), np.empty(d)
+    theta, theta_bar = np.empty(n_theta), np.zeros(n_theta)
+    for i in range(d):
+        q[i] = centre[i]
+        for j in range(d):
+            q[i] += root[i * d + j] * w[j]
+    total, sigma = hyper_forward(q, u, values, theta, slope)
+    n_lam = fill.shape[0] // max(n_theta, 1)
+    lam, lam_bar, v_bar = np.zeros(n_lam), np.zeros(n_lam), np.zeros(s + 1)
+    for i in range(n_lam):
+        for j in range(n_theta):
+            lam[i] += fill[i * n_theta + j] * theta[j]
+    value, sigma_bar = likelihood(lam, sigma, values[d - s :], u, lam_bar, v_bar)
+    if not math.isfinite(value):
+        return math.nan
     for i in range(n_lam):
         for j in range(n_theta):
             theta_bar[j] -= 0.5 * lam_bar[i] * fill[i * n_theta + j]
-    for i in range(s):
-        v_bar[i] *= 0.5 / unit
-    sigma_bar = -nu / sigma - s2_bar * sigma / (unit * unit)
     hyper_backward(u, values, theta, sigma, theta_bar, sigma_bar, v_bar[:s], slope)
     for j in range(d):
         gradient[j] = 0.0
         for i in range(d):
             gradient[j] += root[i * d + j] * slope[i]
-    deviance += log_det + rss / s2
-    return total - 0.5 * (deviance + nu * math.log(2.0 * math.pi * sigma * sigma) + numbers[CONSTANT])
+    return total + value
 
 
 def _density_by_pointer(d, w_, gradient_, value_, u_):  # type: ignore[no-untyped-def]

@@ -64,8 +64,8 @@ class Problem:
 
     @property
     def short(self) -> bool:
-        """Whether the dense tail is short enough for the compiled loops."""
-        return self.shape.tail <= MAX_TAIL
+        """Whether the dense tail is short enough for the compiled loops, which know independent levels alone."""
+        return self.shape.tail <= MAX_TAIL and not self.shape.related
 
     @property
     def compiled(self) -> bool:
@@ -208,11 +208,20 @@ class Problem:
 
     def _likelihood(self, lam: Floats, sigma: float, sampled: Floats, rho: Floats) -> tuple[Floats, float, Floats]:
         """Value and gradient by the host; the log prior of ρ, and the slopes of both in it."""
+        if self.rows is None and self.short:
+            return self._by_loops_in_lambda(lam, float(sigma), sampled), 0.0, rho
         if self.rows is None:
             return self.host.value_and_gradient(lam, np.asarray(sigma), sampled), 0.0, rho
         out = self.rows.value_and_gradient(lam, float(sigma), sampled, rho)
         log_prior, slopes = rho_log_prior(self.spec, rho)
         return out[: -len(rho)], log_prior, out[-len(rho) :] + slopes
+
+    def _by_loops_in_lambda(self, lam: Floats, sigma: float, sampled: Floats) -> Floats:
+        """What the host's ``value_and_gradient`` gives, by the compiled loops."""
+        loops: Any = load("_ranef.nuts.compiled")
+        of_lam, of_sampled = np.zeros(lam.size), np.zeros(self.shape.n_sampled + 1)
+        value, of_sigma = loops.likelihood(lam, sigma, sampled, self.packed, of_lam, of_sampled)
+        return np.concatenate([[value - self._prior_constant], -0.5 * of_lam, [of_sigma], of_sampled[:-1]])
 
     @cached_property
     def _prior_constant(self) -> float:

@@ -295,15 +295,16 @@ def draw_facets(
     lines: GroupLines, marks: Mapping[str, Mark], ax: Axes | Sequence[Axes] | None, formula: str
 ) -> Axes | Figure:
     """Draw a panel for each level: its rows, its own line, the lines of fits with bands, and the population line."""
-    n = len(lines.levels)
+    points, fitted = (dict(list(f.groupby("level", sort=False))) for f in (lines.points, lines.lines))
+    levels = [name for name in lines.levels if name in points and name in fitted]  # related ones may have no rows
+    n = len(levels)
     columns = n if n < 4 else 4 if n <= 16 else 6
     rows = -(-n // columns)
     size = (2.3 * columns + 0.6, 2.1 * rows + 1.0)
     axes = new_grid(n, columns, size, sharex=True, sharey=True) if ax is None else given_axes(ax, n)
-    points, fitted = (dict(list(f.groupby("level", sort=False))) for f in (lines.points, lines.lines))
     stub = 0.0 if lines.categories else STUB * float(np.ptp(lines.points["x"]))
-    titles = shortened(lines.levels, TITLE)
-    for a, name, title in zip(axes, lines.levels, titles, strict=True):
+    titles = shortened(levels, TITLE)
+    for a, name, title in zip(axes, levels, titles, strict=True):
         own, line = points[name], fitted[name]
         at = own["x"] + (jitter(len(own), 0.3) if lines.categories else 0.0)
         a.plot(at, own["y"], "o", color=BLACK, markersize=3, alpha=0.65, markeredgewidth=0, label="data", zorder=2)

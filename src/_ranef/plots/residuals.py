@@ -261,6 +261,8 @@ def _draw_groups(ax: Axes, groups: GroupedResiduals, *, sideways: bool = False) 
 
 def _draw_level(ax: Axes, j: int, values: Floats, broad: float, *, sideways: bool) -> None:
     """Draw the residuals of one level: a box after Tukey `broad` points wide, or a few rows tied by a line."""
+    if not len(values):
+        return
     lines = ax.vlines if sideways else ax.hlines
     points = values
     if len(values) >= FEW:

@@ -127,7 +127,7 @@ class ComponentPanel:
 
 
 def components(spec: ModelSpec) -> tuple[Component, ...]:
-    """The standard deviations and correlations of a model, σ last; a known σ, and repeats of a shared sd, left out."""
+    """The standard deviations and correlations of a model, σ last; a known σ and repeats left out."""
     out: list[Component] = []
     place, response = 0, spec.design.response
     for t in spec.terms:
@@ -138,10 +138,13 @@ def components(spec: ModelSpec) -> tuple[Component, ...]:
             place += 1
             if i == 0 or not shared:
                 out.append(one)
-        for a, b in ((t.columns[j], t.columns[i]) for i, j in t.structure.pairs):
+        for i, j in t.structure.pairs:
+            a, b = t.columns[j], t.columns[i]
             title = f"{t.group}: correlation of {a}, {b}"
-            out.append(Component(f"cor({a}, {b} | {t.group})", title, "correlation", place, t, "", "cor"))
+            one = Component(f"cor({a}, {b} | {t.group})", title, "correlation", place, t, "", "cor")
             place += 1
+            if (i, j) in t.structure.own_pairs:
+                out.append(one)
     if spec.sigma is None:
         out.append(Component("sigma", "Residual: σ", _unit("Intercept", response), place, None, "", "sd"))
     return tuple(out)

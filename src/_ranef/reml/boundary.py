@@ -15,6 +15,9 @@ from _ranef.support.arrays import Floats
 
 __all__ = ["boundary_words", "escape", "snap"]
 
+#: share of the interval of a shape from its end that counts as the end
+AT_END = 1e-6
+
 
 def snap(problem: Problem, tracer: Tracer, point: Point) -> Point:
     """Set nearly vanishing directions of λ to exactly zero where the criterion does not rise."""
@@ -44,7 +47,9 @@ def escape(spec: ModelSpec, theta: Floats, W: Sequence[Floats]) -> Floats | None
         null = _null_space(lam)
         if null.shape[1] == 0:
             continue
-        slopes, directions = t.structure.falls(inner, null)
+        slopes, directions = t.structure.falls(inner, null, lam)
+        if not slopes.size:
+            continue
         lowest = int(np.argmin(slopes))
         if slopes[lowest] / J < worst:
             worst = slopes[lowest] / J
@@ -72,11 +77,11 @@ def boundary_words(problem: Problem, theta: Floats) -> str:
         lam = t.structure.root(theta[t.theta])
         if rank_of(lam) < t.structure.size:
             at = degeneracy(lam, maps[t.grouping][t.where, t.where])
-            words.append(_term_words(t, determined(t, at, problem.undetermined.entries)))
+            words.append(_term_words(t, determined(t, at, problem.undetermined.entries), theta[t.theta]))
     return " ".join(w for w in words if w)
 
 
-def _term_words(term: TermSpec, at: Degeneracy) -> str:
+def _term_words(term: TermSpec, at: Degeneracy, theta: Floats) -> str:
     """Words for what is on the boundary in one term."""
     if not at.live.any() and at.live.size > 1:
         return f"All variances of {term.group} are estimated as zero."
@@ -85,9 +90,22 @@ def _term_words(term: TermSpec, at: Degeneracy) -> str:
         for c, alive in zip(term.columns, at.live, strict=True)
         if not alive
     ]
+    if term.structure.shapes:
+        return " ".join([*words, *_shape_words(term, theta)])
     for i, j, sign in at.perfect:
         edge = "+1" if sign > 0 else "−1"
         words.append(f"The correlation of {term.columns[i]} and {term.columns[j]} by {term.group} is put at {edge}.")
     if at.rank < at.live.sum() and not at.perfect:
         words.append(f"The covariance matrix of {term.group} has rank {at.rank} instead of {at.live.size}.")
     return " ".join(words)
+
+
+def _shape_words(term: TermSpec, theta: Floats) -> list[str]:
+    """Words for the shapes of one term that are at an end of their interval."""
+    own = term.structure.shapes
+    out = []
+    for s, x in zip(own, (s.value(u) for s, u in zip(own, theta[len(theta) - len(own) :], strict=True)), strict=True):
+        if s.bounded and min(x - s.low, s.high - x) < AT_END * (s.high - s.low):
+            end = s.low if x - s.low < s.high - x else s.high
+            out.append(f"{s.name} of {term.text} is put at {end:.4g}, the end of what is possible.")
+    return out

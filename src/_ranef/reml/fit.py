@@ -46,6 +46,9 @@ FEW_ROWS, FAR = 100, 1e3
 #: random starts, near and wide: how many at most, how many for each parameter, logarithm of the largest, seed
 NEAR, WIDE = (8, 2, 0.7, 0), (16, 4, 2.0, 3)
 
+#: coordinates of shapes from which correlations are started: of −1 to 1 ±0.76 and next to the ends; and their spread
+SHAPES, SHAPES_SPREAD = (2.0, -2.0, 12.0, -12.0), 2.0
+
 #: inflation of a standard deviation from which on columns count as nearly collinear
 COLLINEAR = 3.0
 
@@ -145,8 +148,10 @@ def _best_descent(problem: Problem, tracer: Tracer, start: Floats | None, contro
     """Descend from the start; on small data, where the criterion may have two minima, also from far on either side."""
     first = problem.settled(_start(problem, start))
     small = start is None and problem.products.n_obs <= SMALL
-    if small and control == Control() and has_blocks(problem.spec):
-        if has_spectrum(problem.spec):
+    line = has_spectrum(problem.spec)
+    quick = small or (line and start is None and problem.spec.related)
+    if quick and control == Control() and (line or has_blocks(problem.spec)):
+        if line:
             theta = _lowest_on_the_line(problem)
         else:
             theta = _best_of_many(problem, tracer, np.array([first, *_other_starts(problem, first)]))
@@ -239,6 +244,7 @@ def _other_starts(problem: Problem, first: Floats) -> Iterator[Floats]:
 def _free_starts(problem: Problem, first: Floats) -> Iterator[Floats]:
     terms = problem.spec.terms
     yield from (size * first for size in OTHER_STARTS)
+    yield from _shape_starts(terms, first)
     yield from _one_large(terms, first, 0.1, 3.0)
     apart = _collinear_sizes(problem)
     if apart.max(initial=1.0) > COLLINEAR:
@@ -253,6 +259,20 @@ def _free_starts(problem: Problem, first: Floats) -> Iterator[Floats]:
         yield from (nearer, 0.1 * nearer)
         if moments.saturated:
             yield from (FAR * theta for theta in _random_starts(terms, *NEAR))
+
+
+def _first_shape(term: TermSpec) -> int:
+    return term.structure.n_theta - len(term.structure.shapes)
+
+
+def _shape_starts(terms: Sequence[TermSpec], first: Floats) -> Iterator[Floats]:
+    """Shapes on either side, where correlations have two minima; those of a term together."""
+    for t in terms:
+        own = slice(t.theta.start + _first_shape(t), t.theta.stop)
+        for u in SHAPES if t.structure.shapes else ():
+            out = first.copy()
+            out[own] = u
+            yield out
 
 
 def _collinear_sizes(problem: Problem) -> Floats:
@@ -279,10 +299,11 @@ def _random_starts(terms: Sequence[TermSpec], most: int, each: int, reach: float
     """Terms and columns of any size from a tenth of the noise to ten to the `reach`, correlations of either sign."""
     rng = np.random.default_rng(seed)
     diagonal = np.concatenate([t.structure.on_diagonal for t in terms])
+    shapes = np.concatenate([np.arange(t.structure.n_theta) >= _first_shape(t) for t in terms])
     for _ in range(min(most, each * len(diagonal))):
         by_term = [np.full(t.structure.n_theta, 10 ** rng.uniform(-1.0, reach)) for t in terms]
         size = np.concatenate(by_term) * 10 ** rng.uniform(-0.7, 0.7, len(diagonal))
-        yield np.where(diagonal, size, size * rng.normal(size=len(diagonal)))
+        yield np.where(diagonal, size, np.where(shapes, SHAPES_SPREAD, size) * rng.normal(size=len(diagonal)))
 
 
 def _certified_descent(problem: Problem, tracer: Tracer, theta: Floats, control: Control) -> Descent:

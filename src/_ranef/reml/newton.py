@@ -13,10 +13,16 @@ import numpy as np
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 
-__all__ = ["FLAT", "bending", "em_thetas", "least_curvature", "newton_steps"]
+__all__ = ["FLAT", "bending", "em_thetas", "least_curvature", "newton_steps", "shortened", "without_held"]
 
 #: relative curvature below which a direction counts as flat
 FLAT = 1e-7
+
+#: internal θ that is as good as zero
+NEXT_TO_ZERO = 1e-6
+
+#: longest step of the coordinate of a shape: with a longer one a correlation jumps over valleys
+LONGEST_IN_SHAPES = 2.0
 
 #: slope along a flat direction, in units of its least curvature, that is rounding
 NO_SLOPE = 1e-9
@@ -92,6 +98,27 @@ def least_curvature(spec: ModelSpec, theta: Floats, share: float) -> Floats:
         widest = np.where(rows, size[:, None, :], 1.0).max(axis=2)
         out[:, t.theta] = share * spec.groupings[t.grouping].n_levels / widest**2
     return out
+
+
+def without_held(spec: ModelSpec, theta: Floats, gradient: Floats, curvature: Floats) -> tuple[Floats, Floats]:
+    """Gradients and curvatures without parameters at zero that would have to be negative to lower the criterion.
+
+    What is next to zero goes there by a step of its own.
+    """
+    if not spec.not_negative.any():
+        return gradient, curvature
+    held = spec.not_negative & (theta <= NEXT_TO_ZERO) & (gradient > 0.0)
+    free = ~held[:, :, None] & ~held[:, None, :]
+    unit = np.eye(theta.shape[1]) * np.maximum(np.diagonal(curvature, axis1=1, axis2=2), 1.0)[:, None]
+    own = theta * np.diagonal(unit, axis1=1, axis2=2)
+    return np.asarray(np.where(held, own, gradient)), np.asarray(np.where(free, curvature, unit))
+
+
+def shortened(spec: ModelSpec, steps: Floats) -> Floats:
+    """Steps (..., n_theta) in which coordinates of shapes go no further than they may at once."""
+    if not spec.is_shape.any():
+        return steps
+    return np.where(spec.is_shape, np.clip(steps, -LONGEST_IN_SHAPES, LONGEST_IN_SHAPES), steps)
 
 
 def newton_steps(theta: Floats, gradient: Floats, curvature: Floats, smallest: Floats) -> Floats:

@@ -12,7 +12,7 @@ import scipy
 
 from _ranef.errors import FitError
 from _ranef.likelihood import PERFECT_FIT, At, BatchPoint
-from _ranef.reml.newton import FLAT, newton_steps
+from _ranef.reml.newton import FLAT, newton_steps, shortened, without_held
 from _ranef.reml.problem import Point, Problem
 from _ranef.results import OptimizerStep
 from _ranef.spec import ModelSpec
@@ -270,7 +270,7 @@ def polished(problem: Problem, tracer: Tracer, found: Descent) -> Descent:
     point, gradient, curvature = found.point, slope(found.point), found.curvature
     for _ in range(POLISHING):
         step = step_from(point, gradient, curvature)
-        after = tracer.point(point.theta + step, "polish")
+        after = tracer.point(problem.spec.allowed(point.theta + step), "polish")
         if not after.criterion <= highest:
             break
         again = slope(after)
@@ -308,7 +308,8 @@ def _same_basin(point: Point, known: Point, decrement: float) -> bool:
 
 def _newton_step(problem: Problem, point: Point, gradient: Floats, curvature: Floats) -> Floats:
     smallest = problem.least_curvature(point.theta, FLAT)
-    step = newton_steps(point.theta[None], gradient[None], curvature[None], smallest[None])[0]
+    slope, bend = without_held(problem.spec, point.theta[None], gradient[None], curvature[None])
+    step = shortened(problem.spec, newton_steps(point.theta[None], slope, bend, smallest[None])[0])
     return np.where(problem.undetermined.alone, 0.0, step)
 
 
@@ -321,7 +322,7 @@ def _line_search(tracer: Tracer, point: Point, step: Floats, decrement: float, c
             length /= 2.0
             continue
         try:
-            trial = tracer.point(point.theta + length * step, "halved" if i else "newton")
+            trial = tracer.point(tracer.problem.spec.allowed(point.theta + length * step), "halved" if i else "newton")
         except np.linalg.LinAlgError:  # so far out that XᵀV⁻¹X is singular to rounding
             length /= 2.0
             continue
@@ -340,7 +341,7 @@ def by_gradients(problem: Problem, tracer: Tracer, point: Point, most: int = 200
         if float(np.abs(theta).max()) > problem.farthest:
             return np.inf, np.zeros(len(theta))
         try:
-            trial = tracer.point(theta, "quasi-newton")
+            trial = tracer.point(problem.spec.allowed(theta), "quasi-newton")
         except np.linalg.LinAlgError:
             return np.inf, np.zeros(len(theta))
         if trial.criterion < best[0].criterion:
@@ -349,5 +350,7 @@ def by_gradients(problem: Problem, tracer: Tracer, point: Point, most: int = 200
 
     objective: Callable[..., tuple[float, Floats]] = value
     options: Any = {"maxiter": most, "maxfun": 2 * most, "gtol": 1e-7, "ftol": 1e-15}
-    scipy.optimize.minimize(objective, point.theta, jac=True, method="L-BFGS-B", options=options)
+    low = [(0.0 if least else None, None) for least in problem.spec.not_negative.tolist()]
+    bounds = low if problem.spec.not_negative.any() else None
+    scipy.optimize.minimize(objective, point.theta, jac=True, method="L-BFGS-B", options=options, bounds=bounds)
     return best[0]

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from _ranef.likelihood import Batch, BatchPoint, evaluate_together, have_digits, slopes_together
-from _ranef.reml.newton import FLAT, bending, em_thetas, least_curvature, newton_steps
+from _ranef.reml.newton import FLAT, bending, em_thetas, least_curvature, newton_steps, shortened, without_held
 from _ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = ["descend_together", "start_thetas"]
@@ -72,8 +72,10 @@ def descend_together(
             if not active.size:
                 break
             continue
-        step = moves * newton_steps(at.theta, slopes.gradient, curvature, least_curvature(batch.spec, at.theta, FLAT))
-        left = -(slopes.gradient * step).sum(axis=1)
+        gradient, bent = without_held(batch.spec, at.theta, slopes.gradient, curvature)
+        full = newton_steps(at.theta, gradient, bent, least_curvature(batch.spec, at.theta, FLAT))
+        step = moves * shortened(batch.spec, full)
+        left = -(gradient * step).sum(axis=1)
         decrements[active] = left
         going = left >= TOLERANCE
         if one_response:
@@ -110,7 +112,8 @@ def _search(batch: Batch, at: BatchPoint, step: Floats, decrement: Floats, watch
     length = 1.0
     found = at
     for _ in range(HALVINGS):
-        trial = evaluate_together(batch.only(waiting), at.theta[waiting] + length * step[waiting])
+        tried = batch.spec.allowed(at.theta[waiting] + length * step[waiting])
+        trial = evaluate_together(batch.only(waiting), tried)
         watch("newton" if length == 1.0 else "halved", waiting, trial)
         bound = at.criterion[waiting] - 1e-4 * length * decrement[waiting] + noise[waiting]
         good, trusted = trial.criterion <= bound, have_digits(batch.only(waiting), trial, TRUSTED)

@@ -48,8 +48,12 @@ def _term_words(spec: ModelSpec, term: TermSpec) -> str:
     many = f", {term.structure.meaning}" if len(term.columns) > 1 else ""
     return (
         f"Each of the {levels} levels of {term.group} has {names}: deviations from the population, drawn from a normal "
-        f"distribution with mean zero{many}."
+        f"distribution with mean zero{many}.{_related_words(spec.groupings[term.grouping])}"
     )
+
+
+def _related_words(g: Grouping) -> str:
+    return "" if g.root is None else f" Levels of {g.name} are related by a known covariance."
 
 
 def _column_words(column: str) -> str:

@@ -3,6 +3,7 @@
 from _ranef.spec.column_moments import Moments, moments
 from _ranef.spec.coordinates import TermColumns, inward_theta, outward_theta
 from _ranef.spec.densities import correlation_density, scale_density, shape_density
+from _ranef.spec.known import Precision, check_cov, with_known
 from _ranef.spec.matrices import Cluster, ModelMatrices, TermMatrices
 from _ranef.spec.model import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
 from _ranef.spec.model_priors import Priors, corr_name, default_priors, flat_priors, sd_replacements, shape_name
@@ -50,6 +51,7 @@ __all__ = [
     "ModelSpec",
     "Moments",
     "Normal",
+    "Precision",
     "Priors",
     "Scale",
     "ShapePrior",
@@ -59,6 +61,7 @@ __all__ = [
     "TermMatrices",
     "TermSpec",
     "Uniform",
+    "check_cov",
     "check_responses",
     "corr_name",
     "correlation_density",
@@ -79,6 +82,7 @@ __all__ = [
     "shape_density",
     "shape_name",
     "varcorr_arrays",
+    "with_known",
     "with_response",
     "without_rows",
 ]

@@ -18,7 +18,7 @@ from _ranef.design import Cells, fully_coded, margins_of, n_columns, term_cells
 from _ranef.formula import Node
 from _ranef.spec.column_moments import Moments
 from _ranef.spec.model import ModelSpec, TermSpec
-from _ranef.support.arrays import Floats, Ints
+from _ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = [
     "Directions",
@@ -78,6 +78,8 @@ def term_columns(spec: ModelSpec, term: TermSpec, about: Moments, *, named: Coll
     """
     R = about.Z[term.grouping][:, [0, *range(1 + term.where.start, 1 + term.where.stop)]]
     written = plain_columns(term, _spreads(R, R[:, 1:]))
+    if term.structure.shapes:
+        return plain_columns(term, np.where(_indicators(R), 1.0, written.sizes))
     if not term.structure.free:
         return written
     encoding = spec.design.encoding
@@ -123,6 +125,12 @@ def _slopes(X: Floats, y: Floats) -> Floats:
     length = np.linalg.norm(X, axis=0)
     length = np.where(length > 0, length, 1.0)
     return np.asarray(np.linalg.lstsq(X / length, y, rcond=ROUNDING)[0] / length)
+
+
+def _indicators(R: Floats) -> Bools:
+    """Which columns are 0 or 1, or are so on average: their mean is that of their squares."""
+    mean, square = R[0, 0] * R[0, 1:], (R[:, 1:] ** 2).sum(axis=0)
+    return np.asarray(np.abs(mean - square) <= 1e-9 * square)
 
 
 def _spreads(R: Floats, columns: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -70,6 +70,8 @@ class Grouping:
     columns : tuple of str (p,)
     Z : array (n_obs, p)
         The dense columns; the indicator of the level is never built.
+    root : array (J, J), optional
+        L of a known covariance K = LLᵀ among the levels: Var b = K ⊗ Σ. Without it they are independent.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Grouping:
     codes: Ints
     columns: tuple[str, ...]
     Z: Floats
+    root: Floats | None = None
 
     @property
     def n_levels(self) -> int:
@@ -200,7 +203,8 @@ class ModelSpec:
     def _with_design(self, design: Design) -> ModelSpec:
         if design is self.design:
             return self
-        spec = model_spec(design, self.sigma).with_family(self.family)
+        roots = {g.name: g.root for g in self.groupings}
+        spec = model_spec(design, self.sigma).with_family(self.family).with_roots(roots)
         if not self.structured or design.stream is not None:
             return spec
         rows = np.searchsorted(self.design.rows, design.rows)
@@ -210,6 +214,17 @@ class ModelSpec:
             correlation=None if self.correlation is None else self.correlation.taken(rows),
             rho=self.rho,
         )
+
+    def with_roots(self, roots: Mapping[str, Floats | None]) -> ModelSpec:
+        """The model with known covariances among levels of some groupings, by their roots (J, J)."""
+        if not any(root is not None for root in roots.values()):
+            return self
+        return replace(self, groupings=tuple(replace(g, root=roots.get(g.name, g.root)) for g in self.groupings))
+
+    @property
+    def related(self) -> bool:
+        """Whether levels of some grouping have a known covariance."""
+        return any(g.root is not None for g in self.groupings)
 
     def lambdas(self, theta: Floats) -> tuple[Floats, ...]:
         """Block-diagonal λ_k (..., p_k, p_k) of every grouping at `theta` (..., n_theta)."""
@@ -252,6 +267,21 @@ class ModelSpec:
     def on_diagonal(self) -> Bools:
         """Which entries of θ (n_theta,) scale a column of λ, so that their sign is not identified."""
         return np.concatenate([np.zeros(0, dtype=bool), *(t.structure.on_diagonal for t in self.terms)])
+
+    @cached_property
+    def is_shape(self) -> Bools:
+        """Which entries of θ (n_theta,) are coordinates of shapes, which have no size."""
+        parts = [np.arange(t.structure.n_theta) >= t.structure.n_theta - len(t.structure.shapes) for t in self.terms]
+        return np.concatenate([np.zeros(0, dtype=bool), *parts])
+
+    @cached_property
+    def not_negative(self) -> Bools:
+        """Which entries of θ (n_theta,) have to be zero or more."""
+        return np.concatenate([np.zeros(0, dtype=bool), *(t.structure.not_negative for t in self.terms)])
+
+    def allowed(self, theta: Floats) -> Floats:
+        """θ (..., n_theta) with zero for what is negative and has to be zero or more."""
+        return np.where(self.not_negative & (theta < 0), 0.0, theta) if self.not_negative.any() else theta
 
     @property
     def theta_names(self) -> tuple[str, ...]:

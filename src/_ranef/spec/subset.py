@@ -39,11 +39,12 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
     d = spec.design
     columns = independent_columns(d.X[keep], intercept=d.has_intercept)
     aliased = np.setdiff1d(np.arange(spec.n_fixed), columns)
-    remaining = [np.unique(g.codes[keep], return_inverse=True) for g in spec.groupings]
+    remaining = [_remaining(g, keep) for g in spec.groupings]
     place = {g.name: k for k, g in enumerate(spec.groupings)}
     some = take_rows(d, np.flatnonzero(keep))
     random = tuple(_with_levels(r, *remaining[place[r.group]]) for r in some.random)
-    check_levels([Claim.of(r) for r in random], some.n_obs, sigma_fixed=spec.sigma is not None)
+    alone = [r for r in random if spec.groupings[place[r.group]].root is None]
+    check_levels([Claim.of(r) for r in alone], some.n_obs, sigma_fixed=spec.sigma is not None)
     design = replace(
         some,
         X=np.ascontiguousarray(some.X[:, columns]),
@@ -54,7 +55,7 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
         encoding=_without_columns(d.encoding, some.X, columns),
     )
     groupings = tuple(
-        Grouping(g.name, g.levels[left], codes, g.columns, g.Z[keep])
+        Grouping(g.name, g.levels[left], codes, g.columns, g.Z[keep], g.root)
         for g, (left, codes) in zip(spec.groupings, remaining, strict=True)
     )
     rows = np.flatnonzero(keep)
@@ -65,6 +66,13 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
         variance=None if spec.variance is None else spec.variance.taken(rows),
         correlation=None if spec.correlation is None else spec.correlation.taken(rows),
     )
+
+
+def _remaining(g: Grouping, keep: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    """Levels that stay, and those of the rows kept; related levels all stay, for others tell of them."""
+    if g.root is not None:
+        return np.arange(g.n_levels), g.codes[keep]
+    return np.unique(g.codes[keep], return_inverse=True)
 
 
 def _without_columns(encoding: Encoding, X: Floats, columns: Ints) -> Encoding:

@@ -4,11 +4,16 @@ Everything else asks a :class:`Structure` and knows none of them by name. A new 
 :data:`STRUCTURES`; its word stands in `formula.STRUCTURES`, too, which knows nothing else of it.
 """
 
+from _ranef.structures.ar1 import Autoregressive
 from _ranef.structures.base import Structure, lower_root, without_small
 from _ranef.structures.columns import non_zero, orthonormalising
+from _ranef.structures.cs import CompoundSymmetry
 from _ranef.structures.diag import Diagonal
+from _ranef.structures.hetar1 import HeterogeneousAutoregressive
+from _ranef.structures.homcs import HomogeneousCompoundSymmetry
 from _ranef.structures.ident import Identity
 from _ranef.structures.shape import ShapeParameter
+from _ranef.structures.toep import Toeplitz
 from _ranef.structures.us import Unstructured
 
 __all__ = [
@@ -22,4 +27,16 @@ __all__ = [
 ]
 
 #: by the word that formulas have for them
-STRUCTURES: dict[str, type[Structure]] = {kind.word: kind for kind in (Unstructured, Diagonal, Identity)}
+STRUCTURES: dict[str, type[Structure]] = {
+    kind.word: kind
+    for kind in (
+        Unstructured,
+        Diagonal,
+        Identity,
+        CompoundSymmetry,
+        HomogeneousCompoundSymmetry,
+        Autoregressive,
+        HeterogeneousAutoregressive,
+        Toeplitz,
+    )
+}

@@ -39,6 +39,12 @@ class Structure(ABC):
     kernels : bool
         Whether λ is linear in θ, without shapes, which is all that JAX and the compiled loops know. Others are sampled
         by numpy.
+    least : int
+        Fewest columns of which it says something.
+    levels : bool
+        Whether the columns must be the levels of one factor, in order.
+    few : bool
+        Whether so few parameters make all covariances that one row for each effect may tell them from the residual's.
     """
 
     size: int
@@ -47,6 +53,9 @@ class Structure(ABC):
     meaning: ClassVar[str]
     free: ClassVar[bool] = False
     kernels: ClassVar[bool] = False
+    least: ClassVar[int] = 1
+    levels: ClassVar[bool] = False
+    few: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -59,9 +68,30 @@ class Structure(ABC):
         """Which parameters (n_theta,) scale a column of λ, so that their sign is not identified."""
 
     @property
+    def not_negative(self) -> Bools:
+        """Which parameters (n_theta,) have to be zero or more, for λ at a negative one has another structure."""
+        return np.zeros(self.n_theta, dtype=bool)
+
+    @property
     def pairs(self) -> Pairs:
-        """Pairs (i, j) of columns, i > j, whose correlation is a parameter."""
+        """Pairs (i, j) of columns, i > j, that have a correlation."""
         return ()
+
+    def correlation(self, i: int, j: int) -> tuple[int, int] | None:
+        """Number and power of the one that columns i and j have, where few correlations make those of all `pairs`."""
+        return None
+
+    @property
+    def own_pairs(self) -> Pairs:
+        """Of `pairs` those whose correlation no other tells: the first of each that several have."""
+        found: dict[tuple[int, int], tuple[int, int]] = {}
+        for i, j in self.pairs:
+            number, power = self.correlation(i, j) or (0, 1)
+            if self.correlation(i, j) is None:
+                found[i, j] = (i, j)
+            elif power == 1:
+                found.setdefault((-1, number), (i, j))
+        return tuple(found.values())
 
     @property
     def own_sds(self) -> range:
@@ -106,11 +136,11 @@ class Structure(ABC):
         """
 
     @abstractmethod
-    def falls(self, inner: Floats, null: Floats) -> tuple[Floats, Floats]:
+    def falls(self, inner: Floats, null: Floats, root: Floats | None = None) -> tuple[Floats, Floats]:
         """Slopes (m,) of the criterion along variances that are zero, and their directions (p, m).
 
         `inner` (p, p) is W, along whose vᵀWv the criterion moves with a variance in direction v; `null` (p, q) spans
-        the directions without variance.
+        the directions without variance, and `root` (p, p) is λ, where it is not zero.
         """
 
     def pull_back(self, theta: Floats, gradient: Floats) -> Floats:

@@ -35,7 +35,7 @@ class Diagonal(Linear):
         """To columns of unit mean square."""
         return np.diag(1.0 / non_zero(np.sqrt(np.diag(gram))))
 
-    def falls(self, inner: Floats, null: Floats) -> tuple[Floats, Floats]:
+    def falls(self, inner: Floats, null: Floats, root: Floats | None = None) -> tuple[Floats, Floats]:
         """Along each column without variance."""
         live = np.linalg.norm(null, axis=1) < 0.5
         unit = np.eye(self.size)[:, ~live]

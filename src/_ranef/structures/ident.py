@@ -41,6 +41,6 @@ class Identity(Linear):
         spread = non_zero(np.sqrt(np.diag(gram)))
         return np.eye(self.size) / float(np.sqrt((spread**2).mean()))
 
-    def falls(self, inner: Floats, null: Floats) -> tuple[Floats, Floats]:
+    def falls(self, inner: Floats, null: Floats, root: Floats | None = None) -> tuple[Floats, Floats]:
         """Along all columns at once."""
         return np.array([np.trace(inner)]), np.ones((self.size, 1))

@@ -47,7 +47,7 @@ class Unstructured(Linear):
         R[:, again] = np.eye(len(R))[:, again]
         return np.asarray(R / spread[:, None])
 
-    def falls(self, inner: Floats, null: Floats) -> tuple[Floats, Floats]:
+    def falls(self, inner: Floats, null: Floats, root: Floats | None = None) -> tuple[Floats, Floats]:
         """Along any direction without variance: the eigenvectors of W there."""
         values, vectors = np.linalg.eigh(null.T @ inner @ null)
         return values, null @ vectors

@@ -9,7 +9,7 @@ import pandas as pd
 
 from _ranef.residuals import Told
 from _ranef.results import RemlEstimates, Status
-from _ranef.spec import ModelSpec, Priors
+from _ranef.spec import ModelSpec, Priors, TermSpec
 from _ranef.support.arrays import Floats
 from _ranef.tables.model import Block, Document, Grid, Text
 from _ranef.tables.numbers import aligned, decimals_for, with_decimals
@@ -75,16 +75,17 @@ def _random_effects(spec: ModelSpec, varcorr: pd.DataFrame, estimates: RemlEstim
     var_text = aligned(sds["vcov"].tolist())
     pairs = varcorr[varcorr["term2"].notna()]
     lookup = dict(zip(zip(pairs["group"], pairs["term1"], pairs["term2"], strict=True), pairs["sdcor"], strict=True))
-    widest = max((t.structure.size - 1 for t in spec.terms if t.structure.pairs), default=0)
+    widest = max((_n_correlations(t) for t in spec.terms), default=0)
     rows, i = [], 0
     for t in spec.terms:
         for j, column in enumerate(t.columns):
-            corr = [_corr(lookup.get((t.group, t.columns[m], column))) if m < j else "" for m in range(widest)]
+            told = min(j, _n_correlations(t))
+            corr = [_corr(lookup.get((t.group, t.columns[m], column))) if m < told else "" for m in range(widest)]
             rows.append((t.group if j == 0 else "", column, sd_text[i], *corr, var_text[i]))
             i += 1
     rows.append(("Residual", "", sd_text[i], *([""] * widest), var_text[i]))
     header = ("Groups", "Name", "Std.Dev.", *(("Corr",) + ("",) * (widest - 1) if widest else ()), "Variance")
-    notes = [counts_line(spec)]
+    notes = [*_structure_lines(spec), counts_line(spec)]
     if estimates.optimizer.status is not Status.CONVERGED:
         notes.append(estimates.optimizer.message)
     return Grid(header, tuple(rows), "Random effects:", labels=2, notes=tuple(notes))
@@ -92,15 +93,38 @@ def _random_effects(spec: ModelSpec, varcorr: pd.DataFrame, estimates: RemlEstim
 
 def residual_blocks(spec: ModelSpec, sigma: float) -> list[Block]:
     """Parameters of residual variances and correlations, as nlme prints them."""
-    return [_told(part, sigma) for part in spec.residual.told()]
+    return [_residual_grid(part, sigma) for part in spec.residual.told()]
 
 
-def _told(part: Told, sigma: float) -> Grid:
+def _residual_grid(part: Told, sigma: float) -> Grid:
     header: tuple[str, ...] = ("", *part.names)
     rows = [("ratio" if part.sds else "estimate", *aligned(list(part.values)))]
     if part.sds:
         rows.append(("Std.Dev.", *aligned([sigma * v for v in part.values])))
     return Grid(header, tuple(rows), f"{part.title}, {part.form}:")
+
+
+def _n_correlations(term: TermSpec) -> int:
+    """Columns of correlations that a term needs: those with the first column, if they tell the others."""
+    own = term.structure
+    return min(1, own.size - 1) if own.shapes else own.size - 1 if own.pairs else 0
+
+
+def _told(spec: ModelSpec, random: pd.DataFrame) -> list[bool]:
+    """Which rows of a posterior say something new: repeats of a shared sd and correlations that others tell do not."""
+    repeated: set[tuple[str, str]] = set()
+    for t in (t for t in spec.terms if t.structure.shapes):
+        own = t.structure
+        repeated |= {(t.group, f"sd({t.columns[i]})") for i in range(own.size) if i not in own.own_sds}
+        pairs = (pair for pair in own.pairs if pair not in own.own_pairs)
+        repeated |= {(t.group, f"cor({t.columns[j]}, {t.columns[i]})") for i, j in pairs}
+    return [(str(g), str(n)) not in repeated for g, n in zip(random["group"], random["name"], strict=True)]
+
+
+def _structure_lines(spec: ModelSpec) -> list[str]:
+    """What the correlations shown leave to be known: how those of every two columns follow from them."""
+    lines = [f"{t.text}: {t.structure.meaning}" for t in spec.terms if t.structure.shapes]
+    return lines + [f"{g.name}: known covariance among levels" for g in spec.groupings if g.root is not None]
 
 
 def _corr(value: float | None) -> str:
@@ -150,10 +174,10 @@ def posterior_summary(
         Text(tuple(f"  {line}" for line in (*priors.lines(family), *spec.residual.prior_words)), "Priors:"),
         Grid(
             ("Groups", "Name", *POSTERIOR_HEADER),
-            _posterior_rows(random, 2),
+            _posterior_rows(random[_told(spec, random)], 2),
             "Random effects:",
             labels=2,
-            notes=(counts_line(spec),),
+            notes=(*_structure_lines(spec), counts_line(spec)),
         ),
     ]
     if len(fixed):

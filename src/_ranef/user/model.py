@@ -19,7 +19,18 @@ from _ranef.reml import Control, checked_control, fit_reml
 from _ranef.residuals import CorrelationFunction, VarianceFunction
 from _ranef.results import RemlEstimates, fit_call, sample_arguments
 from _ranef.saved import Prepared
-from _ranef.spec import ModelMatrices, ModelSpec, Moments, Priors, default_priors, flat_priors, model_spec, moments
+from _ranef.spec import (
+    ModelMatrices,
+    ModelSpec,
+    Moments,
+    Priors,
+    check_cov,
+    default_priors,
+    flat_priors,
+    model_spec,
+    moments,
+    with_known,
+)
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, helpful
 from _ranef.tables import Document, Text
@@ -52,6 +63,9 @@ class Model(Shown):
         A known part of the linear predictor.
     sigma : float, optional
         A known residual standard deviation (meta-analysis: ``weights=1/se**2, sigma=1``).
+    cov : mapping str to matrix, optional
+        Known covariances among the levels of grouping factors, K of Var b = K ⊗ Σ: a DataFrame labelled by levels,
+        ``(K, levels)``, or :class:`ranef.Precision`. Levels of K without rows are predicted.
     variance : ranef.VarIdent, VarPower, VarExp, VarConstPower or VarFixed, optional
         How residual standard deviations differ from row to row, in nlme's words; products by ``*``.
     correlation : ranef.AR1, CAR1, CompSymm, ARMA, Symm, Exponential, Gaussian or Spherical, optional
@@ -90,27 +104,39 @@ class Model(Shown):
         weights: Any = None,
         offset: Any = None,
         sigma: float | None = None,
+        cov: Mapping[str, Any] | None = None,
         variance: Any = None,
         correlation: Any = None,
         transforms: Mapping[str, Callable[..., Any]] | None = None,
         na_action: Literal["omit", "error"] = "omit",
     ) -> None:
         check_sigma(sigma)
+        known = check_cov(cov)
         reads = [form for part in _structures(variance, correlation) for form in part.reads]
         parsed = parse_formula(formula, functions=registered(transforms), others=reads)
+        if known and reads:
+            words = " and ".join(map(repr, _structures(variance, correlation)))
+            raise NotAvailableError(f"cov= and {words} in one model are not available: leave one of them out.")
         chunks, products = as_chunks(data), None
         if chunks is None:
             design = build_design(
-                parsed, data, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
+                parsed,
+                data,
+                weights=weights,
+                offset=offset,
+                sigma=sigma,
+                transforms=transforms,
+                na_action=na_action,
+                related=known.keys(),
             )
-            spec = model_spec(design, sigma, variance, correlation)
+            spec = with_known(model_spec(design, sigma, variance, correlation), known)
         else:
             if reads:
                 _refuse_in_chunks(variance, correlation)
             design = scan_chunks(
                 parsed, chunks, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
             )
-            spec, products = streamed_products(model_spec(design, sigma))
+            spec, products = streamed_products(with_known(model_spec(design, sigma), known))
         self._hold(spec, products)
         warn_of_dropped(spec.design.dropped)
 
@@ -460,6 +486,7 @@ def _describe(spec: ModelSpec, priors: Priors) -> Document:
         fixed.append(f"  left out as aliased: {', '.join(d.dropped)}")
     random = [
         f"  {t.group} ({spec.groupings[t.grouping].n_levels} levels): {', '.join(t.columns)} [{t.structure.word}]"
+        + (", known covariance among levels" if spec.groupings[t.grouping].root is not None else "")
         for t in spec.terms
     ]
     blocks = [
