@@ -93,9 +93,19 @@ def public():
         "model from chunks": ranef.Model("Reaction ~ Days + (Days | Subject)", [SLEEP[:90], SLEEP[90:]]),
         **{f"prior {cls.__name__}": cls(*[0.5] * len(inspect.signature(cls).parameters)) for cls in families},
         **{f"raised {cls.__name__}": cls("words") for cls in raised},
+        **{f"residuals {given!r}": given for given in RESIDUALS},
         "error in a formula": _caught(lambda: ranef.Model("Reaction ~ Dys + (1 | Subject)", SLEEP)),
         "error in grammar": _caught(lambda: ranef.Model("Reaction ~ (Days", SLEEP)),
     }
+
+
+RESIDUALS = (
+    *(kind("x") for kind in (ranef.VarIdent, ranef.VarPower, ranef.VarExp, ranef.VarConstPower, ranef.VarFixed)),
+    *(kind("t", "g") for kind in (ranef.AR1, ranef.CAR1, ranef.Symm)),
+    *(kind("t", group="g", nugget=True) for kind in (ranef.Exponential, ranef.Gaussian, ranef.Spherical)),
+    ranef.ARMA(1, 1, "t", "g"),
+    ranef.CompSymm("g"),
+)
 
 
 def _shown(held):

@@ -44,6 +44,9 @@ FLAT, STEEP = 1e-6, 1e-3
 #: times that fitted values are put in the place of those before, and their change, over their spread, that ends it
 REFITTED, SETTLED = 100, 1e-6
 
+#: from here on they are moved half of the way only, for some go to and fro
+DAMPED = 12
+
 #: steps of one descent, in units that matter: the longest, how it is shortened, and how far from the start it may lead
 STEPS, LONGEST, SHORTER, FAR = 100, 2.0, 0.5 ** np.arange(12.0), 15.0
 
@@ -90,12 +93,14 @@ def fit_structured(
         return _estimated(_search(spec, method, control), start)
     plain = replace(spec, variance=None, correlation=None).with_rho(None)
     best = _search(plain, method, control).at(np.zeros(0), start)
-    for _ in range(REFITTED):
-        fitted = _fitted(best)
-        search = _search(spec.with_fitted(fitted), method, control)
+    read = _fitted(best)
+    for k in range(REFITTED):
+        search = _search(spec.with_fitted(read), method, control)
         best = _estimated(search, best.estimates.theta, best.spec.rho if best.spec.rho_names else None)
-        if np.abs(_fitted(best) - fitted).max() <= SETTLED * fitted.std():
+        change = _fitted(best) - read
+        if np.abs(change).max() <= SETTLED * read.std():
             return best
+        read = read + (1.0 if k < DAMPED else 0.5) * change
     return _unsettled(best)
 
 
