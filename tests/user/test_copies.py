@@ -94,6 +94,7 @@ def public():
         **{f"prior {cls.__name__}": cls(*[0.5] * len(inspect.signature(cls).parameters)) for cls in families},
         **{f"raised {cls.__name__}": cls("words") for cls in raised},
         **{f"residuals {given!r}": given for given in RESIDUALS},
+        "precision among levels": ranef.Precision(np.eye(2), ["a", "b"]),
         "error in a formula": _caught(lambda: ranef.Model("Reaction ~ Dys + (1 | Subject)", SLEEP)),
         "error in grammar": _caught(lambda: ranef.Model("Reaction ~ (Days", SLEEP)),
     }

@@ -90,6 +90,11 @@ def _term_words(term: TermSpec, at: Degeneracy, theta: Floats) -> str:
         for c, alive in zip(term.columns, at.live, strict=True)
         if not alive
     ]
+    if words and term.columns == ("Intercept",):
+        words.append(
+            f"Rows of one level may even be correlated negatively, which no variance can show: "
+            f"correlation=ranef.CompSymm(group={term.group!r}) without this term can."
+        )
     if term.structure.shapes:
         return " ".join([*words, *_shape_words(term, theta)])
     for i, j, sign in at.perfect:
