@@ -135,6 +135,18 @@ def test_the_prior_is_a_density_with_its_slopes(correlation):
 
 
 @pytest.mark.parametrize("correlation", CORRELATIONS)
+def test_draws_from_the_prior_have_its_density(correlation):
+    """Over draws of p, p(ρ + h)/p(ρ) has the mean one."""
+    law = at(None, correlation).correlation
+    draws = law.prior_draws(np.random.default_rng(6), 40_000)
+    assert draws.shape == (40_000, len(law.names))
+    for k in range(draws.shape[1]):
+        moved = draws[:4000] + 0.3 * (np.arange(draws.shape[1]) == k)
+        logs = [law.log_prior(m)[0] - law.log_prior(d)[0] for m, d in zip(moved, draws[:4000], strict=True)]
+        np.testing.assert_allclose(np.exp(logs).mean(), 1.0, atol=0.05)
+
+
+@pytest.mark.parametrize("correlation", CORRELATIONS)
 def test_order_of_rows_and_names_of_groups_do_not_matter(correlation):
     if correlation in ("AR1 by order", "ARMA(1,1)", "MA(1)"):
         pytest.skip("the order of the rows is what it reads")

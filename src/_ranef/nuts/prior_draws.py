@@ -10,7 +10,19 @@ import scipy
 from _ranef.errors import FitError
 from _ranef.nuts.layout import hyper_numbers, make_layout, theta_of
 from _ranef.results import PosteriorDraws
-from _ranef.spec import Cauchy, Custom, Flat, Gamma, ModelSpec, Normal, Priors, StudentT, outward_theta
+from _ranef.spec import (
+    Cauchy,
+    Custom,
+    Flat,
+    Gamma,
+    ModelSpec,
+    Normal,
+    Priors,
+    StudentT,
+    mean_log_sds,
+    outward_theta,
+    rho_prior_draws,
+)
 from _ranef.structures import ShapeParameter
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
@@ -33,6 +45,10 @@ def sample_prior(
     rng, shape = np.random.default_rng(seed), (chains, draws)
     theta, sigma = draw_components(spec, priors, rng, shape)
     beta, extras = _beta(spec, priors, sigma, rng)
+    if spec.rho_names:
+        extras["rho"] = rho_prior_draws(spec, rng, shape)
+        factor = np.exp(mean_log_sds(spec, extras["rho"]))  # σ was that of the rows' mean
+        theta, sigma = spec.times(theta, factor), sigma / factor
     b = []
     for g, lam in zip(spec.groupings, spec.lambdas(theta), strict=True):
         z = rng.standard_normal((*shape, g.n_levels, len(g.columns)))

@@ -367,5 +367,9 @@ class RowCorrelation(ABC):
         """The default prior, a line each, as priors are printed."""
 
     @abstractmethod
+    def prior_draws(self, rng: np.random.Generator, n: int) -> Floats:
+        """Draws (n, n_rho) from the default prior."""
+
+    @abstractmethod
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """Logarithm of the default prior density of ρ, and its slopes (n_rho,)."""

@@ -94,6 +94,10 @@ class Blocks(RowCorrelation):
         """That of the law."""
         return self.law.prior_words
 
+    def prior_draws(self, rng: np.random.Generator, n: int) -> Floats:
+        """Those of the law."""
+        return self.law.prior_draws(rng, n)
+
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """That of the law."""
         return self.law.log_prior(rho)

@@ -114,6 +114,11 @@ class Markov(RowCorrelation):
         """One line."""
         return ["Phi ~ Uniform(-1, 1)" if self.signed else f"Phi^{self.unit:.4g} ~ Uniform(0, 1)"]
 
+    def prior_draws(self, rng: np.random.Generator, n: int) -> Floats:
+        """By φ."""
+        u = rng.uniform(size=(n, 1))
+        return np.arctanh(2.0 * u - 1.0) if self.signed else -np.log(-np.log(u))
+
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """Uniform in φ, of whole steps or of a middling one."""
         if self.signed:
@@ -289,6 +294,10 @@ class Exchangeable(RowCorrelation):
     def prior_words(self) -> list[str]:
         """One line."""
         return [f"Rho ~ Uniform({self.least:.4g}, 1)"]
+
+    def prior_draws(self, rng: np.random.Generator, n: int) -> Floats:
+        """By the share."""
+        return rng.logistic(size=(n, 1))
 
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """Uniform in c."""

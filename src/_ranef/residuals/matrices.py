@@ -68,6 +68,10 @@ class Matrices(ABC):
         """The default prior, a line each, as priors are printed."""
 
     @abstractmethod
+    def prior_draws(self, rng: np.random.Generator, n: int) -> Floats:
+        """Draws (n, n_rho) from the default prior."""
+
+    @abstractmethod
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """Logarithm of the default prior density of ρ, and its slopes."""
 
@@ -115,6 +119,10 @@ class Arma(Matrices):
     def prior_words(self) -> list[str]:
         """One line."""
         return ["partial autocorrelations of both parts ~ Uniform(-1, 1)"]
+
+    def prior_draws(self, rng: np.random.Generator, n: int) -> Floats:
+        """By the partial autocorrelations."""
+        return np.arctanh(rng.uniform(-1.0, 1.0, (n, len(self.names))))
 
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """Uniform in the partial autocorrelations."""
@@ -206,10 +214,20 @@ class Unstructured(Matrices):
         """One line."""
         return ["correlations ~ LKJ(1)"]
 
+    @property
+    def _shape(self) -> Floats:
+        """Of the beta distributions of the partial correlations, by rows."""
+        k = len(self.labels)
+        return np.array([1.0 + (k - 2 - j) / 2.0 for i in range(k) for j in range(i)])
+
+    def prior_draws(self, rng: np.random.Generator, n: int) -> Floats:
+        """By the canonical partial correlations."""
+        a = self._shape
+        return np.arctanh(2.0 * rng.beta(a, a, (n, len(a))) - 1.0)
+
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """Uniform over correlation matrices."""
-        k = len(self.labels)
-        shape = np.array([1.0 + (k - 2 - j) / 2.0 for i in range(k) for j in range(i)])
+        shape = self._shape
         constant = sum(lgamma(2.0 * a) - 2.0 * lgamma(a) - (2.0 * a - 1.0) * np.log(2.0) for a in shape)
         log_rest = -2.0 * (np.logaddexp(rho, -rho) - np.log(2.0))  # log(1 − tanh²)
         return float(constant + (shape * log_rest).sum()), -2.0 * shape * np.tanh(rho)
@@ -266,6 +284,11 @@ class _ByDistance(Matrices):
             f"log(range / {self.apart:.4g}) ~ Normal(0, {RANGE_SD:g})",
             *(["nugget ~ Uniform(0, 1)"] if self.nugget else []),
         ]
+
+    def prior_draws(self, rng: np.random.Generator, n: int) -> Floats:
+        """Of range and nugget."""
+        own = [RANGE_SD * rng.standard_normal(n), *([rng.logistic(size=n)] if self.nugget else [])]
+        return np.stack(own, axis=1)
 
     def log_prior(self, rho: Floats) -> tuple[float, Floats]:
         """Log-normal range, uniform nugget."""

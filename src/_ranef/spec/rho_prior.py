@@ -12,7 +12,7 @@ import numpy as np
 from _ranef.spec.model import ModelSpec
 from _ranef.support.arrays import Floats
 
-__all__ = ["mean_log_sds", "rho_log_prior", "rho_log_priors"]
+__all__ = ["mean_log_sds", "rho_log_prior", "rho_log_priors", "rho_prior_draws"]
 
 
 def rho_log_prior(spec: ModelSpec, rho: Floats) -> tuple[float, Floats]:
@@ -37,6 +37,19 @@ def rho_log_priors(spec: ModelSpec, rho: Floats) -> Floats:
     """The same densities (...) at many ρ (..., n_rho)."""
     flat = [rho_log_prior(spec, one)[0] for one in rho.reshape(-1, rho.shape[-1])]
     return np.array(flat).reshape(rho.shape[:-1])
+
+
+def rho_prior_draws(spec: ModelSpec, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """Draws (*shape, n_rho) from it."""
+    n = int(np.prod(shape))
+    parts: list[Floats] = [np.zeros((n, 0))]
+    if spec.variance is not None and spec.variance.names:
+        values, vectors = np.linalg.eigh(spec.variance.precision())
+        half = vectors / np.sqrt(values)
+        parts.append(spec.variance.starts[0] + rng.standard_normal((n, len(values))) @ half.T)
+    if spec.correlation is not None:
+        parts.append(spec.correlation.prior_draws(rng, n))
+    return np.concatenate(parts, axis=1).reshape(*shape, -1)
 
 
 def mean_log_sds(spec: ModelSpec, rho: Floats) -> Floats:

@@ -31,7 +31,6 @@ from _ranef.spec import (
     moments,
     with_known,
 )
-from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, helpful
 from _ranef.tables import Document, Text
 from _ranef.user.fit_base import Shown, told
@@ -327,8 +326,7 @@ class Model(Shown):
         if not self._spec.terms and not self._spec.structured:
             raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
         start = self._estimates(init)
-        if spec.variance is not None and spec.variance.of_fitted:
-            spec = spec.with_fitted(self._fitted)
+        spec = self._with_fitted(spec)
         record = sample_posterior(
             spec,
             priors=self.priors(priors),
@@ -380,7 +378,7 @@ class Model(Shown):
         {'chain': 1, 'draw': 100, 'obs': 20}
         """
         settings, rng = Settings(draws=draws, seed=seed), generator(seed)
-        spec = self._spec.with_family(family)
+        spec = self._with_fitted(self._spec.with_family(family))
         drawn = sample_prior(spec, self.priors(priors), draws=settings.draws, seed=seed)
         return prior_tree(spec, drawn, predictive_draws(spec, drawn, None, "fitted", rng)[0])
 
@@ -435,10 +433,11 @@ class Model(Shown):
             return empirical_bayes(self._spec, "REML").estimates
         return fit_reml(self._spec, "REML", products=self.products)
 
-    @property
-    def _fitted(self) -> Floats:
-        """Fitted values (n,) by REML, as what a residual variance of the fitted values reads in every draw."""
-        return np.asarray(empirical_bayes(self._spec, "REML").fitted(), dtype=float)
+    def _with_fitted(self, spec: ModelSpec) -> ModelSpec:
+        """A residual variance of the fitted values reads, in every draw, those by REML."""
+        if spec.variance is None or not spec.variance.of_fitted:
+            return spec
+        return spec.with_fitted(np.asarray(empirical_bayes(self._spec, "REML").fitted(), dtype=float))
 
     def _document(self) -> Document:
         return self.describe()
