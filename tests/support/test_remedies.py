@@ -154,7 +154,6 @@ def test_control_is_an_object(model, control):
         (lambda f: f.profile(which="sd"), r"Model\.sample\(\)"),
         (lambda f: f.bootstrap(10, seed=1), r"fit\.refit\(fit\.simulate\(n\)\)"),
         (lambda f: f.confint(method="profile"), r"Model\.sample\(\)"),
-        (lambda f: ranef.Model(FORMULA, PULP, correlation="AR1"), "not available yet"),
     ],
 )
 def test_what_is_not_there_yet_says_what_to_use(call, words, fit):

@@ -186,7 +186,7 @@ def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings)
     reasons += [] if spec.family.collapses else [f"the response is {spec.family.label}"]
     if spec.rho_names and spec.rho is None and priors.r2d2 is not None:
         raise FitError(
-            "R2D2 is not available beside residual variances or correlations; give coefficients other priors."
+            "R2D2 is not available beside residual variances or correlations; give other priors."
         )
     if spec.rho_names and spec.rho is None and (reasons or asked not in ("auto", "marginal")):
         raise FitError(
