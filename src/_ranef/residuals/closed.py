@@ -112,7 +112,9 @@ class Markov(RowCorrelation):
     @property
     def prior_words(self) -> list[str]:
         """One line."""
-        return ["Phi ~ Uniform(-1, 1)" if self.signed else f"Phi^{self.unit:.4g} ~ Uniform(0, 1)"]
+        if self.unit is None:
+            return ["Phi ~ Uniform(-1, 1)"]
+        return ["Phi ~ Uniform(0, 1)" if self.unit == 1.0 else f"Phi^{self.unit:.4g} ~ Uniform(0, 1)"]
 
     def prior_draws(self, rng: np.random.Generator, n: int) -> Floats:
         """By φ."""
