@@ -202,6 +202,12 @@ def test_rows_with_gaps_in_what_is_read_are_left_out():
     assert model.spec.n_obs == N - 2
 
 
+@pytest.mark.parametrize("variance", VARIANCES)
+def test_what_was_written_is_known(variance):
+    declared = VARIANCES[variance][0]
+    assert eval(ranef.Model("y ~ x", DATA, variance=declared).spec.variance.call, {"ranef": ranef}) == declared
+
+
 def test_words_of_nlme():
     assert repr(ranef.VarIdent("a:b") * ranef.VarPower()) == "VarIdent('a:b') * VarPower()"
     assert repr(ranef.AR1("t", group="g")) == "AR1(time='t', group='g')"

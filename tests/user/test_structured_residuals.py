@@ -113,7 +113,9 @@ def test_both_engines_side_by_side(strata, eb, fb, tmp_path):
     assert frame["NUTS_estimate"].to_numpy() == pytest.approx(frame["REML_estimate"].to_numpy(), rel=0.35, abs=0.2)
     assert both.decomposition["total"].notna().all()
     both.report(tmp_path / "page.html")
-    assert "The standard deviation of a row is σ times 1 for base" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert "The standard deviation of a row is σ times 1 for base" in page
+    assert "variance=ranef.VarIdent(&#39;Phase&#39;)" in page
     fb.save(tmp_path / "fb.ranef")
     pd.testing.assert_frame_equal(ranef.load(tmp_path / "fb.ranef").residual_sd, fb.residual_sd)
 

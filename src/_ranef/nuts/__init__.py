@@ -185,9 +185,7 @@ def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings)
     reasons = [f"the random effects of {', '.join(priors.effects)} are Student t"] if priors.effects else []
     reasons += [] if spec.family.collapses else [f"the response is {spec.family.label}"]
     if spec.rho_names and spec.rho is None and priors.r2d2 is not None:
-        raise FitError(
-            "R2D2 is not available beside residual variances or correlations; give other priors."
-        )
+        raise FitError("R2D2 is not available beside residual variances or correlations; give other priors.")
     if spec.rho_names and spec.rho is None and (reasons or asked not in ("auto", "marginal")):
         raise FitError(
             f"{' and '.join(spec.residual.meanings)}: residual variances and correlations are sampled with normal "

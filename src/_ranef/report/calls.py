@@ -19,7 +19,7 @@ Record = RemlEstimates | PosteriorDraws
 PACKAGES = ("ranef", "numpy", "scipy", "pandas", "jax", "numpyro", "nutpie", "arviz-stats", "altair")
 
 #: names that the calls themselves use
-TAKEN = {"data", "model", "both", "weights", "offset", "init", "ranef", "pd", "dist", "jax"}
+TAKEN = {"data", "model", "both", "weights", "offset", "cov", "init", "ranef", "pd", "dist", "jax"}
 
 
 def python_calls(
@@ -68,6 +68,13 @@ def _model_options(spec: ModelSpec) -> tuple[list[str], list[str]]:
         missing.append("offset = ...  # the array given as offset=")
     if spec.sigma is not None:
         options.append(f"sigma={float(spec.sigma)!r}")
+    if spec.variance is not None:
+        options.append(f"variance={spec.variance.call}")
+    if spec.correlation is not None:
+        options.append(f"correlation=ranef.{spec.correlation.function!r}")
+    if spec.related:
+        options.append("cov=cov")
+        missing.append("cov = ...  # the known covariances among levels given as cov=")
     if d.encoding.transforms:
         options.append(f"transforms={{{', '.join(f'{name!r}: {name}' for name in d.encoding.transforms)}}}")
         missing.append(f"# define here the transforms {', '.join(d.encoding.transforms)}")

@@ -105,6 +105,11 @@ class RowVariance(ABC):
 
     @property
     @abstractmethod
+    def call(self) -> str:
+        """What the user wrote, as Python."""
+
+    @property
+    @abstractmethod
     def meaning(self) -> str:
         """What the standard deviation of a row is over σ, in words that follow "over σ it is"."""
 
@@ -192,6 +197,11 @@ class Centred(RowVariance):
         """Less its means."""
         J = self.own.jacobian(rho)
         return np.asarray(J - J.mean(axis=1, keepdims=True))
+
+    @property
+    def call(self) -> str:
+        """The same."""
+        return self.own.call
 
     @property
     def meaning(self) -> str:

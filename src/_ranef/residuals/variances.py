@@ -134,6 +134,11 @@ class _Strata(RowVariance):
         return np.asarray(self.codes == np.arange(1, len(self.labels))[:, None], dtype=float)
 
     @property
+    def call(self) -> str:
+        """As Python."""
+        return f"ranef.VarIdent({self.form!r})"
+
+    @property
     def meaning(self) -> str:
         """In words."""
         return (
@@ -336,6 +341,11 @@ class _Power(_Covariate):
         return self._logs[None]
 
     @property
+    def call(self) -> str:
+        """As Python."""
+        return "ranef.VarPower()" if self.of_fitted else f"ranef.VarPower({self.form!r})"
+
+    @property
     def meaning(self) -> str:
         """In words."""
         return f"|{self.form}| to the power δ"
@@ -388,6 +398,11 @@ class _Exponential(_Covariate):
     def jacobian(self, rho: Floats) -> Floats:
         """The covariate."""
         return self._x[None]
+
+    @property
+    def call(self) -> str:
+        """As Python."""
+        return "ranef.VarExp()" if self.of_fitted else f"ranef.VarExp({self.form!r})"
 
     @property
     def meaning(self) -> str:
@@ -455,6 +470,11 @@ class _ConstPower(_Covariate):
         """By quotients of the two parts."""
         power, logs = self._parts(rho)
         return np.asarray(np.stack([np.full(len(power), np.exp(rho[0])), power * logs]) / (np.exp(rho[0]) + power))
+
+    @property
+    def call(self) -> str:
+        """As Python."""
+        return "ranef.VarConstPower()" if self.of_fitted else f"ranef.VarConstPower({self.form!r})"
 
     @property
     def meaning(self) -> str:
@@ -533,6 +553,11 @@ class _Known(RowVariance):
         return np.zeros((0, len(self.v)))
 
     @property
+    def call(self) -> str:
+        """As Python."""
+        return f"ranef.VarFixed({self.form!r})"
+
+    @property
     def meaning(self) -> str:
         """In words."""
         return f"the square root of {self.form}"
@@ -607,6 +632,11 @@ class _Product(RowVariance):
     def jacobian(self, rho: Floats) -> Floats:
         """One part below the other."""
         return np.concatenate([part.jacobian(own) for part, own in self._own(rho)])
+
+    @property
+    def call(self) -> str:
+        """As Python."""
+        return " * ".join(part.call for part in self.parts)
 
     @property
     def meaning(self) -> str:
