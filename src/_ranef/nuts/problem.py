@@ -342,9 +342,12 @@ def _draw_by_loops(
     K: Floats,
     rng: np.random.Generator,
     step: int | None = None,
-    packed: Floats | None = None,
+    packed: Callable[[int], Floats] | None = None,
 ) -> tuple[Floats, list[Floats]]:
-    """In blocks of `step` draws; with none to draw the loops are called all the same."""
+    """In blocks of `step` draws, each of the model that `packed` gives for its first, if models differ.
+
+    With none to draw the loops are called all the same.
+    """
     loops: Any = load("_ranef.nuts.compiled")
     n, shape = len(sigma), problem.shape
     p, J = (shape.sizes[0], shape.levels[0]) if shape.sizes else (0, 0)
@@ -356,7 +359,7 @@ def _draw_by_loops(
         let_through()
         noise = rng.standard_normal((len(s2[at]), a + J * p))
         own = K if len(K) == 1 else K[at]
-        model = problem.packed if packed is None else packed
+        model = problem.packed if packed is None else packed(at.start)
         loops.draw_effects(lam[at], s2[at], v[at], own, model, noise, integrated[at], first[at])
     b: list[Floats] = [first] if shape.sizes else []
     start = 0
@@ -371,16 +374,11 @@ def _draw_by_rows(
 ) -> tuple[Floats, list[Floats]]:
     """Each draw with the residual variances and correlations of its own ρ, by the loops where they hold the sums."""
     assert problem.rows is not None
-    sums, draws = problem.packed_sums, []
+    sums = problem.packed_sums
     if sums is not None:  # its σ is that of the rows' mean, and λ/σ of it
-        factor = np.exp(mean_log_sds(problem.spec, rho))
-        for k in range(len(sigma)):
-            let_through()
-            one, K = slice(k, k + 1), problem.fixed.K[None]
-            at_lam, s = lam[one] / factor[k], sigma[one] * factor[one]
-            draws.append(_draw_by_loops(problem, at_lam, s, sampled[one], K, rng, packed=sums.at(rho[k])))
-        b = [np.concatenate(parts) for parts in zip(*(b for _, b in draws), strict=True)]
-        return np.concatenate([beta for beta, _ in draws]), b
+        factor, K = np.exp(mean_log_sds(problem.spec, rho)), problem.fixed.K[None]
+        own = (lam / factor[:, None], sigma * factor, sampled, K, rng)
+        return _draw_by_loops(problem, *own, step=1, packed=lambda k: sums.at(rho[k]))
     rows, each = replace(problem.rows, spec=problem.spec), []
     for own_lam, sd, own, r in zip(lam, sigma.tolist(), sampled, rho, strict=True):
         let_through()
