@@ -117,7 +117,8 @@ def build_design(
     table = read_table(data)
     check_terms(parsed, table.n)
     scope = Scope(table, parsed.source, with_user_transforms(transforms), {})
-    values = {node: evaluate(node, scope) for node in model_nodes(parsed)}
+    besides = {node: replace(scope, source=label(node)) for node in parsed.others}  # from texts of their own
+    values = {node: evaluate(node, besides.get(node, scope)) for node in model_nodes(parsed)}
     check_response(values[parsed.response], label(parsed.response))
     given = {"weights": weights, "offset": offset}
     extras = {what: read_extra(what, it, data, table) for what, it in given.items() if it is not None}

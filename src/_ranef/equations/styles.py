@@ -84,11 +84,18 @@ def _covariances_of_rows(parts: Parts, mixed: bool) -> list[Line]:
     n, spec = parts.notation, parts.spec
     R, W, D, Z, V = (n.symbol(letter) for letter in ("R", "W", "D", "Z", "V"))
     weighted = spec.residual.weighted
-    shape = n.inverse(W) if weighted else n.identity(spec.n_obs)
+    H, C = n.symbol("H"), n.symbol("C")
+    outer = [H] if spec.variance is not None else []
+    inner = [C] if spec.correlation is not None else []
+    factors = [*outer, *inner, *outer, *([n.inverse(W)] if weighted else [])]
     lines = [
         Line(n.symbol("ε"), "~", (n.normal(n.symbol("0"), R),)),
-        Line(R, "=", (n.times([parts.residual_variance(), shape]),)),
+        Line(R, "=", (n.times([parts.residual_variance(), *(factors or [n.identity(spec.n_obs)])]),)),
     ]
+    if outer:
+        lines.append(Line(H, "=", (n.diagonal([n.symbol("h", "1"), n.dots, n.symbol("h", "n")]),)))
+    if inner:
+        lines.append(Line(C, "=", (n.prose("correlations of the residuals"),)))
     if weighted:
         lines.append(Line(W, "=", (n.diagonal([n.symbol("w", "1"), n.dots, n.symbol("w", "n")]),)))
     variance = n.call("Var", n.symbol("y"))

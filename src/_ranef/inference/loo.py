@@ -171,9 +171,8 @@ def loo_groups(spec: ModelSpec, draws: PosteriorDraws, groups: RowGroups) -> Loo
     """
     if "rho" in draws.extras:
         raise FitError(
-            f"loo(kind='group') of a model whose residuals are {'; '.join(spec.residual.meanings)} is not available: "
-            "groups are integrated with one residual standard deviation. loo() leaves out rows where they are "
-            "independent."
+            "loo(kind='group') of a model with residual variances or correlations is not available: groups are "
+            "integrated with one residual standard deviation. loo() leaves out rows where these are independent."
         )
     given = group_log_densities(spec, draws, groups)
     prior = gaussian_prior(spec, draws.priors)

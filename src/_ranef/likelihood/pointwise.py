@@ -35,7 +35,7 @@ def log_precision_draws(spec: ModelSpec, draws: PosteriorDraws, rows: slice = sl
 def row_log_densities(spec: ModelSpec, draws: PosteriorDraws, rows: slice = slice(None)) -> Floats:
     """Log density (chains, draws, m) of some of the rows given β, b, σ and parameters of the family."""
     family = family_of(draws.family)
-    spec.residual.refuse_correlated("The density of single rows", "Leave out whole groups: loo(kind='group').")
+    spec.residual.refuse_correlated("The density of single rows", "Compare AIC of fits by ML.")
     return family.log_density(
         spec.design.y[rows] - linear_predictor_draws(spec, draws, rows),
         np.log(draws.sigma)[..., None],

@@ -71,11 +71,16 @@ class RowDensity:
 
     def value_and_gradient(self, flat: Floats, sigma: float, sampled: Floats, rho: Floats) -> Floats:
         """As :meth:`HostDensity.value_and_gradient`, with the slopes in ρ at the end."""
-        density, sampled = self.at(rho), np.asarray(sampled)
+        sampled = np.asarray(sampled)
         try:
-            out, used, at = density.evaluated(np.asarray(flat, dtype=float), sigma, sampled)
-        except np.linalg.LinAlgError:
+            with np.errstate(all="ignore"):
+                return self._evaluated(np.asarray(flat, dtype=float), sigma, sampled, rho)
+        except (np.linalg.LinAlgError, OverflowError):  # so far out that a matrix is singular to rounding
             return np.full(np.size(flat) + 2 + sampled.size + len(rho), np.nan)
+
+    def _evaluated(self, flat: Floats, sigma: float, sampled: Floats, rho: Floats) -> Floats:
+        density = self.at(rho)
+        out, used, at = density.evaluated(flat, sigma, sampled)
         fold = density.fold(self.fixed.contrast(sampled))
         if self.sums is not None:
             return np.append(out, -0.5 * self.sums.slopes(rho, product_slopes(used.A, at), fold))

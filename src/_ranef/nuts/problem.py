@@ -174,6 +174,7 @@ class Problem:
         r = self.layout.rows
         steps = DIFFERENCE * np.eye(r)
 
+        @np.errstate(all="ignore")  # far out it is not finite, and refused
         def gradient(q: Floats) -> tuple[float, Floats]:
             known, rho = q[: len(q) - r], q[len(q) - r :]
             slope, unused = np.empty_like(known), np.empty_like(known)
@@ -374,15 +375,15 @@ def _draw_by_rows(
 ) -> tuple[Floats, list[Floats]]:
     """Each draw with the residual variances and correlations of its own ρ, by the loops where they hold the sums."""
     assert problem.rows is not None
-    sums = problem.packed_sums
-    if sums is not None:  # its σ is that of the rows' mean, and λ/σ of it
-        factor, K = np.exp(mean_log_sds(problem.spec, rho)), problem.fixed.K[None]
-        own = (lam / factor[:, None], sigma * factor, sampled, K, rng)
-        return _draw_by_loops(problem, *own, step=1, packed=lambda k: sums.at(rho[k]))
-    rows, each = replace(problem.rows, spec=problem.spec), []
-    for own_lam, sd, own, r in zip(lam, sigma.tolist(), sampled, rho, strict=True):
+    sums, factor = problem.packed_sums, np.exp(mean_log_sds(problem.spec, rho))
+    scaled = lam / factor[:, None], sigma * factor  # σ of the density is that of the rows' mean
+    if sums is not None:
+        K = problem.fixed.K[None]
+        return _draw_by_loops(problem, *scaled, sampled, K, rng, step=1, packed=lambda k: sums.at(rho[k]))
+    each = []
+    for own_lam, sd, own, r in zip(*scaled, sampled, rho, strict=True):
         let_through()
-        each.append(rows.at(r).draw(own_lam, sd, own, rng))
+        each.append(problem.rows.at(r).draw(own_lam, float(sd), own, rng))
     return _stacked(each)
 
 

@@ -78,7 +78,19 @@ def boundary_words(problem: Problem, theta: Floats) -> str:
         if rank_of(lam) < t.structure.size:
             at = degeneracy(lam, maps[t.grouping][t.where, t.where])
             words.append(_term_words(t, determined(t, at, problem.undetermined.entries), theta[t.theta]))
+            if words[-1] and problem.spec.correlation is None and len(problem.spec.terms) == 1:
+                words += _other_sign(t)
     return " ".join(w for w in words if w)
+
+
+def _other_sign(term: TermSpec) -> list[str]:
+    """What else a variance of zero may be a sign of, where the intercept is the only effect."""
+    if term.columns != ("Intercept",):
+        return []
+    return [
+        "Rows of one level may even be correlated negatively, which no variance can show: "
+        f"correlation=ranef.CompSymm(group={term.group!r}) without this term can."
+    ]
 
 
 def _term_words(term: TermSpec, at: Degeneracy, theta: Floats) -> str:
@@ -90,11 +102,6 @@ def _term_words(term: TermSpec, at: Degeneracy, theta: Floats) -> str:
         for c, alive in zip(term.columns, at.live, strict=True)
         if not alive
     ]
-    if words and term.columns == ("Intercept",):
-        words.append(
-            f"Rows of one level may even be correlated negatively, which no variance can show: "
-            f"correlation=ranef.CompSymm(group={term.group!r}) without this term can."
-        )
     if term.structure.shapes:
         return " ".join([*words, *_shape_words(term, theta)])
     for i, j, sign in at.perfect:

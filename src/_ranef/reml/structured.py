@@ -143,8 +143,11 @@ class Search:
 
     def tried(self, rho: Floats, near: StructuredFit) -> StructuredFit | None:
         """The fit at ρ from the effects of one nearby; None so far out that some rows have no variance, or all one."""
+        start = self.carried(near, rho)
+        if not np.isfinite(start).all():
+            return None
         try:
-            return self.at(rho, self.carried(near, rho))
+            return self.at(rho, start)
         except (FitError, np.linalg.LinAlgError, FloatingPointError):
             return None
 
@@ -152,7 +155,8 @@ class Search:
         """θ (n_theta,) at ρ with effects as large as in a fit, beside the mean standard deviation of the rows."""
         assert fit.spec.rho is not None
         change = mean_log_sds(self.spec, rho) - mean_log_sds(self.spec, fit.spec.rho)
-        return self.spec.times(fit.estimates.theta, np.exp(change))
+        with np.errstate(over="ignore"):
+            return self.spec.times(fit.estimates.theta, np.exp(change))
 
     def slopes(self, fit: StructuredFit) -> Floats:
         """∂criterion/∂ρ (n_rho,) at a fit, for each parameter by the change of it that matters."""

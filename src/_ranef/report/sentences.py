@@ -29,6 +29,8 @@ def model_words(spec: ModelSpec, posteriors: Sequence[PosteriorDraws] = ()) -> t
     residual = "with one standard deviation σ"
     if spec.sigma is not None:
         residual = f"with the known standard deviation {spec.sigma:g}"
+    if spec.variance is not None and spec.variance.names:
+        residual = "with a standard deviation that differs from row to row"
     if spec.residual.weighted:
         residual += " divided by the square root of each row's weight"
     independent = "normal" if spec.correlation is not None else "independent and normal"

@@ -106,7 +106,7 @@ class Markov(RowCorrelation):
     def told(self, rho: Floats) -> list[Told]:
         """φ, of a time of 1."""
         phi = np.tanh(rho[0]) if self.signed else np.exp(-np.exp(-rho[0]) / (self.unit or 1.0))
-        title = "ARMA(1,0)" if self.signed else "Continuous AR(1)"
+        title = "AR(1)" if self.signed else "Continuous AR(1)"
         return [Told(f"Correlation structure: {title}", self.form, ("Phi",), (float(phi),))]
 
     @property

@@ -290,6 +290,12 @@ class Symm(CorrelationFunction):
         factor = as_factor(one_column(positions[0], self))
         present = np.unique(factor.codes)
         law = Unstructured(tuple(factor.levels[k] for k in present))
+        pairs = len(present) * (len(present) - 1) // 2
+        if pairs > len(codes):
+            raise DesignError(
+                f"{self!r} has {pairs} correlations of {len(present)} occasions, more than {len(codes)} rows can tell. "
+                "AR1 and CAR1 have one; or join occasions."
+            )
         places = np.searchsorted(present, factor.codes).astype(float)
         _refuse_ties(places, codes, self.occasion, self)
         return blocks_of(law, self, codes, places[:, None])

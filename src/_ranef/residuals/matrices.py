@@ -259,7 +259,7 @@ class _ByDistance(Matrices):
     @property
     def meaning(self) -> str:
         """In words."""
-        return f"a {self.title.lower()} function of their distance over the range" + (
+        return f"the {self.title.lower()} function of their distance over the range" + (
             ", times 1 − nugget" if self.nugget else ""
         )
 

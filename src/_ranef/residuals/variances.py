@@ -127,7 +127,7 @@ class _Strata(RowVariance):
 
     def log_sds(self, rho: Floats) -> Floats:
         """Those of the strata."""
-        return np.asarray(np.append(0.0, rho)[self.codes])
+        return np.append(np.append(0.0, rho), np.nan)[self.codes]  # the code of a missing stratum is −1
 
     def jacobian(self, rho: Floats) -> Floats:
         """Indicators of the strata."""
@@ -156,17 +156,21 @@ class _Strata(RowVariance):
 
     def on(self, values: Sequence[Value]) -> RowVariance:
         """By the labels of the strata."""
-        joined, labels = _joined([as_factor(value) for value in values])
+        parts = [as_factor(value) for value in values]
+        gone = np.logical_or.reduce([part.codes < 0 for part in parts])
+        joined, labels = _joined(parts)
+        joined = np.where(gone, joined.max(initial=0) + 1, joined)
         present, codes = np.unique(joined, return_inverse=True)
         known = {label: place for place, label in enumerate(self.labels)}
-        found = labels(present)
+        found = labels(present[: len(present) - int(gone.any())])
         for label in found:
             if label not in known:
                 raise DesignError(
                     f"{label!r} is no stratum of {self.form} among the rows fitted ({', '.join(self.labels)}), so that "
                     "its residual standard deviation is not known. Drop those rows, or ask for interval='confidence'."
                 )
-        return _Strata(self.form, self.labels, np.array([known[label] for label in found], dtype=np.intp)[codes])
+        places = np.array([*(known[label] for label in found), -1], dtype=np.intp)
+        return _Strata(self.form, self.labels, places[codes])
 
     def basis(self) -> Basis:
         """The rows of each stratum."""
@@ -281,11 +285,11 @@ class VarPower(_OfCovariate):
         return _Power(self.form or FITTED, _nonzero(self._numbers(values), self))
 
 
-def _nonzero(x: Floats | None, function: VarianceFunction) -> Floats | None:
+def _nonzero(x: Floats | None, function: VarianceFunction, of: str = "those used") -> Floats | None:
     if x is not None and not (x != 0).all():
         row = int((x == 0).argmax())
         raise DesignError(
-            f"{function!r} reads 0 in row {row} of those used, where |x|^power is 0 or infinite. Use "
+            f"{function!r} reads 0 in row {row} of {of}, where |x|^power is 0 or infinite. Use "
             f"VarConstPower, or shift the covariate."
         )
     return x
@@ -331,6 +335,14 @@ class _Power(_Covariate):
     @property
     def _logs(self) -> Floats:
         return np.asarray(np.log(np.abs(self._x)))
+
+    def on(self, values: Sequence[Value]) -> RowVariance:
+        """With the covariate of the other rows, which must not be zero."""
+        other = super().on(values)
+        assert isinstance(other, _Power)
+        if other.x is not None:
+            _nonzero(other.x, VarPower(self.form), of="the new data")
+        return other
 
     def log_sds(self, rho: Floats) -> Floats:
         """Power × log |x|."""
@@ -443,14 +455,27 @@ class VarConstPower(_OfCovariate):
 
     def bind(self, values: Sequence[Value]) -> RowVariance:
         """A constant and a power."""
-        return _ConstPower(self.form or FITTED, self._numbers(values))
+        x = self._numbers(values)
+        return _ConstPower(self.form or FITTED, x, 1.0 if x is None else _middling(x))
+
+
+def _middling(x: Floats) -> float:
+    """The geometric mean size of what is not zero."""
+    size = np.abs(x[x != 0])
+    return float(np.exp(np.log(size).mean())) if len(size) else 1.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _ConstPower(_Covariate):
-    """ρ is the logarithm of the constant, and the power."""
+    """ρ is the logarithm of the constant over a middling |x| to the power, and the power: no unit of x matters."""
+
+    middling: float = 1.0
 
     names = ("log const", "power")
+
+    def updated(self, fitted: Floats) -> RowVariance:
+        """With these as the covariate, and their size."""
+        return replace(self, x=fitted, middling=_middling(fitted)) if self.of_fitted else self
 
     @property
     def starts(self) -> tuple[Floats, ...]:
@@ -458,18 +483,19 @@ class _ConstPower(_Covariate):
         return np.array([0.0, 0.5]), np.array([2.0, 1.0]), np.array([-2.0, 0.5])
 
     def _parts(self, rho: Floats) -> tuple[Floats, Floats]:
-        size = np.abs(self._x)
+        size = np.abs(self._x) / self.middling
         logs = np.log(np.where(size > 0, size, 1.0))
         return np.where(size > 0, np.exp(rho[1] * logs), 0.0), logs
 
     def log_sds(self, rho: Floats) -> Floats:
         """Of const + |x|^power."""
-        return np.asarray(np.log(np.exp(rho[0]) + self._parts(rho)[0]))
+        return np.asarray(np.log(np.exp(rho[0]) + self._parts(rho)[0]) + rho[1] * np.log(self.middling))
 
     def jacobian(self, rho: Floats) -> Floats:
         """By quotients of the two parts."""
         power, logs = self._parts(rho)
-        return np.asarray(np.stack([np.full(len(power), np.exp(rho[0])), power * logs]) / (np.exp(rho[0]) + power))
+        own = np.stack([np.full(len(power), np.exp(rho[0])), power * logs]) / (np.exp(rho[0]) + power)
+        return np.asarray(own + np.array([[0.0], [np.log(self.middling)]]))
 
     @property
     def call(self) -> str:
@@ -483,7 +509,7 @@ class _ConstPower(_Covariate):
 
     def told(self, rho: Floats) -> list[Told]:
         """Constant and power."""
-        values = (float(np.exp(rho[0])), float(rho[1]))
+        values = (float(np.exp(rho[0] + rho[1] * np.log(self.middling))), float(rho[1]))
         return [Told("Constant plus power of variance covariate", self.form, ("const", "power"), values)]
 
 
@@ -595,6 +621,10 @@ class VarProduct(_Multiplied):
 
     def bind(self, values: Sequence[Value]) -> RowVariance:
         """Each part on its own values."""
+        if len(set(self.parts)) < len(self.parts):
+            raise DesignError(
+                f"{self!r} has the same function twice, whose parameters nothing tells apart: write it once."
+            )
         widths = tuple(len(part.reads) for part in self.parts)
         own = zip(self.parts, _split(values, widths), strict=True)
         return _Product(tuple(part.bind(read) for part, read in own), widths)

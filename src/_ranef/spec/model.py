@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from _ranef.design import Design, RandomDesign, row_parts, sample_rows
 from _ranef.errors import DesignError
-from _ranef.residuals import CorrelationFunction, Residual, RowCorrelation, RowVariance, VarianceFunction
+from _ranef.residuals import CompSymm, CorrelationFunction, Residual, RowCorrelation, RowVariance, VarianceFunction
 from _ranef.spec.response import Family, Gaussian, family_of
 from _ranef.structures import STRUCTURES, Structure
 from _ranef.support.arrays import Bools, Floats, Ints
@@ -333,6 +333,8 @@ def model_spec(
 
 def _check_nested(correlation: RowCorrelation, groupings: Sequence[Grouping]) -> None:
     """Refuse correlated rows of several levels: whitened, they would belong to all of them."""
+    if isinstance(correlation.function, CompSymm):
+        _refuse_twice(correlation, groupings)
     order = np.argsort(correlation.codes, kind="stable")
     same = np.diff(correlation.codes[order]) == 0
     for g in groupings:
@@ -345,6 +347,17 @@ def _check_nested(correlation: RowCorrelation, groupings: Sequence[Grouping]) ->
                 f"{correlation.function!r} correlates rows {first} and {second} of those used, which belong to the "
                 f"levels {g.levels[g.codes[first]]!r} and {g.levels[g.codes[second]]!r} of {g.name}: correlated rows "
                 f"must share their level of every grouping factor. Give group={finer!r}, or leave one of the two out."
+            )
+
+
+def _refuse_twice(correlation: RowCorrelation, groupings: Sequence[Grouping]) -> None:
+    """Refuse compound symmetry of the very rows that share an intercept: the two are one parameter."""
+    for g in groupings:
+        alike = len(np.unique(correlation.codes * g.n_levels + g.codes)) == g.n_levels == correlation.codes.max() + 1
+        if alike and "Intercept" in g.columns:
+            raise DesignError(
+                f"(1 | {g.name}) and {correlation.function!r} both make rows of one {g.name} alike: nothing tells "
+                "them apart. Leave one of them out; the correlation of CompSymm may be negative."
             )
 
 

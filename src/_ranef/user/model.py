@@ -461,9 +461,15 @@ def _checked_method(method: Method) -> Method:
 
 def _structures(variance: Any, correlation: Any) -> list[VarianceFunction | CorrelationFunction]:
     """What is given of residual variances and correlations, refused where it is none."""
+    time = "AR1, CAR1, CompSymm, ARMA, Symm"
     allowed: list[tuple[str, Any, type[Any], str]] = [
         ("variance", variance, VarianceFunction, "VarIdent, VarPower, VarExp, VarConstPower, VarFixed"),
-        ("correlation", correlation, CorrelationFunction, "AR1, CAR1, CompSymm, ARMA, Symm, Exponential, Gaussian"),
+        (
+            "correlation",
+            correlation,
+            CorrelationFunction,
+            "AR1, CAR1, CompSymm, ARMA, Symm, Exponential, Gaussian, Spherical",
+        ),
     ]
     for name, given, kind, words in allowed:
         if given is not None and not isinstance(given, kind):

@@ -500,7 +500,10 @@ class EmpiricalBayesFit(BaseFit):
         """
         if not self.spec.rho_names:
             return inf.residual_frame(self.spec)
-        whole = self.vcov_theta()
+        try:
+            whole = self.vcov_theta()
+        except np.linalg.LinAlgError:  # of parameters without bounds there are no standard errors
+            return inf.residual_frame(self.spec)
         names = list(self.spec.rho_names)
         place = [list(whole).index(name) for name in names]
         return inf.residual_frame(self.spec, whole.to_numpy()[np.ix_(place, place)])
