@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from types import ModuleType
 from typing import Any, Self
 
@@ -456,6 +456,11 @@ class _ConstPower(_Covariate):
         power, logs = self._parts(rho)
         return np.asarray(np.stack([np.full(len(power), np.exp(rho[0])), power * logs]) / (np.exp(rho[0]) + power))
 
+    def units(self, rho: Floats) -> Floats:
+        """Of a constant and of a power by themselves: neither is without bounds where the other hides it."""
+        spread = float(self._parts(rho)[1].std())
+        return np.array([2.0, 1.0 / spread if spread > 0 else 1.0])
+
     @property
     def meaning(self) -> str:
         """In words."""
@@ -597,8 +602,13 @@ class _Product(RowVariance):
 
     @property
     def starts(self) -> tuple[Floats, ...]:
-        """The first of each part."""
-        return (np.concatenate([np.zeros(0), *(part.starts[0] for part in self.parts)]),)
+        """Those of each part with those of every other."""
+        of_parts = product(*(part.starts for part in self.parts))
+        return tuple(np.concatenate([np.zeros(0), *chosen]) for chosen in of_parts)
+
+    def units(self, rho: Floats) -> Floats:
+        """Those of the parts."""
+        return np.concatenate([np.zeros(0), *(part.units(own) for part, own in self._own(rho))])
 
     def log_sds(self, rho: Floats) -> Floats:
         """The sum over the parts."""
