@@ -101,6 +101,18 @@ def fitted(own: Design) -> StructuredFit:
     return fit_structured(own.spec, own.method)
 
 
+def has_no_minimum(own: Design, values: np.ndarray) -> bool:
+    """Whether a search ended where some rows have no variance left, or residuals are the same but for rounding."""
+    k, units = own.spec.n_theta, own.spec.with_rho(own.spec.rho_start).residual.units
+    try:
+        R = own.spec.with_rho(own.spec.rho_start + units * np.clip(values[k:], -FAR, FAR)).residual.covariance()
+    except np.linalg.LinAlgError:
+        return True
+    sds = np.sqrt(R.diagonal())
+    correlations = R.toarray() / np.outer(sds, sds)
+    return bool(sds.min() < 1e-3 * np.median(sds) or np.linalg.eigvalsh(correlations)[0] < 1e-5)
+
+
 def lowest(own: Design, seed: int, starts: int, at: StructuredFit | None = None) -> tuple[float, np.ndarray]:
     """The least criterion by L-BFGS and then Nelder and Mead from random starts and, if given, from a fit."""
     spec, k = own.spec, own.spec.n_theta

@@ -144,16 +144,17 @@ class Search:
         """The cross-products at ρ."""
         return cross_products(self.spec.with_rho(rho)) if self.sums is None else self.sums.at(rho)
 
-    def at(self, rho: Floats, start: Floats | None) -> StructuredFit:
-        """The fit at ρ, by a descent from θ `start` or from where REML begins."""
+    def at(self, rho: Floats, start: Floats | None, *, near: bool = False) -> StructuredFit:
+        """The fit at ρ, by a descent from θ `start` or from where REML begins; a start that is `near` needs no EM."""
         own, products = self.spec.with_rho(rho), self.products(rho)
-        estimates = fit_reml(own, self.method, start=start, control=self.control, products=products)
+        control = replace(self.control or Control(), em_steps=0) if near else self.control
+        estimates = fit_reml(own, self.method, start=start, control=control, products=products)
         return StructuredFit(own, products, estimates)
 
     def tried(self, rho: Floats, near: StructuredFit) -> StructuredFit | None:
         """The fit at ρ from the effects of one nearby; None so far out that some rows have no variance, or all one."""
         try:
-            found = self.at(rho, self.carried(near, rho))
+            found = self.at(rho, self.carried(near, rho), near=True)
         except (FitError, np.linalg.LinAlgError, FloatingPointError):
             return None
         return found if np.isfinite(found.criterion) else None
@@ -203,7 +204,7 @@ def _estimated(search: Search, start: Floats | None, at: Floats | None = None) -
 
 
 def _begun(search: Search, start: Floats | None, rhos: Iterable[Floats]) -> list[StructuredFit]:
-    """Fits at several ρ, the lowest first; those left out at which rows are singular, if not all are."""
+    """Fits at several ρ, the lowest first, without those that are singular, if not all are, or that lead to another."""
     out, refused = [], None
     for rho in rhos:
         try:
@@ -212,7 +213,16 @@ def _begun(search: Search, start: Floats | None, rhos: Iterable[Floats]) -> list
             refused = error
     if not out and refused is not None:
         raise refused
-    return sorted(out, key=lambda fit: fit.criterion)
+    own = _apart(search, out) if len(search.spec.rho_names) == 1 else out
+    return sorted(own, key=lambda fit: fit.criterion)
+
+
+def _apart(search: Search, fits: list[StructuredFit]) -> list[StructuredFit]:
+    """Of fits along one ρ, those from which the slope does not lead down to a lower one."""
+    fits = sorted(fits, key=lambda fit: float(fit.rho[0]))
+    ways = [k - int(np.sign(search.slopes(fit)[0])) for k, fit in enumerate(fits)]
+    down = [0 <= way < len(fits) and fits[way].criterion < fit.criterion for way, fit in zip(ways, fits, strict=True)]
+    return [fit for fit, lower in zip(fits, down, strict=True) if not lower]
 
 
 def _starts(spec: ModelSpec) -> Iterator[Floats]:
@@ -271,6 +281,7 @@ def _inverse_curvature(search: Search, at: StructuredFit, slope: Floats, units: 
             with suppress(np.linalg.LinAlgError, FitError):
                 out[k] = _bend(search, at, slope, units, step * np.eye(len(units))[k] * units) / step
                 break
+    out = np.where(np.isfinite(out), out, np.eye(len(units)))
     values, vectors = np.linalg.eigh(0.5 * (out + out.T))
     return np.asarray((vectors / np.maximum(np.abs(values), LEAST_CURVATURE)) @ vectors.T)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise, product
 from types import ModuleType
 from typing import Any, Self
@@ -141,8 +142,18 @@ class _Strata(RowVariance):
         )
 
     def mean_log_sds(self, rho: Floats) -> Floats:
-        """Linear in ρ."""
-        return np.asarray(rho @ self.jacobian(np.zeros(len(self.names))).mean(axis=1))
+        """Linear in ρ, by the share of each stratum."""
+        return np.asarray(rho @ self.shares[1:])
+
+    @cached_property
+    def shares(self) -> Floats:
+        """Of the rows, that of each stratum."""
+        return np.bincount(self.codes, minlength=len(self.labels)) / len(self.codes)
+
+    def spreads(self, rho: Floats) -> Floats:
+        """Standard deviations of the indicators."""
+        own = self.shares[1:]
+        return np.sqrt(own * (1.0 - own))
 
     def told(self, rho: Floats) -> list[Told]:
         """Ratios to the first, as nlme prints them."""
@@ -439,8 +450,8 @@ class _ConstPower(_Covariate):
 
     @property
     def starts(self) -> tuple[Floats, ...]:
-        """Nearly constant, and nearly a power."""
-        return np.array([0.0, 0.5]), np.array([2.0, 1.0]), np.array([-2.0, 0.5])
+        """Nearly constant, nearly a power, and with what is near zero apart."""
+        return np.array([0.0, 0.5]), np.array([2.0, 1.0]), np.array([-2.0, 0.5]), np.array([0.0, -1.0])
 
     def _parts(self, rho: Floats) -> tuple[Floats, Floats]:
         size = np.abs(self._x)
