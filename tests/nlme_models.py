@@ -13,17 +13,22 @@ import registry
 
 #: nlme's class, and what makes it of its record
 VARIANCES = {
-    "varIdent": lambda s: ranef.VarIdent(s["group"]),
-    "varPower": lambda s: ranef.VarPower(s["covariate"]),
+    "varIdent": lambda s: ranef.VarIdent(joined(s["group"])),
+    "varPower": lambda s: ranef.VarPower(s.get("covariate")),
     "varExp": lambda s: ranef.VarExp(s["covariate"]),
     "varConstPower": lambda s: ranef.VarConstPower(s["covariate"]),
+    "varFixed": lambda s: ranef.VarFixed(s["covariate"]),
+    "varIdentPower": lambda s: ranef.VarIdent(s["group"]) * ranef.VarPower(s["covariate"]),
 }
 CORRELATIONS = {
     "corAR1": lambda s: ranef.AR1(s.get("time"), group=s["group"]),
     "corCAR1": lambda s: ranef.CAR1(s["time"], group=s["group"]),
-    "corCompSymm": lambda s: ranef.CompSymm(group=s["group"]),
+    "corCompSymm": lambda s: ranef.CompSymm(group=joined(s["group"])),
     "corSymm": lambda s: ranef.Symm(s["time"], group=s["group"]),
     "corARMA": lambda s: ranef.ARMA(s["p"], s["q"], s.get("time"), group=s["group"]),
+    "corExp": lambda s: ranef.Exponential(s["time"], s["group"], s["nugget"]),
+    "corGaus": lambda s: ranef.Gaussian(s["time"], s["group"], s["nugget"]),
+    "corSpher": lambda s: ranef.Spherical(s["time"], s["group"], s["nugget"]),
 }
 BLOCKS = {"pdSymm": "({} | {})", "pdDiag": "diag({} | {})", "pdIdent": "(1 | {})"}
 
@@ -37,6 +42,11 @@ APART = ("machines_pdCompSymm", "irrigation_varIdent")
 @cache
 def reference(case: str) -> dict[str, Any]:
     return json.loads(CASES[case].read_text())
+
+
+def joined(names: str | list[str]) -> str:
+    """The combinations of several factors."""
+    return names if isinstance(names, str) else ":".join(names)
 
 
 def bars(structure: dict[str, Any]) -> list[str]:
@@ -60,7 +70,7 @@ def model(case: str) -> ranef.Model:
     s = ref["structure"]
     return ranef.Model(
         " + ".join([s["fixed"], *bars(s)]),
-        ranef.datasets.load(ref["dataset"]),
+        registry.data_of(ref),
         variance=s["variance"] and VARIANCES[s["variance"]["type"]](s["variance"]),
         correlation=s["correlation"] and CORRELATIONS[s["correlation"]["type"]](s["correlation"]),
     )
@@ -74,7 +84,8 @@ def fit(case: str) -> ranef.EmpiricalBayesFit:
 def natural(ref: dict[str, Any]) -> np.ndarray:
     """Its parameters of variance and correlation: sds of strata without the first, powers, correlations by rows."""
     variance, correlation = ref.get("residual_variance") or {}, ref.get("residual_correlation") or {}
-    out = list(variance.get("ratio_to_first", [])[1:]) if "strata" in variance else list(variance.values())
+    out = list(variance.get("ratio_to_first", [])[1:])
+    out += [v for name, v in variance.items() if name not in ("strata", "ratio_to_first", "sd")]
     if "corr" in correlation:
         matrix = np.array(correlation["corr"])
         return np.array([*out, *(matrix[i, j] for i in range(len(matrix)) for j in range(i))])

@@ -57,6 +57,10 @@ class Notation(ABC):
     def prose(self, text: str) -> str:
         """Words of our own."""
 
+    def words(self, text: str) -> str:
+        """A sentence that holds names of the data."""
+        return self.prose(printable(text))
+
     @abstractmethod
     def name(self, text: str) -> str:
         """A name from the data, upright, whatever characters it has."""
@@ -141,6 +145,15 @@ _ESCAPES |= {"-": r"\text{-}", "'": r"\text{'}", '"': r"\text{''}", "`": r"\text
 _FUNCTIONS = {f: rf"\{f}" for f in ("log", "exp", "sin", "cos", "tan")} | {"log2": r"\log_{2}", "log10": r"\log_{10}"}
 
 
+#: characters that are commands in LaTeX's text
+SPECIAL = r"[&%$#_{}~^\\]"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    own = {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    return own.get(found[0], rf"\{found[0]}")
+
+
 @dataclass(frozen=True)
 class _Latex(Notation):
     """LaTeX that MathJax, KaTeX and a LaTeX with amsmath and amssymb all read."""
@@ -150,6 +163,9 @@ class _Latex(Notation):
 
     def prose(self, text: str) -> str:
         return rf"\text{{{text}}}"
+
+    def words(self, text: str) -> str:
+        return rf"\text{{{re.sub(SPECIAL, _escaped, printable(text))}}}"
 
     def name(self, text: str) -> str:
         runs = re.findall(r"[ -~]+|[^ -~]+", printable(text))

@@ -133,9 +133,9 @@ class Parts:
         if self.spec.residual.weighted:
             said.append(n.symbol("w", "i") + n.prose(": prior weight"))
         if self.spec.variance is not None:
-            said.append(n.symbol("h", "i") + n.prose(": ") + n.name(self.spec.variance.meaning))
+            said.append(n.symbol("h", "i") + n.words(f": {self.spec.variance.meaning}"))
         if self.spec.correlation is not None:
-            said.append(n.prose("the correlation of two rows ") + n.name(self.spec.correlation.meaning))
+            said.append(n.words(f"the correlation of two rows {self.spec.correlation.meaning}"))
         if design.offset is not None:
             said.append(n.symbol("o", "i") + n.prose(": offset, known"))
         if self.spec.sigma is not None:

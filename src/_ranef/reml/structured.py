@@ -7,7 +7,8 @@ At ρ the rows are whitened and the model is as any other, so that all of it but
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -37,6 +38,9 @@ MATTERS = 1e-7
 
 #: rounds, each from the best θ that a fit from several starts finds
 ROUNDS = 5
+
+#: distance of ρ, in units that matter, and relative one of θ, that counts as near
+NEAR = 0.1
 
 #: slope in ρ, in units that matter, below which a descent ends; and above which it has failed
 FLAT, STEEP = 1e-6, 1e-3
@@ -74,6 +78,11 @@ class StructuredFit:
     def criterion(self) -> float:
         """That of the estimates."""
         return self.estimates.criterion
+
+    @property
+    def rho(self) -> Floats:
+        """ρ̂ (n_rho,)."""
+        return np.zeros(0) if self.spec.rho is None else self.spec.rho
 
 
 def fit_structured(
@@ -135,10 +144,11 @@ class Search:
         """The cross-products at ρ."""
         return cross_products(self.spec.with_rho(rho)) if self.sums is None else self.sums.at(rho)
 
-    def at(self, rho: Floats, start: Floats | None) -> StructuredFit:
-        """The fit at ρ, by a descent from θ `start` or from where REML begins."""
+    def at(self, rho: Floats, start: Floats | None, *, near: bool = False) -> StructuredFit:
+        """The fit at ρ, by a descent from θ `start` or from where REML begins; a start that is `near` needs no EM."""
         own, products = self.spec.with_rho(rho), self.products(rho)
-        estimates = fit_reml(own, self.method, start=start, control=self.control, products=products)
+        control = replace(self.control or Control(), em_steps=0) if near else self.control
+        estimates = fit_reml(own, self.method, start=start, control=control, products=products)
         return StructuredFit(own, products, estimates)
 
     def tried(self, rho: Floats, near: StructuredFit) -> StructuredFit | None:
@@ -147,25 +157,24 @@ class Search:
         if not np.isfinite(start).all():
             return None
         try:
-            return self.at(rho, start)
+            found = self.at(rho, start, near=True)
         except (FitError, np.linalg.LinAlgError, FloatingPointError):
             return None
+        return found if np.isfinite(found.criterion) else None
 
     def carried(self, fit: StructuredFit, rho: Floats) -> Floats:
         """θ (n_theta,) at ρ with effects as large as in a fit, beside the mean standard deviation of the rows."""
-        assert fit.spec.rho is not None
-        change = mean_log_sds(self.spec, rho) - mean_log_sds(self.spec, fit.spec.rho)
+        change = mean_log_sds(self.spec, rho) - mean_log_sds(self.spec, fit.rho)
         with np.errstate(over="ignore"):
             return self.spec.times(fit.estimates.theta, np.exp(change))
 
     def slopes(self, fit: StructuredFit) -> Floats:
-        """∂criterion/∂ρ (n_rho,) at a fit, for each parameter by the change of it that matters."""
+        """∂criterion/∂ρ (n_rho,) at a fit."""
         at = Likelihood(fit.spec, fit.products, self.method).at(fit.estimates.theta)
         assert fit.spec.rho is not None
         if self.sums is None or at.from_rows:
-            return np.asarray(fit.spec.residual.units * row_slopes(at))
-        own = self.sums.slopes(fit.spec.rho, product_slopes(fit.products.A, at.inner))
-        return np.asarray(fit.spec.residual.units * own)
+            return row_slopes(at)
+        return self.sums.slopes(fit.spec.rho, product_slopes(fit.products.A, at.inner))
 
 
 def _search(spec: ModelSpec, method: Method, control: Control | None) -> Search:
@@ -178,8 +187,46 @@ def _estimated(search: Search, start: Floats | None, at: Floats | None = None) -
     """The best of the descents from every start in ρ, or of one from ρ `at`."""
     if not search.spec.rho_names:
         return search.at(np.zeros(0), start)
-    found = [_rounds(search, rho, start) for rho in (_starts(search.spec) if at is None else [at])]
-    return min(found, key=lambda fit: fit.criterion)
+    best = None
+    for first in _begun(search, start, _starts(search.spec) if at is None else [at]):
+        found = _descend(search, first, best)
+        if best is None or (found is not None and found.criterion < best.criterion):
+            best = found
+    assert best is not None
+    for _ in range(ROUNDS):
+        # from all starts, as θ has followed one path so far; and with units and curvature of where it has come to
+        again = search.at(best.rho, None)
+        lower = again.criterion < best.criterion - MATTERS
+        if not lower and best.estimates.optimizer.status is not Status.NOT_CONVERGED:
+            break
+        found = _descend(search, again if lower else best)
+        assert found is not None
+        if found.criterion >= best.criterion - MATTERS:
+            break
+        best = found
+    return best
+
+
+def _begun(search: Search, start: Floats | None, rhos: Iterable[Floats]) -> list[StructuredFit]:
+    """Fits at several ρ, the lowest first, without those that are singular, if not all are, or that lead to another."""
+    out, refused = [], None
+    for rho in rhos:
+        try:
+            out.append(search.at(rho, start))
+        except (FitError, np.linalg.LinAlgError) as error:
+            refused = error
+    if not out and refused is not None:
+        raise refused
+    own = _apart(search, out) if len(search.spec.rho_names) == 1 else out
+    return sorted(own, key=lambda fit: fit.criterion)
+
+
+def _apart(search: Search, fits: list[StructuredFit]) -> list[StructuredFit]:
+    """Of fits along one ρ, those from which the slope does not lead down to a lower one."""
+    fits = sorted(fits, key=lambda fit: float(fit.rho[0]))
+    ways = [k - int(np.sign(search.slopes(fit)[0])) for k, fit in enumerate(fits)]
+    down = [0 <= way < len(fits) and fits[way].criterion < fit.criterion for way, fit in zip(ways, fits, strict=True)]
+    return [fit for fit, lower in zip(fits, down, strict=True) if not lower]
 
 
 def _starts(spec: ModelSpec) -> Iterator[Floats]:
@@ -187,57 +234,67 @@ def _starts(spec: ModelSpec) -> Iterator[Floats]:
     return (np.concatenate(chosen) for chosen in product(*parts))
 
 
-def _rounds(search: Search, rho: Floats, start: Floats | None) -> StructuredFit:
-    best = search.at(rho, start)
-    for _ in range(ROUNDS):
-        found = _descend(search, best)
-        assert found.spec.rho is not None
-        # from all starts, as θ has followed one path so far
-        best = min(found, search.at(found.spec.rho, None), key=lambda fit: fit.criterion)
-        if best.criterion >= found.criterion - MATTERS:
-            return found
-    return best
+def _descend(search: Search, first: StructuredFit, known: StructuredFit | None = None) -> StructuredFit | None:
+    """The lowest point of a quasi-Newton descent in ρ, θ following from where it was.
 
-
-def _descend(search: Search, first: StructuredFit) -> StructuredFit:
-    """The lowest point of a quasi-Newton descent in ρ, θ following from where it was."""
-    assert first.spec.rho is not None
-    centre, units = first.spec.rho, first.spec.residual.units
-    best, slope = first, search.slopes(first)
+    None once the path runs into the basin of a `known` optimum.
+    """
+    centre, units = first.rho, first.spec.residual.units
+    best, slope = first, units * search.slopes(first)
     x: Floats = np.zeros(len(centre))
-    inverse = _inverse_curvature(search, best, slope)
+    inverse = _inverse_curvature(search, best, slope, units)
     for _ in range(STEPS):
-        if np.abs(slope).max() < FLAT:
+        if known is not None and _same_basin(best, known, slope, units):
+            return None
+        # at a bound, what leads out of it is no way
+        open_ = np.where((np.abs(x) >= FAR) & (x * slope < 0), 0.0, slope)
+        if np.abs(open_).max() < FLAT:
             break
-        newton = -inverse @ slope
-        way = newton if newton @ slope < 0 else -slope
+        newton = -inverse @ open_
+        way = newton if newton @ open_ < 0 else -open_
         step: Floats = way * min(1.0, LONGEST / np.abs(way).max())
         found = None
         for shorter in SHORTER:
             ahead: Floats = np.clip(x + shorter * step, -FAR, FAR)
             found = search.tried(centre + units * ahead, best)
-            if found is not None and found.criterion <= best.criterion + 1e-4 * slope @ (ahead - x):
+            if found is not None and found.criterion <= best.criterion + 1e-4 * min(0.0, float(slope @ (ahead - x))):
                 break
         if found is None or found.criterion > best.criterion or (ahead == x).all():
             break
         change, before = ahead - x, slope
-        best, slope = found, search.slopes(found)
+        best, slope = found, units * search.slopes(found)
         x = ahead
         inverse = _updated(inverse, change, slope - before)
     return _told(best, float(np.abs(slope).max()))
 
 
-def _inverse_curvature(search: Search, at: StructuredFit, slope: Floats) -> Floats:
+def _same_basin(fit: StructuredFit, known: StructuredFit, slope: Floats, units: Floats) -> bool:
+    """Whether a descent is about to arrive where one has been before."""
+    near = np.abs((fit.rho - known.rho) / units).max() < NEAR and np.abs(slope).max() < 1.0
+    theta, other = fit.estimates.theta, known.estimates.theta
+    return bool(
+        near and fit.criterion > known.criterion - 1e-6 and (np.abs(theta - other) < NEAR * (1.0 + np.abs(other))).all()
+    )
+
+
+def _inverse_curvature(search: Search, at: StructuredFit, slope: Floats, units: Floats) -> Floats:
     """Inverse of the curvature (n_rho, n_rho) in ρ with θ held, by differences; its eigenvalues made positive."""
-    assert at.spec.rho is not None
-    out = []
-    for step in DIFFERENCE * np.diag(at.spec.residual.units):
-        rho = at.spec.rho + step
-        estimates = replace(at.estimates, theta=search.carried(at, rho))
-        moved = StructuredFit(search.spec.with_rho(rho), search.products(rho), estimates)
-        out.append((search.slopes(moved) - slope) / DIFFERENCE)
-    values, vectors = np.linalg.eigh(0.5 * (np.array(out) + np.array(out).T))
+    out = np.eye(len(units))  # what stays so is next to singular on either side
+    for k in range(len(units)):
+        for step in (DIFFERENCE, -DIFFERENCE):
+            with suppress(np.linalg.LinAlgError, FitError):
+                out[k] = _bend(search, at, slope, units, step * np.eye(len(units))[k] * units) / step
+                break
+    out = np.where(np.isfinite(out), out, np.eye(len(units)))
+    values, vectors = np.linalg.eigh(0.5 * (out + out.T))
     return np.asarray((vectors / np.maximum(np.abs(values), LEAST_CURVATURE)) @ vectors.T)
+
+
+def _bend(search: Search, at: StructuredFit, slope: Floats, units: Floats, step: Floats) -> Floats:
+    rho = at.rho + step
+    estimates = replace(at.estimates, theta=search.carried(at, rho))
+    moved = StructuredFit(search.spec.with_rho(rho), search.products(rho), estimates)
+    return np.asarray(units * search.slopes(moved) - slope)
 
 
 def _updated(inverse: Floats, step: Floats, change: Floats) -> Floats:

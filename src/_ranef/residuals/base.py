@@ -149,6 +149,11 @@ class RowVariance(ABC):
         """How much the η of rows vary for a unit of each parameter (n_rho,): sets the scale of its prior."""
         return np.asarray(self.jacobian(rho).std(axis=1))
 
+    def units(self, rho: Floats) -> Floats:
+        """Sizes of ρ (n_rho,) that matter: those that change sds of rows, beside their mean, by about their size."""
+        spread = self.spreads(rho)
+        return 1.0 / np.where(spread > 0, spread, 1.0)
+
     def mean_log_sds(self, rho: Floats) -> Floats:
         """Mean η (...) of the rows at ρ (..., n_rho)."""
         flat = [self.log_sds(one).mean() for one in rho.reshape(-1, rho.shape[-1])]
@@ -187,6 +192,10 @@ class Centred(RowVariance):
     def starts(self) -> tuple[Floats, ...]:
         """The same."""
         return self.own.starts
+
+    def units(self, rho: Floats) -> Floats:
+        """The same."""
+        return self.own.units(rho)
 
     def log_sds(self, rho: Floats) -> Floats:
         """Less their mean."""

@@ -19,6 +19,9 @@ __all__ = ["Blocks", "blocks_of"]
 #: imaginary step of derivatives, which are exact to rounding
 STEP = 1e-30
 
+#: standard deviation of a row given those before it, over its own, from which on it has lost its digits
+LEAST_LEFT = 1e-6
+
 #: rows of a group up to which their correlations are made as a matrix
 MOST_ROWS = 5_000
 
@@ -123,6 +126,8 @@ class _BlocksRoot(CorrelationRoot):
     def __init__(self, own: Blocks, rho: Floats) -> None:
         self.own, self.rho = own, np.asarray(rho, dtype=float)
         self.lower = [np.linalg.cholesky(own.law.of(self.rho, size.places)) for size in own.sizes]
+        if any(np.diagonal(lower, axis1=1, axis2=2).min(initial=1.0) < LEAST_LEFT for lower in self.lower):
+            raise np.linalg.LinAlgError("the correlations are singular to rounding")
         self.roots = [_inverse(lower) for lower in self.lower]
 
     @cached_property

@@ -56,8 +56,9 @@ class Markov(RowCorrelation):
 
     @property
     def starts(self) -> tuple[Floats, ...]:
-        """Some correlation, much, and where φ may be negative a little of that."""
-        return tuple(np.array([r]) for r in (np.arctanh((0.3, 0.9, -0.3)) if self.signed else (0.4, 2.2, -0.8)))
+        """Some correlation, much, nearly all, and where φ may be negative a little of that."""
+        known = np.arctanh((0.3, 0.9, 0.99, -0.3)) if self.signed else (0.4, 2.2, 4.6, -0.8)
+        return tuple(np.array([r]) for r in known)
 
     @property
     def signed(self) -> bool:

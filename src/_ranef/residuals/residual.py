@@ -151,8 +151,7 @@ class Residual:
     @property
     def units(self) -> Floats:
         """Sizes of ρ (n_rho,) that matter: those that change sds of rows, beside their mean, by about their size."""
-        spread = self.jacobian.std(axis=1)
-        own = 1.0 / np.where(spread > 0, spread, 1.0)
+        own = np.zeros(0) if self.variance is None else self.variance.units(self._own[0])
         return np.append(own, np.ones(0 if self.correlation is None else len(self.correlation.names)))
 
     @cached_property

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import cached_property
+from itertools import pairwise, product
 from types import ModuleType
 from typing import Any, Self
 
@@ -146,8 +147,18 @@ class _Strata(RowVariance):
         )
 
     def mean_log_sds(self, rho: Floats) -> Floats:
-        """Linear in ρ."""
-        return np.asarray(rho @ self.jacobian(np.zeros(len(self.names))).mean(axis=1))
+        """Linear in ρ, by the share of each stratum."""
+        return np.asarray(rho @ self.shares[1:])
+
+    @cached_property
+    def shares(self) -> Floats:
+        """Of the rows, that of each stratum."""
+        return np.bincount(self.codes, minlength=len(self.labels)) / len(self.codes)
+
+    def spreads(self, rho: Floats) -> Floats:
+        """Standard deviations of the indicators."""
+        own = self.shares[1:]
+        return np.sqrt(own * (1.0 - own))
 
     def told(self, rho: Floats) -> list[Told]:
         """Ratios to the first, as nlme prints them."""
@@ -479,8 +490,8 @@ class _ConstPower(_Covariate):
 
     @property
     def starts(self) -> tuple[Floats, ...]:
-        """Nearly constant, and nearly a power."""
-        return np.array([0.0, 0.5]), np.array([2.0, 1.0]), np.array([-2.0, 0.5])
+        """Nearly constant, nearly a power, and with what is near zero apart."""
+        return np.array([0.0, 0.5]), np.array([2.0, 1.0]), np.array([-2.0, 0.5]), np.array([0.0, -1.0])
 
     def _parts(self, rho: Floats) -> tuple[Floats, Floats]:
         size = np.abs(self._x) / self.middling
@@ -501,6 +512,11 @@ class _ConstPower(_Covariate):
     def call(self) -> str:
         """As Python."""
         return "ranef.VarConstPower()" if self.of_fitted else f"ranef.VarConstPower({self.form!r})"
+
+    def units(self, rho: Floats) -> Floats:
+        """Of a constant and of a power by themselves: neither is without bounds where the other hides it."""
+        spread = float(self._parts(rho)[1].std())
+        return np.array([2.0, 1.0 / spread if spread > 0 else 1.0])
 
     @property
     def meaning(self) -> str:
@@ -652,8 +668,13 @@ class _Product(RowVariance):
 
     @property
     def starts(self) -> tuple[Floats, ...]:
-        """The first of each part."""
-        return (np.concatenate([np.zeros(0), *(part.starts[0] for part in self.parts)]),)
+        """Those of each part with those of every other."""
+        of_parts = product(*(part.starts for part in self.parts))
+        return tuple(np.concatenate([np.zeros(0), *chosen]) for chosen in of_parts)
+
+    def units(self, rho: Floats) -> Floats:
+        """Those of the parts."""
+        return np.concatenate([np.zeros(0), *(part.units(own) for part, own in self._own(rho))])
 
     def log_sds(self, rho: Floats) -> Floats:
         """The sum over the parts."""

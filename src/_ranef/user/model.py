@@ -461,7 +461,6 @@ def _checked_method(method: Method) -> Method:
 
 def _structures(variance: Any, correlation: Any) -> list[VarianceFunction | CorrelationFunction]:
     """What is given of residual variances and correlations, refused where it is none."""
-    time = "AR1, CAR1, CompSymm, ARMA, Symm"
     allowed: list[tuple[str, Any, type[Any], str]] = [
         ("variance", variance, VarianceFunction, "VarIdent, VarPower, VarExp, VarConstPower, VarFixed"),
         (
