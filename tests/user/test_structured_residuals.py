@@ -166,3 +166,69 @@ def test_without_random_effects_both_engines_answer():
     rho = fb.residual_parameters.iloc[0]
     assert rho["lower"] < ref["residual_correlation"]["Rho"] < rho["upper"]
     np.testing.assert_allclose(fb.fixef, ref["fixef"]["estimate"], rtol=0.1, atol=0.5)
+
+
+@pytest.fixture(scope="module")
+def groups():
+    """15 groups of five, with autocorrelation and growing spread."""
+    rng = np.random.default_rng(5)
+    data = pd.DataFrame([(f"g{i}", t) for i in range(15) for t in range(5)], columns=["g", "t"])
+    data["x"], data["size"], data["year"] = rng.normal(size=75), rng.uniform(1, 5, 75), 2000.0 + data["t"]
+    noise = rng.normal(size=75)
+    for i in np.flatnonzero(data["t"] > 0):
+        noise[i] = 0.5 * noise[i - 1] + np.sqrt(0.75) * noise[i]
+    data["y"] = 10 + data["x"] + np.repeat(rng.normal(size=15), 5) + noise * data["size"] ** 0.5
+    return data
+
+
+def test_proposals_far_out_are_refused_and_not_fatal(groups):
+    for correlation in (ranef.Exponential("t", group="g"), ranef.Symm("t", group="g")):
+        model = ranef.Model("y ~ x", groups, correlation=correlation)
+        fb = model.sample(draws=60, seed=1, sampler="nutpie", progress=False)
+        assert np.isfinite(fb.residual_parameters["estimate"]).all()
+
+
+def test_years_as_they_are_are_refused_with_what_to_write(groups):
+    with pytest.raises(ranef.DesignError, match=r"Write VarExp\('year - 2002'\)"):
+        ranef.Model("y ~ x + (1 | g)", groups, variance=ranef.VarExp("year"))
+    model = ranef.Model("y ~ x + (1 | g)", groups, variance=ranef.VarExp("year - 2002"))
+    assert model.sample(draws=60, seed=1, sampler="nutpie", progress=False).sigma < 5
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_the_prior_of_a_constant_and_a_power_knows_no_unit(groups, factor):
+    lines = [
+        ranef.Model("y ~ x", data, variance=ranef.VarConstPower("size")).spec.residual.prior_words
+        for data in (groups, groups.assign(size=factor * groups["size"]))
+    ]
+    assert lines[0] == lines[1]
+
+
+def test_rows_whose_variance_is_not_known(eb, groups):
+    rows = pd.DataFrame({"Days": [1.0, 1.0], "Subject": ["308", "308"], "Phase": ["late", None]})
+    assert eb.predict(rows, interval="prediction")["upper"].isna().tolist() == [False, True]
+    power = ranef.Model("y ~ x", groups, variance=ranef.VarPower("size")).fit()
+    with pytest.raises(ranef.DesignError, match="reads 0 in row 1 of the new data"):
+        power.predict(pd.DataFrame({"x": [0.0, 0.0], "size": [1.0, 0.0]}), interval="prediction")
+
+
+def test_what_nothing_tells_apart_is_refused(groups):
+    with pytest.raises(ranef.DesignError, match="nothing tells them apart"):
+        ranef.Model("y ~ x + (1 | g)", groups, correlation=ranef.CompSymm("g"))
+    with pytest.raises(ranef.DesignError, match="has the same function twice"):
+        ranef.Model("y ~ x", groups, variance=ranef.VarIdent("g") * ranef.VarIdent("g"))
+    with pytest.raises(ranef.DesignError, match="more than 75 rows can tell"):
+        ranef.Model("y ~ x", groups.assign(t=range(75)), correlation=ranef.Symm("t", "g"))
+
+
+def test_the_covariance_of_rows_in_the_matrix_equation(groups):
+    ar1 = ranef.AR1("t", "g")
+    text = str(
+        ranef.Model("y ~ x + (1 | g)", groups, variance=ranef.VarPower("size"), correlation=ar1).equation("matrix")
+    )
+    assert r"R &= \sigma^{2} \, H \, C \, H" in text
+
+
+def test_a_structure_that_names_no_column_is_underlined_itself(groups):
+    with pytest.raises(ranef.FormulaError, match=r"'nope' is not a column[^^]*\n    nope\n    \^\^\^\^"):
+        ranef.Model("y ~ x", groups, variance=ranef.VarIdent("nope"))

@@ -19,6 +19,9 @@ from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["VarConstPower", "VarExp", "VarFixed", "VarIdent", "VarPower", "VarProduct"]
 
+#: standard deviations of a covariate that its mean may be from zero, where σ is said to be that of rows at zero
+FARTHEST = 100.0
+
 #: what stands for the fitted values where a variance function names no column
 FITTED = "fitted values"
 
@@ -407,7 +410,14 @@ class VarExp(_OfCovariate):
 
     def bind(self, values: Sequence[Value]) -> RowVariance:
         """One coefficient."""
-        return _Exponential(self.form or FITTED, self._numbers(values))
+        x = self._numbers(values)
+        if x is not None and np.abs(x.mean()) > FARTHEST * x.std():
+            middle = float(f"{x.mean():.4g}")
+            raise DesignError(
+                f"{self!r} reads {self.form} about {middle:g}, and its rows differ by {x.std():.3g} only: σ would be the "
+                f"standard deviation where it is 0, far beyond the data. Write VarExp('{self.form} - {middle:g}')."
+            )
+        return _Exponential(self.form or FITTED, x)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
