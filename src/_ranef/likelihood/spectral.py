@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
 
 from _ranef.likelihood.criterion import Method
 from _ranef.likelihood.crossproducts import CrossProducts
@@ -92,7 +91,10 @@ def has_spectrum(spec: ModelSpec) -> bool:
 def make_spectrum(products: CrossProducts, responses: Responses, method: Method, sigma: float | None) -> Spectrum:
     """Decompose ZᵀSZ once, and express every response in its eigenvectors."""
     p = products.n_fixed
-    A = scipy.linalg.block_diag(*products.A.diag[0])
+    blocks = products.A.diag[0]
+    J, size, each = len(blocks), blocks.shape[1], np.arange(len(blocks))
+    A = np.zeros((J * size, J * size))
+    A.reshape(J, size, J, size)[each, :, each] = blocks
     ZX, Zy = products.Xy[0][:, :, :p].reshape(len(A), p), responses.Zy[0].reshape(len(A), -1)
     half, fitted = np.zeros((0, len(A))), np.zeros((0, responses.size))
     if p:  # where columns of X are nearly collinear some of the response is left in their span

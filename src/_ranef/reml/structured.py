@@ -45,6 +45,9 @@ NEAR = 0.1
 #: slope in ρ, in units that matter, below which a descent ends; and above which it has failed
 FLAT, STEEP = 1e-6, 1e-3
 
+#: what a step may yet lower the criterion by, over itself, that is rounding
+ROUNDING = 1e-13
+
 #: times that fitted values are put in the place of those before, and their change, over their spread, that ends it
 REFITTED, SETTLED = 100, 1e-6
 
@@ -251,6 +254,8 @@ def _descend(search: Search, first: StructuredFit, known: StructuredFit | None =
         if np.abs(open_).max() < FLAT:
             break
         newton = -inverse @ open_
+        if 0 < -newton @ open_ < ROUNDING * abs(best.criterion):
+            break
         way = newton if newton @ open_ < 0 else -open_
         step: Floats = way * min(1.0, LONGEST / np.abs(way).max())
         found = None
@@ -265,7 +270,9 @@ def _descend(search: Search, first: StructuredFit, known: StructuredFit | None =
         best, slope = found, units * search.slopes(found)
         x = ahead
         inverse = _updated(inverse, change, slope - before)
-    return _told(best, float(np.abs(slope).max()))
+    left = abs(float(slope @ inverse @ slope))
+    rounding = left < max(MATTERS, 10.0 * ROUNDING * abs(best.criterion))
+    return best if rounding else _told(best, float(np.abs(slope).max()))
 
 
 def _same_basin(fit: StructuredFit, known: StructuredFit, slope: Floats, units: Floats) -> bool:

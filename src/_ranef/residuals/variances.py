@@ -500,8 +500,8 @@ class _ConstPower(_Covariate):
 
     @property
     def starts(self) -> tuple[Floats, ...]:
-        """Nearly constant, nearly a power, and with what is near zero apart."""
-        return np.array([0.0, 0.5]), np.array([2.0, 1.0]), np.array([-2.0, 0.5]), np.array([0.0, -1.0])
+        """Nearly constant, and nearly a power, of either sign."""
+        return tuple(np.array(own) for own in ((0.0, 0.5), (2.0, 1.0), (-2.0, 0.5), (-2.0, -0.5), (0.0, -1.0)))
 
     def _parts(self, rho: Floats) -> tuple[Floats, Floats]:
         size = np.abs(self._x) / self.middling
