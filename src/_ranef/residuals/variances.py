@@ -414,7 +414,7 @@ class VarExp(_OfCovariate):
         if x is not None and np.abs(x.mean()) > FARTHEST * x.std():
             middle = float(f"{x.mean():.4g}")
             raise DesignError(
-                f"{self!r} reads {self.form} about {middle:g}, and its rows differ by {x.std():.3g} only: σ would be the "
+                f"{self!r} reads {self.form} near {middle:g}, and rows differ by {x.std():.3g} only: σ would be the "
                 f"standard deviation where it is 0, far beyond the data. Write VarExp('{self.form} - {middle:g}')."
             )
         return _Exponential(self.form or FITTED, x)
