@@ -27,6 +27,7 @@ from _ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, dete
 from _ranef.likelihood.given import Given, Moments, conditional_variances, effect_moments
 from _ranef.likelihood.groups import RowGroups, group_log_densities, has_shared_effects, left_out_log_densities
 from _ranef.likelihood.identify import Undetermined, undetermined
+from _ranef.likelihood.identify_residuals import at_edge, undetermined_with_rho
 from _ranef.likelihood.pointwise import linear_predictor_draws, log_precision_draws, row_log_densities
 from _ranef.likelihood.responses import Responses, own_response, products_of, read_responses
 from _ranef.likelihood.row_density import RowDensity
@@ -63,6 +64,7 @@ __all__ = [
     "Score",
     "Sums",
     "Undetermined",
+    "at_edge",
     "average_information",
     "best_ratios",
     "combination_roots",
@@ -103,4 +105,5 @@ __all__ = [
     "slopes_together",
     "streamed_products",
     "undetermined",
+    "undetermined_with_rho",
 ]

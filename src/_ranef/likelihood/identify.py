@@ -19,7 +19,7 @@ from _ranef.likelihood.crossproducts import CrossProducts
 from _ranef.spec import ModelSpec, TermSpec
 from _ranef.support.arrays import Bools, Floats, Ints
 
-__all__ = ["Undetermined", "undetermined"]
+__all__ = ["GOLDEN", "NO_PART", "Undetermined", "null_vectors", "undetermined"]
 
 #: squared share of a direction that nothing else has, above which a look at sums of squares is proof enough
 SURE = 1e-6
@@ -88,7 +88,7 @@ def undetermined(spec: ModelSpec, products: CrossProducts, method: Method) -> Un
         return Undetermined(nothing, nothing)
     effects = sum(J * p for J, p in zip(products.A.n_levels, products.A.sizes, strict=True))
     if effects <= MOST_EFFECTS:
-        lost, gone = _null_vectors(_map(products, directions, fixed, spec.sigma is None), sizes)
+        lost, gone = null_vectors(_map(products, directions, fixed, spec.sigma is None), sizes)
     else:
         values, vectors = np.linalg.eigh(gram / np.outer(sizes, sizes))
         lost = vectors[:, values < LOST_SQUARED] / sizes[:, None]
@@ -108,7 +108,7 @@ def _undetermined_among_related(
     columns = _map(products, directions, fixed, free)
     moved = [np.einsum("ab,jbc->jac", d.delta, products.A.diag[d.place]) for d in directions]
     sizes = np.sqrt([float((m * np.swapaxes(m, 1, 2)).sum()) for m in moved] + [float(products.n_obs)] * free)
-    lost, gone = _null_vectors(columns, np.where(sizes > 0, sizes, 1.0))
+    lost, gone = null_vectors(columns, np.where(sizes > 0, sizes, 1.0))
     if not lost.size:
         return Undetermined(nothing, nothing)
     return Undetermined(_entries(spec, products, directions, lost), gone[: spec.n_theta])
@@ -204,7 +204,7 @@ def _map(products: CrossProducts, directions: Sequence[_Direction], fixed: Seque
     return np.column_stack([out, np.append(np.eye(r).ravel(), np.sqrt(max(rest, 0)))]) if free else out
 
 
-def _null_vectors(columns: Floats, sizes: Floats) -> tuple[Floats, Bools]:
+def null_vectors(columns: Floats, sizes: Floats) -> tuple[Floats, Bools]:
     """Combinations (m, k) of the columns that vanish, and which columns (m,) do."""
     lengths = np.sqrt((columns**2).sum(axis=0))
     gone = lengths <= LOST * sizes

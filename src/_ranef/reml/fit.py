@@ -30,7 +30,7 @@ from _ranef.spec import ModelSpec, TermSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.progress import LateBar
 
-__all__ = ["fit_reml"]
+__all__ = ["BOUNDARY_ADVICE", "fit_reml", "flat_words"]
 
 BOUNDARY_ADVICE = (
     "This is a result, not a failure: the criterion is lowest there, at the edge of what is possible, which does not "
@@ -356,10 +356,18 @@ def _record(problem: Problem, tracer: Tracer, descent: Descent) -> OptimizerReco
 
 
 def _undetermined_words(problem: Problem, names: Sequence[str], boundary: str) -> str:
-    likelihood = "restricted likelihood" if problem.method == "REML" else "likelihood"
-    flat = (
-        f"The {likelihood} is the same along a whole line of their values, so those shown are arbitrary: columns of "
-        "the random effects lie in the fixed effects or in another term, and one of the two should go."
+    flat = flat_words(
+        names,
+        problem.method,
+        "columns of the random effects lie in the fixed effects or in another term, and one of the two should go.",
     )
-    parts = (flat, boundary, f"Not determined, or only in combination: {', '.join(names)}.")
-    return " ".join(part for part in parts if part)
+    return f"{flat} {boundary}".strip()
+
+
+def flat_words(names: Sequence[str], method: Method, why: str) -> str:
+    """What it means, in words, that the data do not determine what has those names, and why that is so."""
+    likelihood = "restricted likelihood" if method == "REML" else "likelihood"
+    return (
+        f"The {likelihood} is the same along a whole line of their values, so those shown are arbitrary: {why} "
+        f"Not determined, or only in combination: {', '.join(names)}."
+    )

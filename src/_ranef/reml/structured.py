@@ -27,6 +27,7 @@ from _ranef.likelihood import (
 )
 from _ranef.reml.fit import fit_reml
 from _ranef.reml.optimize import Control
+from _ranef.reml.residual_status import judged
 from _ranef.results import RemlEstimates, Status
 from _ranef.spec import ModelSpec, mean_log_sds
 from _ranef.support.arrays import Floats
@@ -101,6 +102,12 @@ def fit_structured(
     FitError
         If the residual variance goes to zero, of all rows or of some.
     """
+    fit = _fitted_structured(spec, method, start, control)
+    optimizer = judged(fit.estimates.optimizer, fit.spec, method)
+    return replace(fit, estimates=replace(fit.estimates, optimizer=optimizer))
+
+
+def _fitted_structured(spec: ModelSpec, method: Method, start: Floats | None, control: Control | None) -> StructuredFit:
     if spec.variance is None or not spec.variance.of_fitted:
         return _estimated(_search(spec, method, control), start)
     plain = replace(spec, variance=None, correlation=None).with_rho(None)
@@ -198,7 +205,9 @@ def _estimated(search: Search, start: Floats | None, at: Floats | None = None) -
     assert best is not None
     for _ in range(ROUNDS):
         # from all starts, as θ has followed one path so far; and with units and curvature of where it has come to
-        again = search.at(best.rho, None)
+        again = best
+        with suppress(FitError, np.linalg.LinAlgError):  # far out nothing may be fitted but what is near
+            again = search.at(best.rho, None)
         lower = again.criterion < best.criterion - MATTERS
         if not lower and best.estimates.optimizer.status is not Status.NOT_CONVERGED:
             break

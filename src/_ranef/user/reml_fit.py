@@ -552,10 +552,10 @@ class EmpiricalBayesFit(BaseFit):
     def _told(self) -> Iterator[tuple[str, type[RanefWarning]]]:
         if self.warnings:
             yield " ".join(self.warnings), ConvergenceWarning
-        elif self.is_singular:
+        elif self.is_singular or self.optimizer.status is Status.BOUNDARY:
             found, boundary = self.optimizer, Status.BOUNDARY
             message = found.message if found.status is boundary else f"{boundary.value} {found.message}"
-            words = "(fit.is_singular; a filter for ranef.SingularFitWarning switches this off.)"
+            words = "(fit.status; a filter for ranef.SingularFitWarning switches this off.)"
             yield f"{message} {words}", SingularFitWarning
 
     @property
