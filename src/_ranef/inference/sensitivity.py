@@ -7,6 +7,7 @@ import pandas as pd
 
 from _ranef.errors import DesignError
 from _ranef.inference.posterior import varcorr_draws
+from _ranef.inference.residual_parameters import told_draws
 from _ranef.results import PosteriorDraws
 from _ranef.spec import (
     Flat,
@@ -39,7 +40,7 @@ MOST_DRAWS = 4000
 
 
 def prior_sensitivity(spec: ModelSpec, draws: PosteriorDraws) -> pd.DataFrame:
-    """Sensitivity of every standard deviation, correlation and σ to the priors of all of them, and to the likelihood.
+    """Sensitivity of all sds, correlations and parameters of residuals to the priors of all of them, and to the likelihood.
 
     Returns
     -------
@@ -63,6 +64,7 @@ def prior_sensitivity(spec: ModelSpec, draws: PosteriorDraws) -> pd.DataFrame:
         raise DesignError("priors='flat' has no scale that could be changed, so sensitivity to it is not defined.")
     parts = {"prior": _log_priors(spec, draws), "likelihood": _log_likelihood(spec, draws)}
     named = {_name(*row[:3]): row[4] for row in varcorr_draws(spec, draws) if np.ptp(row[4]) > 0}
+    named |= _of_residuals(spec, draws)
     thin = max(1, draws.sigma.size // MOST_DRAWS)
     out = pd.DataFrame(np.nan, index=list(named), columns=list(parts))
     array_stats = load("arviz_stats.base").array_stats  # heavy, and only a summary needs it
@@ -77,6 +79,11 @@ def prior_sensitivity(spec: ModelSpec, draws: PosteriorDraws) -> pd.DataFrame:
             sense = array_stats.power_scale_sense(x[:, ::thin], low, high, *POWERS, chain_axis=0, draw_axis=1)
             out.loc[name, column] = float(sense)
     return out
+
+
+def _of_residuals(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, Floats]:
+    """Draws (chains, draws) of the parameters of residual variances and correlations, by name."""
+    return told_draws(spec, np.asarray(draws.extras["rho"])).named() if "rho" in draws.extras else {}
 
 
 def _name(group: str, term1: str, term2: str | None) -> str:
@@ -159,20 +166,26 @@ def _lambdas(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[TermSpec, Flo
 
 
 def sensitivity_words(spec: ModelSpec, draws: PosteriorDraws) -> list[str]:
-    """A sentence for each standard deviation that owes much to its prior; none under flat priors."""
+    """A sentence for what owes much to its prior, of sds of effects and of parameters of residuals; none if flat."""
     if draws.priors.flat:
         return []
     table = prior_sensitivity(spec, draws)
-    table = table[table.index.str.startswith("sd(") & (table["prior"] > NOTEWORTHY)]
+    table = table[table["prior"] > NOTEWORTHY]
     out = []
     for g in spec.groupings:
-        own = table[table.index.str.endswith(f" | {g.name})")]
-        mostly = ~(own["likelihood"] > own["prior"])
-        for rows, verb in ((own[mostly], "is mostly its prior"), (own[~mostly], "depends on its prior")):
-            if len(rows):
-                out.append(
-                    f"The posterior of {', '.join(rows.index)} {verb}: {g.n_levels} levels of {g.name} say little of "
-                    f"it (power-scaling sensitivity {rows['prior'].max():.2f}, that to the likelihood "
-                    f"{rows['likelihood'].min():.2f}). Look how it moves under priors={{'sd[{g.name}]': ...}}."
-                )
-    return out
+        own = table[table.index.str.startswith("sd(") & table.index.str.endswith(f" | {g.name})")]
+        remedy = f" Look how it moves under priors={{'sd[{g.name}]': ...}}."
+        out += _owing(own, f"{g.n_levels} levels of {g.name}", remedy)
+    rows = table[table.index.isin(_of_residuals(spec, draws).keys())]
+    return [*out, *_owing(rows, f"{spec.n_obs} rows", "")]
+
+
+def _owing(table: pd.DataFrame, those: str, remedy: str) -> list[str]:
+    """Sentences for parameters of which `those` say little."""
+    mostly = ~(table["likelihood"] > table["prior"])
+    return [
+        f"The posterior of {', '.join(rows.index)} {verb}: {those} say little of it (power-scaling sensitivity "
+        f"{rows['prior'].max():.2f}, that to the likelihood {rows['likelihood'].min():.2f}).{remedy}"
+        for rows, verb in ((table[mostly], "is mostly its prior"), (table[~mostly], "depends on its prior"))
+        if len(rows)
+    ]

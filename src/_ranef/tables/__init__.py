@@ -3,7 +3,7 @@
 from _ranef.tables.compared import FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
 from _ranef.tables.model import Block, Document, Grid, Text
 from _ranef.tables.pooling import pooling_table
-from _ranef.tables.summary import posterior_summary, reml_summary
+from _ranef.tables.summary import model_title, posterior_summary, reml_summary
 
 __all__ = [
     "Block",
@@ -15,6 +15,7 @@ __all__ = [
     "comparison_table",
     "decomposition_line",
     "doubt_lines",
+    "model_title",
     "pooling_table",
     "posterior_summary",
     "reml_summary",

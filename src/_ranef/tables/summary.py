@@ -14,7 +14,7 @@ from _ranef.support.arrays import Floats
 from _ranef.tables.model import Block, Document, Grid, Text
 from _ranef.tables.numbers import aligned, decimals_for, with_decimals
 
-__all__ = ["posterior_summary", "reml_summary"]
+__all__ = ["model_title", "posterior_summary", "reml_summary"]
 
 SCALED = "Scaled residuals:"
 
@@ -32,7 +32,7 @@ def reml_summary(
 ) -> Document:
     """Lay out a REML or ML fit; `criteria` are printed on one line under ML, no residuals where there are none."""
     name = "REML" if estimates.method == "REML" else "maximum likelihood"
-    blocks: list[Block] = [Text((f"Linear mixed model fit by {name}", *_about(spec)))]
+    blocks: list[Block] = [Text((f"{model_title(spec)} fit by {name}", *_about(spec)))]
     if estimates.method == "REML":
         blocks.append(Text((f"REML criterion at convergence: {estimates.criterion:.1f}",)))
     else:
@@ -50,6 +50,13 @@ def reml_summary(
         if 1 < len(fixef) <= MOST_CORRELATIONS:
             blocks.append(_fixed_correlations(list(fixef.index), estimates.vcov, se))
     return Document((*blocks, *_remarks(spec, estimates)))
+
+
+def model_title(spec: ModelSpec) -> str:
+    """What kind of model it is: without random effects a linear one, or nlme's ``gls``."""
+    if spec.terms:
+        return "Linear mixed model"
+    return "Generalised least squares" if spec.structured else "Linear model"
 
 
 def _about(spec: ModelSpec) -> list[str]:
@@ -98,7 +105,8 @@ def residual_blocks(spec: ModelSpec, sigma: float) -> list[Block]:
 
 def _residual_grid(part: Told, sigma: float) -> Grid:
     header: tuple[str, ...] = ("", *part.names)
-    rows = [("ratio" if part.sds else "estimate", *aligned(list(part.values)))]
+    values = aligned(part.values) if part.sds else [aligned([value])[0] for value in part.values]
+    rows = [("ratio" if part.sds else "estimate", *values)]
     if part.sds:
         rows.append(("Std.Dev.", *aligned([sigma * v for v in part.values])))
     return Grid(header, tuple(rows), f"{part.title}, {part.form}:")
@@ -170,7 +178,7 @@ def posterior_summary(
     is wrong, if anything.
     """
     blocks: list[Block] = [
-        Text(("Linear mixed model sampled by NUTS", *_about(spec), *settings)),
+        Text((f"{model_title(spec)} sampled by NUTS", *_about(spec), *settings)),
         Text(tuple(f"  {line}" for line in (*priors.lines(family), *spec.residual.prior_words)), "Priors:"),
         Grid(
             ("Groups", "Name", *POSTERIOR_HEADER),

@@ -32,7 +32,7 @@ from _ranef.spec import (
     with_known,
 )
 from _ranef.support.remedies import generator, helpful
-from _ranef.tables import Document, Text
+from _ranef.tables import Document, Text, model_title
 from _ranef.user.fit_base import Shown, told
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
@@ -494,7 +494,7 @@ def _describe(spec: ModelSpec, priors: Priors) -> Document:
         for t in spec.terms
     ]
     blocks = [
-        Text((f"Linear mixed model: {d.formula}", rows)),
+        Text((f"{model_title(spec)}: {d.formula}", rows)),
         Text(tuple(fixed), f"Fixed effects ({spec.n_fixed} coefficients):"),
         Text(tuple(random) or ("  none",), "Random effects:"),
         Text(
