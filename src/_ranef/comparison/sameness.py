@@ -150,9 +150,9 @@ def default_names(engines: Sequence[str]) -> tuple[str, ...]:
 
 
 def formula_names(specs: Sequence[ModelSpec]) -> list[str]:
-    """Names of models by their formulas, with their number where one occurs twice."""
-    formulas = [spec.design.formula for spec in specs]
-    return [f if formulas.count(f) == 1 else f"{f} [{i}]" for i, f in enumerate(formulas, 1)]
+    """Names of models by their formulas and residual structures, with their number where one occurs twice."""
+    names = [", ".join([spec.design.formula, *spec.residual.calls]) for spec in specs]
+    return [name if names.count(name) == 1 else f"{name} [{i}]" for i, name in enumerate(names, 1)]
 
 
 def check_names(names: Sequence[object]) -> None:

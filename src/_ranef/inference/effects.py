@@ -77,8 +77,10 @@ def only_group(spec: ModelSpec, group: str | None) -> str:
     if group is not None:
         return grouping_named(spec, group)[1].name
     names = [g.name for g in spec.groupings]
+    if not names:
+        raise DesignError("The model has no random effects, and so no levels. fixef has its coefficients.")
     if len(names) != 1:
-        raise DesignError(f"Name the grouping factor: group= must be one of {', '.join(map(repr, names)) or 'none'}.")
+        raise DesignError(f"Name the grouping factor: group= must be one of {', '.join(map(repr, names))}.")
     return names[0]
 
 

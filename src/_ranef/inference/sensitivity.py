@@ -40,7 +40,7 @@ MOST_DRAWS = 4000
 
 
 def prior_sensitivity(spec: ModelSpec, draws: PosteriorDraws) -> pd.DataFrame:
-    """Sensitivity of all sds, correlations and parameters of residuals to the priors of all of them, and to the likelihood.
+    """Sensitivity of all sds, correlations and parameters of residuals to the priors of all, and to the likelihood.
 
     Returns
     -------

@@ -40,8 +40,8 @@ __all__ = [
     "legend_entries",
     "legend_on",
     "mark_doubtful",
-    "new_axes",
     "new_grid",
+    "one_axes",
     "overlaid_marks",
     "plain_frame",
     "returned",
@@ -142,12 +142,15 @@ def dodged(marks: list[Mark], room: float = 0.52) -> list[Mark]:
 # -- axes ----------------------------------------------------------------------------------------------------------
 
 
-def new_axes(width: float = 6.4, height: float = 4.4) -> Axes:
-    """One new Axes in a figure of its own, so many inches wide and high."""
-    plt = load("matplotlib.pyplot")  # heavy: only where a figure is made
+def one_axes(ax: Axes | Sequence[Axes] | None, width: float = 6.4, height: float = 4.4) -> Axes:
+    """The Axes given, or a new one in a figure of its own, so many inches wide and high.
 
-    ax: Axes = plt.subplots(figsize=(width, height), layout="constrained")[1]
-    return ax
+    Raises
+    ------
+    DesignError
+        If what is given is no Axes of matplotlib, or several.
+    """
+    return new_grid(1, 1, (width, height))[0] if ax is None else _counted(ax, 1, "", "one, or none")[0]
 
 
 def new_grid(n: int, columns: int, size: tuple[float, float], **shared: Any) -> list[Axes]:
@@ -184,8 +187,11 @@ def given_axes(ax: Axes | Sequence[Axes], n: int) -> list[Axes]:
 
 def _counted(ax: Axes | Sequence[Axes], n: int, each: str, remedy: str) -> list[Axes]:
     axes: list[Axes] = list(np.atleast_1d(np.asarray(ax, dtype=object)).ravel())
+    if strange := [a for a in axes if not isinstance(a, load("matplotlib.axes").Axes)]:
+        raise DesignError(f"ax={strange[0]!r:.60} is no Axes of matplotlib; plt.subplots() gives one.")
     if len(axes) != n:
-        raise DesignError(f"There are {n} panels{each} but {len(axes)} axes in ax=. Give {remedy}.")
+        panels = "is 1 panel" if n == 1 else f"are {n} panels"
+        raise DesignError(f"There {panels}{each} but {len(axes)} axes in ax=. Give {remedy}.")
     return axes
 
 

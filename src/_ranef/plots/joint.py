@@ -11,7 +11,7 @@ import numpy as np
 from _ranef.errors import DesignError
 from _ranef.inference import estimates_of, estimates_to_mark, first_fit, posteriors_of, products_of
 from _ranef.inference.surface import Surface, chosen_pair, contour_levels, criterion_surface
-from _ranef.plots.drawing import BLUE, GREY, figure_of, new_axes, plain_frame
+from _ranef.plots.drawing import BLUE, GREY, figure_of, one_axes, plain_frame
 from _ranef.plots.fonts import legible
 from _ranef.plots.names import as_drawn
 from _ranef.plots.selection import spread
@@ -138,7 +138,7 @@ def joint_axes(
         For an unknown standard deviation or method, or a model without two.
     """
     panel = joint_panel(fits, x, y, method)
-    ax = new_axes(6.2, 5.4) if ax is None else ax
+    ax = one_axes(ax, 6.2, 5.4)
     _draw(ax, panel)
     legible(ax)
     return ax

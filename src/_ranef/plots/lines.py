@@ -33,8 +33,8 @@ from _ranef.plots.drawing import (
     fit_marks,
     given_axes,
     legend_on,
-    new_axes,
     new_grid,
+    one_axes,
     plain_frame,
     returned,
 )
@@ -259,7 +259,7 @@ def lines_figure(
     if facets and lines.x_name:
         return draw_facets(lines, marks, ax, spec.design.formula)
     wide = not lines.x_name and len(lines.levels) > 16
-    axes = new_axes(9.0 if wide else 6.4) if ax is None else given_axes(ax, 1)[0]
+    axes = one_axes(ax, 9.0 if wide else 6.4)
     (draw_spaghetti if lines.x_name else draw_strip)(axes, lines, marks)
     if ax is None:
         entitle(axes, spec.design.formula)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from _ranef.inference import Block, Pattern, matrix_pattern
-from _ranef.plots.drawing import BLUE, GREY, VERMILLION, new_axes
+from _ranef.plots.drawing import BLUE, GREY, VERMILLION, one_axes
 from _ranef.plots.fonts import fallen_back, families_for, legible
 from _ranef.plots.names import as_drawn, remember, shortened, spread_labels, text_width
 from _ranef.results import Fit
@@ -32,7 +32,7 @@ def pattern_axes(fit: Fit, which: str = "Z", ax: Axes | None = None) -> Axes:
     """Draw where a matrix of the random effects is not zero, its blocks named."""
     pattern = matrix_pattern(fit, which)
     size = (4.6, 5.6) if pattern.name == "Z" else (5.8, 5.8)
-    ax = new_axes(*size) if ax is None else ax
+    ax = one_axes(ax, *size)
     _draw(ax, pattern)
     legible(ax)
     return ax

@@ -11,7 +11,7 @@ import pandas as pd
 
 from _ranef.errors import DesignError, suggestion
 from _ranef.inference import grouping_named
-from _ranef.plots.drawing import BLUE, GREY, VERMILLION, new_axes, plain_frame
+from _ranef.plots.drawing import BLUE, GREY, VERMILLION, one_axes, plain_frame
 from _ranef.plots.fonts import legible
 from _ranef.plots.names import as_drawn, name_levels
 from _ranef.plots.residuals import neighbour_means
@@ -263,13 +263,12 @@ def ppc_axes(
         raise DesignError("levels= chooses levels of a grouping factor: name it by group=.")
     if group is not None:
         check = group_check(fit, data, group, "mean" if statistic is None else statistic, levels)
-        if ax is None:
-            n = len(check.levels)
-            ax = new_axes(height=1.4 + min(max(2.4, 0.22 * n), 7.8) if n <= NAMED else 5.2)
+        n = len(check.levels)
+        ax = one_axes(ax, height=1.4 + min(max(2.4, 0.22 * n), 7.8) if n <= NAMED else 5.2)
         _draw_groups(ax, check, fit)
         legible(ax)
         return ax
-    ax = new_axes() if ax is None else ax
+    ax = one_axes(ax)
     if statistic is not None:
         _draw_statistic(ax, statistic_check(data, statistic), fit)
     else:

@@ -10,7 +10,7 @@ import numpy as np
 import scipy
 
 from _ranef.inference import effect_scores
-from _ranef.plots.drawing import BLUE, GREY, VERMILLION, axes_for, headroom, new_axes, plain_frame, returned
+from _ranef.plots.drawing import BLUE, GREY, VERMILLION, axes_for, headroom, one_axes, plain_frame, returned
 from _ranef.plots.fonts import legible
 from _ranef.plots.names import as_drawn, shortened
 from _ranef.plots.selection import LevelsArgument, Selection, TermArgument, require_effects, select
@@ -175,7 +175,7 @@ def chosen_quantiles(
 
 def qq_axes(fit: Fit, ax: Axes | None = None, level: float = 0.95) -> Axes:
     """Ordered Pearson residuals against normal quantiles."""
-    ax = new_axes() if ax is None else ax
+    ax = one_axes(ax)
     plot = normal_quantiles(fit.residuals("pearson").to_numpy(), "Normal quantiles of residuals", level=level)
     draw_quantiles(ax, plot, "Pearson residual (in σ)", level)
     legible(ax)

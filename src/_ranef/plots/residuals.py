@@ -17,7 +17,7 @@ from _ranef.plots.drawing import (
     VERMILLION,
     axes_for,
     headroom,
-    new_axes,
+    one_axes,
     plain_frame,
     returned_figure,
 )
@@ -190,7 +190,7 @@ def diagnostics_figure(fit: Fit, group: str | None = None, levels: LevelsArgumen
 
 def residuals_axes(fit: Fit, ax: Axes | None = None) -> Axes:
     """Pearson residuals against fitted values, with their running median."""
-    ax = new_axes() if ax is None else ax
+    ax = one_axes(ax)
     draw_residuals(ax, residual_cloud(fit.fitted().to_numpy(), fit.residuals("pearson").to_numpy()))
     legible(ax)
     return ax
@@ -198,7 +198,7 @@ def residuals_axes(fit: Fit, ax: Axes | None = None) -> Axes:
 
 def scale_location_axes(fit: Fit, ax: Axes | None = None) -> Axes:
     """Square root of absolute Pearson residuals against fitted values."""
-    ax = new_axes() if ax is None else ax
+    ax = one_axes(ax)
     fitted, residual = fit.fitted().to_numpy(), fit.residuals("pearson").to_numpy()
     _draw_scale_location(ax, fitted, residual, fit.spec.design.response)
     legible(ax)

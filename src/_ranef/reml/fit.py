@@ -356,16 +356,12 @@ def _record(problem: Problem, tracer: Tracer, descent: Descent) -> OptimizerReco
 
 
 def _undetermined_words(problem: Problem, names: Sequence[str], boundary: str) -> str:
-    flat = flat_words(
-        names,
-        problem.method,
-        "columns of the random effects lie in the fixed effects or in another term, and one of the two should go.",
-    )
-    return f"{flat} {boundary}".strip()
+    why = "columns of the random effects lie in the fixed effects or in another term, and one of the two should go."
+    return flat_words(names, problem.method, f"{why} {boundary}".strip())
 
 
 def flat_words(names: Sequence[str], method: Method, why: str) -> str:
-    """What it means, in words, that the data do not determine what has those names, and why that is so."""
+    """What it means, in words, that the data do not determine what has those names, and `why` that is so."""
     likelihood = "restricted likelihood" if method == "REML" else "likelihood"
     return (
         f"The {likelihood} is the same along a whole line of their values, so those shown are arbitrary: {why} "

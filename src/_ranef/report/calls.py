@@ -68,10 +68,7 @@ def _model_options(spec: ModelSpec) -> tuple[list[str], list[str]]:
         missing.append("offset = ...  # the array given as offset=")
     if spec.sigma is not None:
         options.append(f"sigma={float(spec.sigma)!r}")
-    if spec.variance is not None:
-        options.append(f"variance={spec.variance.call}")
-    if spec.correlation is not None:
-        options.append(f"correlation=ranef.{spec.correlation.function!r}")
+    options += spec.residual.calls
     if spec.related:
         options.append("cov=cov")
         missing.append("cov = ...  # the known covariances among levels given as cov=")

@@ -49,6 +49,12 @@ class Residual:
         return self.weights is not None
 
     @property
+    def calls(self) -> list[str]:
+        """The arguments that a user wrote for them, as Python."""
+        out = [] if self.variance is None else [f"variance={self.variance.call}"]
+        return out if self.correlation is None else [*out, f"correlation=ranef.{self.correlation.function!r}"]
+
+    @property
     def meanings(self) -> list[str]:
         """What the variance and the correlation are, in words."""
         return [part.meaning for part in (self.variance, self.correlation) if part is not None]

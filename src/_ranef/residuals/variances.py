@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from _ranef.design import Factor, Value, as_factor
+from _ranef.design import Factor, Numeric, Value, as_factor
 from _ranef.errors import DesignError
 from _ranef.residuals.base import RowVariance, Told, VarianceFunction, one_column
 from _ranef.residuals.basis import Basis, BasisLaw, Part, picked
@@ -96,6 +96,11 @@ class VarIdent(_Multiplied):
             raise DesignError(
                 f"The stratum {labels(present)[s]!r} of {self!r} has one row ({int((codes == s).argmax())} of those "
                 "used), which says nothing of its standard deviation. Join it with another stratum, or leave it out."
+                + "".join(
+                    f" Where numbers are meant, VarPower({name!r}) and VarExp({name!r}) let it change with them."
+                    for name, value in zip(self.reads, values, strict=True)
+                    if isinstance(value, Numeric)
+                )
             )
         return _Strata(self.form, labels(present), codes.astype(np.intp))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -110,9 +110,9 @@ def _engine_words(fit: AnyFit) -> tuple[str, ...]:
 
 
 def _explorers(fits: Mapping[str, AnyFit], level: float) -> tuple[Explorer, ...]:
-    """One for each random effect, around the first REML or ML fit; none without one."""
+    """One for each random effect, around the first REML or ML fit; none without either."""
     eb = next((f for f in fits.values() if isinstance(f, EmpiricalBayesFit)), None)
-    if eb is None:
+    if eb is None or not eb.spec.terms:
         return ()
     fb = next((f for f in fits.values() if isinstance(f, PosteriorFit)), None)
     pooled = Pooling(eb, fb, None, level)
@@ -162,61 +162,61 @@ def _with_estimate(values: Floats, at: int, estimate: float) -> Floats:
 
 
 def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[Picture, ...]:
+    mark = "" if all(fit.ok for fit in fits.values()) else f" {NOT_TRUSTED}"
+    return tuple(Picture(title, caption + mark, closed(draw())) for title, caption, draw in _drawn(fits, plots))
+
+
+def _drawn(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """Titles, captions and what draws each, of all figures that the model has."""
     percent = f"{100 * plots.level:g} %"
     first = next(iter(fits.values()))
     posteriors = [f for f in fits.values() if isinstance(f, PosteriorFit)]
-    drawn: list[tuple[str, str, Callable[[], Any]]] = [
-        (
+    # as bands all levels take no more room than some
+    shown = None if any(g.n_levels > NAMED for g in first.spec.groupings) else SHOWN
+    if first.spec.terms:
+        yield (
             "Levels, in order",
             f"The effect of every level in each fit, with {percent} intervals. Those of a REML or ML fit take the "
             "variance components as known; those of a posterior do not.",
             lambda: plots.ranef(max_levels=shown),
-        ),
-        (
+        )
+        yield (
             "Shrinkage",
             "From what each level's own rows say (no pooling) to what the model makes of them (partial pooling).",
             lambda: plots.shrinkage(max_levels=SHOWN),
-        ),
-        (
+        )
+    if posteriors and (first.spec.terms or first.spec.rho_names):
+        yield (
+            "Variance components",
+            "Posterior densities, with the prior (dashed) and the REML and ML estimates marked.",
+            plots.varcorr,
+        )
+    n_sds = sum(len(g.columns) for g in first.spec.groupings) + (first.spec.sigma is None)
+    if posteriors and n_sds > 1 and not any(f.draws.not_normal for f in posteriors):
+        yield (
+            "Two of them together",
+            "Posterior draws over the contours of the criterion with all else profiled out: where the contours are "
+            "round and the draws follow them, both engines see the same.",
+            plots.joint,
+        )
+    if first.spec.terms:
+        yield (
             "Data and fitted lines",
             "The rows of some levels, with the line of the level alone, of the population, and of the fits.",
             plots.lines,
-        ),
-        (
-            "Residuals",
-            f"Of {first.engine}: against fitted values, against normal quantiles, their spread, and by level.",
-            first.plot.diagnostics,
-        ),
-    ]
-    # as bands all levels take no more room than some
-    shown = None if any(g.n_levels > NAMED for g in first.spec.groupings) else SHOWN
-    n_sds = sum(len(g.columns) for g in first.spec.groupings) + (first.spec.sigma is None)
-    if posteriors and n_sds > 1 and not any(f.draws.not_normal for f in posteriors):
-        drawn[2:2] = [
-            (
-                "Two of them together",
-                "Posterior draws over the contours of the criterion with all else profiled out: where the contours are "
-                "round and the draws follow them, both engines see the same.",
-                plots.joint,
-            ),
-        ]
-    if posteriors and first.spec.terms:
-        drawn[2:2] = [
-            (
-                "Variance components",
-                "Posterior densities, with the prior (dashed) and the REML and ML estimates marked.",
-                plots.varcorr,
-            ),
-        ]
-        drawn.append(
-            (
-                "Posterior predictive check",
-                "Responses simulated from the posterior over those observed: where they part, something is missing.",
-                posteriors[0].plot.ppc,
-            )
         )
-    mark = "" if all(fit.ok for fit in fits.values()) else f" {NOT_TRUSTED}"
-    return tuple(Picture(title, caption + mark, closed(draw())) for title, caption, draw in drawn)
+    by_level = ", and by level" if first.spec.terms else ""
+    yield (
+        "Residuals",
+        f"Of {first.engine}: against fitted values, against normal quantiles, their spread{by_level}.",
+        first.plot.diagnostics,
+    )
+    if posteriors:
+        yield (
+            "Posterior predictive check",
+            "Responses simulated from the posterior over those observed: where they part, something is missing.",
+            posteriors[0].plot.ppc,
+        )
 
 
 def closed(drawn: Any) -> Figure:
