@@ -19,7 +19,7 @@ from _ranef.design.values import Array, Factor, Mask, Value, gaps_of, kind_of, w
 from _ranef.errors import DesignError, RanefWarning, suggestion, warn
 from _ranef.formula import Name, Node, Terms, label
 
-__all__ = ["encode", "encode_in", "encode_others", "scope_of"]
+__all__ = ["encode", "encode_in", "encode_others", "others_in", "scope_of"]
 
 _SHOWN = 12
 
@@ -80,7 +80,11 @@ def encode_others(encoding: Encoding, data: Any) -> tuple[Value, ...]:
     FormulaError
         For a column that is not there.
     """
-    scope = scope_of(encoding, read_table(data))
+    return others_in(scope_of(encoding, read_table(data)), encoding)
+
+
+def others_in(scope: Scope, encoding: Encoding) -> tuple[Value, ...]:
+    """The same in a scope at hand."""
     return tuple(_group_value(node, scope) for node in encoding.others)
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from _ranef.design.evaluate import column_of, evaluate
 from _ranef.design.fingerprint import added, fingerprint
-from _ranef.design.newdata import encode_in, scope_of
+from _ranef.design.newdata import encode_in, others_in, scope_of
 from _ranef.design.records import Design, RandomDesign, Stream
 from _ranef.design.table import Table, column_names
-from _ranef.design.values import Codes, Factor, gaps_of, kind_of, missing, take
+from _ranef.design.values import Codes, Factor, Value, as_factor, gaps_of, kind_of, missing, take, with_levels
 from _ranef.errors import DesignError
 
 __all__ = ["row_parts", "sample_rows", "take_rows"]
@@ -109,6 +109,9 @@ def _part(design: Design, stream: Stream, before: int, table: Table) -> Design |
             )
         complete &= term.codes >= 0
         random.append(replace(known, codes=term.codes, values=term.values))
+    others = others_in(scope, design.encoding)
+    for value in others:
+        complete &= ~missing(value)
     has_offset = design.encoding.offsets or design.encoding.offset_column
     part = replace(
         design,
@@ -120,6 +123,7 @@ def _part(design: Design, stream: Stream, before: int, table: Table) -> Design |
         index=table.index,
         rows=positions,
         stream=None,
+        others=others,
     )
     if complete.all():
         return part
@@ -161,4 +165,12 @@ def _joined(design: Design, parts: list[Design]) -> Design:
         index=first.index.append([part.index for part in parts[1:]]),
         rows=np.concatenate([part.rows for part in parts]),
         stream=None,
+        others=tuple(_chained(values) for values in zip(*(part.others for part in parts), strict=True)),
     )
+
+
+def _chained(values: Sequence[Value]) -> Factor:
+    """One factor after the other, levels matched by label."""
+    factors = [as_factor(value) for value in values]
+    levels = tuple(dict.fromkeys(level for factor in factors for level in factor.levels))
+    return Factor(np.concatenate([with_levels(factor, levels).codes for factor in factors]), levels)

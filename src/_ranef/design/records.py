@@ -148,6 +148,8 @@ class Stream:
         Some rows of the data, evenly chosen; with each piece the position of its first row.
     marks : mapping
         The checksum of each column at the first reading.
+    counts : tuple of int
+        The rows that have each of the combinations of levels that :attr:`Design.others` lists.
     """
 
     chunks: Chunks
@@ -157,6 +159,7 @@ class Stream:
     n_obs: int
     sample: tuple[tuple[int, Table], ...]
     marks: Mapping[str, int]
+    counts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)

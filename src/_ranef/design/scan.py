@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -90,6 +91,7 @@ class _Facts:
     call_levels: Mapping[Call, Seen] = field(default_factory=dict)
     moments: Mapping[Call, Moments] = field(default_factory=dict)
     cells: Mapping[tuple[Node, ...], set[tuple[str, ...]]] = field(default_factory=dict)
+    strata: Mapping[tuple[str, ...], int] = field(default_factory=dict)
     response: tuple[float, float] = (np.inf, -np.inf)
     weights: tuple[float, float] = (np.inf, -np.inf)
 
@@ -113,7 +115,7 @@ def _look(plan: Plan, before: int, table: Table) -> _Facts:
     if not complete.any():
         return replace(nothing, gaps=gaps)
     kept = {node: value if complete.all() else take(value, complete) for node, value in values.items()}
-    groups = {node for term in plan.parsed.random for node in term.group}
+    groups = {node for term in plan.parsed.random for node in term.group} | set(plan.parsed.others)
     return _Facts(
         before,
         table,
@@ -126,7 +128,8 @@ def _look(plan: Plan, before: int, table: Table) -> _Facts:
         {node: levels_seen(v) for node, v in kept.items() if isinstance(v, Factor) or node in groups},
         learnt_levels,
         moments,
-        {term.group: _cells(kept, term.group) for term in plan.parsed.random if len(term.group) > 1},
+        {term.group: set(_cells(kept, term.group)) for term in plan.parsed.random if len(term.group) > 1},
+        _cells(kept, plan.parsed.others) if plan.parsed.others else {},
         _range(kept[plan.parsed.response]),
         _weights_range(extras["weights"], complete, table) if "weights" in extras else (np.inf, -np.inf),
     )
@@ -195,10 +198,12 @@ def _learnt(plan: Plan, scope: Scope) -> tuple[dict[Call, Seen], dict[Call, Mome
     return levels, moments
 
 
-def _cells(values: Mapping[Node, Value], group: tuple[Node, ...]) -> set[tuple[str, ...]]:
+def _cells(values: Mapping[Node, Value], group: tuple[Node, ...]) -> dict[tuple[str, ...], int]:
+    """How many rows have each combination of levels that occurs."""
     factors = [as_factor(values[node]) for node in group]
-    present = np.unique(np.column_stack([factor.codes for factor in factors]), axis=0)
-    return {tuple(f.levels[code] for f, code in zip(factors, row, strict=True)) for row in present.tolist()}
+    present, counts = np.unique(np.column_stack([factor.codes for factor in factors]), axis=0, return_counts=True)
+    labels = (tuple(f.levels[code] for f, code in zip(factors, row, strict=True)) for row in present.tolist())
+    return dict(zip(labels, counts.tolist(), strict=True))
 
 
 def _range(value: Value) -> tuple[float, float]:
@@ -227,6 +232,7 @@ class Found:
     call_levels: dict[Call, Levels] = field(default_factory=dict)
     moments: dict[Call, Moments] = field(default_factory=dict)
     cells: dict[tuple[Node, ...], set[tuple[str, ...]]] = field(default_factory=dict)
+    strata: Counter[tuple[str, ...]] = field(default_factory=Counter)
     response: tuple[float, float] = (np.inf, -np.inf)
     weights: tuple[float, float] = (np.inf, -np.inf)
     sample: list[tuple[Codes, Table]] = field(default_factory=list)
@@ -250,6 +256,7 @@ class Found:
             self.moments[call] = self.moments[call].merge(moments) if call in self.moments else moments
         for group, cells in facts.cells.items():
             self.cells.setdefault(group, set()).update(cells)
+        self.strata.update(facts.strata)
         self.response = _wider(self.response, facts.response)
         self.weights = _wider(self.weights, facts.weights)
         self._keep(facts.before, facts.table)

@@ -140,8 +140,10 @@ class _Assembly:
             states=states,
             transforms=self.transforms,
             weights_column=plan.extras.get("weights"),
+            others=parsed.others,
         )
         has_offset = bool(parsed.offsets) or "offset" in plan.extras
+        others, counts = self._strata()
         held: Any = NotHeld
         return Design(
             formula=parsed.source,
@@ -168,8 +170,22 @@ class _Assembly:
                 found.complete,
                 tuple((int(positions[0]), piece) for positions, piece in found.sample if len(positions)),
                 found.marks,
+                counts,
             ),
+            others=others,
         )
+
+    def _strata(self) -> tuple[tuple[Value, ...], tuple[int, ...]]:
+        """The combinations of levels of what is read besides, in their order, and the rows of each."""
+        levels = [self.found.node_levels[node].labels() for node in self.plan.parsed.others]
+        where = [{level: code for code, level in enumerate(own)} for own in levels]
+        counted = {_cell_number(cell, where): (cell, n) for cell, n in self.found.strata.items()}
+        ordered = [counted[number] for number in sorted(counted)]
+        others = tuple(
+            Factor(np.array([where[k][cell[k]] for cell, _ in ordered], dtype=np.intp), own)
+            for k, own in enumerate(levels)
+        )
+        return others, tuple(n for _, n in ordered)
 
     def _column(self, name: str) -> Value:
         column = self.found.columns[name]

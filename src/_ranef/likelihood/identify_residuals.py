@@ -41,6 +41,8 @@ def undetermined_with_rho(spec: ModelSpec, method: Method) -> Bools:
     Of a part of the rows what is determined is so by all of them.
     """
     nothing = np.zeros(spec.n_theta + len(spec.rho_names), dtype=bool)
+    if spec.design.stream is not None:  # many rows in a few strata, of which a sample may lack one
+        return nothing
     for some in (_some_groups(spec), spec) if spec.n_obs > MANY_ROWS else (spec,):
         found = nothing if some is None else _undetermined(some, method)
         if some is not None and not found.any():
@@ -97,6 +99,8 @@ def _slopes(spec: ModelSpec, method: Method, theta: Floats) -> Floats:
 
 def at_edge(spec: ModelSpec) -> Bools:
     """Which of the ρ (n_rho,) of `spec` may go on, alone or together, without a change of the rows."""
+    if spec.design.stream is not None:
+        spec = spec.thinned(MANY_ROWS)
     values = np.random.default_rng(0).normal(size=spec.n_obs)
     usual = np.linalg.norm(_movement(spec.with_rho(_anywhere(spec)), values), axis=1)
     own = _movement(spec, values) / np.where(usual > 0, usual, 1.0)[:, None]

@@ -91,6 +91,15 @@ class ProductSlopes:
     pairs: Mapping[tuple[int, int], Floats]
     corner: Floats
 
+    def plus(self, other: ProductSlopes) -> ProductSlopes:
+        """The sum of both."""
+        return ProductSlopes(
+            tuple(a + b for a, b in zip(self.diag, other.diag, strict=True)),
+            tuple(a + b for a, b in zip(self.Xy, other.Xy, strict=True)),
+            {key: own + other.pairs[key] for key, own in self.pairs.items()},
+            self.corner + other.corner,
+        )
+
 
 def product_slopes(A: BlockMatrix, at: Evaluation) -> ProductSlopes:
     """With C the covariance of (b̂ − b, β̂) over σ² and u = (−b̂, −β̂, 1): C + uuᵀ/σ² (``docs/mathematics.md`` §3).
@@ -123,26 +132,39 @@ def product_slopes(A: BlockMatrix, at: Evaluation) -> ProductSlopes:
 
 def fixed_sums(spec: ModelSpec, products: CrossProducts) -> FixedSums | None:
     """Read the rows once for all ρ; None where their covariance is no combination of few fixed matrices."""
-    basis = spec.residual.basis
-    if basis is None or spec.design.stream is not None:
+    known = spec.residual if spec.design.stream is None else replace(spec.residual, weights=None)  # which are not held
+    basis = known.basis
+    if basis is None:
         return None
-    everything, scale = slice(0, spec.n_obs), products.scaling
-    columns = raw_columns(spec, scale, everything)
-    Zs = [raw_effects(spec, scale, everything, k) for k in products.order]
-    codes = [spec.groupings[k].codes for k in products.order]
-    found = [
-        _of_part(part.of(columns), [part.of(Z) for Z in Zs], [code[part.rows] for code in codes], products.A)
-        for part in basis.parts
-    ]
+    found: list[ProductSlopes] = []
+    log_weights = 0.0
+    for rows in spec.parts():
+        own = rows.residual.basis
+        assert own is not None
+        log_weights += own.log_weights
+        parts = _of_rows(rows, own, products)
+        found = [a.plus(b) for a, b in zip(found, parts, strict=True)] if found else parts
     return FixedSums(
         spec,
         products,
-        basis,
+        replace(basis, log_weights=log_weights),
         tuple(np.stack(own) for own in zip(*(f.diag for f in found), strict=True)),
         tuple(np.stack(own) for own in zip(*(f.Xy for f in found), strict=True)),
         {key: np.stack([f.pairs[key] for f in found]) for key in products.A.pairs},
         np.stack([f.corner for f in found]),
     )
+
+
+def _of_rows(spec: ModelSpec, basis: Basis, products: CrossProducts) -> list[ProductSlopes]:
+    """S_k of the rows that a spec holds."""
+    everything, scale = slice(0, len(spec.design.y)), products.scaling
+    columns = raw_columns(spec, scale, everything)
+    Zs = [raw_effects(spec, scale, everything, k) for k in products.order]
+    codes = [spec.groupings[k].codes for k in products.order]
+    return [
+        _of_part(part.of(columns), [part.of(Z) for Z in Zs], [code[part.rows] for code in codes], products.A)
+        for part in basis.parts
+    ]
 
 
 def _of_part(columns: Floats, Zs: Sequence[Floats], codes: Sequence[Ints], A: BlockMatrix) -> ProductSlopes:

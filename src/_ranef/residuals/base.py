@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from _ranef.design import Numeric, Value, as_factor
-from _ranef.errors import DesignError
+from _ranef.errors import DesignError, NotAvailableError
 from _ranef.residuals.basis import Basis
 from _ranef.support.arrays import Floats, Ints
 
@@ -75,6 +75,23 @@ class VarianceFunction(ABC):
         DesignError
             If they cannot be read so.
         """
+
+    def counted(self, strata: Sequence[Value], counts: Sequence[int]) -> RowVariance:
+        """Itself on rows that are read in chunks: of every combination of levels that it reads, so many.
+
+        Raises
+        ------
+        DesignError
+            If they cannot be read so.
+        NotAvailableError
+            If it reads more of a row than levels.
+        """
+        raise NotAvailableError(f"{self!r} in a model from chunks is not available: build the model from one frame.")
+
+    @property
+    def in_strata(self) -> bool:
+        """Whether all that it reads of a row is levels of factors."""
+        return False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.reads))})"

@@ -82,27 +82,40 @@ class VarIdent(_Multiplied):
 
     def bind(self, values: Sequence[Value]) -> RowVariance:
         """One log ratio for each stratum but the first."""
-        parts = [as_factor(one_column(value, self)) for value in values]
-        joined, labels = _joined(parts)
+        return self._bound(values, None)
+
+    def counted(self, strata: Sequence[Value], counts: Sequence[int]) -> RowVariance:
+        """By the strata and their rows."""
+        return self._bound(strata, counts)
+
+    @property
+    def in_strata(self) -> bool:
+        """So it is."""
+        return True
+
+    def _bound(self, values: Sequence[Value], given: Sequence[int] | None) -> RowVariance:
+        joined, labels = _joined([as_factor(one_column(value, self)) for value in values])
         present, codes = np.unique(joined, return_inverse=True)
         if len(present) < 2:
             raise DesignError(
                 f"{self!r} has the one stratum {labels(present)[0]!r} in the rows used; two or more are needed. Leave "
                 "variance= out, or name another factor."
             )
-        counts = np.bincount(codes)
+        counts = np.bincount(codes) if given is None else np.asarray(given)
         if counts.min() < 2:
             s = int(counts.argmin())
+            place = f" ({int((codes == s).argmax())} of those used)" if given is None else ""
             raise DesignError(
-                f"The stratum {labels(present)[s]!r} of {self!r} has one row ({int((codes == s).argmax())} of those "
-                "used), which says nothing of its standard deviation. Join it with another stratum, or leave it out."
+                f"The stratum {labels(present)[s]!r} of {self!r} has one row{place}, which says nothing of its "
+                "standard deviation. Join it with another stratum, or leave it out."
                 + "".join(
                     f" Where numbers are meant, VarPower({name!r}) and VarExp({name!r}) let it change with them."
                     for name, value in zip(self.reads, values, strict=True)
                     if isinstance(value, Numeric)
                 )
             )
-        return _Strata(self.form, labels(present), codes.astype(np.intp))
+        rows = codes.astype(np.intp) if given is None else np.empty(0, dtype=np.intp)
+        return _Strata(self.form, labels(present), rows, tuple(counts.tolist()) if given is not None else None)
 
 
 def _joined(parts: Sequence[Factor]) -> tuple[Ints, Any]:
@@ -123,11 +136,12 @@ def _joined(parts: Sequence[Factor]) -> tuple[Ints, Any]:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Strata(RowVariance):
-    """Strata (n,) of the rows by number, and what they are called."""
+    """Strata (n,) of the rows by number, and what they are called; how many rows each has, where none is held."""
 
     form: str
     labels: tuple[str, ...]
     codes: Ints
+    counts: tuple[int, ...] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -161,7 +175,8 @@ class _Strata(RowVariance):
     @cached_property
     def shares(self) -> Floats:
         """Of the rows, that of each stratum."""
-        return np.bincount(self.codes, minlength=len(self.labels)) / len(self.codes)
+        counts = np.bincount(self.codes, minlength=len(self.labels)) if self.counts is None else np.array(self.counts)
+        return np.asarray(counts / counts.sum())
 
     def spreads(self, rho: Floats) -> Floats:
         """Standard deviations of the indicators."""
@@ -195,7 +210,7 @@ class _Strata(RowVariance):
         """The rows of each stratum."""
         n, own = len(self.codes), [np.flatnonzero(self.codes == k) for k in range(len(self.labels))]
         parts = [Part(picked(rows, n), rows) for rows in own]
-        return Basis(tuple(parts), _StrataLaw(tuple(len(rows) for rows in own)))
+        return Basis(tuple(parts), _StrataLaw(self.counts or tuple(len(rows) for rows in own)))
 
     @property
     def prior_words(self) -> list[str]:

@@ -205,8 +205,12 @@ class ModelSpec:
             return self
         roots = {g.name: g.root for g in self.groupings}
         spec = model_spec(design, self.sigma).with_family(self.family).with_roots(roots)
-        if not self.structured or design.stream is not None:
+        if not self.structured:
             return spec
+        if self.design.stream is not None:
+            assert self.variance is not None
+            variance = self.variance if design.stream is not None else self.variance.on(design.others)
+            return replace(spec, variance=variance, rho=self.rho)
         rows = np.searchsorted(self.design.rows, design.rows)
         return replace(
             spec,
@@ -317,6 +321,9 @@ def model_spec(
         terms.append(TermSpec(random.group, random.columns, structure, theta, k, start, source, random.text))
         n_theta, filled[random.group] = theta.stop, start + structure.size
     groupings = tuple(_grouping(m, held=design.stream is None) for m in members.values())
+    if variance is not None and design.stream is not None:
+        counted = variance.counted(design.others, design.stream.counts)
+        return ModelSpec(design, tuple(terms), groupings, sigma, variance=counted).with_rho(None)
     split = 0 if variance is None else len(variance.reads)
     bound = None if correlation is None else correlation.bind(design.others[split:], design.n_obs)
     if bound is not None:

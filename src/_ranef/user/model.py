@@ -130,12 +130,12 @@ class Model(Shown):
             )
             spec = with_known(model_spec(design, sigma, variance, correlation), known)
         else:
-            if reads:
+            if correlation is not None or (variance is not None and not variance.in_strata):
                 _refuse_in_chunks(variance, correlation)
             design = scan_chunks(
                 parsed, chunks, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
             )
-            spec, products = streamed_products(with_known(model_spec(design, sigma), known))
+            spec, products = streamed_products(with_known(model_spec(design, sigma, variance), known))
         self._hold(spec, products)
         warn_of_dropped(spec.design.dropped)
 
