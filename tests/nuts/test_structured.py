@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,11 @@ import pytest
 import ranef
 from _ranef.likelihood import RowDensity, cross_products, fixed_part
 from _ranef.nuts import Settings, sample_posterior
+from _ranef.nuts.blocks import arrays_of_sums
+from _ranef.nuts.collapsed import collapsed_model
 from _ranef.nuts.problem import prepare
+from _ranef.nuts.sampler import Code, potential
+from _ranef.spec import rho_log_prior
 from likelihood.designs import make_data
 from ranef.priors import Normal, StudentT
 
@@ -59,6 +65,52 @@ def test_density_and_slopes(formula, name, priors, dense):
     np.testing.assert_allclose(found[-len(rho) :], differences, rtol=1e-6, atol=1e-6)
     of_sigma = (value(rho, 0.8 + 1e-5) - value(rho, 0.8 - 1e-5)) / 2e-5
     np.testing.assert_allclose(found[1 + len(flat(theta))], of_sigma, rtol=1e-6)
+
+
+def gaps(n=60):
+    """Groups of unequal sizes within a, whole times with gaps, three strata."""
+    rng = np.random.default_rng(6)
+    d = pd.DataFrame({"a": np.repeat(np.arange(6), n // 6), "x": rng.normal(size=n), "y": rng.normal(size=n)})
+    d["g"] = d["a"].astype(str) + np.where(d.index % 10 < 3, "p", "q")
+    d["t"] = d.groupby("a")["x"].transform(lambda x: np.cumsum(1 + (np.arange(len(x)) % 3 == 1)))
+    return d.assign(b=rng.integers(0, 4, n), s=rng.choice(list("uvw"), n), w=rng.uniform(0.5, 2.0, n), h=d["a"] % 3)
+
+
+LAWS = {
+    "strata": {"variance": ranef.VarIdent("s")},
+    "exchangeable": {"correlation": ranef.CompSymm(group="g")},
+    "autoregression of either sign": {"correlation": ranef.AR1("t", group="a")},
+    "autoregression": {"correlation": ranef.CAR1("t", group="a")},
+}
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (x | a)", "y ~ x + (x | a) + (1 | h)", "y ~ x"])
+@pytest.mark.parametrize("law", LAWS)
+def test_loops_and_jax_are_the_numpy_kernels(law, formula):
+    model = ranef.Model(formula, gaps(), weights="w", **LAWS[law])
+    priors = model.priors({"fixef[x]": StudentT(4, 0.5, 1.0)})
+    problem = prepare(model.spec, None, priors)
+    assert problem.compiled
+    layout, rng = problem.layout, np.random.default_rng(1)
+    lam = problem.sampled_roots.at(rng.uniform(0.3, 0.9, layout.n_theta))
+    for rho in rng.normal(0.0, 0.8, (3, layout.rows)):
+        out, _, slopes = problem._by_loops_in_lambda(lam, 1.1, np.full(1, 0.2), rho)
+        host = problem.rows.value_and_gradient(lam, 1.1, np.full(1, 0.2), rho)
+        prior, of_rho = rho_log_prior(model.spec, rho)
+        np.testing.assert_allclose(out[0], host[0] + prior, rtol=1e-12)
+        np.testing.assert_allclose(out[1:], host[1 : len(out)], rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(slopes, host[len(out) :] + of_rho, rtol=1e-9, atol=1e-9)
+    shape, d = problem.shape.padded, layout.n_hyper
+    code = Code(collapsed_model(layout, shape, None, problem.sums.basis.law), layout.sites, None)
+    with jax.enable_x64(True):
+        arrays = arrays_of_sums(problem.sums, problem.fixed, shape, problem.sampled_fill)
+        data = {"hyper": problem.numbers, "collapsed": arrays, "centre": np.zeros(d), "root": np.eye(d)}
+        own = jax.value_and_grad(lambda w: -potential(code, data)({"hyper": w}))
+        for q in rng.normal(0.0, 0.5, (3, d)):
+            value, slope = own(jnp.asarray(q))
+            wanted = problem.gradient(q)
+            np.testing.assert_allclose(value, wanted[0], rtol=1e-11)
+            np.testing.assert_allclose(slope, wanted[1], rtol=1e-9, atol=1e-9)
 
 
 def small():

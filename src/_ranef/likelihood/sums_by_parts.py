@@ -15,7 +15,7 @@ from _ranef.likelihood.criterion import Evaluation
 from _ranef.likelihood.crossproducts import CrossProducts
 from _ranef.likelihood.sums import raw_columns, raw_effects
 from _ranef.linalg import BlockMatrix, PairBlocks, add_products, add_squares, backward, paired_blocks
-from _ranef.residuals import Basis, coefficient_slopes
+from _ranef.residuals import Basis, Part
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
@@ -49,8 +49,7 @@ class FixedSums:
 
     def at(self, rho: Floats) -> CrossProducts:
         """The cross-products at ρ (n_rho,)."""
-        c = np.asarray(self.basis.law.coefficients(rho, np))
-        log_det = float(self.basis.law.log_det(rho, np)) + self.basis.log_weights
+        c, log_det = self.basis.at(rho)
         pairs = self.products.A.pairs
         own = {key: replace(pairs[key], blocks=np.tensordot(c, S, 1)) for key, S in self.pairs.items()}
         return replace(
@@ -62,6 +61,11 @@ class FixedSums:
             rows=None if self.products.rows is None else self.spec.with_rho(rho),
         )
 
+    @property
+    def constant(self) -> float:
+        """What −2 log p of `products` has besides log |Λ⁻¹|, less that by the counts alone."""
+        return self.products.log_weights - self.basis.log_weights
+
     def part(self, k: int) -> CrossProducts:
         """S_k as cross-products of its own."""
         own = {key: replace(self.products.A.pairs[key], blocks=S[k]) for key, S in self.pairs.items()}
@@ -70,7 +74,7 @@ class FixedSums:
 
     def slopes(self, rho: Floats, of: ProductSlopes, fold: Floats | None = None) -> Floats:
         """Slopes (n_rho,) by `of`, those in the cross-products; `fold` (p + 1, m) maps [X y] to their columns."""
-        change, log_det = coefficient_slopes(self.basis.law, rho)
+        change, log_det = self.basis.slopes(rho)
         F = np.eye(self.corner.shape[1]) if fold is None else fold
         total = np.einsum("kxy,xa,yb,ab->k", self.corner, F, F, of.corner, optimize=True)
         for S, G in zip(self.diag, of.diag, strict=True):
@@ -155,6 +159,7 @@ def fixed_sums(spec: ModelSpec, products: CrossProducts) -> FixedSums | None:
     )
 
 
+<<<<<<< HEAD
 def _of_rows(spec: ModelSpec, basis: Basis, products: CrossProducts) -> list[ProductSlopes]:
     """S_k of the rows that a spec holds."""
     everything, scale = slice(0, len(spec.design.y)), products.scaling
@@ -162,28 +167,36 @@ def _of_rows(spec: ModelSpec, basis: Basis, products: CrossProducts) -> list[Pro
     Zs = [raw_effects(spec, scale, everything, k) for k in products.order]
     codes = [spec.groupings[k].codes for k in products.order]
     return [
-        _of_part(part.of(columns), [part.of(Z) for Z in Zs], [code[part.rows] for code in codes], products.A)
+        _of_part(part, part.of(columns), [part.of(Z) for Z in Zs], [code[part.rows] for code in codes], products.A)
         for part in basis.parts
     ]
 
 
 def _of_part(columns: Floats, Zs: Sequence[Floats], codes: Sequence[Ints], A: BlockMatrix) -> ProductSlopes:
+=======
+def _of_part(part: Part, columns: Floats, Zs: Sequence[Floats], codes: Sequence[Ints], A: BlockMatrix) -> ProductSlopes:
+>>>>>>> 855a965
     """[Z X y]ᵀ[Z X y] of transformed rows (·, m), in the shapes of all rows."""
     rows, effects = np.ascontiguousarray(columns.T), [np.ascontiguousarray(Z.T) for Z in Zs]
+    signed = effects if part.signs is None else [part.signs[:, None] * Z for Z in effects]
     diag, Xy = [], []
-    for Z, code, J in zip(effects, codes, A.n_levels, strict=True):
+    for Z, left, code, J in zip(effects, signed, codes, A.n_levels, strict=True):
         own, across = np.zeros((J, Z.shape[1], Z.shape[1])), np.zeros((J, Z.shape[1], rows.shape[1]))
-        add_squares(code, Z, own)
-        add_products(code, Z, rows, across)
+        if part.signs is None:
+            add_squares(code, Z, own)
+        else:
+            add_products(code, left, Z, own)
+        add_products(code, left, rows, across)
         diag.append(own)
         Xy.append(across)
     pairs = {}
     for (k, l), pair in A.pairs.items():
         place = _places(pair, codes[k], codes[l], A.n_levels[l])
         blocks = np.zeros((len(pair.rows), effects[k].shape[1], effects[l].shape[1]))
-        add_products(place, effects[k], effects[l], blocks)
+        add_products(place, signed[k], effects[l], blocks)
         pairs[k, l] = blocks
-    return ProductSlopes(tuple(diag), tuple(Xy), pairs, rows.T @ rows)
+    corner = rows.T @ rows if part.signs is None else (rows.T * part.signs) @ rows
+    return ProductSlopes(tuple(diag), tuple(Xy), pairs, corner)
 
 
 def _places(pair: PairBlocks, first: Ints, second: Ints, width: int) -> Ints:

@@ -167,11 +167,15 @@ def collapsed_arrays(products: CrossProducts, fixed: FixedPart, shape: Shape, fi
 
 
 def arrays_of_sums(sums: FixedSums, fixed: FixedPart, shape: Shape, fill: Floats) -> dict[str, Floats]:
-    """The same with ``A_parts``, ``C_parts`` and ``T_parts``, of which the law of `sums` makes A, C and T at any ρ."""
+    """The same with ``A_parts``, ``C_parts`` and ``T_parts``, of which ``law`` makes A, C and T at any ρ."""
     out = collapsed_arrays(sums.products, fixed, shape, fill)
     parts = [collapsed_arrays(sums.part(k), fixed, shape, fill) for k in range(len(sums.corner))]
     out |= {f"{name}_parts": np.stack([part[name] for part in parts]) for name in ("A", "C", "T") if name in out}
-    return out | {"constant": out["constant"] + sums.products.log_weights - sums.basis.log_weights}
+    return out | {
+        "constant": out["constant"] + sums.constant,
+        "law": sums.basis.numbers,
+        "counts": sums.basis.counts,
+    }
 
 
 def _places(shape: Shape) -> dict[int, Ints]:

@@ -147,9 +147,11 @@ def log_likelihood(shape: Shape, data: Arrays, at: Sampled, roots: RootsInJax | 
 
 def _at_rho(arrays: Arrays, law: BasisLaw, rho: jax.Array) -> dict[str, Any]:
     """The arrays of the density at ρ (:class:`~_ranef.likelihood.FixedSums`)."""
-    c = law.coefficients(rho, jnp)
-    made = {name: jnp.tensordot(c, arrays[f"{name}_parts"], 1) for name in ("A", "C", "T") if name in arrays}
-    return {**arrays, **made, "constant": arrays["constant"] - law.log_det(rho, jnp)}
+    logs = law.logs(arrays["law"], rho, jnp)
+    made = {
+        name: jnp.tensordot(jnp.exp(logs), arrays[f"{name}_parts"], 1) for name in ("A", "C", "T") if name in arrays
+    }
+    return {**arrays, **made, "constant": arrays["constant"] - arrays["counts"] @ logs}
 
 
 @lru_cache(maxsize=32)

@@ -9,8 +9,9 @@ With C the cross-products of the first factor's columns against the tail, X and 
 
 where a are the rows integrated out (tail and coefficients), and r² = vᵀ(H_22 − H_2aH_aa⁻¹H_a2)v is what they leave of
 the response less the sampled coefficients, v = (−γ, 1). Backwards, H̄ = H_aa⁻¹ ⊕ 0 + wwᵀ/s² with w = (−H_aa⁻¹H_a2v, v),
-Q̄ = ΛH̄Λᵀ, ∂/∂λ = 2Wλ with W = Σ A_i − A_iK_iA_i − (I − A_iK_i)C_iQ̄C_iᵀ(I − K_iA_i), and ∂/∂Λ = 2QΛH̄. Levels stand on
-the last axis, where processors work on several at once.
+Q̄ = ΛH̄Λᵀ, ∂/∂λ = 2Wλ with W = Σ A_i − A_iK_iA_i − (I − A_iK_i)C_iQ̄C_iᵀ(I − K_iA_i), and ∂/∂Λ = 2QΛH̄. In the
+cross-products, T̄ = Q̄, C̄_i = −2K_iC_iQ̄ and Ā_i = K_i + K_iC_iQ̄C_iᵀK_i. Levels stand on the last axis, where processors
+work on several at once.
 
 All loops stand in one file because what is kept of them on disk is good as long as their file is unchanged.
 """
@@ -43,13 +44,13 @@ _vector = compiled(
 )
 
 #: where place and length of the arrays of a packed model stand in its header: :data:`_ranef.nuts.packing.PARTS`
-AT_SIZES, AT_LEVELS, AT_A, AT_INDPTR, AT_COLS, AT_VALUES, AT_C, AT_TAIL, AT_K = range(0, 18, 2)
-AT_TERMS, AT_FILL, AT_PRIORS, AT_NUMBERS, AT_ORIGIN, AT_VINE, AT_CENTRE, AT_ROOT = range(18, 34, 2)
+AT_SIZES, AT_LEVELS, AT_INDPTR, AT_COLS, AT_A, AT_VALUES, AT_C, AT_TAIL, AT_K, AT_TERMS = range(0, 20, 2)
+AT_FILL, AT_PRIORS, AT_NUMBERS, AT_ORIGIN, AT_VINE, AT_LAW, AT_COUNTS, AT_CENTRE, AT_ROOT, AT_PARTS = range(20, 40, 2)
 
 #: what stands where in its array of numbers: degrees of freedom, the unit of y, the constant, σ where it is known, how
 #: many standard deviations and partial correlations there are, whether λ is sampled as it is, how many θ,
-#: columns of [X y], and columns of these with the tail
-NU, UNIT, CONSTANT, KNOWN, N_SD, N_PARTIAL, FLAT, N_THETA, COEFFICIENTS, BORDERED = range(10)
+#: columns of [X y], columns of these with the tail, which law residuals have (0 where they have none), and how many ρ
+NU, UNIT, CONSTANT, KNOWN, N_SD, N_PARTIAL, FLAT, N_THETA, COEFFICIENTS, BORDERED, LAW, N_RHO = range(12)
 
 LOG_2 = math.log(2.0)
 
@@ -606,6 +607,106 @@ def hyper_backward(u, values, theta, sigma, theta_bar, sigma_bar, fixed_bar, gra
         gradient[d - s + i] += fixed_bar[i]
 
 
+@_inner
+def _law(kind, numbers, rho, logs, slopes, prior):  # type: ignore[no-untyped-def]
+    """Fill τ (K,) of a law of residuals and ∂τ/∂ρ (n_rho, K); log prior density of ρ, its slopes in `prior`.
+
+    The same as the classes derived from :class:`~_ranef.residuals.BasisLaw`.
+    """
+    r, K, x = rho.shape[0], logs.shape[0], rho[0]
+    if kind == 1.0:  # strata
+        total, squares = 0.0, 0.0
+        for i in range(r):
+            total += rho[i]
+            squares += rho[i] * rho[i]
+            for k in range(K):
+                slopes[i, k] = numbers[i * K + k]
+                logs[k] += rho[i] * slopes[i, k]
+        for i in range(r):
+            prior[i] = total / (r + 1) - rho[i]
+        log_scale = math.log(r + 1.0) + r * math.log(2.0 * math.pi)
+        return -0.5 * (log_scale + squares - total * total / (r + 1))
+    if kind == 4.0:  # exchangeable
+        share, least = 0.5 * (1.0 + math.tanh(0.5 * x)), numbers[0]
+        logs[0], slopes[0, 0], prior[0] = -math.log((1.0 - least) * (1.0 - share)), share, -math.tanh(0.5 * x)
+        for k in range(1, K):
+            between = 1.0 + (numbers[k] - 1.0) * (least + (1.0 - least) * share)
+            logs[k] = -math.log(between)
+            slopes[0, k] = -(numbers[k] - 1.0) * (1.0 - least) * share * (1.0 - share) / between
+        return -abs(x) - 2.0 * math.log1p(math.exp(-abs(x)))
+    phi, rate = math.tanh(x), math.exp(-x)
+    for i in range(numbers.shape[0]):  # autoregression
+        gap = numbers[i]
+        if kind == 3.0:
+            auto, change = phi**gap, gap * phi ** (gap - 1.0) * (1.0 - phi * phi)
+        else:
+            auto = math.exp(-gap * rate)
+            change = gap * rate * auto
+        logs[1 + 2 * i], logs[2 + 2 * i] = -math.log(1.0 + auto), -math.log(1.0 - auto)
+        slopes[0, 1 + 2 * i], slopes[0, 2 + 2 * i] = -change / (1.0 + auto), change / (1.0 - auto)
+    if kind == 3.0:
+        prior[0] = -2.0 * phi
+        return -LOG_2 - 2.0 * (abs(x) - LOG_2 + math.log1p(math.exp(-2.0 * abs(x))))
+    prior[0] = rate - 1.0
+    return -rate - x
+
+
+@_inner
+def _at_rho(u, rho, c, slopes, prior):  # type: ignore[no-untyped-def]
+    """The packed model at ρ, without its fixed parts, and the log prior density of ρ; itself where there is none.
+
+    Fills the coefficients c (K,) of the parts, ∂log c/∂ρ, and the slopes of the log prior.
+    """
+    numbers, counts = (
+        _part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1]),
+        _part(u, u[AT_COUNTS], u[AT_COUNTS + 1]),
+    )
+    if not rho.shape[0]:
+        return u, 0.0
+    log_prior = _law(numbers[LAW], _part(u, u[AT_LAW], u[AT_LAW + 1]), rho, c, slopes, prior)
+    parts, first = _part(u, u[AT_PARTS], u[AT_PARTS + 1]).reshape((c.shape[0], -1)), int(u[AT_A])
+    own = u[: int(u[AT_PARTS])].copy()
+    own[first : first + parts.shape[1]] = 0.0
+    for k in range(c.shape[0]):
+        own[int(u[AT_NUMBERS]) + CONSTANT] -= counts[k] * c[k]
+        c[k] = math.exp(c[k])
+        _add_scaled(own[first : first + parts.shape[1]], c[k], parts[k])
+    return own, log_prior
+
+
+@_inner
+def _products_back(indptr, cols, N, Bt, B, Qbar, A_bar, vals_bar, C_bar):  # type: ignore[no-untyped-def]
+    """Fill Ā (p, p, J) and C̄ (nnz, p) and (p, r, J), with K C = Nᵀ B."""
+    p, r, J = B.shape
+    t = Qbar.shape[0] - r
+    for i in range(J):
+        first = int(indptr[i]) if t > 0 else 0
+        sparse = int(indptr[i + 1]) - first if t > 0 else 0
+        m = sparse + r
+        where, G, GQ = np.empty(m, np.int64), np.zeros((p, m)), np.zeros((p, m))
+        for x in range(m):
+            where[x] = int(cols[first + x]) if x < sparse else t + x - sparse
+            for a in range(p):
+                for k in range(p):
+                    G[a, x] += N[k, a, i] * (Bt[first + x, k] if x < sparse else B[k, x - sparse, i])
+        for a in range(p):
+            for x in range(m):
+                for y in range(m):
+                    GQ[a, x] += G[a, y] * Qbar[where[y], where[x]]
+                if x < sparse:
+                    vals_bar[first + x, a] = -2.0 * GQ[a, x]
+                else:
+                    C_bar[a, x - sparse, i] = -2.0 * GQ[a, x]
+        for a in range(p):
+            for b in range(p):
+                total = 0.0
+                for k in range(p):
+                    total += N[k, a, i] * N[k, b, i]
+                for x in range(m):
+                    total += GQ[a, x] * G[b, x]
+                A_bar[a, b, i] = total
+
+
 @_compiled
 def log_likelihood(lam, sigma, u):  # type: ignore[no-untyped-def]
     """Log p(y | θ, σ), all coefficients integrated out, less the log constants of the priors."""
@@ -630,11 +731,14 @@ def log_likelihood(lam, sigma, u):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def likelihood(lam, sigma, sampled, u, lam_bar, v_bar):  # type: ignore[no-untyped-def]
-    """Log p(y | λ, σ, sampled coefficients) and its slope in σ; NaN where λ is too far out.
+def likelihood(lam, sigma, sampled, rho, packed, lam_bar, v_bar, rho_bar):  # type: ignore[no-untyped-def]
+    """Log p(y | λ, σ, ρ, sampled coefficients) p(ρ) and its slope in σ; NaN where λ is too far out.
 
-    Fills ∂(−2 log p)/∂λ and the slopes (s + 1,) in the sampled coefficients, of which the last means nothing.
+    Fills ∂(−2 log p)/∂λ and the slopes in ρ and in the sampled coefficients (s + 1,), of which the last means nothing.
     """
+    n_parts = int(packed[AT_COUNTS + 1])
+    c, slopes = np.zeros(n_parts), np.zeros((rho.shape[0], n_parts))
+    u, log_prior = _at_rho(packed, rho, c, slopes, rho_bar)
     sizes, levels, numbers, origin = (
         _part(u, u[AT_SIZES], u[AT_SIZES + 1]),
         _part(u, u[AT_LEVELS], u[AT_LEVELS + 1]),
@@ -657,14 +761,31 @@ def likelihood(lam, sigma, sampled, u, lam_bar, v_bar):  # type: ignore[no-untyp
     s2_bar = _corner_back(H, K, v, s2, rss, Hbar, v_bar)
     if m > r:
         _tail_back(lam, sizes, levels, R, Hbar, lam_bar)
+    bar = np.zeros(int(packed[AT_PARTS + 1]) // max(n_parts, 1))
+    if n_parts:
+        _copy(Hbar, bar[bar.shape[0] - m * m :].reshape((m, m)))
     if p > 0:
         A, C = _part(u, u[AT_A], u[AT_A + 1]).reshape((p, p, J)), _part(u, u[AT_C], u[AT_C + 1]).reshape((p, r, J))
         vals, lam1 = _part(u, u[AT_VALUES], u[AT_VALUES + 1]).reshape((-1, p)), lam[: p * p].reshape((p, p))
+        indptr, cols = _part(u, u[AT_INDPTR], u[AT_INDPTR + 1]), _part(u, u[AT_COLS], u[AT_COLS + 1])
+        if n_parts:
+            at_vals, at_C = p * p * J, p * p * J + vals.size
+            _products_back(
+                indptr,
+                cols,
+                N,
+                Bt,
+                B,
+                Hbar,
+                bar[:at_vals].reshape((p, p, J)),
+                bar[at_vals:at_C].reshape((-1, p)),
+                bar[at_C : at_C + p * r * J].reshape((p, r, J)),
+            )
         _levels_back(
             lam1,
             A,
-            _part(u, u[AT_INDPTR], u[AT_INDPTR + 1]),
-            _part(u, u[AT_COLS], u[AT_COLS + 1]),
+            indptr,
+            cols,
             vals,
             C,
             N,
@@ -675,8 +796,16 @@ def likelihood(lam, sigma, sampled, u, lam_bar, v_bar):  # type: ignore[no-untyp
         )
     for i in range(s):
         v_bar[i] *= 0.5 / unit
+    counts, parts = (
+        _part(packed, packed[AT_COUNTS], packed[AT_COUNTS + 1]),
+        _part(packed, packed[AT_PARTS], packed[AT_PARTS + 1]).reshape((n_parts, bar.shape[0])),
+    )
+    for k in range(n_parts):
+        of_log = 0.5 * (counts[k] - c[k] * _dot(parts[k], bar))
+        for i in range(rho.shape[0]):
+            rho_bar[i] += of_log * slopes[i, k]
     deviance += log_det + rss / s2
-    value = -0.5 * (deviance + nu * math.log(2.0 * math.pi * sigma * sigma) + numbers[CONSTANT])
+    value = log_prior - 0.5 * (deviance + nu * math.log(2.0 * math.pi * sigma * sigma) + numbers[CONSTANT])
     return value, -nu / sigma - s2_bar * sigma / (unit * unit)
 
 
@@ -689,26 +818,26 @@ def density(w, u, gradient):  # type: ignore[no-untyped-def]
         _part(u, u[AT_CENTRE], u[AT_CENTRE + 1]),
         _part(u, u[AT_ROOT], u[AT_ROOT + 1]),
     )
-    d, s, n_theta = w.shape[0], origin.shape[0], int(numbers[N_THETA])
-    q, slope, values = np.empty(d), np.empty(d), np.empty(d)
+    d, s, n_theta, h = w.shape[0], origin.shape[0], int(numbers[N_THETA]), w.shape[0] - int(numbers[N_RHO])
+    q, slope, values = np.empty(d), np.empty(d), np.empty(h)
     theta, theta_bar = np.empty(n_theta), np.zeros(n_theta)
     for i in range(d):
         q[i] = centre[i]
         for j in range(d):
             q[i] += root[i * d + j] * w[j]
-    total, sigma = hyper_forward(q, u, values, theta, slope)
+    total, sigma = hyper_forward(q[:h], u, values, theta, slope[:h])
     n_lam = fill.shape[0] // max(n_theta, 1)
     lam, lam_bar, v_bar = np.zeros(n_lam), np.zeros(n_lam), np.zeros(s + 1)
     for i in range(n_lam):
         for j in range(n_theta):
             lam[i] += fill[i * n_theta + j] * theta[j]
-    value, sigma_bar = likelihood(lam, sigma, values[d - s :], u, lam_bar, v_bar)
+    value, sigma_bar = likelihood(lam, sigma, values[h - s :], q[h:], u, lam_bar, v_bar, slope[h:])
     if not math.isfinite(value):
         return math.nan
     for i in range(n_lam):
         for j in range(n_theta):
             theta_bar[j] -= 0.5 * lam_bar[i] * fill[i * n_theta + j]
-    hyper_backward(u, values, theta, sigma, theta_bar, sigma_bar, v_bar[:s], slope)
+    hyper_backward(u, values, theta, sigma, theta_bar, sigma_bar, v_bar[:s], slope[:h])
     for j in range(d):
         gradient[j] = 0.0
         for i in range(d):
@@ -749,12 +878,13 @@ def c_functions() -> tuple[Any, Any]:
 
 
 @_compiled
-def draw_effects(lam, s2, v, K, u, noise, integrated, first):  # type: ignore[no-untyped-def]
-    """Exact draws at every λ (n, ·), s² (n,), v (n, s + 1) and K (n or 1, r, r), from normal `noise` (n, a + J p).
+def draw_effects(lam, s2, v, rho, K, packed, noise, integrated, first):  # type: ignore[no-untyped-def]
+    """Exact draws at λ (n, ·), s² (n,), v (n, s + 1), ρ (n, ·) and K (n or 1, r, r), from normal `noise` (n, a + J p).
 
     Fills `integrated` (n, a), the tail's random effects and the coefficients integrated out, and `first` (n, J, p), the
     effects of the first factor; internal scale.
     """
+    u, n_parts = packed, int(packed[AT_COUNTS + 1])
     sizes, levels = _part(u, u[AT_SIZES], u[AT_SIZES + 1]), _part(u, u[AT_LEVELS], u[AT_LEVELS + 1])
     r, m, e = (
         int(_part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1])[COEFFICIENTS]),
@@ -766,14 +896,13 @@ def draw_effects(lam, s2, v, K, u, noise, integrated, first):  # type: ignore[no
     J = int(levels[0]) if sizes.shape[0] else 0
     N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[AT_COLS], u[AT_COLS + 1]).shape[0], p))
     R, H = np.empty((m, m)), np.empty((m, m))
-    C = _part(u, u[AT_C], u[AT_C + 1]).reshape((p, r, J))
-    indptr, cols, vals = (
-        _part(u, u[AT_INDPTR], u[AT_INDPTR + 1]),
-        _part(u, u[AT_COLS], u[AT_COLS + 1]),
-        _part(u, u[AT_VALUES], u[AT_VALUES + 1]).reshape((-1, max(p, 1))),
-    )
+    indptr, cols = _part(u, u[AT_INDPTR], u[AT_INDPTR + 1]), _part(u, u[AT_COLS], u[AT_COLS + 1])
     rhs, white, x = np.empty(p), np.empty(p), np.empty(a)
     for draw in range(s2.shape[0]):
+        slopes, unused = np.zeros((rho.shape[1], n_parts)), np.zeros(rho.shape[1])
+        u, _ = _at_rho(packed, rho[draw], np.zeros(n_parts), slopes, unused)
+        C = _part(u, u[AT_C], u[AT_C + 1]).reshape((p, r, J))
+        vals = _part(u, u[AT_VALUES], u[AT_VALUES + 1]).reshape((-1, max(p, 1)))
         _factorize(lam[draw], s2[draw], K[draw % K.shape[0]], u, N, B, Bt, R, H)
         s = math.sqrt(s2[draw])
         for j in range(a - 1, -1, -1):

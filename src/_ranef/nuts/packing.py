@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,21 +10,17 @@ import numpy as np
 from _ranef.likelihood import CrossProducts, FixedPart, FixedSums
 from _ranef.nuts.blocks import Shape, sparse_coupling, tail_products
 from _ranef.nuts.layout import FAMILIES, Layout
-from _ranef.residuals import BasisLaw
-from _ranef.support.arrays import Floats, Ints
+from _ranef.support.arrays import Floats
 
-__all__ = ["PARTS", "PackedSums", "pack", "packed_sums", "whiten"]
+__all__ = ["PARTS", "pack", "whiten"]
 
 #: what a packed model holds, in order: A is (p, p, J), C (p, r, J) against coefficients and y, ``tail`` the products
-#: T of what is left, ``vine`` the shapes of the priors of partial correlations
+#: T of what is left, ``vine`` the shapes of the priors of partial correlations. A, ``values``, C and ``tail`` are the
+#: cross-products, side by side; where these depend on ρ, ``parts`` (K, ·) has those that do not, and comes last
 PARTS = (
-    *("sizes", "levels", "A", "indptr", "cols", "values", "C", "tail", "K", "terms", "fill"),
-    *("priors", "numbers", "origin", "vine", "centre", "root"),
+    *("sizes", "levels", "indptr", "cols", "A", "values", "C", "tail", "K", "terms", "fill"),
+    *("priors", "numbers", "origin", "vine", "law", "counts", "centre", "root", "parts"),
 )
-
-
-#: those that are cross-products, and the place of the constant among the numbers
-PRODUCTS, CONSTANT = ("A", "values", "C", "tail"), 2
 
 
 def pack(
@@ -37,27 +32,30 @@ def pack(
     fill: Floats,
     *,
     blocks: bool = True,
+    sums: FixedSums | None = None,
 ) -> Floats:
     """Header of places and lengths, then the arrays in the order of :data:`PARTS`.
 
     Centre and root of the whitened coordinates are empty until :func:`whiten` fills them. Without `blocks` the
-    cross-products are empty, too: then only the priors can be computed from it.
+    cross-products are empty, too: then only the priors can be computed from it. With `sums` they are made of these at
+    every ρ.
     """
-    r = fixed.columns.shape[0]
-    none: list[Any] = [np.zeros(0)]
-    A, coupling, C, tail = none, none * 3, none, none * 2
-    if blocks:
-        tail = [tail_products(products, fixed, shape), fixed.K]
+    r, basis = fixed.columns.shape[0], None if sums is None else sums.basis
+    none = np.zeros(0)
+    coupling: tuple[Any, Any] = (none, none)
     if blocks and shape.sizes:
         sparse = sparse_coupling(products, shape)
-        A, coupling = [np.moveaxis(products.A.diag[0], 0, -1)], [sparse.indptr, sparse.cols, sparse.values]
-        C = [np.moveaxis(products.Xy[0] @ fixed.columns, 0, -1)]
+        coupling = sparse.indptr, sparse.cols
+    own: list[Any] = _products(products, fixed, shape) if blocks else [none] * 4
+    parts = (
+        [] if sums is None else [np.concatenate(_products(sums.part(k), fixed, shape)) for k in range(len(sums.corner))]
+    )
     logs = sum(float(numbers[name][..., 3].sum()) for name in ("sd", "fixef")) + float(numbers["vine"][:, 1].sum())
     logs += 0.0 if layout.sigma_family == "known" else float(numbers["sigma"][3])
     scalars = [
         products.n_obs - shape.n_integrated,
         products.scaling.y,
-        fixed.constant + fixed.log_scale - 2.0 * logs,
+        fixed.constant + fixed.log_scale - 2.0 * logs + (0.0 if sums is None else sums.constant),
         float(numbers["known"]) if layout.sigma_family == "known" else 0.0,
         layout.n_sd,
         layout.n_partial,
@@ -65,67 +63,39 @@ def pack(
         layout.n_theta,
         r,
         shape.tail + r,
+        0.0 if basis is None else basis.law.code,
+        0.0 if basis is None else layout.rows,
     ]
     return _joined(
         [
             np.array(shape.sizes),
             np.array(shape.levels),
-            *A,
             *coupling,
-            *C,
-            *tail,
+            *own,
+            fixed.K if blocks else none,
             _terms(layout),
             fill,
             _prior_rows(layout, numbers),
             np.array(scalars, dtype=float),
             fixed.pilot[fixed.sampled],
             numbers["vine"][:, 0],
-            *none,
-            *none,
+            none if basis is None else basis.numbers,
+            none if basis is None else basis.counts,
+            none,
+            none,
+            np.array(parts),
         ]
     )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class PackedSums:
-    """A packed model whose cross-products are made of fixed ones at every ρ.
-
-    Attributes
-    ----------
-    packed : array
-        At some ρ.
-    law : BasisLaw
-    where : array of int (m,)
-        Its entries that are cross-products.
-    parts : array (K, m)
-        The same of each of the fixed ones.
-    constant : int
-        Its entry that is the constant, which is `rest` less log |Λ⁻¹|.
-    rest : float
-    """
-
-    packed: Floats
-    law: BasisLaw
-    where: Ints
-    parts: Floats
-    constant: int
-    rest: float
-
-    def at(self, rho: Floats) -> Floats:
-        """The packed model at ρ (n_rho,)."""
-        out = self.packed.copy()
-        out[self.where] = self.law.coefficients(rho, np) @ self.parts
-        out[self.constant] = self.rest - self.law.log_det(rho, np)
-        return out
-
-
-def packed_sums(packed: Floats, parts: Sequence[Floats], sums: FixedSums) -> PackedSums:
-    """A packed model of ``sums.products``, and each part packed in the same way."""
-    places = {name: (int(packed[2 * i]), int(packed[2 * i + 1])) for i, name in enumerate(PARTS)}
-    where = np.concatenate([np.arange(at, at + n) for at, n in (places[name] for name in PRODUCTS)])
-    constant = places["numbers"][0] + CONSTANT
-    rest = packed[constant] + sums.products.log_weights - sums.basis.log_weights
-    return PackedSums(packed, sums.basis.law, where, np.stack([own[where] for own in parts]), constant, float(rest))
+def _products(products: CrossProducts, fixed: FixedPart, shape: Shape) -> list[Floats]:
+    """A, the values of the sparse coupling, C and T, flat."""
+    A: Floats = np.zeros(0)
+    C, values = A, A
+    if shape.sizes:
+        A, C = np.moveaxis(products.A.diag[0], 0, -1), np.moveaxis(products.Xy[0] @ fixed.columns, 0, -1)
+        values = sparse_coupling(products, shape).values
+    return [part.ravel() for part in (A, values, C, tail_products(products, fixed, shape))]
 
 
 def _joined(parts: Sequence[Any]) -> Floats:
@@ -139,7 +109,7 @@ def whiten(packed: Floats, centre: Floats, root: Floats) -> Floats:
     """Packed model whose coordinates w make q = centre + root w."""
     n = int(packed[0]) // 2
     parts = [packed[int(packed[2 * i]) :][: int(packed[2 * i + 1])] for i in range(n)]
-    return _joined([*parts[:-2], centre, root])
+    return _joined([*parts[:-3], centre, root, parts[-1]])
 
 
 def _terms(layout: Layout) -> Floats:

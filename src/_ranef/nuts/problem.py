@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from _ranef.errors import FitError
-from _ranef.likelihood import CrossProducts, FixedPart, HostDensity, RowDensity, cross_products, fixed_part
+from _ranef.likelihood import CrossProducts, FixedPart, FixedSums, HostDensity, RowDensity, cross_products, fixed_part
 from _ranef.nuts.blocks import Roots, Shape, make_shape
 from _ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
-from _ranef.nuts.packing import PackedSums, pack, packed_sums, whiten
+from _ranef.nuts.packing import pack, whiten
 from _ranef.nuts.shapes import ShapePriors, shape_priors
 from _ranef.residuals import Centred
 from _ranef.spec import ModelSpec, Priors, mean_log_sds, outward_theta, rho_log_prior
@@ -29,9 +29,6 @@ Gradient = Callable[[Floats], tuple[float, Floats]]
 
 #: the longest dense tail that the compiled loops are given; LAPACK is faster beyond
 MAX_TAIL = 200
-
-#: step of the differences that give slopes in ρ
-DIFFERENCE = 1e-5
 
 #: numbers in one block of draws
 BLOCK = 4_000_000
@@ -70,7 +67,12 @@ class Problem:
     @property
     def compiled(self) -> bool:
         """Whether the compiled loops compute the density, rather than the numpy kernels."""
-        return self.short and self.roots.linear and self.rows is None
+        return self.by_loops and self.roots.linear
+
+    @property
+    def by_loops(self) -> bool:
+        """Whether they compute it of λ and ρ."""
+        return self.short and (self.rows is None or self.sums is not None)
 
     @cached_property
     def packed(self) -> Floats:
@@ -83,6 +85,7 @@ class Problem:
             self.numbers,
             self.sampled_fill,
             blocks=self.short,
+            sums=self.sums if self.short else None,
         )
 
     @cached_property
@@ -102,16 +105,10 @@ class Problem:
         spec = self.spec if own is None else replace(self.spec, variance=Centred(own))
         return RowDensity(spec, self.products, self.fixed)
 
-    @cached_property
-    def packed_sums(self) -> PackedSums | None:
-        """The packed model at any ρ, where rows need not be read again and the loops compute the rest."""
-        sums = None if self.rows is None else self.rows.sums
-        if sums is None or not self.short or not self.roots.linear:
-            return None
-        given = (self.fixed, self.shape, self.layout, self.numbers, self.sampled_fill)
-        d = self.layout.n_hyper - self.layout.rows
-        parts = [pack(sums.part(k), *given) for k in range(len(sums.corner))]
-        return packed_sums(whiten(pack(sums.products, *given), np.zeros(d), np.eye(d)), parts, sums)
+    @property
+    def sums(self) -> FixedSums | None:
+        """The cross-products at any ρ, where rows need not be read again."""
+        return None if self.rows is None else self.rows.sums
 
     @cached_property
     def shape_priors(self) -> ShapePriors:
@@ -150,8 +147,6 @@ class Problem:
     def gradient(self) -> Gradient:
         """Value and gradient of the log posterior density; only for priors of this package's families."""
         loops: Any = load("_ranef.nuts.compiled")
-        if self.packed_sums is not None:
-            return self._by_sums(loops, self.packed_sums)
         return self._by_loops(loops) if self.compiled else self._by_host(loops)
 
     def collapsed(self, theta: Floats, sigma: float) -> float:
@@ -166,23 +161,6 @@ class Problem:
         def gradient(q: Floats) -> tuple[float, Floats]:
             slope = np.empty_like(q)
             return float(loops.density(q, u, slope)), slope
-
-        return gradient
-
-    def _by_sums(self, loops: Any, sums: PackedSums) -> Gradient:
-        """The loops at the cross-products of ρ; slopes in ρ by differences of what they give."""
-        r = self.layout.rows
-        steps = DIFFERENCE * np.eye(r)
-
-        @np.errstate(all="ignore")  # far out it is not finite, and refused
-        def gradient(q: Floats) -> tuple[float, Floats]:
-            known, rho = q[: len(q) - r], q[len(q) - r :]
-            slope, unused = np.empty_like(known), np.empty_like(known)
-            value = float(loops.density(known, sums.at(rho), slope))
-            ahead = [float(loops.density(known, sums.at(rho + s * h), unused)) for h in steps for s in (1.0, -1.0)]
-            prior, own = rho_log_prior(self.spec, rho)
-            moved = np.subtract(ahead[::2], ahead[1::2]) / (2.0 * DIFFERENCE)
-            return value + prior, np.concatenate([slope, moved + own])
 
         return gradient
 
@@ -209,20 +187,22 @@ class Problem:
 
     def _likelihood(self, lam: Floats, sigma: float, sampled: Floats, rho: Floats) -> tuple[Floats, float, Floats]:
         """Value and gradient by the host; the log prior of ρ, and the slopes of both in it."""
-        if self.rows is None and self.short:
-            return self._by_loops_in_lambda(lam, float(sigma), sampled), 0.0, rho
+        if self.by_loops:
+            return self._by_loops_in_lambda(lam, float(sigma), sampled, rho)
         if self.rows is None:
             return self.host.value_and_gradient(lam, np.asarray(sigma), sampled), 0.0, rho
         out = self.rows.value_and_gradient(lam, float(sigma), sampled, rho)
         log_prior, slopes = rho_log_prior(self.spec, rho)
         return out[: -len(rho)], log_prior, out[-len(rho) :] + slopes
 
-    def _by_loops_in_lambda(self, lam: Floats, sigma: float, sampled: Floats) -> Floats:
-        """What the host's ``value_and_gradient`` gives, by the compiled loops."""
+    def _by_loops_in_lambda(
+        self, lam: Floats, sigma: float, sampled: Floats, rho: Floats
+    ) -> tuple[Floats, float, Floats]:
+        """The same by the compiled loops."""
         loops: Any = load("_ranef.nuts.compiled")
-        of_lam, of_sampled = np.zeros(lam.size), np.zeros(self.shape.n_sampled + 1)
-        value, of_sigma = loops.likelihood(lam, sigma, sampled, self.packed, of_lam, of_sampled)
-        return np.concatenate([[value - self._prior_constant], -0.5 * of_lam, [of_sigma], of_sampled[:-1]])
+        of_lam, of_sampled, of_rho = np.zeros(lam.size), np.zeros(self.shape.n_sampled + 1), np.zeros(len(rho))
+        value, of_sigma = loops.likelihood(lam, sigma, sampled, rho, self.packed, of_lam, of_sampled, of_rho)
+        return np.concatenate([[value - self._prior_constant], -0.5 * of_lam, [of_sigma], of_sampled[:-1]]), 0.0, of_rho
 
     @cached_property
     def _prior_constant(self) -> float:
@@ -301,12 +281,14 @@ def draw_effects(problem: Problem, hyper: Hyper, rng: np.random.Generator) -> Ef
     theta, sigma = hyper.theta.reshape(n, -1), hyper.sigma.ravel()
     sampled = hyper.sampled.reshape(n, -1)
     lam = problem.roots.at(theta)
-    if problem.rows is not None:
-        rho = hyper.extras["rho"].reshape(n, -1)
-        internal, b = _draw_by_rows(problem, lam, sigma, sampled, rho, rng)
+    rho = hyper.extras["rho"].reshape(n, -1) if problem.layout.rows else np.zeros((n, 0))
+    if problem.layout.rows:  # σ of the density is that of the rows' mean
+        factor = np.exp(mean_log_sds(problem.spec, rho))
+        lam, sigma = lam / factor[:, None], sigma * factor
+    if problem.by_loops:
+        internal, b = _draw_by_loops(problem, lam, sigma, sampled, rho, _normal_priors(problem, hyper), rng)
     else:
-        draw = _draw_by_loops if problem.short else _draw_by_host
-        internal, b = draw(problem, lam, sigma, sampled, _normal_priors(problem, hyper), rng)
+        internal, b = _draw_by_host(problem, lam, sigma, sampled, rho, rng)
     beta = problem.fixed.beta(internal, sampled)
     out, scale = [], problem.products.scaling
     for k, T in enumerate(scale.Z):
@@ -330,9 +312,9 @@ def _normal_priors(problem: Problem, hyper: Hyper) -> Floats:
 def prepare_draws(problem: Problem) -> None:
     """Compile or load what :func:`draw_effects` needs, so that it can be done while something else compiles."""
     if problem.short:
-        lam, sampled = np.zeros((0, sum(p * p for p in problem.shape.sizes))), np.zeros((0, problem.shape.n_sampled))
-        rng = np.random.default_rng(0)
-        _draw_by_loops(problem, lam, np.zeros(0), sampled, problem.fixed.K[None], rng, step=1)
+        sizes = (sum(p * p for p in problem.shape.sizes), problem.shape.n_sampled, problem.layout.rows)
+        lam, sampled, rho = (np.zeros((0, n)) for n in sizes)
+        _draw_by_loops(problem, lam, np.zeros(0), sampled, rho, problem.fixed.K[None], np.random.default_rng(0))
 
 
 def _draw_by_loops(
@@ -340,28 +322,23 @@ def _draw_by_loops(
     lam: Floats,
     sigma: Floats,
     sampled: Floats,
+    rho: Floats,
     K: Floats,
     rng: np.random.Generator,
-    step: int | None = None,
-    packed: Callable[[int], Floats] | None = None,
 ) -> tuple[Floats, list[Floats]]:
-    """In blocks of `step` draws, each of the model that `packed` gives for its first, if models differ.
-
-    With none to draw the loops are called all the same.
-    """
+    """In blocks of draws; with none to draw the loops are called all the same."""
     loops: Any = load("_ranef.nuts.compiled")
     n, shape = len(sigma), problem.shape
     p, J = (shape.sizes[0], shape.levels[0]) if shape.sizes else (0, 0)
     a = shape.tail + shape.n_integrated
     integrated, first = np.empty((n, a)), np.empty((n, J, p))
     s2, v = (sigma / problem.fixed.unit) ** 2, problem.fixed.contrast(sampled)
-    step = step or max(1, BLOCK // (a + J * p + 1))
+    step = max(1, BLOCK // (a + J * p + 1))
     for at in (slice(i, i + step) for i in range(0, max(n, 1), step)):
         let_through()
         noise = rng.standard_normal((len(s2[at]), a + J * p))
         own = K if len(K) == 1 else K[at]
-        model = problem.packed if packed is None else packed(at.start)
-        loops.draw_effects(lam[at], s2[at], v[at], own, model, noise, integrated[at], first[at])
+        loops.draw_effects(lam[at], s2[at], v[at], rho[at], own, problem.packed, noise, integrated[at], first[at])
     b: list[Floats] = [first] if shape.sizes else []
     start = 0
     for size, levels in zip(shape.sizes[1:], shape.levels[1:], strict=True):
@@ -370,33 +347,17 @@ def _draw_by_loops(
     return integrated[:, start:], b
 
 
-def _draw_by_rows(
-    problem: Problem, lam: Floats, sigma: Floats, sampled: Floats, rho: Floats, rng: np.random.Generator
-) -> tuple[Floats, list[Floats]]:
-    """Each draw with the residual variances and correlations of its own ρ, by the loops where they hold the sums."""
-    assert problem.rows is not None
-    sums, factor = problem.packed_sums, np.exp(mean_log_sds(problem.spec, rho))
-    scaled = lam / factor[:, None], sigma * factor  # σ of the density is that of the rows' mean
-    if sums is not None:
-        K = problem.fixed.K[None]
-        return _draw_by_loops(problem, *scaled, sampled, K, rng, step=1, packed=lambda k: sums.at(rho[k]))
-    each = []
-    for own_lam, sd, own, r in zip(*scaled, sampled, rho, strict=True):
-        let_through()
-        each.append(problem.rows.at(r).draw(own_lam, float(sd), own, rng))
-    return _stacked(each)
-
-
 def _stacked(draws: Sequence[tuple[Floats, tuple[Floats, ...]]]) -> tuple[Floats, list[Floats]]:
     return np.stack([d[0] for d in draws]), [np.stack(b) for b in zip(*(d[1] for d in draws), strict=True)]
 
 
 def _draw_by_host(
-    problem: Problem, lam: Floats, sigma: Floats, sampled: Floats, K: Floats, rng: np.random.Generator
+    problem: Problem, lam: Floats, sigma: Floats, sampled: Floats, rho: Floats, rng: np.random.Generator
 ) -> tuple[Floats, list[Floats]]:
-    assert len(K) == 1  # a global scale was refused before
+    """Each with the residual variances and correlations of its own ρ; a global scale was refused before."""
     draws = []
-    for at in zip(lam, map(float, sigma), sampled, strict=True):
+    for own_lam, sd, own, r in zip(lam, map(float, sigma), sampled, rho, strict=True):
         let_through()
-        draws.append(problem.host.draw(*at, rng))
+        density = problem.host if problem.rows is None else problem.rows.at(r)
+        draws.append(density.draw(own_lam, sd, own, rng))
     return _stacked(draws)

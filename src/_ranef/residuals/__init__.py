@@ -13,7 +13,7 @@ from _ranef.residuals.base import (
     Told,
     VarianceFunction,
 )
-from _ranef.residuals.basis import Basis, BasisLaw, coefficient_slopes
+from _ranef.residuals.basis import Basis, BasisLaw, Part
 from _ranef.residuals.correlations import (
     AR1,
     ARMA,
@@ -45,6 +45,7 @@ __all__ = [
     "CorrelationRoot",
     "Exponential",
     "Gaussian",
+    "Part",
     "Residual",
     "RowCorrelation",
     "RowVariance",
@@ -57,5 +58,4 @@ __all__ = [
     "VarIdent",
     "VarPower",
     "VarianceFunction",
-    "coefficient_slopes",
 ]

@@ -243,9 +243,13 @@ class Centred(RowVariance):
         return self.own.on(values)
 
     def basis(self) -> Basis | None:
-        """That of the other, centred."""
+        """That of the other, centred; it is of strata, whose τ are linear."""
         own = self.own.basis()
-        return None if own is None else replace(own, law=own.law.centred())
+        return (
+            None
+            if own is None
+            else replace(own, numbers=own.numbers - (own.numbers @ own.counts)[:, None] / own.counts.sum())
+        )
 
 
 class CorrelationFunction(ABC):

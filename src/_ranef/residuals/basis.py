@@ -1,40 +1,38 @@
 """Residual covariances whose inverse is a combination of fixed matrices, so that rows are read once for all ρ.
 
-With Λ⁻¹(ρ) = Σ_k c_k(ρ) B_k and B_k = T_kᵀT_k, every cross-product is Σ_k c_k(ρ) of one that no parameter changes.
+With Λ⁻¹(ρ) = Σ_k exp(τ_k(ρ)) B_k and B_k = T_kᵀS_kT_k, S_k a diagonal of signs, every cross-product is
+Σ_k exp(τ_k(ρ)) of one that no parameter changes; and log|Λ⁻¹| = Σ_k m_k τ_k(ρ).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy
 
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["Basis", "BasisLaw", "Part", "coefficient_slopes", "picked"]
+__all__ = ["Basis", "BasisLaw", "Part", "picked"]
 
 #: imaginary step of derivatives, which are exact to rounding
 STEP = 1e-30
 
 
 class BasisLaw(ABC):
-    """The coefficients by ρ; equal laws are the same function. Written for numpy, with complex ρ too, and for JAX."""
+    """τ by ρ and the `numbers` of a model: without state, so that models share what is compiled.
+
+    Written for numpy, with complex ρ too, and for JAX; the loops of :mod:`_ranef.nuts.compiled` know it by its code.
+    """
+
+    code: ClassVar[int]
 
     @abstractmethod
-    def coefficients(self, rho: Any, xp: ModuleType) -> Any:
-        """C (K,)."""
-
-    @abstractmethod
-    def log_det(self, rho: Any, xp: ModuleType) -> Any:
-        """Logarithm of |Λ⁻¹|, weights left out."""
-
-    def centred(self) -> BasisLaw:
-        """The law with the mean of log standard deviations of rows taken out; itself where they are all alike."""
-        return self
+    def logs(self, numbers: Any, rho: Any, xp: ModuleType) -> Any:
+        """Logarithms τ (K,) of the coefficients."""
 
     @abstractmethod
     def log_prior(self, rho: Any, xp: ModuleType) -> Any:
@@ -51,14 +49,23 @@ class Part:
         T.
     rows : array of int (m,)
         A row of the model that each row of T is made of, whose levels all those that it is made of have.
+    signs : array (m,), optional
+        Of the squares of each row of T, where some are taken off.
     """
 
     transform: scipy.sparse.csr_array
     rows: Ints
+    signs: Floats | None = None
 
     def of(self, values: Floats) -> Floats:
         """Values (q, n) of rows to (q, m)."""
         return np.asarray((self.transform @ values.T).T)
+
+    def less(self, other: Part) -> Part:
+        """Its matrix less that of another."""
+        signs = np.repeat([1.0, -1.0], [len(self.rows), len(other.rows)])
+        transform = scipy.sparse.vstack([self.transform, other.transform], format="csr")
+        return Part(transform, np.concatenate([self.rows, other.rows]), signs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +76,18 @@ class Basis:
     ----------
     parts : tuple of Part
     law : BasisLaw
+    numbers : array
+        What the law reads of this model.
+    counts : array (K,)
+        The m_k.
     log_weights : float
         What log |Λ⁻¹| has besides, of prior weights.
     """
 
     parts: tuple[Part, ...]
     law: BasisLaw
+    numbers: Floats
+    counts: Floats
     log_weights: float = 0.0
 
     def weighted(self, weights: Floats | None) -> Basis:
@@ -82,17 +95,21 @@ class Basis:
         if weights is None:
             return self
         root = scipy.sparse.diags_array(np.sqrt(weights))
-        parts = tuple(Part(scipy.sparse.csr_array(part.transform @ root), part.rows) for part in self.parts)
-        return Basis(parts, self.law, self.log_weights + float(np.log(weights).sum()))
+        parts = tuple(replace(part, transform=scipy.sparse.csr_array(part.transform @ root)) for part in self.parts)
+        return replace(self, parts=parts, log_weights=self.log_weights + float(np.log(weights).sum()))
+
+    def at(self, rho: Floats) -> tuple[Floats, float]:
+        """Coefficients (K,) at ρ, and log |Λ⁻¹|."""
+        logs = self.law.logs(self.numbers, rho, np)
+        return np.exp(logs), float(self.counts @ logs) + self.log_weights
+
+    def slopes(self, rho: Floats) -> tuple[Floats, Floats]:
+        """∂coefficients/∂ρ (n_rho, K) and ∂log|Λ⁻¹|/∂ρ (n_rho,), by complex steps."""
+        steps = [rho + 1j * STEP * (np.arange(len(rho)) == k) for k in range(len(rho))]
+        slopes = np.array([np.imag(self.law.logs(self.numbers, at, np)) / STEP for at in steps])
+        return slopes * self.at(rho)[0], slopes @ self.counts
 
 
 def picked(rows: Ints, n: int) -> scipy.sparse.csr_array:
     """The matrix (m, n) that picks some of n rows."""
     return scipy.sparse.csr_array((np.ones(len(rows)), (np.arange(len(rows)), rows)), shape=(len(rows), n))
-
-
-def coefficient_slopes(law: BasisLaw, rho: Floats) -> tuple[Floats, Floats]:
-    """∂c/∂ρ (n_rho, K) and ∂log|Λ⁻¹|/∂ρ (n_rho,), by complex steps."""
-    steps = [rho + 1j * STEP * (np.arange(len(rho)) == k) for k in range(len(rho))]
-    slopes = [np.imag(law.coefficients(at, np)) / STEP for at in steps]
-    return np.array(slopes), np.array([float(np.imag(law.log_det(at, np)) / STEP) for at in steps])

@@ -79,20 +79,23 @@ class Markov(RowCorrelation):
         return out
 
     def basis(self) -> Basis | None:
-        """Of first rows, and for every gap that occurs of rows, of those before them, and of their differences."""
+        """First rows less all that come before another; for every gap, sums and differences of neighbours.
+
+        (x − r x₋)²/(1 − r²) = ½(x + x₋)²/(1 + r) + ½(x − x₋)²/(1 − r) − x₋².
+        """
         steps = self.gaps / (self.unit or 1.0)
-        gaps = np.unique(steps[np.isfinite(steps)])
+        gaps, counts = np.unique(steps[np.isfinite(steps)], return_counts=True)
         if len(gaps) > MOST_GAPS:
             return None
-        n, first = len(self.codes), self.order[~np.isfinite(self.gaps)]
-        parts = [Part(picked(first, n), first)]
+        n, later = len(self.codes), np.flatnonzero(np.isfinite(steps))
+        first, before = self.order[~np.isfinite(steps)], self.order[later - 1]
+        parts = [Part(picked(first, n), first).less(Part(picked(before, n), before))]
         for gap in gaps:
             at = np.flatnonzero(steps == gap)
-            own, before = self.order[at], self.order[at - 1]
-            now, then = picked(own, n), picked(before, n)
-            parts += [Part(now, own), Part(then, own), Part(scipy.sparse.csr_array(now - then), own)]
-        counts = tuple(int((steps == gap).sum()) for gap in gaps)
-        return Basis(tuple(parts), _MarkovLaw(tuple(gaps.tolist()), counts, self.signed))
+            now, then = (picked(self.order[rows], n) * np.sqrt(0.5) for rows in (at, at - 1))
+            parts += [Part(scipy.sparse.csr_array(T), self.order[at]) for T in (now + then, now - then)]
+        law = _SignedMarkovLaw() if self.signed else _MarkovLaw()
+        return Basis(tuple(parts), law, gaps, np.append(0.0, np.repeat(counts, 2)))
 
     def at(self, rho: Floats) -> CorrelationRoot:
         """Each row less φ^d times the one before."""
@@ -138,37 +141,35 @@ def middling_gap(codes: Ints, times: Floats) -> float:
 
 @dataclass(frozen=True)
 class _MarkovLaw(BasisLaw):
-    """Autocorrelations r of so many pairs of neighbours at each gap: with (x − r x₋)²/(1 − r²) their density stands.
+    """`numbers` are the gaps; r is the autocorrelation of neighbours at each: τ = −log(1 ± r) behind a 0."""
 
-    (x − r x₋)²/(1 − r²) = x²/(1 + r) − x₋² r/(1 + r) + (x − x₋)² r/(1 − r²).
-    """
+    code = 2
 
-    gaps: tuple[float, ...]
-    counts: tuple[int, ...]
-    signed: bool
+    def _r(self, gaps: Any, rho: Any, xp: ModuleType) -> Any:
+        return xp.exp(-gaps * xp.exp(-rho[0]))
 
-    def _r(self, rho: Any, xp: ModuleType) -> list[Any]:
-        if self.signed:
-            return [xp.tanh(rho[0]) ** int(gap) for gap in self.gaps]
-        return [xp.exp(-gap * xp.exp(-rho[0])) for gap in self.gaps]
-
-    def coefficients(self, rho: Any, xp: ModuleType) -> Any:
-        """One for first rows, and three for every gap."""
-        out = [xp.ones_like(rho[0])]
-        for r in self._r(rho, xp):
-            out += [1.0 / (1.0 + r), -r / (1.0 + r), r / ((1.0 - r) * (1.0 + r))]
-        return xp.stack(out)
-
-    def log_det(self, rho: Any, xp: ModuleType) -> Any:
-        """Of the pairs at each gap."""
-        pairs = zip(self.counts, self._r(rho, xp), strict=True)
-        return -sum(n * (xp.log(1.0 - r) + xp.log(1.0 + r)) for n, r in pairs)
+    def logs(self, numbers: Any, rho: Any, xp: ModuleType) -> Any:
+        """Of sums and differences, gap by gap."""
+        r = self._r(numbers, rho, xp)
+        return xp.concatenate([xp.zeros_like(rho), -xp.log(xp.stack([1.0 + r, 1.0 - r], axis=1)).ravel()])
 
     def log_prior(self, rho: Any, xp: ModuleType) -> Any:
-        """Uniform in φ, of whole steps or of a middling one."""
-        if self.signed:
-            return float(np.log(2.0)) - 2.0 * xp.logaddexp(rho[0], -rho[0])
+        """Uniform in φ of a middling step."""
         return -xp.exp(-rho[0]) - rho[0]
+
+
+class _SignedMarkovLaw(_MarkovLaw):
+    """The same of φ that may be negative, and gaps that are whole numbers."""
+
+    code = 3
+
+    def _r(self, gaps: Any, rho: Any, xp: ModuleType) -> Any:
+        phi, odd = xp.tanh(rho[0]), gaps % 2.0
+        return (odd * phi + 1.0 - odd) * (phi * phi) ** ((gaps - odd) / 2.0)
+
+    def log_prior(self, rho: Any, xp: ModuleType) -> Any:
+        """Uniform in φ."""
+        return float(np.log(2.0)) - 2.0 * xp.logaddexp(rho[0], -rho[0])
 
 
 class _MarkovRoot(CorrelationRoot):
@@ -265,20 +266,24 @@ class Exchangeable(RowCorrelation):
         return float(self.least + (1.0 - self.least) * logistic(rho[0]))
 
     def basis(self) -> Basis | None:
-        """Of all rows, and of the means of groups of each size."""
-        sizes = np.unique(self.sizes).astype(np.intp).tolist()
+        """Of all rows less the means of groups, and of the means of groups of each size."""
+        sizes, counts = np.unique(np.bincount(self.codes), return_counts=True)
+        sizes, counts = sizes[sizes > 0], counts[sizes > 0]
         if len(sizes) > MOST_SIZES:
             return None
-        n = len(self.codes)
-        parts = [Part(picked(np.arange(n), n), np.arange(n))]
-        for s in sizes:
-            own = np.flatnonzero(self.sizes == s)
-            groups, first, place = np.unique(self.codes[own], return_index=True, return_inverse=True)
-            entries = np.full(len(own), 1.0 / np.sqrt(s))
-            means = scipy.sparse.csr_array((entries, (place, own)), shape=(len(groups), n))
-            parts.append(Part(means, own[first]))
-        counts = tuple(int((self.sizes == s).sum()) // s for s in sizes)
-        return Basis(tuple(parts), _ExchangeableLaw(tuple(sizes), counts, self.least))
+        n, everything = len(self.codes), np.arange(len(self.codes))
+        means = [self._means_of(np.flatnonzero(self.sizes == s)) for s in sizes]
+        within = Part(picked(everything, n), everything).less(self._means_of(everything))
+        numbers = np.concatenate([[self.least], sizes])
+        return Basis(
+            (within, *means), _ExchangeableLaw(), numbers, np.append((sizes - 1) @ counts, counts).astype(float)
+        )
+
+    def _means_of(self, rows: Ints) -> Part:
+        """Means of the groups that some rows are, times √size."""
+        groups, first, place = np.unique(self.codes[rows], return_index=True, return_inverse=True)
+        entries = 1.0 / np.sqrt(self.sizes[rows])
+        return Part(scipy.sparse.csr_array((entries, (place, rows)), shape=(len(groups), len(self.codes))), rows[first])
 
     def at(self, rho: Floats) -> CorrelationRoot:
         """The symmetric root: deviations from a group's mean, and the mean, each by its own factor."""
@@ -309,27 +314,15 @@ class Exchangeable(RowCorrelation):
 
 @dataclass(frozen=True)
 class _ExchangeableLaw(BasisLaw):
-    """Groups by size and how many there are: C⁻¹ = I/(1 − c) + [1/(1 + (s − 1)c) − 1/(1 − c)] P, P to their means."""
+    """`numbers` are the least c and the sizes s of groups: C⁻¹ = (I − P)/(1 − c) + P/(1 + (s − 1)c), P to the means."""
 
-    sizes: tuple[int, ...]
-    counts: tuple[int, ...]
-    least: float
+    code = 4
 
-    def _parts(self, rho: Any, xp: ModuleType) -> tuple[Any, list[Any]]:
-        share = 0.5 * (1.0 + xp.tanh(0.5 * rho[0]))
-        c = self.least + (1.0 - self.least) * share
-        return (1.0 - self.least) * (1.0 - share), [1.0 + (s - 1) * c for s in self.sizes]
-
-    def coefficients(self, rho: Any, xp: ModuleType) -> Any:
-        """One for all rows, and one for the means of each size."""
-        within, between = self._parts(rho, xp)
-        return xp.stack([1.0 / within, *(1.0 / b - 1.0 / within for b in between)])
-
-    def log_det(self, rho: Any, xp: ModuleType) -> Any:
-        """Group by group."""
-        within, between = self._parts(rho, xp)
-        each = [(s - 1) * xp.log(within) + xp.log(b) for s, b in zip(self.sizes, between, strict=True)]
-        return -sum(n * e for n, e in zip(self.counts, each, strict=True))
+    def logs(self, numbers: Any, rho: Any, xp: ModuleType) -> Any:
+        """One within groups, and one for the means of each size."""
+        least, sizes, share = numbers[0], numbers[1:], 0.5 * (1.0 + xp.tanh(0.5 * rho))
+        within, c = (1.0 - least) * (1.0 - share), least + (1.0 - least) * share
+        return -xp.log(xp.concatenate([within, 1.0 + (sizes - 1.0) * c]))
 
     def log_prior(self, rho: Any, xp: ModuleType) -> Any:
         """Uniform in the correlation."""

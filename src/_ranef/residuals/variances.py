@@ -209,8 +209,9 @@ class _Strata(RowVariance):
     def basis(self) -> Basis:
         """The rows of each stratum."""
         n, own = len(self.codes), [np.flatnonzero(self.codes == k) for k in range(len(self.labels))]
-        parts = [Part(picked(rows, n), rows) for rows in own]
-        return Basis(tuple(parts), _StrataLaw(self.counts or tuple(len(rows) for rows in own)))
+        parts = tuple(Part(picked(rows, n), rows) for rows in own)
+        counts = np.array(self.counts or [len(rows) for rows in own], dtype=float)
+        return Basis(parts, _StrataLaw(), -2.0 * np.eye(len(own))[1:], counts)
 
     @property
     def prior_words(self) -> list[str]:
@@ -225,42 +226,19 @@ class _Strata(RowVariance):
 
 @dataclass(frozen=True)
 class _StrataLaw(BasisLaw):
-    """Precisions of strata of so many rows.
+    """Precisions of strata: `numbers` (n_rho, K) are the slopes of τ, linear in ρ."""
 
-    Attributes
-    ----------
-    counts : tuple of int
-        Rows of each stratum.
-    mean_out : bool
-        Whether log standard deviations are less their mean over the rows.
-    """
+    code = 1
 
-    counts: tuple[int, ...]
-    mean_out: bool = False
-
-    def centred(self) -> BasisLaw:
-        """With the mean taken out."""
-        return replace(self, mean_out=True)
-
-    def _log_sds(self, rho: Any, xp: ModuleType) -> Any:
-        own = xp.concatenate([xp.zeros(1), rho])
-        share = np.array(self.counts) / sum(self.counts)
-        return own - (share * own).sum() if self.mean_out else own
-
-    def coefficients(self, rho: Any, xp: ModuleType) -> Any:
+    def logs(self, numbers: Any, rho: Any, xp: ModuleType) -> Any:
         """One for each stratum."""
-        return xp.exp(-2.0 * self._log_sds(rho, xp))
-
-    def log_det(self, rho: Any, xp: ModuleType) -> Any:
-        """By the rows of each."""
-        return -2.0 * (np.array(self.counts) * self._log_sds(rho, xp)).sum()
+        return rho @ numbers
 
     def log_prior(self, rho: Any, xp: ModuleType) -> Any:
         """Normal, of exchangeable log standard deviations of variance one."""
-        k = len(self.counts)
-        precision = np.eye(k - 1) - 1.0 / k
-        log_det = -float(np.log(k))
-        return 0.5 * (log_det - (k - 1) * float(np.log(2.0 * np.pi)) - rho @ (precision @ rho))
+        k = len(rho) + 1
+        log_scale = float(np.log(k)) + (k - 1) * float(np.log(2.0 * np.pi))
+        return -0.5 * (log_scale + (rho**2).sum() - rho.sum() ** 2 / k)
 
 
 @dataclass(frozen=True, repr=False)
