@@ -159,7 +159,6 @@ def fixed_sums(spec: ModelSpec, products: CrossProducts) -> FixedSums | None:
     )
 
 
-<<<<<<< HEAD
 def _of_rows(spec: ModelSpec, basis: Basis, products: CrossProducts) -> list[ProductSlopes]:
     """S_k of the rows that a spec holds."""
     everything, scale = slice(0, len(spec.design.y)), products.scaling
@@ -172,10 +171,7 @@ def _of_rows(spec: ModelSpec, basis: Basis, products: CrossProducts) -> list[Pro
     ]
 
 
-def _of_part(columns: Floats, Zs: Sequence[Floats], codes: Sequence[Ints], A: BlockMatrix) -> ProductSlopes:
-=======
 def _of_part(part: Part, columns: Floats, Zs: Sequence[Floats], codes: Sequence[Ints], A: BlockMatrix) -> ProductSlopes:
->>>>>>> 855a965
     """[Z X y]ᵀ[Z X y] of transformed rows (·, m), in the shapes of all rows."""
     rows, effects = np.ascontiguousarray(columns.T), [np.ascontiguousarray(Z.T) for Z in Zs]
     signed = effects if part.signs is None else [part.signs[:, None] * Z for Z in effects]

@@ -15,16 +15,7 @@ from itertools import product
 import numpy as np
 
 from _ranef.errors import FitError
-from _ranef.likelihood import (
-    CrossProducts,
-    FixedSums,
-    Likelihood,
-    Method,
-    cross_products,
-    fixed_sums,
-    product_slopes,
-    row_slopes,
-)
+from _ranef.likelihood import CrossProducts, Likelihood, Method, OverRho, over_rho
 from _ranef.reml.fit import fit_reml
 from _ranef.reml.optimize import Control
 from _ranef.reml.residual_status import judged
@@ -134,32 +125,28 @@ def _fitted(fit: StructuredFit) -> Floats:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Search:
-    """One model with what all ρ share: fits at any of them, and the slopes there.
+    """Fits of one model at any ρ, and the slopes there.
 
     Attributes
     ----------
-    spec : ModelSpec
-    method : "REML" or "ML"
+    over : OverRho
     control : Control, optional
-    sums : FixedSums, optional
-        Where rows need not be read again.
     """
 
-    spec: ModelSpec
-    method: Method
+    over: OverRho
     control: Control | None
-    sums: FixedSums | None
 
-    def products(self, rho: Floats) -> CrossProducts:
-        """The cross-products at ρ."""
-        return cross_products(self.spec.with_rho(rho)) if self.sums is None else self.sums.at(rho)
+    @property
+    def spec(self) -> ModelSpec:
+        """Without ρ."""
+        return self.over.spec
 
     def at(self, rho: Floats, start: Floats | None, *, near: bool = False) -> StructuredFit:
         """The fit at ρ, by a descent from θ `start` or from where REML begins; a start that is `near` needs no EM."""
-        own, products = self.spec.with_rho(rho), self.products(rho)
+        own = self.over.at(rho)
         control = replace(self.control or Control(), em_steps=0) if near else self.control
-        estimates = fit_reml(own, self.method, start=start, control=control, products=products)
-        return StructuredFit(own, products, estimates)
+        estimates = fit_reml(own.spec, own.method, start=start, control=control, products=own.products)
+        return StructuredFit(own.spec, own.products, estimates)
 
     def tried(self, rho: Floats, near: StructuredFit) -> StructuredFit | None:
         """The fit at ρ from the effects of one nearby; None so far out that some rows have no variance, or all one."""
@@ -180,17 +167,11 @@ class Search:
 
     def slopes(self, fit: StructuredFit) -> Floats:
         """∂criterion/∂ρ (n_rho,) at a fit."""
-        at = Likelihood(fit.spec, fit.products, self.method).at(fit.estimates.theta)
-        assert fit.spec.rho is not None
-        if self.sums is None or at.from_rows:
-            return row_slopes(at)
-        return self.sums.slopes(fit.spec.rho, product_slopes(fit.products.A, at.inner))
+        return self.over.slopes(Likelihood(fit.spec, fit.products, self.over.method).at(fit.estimates.theta))
 
 
 def _search(spec: ModelSpec, method: Method, control: Control | None) -> Search:
-    first = spec.with_rho(spec.rho_start)
-    sums = fixed_sums(spec, cross_products(first)) if spec.rho_names else None
-    return Search(spec, method, control, sums)
+    return Search(over_rho(spec, method), control)
 
 
 def _estimated(search: Search, start: Floats | None, at: Floats | None = None) -> StructuredFit:
@@ -309,7 +290,8 @@ def _inverse_curvature(search: Search, at: StructuredFit, slope: Floats, units: 
 def _bend(search: Search, at: StructuredFit, slope: Floats, units: Floats, step: Floats) -> Floats:
     rho = at.rho + step
     estimates = replace(at.estimates, theta=search.carried(at, rho))
-    moved = StructuredFit(search.spec.with_rho(rho), search.products(rho), estimates)
+    own = search.over.at(rho)
+    moved = StructuredFit(own.spec, own.products, estimates)
     return np.asarray(units * search.slopes(moved) - slope)
 
 

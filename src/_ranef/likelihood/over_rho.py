@@ -1,0 +1,60 @@
+"""The likelihoods of one model at all parameters ρ of its residuals, with the slopes in ρ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from _ranef.likelihood.at import At, Likelihood
+from _ranef.likelihood.combinations import row_slopes
+from _ranef.likelihood.criterion import Method
+from _ranef.likelihood.crossproducts import CrossProducts, cross_products
+from _ranef.likelihood.sums_by_parts import FixedSums, fixed_sums, product_slopes
+from _ranef.spec import ModelSpec
+from _ranef.support.arrays import Floats
+
+__all__ = ["OverRho", "over_rho"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OverRho:
+    """One model with what all ρ share.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    method : "REML" or "ML"
+    sums : FixedSums, optional
+        Where rows need not be read again.
+    """
+
+    spec: ModelSpec
+    method: Method
+    sums: FixedSums | None
+
+    def at(self, rho: Floats) -> Likelihood:
+        """The likelihood at ρ (n_rho,)."""
+        own = self.spec.with_rho(rho)
+        return Likelihood(own, cross_products(own) if self.sums is None else self.sums.at(rho), self.method)
+
+    def slopes(self, at: At) -> Floats:
+        """∂criterion/∂ρ (n_rho,) of one of them, with θ held (and σ, if not profiled)."""
+        rho = at.likelihood.spec.rho
+        assert rho is not None
+        if self.sums is None or at.from_rows:
+            return row_slopes(at)
+        return self.sums.slopes(rho, product_slopes(at.likelihood.products.A, at.inner))
+
+    def rss_slopes(self, at: At) -> Floats:
+        """The part (n_rho,) of the slopes that is ∂(rss/σ²)/∂ρ, with σ held: it alone goes with 1/σ²."""
+        farther = at.likelihood.at_standard(at.roots, np.sqrt(2.0) * at.sigma)
+        return np.asarray(2.0 * (self.slopes(at.likelihood.at_standard(at.roots, at.sigma)) - self.slopes(farther)))
+
+
+def over_rho(spec: ModelSpec, method: Method, products: CrossProducts | None = None) -> OverRho:
+    """Read the rows as far as they serve for all ρ; `products` are those at ρ of `spec`, or where it starts."""
+    if not spec.rho_names:
+        return OverRho(spec, method, None)
+    first = spec if spec.rho is not None else spec.with_rho(spec.rho_start)
+    return OverRho(spec, method, fixed_sums(first, products or cross_products(first)))
