@@ -2,6 +2,7 @@
 
 from _ranef.inference.case_deletion import Influence, influence
 from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
+from _ranef.inference.ddf import CoefficientLaw, CoefficientTests, check_ddf, coefficient_law, coefficient_tests
 from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
 from _ranef.inference.effects import (
     check_level,
@@ -31,6 +32,7 @@ from _ranef.inference.information import (
     theta_hessian,
     varcorr_errors,
     variance_information,
+    vcov_derivatives,
     vcov_theta_frame,
 )
 from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
@@ -94,6 +96,8 @@ __all__ = [
     "FREE",
     "Block",
     "Cells",
+    "CoefficientLaw",
+    "CoefficientTests",
     "Covariate",
     "Derived",
     "Estimated",
@@ -108,10 +112,13 @@ __all__ = [
     "VarianceParts",
     "augment_frame",
     "bfmi",
+    "check_ddf",
     "check_level",
     "choose_covariate",
     "chosen_groupings",
     "coef_frame",
+    "coefficient_law",
+    "coefficient_tests",
     "constant_factor",
     "cooks_distances",
     "covariance_draws",
@@ -186,6 +193,7 @@ __all__ = [
     "varcorr_means",
     "variance_information",
     "variance_parts",
+    "vcov_derivatives",
     "vcov_frame",
     "vcov_theta_frame",
     "wald_intervals",

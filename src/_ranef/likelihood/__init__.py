@@ -1,5 +1,6 @@
 """What both engines stand on: cross-products once, then everything at θ in numpy."""
 
+from _ranef.likelihood.adjusted import Adjustment, adjustment, coefficient_root, vcov_slopes
 from _ranef.likelihood.at import At, Likelihood
 from _ranef.likelihood.batch import (
     PERFECT_FIT,
@@ -41,6 +42,7 @@ __all__ = [
     "LOST",
     "NEAR_ZERO",
     "PERFECT_FIT",
+    "Adjustment",
     "At",
     "Batch",
     "BatchPoint",
@@ -63,8 +65,10 @@ __all__ = [
     "Score",
     "Sums",
     "Undetermined",
+    "adjustment",
     "average_information",
     "best_ratios",
+    "coefficient_root",
     "combination_roots",
     "conditional_variances",
     "cross_products",
@@ -103,4 +107,5 @@ __all__ = [
     "slopes_together",
     "streamed_products",
     "undetermined",
+    "vcov_slopes",
 ]
