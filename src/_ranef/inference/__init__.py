@@ -37,6 +37,7 @@ from _ranef.inference.information import (
 )
 from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
 from _ranef.inference.leverage import cooks_distances, joint_covariance
+from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
 from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
 from _ranef.inference.matrices import Block, FitMatrices, Pattern, matrix_pattern
 from _ranef.inference.posterior import (
@@ -134,10 +135,13 @@ __all__ = [
     "fixef_series",
     "glance_frame",
     "grouping_named",
+    "hypotheses",
+    "hypothesis_draws",
     "icc_frame",
     "influence",
     "interval",
     "joint_covariance",
+    "joint_frame",
     "labelled_draws",
     "level_cells",
     "level_means",
@@ -174,6 +178,7 @@ __all__ = [
     "residual_sds",
     "residual_tidy",
     "residual_variance",
+    "row_frame",
     "row_groups",
     "row_series",
     "rows_for",

@@ -31,8 +31,11 @@ __all__ = [
     "two_sided",
 ]
 
-#: combinations whose variance is below this share of the largest are combinations of the others
+#: of combinations in units of their standard errors, the least singular value that is not rounding
 DEPENDENT = 1e-9
+
+#: in those units, what is left of an estimate that is zero
+CONTRADICTION = 1e-6
 
 #: a contrast's degrees of freedom within this of each other are the same
 SAME_DF = 1e-8
@@ -370,16 +373,33 @@ def joint_test(law: CoefficientLaw, L: Floats, effect: Floats) -> Joint:
     Raises
     ------
     DesignError
-        If no row is left.
+        If rows contradict each other.
+    FitError
+        If a row has no variance.
     """
-    values, vectors = np.linalg.eigh(L @ law.vcov @ L.T)
-    kept = values > DEPENDENT * values.max(initial=0.0)
-    if not kept.any():
-        raise DesignError("L has no row that is not zero: there is nothing to test.")
-    own, q = vectors[:, kept].T, int(kept.sum())
-    wald = float((((own @ effect) ** 2) / values[kept]).sum())
-    scale, df = law.joint(L if kept.all() else own @ L)
+    half = L @ _root(law.vcov)
+    size = np.linalg.norm(half, axis=1)
+    if not (size > 0.0).all():
+        raise FitError(
+            f"Row {int(np.argmin(size))} of L has an estimate without variance: there is nothing to test it by."
+        )
+    U, s, _ = np.linalg.svd(half / size[:, None])
+    s = np.pad(s, (0, len(L) - len(s)))
+    kept, standard = s > DEPENDENT * s.max(initial=0.0), U.T @ (effect / size)
+    if np.abs(standard[~kept]).max(initial=0.0) > CONTRADICTION * max(1.0, np.abs(effect / size).max(initial=0.0)):
+        raise DesignError("The hypotheses contradict each other: one side is the same and the values differ.")
+    q, wald = int(kept.sum()), float(((standard[kept] / s[kept]) ** 2).sum())
+    scale, df = law.joint(L if kept.all() else U[:, kept].T @ (L / size[:, None]))
     if np.isinf(df):
         return Joint(wald, q, df, float(scipy.stats.chi2.sf(wald, q)), 1.0)
     F = scale * wald / q
     return Joint(F, q, df, float(scipy.stats.f.sf(F, q, df)), scale)
+
+
+def _root(vcov: Floats) -> Floats:
+    """R (p, p) with RRᵀ = Var β̂."""
+    try:
+        return np.linalg.cholesky(vcov)
+    except np.linalg.LinAlgError:  # of few clusters
+        values, vectors = np.linalg.eigh(vcov)
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))

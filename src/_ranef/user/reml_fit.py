@@ -29,7 +29,7 @@ from _ranef.results import OptimizerRecord, Refits, RemlEstimates, Status, fit_a
 from _ranef.spec import ModelSpec, check_responses, covariance_arrays, with_response
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, helpful, whole_number
-from _ranef.tables import Document, reml_summary
+from _ranef.tables import Document, ResultFrame, hypothesis_table, reml_summary
 from _ranef.user.fit_base import BaseFit, Simulated, told
 
 __all__ = ["EmpiricalBayesFit", "empirical_bayes"]
@@ -233,6 +233,54 @@ class EmpiricalBayesFit(BaseFit):
         streamed = self.spec.design.stream is not None
         scaled = None if streamed else inf.scaled_quantiles(self.residuals("pearson").to_numpy())
         return reml_summary(self.spec, self.estimates, self.fixef, self.varcorr, scaled, criteria, self._tests(ddf))
+
+    def test(self, L: Any, value: Any = 0.0, *, ddf: str | None = None, level: float = 0.95) -> ResultFrame:
+        """Test linear hypotheses Lβ = c on the coefficients, each alone and all together.
+
+        Parameters
+        ----------
+        L : str, sequence of str, or array (p,) or (r, p)
+            Equations separated by commas, in which coefficients stand by name: ``"Days = 0, Intercept = 250"``,
+            ``"Days - 2*Intercept = 1"``, ``"f[T.b] = f[T.c]"``; without an equals sign it is zero. Names may hold
+            brackets and blanks, as they do in :attr:`fixef`. Else rows of numbers, or a DataFrame of them by name.
+        value : float or array (r,)
+            c, for rows of numbers.
+        ddf : "satterthwaite", "kenward-roger", "residual", optional
+            Denominator degrees of freedom of F, as in :meth:`summary`; χ² by default. Of several hypotheses
+            Satterthwaite's are found as lmerTest does (Fai & Cornelius 1996), and Kenward and Roger's F is scaled.
+        level : float
+            Probability of the intervals.
+
+        Returns
+        -------
+        ResultFrame
+            One row ``statistic, ndf, ddf, p``: F, or χ² with `ddf` infinite. ``.rows`` is a frame of every hypothesis
+            alone: ``hypothesis, estimate, std_error, statistic, df, p, lower, upper``.
+
+        Raises
+        ------
+        DesignError
+            If the hypotheses cannot be read, name what is no coefficient, or contradict each other.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.test("Days = 8, Intercept = 250", ddf="kenward-roger")
+        Linear hypotheses. Tests use Kenward-Roger's method
+        <BLANKLINE>
+                         Estimate Std. Error    df t value Pr(>|t|)
+         Days = 8           10.47      1.546 17.00  1.5961   0.1289
+         Intercept = 250   251.41      6.825 17.00  0.2059   0.8393
+        <BLANKLINE>
+        Together:
+         F value NumDF DenDF Pr(>F)
+           1.286     2 16.00 0.3035
+        """
+        asked = inf.hypotheses(L, list(self.fixef.index), self.spec.design.dropped, value)
+        law, beta = self._law(ddf), self.estimates.beta
+        rows = inf.row_frame(law, beta, asked, level)
+        return hypothesis_table(inf.joint_frame(law, beta, asked), rows, law.words)
 
     # -- empirical Bayes only ----------------------------------------------------------------------------------
 
