@@ -310,3 +310,25 @@ def hessian(f, x, h=2e-3):
         for j in range(i + 1):
             out[i, j] = out[j, i] = (4 * mixed(i, j, 1) - mixed(i, j, 2)) / 3
     return out
+
+
+# -- tests of coefficients -------------------------------------------------------------------------------------------
+
+
+def kenward_roger(X, V, sigma, directions, phi=None):
+    """Kenward & Roger 1997: adjusted covariance, Φ, P_i and W of Σ = σ²V that moves along `directions` (n, n)."""
+    inverse = np.linalg.inv(sigma**2 * V)
+    phi = np.linalg.inv(X.T @ inverse @ X) if phi is None else phi
+    P = [-X.T @ inverse @ G @ inverse @ X for G in directions]
+    U, IE = np.zeros_like(phi), np.zeros((len(directions),) * 2)
+    Q = {}
+    for i, Gi in enumerate(directions):
+        for j, Gj in enumerate(directions):
+            Q[i, j] = X.T @ inverse @ Gi @ inverse @ Gj @ inverse @ X
+            IE[i, j] = np.trace(inverse @ Gi @ inverse @ Gj) - 2 * np.trace(phi @ Q[i, j])
+            IE[i, j] += np.trace(phi @ P[i] @ phi @ P[j])
+    W = 2 * np.linalg.pinv(IE)
+    for i in range(len(P)):
+        for j in range(len(P)):
+            U += W[i, j] * (Q[i, j] - P[i] @ phi @ P[j])
+    return phi + 2 * phi @ U @ phi, phi, P, W

@@ -51,7 +51,6 @@ def fit(model):
         (lambda m, f: f.confint(parm="x"), r"confint\(\)\.loc"),
         (lambda m, f: f.confint(alpha=0.1), r"level=0\.95"),
         (lambda m, f: f.ranef(condVar=True), r"column sd always"),
-        (lambda m, f: f.summary(ddf="Kenward-Roger"), r"Satterthwaite"),
         (lambda m, f: f.residuals(type="pearson"), r"kind="),
         (lambda m, f: ranef.compare(f, f, names=["a", "b"]), r"compare\(\) has no argument names=\. Give a mapping"),
         (lambda m, f: ranef.pooling(f, term="Intercept"), r"has no argument term=\. It takes group=, level="),

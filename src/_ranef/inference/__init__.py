@@ -2,6 +2,7 @@
 
 from _ranef.inference.case_deletion import Influence, influence
 from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
+from _ranef.inference.ddf import CoefficientLaw, CoefficientTests, check_ddf, coefficient_law, coefficient_tests
 from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
 from _ranef.inference.effects import (
     check_level,
@@ -31,10 +32,12 @@ from _ranef.inference.information import (
     theta_hessian,
     varcorr_errors,
     variance_information,
+    vcov_derivatives,
     vcov_theta_frame,
 )
 from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
 from _ranef.inference.leverage import cooks_distances, joint_covariance
+from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
 from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
 from _ranef.inference.matrices import Block, FitMatrices, Pattern, matrix_pattern
 from _ranef.inference.posterior import (
@@ -94,6 +97,8 @@ __all__ = [
     "FREE",
     "Block",
     "Cells",
+    "CoefficientLaw",
+    "CoefficientTests",
     "Covariate",
     "Derived",
     "Estimated",
@@ -108,10 +113,13 @@ __all__ = [
     "VarianceParts",
     "augment_frame",
     "bfmi",
+    "check_ddf",
     "check_level",
     "choose_covariate",
     "chosen_groupings",
     "coef_frame",
+    "coefficient_law",
+    "coefficient_tests",
     "constant_factor",
     "cooks_distances",
     "covariance_draws",
@@ -127,10 +135,13 @@ __all__ = [
     "fixef_series",
     "glance_frame",
     "grouping_named",
+    "hypotheses",
+    "hypothesis_draws",
     "icc_frame",
     "influence",
     "interval",
     "joint_covariance",
+    "joint_frame",
     "labelled_draws",
     "level_cells",
     "level_means",
@@ -167,6 +178,7 @@ __all__ = [
     "residual_sds",
     "residual_tidy",
     "residual_variance",
+    "row_frame",
     "row_groups",
     "row_series",
     "rows_for",
@@ -186,6 +198,7 @@ __all__ = [
     "varcorr_means",
     "variance_information",
     "variance_parts",
+    "vcov_derivatives",
     "vcov_frame",
     "vcov_theta_frame",
     "wald_intervals",

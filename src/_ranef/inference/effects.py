@@ -8,6 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
+import scipy
 
 from _ranef.errors import DesignError, suggestion
 from _ranef.inference.engines import Estimated, Sampled
@@ -147,9 +148,10 @@ def check_level(level: float) -> None:
         raise DesignError(f"level={level!r} must lie strictly between 0 and 1.{hint}")
 
 
-def wald_intervals(estimates: pd.Series[float], vcov: Floats, level: float) -> pd.DataFrame:
-    """Normal intervals ``lower, upper`` from estimates and their covariance (p, p)."""
-    half = normal_quantile(level) * np.sqrt(np.diag(vcov))
+def wald_intervals(estimates: pd.Series[float], std_error: Floats, df: Floats, level: float) -> pd.DataFrame:
+    """Intervals ``lower, upper`` by t with degrees of freedom (p,); normal where they are infinite."""
+    check_level(level)
+    half = scipy.stats.t.ppf(0.5 + level / 2.0, df) * std_error
     return pd.DataFrame({"lower": estimates - half, "upper": estimates + half})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from _ranef.errors import DesignError
-from _ranef.likelihood import CrossProducts, cross_products
+from _ranef.likelihood import At, CrossProducts, Likelihood, cross_products
 from _ranef.reml import fit_reml
 from _ranef.results import Fit, PosteriorDraws, RemlEstimates
 from _ranef.spec import ModelSpec
@@ -14,6 +14,7 @@ from _ranef.spec import ModelSpec
 __all__ = [
     "Estimated",
     "Sampled",
+    "at_estimates",
     "draws_of",
     "estimates_of",
     "estimates_to_mark",
@@ -56,6 +57,11 @@ class Sampled(Protocol):
     def draws(self) -> PosteriorDraws:
         """Draws of θ, σ, β and b."""
         ...
+
+
+def at_estimates(fit: Estimated) -> At:
+    """Everything at θ̂."""
+    return Likelihood(fit.spec, fit.products, fit.estimates.method).at(fit.estimates.theta)
 
 
 def draws_of(fit: Fit) -> PosteriorDraws | None:

@@ -6,19 +6,26 @@ singular fit is an interior point of it: what lies on the boundary is held there
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from _ranef.likelihood import NEAR_ZERO, At, Likelihood, cross_products, residual_slopes, row_slopes
+from _ranef.likelihood import NEAR_ZERO, At, Likelihood, OverRho, over_rho, vcov_slopes
 from _ranef.spec import ModelSpec, TermSpec
 from _ranef.structures import lower_root
 from _ranef.support.arrays import Floats
 
-__all__ = ["VarianceInformation", "theta_hessian", "varcorr_errors", "variance_information", "vcov_theta_frame"]
+__all__ = [
+    "VarianceInformation",
+    "theta_hessian",
+    "varcorr_errors",
+    "variance_information",
+    "vcov_derivatives",
+    "vcov_theta_frame",
+]
 
 #: step of the differences, as a share of each direction's natural size
 DIFFERENCE = 1e-3
@@ -178,15 +185,16 @@ def variance_information(at: At, theta: Floats) -> VarianceInformation:
     spec = likelihood.spec
     chart = make_chart(likelihood, theta)
     hessian, sizes = _curvature(likelihood, sigma, chart), chart.sizes
-    if spec.rho is not None:
-        hessian, sizes = _with_rows(at, chart, hessian)
+    over = None if spec.rho is None else over_rho(spec, likelihood.method, likelihood.products)
+    if over is not None:
+        hessian, sizes = _with_rows(over, at, chart, hessian)
     dD = _covariance_derivatives(likelihood.maps, chart)
     covs = tuple(sigma**2 * (T @ lam) @ (T @ lam).T for T, lam in zip(likelihood.maps, chart.lambdas, strict=True))
     none = np.zeros(len(sizes) - len(chart.sizes))
     dcov = tuple(np.concatenate([sigma**2 * d, np.broadcast_to(none, (*d.shape[:2], len(none)))], axis=2) for d in dD)
     if spec.sigma is None:
         mixed = -2.0 * chart.along(likelihood.at_standard(chart.lambdas, sigma).rss_gradient)
-        mixed = mixed if spec.rho is None else np.append(mixed, _rows_and_sigma(at))
+        mixed = mixed if over is None else np.append(mixed, -2.0 * over.rss_slopes(at))
         corner = np.array([[4.0 * at.relative_rss]])
         hessian = np.block([[hessian, mixed[:, None]], [mixed[None, :], corner]])
         sizes = np.append(sizes, 1.0)
@@ -194,6 +202,37 @@ def variance_information(at: At, theta: Floats) -> VarianceInformation:
     dtheta, interior = _theta_derivatives(likelihood, theta, dD)
     known = spec.sigma is not None
     return VarianceInformation(hessian, sizes, dtheta, interior, dcov, covs, likelihood.maps, sigma, known)
+
+
+def vcov_derivatives(at: At, theta: Floats) -> Floats:
+    """Derivatives (m, p, p) of σ²(XᵀV⁻¹X)⁻¹ in the parameters (x, ρ, log σ) of :func:`variance_information`.
+
+    Exact in x and log σ; in ρ by the same differences as the gradient.
+    """
+    likelihood, sigma, spec = at.likelihood, at.sigma, at.likelihood.spec
+    chart = make_chart(likelihood, theta)
+    halves = [(k, E @ chart.lambdas[k].T) for k, E in chart.directions]
+    parts = [vcov_slopes(likelihood.at_standard(chart.lambdas, sigma), [(k, h + h.T) for k, h in halves])]
+    if spec.rho is not None:
+        written = [T @ lam for T, lam in zip(likelihood.maps, chart.lambdas, strict=True)]
+        over = over_rho(spec, likelihood.method, likelihood.products)
+        slopes = _along_rows(over, lambda there: there.at_roots(written, sigma).vcov)
+        parts.append(slopes.reshape(-1, *at.vcov.shape))
+    if spec.sigma is None:
+        parts.append(2.0 * at.vcov[None])
+    return np.concatenate(parts)
+
+
+def _along_rows(over: OverRho, value: Callable[[Likelihood], Floats]) -> Floats:
+    """Derivatives (n_rho, ...) in ρ of an array that the likelihood there has."""
+    spec = over.spec
+    assert spec.rho is not None
+    rho, out = spec.rho, []
+    for i, h in enumerate(DIFFERENCE * spec.residual.units):
+        steps = [(weight / h, step * h * np.eye(len(rho))[i]) for step, weight in STENCIL]
+        changes = (weight * (value(over.at(rho + x)) - value(over.at(rho - x))) for weight, x in steps)
+        out.append(sum(changes, np.zeros(())))
+    return np.array(out)
 
 
 def make_chart(likelihood: Likelihood, theta: Floats) -> Chart:
@@ -264,39 +303,26 @@ def _curvature(likelihood: Likelihood, sigma: float, chart: Chart) -> Floats:
     return 0.5 * (out + out.T)
 
 
-def _with_rows(at: At, chart: Chart, hessian: Floats) -> tuple[Floats, Floats]:
+def _with_rows(over: OverRho, at: At, chart: Chart, hessian: Floats) -> tuple[Floats, Floats]:
     """∂²deviance/∂(x, ρ)² by differences in ρ beside those in x, with σ held; and natural sizes."""
     likelihood, sigma = at.likelihood, at.sigma
     spec = likelihood.spec
-    assert spec.rho is not None
-    rho = spec.rho
     written = [T @ lam for T, lam in zip(likelihood.maps, chart.lambdas, strict=True)]
     own = spec.residual.units
 
-    def gradient(moved: Floats) -> Floats:
-        other = spec.with_rho(moved)
-        there = Likelihood(other, cross_products(other), likelihood.method).at_roots(written, sigma)
-        pairs = zip(there.gradient, there.likelihood.maps, likelihood.maps, strict=True)
+    def gradient(moved: Likelihood) -> Floats:
+        there = moved.at_roots(written, sigma)
+        pairs = zip(there.gradient, moved.maps, likelihood.maps, strict=True)
         standard = [T.T @ np.linalg.solve(new.T, g) for g, new, T in pairs]
-        return np.append(chart.along(standard), row_slopes(there))
+        return np.append(chart.along(standard), over.slopes(there))
 
-    n, r = len(chart.sizes), len(rho)
+    n, r = len(chart.sizes), len(own)
     out = np.zeros((n + r, n + r))
     out[:n, :n] = hessian
-    for i, h in enumerate(DIFFERENCE * own):
-        row = np.zeros(n + r)
-        for steps, weight in STENCIL:
-            x = steps * h * np.eye(r)[i]
-            row += weight / h * (gradient(rho + x) - gradient(rho - x))
-        out[n + i, :n] = out[:n, n + i] = row[:n]
-        out[n + i, n:] = row[n:]
+    rows = _along_rows(over, gradient).reshape(r, n + r)
+    out[n:, :n], out[:n, n:], out[n:, n:] = rows[:, :n], rows[:, :n].T, rows[:, n:]
     out[n:, n:] = 0.5 * (out[n:, n:] + out[n:, n:].T)
     return out, np.append(chart.sizes, own)
-
-
-def _rows_and_sigma(at: At) -> Floats:
-    """∂²deviance/∂ρ ∂log σ (n_rho,)."""
-    return -2.0 * residual_slopes(at)
 
 
 def _covariance_derivatives(maps: Sequence[Floats], chart: Chart) -> list[Floats]:

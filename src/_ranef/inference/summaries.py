@@ -22,8 +22,13 @@ def tidy_frame(
     intervals: pd.DataFrame,
     varcorr: pd.DataFrame,
     varcorr_columns: Mapping[str, Sequence[float]] | None = None,
+    tests: Mapping[str, Floats] | None = None,
 ) -> pd.DataFrame:
-    """One row for each coefficient (aliased ones NaN) and each variance component (sd and correlation scale)."""
+    """One row for each coefficient (aliased ones NaN) and each variance component (sd and correlation scale).
+
+    `tests` are further columns of the coefficients, before the intervals.
+    """
+    columns = [*TIDY[:-2], *(tests or {}), *TIDY[-2:]]
     fixed = pd.DataFrame(
         {
             "effect": "fixed",
@@ -35,7 +40,7 @@ def tidy_frame(
             "lower": intervals["lower"].to_numpy(),
             "upper": intervals["upper"].to_numpy(),
         }
-    )
+    ).assign(**dict(tests or {}))
     aliased = pd.DataFrame({"effect": "fixed", "group": "", "term": list(spec.design.dropped)})
     names = [
         _component(str(a), None if missing else str(b))
@@ -44,8 +49,8 @@ def tidy_frame(
     random = pd.DataFrame(
         {"effect": "random", "group": varcorr["group"], "term": names, "estimate": varcorr["sdcor"]}
     ).assign(**dict(varcorr_columns or {}))
-    parts = [frame.reindex(columns=TIDY) for frame in (fixed, aliased, random) if len(frame)]
-    numbers = dict.fromkeys(TIDY[3:], float)
+    parts = [frame.reindex(columns=columns) for frame in (fixed, aliased, random) if len(frame)]
+    numbers = dict.fromkeys(columns[3:], float)
     return pd.concat([part.astype(numbers) for part in parts], ignore_index=True)
 
 

@@ -1,5 +1,6 @@
 """What both engines stand on: cross-products once, then everything at θ in numpy."""
 
+from _ranef.likelihood.adjusted import Adjustment, adjustment, coefficient_root, vcov_slopes
 from _ranef.likelihood.at import At, Likelihood
 from _ranef.likelihood.batch import (
     PERFECT_FIT,
@@ -43,6 +44,7 @@ __all__ = [
     "LOST",
     "NEAR_ZERO",
     "PERFECT_FIT",
+    "Adjustment",
     "At",
     "Batch",
     "BatchPoint",
@@ -66,9 +68,11 @@ __all__ = [
     "Score",
     "Sums",
     "Undetermined",
+    "adjustment",
     "at_edge",
     "average_information",
     "best_ratios",
+    "coefficient_root",
     "combination_roots",
     "conditional_variances",
     "cross_products",
@@ -109,4 +113,5 @@ __all__ = [
     "streamed_products",
     "undetermined",
     "undetermined_with_rho",
+    "vcov_slopes",
 ]

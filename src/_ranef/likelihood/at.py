@@ -211,12 +211,18 @@ class At(Answering):
     def modes(self) -> tuple[Modes, ...]:
         """Conditional modes with their covariances."""
         s2, out = self.sigma**2, []
-        parts = zip(self.roots, self.likelihood.maps, self.conditional, self._by_grouping(self._first.T), strict=True)
+        columns = self._by_grouping(self.likelihood.products.outward(self.across))
+        parts = zip(self.roots, self.likelihood.maps, self.conditional, columns, strict=True)
         for (lam, T, known, across), b in zip(parts, self._by_grouping(self._first.b), strict=True):
             half = lam @ lam.T @ across
             total = known + half @ np.swapaxes(half, 1, 2)
             out.append(Modes(self._unit * b @ T.T, s2 * (T @ known @ T.T), s2 * (T @ total @ T.T)))
         return tuple(out)
+
+    @property
+    def across(self) -> tuple[Floats, ...]:
+        """ZᵀV⁻¹XRᵀ (J_k, p_k, p) of independent levels, in elimination order; RᵀR = (XᵀV⁻¹X)⁻¹. For this layer."""
+        return self._first.T
 
     @property
     def conditional(self) -> tuple[Floats, ...]:

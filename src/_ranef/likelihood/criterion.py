@@ -177,12 +177,14 @@ def score(products: CrossProducts, at: Evaluation) -> Score:
 
 
 def _by_level(products: CrossProducts, own: Score) -> Score:
-    """The same by level of b where levels are related; c stays of independent levels, whose squares W has."""
+    """The same by level of b where levels are related; c and T stay of independent levels, whose squares W has."""
     relations = products.relations
-    c = tuple(x if r is None else r.by_level(x) for x, r in zip(own.c, relations, strict=True))
+    c, T = (
+        tuple(x if r is None else r.by_level(x) for x, r in zip(of, relations, strict=True)) for of in (own.c, own.T)
+    )
     Q = tuple(x if r is None else r.blocks(x) for x, r in zip(own.Q, relations, strict=True))
     W = tuple(x if r is None else r.summed(x) for x, r in zip(own.W, relations, strict=True))
-    return Score(products.outward(own.b), c, Q, own.E, products.outward(own.T), W)
+    return Score(products.outward(own.b), c, Q, own.E, T, W)
 
 
 def _slopes(at: Evaluation, c: Sequence[Floats], E: Sequence[Floats], T: Sequence[Floats]) -> tuple[Floats, ...]:

@@ -128,11 +128,12 @@ def _of_factors(spec: ModelSpec, products: CrossProducts, fixed: FixedPart, give
     density = HostDensity(products, replace(fixed, K=given.priors[0]))
     used, evaluation = density.evaluate(lambdas, sigma, fixed.contrast(given.sampled[0]))
     first = score(used, evaluation)
+    across = used.outward(first.T)
     out: list[Moments] = []
     for k, T in enumerate(products.scaling.Z):
         place = products.order.index(k)
         lam = lambdas[place]
-        half = first.T[place].swapaxes(1, 2) @ (T @ lam @ lam.T).T
+        half = across[place].swapaxes(1, 2) @ (T @ lam @ lam.T).T
         mean = products.scaling.y * first.b[place] @ T.T
         variances = sigma**2 * _on_columns(T, first.Q[place]), sigma**2 * (half**2).sum(axis=1)
         out.append((mean[None], variances[0][None], variances[1][None]))

@@ -28,8 +28,8 @@ GLMM = (
 )
 BARS = "Random effects stand in the formula, as in 'y ~ x + (x | g)'."
 DEGREES = (
-    "Degrees of freedom after Satterthwaite or Kenward and Roger are not available; Model.sample() gives intervals "
-    "that carry the uncertainty of the variances, and R's lmerTest has them."
+    "Degrees of freedom are those of fits by REML or ML, as tidy(ddf='satterthwaite'); a posterior's intervals carry "
+    "the uncertainty of the variances without them."
 )
 OPTIMISER = "The optimiser has one setting object: control=ranef.Control(tolerance=..., max_iterations=...)."
 LEVEL = "The probability of intervals is level=, as level=0.95."
@@ -127,7 +127,7 @@ ATTRIBUTES: dict[str, str] = {
     "bse": "Standard errors are in .tidy().",
     "bse_fe": "Standard errors are in .tidy().",
     "tvalues": "They are in .tidy().",
-    "pvalues": f"There are none: {DEGREES}",
+    "pvalues": "They are in .tidy(ddf='satterthwaite') or 'kenward-roger'; .summary(ddf=...) prints them.",
     "random_effects": "Random effects are .ranef().",
     "cov_re": "Variance components are .varcorr.",
     "VarCorr": "Variance components are .varcorr.",

@@ -3,18 +3,22 @@
 from _ranef.tables.compared import FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
 from _ranef.tables.model import Block, Document, Grid, Text
 from _ranef.tables.pooling import pooling_table
+from _ranef.tables.result import ResultFrame
 from _ranef.tables.summary import model_title, posterior_summary, reml_summary
+from _ranef.tables.tests import hypothesis_table
 
 __all__ = [
     "Block",
     "Document",
     "FitColumns",
     "Grid",
+    "ResultFrame",
     "Text",
     "agreement_lines",
     "comparison_table",
     "decomposition_line",
     "doubt_lines",
+    "hypothesis_table",
     "model_title",
     "pooling_table",
     "posterior_summary",

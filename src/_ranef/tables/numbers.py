@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-__all__ = ["aligned", "decimals_for", "with_decimals"]
+__all__ = ["aligned", "decimals_for", "p_values", "with_decimals"]
 
 #: decimals that a row has at most for all its numbers, and that a number has of its own
 MOST_DECIMALS, ALL_DECIMALS = 8, 10
@@ -23,6 +23,9 @@ LARGE, SMALL = 1e9, 1e-4
 
 #: below this size all digits before the point count, however many
 WHOLE = 100.0
+
+#: p-values below it are not told apart
+LEAST_P = 2.2e-16
 
 #: significant digits of a number with an exponent, and the most that a float holds
 DIGITS, ALL_DIGITS = 4, 15
@@ -64,6 +67,11 @@ def aligned(values: Sequence[float], errors: Sequence[float] | None = None, sign
     if errors is None:  # the digits of plain numbers count already
         errors = [math.inf if own else math.nan for own in plain]
     return with_decimals(values, decimals, errors)
+
+
+def p_values(values: Sequence[float]) -> list[str]:
+    """P-values as R prints them: three digits, those below the precision of a double as such; NaN is empty."""
+    return ["" if p != p else "<2e-16" if p < LEAST_P else f"{p:.2e}" if p < SMALL else f"{p:.4f}" for p in values]
 
 
 def _cell(value: float, decimals: int, size: float) -> str:

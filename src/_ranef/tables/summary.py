@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from _ranef.inference import CoefficientTests
 from _ranef.residuals import Told
 from _ranef.results import RemlEstimates, Status
 from _ranef.spec import ModelSpec, Priors, TermSpec
 from _ranef.support.arrays import Floats
 from _ranef.tables.model import Block, Document, Grid, Text
-from _ranef.tables.numbers import aligned, decimals_for, with_decimals
+from _ranef.tables.numbers import aligned, decimals_for, p_values, with_decimals
 
 __all__ = ["model_title", "posterior_summary", "reml_summary"]
 
@@ -29,10 +30,14 @@ def reml_summary(
     varcorr: pd.DataFrame,
     scaled_residuals: Floats | None,
     criteria: Mapping[str, float],
+    tests: CoefficientTests,
 ) -> Document:
     """Lay out a REML or ML fit; `criteria` are printed on one line under ML, no residuals where there are none."""
     name = "REML" if estimates.method == "REML" else "maximum likelihood"
-    blocks: list[Block] = [Text((f"{model_title(spec)} fit by {name}", *_about(spec)))]
+    title = f"{model_title(spec)} fit by {name}"
+    if tests.words:
+        title += f". t-tests use {tests.words}"
+    blocks: list[Block] = [Text((title, *_about(spec)))]
     if estimates.method == "REML":
         blocks.append(Text((f"REML criterion at convergence: {estimates.criterion:.1f}",)))
     else:
@@ -45,10 +50,9 @@ def reml_summary(
     blocks.append(_random_effects(spec, varcorr, estimates))
     blocks += residual_blocks(spec, estimates.sigma)
     if len(fixef):
-        se = np.sqrt(np.diag(estimates.vcov))
-        blocks.append(_fixed_effects(fixef, se))
+        blocks.append(_fixed_effects(fixef, tests))
         if 1 < len(fixef) <= MOST_CORRELATIONS:
-            blocks.append(_fixed_correlations(list(fixef.index), estimates.vcov, se))
+            blocks.append(_fixed_correlations(list(fixef.index), tests.vcov, tests.std_error))
     return Document((*blocks, *_remarks(spec, estimates)))
 
 
@@ -139,12 +143,16 @@ def _corr(value: float | None) -> str:
     return "" if value is None or value != value else f"{value:.2f}"
 
 
-def _fixed_effects(fixef: pd.Series[float], se: Floats) -> Grid:
-    both = aligned([*fixef.tolist(), *se.tolist()], [*se.tolist(), *se.tolist()])
-    estimates, errors = both[: len(fixef)], both[len(fixef) :]
-    t = aligned([float(v) for v in fixef.to_numpy() / se])
-    rows = tuple((str(n), e, s, v) for n, e, s, v in zip(fixef.index, estimates, errors, t, strict=True))
-    return Grid(("", "Estimate", "Std. Error", "t value"), rows, "Fixed effects:")
+def _fixed_effects(fixef: pd.Series[float], tests: CoefficientTests) -> Grid:
+    se = tests.std_error.tolist()
+    both = aligned([*fixef.tolist(), *se], [*se, *se])
+    columns = {"Estimate": both[: len(se)], "Std. Error": both[len(se) :]}
+    if tests.words:
+        columns["df"] = with_decimals(tests.df.tolist(), 2)
+    columns["t value"] = aligned(tests.statistic.tolist())
+    if tests.words:
+        columns["Pr(>|t|)"] = p_values(tests.p.tolist())
+    return Grid(("", *columns), tuple(zip(map(str, fixef.index), *columns.values(), strict=True)), "Fixed effects:")
 
 
 def _fixed_correlations(names: Sequence[str], vcov: Floats, se: Floats) -> Grid:

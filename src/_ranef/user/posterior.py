@@ -130,6 +130,40 @@ class PosteriorFit(BaseFit):
         own["lower"], own["upper"] = np.array(ends).T
         return pd.concat([out, own], ignore_index=True)
 
+    def test(self, L: Any, value: Any = 0.0, *, level: float = 0.95) -> pd.DataFrame:
+        """What the posterior says of linear hypotheses Lβ = c: no test, but where Lβ is, and on which side of c.
+
+        Parameters
+        ----------
+        L : str, sequence of str, or array (p,) or (r, p)
+            Equations or rows, as :meth:`EmpiricalBayesFit.test <ranef.EmpiricalBayesFit.test>` takes them.
+        value : float or array (r,)
+            c, for rows of numbers.
+        level : float
+            Probability of the equal-tailed intervals.
+
+        Returns
+        -------
+        DataFrame
+            ``hypothesis, estimate, sd, lower, upper, probability``: posterior mean and standard deviation of Lβ, its
+            interval, and the posterior probability that it is above c.
+
+        Raises
+        ------
+        DesignError
+            If the hypotheses cannot be read.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+        >>> fb = model.sample(draws=500, seed=1, progress=False)
+        >>> fb.test("Days = 0")["probability"].tolist()
+        [1.0]
+        """
+        asked = inf.hypotheses(L, list(self.fixef.index), self.spec.design.dropped, value)
+        return inf.hypothesis_draws(self.draws.beta.reshape(-1, self.spec.n_fixed), asked, level)
+
     def glance(self) -> pd.DataFrame:
         """One row: ``engine, nobs, sigma, chains, draws``, and the worst of every diagnostic.
 

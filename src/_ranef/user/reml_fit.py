@@ -29,7 +29,7 @@ from _ranef.results import OptimizerRecord, Refits, RemlEstimates, Status, fit_a
 from _ranef.spec import ModelSpec, check_responses, covariance_arrays, with_response
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, helpful, whole_number
-from _ranef.tables import Document, reml_summary
+from _ranef.tables import Document, ResultFrame, hypothesis_table, reml_summary
 from _ranef.user.fit_base import BaseFit, Simulated, told
 
 __all__ = ["EmpiricalBayesFit", "empirical_bayes"]
@@ -128,18 +128,51 @@ class EmpiricalBayesFit(BaseFit):
         sims = [draw(self.spec, mean, self._covariances, self.sigma, rng, new_effects=new) for _ in range(n)]
         return np.column_stack(sims) if sims else np.empty((self.spec.n_obs, 0))
 
-    def confint(self, level: float = 0.95, method: str = "wald") -> pd.DataFrame:
-        """Intervals ``lower, upper`` of the fixed effects, normal with θ̂ taken as known (``method="wald"``)."""
+    def confint(self, level: float = 0.95, method: str = "wald", *, ddf: str | None = None) -> pd.DataFrame:
+        """Intervals ``lower, upper`` of the fixed effects, with θ̂ taken as known (``method="wald"``).
+
+        Parameters
+        ----------
+        level : float
+        method : "wald"
+        ddf : "satterthwaite", "kenward-roger", "residual", optional
+            Degrees of freedom of t intervals, as in :meth:`summary`; normal intervals by default.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.confint().round(2).to_numpy().tolist()
+        [[60.11, 60.69]]
+        >>> fit.confint(ddf="kenward-roger").round(2).to_numpy().tolist()
+        [[59.92, 60.88]]
+        """
         if method in ("profile", "bootstrap"):
             _later(f"confint(method={method!r})", "method='wald' for coefficients; Model.sample() for variances.")
         if method != "wald":
             raise DesignError(f"method={method!r} must be 'wald', 'profile' or 'bootstrap'.")
-        return inf.wald_intervals(self.fixef, self.estimates.vcov, level)
+        tests = self._tests(ddf)
+        return inf.wald_intervals(self.fixef, tests.std_error, tests.df, level)
 
-    def tidy(self, level: float = 0.95) -> pd.DataFrame:
-        """One row a parameter: ``effect, group, term, estimate, std_error, statistic, lower, upper``."""
-        se = np.sqrt(np.diag(self.estimates.vcov))
-        out = inf.tidy_frame(self.spec, self.fixef, se, self.confint(level), self.varcorr)
+    def tidy(self, level: float = 0.95, *, ddf: str | None = None) -> pd.DataFrame:
+        """One row a parameter: ``effect, group, term, estimate, std_error, statistic, lower, upper``.
+
+        Parameters
+        ----------
+        level : float
+        ddf : "satterthwaite", "kenward-roger", "residual", optional
+            As in :meth:`summary`: adds ``df`` and ``p_value`` of the coefficients, and their intervals are those of t.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.tidy(ddf="satterthwaite")[["term", "df", "p_value"]].round(6).head(2).to_numpy().tolist()
+        [['Intercept', 17.0, 0.0], ['Days', 17.0, 3e-06]]
+        """
+        tests = self._tests(ddf)
+        bounds = inf.wald_intervals(self.fixef, tests.std_error, tests.df, level)
+        out = inf.tidy_frame(self.spec, self.fixef, tests.std_error, bounds, self.varcorr, tests=tests.columns)
         if not self.spec.rho_names:
             return out
         return pd.concat([out, inf.residual_tidy(self.spec, self.residual_parameters)], ignore_index=True)
@@ -161,8 +194,35 @@ class EmpiricalBayesFit(BaseFit):
             }
         )
 
-    def summary(self) -> Document:
-        """The printed fit, in lme4's order."""
+    def summary(self, *, ddf: str | None = None) -> Document:
+        """The printed fit, in lme4's order.
+
+        Parameters
+        ----------
+        ddf : "satterthwaite", "kenward-roger", "residual", optional
+            Degrees of freedom of the t values, printed with p-values as lmerTest does. Satterthwaite's come from the
+            observed information of the variance parameters, for fits by REML or ML and all residual structures.
+            Kenward and Roger's, for REML and independent residuals, widen the standard errors besides. They differ on
+            the boundary: a variance of zero counts as known for the first and as estimated for the second. Residual
+            ones are n − p, which is too many where groups are few. None by default, as in lme4.
+
+        Raises
+        ------
+        DesignError
+            If `ddf` is none of these, or asks Kenward and Roger of a fit by ML.
+        NotAvailableError
+            For Kenward and Roger with residual structures or compound symmetry and the like of random effects.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> for line in str(fit.summary(ddf="satterthwaite")).splitlines()[-7:-4]:
+        ...     print(line)
+                   Estimate Std. Error    df t value Pr(>|t|)
+         Intercept  251.405      6.825 17.00  36.838   <2e-16
+         Days        10.467      1.546 17.00   6.771 3.26e-06
+        """
         criteria = {
             "AIC": self.aic,
             "BIC": self.bic,
@@ -172,7 +232,55 @@ class EmpiricalBayesFit(BaseFit):
         }
         streamed = self.spec.design.stream is not None
         scaled = None if streamed else inf.scaled_quantiles(self.residuals("pearson").to_numpy())
-        return reml_summary(self.spec, self.estimates, self.fixef, self.varcorr, scaled, criteria)
+        return reml_summary(self.spec, self.estimates, self.fixef, self.varcorr, scaled, criteria, self._tests(ddf))
+
+    def test(self, L: Any, value: Any = 0.0, *, ddf: str | None = None, level: float = 0.95) -> ResultFrame:
+        """Test linear hypotheses Lβ = c on the coefficients, each alone and all together.
+
+        Parameters
+        ----------
+        L : str, sequence of str, or array (p,) or (r, p)
+            Equations separated by commas, in which coefficients stand by name: ``"Days = 0, Intercept = 250"``,
+            ``"Days - 2*Intercept = 1"``, ``"f[T.b] = f[T.c]"``; without an equals sign it is zero. Names may hold
+            brackets and blanks, as they do in :attr:`fixef`. Else rows of numbers, or a DataFrame of them by name.
+        value : float or array (r,)
+            c, for rows of numbers.
+        ddf : "satterthwaite", "kenward-roger", "residual", optional
+            Denominator degrees of freedom of F, as in :meth:`summary`; χ² by default. Of several hypotheses
+            Satterthwaite's are found as lmerTest does (Fai & Cornelius 1996), and Kenward and Roger's F is scaled.
+        level : float
+            Probability of the intervals.
+
+        Returns
+        -------
+        ResultFrame
+            One row ``statistic, ndf, ddf, p``: F, or χ² with `ddf` infinite. ``.rows`` is a frame of every hypothesis
+            alone: ``hypothesis, estimate, std_error, statistic, df, p, lower, upper``.
+
+        Raises
+        ------
+        DesignError
+            If the hypotheses cannot be read, name what is no coefficient, or contradict each other.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.test("Days = 8, Intercept = 250", ddf="kenward-roger")
+        Linear hypotheses. Tests use Kenward-Roger's method
+        <BLANKLINE>
+                         Estimate Std. Error    df t value Pr(>|t|)
+         Days = 8           10.47      1.546 17.00  1.5961   0.1289
+         Intercept = 250   251.41      6.825 17.00  0.2059   0.8393
+        <BLANKLINE>
+        Together:
+         F value NumDF DenDF Pr(>F)
+           1.286     2 16.00 0.3035
+        """
+        asked = inf.hypotheses(L, list(self.fixef.index), self.spec.design.dropped, value)
+        law, beta = self._law(ddf), self.estimates.beta
+        rows = inf.row_frame(law, beta, asked, level)
+        return hypothesis_table(inf.joint_frame(law, beta, asked), rows, law.words)
 
     # -- empirical Bayes only ----------------------------------------------------------------------------------
 
@@ -557,6 +665,20 @@ class EmpiricalBayesFit(BaseFit):
             message = found.message if found.status is boundary else f"{boundary.value} {found.message}"
             words = "(fit.status; a filter for ranef.SingularFitWarning switches this off.)"
             yield f"{message} {words}", SingularFitWarning
+
+    def _tests(self, ddf: str | None) -> inf.CoefficientTests:
+        return inf.coefficient_tests(self._law(ddf), self.estimates.beta)
+
+    def _law(self, ddf: str | None) -> inf.CoefficientLaw:
+        name = inf.check_ddf(ddf)
+        if name not in self._laws:
+            self._laws[name] = inf.coefficient_law(self, name)
+        return self._laws[name]
+
+    @cached_property
+    def _laws(self) -> dict[str | None, inf.CoefficientLaw]:
+        """Those that were asked for."""
+        return {}
 
     @property
     def _method(self) -> Method:
