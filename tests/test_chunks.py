@@ -29,7 +29,7 @@ def assert_same_fit(chunked: ranef.Model, whole: ranef.Model, method: str = "REM
     np.testing.assert_allclose(a.fixef, b.fixef, rtol=1e-10, atol=1e-10 * np.abs(b.fixef.to_numpy()).max(initial=0.0))
     ours, theirs = a.ranef(), b.ranef()
     pd.testing.assert_frame_equal(ours[["group", "level", "term"]], theirs[["group", "level", "term"]])
-    scale = theirs["estimate"].abs().max()
+    scale = theirs["estimate"].abs().max() if len(theirs) else 1.0
     np.testing.assert_allclose(ours["estimate"], theirs["estimate"], rtol=1e-10, atol=1e-10 * scale)
     np.testing.assert_allclose(ours["sd"], theirs["sd"], rtol=1e-9, atol=1e-10 * scale)
 
@@ -41,6 +41,64 @@ def test_every_shape(name):
     chunked = ranef.Model(formula, in_chunks(data, 17), weights="w")
     assert chunked.spec.design.dropped == whole.spec.design.dropped
     assert_same_fit(chunked, whole)
+
+
+STRATA = {"one factor": "f", "two factors": "f:two", "numbers": "two"}
+
+
+def in_strata(**others) -> pd.DataFrame:
+    """Rows whose residuals are of six sizes, of which no chunk has all."""
+    data = make_data(11, n=400, **others)
+    data["two"] = np.random.default_rng(1).integers(1, 3, len(data))
+    sizes = data["f"].map(dict(zip(sorted(data["f"].unique()), [1.0, 2.0, 0.5], strict=True))) * data["two"]
+    data["y"] += np.random.default_rng(2).normal(size=len(data)) * sizes
+    return data.sort_values(["two", "f"], kind="stable").reset_index(drop=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "strata", "method"),
+    [
+        ("slope", "two factors", "REML"),
+        ("crossed", "one factor", "ML"),
+        ("nested three levels", "numbers", "REML"),
+        ("no random effects", "two factors", "ML"),
+    ],
+)
+def test_strata_of_residuals(name, strata, method):
+    data = in_strata()
+    formula = "y ~ x" if name == "no random effects" else f"y ~ {SHAPES[name]}"
+    given = {"variance": ranef.VarIdent(STRATA[strata]), "weights": "w"}
+    chunked, whole = ranef.Model(formula, in_chunks(data, 37), **given), ranef.Model(formula, data, **given)
+    assert_same_fit(chunked, whole, method)
+    a, b = chunked.fit(method), whole.fit(method)
+    pd.testing.assert_series_equal(a.residual_sd, b.residual_sd, rtol=1e-8)
+    pd.testing.assert_frame_equal(a.residual_parameters, b.residual_parameters, rtol=1e-6)  # second differences
+    pd.testing.assert_frame_equal(a.vcov_theta(), b.vcov_theta(), rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(a.residuals("pearson"), b.residuals("pearson"), rtol=1e-7, atol=1e-9)
+    new = data.head(5)
+    pd.testing.assert_frame_equal(
+        a.predict(new, interval="prediction"), b.predict(new, interval="prediction"), rtol=1e-7
+    )
+
+
+def test_strata_of_residuals_in_the_posterior():
+    data, variance = in_strata(), ranef.VarIdent("f")
+    settings = {"draws": 500, "chains": 2, "seed": 1, "progress": False}
+    a = ranef.Model("y ~ x + (1 | a)", in_chunks(data, 37), variance=variance).sample(**settings)
+    b = ranef.Model("y ~ x + (1 | a)", data, variance=variance).sample(**settings)
+    away = (a.residual_sd["estimate"] - b.residual_sd["estimate"]).abs() / b.residual_sd["sd"]
+    assert away.max() < 0.25  # rounding parts the chains; of some 700 draws' worth each
+
+
+def test_strata_that_no_chunk_may_have_alone():
+    data = in_strata()
+    alone = data.assign(f=np.where(data.index == 5, "alone", data["f"]))
+    with pytest.raises(DesignError, match=r"'alone' of VarIdent.*has one row"):
+        ranef.Model("y ~ x + (1 | a)", in_chunks(alone, 37), variance=ranef.VarIdent("f"))
+    with pytest.raises(DesignError, match="has the one stratum"):
+        ranef.Model("y ~ x + (1 | a)", in_chunks(data.assign(f="same"), 37), variance=ranef.VarIdent("f"))
+    with pytest.raises(ranef.NotAvailableError, match="CompSymm"):
+        ranef.Model("y ~ x + (1 | a)", in_chunks(data, 37), correlation=ranef.CompSymm(group="c"))
 
 
 @pytest.mark.parametrize("name", ["slope", "crossed", "nested three levels", "rank-deficient"])

@@ -148,7 +148,7 @@ def test_what_needs_independent_rows_says_so(data):
     with pytest.raises(ranef.FitError, match="marginal parameterization only"):
         model.sample(parameterization="noncentered", progress=False)
     with pytest.raises(ranef.NotAvailableError, match="build the model from one frame"):
-        ranef.Model(SLEEP, [data, data], variance=ranef.VarIdent("Phase"))
+        ranef.Model(SLEEP, [data, data], variance=ranef.VarExp("Days"))
 
 
 def test_a_model_says_what_its_residuals_are(correlated, strata):

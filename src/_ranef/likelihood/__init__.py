@@ -16,7 +16,6 @@ from _ranef.likelihood.coefficients import FixedPart, fixed_part
 from _ranef.likelihood.combinations import (
     RowBlocks,
     combination_roots,
-    residual_slopes,
     row_blocks,
     row_leverages,
     row_residuals,
@@ -101,7 +100,6 @@ __all__ = [
     "products_of",
     "rank_of",
     "read_responses",
-    "residual_slopes",
     "row_blocks",
     "row_leverages",
     "row_log_densities",

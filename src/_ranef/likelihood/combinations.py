@@ -22,7 +22,6 @@ __all__ = [
     "RowBlocks",
     "combination_roots",
     "quadratic_forms",
-    "residual_slopes",
     "row_blocks",
     "row_leverages",
     "row_residuals",
@@ -156,10 +155,10 @@ def row_slopes(at: At) -> Floats:
     if not residual.correlated:
         squares = residual.precision * row_residuals(at) ** 2 / at.sigma**2
         return np.asarray(2.0 * residual.jacobian @ (1.0 - row_leverages(spec, blocks) - squares))
-    return -residual.log_det_slopes + _moved_leverages(at, blocks) + residual_slopes(at)
+    return -residual.log_det_slopes + _moved_leverages(at, blocks) + _residual_slopes(at)
 
 
-def residual_slopes(at: At) -> Floats:
+def _residual_slopes(at: At) -> Floats:
     """The part of the slopes (n_rho,) that is ∂(rss/σ²)/∂ρ, with σ held."""
     residual, left = at.likelihood.spec.residual, row_residuals(at)
     return np.asarray(2.0 * residual.changes(left) @ residual.whitened(left) / at.sigma**2)
