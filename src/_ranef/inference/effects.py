@@ -112,8 +112,10 @@ def ranef_frame(
                 }
             )
         )
-    columns = ["group", "level", "term", "estimate", "sd", "lower", "upper"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    columns = {"group": object, "level": object, "term": object} | dict.fromkeys(
+        ("estimate", "sd", "lower", "upper"), float
+    )
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(columns)).astype(columns)
 
 
 def coef_frame(spec: ModelSpec, beta: Floats, values: Sequence[Floats], group: str) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from _ranef.likelihood.batch import (
     make_batch,
     slopes_together,
 )
+from _ranef.likelihood.by_rho import OverRho, over_rho
 from _ranef.likelihood.coefficients import FixedPart, fixed_part
 from _ranef.likelihood.combinations import (
     RowBlocks,
@@ -28,7 +29,6 @@ from _ranef.likelihood.given import Given, Moments, conditional_variances, effec
 from _ranef.likelihood.groups import RowGroups, group_log_densities, has_shared_effects, left_out_log_densities
 from _ranef.likelihood.identify import Undetermined, undetermined
 from _ranef.likelihood.identify_residuals import at_edge, undetermined_with_rho
-from _ranef.likelihood.over_rho import OverRho, over_rho
 from _ranef.likelihood.pointwise import linear_predictor_draws, log_precision_draws, row_log_densities
 from _ranef.likelihood.responses import Responses, own_response, products_of, read_responses
 from _ranef.likelihood.row_density import RowDensity
