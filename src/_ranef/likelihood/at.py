@@ -129,7 +129,7 @@ class Likelihood(Answering):
 
     def levels(self, k: int) -> Floats:
         """ZⱼᵀWZⱼ (J, p, p) of the levels of grouping `k`, for standard columns."""
-        return self.products.by_level[0].diag[self.products.order.index(k)]
+        return self.products.A.diag[self.products.order.index(k)]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -203,7 +203,7 @@ class At(Answering):
         """Z_kᵀW(y − Xβ̂ − Σ Z_l b̂_l) (J_k, p_k) for standard columns of Z_k, l being the other factors."""
         products = self.likelihood.products
         modes = [self._solved[k] for k in products.order]
-        A, Xys = products.by_level
+        A, Xys = products.A, products.Xy
         own = [Xy @ self._contrast - far for Xy, far in zip(Xys, _of_others(A, modes), strict=True)]
         return tuple(self._unit * part for part in self._by_grouping(own))
 
@@ -235,7 +235,7 @@ class At(Answering):
         NotAvailableError
             Where levels are related, so that the rows of other levels say something, too.
         """
-        if self.likelihood.products.relations:
+        if self.likelihood.spec.related:
             raise NotAvailableError(
                 "Pooling by level is of independent levels, and this model has a known covariance among some (cov=). "
                 "ranef() has the effects with their conditional sds."
@@ -269,8 +269,8 @@ class At(Answering):
     @property
     def rss_gradient(self) -> tuple[Floats, ...]:
         """∂(rss/σ²)/∂λ_k = −2 (Σ ccᵀ/σ²) λ_k of the same, with σ held."""
-        scaled = [c / self.inner.sigma for c in self._by_grouping(self._first.c)]
-        return tuple(-2.0 * (c.T @ c) @ lam for c, lam in zip(scaled, self.roots, strict=True))
+        s, both = self.inner.sigma, (self._by_grouping(self._first.plain), self._by_grouping(self._first.c))
+        return tuple(-2.0 * (c.T @ own / s**2) @ lam for c, own, lam in zip(*both, self.roots, strict=True))
 
     def __repr__(self) -> str:
         return f"<{self.likelihood.method} at one θ: criterion {self.criterion:.4f}, sigma {self.sigma:.4g}>"
@@ -291,7 +291,7 @@ class At(Answering):
     def _solved(self) -> tuple[Floats, ...]:
         """b̃ (J_k, p_k, 1) by grouping, internal."""
         white = [(w @ self._contrast)[:, :, None] for w in self.inner.columns.white]
-        return self._by_grouping(self.likelihood.products.outward(backward(self.inner.factor, white)))
+        return self._by_grouping(backward(self.inner.factor, white))
 
     def _by_grouping(self, ordered: Sequence[Floats]) -> tuple[Floats, ...]:
         order = self.likelihood.products.order
