@@ -1,4 +1,4 @@
-"""Residual structures: what strata and a pedigree cost beside the model without, and correlations beside nlme, in one run.
+"""Residual structures: what strata and a pedigree cost beside the model without, and correlations beside nlme.
 
     python benchmarks/structure.py [--quick] [--limit 600]
 
