@@ -134,6 +134,7 @@ def main() -> None:
     cases = {
         "AR1, 2000 groups of 50": (2000, 50, ranef.AR1("t", group="g"), "corAR1(form = ~ t | g)"),
         "CAR1, 200 groups of 10": (200, 10, ranef.CAR1("t", group="g"), "corCAR1(form = ~ t | g)"),
+        "CAR1, 2000 groups of 50": (2000, 50, ranef.CAR1("t", group="g"), "corCAR1(form = ~ t | g)"),
     }
     for name, (groups, size, structure, theirs) in cases.items():
         data = series(groups // less, size, rng, irregular=isinstance(structure, ranef.CAR1))
