@@ -1,4 +1,4 @@
-"""Residual structures: what strata cost beside the same model without them, and correlations beside nlme, in one run.
+"""Residual structures: what strata and a pedigree cost beside the model without, and correlations beside nlme.
 
     python benchmarks/structure.py [--quick] [--limit 600]
 
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 
 import ranef
 
@@ -51,6 +52,34 @@ def series(groups: int, size: int, rng: np.random.Generator, *, irregular: bool)
     t = gaps.cumsum(axis=1) if irregular else np.tile(np.arange(size), (groups, 1))
     g = np.repeat(np.arange(groups), size).astype(str)
     return pd.DataFrame({"y": y.ravel(), "x": x.ravel(), "t": t.ravel(), "g": g})
+
+
+def pedigree(n: int, rng: np.random.Generator) -> tuple[pd.DataFrame, ranef.Precision]:
+    """Two rows of each of n animals in ten generations, a twentieth of each sires, and their inverse relationships."""
+    size, rows, cols = n // 10, [], []
+    for child in range(size, n):
+        first = (child // size - 1) * size
+        rows += [child, child]
+        cols += [first + rng.integers(size // 20), first + size // 20 + rng.integers(size // 2)]
+    T = scipy.sparse.eye_array(n) - scipy.sparse.coo_array((np.full(len(rows), 0.5), (rows, cols)), shape=(n, n))
+    weights = np.where(np.arange(n) < size, 1.0, 2.0)
+    b = scipy.sparse.linalg.spsolve(scipy.sparse.csc_array(T), rng.normal(size=n) / np.sqrt(weights))
+    g, x = np.repeat(np.arange(n), 2), rng.normal(size=2 * n)
+    y = 1 + 0.3 * x + 0.8 * b[g] + rng.normal(size=2 * n)
+    P = scipy.sparse.csr_array(T.T @ scipy.sparse.diags_array(weights) @ T)
+    return pd.DataFrame({"y": y, "x": x, "g": g.astype(str)}), ranef.Precision(P, range(n))
+
+
+def nuts(variance: ranef.VarIdent | None, sampler: str) -> float:
+    """Seconds of a sampling of the size of sleepstudy, compiled code at hand."""
+    data = ranef.datasets.load("sleepstudy")
+    data["half"] = np.where(data["Days"] < 5, "first", "second")
+    model, seconds = ranef.Model("Reaction ~ Days + (Days | Subject)", data, variance=variance), []
+    for seed in range(4):
+        begin = time.perf_counter()
+        model.sample(seed=seed, sampler=sampler, progress=False)
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds[1:])
 
 
 def ours(data: pd.DataFrame, **structure: Any) -> tuple[float, float]:
@@ -92,9 +121,20 @@ def main() -> None:
     row = f"{'VarIdent, 5 strata':26s}{len(data):9d}{own:9.3f}{plain:10.3f}"
     print(f"{row}  {f'{own / plain:.1f} times without':22s}", flush=True)
 
+    data, known = pedigree(5000 // less, rng)
+    own, plain = ours(data, cov={"g": known})[0], ours(data)[0]
+    row = f"{'pedigree, sparse inverse':26s}{len(data):9d}{own:9.3f}{plain:10.3f}"
+    print(f"{row}  {f'{own / plain:.1f} times without':22s}", flush=True)
+
+    for sampler in ("numpyro", "nutpie"):
+        own, plain = (nuts(variance, sampler) for variance in (ranef.VarIdent("half"), None))
+        row = f"{f'VarIdent by {sampler}':26s}{180:9d}{own:9.3f}{plain:10.3f}"
+        print(f"{row}  {f'{own / plain:.1f} times without':22s}", flush=True)
+
     cases = {
         "AR1, 2000 groups of 50": (2000, 50, ranef.AR1("t", group="g"), "corAR1(form = ~ t | g)"),
         "CAR1, 200 groups of 10": (200, 10, ranef.CAR1("t", group="g"), "corCAR1(form = ~ t | g)"),
+        "CAR1, 2000 groups of 50": (2000, 50, ranef.CAR1("t", group="g"), "corCAR1(form = ~ t | g)"),
     }
     for name, (groups, size, structure, theirs) in cases.items():
         data = series(groups // less, size, rng, irregular=isinstance(structure, ranef.CAR1))

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 
 import ranef
 from oracle import jacobian
@@ -269,3 +270,98 @@ def test_shares_of_variance_count_the_variances_of_levels():
     mean = np.mean([K.loc[name, name] for name in data["g"]])
     between = mean * fit.varcorr["vcov"][0]
     assert fit.icc().iloc[0]["adjusted"] == pytest.approx(between / (between + fit.sigma**2), rel=1e-9)
+
+
+def pedigree(size, sires, dams, generations, seed=0):
+    """Inverse relationships of animals whose parents are of the generation before, sparse (Henderson 1976)."""
+    rng = np.random.default_rng(seed)
+    n, rows, cols = size * generations, [], []
+    for child in range(size, n):
+        first = (child // size - 1) * size
+        rows += [child, child]
+        cols += [first + rng.integers(sires), first + sires + rng.integers(dams)]
+    T = scipy.sparse.eye_array(n) - scipy.sparse.coo_array((np.full(len(rows), 0.5), (rows, cols)), shape=(n, n))
+    weights = np.where(np.arange(n) < size, 1.0, 2.0)
+    return scipy.sparse.csr_array(T.T @ scipy.sparse.diags_array(weights) @ T), [f"a{k}" for k in range(n)]
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (1 | g)", "y ~ x + (x | g)", "y ~ x + (1 | g) + (1 | h)"])
+@pytest.mark.parametrize("method", ["REML", "ML"])
+def test_a_sparse_inverse_is_the_dense_covariance(formula, method):
+    P, names = pedigree(120, 10, 40, 5)
+    rng = np.random.default_rng(2)
+    K = np.linalg.inv(P.toarray())
+    b = np.linalg.cholesky(K) @ rng.normal(size=(600, 2)) * [0.8, 0.5]
+    g, h = rng.permutation(np.repeat(np.arange(600), 2))[:1000], rng.integers(0, 9, 1000)
+    x = rng.normal(size=1000)
+    y = 1.0 + 0.4 * x + b[g, 0] + b[g, 1] * x + 0.5 * rng.normal(size=9)[h] + rng.normal(size=1000)
+    data = pd.DataFrame({"y": y, "x": x, "g": np.array(names)[g], "h": h.astype(str)})
+    order = rng.permutation(600)
+    K, shuffled = K[np.ix_(order, order)], [names[i] for i in order]
+    sparse = ranef.Model(formula, data, cov={"g": ranef.Precision(P[order][:, order], shuffled)})
+    dense = ranef.Model(formula, data, cov={"g": pd.DataFrame(K, shuffled, shuffled)})
+    assert sparse.products.plan.pattern.sparse is not None
+    assert dense.products.plan.pattern.sparse is None
+    theta = np.where(sparse.spec.on_diagonal, 0.6, 0.2)
+    one, other = (model.likelihood(method).at(theta) for model in (sparse, dense))
+    assert one.criterion == pytest.approx(other.criterion, rel=1e-12)
+    for part in ("W", "conditional", "left"):
+        for own, wanted in zip(getattr(one, part), getattr(other, part), strict=True):
+            np.testing.assert_allclose(own, wanted, atol=1e-9 * (1.0 + np.abs(wanted).max()))
+    ours, theirs = sparse.fit(method), dense.fit(method)
+    assert ours.criterion == pytest.approx(theirs.criterion, rel=1e-11)
+    np.testing.assert_allclose(ours.theta, theirs.theta, atol=1e-5)
+    np.testing.assert_allclose(ours.hatvalues(), theirs.hatvalues(), atol=1e-5)
+    for a, b in zip(ours.estimates.modes, theirs.estimates.modes, strict=True):
+        np.testing.assert_allclose(a.values, b.values, atol=1e-4)
+        np.testing.assert_allclose(a.cov_prediction, b.cov_prediction, atol=1e-4)
+    places = [shuffled.index(level) for level in sparse.spec.groupings[0].levels]
+    np.testing.assert_allclose(sparse.spec.groupings[0].among.variances, np.diag(K)[places])
+
+
+@pytest.mark.parametrize("theta", [(0.0,) * 3, (0.7, 0.3, 0.0), (0.0, 0.0, 0.6), (1e-7, 0.0, 2.0), (300.0, 50.0, 0.0)])
+def test_slopes_on_the_boundary_are_those_of_independent_levels(theta):
+    """In a direction without variance they are not divided by it."""
+    data, _ = made()
+    names = sorted(data["g"].unique())
+    alone = ranef.Model("y ~ x + (x | g) + (1 | h)", data)
+    identity = pd.DataFrame(np.eye(len(names)), names, names)
+    related = ranef.Model("y ~ x + (x | g) + (1 | h)", data, cov={"g": identity})
+    at = [model.likelihood("REML").at(np.array([*theta, 0.4])) for model in (alone, related)]
+    assert at[1].criterion == pytest.approx(at[0].criterion, rel=1e-12)
+    for own, wanted in zip(at[1].W, at[0].W, strict=True):
+        np.testing.assert_allclose(own, wanted, rtol=1e-6, atol=1e-6 * np.abs(wanted).max())
+
+
+RESIDUALS = {
+    "strata": {"variance": ranef.VarIdent("f")},
+    "autoregression in strata": {"variance": ranef.VarIdent("f"), "correlation": ranef.AR1("t", group="g")},
+    "power": {"variance": ranef.VarPower("w")},
+}
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("name", RESIDUALS)
+def test_residual_structures_beside_related_levels(name, method):
+    data, K = made(seed=5)
+    data["t"] = data.groupby("g").cumcount()
+    model = ranef.Model("y ~ x + (x | g)", data, cov={"g": K}, **RESIDUALS[name])
+    fit, n = model.fit(method), len(data)
+
+    def criterion(rho):
+        spec = model.spec.with_rho(rho)
+        Z = np.zeros((n, *fit.estimates.modes[0].values.shape))
+        Z[np.arange(n), spec.groupings[0].codes] = spec.groupings[0].Z
+        lam, levels = spec.lambdas(fit.theta.to_numpy())[0], list(spec.groupings[0].levels)
+        D = np.kron(K.loc[levels, levels], lam @ lam.T)
+        V = Z.reshape(n, -1) @ D @ Z.reshape(n, -1).T + spec.residual.covariance().toarray()
+        X, y, inverse = spec.design.X, spec.design.y, np.linalg.inv(V)
+        information = X.T @ inverse @ X
+        left = y - X @ np.linalg.solve(information, X.T @ inverse @ y)
+        nu = n - (X.shape[1] if method == "REML" else 0)
+        out = np.linalg.slogdet(V)[1] + nu * (1 + np.log(2 * np.pi * (left @ inverse @ left) / nu))
+        return out + (np.linalg.slogdet(information)[1] if method == "REML" else 0.0)
+
+    assert fit.status == "converged"
+    assert fit.criterion == pytest.approx(criterion(fit.spec.rho), rel=1e-11)
+    np.testing.assert_allclose(jacobian(criterion, fit.spec.rho), 0.0, atol=2e-5)

@@ -113,6 +113,24 @@ def test_loops_and_jax_are_the_numpy_kernels(law, formula):
             np.testing.assert_allclose(slope, wanted[1], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("law", LAWS)
+def test_related_levels(law):
+    """The host's density is that of the loops where the known covariance is that of independent levels."""
+    data, formula = gaps(), "y ~ x + (1 | h)" if law == "exchangeable" else "y ~ x + (x | a)"
+    names = sorted(data["h" if law == "exchangeable" else "a"].unique())
+    identity = pd.DataFrame(np.eye(len(names)), names, names)
+    gradients = []
+    for cov in (None, {formula[-2]: identity}):
+        model = ranef.Model(formula, data, weights="w", cov=cov, **LAWS[law])
+        problem = prepare(model.spec, None, model.priors())
+        assert problem.compiled == (cov is None)
+        gradients.append(problem.gradient)
+    for q in np.random.default_rng(1).normal(0.0, 0.5, (3, problem.layout.n_hyper)):
+        (value, slope), wanted = (gradient(q) for gradient in gradients)
+        np.testing.assert_allclose(value, wanted[0], rtol=1e-12)
+        np.testing.assert_allclose(slope, wanted[1], rtol=1e-8, atol=1e-9)
+
+
 def small():
     """Two strata of residuals, 6 groups of 8."""
     rng = np.random.default_rng(4)

@@ -216,8 +216,8 @@ def shrinkage_draws(spec: ModelSpec, draws: PosteriorDraws, group: str | None = 
     conditional = conditional_variances(Likelihood(spec, cross_products(spec), "REML"), theta, k)
     covariance = covariance_arrays(spec, theta, np.ones(len(theta)))[k]
     prior = np.diagonal(covariance, axis1=1, axis2=2)[:, None]
-    if g.root is not None:
-        prior = prior * (g.root**2).sum(axis=1)[:, None]
+    if g.among is not None:
+        prior = prior * g.among.variances[:, None]
     out = np.where(prior > 0, 1.0 - conditional / np.where(prior > 0, prior, 1.0), 0.0)
     return Derived(
         "shrinkage",

@@ -12,7 +12,7 @@ import scipy
 
 from _ranef.errors import DesignError
 from _ranef.inference.engines import products_of
-from _ranef.linalg import BlockMatrix
+from _ranef.linalg import BlockMatrix, RelatedPlan
 from _ranef.results import Fit
 from _ranef.spec import ModelMatrices, TermSpec
 from _ranef.support.arrays import Floats, Ints
@@ -45,8 +45,8 @@ class FitMatrices(ModelMatrices):
         for t in self.spec.terms:
             lam = scipy.sparse.csr_array(t.structure.root(self.theta[t.theta]))
             levels = self.spec.groupings[t.grouping].n_levels
-            root = self.spec.groupings[t.grouping].root
-            among = scipy.sparse.eye_array(levels) if root is None else scipy.sparse.csr_array(root)
+            known = self.spec.groupings[t.grouping].among
+            among = scipy.sparse.eye_array(levels) if known is None else scipy.sparse.csr_array(known.dense_root)
             blocks.append(scipy.sparse.kron(among, lam))
         return scipy.sparse.csr_array(scipy.sparse.block_diag(blocks)) if blocks else scipy.sparse.csr_array((0, 0))
 
@@ -155,7 +155,9 @@ def _factor_pattern(fit: Fit) -> Pattern:
     names = [fit.spec.groupings[k].name for k in products.order]
     blocks = _stretches([(name, J * p) for name, J, p in zip(names, A.n_levels, A.sizes, strict=True)])
     starts = [start for _, start, _ in blocks]
-    places = []
+    places: list[tuple[Ints, Ints]] = []
+    if isinstance(plan, RelatedPlan):
+        return Pattern("L", (blocks[-1][2],) * 2, *plan.pattern.lower(), blocks, blocks)
     for step in plan.nested:
         places.append(_diagonal(A, step.k, starts))
         levels = np.arange(A.n_levels[step.k])

@@ -385,6 +385,6 @@ def simulate_new(
     for g, cov, df in zip(spec.groupings, covs, effects_df or [None] * len(spec.groupings), strict=True):
         if new_effects:
             b = draw_effects(cov, g.n_levels, rng, df)
-            b = b if g.root is None else g.root @ b
+            b = b if g.among is None else g.among.coloured(b)
             out += np.einsum("np,np->n", g.Z, b[g.codes])
     return np.asarray(out + spec.residual.noise(sigma, spec.family.noise(rng, len(out), own or {})))

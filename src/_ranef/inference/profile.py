@@ -24,6 +24,7 @@ from _ranef.likelihood import (
     make_batch,
     own_response,
 )
+from _ranef.linalg import RelatedPlan
 from _ranef.results import RemlEstimates
 from _ranef.spec import ModelSpec, TermSpec
 from _ranef.support.arrays import Bools, Floats
@@ -123,6 +124,8 @@ def seconds_per_value(criterion: Criterion) -> float:
         return float(4e-6 + J * p * p * (2e-8 + 1e-9 * (p + P)))
     products = criterion.likelihood.products
     plan = products.plan
+    if isinstance(plan, RelatedPlan):
+        return plan.pattern.seconds
     tail = plan.crossed.size if plan.crossed else 0
     blocks = sum(pair.blocks.size for pair in products.A.pairs.values())
     return float(3e-4 + 1.5e-10 * tail**3 + 4e-8 * blocks)

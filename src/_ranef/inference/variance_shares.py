@@ -85,7 +85,7 @@ def _moments(rows: ModelSpec, beta: Floats) -> _Moments:
 
 def _own_variance(g: Grouping) -> Floats | float:
     """Diagonal of the known covariance among levels, by row (n, 1); 1 where there is none."""
-    return 1.0 if g.root is None else (g.root**2).sum(axis=1)[g.codes, None]
+    return 1.0 if g.among is None else g.among.variances[g.codes, None]
 
 
 def r2_series(parts: VarianceParts) -> pd.Series[float]:

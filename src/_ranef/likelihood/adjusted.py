@@ -16,7 +16,7 @@ import scipy
 from _ranef.errors import NotAvailableError
 from _ranef.likelihood.at import At
 from _ranef.likelihood.crossproducts import CrossProducts
-from _ranef.linalg import BlockMatrix
+from _ranef.linalg import AmongLevels, BlockMatrix
 from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["Adjustment", "adjustment", "coefficient_root", "vcov_slopes"]
@@ -69,9 +69,8 @@ def vcov_slopes(at: At, changes: Sequence[Change]) -> Floats:
 
 def _first(at: At, changes: Sequence[Change]) -> Floats:
     """Σ over levels of TᵀdDT (q, p, p)."""
-    order, T = at.likelihood.products.order, at.across
-    p = at.inner.inverse_root.shape[0]
-    sums = [np.einsum("jap,ab,jbr->pr", T[order.index(k)], dD, T[order.index(k)], optimize=True) for k, dD in changes]
+    T, p = at.across, at.inner.inverse_root.shape[0]
+    sums = [np.einsum("jap,ab,jbr->pr", T[k][0], dD, T[k][1], optimize=True) for k, dD in changes]
     return np.array(sums).reshape(len(changes), p, p)
 
 
@@ -86,7 +85,8 @@ def adjustment(at: At, changes: Sequence[Change]) -> Adjustment:
     products, q, p = at.likelihood.products, len(changes), at.inner.inverse_root.shape[0]
     second, traces, trace = np.zeros((q, q, p, p)), np.zeros((q, q)), np.zeros(q)
     own = [(products.order.index(k), dD) for k, dD in changes]
-    for part in _connected(products, at.across):
+    among = [at.likelihood.spec.groupings[k].among for k in products.order]
+    for part in _connected(products, [at.across[k][0] for k in products.order], among):
         E = part.information([lam @ lam.T for lam in (at.roots[k] for k in products.order)])
         moved = [part.times(k, dD, E) for k, dD in own]  # the rows of G E that are not zero
         lifted = [part.times(k, dD, part.T) for k, dD in own]
@@ -113,14 +113,14 @@ class _Connected:
     T : array (B, m, p)
     where : tuple of slice
         Effects of each factor among the m.
-    sizes : tuple of int
-        Effects of one level of each factor, all of them independent of other levels.
+    among : sequence of AmongLevels, optional
+        By factor, the covariance among levels where it is known; all of its levels are then in one group.
     """
 
     A: Floats
     T: Floats
     where: tuple[slice, ...]
-    sizes: tuple[int, ...]
+    among: Sequence[AmongLevels | None]
 
     def information(self, covariances: Sequence[Floats]) -> Floats:
         """ZᵀV⁻¹Z = (I + AD)⁻¹A (B, m, m)."""
@@ -131,17 +131,20 @@ class _Connected:
 
     def times(self, k: int, dD: Floats, columns: Floats) -> Floats:
         """The rows (B, n_k p_k, r) of factor `k` of `columns` (B, m, r), from the left by dD for every level."""
-        rows = columns[:, self.where[k]]
+        rows, known = columns[:, self.where[k]], self.among[k]
         B, m, r = rows.shape
-        return (dD @ rows.reshape(B, -1, self.sizes[k], r)).reshape(B, m, r)
+        own = dD @ rows.reshape(B, -1, len(dD), r)
+        return (own if known is None or not m else known.times(own[0])).reshape(B, m, r)
 
 
-def _connected(products: CrossProducts, T: Sequence[Floats]) -> Iterator[_Connected]:
+def _connected(
+    products: CrossProducts, T: Sequence[Floats], among: Sequence[AmongLevels | None]
+) -> Iterator[_Connected]:
     """All levels, by groups that rows connect; those alike together, as many as may be held."""
     A = products.A
     if not A.diag:
         return
-    label = _components(A)
+    label = _components(A, [k for k, known in enumerate(among) if known is not None])
     n_groups = 1 + max(int(own.max()) for own in label)
     counts = np.stack([np.bincount(own, minlength=n_groups) for own in label], axis=1)
     kinds, kind = np.unique(counts, axis=0, return_inverse=True)
@@ -155,13 +158,14 @@ def _connected(products: CrossProducts, T: Sequence[Floats]) -> Iterator[_Connec
         alike = np.flatnonzero(kind.ravel() == number)
         step = max(1, CHUNK_ENTRIES // (m * m))
         for start in range(0, len(alike), step):
-            yield _gathered(products, T, label, alike[start : start + step], count)
+            yield _gathered(A, T, label, alike[start : start + step], count, among)
 
 
-def _components(A: BlockMatrix) -> list[Ints]:
-    """The group of every level (J_k,) by factor: levels that rows connect have the same."""
+def _components(A: BlockMatrix, related: Sequence[int]) -> list[Ints]:
+    """The group of every level (J_k,) by factor: levels that rows connect, or K, have the same."""
     starts = np.concatenate([[0], np.cumsum(A.n_levels)])
     ends = [(starts[k] + pair.rows, starts[l] + pair.cols) for (k, l), pair in A.pairs.items()]
+    ends += [(np.full(A.n_levels[k], starts[k]), starts[k] + np.arange(A.n_levels[k])) for k in related]
     none = np.zeros(0, dtype=np.intp)
     rows, cols = (np.concatenate([none, *(end[side] for end in ends)]) for side in (0, 1))
     graph = scipy.sparse.csr_array((np.ones(len(rows)), (rows, cols)), shape=(starts[-1], starts[-1]))
@@ -170,10 +174,14 @@ def _components(A: BlockMatrix) -> list[Ints]:
 
 
 def _gathered(
-    products: CrossProducts, T: Sequence[Floats], label: Sequence[Ints], groups: Ints, count: Ints
+    A: BlockMatrix,
+    T: Sequence[Floats],
+    label: Sequence[Ints],
+    groups: Ints,
+    count: Ints,
+    among: Sequence[AmongLevels | None],
 ) -> _Connected:
     """The groups of that many levels of each factor."""
-    A = products.A
     ends = np.cumsum(count * A.sizes)
     where = tuple(slice(int(end - c * p), int(end)) for end, c, p in zip(ends, count, A.sizes, strict=True))
     B, m, width = len(groups), int(ends[-1]), T[0].shape[2]
@@ -193,7 +201,7 @@ def _gathered(
         rows, cols = effects[k][pair.rows[here]][:, :, None], effects[l][pair.cols[here]][:, None, :]
         dense[b, rows, cols] = pair.blocks[here]
         dense[b, np.swapaxes(cols, 1, 2), np.swapaxes(rows, 1, 2)] = np.swapaxes(pair.blocks[here], 1, 2)
-    return _Connected(dense, columns, where, products.sizes)
+    return _Connected(dense, columns, where, among)
 
 
 def _place(label: Ints) -> Ints:

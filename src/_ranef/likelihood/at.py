@@ -129,7 +129,7 @@ class Likelihood(Answering):
 
     def levels(self, k: int) -> Floats:
         """ZⱼᵀWZⱼ (J, p, p) of the levels of grouping `k`, for standard columns."""
-        return self.products.by_level[0].diag[self.products.order.index(k)]
+        return self.products.A.diag[self.products.order.index(k)]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -203,7 +203,7 @@ class At(Answering):
         """Z_kᵀW(y − Xβ̂ − Σ Z_l b̂_l) (J_k, p_k) for standard columns of Z_k, l being the other factors."""
         products = self.likelihood.products
         modes = [self._solved[k] for k in products.order]
-        A, Xys = products.by_level
+        A, Xys = products.A, products.Xy
         own = [Xy @ self._contrast - far for Xy, far in zip(Xys, _of_others(A, modes), strict=True)]
         return tuple(self._unit * part for part in self._by_grouping(own))
 
@@ -211,8 +211,7 @@ class At(Answering):
     def modes(self) -> tuple[Modes, ...]:
         """Conditional modes with their covariances."""
         s2, out = self.sigma**2, []
-        columns = self._by_grouping(self.likelihood.products.outward(self.across))
-        parts = zip(self.roots, self.likelihood.maps, self.conditional, columns, strict=True)
+        parts = zip(self.roots, self.likelihood.maps, self.conditional, self._by_grouping(self._first.T), strict=True)
         for (lam, T, known, across), b in zip(parts, self._by_grouping(self._first.b), strict=True):
             half = lam @ lam.T @ across
             total = known + half @ np.swapaxes(half, 1, 2)
@@ -220,9 +219,9 @@ class At(Answering):
         return tuple(out)
 
     @property
-    def across(self) -> tuple[Floats, ...]:
-        """ZᵀV⁻¹XRᵀ (J_k, p_k, p) of independent levels, in elimination order; RᵀR = (XᵀV⁻¹X)⁻¹. For this layer."""
-        return self._first.T
+    def across(self) -> tuple[tuple[Floats, Floats], ...]:
+        """ZᵀV⁻¹XRᵀ (J_k, p_k, p) by grouping, and K times it; RᵀR = (XᵀV⁻¹X)⁻¹. For this layer."""
+        return tuple(zip(*map(self._by_grouping, (self._first.plain_T, self._first.T)), strict=True))
 
     @property
     def conditional(self) -> tuple[Floats, ...]:
@@ -241,7 +240,7 @@ class At(Answering):
         NotAvailableError
             Where levels are related, so that the rows of other levels say something, too.
         """
-        if self.likelihood.products.relations:
+        if self.likelihood.spec.related:
             raise NotAvailableError(
                 "Pooling by level is of independent levels, and this model has a known covariance among some (cov=). "
                 "ranef() has the effects with their conditional sds."
@@ -275,8 +274,8 @@ class At(Answering):
     @property
     def rss_gradient(self) -> tuple[Floats, ...]:
         """∂(rss/σ²)/∂λ_k = −2 (Σ ccᵀ/σ²) λ_k of the same, with σ held."""
-        scaled = [c / self.inner.sigma for c in self._by_grouping(self._first.c)]
-        return tuple(-2.0 * (c.T @ c) @ lam for c, lam in zip(scaled, self.roots, strict=True))
+        s, both = self.inner.sigma, (self._by_grouping(self._first.plain_c), self._by_grouping(self._first.c))
+        return tuple(-2.0 * (c.T @ own / s**2) @ lam for c, own, lam in zip(*both, self.roots, strict=True))
 
     def __repr__(self) -> str:
         return f"<{self.likelihood.method} at one θ: criterion {self.criterion:.4f}, sigma {self.sigma:.4g}>"
@@ -297,7 +296,7 @@ class At(Answering):
     def _solved(self) -> tuple[Floats, ...]:
         """b̃ (J_k, p_k, 1) by grouping, internal."""
         white = [(w @ self._contrast)[:, :, None] for w in self.inner.columns.white]
-        return self._by_grouping(self.likelihood.products.outward(backward(self.inner.factor, white)))
+        return self._by_grouping(backward(self.inner.factor, white))
 
     def _by_grouping(self, ordered: Sequence[Floats]) -> tuple[Floats, ...]:
         order = self.likelihood.products.order

@@ -52,10 +52,7 @@ def combination_roots(
     for i, k in enumerate(products.order):
         J, p, _ = products.A.diag[i].shape
         block = np.zeros((J, p, len(X)))
-        relation = products.relations[i] if products.relations else None
-        if k in groupings and relation is not None:
-            block[0] = relation.rows(codes[k], Z[k] @ at.likelihood.maps[k]).T
-        elif k in groupings:
+        if k in groupings:
             known = np.flatnonzero((codes[k] >= 0) & (codes[k] < J))
             block[codes[k][known], :, known] = (Z[k] @ at.likelihood.maps[k])[known]
         columns.append(block)
@@ -105,9 +102,6 @@ def row_leverages(spec: ModelSpec, given: RowBlocks) -> Floats:
     X = spec.design.X @ products.scaling.X
     Z: list[Floats] = [spec.groupings[k].Z @ products.scaling.Z[k] for k in products.order]
     codes = [spec.groupings[k].codes for k in products.order]
-    for i, relation in enumerate(products.relations):
-        if relation is not None:
-            Z[i], codes[i] = relation.rows(codes[i], Z[i]), np.zeros_like(codes[i])
     own = quadratic_forms(products.A, given.Q, given.B, root if given.coefficients else root[:0], X, Z, codes)
     return np.asarray(spec.residual.precision * own)
 

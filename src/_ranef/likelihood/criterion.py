@@ -15,7 +15,17 @@ import scipy
 
 from _ranef.likelihood.crossproducts import CrossProducts
 from _ranef.likelihood.rotated import Rotated, Whole, whole
-from _ranef.linalg import BlockedFactor, Whitened, backward, factorize, forward, gram, selected_blocks, solve_columns
+from _ranef.linalg import (
+    AnyFactor,
+    Whitened,
+    backward,
+    factorize,
+    forward,
+    gram,
+    selected_blocks,
+    solve_columns,
+    times_among,
+)
 from _ranef.results import Method
 from _ranef.support.arrays import Floats
 
@@ -33,7 +43,7 @@ class Evaluation:
     ----------
     criterion : float
         −2 log-likelihood (ML) or REML criterion, profiled over β and (unless it is known) σ; user's units.
-    factor : BlockedFactor
+    factor : BlockedFactor or RelatedFactor
         Of I + ΛᵀAΛ.
     columns : Whitened
         [X y] carried through it.
@@ -53,7 +63,7 @@ class Evaluation:
     """
 
     criterion: float
-    factor: BlockedFactor
+    factor: AnyFactor
     columns: Whitened
     inverse_root: Floats
     z: Floats
@@ -77,7 +87,7 @@ def evaluate(
     criterion = log|I + ΛᵀAΛ| + [REML] log|XᵀV⁻¹X| + ν (1 + log(2π r²/ν)) − Σ log w.
     """
     p = products.n_fixed
-    factor = factorize(products.A, products.plan, products.expanded(lambdas))
+    factor = factorize(products.A, products.plan, lambdas)
     columns = forward(factor, products.Xy)
     corner = products.corner - (gram(columns.white, columns.white) if columns.white else 0.0)
     triangle = _upper_root(corner)
@@ -137,7 +147,7 @@ class Score:
     b : tuple of array (J_k, p_k)
         Conditional modes.
     c : tuple of array (J_k, p_k)
-        ZᵀV⁻¹(y − Xβ̂), so that b = D c.
+        ZᵀV⁻¹(y − Xβ̂), so that b = D c; where levels are related it is this times K, and so is T.
     Q : tuple of array (J_k, p_k, p_k)
         Diagonal blocks of (ZᵀZ + D⁻¹)⁻¹; Var(b | y, β) = σ²Q.
     E : tuple of array (J_k, p_k, p_k)
@@ -146,6 +156,8 @@ class Score:
         ZᵀV⁻¹X Rᵀ; Var(b − b̂) adds σ² D T Tᵀ D for the estimation of β.
     W : tuple of array (p_k, p_k)
         Σ over levels of (ZᵀPZ)_ll − c cᵀ/σ², with P = V⁻¹ under ML.
+    plain_c, plain_T : tuple of array (J_k, p_k), (J_k, p_k, p)
+        Without K.
     """
 
     b: tuple[Floats, ...]
@@ -154,6 +166,8 @@ class Score:
     E: tuple[Floats, ...]
     T: tuple[Floats, ...]
     W: tuple[Floats, ...]
+    plain_c: tuple[Floats, ...]
+    plain_T: tuple[Floats, ...]
 
     def gradient(self, lambdas: Sequence[Floats]) -> tuple[Floats, ...]:
         """∂criterion/∂λ_k = 2 W_k λ_k."""
@@ -169,31 +183,23 @@ def score(products: CrossProducts, at: Evaluation) -> Score:
     solved = backward(at.factor, at.columns.white)
     b = tuple(s @ contrast for s in solved)
     full = solve_columns(at.factor, at.columns, solved)
-    c = tuple(f @ contrast for f in full)
-    T = tuple(f[:, :, :p] @ at.inverse_root.T for f in full)
+    among = times_among(at.factor, full)
+    plain_c, c = (tuple(f @ contrast for f in own) for own in (full, among))
+    plain_T, T = (tuple(f[:, :, :p] @ at.inverse_root.T for f in own) for own in (full, among))
     Q, E = selected_blocks(products.A, at.factor)
-    W = _slopes(at, c, E, T)
-    return _by_level(products, Score(b, c, Q, E, T, W)) if products.relations else Score(b, c, Q, E, T, W)
+    return Score(b, c, Q, E, T, _slopes(at, (plain_c, c), E, (plain_T, T)), plain_c, plain_T)
 
 
-def _by_level(products: CrossProducts, own: Score) -> Score:
-    """The same by level of b where levels are related; c and T stay of independent levels, whose squares W has."""
-    relations = products.relations
-    c, T = (
-        tuple(x if r is None else r.by_level(x) for x, r in zip(of, relations, strict=True)) for of in (own.c, own.T)
-    )
-    Q = tuple(x if r is None else r.blocks(x) for x, r in zip(own.Q, relations, strict=True))
-    W = tuple(x if r is None else r.summed(x) for x, r in zip(own.W, relations, strict=True))
-    return Score(products.outward(own.b), c, Q, own.E, T, W)
+Both = tuple[Sequence[Floats], Sequence[Floats]]
 
 
-def _slopes(at: Evaluation, c: Sequence[Floats], E: Sequence[Floats], T: Sequence[Floats]) -> tuple[Floats, ...]:
-    """W_k (p_k, p_k) of every factor."""
+def _slopes(at: Evaluation, c: Both, E: Sequence[Floats], T: Both) -> tuple[Floats, ...]:
+    """W_k (p_k, p_k) of every factor, from c and T without and with K."""
     W = []
     for k in range(len(E)):
-        total = E[k].sum(axis=0) - (c[k] / at.sigma).T @ (c[k] / at.sigma)
+        total = E[k].sum(axis=0) - (c[0][k] / at.sigma).T @ (c[1][k] / at.sigma)
         if at.method == "REML":
-            total = total - np.einsum("jap,jbp->ab", T[k], T[k])
+            total = total - np.einsum("jap,jbp->ab", T[0][k], T[1][k])
         W.append(0.5 * (total + total.T))
     return tuple(W)
 
@@ -205,7 +211,7 @@ def _score_of_rows(rotated: Rotated, at: Evaluation, rows: Whole, contrast: Floa
     b = tuple(own @ (lam @ lam.T) for own, lam in zip(c, at.factor.lambdas, strict=True))
     T = rotated.effects(across @ (rows.C[:, :, :-1] @ at.inverse_root.T))
     Q, E = rotated.blocks(rows.half, rows.half), rotated.blocks(rows.Z, rows.Z)
-    return Score(b, c, Q, E, T, _slopes(at, c, E, T))
+    return Score(b, c, Q, E, T, _slopes(at, (c, c), E, (T, T)), c, T)
 
 
 def average_information(
@@ -220,7 +226,7 @@ def average_information(
     slope = np.empty(q)
     for i, (k, dD) in enumerate(directions):
         h[k][:, :, i] = first.c[k] @ dD
-        slope[i] = np.einsum("ja,ja->", first.c[k], h[k][:, :, i])
+        slope[i] = np.einsum("ja,ja->", first.plain_c[k], h[k][:, :, i])
     if at.whole is not None and products.rotated is not None:
         white = at.whole.Z @ products.rotated.flat(h)
         information = np.einsum("bmq,bmr->qr", white, white)
@@ -228,8 +234,6 @@ def average_information(
         information = (information - across.T @ across) / at.sigma**2
         slope = slope / at.sigma**2
         return np.asarray(information - np.outer(slope, slope) / at.nu if profiled else information)
-    if products.relations:
-        h = [x if r is None else r.joined(x) for x, r in zip(h, products.relations, strict=True)]
     Ah = products.A.dot(h)
     carried = forward(at.factor, Ah)
     information = gram(h, Ah) - gram(carried.white, carried.white)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from _ranef.likelihood.related import Relation, related_sums
 from _ranef.likelihood.rotated import Rotated, rotate
 from _ranef.likelihood.scaling import Scaling, make_scaling
 from _ranef.likelihood.sums import Sums, add_up, aliased_fixed, independent_fixed, rescaled, row_sums, with_fixed
-from _ranef.linalg import BlockMatrix, Plan, elimination_order, make_plan
+from _ranef.linalg import (
+    AmongLevels,
+    AnyPlan,
+    BlockMatrix,
+    RelatedPlan,
+    elimination_order,
+    make_plan,
+    make_related_plan,
+)
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
@@ -36,7 +42,7 @@ class CrossProducts:
         [X y]ᵀW[X y].
     order : tuple of int
         Grouping of the spec that stands at each place of the elimination order.
-    plan : Plan
+    plan : Plan or RelatedPlan
     scaling : Scaling
     n_obs : int
     log_weights : float
@@ -45,54 +51,33 @@ class CrossProducts:
         Of the response as given.
     rows : ModelSpec, optional
         The model whose rows these are, where they are held and few enough to be read again.
-    relations : tuple of (Relation or None)
-        Of factors whose levels have a known covariance, in elimination order; empty where there is none. In A, Xy and
-        the plan such a factor has one level.
-    plain : (BlockMatrix, tuple of array), optional
-        A and Xy without the relations, where there are some.
     """
 
     A: BlockMatrix
     Xy: tuple[Floats, ...]
     corner: Floats
     order: tuple[int, ...]
-    plan: Plan
+    plan: AnyPlan
     scaling: Scaling
     n_obs: int
     log_weights: float
     mean_square: float
     rows: ModelSpec | None = None
-    relations: tuple[Relation | None, ...] = ()
-    plain: tuple[BlockMatrix, tuple[Floats, ...]] | None = None
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """Numbers of columns p_k of one level, in elimination order."""
-        own = self.relations or (None,) * len(self.order)
-        return tuple(p if r is None else r.size for p, r in zip(self.A.sizes, own, strict=True))
+        return self.A.sizes
 
     @property
     def n_levels(self) -> tuple[int, ...]:
         """Numbers of levels J_k, in elimination order."""
-        own = self.relations or (None,) * len(self.order)
-        return tuple(J if r is None else r.n_levels for J, r in zip(self.A.n_levels, own, strict=True))
+        return self.A.n_levels
 
     @property
-    def by_level(self) -> tuple[BlockMatrix, tuple[Floats, ...]]:
-        """A and ZᵀW[X y] by level, of the columns as they are where levels are related, too."""
-        return (self.A, self.Xy) if self.plain is None else self.plain
-
-    def expanded(self, lambdas: Sequence[Floats]) -> Sequence[Floats]:
-        """λ_k as the factors of A need them."""
-        if not self.relations:
-            return lambdas
-        return [lam if r is None else r.expanded(lam) for lam, r in zip(lambdas, self.relations, strict=True)]
-
-    def outward(self, own: Sequence[Floats]) -> tuple[Floats, ...]:
-        """Effects (J_k, p_k, ...) of every factor, of those that A has."""
-        if not self.relations:
-            return tuple(own)
-        return tuple(x if r is None else r.outward(x) for x, r in zip(own, self.relations, strict=True))
+    def among(self) -> tuple[AmongLevels | None, ...]:
+        """Known covariances among levels, in elimination order; empty where there are none."""
+        return self.plan.among if isinstance(self.plan, RelatedPlan) else ()
 
     @cached_property
     def rotated(self) -> Rotated | None:
@@ -137,30 +122,19 @@ def _counted(sums: Sums, bar: LateBar) -> Sums:
 def arranged(spec: ModelSpec, sums: Sums) -> CrossProducts:
     """Sums put on their own scaling and in the order of elimination."""
     sums = rescaled(sums, spec.terms) if sums.n_obs > SAMPLE else sums
-    A, Xy, relations = BlockMatrix(sums.diag, sums.pairs), sums.Xy, _relations(spec)
-    if relations:
-        diag, pairs, Xy = related_sums(relations, sums.diag, sums.pairs, sums.Xy)
-        plain, A = A, BlockMatrix(diag, pairs)
+    A = BlockMatrix(sums.diag, sums.pairs)
     order = elimination_order(A)
     A = A.permuted(order)
+    plan = make_related_plan(A, [spec.groupings[k].among for k in order]) if spec.related else make_plan(A)
     return CrossProducts(
         A,
-        tuple(Xy[k] for k in order),
+        tuple(sums.Xy[k] for k in order),
         sums.corner,
         tuple(order),
-        make_plan(A),
+        plan,
         sums.scaling,
         sums.n_obs,
         sums.log_weights,
         sums.squares / sums.n_obs,
-        spec if spec.design.stream is None and not relations else None,
-        tuple(relations[k] for k in order) if relations else (),
-        (plain.permuted(order), tuple(sums.Xy[k] for k in order)) if relations else None,
+        spec if spec.design.stream is None and not spec.related else None,
     )
-
-
-def _relations(spec: ModelSpec) -> list[Relation | None]:
-    """By grouping of the spec; none where no levels are related."""
-    if not spec.related:
-        return []
-    return [None if g.root is None else Relation(g.root, len(g.columns)) for g in spec.groupings]

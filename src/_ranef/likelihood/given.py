@@ -54,7 +54,7 @@ class Given:
 
 def effect_moments(spec: ModelSpec, products: CrossProducts, fixed: FixedPart, given: Given) -> list[Moments]:
     """Moments (S, J_k, p_k) by grouping of the spec, with the coefficients integrated over their normal priors."""
-    if len(spec.groupings) == 1 and not products.relations:
+    if len(spec.groupings) == 1 and not spec.related:
         return [_of_one_factor(spec, products, fixed, given)]
     found = [_of_factors(spec, products, fixed, given.only(np.array([s]))) for s in range(len(given.sigma))]
     return [tuple(np.concatenate(part) for part in zip(*own, strict=True)) for own in zip(*found, strict=True)]  # type: ignore[misc]
@@ -65,7 +65,7 @@ def conditional_variances(likelihood: Likelihood, theta: Floats, k: int) -> Floa
     spec, products, T = likelihood.spec, likelihood.products, likelihood.maps[k]
     S, (J, p) = len(theta), likelihood.levels(k).shape[:2]
     out = np.empty((S, J, p))
-    if len(spec.groupings) == 1 and not products.relations:
+    if len(spec.groupings) == 1 and not spec.related:
         step = max(1, BLOCK_ENTRIES // (J * p**2))
         for start in range(0, S, step):
             _, Q = _one_factor(spec, products, theta[start : start + step])
@@ -75,10 +75,8 @@ def conditional_variances(likelihood: Likelihood, theta: Floats, k: int) -> Floa
     with LateBar("Conditional variances", "draw", S) as bar:
         for s in range(S):
             roots = likelihood.standard(theta[s])
-            factor = factorize(products.A, products.plan, products.expanded([roots[i] for i in products.order]))
-            Q = selected_blocks(products.A, factor)[0][place]
-            relation = products.relations[place] if products.relations else None
-            out[s] = _on_columns(T, Q if relation is None else relation.blocks(Q))
+            factor = factorize(products.A, products.plan, [roots[i] for i in products.order])
+            out[s] = _on_columns(T, selected_blocks(products.A, factor)[0][place])
             bar.update()
     return out
 
@@ -128,12 +126,11 @@ def _of_factors(spec: ModelSpec, products: CrossProducts, fixed: FixedPart, give
     density = HostDensity(products, replace(fixed, K=given.priors[0]))
     used, evaluation = density.evaluate(lambdas, sigma, fixed.contrast(given.sampled[0]))
     first = score(used, evaluation)
-    across = used.outward(first.T)
     out: list[Moments] = []
     for k, T in enumerate(products.scaling.Z):
         place = products.order.index(k)
         lam = lambdas[place]
-        half = across[place].swapaxes(1, 2) @ (T @ lam @ lam.T).T
+        half = first.T[place].swapaxes(1, 2) @ (T @ lam @ lam.T).T
         mean = products.scaling.y * first.b[place] @ T.T
         variances = sigma**2 * _on_columns(T, first.Q[place]), sigma**2 * (half**2).sum(axis=1)
         out.append((mean[None], variances[0][None], variances[1][None]))

@@ -81,7 +81,7 @@ def undetermined(spec: ModelSpec, products: CrossProducts, method: Method) -> Un
         return Undetermined(nothing, nothing)
     directions = _directions(spec, products)
     fixed = _fixed_rows(products, method)
-    if products.relations:
+    if spec.related:
         return _undetermined_among_related(spec, products, directions, fixed)
     gram, sizes = _gram(products, directions, fixed, spec.sigma is None)
     if _least_eigenvalue(gram, sizes**2) > SURE:
@@ -106,12 +106,20 @@ def _undetermined_among_related(
     if sum(J * p for J, p in zip(products.A.n_levels, products.A.sizes, strict=True)) > MOST_EFFECTS:
         return Undetermined(nothing, nothing)
     columns = _map(products, directions, fixed, free)
-    moved = [np.einsum("ab,jbc->jac", d.delta, products.A.diag[d.place]) for d in directions]
-    sizes = np.sqrt([float((m * np.swapaxes(m, 1, 2)).sum()) for m in moved] + [float(products.n_obs)] * free)
+    sizes = np.sqrt([_length(products, d) for d in directions] + [float(products.n_obs)] * free)
     lost, gone = null_vectors(columns, np.where(sizes > 0, sizes, 1.0))
     if not lost.size:
         return Undetermined(nothing, nothing)
     return Undetermined(_entries(spec, products, directions, lost), gone[: spec.n_theta])
+
+
+def _length(products: CrossProducts, d: _Direction) -> float:
+    """Σ_jl K_jl² tr ΔA_jΔA_l, the square of the length of Z(K ⊗ Δ)Zᵀ."""
+    moved, among = d.delta @ products.A.diag[d.place], products.among[d.place]
+    if among is None:
+        return float((moved * np.swapaxes(moved, 1, 2)).sum())
+    weights = (among.dense_root @ among.dense_root.T) ** 2
+    return float(np.einsum("jl,jab,lba->", weights, moved, moved, optimize=True))
 
 
 def _directions(spec: ModelSpec, products: CrossProducts) -> list[_Direction]:
@@ -124,9 +132,8 @@ def _directions(spec: ModelSpec, products: CrossProducts) -> list[_Direction]:
         place, own = products.order.index(t.grouping), [root for term, root in derivatives if term is t]
         if t.structure.shapes:
             own = [root @ lambdas[t.grouping].T for root in own]
-        relation = products.relations[place] if products.relations else None
         deltas = [0.5 * (root + root.T) for root in own]
-        out += [_Direction(i, place, d if relation is None else relation.expanded(d)) for d in deltas]
+        out += [_Direction(i, place, d) for d in deltas]
     return out
 
 
@@ -198,6 +205,9 @@ def _map(products: CrossProducts, directions: Sequence[_Direction], fixed: Seque
     columns = []
     for d in directions:
         own = R[:, at[d.place]]  # (r, J, p)
+        among = products.among[d.place] if products.among else None
+        if among is not None:
+            own = np.einsum("rja,jl->rla", own, among.dense_root)
         columns.append(np.einsum("rja,ab,sjb->rs", own, d.delta, own, optimize=True).ravel())
     r, rest = len(R), products.n_obs - U.shape[1] - len(R)
     out = np.vstack([np.array(columns).reshape(len(directions), r * r).T, np.zeros(len(directions))])

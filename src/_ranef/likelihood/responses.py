@@ -106,7 +106,7 @@ def read_responses(spec: ModelSpec, products: CrossProducts, Y: Floats) -> Respo
             X, y = rest(rows, fitted)
             left += (X * w[rows, None]).T @ y
         fitted = fitted + np.linalg.solve(XX, left)
-    Zy = [np.zeros((*block.shape[:2], B)) for block in products.by_level[1]]
+    Zy = [np.zeros((*block.shape[:2], B)) for block in products.Xy]
     Xy, yy = np.zeros_like(fitted), np.zeros(B)
     for rows in blocks:
         X, y = rest(rows, fitted)
@@ -116,8 +116,6 @@ def read_responses(spec: ModelSpec, products: CrossProducts, Y: Floats) -> Respo
         for place, k in enumerate(products.order):
             g = spec.groupings[k]
             add_products(g.codes[rows], g.Z[rows] @ scale.Z[k], y, Zy[place])
-    if products.relations:
-        Zy = [own if r is None else r.inward(own) for own, r in zip(Zy, products.relations, strict=True)]
     unit = np.sqrt(yy / total)
     unit[unit == 0] = 1.0
     return Responses(

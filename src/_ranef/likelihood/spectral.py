@@ -24,9 +24,6 @@ __all__ = ["Spectrum", "best_ratios", "has_spectrum", "make_spectrum"]
 #: widest ZᵀZ that is decomposed
 MOST_EFFECTS = 600
 
-#: the same where levels are related, so that every evaluation takes the cube of them
-MOST_RELATED = 3000
-
 #: variance ratios τ at which all responses are looked at, times the mean eigenvalue; zero comes first, and the last is
 #: where what an exact fit leaves of the response is zero to rounding
 GRID = np.concatenate([[0.0], np.geomspace(1e-6, 3e13, 79)])
@@ -84,8 +81,7 @@ def has_spectrum(spec: ModelSpec) -> bool:
     """Whether a model has one variance parameter, and few enough random effects."""
     if spec.n_theta != 1:
         return False
-    most = MOST_RELATED if spec.related else MOST_EFFECTS
-    return spec.groupings[0].n_levels * len(spec.groupings[0].columns) <= most
+    return spec.groupings[0].n_levels * len(spec.groupings[0].columns) <= MOST_EFFECTS
 
 
 def make_spectrum(products: CrossProducts, responses: Responses, method: Method, sigma: float | None) -> Spectrum:
@@ -96,6 +92,10 @@ def make_spectrum(products: CrossProducts, responses: Responses, method: Method,
     A = np.zeros((J * size, J * size))
     A.reshape(J, size, J, size)[each, :, each] = blocks
     ZX, Zy = products.Xy[0][:, :, :p].reshape(len(A), p), responses.Zy[0].reshape(len(A), -1)
+    among = products.among[0] if products.among else None
+    if among is not None:  # of effects that are independent
+        root = np.kron(among.dense_root, np.eye(size))
+        A, ZX, Zy = root.T @ A @ root, root.T @ ZX, root.T @ Zy
     half, fitted = np.zeros((0, len(A))), np.zeros((0, responses.size))
     if p:  # where columns of X are nearly collinear some of the response is left in their span
         root = np.linalg.cholesky(products.corner[:p, :p])

@@ -87,7 +87,7 @@ class HostDensity:
             return np.zeros(0)
         corner = fixed.columns.T @ products.corner @ fixed.columns + at.sigma**2 * fixed.K
         own = corner[g:-1] @ np.concatenate([-at.beta, v])
-        for Xy, modes in zip(products.by_level[1], b, strict=True):
+        for Xy, modes in zip(products.Xy, b, strict=True):
             own = own - np.einsum("jax,ja->x", Xy, modes) @ fixed.columns[:, g:-1]
         return np.asarray(own / (fixed.unit * at.sigma**2))
 
@@ -99,7 +99,6 @@ class HostDensity:
             self.products,
             corner=fold.T @ self.products.corner @ fold + s2 * both @ fixed.K @ both.T,
             Xy=tuple(Xy @ fold for Xy in self.products.Xy),
-            plain=None,
         )
         return products, evaluate(products, lambdas, "REML", sigma)
 
@@ -127,5 +126,5 @@ class HostDensity:
         beta = at.inverse_root.T @ noisy
         contrast = np.append(-beta, 1.0)
         white = [w @ contrast + at.sigma * rng.standard_normal(w.shape[:2]) for w in at.columns.white]
-        b = self.products.outward(backward(at.factor, [w[:, :, None] for w in white]))
+        b = backward(at.factor, [w[:, :, None] for w in white])
         return np.asarray(beta), tuple(x[:, :, 0] for x in b)

@@ -1,16 +1,21 @@
 """Block linear algebra for grouped designs: numpy and scipy only, knows no statistics."""
 
-from _ranef.linalg.blocks import BlockMatrix, PairBlocks
-from _ranef.linalg.factor import BlockedFactor, Whitened, backward, factorize, forward, gram
+from _ranef.linalg.blocks import BlockMatrix, PairBlocks, Whitened
+from _ranef.linalg.factor import AnyFactor, AnyPlan, BlockedFactor, backward, factorize, forward, gram
 from _ranef.linalg.kernels import add_products, add_squares
 from _ranef.linalg.plan import Plan, elimination_order, make_plan
-from _ranef.linalg.selected import paired_blocks, selected_blocks, solve_columns
+from _ranef.linalg.related import AmongLevels, RelatedPlan, make_related_plan
+from _ranef.linalg.selected import paired_blocks, selected_blocks, solve_columns, times_among
 
 __all__ = [
+    "AmongLevels",
+    "AnyFactor",
+    "AnyPlan",
     "BlockMatrix",
     "BlockedFactor",
     "PairBlocks",
     "Plan",
+    "RelatedPlan",
     "Whitened",
     "add_products",
     "add_squares",
@@ -20,7 +25,9 @@ __all__ = [
     "forward",
     "gram",
     "make_plan",
+    "make_related_plan",
     "paired_blocks",
     "selected_blocks",
     "solve_columns",
+    "times_among",
 ]

@@ -13,6 +13,7 @@ from _ranef.support.arrays import Floats, Ints
 __all__ = [
     "BlockMatrix",
     "PairBlocks",
+    "Whitened",
     "back_substitute",
     "cholesky",
     "forward_substitute",
@@ -82,6 +83,22 @@ class BlockMatrix:
             np.add.at(out[k], pair.rows, pair.blocks @ columns[l][pair.cols])
             np.add.at(out[l], pair.cols, transpose(pair.blocks) @ columns[k][pair.rows])
         return tuple(out)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Whitened:
+    """Columns ZᵀW carried through the eliminations.
+
+    Attributes
+    ----------
+    raw : tuple of array (J_k, p_k, r)
+        After the eliminations of the factors inside, free of Λ.
+    white : tuple of array (J_k, p_k, r)
+        F, the inverse factor times ΛᵀZᵀW.
+    """
+
+    raw: tuple[Floats, ...]
+    white: tuple[Floats, ...]
 
 
 def transpose(blocks: Floats) -> Floats:

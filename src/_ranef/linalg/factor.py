@@ -16,6 +16,7 @@ import scipy
 from _ranef.linalg.blocks import (
     BlockMatrix,
     PairBlocks,
+    Whitened,
     back_substitute,
     cholesky,
     forward_substitute,
@@ -25,13 +26,15 @@ from _ranef.linalg.blocks import (
 from _ranef.linalg.kernels import sparse_gram
 from _ranef.linalg.lapack import cholesky_lower
 from _ranef.linalg.plan import CrossedStep, NestedStep, Plan
+from _ranef.linalg.related import RelatedFactor, RelatedPlan, factorize_related
 from _ranef.support.arrays import Floats
 
 __all__ = [
+    "AnyFactor",
+    "AnyPlan",
     "BlockedFactor",
     "CrossedFactor",
     "NestedFactor",
-    "Whitened",
     "backward",
     "factorize",
     "forward",
@@ -40,6 +43,9 @@ __all__ = [
     "stack_tail",
     "times_tail",
 ]
+
+#: of models without and with known covariances among levels
+AnyPlan = Plan | RelatedPlan
 
 Pairs = Mapping[tuple[int, int], PairBlocks]
 
@@ -113,8 +119,13 @@ class BlockedFactor:
         return 2.0 * sum(float(np.log(d).sum()) for d in diagonals)
 
 
-def factorize(A: BlockMatrix, plan: Plan, lambdas: Sequence[Floats]) -> BlockedFactor:
+AnyFactor = BlockedFactor | RelatedFactor
+
+
+def factorize(A: BlockMatrix, plan: AnyPlan, lambdas: Sequence[Floats]) -> AnyFactor:
     """Factor I + ΛᵀAΛ for block-diagonal Λ made of λ_k (p_k, p_k), any square roots of D_k."""
+    if isinstance(plan, RelatedPlan):
+        return factorize_related(A, plan, lambdas)
     diag, pairs = list(A.diag), dict(A.pairs)
     nested = []
     for step in plan.nested:
@@ -210,24 +221,10 @@ def times_tail(step: CrossedStep, matrices: Sequence[Floats], rows: Floats) -> F
     return out
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Whitened:
-    """Columns ZᵀW carried through the eliminations.
-
-    Attributes
-    ----------
-    raw : tuple of array (J_k, p_k, r)
-        After the eliminations of the factors inside, free of Λ.
-    white : tuple of array (J_k, p_k, r)
-        F, the inverse factor times ΛᵀZᵀW.
-    """
-
-    raw: tuple[Floats, ...]
-    white: tuple[Floats, ...]
-
-
-def forward(factor: BlockedFactor, columns: Sequence[Floats]) -> Whitened:
+def forward(factor: AnyFactor, columns: Sequence[Floats]) -> Whitened:
     """Whiten columns ZᵀW, given as (J_k, p_k, r) for each factor."""
+    if isinstance(factor, RelatedFactor):
+        return factor.forward(columns)
     raw, white = list(columns), list(columns)
     for f in factor.nested:
         k = f.step.k
@@ -260,8 +257,10 @@ def gram(first: Sequence[Floats], second: Sequence[Floats]) -> Floats:
     return np.asarray(sum(a.reshape(-1, a.shape[2]).T @ b.reshape(-1, b.shape[2]) for a, b in pairs))
 
 
-def backward(factor: BlockedFactor, white: Sequence[Floats]) -> tuple[Floats, ...]:
+def backward(factor: AnyFactor, white: Sequence[Floats]) -> tuple[Floats, ...]:
     """Λ (factor)⁻ᵀ F, a (J_k, p_k, r) for each factor: this is D ZᵀV⁻¹W where F whitens ZᵀW."""
+    if isinstance(factor, RelatedFactor):
+        return factor.backward(white)
     b = list(white)
     if factor.crossed:
         f = factor.crossed

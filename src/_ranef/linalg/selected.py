@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import scipy
 
-from _ranef.linalg.blocks import BlockMatrix, back_substitute, transpose
+from _ranef.linalg.blocks import BlockMatrix, Whitened, back_substitute, transpose
 from _ranef.linalg.factor import (
+    AnyFactor,
     BlockedFactor,
     CrossedFactor,
     NestedFactor,
-    Whitened,
     from_parents,
     sparse_rows,
     stack_tail,
@@ -29,9 +29,10 @@ from _ranef.linalg.factor import (
 )
 from _ranef.linalg.kernels import quadratic_forms
 from _ranef.linalg.lapack import inverse_of_lower
+from _ranef.linalg.related import RelatedFactor
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["paired_blocks", "selected_blocks", "solve_columns"]
+__all__ = ["paired_blocks", "selected_blocks", "solve_columns", "times_among"]
 
 #: entries of a product of sparse rows held densely at once
 PRODUCT_ENTRIES = 4_000_000
@@ -42,14 +43,22 @@ SMALL_SIGNAL = 1e-3
 Blocks = dict[tuple[int, int], Floats]
 
 
-def selected_blocks(A: BlockMatrix, factor: BlockedFactor) -> tuple[tuple[Floats, ...], tuple[Floats, ...]]:
-    """Diagonal blocks of Q and of E, each a (J_k, p_k, p_k) for every factor."""
+def selected_blocks(A: BlockMatrix, factor: AnyFactor) -> tuple[tuple[Floats, ...], tuple[Floats, ...]]:
+    """Diagonal blocks of Q and of E, each a (J_k, p_k, p_k) for every factor.
+
+    Where levels are related, instead of E their sum weighted by K (1, p_k, p_k), all that slopes are made of.
+    """
+    if isinstance(factor, RelatedFactor):
+        own = factor.blocks()
+        return tuple(own[k, k] for k in range(len(A.diag))), factor.traces()
     Q, E = _blocks(A, factor, between=bool(factor.nested))
     return tuple(Q[k, k] for k in range(len(A.diag))), tuple(E[k] for k in range(len(A.diag)))
 
 
-def paired_blocks(A: BlockMatrix, factor: BlockedFactor) -> Mapping[tuple[int, int], Floats]:
+def paired_blocks(A: BlockMatrix, factor: AnyFactor) -> Mapping[tuple[int, int], Floats]:
     """Blocks of Q where A has blocks: (k, k) to (J_k, p_k, p_k), and (k, l) with k < l in the order of ``A.pairs``."""
+    if isinstance(factor, RelatedFactor):
+        return factor.blocks()
     return _blocks(A, factor, between=True)[0]
 
 
@@ -63,8 +72,10 @@ def _blocks(A: BlockMatrix, factor: BlockedFactor, *, between: bool) -> tuple[Bl
     return Q, E
 
 
-def solve_columns(factor: BlockedFactor, columns: Whitened, b: Sequence[Floats]) -> tuple[Floats, ...]:
+def solve_columns(factor: AnyFactor, columns: Whitened, b: Sequence[Floats]) -> tuple[Floats, ...]:
     """ZᵀV⁻¹W by factor, given its ``forward`` columns and ``backward`` b = D ZᵀV⁻¹W; well defined at any λ."""
+    if isinstance(factor, RelatedFactor):
+        return factor.solved(columns, b)
     c = list(columns.raw)
     if factor.crossed:
         f = factor.crossed
@@ -79,6 +90,11 @@ def solve_columns(factor: BlockedFactor, columns: Whitened, b: Sequence[Floats])
         k = n.step.k
         c[k] = _damp(n.A, factor.lambdas[k], c[k] - from_parents(n.step, n.C, b))
     return tuple(c)
+
+
+def times_among(factor: AnyFactor, columns: Sequence[Floats]) -> tuple[Floats, ...]:
+    """Columns (J_k, p_k, r) times the known covariance among levels, where there is one."""
+    return factor.times_among(columns) if isinstance(factor, RelatedFactor) else tuple(columns)
 
 
 def _damp(A: Floats, lam: Floats, rows: Floats) -> Floats:

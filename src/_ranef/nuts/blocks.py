@@ -68,7 +68,7 @@ def _rounded(n: int) -> int:
 def make_shape(products: CrossProducts, fixed: FixedPart) -> Shape:
     """The shape of a model."""
     integrated, sampled = len(fixed.integrated), len(fixed.sampled)
-    return Shape(products.sizes, products.n_levels, integrated, sampled, bool(products.relations))
+    return Shape(products.sizes, products.n_levels, integrated, sampled, bool(products.among))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -55,7 +55,7 @@ def sample_prior(
         if g.name in priors.effects:
             df = extras[f"nu_{g.name}"] = _degrees(priors.effects[g.name], rng, shape)
             z /= np.sqrt(rng.chisquare(df[..., None], (*shape, g.n_levels)) / df[..., None])[..., None]
-        z = z if g.root is None else g.root @ z
+        z = z if g.among is None else np.asarray(g.among.coloured(z), dtype=np.float64)
         b.append(sigma[..., None, None] * (z @ np.swapaxes(lam, -1, -2)))
     extras |= {name: _degrees(priors.response[name], rng, shape) for name in spec.family.parameters}
     return PosteriorDraws(

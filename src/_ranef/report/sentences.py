@@ -55,7 +55,7 @@ def _term_words(spec: ModelSpec, term: TermSpec) -> str:
 
 
 def _related_words(g: Grouping) -> str:
-    return "" if g.root is None else f" Levels of {g.name} are related by a known covariance."
+    return "" if g.among is None else f" Levels of {g.name} are related by a known covariance."
 
 
 def _column_words(column: str) -> str:

@@ -12,6 +12,7 @@ import scipy
 
 from _ranef.design import Design
 from _ranef.errors import DesignError, suggestion
+from _ranef.linalg import AmongLevels
 from _ranef.spec.model import ModelSpec, model_spec
 from _ranef.support.arrays import Floats
 
@@ -79,7 +80,7 @@ def with_known(spec: ModelSpec, cov: Mapping[str, Any]) -> ModelSpec:
     DesignError
         For a grouping factor or levels that are not there, and for what is no covariance matrix.
     """
-    design, roots = spec.design, {}
+    design, known_among = spec.design, {}
     for name, given in cov.items():
         groups = {g.name: g for g in spec.groupings}
         if name not in groups:
@@ -93,16 +94,25 @@ def with_known(spec: ModelSpec, cov: Mapping[str, Any]) -> ModelSpec:
         known = set(own)
         others = [level for level in levels if level not in known] if ":" not in name else []
         place = {level: i for i, level in enumerate(levels)}
-        if inverse:  # what is left out of an inverse is no block of it
-            matrix = _inverted(name, matrix, levels)
-        at = [place[level] for level in (*own, *others)]
-        roots[name] = _root(name, matrix[np.ix_(at, at)], [*own, *others])
+        at, every = [place[level] for level in (*own, *others)], [*own, *others]
+        sparse = not isinstance(matrix, np.ndarray)
+        if inverse and sparse and len(at) == len(levels):
+            known_among[name] = _by_inverse(name, matrix[at][:, at], every)
+        else:
+            matrix = matrix.toarray() if sparse else matrix
+            if inverse:  # what is left out of an inverse is no block of it
+                matrix = _inverted(name, matrix, levels)
+            known_among[name] = AmongLevels(_root(name, matrix[np.ix_(at, at)], every))
         design = _with_levels(design, name, others)
-    return model_spec(design, spec.sigma).with_roots(roots) if roots else spec
+    if not known_among:
+        return spec
+    # levels without rows change nothing of the residuals
+    whole = replace(model_spec(design, spec.sigma), variance=spec.variance, correlation=spec.correlation, rho=spec.rho)
+    return whole.with_among(known_among)
 
 
-def _labelled(name: str, given: Any) -> tuple[list[str], Floats, bool]:
-    """Labels, the matrix (J, J), and whether it is an inverse."""
+def _labelled(name: str, given: Any) -> tuple[list[str], Any, bool]:
+    """Labels, the matrix (J, J), sparse if it is few numbers, and whether it is an inverse."""
     inverse = isinstance(given, Precision)
     matrix, levels = (given.inverse, given.levels) if isinstance(given, Precision) else (given, None)
     if isinstance(matrix, tuple) and len(matrix) == 2:
@@ -123,13 +133,19 @@ def _labelled(name: str, given: Any) -> tuple[list[str], Floats, bool]:
             "(K, levels) for an array or a sparse matrix."
         )
     labels = [str(v) for v in levels]
-    numbers = _numbers(name, matrix.toarray() if hasattr(matrix, "toarray") else matrix)
-    if len(labels) != len(numbers):
+    numbers = _sparse_numbers(name, matrix) if scipy.sparse.issparse(matrix) else _numbers(name, matrix)
+    if len(labels) != numbers.shape[0]:
         raise DesignError(
-            f"cov[{name!r}] has {len(numbers)} rows and {len(labels)} levels: one for each row is needed."
+            f"cov[{name!r}] has {numbers.shape[0]} rows and {len(labels)} levels: one for each row is needed."
         )
     _check_unique(name, labels)
     return labels, numbers, inverse
+
+
+def _sparse_numbers(name: str, values: Any) -> Any:
+    _numbers(name, np.broadcast_to(np.asarray(values.data).ravel()[:1].sum(), values.shape))
+    made: Any = scipy.sparse.csr_array
+    return made(values, dtype=np.float64)
 
 
 def _numbers(name: str, values: Any) -> Floats:
@@ -184,6 +200,22 @@ def _root(name: str, K: Floats, levels: Sequence[str]) -> Floats:
     if not values[-1] > 0 or values[0] < -ZERO * len(K) * values[-1]:
         raise _no_covariance(name, values[0], vectors[:, 0], levels)
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+
+
+def _by_inverse(name: str, P: Any, levels: Sequence[str]) -> AmongLevels:
+    """K by its sparse inverse."""
+    P.sort_indices()
+    apart = scipy.sparse.coo_array(P - P.T)
+    largest, most = float(np.abs(P.data).max(initial=0.0)), np.abs(apart.data).max(initial=0.0)
+    if not np.isfinite(largest) or most > SYMMETRIC * max(largest, 1e-300):
+        _check_symmetric(name, P.toarray(), levels)
+    known = AmongLevels(inverse=P)
+    try:
+        _ = known.log_det_inverse
+    except np.linalg.LinAlgError:
+        _inverted(name, P.toarray(), levels)
+        raise
+    return known
 
 
 def _inverted(name: str, P: Floats, levels: Sequence[str]) -> Floats:

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
 
 from _ranef.design import Design, RandomDesign, row_parts, sample_rows
 from _ranef.errors import DesignError
+from _ranef.linalg import AmongLevels
 from _ranef.residuals import CompSymm, CorrelationFunction, Residual, RowCorrelation, RowVariance, VarianceFunction
 from _ranef.spec.response import Family, Gaussian, family_of
 from _ranef.structures import STRUCTURES, Structure
@@ -72,6 +74,8 @@ class Grouping:
         The dense columns; the indicator of the level is never built.
     root : array (J, J), optional
         L of a known covariance K = LLᵀ among the levels: Var b = K ⊗ Σ. Without it they are independent.
+    inverse : sparse (J, J), optional
+        K⁻¹ in the place of L.
     """
 
     name: str
@@ -80,6 +84,12 @@ class Grouping:
     columns: tuple[str, ...]
     Z: Floats
     root: Floats | None = None
+    inverse: scipy.sparse.csr_array | None = None
+
+    @cached_property
+    def among(self) -> AmongLevels | None:
+        """The known covariance."""
+        return None if self.root is None and self.inverse is None else AmongLevels(self.root, self.inverse)
 
     @property
     def n_levels(self) -> int:
@@ -203,8 +213,8 @@ class ModelSpec:
     def _with_design(self, design: Design) -> ModelSpec:
         if design is self.design:
             return self
-        roots = {g.name: g.root for g in self.groupings}
-        spec = model_spec(design, self.sigma).with_family(self.family).with_roots(roots)
+        among = {g.name: g.among for g in self.groupings}
+        spec = model_spec(design, self.sigma).with_family(self.family).with_among(among)
         if not self.structured:
             return spec
         if self.design.stream is not None:
@@ -219,16 +229,19 @@ class ModelSpec:
             rho=self.rho,
         )
 
-    def with_roots(self, roots: Mapping[str, Floats | None]) -> ModelSpec:
-        """The model with known covariances among levels of some groupings, by their roots (J, J)."""
-        if not any(root is not None for root in roots.values()):
-            return self
-        return replace(self, groupings=tuple(replace(g, root=roots.get(g.name, g.root)) for g in self.groupings))
+    def with_among(self, among: Mapping[str, AmongLevels | None]) -> ModelSpec:
+        """The model with known covariances among levels of some groupings."""
+        known = {name: own for name, own in among.items() if own is not None}
+        groupings = [
+            replace(g, root=known[g.name].root, inverse=known[g.name].inverse) if g.name in known else g
+            for g in self.groupings
+        ]
+        return replace(self, groupings=tuple(groupings)) if known else self
 
     @property
     def related(self) -> bool:
         """Whether levels of some grouping have a known covariance."""
-        return any(g.root is not None for g in self.groupings)
+        return any(g.among is not None for g in self.groupings)
 
     def lambdas(self, theta: Floats) -> tuple[Floats, ...]:
         """Block-diagonal λ_k (..., p_k, p_k) of every grouping at `theta` (..., n_theta)."""

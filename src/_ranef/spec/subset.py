@@ -43,7 +43,7 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
     place = {g.name: k for k, g in enumerate(spec.groupings)}
     some = take_rows(d, np.flatnonzero(keep))
     random = tuple(_with_levels(r, *remaining[place[r.group]]) for r in some.random)
-    alone = [r for r in random if spec.groupings[place[r.group]].root is None]
+    alone = [r for r in random if spec.groupings[place[r.group]].among is None]
     check_levels([Claim.of(r) for r in alone], some.n_obs, sigma_fixed=spec.sigma is not None)
     design = replace(
         some,
@@ -55,7 +55,7 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
         encoding=_without_columns(d.encoding, some.X, columns),
     )
     groupings = tuple(
-        Grouping(g.name, g.levels[left], codes, g.columns, g.Z[keep], g.root)
+        Grouping(g.name, g.levels[left], codes, g.columns, g.Z[keep], g.root, g.inverse)
         for g, (left, codes) in zip(spec.groupings, remaining, strict=True)
     )
     rows = np.flatnonzero(keep)
@@ -70,7 +70,7 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
 
 def _remaining(g: Grouping, keep: NDArray[np.bool_]) -> tuple[Ints, Ints]:
     """Levels that stay, and those of the rows kept; related levels all stay, for others tell of them."""
-    if g.root is not None:
+    if g.among is not None:
         return np.arange(g.n_levels), g.codes[keep]
     return np.unique(g.codes[keep], return_inverse=True)
 

@@ -136,7 +136,7 @@ def _told(spec: ModelSpec, random: pd.DataFrame) -> list[bool]:
 def _structure_lines(spec: ModelSpec) -> list[str]:
     """What the correlations shown leave to be known: how those of every two columns follow from them."""
     lines = [f"{t.text}: {t.structure.meaning}" for t in spec.terms if t.structure.shapes]
-    return lines + [f"{g.name}: known covariance among levels" for g in spec.groupings if g.root is not None]
+    return lines + [f"{g.name}: known covariance among levels" for g in spec.groupings if g.among is not None]
 
 
 def _corr(value: float | None) -> str:

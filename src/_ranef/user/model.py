@@ -113,9 +113,6 @@ class Model(Shown):
         known = check_cov(cov)
         reads = [form for part in _structures(variance, correlation) for form in part.reads]
         parsed = parse_formula(formula, functions=registered(transforms), others=reads)
-        if known and reads:
-            words = " and ".join(map(repr, _structures(variance, correlation)))
-            raise NotAvailableError(f"cov= and {words} in one model are not available: leave one of them out.")
         chunks, products = as_chunks(data), None
         if chunks is None:
             design = build_design(
@@ -490,7 +487,7 @@ def _describe(spec: ModelSpec, priors: Priors) -> Document:
         fixed.append(f"  left out as aliased: {', '.join(d.dropped)}")
     random = [
         f"  {t.group} ({spec.groupings[t.grouping].n_levels} levels): {', '.join(t.columns)} [{t.structure.word}]"
-        + (", known covariance among levels" if spec.groupings[t.grouping].root is not None else "")
+        + (", known covariance among levels" if spec.groupings[t.grouping].among is not None else "")
         for t in spec.terms
     ]
     blocks = [
