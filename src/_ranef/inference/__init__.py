@@ -5,6 +5,7 @@ from _ranef.inference.covariates import FREE, Covariate, choose_covariate, const
 from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
 from _ranef.inference.effects import (
     check_level,
+    chosen_rows,
     coef_frame,
     effect_scores,
     fixef_series,
@@ -72,6 +73,7 @@ from _ranef.inference.prediction import (
     simulation_part,
     unseen_variance,
 )
+from _ranef.inference.profiles import ProfileCurve, Profiles, likelihood_profiles
 from _ranef.inference.residual_parameters import (
     residual_frame,
     residual_sd_frame,
@@ -102,6 +104,8 @@ __all__ = [
     "Loo",
     "Pattern",
     "PredictOptions",
+    "ProfileCurve",
+    "Profiles",
     "Rows",
     "Sampled",
     "VarianceInformation",
@@ -111,6 +115,7 @@ __all__ = [
     "check_level",
     "choose_covariate",
     "chosen_groupings",
+    "chosen_rows",
     "coef_frame",
     "constant_factor",
     "cooks_distances",
@@ -134,6 +139,7 @@ __all__ = [
     "labelled_draws",
     "level_cells",
     "level_means",
+    "likelihood_profiles",
     "linear_predictor",
     "loo_groups",
     "loo_kind",

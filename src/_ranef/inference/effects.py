@@ -18,6 +18,7 @@ from _ranef.support.arrays import Floats
 
 __all__ = [
     "check_level",
+    "chosen_rows",
     "coef_frame",
     "effect_scores",
     "fixef_series",
@@ -149,6 +150,24 @@ def wald_intervals(estimates: pd.Series[float], vcov: Floats, level: float) -> p
     """Normal intervals ``lower, upper`` from estimates and their covariance (p, p)."""
     half = normal_quantile(level) * np.sqrt(np.diag(vcov))
     return pd.DataFrame({"lower": estimates - half, "upper": estimates + half})
+
+
+def chosen_rows(frame: pd.DataFrame, names: Sequence[str] | str) -> pd.DataFrame:
+    """Some rows of a frame by their names.
+
+    Raises
+    ------
+    DesignError
+        For a name that is not there.
+    """
+    wanted = [names] if isinstance(names, str) else list(names)
+    for name in wanted:
+        if name not in frame.index:
+            known = [str(own) for own in frame.index]
+            raise DesignError(
+                f"There is no parameter {name!r} here.{suggestion(str(name), known)} There are: {', '.join(known)}."
+            )
+    return frame.loc[wanted]
 
 
 def effect_scores(fit: Fit, group: str) -> list[tuple[str, Floats]]:

@@ -128,13 +128,40 @@ class EmpiricalBayesFit(BaseFit):
         sims = [draw(self.spec, mean, self._covariances, self.sigma, rng, new_effects=new) for _ in range(n)]
         return np.column_stack(sims) if sims else np.empty((self.spec.n_obs, 0))
 
-    def confint(self, level: float = 0.95, method: str = "wald") -> pd.DataFrame:
-        """Intervals ``lower, upper`` of the fixed effects, normal with θ̂ taken as known (``method="wald"``)."""
-        if method in ("profile", "bootstrap"):
+    def confint(
+        self, level: float = 0.95, method: str = "wald", *, parameters: Sequence[str] | str | None = None
+    ) -> pd.DataFrame:
+        """Intervals ``lower, upper`` of parameters.
+
+        Parameters
+        ----------
+        level : float
+        method : "wald" or "profile"
+            ``"wald"``: of the coefficients, normal with θ̂ taken as known. ``"profile"``: of every coefficient, standard
+            deviation, correlation, parameter of the residuals and σ, by the likelihood ratio (:meth:`profile`).
+        parameters : str or sequence of str, optional
+            Some of them, by the names of the rows; all by default.
+
+        Raises
+        ------
+        DesignError
+            For an unknown method or parameter, or a profile of a fixed σ.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit("ML")
+        >>> fit.confint(method="profile").round(2).loc["sigma"].tolist()
+        [22.9, 28.86]
+        """
+        if method == "profile":
+            return self._profiles(parameters, level, 1).confint(level)
+        if method == "bootstrap":
             _later(f"confint(method={method!r})", "method='wald' for coefficients; Model.sample() for variances.")
         if method != "wald":
             raise DesignError(f"method={method!r} must be 'wald', 'profile' or 'bootstrap'.")
-        return inf.wald_intervals(self.fixef, self.estimates.vcov, level)
+        out = inf.wald_intervals(self.fixef, self.estimates.vcov, level)
+        return out if parameters is None else inf.chosen_rows(out, parameters)
 
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
         """One row a parameter: ``effect, group, term, estimate, std_error, statistic, lower, upper``."""
@@ -522,9 +549,42 @@ class EmpiricalBayesFit(BaseFit):
         """
         return inf.residual_sds(self.spec, self.sigma)
 
-    def profile(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not available yet."""
-        _later("profile()", "Model.sample() gives posterior intervals of every parameter.")
+    def profile(self, parameters: Sequence[str] | str | None = None, level: float = 0.99) -> inf.Profiles:
+        """Profile the criterion: hold each parameter on either side of its estimate, and minimise over all others.
+
+        Standard deviations and correlations stand on lme4's scale. Variance parameters are profiled in the criterion
+        that was fitted. A REML criterion is integrated over the coefficients and is no function of them: theirs are
+        profiles of the ML deviance, as lme4's are of all parameters.
+
+        Parameters
+        ----------
+        parameters : str or sequence of str, optional
+            As ``confint(method="profile")`` names them; all by default.
+        level : float
+            Probability of the widest interval that the curves reach.
+
+        Returns
+        -------
+        Profiles
+            ``curves`` of ζ, the signed root of the likelihood ratio, by parameter; ``frame``, ``confint(level)`` and
+            ``notes`` on bounds and on profiles that are not monotone.
+
+        Raises
+        ------
+        DesignError
+            For an unknown parameter, or a fixed σ.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.profile("sigma").confint().round(3).to_numpy().tolist()
+        [[0.239, 0.482]]
+        """
+        return self._profiles(parameters, level, 4)
+
+    def _profiles(self, parameters: Sequence[str] | str | None, level: float, steps: int) -> inf.Profiles:
+        return inf.likelihood_profiles(self.spec, self.products, self.estimates, parameters, level, steps)
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not available yet."""
