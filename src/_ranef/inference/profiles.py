@@ -27,14 +27,20 @@ DONE, STEPS, HALVINGS = 1e-6, 60, 12
 #: how near ζ has to come to a target: the last, which is put so much beyond where intervals end, and others
 NEAR, ROUGH = 0.05, 0.35
 
+#: points on the way to the end of a correlation, whose profile may turn
+FEWEST = 4
+
 #: evaluations along one side of a profile, and the longest step of a standard deviation, times itself
 POINTS, FACTOR = 40, 3.0
 
 #: step of the differences of gradients, as a share of the coordinates' sizes
 DIFFERENCE = 1e-4
 
-#: least curvature believed, as a share of the largest
-FLAT = 1e-8
+#: least curvature believed, in units of which every coordinate has its own as one; how often it is looked at anew
+FLAT, ANEW = 1e-4, 3
+
+#: how far ζ may be from what the points beside it promise before other starts are tried
+SURPRISE = 0.3
 
 #: how far below the estimates' a criterion has to be to be another optimum
 LOWER = 1e-4
@@ -187,11 +193,11 @@ def likelihood_profiles(
     """
     known, left = held_parameters(spec)
     chosen = _chosen(spec, known, left, parameters)
-    targets = _targets(level, steps)
     curves = {}
     with LateBar("Profiling", "parameter", len(chosen)) as bar:
         for objective, criterion in _objectives(spec, products, estimates, chosen):
-            curves[objective.held.name] = _curve(objective, criterion, targets)
+            own = _targets(level, max(steps, FEWEST) if objective.held.kind in ("cor", "shape") else steps)
+            curves[objective.held.name] = _curve(objective, criterion, own)
             bar.update()
     in_order = {one.name: curves[one.name] for one in chosen}
     return Profiles(estimates.method, in_order, tuple(left) if parameters is None else ())
@@ -327,10 +333,8 @@ class _Local:
     def at(cls, objective: Objective) -> _Local:
         """By differences of exact gradients, one for each coordinate."""
         x, free = objective.start, _free(objective)
-        hessian = _hessian(objective, x)
-        values, vectors = np.linalg.eigh(hessian[np.ix_(free, free)])
-        floor = FLAT * max(1.0, float(np.abs(values).max(initial=0.0)))
-        inverse = (vectors / np.maximum(np.abs(values), floor)) @ vectors.T
+        hessian = _hessian(objective, x, objective.estimate)
+        inverse = _positive_inverse(hessian[np.ix_(free, free)])
         if objective.index is None:
             return cls(inverse, np.zeros(len(free)), objective(x, objective.estimate + 1.0).slope)
         mixed = hessian[free, objective.index]
@@ -343,15 +347,22 @@ def _free(objective: Objective) -> Ints:
     return at if objective.index is None else at[at != objective.index]
 
 
-def _hessian(objective: Objective, x: Floats) -> Floats:
-    middle = objective(x, objective.estimate).gradient
+def _hessian(objective: Objective, x: Floats, value: float) -> Floats:
+    middle = objective(x, value).gradient
     steps = DIFFERENCE * np.maximum(np.abs(x), 0.1)
-    rows = [
-        (objective(x + h * e, objective.estimate).gradient - middle) / h
-        for h, e in zip(steps, np.eye(len(x)), strict=True)
-    ]
+    ahead = x + steps[:, None] * np.eye(len(x))
+    rows = [(objective(at, value).gradient - middle) / h for at, h in zip(ahead, steps, strict=True)]
     out = np.array(rows).reshape(len(x), len(x))
     return np.asarray(0.5 * (out + out.T))
+
+
+def _positive_inverse(hessian: Floats) -> Floats:
+    """The inverse with the sizes of curvatures in place of negative ones, and none next to zero."""
+    sizes = np.abs(np.diag(hessian))
+    units = 1.0 / np.sqrt(np.maximum(sizes, FLAT * sizes.max(initial=FLAT)))
+    values, vectors = np.linalg.eigh(hessian * np.outer(units, units))
+    half = units[:, None] * vectors / np.sqrt(np.maximum(np.abs(values), FLAT))
+    return np.asarray(half @ half.T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -433,32 +444,51 @@ class _Side:
 
     def _point(self, points: list[_Point], u: float) -> _Point | None:
         """The minimum at distance u; halfway back where the criterion is no number; None where it never is."""
-        objective, start = self.objective, self._distance(max(points, key=self._distance))
+        objective, start = self.objective, self._distance(points[-1])
         for _ in range(HALVINGS):
             value = objective.estimate + self.sign * u
             value = self._bound if abs(value - self._bound) < 1e-12 * (1.0 + abs(value)) else value
-            found = _minimum(objective, value, self._guess(points, u, value), self.local.inverse)
+            found = self._lowest(value, self._guess(points, u, value))
+            if found is not None and abs(found.zeta - self._promised(points, u)) > SURPRISE:
+                others = [self._lowest(value, p.x) for p in self._beside(points, u)]
+                found = min([found, *(p for p in others if p is not None)], key=lambda p: p.zeta)
             if found is not None:
-                x, at = found
-                rise = at.criterion - objective.minimum
-                zeta = float(np.sqrt(max(rise, 0.0)))
-                held = at.slope if objective.index is None else float(at.gradient[objective.index])
-                return _Point(value, zeta, held / (2.0 * zeta) if zeta > 0 else 0.0, x, rise)
+                return found
             u = 0.5 * (u + start) if u > start else 0.5 * u
         return None
 
+    def _lowest(self, value: float, start: Floats) -> _Point | None:
+        objective = self.objective
+        x = start.copy()
+        if objective.index is not None:
+            x[objective.index] = value
+        found = _minimum(objective, value, x, self.local.inverse)
+        if found is None:
+            return None
+        x, at = found
+        rise = at.criterion - objective.minimum
+        zeta = float(np.sqrt(max(rise, 0.0)))
+        held = at.slope if objective.index is None else float(at.gradient[objective.index])
+        return _Point(value, zeta, held / (2.0 * zeta) if zeta > 0 else 0.0, x, rise)
+
+    def _beside(self, points: list[_Point], u: float) -> list[_Point]:
+        return sorted(points, key=lambda p: abs(self._distance(p) - u))[:2]
+
+    def _promised(self, points: list[_Point], u: float) -> float:
+        """ζ by the tangent of the nearest point."""
+        near = self._beside(points, u)[0]
+        return near.zeta + self.sign * near.slope * (u - self._distance(near))
+
     def _guess(self, points: list[_Point], u: float, value: float) -> Floats:
         """Coordinates by a line through the two nearest points, or along the tangent of the estimate."""
-        objective, free = self.objective, _free(self.objective)
-        near = sorted(points, key=lambda p: abs(self._distance(p) - u))[:2]
+        free = _free(self.objective)
+        near = self._beside(points, u)
         out = near[0].x.copy()
-        if len(near) == 1:
+        if len(near) == 1 or near[0].value == near[1].value:
             out[free] += self.sign * u * self.local.tangent
         else:
             share = (value - near[0].value) / (near[1].value - near[0].value)
             out[free] += np.clip(share, -2.0, 2.0) * (near[1].x - near[0].x)[free]
-        if objective.index is not None:
-            out[objective.index] = value
         return out
 
 
@@ -468,6 +498,7 @@ def _minimum(objective: Objective, value: float, start: Floats, inverse: Floats)
     x, at = start, _tried(objective, start, value)
     if at is None:
         return None
+    anew = 0
     for _ in range(STEPS if free.size else 0):
         slope = at.gradient[free]
         step = -inverse @ slope
@@ -476,7 +507,11 @@ def _minimum(objective: Objective, value: float, start: Floats, inverse: Floats)
             break
         found = _shorter(objective, value, x, at, step, promise)
         if found is None:
-            break
+            anew += 1
+            if anew > ANEW:
+                break
+            inverse = _positive_inverse(_hessian(objective, x, value)[np.ix_(free, free)])
+            continue
         ahead, there = found
         inverse = _updated(inverse, (ahead - x)[free], there.gradient[free] - slope)
         x, at = ahead, there
