@@ -27,6 +27,7 @@ from _ranef.inference.engines import (
     posteriors_of,
     products_of,
 )
+from _ranef.inference.exact_tests import ExactTest, exact_rlrt
 from _ranef.inference.information import (
     VarianceInformation,
     theta_hessian,
@@ -99,6 +100,7 @@ __all__ = [
     "Covariate",
     "Derived",
     "Estimated",
+    "ExactTest",
     "FitMatrices",
     "Influence",
     "Loo",
@@ -127,6 +129,7 @@ __all__ = [
     "effects_for",
     "estimates_of",
     "estimates_to_mark",
+    "exact_rlrt",
     "first_fit",
     "fitted_values",
     "fixef_series",

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from _ranef.errors import NotAvailableError
 
-__all__ = ["anova", "anova_components", "emmeans", "exact_rlrt", "lm_list"]
+__all__ = ["anova", "anova_components", "emmeans", "lm_list"]
 
 
 def _later(name: str, meanwhile: str) -> NoReturn:
@@ -36,25 +36,6 @@ def anova(*fits: Any, **options: Any) -> NoReturn:
     wald = "fit.tidy() for each coefficient, with normal intervals; Model.sample() where the groups are few; or "
     ddf = " ddf= (Satterthwaite, Kenward and Roger): R's lmerTest has them." if "ddf" in options else ""
     _later("anova", f"{wald if one else ''}{ratio}.{ddf}")
-
-
-def exact_rlrt(*fits: Any, **options: Any) -> NoReturn:
-    """Exact restricted likelihood ratio test of one variance. Not available yet.
-
-    Raises
-    ------
-    NotAvailableError
-        With what to use meanwhile: the posterior interval of the example.
-
-    Examples
-    --------
-    >>> import ranef
-    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
-    >>> fb = model.sample(draws=200, seed=1, progress=False)
-    >>> fb.confint().loc["sd(Intercept | operator)"].index.tolist()
-    ['lower', 'upper']
-    """
-    _later("exact_rlrt", "the posterior interval of that standard deviation, Model.sample().confint().")
 
 
 def lm_list(*formula_and_data: Any, **options: Any) -> NoReturn:
