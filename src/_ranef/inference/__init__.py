@@ -1,5 +1,6 @@
 """Fit in, frame out: effects, predictions, simulations, intervals, summaries of draws."""
 
+from _ranef.inference.bootstrapping import INTERVALS, Bootstrap, Statistic, bootstrap
 from _ranef.inference.case_deletion import Influence, influence
 from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
 from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
@@ -95,7 +96,9 @@ from _ranef.inference.variance_shares import (
 __all__ = [
     "DERIVED",
     "FREE",
+    "INTERVALS",
     "Block",
+    "Bootstrap",
     "Cells",
     "Covariate",
     "Derived",
@@ -110,10 +113,12 @@ __all__ = [
     "Profiles",
     "Rows",
     "Sampled",
+    "Statistic",
     "VarianceInformation",
     "VarianceParts",
     "augment_frame",
     "bfmi",
+    "bootstrap",
     "check_level",
     "choose_covariate",
     "chosen_groupings",
