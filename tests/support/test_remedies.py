@@ -148,8 +148,6 @@ def test_control_is_an_object(model, control):
         (lambda f: ranef.anova(f), r"fit\.tidy\(\) for each coefficient"),
         (lambda f: ranef.anova(f, ddf="Satterthwaite"), "lmerTest"),
         (lambda f: ranef.anova(f, f, test="F"), r"scipy\.stats\.chi2\.sf"),
-        (lambda f: ranef.lm_list(FORMULA, PULP, pool=True), "no_pooling"),
-        (lambda f: ranef.anova_components(), "varcorr"),
     ],
 )
 def test_what_is_not_there_yet_says_what_to_use(call, words, fit):

@@ -1,5 +1,6 @@
 """Fit in, frame out: effects, predictions, simulations, intervals, summaries of draws."""
 
+from _ranef.inference.anova_squares import AnovaComponents, mean_squares
 from _ranef.inference.bootstrapping import INTERVALS, Bootstrap, Statistic, bootstrap
 from _ranef.inference.case_deletion import Influence, influence
 from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
@@ -84,6 +85,7 @@ from _ranef.inference.residual_parameters import (
     told_draws,
 )
 from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
+from _ranef.inference.separate_fits import GroupRegressions, group_regressions
 from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
 from _ranef.inference.variance_shares import (
     VarianceParts,
@@ -97,6 +99,7 @@ __all__ = [
     "DERIVED",
     "FREE",
     "INTERVALS",
+    "AnovaComponents",
     "Block",
     "Bootstrap",
     "Cells",
@@ -105,6 +108,7 @@ __all__ = [
     "Estimated",
     "ExactTest",
     "FitMatrices",
+    "GroupRegressions",
     "Influence",
     "Loo",
     "Pattern",
@@ -139,6 +143,7 @@ __all__ = [
     "fitted_values",
     "fixef_series",
     "glance_frame",
+    "group_regressions",
     "grouping_named",
     "icc_frame",
     "influence",
@@ -154,6 +159,7 @@ __all__ = [
     "loo_rows",
     "matrix_pattern",
     "mean_inverse_weight",
+    "mean_squares",
     "normal_quantile",
     "one_draw",
     "only_group",

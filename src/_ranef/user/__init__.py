@@ -1,6 +1,7 @@
 """What users hold: models, fits, posteriors, comparisons, poolings. Each method is one call to what does the work."""
 
-from _ranef.user.announced import anova, anova_components, emmeans, lm_list
+from _ranef.user.announced import anova, emmeans
+from _ranef.user.classical import anova_components, lm_list
 from _ranef.user.comparison import Comparison, compare
 from _ranef.user.loading import load
 from _ranef.user.model import Model
