@@ -43,6 +43,7 @@ from _ranef.errors import (
     SavedFileError,
     SingularFitWarning,
 )
+from _ranef.inference import exact_rlrt
 from _ranef.reml import Control
 from _ranef.residuals import (
     AR1,
@@ -71,7 +72,6 @@ from _ranef.user import (
     anova_components,
     compare,
     emmeans,
-    exact_rlrt,
     lm_list,
     load,
     pooling,

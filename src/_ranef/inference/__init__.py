@@ -1,11 +1,14 @@
 """Fit in, frame out: effects, predictions, simulations, intervals, summaries of draws."""
 
+from _ranef.inference.anova_squares import AnovaComponents, mean_squares
+from _ranef.inference.bootstrapping import INTERVALS, Bootstrap, Statistic, bootstrap
 from _ranef.inference.case_deletion import Influence, influence
 from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
 from _ranef.inference.ddf import CoefficientLaw, CoefficientTests, check_ddf, coefficient_law, coefficient_tests
 from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
 from _ranef.inference.effects import (
     check_level,
+    chosen_rows,
     coef_frame,
     effect_scores,
     fixef_series,
@@ -27,6 +30,7 @@ from _ranef.inference.engines import (
     posteriors_of,
     products_of,
 )
+from _ranef.inference.exact_tests import ExactTest, exact_rlrt
 from _ranef.inference.information import (
     VarianceInformation,
     theta_hessian,
@@ -75,6 +79,7 @@ from _ranef.inference.prediction import (
     simulation_part,
     unseen_variance,
 )
+from _ranef.inference.profiles import ProfileCurve, Profiles, likelihood_profiles
 from _ranef.inference.residual_parameters import (
     residual_frame,
     residual_sd_frame,
@@ -83,6 +88,7 @@ from _ranef.inference.residual_parameters import (
     told_draws,
 )
 from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
+from _ranef.inference.separate_fits import GroupRegressions, group_regressions
 from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
 from _ranef.inference.variance_shares import (
     VarianceParts,
@@ -95,28 +101,38 @@ from _ranef.inference.variance_shares import (
 __all__ = [
     "DERIVED",
     "FREE",
+    "INTERVALS",
+    "AnovaComponents",
     "Block",
+    "Bootstrap",
     "Cells",
     "CoefficientLaw",
     "CoefficientTests",
     "Covariate",
     "Derived",
     "Estimated",
+    "ExactTest",
     "FitMatrices",
+    "GroupRegressions",
     "Influence",
     "Loo",
     "Pattern",
     "PredictOptions",
+    "ProfileCurve",
+    "Profiles",
     "Rows",
     "Sampled",
+    "Statistic",
     "VarianceInformation",
     "VarianceParts",
     "augment_frame",
     "bfmi",
+    "bootstrap",
     "check_ddf",
     "check_level",
     "choose_covariate",
     "chosen_groupings",
+    "chosen_rows",
     "coef_frame",
     "coefficient_law",
     "coefficient_tests",
@@ -130,10 +146,12 @@ __all__ = [
     "effects_for",
     "estimates_of",
     "estimates_to_mark",
+    "exact_rlrt",
     "first_fit",
     "fitted_values",
     "fixef_series",
     "glance_frame",
+    "group_regressions",
     "grouping_named",
     "hypotheses",
     "hypothesis_draws",
@@ -145,12 +163,14 @@ __all__ = [
     "labelled_draws",
     "level_cells",
     "level_means",
+    "likelihood_profiles",
     "linear_predictor",
     "loo_groups",
     "loo_kind",
     "loo_rows",
     "matrix_pattern",
     "mean_inverse_weight",
+    "mean_squares",
     "normal_quantile",
     "one_draw",
     "only_group",

@@ -19,6 +19,7 @@ from _ranef.support.arrays import Floats
 
 __all__ = [
     "check_level",
+    "chosen_rows",
     "coef_frame",
     "effect_scores",
     "fixef_series",
@@ -155,6 +156,24 @@ def wald_intervals(estimates: pd.Series[float], std_error: Floats, df: Floats, l
     check_level(level)
     half = scipy.stats.t.ppf(0.5 + level / 2.0, df) * std_error
     return pd.DataFrame({"lower": estimates - half, "upper": estimates + half})
+
+
+def chosen_rows(frame: pd.DataFrame, names: Sequence[str] | str) -> pd.DataFrame:
+    """Some rows of a frame by their names.
+
+    Raises
+    ------
+    DesignError
+        For a name that is not there.
+    """
+    wanted = [names] if isinstance(names, str) else list(names)
+    for name in wanted:
+        if name not in frame.index:
+            known = [str(own) for own in frame.index]
+            raise DesignError(
+                f"There is no parameter {name!r} here.{suggestion(str(name), known)} There are: {', '.join(known)}."
+            )
+    return frame.loc[wanted]
 
 
 def effect_scores(fit: Fit, group: str) -> list[tuple[str, Floats]]:

@@ -33,7 +33,7 @@ from _ranef.likelihood.pointwise import linear_predictor_draws, log_precision_dr
 from _ranef.likelihood.responses import Responses, own_response, products_of, read_responses
 from _ranef.likelihood.row_density import RowDensity
 from _ranef.likelihood.scaling import Scaling, make_scaling
-from _ranef.likelihood.spectral import best_ratios, has_spectrum, make_spectrum
+from _ranef.likelihood.spectral import EffectRoots, best_ratios, effect_roots, has_spectrum, make_spectrum
 from _ranef.likelihood.sums import Sums, row_sums
 from _ranef.likelihood.sums_by_parts import FixedSums, fixed_sums, product_slopes
 from _ranef.likelihood.under_priors import HostDensity
@@ -49,6 +49,7 @@ __all__ = [
     "BatchPoint",
     "CrossProducts",
     "Degeneracy",
+    "EffectRoots",
     "Evaluation",
     "FixedPart",
     "FixedSums",
@@ -78,6 +79,7 @@ __all__ = [
     "degeneracy",
     "determined",
     "effect_moments",
+    "effect_roots",
     "evaluate",
     "evaluate_together",
     "fixed_part",

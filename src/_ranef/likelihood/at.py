@@ -8,7 +8,7 @@ orthonormal over the rows, with the weights in, so that a root of 1 is a signal 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -217,6 +217,22 @@ class At(Answering):
             total = known + half @ np.swapaxes(half, 1, 2)
             out.append(Modes(self._unit * b @ T.T, s2 * (T @ known @ T.T), s2 * (T @ total @ T.T)))
         return tuple(out)
+
+    def holding(self, j: int, value: float) -> At:
+        """The same under ML with coefficient `j` held at a value, and the others at their best for it; σ stays.
+
+        β̂ moves by C_j (β_j − β̂_j)/C_jj, C being (XᵀV⁻¹X)⁻¹, and r² grows by (β_j − β̂_j)²/C_jj; the gradient follows.
+        """
+        half = self.inner.inverse_root @ self.likelihood.products.scaling.X[j]
+        moved, size = (value - float(self.beta[j])) / self._unit, float(half @ half)
+        more = moved**2 / size
+        inner = replace(
+            self.inner,
+            z=self.inner.z + half * (moved / size),
+            rss=self.inner.rss + more,
+            criterion=self.criterion + more / self.inner.sigma**2,
+        )
+        return At(self.likelihood, self.roots, inner)
 
     @property
     def across(self) -> tuple[tuple[Floats, Floats], ...]:

@@ -12,14 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 
+from _ranef.likelihood.at import Likelihood
 from _ranef.likelihood.criterion import Method
 from _ranef.likelihood.crossproducts import CrossProducts
 from _ranef.likelihood.responses import Responses
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["Spectrum", "best_ratios", "has_spectrum", "make_spectrum"]
+__all__ = ["EffectRoots", "Spectrum", "best_ratios", "effect_roots", "has_spectrum", "make_spectrum"]
 
 #: widest ZᵀZ that is decomposed
 MOST_EFFECTS = 600
@@ -112,6 +114,35 @@ def make_spectrum(products: CrossProducts, responses: Responses, method: Method,
     nu = products.n_obs - (p if method == "REML" else 0)
     known = None if sigma is None else sigma / responses.unit
     return Spectrum(distinct, squares, rest, det_roots, counts, nu, known)
+
+
+@dataclass(frozen=True, eq=False)
+class EffectRoots:
+    """Eigenvalues of the columns of one term, on a scale of their own.
+
+    Attributes
+    ----------
+    roots, counts : array (r,)
+        Distinct ones of ZᵀSZ that are not zero, S being the projection off X, and how many each is.
+    det_roots : array (q,)
+        Those of ZᵀZ.
+    """
+
+    roots: Floats
+    counts: Floats
+    det_roots: Floats
+
+
+def effect_roots(likelihood: Likelihood, k: int, where: slice) -> EffectRoots:
+    """Decompose the columns `where` of grouping `k`."""
+    products = likelihood.products
+    at, p = products.order.index(k), products.n_fixed
+    blocks, ZX = products.A.diag[at][:, where, where], products.Xy[at][:, where, :p]
+    A, size = scipy.linalg.block_diag(*blocks), blocks.shape[1]
+    half = np.linalg.solve(np.linalg.cholesky(products.corner[:p, :p]), ZX.reshape(len(blocks) * size, p).T)
+    roots = np.linalg.eigvalsh(A - half.T @ half)
+    distinct, which = _distinct(roots[roots > 1e-10 * max(float(roots[-1]), 1e-300)])
+    return EffectRoots(distinct, np.bincount(which).astype(float), np.linalg.eigvalsh(A))
 
 
 def _distinct(roots: Floats) -> tuple[Floats, Ints]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from _ranef.inference import check_level
 from _ranef.plots.pattern import pattern_axes
 from _ranef.plots.ppc import ppc_axes
+from _ranef.plots.profile import profile_axes
 from _ranef.plots.qq import qq_axes, qq_ranef_axes
 from _ranef.plots.ranef import ranef_figure
 from _ranef.plots.residuals import (
@@ -322,6 +323,37 @@ class FitPlots(SharedPlots):
         36 × 36, 5.6 % not zero
         """
         return pattern_axes(self.fit, which, ax)
+
+    def profile(
+        self, parameters: Sequence[str] | str | None = None, ax: Axes | Sequence[Axes] | None = None
+    ) -> Axes | Figure:
+        """Profiles: ζ, the signed root of the likelihood ratio, of each parameter, with its intervals.
+
+        ζ is a straight line where a normal interval would do. Vertical lines reach it at the ends of the intervals of
+        50, 80, 90, 95 and 99 %. The curves are those of ``fit.profile()``.
+
+        Parameters
+        ----------
+        parameters : str or sequence of str, optional
+            As ``confint(method="profile")`` names them; all by default.
+        ax : Axes or sequence of Axes, optional
+            As many as there are parameters.
+
+        Raises
+        ------
+        DesignError
+            For an unknown parameter, a fixed σ, or a posterior.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.plot.profile("sigma").get_ylabel()
+        'ζ, REML'
+        """
+        return profile_axes(self.fit, parameters, ax)
 
     @property
     def _shown(self) -> dict[str, Fit]:

@@ -40,7 +40,7 @@ from _ranef.structures import without_small
 from _ranef.support.arrays import Bools, Floats, Ints
 from _ranef.support.progress import LateBar
 
-__all__ = ["refit_many"]
+__all__ = ["refit_many", "slice_size"]
 
 #: numbers held at once for a slice of responses
 SLICE_ENTRIES = 400_000
@@ -49,7 +49,9 @@ SLICE_ENTRIES = 400_000
 CONVERGED = 1e-10
 
 
-def refit_many(spec: ModelSpec, products: CrossProducts, Y: Floats, method: Method, theta: Floats) -> Refits:
+def refit_many(
+    spec: ModelSpec, products: CrossProducts, Y: Floats, method: Method, theta: Floats, *, tell: bool = True
+) -> Refits:
     """Fit a model to every column of responses (n, B), from θ on the user's scale.
 
     One variance parameter is found from eigenvalues, over its whole range; one grouping factor, or several small ones,
@@ -57,7 +59,7 @@ def refit_many(spec: ModelSpec, products: CrossProducts, Y: Floats, method: Meth
     the rows read once for all.
 
     A response without residual variance, which the model fits exactly, is NaN and has not converged; so is what was not
-    fitted yet when the work was interrupted.
+    fitted yet when the work was interrupted. Progress and failures are shown unless `tell` is false.
 
     Raises
     ------
@@ -66,9 +68,9 @@ def refit_many(spec: ModelSpec, products: CrossProducts, Y: Floats, method: Meth
     """
     B = Y.shape[1]
     out = _empty(spec, B)
-    step = _slice_size(spec)
+    step = slice_size(spec)
     done = 0
-    with LateBar("Refitting", "response", B) as bar:
+    with LateBar("Refitting", "response", B, silent=not tell) as bar:
         try:
             for start in range(0, B, step):
                 part = np.arange(start, min(B, start + step))
@@ -86,11 +88,13 @@ def refit_many(spec: ModelSpec, products: CrossProducts, Y: Floats, method: Meth
                 RanefWarning,
             )
             return _refits(spec, method, out)
-    _tell_of_failures(out)
+    if tell:
+        _tell_of_failures(out)
     return _refits(spec, method, out)
 
 
-def _slice_size(spec: ModelSpec) -> int:
+def slice_size(spec: ModelSpec) -> int:
+    """How many responses are worked on together: until they are done, none is."""
     if not has_blocks(spec):
         return 64
     columns = [len(g.columns) for g in spec.groupings]

@@ -28,7 +28,7 @@ from _ranef.spec.prior_families import (
 )
 from _ranef.spec.response import FAMILIES, Family, Gaussian, Student, family_of
 from _ranef.spec.rho_prior import mean_log_sds, rho_log_prior, rho_log_priors, rho_prior_draws
-from _ranef.spec.subset import without_rows
+from _ranef.spec.subset import with_units, without_rows
 
 __all__ = [
     "FAMILIES",
@@ -85,5 +85,6 @@ __all__ = [
     "varcorr_arrays",
     "with_known",
     "with_response",
+    "with_units",
     "without_rows",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from _ranef.errors import DesignError
 from _ranef.spec.model import Grouping, ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["without_rows"]
+__all__ = ["with_units", "without_rows"]
 
 
 def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
@@ -36,13 +37,35 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
         raise DesignError(
             "No row is left. The level may be the only one; delete single rows or another factor's levels."
         )
+    rows = np.flatnonzero(keep)
+    return _taken(spec, rows, [_remaining(g, keep) for g in spec.groupings])
+
+
+def with_units(spec: ModelSpec, units: Ints, drawn: Ints) -> ModelSpec:
+    """The same model for a sample of `units` (n_obs,) of rows, `drawn` (m,) of them, each any number of times.
+
+    Every unit drawn is one of its own, as are the levels within it, which have its number in their names.
+    """
+    own = [np.flatnonzero(units == unit) for unit in range(int(units.max()) + 1)]
+    rows = np.concatenate([own[unit] for unit in drawn])
+    copies = np.repeat(np.arange(len(drawn)), [len(own[unit]) for unit in drawn])
+    return _taken(spec, rows, [_copied(g, rows, copies) for g in spec.groupings])
+
+
+def _copied(g: Grouping, rows: Ints, copies: Ints) -> tuple[NDArray[np.object_], Ints]:
+    both, codes = np.unique(copies * g.n_levels + g.codes[rows], return_inverse=True)
+    labels = [f"{g.levels[b % g.n_levels]}.{b // g.n_levels + 1}" for b in both.tolist()]
+    return np.array(labels, dtype=object), codes
+
+
+def _taken(spec: ModelSpec, rows: Ints, groups: Sequence[tuple[NDArray[np.object_], Ints]]) -> ModelSpec:
+    """The model for some rows, with the levels and codes of its grouping factors."""
     d = spec.design
-    columns = independent_columns(d.X[keep], intercept=d.has_intercept)
+    columns = independent_columns(d.X[rows], intercept=d.has_intercept)
     aliased = np.setdiff1d(np.arange(spec.n_fixed), columns)
-    remaining = [_remaining(g, keep) for g in spec.groupings]
     place = {g.name: k for k, g in enumerate(spec.groupings)}
-    some = take_rows(d, np.flatnonzero(keep))
-    random = tuple(_with_levels(r, *remaining[place[r.group]]) for r in some.random)
+    some = take_rows(d, rows)
+    random = tuple(_with_levels(r, *groups[place[r.group]]) for r in some.random)
     alone = [r for r in random if spec.groupings[place[r.group]].among is None]
     check_levels([Claim.of(r) for r in alone], some.n_obs, sigma_fixed=spec.sigma is not None)
     design = replace(
@@ -55,10 +78,9 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
         encoding=_without_columns(d.encoding, some.X, columns),
     )
     groupings = tuple(
-        Grouping(g.name, g.levels[left], codes, g.columns, g.Z[keep], g.root, g.inverse)
-        for g, (left, codes) in zip(spec.groupings, remaining, strict=True)
+        Grouping(g.name, levels, codes, g.columns, g.Z[rows], g.root, g.inverse)
+        for g, (levels, codes) in zip(spec.groupings, groups, strict=True)
     )
-    rows = np.flatnonzero(keep)
     return replace(
         spec,
         design=design,
@@ -68,11 +90,12 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
     )
 
 
-def _remaining(g: Grouping, keep: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+def _remaining(g: Grouping, keep: NDArray[np.bool_]) -> tuple[NDArray[np.object_], Ints]:
     """Levels that stay, and those of the rows kept; related levels all stay, for others tell of them."""
     if g.among is not None:
-        return np.arange(g.n_levels), g.codes[keep]
-    return np.unique(g.codes[keep], return_inverse=True)
+        return g.levels, g.codes[keep]
+    left, codes = np.unique(g.codes[keep], return_inverse=True)
+    return g.levels[left], codes
 
 
 def _without_columns(encoding: Encoding, X: Floats, columns: Ints) -> Encoding:
@@ -87,5 +110,5 @@ def _without_columns(encoding: Encoding, X: Floats, columns: Ints) -> Encoding:
     return replace(encoding, kept=kept, aliases=aliasing(whole[:, kept], np.delete(whole, kept, axis=1)))
 
 
-def _with_levels(random: RandomDesign, left: Ints, codes: Ints) -> RandomDesign:
-    return replace(random, levels=random.levels[left], codes=codes)
+def _with_levels(random: RandomDesign, levels: NDArray[np.object_], codes: Ints) -> RandomDesign:
+    return replace(random, levels=levels, codes=codes)

@@ -27,9 +27,12 @@ class LateBar:
         What is counted.
     total : int, optional
         How many there will be.
+    silent : bool
+        Whether there is no bar at all: where another counts.
     """
 
-    def __init__(self, what: str, unit: str, total: int | None = None) -> None:
+    def __init__(self, what: str, unit: str, total: int | None = None, *, silent: bool = False) -> None:
+        self._silent = silent
         self._what, self._unit, self._total = what, unit, total
         self._began, self._count = time.monotonic(), 0
         self._bar: Any = None
@@ -37,7 +40,7 @@ class LateBar:
     def update(self, n: int = 1, note: str = "") -> None:
         """Count `n` more; `note` stands beside the count."""
         self._count += n
-        if self._bar is None and time.monotonic() - self._began > DELAY:
+        if self._bar is None and not self._silent and time.monotonic() - self._began > DELAY:
             self._begin(note)
         elif self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)

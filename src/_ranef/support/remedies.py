@@ -96,7 +96,7 @@ REMEDIES: dict[str, str] = {
     "hdi_prob": LEVEL,
     "ci_prob": LEVEL,
     "nsim": "The number of responses is n=, or the first argument.",
-    "parm": "Choose rows of what comes back: fit.confint().loc[['x']].",
+    "parm": "Which parameters is parameters=, by the names of confint(): parameters='sigma'.",
     "oldNames": "Names are 'sd(x | g)', 'cor(x, z | g)' and 'sigma' always.",
     "condVar": "The standard deviation of every effect is in the column sd always.",
     "pointwise": "Each row's part is in the answer always: .elpd_i and .pareto_k.",

@@ -1,6 +1,7 @@
 """What users hold: models, fits, posteriors, comparisons, poolings. Each method is one call to what does the work."""
 
-from _ranef.user.announced import anova, anova_components, emmeans, exact_rlrt, lm_list
+from _ranef.user.announced import anova, emmeans
+from _ranef.user.classical import anova_components, lm_list
 from _ranef.user.comparison import Comparison, compare
 from _ranef.user.loading import load
 from _ranef.user.model import Model
@@ -19,7 +20,6 @@ __all__ = [
     "compare",
     "emmeans",
     "empirical_bayes",
-    "exact_rlrt",
     "lm_list",
     "load",
     "pooling",

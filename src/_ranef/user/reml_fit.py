@@ -128,31 +128,62 @@ class EmpiricalBayesFit(BaseFit):
         sims = [draw(self.spec, mean, self._covariances, self.sigma, rng, new_effects=new) for _ in range(n)]
         return np.column_stack(sims) if sims else np.empty((self.spec.n_obs, 0))
 
-    def confint(self, level: float = 0.95, method: str = "wald", *, ddf: str | None = None) -> pd.DataFrame:
-        """Intervals ``lower, upper`` of the fixed effects, with θ̂ taken as known (``method="wald"``).
+    def confint(
+        self,
+        level: float = 0.95,
+        method: str = "wald",
+        *,
+        ddf: str | None = None,
+        parameters: Sequence[str] | str | None = None,
+        interval: str = "percentile",
+        n: int = 1000,
+        seed: int | None = None,
+        n_jobs: int | None = None,
+    ) -> pd.DataFrame:
+        """Intervals ``lower, upper`` of parameters.
 
         Parameters
         ----------
         level : float
-        method : "wald"
+        method : "wald", "profile" or "bootstrap"
+            ``"wald"``: of the coefficients, with θ̂ taken as known. ``"profile"``: of every coefficient, standard
+            deviation, correlation, parameter of the residuals and σ, by the likelihood ratio (:meth:`profile`).
+            ``"bootstrap"``: of the same, by simulated responses (:meth:`bootstrap`).
         ddf : "satterthwaite", "kenward-roger", "residual", optional
-            Degrees of freedom of t intervals, as in :meth:`summary`; normal intervals by default.
+            Of ``"wald"``, degrees of freedom of t intervals, as in :meth:`summary`; normal intervals by default.
+        parameters : str or sequence of str, optional
+            Some of them, by the names of the rows; all by default.
+        interval, n, seed, n_jobs
+            Of a bootstrap: ``"percentile"``, ``"basic"``, ``"normal"``, ``"bca"`` or ``"shortest"``, how many
+            replicates, and as there.
+
+        Raises
+        ------
+        DesignError
+            For an unknown method or parameter, a profile of a fixed σ, or `ddf` beside another method.
 
         Examples
         --------
         >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit("ML")
+        >>> fit.confint(method="profile").round(2).loc["sigma"].tolist()
+        [22.9, 28.86]
         >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> fit.confint().round(2).to_numpy().tolist()
-        [[60.11, 60.69]]
         >>> fit.confint(ddf="kenward-roger").round(2).to_numpy().tolist()
         [[59.92, 60.88]]
         """
-        if method in ("profile", "bootstrap"):
-            _later(f"confint(method={method!r})", "method='wald' for coefficients; Model.sample() for variances.")
+        if ddf is not None and method != "wald":
+            raise DesignError(f"ddf={ddf!r} is for method='wald'; {method!r} needs no degrees of freedom.")
+        if method == "profile":
+            return self._profiles(parameters, level, 1).confint(level)
+        if method == "bootstrap":
+            out = self.bootstrap(n, seed=seed, n_jobs=n_jobs).confint(level, interval)
+            return out if parameters is None else inf.chosen_rows(out, parameters)
         if method != "wald":
             raise DesignError(f"method={method!r} must be 'wald', 'profile' or 'bootstrap'.")
         tests = self._tests(ddf)
-        return inf.wald_intervals(self.fixef, tests.std_error, tests.df, level)
+        out = inf.wald_intervals(self.fixef, tests.std_error, tests.df, level)
+        return out if parameters is None else inf.chosen_rows(out, parameters)
 
     def tidy(self, level: float = 0.95, *, ddf: str | None = None) -> pd.DataFrame:
         """One row a parameter: ``effect, group, term, estimate, std_error, statistic, lower, upper``.
@@ -396,16 +427,18 @@ class EmpiricalBayesFit(BaseFit):
         if self.spec.structured:
             if np.ndim(y) == 2:
                 _later("refit() of many responses with residual structures", "refit() of one response after another.")
-            spec = with_response(self.spec, y)
-            return told(empirical_bayes(spec, self._method, start=self.estimates.theta))
-        if np.ndim(y) == 2:
+        elif np.ndim(y) == 2:
             return refit_many(
                 self.spec, self.products, check_responses(self.spec, y), self._method, self.estimates.theta
             )
-        spec = with_response(self.spec, y)
+        return told(self._refitted(y))
+
+    def _refitted(self, y: Any) -> EmpiricalBayesFit:
+        spec, start = with_response(self.spec, y), self.estimates.theta
+        if spec.structured:
+            return empirical_bayes(spec, self._method, start=start)
         responses = read_responses(spec, self.products, spec.design.y[:, None])
-        products = products_of(self.products, responses, 0)
-        return told(empirical_bayes(spec, self._method, start=self.estimates.theta, products=products))
+        return empirical_bayes(spec, self._method, start=start, products=products_of(self.products, responses, 0))
 
     def vcov_joint(self, group: str | None = None) -> pd.DataFrame:
         """Joint covariance of (β̂, b̂ − b) with θ̂ taken as known, from Henderson's mixed-model equations.
@@ -630,13 +663,110 @@ class EmpiricalBayesFit(BaseFit):
         """
         return inf.residual_sds(self.spec, self.sigma)
 
-    def profile(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not available yet."""
-        _later("profile()", "Model.sample() gives posterior intervals of every parameter.")
+    def profile(self, parameters: Sequence[str] | str | None = None, level: float = 0.99) -> inf.Profiles:
+        """Profile the criterion: hold each parameter on either side of its estimate, and minimise over all others.
 
-    def bootstrap(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not available yet."""
-        _later("bootstrap()", "fit.refit(fit.simulate(n)).frame, a parametric bootstrap.")
+        Standard deviations and correlations stand on lme4's scale. Variance parameters are profiled in the criterion
+        that was fitted. A REML criterion is integrated over the coefficients and is no function of them: theirs are
+        profiles of the ML deviance, as lme4's are of all parameters.
+
+        Parameters
+        ----------
+        parameters : str or sequence of str, optional
+            As ``confint(method="profile")`` names them; all by default.
+        level : float
+            Probability of the widest interval that the curves reach.
+
+        Returns
+        -------
+        Profiles
+            ``curves`` of ζ, the signed root of the likelihood ratio, by parameter; ``frame``, ``confint(level)`` and
+            ``notes`` on bounds and on profiles that are not monotone.
+
+        Raises
+        ------
+        DesignError
+            For an unknown parameter, or a fixed σ.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.profile("sigma").confint().round(3).to_numpy().tolist()
+        [[0.239, 0.482]]
+        """
+        return self._profiles(parameters, level, 4)
+
+    def _profiles(self, parameters: Sequence[str] | str | None, level: float, steps: int) -> inf.Profiles:
+        return inf.likelihood_profiles(self.spec, self.products, self.estimates, parameters, level, steps)
+
+    def bootstrap(
+        self,
+        n: int = 1000,
+        statistic: inf.Statistic | None = None,
+        kind: str = "parametric",
+        re: str = "new",
+        *,
+        seed: int | None = None,
+        n_jobs: int | None = None,
+    ) -> inf.Bootstrap:
+        """Draw samples as the fit says that they come about, and estimate from each.
+
+        Parameters
+        ----------
+        n : int
+            Replicates.
+        statistic : callable, optional
+            Of a fit: a number, an array, a Series or a mapping of names to numbers. By default all coefficients,
+            standard deviations, correlations, parameters of residuals and σ, refitted in batches.
+        kind : "parametric", "residual" or "cases"
+            Normal effects and errors at the estimates; predicted effects and residuals drawn with replacement, made as
+            variable as their estimates say (Carpenter, Goldstein & Rasbash 2003, Appl. Stat. 52, 431-443); or whole
+            levels of the coarsest factor with replacement, within which all others must be nested.
+        re : "new" or "fitted"
+            Whether effects are drawn anew, or stay as predicted (lme4's ``use.u``).
+        seed : int, optional
+            Every replicate has a seed spawned from it: the result is the same whatever `n_jobs`.
+        n_jobs : int, optional
+            As joblib counts: -1 is all cores. Where ``joblib.parallel_config`` has chosen a backend, it does the work::
+
+                from dask.distributed import Client
+                from joblib import parallel_config
+
+                with Client(), parallel_config("dask"):
+                    boot = fit.bootstrap(10_000, statistic=lambda fit: fit.icc()["adjusted"])
+
+        Returns
+        -------
+        Bootstrap
+            ``replicates``, a ``frame`` of bias and standard error, and ``confint(level, interval)`` with percentile,
+            basic, normal, BCa and shortest intervals. Failures are counted.
+
+        Warns
+        -----
+        RanefWarning
+            Where Ctrl-C or a killed worker ended it early: what was finished is kept.
+
+        Raises
+        ------
+        DesignError
+            For an unknown kind, cases of crossed factors, or a statistic that is no number.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> boot = fit.bootstrap(200, seed=1)
+        >>> boot.confint().loc["sd(Intercept | operator)", "lower"]
+        np.float64(0.0)
+        >>> fit.bootstrap(50, lambda fit: fit.icc()["adjusted"][0], seed=1).replicates.shape
+        (50, 1)
+        """
+        return inf.bootstrap(self, self._again, n, statistic, kind, re, seed=seed, n_jobs=n_jobs)
+
+    def _again(self, case: Floats | ModelSpec) -> EmpiricalBayesFit:
+        """The fit to another response (n,), or of another model, without a warning."""
+        return self._refitted(case) if not isinstance(case, ModelSpec) else empirical_bayes(case, self._method)
 
     @property
     def _beta(self) -> Floats:
