@@ -75,6 +75,7 @@ from _ranef.inference.prediction import (
     simulation_part,
     unseen_variance,
 )
+from _ranef.inference.refitting import Fitted, by_method, fitted
 from _ranef.inference.residual_parameters import (
     residual_frame,
     residual_sd_frame,
@@ -84,6 +85,8 @@ from _ranef.inference.residual_parameters import (
 )
 from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
 from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
+from _ranef.inference.term_removal import drop_terms, ranova_frame
+from _ranef.inference.term_types import term_tests
 from _ranef.inference.variance_shares import (
     VarianceParts,
     icc_frame,
@@ -103,6 +106,7 @@ __all__ = [
     "Derived",
     "Estimated",
     "FitMatrices",
+    "Fitted",
     "Influence",
     "Loo",
     "Pattern",
@@ -113,6 +117,7 @@ __all__ = [
     "VarianceParts",
     "augment_frame",
     "bfmi",
+    "by_method",
     "check_ddf",
     "check_level",
     "choose_covariate",
@@ -126,11 +131,13 @@ __all__ = [
     "derive",
     "diagnose",
     "draws_of",
+    "drop_terms",
     "effect_scores",
     "effects_for",
     "estimates_of",
     "estimates_to_mark",
     "first_fit",
+    "fitted",
     "fitted_values",
     "fixef_series",
     "glance_frame",
@@ -171,6 +178,7 @@ __all__ = [
     "r2_series",
     "random_covariates",
     "ranef_frame",
+    "ranova_frame",
     "residual_draws",
     "residual_frame",
     "residual_rows",
@@ -188,6 +196,7 @@ __all__ = [
     "simulate_new",
     "simulate_posterior",
     "simulation_part",
+    "term_tests",
     "theta_hessian",
     "tidy_frame",
     "told_draws",
