@@ -75,6 +75,7 @@ from _ranef.user import (
     lm_list,
     load,
     pooling,
+    ranova,
 )
 from ranef import datasets, priors
 
@@ -123,6 +124,7 @@ __all__ = [
     "load",
     "pooling",
     "priors",
+    "ranova",
 ]
 
 

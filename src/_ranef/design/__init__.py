@@ -1,5 +1,6 @@
 """Formula and data to arrays: response, fixed-effects matrix, random terms; and the same for new data."""
 
+from _ranef.design.all_levels import EveryLevel, every_level, levels_of
 from _ranef.design.build import build_design
 from _ranef.design.cells import Cells, margins_of, term_cells
 from _ranef.design.checks import check_sigma, warn_of_dropped
@@ -22,6 +23,7 @@ __all__ = [
     "Encoded",
     "EncodedRandom",
     "Encoding",
+    "EveryLevel",
     "Factor",
     "Numeric",
     "RandomDesign",
@@ -36,8 +38,10 @@ __all__ = [
     "check_sigma",
     "encode",
     "encode_others",
+    "every_level",
     "fully_coded",
     "independent_in_gram",
+    "levels_of",
     "margins_of",
     "n_columns",
     "new_weights",

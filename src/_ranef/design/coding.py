@@ -49,7 +49,9 @@ class _Block:
     columns: Array
 
 
-def code_terms(terms: Terms, values: Mapping[Node, Value], n: int) -> Coded:
+def code_terms(
+    terms: Terms, values: Mapping[Node, Value], n: int, *, full: Sequence[Collection[Node]] | None = None
+) -> Coded:
     """Make the model matrix of terms, as R's ``model.matrix`` does, with formulaic's column names.
 
     Parameters
@@ -60,6 +62,8 @@ def code_terms(terms: Terms, values: Mapping[Node, Value], n: int) -> Coded:
         The value of every factor of the terms. All levels of a factor get columns: leave out unused ones before.
     n : int
         The number of rows.
+    full : sequence of collection, optional
+        For each term the factors with a column for every level; by R's rule without it.
 
     Returns
     -------
@@ -82,8 +86,7 @@ def code_terms(terms: Terms, values: Mapping[Node, Value], n: int) -> Coded:
     ('Intercept', 'f[T.b]', 'f[T.c]')
     """
     blocks = [_Block(("Intercept",), np.ones((n, 1)))] if terms.intercept else []
-    full = fully_coded(terms, values)
-    for term, in_full in zip(terms.terms, full, strict=True):
+    for term, in_full in zip(terms.terms, fully_coded(terms, values) if full is None else full, strict=True):
         blocks.append(_interaction(term, [_main(factor, values[factor], factor in in_full) for factor in term.factors]))
     names = tuple(name for block in blocks for name in block.names)
     matrix = np.empty((n, len(names)))

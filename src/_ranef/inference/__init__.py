@@ -80,6 +80,7 @@ from _ranef.inference.prediction import (
     unseen_variance,
 )
 from _ranef.inference.profiles import ProfileCurve, Profiles, likelihood_profiles
+from _ranef.inference.refitting import Fitted, by_method, fitted
 from _ranef.inference.residual_parameters import (
     residual_frame,
     residual_sd_frame,
@@ -90,6 +91,8 @@ from _ranef.inference.residual_parameters import (
 from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
 from _ranef.inference.separate_fits import GroupRegressions, group_regressions
 from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
+from _ranef.inference.term_removal import drop_terms, ranova_frame
+from _ranef.inference.term_types import term_tests
 from _ranef.inference.variance_shares import (
     VarianceParts,
     icc_frame,
@@ -113,6 +116,7 @@ __all__ = [
     "Estimated",
     "ExactTest",
     "FitMatrices",
+    "Fitted",
     "GroupRegressions",
     "Influence",
     "Loo",
@@ -128,6 +132,7 @@ __all__ = [
     "augment_frame",
     "bfmi",
     "bootstrap",
+    "by_method",
     "check_ddf",
     "check_level",
     "choose_covariate",
@@ -142,12 +147,14 @@ __all__ = [
     "derive",
     "diagnose",
     "draws_of",
+    "drop_terms",
     "effect_scores",
     "effects_for",
     "estimates_of",
     "estimates_to_mark",
     "exact_rlrt",
     "first_fit",
+    "fitted",
     "fitted_values",
     "fixef_series",
     "glance_frame",
@@ -191,6 +198,7 @@ __all__ = [
     "r2_series",
     "random_covariates",
     "ranef_frame",
+    "ranova_frame",
     "residual_draws",
     "residual_frame",
     "residual_rows",
@@ -208,6 +216,7 @@ __all__ = [
     "simulate_new",
     "simulate_posterior",
     "simulation_part",
+    "term_tests",
     "theta_hessian",
     "tidy_frame",
     "told_draws",

@@ -320,7 +320,7 @@ def coefficient_law(fit: Estimated, ddf: str | None) -> CoefficientLaw:
 
 def two_sided(statistic: Floats, df: Floats) -> Floats:
     """P-values (r,) of t, or of z where degrees of freedom are infinite."""
-    return np.asarray(2.0 * scipy.stats.t.sf(np.abs(statistic), df))
+    return np.asarray(2.0 * scipy.special.stdtr(df, -np.abs(statistic)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -391,9 +391,9 @@ def joint_test(law: CoefficientLaw, L: Floats, effect: Floats) -> Joint:
     q, wald = int(kept.sum()), float(((standard[kept] / s[kept]) ** 2).sum())
     scale, df = law.joint(L if kept.all() else U[:, kept].T @ (L / size[:, None]))
     if np.isinf(df):
-        return Joint(wald, q, df, float(scipy.stats.chi2.sf(wald, q)), 1.0)
+        return Joint(wald, q, df, float(scipy.special.chdtrc(q, wald)), 1.0)
     F = scale * wald / q
-    return Joint(F, q, df, float(scipy.stats.f.sf(F, q, df)), scale)
+    return Joint(F, q, df, float(scipy.special.fdtrc(q, df, F)), scale)
 
 
 def _root(vcov: Floats) -> Floats:

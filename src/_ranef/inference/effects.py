@@ -154,7 +154,7 @@ def check_level(level: float) -> None:
 def wald_intervals(estimates: pd.Series[float], std_error: Floats, df: Floats, level: float) -> pd.DataFrame:
     """Intervals ``lower, upper`` by t with degrees of freedom (p,); normal where they are infinite."""
     check_level(level)
-    half = scipy.stats.t.ppf(0.5 + level / 2.0, df) * std_error
+    half = scipy.special.stdtrit(df, 0.5 + level / 2.0) * std_error
     return pd.DataFrame({"lower": estimates - half, "upper": estimates + half})
 
 

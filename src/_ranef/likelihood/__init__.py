@@ -23,7 +23,7 @@ from _ranef.likelihood.combinations import (
     row_slopes,
 )
 from _ranef.likelihood.criterion import LOST, Evaluation, Method, Score, average_information, evaluate, score
-from _ranef.likelihood.crossproducts import CrossProducts, cross_products, streamed_products
+from _ranef.likelihood.crossproducts import CrossProducts, cross_products, other_columns, streamed_products
 from _ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
 from _ranef.likelihood.given import Given, Moments, conditional_variances, effect_moments
 from _ranef.likelihood.groups import RowGroups, group_log_densities, has_shared_effects, left_out_log_densities
@@ -96,6 +96,7 @@ __all__ = [
     "make_batch",
     "make_scaling",
     "make_spectrum",
+    "other_columns",
     "over_rho",
     "own_response",
     "product_slopes",

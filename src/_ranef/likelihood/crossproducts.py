@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+
+import numpy as np
+import scipy
 
 from _ranef.likelihood.rotated import Rotated, rotate
 from _ranef.likelihood.scaling import Scaling, make_scaling
@@ -22,7 +25,7 @@ from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.support.progress import LateBar
 
-__all__ = ["CrossProducts", "arranged", "cross_products", "streamed_products", "summed"]
+__all__ = ["CrossProducts", "arranged", "cross_products", "other_columns", "streamed_products", "summed"]
 
 #: rows by whose look all rows are scaled, until their sums are known
 SAMPLE = 20_000
@@ -137,4 +140,33 @@ def arranged(spec: ModelSpec, sums: Sums) -> CrossProducts:
         sums.log_weights,
         sums.squares / sums.n_obs,
         spec if spec.design.stream is None and not spec.related else None,
+    )
+
+
+def other_columns(products: CrossProducts, spec: ModelSpec, B: Floats) -> CrossProducts:
+    """The cross-products of a model with columns XB (n, r) in the place of X, without a look at the rows.
+
+    What is taken out of y along columns that are gone is put back.
+
+    Parameters
+    ----------
+    products : CrossProducts
+    spec : ModelSpec
+        The new model; an intercept stands first.
+    B : array (p, r)
+    """
+    scaling, p = products.scaling, products.n_fixed
+    inward = scipy.linalg.solve_triangular(scaling.X, np.column_stack([B, np.eye(p)[:, :1]]))
+    Q, R = np.linalg.qr(inward[:, :-1])
+    kept = spec.design.has_intercept
+    inner = scaling.inner + (0.0 if kept else scaling.centre) * inward[:, -1]
+    own = Q.T @ inner
+    M = np.block([[Q, (inner - Q @ own)[:, None] / scaling.y], [np.zeros((1, Q.shape[1])), np.ones((1, 1))]])
+    root = scipy.linalg.solve_triangular(R, np.eye(len(R)))
+    return replace(
+        products,
+        Xy=tuple(part @ M for part in products.Xy),
+        corner=M.T @ products.corner @ M,
+        scaling=replace(scaling, X=root, inner=own, centre=scaling.centre if kept else 0.0),
+        rows=None if products.rows is None else spec,
     )

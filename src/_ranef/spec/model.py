@@ -177,11 +177,11 @@ class ModelSpec:
 
     def parts(self) -> Iterator[ModelSpec]:
         """The model with its rows: itself, or one part after the other where rows are read in chunks."""
-        return (self._with_design(part) for part in row_parts(self.design))
+        return (self.with_design(part) for part in row_parts(self.design))
 
     def thinned(self, most: int) -> ModelSpec:
         """The same model with at most `most` of its rows, evenly chosen, in memory."""
-        return self._with_design(sample_rows(self.design, most))
+        return self.with_design(sample_rows(self.design, most))
 
     def with_fixed(self, kept: Ints, aliases: Floats) -> ModelSpec:
         """The model without the fixed-effects columns that are not `kept`; for rows that are read in chunks.
@@ -192,7 +192,7 @@ class ModelSpec:
         names = tuple(d.fixed_names[k] for k in kept)
         encoding = replace(d.encoding, kept=kept, aliases=np.asarray(aliases, dtype=np.float64))
         dropped = tuple(name for name in d.fixed_names if name not in names)
-        return self._with_design(
+        return self.with_design(
             replace(d, fixed_names=names, dropped=dropped, assign=d.assign[kept], encoding=encoding)
         )
 
@@ -210,7 +210,8 @@ class ModelSpec:
         """The model with the fitted values (n,) as what its residual variance reads, where it reads them."""
         return self if self.variance is None else replace(self, variance=self.variance.updated(fitted))
 
-    def _with_design(self, design: Design) -> ModelSpec:
+    def with_design(self, design: Design) -> ModelSpec:
+        """The model of another design of the same rows, or of some: what is known of levels and residuals stays."""
         if design is self.design:
             return self
         among = {g.name: g.among for g in self.groupings}

@@ -5,7 +5,7 @@ from _ranef.tables.model import Block, Document, Grid, Text
 from _ranef.tables.pooling import pooling_table
 from _ranef.tables.result import ResultFrame
 from _ranef.tables.summary import model_title, posterior_summary, reml_summary
-from _ranef.tables.tests import hypothesis_table
+from _ranef.tables.tests import drop_table, hypothesis_table, ranova_table, term_table
 
 __all__ = [
     "Block",
@@ -18,9 +18,12 @@ __all__ = [
     "comparison_table",
     "decomposition_line",
     "doubt_lines",
+    "drop_table",
     "hypothesis_table",
     "model_title",
     "pooling_table",
     "posterior_summary",
+    "ranova_table",
     "reml_summary",
+    "term_table",
 ]

@@ -13,8 +13,8 @@ from _ranef.tables.numbers import aligned, p_values, with_decimals
 
 __all__ = ["ResultFrame", "grid", "result_frame"]
 
-#: columns of counts where they are whole, and of degrees of freedom that need not be
-COUNTS, PARTS = ("npar", "df", "ndf"), ("ddf",)
+#: columns of counts where they are whole, and of numbers with two decimals
+COUNTS, PARTS = ("npar", "df", "ndf"), ("ddf", "aic", "aicc", "bic", "loglik", "deviance")
 
 
 class ResultFrame(pd.DataFrame):

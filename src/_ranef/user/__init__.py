@@ -8,6 +8,7 @@ from _ranef.user.model import Model
 from _ranef.user.pooled import Pooling, pooling
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
+from _ranef.user.tests import ranova
 
 __all__ = [
     "Comparison",
@@ -23,4 +24,5 @@ __all__ = [
     "lm_list",
     "load",
     "pooling",
+    "ranova",
 ]

@@ -18,18 +18,17 @@ from _ranef.likelihood import (
     Likelihood,
     Method,
     RowBlocks,
-    cross_products,
     products_of,
     read_responses,
     row_blocks,
     row_leverages,
 )
-from _ranef.reml import Control, fit_reml, fit_structured, refit_many
+from _ranef.reml import Control, refit_many
 from _ranef.results import OptimizerRecord, Refits, RemlEstimates, Status, fit_arguments
 from _ranef.spec import ModelSpec, check_responses, covariance_arrays, with_response
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, helpful, whole_number
-from _ranef.tables import Document, ResultFrame, hypothesis_table, reml_summary
+from _ranef.tables import Document, ResultFrame, drop_table, hypothesis_table, reml_summary, term_table
 from _ranef.user.fit_base import BaseFit, Simulated, told
 
 __all__ = ["EmpiricalBayesFit", "empirical_bayes"]
@@ -312,6 +311,79 @@ class EmpiricalBayesFit(BaseFit):
         law, beta = self._law(ddf), self.estimates.beta
         rows = inf.row_frame(law, beta, asked, level)
         return hypothesis_table(inf.joint_frame(law, beta, asked), rows, law.words)
+
+    def anova(self, type: int | str = 3, *, ddf: str | None = "satterthwaite") -> ResultFrame:
+        """Test every term of the fixed effects, as lmerTest's ``anova``: by types I, II or III, whatever the contrasts.
+
+        Type III are hypotheses on means of cells that weigh every level alike, each term given all others; type II
+        each term given all that do not contain it; type I one after the other, as the formula has them.
+
+        Parameters
+        ----------
+        type : 1, 2, 3, or "I", "II", "III"
+        ddf : "satterthwaite", "kenward-roger", "residual" or None
+            Denominator degrees of freedom, as in :meth:`summary`; with None they are χ² tests.
+
+        Returns
+        -------
+        ResultFrame
+            ``term, sum_sq, mean_sq, ndf, ddf, statistic, p``; NaN for terms of which nothing is estimated.
+
+        Raises
+        ------
+        DesignError
+            If there is no such type, or no term besides the intercept.
+
+        See Also
+        --------
+        ranef.anova : compares fits.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("yield ~ nitro * Variety + (1 | Block/Variety)", ranef.datasets.load("Oats")).fit()
+        >>> fit.anova(ddf="kenward-roger")
+        Type III Analysis of Variance Table with Kenward-Roger's method
+                        Sum Sq  Mean Sq NumDF DenDF  F value   Pr(>F)
+         nitro         19536.4 19536.40     1 51.00 115.7713 1.00e-14
+         Variety         655.5   327.76     2 21.57   1.9423   0.1676
+         nitro:Variety   168.4    84.18     2 51.00   0.4988   0.6102
+        """
+        law = self._law(ddf)
+        return term_table(inf.term_tests(self.spec, law, self.estimates.beta, self.sigma, type), type, law.words)
+
+    def drop1(self, scope: str | Sequence[str] = "terms") -> ResultFrame:
+        """Leave out every term that no other contains, one at a time: AIC and likelihood ratio tests by ML.
+
+        Parameters
+        ----------
+        scope : "terms", "coefficients" or sequence of str
+            With ``"coefficients"`` single columns of X in the place of terms; or names of either.
+
+        Returns
+        -------
+        ResultFrame
+            ``term, npar, aic, delta_aic, statistic, p``, the whole model first (``<none>``); ``npar`` parameters are
+            gone, and ``delta_aic`` is how much the AIC has grown. A fit by REML is fitted again by ML.
+
+        Raises
+        ------
+        DesignError
+            If a name can not be left out, or there is nothing to leave out.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.drop1()
+        Single term deletions, by maximum likelihood
+        Model: Reaction ~ Days + (Days | Subject)
+        <BLANKLINE>
+                npar     AIC   LRT  Pr(Chi)
+         <none>      1763.94
+         Days      1 1785.48 23.54 1.23e-06
+        """
+        return drop_table(inf.drop_terms(self, scope), self.spec.design.formula)
 
     # -- empirical Bayes only ----------------------------------------------------------------------------------
 
@@ -855,12 +927,6 @@ def empirical_bayes(
     products: CrossProducts | None = None,
 ) -> EmpiricalBayesFit:
     """Run engine A and wrap its record, without a warning (see :func:`told`)."""
-    spec = spec.with_family("gaussian")
-    if spec.structured:
-        rows = fit_structured(spec.with_rho(None), method, start=start, control=control)
-        return EmpiricalBayesFit(
-            rows.spec, replace(rows.estimates, asked=fit_arguments(start, control), rho=rows.spec.rho), rows.products
-        )
-    products = cross_products(spec) if products is None else products
-    estimates = fit_reml(spec, method, start=start, control=control, products=products)
-    return EmpiricalBayesFit(spec, replace(estimates, asked=fit_arguments(start, control)), products)
+    own = inf.fitted(spec, method, start=start, control=control, products=products)
+    estimates = replace(own.estimates, asked=fit_arguments(start, control))
+    return EmpiricalBayesFit(own.spec, estimates, own.products)

@@ -1,0 +1,139 @@
+"""Models fitted again: by another criterion, or without some of their terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from _ranef.design import levels_of
+from _ranef.formula import Terms
+from _ranef.inference.engines import Estimated
+from _ranef.likelihood import CrossProducts, Method, cross_products, other_columns
+from _ranef.reml import Control, fit_reml, fit_structured
+from _ranef.results import RemlEstimates
+from _ranef.spec import ModelSpec
+from _ranef.support.arrays import Floats, Ints
+
+__all__ = ["Fitted", "by_method", "fitted", "independent_columns", "random_reductions", "with_columns"]
+
+#: share of a column that is left of it beside others, below which it is a combination of them
+ROUNDING = 1e-8
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Fitted:
+    """A model with its estimates and the cross-products that they were found from."""
+
+    spec: ModelSpec
+    estimates: RemlEstimates
+    products: CrossProducts
+
+    @property
+    def n_parameters(self) -> int:
+        """Coefficients, and all parameters of variances."""
+        return self.spec.n_fixed + len(self.spec.parameter_names)
+
+
+def fitted(
+    spec: ModelSpec,
+    method: Method,
+    *,
+    start: Floats | None = None,
+    control: Control | None = None,
+    products: CrossProducts | None = None,
+) -> Fitted:
+    """Fit a model, whatever its residuals."""
+    spec = spec.with_family("gaussian")
+    if spec.structured:
+        rows = fit_structured(spec.with_rho(None), method, start=start, control=control)
+        return Fitted(rows.spec, replace(rows.estimates, rho=rows.spec.rho), rows.products)
+    products = cross_products(spec) if products is None else products
+    return Fitted(spec, fit_reml(spec, method, start=start, control=control, products=products), products)
+
+
+def by_method(fit: Estimated, method: Method) -> Fitted:
+    """The fit, or the same model fitted by the other criterion."""
+    if fit.estimates.method == method:
+        return Fitted(fit.spec, fit.estimates, fit.products)
+    products = None if fit.spec.structured else fit.products
+    return fitted(fit.spec, method, start=fit.estimates.theta if fit.spec.n_theta else None, products=products)
+
+
+def with_columns(fit: Fitted, B: Floats, assign: Sequence[int] | Ints) -> Fitted:
+    """The model fitted with columns XB (n, r) for X; `assign` (r,) is 0 for an intercept, which stands first."""
+    d = fit.spec.design
+    names = tuple(f"column {k + 1}" for k in range(B.shape[1]))
+    X, own = np.ascontiguousarray(d.X @ B), np.asarray(assign, dtype=np.intp)
+    spec = fit.spec.with_design(replace(d, X=X, fixed_names=names, dropped=(), assign=own))
+    products = None if spec.structured else other_columns(fit.products, spec, B)
+    start = fit.estimates.theta if spec.n_theta else None
+    return fitted(spec, fit.estimates.method, start=start, products=products)
+
+
+def independent_columns(columns: Floats) -> Ints:
+    """Which columns are no combinations of earlier ones."""
+    kept: list[int] = []
+    for j in range(columns.shape[1]):
+        some = columns[:, [*kept, j]]
+        size = np.linalg.norm(some, axis=0)
+        if size[-1] > 0.0 and np.linalg.matrix_rank(some / size, ROUNDING) > len(kept):
+            kept.append(j)
+    return np.array(kept, dtype=np.intp)
+
+
+def random_reductions(spec: ModelSpec) -> list[tuple[str, ModelSpec]]:
+    """What each step back from the random effects is called, and the model after it; one step for each term.
+
+    As lmerTest's ``ranova``: ``(1 | g)`` is taken away, ``(x | g)`` and ``(0 + x | g)`` become ``(1 | g)``, and of
+    several effects each is taken away in turn, unless an interaction holds it.
+    """
+    return [step for k in range(len(spec.design.random)) for step in _steps(spec, k)]
+
+
+def _steps(spec: ModelSpec, k: int) -> list[tuple[str, ModelSpec]]:
+    d = spec.design
+    random, effects = d.random[k], d.encoding.random[k].effects
+    bar = _bar(effects, random.group, random.structure)
+    again = any("Intercept" in r.columns for j, r in enumerate(d.random) if j != k and r.group == random.group)
+    alone = len(effects.terms) == 1 and not effects.intercept
+    if not effects.terms or random.structure != "us" or (alone and again):
+        return [(bar, _with_effects(spec, k, None))]
+    every, out = levels_of(effects, d.encoding.templates), []
+    for i, term in enumerate(effects.terms):
+        if any(set(term.factors) < set(other.factors) for other in effects.terms):
+            continue
+        rest = Terms(effects.intercept or alone, tuple(t for t in effects.terms if t is not term))
+        at = np.flatnonzero(every.assign != i + 1)
+        B = None if alone else every.K[:, at[independent_columns(every.K[:, at])]]
+        out.append((f"{term.name} in {bar}", _with_effects(spec, k, (rest, B))))
+    return out
+
+
+def _with_effects(spec: ModelSpec, k: int, kept: tuple[Terms, Floats | None] | None) -> ModelSpec:
+    """The model whose k-th random term, as written, is gone, or has other effects.
+
+    Their columns are combinations (p, r) of those that it has, or the constant (None).
+    """
+    d = spec.design
+    designs, encodings = list(d.random), list(d.encoding.random)
+    if kept is None:
+        del designs[k], encodings[k]
+    else:
+        effects, B = kept
+        values = np.ones((spec.n_obs, 1)) if B is None else designs[k].values @ B
+        names = ("Intercept",) if B is None else tuple(f"column {j + 1}" for j in range(values.shape[1]))
+        text = _bar(effects, designs[k].group, "us")
+        own = replace(designs[k], columns=names, values=np.ascontiguousarray(values), text=text)
+        designs[k], encodings[k] = own, replace(encodings[k], effects=effects)
+    encoding = replace(d.encoding, random=tuple(encodings))
+    return spec.with_design(replace(d, random=tuple(designs), encoding=encoding))
+
+
+def _bar(effects: Terms, group: str, structure: str) -> str:
+    """R's text of a random term."""
+    names = [t.name for t in effects.terms]
+    left = " + ".join(names if effects.intercept and names else ["1" if effects.intercept else "0", *names])
+    text = f"({left} | {group})"
+    return text if structure == "us" else f"{structure}{text}"
