@@ -68,6 +68,7 @@ from _ranef.user import (
     Model,
     Pooling,
     PosteriorFit,
+    Power,
     anova,
     anova_components,
     compare,
@@ -75,6 +76,7 @@ from _ranef.user import (
     lm_list,
     load,
     pooling,
+    power,
     ranova,
 )
 from ranef import datasets, priors
@@ -102,6 +104,7 @@ __all__ = [
     "NotAvailableError",
     "Pooling",
     "PosteriorFit",
+    "Power",
     "Precision",
     "RanefError",
     "RanefWarning",
@@ -123,6 +126,7 @@ __all__ = [
     "lm_list",
     "load",
     "pooling",
+    "power",
     "priors",
     "ranova",
 ]

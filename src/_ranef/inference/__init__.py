@@ -62,6 +62,7 @@ from _ranef.inference.posterior import (
     varcorr_draws,
     varcorr_means,
 )
+from _ranef.inference.power_curve import simulated_power
 from _ranef.inference.prediction import (
     PredictOptions,
     Rows,
@@ -215,6 +216,7 @@ __all__ = [
     "sensitivity_words",
     "simulate_new",
     "simulate_posterior",
+    "simulated_power",
     "simulation_part",
     "term_tests",
     "theta_hessian",

@@ -127,6 +127,11 @@ class Likelihood(Answering):
         out[:, :1] += responses.centre[:, None]
         return np.asarray(out)
 
+    def coefficient_covariances(self, inverse_root: Floats, sigma: Floats) -> Floats:
+        """Var β̂ (B, p, p) on the user's scale, of the inverse roots (B, p, p) of XᵀV⁻¹X of a batch, and σ (B,)."""
+        half = sigma[:, None, None] * (self.products.scaling.X @ np.swapaxes(inverse_root, 1, 2))
+        return np.asarray(half @ np.swapaxes(half, 1, 2))
+
     def levels(self, k: int) -> Floats:
         """ZⱼᵀWZⱼ (J, p, p) of the levels of grouping `k`, for standard columns."""
         return self.products.A.diag[self.products.order.index(k)]

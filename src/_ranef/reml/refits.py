@@ -110,6 +110,7 @@ class _Found:
     theta: Floats
     sigma: Floats
     beta: Floats
+    vcov: Floats
     criterion: Floats
     singular: Bools
     converged: Bools
@@ -121,9 +122,9 @@ class _Found:
 
 
 def _empty(spec: ModelSpec, B: int) -> _Found:
-    theta, beta = np.full((B, spec.n_theta), np.nan), np.full((B, spec.n_fixed), np.nan)
-    no = np.zeros(B, dtype=bool)
-    return _Found(theta, np.full(B, np.nan), beta, np.full(B, np.nan), no, no.copy())
+    p, no = spec.n_fixed, np.zeros(B, dtype=bool)
+    theta, sigma, beta, vcov = (np.full((B, *shape), np.nan) for shape in ((spec.n_theta,), (), (p,), (p, p)))
+    return _Found(theta, sigma, beta, vcov, np.full(B, np.nan), no, no.copy())
 
 
 def _refits(spec: ModelSpec, method: Method, found: _Found) -> Refits:
@@ -133,6 +134,7 @@ def _refits(spec: ModelSpec, method: Method, found: _Found) -> Refits:
         found.theta,
         found.sigma,
         found.beta,
+        found.vcov,
         sdcor,
         found.criterion,
         found.singular,
@@ -236,11 +238,12 @@ def _uncertified(batch: Batch, point: BatchPoint) -> Bools:
 
 
 def _on_user_scale(batch: Batch, point: BatchPoint, products: CrossProducts, responses: Responses) -> _Found:
-    likelihood = Likelihood(batch.spec, products, batch.method)
+    likelihood, sigma = Likelihood(batch.spec, products, batch.method), point.sigma * responses.unit
     return _Found(
         likelihood.to_written(point.theta),
-        point.sigma * responses.unit,
+        sigma,
         likelihood.coefficients(responses, point.beta),
+        likelihood.coefficient_covariances(point.inverse_root, sigma),
         point.criterion,
         _singular(batch, point),
         np.ones(len(point.theta), dtype=bool),
@@ -267,6 +270,7 @@ def _one_by_one(
                     fit.theta[None],
                     np.array([fit.sigma]),
                     fit.beta[None],
+                    fit.vcov[None],
                     np.array([fit.criterion]),
                     np.array([fit.singular]),
                     np.array([converged]),

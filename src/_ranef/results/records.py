@@ -153,6 +153,8 @@ class Refits:
         Relative Cholesky factors in lme4's order.
     sigma : array (B,)
     beta : array (B, p)
+    vcov : array (B, p, p)
+        σ̂²(XᵀV⁻¹X)⁻¹.
     sdcor : mapping str to array (B,)
         Standard deviations and correlations by the names of ``confint``; ``sigma`` last. A correlation with an effect
         of variance zero is NaN.
@@ -167,6 +169,7 @@ class Refits:
     theta: Floats
     sigma: Floats
     beta: Floats
+    vcov: Floats
     sdcor: Mapping[str, Floats]
     criterion: Floats
     singular: NDArray[np.bool_]

@@ -44,15 +44,19 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
 def with_units(spec: ModelSpec, units: Ints, drawn: Ints) -> ModelSpec:
     """The same model for a sample of `units` (n_obs,) of rows, `drawn` (m,) of them, each any number of times.
 
-    Every unit drawn is one of its own, as are the levels within it, which have its number in their names.
+    Every unit drawn is one of its own, as are the levels that lie within it, which have its number in their names;
+    levels that reach over units stay as they are.
     """
     own = [np.flatnonzero(units == unit) for unit in range(int(units.max()) + 1)]
     rows = np.concatenate([own[unit] for unit in drawn])
     copies = np.repeat(np.arange(len(drawn)), [len(own[unit]) for unit in drawn])
-    return _taken(spec, rows, [_copied(g, rows, copies) for g in spec.groupings])
+    return _taken(spec, rows, [_copied(g, rows, copies, units) for g in spec.groupings])
 
 
-def _copied(g: Grouping, rows: Ints, copies: Ints) -> tuple[NDArray[np.object_], Ints]:
+def _copied(g: Grouping, rows: Ints, copies: Ints, units: Ints) -> tuple[NDArray[np.object_], Ints]:
+    if len(np.unique(g.codes * (units.max() + 1) + units)) > g.n_levels:
+        left, codes = np.unique(g.codes[rows], return_inverse=True)
+        return g.levels[left], codes
     both, codes = np.unique(copies * g.n_levels + g.codes[rows], return_inverse=True)
     labels = [f"{g.levels[b % g.n_levels]}.{b // g.n_levels + 1}" for b in both.tolist()]
     return np.array(labels, dtype=object), codes

@@ -7,6 +7,7 @@ from _ranef.user.loading import load
 from _ranef.user.model import Model
 from _ranef.user.pooled import Pooling, pooling
 from _ranef.user.posterior import PosteriorFit
+from _ranef.user.power_curve import Power, power
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
 from _ranef.user.tests import ranova
 
@@ -16,6 +17,7 @@ __all__ = [
     "Model",
     "Pooling",
     "PosteriorFit",
+    "Power",
     "anova",
     "anova_components",
     "compare",
@@ -24,5 +26,6 @@ __all__ = [
     "lm_list",
     "load",
     "pooling",
+    "power",
     "ranova",
 ]
