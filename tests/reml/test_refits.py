@@ -23,6 +23,8 @@ def assert_same(many, fit, Y):
         if many.criterion[b] > one.criterion - 1e-6:
             assert many.sigma[b] == pytest.approx(one.sigma, rel=1e-5)
             np.testing.assert_allclose(many.beta[b], one.estimates.beta, rtol=1e-5, atol=1e-5 * one.sigma)
+            size = np.abs(one.estimates.vcov).max(initial=0.0)
+            np.testing.assert_allclose(many.vcov[b], one.estimates.vcov, rtol=1e-4, atol=1e-4 * size)
             ours, theirs = ([lam @ lam.T for lam in fit.spec.lambdas(t)] for t in (many.theta[b], one.estimates.theta))
             for k in range(len(ours)):
                 # a criterion good to 1e-10 leaves θ² free by its square root over the curvature
