@@ -40,6 +40,14 @@ from _ranef.inference.leverage import cooks_distances, joint_covariance
 from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
 from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
 from _ranef.inference.matrices import Block, FitMatrices, Pattern, matrix_pattern
+from _ranef.inference.model_tests import (
+    TESTS,
+    bootstrap_frame,
+    by_one_criterion,
+    f_frame,
+    likelihood_frame,
+    ordered,
+)
 from _ranef.inference.posterior import (
     bfmi,
     covariance_draws,
@@ -98,6 +106,7 @@ from _ranef.inference.variance_shares import (
 __all__ = [
     "DERIVED",
     "FREE",
+    "TESTS",
     "Block",
     "Cells",
     "CoefficientLaw",
@@ -117,7 +126,9 @@ __all__ = [
     "VarianceParts",
     "augment_frame",
     "bfmi",
+    "bootstrap_frame",
     "by_method",
+    "by_one_criterion",
     "check_ddf",
     "check_level",
     "choose_covariate",
@@ -136,6 +147,7 @@ __all__ = [
     "effects_for",
     "estimates_of",
     "estimates_to_mark",
+    "f_frame",
     "first_fit",
     "fitted",
     "fitted_values",
@@ -152,6 +164,7 @@ __all__ = [
     "labelled_draws",
     "level_cells",
     "level_means",
+    "likelihood_frame",
     "linear_predictor",
     "loo_groups",
     "loo_kind",
@@ -161,6 +174,7 @@ __all__ = [
     "normal_quantile",
     "one_draw",
     "only_group",
+    "ordered",
     "parameter_draws",
     "posterior_icc",
     "posterior_r2",

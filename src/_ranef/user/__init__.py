@@ -1,13 +1,13 @@
 """What users hold: models, fits, posteriors, comparisons, poolings. Each method is one call to what does the work."""
 
-from _ranef.user.announced import anova, anova_components, emmeans, exact_rlrt, lm_list
+from _ranef.user.announced import anova_components, emmeans, exact_rlrt, lm_list
 from _ranef.user.comparison import Comparison, compare
 from _ranef.user.loading import load
 from _ranef.user.model import Model
 from _ranef.user.pooled import Pooling, pooling
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
-from _ranef.user.tests import ranova
+from _ranef.user.tests import anova, ranova
 
 __all__ = [
     "Comparison",
