@@ -91,6 +91,7 @@ from _ranef.inference.residual_parameters import (
     residual_tidy,
     told_draws,
 )
+from _ranef.inference.robust import robust_law
 from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
 from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
 from _ranef.inference.term_removal import drop_terms, ranova_frame
@@ -200,6 +201,7 @@ __all__ = [
     "residual_sds",
     "residual_tidy",
     "residual_variance",
+    "robust_law",
     "row_frame",
     "row_groups",
     "row_series",
