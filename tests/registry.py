@@ -21,26 +21,27 @@ FOLDER = Path(__file__).parent / "reference"
 LOCAL = Path(os.environ["RANEF_DATA"]).parent.parent / "reference" if os.environ.get("RANEF_DATA") else None
 
 
-def _cases(folder: Path) -> dict[str, Path]:
+def _cases(folder: Path, kind: str) -> dict[str, Path]:
     found = (p for p in sorted(folder.glob("*.json")) if p.stem != "index")
-    return {p.stem: p for p in found if re.search(r'"kind": ?"lmer"', p.read_text()[:600])}
+    return {p.stem: p for p in found if re.search(f'"kind": ?"{kind}"', p.read_text()[:600])}
 
 
-def _local_cases() -> dict[str, Path]:
-    if LOCAL is None or not LOCAL.is_dir():
-        return {}
-    return {k: v for k, v in _cases(LOCAL).items() if k not in BUNDLED}
+def _with_local(kind: str) -> dict[str, Path]:
+    own = _cases(FOLDER, kind)
+    return {**(_cases(LOCAL, kind) if LOCAL is not None and LOCAL.is_dir() else {}), **own}
 
 
-BUNDLED = _cases(FOLDER)
-CASES = {**BUNDLED, **_local_cases()}
+BUNDLED = _cases(FOLDER, "lmer")
+CASES = _with_local("lmer")
+#: chains of models of one data set
+COMPARISONS = _with_local("compare")
 REFUSED = [k for k, p in CASES.items() if "expected_error" in json.loads(p.read_text())]
 FITTED = [k for k in CASES if k not in REFUSED]
 
 
 @cache
 def reference(case: str) -> dict[str, Any]:
-    return json.loads(CASES[case].read_text())
+    return json.loads((CASES.get(case) or COMPARISONS[case]).read_text())
 
 
 def rows_of(case: str) -> int:
@@ -79,6 +80,17 @@ def model(case: str) -> ranef.Model:
     ref = reference(case)
     data = data_of(ref)
     return ranef.Model(formula_of(ref, data), data, weights=ref.get("weights"), offset=ref.get("offset"))
+
+
+@cache
+def compared(case: str, method: str) -> dict[str, ranef.EmpiricalBayesFit]:
+    """The fits of a chain, by name."""
+    ref = reference(case)
+    data = data_of(ref)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ranef.RanefWarning)
+        formulas = {name: formula_of({**ref, "formula": formula}, data) for name, formula in ref["models"].items()}
+        return {name: ranef.Model(formula, data).fit(method) for name, formula in formulas.items()}
 
 
 @cache

@@ -144,9 +144,6 @@ def test_control_is_an_object(model, control):
     [
         (lambda f: ranef.emmeans(f), r"emmeans\(\) is not available yet\. Meanwhile: fit\.predict\(grid, re='none'"),
         (lambda f: ranef.emmeans(f, "operator", by="x"), "grid"),
-        (lambda f: ranef.anova(f), r"fit\.tidy\(\) for each coefficient"),
-        (lambda f: ranef.anova(f, ddf="Satterthwaite"), "lmerTest"),
-        (lambda f: ranef.anova(f, f, test="F"), r"scipy\.stats\.chi2\.sf"),
     ],
 )
 def test_what_is_not_there_yet_says_what_to_use(call, words, fit):

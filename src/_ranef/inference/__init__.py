@@ -44,6 +44,14 @@ from _ranef.inference.leverage import cooks_distances, joint_covariance
 from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
 from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
 from _ranef.inference.matrices import Block, FitMatrices, Pattern, matrix_pattern
+from _ranef.inference.model_tests import (
+    TESTS,
+    bootstrap_frame,
+    by_one_criterion,
+    f_frame,
+    likelihood_frame,
+    ordered,
+)
 from _ranef.inference.posterior import (
     bfmi,
     covariance_draws,
@@ -89,6 +97,7 @@ from _ranef.inference.residual_parameters import (
     residual_tidy,
     told_draws,
 )
+from _ranef.inference.robust import robust_law
 from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
 from _ranef.inference.separate_fits import GroupRegressions, group_regressions
 from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
@@ -106,6 +115,7 @@ __all__ = [
     "DERIVED",
     "FREE",
     "INTERVALS",
+    "TESTS",
     "AnovaComponents",
     "Block",
     "Bootstrap",
@@ -133,7 +143,9 @@ __all__ = [
     "augment_frame",
     "bfmi",
     "bootstrap",
+    "bootstrap_frame",
     "by_method",
+    "by_one_criterion",
     "check_ddf",
     "check_level",
     "choose_covariate",
@@ -154,6 +166,7 @@ __all__ = [
     "estimates_of",
     "estimates_to_mark",
     "exact_rlrt",
+    "f_frame",
     "first_fit",
     "fitted",
     "fitted_values",
@@ -171,6 +184,7 @@ __all__ = [
     "labelled_draws",
     "level_cells",
     "level_means",
+    "likelihood_frame",
     "likelihood_profiles",
     "linear_predictor",
     "loo_groups",
@@ -182,6 +196,7 @@ __all__ = [
     "normal_quantile",
     "one_draw",
     "only_group",
+    "ordered",
     "parameter_draws",
     "posterior_icc",
     "posterior_r2",
@@ -207,6 +222,7 @@ __all__ = [
     "residual_sds",
     "residual_tidy",
     "residual_variance",
+    "robust_law",
     "row_frame",
     "row_groups",
     "row_series",

@@ -11,6 +11,7 @@ import scipy
 from _ranef.design import every_level
 from _ranef.errors import DesignError
 from _ranef.inference.engines import Estimated
+from _ranef.inference.nested import n_at_zero
 from _ranef.inference.refitting import (
     Fitted,
     by_method,
@@ -143,10 +144,5 @@ def _scored(fit: Fitted) -> list[float]:
 def _tested(whole: Fitted, small: Fitted) -> list[float]:
     df = whole.n_parameters - small.n_parameters
     statistic = small.estimates.criterion - whole.estimates.criterion
-    one = n_effects(whole.spec) - n_effects(small.spec) == 1
+    one = n_at_zero(small.spec, whole.spec) == 1
     return [statistic, df, chi_squared(statistic, df), mixture(statistic, df) if one else np.nan]
-
-
-def n_effects(spec: ModelSpec) -> int:
-    """Number of variances of random effects."""
-    return sum(len(t.structure.own_sds) for t in spec.terms)

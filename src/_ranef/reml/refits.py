@@ -95,6 +95,8 @@ def refit_many(
 
 def slice_size(spec: ModelSpec) -> int:
     """How many responses are worked on together: until they are done, none is."""
+    if not spec.terms:
+        return max(1, SLICE_ENTRIES // max(1, spec.n_fixed))
     if not has_blocks(spec):
         return 64
     columns = [len(g.columns) for g in spec.groupings]
@@ -178,6 +180,8 @@ def _fit_slice(
     theta: Floats,
     count: Callable[[int], object],
 ) -> _Found:
+    if not spec.terms:
+        return _least_squares(spec, products, responses, method)
     if not has_blocks(spec):
         return _one_by_one(spec, products, responses, method, theta, np.arange(responses.size), count)
     batch = make_batch(spec, products, responses, method)
@@ -199,6 +203,22 @@ def _fit_slice(
         out.put(again, _one_by_one(spec, products, responses, method, theta, again, lambda _: None))
     count(responses.size)
     return out
+
+
+def _least_squares(spec: ModelSpec, products: CrossProducts, responses: Responses, method: Method) -> _Found:
+    """Without random effects: the criterion moves with the residual sum of squares alone."""
+    likelihood = Likelihood(spec, products, method)
+    own = likelihood.at(np.zeros(0))
+    p, nu = spec.n_fixed, own.inner.nu
+    beta = np.linalg.solve(products.corner[:p, :p], responses.Xy)
+    rss = responses.yy - (responses.Xy * beta).sum(axis=0)
+    sigma = np.sqrt(rss / nu) * responses.unit if spec.sigma is None else np.full(responses.size, spec.sigma)
+    criterion = own.criterion + 2.0 * nu * np.log(sigma / own.sigma)
+    criterion += rss * (responses.unit / sigma) ** 2 - own.relative_rss
+    yes = np.ones(responses.size, dtype=bool)
+    vcov = (sigma / own.sigma)[:, None, None] ** 2 * own.vcov
+    none = np.zeros((responses.size, 0))
+    return _Found(none, sigma, likelihood.coefficients(responses, beta.T), vcov, criterion, ~yes, yes)
 
 
 def _snapped(batch: Batch, point: BatchPoint) -> BatchPoint:

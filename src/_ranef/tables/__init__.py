@@ -5,7 +5,7 @@ from _ranef.tables.model import Block, Document, Grid, Text
 from _ranef.tables.pooling import pooling_table
 from _ranef.tables.result import ResultFrame
 from _ranef.tables.summary import model_title, posterior_summary, reml_summary
-from _ranef.tables.tests import drop_table, hypothesis_table, ranova_table, term_table
+from _ranef.tables.tests import drop_table, hypothesis_table, models_table, ranova_table, term_table
 
 __all__ = [
     "Block",
@@ -21,6 +21,7 @@ __all__ = [
     "drop_table",
     "hypothesis_table",
     "model_title",
+    "models_table",
     "pooling_table",
     "posterior_summary",
     "ranova_table",

@@ -56,9 +56,9 @@ def result_frame(frame: pd.DataFrame, blocks: Sequence[Block], rows: pd.DataFram
 
 
 def grid(frame: pd.DataFrame, headers: Mapping[str, str], title: str = "", notes: Sequence[str] = ()) -> Grid:
-    """The columns of `headers` that the frame has, under R's names; text first."""
+    """The columns of `headers` that the frame has, under R's names; what is text before the numbers is left-aligned."""
     columns = [c for c in headers if c in frame]
-    labels = sum(not is_numeric_dtype(frame[c]) for c in columns)
+    labels = next((i for i, c in enumerate(columns) if is_numeric_dtype(frame[c])), len(columns))
     cells = [_cells(c, frame[c]) for c in columns]
     rows = tuple(zip(*cells, strict=True))
     return Grid(tuple(headers[c] for c in columns), rows, title, labels=labels, notes=tuple(notes))

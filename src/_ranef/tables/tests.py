@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from _ranef.tables.model import Block, Text
 from _ranef.tables.result import ResultFrame, grid, result_frame
 
-__all__ = ["drop_table", "hypothesis_table", "ranova_table", "term_table"]
+__all__ = ["drop_table", "hypothesis_table", "models_table", "ranova_table", "term_table"]
 
 ROWS = {
     "hypothesis": "",
@@ -32,6 +35,20 @@ REDUCED = {
     "p_mixture": "Pr(>mix)",
 }
 MIXTURE = "mix: half χ² with one degree of freedom less, for the variance that is gone cannot be below zero."
+MODELS = {
+    "label": "",
+    "npar": "npar",
+    "aic": "AIC",
+    "bic": "BIC",
+    "loglik": "logLik",
+    "deviance": "-2*log(L)",
+    "statistic": "Chisq",
+    "df": "Df",
+    "p_chi2": "Pr(>Chisq)",
+    "p": "Pr(>Chisq)",
+    "p_mixture": "Pr(>mix)",
+}
+F_MODELS = {"label": "", "npar": "npar", "statistic": "F value", "ndf": "NumDF", "ddf": "DenDF", "p": "Pr(>F)"}
 F_LAST = {"ndf": "NumDF", "ddf": "DenDF", "statistic": "F value", "p": "Pr(>F)"}
 CHI2 = {"statistic": "Chisq", "ndf": "Df", "p": "Pr(>Chisq)"}
 
@@ -69,3 +86,35 @@ def ranova_table(frame: pd.DataFrame, formula: str, method: str) -> ResultFrame:
     mixed = frame["p_mixture"].notna().any()
     columns = REDUCED if mixed else {k: v for k, v in REDUCED.items() if k != "p_mixture"}
     return result_frame(frame, [about, grid(frame, columns, notes=(MIXTURE,) if mixed else ())])
+
+
+def models_table(
+    frame: pd.DataFrame, formulas: Sequence[str], words: str, note: str, ratios: pd.DataFrame | None = None
+) -> ResultFrame:
+    """Nested models in R's layout of ``anova``; simulated `ratios` stand behind a bootstrap."""
+    names = [str(n) for n in frame["model"]]
+    labels = names if names != list(formulas) else [f"M{k + 1}" for k in range(len(names))]
+    models = Text(tuple(f" {label}: {formula}" for label, formula in zip(labels, formulas, strict=True)), "Models:")
+    shown = frame.assign(label=pd.Series(labels, dtype=object, index=frame.index))
+    headers = dict(F_MODELS if "ddf" in frame else MODELS)
+    notes = [MIXTURE] if "p_mixture" in frame and frame["p_mixture"].notna().any() else []
+    if not notes:
+        headers.pop("p_mixture", None)
+    if ratios is not None:
+        headers["p"] = "Pr(boot)"
+        shown["p"] = ["", *(_share(p, len(ratios)) for p in frame["p"][1:])]
+        notes += [_of_bootstrap(labels[k], frame.iloc[k], len(ratios)) for k in range(1, len(frame))]
+    title = Text((f"{words}. {note}".rstrip(" ") if note else words,))
+    return result_frame(frame, [title, models, grid(shown, headers, notes=notes)], ratios)
+
+
+def _share(p: float, n: int) -> str:
+    return f"{p:.4g}" if p > 0 else f"<{1 / n:.2g}"
+
+
+def _of_bootstrap(label: str, row: pd.Series[Any], n: int) -> str:
+    error = f" (standard error {row['p_se']:.2g})" if row["p"] > 0 else ""
+    failed = f"; {row['failed']:.0f} fits failed" if row["failed"] else ""
+    return (
+        f"{label}: {n} simulations, p {_share(row['p'], n)}{error}; share of ratios at zero {row['zeros']:.3g}{failed}."
+    )

@@ -1,6 +1,6 @@
 """What users hold: models, fits, posteriors, comparisons, poolings. Each method is one call to what does the work."""
 
-from _ranef.user.announced import anova, emmeans
+from _ranef.user.announced import emmeans
 from _ranef.user.classical import anova_components, lm_list
 from _ranef.user.comparison import Comparison, compare
 from _ranef.user.loading import load
@@ -9,7 +9,7 @@ from _ranef.user.pooled import Pooling, pooling
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.power_curve import Power, power
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
-from _ranef.user.tests import ranova
+from _ranef.user.tests import anova, ranova
 
 __all__ = [
     "Comparison",

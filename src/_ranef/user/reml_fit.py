@@ -133,6 +133,8 @@ class EmpiricalBayesFit(BaseFit):
         method: str = "wald",
         *,
         ddf: str | None = None,
+        vcov: str | None = None,
+        cluster: Any = None,
         parameters: Sequence[str] | str | None = None,
         interval: str = "percentile",
         n: int = 1000,
@@ -150,6 +152,8 @@ class EmpiricalBayesFit(BaseFit):
             ``"bootstrap"``: of the same, by simulated responses (:meth:`bootstrap`).
         ddf : "satterthwaite", "kenward-roger", "residual", optional
             Of ``"wald"``, degrees of freedom of t intervals, as in :meth:`summary`; normal intervals by default.
+        vcov, cluster : optional
+            Of ``"wald"``, ``"CR0"``, ``"CR1"`` or ``"CR2"`` for a cluster-robust covariance, as in :meth:`vcov_robust`.
         parameters : str or sequence of str, optional
             Some of them, by the names of the rows; all by default.
         interval, n, seed, n_jobs
@@ -159,7 +163,7 @@ class EmpiricalBayesFit(BaseFit):
         Raises
         ------
         DesignError
-            For an unknown method or parameter, a profile of a fixed σ, or `ddf` beside another method.
+            For an unknown method or parameter, a profile of a fixed σ, or `ddf` or `vcov` beside another method.
 
         Examples
         --------
@@ -171,8 +175,8 @@ class EmpiricalBayesFit(BaseFit):
         >>> fit.confint(ddf="kenward-roger").round(2).to_numpy().tolist()
         [[59.92, 60.88]]
         """
-        if ddf is not None and method != "wald":
-            raise DesignError(f"ddf={ddf!r} is for method='wald'; {method!r} needs no degrees of freedom.")
+        if method != "wald" and (ddf is not None or vcov is not None):
+            raise DesignError(f"ddf= and vcov= are for method='wald'; {method!r} needs neither.")
         if method == "profile":
             return self._profiles(parameters, level, 1).confint(level)
         if method == "bootstrap":
@@ -180,11 +184,13 @@ class EmpiricalBayesFit(BaseFit):
             return out if parameters is None else inf.chosen_rows(out, parameters)
         if method != "wald":
             raise DesignError(f"method={method!r} must be 'wald', 'profile' or 'bootstrap'.")
-        tests = self._tests(ddf)
+        tests = self._tests(ddf, vcov, cluster)
         out = inf.wald_intervals(self.fixef, tests.std_error, tests.df, level)
         return out if parameters is None else inf.chosen_rows(out, parameters)
 
-    def tidy(self, level: float = 0.95, *, ddf: str | None = None) -> pd.DataFrame:
+    def tidy(
+        self, level: float = 0.95, *, ddf: str | None = None, vcov: str | None = None, cluster: Any = None
+    ) -> pd.DataFrame:
         """One row a parameter: ``effect, group, term, estimate, std_error, statistic, lower, upper``.
 
         Parameters
@@ -192,6 +198,8 @@ class EmpiricalBayesFit(BaseFit):
         level : float
         ddf : "satterthwaite", "kenward-roger", "residual", optional
             As in :meth:`summary`: adds ``df`` and ``p_value`` of the coefficients, and their intervals are those of t.
+        vcov, cluster : optional
+            ``"CR0"``, ``"CR1"`` or ``"CR2"`` for a cluster-robust covariance, as in :meth:`vcov_robust`.
 
         Examples
         --------
@@ -200,7 +208,7 @@ class EmpiricalBayesFit(BaseFit):
         >>> fit.tidy(ddf="satterthwaite")[["term", "df", "p_value"]].round(6).head(2).to_numpy().tolist()
         [['Intercept', 17.0, 0.0], ['Days', 17.0, 3e-06]]
         """
-        tests = self._tests(ddf)
+        tests = self._tests(ddf, vcov, cluster)
         bounds = inf.wald_intervals(self.fixef, tests.std_error, tests.df, level)
         out = inf.tidy_frame(self.spec, self.fixef, tests.std_error, bounds, self.varcorr, tests=tests.columns)
         if not self.spec.rho_names:
@@ -224,7 +232,7 @@ class EmpiricalBayesFit(BaseFit):
             }
         )
 
-    def summary(self, *, ddf: str | None = None) -> Document:
+    def summary(self, *, ddf: str | None = None, vcov: str | None = None, cluster: Any = None) -> Document:
         """The printed fit, in lme4's order.
 
         Parameters
@@ -235,6 +243,8 @@ class EmpiricalBayesFit(BaseFit):
             Kenward and Roger's, for REML and independent residuals, widen the standard errors besides. They differ on
             the boundary: a variance of zero counts as known for the first and as estimated for the second. Residual
             ones are n − p, which is too many where groups are few. None by default, as in lme4.
+        vcov, cluster : optional
+            ``"CR0"``, ``"CR1"`` or ``"CR2"`` for a cluster-robust covariance, as in :meth:`vcov_robust`.
 
         Raises
         ------
@@ -260,11 +270,21 @@ class EmpiricalBayesFit(BaseFit):
             "-2*log(L)": self.deviance,
             "df.resid": float(self.spec.n_obs - self.df),
         }
+        tests = self._tests(ddf, vcov, cluster)
         streamed = self.spec.design.stream is not None
         scaled = None if streamed else inf.scaled_quantiles(self.residuals("pearson").to_numpy())
-        return reml_summary(self.spec, self.estimates, self.fixef, self.varcorr, scaled, criteria, self._tests(ddf))
+        return reml_summary(self.spec, self.estimates, self.fixef, self.varcorr, scaled, criteria, tests)
 
-    def test(self, L: Any, value: Any = 0.0, *, ddf: str | None = None, level: float = 0.95) -> ResultFrame:
+    def test(
+        self,
+        L: Any,
+        value: Any = 0.0,
+        *,
+        ddf: str | None = None,
+        level: float = 0.95,
+        vcov: str | None = None,
+        cluster: Any = None,
+    ) -> ResultFrame:
         """Test linear hypotheses Lβ = c on the coefficients, each alone and all together.
 
         Parameters
@@ -280,6 +300,8 @@ class EmpiricalBayesFit(BaseFit):
             Satterthwaite's are found as lmerTest does (Fai & Cornelius 1996), and Kenward and Roger's F is scaled.
         level : float
             Probability of the intervals.
+        vcov, cluster : optional
+            ``"CR0"``, ``"CR1"`` or ``"CR2"`` for a cluster-robust covariance, as in :meth:`vcov_robust`.
 
         Returns
         -------
@@ -308,11 +330,18 @@ class EmpiricalBayesFit(BaseFit):
            1.286     2 16.00 0.3035
         """
         asked = inf.hypotheses(L, list(self.fixef.index), self.spec.design.dropped, value)
-        law, beta = self._law(ddf), self.estimates.beta
+        law, beta = self._law(ddf, vcov, cluster), self.estimates.beta
         rows = inf.row_frame(law, beta, asked, level)
         return hypothesis_table(inf.joint_frame(law, beta, asked), rows, law.words)
 
-    def anova(self, type: int | str = 3, *, ddf: str | None = "satterthwaite") -> ResultFrame:
+    def anova(
+        self,
+        type: int | str = 3,
+        *,
+        ddf: str | None = "satterthwaite",
+        vcov: str | None = None,
+        cluster: Any = None,
+    ) -> ResultFrame:
         """Test every term of the fixed effects, as lmerTest's ``anova``: by types I, II or III, whatever the contrasts.
 
         Type III are hypotheses on means of cells that weigh every level alike, each term given all others; type II
@@ -323,6 +352,8 @@ class EmpiricalBayesFit(BaseFit):
         type : 1, 2, 3, or "I", "II", "III"
         ddf : "satterthwaite", "kenward-roger", "residual" or None
             Denominator degrees of freedom, as in :meth:`summary`; with None they are χ² tests.
+        vcov, cluster : optional
+            ``"CR0"``, ``"CR1"`` or ``"CR2"`` for a cluster-robust covariance, as in :meth:`vcov_robust`.
 
         Returns
         -------
@@ -349,8 +380,41 @@ class EmpiricalBayesFit(BaseFit):
          Variety         655.5   327.76     2 21.57   1.9423   0.1676
          nitro:Variety   168.4    84.18     2 51.00   0.4988   0.6102
         """
-        law = self._law(ddf)
+        law = self._law(ddf, vcov, cluster)
         return term_table(inf.term_tests(self.spec, law, self.estimates.beta, self.sigma, type), type, law.words)
+
+    def vcov_robust(self, type: str = "CR2", *, cluster: Any = None) -> pd.DataFrame:
+        """Cluster-robust covariance of the coefficients: it holds though the model of the rows of a cluster may not.
+
+        Parameters
+        ----------
+        type : "CR0", "CR1", "CR2"
+            The plain sandwich; times m/(m − 1) for m clusters; or with residuals adjusted, so that it has no bias where
+            the model holds (Bell & McCaffrey 2002; Pustejovsky & Tipton 2018), as clubSandwich has them.
+        cluster : str or array (n_obs,), optional
+            A grouping factor of the model, or the cluster of every row used; by default the outermost factor.
+
+        Returns
+        -------
+        DataFrame
+            p×p. ``vcov=`` of :meth:`summary`, :meth:`tidy`, :meth:`confint`, :meth:`test` and :meth:`anova` takes it
+            for tests, with Satterthwaite's degrees of freedom by the model, and Hotelling's T² for several hypotheses.
+
+        Raises
+        ------
+        DesignError
+            If there is one cluster, rows of several clusters are correlated by the model, or factors are crossed.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.vcov_robust().round(2).to_numpy().tolist()
+        [[46.57, -1.45], [-1.45, 2.39]]
+        >>> fit.tidy(vcov="CR2")["df"].round(2).tolist()[:2]
+        [17.0, 17.0]
+        """
+        return inf.vcov_frame(self.spec, inf.robust_law(self, type, cluster).vcov)
 
     def drop1(self, scope: str | Sequence[str] = "terms") -> ResultFrame:
         """Leave out every term that no other contains, one at a time: AIC and likelihood ratio tests by ML.
@@ -868,11 +932,17 @@ class EmpiricalBayesFit(BaseFit):
             words = "(fit.status; a filter for ranef.SingularFitWarning switches this off.)"
             yield f"{message} {words}", SingularFitWarning
 
-    def _tests(self, ddf: str | None) -> inf.CoefficientTests:
-        return inf.coefficient_tests(self._law(ddf), self.estimates.beta)
+    def _tests(self, ddf: str | None, vcov: str | None = None, cluster: Any = None) -> inf.CoefficientTests:
+        return inf.coefficient_tests(self._law(ddf, vcov, cluster), self.estimates.beta)
 
-    def _law(self, ddf: str | None) -> inf.CoefficientLaw:
+    def _law(self, ddf: str | None, vcov: str | None = None, cluster: Any = None) -> inf.CoefficientLaw:
         name = inf.check_ddf(ddf)
+        if vcov is not None:
+            if name not in (None, "satterthwaite"):
+                raise DesignError(f"ddf={ddf!r} is for the model's covariance; a robust one has degrees of its own.")
+            return inf.robust_law(self, vcov, cluster)
+        if cluster is not None:
+            raise DesignError("cluster= is for a robust covariance: give vcov='CR2', too.")
         if name not in self._laws:
             self._laws[name] = inf.coefficient_law(self, name)
         return self._laws[name]

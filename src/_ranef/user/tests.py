@@ -1,15 +1,142 @@
-"""Tests that are functions of fits."""
+"""Tests that are functions of fits: models compared, random effects reduced."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from _ranef import inference as inf
+from _ranef.comparison import check_names, formula_names
 from _ranef.errors import DesignError
-from _ranef.support.remedies import helpful
-from _ranef.tables import ResultFrame, ranova_table
+from _ranef.support.remedies import generator, helpful, whole_number
+from _ranef.tables import ResultFrame, models_table, ranova_table
+from _ranef.user.fit_base import BaseFit
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
 
-__all__ = ["ranova"]
+__all__ = ["anova", "ranova"]
+
+
+@helpful
+def anova(
+    *fits: EmpiricalBayesFit | Mapping[str, EmpiricalBayesFit],
+    test: str = "LRT",
+    refit: bool = True,
+    nsim: int = 1000,
+    seed: int | None = None,
+) -> ResultFrame:
+    """Compare nested fits, each with the next smaller one.
+
+    Fits are put in order of their parameters, and looked at: of the same response and rows, and each a special case of
+    the next, by the columns of X, the covariances of effects and those of residuals. A model may be without random
+    effects, as ``ranef.Model("y ~ x", data)``.
+
+    Parameters
+    ----------
+    *fits : EmpiricalBayesFit, or one mapping of names to fits
+        Two at least.
+    test : "LRT", "bootstrap", "KR", "Satterthwaite"
+        Likelihood ratio with χ²; with the distribution of the ratio over responses simulated under the smaller model;
+        or F tests of the fixed effects, where models differ in nothing else, with degrees of freedom of the larger
+        model, fitted by REML, as pbkrtest's ``KRmodcomp`` and ``SATmodcomp``.
+    refit : bool
+        Whether fits by REML may be fitted again by ML, where fixed effects differ: it is said in what is printed.
+    nsim : int
+        Simulated responses of each comparison.
+    seed : int, optional
+        The same seed gives the same simulations.
+
+    Returns
+    -------
+    ResultFrame
+        ``model, npar, aic, aicc, bic, loglik, deviance, statistic, df, p, p_mixture`` from the smallest model on.
+        ``p`` is that of χ², as R has it. A variance cannot be below zero, so that it is too large where one is tested:
+        ``p_mixture`` is that of ½χ²(df − 1) + ½χ²(df) (Self & Liang 1987, J. Am. Stat. Assoc. 82, 605-610), and NaN
+        where none, or several, are. Of the bootstrap ``p`` is the share of simulated ratios that are as large, ``p_se``
+        its Monte Carlo error, ``p_chi2`` that of χ², ``zeros`` the share of ratios that are zero, ``failed`` how many
+        could not be fitted; ``.rows`` has the ratios. Of F tests ``model, npar, statistic, ndf, ddf, p, scale``, the
+        statistic times Kenward and Roger's scale.
+
+    Raises
+    ------
+    DesignError
+        If there is one fit, or posteriors; if fits are of other rows or not nested; if they are by REML, have other
+        fixed effects and may not be fitted again; if F tests are asked for and random effects differ, too.
+
+    See Also
+    --------
+    EmpiricalBayesFit.anova : tests the terms of one fit.
+    compare : ranks posteriors by their expected predictive accuracy.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> data = ranef.datasets.load("pulp")
+    >>> small = ranef.Model("bright ~ 1", data).fit("ML")
+    >>> large = ranef.Model("bright ~ 1 + (1 | operator)", data).fit("ML")
+    >>> ranef.anova(small, large)
+    Likelihood ratio tests
+    <BLANKLINE>
+    Models:
+     M1: bright ~ 1
+     M2: bright ~ 1 + (1 | operator)
+    <BLANKLINE>
+        npar   AIC   BIC logLik -2*log(L) Chisq Df Pr(>Chisq) Pr(>mix)
+     M1    2 23.08 25.07  -9.54     19.08
+     M2    3 22.51 25.50  -8.26     16.51 2.568  1     0.1090   0.0545
+    mix: half χ² with one degree of freedom less, for the variance that is gone cannot be below zero.
+    >>> boot = ranef.anova(small, large, test="bootstrap", seed=1)
+    >>> 0.005 < float(boot["p"][1]) < 0.04
+    True
+    """
+    named = _named(fits)
+    _refuse_posteriors(list(named.values()))
+    if test.lower() not in inf.TESTS:
+        raise DesignError(f"test={test!r} must be 'LRT', 'bootstrap', 'KR' or 'Satterthwaite'.")
+    given = list(named.items())
+    chosen = [given[i] for i in inf.ordered([fit for _, fit in given])]
+    names, formulas = [name for name, _ in chosen], [fit.spec.design.formula for _, fit in chosen]
+    return _compared([fit for _, fit in chosen], names, formulas, test.lower(), refit, nsim, seed)
+
+
+def _compared(
+    fits: list[EmpiricalBayesFit],
+    names: list[str],
+    formulas: list[str],
+    test: str,
+    refit: bool,
+    nsim: int,
+    seed: int | None,
+) -> ResultFrame:
+    words = inf.TESTS[test]
+    if test in ("kr", "satterthwaite"):
+        frame, note = inf.f_frame(fits, names, "kenward-roger" if test == "kr" else test)
+        return models_table(frame, formulas, words, note)
+    own, note = inf.by_one_criterion(fits, refit=refit)
+    if test == "lrt":
+        return models_table(inf.likelihood_frame(own, names), formulas, words, note)
+    frame, ratios = inf.bootstrap_frame(own, names, whole_number("nsim", nsim, 1), generator(seed))
+    return models_table(frame, formulas, words, note, ratios)
+
+
+def _named(fits: tuple[EmpiricalBayesFit | Mapping[str, EmpiricalBayesFit], ...]) -> dict[str, EmpiricalBayesFit]:
+    if len(fits) == 1 and isinstance(fits[0], Mapping):
+        check_names(list(fits[0]))
+        return dict(fits[0])
+    given = [fit for fit in fits if isinstance(fit, BaseFit)]
+    if len(given) < len(fits):
+        strange = next(fit for fit in fits if not isinstance(fit, BaseFit))
+        raise DesignError(f"anova() takes fits, or one mapping of names to fits; got {type(strange).__name__}.")
+    names = formula_names([fit.spec for fit in given])
+    return dict(zip(names, given, strict=True))
+
+
+def _refuse_posteriors(fits: list[EmpiricalBayesFit]) -> None:
+    if any(isinstance(fit, PosteriorFit) for fit in fits):
+        raise DesignError(
+            "anova() compares fits by their maximised likelihoods, and a posterior has none. What takes its place: "
+            "ranef.compare(fb1, fb2) ranks posteriors by expected predictive accuracy (elpd), fb.test('x = 0') has the "
+            "posterior probability of the sign of a coefficient, and fb.confint() where a variance is."
+        )
 
 
 @helpful

@@ -1,0 +1,290 @@
+"""Nested models: order and nestedness, likelihood ratios, mixtures, bootstrap and F tests."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy
+
+import ranef
+import registry
+from _ranef.inference.model_tests import restriction
+from _ranef.inference.nested import n_at_zero, why_not_nested
+
+PAIRS = [(case, t["small"], t["large"]) for case in registry.COMPARISONS for t in registry.reference(case)["tests"]]
+
+
+def expected(case, small, large):
+    return next(t for t in registry.reference(case)["tests"] if (t["small"], t["large"]) == (small, large))
+
+
+@pytest.mark.parametrize("case", registry.COMPARISONS)
+def test_models_as_r_has_them(case):
+    ref = registry.reference(case)
+    for method, key in (("ML", "ml"), ("REML", "reml")):
+        fits = registry.compared(case, method)
+        for name, own in ref[key].items():
+            assert fits[name].loglik == pytest.approx(own["logLik"], abs=1e-6)
+            assert fits[name].aic == pytest.approx(own["AIC"], abs=1e-5)
+            assert fits[name].df == own["df"]
+
+
+@pytest.mark.parametrize(("case", "small", "large"), PAIRS)
+def test_likelihood_ratios_as_r_has_them(case, small, large):
+    ref = expected(case, small, large)
+    for method, key in (("ML", "lrt_ml"), ("REML", "lrt_reml")):
+        if key not in ref:
+            continue
+        fits = registry.compared(case, method)
+        row = ranef.anova(fits[large], fits[small]).iloc[1]
+        assert row["statistic"] == pytest.approx(ref[key]["chisq"], abs=1e-6)
+        assert row["df"] == ref[key]["df"]
+        assert row["p"] == pytest.approx(ref[key]["p"], rel=1e-5)
+        half = ref[key].get("p_halfhalf_if_one_variance")
+        # R's file halves p wherever there is one parameter: a covariance is none, and a ratio of zero has p = 1
+        if half is not None and (case, small) != ("cmp_sleep", "un") and row["statistic"] > 1e-6:
+            assert row["p_mixture"] == pytest.approx(half, rel=1e-5)
+
+
+@pytest.mark.parametrize(("case", "small", "large"), [p for p in PAIRS if "KRmodcomp" in expected(*p)])
+def test_f_tests_as_pbkrtest_has_them(case, small, large):
+    ref, fits = expected(case, small, large), registry.compared(case, "REML")
+    row = ranef.anova(fits[small], fits[large], test="KR").iloc[1]
+    theirs = ref["KRmodcomp"]
+    found = row[["statistic", "ndf", "ddf", "scale"]].astype(float)
+    np.testing.assert_allclose(found, [theirs[n] for n in ("F", "ndf", "ddf", "F_scaling")], rtol=1e-8)
+    assert row["p"] == pytest.approx(theirs["p"], rel=1e-6)
+    row = ranef.anova(fits[small], fits[large], test="Satterthwaite").iloc[1]
+    theirs = ref["SATmodcomp"]
+    np.testing.assert_allclose(
+        row[["statistic", "ndf", "ddf"]].astype(float), [theirs[n] for n in ("F", "ndf", "ddf")], rtol=1e-7
+    )
+    assert row["p"] == pytest.approx(theirs["p"], rel=1e-5)
+
+
+def test_pulp_as_the_notes_have_it():
+    fits = registry.compared("cmp_pulp", "ML")
+    frame = ranef.anova(fits["null"], fits["alt"])
+    assert frame["statistic"][1] == pytest.approx(2.568371, abs=5e-7)
+    assert frame["p"][1] == pytest.approx(0.1090199, abs=5e-8)
+    assert frame["p_mixture"][1] == pytest.approx(0.1090199 / 2, abs=5e-8)
+
+
+def test_any_order_and_names():
+    fits = registry.compared("cmp_sleep", "ML")
+    frame = ranef.anova({"slopes": fits["rs"], "none": fits["lm"], "means": fits["ri"]})
+    assert frame["model"].tolist() == ["none", "means", "slopes"]
+    assert frame["npar"].is_monotonic_increasing
+    n, k = 180, frame["npar"]
+    np.testing.assert_allclose(frame["aicc"], frame["aic"] + 2 * k * (k + 1) / (n - k - 1))
+    np.testing.assert_allclose(frame["bic"], frame["deviance"] + np.log(n) * k)
+    assert frame["aic"][2] == fits["rs"].aic
+
+
+def test_printed_as_r_does():
+    fits = registry.compared("cmp_sleep", "ML")
+    lines = str(ranef.anova(fits["lm"], fits["rs"])).splitlines()
+    assert lines[3] == " M1: Reaction ~ Days"
+    assert lines[6].split() == ["npar", "AIC", "BIC", "logLik", "-2*log(L)", "Chisq", "Df", "Pr(>Chisq)"]
+    assert type(ranef.anova(fits["lm"], fits["rs"])[["p"]]) is pd.DataFrame
+
+
+def test_reml_is_fitted_again_where_fixed_effects_differ():
+    reml, ml = (registry.compared("cmp_sleep_fixed", method) for method in ("REML", "ML"))
+    again = ranef.anova(reml["null"], reml["lin"])
+    np.testing.assert_allclose(again["loglik"], ranef.anova(ml["null"], ml["lin"])["loglik"], rtol=1e-9)
+    assert "fitted again by ML, for their fixed effects differ" in str(again)
+    assert "again" not in str(ranef.anova(ml["null"], ml["lin"]))
+    mixed = ranef.anova(reml["lin"], ml["null"])
+    np.testing.assert_allclose(again["loglik"], mixed["loglik"], rtol=1e-9)
+    with pytest.raises(ranef.DesignError, match=r"fixed effects differ\. Fit all by ML"):
+        ranef.anova(reml["null"], reml["lin"], refit=False)
+    f = ranef.anova(ml["null"], ml["lin"], test="KR")
+    assert f["statistic"][1] == pytest.approx(ranef.anova(reml["null"], reml["lin"], test="KR")["statistic"][1])
+    assert "again by REML" in str(f)
+
+
+# -- nested or not -----------------------------------------------------------------------------------------------------
+
+NESTED = [
+    ("x", "(1 | a)", "x", "(x | a)", 1),
+    ("x", "", "x", "(1 | a)", 1),
+    ("x", "", "x", "(x | a)", 2),
+    ("x", "(x || a)", "x", "(x | a)", 0),
+    ("1", "(1 | a)", "x + f", "(1 | a)", 0),
+    ("f", "(1 | a)", "0 + f", "(1 | a)", 0),
+    ("x", "(1 | a)", "x", "(1 | a) + (1 | b)", 1),
+    ("x", "(1 | a) + (1 | a:f)", "x", "(f | a)", 0),
+    ("x", "(1 | a:f)", "x", "(f | a)", 0),
+    ("x", "(1 | a)", "x", "(f | a)", 2),
+    ("x", "ident(0 + f | a)", "x", "diag(0 + f | a)", 0),
+    ("x", "diag(0 + f | a)", "x", "(0 + f | a)", 0),
+    ("x", "homcs(0 + f | a)", "x", "(f | a)", 0),
+    ("x", "homcs(0 + f | a)", "x", "cs(0 + f | a)", 0),
+    ("x", "", "x", "ident(0 + f | a)", 1),
+    ("x", "(0 + x | a)", "x", "(x | a)", 1),
+    ("x", "(1 | a) + (0 + x | a)", "x + z", "(x + z | a)", 1),
+]
+APART = [
+    ("x", "(1 | a)", "z", "(1 | a)", "fixed effects x"),
+    ("x", "(1 | a)", "x + z", "(1 | b)", "no effects by a"),
+    ("x", "(z | a)", "x", "(x | a) + (1 | b)", "effects of a"),
+    ("x", "(x | a)", "x + z", "(x || a)", "covariance of the effects by a"),
+    ("x", "diag(0 + f | a)", "x + z", "cs(0 + f | b)", "no effects by a"),
+    ("x", "diag(0 + f | a)", "x", "homcs(0 + f | a) + (1 | b)", "covariance of the effects by a"),
+    ("x", "(1 | a:f)", "x", "(x | a)", "covariance of the effects by a"),
+]
+
+
+def spec_of(fixed, random):
+    from likelihood.designs import make_data  # noqa: PLC0415 - a folder of tests
+
+    return ranef.Model(f"y ~ {fixed}" + (f" + {random}" if random else ""), make_data(3, n=200)).spec
+
+
+@pytest.mark.parametrize(("fixed", "random", "more", "larger", "zeros"), NESTED)
+def test_nested(fixed, random, more, larger, zeros):
+    small, large = spec_of(fixed, random), spec_of(more, larger)
+    assert why_not_nested(small, large) is None
+    assert n_at_zero(small, large) == zeros
+    if small.n_fixed < large.n_fixed or random != larger:
+        assert why_not_nested(large, small) is not None or (fixed, more) == ("f", "0 + f")
+
+
+@pytest.mark.parametrize(("fixed", "random", "more", "larger", "words"), APART)
+def test_not_nested(fixed, random, more, larger, words):
+    assert words in why_not_nested(spec_of(fixed, random), spec_of(more, larger))
+
+
+def test_nested_residuals():
+    data = ranef.datasets.load("Orthodont")
+    kinds = {
+        "none": {},
+        "sex": {"variance": ranef.VarIdent("Sex")},
+        "both": {"variance": ranef.VarIdent("Sex") * ranef.VarExp("age")},
+        "age": {"variance": ranef.VarExp("age")},
+        "power": {"variance": ranef.VarPower("age")},
+        "ar1": {"correlation": ranef.AR1("age", group="Subject")},
+    }
+    spec = {k: ranef.Model("distance ~ age + (1 | Subject)", data, **options).spec for k, options in kinds.items()}
+    for small, large in (("none", "sex"), ("sex", "both"), ("age", "both"), ("none", "ar1")):
+        assert why_not_nested(spec[small], spec[large]) is None
+        assert "residual" in why_not_nested(spec[large], spec[small])
+    for small, large in (("power", "both"), ("sex", "age"), ("ar1", "sex"), ("age", "power")):
+        assert "residual" in why_not_nested(spec[small], spec[large])
+
+
+def test_residual_structures_are_tested():
+    data = ranef.datasets.load("Orthodont")
+    small = ranef.Model("distance ~ age + (1 | Subject)", data).fit()
+    large = ranef.Model("distance ~ age + (1 | Subject)", data, variance=ranef.VarIdent("Sex")).fit()
+    frame = ranef.anova(small, large)
+    assert frame["statistic"][1] == pytest.approx(small.criterion - large.criterion)
+    assert frame["df"][1] == 1
+    assert np.isnan(frame["p_mixture"][1])
+    boot = ranef.anova(small, large, test="bootstrap", nsim=20, seed=1)
+    assert boot["failed"][1] == 0
+    assert boot["p"][1] <= 0.1
+
+
+def test_refusals():
+    data = ranef.datasets.load("sleepstudy")
+    fit = ranef.Model("Reaction ~ Days + (Days | Subject)", data).fit()
+    other = ranef.Model("Reaction ~ Days + (1 | Subject)", data).fit()
+    with pytest.raises(ranef.DesignError, match=r"one fit.*fit\.anova\(\)"):
+        ranef.anova(fit)
+    with pytest.raises(ranef.DesignError, match="test='F' must be"):
+        ranef.anova(fit, other, test="F")
+    with pytest.raises(ranef.DesignError, match="takes fits"):
+        ranef.anova(fit, 3)
+    with pytest.raises(ranef.DesignError, match="179 and 180 rows"):
+        ranef.anova(ranef.Model("Reaction ~ Days + (1 | Subject)", data[1:]).fit(), fit)
+    with pytest.raises(ranef.DesignError, match="other numbers"):
+        ranef.anova(ranef.Model("log(Reaction) ~ Days + (1 | Subject)", data).fit(), fit)
+    with pytest.raises(ranef.DesignError, match="weights differ"):
+        ranef.anova(ranef.Model("Reaction ~ Days + (1 | Subject)", data.assign(w=2.0), weights="w").fit(), fit)
+    with pytest.raises(ranef.DesignError, match="random effects or residuals of the models differ"):
+        ranef.anova(other, fit, test="KR")
+    with pytest.raises(ranef.DesignError, match=r"not nested in.*fit\.aic"):
+        ranef.anova(ranef.Model("Reaction ~ I(Days^2) + (1 | Subject)", data).fit(), fit)
+
+
+def test_a_posterior_has_other_answers():
+    model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    fb = model.sample(draws=50, seed=1, progress=False)
+    with pytest.raises(ranef.DesignError, match=r"ranef\.compare\(fb1, fb2\).*fb\.test"):
+        ranef.anova(model.fit(), fb)
+
+
+# -- bootstrap ---------------------------------------------------------------------------------------------------------
+
+
+def share_of_zeros(J, n, method):
+    """P(the ratio of a balanced one-way layout is zero): mean squares are as J/(J − 1) to one, or less."""
+    return scipy.stats.f.cdf(J / (J - 1) if method == "ML" else 1.0, J - 1, J * (n - 1))
+
+
+@pytest.mark.parametrize("method", ["ML", "REML"])
+def test_bootstrap_of_pulp(method):
+    """p has a closed form: the ratio grows with F. Bounds of four Monte Carlo standard errors."""
+    fits = registry.compared("cmp_pulp", method)
+    n = 4000
+    frame = ranef.anova(fits["null"], fits["alt"], test="bootstrap", nsim=n, seed=1)
+    F = 0.4466667 / 0.10625
+    exact, zeros = scipy.stats.f.sf(F, 3, 16), share_of_zeros(4, 5, method)
+    assert frame["p"][1] == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / n))
+    assert frame["zeros"][1] == pytest.approx(zeros, abs=4 * np.sqrt(zeros * (1 - zeros) / n))
+    assert frame["p_se"][1] == pytest.approx(np.sqrt(frame["p"][1] * (1 - frame["p"][1]) / n))
+    ratios = frame.rows.iloc[:, 0]
+    assert len(ratios) == n
+    assert (ratios > -1e-8).all()
+    assert "share of ratios at zero" in str(frame)
+
+
+def test_a_seed_gives_the_same():
+    fits = registry.compared("cmp_pulp", "ML")
+    one, two, other = (ranef.anova(fits["null"], fits["alt"], test="bootstrap", nsim=50, seed=s) for s in (3, 3, 4))
+    assert one.rows.equals(two.rows)
+    assert not one.rows.equals(other.rows)
+
+
+def test_a_thousand_of_pulp_in_half_a_second():
+    fits = registry.compared("cmp_pulp", "ML")
+    start = time.process_time()
+    ranef.anova(fits["null"], fits["alt"], test="bootstrap", nsim=1000, seed=1)
+    assert time.process_time() - start < 0.5
+
+
+def test_a_ratio_of_zero_has_p_one():
+    fits = registry.compared("cmp_dyestuff2", "ML")
+    frame = ranef.anova(fits["lm"], fits["ri"], test="bootstrap", nsim=100, seed=1)
+    assert frame["p"][1] == 1.0
+    assert ranef.anova(fits["lm"], fits["ri"])["p_mixture"][1] == 1.0
+
+
+def test_what_no_simulation_reaches():
+    fits = registry.compared("cmp_sleep", "ML")
+    frame = ranef.anova(fits["lm"], fits["ri"], test="bootstrap", nsim=200, seed=1)
+    assert frame["p"][1] == 0.0
+    assert "<0.005" in str(frame)
+
+
+def test_bootstrap_of_fixed_effects_is_near_chi_squared():
+    """With 18 groups the ratio of one slope is nearly χ²(1), a little longer in the tail."""
+    fits = registry.compared("cmp_sleep_fixed", "ML")
+    frame = ranef.anova(fits["null"], fits["lin"], test="bootstrap", nsim=1000, seed=2)
+    share = (frame.rows.iloc[:, 0] > scipy.stats.chi2.isf(0.05, 1)).mean()
+    assert 0.04 < share < 0.11
+
+
+def test_restriction():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(30, 5)) * [1, 1e3, 1e-3, 1, 1]
+    B = rng.normal(size=(5, 2)) / np.array([1, 1e3, 1e-3, 1, 1])[:, None]
+    L = restriction(X @ B, X)
+    assert L.shape == (3, 5)
+    np.testing.assert_allclose(L @ B, 0, atol=1e-9 * np.abs(B).max())
+    np.testing.assert_allclose(L @ L.T, np.eye(3), atol=1e-12)
