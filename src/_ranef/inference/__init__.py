@@ -5,6 +5,7 @@ from _ranef.inference.bootstrapping import INTERVALS, Bootstrap, Statistic, boot
 from _ranef.inference.case_deletion import Influence, influence
 from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
 from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
+from _ranef.inference.ranef_intervals import EFFECT_INTERVALS, effect_intervals, robust_critical_value
 from _ranef.inference.effects import (
     check_level,
     chosen_rows,
@@ -97,6 +98,7 @@ from _ranef.inference.variance_shares import (
 
 __all__ = [
     "DERIVED",
+    "EFFECT_INTERVALS",
     "FREE",
     "INTERVALS",
     "AnovaComponents",
@@ -134,6 +136,7 @@ __all__ = [
     "derive",
     "diagnose",
     "draws_of",
+    "effect_intervals",
     "effect_scores",
     "effects_for",
     "estimates_of",
@@ -187,6 +190,7 @@ __all__ = [
     "residual_sds",
     "residual_tidy",
     "residual_variance",
+    "robust_critical_value",
     "row_groups",
     "row_series",
     "rows_for",
