@@ -5,7 +5,6 @@ from _ranef.inference.bootstrapping import INTERVALS, Bootstrap, Statistic, boot
 from _ranef.inference.case_deletion import Influence, influence
 from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
 from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
-from _ranef.inference.ranef_intervals import EFFECT_INTERVALS, effect_intervals, robust_critical_value
 from _ranef.inference.effects import (
     check_level,
     chosen_rows,
@@ -78,6 +77,7 @@ from _ranef.inference.prediction import (
     unseen_variance,
 )
 from _ranef.inference.profiles import ProfileCurve, Profiles, likelihood_profiles
+from _ranef.inference.ranef_intervals import EFFECT_INTERVALS, effect_intervals, robust_critical_value
 from _ranef.inference.residual_parameters import (
     residual_frame,
     residual_sd_frame,
