@@ -143,8 +143,6 @@ def test_control_is_an_object(model, control):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda f: ranef.emmeans(f), r"emmeans\(\) is not available yet\. Meanwhile: fit\.predict\(grid, re='none'"),
-        (lambda f: ranef.emmeans(f, "operator", by="x"), "grid"),
         (lambda f: ranef.anova(f), r"fit\.tidy\(\) for each coefficient"),
         (lambda f: ranef.anova(f, ddf="Satterthwaite"), "lmerTest"),
         (lambda f: ranef.anova(f, f, test="F"), r"scipy\.stats\.chi2\.sf"),

@@ -29,6 +29,7 @@ from _ranef.inference.engines import (
     posteriors_of,
     products_of,
 )
+from _ranef.inference.estimated_means import MarginalMeans, emmeans, marginal_means
 from _ranef.inference.exact_tests import ExactTest, exact_rlrt
 from _ranef.inference.information import (
     VarianceInformation,
@@ -113,6 +114,7 @@ __all__ = [
     "GroupRegressions",
     "Influence",
     "Loo",
+    "MarginalMeans",
     "Pattern",
     "PredictOptions",
     "ProfileCurve",
@@ -139,6 +141,7 @@ __all__ = [
     "effect_intervals",
     "effect_scores",
     "effects_for",
+    "emmeans",
     "estimates_of",
     "estimates_to_mark",
     "exact_rlrt",
@@ -160,6 +163,7 @@ __all__ = [
     "loo_groups",
     "loo_kind",
     "loo_rows",
+    "marginal_means",
     "matrix_pattern",
     "mean_inverse_weight",
     "mean_squares",
