@@ -188,9 +188,10 @@ def _mixture_quantile(means: Floats, sds: Floats, probability: float) -> Floats:
 def _robust(at: At, estimates: RemlEstimates, level: float) -> EffectIntervals:
     likelihood = at.likelihood
     spec = likelihood.spec
-    if any(len(g.columns) > 1 for g in spec.groupings):
+    if spec.related or any(len(g.columns) > 1 for g in spec.groupings):
+        what = "relates its levels (cov=)" if spec.related else "has several"
         raise NotAvailableError(
-            "interval='robust' is for one effect in each level; this model has several. 'corrected' takes any."
+            f"interval='robust' is for one effect in each level, independent; this model {what}. 'corrected' takes any."
         )
     sds, bounds = [], []
     parts = zip(at.information, likelihood.maps, at.roots, estimates.modes, strict=True)
