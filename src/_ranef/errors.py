@@ -114,16 +114,17 @@ class ArgumentError(RanefError, TypeError):
 
 
 class NotAvailableError(RanefError, NotImplementedError):
-    """Something that is announced but not built: the message says what to use meanwhile.
+    """Something that this model or fit cannot have: the message says what to use in its place.
 
     Examples
     --------
     >>> import ranef
+    >>> chunks = [ranef.datasets.load("sleepstudy")]
     >>> try:
-    ...     ranef.lm_list("bright ~ 1 | operator", ranef.datasets.load("pulp"))
+    ...     ranef.Model("Reaction ~ Days + (1 | Subject)", chunks, variance=ranef.VarExp("Days"))
     ... except ranef.NotAvailableError as error:
     ...     print(error)
-    ranef.lm_list() is not available yet. Meanwhile: the column no_pooling of ranef.pooling(model).coef.
+    VarExp('Days') in a model from chunks is not available: build the model from one frame.
     """
 
 

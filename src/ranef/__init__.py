@@ -43,7 +43,7 @@ from _ranef.errors import (
     SavedFileError,
     SingularFitWarning,
 )
-from _ranef.inference import exact_rlrt
+from _ranef.inference import emmeans, exact_rlrt
 from _ranef.reml import Control
 from _ranef.residuals import (
     AR1,
@@ -72,7 +72,6 @@ from _ranef.user import (
     anova,
     anova_components,
     compare,
-    emmeans,
     lm_list,
     load,
     pooling,

@@ -150,6 +150,15 @@ def test_residual_parameters_stand_on_the_scale_that_is_read():
         np.testing.assert_allclose(z, 1.96 * se, rtol=0.3)  # about normal in log
 
 
+def test_a_parameter_that_falls_with_its_coordinate():
+    fit = fitted("Reaction ~ Days", "sleepstudy", correlation=ranef.ARMA(1, 1, "Days", group="Subject"))
+    ends = fit.confint(method="profile", parameters=["Phi1", "Theta1"])
+    estimates = fit.residual_parameters.set_index("parameter")["estimate"]
+    assert (ends["lower"] < estimates).all()
+    assert (estimates < ends["upper"]).all()
+    assert (np.diff(fit.profile("Theta1").curves["Theta1"].zeta) > 0).all()
+
+
 def test_what_has_no_profile_says_so():
     fit = fitted("bright ~ 1 + (1 | operator)", "pulp", sigma=0.3)
     assert "sigma" not in fit.confint(method="profile").index

@@ -139,19 +139,6 @@ def test_control_is_an_object(model, control):
         ranef.Control(tolerance=-1)
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda f: ranef.emmeans(f), r"emmeans\(\) is not available yet\. Meanwhile: fit\.predict\(grid, re='none'"),
-        (lambda f: ranef.emmeans(f, "operator", by="x"), "grid"),
-    ],
-)
-def test_what_is_not_there_yet_says_what_to_use(call, words, fit):
-    with pytest.raises(ranef.NotAvailableError, match=words):
-        call(fit)
-    assert issubclass(ranef.NotAvailableError, NotImplementedError)
-
-
 def test_the_grid_that_emmeans_proposes():
     """The words of the error, as they stand."""
     data = pd.DataFrame({"y": np.arange(12.0), "f": list("abc") * 4, "g": list("uvwx") * 3})

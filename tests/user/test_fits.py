@@ -314,18 +314,6 @@ def test_matrices(eb):
         m.cluster("39")
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda f: ranef.anova(f, f),
-        lambda f: ranef.emmeans(f, "Days"),
-    ],
-)
-def test_what_is_not_there_yet_says_what_to_use(eb, call):
-    with pytest.raises(NotImplementedError, match="Meanwhile"):
-        call(eb)
-
-
 def test_impossible_fits():
     rng = np.random.default_rng(0)
     data = pd.DataFrame({"x": np.arange(12.0), "g": list("aabbccddeeff")})

@@ -30,6 +30,7 @@ from _ranef.inference.engines import (
     posteriors_of,
     products_of,
 )
+from _ranef.inference.estimated_means import MarginalMeans, emmeans, marginal_means
 from _ranef.inference.exact_tests import ExactTest, exact_rlrt
 from _ranef.inference.information import (
     VarianceInformation,
@@ -89,6 +90,7 @@ from _ranef.inference.prediction import (
     unseen_variance,
 )
 from _ranef.inference.profiles import ProfileCurve, Profiles, likelihood_profiles
+from _ranef.inference.ranef_intervals import EFFECT_INTERVALS, effect_intervals, robust_critical_value
 from _ranef.inference.refitting import Fitted, by_method, fitted
 from _ranef.inference.residual_parameters import (
     residual_frame,
@@ -113,6 +115,7 @@ from _ranef.inference.variance_shares import (
 
 __all__ = [
     "DERIVED",
+    "EFFECT_INTERVALS",
     "FREE",
     "INTERVALS",
     "TESTS",
@@ -131,6 +134,7 @@ __all__ = [
     "GroupRegressions",
     "Influence",
     "Loo",
+    "MarginalMeans",
     "Pattern",
     "PredictOptions",
     "ProfileCurve",
@@ -161,8 +165,10 @@ __all__ = [
     "diagnose",
     "draws_of",
     "drop_terms",
+    "effect_intervals",
     "effect_scores",
     "effects_for",
+    "emmeans",
     "estimates_of",
     "estimates_to_mark",
     "exact_rlrt",
@@ -190,6 +196,7 @@ __all__ = [
     "loo_groups",
     "loo_kind",
     "loo_rows",
+    "marginal_means",
     "matrix_pattern",
     "mean_inverse_weight",
     "mean_squares",
@@ -222,6 +229,7 @@ __all__ = [
     "residual_sds",
     "residual_tidy",
     "residual_variance",
+    "robust_critical_value",
     "robust_law",
     "row_frame",
     "row_groups",

@@ -269,6 +269,8 @@ def _curve(objective: Objective, criterion: Method, targets: Sequence[float]) ->
     values, zeta, slopes = (np.array(column) for column in zip(*(_told(objective, p) for p in points), strict=True))
     notes = dict.fromkeys([*before, *after])
     slopes = _completed(values, zeta, slopes)
+    if values[0] > values[-1]:  # what users read falls with its coordinate
+        values, zeta, slopes = values[::-1], -zeta[::-1], -slopes[::-1]
     low, high = held.ends
     estimate, _ = objective.told(objective.estimate)
     return ProfileCurve(held.name, criterion, estimate, values, zeta, slopes, low, high, tuple(notes))
@@ -536,7 +538,7 @@ def _tried(objective: Objective, x: Floats, value: float) -> Value | None:
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             at = objective(x, value)
-    except (np.linalg.LinAlgError, FloatingPointError, FitError, ValueError):
+    except (np.linalg.LinAlgError, ArithmeticError, FitError, ValueError):
         return None
     return at if np.isfinite(at.criterion) and np.isfinite(at.gradient).all() else None
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from _ranef.inference import check_level
+from _ranef.plots.marginal_means import emmeans_axes
 from _ranef.plots.pattern import pattern_axes
 from _ranef.plots.ppc import ppc_axes
 from _ranef.plots.profile import profile_axes
@@ -354,6 +355,35 @@ class FitPlots(SharedPlots):
         'ζ, REML'
         """
         return profile_axes(self.fit, parameters, ax)
+
+    def emmeans(
+        self,
+        spec: str | Sequence[str],
+        by: str | Sequence[str] | None = None,
+        ax: Axes | None = None,
+        **options: Any,
+    ) -> Axes:
+        """Marginal means with their intervals; further factors of `by` stand beside each other.
+
+        Parameters
+        ----------
+        spec : str or sequence of str
+            As for :func:`ranef.emmeans`.
+        by : str or sequence of str, optional
+        ax : Axes, optional
+        **options
+            ``at``, ``weights``, ``trend``, ``ddf`` and ``level`` of :func:`ranef.emmeans`.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> import ranef
+        >>> fit = ranef.Model("yield ~ nitro * Variety + (1 | Block/Variety)", ranef.datasets.load("Oats")).fit()
+        >>> fit.plot.emmeans("Variety", trend="nitro").get_ylabel()
+        'slope in nitro of yield'
+        """
+        return emmeans_axes(self.fit, spec, {"by": by, **options}, ax)
 
     @property
     def _shown(self) -> dict[str, Fit]:

@@ -1,6 +1,5 @@
 """What users hold: models, fits, posteriors, comparisons, poolings. Each method is one call to what does the work."""
 
-from _ranef.user.announced import emmeans
 from _ranef.user.classical import anova_components, lm_list
 from _ranef.user.comparison import Comparison, compare
 from _ranef.user.loading import load
@@ -21,7 +20,6 @@ __all__ = [
     "anova",
     "anova_components",
     "compare",
-    "emmeans",
     "empirical_bayes",
     "lm_list",
     "load",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NoReturn, TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import pandas as pd
@@ -35,10 +35,6 @@ __all__ = ["EmpiricalBayesFit", "empirical_bayes"]
 
 #: to type checkers an array whose number of dimensions they do not know is one of three dimensions too
 UnknownShape: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[Any]]
-
-
-def _later(what: str, meanwhile: str) -> NoReturn:
-    raise NotAvailableError(f"{what} is not available yet. Meanwhile: {meanwhile}")
 
 
 @helpful
@@ -96,26 +92,65 @@ class EmpiricalBayesFit(BaseFit):
         """Residual standard deviation σ̂."""
         return self.estimates.sigma
 
-    def ranef(self, group: str | None = None, level: float = 0.95) -> pd.DataFrame:
-        """Conditional modes b̂ = D Zᵀ V⁻¹ (y − X β̂), with sd and interval given θ̂ (lme4's condVar).
+    def ranef(
+        self,
+        group: str | None = None,
+        level: float = 0.95,
+        interval: str = "conditional",
+        *,
+        n: int = 400,
+        seed: int | None = None,
+    ) -> pd.DataFrame:
+        """Conditional modes b̂ = D Zᵀ V⁻¹ (y − X β̂), with standard deviations and intervals.
+
+        What an interval takes as known decides what it holds: with four groups a conditional interval of 95 % covers
+        two thirds.
+
+        ===============  =================  ==========================================================================
+        interval         column             takes as known
+        ===============  =================  ==========================================================================
+        "conditional"    sd                 θ̂ and β̂ (lme4's condVar)
+        "henderson"      sd_given_theta     θ̂ (from Henderson's mixed-model equations)
+        "corrected"      sd_corrected       neither: + 2 (∂b̂/∂θ) Var(θ̂) (∂b̂/∂θ)ᵀ (Kass & Steffey 1989, Prasad & Rao
+                                            1990); a variance of zero stays so
+        "bootstrap"      sd_bootstrap       neither: a mixture over refits of simulated responses (Laird & Louis 1987)
+        "robust"         sd_given_effect    θ̂ and β̂, but not that effects are normal: covers on average over levels
+                                            (Armstrong, Kolesár & Plagborg-Møller 2022); one effect in a level
+        ===============  =================  ==========================================================================
 
         Parameters
         ----------
         group : str, optional
             One grouping factor; all by default.
         level : float
-            Probability of the normal interval.
+            Probability of the interval.
+        interval : str
+            One of the table.
+        n, seed : int, optional
+            Replicates of a bootstrap, and their seed.
 
         Returns
         -------
         DataFrame
-            ``group, level, term, estimate, sd, lower, upper``.
+            ``group, level, term, estimate, sd, lower, upper``, the fifth column named as in the table.
+
+        Raises
+        ------
+        DesignError
+            For another interval or group.
+        NotAvailableError
+            For a bootstrap of structured residuals, and robust intervals of several effects in a level.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.ranef()["sd"][0].round(3), fit.ranef(interval="corrected")["sd_corrected"][0].round(3)
+        (np.float64(0.127), np.float64(0.177))
         """
-        modes = self.estimates.modes
-        sds = [np.sqrt(np.maximum(np.diagonal(m.cov, axis1=1, axis2=2), 0.0)) for m in modes]
-        z = inf.normal_quantile(level)
-        bounds = [(m.values - z * s, m.values + z * s) for m, s in zip(modes, sds, strict=True)]
-        return inf.ranef_frame(self.spec, self._modes, sds, bounds, group)
+        return inf.effect_intervals(
+            self._at, self.estimates, lambda: self._information, interval, level, group, n, seed
+        )
 
     def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None) -> Simulated:
         """Simulate responses (n_obs, n) at the estimates; ``re="fitted"`` keeps the conditional modes."""
@@ -562,7 +597,10 @@ class EmpiricalBayesFit(BaseFit):
         """
         if self.spec.structured:
             if np.ndim(y) == 2:
-                _later("refit() of many responses with residual structures", "refit() of one response after another.")
+                raise NotAvailableError(
+                    "refit() of many responses at once is not for models whose residuals have parameters: refit one "
+                    "response after the other, or take fit.bootstrap()."
+                )
         elif np.ndim(y) == 2:
             return refit_many(
                 self.spec, self.products, check_responses(self.spec, y), self._method, self.estimates.theta

@@ -1,0 +1,420 @@
+"""Estimated marginal means over a reference grid, slopes of a covariate, and their contrasts, by either engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+from math import lcm
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import scipy
+
+from _ranef.errors import DesignError, NotAvailableError
+from _ranef.inference.effects import check_level
+from _ranef.inference.engines import Estimated, Sampled
+from _ranef.inference.reference_grid import Grid, cell_weights, encoded, reference_grid
+from _ranef.spec import ModelSpec
+from _ranef.support.arrays import Floats, Ints
+
+__all__ = ["ADJUSTMENTS", "CONTRASTS", "CoefficientMoments", "MarginalMeans", "emmeans", "marginal_means"]
+
+#: kinds of contrasts with the adjustment of each by default, and adjustments
+CONTRASTS = {"pairwise": "tukey", "treatment": "holm", "poly": "none"}
+ADJUSTMENTS = ("tukey", "holm", "bonferroni", "none")
+
+#: names of polynomial contrasts
+DEGREES = ("linear", "quadratic", "cubic", "quartic", "degree 5", "degree 6")
+
+#: step of a slope, as a share of the covariate's size
+STEP = 1e-4
+
+
+class CoefficientMoments(Protocol):
+    """What intervals of combinations of coefficients stand on: their covariance, and degrees of freedom."""
+
+    @property
+    def vcov(self) -> Floats:
+        """Covariance of β̂ (p, p)."""
+        ...
+
+    def ddf(self, L: Floats) -> Floats:
+        """Degrees of freedom (r,) of each row of L (r, p); infinite for normal."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Normal:
+    vcov: Floats
+
+    def ddf(self, L: Floats) -> Floats:
+        return np.full(len(L), np.inf)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MarginalMeans:
+    """Marginal means, or slopes, with what their contrasts need.
+
+    Attributes
+    ----------
+    cells : DataFrame (r rows)
+        Levels of the factors asked for, those of `by` last; the first one varies fastest.
+    by : tuple of str
+        Within whose levels contrasts are taken.
+    L : array (r, p)
+        The combinations of coefficients; NaN where the data do not determine them.
+    offset : float
+        What is added to each mean: the mean offset.
+    beta : array (p,)
+    law : CoefficientMoments or None
+        None for a posterior.
+    draws : array (draws, p) or None
+        Of a posterior.
+    level : float
+    """
+
+    cells: pd.DataFrame
+    by: tuple[str, ...]
+    L: Floats
+    offset: float
+    beta: Floats
+    law: CoefficientMoments | None
+    draws: Floats | None
+    level: float
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The cells with ``estimate, std_error, df, lower, upper, statistic, p_value``.
+
+        Of a posterior ``std_error`` is its standard deviation, the interval equal-tailed, and ``p_value`` twice the
+        probability of the other sign; ``df`` and ``statistic`` are NaN.
+        """
+        return pd.concat([self.cells, self._estimates(self.L, self.offset, "none", 1, self.level)], axis=1)
+
+    def contrasts(
+        self,
+        method: str | Mapping[str, Sequence[float]] | Any = "pairwise",
+        adjust: str | None = None,
+        level: float | None = None,
+    ) -> pd.DataFrame:
+        """Contrasts of the means, within every combination of levels of `by`.
+
+        Parameters
+        ----------
+        method : "pairwise", "treatment", "poly", mapping or array (c, r)
+            All differences; differences from the first; orthogonal polynomials in whole numbers; or coefficients of the
+            means, by name or in rows.
+        adjust : "tukey", "holm", "bonferroni" or "none", optional
+            For how many contrasts there are (within one combination of `by`). By default Tukey's for all pairs, Holm's
+            for differences from the first, and none else. Intervals beside Holm's p-values are Bonferroni's. Posteriors
+            are not adjusted.
+        level : float, optional
+
+        Returns
+        -------
+        DataFrame
+            ``contrast``, the columns of `by`, ``estimate, std_error, df, lower, upper, statistic, p_value``.
+
+        Raises
+        ------
+        DesignError
+            For an unknown kind or adjustment, Tukey's for other contrasts than all pairs, or coefficients that are not
+            as many as there are means.
+        """
+        adjust = _checked_adjustment(method, adjust)
+        level = self.level if level is None else level
+        check_level(level)
+        parts = [self._family(rows, method, adjust, level) for rows in self._families()]
+        return pd.concat(parts, ignore_index=True)
+
+    def _families(self) -> list[Ints]:
+        if not self.by:
+            return [np.arange(len(self.cells))]
+        return [np.asarray(v) for v in self.cells.groupby(list(self.by), sort=False, observed=True).indices.values()]
+
+    def _family(self, rows: Ints, method: Any, adjust: str, level: float) -> pd.DataFrame:
+        own = [c for c in self.cells.columns if c not in self.by]
+        names, coefficients = _coefficients(method, _labels(self.cells.iloc[rows][own]))
+        out = pd.DataFrame({"contrast": names})
+        for name in self.by:
+            out[name] = self.cells[name].iloc[rows[0]]
+        shift = self.offset * coefficients.sum(axis=1)
+        found = self._estimates(coefficients @ self.L[rows], shift, adjust, len(rows), level)
+        return pd.concat([out, found], axis=1)
+
+    def _estimates(self, L: Floats, offset: Any, adjust: str, means: int, level: float) -> pd.DataFrame:
+        if self.draws is not None:
+            return _of_draws(self.draws @ L.T + offset, level)
+        assert self.law is not None
+        estimate, se = L @ self.beta + offset, np.sqrt(np.einsum("rp,pq,rq->r", L, self.law.vcov, L))
+        known = np.isfinite(estimate)
+        df = np.full(len(L), np.nan)
+        df[known] = self.law.ddf(L[known])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            statistic = estimate / se
+        p, critical = _adjusted(np.abs(statistic), df, adjust, means, level)
+        return pd.DataFrame(
+            {
+                "estimate": estimate,
+                "std_error": se,
+                "df": df,
+                "lower": estimate - critical * se,
+                "upper": estimate + critical * se,
+                "statistic": statistic,
+                "p_value": p,
+            }
+        )
+
+    def __repr__(self) -> str:
+        within = f" by {', '.join(self.by)}" if self.by else ""
+        return f"<Marginal means{within}>\n{self.frame.to_string(index=False)}"
+
+
+def _of_draws(draws: Floats, level: float) -> pd.DataFrame:
+    lower, upper = np.quantile(draws, [0.5 - 0.5 * level, 0.5 + 0.5 * level], axis=0)
+    above = (draws > 0).mean(axis=0)
+    nothing = np.full(draws.shape[1], np.nan)
+    return pd.DataFrame(
+        {
+            "estimate": draws.mean(axis=0),
+            "std_error": draws.std(axis=0, ddof=1),
+            "df": nothing,
+            "lower": lower,
+            "upper": upper,
+            "statistic": nothing,
+            "p_value": np.where(np.isnan(draws).any(axis=0), np.nan, 2.0 * np.minimum(above, 1.0 - above)),
+        }
+    )
+
+
+def _adjusted(size: Floats, df: Floats, adjust: str, means: int, level: float) -> tuple[Floats, Floats]:
+    """P-values (c,) of |t| and critical values (c,), for c contrasts of so many means."""
+    t, tukey, n, tail = scipy.stats.t, scipy.stats.studentized_range, len(size), 0.5 - 0.5 * level
+    p: Any = 2.0 * t.sf(size, df)
+    if adjust == "tukey" and means > 2:
+        p, critical = tukey.sf(np.sqrt(2.0) * size, means, df), tukey.ppf(level, means, df) / np.sqrt(2.0)
+    elif adjust in ("holm", "bonferroni"):
+        p, critical = _holm(p) if adjust == "holm" else np.minimum(1.0, n * p), t.isf(tail / max(n, 1), df)
+    else:
+        critical = t.isf(tail, df)
+    return np.asarray(p), np.asarray(critical)
+
+
+def _holm(p: Floats) -> Floats:
+    """Step-down adjusted p-values (Holm 1979, Scand. J. Stat. 6, 65-70)."""
+    order = np.argsort(p)
+    out = np.empty(len(p))
+    out[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return out
+
+
+def _checked_adjustment(method: Any, adjust: str | None) -> str:
+    if isinstance(method, str) and method not in CONTRASTS:
+        raise DesignError(f"method={method!r} must be one of {', '.join(map(repr, CONTRASTS))}, a mapping or an array.")
+    chosen = (CONTRASTS[method] if isinstance(method, str) else "none") if adjust is None else adjust
+    if chosen not in ADJUSTMENTS:
+        raise DesignError(f"adjust={adjust!r} must be one of {', '.join(map(repr, ADJUSTMENTS))}.")
+    if chosen == "tukey" and not (isinstance(method, str) and method == "pairwise"):
+        raise DesignError("adjust='tukey' is for all pairs; for other contrasts choose 'holm', 'bonferroni' or 'none'.")
+    return chosen
+
+
+def _labels(cells: pd.DataFrame) -> list[str]:
+    """Levels of each cell, with the name of a factor whose levels are numbers."""
+    parts = []
+    for name in cells.columns:
+        numbers = pd.to_numeric(cells[name].astype(str), errors="coerce").notna().all()
+        words = [f"{v:g}" if isinstance(v, float) else str(v) for v in cells[name]]
+        parts.append([f"{name}{w}" if numbers else w for w in words])
+    return [" ".join(words) for words in zip(*parts, strict=True)] if parts else ["overall"] * len(cells)
+
+
+def _coefficients(method: Any, labels: Sequence[str]) -> tuple[list[str], Floats]:
+    """Names and coefficients (c, r) of contrasts of r means."""
+    r = len(labels)
+    if isinstance(method, str):
+        if method == "poly":
+            return _polynomial(r)
+        pairs = list(combinations(range(r), 2)) if method == "pairwise" else [(i, 0) for i in range(1, r)]
+        rows = [np.eye(r)[i] - np.eye(r)[j] for i, j in pairs]
+        return [f"{labels[i]} - {labels[j]}" for i, j in pairs], np.array(rows).reshape(len(pairs), r)
+    names = [str(name) for name in method] if isinstance(method, Mapping) else None
+    try:
+        given = np.atleast_2d(np.asarray(list(method.values()) if names else method, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise DesignError(f"The coefficients of contrasts are no numbers: {error}.") from None
+    if given.shape[1] != r:
+        raise DesignError(
+            f"Contrasts have {given.shape[1]} coefficients, and there are {r} means: {', '.join(labels)}."
+        )
+    return names or [f"contrast {k + 1}" for k in range(len(given))], given
+
+
+def _polynomial(r: int) -> tuple[list[str], Floats]:
+    """Orthogonal polynomials over even steps, in the smallest whole numbers."""
+    q, _ = np.linalg.qr(np.vander(np.arange(r) - 0.5 * (r - 1), r, increasing=True))
+    rows = []
+    for column in q.T[1 : len(DEGREES) + 1]:
+        column = column * np.sign(column[-1])
+        shares = [Fraction(float(c)).limit_denominator(1000) for c in column / np.abs(column).max()]
+        whole = np.array([float(s * lcm(*(t.denominator for t in shares))) for s in shares])
+        rows.append(whole / np.gcd.reduce(whole.astype(int)))
+    return list(DEGREES[: r - 1]), np.array(rows).reshape(len(rows), r)
+
+
+def emmeans(
+    fit: Any,
+    spec: str | Sequence[str],
+    by: str | Sequence[str] | None = None,
+    at: Mapping[str, Any] | None = None,
+    weights: str = "equal",
+    *,
+    trend: str | None = None,
+    ddf: str | None = None,
+    level: float = 0.95,
+) -> MarginalMeans:
+    """Estimate marginal means of factors, or slopes of a covariate, over a reference grid.
+
+    The grid has all levels of factors, and the mean of covariates over the rows used; means are of predictions without
+    random effects, averaged over the factors that are not asked for (Searle, Speed & Milliken 1980, Am. Stat. 34,
+    216-221; R's emmeans).
+
+    Parameters
+    ----------
+    fit : EmpiricalBayesFit or PosteriorFit
+    spec : str or sequence of str
+        Factors, as ``"variety"``, ``"irrigation * variety"`` or ``"variety | irrigation"``, with `by` behind the bar.
+    by : str or sequence of str, optional
+        Further factors, within whose levels contrasts are taken.
+    at : mapping, optional
+        Other values of covariates, or some of the levels of factors: ``{"nitro": [0, 0.6]}``.
+    weights : "equal" or "proportional"
+        How levels are averaged: alike, or as often as they occur in the rows used.
+    trend : str, optional
+        A covariate whose slope is estimated instead of means.
+    ddf : str, optional
+        Degrees of freedom of a fit by REML or ML; normal by default.
+    level : float
+        Probability of intervals.
+
+    Returns
+    -------
+    MarginalMeans
+        ``frame``, and ``contrasts(method, adjust)``.
+
+    Raises
+    ------
+    DesignError
+        For a name that is no predictor, or a covariate whose mean the model does not hold.
+    NotAvailableError
+        For rows in chunks.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> fit = ranef.Model("yield ~ nitro * Variety + (1 | Block/Variety)", ranef.datasets.load("Oats")).fit()
+    >>> means = ranef.emmeans(fit, "Variety")
+    >>> means.frame["estimate"].round(2).tolist()
+    [104.5, 109.79, 97.63]
+    >>> means.contrasts()["contrast"].tolist()
+    ['Golden Rain - Marvellous', 'Golden Rain - Victory', 'Marvellous - Victory']
+    """
+    return marginal_means(fit, coefficient_moments(fit, ddf), spec, by, at, weights, trend, level)
+
+
+def coefficient_moments(fit: Any, ddf: str | None) -> CoefficientMoments | None:
+    """Covariance and degrees of freedom of the coefficients of a fit by REML or ML; None for a posterior."""
+    if isinstance(fit, Sampled):
+        return None
+    if not isinstance(fit, Estimated):
+        raise DesignError(f"emmeans() is of a fit, model.fit() or model.sample(); got {type(fit).__name__}.")
+    if ddf is not None:
+        raise NotAvailableError(f"ddf={ddf!r} is not available here yet; intervals are normal.")
+    return _Normal(fit.estimates.vcov)
+
+
+def marginal_means(
+    fit: Estimated | Sampled,
+    law: CoefficientMoments | None,
+    spec: str | Sequence[str],
+    by: str | Sequence[str] | None = None,
+    at: Mapping[str, Any] | None = None,
+    weights: str = "equal",
+    trend: str | None = None,
+    level: float = 0.95,
+) -> MarginalMeans:
+    """What :func:`emmeans` does, by a law of the coefficients."""
+    check_level(level)
+    if weights not in ("equal", "proportional"):
+        raise DesignError(f"weights={weights!r} must be 'equal' or 'proportional'.")
+    factors, within = _asked(spec, by)
+    grid = reference_grid(fit.spec, at)
+    names = tuple(dict.fromkeys(grid.named(name).name for name in (*factors, *within)))
+    rows = grid.X if trend is None else _slopes(fit.spec, grid, trend)
+    rows = np.where(grid.determined[:, None], rows, np.nan)
+    cells, L = _averaged(fit.spec, grid, rows, names, weights)
+    offset = grid.offset if trend is None else 0.0
+    own = tuple(grid.named(name).name for name in within)
+    if isinstance(fit, Sampled):
+        draws = fit.draws.beta.reshape(-1, fit.spec.n_fixed)
+        return MarginalMeans(cells, own, L, offset, draws.mean(axis=0), None, draws, level)
+    return MarginalMeans(cells, own, L, offset, fit.estimates.beta, law, None, level)
+
+
+def _asked(spec: str | Sequence[str], by: str | Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Names of the factors, and of those behind a bar or in `by`."""
+    if not isinstance(spec, str):
+        return list(spec), _names(by)
+    before, _, after = spec.strip().removeprefix("~").partition("|")
+    return _names(before), [*_names(after), *_names(by)]
+
+
+def _names(text: str | Sequence[str] | None) -> list[str]:
+    if text is None:
+        return []
+    if not isinstance(text, str):
+        return list(text)
+    for sign in "*:+":
+        text = text.replace(sign, " ")
+    return [name for name in text.split() if name != "1"]
+
+
+def _averaged(
+    spec: ModelSpec, grid: Grid, rows: Floats, names: tuple[str, ...], weights: str
+) -> tuple[pd.DataFrame, Floats]:
+    """Cells of the factors asked for, the first fastest, and the mean of the grid's rows in each (r, p)."""
+    over = [p.name for p in grid.predictors if p.name not in names]
+    factors = [name for name in over if grid.named(name).factor]
+    share = np.ones(len(rows)) if weights == "equal" else cell_weights(spec, grid, factors)
+    if not names:
+        return pd.DataFrame(index=range(1)), (share @ rows / share.sum())[None]
+    order = [
+        tuple(grid.named(name).values.index(v) for name, v in zip(names, row, strict=True))
+        for row in _rows(grid, names)
+    ]
+    cells = sorted(set(order), key=lambda cell: cell[::-1])
+    L = np.empty((len(cells), rows.shape[1]))
+    for k, cell in enumerate(cells):
+        own = np.array([o == cell for o in order])
+        L[k] = share[own] @ rows[own] / share[own].sum()
+    values = {name: [grid.named(name).values[c[i]] for c in cells] for i, name in enumerate(names)}
+    return pd.DataFrame(values), L
+
+
+def _rows(grid: Grid, names: Sequence[str]) -> list[tuple[Any, ...]]:
+    return list(grid.frame[list(names)].itertuples(index=False, name=None))
+
+
+def _slopes(spec: ModelSpec, grid: Grid, trend: str) -> Floats:
+    """∂X/∂x (m, p) in a covariate x, by central differences."""
+    p = grid.named(trend)
+    if p.factor:
+        raise DesignError(f"trend={trend!r} is a factor; slopes are of covariates.")
+    size = STEP * max(1.0, float(np.abs(p.values).max()))
+    ahead, behind = (
+        encoded(spec, grid.frame.assign(**{p.name: grid.frame[p.name] + s * size}))[0] for s in (1.0, -1.0)
+    )
+    return np.asarray((ahead - behind) / (2.0 * size))
