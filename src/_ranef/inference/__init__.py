@@ -1,5 +1,6 @@
 """Fit in, frame out: effects, predictions, simulations, intervals, summaries of draws."""
 
+from _ranef.inference.autocorrelation import Autocorrelations, autocorrelations, lag_bounds
 from _ranef.inference.case_deletion import Influence, influence
 from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
 from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
@@ -77,6 +78,7 @@ from _ranef.inference.residual_parameters import (
     residual_sd_frame,
     residual_sds,
     residual_tidy,
+    stratum_sds,
     told_draws,
 )
 from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
@@ -92,6 +94,7 @@ from _ranef.inference.variance_shares import (
 __all__ = [
     "DERIVED",
     "FREE",
+    "Autocorrelations",
     "Block",
     "Cells",
     "Covariate",
@@ -107,6 +110,7 @@ __all__ = [
     "VarianceInformation",
     "VarianceParts",
     "augment_frame",
+    "autocorrelations",
     "bfmi",
     "check_level",
     "choose_covariate",
@@ -132,6 +136,7 @@ __all__ = [
     "interval",
     "joint_covariance",
     "labelled_draws",
+    "lag_bounds",
     "level_cells",
     "level_means",
     "linear_predictor",
@@ -176,6 +181,7 @@ __all__ = [
     "simulate_new",
     "simulate_posterior",
     "simulation_part",
+    "stratum_sds",
     "theta_hessian",
     "tidy_frame",
     "told_draws",

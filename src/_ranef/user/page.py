@@ -188,6 +188,23 @@ def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[Pictu
             first.plot.diagnostics,
         ),
     ]
+    if any(part.sds for part in first.spec.residual.told()):
+        drawn.append(
+            (
+                "Residual standard deviations",
+                f"Of every stratum in each fit, with {percent} intervals.",
+                plots.residual_sd,
+            )
+        )
+    if first.spec.correlation is not None:
+        drawn.append(
+            (
+                "Autocorrelation of residuals",
+                "By how many rows they are apart: bars of the residuals over their sds, lines what the fitted "
+                "correlation says of them, marks of what it leaves.",
+                plots.acf,
+            )
+        )
     # as bands all levels take no more room than some
     shown = None if any(g.n_levels > NAMED for g in first.spec.groupings) else SHOWN
     n_sds = sum(len(g.columns) for g in first.spec.groupings) + (first.spec.sigma is None)
