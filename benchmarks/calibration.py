@@ -18,7 +18,7 @@ import argparse
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,6 +33,7 @@ import pandas as pd
 from scipy import stats
 
 import ranef
+from _ranef.spec import mean_log_sds, rho_prior_draws
 from ranef import priors as pr
 
 HERE = Path(__file__).parent
@@ -52,11 +53,19 @@ Z95 = float(stats.norm.ppf(0.975))
 
 @dataclass(frozen=True)
 class Study:
-    """One model to calibrate: its formula, columns besides the response, and proper priors of every parameter."""
+    """One model to calibrate: its formula, columns besides the response, and proper priors of every parameter.
+
+    Parameters of its residual variance or correlation have their default priors, which are proper.
+    """
 
     formula: str
     columns: Callable[[], pd.DataFrame]
     priors: dict[str, object]
+    residuals: dict[str, object] = field(default_factory=dict)
+
+    def model(self, frame: pd.DataFrame, y: np.ndarray) -> ranef.Model:
+        """The model of a response."""
+        return ranef.Model(self.formula, frame.assign(y=y), **self.residuals)
 
 
 def uneven_groups() -> pd.DataFrame:
@@ -80,6 +89,14 @@ def crossed_groups() -> pd.DataFrame:
     return pd.DataFrame({"g": [f"g{j}" for j in g], "h": [f"h{j}" for j in h]}).iloc[np.sort(kept)]
 
 
+def strata_and_times() -> pd.DataFrame:
+    """Ten groups of two to seven rows at whole times, some left out, in three strata of unequal sizes."""
+    rng, g = np.random.default_rng(14), np.repeat(np.arange(10), np.tile(np.arange(2, 8), 2)[:10])
+    t = np.concatenate([np.sort(rng.permutation(9)[:n]) for n in np.bincount(g)])
+    s = np.array(list("aabbbc"))[np.arange(g.size) % 6]
+    return pd.DataFrame({"x": rng.normal(1.0, 1.0, g.size), "g": [f"g{j}" for j in g], "t": t, "s": s})
+
+
 STUDIES = {
     "random intercept": Study(
         "y ~ x + (1 | g)",
@@ -98,6 +115,20 @@ STUDIES = {
         crossed_groups,
         {"Intercept": pr.Normal(-2.0, 3.0), "sigma": pr.HalfNormal(1.0)}
         | {"sd(Intercept | g)": pr.HalfNormal(1.0), "sd(Intercept | h)": pr.HalfStudentT(4.0, 0.7)},
+    ),
+    "strata": Study(
+        "y ~ x + (1 | g)",
+        strata_and_times,
+        {"Intercept": pr.Normal(1.0, 2.0), "x": pr.Normal(-1.0, 1.0)}
+        | {"sd": pr.HalfStudentT(4.0, 0.7), "sigma": pr.HalfNormal(1.0)},
+        {"variance": ranef.VarIdent("s")},
+    ),
+    "autoregression": Study(
+        "y ~ x + (1 | g)",
+        strata_and_times,
+        {"Intercept": pr.Normal(1.0, 2.0), "x": pr.Normal(-1.0, 1.0)}
+        | {"sd": pr.HalfStudentT(4.0, 0.7), "sigma": pr.HalfNormal(1.0)},
+        {"correlation": ranef.AR1("t", group="g")},
     ),
 }
 
@@ -128,9 +159,14 @@ def draw_truth(model: ranef.Model, priors: pr.Priors, rng: np.random.Generator) 
     at_means = {name: rng.normal(p.loc, p.scale) for name, p in priors.fixef.items()}
     beta = np.array(list(at_means.values()))
     beta[0] -= X[:, 1:].mean(axis=0) @ beta[1:]
-    sigma = draw_scale(priors.sigma, rng)
-    truth = {**dict(zip(at_means, beta, strict=True)), "sigma": sigma}
-    y = X @ beta + sigma * rng.normal(size=spec.n_obs)
+    sigma, noise = draw_scale(priors.sigma, rng), rng.normal(size=spec.n_obs)
+    truth = dict(zip(at_means, beta, strict=True))
+    if spec.rho_names:  # the prior of σ is that of the geometric mean of the rows
+        rho = rho_prior_draws(spec, rng, ())
+        spec, sigma = spec.with_rho(rho), sigma / float(np.exp(mean_log_sds(spec, rho)))
+        truth |= dict(zip(spec.rho_names, rho, strict=True))
+    truth["sigma"] = sigma
+    y = X @ beta + spec.residual.noise(sigma, noise)
     for term in spec.terms:
         values, root = draw_root(priors, term, rng)
         grouping = spec.groupings[term.grouping]
@@ -158,15 +194,16 @@ def named_draws(fit: ranef.PosteriorFit) -> dict[str, np.ndarray]:
             out[f"sd({term.columns[1]} | {term.group})"] = length * d.sigma
             out[f"cor({term.group})"] = theta[..., 1] / length
         out |= effect_names(term, d.b[term.grouping])
+    out |= {name: d.extras["rho"][..., k] for k, name in enumerate(spec.rho_names)}
     return {name: v.ravel() for name, v in out.items()}
 
 
 def rank_once(study: Study, frame: pd.DataFrame, seed: int, sampler: dict[str, object]) -> dict[str, int]:
     """Draw a truth, sample the posterior, and rank the one among the other."""
     rng = np.random.default_rng(seed)
-    model = ranef.Model(study.formula, frame.assign(y=rng.normal(size=len(frame))))
+    model = study.model(frame, rng.normal(size=len(frame)))
     truth, y = draw_truth(model, model.priors(study.priors), rng)
-    model = ranef.Model(study.formula, frame.assign(y=y))
+    model = study.model(frame, y)
     draws = -(-RANKED * THIN // CHAINS)
     fit = model.sample(draws=draws, warmup=400, seed=seed, priors=study.priors, **SAMPLING, **sampler)
     return {name: int((v[: RANKED * THIN : THIN] < truth[name]).sum()) for name, v in named_draws(fit).items()}

@@ -50,11 +50,11 @@ def cdf_of(prior):
     return lambda x: 2.0 * stats.t.cdf(x, prior.df, scale=prior.scale) - 1.0
 
 
-@pytest.mark.parametrize("study", ["random intercept", "correlated slope", "crossed"])
+@pytest.mark.parametrize("study", ["random intercept", "correlated slope", "crossed", "strata", "autoregression"])
 def test_truths_are_drawn_from_the_priors(study, calibration):
     case = calibration.STUDIES[study]
     frame, rng = case.columns(), np.random.default_rng(2)
-    model = ranef.Model(case.formula, frame.assign(y=rng.normal(size=len(frame))))
+    model = case.model(frame, rng.normal(size=len(frame)))
     priors = model.priors(case.priors)
     truths = pd.DataFrame([calibration.draw_truth(model, priors, rng)[0] for _ in range(2000)])
     mean_response = truths["Intercept"] + (truths["x"] * frame["x"].mean() if "x" in truths else 0.0)
@@ -63,12 +63,19 @@ def test_truths_are_drawn_from_the_priors(study, calibration):
     assert mean_response.std() == pytest.approx(prior.scale, rel=4.5 / np.sqrt(2 * 2000))
     for (group, column), scale in priors.sd.items():
         assert stats.kstest(truths[f"sd({column} | {group})"], cdf_of(scale)).pvalue > 1e-4
+    if study == "autoregression":
+        assert stats.kstest(np.tanh(truths["Phi"]), stats.uniform(-1.0, 2.0).cdf).pvalue > 1e-4
+    if study == "strata":  # log sds are exchangeable with variance one, and σ is that of the first
+        ratios = truths[[name for name in truths if name.startswith("log ratio")]]
+        np.testing.assert_allclose(ratios.cov(), np.ones((2, 2)) + np.eye(2), atol=0.3)
+        mean = np.log(truths["sigma"]) + ratios.to_numpy() @ np.bincount(pd.factorize(frame["s"])[0])[1:] / len(frame)
+        assert stats.kstest(np.exp(mean), cdf_of(priors.sigma)).pvalue > 1e-4
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_ranks_of_true_values_are_uniform(sampler, calibration, tmp_path):
-    """200 simulations of random intercepts, correlated slopes and crossed factors; the figure is drawn."""
+    """200 simulations of every study, with residual strata and autoregression; the figure is drawn."""
     ranks = {name: calibration.calibrate(name, 200, sampler) for name in calibration.STUDIES}
     p_values = pd.concat({name: calibration.uniformity(r) for name, r in ranks.items()})
     assert p_values.min(axis=None) > FAMILY_WISE / (p_values.size * len(SAMPLERS)), p_values

@@ -1,6 +1,7 @@
 """Fit in, frame out: effects, predictions, simulations, intervals, summaries of draws."""
 
 from _ranef.inference.anova_squares import AnovaComponents, mean_squares
+from _ranef.inference.autocorrelation import Autocorrelations, autocorrelations, lag_bounds
 from _ranef.inference.bootstrapping import INTERVALS, Bootstrap, Statistic, bootstrap
 from _ranef.inference.case_deletion import Influence, influence
 from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
@@ -97,6 +98,7 @@ from _ranef.inference.residual_parameters import (
     residual_sd_frame,
     residual_sds,
     residual_tidy,
+    stratum_sds,
     told_draws,
 )
 from _ranef.inference.robust import robust_law
@@ -120,6 +122,7 @@ __all__ = [
     "INTERVALS",
     "TESTS",
     "AnovaComponents",
+    "Autocorrelations",
     "Block",
     "Bootstrap",
     "Cells",
@@ -145,6 +148,7 @@ __all__ = [
     "VarianceInformation",
     "VarianceParts",
     "augment_frame",
+    "autocorrelations",
     "bfmi",
     "bootstrap",
     "bootstrap_frame",
@@ -188,6 +192,7 @@ __all__ = [
     "joint_covariance",
     "joint_frame",
     "labelled_draws",
+    "lag_bounds",
     "level_cells",
     "level_means",
     "likelihood_frame",
@@ -242,6 +247,7 @@ __all__ = [
     "simulate_posterior",
     "simulated_power",
     "simulation_part",
+    "stratum_sds",
     "term_tests",
     "theta_hessian",
     "tidy_frame",

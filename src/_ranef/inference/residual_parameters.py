@@ -7,12 +7,26 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import scipy
 
+from _ranef.errors import DesignError
+from _ranef.inference.engines import Estimated, draws_of
+from _ranef.inference.information import variance_information, vcov_theta_frame
+from _ranef.likelihood import Likelihood
 from _ranef.residuals import Told
+from _ranef.results import Fit
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 
-__all__ = ["residual_frame", "residual_sd_frame", "residual_sds", "residual_tidy", "told_draws", "told_jacobian"]
+__all__ = [
+    "residual_frame",
+    "residual_sd_frame",
+    "residual_sds",
+    "residual_tidy",
+    "stratum_sds",
+    "told_draws",
+    "told_jacobian",
+]
 
 #: step of the differences by which standard errors are carried to what users read
 DIFFERENCE = 1e-5
@@ -63,6 +77,49 @@ def residual_sds(spec: ModelSpec, sigma: float) -> pd.Series[float]:
     names = [name if len(strata) == 1 else f"{part.form} {name}" for part in strata for name in part.names]
     values = [sigma * value for part in strata for value in part.values]
     return pd.Series(values or [sigma], index=names or ["Residual"], name="sd")
+
+
+def stratum_sds(fit: Fit, level: float = 0.95) -> pd.DataFrame:
+    """``stratum, estimate, lower, upper`` of residual standard deviations, with either engine's intervals.
+
+    Of REML and ML, Wald's on the logarithm, from the observed information; NaN where there are none.
+
+    Raises
+    ------
+    DesignError
+        If the residuals have no strata.
+    """
+    if not any(part.sds for part in fit.spec.residual.told()):
+        raise DesignError(
+            "There are no residual standard deviations to compare: the model has no strata. Give it variance="
+            "ranef.VarIdent('factor'); plot.scale_location() shows how residuals spread without."
+        )
+    draws = draws_of(fit)
+    if draws is not None:
+        out = residual_sd_frame(fit.spec, draws.sigma, draws.extras.get("rho"), level)
+        return out[["stratum", "estimate", "lower", "upper"]]
+    assert isinstance(fit, Estimated)
+    sds = residual_sds(fit.spec, fit.estimates.sigma)
+    half = scipy.special.ndtri(0.5 + 0.5 * level) * _log_sd_errors(fit)
+    columns = {"estimate": sds, "lower": sds * np.exp(-half), "upper": sds * np.exp(half)}
+    return pd.DataFrame({"stratum": sds.index, **{name: own.to_numpy() for name, own in columns.items()}})
+
+
+def _log_sd_errors(fit: Estimated) -> Floats:
+    """Standard errors (strata,) of log sds; NaN where a parameter has no bound."""
+    spec, e = fit.spec, fit.estimates
+    strata = np.concatenate([np.full(len(part.names), part.sds) for part in spec.residual.told()])
+    ratios = np.array(values_of(spec.residual.told()))[strata]
+    J = told_jacobian(spec)[strata] / ratios[:, None]
+    names = list(spec.rho_names)
+    try:
+        at = Likelihood(spec, fit.products, e.method).at(e.theta)
+        whole = vcov_theta_frame(spec, variance_information(at, e.theta))
+    except np.linalg.LinAlgError:
+        return np.full(len(ratios), np.nan)
+    if spec.sigma is None:
+        names, J = [*names, "sigma"], np.column_stack([J, np.full(len(J), 1.0 / e.sigma)])
+    return np.asarray(np.sqrt(np.einsum("ab,bc,ac->a", J, whole.loc[names, names].to_numpy(), J)))
 
 
 @dataclass(frozen=True)

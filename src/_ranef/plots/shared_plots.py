@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Unpack, overload
 from _ranef.plots.joint import joint_axes
 from _ranef.plots.lines import lines_figure
 from _ranef.plots.path import path_of_fits
+from _ranef.plots.residual_structure import acf_axes, residual_sd_axes
 from _ranef.plots.selection import Choices, LevelsArgument, TermArgument
 from _ranef.plots.shrinkage import shrinkage_figure
 from _ranef.plots.varcorr import varcorr_figure
@@ -275,3 +276,67 @@ class SharedPlots(Answering):
             For an unknown standard deviation or method, or a model without two.
         """
         return joint_axes(self._labelled, x, y, ax, method)
+
+    def residual_sd(self, ax: Axes | None = None, level: float | None = None) -> Axes:
+        """Residual standard deviation of every stratum of ``VarIdent``, with intervals of each fit.
+
+        Those of REML and ML are Wald's on the logarithm, from the observed information; those of a posterior hold its
+        draws.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+        level : float, optional
+            Probability of the intervals; 0.95, or that of the comparison.
+
+        Raises
+        ------
+        DesignError
+            If the residuals have no strata.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> import ranef
+        >>> data = ranef.datasets.load("Orthodont")
+        >>> model = ranef.Model("distance ~ age * Sex + (1 | Subject)", data, variance=ranef.VarIdent("Sex"))
+        >>> model.fit().plot.residual_sd().get_xlabel()
+        'residual sd of distance'
+        """
+        return residual_sd_axes(self._shown, self._level if level is None else level, ax)
+
+    def acf(
+        self, group: str | None = None, lags: int | None = None, ax: Axes | None = None, level: float | None = None
+    ) -> Axes:
+        """Autocorrelations of residuals by how many rows they are apart, as nlme's ``ACF``.
+
+        Bars are of Pearson residuals, lines what the model's correlation says of them, and marks of normalised
+        residuals: what it leaves, which should lie between the dashed bounds of independent ones.
+
+        Parameters
+        ----------
+        group : str, optional
+            Whose rows follow each other; by default that of the correlation, else the factor with the most levels.
+        lags : int, optional
+            The longest; by default 10 log₁₀ of the longest group.
+        ax : Axes, optional
+        level : float, optional
+            Probability of the bounds; 0.95, or that of the comparison.
+
+        Raises
+        ------
+        DesignError
+            For an unknown group, lags below 1, or groups of one row.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> import ranef
+        >>> data = ranef.datasets.load("Orthodont")
+        >>> model = ranef.Model("distance ~ age * Sex", data, correlation=ranef.AR1("(age - 8) / 2", group="Subject"))
+        >>> model.fit().plot.acf().get_xlabel()
+        'rows apart within Subject'
+        """
+        return acf_axes(self._shown, self._level if level is None else level, group, lags, ax)

@@ -365,6 +365,11 @@ class RowCorrelation(ABC):
         return f"of one {self.function.group}" if self.function.group else "of all rows"
 
     @property
+    def sequence(self) -> Ints:
+        """The rows (n,) group by group, each in the order of what the correlation reads, or as they stand."""
+        return np.argsort(self.codes, kind="stable")
+
+    @property
     @abstractmethod
     def meaning(self) -> str:
         """What the correlation of two rows is, in words that follow "the correlation"."""

@@ -62,10 +62,15 @@ class Blocks(RowCorrelation):
         """Those of the law."""
         return self.law.starts
 
+    @property
+    def sequence(self) -> Ints:
+        """By their places."""
+        return np.lexsort((*self.places.T[::-1], self.codes))
+
     @cached_property
     def sizes(self) -> tuple[Size, ...]:
         """The groups, those of one size together."""
-        order = np.lexsort((*self.places.T[::-1], self.codes))
+        order = self.sequence
         counts = np.bincount(self.codes)
         ends = np.cumsum(counts)
         out = []

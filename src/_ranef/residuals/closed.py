@@ -65,6 +65,11 @@ class Markov(RowCorrelation):
         """Whether φ may be negative."""
         return self.unit is None
 
+    @property
+    def sequence(self) -> Ints:
+        """By time."""
+        return self.order
+
     @cached_property
     def order(self) -> Ints:
         """The rows (n,) by group and time."""

@@ -11,7 +11,7 @@ import scipy
 from _ranef.errors import FitError
 from _ranef.residuals.base import CorrelationRoot, RowCorrelation, RowVariance, Told
 from _ranef.residuals.basis import Basis
-from _ranef.support.arrays import Floats
+from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["Residual"]
 
@@ -37,6 +37,16 @@ class Residual:
     variance: RowVariance | None = None
     correlation: RowCorrelation | None = None
     rho: Floats | None = None
+
+    def taken(self, rows: Ints) -> Residual:
+        """The same of some of the rows."""
+        return Residual(
+            len(rows),
+            None if self.weights is None else self.weights[rows],
+            None if self.variance is None else self.variance.taken(rows),
+            None if self.correlation is None else self.correlation.taken(rows),
+            self.rho,
+        )
 
     @property
     def plain(self) -> bool:

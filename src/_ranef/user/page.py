@@ -211,6 +211,19 @@ def _drawn(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> Iterator[tuple
         f"Of {first.engine}: against fitted values, against normal quantiles, their spread{by_level}.",
         first.plot.diagnostics,
     )
+    if any(part.sds for part in first.spec.residual.told()):
+        yield (
+            "Residual standard deviations",
+            f"Of every stratum in each fit, with {percent} intervals.",
+            plots.residual_sd,
+        )
+    if first.spec.correlation is not None:
+        yield (
+            "Autocorrelation of residuals",
+            "By how many rows they are apart: bars of the residuals over their sds, lines what the fitted correlation "
+            "says of them, marks of what it leaves.",
+            plots.acf,
+        )
     if posteriors:
         yield (
             "Posterior predictive check",
