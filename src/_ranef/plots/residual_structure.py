@@ -17,7 +17,7 @@ from _ranef.plots.drawing import (
     Mark,
     dodged,
     fit_marks,
-    new_axes,
+    one_axes,
     plain_frame,
 )
 from _ranef.plots.fonts import legible
@@ -125,7 +125,7 @@ def acf_axes(
     """Autocorrelations of residuals before and after the model's correlation is taken out, and those that it fits."""
     check_level(level)
     panel = lag_panel(fits, group, lags, level)
-    ax = new_axes(6.4, 4.2) if ax is None else ax
+    ax = one_axes(ax, 6.4, 4.2)
     first = next(iter(panel.fits.values()))
     correlated = not np.isnan(first.fitted).all()
     ax.bar(first.lags, first.pearson, width=0.5, color=GREY, alpha=0.35, label="Pearson residuals")
