@@ -95,8 +95,7 @@ def residual_sd_axes(fits: Mapping[str, Fit], level: float, ax: Axes | None = No
     marks = _marks(fits, level)
     panel = strata_panel(fits, level)
     n = len(panel.strata)
-    if ax is None:
-        ax = new_axes(6.4, 1.6 + min(0.34 * n + 0.12 * n * len(fits), 7.5))
+    ax = one_axes(ax, 6.4, 1.6 + min(0.34 * n + 0.12 * n * len(fits), 7.5))
     for mark, own in zip(marks, panel.series.values(), strict=True):
         at = np.arange(n) - mark.offset  # the first stratum is uppermost
         if own.lower is not None and own.upper is not None:

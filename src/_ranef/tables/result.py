@@ -39,6 +39,12 @@ class ResultFrame(pd.DataFrame):
     def _constructor(self) -> Any:
         return pd.DataFrame
 
+    def copy(self, deep: bool = True) -> ResultFrame:
+        """A copy that prints the same."""
+        out = ResultFrame(pd.DataFrame(self).copy(deep=deep))
+        out.document, out.rows = self.document, self.rows
+        return out
+
     def __repr__(self) -> str:
         return str(self.document)
 
