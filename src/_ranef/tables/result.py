@@ -39,11 +39,13 @@ class ResultFrame(pd.DataFrame):
     def _constructor(self) -> Any:
         return pd.DataFrame
 
-    def copy(self, deep: bool = True) -> ResultFrame:
-        """A copy that prints the same."""
+    def __copy__(self, deep: bool = True) -> ResultFrame:
         out = ResultFrame(pd.DataFrame(self).copy(deep=deep))
         out.document, out.rows = self.document, self.rows
         return out
+
+    def __deepcopy__(self, memo: Any = None) -> ResultFrame:
+        return self.__copy__()
 
     def __repr__(self) -> str:
         return str(self.document)
