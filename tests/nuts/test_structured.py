@@ -153,6 +153,7 @@ def test_the_joint_density_integrates_to_the_collapsed_one(law, centered):
     np.testing.assert_allclose(values, values[0], atol=1e-8)  # a Jacobian of internal coordinates is left
 
 
+@pytest.mark.slow
 def test_non_centred_draws_are_those_of_the_marginal_model():
     spec, priors = small()
     settings = Settings(draws=400, chains=4, warmup=300, seed=3, progress=False, parameterization="noncentered")

@@ -89,12 +89,19 @@ class StructuredFit:
 
 
 def fit_structured(
-    spec: ModelSpec, method: Method = "REML", *, start: Floats | None = None, control: Control | None = None
+    spec: ModelSpec,
+    method: Method = "REML",
+    *,
+    start: Floats | None = None,
+    at: Floats | None = None,
+    control: Control | None = None,
 ) -> StructuredFit:
     """Estimate ρ, θ, σ and β of a model with residual variances or correlations that have parameters.
 
     A variance of the fitted values is one of those of the fit before, until they no longer change: as in nlme, they are
     taken as a known covariate (Pinheiro & Bates 2000, *Mixed-Effects Models in S and S-PLUS*, §5.2).
+
+    Descents begin at several ρ, or at the one given.
 
     Raises
     ------
@@ -102,7 +109,7 @@ def fit_structured(
         If the residual variance goes to zero, of all rows or of some.
     """
     if spec.variance is None or not spec.variance.of_fitted:
-        return _estimated(_search(spec, method, control), start)
+        return _estimated(_search(spec, method, control), start, at)
     plain = replace(spec, variance=None, correlation=None).with_rho(None)
     best = _search(plain, method, control).at(np.zeros(0), start)
     read = _fitted(best)

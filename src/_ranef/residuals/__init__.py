@@ -12,6 +12,8 @@ from _ranef.residuals.base import (
     RowVariance,
     Told,
     VarianceFunction,
+    told_names,
+    told_places,
 )
 from _ranef.residuals.basis import Basis, BasisLaw, Part
 from _ranef.residuals.correlations import (
@@ -58,4 +60,6 @@ __all__ = [
     "VarIdent",
     "VarPower",
     "VarianceFunction",
+    "told_names",
+    "told_places",
 ]

@@ -24,7 +24,7 @@ from _ranef.likelihood import (
     row_blocks,
     row_leverages,
 )
-from _ranef.reml import Control, fit_reml, fit_structured, refit_many
+from _ranef.reml import Control, fit_reml, fit_structured, refit_many, refit_structured
 from _ranef.results import OptimizerRecord, Refits, RemlEstimates, Status, fit_arguments
 from _ranef.spec import ModelSpec, check_responses, covariance_arrays, with_response
 from _ranef.support.arrays import Floats
@@ -287,7 +287,7 @@ class EmpiricalBayesFit(BaseFit):
         """
         if self.spec.structured:
             if np.ndim(y) == 2:
-                _later("refit() of many responses with residual structures", "refit() of one response after another.")
+                return refit_structured(self.spec, check_responses(self.spec, y), self._method, self.estimates.theta)
             spec = with_response(self.spec, y)
             return told(empirical_bayes(spec, self._method, start=self.estimates.theta))
         if np.ndim(y) == 2:
