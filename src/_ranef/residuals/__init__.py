@@ -1,6 +1,6 @@
 """Variances and correlations of residuals: what users write in nlme's words, and what is asked of it on rows.
 
-A variance function is a class in ``variances.py`` with what it is on rows beside it; a correlation one in
+A variance function is a class in ``variances.py``, what it is on rows in ``row_variances.py``; a correlation one in
 ``correlations.py``, whose law is closed (``closed.py``) or a matrix of each group (``matrices.py``).
 """
 
