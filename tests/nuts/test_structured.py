@@ -15,6 +15,7 @@ from _ranef.likelihood import RowDensity, cross_products, fixed_part
 from _ranef.nuts import Settings, sample_posterior
 from _ranef.nuts.blocks import arrays_of_sums
 from _ranef.nuts.collapsed import collapsed_model
+from _ranef.nuts.joint import joint_data, joint_model, joint_shape
 from _ranef.nuts.problem import prepare
 from _ranef.nuts.sampler import Code, potential
 from _ranef.spec import rho_log_prior
@@ -111,6 +112,58 @@ def test_loops_and_jax_are_the_numpy_kernels(law, formula):
             wanted = problem.gradient(q)
             np.testing.assert_allclose(value, wanted[0], rtol=1e-11)
             np.testing.assert_allclose(slope, wanted[1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("centered", [False, True])
+def test_the_joint_density_integrates_to_the_collapsed_one(law, centered):
+    """It is quadratic in (β, b): its value at the mode with the curvature there is the integral, at any ρ."""
+    formula = "y ~ x + (1 | h)" if law == "exchangeable" else "y ~ x + (x | a) + (1 | h)"
+    model = ranef.Model(formula, gaps(), weights="w", **LAWS[law])
+    problem = prepare(model.spec, None, model.priors())
+    layout, d, effects = (
+        problem.layout,
+        problem.layout.n_hyper,
+        zip(problem.shape.levels, problem.shape.sizes, strict=True),
+    )
+    shape = joint_shape(problem, centered=centered)
+    code = Code(joint_model(layout, shape, None, problem.law), layout.sites, None)
+    names = [("beta", (2,)), *((f"{'b' if centered else 'z'}{k}", own) for k, own in enumerate(effects))]
+    with jax.enable_x64(True):
+        arrays = joint_data(problem, shape)
+        data = {"hyper": problem.numbers, "collapsed": arrays, "centre": np.zeros(d), "root": np.eye(d)}
+
+        def density(flat, q):
+            ends = np.cumsum([int(np.prod(own)) for _, own in names])
+            parts = jnp.split(flat, ends[:-1])
+            sites = {name: part.reshape(own) for (name, own), part in zip(names, parts, strict=True)}
+            return -potential(code, data)({"hyper": q, **sites})
+
+        m = sum(int(np.prod(own)) for _, own in names)
+        at = jax.jit(lambda x, q: (density(x, q), jax.grad(density)(x, q), jax.hessian(density)(x, q)))
+        values = []
+        for q in np.random.default_rng(1).normal(0.0, 0.4, (3, d)):
+            _, slope, curvature = at(jnp.zeros(m), q)
+            mode = -np.linalg.solve(curvature, slope)
+            value, rest, again = at(jnp.asarray(mode), q)
+            np.testing.assert_allclose(again, curvature, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(rest, 0.0, atol=1e-6)
+            integral = value + 0.5 * m * np.log(2.0 * np.pi) - 0.5 * np.linalg.slogdet(-curvature)[1]
+            values.append(integral - problem.gradient(q)[0])
+    np.testing.assert_allclose(values, values[0], atol=1e-8)  # a Jacobian of internal coordinates is left
+
+
+@pytest.mark.slow
+def test_non_centred_draws_are_those_of_the_marginal_model():
+    spec, priors = small()
+    settings = Settings(draws=400, chains=4, warmup=300, seed=3, progress=False, parameterization="noncentered")
+    draws = sample_posterior(spec, priors=priors, settings=settings)
+    rho = draws.extras["rho"][..., 0]
+    found = np.stack([np.log(draws.theta[..., 0] * draws.sigma), np.log(draws.sigma) + 0.5 * rho, rho], axis=-1)
+    wanted, spread = quadrature()
+    of_chains = found.mean(axis=1)
+    error = np.maximum(of_chains.std(axis=0, ddof=1) / 2.0, spread / 25.0)
+    assert (np.abs(of_chains.mean(axis=0) - wanted) < 5.0 * error).all()
 
 
 @pytest.mark.parametrize("law", LAWS)

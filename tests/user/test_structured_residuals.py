@@ -145,8 +145,9 @@ def test_what_needs_independent_rows_says_so(data):
     model = ranef.Model("Reaction ~ Days + (1 | Subject)", data, correlation=ar1)
     with pytest.raises(ranef.FitError, match="is for independent residuals"):
         model.fit().hatvalues()
+    by_rows = ranef.Model("Reaction ~ Days + (1 | Subject)", data, correlation=ar1, variance=ranef.VarIdent("Phase"))
     with pytest.raises(ranef.FitError, match="marginal parameterization only"):
-        model.sample(parameterization="noncentered", progress=False)
+        by_rows.sample(parameterization="noncentered", progress=False)
     with pytest.raises(ranef.NotAvailableError, match="build the model from one frame"):
         ranef.Model(SLEEP, [data, data], variance=ranef.VarExp("Days"))
 
@@ -232,3 +233,24 @@ def test_the_covariance_of_rows_in_the_matrix_equation(groups):
 def test_a_structure_that_names_no_column_is_underlined_itself(groups):
     with pytest.raises(ranef.FormulaError, match=r"'nope' is not a column[^^]*\n    nope\n    \^\^\^\^"):
         ranef.Model("y ~ x", groups, variance=ranef.VarIdent("nope"))
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [{"variance": ranef.VarIdent("Sex")}, {"variance": ranef.VarExp("age"), "correlation": ranef.AR1(group="Subject")}],
+)
+def test_many_responses_are_refitted_with_their_own_parameters(structure):
+    data = ranef.datasets.load("Orthodont")
+    fit = ranef.Model("distance ~ age * Sex + (1 | Subject)", data, **structure).fit()
+    Y = fit.simulate(4, seed=1)
+    many = fit.refit(Y)
+    assert many.converged.all()
+    for b, y in enumerate(Y.T):
+        one = ranef.Model("distance ~ age * Sex + (1 | Subject)", data.assign(distance=y), **structure).fit()
+        assert many.criterion[b] <= one.criterion + 1e-6
+        if many.criterion[b] > one.criterion - 1e-6:
+            np.testing.assert_allclose(many.theta[b], one.theta, atol=1e-3)
+            own = one.residual_parameters.set_index("parameter")["estimate"]
+            names = {"ratio(Female)": "Female"} if "correlation" not in structure else {"expon": "expon", "Phi": "Phi"}
+            for name, parameter in names.items():
+                assert many.frame[name][b] == pytest.approx(own[parameter], abs=1e-3)

@@ -19,9 +19,10 @@ from _ranef.inference.effects import check_level, normal_quantile
 from _ranef.inference.engines import Estimated
 from _ranef.inference.held import held_parameters
 from _ranef.inference.resampling import Resampling, independent_units, make_resampling
-from _ranef.inference.residual_parameters import kept, told_names, values_of
+from _ranef.inference.residual_parameters import values_of
 from _ranef.likelihood import CrossProducts
 from _ranef.reml import refit_many, slice_size
+from _ranef.residuals import told_names, told_places
 from _ranef.results import Method, RemlEstimates, Status
 from _ranef.spec import ModelSpec, sdcor_arrays, without_rows
 from _ranef.support.arrays import Floats
@@ -179,7 +180,7 @@ def parameter_values(spec: ModelSpec, estimates: RemlEstimates) -> dict[str, flo
     sigma = others.pop("sigma")
     told = spec.residual.told() if spec.rho_names else []
     values = values_of(told)
-    own = {name: values[k] for name, k in zip(told_names(told), kept(told), strict=True)}
+    own = {name: values[k] for name, k in zip(told_names(told), told_places(told), strict=True)}
     return out | others | own | ({"sigma": sigma} if spec.sigma is None else {})
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from _ranef.inference.residual_parameters import kept, told_jacobian, told_names, values_of
+from _ranef.inference.residual_parameters import told_jacobian, values_of
 from _ranef.likelihood import At, CrossProducts, Likelihood, Method, cross_products, row_slopes
+from _ranef.residuals import told_names, told_places
 from _ranef.results import RemlEstimates
 from _ranef.spec import ModelSpec, TermSpec
 from _ranef.support.arrays import Bools, Floats
@@ -87,7 +88,7 @@ def _rho_parameters(spec: ModelSpec) -> tuple[list[Held], list[str]]:
     if spec.rho is None or not spec.rho_names:
         return [], []
     told = spec.residual.told()
-    own = kept(told)
+    own = told_places(told)
     moves = told_jacobian(spec)[own] != 0
     out, left = [], []
     for name, place, row in zip(told_names(told), own, moves, strict=True):

@@ -13,7 +13,7 @@ from _ranef.errors import DesignError
 from _ranef.inference.engines import Estimated, draws_of
 from _ranef.inference.information import variance_information, vcov_theta_frame
 from _ranef.likelihood import Likelihood
-from _ranef.residuals import Told
+from _ranef.residuals import Told, told_names, told_places
 from _ranef.results import Fit
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
@@ -49,7 +49,7 @@ def residual_frame(spec: ModelSpec, covariance: Floats | None = None) -> pd.Data
 def residual_tidy(spec: ModelSpec, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of :func:`residual_frame` that vary, as ``tidy()`` has its rows."""
     told = spec.residual.told()
-    own = frame.iloc[kept(told)]
+    own = frame.iloc[told_places(told)]
     rows = pd.DataFrame({"effect": "random", "group": "Residual", "term": told_names(told)})
     return rows.assign(estimate=own["estimate"].to_numpy(), std_error=own["std_error"].to_numpy())
 
@@ -150,7 +150,7 @@ class ResidualDraws:
 
     def named(self) -> dict[str, Floats]:
         """Draws (chains, draws) by :func:`told_names`."""
-        places = zip(told_names(self.told), kept(self.told), strict=True)
+        places = zip(told_names(self.told), told_places(self.told), strict=True)
         return {name: self.values[..., k] for name, k in places}
 
 
@@ -159,18 +159,6 @@ def told_draws(spec: ModelSpec, rho: Floats) -> ResidualDraws:
     flat = rho.reshape(-1, rho.shape[-1])
     values = np.array([values_of(_told(spec, one)) for one in flat])
     return ResidualDraws(_told(spec, flat[0]), values.reshape(*rho.shape[:-1], -1))
-
-
-def kept(told: Sequence[Told]) -> list[int]:
-    """Places of what varies: all but the first stratum, whose ratio to itself is one."""
-    varies = [not part.sds or k > 0 for part in told for k in range(len(part.names))]
-    return [k for k, own in enumerate(varies) if own]
-
-
-def told_names(told: Sequence[Told]) -> list[str]:
-    """What varies by the names of tables: ``ratio(B)`` for a stratum."""
-    names = [f"ratio({name})" if part.sds else name for part in told for name in part.names]
-    return [names[k] for k in kept(told)]
 
 
 def residual_sd_frame(spec: ModelSpec, sigma: Floats, rho: Floats | None, level: float = 0.95) -> pd.DataFrame:

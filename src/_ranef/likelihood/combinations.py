@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from _ranef.likelihood.at import At
+from _ranef.likelihood.criterion import Evaluation
+from _ranef.likelihood.crossproducts import CrossProducts
 from _ranef.likelihood.sums import raw_columns, raw_effects
 from _ranef.linalg import BlockMatrix, backward, forward, paired_blocks
 from _ranef.spec import ModelSpec
@@ -26,6 +28,7 @@ __all__ = [
     "row_leverages",
     "row_residuals",
     "row_slopes",
+    "slopes_by_rows",
 ]
 
 #: entries of covariance blocks gathered by row at once
@@ -137,47 +140,46 @@ def row_residuals(at: At) -> Floats:
 
 
 def row_slopes(at: At) -> Floats:
-    """∂criterion/∂ρ (n_rho,) of the parameters of residual variances and correlations, θ held (and σ, if not profiled).
+    """∂criterion/∂ρ (n_rho,) of parameters of residual variances and correlations, θ held (and σ, if not profiled)."""
+    spec, products = at.likelihood.spec, at.likelihood.products
+    fold, reml = np.eye(products.n_fixed + 1), at.likelihood.method == "REML"
+    return slopes_by_rows(spec, products, at.inner, fold, row_residuals(at) / at.sigma, coefficients=reml)
 
-    For a row of variance v with leverage h and conditional residual e, ∂/∂ log v = (1 − h) − e²/v, for it is
-    v(V⁻¹)_ii − v(Py)²_i. h counts the coefficients under REML, and the random effects alone under ML. Where rows are
-    correlated whitened rows a move to a + ∂a, and the leverages, quadratic in them, with them.
+
+def slopes_by_rows(
+    spec: ModelSpec, products: CrossProducts, at: Evaluation, fold: Floats, left: Floats, *, coefficients: bool = True
+) -> Floats:
+    """The same of columns that are `fold` (p + 1, m) of [X y], `left` (n,) being residuals over σ.
+
+    For a row of variance v with leverage h and residual e, ∂/∂ log v = (1 − h) − e²/v, for it is v(V⁻¹)_ii − v(Py)²_i.
+    h counts the coefficients under REML, and the random effects alone under ML. Where rows are correlated whitened rows
+    a move to a + ∂a, and the leverages, quadratic in them, with them.
     """
-    spec = at.likelihood.spec
-    residual = spec.residual
-    blocks = row_blocks(at) if at.likelihood.method == "REML" else row_blocks(at).without_coefficients()
+    residual, everything = spec.residual, slice(0, spec.n_obs)
+    codes = [spec.groupings[k].codes for k in products.order]
+    raw: list[Floats] = [(fold.T @ raw_columns(spec, products.scaling, everything))[:-1]]
+    raw += [raw_effects(spec, products.scaling, everything, k) for k in products.order]
+    Q, B = paired_blocks(products.A, at.factor), [b[:, :, :-1] for b in backward(at.factor, at.columns.white)]
+    root = at.inverse_root if coefficients else at.inverse_root[:0]
+
+    def leverages(rows: Sequence[Floats]) -> Floats:
+        return quadratic_forms(products.A, Q, B, root, rows[0], rows[1:], codes)
+
+    own = [residual.whitened(part).T for part in raw]
+    of_rss = 2.0 * residual.changes(left) @ residual.whitened(left)
     if not residual.correlated:
-        squares = residual.precision * row_residuals(at) ** 2 / at.sigma**2
-        return np.asarray(2.0 * residual.jacobian @ (1.0 - row_leverages(spec, blocks) - squares))
-    return -residual.log_det_slopes + _moved_leverages(at, blocks) + _residual_slopes(at)
+        return np.asarray(2.0 * residual.jacobian @ (1.0 - leverages(own)) + of_rss)
+    moved, of_leverages = [residual.changes(part) for part in raw], np.empty(len(spec.rho_names))
+    for k in range(len(of_leverages)):
+        ahead, behind = ([a + sign * c[k].T for a, c in zip(own, moved, strict=True)] for sign in (1.0, -1.0))
+        of_leverages[k] = 0.5 * (leverages(ahead).sum() - leverages(behind).sum())
+    return np.asarray(of_leverages + of_rss - residual.log_det_slopes)
 
 
 def _residual_slopes(at: At) -> Floats:
     """The part of the slopes (n_rho,) that is ∂(rss/σ²)/∂ρ, with σ held."""
     residual, left = at.likelihood.spec.residual, row_residuals(at)
     return np.asarray(2.0 * residual.changes(left) @ residual.whitened(left) / at.sigma**2)
-
-
-def _moved_leverages(at: At, given: RowBlocks) -> Floats:
-    """∂ Σ aᵀCa/∂ρ (n_rho,) of whitened rows a = [z x], C being the covariance of (b̂ − b, β̂) over σ²."""
-    likelihood, root = at.likelihood, at.inner.inverse_root
-    spec, products = likelihood.spec, likelihood.products
-    residual, everything = spec.residual, slice(0, spec.n_obs)
-    codes = [spec.groupings[k].codes for k in products.order]
-    raw = [raw_columns(spec, products.scaling, everything)[:-1]]
-    raw += [raw_effects(spec, products.scaling, everything, k) for k in products.order]
-    own, moved = [residual.whitened(part).T for part in raw], [residual.changes(part) for part in raw]
-
-    def total(rows: Sequence[Floats]) -> float:
-        used = root if given.coefficients else root[:0]
-        return float(quadratic_forms(products.A, given.Q, given.B, used, rows[0], rows[1:], codes).sum())
-
-    out = []
-    for k in range(len(spec.rho_names)):
-        change = [part[k].T for part in moved]
-        ahead, behind = ([a + sign * c for a, c in zip(own, change, strict=True)] for sign in (1.0, -1.0))
-        out.append(0.5 * (total(ahead) - total(behind)))
-    return np.array(out)
 
 
 def _forms(left: Floats, blocks: Floats, place: Ints, right: Floats) -> Floats:

@@ -23,6 +23,9 @@ __all__ = [
 
 _compiled = compiled(nogil=True, fastmath=False, boundscheck=False)
 
+#: for sums of many terms, which may then be vectorised
+_vector = compiled(nogil=True, fastmath={"reassoc", "contract", "nsz"}, boundscheck=False)
+
 
 @_compiled
 def gram_of_rows(indptr, indices, data, out):  # type: ignore[no-untyped-def]
@@ -91,6 +94,20 @@ def pattern_below(indptr, indices, parent, starts):  # type: ignore[no-untyped-d
     return below
 
 
+@_vector
+def _subtract(target, scale, x):  # type: ignore[no-untyped-def]
+    for i in range(x.shape[0]):
+        target[i] -= scale * x[i]
+
+
+@_vector
+def _dot(x, y):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for i in range(x.shape[0]):
+        total += x[i] * y[i]
+    return total
+
+
 @_compiled
 def factorize(indptr, indices, data, parent, starts, below, L, D):  # type: ignore[no-untyped-def]
     """Fill L, in the places of `below`, and D (n,) of LDLᵀ, row by row."""
@@ -117,8 +134,11 @@ def factorize(indptr, indices, data, parent, starts, below, L, D):  # type: igno
             i = reached[u]
             value = row[i]
             row[i] = 0.0
-            for v in range(starts[i], filled[i]):
-                row[below[v]] -= L[v] * value
+            if starts[i + 1] - starts[i] == n - 1 - i:  # of a full column rows stand side by side
+                _subtract(row[i + 1 : k], value, L[starts[i] : filled[i]])
+            else:
+                for v in range(starts[i], filled[i]):
+                    row[below[v]] -= L[v] * value
             L[filled[i]] = value / D[i]
             pivot -= L[filled[i]] * value
             filled[i] += 1
@@ -150,11 +170,16 @@ def inverse_entries(starts, below, L, D, Z, diagonal):  # type: ignore[no-untype
     where = np.full(n, -1, np.int64)
     for j in range(n - 1, -1, -1):
         first, last = starts[j], starts[j + 1]
+        full = last - first == n - 1 - j  # then all later columns are full, too
         for u in range(first, last):
             where[below[u]] = u
             Z[u] = -L[u] * diagonal[below[u]]
         for u in range(first, last):
             i = below[u]
+            if full:
+                Z[u] -= _dot(L[u + 1 : last], Z[starts[i] : starts[i + 1]])
+                _subtract(Z[u + 1 : last], L[u], Z[starts[i] : starts[i + 1]])
+                continue
             for v in range(starts[i], starts[i + 1]):  # of column i, the rows that column j has, too
                 other = where[below[v]]
                 if other >= 0:

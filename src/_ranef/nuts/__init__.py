@@ -186,10 +186,12 @@ def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings)
     reasons += [] if spec.family.collapses else [f"the response is {spec.family.label}"]
     if spec.rho_names and spec.rho is None and priors.r2d2 is not None:
         raise FitError("R2D2 is not available beside residual variances or correlations; give other priors.")
-    if spec.rho_names and spec.rho is None and (reasons or asked not in ("auto", "marginal")):
+    by_rows = spec.residual.basis is None and asked not in ("auto", "marginal")
+    if spec.rho_names and spec.rho is None and (reasons or by_rows):
         raise FitError(
             f"{' and '.join(spec.residual.meanings)}: residual variances and correlations are sampled with normal "
-            "effects and residuals, in the marginal parameterization only. Leave the rest at its default."
+            "effects and residuals, and where rows are read at every step in the marginal parameterization only. Leave "
+            "the rest at its default."
         )
     if spec.related and (reasons or asked not in ("auto", "marginal")):
         raise NotAvailableError(

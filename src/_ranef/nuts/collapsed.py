@@ -29,7 +29,16 @@ from _ranef.nuts.hyper import Sampled, hyperparameters
 from _ranef.nuts.layout import Layout
 from _ranef.residuals import BasisLaw
 
-__all__ = ["RootsInJax", "collapsed_model", "contrast", "fits_in_jax", "lambdas_of", "log_likelihood", "normal_priors"]
+__all__ = [
+    "RootsInJax",
+    "at_rho",
+    "collapsed_model",
+    "contrast",
+    "fits_in_jax",
+    "lambdas_of",
+    "log_likelihood",
+    "normal_priors",
+]
 
 Arrays = Mapping[str, Any]
 
@@ -145,13 +154,21 @@ def log_likelihood(shape: Shape, data: Arrays, at: Sampled, roots: RootsInJax | 
     return jnp.asarray(-0.5 * deviance)
 
 
-def _at_rho(arrays: Arrays, law: BasisLaw, rho: jax.Array) -> dict[str, Any]:
-    """The arrays of the density at ρ (:class:`~_ranef.likelihood.FixedSums`)."""
+def at_rho(arrays: Arrays, law: BasisLaw | None, n_rho: int) -> Arrays:
+    """The arrays of the density at ρ (:class:`~_ranef.likelihood.FixedSums`), which is sampled where there is a law.
+
+    ``log_det`` is then what ``constant`` has lost.
+    """
+    if law is None:
+        return arrays
+    rho = numpyro.sample("rho", dist.ImproperUniform(constraints.real_vector, (), (n_rho,)))
+    numpyro.factor("prior_of_rho", law.log_prior(rho, jnp))
     logs = law.logs(arrays["law"], rho, jnp)
     made = {
         name: jnp.tensordot(jnp.exp(logs), arrays[f"{name}_parts"], 1) for name in ("A", "C", "T") if name in arrays
     }
-    return {**arrays, **made, "constant": arrays["constant"] - arrays["counts"] @ logs}
+    log_det = arrays["counts"] @ logs
+    return {**arrays, **made, "constant": arrays["constant"] - log_det, "log_det": log_det}
 
 
 @lru_cache(maxsize=32)
@@ -164,11 +181,8 @@ def collapsed_model(
     """
 
     def model(data: Arrays) -> None:
-        at, arrays = hyperparameters(layout, data["hyper"]), data["collapsed"]
-        if law is not None:
-            rho = numpyro.sample("rho", dist.ImproperUniform(constraints.real_vector, (), (layout.rows,)))
-            numpyro.factor("prior_of_rho", law.log_prior(rho, jnp))
-            arrays = _at_rho(arrays, law, rho)
+        at = hyperparameters(layout, data["hyper"])
+        arrays = at_rho(data["collapsed"], law, layout.rows)
         numpyro.factor("marginal_likelihood", log_likelihood(shape, arrays, at, roots))
 
     return model

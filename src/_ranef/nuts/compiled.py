@@ -59,13 +59,13 @@ _carray: Any = numba.carray  # type: ignore[attr-defined]
 
 
 @_inner
-def _part(u, start, length):  # type: ignore[no-untyped-def]
-    """An array of a packed model, flat: place and length stand in the header, those of array k at 2k and 2k + 1.
+def _part(u, header):  # type: ignore[no-untyped-def]
+    """An array of a packed model, flat: `header` begins with its place and length, those of array k at 2k and 2k + 1.
 
-    They are given as numbers, not as k: numba would compile this anew for every k.
+    It is given as a slice, not as k: numba would compile this anew for every k.
     """
-    first = int(start)
-    return u[first : first + int(length)]
+    first = int(header[0])
+    return u[first : first + int(header[1])]
 
 
 @_inner
@@ -307,19 +307,19 @@ def _symmetric(Q):  # type: ignore[no-untyped-def]
 @_inner
 def _factorize(lam, s2, K, u, N, B, Bt, R, H):  # type: ignore[no-untyped-def]
     """Fill N, B, R and the Cholesky factor H; Σ log|M_i|, NaN where something is not positive definite."""
-    sizes, levels = _part(u, u[AT_SIZES], u[AT_SIZES + 1]), _part(u, u[AT_LEVELS], u[AT_LEVELS + 1])
-    m, r = H.shape[0], int(_part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1])[COEFFICIENTS])
+    sizes, levels = _part(u, u[AT_SIZES:]), _part(u, u[AT_LEVELS:])
+    m, r = H.shape[0], int(_part(u, u[AT_NUMBERS:])[COEFFICIENTS])
     Q = np.empty((m, m))
-    _copy(_part(u, u[AT_TAIL], u[AT_TAIL + 1]).reshape((m, m)), Q)
+    _copy(_part(u, u[AT_TAIL:]).reshape((m, m)), Q)
     log_det = 0.0
     if sizes.shape[0]:
         p, J = int(sizes[0]), int(levels[0])
-        A, C = _part(u, u[AT_A], u[AT_A + 1]).reshape((p, p, J)), _part(u, u[AT_C], u[AT_C + 1]).reshape((p, r, J))
-        indptr = _part(u, u[AT_INDPTR], u[AT_INDPTR + 1])
+        A, C = _part(u, u[AT_A:]).reshape((p, p, J)), _part(u, u[AT_C:]).reshape((p, r, J))
+        indptr = _part(u, u[AT_INDPTR:])
         log_det = _factor_levels(lam[: p * p].reshape((p, p)), A, N)
         _carry(N, C, B)
-        _carry_sparse(N, indptr, _part(u, u[AT_VALUES], u[AT_VALUES + 1]).reshape((-1, p)), Bt)
-        _eliminate(indptr, _part(u, u[AT_COLS], u[AT_COLS + 1]), Bt, B, Q)
+        _carry_sparse(N, indptr, _part(u, u[AT_VALUES:]).reshape((-1, p)), Bt)
+        _eliminate(indptr, _part(u, u[AT_COLS:]), Bt, B, Q)
     if m > r:
         _symmetric(Q)
         _scale_tail(lam, sizes, levels, Q, R, H)
@@ -554,11 +554,11 @@ def hyper_forward(q, u, values, theta, gradient):  # type: ignore[no-untyped-def
     correlations (or the other entries of λ), σ and sampled coefficients.
     """
     terms, priors, numbers = (
-        _part(u, u[AT_TERMS], u[AT_TERMS + 1]).reshape((-1, 6)),
-        _part(u, u[AT_PRIORS], u[AT_PRIORS + 1]).reshape((-1, 4)),
-        _part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1]),
+        _part(u, u[AT_TERMS:]).reshape((-1, 6)),
+        _part(u, u[AT_PRIORS:]).reshape((-1, 4)),
+        _part(u, u[AT_NUMBERS:]),
     )
-    shapes, d, s = _part(u, u[AT_VINE], u[AT_VINE + 1]), q.shape[0], _part(u, u[AT_ORIGIN], u[AT_ORIGIN + 1]).shape[0]
+    shapes, d, s = _part(u, u[AT_VINE:]), q.shape[0], _part(u, u[AT_ORIGIN:]).shape[0]
     known, n_sd, flat = numbers[KNOWN], int(numbers[N_SD]), numbers[FLAT] == 1.0
     total = 0.0
     for i in range(d):
@@ -588,11 +588,7 @@ def hyper_forward(q, u, values, theta, gradient):  # type: ignore[no-untyped-def
 @_compiled
 def hyper_backward(u, values, theta, sigma, theta_bar, sigma_bar, fixed_bar, gradient):  # type: ignore[no-untyped-def]
     """Add to `gradient` what the derivatives in θ, σ and the sampled coefficients amount to."""
-    terms, numbers, d = (
-        _part(u, u[AT_TERMS], u[AT_TERMS + 1]).reshape((-1, 6)),
-        _part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1]),
-        values.shape[0],
-    )
+    terms, numbers, d = (_part(u, u[AT_TERMS:]).reshape((-1, 6)), _part(u, u[AT_NUMBERS:]), values.shape[0])
     known, n_sd, flat = numbers[KNOWN], int(numbers[N_SD]), numbers[FLAT] == 1.0
     at_sigma, s = n_sd + int(numbers[N_PARTIAL]), fixed_bar.shape[0]
     bar = np.zeros(d)
@@ -657,14 +653,11 @@ def _at_rho(u, rho, c, slopes, prior):  # type: ignore[no-untyped-def]
 
     Fills the coefficients c (K,) of the parts, ∂log c/∂ρ, and the slopes of the log prior.
     """
-    numbers, counts = (
-        _part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1]),
-        _part(u, u[AT_COUNTS], u[AT_COUNTS + 1]),
-    )
+    numbers, counts = (_part(u, u[AT_NUMBERS:]), _part(u, u[AT_COUNTS:]))
     if not rho.shape[0]:
         return u, 0.0
-    log_prior = _law(numbers[LAW], _part(u, u[AT_LAW], u[AT_LAW + 1]), rho, c, slopes, prior)
-    parts, first = _part(u, u[AT_PARTS], u[AT_PARTS + 1]).reshape((c.shape[0], -1)), int(u[AT_A])
+    log_prior = _law(numbers[LAW], _part(u, u[AT_LAW:]), rho, c, slopes, prior)
+    parts, first = _part(u, u[AT_PARTS:]).reshape((c.shape[0], -1)), int(u[AT_A])
     own = u[: int(u[AT_PARTS])].copy()
     own[first : first + parts.shape[1]] = 0.0
     for k in range(c.shape[0]):
@@ -710,21 +703,14 @@ def _products_back(indptr, cols, N, Bt, B, Qbar, A_bar, vals_bar, C_bar):  # typ
 @_compiled
 def log_likelihood(lam, sigma, u):  # type: ignore[no-untyped-def]
     """Log p(y | θ, σ), all coefficients integrated out, less the log constants of the priors."""
-    sizes, levels, numbers = (
-        _part(u, u[AT_SIZES], u[AT_SIZES + 1]),
-        _part(u, u[AT_LEVELS], u[AT_LEVELS + 1]),
-        _part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1]),
-    )
+    sizes, levels, numbers = (_part(u, u[AT_SIZES:]), _part(u, u[AT_LEVELS:]), _part(u, u[AT_NUMBERS:]))
     m, r = int(numbers[BORDERED]), int(numbers[COEFFICIENTS])
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(levels[0]) if sizes.shape[0] else 0
-    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[AT_COLS], u[AT_COLS + 1]).shape[0], p))
+    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[AT_COLS:]).shape[0], p))
     R, H = np.empty((m, m)), np.empty((m, m))
     s2 = (sigma / numbers[UNIT]) ** 2
-    deviance = (
-        _factorize(lam, s2, _part(u, u[AT_K], u[AT_K + 1]).reshape((r, r)), u, N, B, Bt, R, H)
-        + H[m - 1, m - 1] ** 2 / s2
-    )
+    deviance = _factorize(lam, s2, _part(u, u[AT_K:]).reshape((r, r)), u, N, B, Bt, R, H) + H[m - 1, m - 1] ** 2 / s2
     for i in range(m - 1):
         deviance += 2.0 * math.log(H[i, i])
     return -0.5 * (deviance + numbers[NU] * math.log(2.0 * math.pi * sigma * sigma) + numbers[CONSTANT])
@@ -740,10 +726,10 @@ def likelihood(lam, sigma, sampled, rho, packed, lam_bar, v_bar, rho_bar):  # ty
     c, slopes = np.zeros(n_parts), np.zeros((rho.shape[0], n_parts))
     u, log_prior = _at_rho(packed, rho, c, slopes, rho_bar)
     sizes, levels, numbers, origin = (
-        _part(u, u[AT_SIZES], u[AT_SIZES + 1]),
-        _part(u, u[AT_LEVELS], u[AT_LEVELS + 1]),
-        _part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1]),
-        _part(u, u[AT_ORIGIN], u[AT_ORIGIN + 1]),
+        _part(u, u[AT_SIZES:]),
+        _part(u, u[AT_LEVELS:]),
+        _part(u, u[AT_NUMBERS:]),
+        _part(u, u[AT_ORIGIN:]),
     )
     nu, unit, r, m = numbers[NU], numbers[UNIT], int(numbers[COEFFICIENTS]), int(numbers[BORDERED])
     s, s2, v = origin.shape[0], (sigma / unit) ** 2, np.ones(origin.shape[0] + 1)
@@ -751,9 +737,9 @@ def likelihood(lam, sigma, sampled, rho, packed, lam_bar, v_bar, rho_bar):  # ty
         v[i] = -(sampled[i] - origin[i]) / unit
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(levels[0]) if sizes.shape[0] else 0
-    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[AT_COLS], u[AT_COLS + 1]).shape[0], p))
+    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[AT_COLS:]).shape[0], p))
     R, H, Hbar = np.empty((m, m)), np.empty((m, m)), np.empty((m, m))
-    K = _part(u, u[AT_K], u[AT_K + 1]).reshape((r, r))
+    K = _part(u, u[AT_K:]).reshape((r, r))
     deviance = _factorize(lam, s2, K, u, N, B, Bt, R, H)
     if not math.isfinite(deviance):
         return math.nan, math.nan
@@ -765,9 +751,9 @@ def likelihood(lam, sigma, sampled, rho, packed, lam_bar, v_bar, rho_bar):  # ty
     if n_parts:
         _copy(Hbar, bar[bar.shape[0] - m * m :].reshape((m, m)))
     if p > 0:
-        A, C = _part(u, u[AT_A], u[AT_A + 1]).reshape((p, p, J)), _part(u, u[AT_C], u[AT_C + 1]).reshape((p, r, J))
-        vals, lam1 = _part(u, u[AT_VALUES], u[AT_VALUES + 1]).reshape((-1, p)), lam[: p * p].reshape((p, p))
-        indptr, cols = _part(u, u[AT_INDPTR], u[AT_INDPTR + 1]), _part(u, u[AT_COLS], u[AT_COLS + 1])
+        A, C = _part(u, u[AT_A:]).reshape((p, p, J)), _part(u, u[AT_C:]).reshape((p, r, J))
+        vals, lam1 = _part(u, u[AT_VALUES:]).reshape((-1, p)), lam[: p * p].reshape((p, p))
+        indptr, cols = _part(u, u[AT_INDPTR:]), _part(u, u[AT_COLS:])
         if n_parts:
             at_vals, at_C = p * p * J, p * p * J + vals.size
             _products_back(
@@ -781,24 +767,12 @@ def likelihood(lam, sigma, sampled, rho, packed, lam_bar, v_bar, rho_bar):  # ty
                 bar[at_vals:at_C].reshape((-1, p)),
                 bar[at_C : at_C + p * r * J].reshape((p, r, J)),
             )
-        _levels_back(
-            lam1,
-            A,
-            indptr,
-            cols,
-            vals,
-            C,
-            N,
-            Bt,
-            B,
-            Hbar,
-            lam_bar,
-        )
+        _levels_back(lam1, A, indptr, cols, vals, C, N, Bt, B, Hbar, lam_bar)
     for i in range(s):
         v_bar[i] *= 0.5 / unit
     counts, parts = (
-        _part(packed, packed[AT_COUNTS], packed[AT_COUNTS + 1]),
-        _part(packed, packed[AT_PARTS], packed[AT_PARTS + 1]).reshape((n_parts, bar.shape[0])),
+        _part(packed, packed[AT_COUNTS:]),
+        _part(packed, packed[AT_PARTS:]).reshape((n_parts, bar.shape[0])),
     )
     for k in range(n_parts):
         of_log = 0.5 * (counts[k] - c[k] * _dot(parts[k], bar))
@@ -812,12 +786,8 @@ def likelihood(lam, sigma, sampled, rho, packed, lam_bar, v_bar, rho_bar):  # ty
 @_compiled
 def density(w, u, gradient):  # type: ignore[no-untyped-def]
     """Log posterior density at whitened `w` (d,), q = centre + root w, of the model packed in `u`; fills `gradient`."""
-    fill, numbers = _part(u, u[AT_FILL], u[AT_FILL + 1]), _part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1])
-    origin, centre, root = (
-        _part(u, u[AT_ORIGIN], u[AT_ORIGIN + 1]),
-        _part(u, u[AT_CENTRE], u[AT_CENTRE + 1]),
-        _part(u, u[AT_ROOT], u[AT_ROOT + 1]),
-    )
+    fill, numbers = _part(u, u[AT_FILL:]), _part(u, u[AT_NUMBERS:])
+    origin, centre, root = (_part(u, u[AT_ORIGIN:]), _part(u, u[AT_CENTRE:]), _part(u, u[AT_ROOT:]))
     d, s, n_theta, h = w.shape[0], origin.shape[0], int(numbers[N_THETA]), w.shape[0] - int(numbers[N_RHO])
     q, slope, values = np.empty(d), np.empty(d), np.empty(h)
     theta, theta_bar = np.empty(n_theta), np.zeros(n_theta)
@@ -885,24 +855,20 @@ def draw_effects(lam, s2, v, rho, K, packed, noise, integrated, first):  # type:
     effects of the first factor; internal scale.
     """
     u, n_parts = packed, int(packed[AT_COUNTS + 1])
-    sizes, levels = _part(u, u[AT_SIZES], u[AT_SIZES + 1]), _part(u, u[AT_LEVELS], u[AT_LEVELS + 1])
-    r, m, e = (
-        int(_part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1])[COEFFICIENTS]),
-        int(_part(u, u[AT_NUMBERS], u[AT_NUMBERS + 1])[BORDERED]),
-        v.shape[1],
-    )
+    sizes, levels = _part(u, u[AT_SIZES:]), _part(u, u[AT_LEVELS:])
+    r, m, e = (int(_part(u, u[AT_NUMBERS:])[COEFFICIENTS]), int(_part(u, u[AT_NUMBERS:])[BORDERED]), v.shape[1])
     t, a = m - r, m - e
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(levels[0]) if sizes.shape[0] else 0
-    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[AT_COLS], u[AT_COLS + 1]).shape[0], p))
+    N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[AT_COLS:]).shape[0], p))
     R, H = np.empty((m, m)), np.empty((m, m))
-    indptr, cols = _part(u, u[AT_INDPTR], u[AT_INDPTR + 1]), _part(u, u[AT_COLS], u[AT_COLS + 1])
+    indptr, cols = _part(u, u[AT_INDPTR:]), _part(u, u[AT_COLS:])
     rhs, white, x = np.empty(p), np.empty(p), np.empty(a)
     for draw in range(s2.shape[0]):
         slopes, unused = np.zeros((rho.shape[1], n_parts)), np.zeros(rho.shape[1])
         u, _ = _at_rho(packed, rho[draw], np.zeros(n_parts), slopes, unused)
-        C = _part(u, u[AT_C], u[AT_C + 1]).reshape((p, r, J))
-        vals = _part(u, u[AT_VALUES], u[AT_VALUES + 1]).reshape((-1, max(p, 1)))
+        C = _part(u, u[AT_C:]).reshape((p, r, J))
+        vals = _part(u, u[AT_VALUES:]).reshape((-1, max(p, 1)))
         _factorize(lam[draw], s2[draw], K[draw % K.shape[0]], u, N, B, Bt, R, H)
         s = math.sqrt(s2[draw])
         for j in range(a - 1, -1, -1):

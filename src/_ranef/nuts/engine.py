@@ -18,7 +18,7 @@ import numpy as np
 from numpyro.distributions import biject_to, constraints
 
 from _ranef.errors import FitError
-from _ranef.nuts.blocks import arrays_of_sums, collapsed_arrays
+from _ranef.nuts.blocks import Shape, collapsed_arrays
 from _ranef.nuts.callbacks import asked_posterior, asked_roots, hosted_model
 from _ranef.nuts.collapsed import collapsed_model, fits_in_jax, log_likelihood
 from _ranef.nuts.hyper import Sampled
@@ -56,25 +56,18 @@ def sample_marginal(
     """Sample the variance parameters, then draw β and b exactly."""
     with _computing_on(settings.device), contextlib.ExitStack() as stack:
         shape, roots = problem.shape.padded, asked_roots(problem.sampled_roots)
-        sums = problem.sums if fits_in_jax(shape) else None
-        hosted = not fits_in_jax(shape) or (problem.rows is not None and sums is None)
+        hosted = not fits_in_jax(shape) or (problem.rows is not None and problem.sums is None)
         _refuse_unknown(problem, hosted=hosted)
         data: dict[str, Any] = {"hyper": _double(problem.numbers)}
-        if sums is not None:
-            data["collapsed"] = arrays_of_sums(sums, problem.fixed, shape, problem.sampled_fill)
-            law = sums.basis.law
-            name = None if problem.layout.custom or roots else f"marginal {problem.layout} {shape} {law}"
-            code = Code(collapsed_model(problem.layout, shape, roots, law), problem.layout.sites, name)
-        elif problem.rows is not None:
+        if problem.rows is not None and hosted:
             d = problem.layout.n_hyper
             code = Code(asked_posterior(problem.gradient, d), (("q", d),), None)
         elif hosted:
             data["fill"] = problem.sampled_fill
             code = Code(hosted_model(problem.layout, problem.host, roots), problem.layout.sites, None)
         else:
-            data["collapsed"] = collapsed_arrays(problem.products, problem.fixed, shape, problem.sampled_fill)
-            name = f"marginal {problem.layout} {shape}" if not (problem.layout.custom or roots) else None
-            code = Code(collapsed_model(problem.layout, shape, roots), problem.layout.sites, name)
+            data["collapsed"] = problem.arrays(shape)
+            code = _collapsed(problem, shape)
         background = ThreadPoolExecutor(1)
         stack.callback(background.shutdown, wait=False)  # Ctrl-C does not wait for it
         background.submit(prepare_draws, problem)
@@ -97,6 +90,13 @@ def sample_marginal(
     return Outcome(raw, hyper, draw_effects(problem, hyper, rng), doubts(modes, raw.positions["hyper"]))
 
 
+def _collapsed(problem: Problem, shape: Shape) -> Code:
+    """The model of what is not integrated out."""
+    layout, roots, law = problem.layout, asked_roots(problem.sampled_roots), problem.law
+    name = None if layout.custom or roots else f"marginal {layout} {shape} {law}"
+    return Code(collapsed_model(layout, shape, roots, law), layout.sites, name)
+
+
 def _refuse_unknown(problem: Problem, *, hosted: bool) -> None:
     """Refuse priors that numpy's density does not know, before anything is sampled."""
     if hosted and problem.layout.r2d2:
@@ -116,13 +116,11 @@ def sample_joint(problem: Problem, settings: Settings, warmup: int, seed: int, s
         data: dict[str, Any] = {"hyper": _double(problem.numbers), "collapsed": arrays}
         roots = asked_roots(problem.sampled_roots)
         custom = bool(problem.layout.custom or roots)
-        name = None if custom or "rows" in arrays else f"joint {problem.layout} {shape}"
-        code = Code(joint_model(problem.layout, shape, roots), problem.layout.sites, name)
+        name = None if custom or "rows" in arrays else f"joint {problem.layout} {shape} {problem.law}"
+        code = Code(joint_model(problem.layout, shape, roots, problem.law), problem.layout.sites, name)
         if fits_in_jax(problem.shape):
             within = {"hyper": data["hyper"], "collapsed": arrays}
-            named = None if custom else f"marginal {problem.layout} {problem.shape}"
-            marginal = Code(collapsed_model(problem.layout, problem.shape, roots), problem.layout.sites, named)
-            modes = _modes(problem, marginal, within, start, seed)
+            modes = _modes(problem, _collapsed(problem, problem.shape), within, start, seed)
         else:
             raise FitError(
                 f"parameterization={settings.parameterization!r} is not available for crossed designs as large as this "

@@ -17,11 +17,12 @@ import numpy as np
 import numpyro
 from numpyro import distributions as dist
 
-from _ranef.nuts.blocks import Shape, collapsed_arrays
-from _ranef.nuts.collapsed import RootsInJax, contrast, lambdas_of, normal_priors
+from _ranef.nuts.blocks import Shape
+from _ranef.nuts.collapsed import RootsInJax, at_rho, contrast, lambdas_of, normal_priors
 from _ranef.nuts.hyper import Sampled, hyperparameters
 from _ranef.nuts.layout import Layout
 from _ranef.nuts.problem import Problem
+from _ranef.residuals import BasisLaw
 from _ranef.spec import Gamma
 
 __all__ = ["JointShape", "degrees_sites", "joint_data", "joint_model", "joint_shape"]
@@ -73,17 +74,17 @@ def joint_data(problem: Problem, shape: JointShape) -> dict[str, Any]:
 
     Rows are on the internal scale: ``y``, ``X`` (n, r − 1), and by factor ``codes`` and ``Z``.
     """
-    spec, products, fixed = problem.spec, problem.products, problem.fixed
+    spec, products, fixed, sums = problem.spec, problem.products, problem.fixed, problem.sums
     scale, order = products.scaling, products.order
     names = [spec.groupings[k].name for k in order]
     units = [spec.lambdas(unit) for unit in np.eye(spec.n_theta)] if problem.roots.linear else []
     out: dict[str, Any] = {
-        **collapsed_arrays(products, fixed, shape.blocks, problem.sampled_fill),
+        **problem.arrays(shape.blocks),
         "inward": tuple(np.linalg.solve(scale.Z[k], problem.outward[k]).T / scale.y for k in order),
         "outer": tuple(np.stack([u[k] for u in units], axis=-1) for k in order if units),
         "df": tuple(_df_numbers(problem.priors.effects.get(n, 1.0)) for n in names),
         "own": {name: _df_numbers(problem.priors.response[name]) for name in spec.family.parameters},
-        "log_weights": np.array(products.log_weights),
+        "log_weights": np.array(products.log_weights if sums is None else sums.basis.log_weights),
         # of the normal priors, and of the map from internal coefficients
         "log_scale": np.array(
             fixed.log_scale + 2.0 * (np.linalg.slogdet(fixed.root)[1] - len(fixed.integrated) * np.log(fixed.unit))
@@ -109,7 +110,7 @@ def _df_numbers(df: float | Gamma) -> Any:
 
 @lru_cache(maxsize=32)
 def joint_model(
-    layout: Layout, shape: JointShape, roots: RootsInJax | None = None
+    layout: Layout, shape: JointShape, roots: RootsInJax | None = None, law: BasisLaw | None = None
 ) -> Callable[[Mapping[str, Any]], None]:
     """The joint model.
 
@@ -120,7 +121,7 @@ def joint_model(
     """
 
     def model(data: Mapping[str, Any]) -> None:
-        arrays = data["collapsed"]
+        arrays = at_rho(data["collapsed"], law, layout.rows)
         at = hyperparameters(layout, data["hyper"])
         beta = _beta(shape.blocks, arrays, at)
         lambdas = lambdas_of(shape.blocks, arrays, at.theta, roots)
@@ -174,7 +175,9 @@ def _normal_likelihood(
         Ab = jnp.sum(data["A"] * b, axis=1)
         rss = rss + jnp.sum(b * (Ab - 2.0 * jnp.einsum("imj,m->ij", data["C"], e)))
     sigma2 = (at.sigma / data["unit"]) ** 2
-    deviance = data["n"] * jnp.log(2.0 * np.pi * at.sigma**2) - data["log_weights"] + rss / sigma2
+    deviance = (
+        data["n"] * jnp.log(2.0 * np.pi * at.sigma**2) - data["log_weights"] - data.get("log_det", 0.0) + rss / sigma2
+    )
     return jnp.asarray(-0.5 * deviance)
 
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from _ranef.errors import FitError
 from _ranef.likelihood import CrossProducts, FixedPart, FixedSums, HostDensity, RowDensity, cross_products, fixed_part
-from _ranef.nuts.blocks import Roots, Shape, make_shape
+from _ranef.nuts.blocks import Roots, Shape, arrays_of_sums, collapsed_arrays, make_shape
 from _ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
 from _ranef.nuts.packing import pack, whiten
 from _ranef.nuts.shapes import ShapePriors, shape_priors
-from _ranef.residuals import Centred
+from _ranef.residuals import BasisLaw, Centred
 from _ranef.spec import ModelSpec, Priors, mean_log_sds, outward_theta, rho_log_prior
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import let_through, load
@@ -109,6 +109,17 @@ class Problem:
     def sums(self) -> FixedSums | None:
         """The cross-products at any ρ, where rows need not be read again."""
         return None if self.rows is None else self.rows.sums
+
+    def arrays(self, shape: Shape) -> dict[str, Floats]:
+        """The arrays of the collapsed density for JAX, padded to `shape`; with sums those that ρ makes it of."""
+        if self.sums is None:
+            return collapsed_arrays(self.products, self.fixed, shape, self.sampled_fill)
+        return arrays_of_sums(self.sums, self.fixed, shape, self.sampled_fill)
+
+    @property
+    def law(self) -> BasisLaw | None:
+        """How these depend on ρ."""
+        return None if self.sums is None else self.sums.basis.law
 
     @cached_property
     def shape_priors(self) -> ShapePriors:

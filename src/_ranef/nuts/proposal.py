@@ -38,7 +38,11 @@ def wide_draws(spec: ModelSpec, priors: Priors, n: int, seed: int) -> tuple[Post
     """
     problem = prepare(spec, None, priors)
     d = problem.layout.n_hyper
-    if priors.effects or not (problem.layout.plain and problem.compiled and 0 < d <= MOST_PARAMETERS):
+    if (
+        priors.effects
+        or problem.rows is not None
+        or not (problem.layout.plain and problem.compiled and 0 < d <= MOST_PARAMETERS)
+    ):
         return None
     at, rng = laplace(problem.gradient, start_vector(problem, None)), np.random.default_rng(seed)
     w = SPREAD * rng.standard_normal((n, d)) / np.sqrt(rng.chisquare(DF, (n, 1)) / DF)

@@ -2,7 +2,15 @@
 
 from _ranef.reml.fit import fit_reml
 from _ranef.reml.optimize import Control, checked_control
-from _ranef.reml.refits import refit_many, slice_size
+from _ranef.reml.refits import refit_many, refit_structured, slice_size
 from _ranef.reml.structured import fit_structured
 
-__all__ = ["Control", "checked_control", "fit_reml", "fit_structured", "refit_many", "slice_size"]
+__all__ = [
+    "Control",
+    "checked_control",
+    "fit_reml",
+    "fit_structured",
+    "refit_many",
+    "refit_structured",
+    "slice_size",
+]

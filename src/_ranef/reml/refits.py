@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -33,14 +33,16 @@ from _ranef.likelihood import (
 from _ranef.reml.boundary import escape
 from _ranef.reml.fit import EXACT_FIXED_PART, fit_reml
 from _ranef.reml.problem import Problem
+from _ranef.reml.structured import fit_structured
 from _ranef.reml.together import descend_together, start_thetas
-from _ranef.results import Refits, Status
-from _ranef.spec import ModelSpec, sdcor_arrays
+from _ranef.residuals import told_names, told_places
+from _ranef.results import Refits, RemlEstimates, Status
+from _ranef.spec import ModelSpec, sdcor_arrays, with_response
 from _ranef.structures import without_small
 from _ranef.support.arrays import Bools, Floats, Ints
 from _ranef.support.progress import LateBar
 
-__all__ = ["refit_many", "slice_size"]
+__all__ = ["refit_many", "refit_structured", "slice_size"]
 
 #: numbers held at once for a slice of responses
 SLICE_ENTRIES = 400_000
@@ -91,6 +93,29 @@ def refit_many(
     if tell:
         _tell_of_failures(out)
     return _refits(spec, method, out)
+
+
+def refit_structured(spec: ModelSpec, Y: Floats, method: Method, theta: Floats) -> Refits:
+    """The same of a model whose residuals have parameters: one response after the other, from θ and the ρ of the model.
+
+    What they are then stands among the standard deviations and correlations, by its name.
+    """
+    out, told = _empty(spec, Y.shape[1]), []
+    names = told_names(spec.residual.told())
+    with LateBar("Refitting", "response", Y.shape[1]) as bar:
+        for b, y in enumerate(Y.T):
+            own: list[float] = [np.nan] * len(names)
+            with suppress(FitError, np.linalg.LinAlgError):
+                fit = fit_structured(with_response(spec.with_rho(None), y), method, start=theta, at=spec.rho)
+                out.put(np.array([b]), _found_by(fit.estimates))
+                parts = fit.spec.residual.told()
+                values = [value for part in parts for value in part.values]
+                own = [values[k] for k in told_places(parts)]
+            told.append(own)
+            bar.update()
+    _tell_of_failures(out)
+    found = _refits(spec, method, out)
+    return replace(found, sdcor={**found.sdcor, **dict(zip(names, np.array(told).T, strict=True))})
 
 
 def slice_size(spec: ModelSpec) -> int:
@@ -283,18 +308,18 @@ def _one_by_one(
     for i, b in enumerate(which.tolist()):
         with suppress(FitError):  # the response is fitted exactly: it stays NaN
             fit = fit_reml(spec, method, start=theta, products=products_of(products, responses, b))
-            converged = fit.optimizer.status is not Status.NOT_CONVERGED
-            out.put(
-                np.array([i]),
-                _Found(
-                    fit.theta[None],
-                    np.array([fit.sigma]),
-                    fit.beta[None],
-                    fit.vcov[None],
-                    np.array([fit.criterion]),
-                    np.array([fit.singular]),
-                    np.array([converged]),
-                ),
-            )
+            out.put(np.array([i]), _found_by(fit))
         count(1)
     return out
+
+
+def _found_by(fit: RemlEstimates) -> _Found:
+    return _Found(
+        fit.theta[None],
+        np.array([fit.sigma]),
+        fit.beta[None],
+        fit.vcov[None],
+        np.array([fit.criterion]),
+        np.array([fit.singular]),
+        np.array([fit.optimizer.status is not Status.NOT_CONVERGED]),
+    )

@@ -81,26 +81,35 @@ class StructuredFit:
 
 
 def fit_structured(
-    spec: ModelSpec, method: Method = "REML", *, start: Floats | None = None, control: Control | None = None
+    spec: ModelSpec,
+    method: Method = "REML",
+    *,
+    start: Floats | None = None,
+    at: Floats | None = None,
+    control: Control | None = None,
 ) -> StructuredFit:
     """Estimate ρ, θ, σ and β of a model with residual variances or correlations that have parameters.
 
     A variance of the fitted values is one of those of the fit before, until they no longer change: as in nlme, they are
     taken as a known covariate (Pinheiro & Bates 2000, *Mixed-Effects Models in S and S-PLUS*, §5.2).
 
+    Descents begin at several ρ, or at the one given.
+
     Raises
     ------
     FitError
         If the residual variance goes to zero, of all rows or of some.
     """
-    fit = _fitted_structured(spec, method, start, control)
+    fit = _fitted_structured(spec, method, start, at, control)
     optimizer = judged(fit.estimates.optimizer, fit.spec, method)
     return replace(fit, estimates=replace(fit.estimates, optimizer=optimizer))
 
 
-def _fitted_structured(spec: ModelSpec, method: Method, start: Floats | None, control: Control | None) -> StructuredFit:
+def _fitted_structured(
+    spec: ModelSpec, method: Method, start: Floats | None, at: Floats | None, control: Control | None
+) -> StructuredFit:
     if spec.variance is None or not spec.variance.of_fitted:
-        return _estimated(_search(spec, method, control), start)
+        return _estimated(_search(spec, method, control), start, at)
     plain = replace(spec, variance=None, correlation=None).with_rho(None)
     best = _search(plain, method, control).at(np.zeros(0), start)
     read = _fitted(best)

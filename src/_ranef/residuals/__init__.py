@@ -1,6 +1,6 @@
 """Variances and correlations of residuals: what users write in nlme's words, and what is asked of it on rows.
 
-A variance function is a class in ``variances.py`` with what it is on rows beside it; a correlation one in
+A variance function is a class in ``variances.py``, what it is on rows in ``row_variances.py``; a correlation one in
 ``correlations.py``, whose law is closed (``closed.py``) or a matrix of each group (``matrices.py``).
 """
 
@@ -12,6 +12,8 @@ from _ranef.residuals.base import (
     RowVariance,
     Told,
     VarianceFunction,
+    told_names,
+    told_places,
 )
 from _ranef.residuals.basis import Basis, BasisLaw, Part
 from _ranef.residuals.correlations import (
@@ -58,4 +60,6 @@ __all__ = [
     "VarIdent",
     "VarPower",
     "VarianceFunction",
+    "told_names",
+    "told_places",
 ]

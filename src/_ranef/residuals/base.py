@@ -26,6 +26,8 @@ __all__ = [
     "Told",
     "VarianceFunction",
     "one_column",
+    "told_names",
+    "told_places",
 ]
 
 
@@ -53,6 +55,18 @@ class Told:
     names: tuple[str, ...]
     values: tuple[float, ...]
     sds: bool = False
+
+
+def told_places(told: Sequence[Told]) -> list[int]:
+    """Places of what varies: all but the first stratum, whose ratio to itself is one."""
+    varies = [not part.sds or k > 0 for part in told for k in range(len(part.names))]
+    return [k for k, own in enumerate(varies) if own]
+
+
+def told_names(told: Sequence[Told]) -> list[str]:
+    """What varies by the names of tables: ``ratio(B)`` for a stratum."""
+    names = [f"ratio({name})" if part.sds else name for part in told for name in part.names]
+    return [names[k] for k in told_places(told)]
 
 
 class VarianceFunction(ABC):

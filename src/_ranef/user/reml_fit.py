@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef import inference as inf
-from _ranef.errors import ConvergenceWarning, DesignError, NotAvailableError, RanefWarning, SingularFitWarning
+from _ranef.errors import ConvergenceWarning, DesignError, RanefWarning, SingularFitWarning
 from _ranef.likelihood import (
     At,
     CrossProducts,
@@ -23,7 +23,7 @@ from _ranef.likelihood import (
     row_blocks,
     row_leverages,
 )
-from _ranef.reml import Control, refit_many
+from _ranef.reml import Control, refit_many, refit_structured
 from _ranef.results import OptimizerRecord, Refits, RemlEstimates, Status, fit_arguments
 from _ranef.spec import ModelSpec, check_responses, covariance_arrays, with_response
 from _ranef.support.arrays import Floats
@@ -597,11 +597,10 @@ class EmpiricalBayesFit(BaseFit):
         """
         if self.spec.structured:
             if np.ndim(y) == 2:
-                raise NotAvailableError(
-                    "refit() of many responses at once is not for models whose residuals have parameters: refit one "
-                    "response after the other, or take fit.bootstrap()."
-                )
-        elif np.ndim(y) == 2:
+                return refit_structured(self.spec, check_responses(self.spec, y), self._method, self.estimates.theta)
+            spec = with_response(self.spec, y)
+            return told(empirical_bayes(spec, self._method, start=self.estimates.theta))
+        if np.ndim(y) == 2:
             return refit_many(
                 self.spec, self.products, check_responses(self.spec, y), self._method, self.estimates.theta
             )
