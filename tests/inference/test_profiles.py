@@ -10,6 +10,7 @@ import scipy
 
 import ranef
 from _ranef.inference.held import held_parameters, make_objectives
+from _ranef.reml import fit_reml
 from registry import CASES, model, reference
 
 PROFILED = [case for case in CASES if "upper95" in (reference(case).get("profile") or {})]
@@ -102,6 +103,30 @@ def test_reml_is_profiled_and_coefficients_by_ml():
     ml = fitted("bright ~ 1 + (1 | operator)", "pulp")
     np.testing.assert_allclose(ends.loc["Intercept"], ml.confint(method="profile").loc["Intercept"], rtol=1e-9)
     assert fit.profile("Intercept").frame["criterion"].unique().tolist() == ["ML"]
+
+
+def test_ends_of_a_correlation_of_a_structure():
+    """The criterion at the correlation's ends, least over sd with σ profiled, by a general minimiser."""
+    fit = fitted("score ~ Machine + cs(0 + Machine | Worker)", "Machines")
+    (name,) = [n for n in fit.profile(level=0.5).curves if n.startswith("cor(")]
+    structure = fit.spec.terms[0].structure
+    for end in fit.confint(method="profile").loc[name]:
+        u = float(structure.shapes[0].coordinate(np.array(end)))
+
+        def criterion(log_sds, u=u):
+            return fit.likelihood.at([*np.exp(log_sds), u]).criterion
+
+        start = np.log(fit.theta.to_numpy()[:-1])
+        least = scipy.optimize.minimize(criterion, start, method="Nelder-Mead", options={"fatol": 1e-9, "xatol": 1e-6})
+        assert least.fun - fit.criterion == pytest.approx(scipy.stats.chi2.ppf(0.95, 1), abs=1e-3)
+
+
+def test_ends_of_a_parameter_of_residuals():
+    """The criterion at ends of ρ, by fits at that ρ."""
+    fit = fitted("Reaction ~ Days + (1 | Subject)", "sleepstudy", "REML", variance=ranef.VarExp("Days"))
+    for end in fit.confint(method="profile").loc["expon"]:
+        there = fit_reml(fit.spec.with_rho(np.array([end])), "REML")
+        assert there.criterion - fit.criterion == pytest.approx(scipy.stats.chi2.ppf(0.95, 1), abs=1e-3)
 
 
 def test_a_crossing_that_lme4_misses():
