@@ -9,9 +9,10 @@ import pytest
 import scipy
 
 import ranef
+from _ranef.inference import likelihood_profiles
 from _ranef.inference.held import held_parameters, make_objectives
 from _ranef.reml import fit_reml
-from registry import CASES, model, reference
+from registry import CASES, FITTED, model, reference, rows_of
 
 PROFILED = [case for case in CASES if "upper95" in (reference(case).get("profile") or {})]
 
@@ -204,6 +205,30 @@ def test_units_change_nothing():
     scales = np.array([1e3, 24e3, 1e3, 24e3, 1.0, 1e3])[:, None]
     expected = plain.to_numpy() * scales + np.array([5e5, 0, 0, 0, 0, 0])[:, None]
     np.testing.assert_allclose(other, expected, rtol=1e-4, atol=1e-4)
+
+
+SWEPT = [c for c in FITTED if rows_of(c) <= 1000]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("case", SWEPT)
+def test_the_way_to_an_end_does_not_matter(case, method):
+    """Straight to the ends, or by points between, of every reference whose parameters are determined."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ranef.RanefWarning)
+        fit = model(case).fit(method)
+    if fit.optimizer.undetermined:
+        pytest.skip("some parameters are not determined")
+    ways = [likelihood_profiles(fit.spec, fit.products, fit.estimates, level=0.95, steps=k) for k in (1, 3, 6)]
+    ends = [way.confint(0.95) for way in ways]
+    width = (ends[0]["upper"] - ends[0]["lower"]).to_numpy()[:, None]
+    assert not ends[0].isna().any().any()
+    for way, other in zip(ways[1:], ends[1:], strict=True):
+        apart = np.abs((other - ends[0]) / width) > 5e-3
+        for name, side in zip(*(np.array(at) for at in np.nonzero(apart.to_numpy())), strict=True):
+            curve = list(way.curves.values())[name]  # where ζ is level, near zero, it is what has to agree
+            assert abs(curve.at(ends[0].iloc[name, side])) == pytest.approx(1.96, abs=2e-3)
 
 
 def test_sleepstudy_takes_a_third_of_a_second():
