@@ -9,8 +9,10 @@ import pytest
 import scipy
 
 import ranef
+from _ranef.inference import likelihood_profiles
 from _ranef.inference.held import held_parameters, make_objectives
-from registry import CASES, model, reference
+from _ranef.reml import fit_reml
+from registry import CASES, FITTED, model, reference, rows_of
 
 PROFILED = [case for case in CASES if "upper95" in (reference(case).get("profile") or {})]
 
@@ -104,6 +106,30 @@ def test_reml_is_profiled_and_coefficients_by_ml():
     assert fit.profile("Intercept").frame["criterion"].unique().tolist() == ["ML"]
 
 
+def test_ends_of_a_correlation_of_a_structure():
+    """The criterion at the correlation's ends, least over sd with σ profiled, by a general minimiser."""
+    fit = fitted("score ~ Machine + cs(0 + Machine | Worker)", "Machines")
+    (name,) = [n for n in fit.profile(level=0.5).curves if n.startswith("cor(")]
+    structure = fit.spec.terms[0].structure
+    for end in fit.confint(method="profile").loc[name]:
+        u = float(structure.shapes[0].coordinate(np.array(end)))
+
+        def criterion(log_sds, u=u):
+            return fit.likelihood.at([*np.exp(log_sds), u]).criterion
+
+        start = np.log(fit.theta.to_numpy()[:-1])
+        least = scipy.optimize.minimize(criterion, start, method="Nelder-Mead", options={"fatol": 1e-9, "xatol": 1e-6})
+        assert least.fun - fit.criterion == pytest.approx(scipy.stats.chi2.ppf(0.95, 1), abs=1e-3)
+
+
+def test_ends_of_a_parameter_of_residuals():
+    """The criterion at ends of ρ, by fits at that ρ."""
+    fit = fitted("Reaction ~ Days + (1 | Subject)", "sleepstudy", "REML", variance=ranef.VarExp("Days"))
+    for end in fit.confint(method="profile").loc["expon"]:
+        there = fit_reml(fit.spec.with_rho(np.array([end])), "REML")
+        assert there.criterion - fit.criterion == pytest.approx(scipy.stats.chi2.ppf(0.95, 1), abs=1e-3)
+
+
 def test_a_crossing_that_lme4_misses():
     fit = fitted("Fat ~ 1 + (1 | Lab) + (1 | Lab:Technician) + (1 | Lab:Technician:Sample)", "eggs")
     lower = fit.confint(0.9, "profile").loc["sd(Intercept | Lab:Technician)", "lower"]
@@ -179,6 +205,30 @@ def test_units_change_nothing():
     scales = np.array([1e3, 24e3, 1e3, 24e3, 1.0, 1e3])[:, None]
     expected = plain.to_numpy() * scales + np.array([5e5, 0, 0, 0, 0, 0])[:, None]
     np.testing.assert_allclose(other, expected, rtol=1e-4, atol=1e-4)
+
+
+SWEPT = [c for c in FITTED if rows_of(c) <= 1000]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("case", SWEPT)
+def test_the_way_to_an_end_does_not_matter(case, method):
+    """Straight to the ends, or by points between, of every reference whose parameters are determined."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ranef.RanefWarning)
+        fit = model(case).fit(method)
+    if fit.optimizer.undetermined:
+        pytest.skip("some parameters are not determined")
+    ways = [likelihood_profiles(fit.spec, fit.products, fit.estimates, level=0.95, steps=k) for k in (1, 3, 6)]
+    ends = [way.confint(0.95) for way in ways]
+    width = (ends[0]["upper"] - ends[0]["lower"]).to_numpy()[:, None]
+    assert not ends[0].isna().any().any()
+    for way, other in zip(ways[1:], ends[1:], strict=True):
+        apart = np.abs((other - ends[0]) / width) > 5e-3
+        for name, side in zip(*(np.array(at) for at in np.nonzero(apart.to_numpy())), strict=True):
+            curve = list(way.curves.values())[name]  # where ζ is level, near zero, it is what has to agree
+            assert abs(curve.at(ends[0].iloc[name, side])) == pytest.approx(1.96, abs=2e-3)
 
 
 def test_sleepstudy_takes_a_third_of_a_second():

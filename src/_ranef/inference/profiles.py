@@ -193,11 +193,11 @@ def likelihood_profiles(
     """
     known, left = held_parameters(spec)
     chosen = _chosen(spec, known, left, parameters)
-    curves = {}
+    curves, curvatures = {}, _Curvatures()
     with LateBar("Profiling", "parameter", len(chosen)) as bar:
         for objective, criterion in _objectives(spec, products, estimates, chosen):
             own = _targets(level, max(steps, FEWEST) if objective.held.kind in ("cor", "shape") else steps)
-            curves[objective.held.name] = _curve(objective, criterion, own)
+            curves[objective.held.name] = _curve(objective, criterion, own, curvatures)
             bar.update()
     in_order = {one.name: curves[one.name] for one in chosen}
     return Profiles(estimates.method, in_order, tuple(left) if parameters is None else ())
@@ -255,13 +255,13 @@ def _by_ml(
     return found.spec, found.products, found.estimates
 
 
-def _curve(objective: Objective, criterion: Method, targets: Sequence[float]) -> ProfileCurve:
+def _curve(objective: Objective, criterion: Method, targets: Sequence[float], curvatures: _Curvatures) -> ProfileCurve:
     """Follow the criterion to either side of the estimate."""
     held = objective.held
     if np.isnan(objective.estimate):
         note = "A standard deviation is zero, so the correlation is not determined."
         return ProfileCurve(held.name, criterion, np.nan, np.empty(0), np.empty(0), np.empty(0), *held.ends, (note,))
-    local = _Local.at(objective)
+    local = _Local.at(objective, curvatures.at(objective))
     down, up = (_Side(objective, local, sign) for sign in (-1.0, 1.0))
     (lower, before), (upper, after) = down.followed(targets), up.followed(targets)
     signed = [replace(p, zeta=-p.zeta, slope=-p.slope) for p in reversed(lower)]
@@ -332,16 +332,29 @@ class _Local:
     curvature: float
 
     @classmethod
-    def at(cls, objective: Objective) -> _Local:
-        """By differences of exact gradients, one for each coordinate."""
+    def at(cls, objective: Objective, hessian: Floats) -> _Local:
+        """From the curvature of all coordinates (m, m)."""
         x, free = objective.start, _free(objective)
-        hessian = _hessian(objective, x, objective.estimate)
         inverse = _positive_inverse(hessian[np.ix_(free, free)])
         if objective.index is None:
             return cls(inverse, np.zeros(len(free)), objective(x, objective.estimate + 1.0).slope)
         mixed = hessian[free, objective.index]
         tangent = -inverse @ mixed
         return cls(inverse, tangent, float(hessian[objective.index, objective.index] + mixed @ tangent))
+
+
+@dataclass(frozen=True, eq=False)
+class _Curvatures:
+    """Curvatures (m, m) at the estimates, by differences of exact gradients: one for all that share coordinates."""
+
+    known: dict[tuple[object, ...], Floats] = field(default_factory=dict)
+
+    def at(self, objective: Objective) -> Floats:
+        """The curvature of an objective; of coefficients that of the first, for it is nearly the same."""
+        key = (objective.index is None, objective.chart, objective.start.tobytes())
+        if key not in self.known:
+            self.known[key] = _hessian(objective, objective.start, objective.estimate)
+        return self.known[key]
 
 
 def _free(objective: Objective) -> Ints:
