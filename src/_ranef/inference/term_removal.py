@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from _ranef.design import every_level
 from _ranef.errors import DesignError
 from _ranef.inference.engines import Estimated
-from _ranef.inference.nested import n_at_zero
+from _ranef.inference.mixtures import chi_squared, mixture
 from _ranef.inference.refitting import (
     Fitted,
     by_method,
@@ -24,22 +23,7 @@ from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.progress import LateBar
 
-__all__ = ["chi_squared", "drop_terms", "mixture", "ranova_frame"]
-
-
-def chi_squared(statistic: float, df: int) -> float:
-    """P-value of χ²; NaN without degrees of freedom."""
-    return float(scipy.special.chdtrc(df, max(statistic, 0.0))) if df > 0 else float("nan")
-
-
-def mixture(statistic: float, df: int) -> float:
-    """P-value of ½χ²(df − 1) + ½χ²(df), where one of `df` parameters is a variance that is zero (Stram & Lee 1994)."""
-    if df < 1:
-        return float("nan")
-    if statistic <= 0.0:
-        return 1.0
-    below = chi_squared(statistic, df - 1) if df > 1 else 0.0
-    return 0.5 * below + 0.5 * chi_squared(statistic, df)
+__all__ = ["drop_terms", "ranova_frame"]
 
 
 def drop_terms(fit: Estimated, scope: str | Sequence[str] = "terms") -> pd.DataFrame:
@@ -144,5 +128,4 @@ def _scored(fit: Fitted) -> list[float]:
 def _tested(whole: Fitted, small: Fitted) -> list[float]:
     df = whole.n_parameters - small.n_parameters
     statistic = small.estimates.criterion - whole.estimates.criterion
-    one = n_at_zero(small.spec, whole.spec) == 1
-    return [statistic, df, chi_squared(statistic, df), mixture(statistic, df) if one else np.nan]
+    return [statistic, df, chi_squared(statistic, df), mixture(small, whole, statistic)]

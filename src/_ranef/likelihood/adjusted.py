@@ -55,6 +55,21 @@ class Adjustment:
     trace: Floats
     traces: Floats
 
+    @property
+    def information(self) -> Floats:
+        """Tr PG_iPG_j (q, q), twice the expected information of REML; `traces` are twice that of ML."""
+        products = np.einsum("ipq,jqp->ij", self.first, self.first)
+        return np.asarray(self.traces - 2.0 * np.einsum("ijpp->ij", self.second) + products)
+
+    def with_scale(self, n: int) -> Adjustment:
+        """The same with V itself as the last change, which σ² multiplies; n rows."""
+        q, p = len(self.trace), self.root.shape[0]
+        first = np.concatenate([self.first, np.eye(p)[None]])
+        second = np.zeros((q + 1, q + 1, p, p))
+        second[:q, :q], second[:q, q], second[q, :q], second[q, q] = self.second, self.first, self.first, np.eye(p)
+        traces = np.block([[self.traces, self.trace[:, None]], [self.trace[None, :], np.array([[float(n)]])]])
+        return Adjustment(self.root, first, second, np.append(self.trace, float(n)), traces)
+
 
 def coefficient_root(at: At) -> Floats:
     """H (p, p) with HHᵀ = (XᵀV⁻¹X)⁻¹ on the user's scale."""
