@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,6 +92,8 @@ def test_kenward_roger_from_the_definition(shape, settings):
     model = ranef.Model(f"y ~ {SHAPES[shape]}", make_data(1, n=100), weights=weights, sigma=sigma)
     fit = model.fit()
     if not fit.spec.n_fixed:
+        assert coefficient_law(fit, "kenward-roger").vcov.shape == (0, 0)
+        assert "Fixed effects:" not in str(fit.summary(ddf="kenward-roger"))
         return
     at = oracle.dense(fit.spec, fit.estimates.theta, "REML")
     moving = directions(fit.spec, at.Z) + ([] if sigma else [at.R])
@@ -207,6 +211,31 @@ def test_levels_with_a_known_covariance_are_a_factor_of_one_level():
         first, second = (fit.tidy(ddf=ddf) for fit in fits)
         np.testing.assert_allclose(first["df"][:2], second["df"][:2], rtol=1e-6)
         np.testing.assert_allclose(first["std_error"][:2], second["std_error"][:2], rtol=1e-6)
+
+
+def test_five_thousand_rows_in_five_hundred_groups_take_less_than_a_second():
+    rng = np.random.default_rng(1)
+    g = rng.integers(0, 500, 5000)
+    data = pd.DataFrame({"g": g, "h": rng.integers(0, 3, 5000), "x": rng.normal(size=5000)})
+    data["y"] = (
+        data["x"] + rng.normal(size=(500, 2))[g, 0] + rng.normal(size=500)[g] * data["x"] + rng.normal(size=5000)
+    )
+    for formula in ("y ~ x + (x | g)", "y ~ x + (x | g) + (1 | g:h)"):
+        fit = ranef.Model(formula, data).fit()
+        start = time.process_time()
+        fit.tidy(ddf="kenward-roger")
+        assert time.process_time() - start < 1.0
+
+
+def test_rows_in_chunks():
+    data = ranef.datasets.load("Oats")
+    formula = "yield ~ nitro * Variety + (1 | Block)"
+    whole, parts = ranef.Model(formula, data).fit(), ranef.Model(formula, [data[:30], data[30:]]).fit()
+    for ddf in ("satterthwaite", "kenward-roger"):
+        np.testing.assert_allclose(parts.tidy(ddf=ddf)["df"], whole.tidy(ddf=ddf)["df"], rtol=1e-6)
+        for kind in (1, 2, 3):
+            first, second = (fit.anova(kind, ddf=ddf).iloc[:, 1:].to_numpy(float) for fit in (parts, whole))
+            np.testing.assert_allclose(first, second, rtol=1e-6)
 
 
 def test_the_printed_table():

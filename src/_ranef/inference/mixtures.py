@@ -49,7 +49,7 @@ def mixture(small: Fitted, large: Fitted, statistic: float) -> float:
         return float("nan")
     if sum(zeros) == 1:
         return mixed(statistic, df - 1, (0.5, 0.5))
-    if sum(zeros) > 2 or any(t.structure.shapes for t in large.spec.terms):
+    if sum(zeros) > 2 or large.spec.structured or any(t.structure.shapes for t in large.spec.terms):
         return float("nan")
     spread, at = _spread(small, large)
     weights = _quadrant(spread) if len(at) == 2 else _two_by_two(spread)

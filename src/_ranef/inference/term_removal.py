@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from _ranef.design import every_level
+from _ranef.design import every_level, independent_columns
 from _ranef.errors import DesignError
 from _ranef.inference.engines import Estimated
 from _ranef.inference.mixtures import chi_squared, mixture
@@ -15,7 +15,6 @@ from _ranef.inference.refitting import (
     Fitted,
     by_method,
     fitted,
-    independent_columns,
     random_reductions,
     with_columns,
 )
@@ -92,7 +91,7 @@ def _without_term(spec: ModelSpec, k: int) -> tuple[Floats, Ints]:
     """The other terms, coded as R codes them then: the same span."""
     every = every_level(spec.design.encoding)
     at = np.flatnonzero(every.assign != k + 1)
-    at = at[independent_columns(every.K[:, at])]
+    at = at[independent_columns(every.K[:, at], intercept=False)]
     return every.K[:, at], every.assign[at]
 
 

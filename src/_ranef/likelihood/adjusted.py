@@ -148,7 +148,8 @@ class _Connected:
         """The rows (B, n_k p_k, r) of factor `k` of `columns` (B, m, r), from the left by dD for every level."""
         rows = columns[:, self.where[k]]
         B, m, r = rows.shape
-        return (dD @ rows.reshape(B, -1, self.sizes[k], r)).reshape(B, m, r)
+        p = self.sizes[k]
+        return (dD @ rows.reshape(B, m // p, p, r)).reshape(B, m, r)
 
 
 def _connected(products: CrossProducts, T: Sequence[Floats]) -> Iterator[_Connected]:
@@ -201,7 +202,7 @@ def _gathered(
         here = np.flatnonzero(group[own] >= 0)
         b, at = group[own[here]], effects[k][here]
         dense[b[:, None, None], at[:, :, None], at[:, None, :]] = A.diag[k][here]
-        columns[b[:, None], at] = T[k].reshape(len(own), -1, width)[here]
+        columns[b[:, None], at] = T[k].reshape(len(own), A.sizes[k], width)[here]
     for (k, l), pair in A.pairs.items():
         here = np.flatnonzero(group[label[k][pair.rows]] >= 0)
         b = group[label[k][pair.rows[here]]][:, None, None]
