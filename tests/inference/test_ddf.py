@@ -142,22 +142,32 @@ def test_slopes_of_the_covariance_of_coefficients(shape, settings):
         np.testing.assert_allclose(slope, expected, atol=1e-6 * max(np.abs(expected).max(initial=0), 1e-8))
 
 
-def test_residual_parameters_count():
-    """Of a model with AR(1) and strata: 2V²/Var V with derivatives and information by differences of the criterion."""
-    data = ranef.datasets.load("Orthodont")
-    fit = ranef.Model("distance ~ age * Sex + (1 | Subject)", data, variance=ranef.VarIdent("Sex")).fit()
-    spec = fit.spec
-    x = np.concatenate([fit.estimates.theta, fit.estimates.rho, [np.log(fit.sigma)]])
+STRUCTURED = {
+    "strata": ("distance ~ age * Sex + (1 | Subject)", "Orthodont", {"variance": ranef.VarIdent("Sex")}),
+    "ar1": ("distance ~ age * Sex", "Orthodont", {"correlation": ranef.AR1("age", group="Subject")}),
+    "both": ("distance ~ age + (1 | Subject)", "Orthodont", {"variance": ranef.VarExp("age")}),
+    "homcs": ("score ~ Machine + homcs(0 + Machine | Worker)", "Machines", {}),
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_satterthwaite_with_structures(name):
+    """2V²/Var V with derivatives and information by differences of the criterion in (θ, ρ, log σ)."""
+    formula, data, options = STRUCTURED[name]
+    fit = ranef.Model(formula, ranef.datasets.load(data), **options).fit()
+    spec, n = fit.spec, fit.spec.n_theta
+    rho = np.zeros(0) if fit.estimates.rho is None else fit.estimates.rho
+    x = np.concatenate([fit.estimates.theta, rho, [np.log(fit.sigma)]])
 
     def at(x):
-        moved = spec.with_rho(x[1:-1])
-        return Likelihood(moved, cross_products(moved), "REML").at(x[:1], float(np.exp(x[-1])))
+        moved = spec.with_rho(x[n:-1]) if spec.structured else spec
+        return Likelihood(moved, cross_products(moved), "REML").at(x[:n], float(np.exp(x[-1])))
 
     H = oracle.hessian(lambda v: at(v).criterion, x, h=1e-3)
     J = oracle.jacobian(lambda v: np.diag(at(v).vcov), x)
     expected = 2 * np.diag(fit.vcov) ** 2 / np.einsum("im,mn,in->i", J, 2 * np.linalg.inv(H), J)
     # second differences of a criterion of 400 with steps of 1e-3 keep five digits
-    np.testing.assert_allclose(fit.tidy(ddf="satterthwaite")["df"][:4], expected, rtol=1e-4)
+    np.testing.assert_allclose(fit.tidy(ddf="satterthwaite")["df"][: spec.n_fixed], expected, rtol=1e-4)
 
 
 def test_boundary():
