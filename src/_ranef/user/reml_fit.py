@@ -358,6 +358,27 @@ class EmpiricalBayesFit(BaseFit):
         law = self._law(ddf, vcov, cluster)
         return term_table(inf.term_tests(self.spec, law, self.estimates.beta, self.sigma, type), type, law.words)
 
+    def vcov_adjusted(self) -> pd.DataFrame:
+        """Kenward and Roger's covariance of the coefficients, p×p: :attr:`vcov` with the uncertainty of θ̂ in it.
+
+        pbkrtest's ``vcovAdj``; what ``ddf="kenward-roger"`` stands on.
+
+        Raises
+        ------
+        DesignError
+            If the fit is by ML.
+        NotAvailableError
+            For residual structures, and compound symmetry and the like of random effects.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("yield ~ nitro + Variety + (1 | Block)", ranef.datasets.load("Oats")).fit()
+        >>> (fit.vcov_adjusted().loc["nitro", "nitro"] / fit.vcov.loc["nitro", "nitro"]).round(6).item()
+        1.0
+        """
+        return inf.vcov_frame(self.spec, self._law("kenward-roger").vcov)
+
     def vcov_robust(self, type: str = "CR2", *, cluster: Any = None) -> pd.DataFrame:
         """Cluster-robust covariance of the coefficients: it holds though the model of the rows of a cluster may not.
 
