@@ -170,19 +170,20 @@ def _coarser(g: Grouping, spec: ModelSpec) -> int | None:
 
 def _of_finer(g: Grouping, lam: Floats, h: Grouping) -> Floats:
     """What effects of levels within those of h add to its covariance; NaN if it is not the same for all of them."""
+    none = np.full((len(h.columns),) * 2, np.nan)
     found = None
-    for level in range(h.n_levels):
-        rows = h.codes == level
+    ends = np.cumsum(np.bincount(h.codes, minlength=h.n_levels))
+    for rows in np.split(np.argsort(h.codes, kind="stable"), ends[:-1]):
         columns = [np.where((g.codes[rows] == j)[:, None], g.Z[rows], 0.0) @ lam for j in np.unique(g.codes[rows])]
         own, _, rank, _ = np.linalg.lstsq(h.Z[rows], np.hstack(columns), rcond=None)
         if np.abs(h.Z[rows] @ own - np.hstack(columns)).max(initial=0.0) > ROUNDING:
-            return np.full((len(h.columns),) * 2, np.nan)
+            return none
         if rank < len(h.columns):
             continue  # a level in which some columns do not occur
         if found is not None and np.abs(own @ own.T - found).max() > ROUNDING * max(1.0, np.abs(found).max()):
-            return np.full((len(h.columns),) * 2, np.nan)
+            return none
         found = own @ own.T
-    return np.full((len(h.columns),) * 2, np.nan) if found is None else found
+    return none if found is None else found
 
 
 def _same_levels(first: Grouping, second: Grouping) -> bool:

@@ -485,6 +485,33 @@ class EmpiricalBayesFit(BaseFit):
         return self.criterion + float(np.log(self.spec.n_obs)) * self.df
 
     @property
+    def aicc(self) -> float:
+        """AIC corrected for few rows: + 2 df (df + 1)/(n − df − 1); infinite where there are no more rows than that."""
+        left = self.spec.n_obs - self.df - 1
+        return self.aic + 2 * self.df * (self.df + 1) / left if left > 0 else float("inf")
+
+    def caic(self) -> float:
+        """Conditional AIC: for predictions of the same levels, where :attr:`aic` is for new ones.
+
+        −2 log of the density of the rows given β̂ and b̂, and twice the effective number of parameters, the sum of
+        :meth:`hatvalues`, with one for σ (Vaida & Blanchard 2005, Biometrika 92, 351-370, with θ̂ taken as known: it
+        favours the larger random part a little, Greven & Kneib 2010, Biometrika 97, 773-789).
+
+        Raises
+        ------
+        FitError
+            If residuals are correlated.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit("ML")
+        >>> round(fit.caic(), 2), round(fit.aic, 2)
+        (1709.08, 1763.94)
+        """
+        return inf.conditional_aic(self.spec, self.residuals("pearson"), self.sigma, self.hatvalues())
+
+    @property
     def is_singular(self) -> bool:
         """Whether a variance is zero or a correlation ±1, by lme4's tolerance but whatever the units of the data."""
         return self.estimates.singular
