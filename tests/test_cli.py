@@ -25,6 +25,27 @@ def test_fit(capsys):
     assert "maximum likelihood" in capsys.readouterr().out
 
 
+def test_fit_with_degrees_of_freedom(capsys):
+    formula = "Reaction ~ Days + (Days | Subject)"
+    assert main(["fit", "sleepstudy", formula, "--ddf", "Kenward-Roger"]) == 0
+    assert "Pr(>|t|)" in capsys.readouterr().out
+    assert main(["fit", "sleepstudy", formula, "--method", "ML", "--ddf", "kenward-roger"]) == 2
+    assert "model.fit()" in capsys.readouterr().err
+
+
+def test_anova(capsys):
+    formulas = ["bright ~ 1 + (1 | operator)", "bright ~ 1"]
+    assert main(["anova", "pulp", *formulas]) == 0
+    assert "2.568  1     0.1090   0.0545" in capsys.readouterr().out
+    assert main(["anova", "pulp", *formulas, "--test", "bootstrap", "--nsim", "50", "--seed", "1"]) == 0
+    assert "50 simulations" in capsys.readouterr().out
+    assert main(["anova", "pulp", formulas[0]]) == 2
+    assert "There is one fit" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["anova", "pulp", *formulas, "--test", "F"])
+    assert "must be one of LRT, bootstrap, KR, Satterthwaite" in capsys.readouterr().err
+
+
 def test_compare_a_csv(tmp_path, capsys):
     csv, figure, out = tmp_path / "mine.csv", tmp_path / "f.png", tmp_path / "both.json"
     ranef.datasets.load("dyestuff").to_csv(csv, index=False)

@@ -1,4 +1,4 @@
-"""The command line: ``ranef demo``, ``ranef data``, ``ranef fit`` and ``ranef compare``."""
+"""The command line: ``ranef demo``, ``ranef data``, ``ranef fit``, ``ranef anova`` and ``ranef compare``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +22,7 @@ from _ranef.datasets.tablefiles import read_table_file, reading_call
 from _ranef.errors import DesignError, RanefError, RanefWarning
 from _ranef.support.interrupts import INTERRUPTED
 from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
-from _ranef.user import Model, compare
+from _ranef.user import Model, anova, compare
 
 __all__ = ["main", "run"]
 
@@ -144,7 +144,18 @@ def _parser() -> argparse.ArgumentParser:
     data.set_defaults(run=_data)
     fit = commands.add_parser("fit", help="fit by REML or ML and print the summary", formatter_class=shown)
     _model_arguments(fit)
+    ddf = ("satterthwaite", "kenward-roger", "residual")
+    fit.add_argument("--ddf", type=str.lower, choices=ddf, default=None, help="degrees of freedom, with p-values")
     fit.set_defaults(run=_fit)
+    nested = commands.add_parser("anova", help="compare nested models", formatter_class=shown)
+    _data_argument(nested)
+    nested.add_argument("formulas", metavar="FORMULA", nargs="+", help="two or more models of the same response")
+    _fit_arguments(nested, "ML")
+    tests = ("LRT", "bootstrap", "KR", "Satterthwaite")
+    nested.add_argument("--test", type=_one_of(tests), metavar="TEST", default="LRT", help=", ".join(tests))
+    nested.add_argument("--nsim", type=_positive, default=1000, metavar="N", help="simulations of the bootstrap")
+    nested.add_argument("--seed", type=int, default=None, metavar="N", help="the same seed gives the same simulations")
+    nested.set_defaults(run=_anova)
     both = commands.add_parser("compare", help="fit both ways and print the side-by-side table", formatter_class=shown)
     _model_arguments(both)
     both.add_argument("--draws", type=_positive, default=1000, metavar="N", help="draws kept of each chain")
@@ -167,10 +178,30 @@ def _version() -> str:
 
 
 def _model_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", help="a bundled data set (see `ranef data`), or a CSV or Parquet file")
+    _data_argument(parser)
     parser.add_argument("formula", metavar="FORMULA", help="for example 'Reaction ~ Days + (Days | Subject)'")
-    parser.add_argument("--method", type=str.upper, choices=("REML", "ML"), default="REML", help="of the first engine")
+    _fit_arguments(parser, "REML")
+
+
+def _data_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="DATA", help="a bundled data set (see `ranef data`), or a CSV or Parquet file")
+
+
+def _fit_arguments(parser: argparse.ArgumentParser, method: str) -> None:
+    parser.add_argument("--method", type=str.upper, choices=("REML", "ML"), default=method, help="of the first engine")
     parser.add_argument("--weights", default=None, metavar="COLUMN", help="column of prior weights")
+
+
+def _one_of(names: Sequence[str]) -> Callable[[str], str]:
+    """A reader of one of some names, whatever the case."""
+    known = {name.lower(): name for name in names}
+
+    def read(text: str) -> str:
+        if text.lower() not in known:
+            raise argparse.ArgumentTypeError(f"{text!r} must be one of {', '.join(names)}")
+        return known[text.lower()]
+
+    return read
 
 
 def _positive(text: str) -> int:
@@ -203,7 +234,13 @@ def _model(options: argparse.Namespace) -> Model:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    print(_model(options).fit(options.method).summary())
+    print(_model(options).fit(options.method).summary(ddf=options.ddf))
+
+
+def _anova(options: argparse.Namespace) -> None:
+    data = read_data(options.data)
+    fits = [Model(formula, data, weights=options.weights).fit(options.method) for formula in options.formulas]
+    print(anova(*fits, test=options.test, nsim=options.nsim, seed=options.seed))
 
 
 def _data(_: argparse.Namespace) -> None:

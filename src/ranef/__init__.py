@@ -8,6 +8,7 @@ A session begins with a formula and a data frame, and goes on with what comes ba
 ``model.sample(seed=1)``   :class:`PosteriorFit`: the posterior by NUTS
 ``VarIdent``, ``AR1``, …   for ``Model(..., variance=, correlation=)``: residuals in nlme's words
 ``compare(eb, fb)``        :class:`Comparison`: any number of fits side by side; ``report()`` writes a page
+``anova(small, large)``     nested fits compared; of one fit ``eb.anova()``, ``eb.test("x = 0")``, ``ranova(eb)``
 ``pooling(eb, fb)``        :class:`Pooling`: no, partial and complete pooling of every level
 ``fit.plot.…``             figures: ``ranef()``, ``shrinkage()``, ``lines()``, ``diagnostics()``
 ``fit.save(path)``         to a file, which :func:`load` reads; ``Model.of(fit)`` is its model again

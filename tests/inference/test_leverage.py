@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -150,3 +151,24 @@ def test_cooks_distance_is_nan_where_a_row_is_fitted_exactly():
     data = make_data(3).assign(only=lambda d: (np.arange(len(d)) == 4).astype(float))
     values = ranef.Model("y ~ x + only + (1 | a)", data).fit().cooks_distance()
     assert values.isna().to_numpy().nonzero()[0].tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("REML", {}), ("ML", {"weights": "w"}), ("ML", {"sigma": 25.0}), ("REML", {"variance": ranef.VarExp("Days")})],
+)
+def test_conditional_aic(method, options):
+    """From the density of y given β̂ and b̂, and the trace of the matrix that maps y to the fitted values."""
+    data = ranef.datasets.load("sleepstudy")
+    data["w"] = 1.0 + np.arange(len(data)) % 3
+    fit = ranef.Model("Reaction ~ Days + (Days | Subject)", data, **options).fit(method)
+    at = oracle.dense(fit.spec, fit.estimates.theta, method, fit.sigma)
+    sds = fit.sigma * np.sqrt(np.diag(at.R))
+    density = scipy.stats.norm.logpdf(at.y, fit.fitted(), sds).sum()
+    expected = -2 * density + 2 * (at.leverages.sum() + ("sigma" not in options))
+    assert fit.caic() == pytest.approx(expected, rel=1e-8)
+
+
+def test_corrected_aic():
+    fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit("ML")
+    assert fit.aicc == pytest.approx(fit.aic + 2 * 3 * 4 / (20 - 3 - 1))

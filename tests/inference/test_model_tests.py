@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 import scipy
 
+import oracle
 import ranef
 import registry
+from _ranef.inference import Fitted
+from _ranef.inference.mixtures import _quadrant, _spread, _two_by_two
 from _ranef.inference.model_tests import restriction
 from _ranef.inference.nested import n_at_zero, why_not_nested
 
@@ -88,7 +91,8 @@ def test_printed_as_r_does():
     fits = registry.compared("cmp_sleep", "ML")
     lines = str(ranef.anova(fits["lm"], fits["rs"])).splitlines()
     assert lines[3] == " M1: Reaction ~ Days"
-    assert lines[6].split() == ["npar", "AIC", "BIC", "logLik", "-2*log(L)", "Chisq", "Df", "Pr(>Chisq)"]
+    columns = ["npar", "AIC", "BIC", "logLik", "-2*log(L)", "Chisq", "Df", "Pr(>Chisq)", "Pr(>mix)"]
+    assert lines[6].split() == columns
     assert type(ranef.anova(fits["lm"], fits["rs"])[["p"]]) is pd.DataFrame
 
 
@@ -217,6 +221,54 @@ def test_a_posterior_has_other_answers():
     fb = model.sample(draws=50, seed=1, progress=False)
     with pytest.raises(ranef.DesignError, match=r"ranef\.compare\(fb1, fb2\).*fb\.test"):
         ranef.anova(model.fit(), fb)
+
+
+# -- mixtures ----------------------------------------------------------------------------------------------------------
+
+
+def test_weights_of_known_cones():
+    """A quadrant at right angles, and 2 × 2 matrices in Frobenius' metric: the chance that one of GOE is positive."""
+    np.testing.assert_allclose(_quadrant(np.diag([2.0, 3.0])), [0.25, 0.5, 0.25])
+    np.testing.assert_allclose(_quadrant(np.array([[1, 0.5], [0.5, 1]])), [1 / 6, 0.5, 1 / 3])
+    inside, half = (2 - np.sqrt(2)) / 4, np.sqrt(2) / 4
+    weights = _two_by_two(np.diag([1.0, 0.5, 1.0]))
+    np.testing.assert_allclose(weights, [inside, half, half, inside], atol=3e-3)  # four Monte Carlo standard errors
+    weights = _two_by_two(np.array([[1.0, 0.2, 0.3], [0.2, 0.4, 0.1], [0.3, 0.1, 2.0]]))
+    assert sum(weights) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("larger", ["(x | g)", "(1 | g) + (0 + x | h)"])
+def test_the_spread_of_what_is_at_zero(larger, method):
+    """From the expected information with V built whole; weights do not depend on coordinates of the cone."""
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"g": np.repeat(np.arange(12), 6), "h": rng.integers(0, 7, 72), "x": rng.normal(size=72) + 1})
+    data["y"] = rng.normal(size=72)
+    small, large = (ranef.Model(f"y ~ x{bar}", data).fit(method) for bar in ("", f" + {larger}"))
+    spread, places = _spread(*(Fitted(f.spec, f.estimates, f.products) for f in (small, large)))
+    X = small.spec.design.X
+    P = np.eye(72) - (X @ np.linalg.solve(X.T @ X, X.T) if method == "REML" else 0)
+    Z = [oracle.indicator(g).reshape(72, g.n_levels, -1) for g in large.spec.groupings]
+    pairs = [(0, 0), (0, 1), (1, 1)] if len(Z) == 1 else [(0, 0), (1, 1)]
+    columns = np.concatenate(Z, axis=2) if len(Z) == 1 else None
+    G = []
+    for a, b in pairs:
+        one, other = (columns[:, :, a], columns[:, :, b]) if len(Z) == 1 else (Z[a][:, :, 0], Z[b][:, :, 0])
+        G.append(one @ one.T if a == b else one @ other.T + other @ one.T)
+    G.append(np.eye(72))
+    information = np.array([[np.trace(P @ A @ P @ B) for B in G] for A in G])
+    expected = np.linalg.inv(information)[:-1, :-1]
+    weights = _two_by_two if len(places) == 3 else _quadrant
+    np.testing.assert_allclose(weights(spread), weights(expected), atol=4e-3)
+    assert len(places) == len(pairs)
+
+
+def test_a_mixture_is_no_larger_than_chi_squared():
+    fits = registry.compared("cmp_sleep", "ML")
+    for small, large in (("lm", "ri"), ("lm", "un"), ("lm", "rs"), ("ri", "rs")):
+        row = ranef.anova(fits[small], fits[large]).iloc[1]
+        assert 0 < row["p_mixture"] < row["p"]
+    assert np.isnan(ranef.anova(fits["un"], fits["rs"])["p_mixture"][1])
 
 
 # -- bootstrap ---------------------------------------------------------------------------------------------------------

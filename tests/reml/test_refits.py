@@ -205,3 +205,21 @@ def test_a_start_far_out():
     for formula in ("y ~ 0 + (1 | a) + (1 | b)", "y ~ 0 + (x || a) + (1 | b)"):
         fit = ranef.Model(formula, data).fit("ML")
         assert_same(fit.refit(Y), ranef.Model(formula, data.assign(y=Y[:, 0])).fit("ML"), Y)
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("options", [{}, {"sigma": 30.0}, {"weights": "w"}])
+def test_without_random_effects(options, method):
+    """All responses at once as each alone."""
+    data = ranef.datasets.load("sleepstudy")
+    data["w"] = 1.0 + np.arange(len(data)) % 3
+    fit = ranef.Model("Reaction ~ Days", data, **options).fit(method)
+    Y = fit.simulate(4, seed=1)
+    many = fit.refit(Y)
+    for b, y in enumerate(Y.T):
+        one = fit.refit(y)
+        assert many.criterion[b] == pytest.approx(one.criterion, rel=1e-12)
+        assert many.sigma[b] == pytest.approx(one.sigma, rel=1e-12)
+        np.testing.assert_allclose(many.beta[b], one.fixef, rtol=1e-10)
+    assert many.converged.all()
+    assert not many.singular.any()

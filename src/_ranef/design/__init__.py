@@ -10,7 +10,7 @@ from _ranef.design.lookalikes import bare_label
 from _ranef.design.newdata import encode, encode_others
 from _ranef.design.newweights import new_weights
 from _ranef.design.parts import row_parts, sample_rows, take_rows
-from _ranef.design.rank import aliasing, independent_in_gram
+from _ranef.design.rank import aliasing, independent_columns, independent_in_gram
 from _ranef.design.records import Design, Encoded, EncodedRandom, Encoding, RandomDesign, RandomEncoding, Stream
 from _ranef.design.streamed import scan_chunks
 from _ranef.design.transforms import registered
@@ -40,6 +40,7 @@ __all__ = [
     "encode_others",
     "every_level",
     "fully_coded",
+    "independent_columns",
     "independent_in_gram",
     "levels_of",
     "margins_of",

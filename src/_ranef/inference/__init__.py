@@ -42,7 +42,7 @@ from _ranef.inference.information import (
     vcov_theta_frame,
 )
 from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
-from _ranef.inference.leverage import cooks_distances, joint_covariance
+from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_covariance
 from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
 from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
 from _ranef.inference.matrices import Block, FitMatrices, Pattern, matrix_pattern
@@ -162,6 +162,7 @@ __all__ = [
     "coef_frame",
     "coefficient_law",
     "coefficient_tests",
+    "conditional_aic",
     "constant_factor",
     "cooks_distances",
     "covariance_draws",

@@ -16,7 +16,7 @@ import scipy
 from _ranef.errors import DesignError, FitError, NotAvailableError, suggestion
 from _ranef.inference.engines import Estimated, at_estimates
 from _ranef.inference.information import VarianceInformation, variance_information, vcov_derivatives
-from _ranef.likelihood import Adjustment, adjustment
+from _ranef.likelihood import adjustment
 from _ranef.spec import ModelSpec, TermSpec
 from _ranef.support.arrays import Floats
 
@@ -208,25 +208,13 @@ def _kenward_roger(fit: Estimated) -> CoefficientLaw:
     _refuse_kenward_roger(fit)
     at = at_estimates(fit)
     own = adjustment(at, [change for t in fit.spec.terms for change in _basis(fit.spec, t)])
-    free = fit.spec.sigma is None
-    first, second, traces = _with_scale(own, fit.spec.n_obs) if free else (own.first, own.second, own.traces)
-    shrunk = np.einsum("ijpp->ij", second)
-    products = np.einsum("ipq,jqp->ij", first, first)
-    W = 2.0 * _inverse(traces - 2.0 * shrunk + products)
-    U = np.einsum("ij,ijpq->pq", W, second - first[:, None] @ first[None, :])
+    own = own.with_scale(fit.spec.n_obs) if fit.spec.sigma is None else own
+    first = own.first
+    W = 2.0 * _inverse(own.information)
+    U = np.einsum("ij,ijpq->pq", W, own.second - first[:, None] @ first[None, :])
     half = at.sigma * own.root
     vcov = half @ (np.eye(len(half)) + U + U.T) @ half.T
     return KenwardRoger(vcov, half @ half.T, half @ first @ half.T, W)
-
-
-def _with_scale(own: Adjustment, n: int) -> tuple[Floats, Floats, Floats]:
-    """`first`, `second` and `traces` with V itself as the last direction: σ² moves all of it."""
-    q, p = len(own.trace), own.root.shape[0]
-    first = np.concatenate([own.first, np.eye(p)[None]])
-    second = np.zeros((q + 1, q + 1, p, p))
-    second[:q, :q], second[:q, q], second[q, :q], second[q, q] = own.second, own.first, own.first, np.eye(p)
-    traces = np.block([[own.traces, own.trace[:, None]], [own.trace[None, :], np.array([[float(n)]])]])
-    return first, second, traces
 
 
 def _inverse(information: Floats) -> Floats:

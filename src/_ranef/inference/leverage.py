@@ -1,4 +1,4 @@
-"""Cook's distances of the observations, and the joint covariance of coefficients and effects."""
+"""Cook's distances of the observations, the conditional AIC, and the joint covariance of coefficients and effects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from _ranef.likelihood import At, combination_roots
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 
-__all__ = ["cooks_distances", "joint_covariance"]
+__all__ = ["conditional_aic", "cooks_distances", "joint_covariance"]
 
 #: effects of which a dense joint covariance may be asked
 MAX_EFFECTS = 5000
@@ -87,3 +87,12 @@ def _effects(spec: ModelSpec, chosen: Sequence[int]) -> Rows:
         codes[k][row], Z[k][row, column] = level, 1.0
     none: tuple[tuple[str, ...], ...] = ((),) * len(spec.groupings)
     return Rows(np.eye(m, p), np.zeros(m), tuple(codes), tuple(Z), pd.Index(names), none)
+
+
+def conditional_aic(spec: ModelSpec, pearson: pd.Series[float], sigma: float, leverages: pd.Series[float]) -> float:
+    """−2 log density of the rows given β̂ and b̂, and twice the effective number of parameters.
+
+    `pearson` and `leverages` (n,) are the residuals over their sds and the hat values.
+    """
+    density = spec.n_obs * np.log(2.0 * np.pi * sigma**2) - spec.residual.log_det + float((pearson**2).sum())
+    return float(density + 2.0 * (leverages.sum() + (spec.sigma is None)))

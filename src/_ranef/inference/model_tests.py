@@ -13,10 +13,10 @@ import pandas as pd
 from _ranef.errors import DesignError, FitError
 from _ranef.inference.ddf import coefficient_law, joint_test
 from _ranef.inference.engines import Estimated
-from _ranef.inference.nested import n_at_zero, other_rows, same_columns, same_random_part, why_not_nested
+from _ranef.inference.mixtures import chi_squared, mixture
+from _ranef.inference.nested import other_rows, same_columns, same_random_part, why_not_nested
 from _ranef.inference.prediction import fitted_values, simulate_new
 from _ranef.inference.refitting import Fitted, by_method, fitted
-from _ranef.inference.term_removal import chi_squared, mixture
 from _ranef.reml import refit_many
 from _ranef.results import Method
 from _ranef.spec import ModelSpec, covariance_arrays, with_response
@@ -101,8 +101,7 @@ def by_one_criterion(fits: Sequence[Estimated], *, refit: bool) -> tuple[list[Fi
 def likelihood_frame(fits: Sequence[Fitted], names: Sequence[str]) -> pd.DataFrame:
     """``model, npar, aic, aicc, bic, loglik, deviance, statistic, df, p, p_mixture``, each against the one before.
 
-    ``p_mixture`` is that of ½χ²(df − 1) + ½χ²(df) where one variance is tested, which is zero in the smaller model
-    (Self & Liang 1987, J. Am. Stat. Assoc. 82, 605-610), and NaN elsewhere.
+    ``p_mixture`` is that of :func:`~_ranef.inference.mixtures.mixture`.
     """
     rows: list[list[object]] = []
     for k, (fit, name) in enumerate(zip(fits, names, strict=True)):
@@ -118,8 +117,7 @@ def likelihood_frame(fits: Sequence[Fitted], names: Sequence[str]) -> pd.DataFra
 def _ratio(small: Fitted, large: Fitted) -> list[float]:
     statistic = small.estimates.criterion - large.estimates.criterion
     df = large.n_parameters - small.n_parameters
-    one = n_at_zero(small.spec, large.spec) == 1
-    return [statistic, df, chi_squared(statistic, df), mixture(statistic, df) if one else np.nan]
+    return [statistic, df, chi_squared(statistic, df), mixture(small, large, statistic)]
 
 
 def f_frame(fits: Sequence[Estimated], names: Sequence[str], ddf: str) -> tuple[pd.DataFrame, str]:

@@ -10,7 +10,16 @@ from _ranef.residuals import RowVariance
 from _ranef.spec import Grouping, ModelSpec, TermSpec
 from _ranef.support.arrays import Floats
 
-__all__ = ["n_at_zero", "other_rows", "same_columns", "same_random_part", "why_not_nested"]
+__all__ = [
+    "covariances",
+    "n_at_zero",
+    "other_rows",
+    "psd_root",
+    "same_columns",
+    "same_random_part",
+    "why_not_nested",
+    "zeros_of",
+]
 
 #: what is left of a unit column, or covariance, that is rounding
 ROUNDING = 1e-7
@@ -78,22 +87,27 @@ def _outside(columns: Floats, others: Floats) -> list[int]:
 
 
 def n_at_zero(small: ModelSpec, large: ModelSpec) -> int:
-    """How many variances of the larger model, or directions of its covariances, are zero in the smaller one.
-
-    With none of them the smaller model is inside the larger one, and χ² holds; with one it is at an edge.
-    """
-    found = _covariances(small, large)
-    return sum(_zeros(t, _psd_root(found[t.grouping][t.where, t.where])) for t in large.terms)
+    """How many variances of the larger model, or directions of its covariances, are zero in the smaller one."""
+    found = covariances(small, large, some_theta(small))
+    return sum(zeros_of(t, found[t.grouping][t.where, t.where]) for t in large.terms)
 
 
-def _zeros(term: TermSpec, root: Floats) -> int:
+def zeros_of(term: TermSpec, D: Floats) -> int:
+    """How many variances, or directions, of a term are zero where its covariance is D."""
+    root = psd_root(D)
     size = np.linalg.norm(root, axis=1)
     if not term.structure.free:
         return int((size[list(term.structure.own_sds)] < ROUNDING).sum())
     return len(root) - int(np.linalg.matrix_rank(root, ROUNDING)) if size.any() else len(root)
 
 
-def _psd_root(D: Floats) -> Floats:
+def some_theta(spec: ModelSpec, seed: int = 0) -> Floats:
+    """θ (n_theta,) with no variance of zero."""
+    return spec.allowed(np.abs(np.random.default_rng(seed).normal(size=spec.n_theta)) + 0.1)
+
+
+def psd_root(D: Floats) -> Floats:
+    """R with RRᵀ = D, what is zero to rounding left out."""
     values, vectors = np.linalg.eigh(D)
     return np.asarray(vectors * np.sqrt(np.where(values > ROUNDING * values.max(initial=0.0), values, 0.0)))
 
@@ -107,7 +121,7 @@ def _random_part(small: ModelSpec, large: ModelSpec) -> str | None:
         if place is not None and _outside(g.Z, large.groupings[place].Z):
             return f"effects of {g.name} in the smaller model are no combinations of those in the larger one"
     for seed in range(TRIALS):
-        found = _covariances(small, large, seed)
+        found = covariances(small, large, some_theta(small, seed))
         for k, (h, D) in enumerate(zip(large.groupings, found, strict=True)):
             terms = [t for t in large.terms if t.grouping == k]
             if not np.isfinite(D).all() or np.abs(_nearest(terms, D) - D).max() > ROUNDING * max(1.0, np.abs(D).max()):
@@ -117,20 +131,18 @@ def _random_part(small: ModelSpec, large: ModelSpec) -> str | None:
 
 def _nearest(terms: Sequence[TermSpec], D: Floats) -> Floats:
     """The covariance (p, p) of those terms that is nearest to D."""
-    out, root = np.zeros_like(D), _psd_root(D)
+    out, root = np.zeros_like(D), psd_root(D)
     for t in terms:
         lam = t.structure.root(t.structure.closest(root[t.where]))
         out[t.where, t.where] = lam @ lam.T
     return out
 
 
-def _covariances(small: ModelSpec, large: ModelSpec, seed: int = 0) -> list[Floats]:
-    """D_k (p_k, p_k) by grouping of the larger model for some covariances of the smaller one; NaN where there is none.
+def covariances(small: ModelSpec, large: ModelSpec, theta: Floats) -> list[Floats]:
+    """D_k (p_k, p_k) by grouping of the larger model at θ (n_theta,) of the smaller one; NaN where there is none.
 
     Effects of a finer factor, as of a:b, add to those by a the products of what their columns are of its columns.
     """
-    rng = np.random.default_rng(seed)
-    theta = small.allowed(np.abs(rng.normal(size=small.n_theta)) + 0.1)
     out: list[Floats] = [np.zeros((len(h.columns),) * 2) for h in large.groupings]
     for g, lam in zip(small.groupings, small.lambdas(theta), strict=True):
         place = _place(g, large)
@@ -158,19 +170,20 @@ def _coarser(g: Grouping, spec: ModelSpec) -> int | None:
 
 def _of_finer(g: Grouping, lam: Floats, h: Grouping) -> Floats:
     """What effects of levels within those of h add to its covariance; NaN if it is not the same for all of them."""
+    none = np.full((len(h.columns),) * 2, np.nan)
     found = None
-    for level in range(h.n_levels):
-        rows = h.codes == level
+    ends = np.cumsum(np.bincount(h.codes, minlength=h.n_levels))
+    for rows in np.split(np.argsort(h.codes, kind="stable"), ends[:-1]):
         columns = [np.where((g.codes[rows] == j)[:, None], g.Z[rows], 0.0) @ lam for j in np.unique(g.codes[rows])]
         own, _, rank, _ = np.linalg.lstsq(h.Z[rows], np.hstack(columns), rcond=None)
         if np.abs(h.Z[rows] @ own - np.hstack(columns)).max(initial=0.0) > ROUNDING:
-            return np.full((len(h.columns),) * 2, np.nan)
+            return none
         if rank < len(h.columns):
             continue  # a level in which some columns do not occur
         if found is not None and np.abs(own @ own.T - found).max() > ROUNDING * max(1.0, np.abs(found).max()):
-            return np.full((len(h.columns),) * 2, np.nan)
+            return none
         found = own @ own.T
-    return np.full((len(h.columns),) * 2, np.nan) if found is None else found
+    return none if found is None else found
 
 
 def _same_levels(first: Grouping, second: Grouping) -> bool:

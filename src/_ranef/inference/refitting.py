@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from _ranef.design import levels_of
+from _ranef.design import independent_columns, levels_of
 from _ranef.formula import Terms
 from _ranef.inference.engines import Estimated
 from _ranef.likelihood import CrossProducts, Method, cross_products, other_columns
@@ -16,10 +16,7 @@ from _ranef.results import RemlEstimates
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["Fitted", "by_method", "fitted", "independent_columns", "random_reductions", "with_columns"]
-
-#: share of a column that is left of it beside others, below which it is a combination of them
-ROUNDING = 1e-8
+__all__ = ["Fitted", "by_method", "fitted", "random_reductions", "with_columns"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -72,17 +69,6 @@ def with_columns(fit: Fitted, B: Floats, assign: Sequence[int] | Ints) -> Fitted
     return fitted(spec, fit.estimates.method, start=start, products=products)
 
 
-def independent_columns(columns: Floats) -> Ints:
-    """Which columns are no combinations of earlier ones."""
-    kept: list[int] = []
-    for j in range(columns.shape[1]):
-        some = columns[:, [*kept, j]]
-        size = np.linalg.norm(some, axis=0)
-        if size[-1] > 0.0 and np.linalg.matrix_rank(some / size, ROUNDING) > len(kept):
-            kept.append(j)
-    return np.array(kept, dtype=np.intp)
-
-
 def random_reductions(spec: ModelSpec) -> list[tuple[str, ModelSpec]]:
     """What each step back from the random effects is called, and the model after it; one step for each term.
 
@@ -106,7 +92,7 @@ def _steps(spec: ModelSpec, k: int) -> list[tuple[str, ModelSpec]]:
             continue
         rest = Terms(effects.intercept or alone, tuple(t for t in effects.terms if t is not term))
         at = np.flatnonzero(every.assign != i + 1)
-        B = None if alone else every.K[:, at[independent_columns(every.K[:, at])]]
+        B = None if alone else every.K[:, at[independent_columns(every.K[:, at], intercept=False)]]
         out.append((f"{term.name} in {bar}", _with_effects(spec, k, (rest, B))))
     return out
 

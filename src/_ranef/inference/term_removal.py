@@ -6,17 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import scipy
 
-from _ranef.design import every_level
+from _ranef.design import every_level, independent_columns
 from _ranef.errors import DesignError
 from _ranef.inference.engines import Estimated
-from _ranef.inference.nested import n_at_zero
+from _ranef.inference.mixtures import chi_squared, mixture
 from _ranef.inference.refitting import (
     Fitted,
     by_method,
     fitted,
-    independent_columns,
     random_reductions,
     with_columns,
 )
@@ -24,22 +22,7 @@ from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.progress import LateBar
 
-__all__ = ["chi_squared", "drop_terms", "mixture", "ranova_frame"]
-
-
-def chi_squared(statistic: float, df: int) -> float:
-    """P-value of χ²; NaN without degrees of freedom."""
-    return float(scipy.special.chdtrc(df, max(statistic, 0.0))) if df > 0 else float("nan")
-
-
-def mixture(statistic: float, df: int) -> float:
-    """P-value of ½χ²(df − 1) + ½χ²(df), where one of `df` parameters is a variance that is zero (Stram & Lee 1994)."""
-    if df < 1:
-        return float("nan")
-    if statistic <= 0.0:
-        return 1.0
-    below = chi_squared(statistic, df - 1) if df > 1 else 0.0
-    return 0.5 * below + 0.5 * chi_squared(statistic, df)
+__all__ = ["drop_terms", "ranova_frame"]
 
 
 def drop_terms(fit: Estimated, scope: str | Sequence[str] = "terms") -> pd.DataFrame:
@@ -108,7 +91,7 @@ def _without_term(spec: ModelSpec, k: int) -> tuple[Floats, Ints]:
     """The other terms, coded as R codes them then: the same span."""
     every = every_level(spec.design.encoding)
     at = np.flatnonzero(every.assign != k + 1)
-    at = at[independent_columns(every.K[:, at])]
+    at = at[independent_columns(every.K[:, at], intercept=False)]
     return every.K[:, at], every.assign[at]
 
 
@@ -144,5 +127,4 @@ def _scored(fit: Fitted) -> list[float]:
 def _tested(whole: Fitted, small: Fitted) -> list[float]:
     df = whole.n_parameters - small.n_parameters
     statistic = small.estimates.criterion - whole.estimates.criterion
-    one = n_at_zero(small.spec, whole.spec) == 1
-    return [statistic, df, chi_squared(statistic, df), mixture(statistic, df) if one else np.nan]
+    return [statistic, df, chi_squared(statistic, df), mixture(small, whole, statistic)]

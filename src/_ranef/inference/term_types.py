@@ -10,10 +10,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from _ranef.design import every_level
+from _ranef.design import every_level, independent_columns
 from _ranef.errors import DesignError
 from _ranef.inference.ddf import CoefficientLaw, joint_test
-from _ranef.inference.refitting import independent_columns
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
@@ -87,7 +86,7 @@ def _type_3(spec: ModelSpec) -> list[Floats]:
     """Estimable functions of the parameters of all levels, made orthogonal there, and in coordinates of β again."""
     every = every_level(spec.design.encoding)
     columns = np.flatnonzero(every.treatment)
-    columns = columns[independent_columns(every.K[:, columns])]
+    columns = columns[independent_columns(every.K[:, columns], intercept=False)]
     inverse = np.linalg.inv(every.K[:, columns])
     rows, assign = inverse @ every.K, every.assign[columns]
     degree = [len(t.factors) for t in spec.design.encoding.fixed.terms]

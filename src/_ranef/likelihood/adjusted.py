@@ -55,6 +55,21 @@ class Adjustment:
     trace: Floats
     traces: Floats
 
+    @property
+    def information(self) -> Floats:
+        """Tr PG_iPG_j (q, q), twice the expected information of REML; `traces` are twice that of ML."""
+        products = np.einsum("ipq,jqp->ij", self.first, self.first)
+        return np.asarray(self.traces - 2.0 * np.einsum("ijpp->ij", self.second) + products)
+
+    def with_scale(self, n: int) -> Adjustment:
+        """The same with V itself as the last change, which σ² multiplies; n rows."""
+        q, p = len(self.trace), self.root.shape[0]
+        first = np.concatenate([self.first, np.eye(p)[None]])
+        second = np.zeros((q + 1, q + 1, p, p))
+        second[:q, :q], second[:q, q], second[q, :q], second[q, q] = self.second, self.first, self.first, np.eye(p)
+        traces = np.block([[self.traces, self.trace[:, None]], [self.trace[None, :], np.array([[float(n)]])]])
+        return Adjustment(self.root, first, second, np.append(self.trace, float(n)), traces)
+
 
 def coefficient_root(at: At) -> Floats:
     """H (p, p) with HHᵀ = (XᵀV⁻¹X)⁻¹ on the user's scale."""
@@ -133,7 +148,7 @@ class _Connected:
         """The rows (B, n_k p_k, r) of factor `k` of `columns` (B, m, r), from the left by dD for every level."""
         rows, known = columns[:, self.where[k]], self.among[k]
         B, m, r = rows.shape
-        own = dD @ rows.reshape(B, -1, len(dD), r)
+        own = dD @ rows.reshape(B, m // len(dD), len(dD), r)
         return (own if known is None or not m else known.times(own[0])).reshape(B, m, r)
 
 
@@ -194,7 +209,7 @@ def _gathered(
         here = np.flatnonzero(group[own] >= 0)
         b, at = group[own[here]], effects[k][here]
         dense[b[:, None, None], at[:, :, None], at[:, None, :]] = A.diag[k][here]
-        columns[b[:, None], at] = T[k].reshape(len(own), -1, width)[here]
+        columns[b[:, None], at] = T[k].reshape(len(own), A.sizes[k], width)[here]
     for (k, l), pair in A.pairs.items():
         here = np.flatnonzero(group[label[k][pair.rows]] >= 0)
         b = group[label[k][pair.rows[here]]][:, None, None]

@@ -159,6 +159,10 @@ class Fit(Protocol):
         """One row a parameter."""
         ...
 
+    def test(self, L: Any, value: Any = 0.0, *, level: float = 0.95) -> pd.DataFrame:
+        """Linear hypotheses on the coefficients: tested, or where a posterior has them."""
+        ...
+
     def glance(self) -> pd.DataFrame:
         """One row a fit."""
         ...

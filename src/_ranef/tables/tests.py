@@ -34,7 +34,7 @@ REDUCED = {
     "p": "Pr(>Chisq)",
     "p_mixture": "Pr(>mix)",
 }
-MIXTURE = "mix: half χ² with one degree of freedom less, for the variance that is gone cannot be below zero."
+MIXTURE = "mix: mixture of χ² of fewer degrees of freedom, for a variance cannot be below zero."
 MODELS = {
     "label": "",
     "npar": "npar",

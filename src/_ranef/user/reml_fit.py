@@ -418,6 +418,27 @@ class EmpiricalBayesFit(BaseFit):
         law = self._law(ddf, vcov, cluster)
         return term_table(inf.term_tests(self.spec, law, self.estimates.beta, self.sigma, type), type, law.words)
 
+    def vcov_adjusted(self) -> pd.DataFrame:
+        """Kenward and Roger's covariance of the coefficients, p×p: :attr:`vcov` with the uncertainty of θ̂ in it.
+
+        pbkrtest's ``vcovAdj``; what ``ddf="kenward-roger"`` stands on.
+
+        Raises
+        ------
+        DesignError
+            If the fit is by ML.
+        NotAvailableError
+            For residual structures, and compound symmetry and the like of random effects.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("yield ~ nitro + Variety + (1 | Block)", ranef.datasets.load("Oats")).fit()
+        >>> (fit.vcov_adjusted().loc["nitro", "nitro"] / fit.vcov.loc["nitro", "nitro"]).round(6).item()
+        1.0
+        """
+        return inf.vcov_frame(self.spec, self._law("kenward-roger").vcov)
+
     def vcov_robust(self, type: str = "CR2", *, cluster: Any = None) -> pd.DataFrame:
         """Cluster-robust covariance of the coefficients: it holds though the model of the rows of a cluster may not.
 
@@ -522,6 +543,33 @@ class EmpiricalBayesFit(BaseFit):
     def bic(self) -> float:
         """Criterion + log(n) df, as lme4 counts."""
         return self.criterion + float(np.log(self.spec.n_obs)) * self.df
+
+    @property
+    def aicc(self) -> float:
+        """AIC corrected for few rows: + 2 df (df + 1)/(n − df − 1); infinite where there are no more rows than that."""
+        left = self.spec.n_obs - self.df - 1
+        return self.aic + 2 * self.df * (self.df + 1) / left if left > 0 else float("inf")
+
+    def caic(self) -> float:
+        """Conditional AIC: for predictions of the same levels, where :attr:`aic` is for new ones.
+
+        −2 log of the density of the rows given β̂ and b̂, and twice the effective number of parameters, the sum of
+        :meth:`hatvalues`, with one for σ (Vaida & Blanchard 2005, Biometrika 92, 351-370, with θ̂ taken as known: it
+        favours the larger random part a little, Greven & Kneib 2010, Biometrika 97, 773-789).
+
+        Raises
+        ------
+        FitError
+            If residuals are correlated.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit("ML")
+        >>> round(fit.caic(), 2), round(fit.aic, 2)
+        (1709.08, 1763.94)
+        """
+        return inf.conditional_aic(self.spec, self.residuals("pearson"), self.sigma, self.hatvalues())
 
     @property
     def is_singular(self) -> bool:
