@@ -97,12 +97,12 @@ class Problem:
     def rows(self) -> RowDensity | None:
         """The same of residual variances and correlations with parameters, where there are any.
 
-        Its σ is the geometric mean of the standard deviations of the rows, on which the prior stands.
+        Its σ, if it is not known, is the geometric mean of the standard deviations of the rows: its prior is of that.
         """
         if not self.layout.rows:
             return None
         own = self.spec.variance
-        spec = self.spec if own is None else replace(self.spec, variance=Centred(own))
+        spec = self.spec if own is None or self.spec.sigma is not None else replace(self.spec, variance=Centred(own))
         return RowDensity(spec, self.products, self.fixed)
 
     @property

@@ -6,6 +6,7 @@ Parameters ρ have no bounds; what users read of them, in nlme's words, is :clas
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self, TypeVar
@@ -25,6 +26,7 @@ __all__ = [
     "RowVariance",
     "Told",
     "VarianceFunction",
+    "apart",
     "one_column",
     "told_names",
     "told_places",
@@ -64,9 +66,15 @@ def told_places(told: Sequence[Told]) -> list[int]:
 
 
 def told_names(told: Sequence[Told]) -> list[str]:
-    """What varies by the names of tables: ``ratio(B)`` for a stratum."""
-    names = [f"ratio({name})" if part.sds else name for part in told for name in part.names]
-    return [names[k] for k in told_places(told)]
+    """What varies by the names of tables: ``ratio(B)`` for a stratum; ``ratio(B) [g]`` where two have that name."""
+    pairs = [(f"ratio({name})" if part.sds else name, part.form) for part in told for name in part.names]
+    return apart([pairs[k] for k in told_places(told)])
+
+
+def apart(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Names, with what stands beside them where one occurs twice."""
+    counts = Counter(name for name, _ in pairs)
+    return [name if counts[name] == 1 else f"{name} [{form}]" for name, form in pairs]
 
 
 class VarianceFunction(ABC):

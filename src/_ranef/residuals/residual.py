@@ -80,11 +80,9 @@ class Residual:
 
     @property
     def prior_words(self) -> list[str]:
-        """Default priors of the parameters, a line each; that of σ is then of the mean of the rows."""
+        """Default priors of the parameters, a line each."""
         parts = [part for part in (self.variance, self.correlation) if part is not None]
-        lines = [line for part in parts for line in part.prior_words]
-        varies = self.variance is not None and self.variance.names
-        return [*(["sigma stands for the geometric mean of the rows' standard deviations"] if varies else []), *lines]
+        return [line for part in parts for line in part.prior_words]
 
     @property
     def correlated(self) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from _ranef.design import Factor, Value, as_factor
 from _ranef.errors import DesignError
-from _ranef.residuals.base import RowVariance, Told
+from _ranef.residuals.base import RowVariance, Told, apart
 from _ranef.residuals.basis import Basis, BasisLaw, Part, picked
 from _ranef.support.arrays import Floats, Ints
 
@@ -409,8 +409,9 @@ class Product(RowVariance):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those of the parts."""
-        return tuple(name for part in self.parts for name in part.names)
+        """Those of the parts, with what each reads where two are called the same."""
+        forms = [part.told(part.starts[0])[0].form for part in self.parts]
+        return tuple(apart([(n, form) for part, form in zip(self.parts, forms, strict=True) for n in part.names]))
 
     @property
     def starts(self) -> tuple[Floats, ...]:

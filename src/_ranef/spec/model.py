@@ -161,6 +161,13 @@ class ModelSpec:
         return np.concatenate([np.zeros(0), *parts])
 
     @property
+    def residual_prior_words(self) -> list[str]:
+        """Default priors of the parameters ρ, a line each, and what a σ that is not known stands for beside them."""
+        varies = self.variance is not None and self.variance.names and self.sigma is None
+        mean = ["sigma stands for the geometric mean of the rows' standard deviations"] if varies else []
+        return [*mean, *self.residual.prior_words]
+
+    @property
     def n_correlation_columns(self) -> int:
         """How many of the last of what the design reads besides are the correlation's."""
         return 0 if self.correlation is None else len(self.correlation.function.reads)

@@ -53,7 +53,10 @@ def rho_prior_draws(spec: ModelSpec, rng: np.random.Generator, shape: tuple[int,
 
 
 def mean_log_sds(spec: ModelSpec, rho: Floats) -> Floats:
-    """Mean η (...) of the rows at ρ (..., n_rho): logarithm of their mean standard deviation over σ."""
-    if spec.variance is None or not spec.variance.names:
+    """Mean η (...) of the rows at ρ (..., n_rho): logarithm of their mean standard deviation over σ.
+
+    Where σ is known it is no mean, but what it is, and this is zero.
+    """
+    if spec.sigma is not None or spec.variance is None or not spec.variance.names:
         return np.zeros(rho.shape[:-1])
     return spec.variance.mean_log_sds(rho[..., : len(spec.variance.names)])
