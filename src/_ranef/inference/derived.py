@@ -12,7 +12,7 @@ import pandas as pd
 from _ranef.errors import DesignError, FitError, suggestion
 from _ranef.inference.effects import grouping_named, only_group
 from _ranef.inference.posterior import covariance_draws, parameter_draws, posterior_table
-from _ranef.inference.variance_shares import mean_inverse_weight
+from _ranef.inference.variance_shares import level_variances, mean_inverse_weight
 from _ranef.likelihood import Likelihood, conditional_variances, cross_products, log_precision_draws
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec, Student, covariance_arrays, family_of
@@ -141,7 +141,7 @@ def variance_part_draws(spec: ModelSpec, draws: PosteriorDraws) -> VariancePartD
     """Split the variance of the response (Nakagawa & Schielzeth 2013; for random slopes Johnson 2014, eq. 10)."""
     X = spec.design.X - spec.design.X.mean(axis=0)
     fixed = np.einsum("cdp,pq,cdq->cd", draws.beta, X.T @ X / (spec.n_obs - 1), draws.beta, optimize=True)
-    grams = [g.Z.T @ g.Z / spec.n_obs for g in spec.groupings]
+    grams = [(g.Z * level_variances(g)).T @ g.Z / spec.n_obs for g in spec.groupings]
     parts = [np.einsum("cdpq,pq->cd", cov, G) for cov, G in zip(covariance_draws(spec, draws), grams, strict=True)]
     for k, g in enumerate(spec.groupings):
         if f"nu_{g.name}" in draws.extras:

@@ -152,7 +152,8 @@ def predict_draws(
     S = draws.sigma.size
     beta = draws.beta.reshape(S, spec.n_fixed)
     effects = [b.reshape(S, *b.shape[2:]) for b in draws.b]
-    covs = [c.reshape(S, *c.shape[2:]) for c in covariance_draws(spec, draws)]
+    units = [g.unit for g in spec.groupings]
+    covs = [u * c.reshape(S, *c.shape[2:]) for u, c in zip(units, covariance_draws(spec, draws), strict=True)]
     means = [e.mean(axis=0) for e in effects]
     estimate = linear_predictor(rows, beta.mean(axis=0), means, groupings)
     spread = options.new_levels == "sample" or options.interval == "prediction"

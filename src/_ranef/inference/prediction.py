@@ -232,12 +232,12 @@ def row_series(spec: ModelSpec, values: Callable[[ModelSpec], Floats], name: str
 
 
 def unseen_variance(spec: ModelSpec, rows: Rows, covs: Sequence[Floats], groupings: Sequence[int]) -> Floats:
-    """zᵀΣz (m,) of the rows whose level was not in the data, summed over groupings."""
+    """zᵀΣz (m,) of the rows whose level was not in the data, summed over groupings; of a known K its mean variance."""
     out = np.zeros(rows.X.shape[0])
     for k in groupings:
         unseen = (rows.codes[k] < 0) | (rows.codes[k] >= spec.groupings[k].n_levels)
         z = rows.Z[k][unseen]
-        out[unseen] += np.einsum("na,ab,nb->n", z, covs[k], z)
+        out[unseen] += spec.groupings[k].unit * np.einsum("na,ab,nb->n", z, covs[k], z)
     return out
 
 

@@ -11,7 +11,15 @@ import pandas as pd
 from _ranef.spec import Grouping, ModelSpec
 from _ranef.support.arrays import Floats
 
-__all__ = ["VarianceParts", "icc_frame", "mean_inverse_weight", "r2_series", "variance_parts", "weights_differ"]
+__all__ = [
+    "VarianceParts",
+    "icc_frame",
+    "level_variances",
+    "mean_inverse_weight",
+    "r2_series",
+    "variance_parts",
+    "weights_differ",
+]
 
 
 @dataclass(frozen=True)
@@ -79,11 +87,11 @@ def _moments(rows: ModelSpec, beta: Floats) -> _Moments:
     X = rows.design.X
     centre = X.mean(axis=0)
     within = (X - centre) @ beta
-    grams = tuple((g.Z * _own_variance(g)).T @ g.Z for g in rows.groupings)
+    grams = tuple((g.Z * level_variances(g)).T @ g.Z for g in rows.groupings)
     return _Moments(len(X), len(X) * float(centre @ beta), float(within @ within), grams)
 
 
-def _own_variance(g: Grouping) -> Floats | float:
+def level_variances(g: Grouping) -> Floats | float:
     """Diagonal of the known covariance among levels, by row (n, 1); 1 where there is none."""
     return 1.0 if g.among is None else g.among.variances[g.codes, None]
 

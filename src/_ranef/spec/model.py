@@ -87,6 +87,11 @@ class Grouping:
     inverse: scipy.sparse.csr_array | None = None
 
     @cached_property
+    def unit(self) -> float:
+        """Mean variance of a level for a Σ of one: 1, or that of a known K, whose unit is thus nobody's concern."""
+        return 1.0 if self.among is None else float(self.among.variances.mean())
+
+    @cached_property
     def among(self) -> AmongLevels | None:
         """The known covariance."""
         return None if self.root is None and self.inverse is None else AmongLevels(self.root, self.inverse)

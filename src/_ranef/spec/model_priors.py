@@ -221,7 +221,8 @@ def default_priors(
     several columns jointly so that its coding does not matter (:func:`_ranef.spec.coordinates.fixed_directions`). The
     standard deviation of a random effect ~ HalfStudentT(3, s / sd of its column), of an intercept and of effects in
     cells of factors HalfStudentT(3, s), correlations ~ LKJ(1), in coordinates that know neither origins nor codings
-    (:func:`_ranef.spec.coordinates.term_columns`). σ ~ HalfStudentT(3, s √w̄) with w̄ the mean weight. Other parameters
+    (:func:`_ranef.spec.coordinates.term_columns`); with a known covariance K among levels over the root of its mean
+    variance. σ ~ HalfStudentT(3, s √w̄) with w̄ the mean weight. Other parameters
     of a covariance structure are uniform between their bounds, or of the size that the structure gives.
 
     A prior given to standard deviations is of the columns as they are written; their term then stands in these. One
@@ -266,6 +267,7 @@ def default_priors(
         if t.structure.shared:  # the first standard deviation is one for columns of several sizes
             others = t.structure.own_sds[1:]
             sizes = np.sqrt([np.delete(sizes**2, others).mean(), *sizes[others] ** 2])
+        sizes = sizes * np.sqrt(spec.groupings[t.grouping].unit)
         sd |= {(t.group, c): HalfStudentT(3.0, s / float(v)) for c, v in zip(own.names, sizes, strict=False)}
     corr = {corr_name(t): LKJ(1.0) for t in spec.terms if t.structure.free and t.structure.pairs}
     sigma = HalfStudentT(3.0, s * float(np.sqrt(about.weight)))
