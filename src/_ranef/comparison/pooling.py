@@ -34,10 +34,11 @@ from _ranef.comparison.sweeps import (
 )
 from _ranef.errors import DesignError, NotAvailableError, suggestion
 from _ranef.inference import grouping_named, only_group
-from _ranef.likelihood import Likelihood
+from _ranef.likelihood import Likelihood, over_rho
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec, covariance_arrays
 from _ranef.support.arrays import Floats, Ints
+from _ranef.support.progress import LateBar
 
 __all__ = [
     "PoolingBase",
@@ -47,6 +48,7 @@ __all__ = [
     "effects_frame",
     "one_column",
     "own_frame",
+    "own_variance_draws",
     "pooling_base",
     "pooling_frame",
     "pooling_sweep",
@@ -58,6 +60,9 @@ __all__ = [
 ]
 
 KEYS = ["group", "level", "term"]
+
+#: draws at which rows that have parameters of their own are looked at
+MOST_DRAWS = 1000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -182,8 +187,30 @@ def pooling_frame(base: PoolingBase, draws: PosteriorDraws | None, level: float)
     if draws is None or draws.not_normal:
         return out.assign(**dict.fromkeys(names, np.nan))
     ratios = ratio_draws(base.spec, draws)
-    summaries = [reliability_summary(o, r, level) for o, r in zip(base.own, ratios, strict=True)]
+    if "rho" in draws.extras:
+        some = np.linspace(0, draws.sigma.size - 1, min(MOST_DRAWS, draws.sigma.size)).round().astype(np.intp)
+        own = own_variance_draws(base.spec, draws, some)
+        summaries = [_summary(reliabilities(v, r[some, None]), level) for v, r in zip(own, ratios, strict=True)]
+    else:
+        summaries = [reliability_summary(o, r, level) for o, r in zip(base.own, ratios, strict=True)]
     return out.assign(**{n: np.concatenate([s[i].ravel() for s in summaries]) for i, n in enumerate(names)})
+
+
+def _summary(drawn: Floats, level: float) -> Floats:
+    """Mean and ends of the equal-tailed interval (3, J, p) of draws (S, J, p)."""
+    ends = np.quantile(drawn, [0.5 - level / 2.0, 0.5 + level / 2.0], axis=0)
+    return np.asarray([drawn.mean(axis=0), *ends])
+
+
+def own_variance_draws(spec: ModelSpec, draws: PosteriorDraws, chosen: Ints) -> tuple[Floats, ...]:
+    """:attr:`OwnData.variances` (S, J, p) by grouping at the ρ of some draws (S,), for rows have sds of their own."""
+    over, rho = over_rho(spec, "REML"), np.asarray(draws.extras["rho"]).reshape(draws.sigma.size, -1)
+    with LateBar("Rows of each level", "draw", len(chosen)) as bar:
+        found = []
+        for s in chosen:
+            found.append([own.variances for own in own_data(over.at(rho[s]))])
+            bar.update()
+    return tuple(np.array(part) for part in zip(*found, strict=True))
 
 
 def coefficient_frame(base: PoolingBase, frame: pd.DataFrame, beta: Floats, mean_beta: Floats) -> pd.DataFrame:

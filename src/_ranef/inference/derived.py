@@ -13,11 +13,12 @@ from _ranef.errors import DesignError, FitError, suggestion
 from _ranef.inference.effects import grouping_named, only_group
 from _ranef.inference.posterior import covariance_draws, parameter_draws, posterior_table
 from _ranef.inference.variance_shares import level_variances, mean_inverse_weight
-from _ranef.likelihood import Likelihood, conditional_variances, cross_products, log_precision_draws
+from _ranef.likelihood import Likelihood, conditional_variances, cross_products, log_precision_draws, over_rho
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec, Student, covariance_arrays, family_of
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
+from _ranef.support.progress import LateBar
 
 if TYPE_CHECKING:
     import xarray
@@ -213,7 +214,7 @@ def shrinkage_draws(spec: ModelSpec, draws: PosteriorDraws, group: str | None = 
         )
     k, g = grouping_named(spec, only_group(spec, group))
     theta = draws.theta.reshape(draws.sigma.size, -1)
-    conditional = conditional_variances(Likelihood(spec, cross_products(spec), "REML"), theta, k)
+    conditional = _conditional_draws(spec, draws, theta, k)
     covariance = covariance_arrays(spec, theta, np.ones(len(theta)))[k]
     prior = np.diagonal(covariance, axis1=1, axis2=2)[:, None]
     if g.among is not None:
@@ -226,6 +227,19 @@ def shrinkage_draws(spec: ModelSpec, draws: PosteriorDraws, group: str | None = 
         {"level": [str(level) for level in g.levels], "term": list(g.columns)},
         f"weight of the own data of each level of {g.name}, 1 − conditional over prior variance",
     )
+
+
+def _conditional_draws(spec: ModelSpec, draws: PosteriorDraws, theta: Floats, k: int) -> Floats:
+    """Var(b | y, β)/σ² (S, J, p) of the levels of grouping `k`, at each draw's own ρ where there is one."""
+    if "rho" not in draws.extras:
+        return conditional_variances(Likelihood(spec, cross_products(spec), "REML"), theta, k)
+    over, rho = over_rho(spec, "REML"), np.asarray(draws.extras["rho"]).reshape(len(theta), -1)
+    with LateBar("Conditional variances", "draw", len(theta)) as bar:
+        found = []
+        for one, own in zip(theta, rho, strict=True):
+            found.append(conditional_variances(over.at(own), one[None], k)[0])
+            bar.update()
+    return np.array(found)
 
 
 def contrast_draws(

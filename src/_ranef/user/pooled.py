@@ -425,13 +425,17 @@ class Pooling(ByFields, Shown):
                 f"Student t in this model: {draws.not_normal}. The reliability of a level then depends on its own rows "
                 "and has no closed form. Compare the posterior means in .frame instead."
             )
-        v = self._base.own[k].variances
-        v = v if levels is None else v[[self._level(g.name, level) for level in levels]]
+        at = slice(None) if levels is None else [self._level(g.name, level) for level in levels]
+        v = self._base.own[k].variances[at]
         if draws.sigma.size * v.size > MAX_DRAWN:
             raise DesignError(
                 f"{draws.sigma.size} draws of {len(v)} levels are {draws.sigma.size * v.size:.2g} numbers, too many to "
                 "hold. Name some of the levels: levels=. Summaries of all are in .frame."
             )
+        if "rho" in draws.extras:
+            every = np.arange(draws.sigma.size)
+            drawn = cmp.own_variance_draws(self.spec, draws, every)[k][:, at]
+            v = drawn.reshape(*draws.sigma.shape, *drawn.shape[1:])
         return cmp.reliabilities(v, cmp.relative_sds(self.spec, draws.theta)[k][:, :, None, :])
 
     # -- rendering ---------------------------------------------------------------------------------------------
