@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from _ranef.errors import DesignError, RanefError
 from _ranef.inference.effects import grouping_named, varcorr_frame
+from _ranef.inference.refitting import fitted
 from _ranef.likelihood import Likelihood, cross_products
-from _ranef.reml import fit_reml
 from _ranef.results import RemlEstimates
 from _ranef.spec import ModelSpec, without_rows
 from _ranef.support.arrays import Floats
@@ -154,7 +154,7 @@ def _filled(nothing: Floats, kept: NDArray[np.bool_], values: Floats) -> Floats:
 
 
 def _refitted(rest: ModelSpec, full: RemlEstimates) -> tuple[Floats, Floats, Floats, float, str]:
-    new = fit_reml(rest, full.method, start=full.theta if rest.n_theta else None)
+    new = fitted(rest, full.method, start=full.theta if rest.n_theta else None, at=rest.rho).estimates
     status = new.optimizer.status.name.lower().replace("_", " ")
     return new.beta, np.sqrt(np.diag(new.vcov)), new.theta, new.sigma, status
 

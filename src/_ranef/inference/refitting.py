@@ -38,13 +38,14 @@ def fitted(
     method: Method,
     *,
     start: Floats | None = None,
+    at: Floats | None = None,
     control: Control | None = None,
     products: CrossProducts | None = None,
 ) -> Fitted:
-    """Fit a model, whatever its residuals."""
+    """Fit a model, whatever its residuals, whose parameters may begin `at` some ρ."""
     spec = spec.with_family("gaussian")
     if spec.structured:
-        rows = fit_structured(spec.with_rho(None), method, start=start, control=control)
+        rows = fit_structured(spec.with_rho(None), method, start=start, at=at, control=control)
         return Fitted(rows.spec, replace(rows.estimates, rho=rows.spec.rho), rows.products)
     products = cross_products(spec) if products is None else products
     return Fitted(spec, fit_reml(spec, method, start=start, control=control, products=products), products)

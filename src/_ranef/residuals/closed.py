@@ -47,10 +47,13 @@ class Markov(RowCorrelation):
     unit : float, optional
         A middling gap: ρ is −log(−log φ) of φ over it, so that no unit of time matters, and rows however close may be
         independent. None where times are whole numbers and φ may be negative: then ρ is artanh φ.
+    even : bool
+        Whether they are whole numbers, but all an even number apart, so that φ might be negative as well.
     """
 
     times: Floats
     unit: float | None
+    even: bool = False
 
     names = ("Phi",)
 
@@ -110,12 +113,13 @@ class Markov(RowCorrelation):
     def meaning(self) -> str:
         """In words."""
         where = self.function.positions[0] if self.function.positions else "their order"
-        return f"{self.within} is φ to the power of how far apart they are by {where}"
+        sign = ", all even numbers, so that the sign of φ changes nothing: it is positive" if self.even else ""
+        return f"{self.within} is φ to the power of how far apart they are by {where}{sign}"
 
     def told(self, rho: Floats) -> list[Told]:
         """φ, of a time of 1."""
         phi = np.tanh(rho[0]) if self.signed else np.exp(-np.exp(-rho[0]) / (self.unit or 1.0))
-        title = "AR(1)" if self.signed else "Continuous AR(1)"
+        title = "AR(1)" if self.signed or self.even else "Continuous AR(1)"
         return [Told(f"Correlation structure: {title}", self.form, ("Phi",), (float(phi),))]
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,9 @@ def _refuse_ties(times: Floats, codes: Ints, name: str, function: CorrelationFun
 class AR1(CorrelationFunction):
     """Autocorrelation φ^d of rows d whole steps apart, −1 < φ < 1, as nlme's ``corAR1``.
 
+    Where all rows of a group are an even number of steps apart, as ages of 8, 10 and 12 are, the sign of φ changes
+    nothing, and φ is positive.
+
     Parameters
     ----------
     time : str, optional
@@ -100,7 +103,11 @@ class AR1(CorrelationFunction):
             times = _numbers(positions[0], self.time, self)
             _refuse_fractions(times, self.time, self)
             _refuse_ties(times, codes, self.time, self)
-        return Markov(self, codes, times, None)
+        found = Markov(self, codes, times, None)
+        gaps = found.gaps[np.isfinite(found.gaps)]
+        if (gaps % 2 == 0).all():  # φ and −φ are one model
+            return replace(found, unit=middling_gap(codes, times), even=True)
+        return found
 
 
 def _places(codes: Ints) -> Floats:
