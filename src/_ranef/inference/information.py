@@ -228,11 +228,22 @@ def _along_rows(over: OverRho, value: Callable[[Likelihood], Floats]) -> Floats:
     spec = over.spec
     assert spec.rho is not None
     rho, out = spec.rho, []
-    for i, h in enumerate(DIFFERENCE * spec.residual.units):
+    for i, h in enumerate(DIFFERENCE * _row_sizes(spec)):
         steps = [(weight / h, step * h * np.eye(len(rho))[i]) for step, weight in STENCIL]
         changes = (weight * (value(over.at(rho + x)) - value(over.at(rho - x))) for weight, x in steps)
         out.append(sum(changes, np.zeros(())))
     return np.array(out)
+
+
+def _row_sizes(spec: ModelSpec) -> Floats:
+    """Changes of ρ (n_rho,) that move no row's standard deviation by more than its size, nor matter by more than that.
+
+    Where all rows have a large covariate, a ρ that hardly matters beside σ still moves σ's part far.
+    """
+    out = spec.residual.units.copy()
+    reach = np.abs(spec.residual.jacobian).max(axis=1, initial=0.0)
+    out[: len(reach)] = np.minimum(out[: len(reach)], 1.0 / np.where(reach > 0, reach, 1.0))
+    return out
 
 
 def make_chart(likelihood: Likelihood, theta: Floats) -> Chart:
