@@ -43,6 +43,9 @@ ROUNDING = 1e-13
 #: times that fitted values are put in the place of those before, and their change, over their spread, that ends it
 REFITTED, SETTLED = 100, 1e-6
 
+#: spread of fitted values, beside their size, below which they are all the same
+CONSTANT = 1e-9
+
 #: from here on they are moved half of the way only, for some go to and fro
 DAMPED = 12
 
@@ -113,6 +116,11 @@ def _fitted_structured(
     plain = replace(spec, variance=None, correlation=None).with_rho(None)
     best = _search(plain, method, control).at(np.zeros(0), start)
     read = _fitted(best)
+    if read.std() <= CONSTANT * np.abs(read).max():
+        raise FitError(
+            f"{spec.variance.call} reads the fitted values, and they are {read.mean():.4g} in every row: all rows have "
+            "one standard deviation, which is σ. Leave variance= out, or name a column."
+        )
     for k in range(REFITTED):
         search = _search(spec.with_fitted(read), method, control)
         best = _estimated(search, best.estimates.theta, best.spec.rho if best.spec.rho_names else None)

@@ -302,12 +302,19 @@ class ConstPower(_Covariate):
     """ρ is the logarithm of the constant over a middling |x| to the power, and the power: no unit of x matters."""
 
     middling: float = 1.0
+    other: bool = False
 
     names = ("log const", "power")
 
     def updated(self, fitted: Floats) -> RowVariance:
-        """With these as the covariate, and their size."""
-        return replace(self, x=fitted, middling=middling(fitted)) if self.of_fitted else self
+        """With these as the covariate; of the rows fitted, with their size, which is what ρ stands for in others."""
+        if not self.of_fitted:
+            return self
+        return replace(self, x=fitted, middling=self.middling if self.other else middling(fitted))
+
+    def on(self, values: Sequence[Value]) -> RowVariance:
+        """With the covariate of the other rows; their fitted values are to follow."""
+        return replace(self, x=numbers_of(values[0], self.form) if values else None, other=True)
 
     @property
     def starts(self) -> tuple[Floats, ...]:
@@ -316,8 +323,8 @@ class ConstPower(_Covariate):
 
     def _parts(self, rho: Floats) -> tuple[Floats, Floats]:
         size = np.abs(self._x) / self.middling
-        logs = np.log(np.where(size > 0, size, 1.0))
-        return np.where(size > 0, np.exp(rho[1] * logs), 0.0), logs
+        logs = np.log(np.where(size == 0, 1.0, size))
+        return np.where(size == 0, 0.0, np.exp(rho[1] * logs)), logs
 
     def log_sds(self, rho: Floats) -> Floats:
         """Of const + |x|^power."""
@@ -350,14 +357,12 @@ class ConstPower(_Covariate):
         return [Told("Constant plus power of variance covariate", self.form, ("const", "power"), values)]
 
 
-def positive(value: Value, words: str) -> Floats:
+def positive(value: Value, words: str, of: str = "those used") -> Floats:
     if isinstance(value, Factor):
         raise DesignError(f"{words} reads a factor; expected are positive numbers.")
-    if not (value.values > 0).all():
+    if (value.values <= 0).any():
         row = int((value.values <= 0).argmax())
-        raise DesignError(
-            f"{words} reads {value.values[row]:g} in row {row} of those used; variances must be positive."
-        )
+        raise DesignError(f"{words} reads {value.values[row]:g} in row {row} of {of}; variances must be positive.")
     return value.values
 
 
@@ -392,7 +397,7 @@ class Known(RowVariance):
 
     def on(self, values: Sequence[Value]) -> RowVariance:
         """With the variances of the other rows."""
-        return Known(self.form, positive(values[0], f"VarFixed({self.form!r})"))
+        return Known(self.form, positive(values[0], f"VarFixed({self.form!r})", of="the new data"))
 
 
 def split(values: Any, widths: Sequence[int]) -> list[Any]:

@@ -142,7 +142,15 @@ class _OfCovariate(_Multiplied):
         return () if self.form is None else (self.form,)
 
     def _read(self, values: Sequence[Value]) -> Floats | None:
-        return numbers_of(one_column(values[0], self), str(self.form)) if values else None
+        if not values:
+            return None
+        x = numbers_of(one_column(values[0], self), str(self.form))
+        if np.ptp(x) == 0:
+            raise DesignError(
+                f"{self!r} reads {x[0]:g} in every row: all rows have one standard deviation, which is σ. Leave "
+                "variance= out, or name another column."
+            )
+        return x
 
 
 @dataclass(frozen=True, repr=False)
