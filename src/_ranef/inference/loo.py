@@ -100,8 +100,8 @@ class Loo:
         remedy = (
             "fit the model without each of them and score them by that fit"
             if self.group
-            else "leave out whole groups instead (kind='group'; not with variance= or correlation=), whose random "
-            "effects are integrated exactly, or fit the model without each of them"
+            else "leave out whole groups instead (kind='group'; not with variance=, correlation= or cov=), whose "
+            "random effects are integrated exactly, or fit the model without each of them"
         )
         return (
             f"Pareto k is above {self.good_k:.2f} for {len(high)} of {self.n_data_points} {what}: {shown}{more}. The "

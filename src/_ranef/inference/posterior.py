@@ -105,7 +105,7 @@ def parameter_draws(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, Floats]
             out["sigma"] = sd
         else:
             out[f"sd({term1} | {group})" if term2 is None else f"cor({term1}, {term2} | {group})"] = sd
-    return out | _extra_draws(draws)
+    return out | residual_draws(spec, draws) | _extra_draws(draws)
 
 
 def _extra_draws(draws: PosteriorDraws) -> dict[str, Floats]:

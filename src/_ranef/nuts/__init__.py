@@ -189,7 +189,7 @@ def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings)
     by_rows = spec.residual.basis is None and asked not in ("auto", "marginal")
     if spec.rho_names and spec.rho is None and (reasons or by_rows):
         raise FitError(
-            f"{' and '.join(spec.residual.meanings)}: residual variances and correlations are sampled with normal "
+            f"{' and '.join(spec.residual.calls)}: residual variances and correlations are sampled with normal "
             "effects and residuals, and where rows are read at every step in the marginal parameterization only. Leave "
             "the rest at its default."
         )

@@ -68,6 +68,11 @@ def run_nutpie(problem: Problem, modes: Modes, settings: Settings, warmup: int, 
         trace = _wait(running)
     except KeyboardInterrupt:
         complete, trace = False, running.abort()
+    except RuntimeError as error:
+        raise FitError(
+            f"The density of this model is not finite where nutpie was to begin ({error}). A variance may go to zero, "
+            "as where some rows are fitted exactly, or a scale be off by many powers of ten: look at model.fit()."
+        ) from error
     raw = _read(trace, complete, len(modes.best.centre))
     if raw.stats["lp"].shape[1] == 0:
         raise KeyboardInterrupt

@@ -44,6 +44,6 @@ def _edge_words(spec: ModelSpec, names: Sequence[str]) -> str:
     parts += [] if spec.correlation is None else [(repr(spec.correlation.function), spec.correlation.names)]
     structures = " and ".join(call for call, own in parts if set(own) & set(names))
     return (
-        f"{', '.join(names)} of {structures} {'has' if len(names) == 1 else 'have'} come to an edge: from there on "
-        "rows are as good as the same, so that the numbers shown stand for all beyond."
+        f"{', '.join(names)} of {structures} {'has' if len(names) == 1 else 'have'} come to an edge: to go on "
+        "changes next to nothing, so that the numbers shown stand for all beyond."
     )

@@ -5,6 +5,7 @@ Parameters ρ have no bounds; what users read of them, in nlme's words, is :clas
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ __all__ = [
     "Told",
     "VarianceFunction",
     "apart",
+    "names_in",
     "one_column",
     "told_names",
     "told_places",
@@ -283,6 +285,14 @@ class CorrelationFunction(ABC):
 
     group: str | None
 
+    def __post_init__(self) -> None:
+        call = f"{type(self).__name__}(group={self.group!r})"
+        if not (self.group is None or (isinstance(self.group, str) and self.group.strip())):
+            raise DesignError(f"{call}: the group is named by text, several factors as 'a:b', or None.")
+        given = self.positions
+        if not all(isinstance(name, str) and name.strip() for name in given):
+            raise DesignError(f"{type(self).__name__} reads {given!r}: expected is text, a column or an expression.")
+
     @property
     @abstractmethod
     def positions(self) -> tuple[str, ...]:
@@ -291,7 +301,7 @@ class CorrelationFunction(ABC):
     @property
     def groups(self) -> tuple[str, ...]:
         """The factors whose combinations are the groups."""
-        return () if self.group is None else tuple(part.strip() for part in self.group.replace("/", ":").split(":"))
+        return () if self.group is None else names_in(self.group, ":/")
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -326,6 +336,12 @@ class CorrelationFunction(ABC):
     @abstractmethod
     def bound(self, positions: Sequence[Value], codes: Ints) -> RowCorrelation:
         """Itself on rows at `positions` in groups `codes` (n,)."""
+
+
+def names_in(form: str, separators: str) -> tuple[str, ...]:
+    """The parts of a text between separators that are in no backquotes."""
+    parts = re.findall(rf"(?:`[^`]*`|[^`{separators}])+", form)
+    return tuple(part.strip() for part in parts)
 
 
 def one_column(value: Value, function: VarianceFunction | CorrelationFunction) -> Value:

@@ -21,6 +21,7 @@ from _ranef.residuals.matrices import (
     Unstructured,
 )
 from _ranef.support.arrays import Floats, Ints
+from _ranef.support.remedies import helpful
 
 __all__ = [
     "AR1",
@@ -32,6 +33,9 @@ __all__ = [
     "Spherical",
     "Symm",
 ]
+
+#: terms of an ARMA process that are told apart
+MOST_TERMS = 20
 
 
 def _numbers(value: Value, name: str, function: CorrelationFunction) -> Floats:
@@ -57,6 +61,7 @@ def _refuse_ties(times: Floats, codes: Ints, name: str, function: CorrelationFun
         )
 
 
+@helpful
 @dataclass(frozen=True)
 class AR1(CorrelationFunction):
     """Autocorrelation φ^d of rows d whole steps apart, −1 < φ < 1, as nlme's ``corAR1``.
@@ -129,6 +134,7 @@ def _refuse_fractions(times: Floats, name: str, function: CorrelationFunction) -
         )
 
 
+@helpful
 @dataclass(frozen=True)
 class CAR1(CorrelationFunction):
     """Autocorrelation φ^d of rows a time d apart, 0 < φ < 1, as nlme's ``corCAR1``.
@@ -170,6 +176,7 @@ class CAR1(CorrelationFunction):
         return Markov(self, codes, times, middling_gap(codes, times))
 
 
+@helpful
 @dataclass(frozen=True)
 class CompSymm(CorrelationFunction):
     """One correlation of any two residuals of a group, which may be negative, as nlme's ``corCompSymm``.
@@ -205,6 +212,7 @@ class CompSymm(CorrelationFunction):
         return Exchangeable(self, codes, int(np.bincount(codes).max()))
 
 
+@helpful
 @dataclass(frozen=True)
 class ARMA(CorrelationFunction):
     """Autocorrelations of a process with `p` autoregressive and `q` moving-average terms, as nlme's ``corARMA``.
@@ -242,6 +250,7 @@ class ARMA(CorrelationFunction):
     def __post_init__(self) -> None:
         if not all(type(k) is int and k >= 0 for k in (self.p, self.q)) or self.p + self.q == 0:
             raise DesignError(f"ARMA(p={self.p!r}, q={self.q!r}): both are whole numbers from 0, and not both 0.")
+        super().__post_init__()
 
     @property
     def positions(self) -> tuple[str, ...]:
@@ -256,9 +265,16 @@ class ARMA(CorrelationFunction):
             times = _numbers(positions[0], self.time, self)
             _refuse_fractions(times, self.time, self)
             _refuse_ties(times, codes, self.time, self)
+        longest = int(np.bincount(codes).max())
+        if max(self.p, self.q) >= longest or self.p + self.q > MOST_TERMS:
+            raise DesignError(
+                f"{self!r} has more terms than its groups can tell: the longest has {longest} rows, and at most "
+                f"{min(longest - 1, MOST_TERMS)} terms are told apart. ARMA(1, 1) is often enough."
+            )
         return blocks_of(Arma(self.p, self.q), self, codes, times[:, None])
 
 
+@helpful
 @dataclass(frozen=True)
 class Symm(CorrelationFunction):
     """A correlation of its own for every two occasions, as nlme's ``corSymm``.
@@ -321,6 +337,14 @@ class _Spatial(CorrelationFunction):
         """The coordinates."""
         return (self.coordinates,) if isinstance(self.coordinates, str) else tuple(self.coordinates)
 
+    def __post_init__(self) -> None:
+        own = self.coordinates
+        if not isinstance(own, str) and (not isinstance(own, Sequence) or not own):
+            raise DesignError(f"{type(self).__name__}({own!r}): coordinates are a column by name, or a list of some.")
+        if not isinstance(self.nugget, bool):
+            raise DesignError(f"nugget={self.nugget!r} must be True or False.")
+        super().__post_init__()
+
     def bound(self, positions: Sequence[Value], codes: Ints) -> RowCorrelation:
         """Itself on rows at `positions`."""
         columns = [_numbers(v, name, self) for v, name in zip(positions, self.positions, strict=True)]
@@ -349,6 +373,7 @@ def _apart(places: Floats, codes: Ints) -> float:
     return float(np.median(steps)) if len(steps) else 1.0
 
 
+@helpful
 @dataclass(frozen=True)
 class Exponential(_Spatial):
     """Correlations exp(−d/range) by distance d, times 1 − nugget between rows, as nlme's ``corExp``.
@@ -378,6 +403,7 @@ class Exponential(_Spatial):
     """
 
 
+@helpful
 @dataclass(frozen=True)
 class Gaussian(_Spatial):
     """Correlations exp(−(d/range)²) by distance d, times 1 − nugget between rows, as nlme's ``corGaus``.
@@ -404,6 +430,7 @@ class Gaussian(_Spatial):
     """
 
 
+@helpful
 @dataclass(frozen=True)
 class Spherical(_Spatial):
     """Correlations 1 − 1.5 d/range + 0.5 (d/range)³ up to the range, as nlme's ``corSpher``.

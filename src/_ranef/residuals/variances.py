@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from _ranef.design import Numeric, Value, as_factor
 from _ranef.errors import DesignError
-from _ranef.residuals.base import RowVariance, VarianceFunction, one_column
+from _ranef.residuals.base import RowVariance, VarianceFunction, names_in, one_column
 from _ranef.residuals.row_variances import (
     FITTED,
     ConstPower,
@@ -27,6 +27,7 @@ from _ranef.residuals.row_variances import (
     split,
 )
 from _ranef.support.arrays import Floats
+from _ranef.support.remedies import helpful
 
 __all__ = ["VarConstPower", "VarExp", "VarFixed", "VarIdent", "VarPower", "VarProduct"]
 
@@ -39,8 +40,11 @@ class _Multiplied(VarianceFunction):
 
     def __mul__(self, other: object) -> VarProduct:
         if not isinstance(other, VarianceFunction):
-            return NotImplemented
+            raise DesignError(f"{self!r} * {other!r}: both must be variances, as {self!r} * ranef.VarPower('x').")
         return VarProduct((*_parts(self), *_parts(other)))
+
+    def __add__(self, other: object) -> NoReturn:
+        raise DesignError(f"Variances are combined by products of standard deviations: {self!r} * {other!r}.")
 
 
 def _parts(function: VarianceFunction) -> tuple[VarianceFunction, ...]:
@@ -52,6 +56,7 @@ def _check_form(word: str, form: Any, *, what: str) -> None:
         raise DesignError(f"{word}({form!r}) must name {what}, as text: {word}('x').")
 
 
+@helpful
 @dataclass(frozen=True, repr=False)
 class VarIdent(_Multiplied):
     """A standard deviation of its own for every stratum, as nlme's ``varIdent(form = ~ 1 | form)``.
@@ -83,7 +88,7 @@ class VarIdent(_Multiplied):
     @property
     def reads(self) -> tuple[str, ...]:
         """The factors."""
-        return tuple(part.strip() for part in self.form.split(":"))
+        return names_in(self.form, ":")
 
     def __repr__(self) -> str:
         return f"VarIdent({self.form!r})"
@@ -153,6 +158,7 @@ class _OfCovariate(_Multiplied):
         return x
 
 
+@helpful
 @dataclass(frozen=True, repr=False)
 class VarPower(_OfCovariate):
     """Standard deviations σ|x|^power, as nlme's ``varPower``.
@@ -181,6 +187,7 @@ class VarPower(_OfCovariate):
         return Power(self.form or FITTED, nonzero(self._read(values), repr(self)))
 
 
+@helpful
 @dataclass(frozen=True, repr=False)
 class VarExp(_OfCovariate):
     """Standard deviations σ exp(expon · x), as nlme's ``varExp``.
@@ -216,6 +223,7 @@ class VarExp(_OfCovariate):
         return Exponential(self.form or FITTED, x)
 
 
+@helpful
 @dataclass(frozen=True, repr=False)
 class VarConstPower(_OfCovariate):
     """Standard deviations σ(const + |x|^power), as nlme's ``varConstPower``.
@@ -245,6 +253,7 @@ class VarConstPower(_OfCovariate):
         return ConstPower(self.form or FITTED, x, 1.0 if x is None else middling(x))
 
 
+@helpful
 @dataclass(frozen=True, repr=False)
 class VarFixed(_Multiplied):
     """Residual variances σ²v with a known v, as nlme's ``varFixed(~ v)``: the weights are 1/v.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -109,11 +110,19 @@ def residual_blocks(spec: ModelSpec, sigma: float) -> list[Block]:
 
 def _residual_grid(part: Told, sigma: float) -> Grid:
     header: tuple[str, ...] = ("", *part.names)
-    values = aligned(part.values) if part.sds else [aligned([value])[0] for value in part.values]
+    values = aligned(part.values) if part.sds else [_short_of_one(value) for value in part.values]
     rows = [("ratio" if part.sds else "estimate", *values)]
     if part.sds:
         rows.append(("Std.Dev.", *aligned([sigma * v for v in part.values])))
     return Grid(header, tuple(rows), f"{part.title}, {part.form}:")
+
+
+def _short_of_one(value: float) -> str:
+    """A number with four digits; next to ±1, where these are nines, with two of how much it lacks."""
+    short = 1.0 - abs(value)
+    if not 0.0 < short < 1e-3:
+        return aligned([value])[0]
+    return f"{value:.{1 - math.floor(math.log10(short))}f}"
 
 
 def _n_correlations(term: TermSpec) -> int:
