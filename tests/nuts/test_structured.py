@@ -239,3 +239,16 @@ def test_both_samplers_find_the_posterior(sampler):
     z = (draws.b[0][..., 0] - means) * np.sqrt(precision)
     assert np.abs(z.mean(axis=(0, 1))).max() * np.sqrt(z[..., 0].size) < 4.5
     np.testing.assert_allclose(z.std(axis=(0, 1)), 1.0, atol=0.08)
+
+
+@pytest.mark.parametrize("law", ["strata", "autoregression of either sign"])
+def test_slopes_where_effects_have_a_structure_too(law):
+    """λ is of numpy then, and all else of the loops."""
+    model = ranef.Model("y ~ x + cs(0 + s | a)", gaps(120), **LAWS[law])
+    problem = prepare(model.spec, None, model.priors())
+    assert problem.by_loops
+    assert not problem.compiled
+    q = np.random.default_rng(1).normal(0.0, 0.4, problem.layout.n_hyper)
+    steps = 1e-5 * np.eye(len(q))
+    wanted = [(problem.gradient(q + h)[0] - problem.gradient(q - h)[0]) / 2e-5 for h in steps]
+    np.testing.assert_allclose(problem.gradient(q)[1], wanted, rtol=1e-6, atol=1e-6)

@@ -256,6 +256,12 @@ class Objective:
         """What coordinates stand for: objectives that have it in common are one function of them."""
         return tuple((r.order, r.correlation, r.held) for r in self.roots)
 
+    @property
+    def turns(self) -> bool:
+        """Whether at the bound of what is held the effects beside it may turn freely, so that there is no one slope."""
+        own = self.likelihoods.spec.terms[self.held.place[0]].structure if self.held.kind == "sd" else None
+        return own is not None and own.free and own.size > 1
+
     def told(self, coordinate: float) -> tuple[float, float]:
         """What users read at a coordinate that is held, and its derivative."""
         kind, spec = self.held.kind, self.likelihoods.spec

@@ -309,6 +309,7 @@ def _told(objective: Objective, point: _Point) -> tuple[float, float, float]:
     value, change = objective.told(point.value)
     if point.value in (held.low, held.high):
         value = held.ends[0] if point.value == held.low else held.ends[1]
+        change = 0.0 if objective.turns else change
     slope = point.slope / change if abs(change) > 1e-12 else np.nan
     return value, point.zeta, slope
 
@@ -410,7 +411,7 @@ class _Side:
     def _reach(self, points: list[_Point], target: float, near: float) -> bool:
         """Add points until one has ζ near the target, or is at the bound."""
         for _ in range(POINTS):
-            if min(abs(p.zeta - target) for p in points) <= near:
+            if min((abs(p.zeta - target) for p in points if p.value != self._bound), default=np.inf) <= near:
                 return True
             above = next((k for k, p in enumerate(points) if p.zeta > target), None)
             if above is None and points[-1].value == self._bound:

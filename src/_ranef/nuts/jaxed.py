@@ -39,16 +39,19 @@ class Stored:
 
     def __init__(self, function: Callable[..., Any], name: str | None, options: dict[str, Any] | None = None) -> None:
         self._function, self._name, self._options = function, name, options or {}
-        self._known: dict[str, Any] = {}
+        self._known: dict[Any, Any] = {}
 
     def __call__(self, *args: Any) -> Any:
         """Call it, compiled now or before."""
-        signature = _signature(args)
-        if signature not in self._known:
+        leaves, tree = jax.tree.flatten(args)
+        kinds = tuple((getattr(v, "dtype", type(v).__name__), getattr(v, "shape", ())) for v in leaves)
+        known = self._known.get((tree, kinds))
+        if known is None:
+            signature = f"{tree}: {', '.join(f'{kind}{shape}' for kind, shape in kinds)}"
             with deferred():
-                self._known[signature] = self._load(signature) or self._compile(signature, args)
+                known = self._known[tree, kinds] = self._load(signature) or self._compile(signature, args)
             let_through()
-        return self._known[signature](*args)
+        return known(*args)
 
     def _key(self, signature: str) -> str:
         return "\n".join([str(self._name), signature, repr(sorted(self._options.items())), _machine()])
@@ -71,12 +74,6 @@ class Stored:
         return compiled
 
 
-def _signature(args: Any) -> str:
-    leaves, tree = jax.tree.flatten(args)
-    kinds = (f"{getattr(v, 'dtype', type(v).__name__)}{getattr(v, 'shape', ())}" for v in leaves)
-    return f"{tree}: {', '.join(kinds)}"
-
-
 @cache
 def _register_linear_algebra() -> None:
     """Make JAX find its LAPACK functions, as it does on the way to compiling; loaded code would call null pointers."""
@@ -91,8 +88,9 @@ def _register_linear_algebra() -> None:
 @cache
 def _machine() -> str:
     """What makes compiled code of another run unusable: versions, this package's code, the processor, the device."""
-    here = Path(__file__).parent
-    sources = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(here.glob("*.py")))).hexdigest()
+    here = Path(__file__).parent  # laws of residuals are written for JAX, too
+    files = sorted([*here.glob("*.py"), *(here.parent / "residuals").glob("*.py")])
+    sources = hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()
     versions = [f"{name} {version(name)}" for name in ("jax", "jaxlib", "numpyro", "numpy")]
     info = Path("/proc/cpuinfo")
     flags = {platform.processor()}

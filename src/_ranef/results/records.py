@@ -156,8 +156,8 @@ class Refits:
     vcov : array (B, p, p)
         σ̂²(XᵀV⁻¹X)⁻¹.
     sdcor : mapping str to array (B,)
-        Standard deviations and correlations by the names of ``confint``; ``sigma`` last. A correlation with an effect
-        of variance zero is NaN.
+        Standard deviations and correlations by the names of ``confint``; ``sigma``, then parameters of the residuals. A
+        correlation with an effect of variance zero is NaN.
     criterion : array (B,)
     singular : array of bool (B,)
         Whether some variance is zero or some correlation ±1.
