@@ -320,7 +320,6 @@ def test_matrices(eb):
         lambda f: f.profile(),
         lambda f: f.bootstrap(10),
         lambda f: f.confint(method="profile"),
-        lambda f: ranef.anova(f, f),
         lambda f: ranef.exact_rlrt(f),
         lambda f: ranef.emmeans(f, "Days"),
         lambda f: ranef.lm_list(SLEEP, None),
