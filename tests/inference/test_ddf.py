@@ -169,6 +169,16 @@ def test_satterthwaite_with_structures(name):
     np.testing.assert_allclose(fit.tidy(ddf="satterthwaite")["df"][: spec.n_fixed], expected, rtol=1e-4)
 
 
+def test_a_known_variance_of_rows_is_a_weight():
+    data = ranef.datasets.load("Orthodont")
+    formula = "distance ~ age * Sex + (1 | Subject)"
+    fixed = ranef.Model(formula, data, variance=ranef.VarFixed("age")).fit()
+    weighted = ranef.Model(formula, data, weights=1 / data["age"]).fit()
+    for ddf in ("satterthwaite", "kenward-roger"):
+        first, second = (fit.tidy(ddf=ddf)[["std_error", "df"]][:4] for fit in (fixed, weighted))
+        np.testing.assert_allclose(first, second, rtol=1e-6)
+
+
 def test_boundary():
     """A variance of zero is known to Satterthwaite, and was estimated to Kenward and Roger."""
     fit = ranef.Model("Yield ~ 1 + (1 | Batch)", ranef.datasets.load("dyestuff2")).fit()
@@ -264,6 +274,8 @@ def test_refusals():
         ranef.Model(formula, data).fit("ML").tidy(ddf="kenward-roger")
     with pytest.raises(ranef.DesignError, match=r"'satterthwait' must be .*Did you mean 'satterthwaite'"):
         ranef.Model(formula, data).fit().summary(ddf="satterthwait")
+    with pytest.raises(ranef.DesignError, match=r"ddf=\[3\] must be"):
+        ranef.Model(formula, data).fit().summary(ddf=[3])
     with pytest.raises(ranef.NotAvailableError, match=r"residual variances .*satterthwaite"):
         ranef.Model(formula, data, variance=ranef.VarIdent("Sex")).fit().tidy(ddf="kenward-roger")
     with pytest.raises(ranef.NotAvailableError, match=r"homcs.*satterthwaite"):

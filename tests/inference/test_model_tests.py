@@ -194,6 +194,20 @@ def test_residual_structures_are_tested():
     assert boot["p"][1] <= 0.1
 
 
+def test_rows_in_chunks():
+    """Whose columns and levels are known by name."""
+    data = ranef.datasets.load("sleepstudy")
+    formulas = ["Reaction ~ 1 + (1 | Subject)", "Reaction ~ Days + (1 | Subject)", "Reaction ~ Days + (Days | Subject)"]
+    whole, parts = ([ranef.Model(f, d).fit("ML") for f in formulas] for d in (data, [data[:70], data[70:]]))
+    first, second = (ranef.anova(*fits).iloc[:, 1:].to_numpy(float) for fits in (whole, parts))
+    np.testing.assert_allclose(first, second, rtol=1e-7)
+    mixed = ranef.anova(parts[0], whole[2])
+    assert mixed["statistic"][1] == pytest.approx(parts[0].deviance - whole[2].deviance)
+    other = ranef.Model("Reaction ~ I(Days^2) + (Days | Subject)", [data[:70], data[70:]]).fit("ML")
+    with pytest.raises(ranef.DesignError, match="fixed effects Days"):
+        ranef.anova(parts[1], other)
+
+
 def test_refusals():
     data = ranef.datasets.load("sleepstudy")
     fit = ranef.Model("Reaction ~ Days + (Days | Subject)", data).fit()

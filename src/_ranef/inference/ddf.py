@@ -115,7 +115,7 @@ class Satterthwaite:
         """Of each row."""
         variance = np.einsum("rp,pq,rq->r", L, self.vcov, L)
         moves = np.einsum("rp,mpq,rq->rm", L, self.slopes, L)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(2.0 * variance**2 / np.array([self.information.covariance([d])[0, 0] for d in moves]))
 
     def joint(self, L: Floats) -> tuple[float, float]:
@@ -249,7 +249,7 @@ def _refuse_kenward_roger(fit: Estimated) -> None:
             "Kenward and Roger's adjustment is of REML estimates, and this fit is by ML. Fit by REML, model.fit(), or "
             "take ddf='satterthwaite'; ranef.anova(test='KR') refits by itself."
         )
-    if spec.structured:
+    if spec.rho_names:
         raise NotAvailableError(
             "Kenward and Roger's adjustment is for residuals that are independent with variances known up to a factor, "
             f"and this model has residual {'correlations' if spec.correlation is not None else 'variances'} with "
@@ -281,7 +281,7 @@ def check_ddf(ddf: str | None) -> str | None:
         If there is none of that name.
     """
     name = ddf.lower().replace("_", "-") if isinstance(ddf, str) else ddf
-    if name is not None and name not in DDF:
+    if name is not None and (not isinstance(name, str) or name not in DDF):
         known = [own for own in DDF if own is not None]
         near = suggestion(name, known) if isinstance(name, str) else ""
         raise DesignError(f"ddf={ddf!r} must be {', '.join(map(repr, known))} or None (normal).{near}")

@@ -31,23 +31,21 @@ TRIALS = 3
 def other_rows(first: ModelSpec, second: ModelSpec) -> str | None:
     """Why two models are not of the same response and rows, or None."""
     a, b = first.design, second.design
+    if a.response != b.response and not _held(first, second):
+        return f"the responses are {a.response!r} and {b.response!r}"
     if first.n_obs != second.n_obs:
         return (
             f"{first.n_obs} and {second.n_obs} rows are used. Rows with missing values that only one of them drops "
             "are the usual cause: leave them out of the data first"
         )
-    if a.stream is None and b.stream is None and not np.array_equal(a.y, b.y):
-        return f"the responses, {a.response!r} and {b.response!r}, are other numbers"
-    if a.stream is None and b.stream is None:
+    if _held(first, second):
+        if not np.array_equal(a.y, b.y):
+            return f"the responses, {a.response!r} and {b.response!r}, are other numbers"
         for name, x, y in (("weights", a.weights, b.weights), ("offsets", a.offset, b.offset)):
             if not _equal(x, y):
                 return f"their {name} differ"
     if first.sigma != second.sigma:
-        return (
-            f"σ is known to be {first.sigma or second.sigma:g} in one"
-            if not (first.sigma and second.sigma)
-            else "σ differs"
-        )
+        return "σ is known in one and estimated in the other, or known to be another number"
     return None
 
 
@@ -57,6 +55,8 @@ def _equal(x: Floats | None, y: Floats | None) -> bool:
 
 def same_columns(first: ModelSpec, second: ModelSpec) -> bool:
     """Whether the fixed effects are the same columns, so that REML criteria may be compared."""
+    if not _held(first, second):
+        return first.design.fixed_names == second.design.fixed_names
     return first.design.X.shape == second.design.X.shape and np.array_equal(first.design.X, second.design.X)
 
 
@@ -67,9 +67,13 @@ def same_random_part(first: ModelSpec, second: ModelSpec) -> bool:
 
 def why_not_nested(small: ModelSpec, large: ModelSpec) -> str | None:
     """Why the one is no special case of the other, or None."""
-    lost = _outside(small.design.X, large.design.X)
+    d, e = small.design, large.design
+    if _held(small, large):
+        lost = [d.fixed_names[k] for k in _outside(d.X, e.X)]
+    else:
+        lost = [name for name in d.fixed_names if name not in e.fixed_names]
     if lost:
-        names = ", ".join(small.design.fixed_names[k] for k in lost[:3])
+        names = ", ".join(lost[:3])
         return f"the fixed effects {names} of the smaller model are no combinations of those of the larger one"
     return _random_part(small, large) or _residuals(small, large)
 
@@ -118,7 +122,7 @@ def _random_part(small: ModelSpec, large: ModelSpec) -> str | None:
         place = _place(g, large)
         if place is None and _coarser(g, large) is None:
             return f"the larger one has no effects by {g.name}"
-        if place is not None and _outside(g.Z, large.groupings[place].Z):
+        if place is not None and _on_columns(g, large.groupings[place]) is None:
             return f"effects of {g.name} in the smaller model are no combinations of those in the larger one"
     for seed in range(TRIALS):
         found = covariances(small, large, some_theta(small, seed))
@@ -147,11 +151,25 @@ def covariances(small: ModelSpec, large: ModelSpec, theta: Floats) -> list[Float
     for g, lam in zip(small.groupings, small.lambdas(theta), strict=True):
         place = _place(g, large)
         if place is not None:
-            M = np.linalg.lstsq(large.groupings[place].Z, g.Z, rcond=None)[0] @ lam
-            out[place] += M @ M.T
+            M = _on_columns(g, large.groupings[place])
+            out[place] += np.full_like(out[place], np.nan) if M is None else M @ lam @ lam.T @ M.T
         elif (over := _coarser(g, large)) is not None:
             out[over] += _of_finer(g, lam, large.groupings[over])
     return out
+
+
+def _held(*specs: ModelSpec) -> bool:
+    """Whether rows are in memory; else columns and levels are the same if their names are."""
+    return all(spec.design.stream is None for spec in specs)
+
+
+def _on_columns(g: Grouping, h: Grouping) -> Floats | None:
+    """Columns of g as combinations (p_h, p_g) of those of h; None where they are none."""
+    if not (isinstance(g.Z, np.ndarray) and isinstance(h.Z, np.ndarray)):
+        if not set(g.columns) <= set(h.columns):
+            return None
+        return np.array([[float(a == b) for b in g.columns] for a in h.columns])
+    return None if _outside(g.Z, h.Z) else np.asarray(np.linalg.lstsq(h.Z, g.Z, rcond=None)[0])
 
 
 def _place(g: Grouping, spec: ModelSpec) -> int | None:
@@ -161,6 +179,8 @@ def _place(g: Grouping, spec: ModelSpec) -> int | None:
 
 def _coarser(g: Grouping, spec: ModelSpec) -> int | None:
     """The factor of a model whose levels hold those of g whole."""
+    if not isinstance(g.codes, np.ndarray) or not _held(spec):
+        return None
     for i, h in enumerate(spec.groupings):
         inside = len(np.unique(g.codes * h.n_levels + h.codes)) == g.n_levels
         if g.root is None and h.root is None and inside:
@@ -190,6 +210,8 @@ def _same_levels(first: Grouping, second: Grouping) -> bool:
     """Whether two factors part the rows alike, with the same known covariance, if any."""
     if (first.root is None) != (second.root is None) or first.n_levels != second.n_levels:
         return False
+    if not (isinstance(first.codes, np.ndarray) and isinstance(second.codes, np.ndarray)):
+        return first.name == second.name
     if first.root is not None:
         assert second.root is not None
         return np.array_equal(first.codes, second.codes) and np.allclose(first.root, second.root)

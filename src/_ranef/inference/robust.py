@@ -29,6 +29,9 @@ ROBUST = ("CR0", "CR1", "CR2")
 #: share of what residuals' errors add to a variance that is left beside the coefficients', below which it is rounding
 ROUNDING = 1e-10
 
+#: rows of one cluster whose covariance is held
+MOST_ROWS = 10_000
+
 #: share of the largest eigenvalue of B below which one is zero
 ZERO = 1e-10
 
@@ -198,6 +201,12 @@ def clusters_of(spec: ModelSpec, cluster: Any = None) -> tuple[Ints, str]:
     m = int(codes.max()) + 1
     if m < 2:
         raise DesignError(f"All rows are of one cluster of {name}: a cluster-robust covariance needs several.")
+    largest = int(np.bincount(codes).max())
+    if largest > MOST_ROWS:
+        raise DesignError(
+            f"A cluster of {name} has {largest} rows, and its covariance would not fit into memory (at most "
+            f"{MOST_ROWS} rows). With clusters so large take ddf='satterthwaite'."
+        )
     _refuse_crossing(spec, codes, m, name)
     return codes, name
 

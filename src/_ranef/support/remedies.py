@@ -138,7 +138,6 @@ ATTRIBUTES: dict[str, str] = {
     "fittedvalues": "Fitted values are .fitted().",
     "conf_int": "Intervals are .confint().",
     "waic": "Predictive accuracy is .loo(); ranef.compare() ranks posteriors by it.",
-    "anova": "Terms are tested for fits by REML or ML; a posterior has .test('x = 0'), with probabilities of a sign.",
     "hypothesis": "Probabilities of any quantity are those of its draws: .derive(name), .datatree.",
     "posterior": "Draws are .datatree.posterior, and .draws as arrays.",
     "stanfit": "Draws are .datatree.",
