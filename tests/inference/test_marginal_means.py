@@ -1,7 +1,6 @@
 """Marginal means against R's emmeans, against predictions over a grid, and against least squares."""
 
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -9,22 +8,11 @@ import pytest
 import scipy
 
 import ranef
-from _ranef.inference.estimated_means import _adjusted, marginal_means
+from _ranef.inference.estimated_means import _adjusted
 from registry import CASES, model, reference
 from small_fits import scattered_posterior
 
 MEANS = [(c, k) for c in CASES for k, e in enumerate(reference(c).get("emmeans") or []) if "means" in e]
-
-
-@dataclass(frozen=True)
-class Law:
-    """Kenward and Roger's covariance, and degrees of freedom, both R's."""
-
-    vcov: np.ndarray
-    df: np.ndarray
-
-    def ddf(self, L):
-        return self.df
 
 
 def fitted(formula, data, method="REML", **options):
@@ -39,29 +27,29 @@ OATS = "yield ~ nitro * Variety + (1 | Block/Variety)"
 
 @pytest.mark.parametrize(("case", "k"), MEANS)
 def test_they_are_those_of_emmeans(case, k):
-    """Estimates, errors, intervals and p-values, given Kenward and Roger's covariance and degrees of freedom."""
+    """Estimates, errors, intervals and p-values, with Kenward and Roger's covariance and degrees of freedom."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ranef.RanefWarning)
         fit = model(case).fit()
-    ref, vcov = reference(case)["emmeans"][k], np.array(reference(case)["tests"]["kenward_roger"]["vcov_adjusted"])
+    ref = reference(case)["emmeans"][k]
     theirs = pd.DataFrame(ref["means"])
-    means = marginal_means(fit, Law(vcov, theirs["df"].to_numpy()), ref["spec"])
+    means = ranef.emmeans(fit, ref["spec"], ddf="kenward-roger")
     frame = means.frame
     for name in means.cells.columns:
         ours = [f"{v:g}" if isinstance(v, float) else str(v) for v in frame[name]]
         assert ours == theirs[name].astype(str).tolist()
     for own, their in (("estimate", "emmean"), ("std_error", "SE"), ("lower", "lower.CL"), ("upper", "upper.CL")):
         np.testing.assert_allclose(frame[own], theirs[their], rtol=2e-5, atol=1e-5)
+    np.testing.assert_allclose(frame["df"], theirs["df"], rtol=1e-4)
     np.testing.assert_allclose(frame["p_value"], theirs["p.value"], rtol=1e-3, atol=1e-12)
     if means.by:
-        return  # of the contrasts within, a law of given numbers does not know which it is asked for
-    pairs = pd.DataFrame(ref["pairs_tukey"])
-    contrasts = marginal_means(fit, Law(vcov, pairs["df"].to_numpy()), ref["spec"]).contrasts()
+        return  # their pairs are across the levels of by, too
+    pairs, contrasts = pd.DataFrame(ref["pairs_tukey"]), means.contrasts()
     assert contrasts["contrast"].str.replace(" ", "").tolist() == pairs["contrast"].str.replace(" ", "").tolist()
     for own, their in (("estimate", "estimate"), ("std_error", "SE"), ("lower", "lower.CL"), ("upper", "upper.CL")):
         np.testing.assert_allclose(contrasts[own], pairs[their], rtol=1e-4, atol=3e-4)
     np.testing.assert_allclose(contrasts["p_value"], pairs["p.value"], rtol=1e-3, atol=1e-6)
-    plain = marginal_means(fit, Law(vcov, pairs["df"].to_numpy()), ref["spec"]).contrasts(adjust="none")
+    plain = means.contrasts(adjust="none")
     np.testing.assert_allclose(plain["p_value"], ref["pairs_p_unadjusted"], rtol=1e-3, atol=1e-12)
 
 

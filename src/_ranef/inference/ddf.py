@@ -180,6 +180,8 @@ def _matched(q: int, A1: float, A2: float) -> tuple[float, float]:
     c1, c2, c3 = (part / (3.0 * q + 2.0 * (1.0 - g)) for part in (g, q - g, q + 2.0 - g))
     V0, V1, V2 = 1.0 + c1 * B, 1.0 - c2 * B, 1.0 - c3 * B
     V0 = 0.0 if abs(V0) < SINGULAR else V0
+    if abs(V2) < SINGULAR:  # ρ is infinite
+        return 2.0 * (1.0 - A2 / q), 4.0
     rho = ((1.0 - A2 / q) / V1) ** 2 * V0 / V2 / q if abs(V1) > SINGULAR else V0 / V2 / q
     m = 4.0 + (q + 2.0) / (q * rho - 1.0)
     return (1.0 if abs(m - 2.0) < 0.01 else m * (1.0 - A2 / q) / (m - 2.0)), m

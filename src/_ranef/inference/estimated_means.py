@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
 from math import lcm
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy
 
-from _ranef.errors import DesignError, NotAvailableError
+from _ranef.errors import DesignError
+from _ranef.inference.ddf import CoefficientLaw, coefficient_law
 from _ranef.inference.effects import check_level
 from _ranef.inference.engines import Estimated, Sampled
 from _ranef.inference.reference_grid import Grid, cell_weights, encoded, reference_grid
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["ADJUSTMENTS", "CONTRASTS", "CoefficientMoments", "MarginalMeans", "emmeans", "marginal_means"]
+__all__ = ["ADJUSTMENTS", "CONTRASTS", "MarginalMeans", "emmeans", "marginal_means"]
 
 #: kinds of contrasts with the adjustment of each by default, and adjustments
 CONTRASTS = {"pairwise": "tukey", "treatment": "holm", "poly": "none"}
@@ -31,27 +32,6 @@ DEGREES = ("linear", "quadratic", "cubic", "quartic", "degree 5", "degree 6")
 
 #: step of a slope, as a share of the covariate's size
 STEP = 1e-4
-
-
-class CoefficientMoments(Protocol):
-    """What intervals of combinations of coefficients stand on: their covariance, and degrees of freedom."""
-
-    @property
-    def vcov(self) -> Floats:
-        """Covariance of β̂ (p, p)."""
-        ...
-
-    def ddf(self, L: Floats) -> Floats:
-        """Degrees of freedom (r,) of each row of L (r, p); infinite for normal."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class _Normal:
-    vcov: Floats
-
-    def ddf(self, L: Floats) -> Floats:
-        return np.full(len(L), np.inf)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,7 +49,7 @@ class MarginalMeans:
     offset : float
         What is added to each mean: the mean offset.
     beta : array (p,)
-    law : CoefficientMoments or None
+    law : CoefficientLaw or None
         None for a posterior.
     draws : array (draws, p) or None
         Of a posterior.
@@ -81,7 +61,7 @@ class MarginalMeans:
     L: Floats
     offset: float
     beta: Floats
-    law: CoefficientMoments | None
+    law: CoefficientLaw | None
     draws: Floats | None
     level: float
 
@@ -327,20 +307,18 @@ def emmeans(
     return marginal_means(fit, coefficient_moments(fit, ddf), spec, by, at, weights, trend, level)
 
 
-def coefficient_moments(fit: Any, ddf: str | None) -> CoefficientMoments | None:
+def coefficient_moments(fit: Any, ddf: str | None) -> CoefficientLaw | None:
     """Covariance and degrees of freedom of the coefficients of a fit by REML or ML; None for a posterior."""
     if isinstance(fit, Sampled):
         return None
     if not isinstance(fit, Estimated):
         raise DesignError(f"emmeans() is of a fit, model.fit() or model.sample(); got {type(fit).__name__}.")
-    if ddf is not None:
-        raise NotAvailableError(f"ddf={ddf!r} is not available here yet; intervals are normal.")
-    return _Normal(fit.estimates.vcov)
+    return coefficient_law(fit, ddf)
 
 
 def marginal_means(
     fit: Estimated | Sampled,
-    law: CoefficientMoments | None,
+    law: CoefficientLaw | None,
     spec: str | Sequence[str],
     by: str | Sequence[str] | None = None,
     at: Mapping[str, Any] | None = None,
