@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from _ranef.likelihood import NEAR_ZERO, At, Likelihood, OverRho, over_rho, vcov_slopes
-from _ranef.spec import ModelSpec, TermSpec
+from _ranef.spec import ModelSpec, TermSpec, mean_log_sds
 from _ranef.structures import lower_root
 from _ranef.support.arrays import Floats
 
@@ -143,6 +143,9 @@ class VarianceInformation:
         From standard columns (:mod:`_ranef.likelihood.at`).
     sigma : float
     sigma_known : bool
+    basis : array (m, m), optional
+        Directions that are judged for flatness in the place of the parameters: of ρ those along which the mean standard
+        deviation of rows, and effects beside it, stay.
     """
 
     hessian: Floats
@@ -154,6 +157,7 @@ class VarianceInformation:
     maps: tuple[Floats, ...]
     sigma: float
     sigma_known: bool
+    basis: Floats | None = None
 
     def covariance(self, derivatives: Sequence[Floats | None]) -> Floats:
         """Covariance (r, r) of quantities with `derivatives` (m,) in the parameters, by the delta method.
@@ -164,7 +168,10 @@ class VarianceInformation:
         lost = np.array([d is None for d in derivatives], dtype=bool)
         m = self.hessian.shape[0]
         jacobian = np.array([np.zeros(m) if d is None else d for d in derivatives]).reshape(len(derivatives), m)
-        values, vectors = np.linalg.eigh(self.hessian * np.outer(self.sizes, self.sizes))
+        hessian = self.hessian
+        if self.basis is not None:
+            hessian, jacobian = self.basis.T @ hessian @ self.basis, jacobian @ self.basis
+        values, vectors = np.linalg.eigh(hessian * np.outer(self.sizes, self.sizes))
         along = (jacobian * self.sizes) @ vectors
         flat = values <= max(FLAT, ROUNDING * np.abs(values).max(initial=0.0))
         lost |= np.linalg.norm(along[:, flat], axis=1) > NEGLIGIBLE * np.linalg.norm(along, axis=1)
@@ -201,7 +208,26 @@ def variance_information(at: At, theta: Floats) -> VarianceInformation:
         dcov = tuple(np.concatenate([d, 2.0 * c[:, :, None]], axis=2) for d, c in zip(dcov, covs, strict=True))
     dtheta, interior = _theta_derivatives(likelihood, theta, dD)
     known = spec.sigma is not None
-    return VarianceInformation(hessian, sizes, dtheta, interior, dcov, covs, likelihood.maps, sigma, known)
+    basis = None if over is None or known else _beside_the_mean(spec, chart, len(sizes))
+    return VarianceInformation(hessian, sizes, dtheta, interior, dcov, covs, likelihood.maps, sigma, known, basis)
+
+
+def _beside_the_mean(spec: ModelSpec, chart: Chart, m: int) -> Floats:
+    """Directions (m, m) of (x, ρ, log σ): for ρ those that take σ back as far as the rows' sds rise, and λ with it."""
+    assert spec.rho is not None
+    rho, n, out = spec.rho, len(chart.sizes), np.eye(m)
+    steps = DIFFERENCE * np.eye(len(rho))
+    rise = np.array([mean_log_sds(spec, rho + h) - mean_log_sds(spec, rho - h) for h in steps]) / (2.0 * DIFFERENCE)
+    rows = slice(n, n + len(rho))
+    out[-1, rows] = -rise
+    if n:  # λ itself in the coordinates of the chart
+        columns = np.zeros((n, sum(lam.size for lam in chart.lambdas)))
+        edges = np.cumsum([0, *(lam.size for lam in chart.lambdas)])
+        for i, (k, E) in enumerate(chart.directions):
+            columns[i, edges[k] : edges[k + 1]] = E.ravel()
+        whole = np.concatenate([lam.ravel() for lam in chart.lambdas])
+        out[:n, rows] = np.outer(np.linalg.lstsq(columns.T, whole)[0], rise)
+    return out
 
 
 def vcov_derivatives(at: At, theta: Floats) -> Floats:
