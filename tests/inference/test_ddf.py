@@ -219,17 +219,34 @@ def test_relabelled_and_permuted_rows_and_shifted_covariates():
         np.testing.assert_allclose(first, second, rtol=1e-5)
 
 
-def test_levels_with_a_known_covariance_are_a_factor_of_one_level():
-    """The law of a fit with K = I is that of the fit without it."""
+@pytest.mark.parametrize("crossed", ["", " + (1 | Days)"])
+def test_levels_with_a_known_covariance(crossed):
+    """Kenward and Roger from the definition with Z(L ⊗ I) in the place of Z, and slopes by differences of V."""
     data = ranef.datasets.load("sleepstudy")
     levels = sorted(data["Subject"].astype(str).unique())
-    K = pd.DataFrame(np.eye(len(levels)), levels, levels)
-    formula = "Reaction ~ Days + (Days | Subject)"
-    fits = [ranef.Model(formula, data, cov=cov).fit() for cov in (None, {"Subject": K})]
-    for ddf in ("satterthwaite", "kenward-roger"):
-        first, second = (fit.tidy(ddf=ddf) for fit in fits)
-        np.testing.assert_allclose(first["df"][:2], second["df"][:2], rtol=1e-6)
-        np.testing.assert_allclose(first["std_error"][:2], second["std_error"][:2], rtol=1e-6)
+    K = pd.DataFrame(0.6 ** np.abs(np.subtract.outer(range(18), range(18))), levels, levels)
+    fit = ranef.Model(f"Reaction ~ Days + (Days | Subject){crossed}", data, cov={"Subject": K}).fit()
+    spec, X = fit.spec, fit.spec.design.X
+    G, V, D = [], np.eye(spec.n_obs), []
+    for g, lam in zip(spec.groupings, spec.lambdas(fit.estimates.theta), strict=True):
+        p = len(g.columns)
+        root = np.eye(g.n_levels) if g.root is None else g.root
+        Z = (oracle.indicator(g) @ np.kron(root, np.eye(p))).reshape(spec.n_obs, -1, p)
+        pairs = [(a, b) for a in range(p) for b in range(a + 1)]
+        G += [Z[:, :, a] @ Z[:, :, b].T + Z[:, :, b] @ Z[:, :, a].T for a, b in pairs]
+        D += [(Z, lam @ lam.T)]
+        V = V + sum(Z[:, :, a] @ Z[:, :, b].T * (lam @ lam.T)[a, b] for a in range(p) for b in range(p))
+    adjusted, phi, P, W = oracle.kenward_roger(X, V, fit.sigma, [*G, np.eye(spec.n_obs)])
+    np.testing.assert_allclose(fit.vcov_adjusted(), adjusted, rtol=1e-7)
+    single = [phi[i] @ np.array(P) @ phi[:, i] / phi[i, i] for i in range(2)]
+    law = coefficient_law(fit, "kenward-roger")
+    np.testing.assert_allclose(law.ddf(np.eye(2)), [2 / (s @ W @ s) for s in single], rtol=1e-6)
+    for i, slope in enumerate(vcov_derivatives(fit._at, fit.estimates.theta)[:-1]):
+        moves = [dcov[:, :, i] / fit.sigma**2 for dcov in fit._information.dcov]
+        dV = sum(np.einsum("nja,ab,mjb->nm", Z, dD, Z) for (Z, _), dD in zip(D, moves, strict=True))
+        inner = np.linalg.solve(V, X)
+        expected = phi @ inner.T @ dV @ inner @ phi / fit.sigma**2
+        np.testing.assert_allclose(slope, expected, atol=1e-7 * np.abs(expected).max())
 
 
 def test_five_thousand_rows_in_five_hundred_groups_take_less_than_a_second():

@@ -147,3 +147,19 @@ def test_the_posterior_says_where_it_is():
     assert found["estimate"][0] == pytest.approx(fb.fixef["Days"])
     low, high = np.quantile(draws[:, 1], [0.025, 0.975])
     assert found.loc[0, ["lower", "upper"]].tolist() == [low, high]
+
+
+def test_names_of_any_columns():
+    """As fixef has them, with blanks, commas and equals signs in them; R's brackets round the intercept do no harm."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"my x": rng.normal(size=60), "f, or h": rng.choice(["a b", "c=d", "e"], 60)})
+    data = data.assign(g=np.arange(60) % 6, y=rng.normal(size=60))
+    fit = ranef.Model("y ~ `my x` * `f, or h` + (1 | g)", data).fit()
+    names = list(fit.fixef.index)
+    assert names[2] == "f, or h[T.c=d]"
+    for name in names:
+        row = fit.test(f"2*{name} = 1").rows.iloc[0]
+        assert row["estimate"] == pytest.approx(2 * fit.fixef[name], rel=1e-12)
+    assert fit.test(", ".join(f"{name} = 0" for name in names))["ndf"][0] == len(names)
+    assert fit.test("(Intercept) = 0")["p"][0] == fit.test("Intercept")["p"][0]
+    assert fit.test("`my x`").rows["estimate"][0] == fit.fixef["my x"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -283,6 +284,25 @@ def test_a_mixture_is_no_larger_than_chi_squared():
         row = ranef.anova(fits[small], fits[large]).iloc[1]
         assert 0 < row["p_mixture"] < row["p"]
     assert np.isnan(ranef.anova(fits["un"], fits["rs"])["p_mixture"][1])
+
+
+def test_a_smaller_model_that_is_singular_itself():
+    """What it has estimated at zero is not what is tested."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": np.arange(60) % 6, "x": rng.normal(size=60)})
+    fits = ([ranef.Model(f"y ~ x + {bar}", d).fit() for bar in ("(1 | g)", "(x | g)")] for d in _noise(data, rng))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ranef.SingularFitWarning)
+        small, large = next(
+            pair for pair in fits if pair[0].is_singular and pair[1].criterion < pair[0].criterion - 0.1
+        )
+    row = ranef.anova(small, large).iloc[1]
+    expected = (scipy.stats.chi2.sf(row["statistic"], 1) + scipy.stats.chi2.sf(row["statistic"], 2)) / 2
+    assert row["p_mixture"] == pytest.approx(expected, rel=1e-9)
+
+
+def _noise(data, rng):
+    return (data.assign(y=rng.normal(size=len(data))) for _ in range(99))
 
 
 # -- bootstrap ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy
 
-from _ranef.inference.nested import covariances, psd_root, zeros_of
+from _ranef.inference.nested import covariances, n_at_zero, psd_root, some_theta
 from _ranef.inference.refitting import Fitted
 from _ranef.likelihood import Likelihood, adjustment
 from _ranef.spec import TermSpec
@@ -44,42 +44,40 @@ def mixture(small: Fitted, large: Fitted, statistic: float) -> float:
     NaN where none are, so that χ² holds, and where weights are not known.
     """
     df = large.n_parameters - small.n_parameters
-    zeros = [zeros_of(t, D) for t, D in _blocks(small, large)]
-    if sum(zeros) == 0 or df < 1:
+    zeros = n_at_zero(small.spec, large.spec)
+    if zeros == 0 or df < 1:
         return float("nan")
-    if sum(zeros) == 1:
+    if zeros == 1:
         return mixed(statistic, df - 1, (0.5, 0.5))
-    if sum(zeros) > 2 or large.spec.structured or any(t.structure.shapes for t in large.spec.terms):
+    if zeros > 2 or large.spec.structured or any(t.structure.shapes for t in large.spec.terms):
         return float("nan")
     spread, at = _spread(small, large)
     weights = _quadrant(spread) if len(at) == 2 else _two_by_two(spread)
     return mixed(statistic, df - len(at), weights)
 
 
-def _blocks(small: Fitted, large: Fitted) -> list[tuple[TermSpec, Floats]]:
-    """Terms of the larger model with their covariances by the smaller one."""
-    found = covariances(small.spec, large.spec, small.estimates.theta)
-    return [(t, found[t.grouping][t.where, t.where]) for t in large.spec.terms]
-
-
 def _spread(small: Fitted, large: Fitted) -> tuple[Floats, list[int]]:
-    """Covariance of the parameters that are at zero, by the expected information there, and their places."""
-    method = large.estimates.method
-    likelihood = Likelihood(large.spec, large.products, method)
-    roots = [psd_root(D) for D in covariances(small.spec, large.spec, small.estimates.theta)]
-    at = likelihood.at_roots(roots, small.estimates.sigma)
+    """Covariance of the parameters that are at zero, by the expected information there, and their places.
+
+    At zero is what no parameter of the smaller model moves, whatever else it has estimated there.
+    """
+    spec, likelihood = large.spec, Likelihood(large.spec, large.products, large.estimates.method)
+    estimated, some = (
+        [psd_root(D) for D in covariances(small.spec, spec, theta)]
+        for theta in (small.estimates.theta, some_theta(small.spec))
+    )
+    interior = likelihood.standard_roots(some)
     changes, zero = [], list[bool]()
-    for t in large.spec.terms:
-        p = len(large.spec.groupings[t.grouping].columns)
-        for G, edge in _directions(t, at.roots[t.grouping][t.where, t.where]):
+    for t in spec.terms:
+        p = len(spec.groupings[t.grouping].columns)
+        for G, edge in _directions(t, interior[t.grouping][t.where, t.where]):
             whole = np.zeros((p, p))
             whole[t.where, t.where] = G
             changes.append((t.grouping, whole))
             zero.append(edge)
-    own = adjustment(at, changes)
-    free = large.spec.sigma is None
-    traces = own.with_scale(large.spec.n_obs) if free else own
-    information = traces.information if method == "REML" else traces.traces
+    own = adjustment(likelihood.at_roots(estimated, small.estimates.sigma), changes)
+    own = own.with_scale(spec.n_obs) if spec.sigma is None else own
+    information = own.information if likelihood.method == "REML" else own.traces
     inverse = np.linalg.pinv(information, 1e-12, hermitian=True)
     places = [i for i, edge in enumerate(zero) if edge]
     return inverse[np.ix_(places, places)], places

@@ -17,8 +17,8 @@ __all__ = [
     "psd_root",
     "same_columns",
     "same_random_part",
+    "some_theta",
     "why_not_nested",
-    "zeros_of",
 ]
 
 #: what is left of a unit column, or covariance, that is rounding
@@ -93,10 +93,10 @@ def _outside(columns: Floats, others: Floats) -> list[int]:
 def n_at_zero(small: ModelSpec, large: ModelSpec) -> int:
     """How many variances of the larger model, or directions of its covariances, are zero in the smaller one."""
     found = covariances(small, large, some_theta(small))
-    return sum(zeros_of(t, found[t.grouping][t.where, t.where]) for t in large.terms)
+    return sum(_zeros_of(t, found[t.grouping][t.where, t.where]) for t in large.terms)
 
 
-def zeros_of(term: TermSpec, D: Floats) -> int:
+def _zeros_of(term: TermSpec, D: Floats) -> int:
     """How many variances, or directions, of a term are zero where its covariance is D."""
     root = psd_root(D)
     size = np.linalg.norm(root, axis=1)
