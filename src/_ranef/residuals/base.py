@@ -6,7 +6,7 @@ Parameters ρ have no bounds; what users read of them, in nlme's words, is :clas
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self, TypeVar
 
@@ -55,6 +55,11 @@ class Told:
     names: tuple[str, ...]
     values: tuple[float, ...]
     sds: bool = False
+
+
+def values_at(told: Callable[[Floats], list[Told]], rho: Floats) -> Floats:
+    """Values (S, m) of parameters as users read them at ρ (S, n_rho)."""
+    return np.array([[value for part in told(one) for value in part.values] for one in rho])
 
 
 def told_places(told: Sequence[Told]) -> list[int]:
@@ -130,6 +135,10 @@ class RowVariance(ABC):
     @abstractmethod
     def told(self, rho: Floats) -> list[Told]:
         """The parameters as users read them."""
+
+    def told_values(self, rho: Floats) -> Floats:
+        """Their values (S, m) at many ρ (S, n_rho), one part after the other."""
+        return values_at(self.told, rho)
 
     @abstractmethod
     def on(self, values: Sequence[Value]) -> RowVariance:
@@ -402,6 +411,10 @@ class RowCorrelation(ABC):
     @abstractmethod
     def told(self, rho: Floats) -> list[Told]:
         """The parameters as users read them."""
+
+    def told_values(self, rho: Floats) -> Floats:
+        """Their values (S, m) at many ρ (S, n_rho)."""
+        return values_at(self.told, rho)
 
     @property
     @abstractmethod
