@@ -157,7 +157,9 @@ class ResidualDraws:
 def told_draws(spec: ModelSpec, rho: Floats) -> ResidualDraws:
     """What users read at all draws of ρ (chains, draws, n_rho)."""
     flat = rho.reshape(-1, rho.shape[-1])
-    values = np.array([values_of(_told(spec, one)) for one in flat])
+    first = 0 if spec.variance is None else len(spec.variance.names)
+    parts = ((spec.variance, flat[:, :first]), (spec.correlation, flat[:, first:]))
+    values = np.concatenate([part.told_values(own) for part, own in parts if part is not None], axis=1)
     return ResidualDraws(_told(spec, flat[0]), values.reshape(*rho.shape[:-1], -1))
 
 

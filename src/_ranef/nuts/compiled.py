@@ -669,35 +669,41 @@ def _at_rho(u, rho, c, slopes, prior):  # type: ignore[no-untyped-def]
 
 @_inner
 def _products_back(indptr, cols, N, Bt, B, Qbar, A_bar, vals_bar, C_bar):  # type: ignore[no-untyped-def]
-    """Fill Ā (p, p, J) and C̄ (nnz, p) and (p, r, J), with K C = Nᵀ B."""
+    """Add Ā (p, p, J) and C̄ (nnz, p) and (p, r, J) to zeros, with G = K C = Nᵀ B."""
     p, r, J = B.shape
     t = Qbar.shape[0] - r
-    for i in range(J):
-        first = int(indptr[i]) if t > 0 else 0
-        sparse = int(indptr[i + 1]) - first if t > 0 else 0
-        m = sparse + r
-        where, G, GQ = np.empty(m, np.int64), np.zeros((p, m)), np.zeros((p, m))
-        for x in range(m):
-            where[x] = int(cols[first + x]) if x < sparse else t + x - sparse
+    G, sparse = np.zeros((p, r, J)), np.zeros((Bt.shape[0], p))
+    for a in range(p):
+        for x in range(r):
+            for k in range(p):
+                _add_product(G[a, x], 1.0, N[k, a], B[k, x])
+        for x in range(r):
+            for y in range(r):
+                _add_scaled(C_bar[a, x], -2.0 * Qbar[t + y, t + x], G[a, y])
+    for i in range(J if t > 0 else 0):
+        first, last = int(indptr[i]), int(indptr[i + 1])
+        for u in range(first, last):
             for a in range(p):
                 for k in range(p):
-                    G[a, x] += N[k, a, i] * (Bt[first + x, k] if x < sparse else B[k, x - sparse, i])
-        for a in range(p):
-            for x in range(m):
-                for y in range(m):
-                    GQ[a, x] += G[a, y] * Qbar[where[y], where[x]]
-                if x < sparse:
-                    vals_bar[first + x, a] = -2.0 * GQ[a, x]
-                else:
-                    C_bar[a, x - sparse, i] = -2.0 * GQ[a, x]
-        for a in range(p):
-            for b in range(p):
+                    sparse[u, a] += N[k, a, i] * Bt[u, k]
+        for u in range(first, last):
+            row = int(cols[u])
+            for a in range(p):
                 total = 0.0
-                for k in range(p):
-                    total += N[k, a, i] * N[k, b, i]
-                for x in range(m):
-                    total += GQ[a, x] * G[b, x]
-                A_bar[a, b, i] = total
+                for w in range(first, last):
+                    total += sparse[w, a] * Qbar[int(cols[w]), row]
+                for x in range(r):
+                    total += G[a, x, i] * Qbar[t + x, row]
+                    C_bar[a, x, i] -= 2.0 * sparse[u, a] * Qbar[row, t + x]
+                vals_bar[u, a] = -2.0 * total
+                for b in range(p):
+                    A_bar[b, a, i] -= 0.5 * vals_bar[u, a] * sparse[u, b]
+    for a in range(p):
+        for b in range(p):
+            for k in range(p):
+                _add_product(A_bar[a, b], 1.0, N[k, a], N[k, b])
+            for x in range(r):
+                _add_product(A_bar[a, b], -0.5, C_bar[a, x], G[b, x])
 
 
 @_compiled

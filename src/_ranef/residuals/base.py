@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self, TypeVar
 
@@ -59,6 +59,11 @@ class Told:
     names: tuple[str, ...]
     values: tuple[float, ...]
     sds: bool = False
+
+
+def values_at(told: Callable[[Floats], list[Told]], rho: Floats) -> Floats:
+    """Values (S, m) of parameters as users read them at ρ (S, n_rho)."""
+    return np.array([[value for part in told(one) for value in part.values] for one in rho])
 
 
 def told_places(told: Sequence[Told]) -> list[int]:
@@ -157,6 +162,10 @@ class RowVariance(ABC):
     @abstractmethod
     def told(self, rho: Floats) -> list[Told]:
         """The parameters as users read them."""
+
+    def told_values(self, rho: Floats) -> Floats:
+        """Their values (S, m) at many ρ (S, n_rho), one part after the other."""
+        return values_at(self.told, rho)
 
     @abstractmethod
     def on(self, values: Sequence[Value]) -> RowVariance:
@@ -443,6 +452,10 @@ class RowCorrelation(ABC):
     @abstractmethod
     def told(self, rho: Floats) -> list[Told]:
         """The parameters as users read them."""
+
+    def told_values(self, rho: Floats) -> Floats:
+        """Their values (S, m) at many ρ (S, n_rho)."""
+        return values_at(self.told, rho)
 
     @property
     @abstractmethod

@@ -108,6 +108,10 @@ class Strata(RowVariance):
         ratios = tuple(np.exp(np.append(0.0, rho)).tolist())
         return [Told("Different standard deviations per stratum", self.form, self.labels, ratios, sds=True)]
 
+    def told_values(self, rho: Floats) -> Floats:
+        """By their exponentials."""
+        return np.exp(np.column_stack([np.zeros(len(rho)), rho]))
+
     def on(self, values: Sequence[Value]) -> RowVariance:
         """By the labels of the strata."""
         parts = [as_factor(value) for value in values]

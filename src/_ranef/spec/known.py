@@ -21,6 +21,9 @@ __all__ = ["Precision", "check_cov", "with_known"]
 #: difference of K from its transpose, beside its largest entry, that is rounding; and of an eigenvalue from zero
 SYMMETRIC, ZERO = 1e-8, 1e-10
 
+#: share of entries that are not zero below which an inverse is sparse, however it is given
+SPARSE = 0.1
+
 #: levels that a message names
 SHOWN = 5
 
@@ -28,6 +31,8 @@ SHOWN = 5
 @dataclass(frozen=True, eq=False, repr=False)
 class Precision:
     """The inverse of a known covariance among levels, as pedigrees give it: sparse where the covariance is not.
+
+    What is sparse stays so: thousands of levels are a matter of seconds.
 
     Parameters
     ----------
@@ -95,6 +100,8 @@ def with_known(spec: ModelSpec, cov: Mapping[str, Any]) -> ModelSpec:
         others = [level for level in levels if level not in known] if ":" not in name else []
         place = {level: i for i, level in enumerate(levels)}
         at, every = [place[level] for level in (*own, *others)], [*own, *others]
+        if inverse and isinstance(matrix, np.ndarray) and np.count_nonzero(matrix) < SPARSE * matrix.size:
+            matrix = scipy.sparse.csr_array(matrix)
         sparse = not isinstance(matrix, np.ndarray)
         if inverse and sparse and len(at) == len(levels):
             known_among[name] = _by_inverse(name, matrix[at][:, at], every)
