@@ -68,6 +68,13 @@ def test_deleting_a_level_is_fitting_the_rest(formula, group, options, method):
         assert row["sigma"] == pytest.approx(rest.sigma, rel=1e-5)
         se = np.sqrt(np.diag(rest.vcov))
         assert np.all(np.abs(fixef["estimate"].to_numpy() - rest.fixef.to_numpy()) < 1e-4 * se)
+        if len(se):  # Loy & Hofmann 2014, from their definitions
+            whole = ranef.Model(formula, data, **options).fit(method)
+            change, ratio = (whole.fixef - rest.fixef).to_numpy(), np.linalg.solve(whole.vcov, rest.vcov)
+            mdffits = change @ np.linalg.solve(rest.vcov, change) / len(se)
+            assert row["mdffits"] == pytest.approx(mdffits, rel=1e-2, abs=1e-6)  # small changes of two optima
+            assert row["covtrace"] == pytest.approx(abs(np.trace(ratio) - len(se)), rel=1e-3, abs=1e-4)
+            assert row["covratio"] == pytest.approx(np.linalg.det(ratio), rel=1e-3)
         varcorr = found.varcorr[found.varcorr["deleted"] == label]
         np.testing.assert_allclose(varcorr["vcov"], rest.varcorr["vcov"], atol=1e-4 * rest.sigma**2)
 

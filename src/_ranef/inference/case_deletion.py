@@ -31,7 +31,7 @@ class Influence:
     refitted : bool
         Whether θ was estimated anew each time; if not, it stayed at θ̂ of all rows.
     deleted : DataFrame
-        One row a deletion: ``deleted, n_rows, cooks_distance, sigma, status, note``.
+        One row a deletion: ``deleted, n_rows, cooks_distance, mdffits, covtrace, covratio, sigma, status, note``.
     fixef : DataFrame
         ``deleted, term, estimate, dfbetas``: the coefficient without it, in its units, and (β̂ − β̂₍₋ⱼ₎)/se(β̂₍₋ⱼ₎).
     varcorr : DataFrame
@@ -57,7 +57,7 @@ class _Deletion:
     """Estimates without some rows; NaN for what cannot be estimated from the rest."""
 
     beta: Floats
-    se: Floats
+    vcov: Floats
     theta: Floats
     sigma: float
     status: str
@@ -70,7 +70,8 @@ def influence(spec: ModelSpec, estimates: RemlEstimates, group: str | None = Non
     Cook's distance is (β̂ − β̂₍₋ⱼ₎)ᵀ V̂⁻¹ (β̂ − β̂₍₋ⱼ₎)/p with V̂ the covariance of β̂ from all rows, and dfbetas are
     (β̂ − β̂₍₋ⱼ₎)/se(β̂₍₋ⱼ₎) (Nieuwenhuis, te Grotenhuis & Pelzer 2012, R Journal 4(2), 38-47; Belsley, Kuh & Welsch
     1980). lme4's ``dfbetas(influence(fit))`` has the opposite sign, and its ``cooks.distance`` of it is this one
-    times (J − p)/J for J deletions.
+    times (J − p)/J for J deletions. MDFFITS is as Cook's distance with the covariance V̂₍₋ⱼ₎ without the rows; COVTRACE
+    is |tr(V̂⁻¹V̂₍₋ⱼ₎) − p| and COVRATIO |V̂₍₋ⱼ₎|/|V̂| (Loy & Hofmann 2014, J. Stat. Softw. 56(5)).
 
     Raises
     ------
@@ -100,6 +101,7 @@ def influence(spec: ModelSpec, estimates: RemlEstimates, group: str | None = Non
                 "deleted": labels,
                 "n_rows": np.bincount(codes, minlength=len(labels)),
                 "cooks_distance": _cooks_distances(change, estimates.vcov),
+                **_covariances(change, estimates.vcov, np.array([f.vcov for f in found])),
                 "sigma": [f.sigma for f in found],
                 "status": [f.status for f in found],
                 "note": [f.note for f in found],
@@ -110,7 +112,7 @@ def influence(spec: ModelSpec, estimates: RemlEstimates, group: str | None = Non
                 "deleted": np.repeat(labels, len(names)),
                 "term": names * len(labels),
                 "estimate": np.ravel([f.beta for f in found]),
-                "dfbetas": np.ravel(change / np.array([f.se for f in found])),
+                "dfbetas": np.ravel(change / np.sqrt([np.diag(f.vcov) for f in found])),
             }
         ),
         pd.concat(frames, ignore_index=True),
@@ -134,35 +136,45 @@ def _cooks_distances(change: Floats, vcov: Floats) -> Floats:
     return np.asarray((change * np.linalg.solve(vcov, change.T).T).sum(axis=1) / p)
 
 
+def _covariances(change: Floats, vcov: Floats, without: Floats) -> dict[str, Floats]:
+    """MDFFITS, COVTRACE and COVRATIO (m,) of changes (m, p) and covariances (m, p, p) without rows."""
+    m, p = change.shape
+    known = np.isfinite(without).all(axis=(1, 2)) & (p > 0)
+    out = {name: np.full(m, np.nan) for name in ("mdffits", "covtrace", "covratio")}
+    if known.any():
+        moved = without[known]
+        ratio = np.linalg.solve(vcov, moved)
+        out["mdffits"][known] = (change[known] * np.linalg.solve(moved, change[known, :, None])[..., 0]).sum(axis=1) / p
+        out["covtrace"][known] = np.abs(np.trace(ratio, axis1=1, axis2=2) - p)
+        out["covratio"][known] = np.linalg.det(ratio)
+    return out
+
+
 def _without(spec: ModelSpec, full: RemlEstimates, keep: NDArray[np.bool_], *, refit: bool) -> _Deletion:
     nothing = np.full(spec.n_fixed, np.nan)
+    unknown = np.full((spec.n_fixed, spec.n_fixed), np.nan)
     try:
         rest = without_rows(spec, keep)
-        beta, se, theta, sigma, status = (_refitted if refit else _at_theta)(rest, full)
+        beta, vcov, theta, sigma, status = (_refitted if refit else _at_theta)(rest, full)
     except RanefError as refusal:
-        return _Deletion(nothing, nothing, np.full(spec.n_theta, np.nan), np.nan, "not fitted", str(refusal))
+        return _Deletion(nothing, unknown, np.full(spec.n_theta, np.nan), np.nan, "not fitted", str(refusal))
     kept = np.isin(spec.design.fixed_names, rest.design.fixed_names)
     lost = ", ".join(spec.design.fixed_names[i] for i in np.flatnonzero(~kept))
     note = f"The rows left do not determine {lost}." if lost else ""
-    return _Deletion(_filled(nothing, kept, beta), _filled(nothing, kept, se), theta, sigma, status, note)
-
-
-def _filled(nothing: Floats, kept: NDArray[np.bool_], values: Floats) -> Floats:
-    out = nothing.copy()
-    out[kept] = values
-    return out
+    nothing[kept], unknown[np.ix_(kept, kept)] = beta, vcov
+    return _Deletion(nothing, unknown, theta, sigma, status, note)
 
 
 def _refitted(rest: ModelSpec, full: RemlEstimates) -> tuple[Floats, Floats, Floats, float, str]:
     new = fitted(rest, full.method, start=full.theta if rest.n_theta else None, at=rest.rho).estimates
     status = new.optimizer.status.name.lower().replace("_", " ")
-    return new.beta, np.sqrt(np.diag(new.vcov)), new.theta, new.sigma, status
+    return new.beta, new.vcov, new.theta, new.sigma, status
 
 
 def _at_theta(rest: ModelSpec, full: RemlEstimates) -> tuple[Floats, Floats, Floats, float, str]:
-    """β̂, its standard errors and σ̂ with θ kept."""
+    """β̂, its covariance and σ̂ with θ kept."""
     at = Likelihood(rest, cross_products(rest), full.method).at(full.theta)
-    return at.beta, np.sqrt(np.diag(at.vcov)), full.theta, at.sigma, "theta kept"
+    return at.beta, at.vcov, full.theta, at.sigma, "theta kept"
 
 
 def _varcorr(spec: ModelSpec, deletion: _Deletion, label: object) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from _ranef.inference import check_level
+from _ranef.plots.influence import influence_axes
 from _ranef.plots.marginal_means import emmeans_axes
 from _ranef.plots.pattern import pattern_axes
 from _ranef.plots.ppc import ppc_axes
@@ -355,6 +356,43 @@ class FitPlots(SharedPlots):
         'ζ, REML'
         """
         return profile_axes(self.fit, parameters, ax)
+
+    def influence(
+        self,
+        group: str | None = None,
+        measure: str = "cooks_distance",
+        *,
+        refit: bool = False,
+        ax: Axes | None = None,
+    ) -> Axes | Figure:
+        """What the fit becomes without each level of a factor, or each row: the most influential uppermost.
+
+        Parameters
+        ----------
+        group : str, optional
+            A grouping factor; single rows by default.
+        measure : str
+            A column of ``fit.influence(group).deleted``: ``"cooks_distance"``, ``"mdffits"``, ``"covtrace"``,
+            ``"covratio"`` or ``"sigma"``.
+        refit : bool
+            Whether θ is estimated anew each time.
+        ax : Axes, optional
+
+        Raises
+        ------
+        DesignError
+            For an unknown factor or measure, or a posterior.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.plot.influence("operator", "mdffits").get_xlabel()
+        'MDFFITS'
+        """
+        return influence_axes(self.fit, group, measure, refit=refit, ax=ax)
 
     def emmeans(
         self,
