@@ -33,6 +33,14 @@ def test_fit_with_degrees_of_freedom(capsys):
     assert "model.fit()" in capsys.readouterr().err
 
 
+def test_intervals(capsys):
+    assert main(["fit", "pulp", "bright ~ 1 + (1 | operator)", "--method", "ML", "--confint", "profile"]) == 0
+    assert "95 % intervals by profile:" in (out := capsys.readouterr().out)
+    assert "sd(Intercept | operator)" in out
+    assert main(["fit", "pulp", "bright ~ 1 + (1 | operator)", "--confint", "bootstrap", "--seed", "1"]) == 0
+    assert "95 % intervals by bootstrap:" in capsys.readouterr().out
+
+
 def test_anova(capsys):
     formulas = ["bright ~ 1 + (1 | operator)", "bright ~ 1"]
     assert main(["anova", "pulp", *formulas]) == 0

@@ -146,6 +146,8 @@ def _parser() -> argparse.ArgumentParser:
     _model_arguments(fit)
     ddf = ("satterthwaite", "kenward-roger", "residual")
     fit.add_argument("--ddf", type=str.lower, choices=ddf, default=None, help="degrees of freedom, with p-values")
+    fit.add_argument("--confint", choices=("wald", "profile", "bootstrap"), default=None, help="print intervals, too")
+    fit.add_argument("--seed", type=int, default=None, metavar="N", help="of the bootstrap")
     fit.set_defaults(run=_fit)
     nested = commands.add_parser("anova", help="compare nested models", formatter_class=shown)
     _data_argument(nested)
@@ -234,7 +236,12 @@ def _model(options: argparse.Namespace) -> Model:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    print(_model(options).fit(options.method).summary(ddf=options.ddf))
+    fit = _model(options).fit(options.method)
+    print(fit.summary(ddf=options.ddf))
+    if options.confint is not None:
+        ddf = options.ddf if options.confint == "wald" else None
+        intervals = fit.confint(method=options.confint, ddf=ddf, seed=options.seed)
+        print(f"\n95 % intervals by {options.confint}:\n{intervals.to_string(float_format=lambda v: f'{v:.5g}')}")
 
 
 def _anova(options: argparse.Namespace) -> None:

@@ -314,3 +314,15 @@ def test_models_without_random_effects_can_be_compared():
 
 def test_figure_of_the_first_of_each_engine(many):
     assert len(many.plot().axes) == 2
+
+
+def test_intervals_by_every_method(both):
+    found = both.intervals("wald", "profile")
+    assert found.columns.tolist() == ["fit", "method", "parameter", "estimate", "lower", "upper"]
+    keyed = found.set_index(["fit", "method", "parameter"])
+    for method in ("wald", "profile"):
+        own = both.eb.confint(method=method)
+        np.testing.assert_array_equal(keyed.loc[("eb", method), ["lower", "upper"]], own)
+    np.testing.assert_array_equal(keyed.loc[("fb", "posterior"), ["lower", "upper"]], both.fb.confint())
+    assert found["estimate"].between(found["lower"], found["upper"]).all()
+    assert keyed.loc[("eb", "profile", "sigma"), "estimate"] == both.eb.sigma

@@ -2,7 +2,7 @@
 
 from _ranef.inference.anova_squares import AnovaComponents, mean_squares
 from _ranef.inference.autocorrelation import Autocorrelations, autocorrelations, lag_bounds
-from _ranef.inference.bootstrapping import INTERVALS, Bootstrap, Statistic, bootstrap
+from _ranef.inference.bootstrapping import INTERVALS, Bootstrap, Statistic, bootstrap, parameter_values
 from _ranef.inference.case_deletion import Influence, influence
 from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
 from _ranef.inference.ddf import CoefficientLaw, CoefficientTests, check_ddf, coefficient_law, coefficient_tests
@@ -211,6 +211,7 @@ __all__ = [
     "only_group",
     "ordered",
     "parameter_draws",
+    "parameter_values",
     "posterior_icc",
     "posterior_r2",
     "posterior_table",

@@ -138,6 +138,52 @@ class Comparison(ByFields, Shown):
         """
         return cmp.long_frame(self.fits, self.frames)
 
+    def intervals(
+        self, *methods: str, level: float | None = None, n: int = 1000, seed: int | None = None
+    ) -> pd.DataFrame:
+        """Intervals of every parameter by every method, beside each other.
+
+        Parameters
+        ----------
+        *methods : "wald", "profile", "bootstrap"
+            Of fits by REML or ML, as :meth:`EmpiricalBayesFit.confint` has them; profile by default.
+        level : float, optional
+            That of the comparison by default.
+        n, seed : int
+            Of the bootstrap.
+
+        Returns
+        -------
+        DataFrame
+            ``fit, method, parameter, estimate, lower, upper``; of a posterior the mean and the equal-tailed interval
+            (``method`` is ``"posterior"``).
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> both.intervals("wald", "profile").groupby(["fit", "method"]).size().to_dict()
+        {('eb', 'profile'): 3, ('eb', 'wald'): 1, ('fb', 'posterior'): 3}
+        """
+        own = self.level if level is None else level
+        frames = []
+        for name, fit in self.fits.items():
+            if isinstance(fit, PosteriorFit):
+                draws = inf.parameter_draws(fit.spec, fit.draws)
+                values = {parameter: float(draw.mean()) for parameter, draw in draws.items()}
+                found = {"posterior": fit.confint(own)}
+            else:
+                values = inf.parameter_values(fit.spec, fit.estimates)
+                found = {m: fit.confint(own, m, n=n, seed=seed) for m in methods or ("profile",)}
+            for method, intervals in found.items():
+                rows = intervals.rename_axis("parameter").reset_index()
+                rows.insert(1, "estimate", rows["parameter"].map(values))
+                rows.insert(0, "method", method)
+                rows.insert(0, "fit", name)
+                frames.append(rows)
+        return pd.concat(frames, ignore_index=True)
+
     @cached_property
     def agreement(self) -> pd.DataFrame:
         """Every parameter of every fit against :attr:`reference`.
