@@ -176,3 +176,26 @@ def test_a_correlation_next_to_one_shows_how_near(data):
     seconds = data.assign(k=data["k"] * 86400 + 1.7e9)
     text = str(ranef.Model("y ~ x", seconds, correlation=ranef.CAR1("k", "g")).fit().summary())
     assert "0.99998" in text
+
+
+@pytest.mark.parametrize("variance", [ranef.VarIdent("s"), ranef.VarIdent("s") * ranef.VarExp("z")])
+@pytest.mark.parametrize("formula", ["y ~ x", "y ~ x + (1 | g)"])
+def test_a_stratum_that_is_fitted_exactly_is_refused(data, variance, formula):
+    exact = data.assign(y=data["y"].where(data["s"] == "M", 3 + data["x"]))
+    model = ranef.Model(formula, exact, variance=variance)
+    for use in (model.fit, lambda: model.sample(draws=10, **NUTS)):
+        with pytest.raises(ranef.FitError, match=r"variance of s F has no estimate.* its 20 rows"):
+            use()
+    nearly = exact.assign(y=exact["y"] + 1e-6 * np.sin(np.arange(60)))
+    assert ranef.Model("y ~ x", nearly, variance=variance).fit().status == "converged"
+
+
+def test_one_row_for_every_effect_may_leave_no_residual_variance():
+    rng = np.random.default_rng(4)
+    d = pd.DataFrame({"g": np.repeat(np.arange(20), 4), "t": np.tile(list("abcd"), 20)})
+    d["y"] = rng.normal(size=80) + np.repeat(rng.normal(size=20), 4)
+    d["w"] = rng.uniform(0.5, 2, 80)
+    for term in ("cs(0 + t | g)", "toep(0 + t | g)"):
+        with pytest.warns(ranef.SingularFitWarning, match="residual variance is estimated as zero"):
+            fit = ranef.Model(f"y ~ 1 + {term}", d, weights="w").fit()
+        assert fit.status == "boundary"

@@ -18,6 +18,10 @@ __all__ = ["boundary_words", "escape", "snap"]
 #: share of the interval of a shape from its end that counts as the end
 AT_END = 1e-6
 
+#: sds of random effects, relative to σ, from which σ may be zero; and the information about their common size below
+#: which it is (of an optimum with σ > 0 it is of the order of the number of levels)
+VAST, UNBOUNDED = 100.0, 1e-3
+
 
 def snap(problem: Problem, tracer: Tracer, point: Point) -> Point:
     """Set nearly vanishing directions of λ to exactly zero where the criterion does not rise."""
@@ -65,14 +69,14 @@ def _null_space(lam: Floats) -> Floats:
     return np.asarray(left[:, values < NEAR_ZERO])
 
 
-def boundary_words(problem: Problem, theta: Floats) -> str:
-    """Which variance is zero or which correlation ±1 at internal `theta`, in plain words; empty for an interior fit.
+def boundary_words(problem: Problem, point: Point) -> str:
+    """Which variance is zero or which correlation ±1 at `point`, in plain words; empty for an interior fit.
 
     On columns of unit mean square zero is lme4's rule, an entry of θ below 1e-4, whatever the units of the data. What
     the data do not determine is not at a boundary, wherever the optimiser left it.
     """
-    maps = problem.maps
-    words = []
+    theta, maps = point.theta, problem.maps
+    words = _residual_words(problem, point)
     for t in problem.spec.terms:
         lam = t.structure.root(theta[t.theta])
         if rank_of(lam) < t.structure.size:
@@ -81,6 +85,19 @@ def boundary_words(problem: Problem, theta: Floats) -> str:
             if words[-1] and problem.spec.correlation is None and len(problem.spec.terms) == 1:
                 words += _other_sign(t)
     return " ".join(w for w in words if w)
+
+
+def _residual_words(problem: Problem, point: Point) -> list[str]:
+    """Words for a residual variance of zero: the criterion falls for ever as all random effects grow beside it."""
+    sds = np.where(problem.spec.on_diagonal, point.theta, 0.0)
+    if problem.spec.sigma is not None or problem.undetermined.entries.any() or not (np.abs(sds) > VAST).any():
+        return []
+    if sds @ problem.information(point) @ sds > UNBOUNDED:
+        return []
+    return [
+        "The residual variance is estimated as zero: the random effects take up all that the fixed effects leave, and "
+        "sigma would go on falling. Fewer effects of each level, or sigma= where it is known, leave some to it."
+    ]
 
 
 def _other_sign(term: TermSpec) -> list[str]:

@@ -334,13 +334,13 @@ def _estimates(problem: Problem, tracer: Tracer, descent: Descent) -> RemlEstima
         criterion=at.criterion,
         modes=at.modes,
         optimizer=_record(problem, tracer, descent),
-        singular=bool(boundary_words(problem, point.theta)),
+        singular=bool(boundary_words(problem, point)),
     )
 
 
 def _record(problem: Problem, tracer: Tracer, descent: Descent) -> OptimizerRecord:
     names = tuple(n for n, lost in zip(problem.spec.theta_names, problem.undetermined.entries, strict=True) if lost)
-    words = boundary_words(problem, descent.point.theta)
+    words = boundary_words(problem, descent.point)
     if not descent.converged:
         status, detail = (
             Status.NOT_CONVERGED,

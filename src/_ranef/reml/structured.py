@@ -21,7 +21,7 @@ from _ranef.reml.optimize import Control
 from _ranef.reml.residual_status import judged
 from _ranef.results import RemlEstimates, Status
 from _ranef.spec import ModelSpec, mean_log_sds
-from _ranef.support.arrays import Floats
+from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["StructuredFit", "fit_structured"]
 
@@ -45,6 +45,9 @@ REFITTED, SETTLED = 100, 1e-6
 
 #: spread of fitted values, beside their size, below which they are all the same
 CONSTANT = 1e-9
+
+#: residuals over the spread of the response that are rounding, and rows beside the coefficients read to see it
+EXACT, BESIDE = 1e-10, 50
 
 #: from here on they are moved half of the way only, for some go to and fro
 DAMPED = 12
@@ -103,9 +106,35 @@ def fit_structured(
     FitError
         If the residual variance goes to zero, of all rows or of some.
     """
+    _refuse_exact_strata(spec)
     fit = _fitted_structured(spec, method, start, at, control)
     optimizer = judged(fit.estimates.optimizer, fit.spec, method)
     return replace(fit, estimates=replace(fit.estimates, optimizer=optimizer))
+
+
+def _refuse_exact_strata(spec: ModelSpec) -> None:
+    """Refuse strata whose rows the fixed effects fit exactly: the likelihood rises for ever as their variance falls."""
+    strata = [] if spec.variance is None else spec.variance.strata
+    for label, rows in strata:
+        few = rows[: spec.n_fixed + BESIDE]  # seldom more have to be read
+        if _exact(spec, few) and _exact(spec, rows):
+            raise FitError(
+                f"The residual variance of {label} has no estimate: the fixed effects fit {spec.design.response!r} "
+                f"exactly in its {len(rows)} rows, which may be constant or computed. Leave these rows out, join them "
+                "to another stratum, or leave variance= out."
+            )
+
+
+def _exact(spec: ModelSpec, rows: Ints) -> bool:
+    """Whether the response of more rows than they determine coefficients is Xβ for some β, but for rounding."""
+    d = spec.design
+    X, y = d.X[rows], d.y[rows] if d.offset is None else d.y[rows] - d.offset[rows]
+    size = np.linalg.norm(X, axis=0)
+    X = X / np.where(size > 0, size, 1.0)
+    beta, _, rank, _ = np.linalg.lstsq(X, y, rcond=None)
+    rest = y - X @ beta
+    noise = max(EXACT * d.y.std(), 16 * np.finfo(float).eps * np.abs(d.y).max())
+    return bool(len(rows) > rank and np.abs(rest).max() <= noise)
 
 
 def _fitted_structured(

@@ -195,6 +195,11 @@ class RowVariance(ABC):
         """Whether it reads the fitted values, so that it changes with them."""
         return False
 
+    @property
+    def strata(self) -> list[tuple[str, Ints]]:
+        """Rows that have a standard deviation of their own, by what they are called; by default none."""
+        return []
+
     def spreads(self, rho: Floats) -> Floats:
         """How much the η of rows vary for a unit of each parameter (n_rho,): sets the scale of its prior."""
         return np.asarray(self.jacobian(rho).std(axis=1))

@@ -108,6 +108,12 @@ class Strata(RowVariance):
         ratios = tuple(np.exp(np.append(0.0, rho)).tolist())
         return [Told("Different standard deviations per stratum", self.form, self.labels, ratios, sds=True)]
 
+    @property
+    def strata(self) -> list[tuple[str, Ints]]:
+        """Each with its label, where rows are held."""
+        own = enumerate(self.labels) if self.counts is None else []
+        return [(f"{self.form} {label}", np.flatnonzero(self.codes == k)) for k, label in own]
+
     def told_values(self, rho: Floats) -> Floats:
         """By their exponentials."""
         return np.exp(np.column_stack([np.zeros(len(rho)), rho]))
@@ -471,6 +477,11 @@ class Product(RowVariance):
     def updated(self, fitted: Floats) -> RowVariance:
         """Each part with them."""
         return replace(self, parts=tuple(part.updated(fitted) for part in self.parts))
+
+    @property
+    def strata(self) -> list[tuple[str, Ints]]:
+        """Those of the parts."""
+        return [stratum for part in self.parts for stratum in part.strata]
 
     @property
     def of_fitted(self) -> bool:
