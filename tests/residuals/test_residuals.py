@@ -168,7 +168,7 @@ ERRORS = [
     ({"variance": ranef.VarIdent("one")}, "the one stratum 'k'"),
     ({"variance": ranef.VarIdent("row")}, "has one row"),
     ({"variance": ranef.VarPower("s")}, "is a factor; expected are numbers"),
-    ({"variance": ranef.VarPower("x * (x > 0)")}, "reads 0 in row"),
+    ({"variance": ranef.VarPower("z * (z > 0)")}, "reads 0 in row"),
     ({"variance": ranef.VarFixed("z")}, "variances must be positive"),
     ({"variance": ranef.VarIdent}, "Call it with what it reads"),
     ({"variance": "s"}, "must be one of ranef's"),

@@ -136,7 +136,7 @@ def test_what_is_read_off_a_posterior(eb, fb):
 
 
 def test_fits_of_other_residuals_do_not_stand_side_by_side(eb, data):
-    with pytest.raises(ranef.DesignError, match="residuals are 1 for base"):
+    with pytest.raises(ranef.DesignError, match=r"residuals are variance=ranef.VarIdent"):
         ranef.compare(eb, ranef.Model(SLEEP, data).fit("ML"))
 
 

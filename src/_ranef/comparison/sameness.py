@@ -91,8 +91,8 @@ def _other_data(first: ModelSpec, second: ModelSpec) -> str | None:
 
 
 def _residuals(spec: ModelSpec) -> str:
-    """Variances and correlations of residuals, in words."""
-    return "; ".join(spec.residual.meanings) or "independent with one standard deviation"
+    """Variances and correlations of residuals, as they were asked for."""
+    return ", ".join(spec.residual.calls) or "independent with one standard deviation"
 
 
 def _columns(first: ModelSpec, second: ModelSpec) -> list[tuple[str, Any, Any]]:

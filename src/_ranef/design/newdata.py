@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,8 +85,8 @@ def encode_others(encoding: Encoding, data: Any) -> tuple[Value, ...]:
 
 
 def others_in(scope: Scope, encoding: Encoding) -> tuple[Value, ...]:
-    """The same in a scope at hand."""
-    return tuple(_group_value(node, scope) for node in encoding.others)
+    """The same in a scope at hand; each is a text of its own, for messages."""
+    return tuple(_group_value(node, replace(scope, source=label(node))) for node in encoding.others)
 
 
 def _tell_bound(encoding: Encoding) -> None:
