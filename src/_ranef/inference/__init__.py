@@ -104,6 +104,7 @@ from _ranef.inference.residual_parameters import (
 from _ranef.inference.robust import robust_law
 from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
 from _ranef.inference.separate_fits import GroupRegressions, group_regressions
+from _ranef.inference.simulated_residuals import SimulatedResiduals, simulated_residuals
 from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
 from _ranef.inference.term_removal import drop_terms, ranova_frame
 from _ranef.inference.term_types import term_tests
@@ -144,6 +145,7 @@ __all__ = [
     "Profiles",
     "Rows",
     "Sampled",
+    "SimulatedResiduals",
     "Statistic",
     "VarianceInformation",
     "VarianceParts",
@@ -248,6 +250,7 @@ __all__ = [
     "simulate_new",
     "simulate_posterior",
     "simulated_power",
+    "simulated_residuals",
     "simulation_part",
     "stratum_sds",
     "term_tests",

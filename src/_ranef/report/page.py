@@ -31,11 +31,14 @@ class Picture:
     title, caption : str
         The caption says what is seen, and serves those who cannot see it.
     figure : Figure
+    on_paper : bool
+        Whether it is printed.
     """
 
     title: str
     caption: str
     figure: Figure
+    on_paper: bool = True
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,7 +57,7 @@ class Page:
         Caption to LaTeX, an ``aligned`` environment.
     data : tuple of Grid
     fingerprint : str
-    comparison : Document
+    comparison, intervals : Document
     explorers : tuple of Explorer
     pictures : tuple of Picture
     diagnostics : mapping str to tuple of str
@@ -75,6 +78,7 @@ class Page:
     data: tuple[Grid, ...]
     fingerprint: str
     comparison: Document
+    intervals: Document
     explorers: tuple[Explorer, ...]
     pictures: tuple[Picture, ...]
     diagnostics: Mapping[str, Sequence[str]]

@@ -1,6 +1,7 @@
 """Tables: one model, rendered as text and HTML."""
 
 from _ranef.tables.compared import FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
+from _ranef.tables.intervals import exact_test_table, interval_table
 from _ranef.tables.model import Block, Document, Grid, Text
 from _ranef.tables.pooling import pooling_table
 from _ranef.tables.result import ResultFrame
@@ -19,7 +20,9 @@ __all__ = [
     "decomposition_line",
     "doubt_lines",
     "drop_table",
+    "exact_test_table",
     "hypothesis_table",
+    "interval_table",
     "model_title",
     "models_table",
     "pooling_table",

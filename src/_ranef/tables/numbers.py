@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-__all__ = ["aligned", "decimals_for", "p_values", "with_decimals"]
+__all__ = ["aligned", "decimals_for", "p_values", "share", "with_decimals"]
 
 #: decimals that a row has at most for all its numbers, and that a number has of its own
 MOST_DECIMALS, ALL_DECIMALS = 8, 10
@@ -72,6 +72,11 @@ def aligned(values: Sequence[float], errors: Sequence[float] | None = None, sign
 def p_values(values: Sequence[float]) -> list[str]:
     """P-values as R prints them: three digits, those below the precision of a double as such; NaN is empty."""
     return ["" if p != p else "<2e-16" if p < LEAST_P else f"{p:.2e}" if p < SMALL else f"{p:.4f}" for p in values]
+
+
+def share(p: float, n: int) -> str:
+    """A share of n simulations; below one of them where there is none."""
+    return f"{p:.4g}" if p > 0 else f"<{1 / n:.2g}"
 
 
 def _cell(value: float, decimals: int, size: float) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef.tables.model import Block, Text
+from _ranef.tables.numbers import share
 from _ranef.tables.result import ResultFrame, grid, result_frame
 
 __all__ = ["drop_table", "hypothesis_table", "models_table", "ranova_table", "term_table"]
@@ -102,19 +103,15 @@ def models_table(
         headers.pop("p_mixture", None)
     if ratios is not None:
         headers["p"] = "Pr(boot)"
-        shown["p"] = ["", *(_share(p, len(ratios)) for p in frame["p"][1:])]
+        shown["p"] = ["", *(share(p, len(ratios)) for p in frame["p"][1:])]
         notes += [_of_bootstrap(labels[k], frame.iloc[k], len(ratios)) for k in range(1, len(frame))]
     title = Text((f"{words}. {note}".rstrip(" ") if note else words,))
     return result_frame(frame, [title, models, grid(shown, headers, notes=notes)], ratios)
-
-
-def _share(p: float, n: int) -> str:
-    return f"{p:.4g}" if p > 0 else f"<{1 / n:.2g}"
 
 
 def _of_bootstrap(label: str, row: pd.Series[Any], n: int) -> str:
     error = f" (standard error {row['p_se']:.2g})" if row["p"] > 0 else ""
     failed = f"; {row['failed']:.0f} fits failed" if row["failed"] else ""
     return (
-        f"{label}: {n} simulations, p {_share(row['p'], n)}{error}; share of ratios at zero {row['zeros']:.3g}{failed}."
+        f"{label}: {n} simulations, p {share(row['p'], n)}{error}; share of ratios at zero {row['zeros']:.3g}{failed}."
     )

@@ -25,6 +25,7 @@ from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
 from _ranef.support.remedies import file_path, helpful
 from _ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
 from _ranef.user.fit_base import ByFields, Shown
+from _ranef.user.intervals import interval_frame
 from _ranef.user.page import Source, closed, page_of
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
@@ -166,23 +167,8 @@ class Comparison(ByFields, Shown):
         >>> both.intervals("wald", "profile").groupby(["fit", "method"]).size().to_dict()
         {('eb', 'profile'): 3, ('eb', 'wald'): 1, ('fb', 'posterior'): 3}
         """
-        own = self.level if level is None else level
-        frames = []
-        for name, fit in self.fits.items():
-            if isinstance(fit, PosteriorFit):
-                draws = inf.parameter_draws(fit.spec, fit.draws)
-                values = {parameter: float(draw.mean()) for parameter, draw in draws.items()}
-                found = {"posterior": fit.confint(own)}
-            else:
-                values = inf.parameter_values(fit.spec, fit.estimates)
-                found = {m: fit.confint(own, m, n=n, seed=seed) for m in methods or ("profile",)}
-            for method, intervals in found.items():
-                rows = intervals.rename_axis("parameter").reset_index()
-                rows.insert(1, "estimate", rows["parameter"].map(values))
-                rows.insert(0, "method", method)
-                rows.insert(0, "fit", name)
-                frames.append(rows)
-        return pd.concat(frames, ignore_index=True)
+        level = self.level if level is None else level
+        return interval_frame(self.fits, methods or ("profile",), level, n, seed)
 
     @cached_property
     def agreement(self) -> pd.DataFrame:

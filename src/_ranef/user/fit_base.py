@@ -21,7 +21,7 @@ from _ranef.results import Fit
 from _ranef.saved import save
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import Answering, generator, helpful
+from _ranef.support.remedies import Answering, generator, helpful, whole_number
 from _ranef.tables import Document
 
 __all__ = ["BaseFit", "ByFields", "RandomPart", "Shown", "Simulated", "told"]
@@ -169,6 +169,43 @@ class BaseFit(ByFields, Shown):
         return inf.row_series(
             self.spec, lambda rows: inf.residual_rows(rows, self._fitted(re, rows), self.sigma, kind), "residual"
         )
+
+    def simulated_residuals(self, n: int = 250, *, re: str = "new", seed: int | None = None) -> inf.SimulatedResiduals:
+        """Where each response lies among those simulated by the fit, and tests of uniformity, dispersion and outliers.
+
+        As R's DHARMa, with p-values from the simulated data sets themselves, so that rows of one group may depend on
+        each other. At estimates from the same data these are a little large. Of a posterior every data set has
+        parameters of its own, and the tests are posterior predictive ones.
+
+        Parameters
+        ----------
+        n : int
+            Simulated data sets, 50 at least.
+        re : "new", "fitted"
+            Random effects are drawn anew, or kept; as in ``simulate``.
+        seed : int, optional
+
+        Returns
+        -------
+        SimulatedResiduals
+            ``.residuals`` (n_obs,), uniform on (0, 1) where the model holds, and ``.tests``, with ``statistic,
+            expected, p``.
+
+        Raises
+        ------
+        DesignError
+            For fewer than 50 data sets.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> found = fit.simulated_residuals(seed=1)
+        >>> found.tests.index.tolist(), bool(found.residuals.between(0, 1).all())
+        (['uniformity', 'dispersion', 'outliers'], True)
+        """
+        y = inf.row_series(self.spec, lambda rows: rows.design.y, "response")
+        return inf.simulated_residuals(y, cast(Fit, self).simulate(whole_number("n", n), re=re, seed=seed))
 
     @overload
     def predict(

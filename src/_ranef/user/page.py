@@ -28,6 +28,7 @@ from _ranef.results import PosteriorDraws, RemlEstimates
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.tables import Document
+from _ranef.user.intervals import intervals_document, quickly_profiled
 from _ranef.user.pooled import Pooling
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
@@ -41,6 +42,9 @@ AnyFit = EmpiricalBayesFit | PosteriorFit
 
 #: what captions end with, where a fit failed
 NOT_TRUSTED = "Some of the fits drawn here should not be trusted: see the top of the page."
+
+#: figures that are not printed, for a page is to be few sheets
+SCREEN_ONLY = ("Profiles",)
 
 #: steps of a slider from one end to the other
 STEPS = 40
@@ -86,6 +90,7 @@ def page_of(fits: Mapping[str, AnyFit], level: float, comparison: Document, titl
         data=data_grids(spec),
         fingerprint=fingerprint(spec),
         comparison=comparison,
+        intervals=intervals_document({_heading(name, fit): fit for name, fit in fits.items()}, level),
         explorers=_explorers(fits, level),
         pictures=_pictures(fits, plots),
         diagnostics={_heading(name, fit): _engine_words(fit) for name, fit in fits.items()},
@@ -163,7 +168,10 @@ def _with_estimate(values: Floats, at: int, estimate: float) -> Floats:
 
 def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[Picture, ...]:
     mark = "" if all(fit.ok for fit in fits.values()) else f" {NOT_TRUSTED}"
-    return tuple(Picture(title, caption + mark, closed(draw())) for title, caption, draw in _drawn(fits, plots))
+    return tuple(
+        Picture(title, caption + mark, closed(draw()), title not in SCREEN_ONLY)
+        for title, caption, draw in _drawn(fits, plots)
+    )
 
 
 def _drawn(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> Iterator[tuple[str, str, Callable[[], Any]]]:
@@ -190,6 +198,14 @@ def _drawn(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> Iterator[tuple
             "Variance components",
             "Posterior densities, with the prior (dashed) and the REML and ML estimates marked.",
             plots.varcorr,
+        )
+    profiled = next((fit for fit in fits.values() if quickly_profiled(fit)), None)
+    if profiled is not None:
+        yield (
+            "Profiles",
+            f"Of {profiled.engine}: the signed root of the likelihood ratio of each parameter, a straight line where a "
+            "normal interval would do, with intervals of 50, 80, 90, 95 and 99 %.",
+            profiled.plot.profile,
         )
     n_sds = sum(len(g.columns) for g in first.spec.groupings) + (first.spec.sigma is None)
     if posteriors and n_sds > 1 and not any(f.draws.not_normal for f in posteriors):
