@@ -34,6 +34,8 @@ def test_one_file_that_asks_for_nothing(page):
         "The model in words",
         "Each of the 18 levels of Subject",
         "Shrinkage explorer",
+        "Intervals and tests",
+        "profile: by the likelihood ratio",
         "seed=1",
         "Reproduce",
     ):

@@ -65,8 +65,8 @@ def printed(browser, request):
     view.wait_for_function("document.querySelectorAll('.explorer svg').length > 0")
     pdfs = {sheet: view.pdf(format=sheet) for sheet in WIDTHS}
     heads = view.evaluate(
-        """() => [...document.querySelectorAll("figure, .explored")].map(e => [e.querySelector("h3").innerText,
-            (e.querySelector("figcaption, .mark-text text")).textContent])"""
+        """() => [...document.querySelectorAll("figure:not(.screen), .explored")].map(e => [
+            e.querySelector("h3").innerText, (e.querySelector("figcaption, .mark-text text")).textContent])"""
     )
     titles = view.locator("section > h2").evaluate_all("all => all.map(e => e.innerText)")
     view.emulate_media(media="print")

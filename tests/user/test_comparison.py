@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from matplotlib import pyplot
 
 import ranef
+from _ranef.user.intervals import intervals_document
 from ranef.priors import HalfNormal
 
 
@@ -329,3 +331,12 @@ def test_intervals_by_every_method(both):
         pd.testing.assert_frame_equal(rows[["lower", "upper"]], own, check_names=False)
         assert rows["estimate"].between(rows["lower"], rows["upper"]).all()
     assert keyed.loc[(keyed["method"] == "profile") & (keyed.index == "sigma"), "estimate"].item() == both.eb.sigma
+
+
+def test_a_page_has_intervals_of_every_fit_and_exact_tests(both):
+    shown = str(intervals_document(both.fits, 0.9))
+    assert "90 % intervals" in shown
+    lower, upper = both.eb.confint(0.9, "profile").loc["sd(Intercept | batch)"]
+    assert re.search(rf"sd\(Intercept \| batch\) .* {lower:.3f} +{upper:.3f}", shown)
+    test = ranef.exact_rlrt(both.eb, "cask:batch", 1000, 1)
+    assert re.search(rf"sd\(Intercept \| cask:batch\) +eb +RLRT +{test.statistic:.4f} +<5e-05", shown)
