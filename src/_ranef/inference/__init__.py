@@ -91,6 +91,7 @@ from _ranef.inference.prediction import (
     unseen_variance,
 )
 from _ranef.inference.profiles import ProfileCurve, Profiles, likelihood_profiles
+from _ranef.inference.random_pca import random_pca
 from _ranef.inference.ranef_intervals import EFFECT_INTERVALS, effect_intervals, robust_critical_value
 from _ranef.inference.refitting import Fitted, by_method, fitted
 from _ranef.inference.residual_parameters import (
@@ -229,6 +230,7 @@ __all__ = [
     "products_of",
     "r2_series",
     "random_covariates",
+    "random_pca",
     "ranef_frame",
     "ranova_frame",
     "residual_draws",

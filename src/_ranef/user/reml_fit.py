@@ -820,8 +820,34 @@ class EmpiricalBayesFit(BaseFit):
         >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
         >>> fit.r2().round(4).to_dict()
         {'marginal': 0.2787, 'conditional': 0.7992}
+
+        Intervals are those of a bootstrap:
+
+        >>> intervals = fit.bootstrap(50, lambda refitted: refitted.r2(), seed=1).confint()
+        >>> intervals.index.tolist()
+        ['marginal', 'conditional']
         """
         return inf.r2_series(self._variance_parts)
+
+    def re_pca(self) -> pd.DataFrame:
+        """Principal components of the random effects of every grouping factor, as lme4's ``rePCA``.
+
+        Returns
+        -------
+        DataFrame
+            ``group, component, sd, relative_sd, proportion, cumulative``, and the share of each column of the effects
+            in the component (a vector of length one; NaN for columns of other factors). ``sd`` is in units of the
+            response, ``relative_sd`` over σ, as in lme4. A proportion of 0 is a dimension that the data do not need
+            (Bates, Kliegl, Vasishth & Baayen 2015, arXiv:1506.04967); all depend on the units of the covariates.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.re_pca()["relative_sd"].round(4).tolist()
+        [0.9669, 0.2309]
+        """
+        return inf.random_pca(self.spec, self._covariances, self.sigma)
 
     def icc(self) -> pd.DataFrame:
         """Intraclass correlations: shares of variance by grouping factor, 0 where a variance is 0.
