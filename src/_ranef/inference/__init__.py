@@ -4,6 +4,7 @@ from _ranef.inference.anova_squares import AnovaComponents, mean_squares
 from _ranef.inference.autocorrelation import Autocorrelations, autocorrelations, lag_bounds
 from _ranef.inference.bootstrapping import INTERVALS, Bootstrap, Statistic, bootstrap, parameter_values
 from _ranef.inference.case_deletion import Influence, influence
+from _ranef.inference.components import random_pca
 from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
 from _ranef.inference.ddf import CoefficientLaw, CoefficientTests, check_ddf, coefficient_law, coefficient_tests
 from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
@@ -91,7 +92,6 @@ from _ranef.inference.prediction import (
     unseen_variance,
 )
 from _ranef.inference.profiles import ProfileCurve, Profiles, likelihood_profiles
-from _ranef.inference.random_pca import random_pca
 from _ranef.inference.ranef_intervals import EFFECT_INTERVALS, effect_intervals, robust_critical_value
 from _ranef.inference.refitting import Fitted, by_method, fitted
 from _ranef.inference.residual_parameters import (
@@ -102,10 +102,10 @@ from _ranef.inference.residual_parameters import (
     stratum_sds,
     told_draws,
 )
+from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residuals
 from _ranef.inference.robust import robust_law
 from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
 from _ranef.inference.separate_fits import GroupRegressions, group_regressions
-from _ranef.inference.simulated_residuals import SimulatedResiduals, simulated_residuals
 from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
 from _ranef.inference.term_removal import drop_terms, ranova_frame
 from _ranef.inference.term_types import term_tests
