@@ -374,3 +374,13 @@ def test_restriction():
     assert L.shape == (3, 5)
     np.testing.assert_allclose(L @ B, 0, atol=1e-9 * np.abs(B).max())
     np.testing.assert_allclose(L @ L.T, np.eye(3), atol=1e-12)
+
+
+def test_models_of_one_formula_are_told_apart_by_their_residuals():
+    data = ranef.datasets.load("sleepstudy").assign(late=lambda d: d["Days"] > 4)
+    plain, strata = (
+        ranef.Model("Reaction ~ Days + (1 | Subject)", data, variance=v).fit() for v in (None, ranef.VarIdent("late"))
+    )
+    shown = str(ranef.anova(strata, plain))
+    assert " M1: Reaction ~ Days + (1 | Subject)\n" in shown
+    assert " M2: Reaction ~ Days + (1 | Subject), variance=ranef.VarIdent('late')\n" in shown

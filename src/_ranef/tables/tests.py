@@ -90,12 +90,12 @@ def ranova_table(frame: pd.DataFrame, formula: str, method: str) -> ResultFrame:
 
 
 def models_table(
-    frame: pd.DataFrame, formulas: Sequence[str], words: str, note: str, ratios: pd.DataFrame | None = None
+    frame: pd.DataFrame, described: Sequence[str], words: str, note: str, ratios: pd.DataFrame | None = None
 ) -> ResultFrame:
-    """Nested models in R's layout of ``anova``; simulated `ratios` stand behind a bootstrap."""
+    """Nested models, each `described`, in R's layout of ``anova``; simulated `ratios` stand behind a bootstrap."""
     names = [str(n) for n in frame["model"]]
-    labels = names if names != list(formulas) else [f"M{k + 1}" for k in range(len(names))]
-    models = Text(tuple(f" {label}: {formula}" for label, formula in zip(labels, formulas, strict=True)), "Models:")
+    labels = names if names != list(described) else [f"M{k + 1}" for k in range(len(names))]
+    models = Text(tuple(f" {label}: {model}" for label, model in zip(labels, described, strict=True)), "Models:")
     shown = frame.assign(label=pd.Series(labels, dtype=object, index=frame.index))
     headers = dict(F_MODELS if "ddf" in frame else MODELS)
     notes = [MIXTURE] if "p_mixture" in frame and frame["p_mixture"].notna().any() else []

@@ -94,15 +94,16 @@ def anova(
     if test.lower() not in inf.TESTS:
         raise DesignError(f"test={test!r} must be 'LRT', 'bootstrap', 'KR' or 'Satterthwaite'.")
     given = list(named.items())
-    chosen = [given[i] for i in inf.ordered([fit for _, fit in given])]
-    names, formulas = [name for name, _ in chosen], [fit.spec.design.formula for _, fit in chosen]
-    return _compared([fit for _, fit in chosen], names, formulas, test.lower(), refit, nsim, seed)
+    models = formula_names([fit.spec for _, fit in given])  # those without a name of their own are called by these
+    order = inf.ordered([fit for _, fit in given])
+    names, held = [given[k][0] for k in order], [given[k][1] for k in order]
+    return _compared(held, names, [models[k] for k in order], test.lower(), refit, nsim, seed)
 
 
 def _compared(
     fits: list[EmpiricalBayesFit],
     names: list[str],
-    formulas: list[str],
+    models: list[str],
     test: str,
     refit: bool,
     nsim: int,
@@ -111,12 +112,12 @@ def _compared(
     words = inf.TESTS[test]
     if test in ("kr", "satterthwaite"):
         frame, note = inf.f_frame(fits, names, "kenward-roger" if test == "kr" else test)
-        return models_table(frame, formulas, words, note)
+        return models_table(frame, models, words, note)
     own, note = inf.by_one_criterion(fits, refit=refit)
     if test == "lrt":
-        return models_table(inf.likelihood_frame(own, names), formulas, words, note)
+        return models_table(inf.likelihood_frame(own, names), models, words, note)
     frame, ratios = inf.bootstrap_frame(own, names, whole_number("nsim", nsim, 1), generator(seed))
-    return models_table(frame, formulas, words, note, ratios)
+    return models_table(frame, models, words, note, ratios)
 
 
 def _named(fits: tuple[EmpiricalBayesFit | Mapping[str, EmpiricalBayesFit], ...]) -> dict[str, EmpiricalBayesFit]:
