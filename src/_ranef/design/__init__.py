@@ -6,6 +6,7 @@ from _ranef.design.cells import Cells, margins_of, term_cells
 from _ranef.design.checks import check_sigma, warn_of_dropped
 from _ranef.design.chunks import Chunks, as_chunks
 from _ranef.design.coding import fully_coded, n_columns
+from _ranef.design.condensed import Condensed, condensed
 from _ranef.design.lookalikes import bare_label
 from _ranef.design.newdata import encode, encode_others
 from _ranef.design.newweights import new_weights
@@ -19,6 +20,7 @@ from _ranef.design.values import Factor, Numeric, Value, as_factor
 __all__ = [
     "Cells",
     "Chunks",
+    "Condensed",
     "Design",
     "Encoded",
     "EncodedRandom",
@@ -36,6 +38,7 @@ __all__ = [
     "bare_label",
     "build_design",
     "check_sigma",
+    "condensed",
     "encode",
     "encode_others",
     "every_level",

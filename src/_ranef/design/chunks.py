@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
+from _ranef.design.engines import ROWS, Engine, engine_of
 from _ranef.design.evaluate import CONSTANTS
 from _ranef.design.lazy import LazyModule
 from _ranef.design.table import Table, read_table
@@ -18,10 +19,7 @@ from _ranef.errors import DesignError
 
 __all__ = ["Chunks", "NotHeld", "as_chunks"]
 
-nw: Any = LazyModule("narwhals.stable.v2")
-
-#: rows asked of a Parquet file at once
-ROWS = 1_048_576
+pa: Any = LazyModule("pyarrow")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -32,9 +30,12 @@ class Chunks:
     ----------
     read : callable
         Takes the names of the columns wanted, and gives the frames from the first on, with those columns at least.
+    engine : Engine, optional
+        Where sums by groups can be asked for.
     """
 
     read: Callable[[Sequence[str]], Iterable[Any]]
+    engine: Engine | None = None
 
     def tables(self, columns: Sequence[str]) -> Iterator[tuple[int, Table]]:
         """Every chunk that has rows, with the number of rows before it."""
@@ -58,14 +59,17 @@ def _has_no_rows(frame: Any) -> bool:
 def as_chunks(data: Any) -> Chunks | None:
     """See `data` as chunks, or give None where they are one frame.
 
-    Chunks are a pyarrow dataset or ParquetFile, a list or tuple of frames, a function that returns an iterator of
-    frames, or any object over which one can iterate again and again.
+    Chunks are a frame of an engine (DuckDB, Ibis, Dask, a LazyFrame of polars), a pyarrow dataset or ParquetFile, what
+    gives a stream of Arrow, a list or tuple of frames, a function that returns an iterator of frames, or any object
+    over which one can iterate again and again.
 
     Raises
     ------
     DesignError
         For an iterator, which can be read once only.
     """
+    if (engine := engine_of(data)) is not None:
+        return Chunks(partial(_engine_batches, engine), engine)
     if _is_frame(data) or isinstance(data, str | bytes):
         return None
     if (dataset := sys.modules.get("pyarrow.dataset")) is not None and isinstance(data, dataset.Dataset):
@@ -82,6 +86,8 @@ def as_chunks(data: Any) -> Chunks | None:
             "Give a list of frames, a function that returns the iterator (as lambda: pd.read_csv(path, "
             "chunksize=100_000)), or a pyarrow dataset."
         )
+    if hasattr(data, "__arrow_c_stream__"):
+        return Chunks(partial(_stream_batches, data))
     return Chunks(partial(_all_columns, data)) if isinstance(data, Iterable) and not hasattr(data, "dtype") else None
 
 
@@ -127,19 +133,28 @@ def _is_frame(item: Any) -> bool:
     return isinstance(item, Mapping) or hasattr(kind, "columns") or hasattr(kind, "column_names")
 
 
+def _engine_batches(engine: Engine, columns: Sequence[str]) -> Iterable[Any]:
+    return engine.batches(_present(engine.names, columns))
+
+
+def _stream_batches(data: Any, columns: Sequence[str]) -> Iterable[Any]:
+    stream: Iterable[Any] = pa.RecordBatchReader.from_stream(data)
+    return stream
+
+
 def _dataset_batches(dataset: Any, columns: Sequence[str]) -> Any:
     return dataset.to_batches(
-        columns=_present(dataset.schema, columns), batch_size=ROWS, batch_readahead=2, fragment_readahead=1
+        columns=_present(dataset.schema.names, columns), batch_size=ROWS, batch_readahead=2, fragment_readahead=1
     )
 
 
 def _parquet_batches(file: Any, columns: Sequence[str]) -> Any:
-    return file.iter_batches(batch_size=ROWS, columns=_present(file.schema_arrow, columns))
+    return file.iter_batches(batch_size=ROWS, columns=_present(file.schema_arrow.names, columns))
 
 
-def _present(schema: Any, columns: Sequence[str]) -> list[str] | None:
+def _present(there: Iterable[str], columns: Sequence[str]) -> list[str] | None:
     """The columns to read; all of them where one is missing, so that the error can list what there is."""
-    names = set(schema.names)
+    names = set(there)
     found = [column for column in columns if column in names]
     return found if all(column in names or column in CONSTANTS for column in columns) else None
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from _ranef.design.cellsums import CellSums
 from _ranef.design.chunks import Chunks
 from _ranef.design.grouping import Grouping
 from _ranef.design.table import Table
@@ -150,6 +151,8 @@ class Stream:
         The checksum of each column at the first reading.
     counts : tuple of int
         The rows that have each of the combinations of levels that :attr:`Design.others` lists.
+    cells : CellSums, optional
+        Sums that stand for the rows where an engine made them.
     """
 
     chunks: Chunks
@@ -160,6 +163,7 @@ class Stream:
     sample: tuple[tuple[int, Table], ...]
     marks: Mapping[str, int]
     counts: tuple[int, ...] = ()
+    cells: CellSums | None = field(default=None, metadata={"saved": False})
 
 
 @dataclass(frozen=True, eq=False, slots=True)

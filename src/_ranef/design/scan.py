@@ -24,7 +24,7 @@ from _ranef.errors import DesignError
 from _ranef.formula import Call, Name, Node, ParsedFormula, label, walk
 from _ranef.support.progress import LateBar
 
-__all__ = ["SAMPLE", "Found", "Plan", "of_one_factor", "scan"]
+__all__ = ["SAMPLE", "Found", "Plan", "look", "of_one_factor", "scan"]
 
 #: rows kept of the data at least; all where there are no more
 SAMPLE = 20_000
@@ -35,7 +35,7 @@ def scan(plan: Plan, chunks: Chunks) -> Found:
     found = Found()
     with LateBar("Reading chunks for levels", "row") as bar:
         for before, table in chunks.tables(plan.columns):
-            found.add(_look(plan, before, table))
+            found.add(look(plan, before, table))
             bar.update(table.n)
     return found
 
@@ -96,7 +96,8 @@ class _Facts:
     weights: tuple[float, float] = (np.inf, -np.inf)
 
 
-def _look(plan: Plan, before: int, table: Table) -> _Facts:
+def look(plan: Plan, before: int, table: Table) -> _Facts:
+    """What one chunk has; `before` is the number of rows before it."""
     scope = Scope(table, plan.parsed.source, plan.transforms, {call: neutral_state(call) for call in plan.learners})
     columns = {name: column for node in plan.nodes for name, column in columns_in(node, scope).items()}
     extras = {what: _numbers(need_column(table, name, what), name, what) for what, name in plan.extras.items()}

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef.design.build import coding_notes, covariates, model_predictors
+from _ranef.design.cellsums import CellSums
 from _ranef.design.checks import (
     check_levels,
     check_na_action,
@@ -23,6 +24,7 @@ from _ranef.design.checks import (
 from _ranef.design.chunks import Chunks, NotHeld
 from _ranef.design.coding import code_terms
 from _ranef.design.evaluate import Scope, evaluate
+from _ranef.design.grouped import grouped
 from _ranef.design.grouping import Grouping, grouping_of_cells
 from _ranef.design.learning import learnt
 from _ranef.design.origins import notes_on_origins
@@ -74,9 +76,10 @@ def scan_chunks(
     check_na_action(na_action)
     check_terms(parsed, MOST_COLUMNS)
     plan = Plan.of(parsed, {"weights": weights, "offset": offset}, with_user_transforms(transforms), na_action)
-    found = scan(plan, chunks)
+    asked = None if chunks.engine is None else grouped(plan, chunks.engine)
+    found, cells = asked or (scan(plan, chunks), None)
     found.check(plan, sigma)
-    assembly = _Assembly(plan, found, dict(transforms or {}))
+    assembly = _Assembly(plan, found, dict(transforms or {}), cells)
     design = assembly.design(chunks, sigma)
     _check_row_by_row(design)
     sample = sample_rows(design, SAMPLE)
@@ -104,6 +107,7 @@ class _Assembly:
     plan: Plan
     found: Found
     transforms: Mapping[str, Callable[..., Any]]
+    cells: CellSums | None
 
     def design(self, chunks: Chunks, sigma: float | None) -> Design:
         plan, parsed, found = self.plan, self.plan.parsed, self.found
@@ -171,6 +175,7 @@ class _Assembly:
                 tuple((int(positions[0]), piece) for positions, piece in found.sample if len(positions)),
                 found.marks,
                 counts,
+                self.cells,
             ),
             others=others,
         )

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 else:
     nw = LazyModule("narwhals.stable.v2")
 
-__all__ = ["Table", "column_names", "need_column", "read_table"]
+__all__ = ["EXACT_INTEGER", "Table", "column_names", "need_column", "read_table"]
 
 _SHOWN = 12
-_EXACT_INTEGER = 2**53
+EXACT_INTEGER = 2**53
 _TEXT = {"string", "empty"}
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
 
@@ -131,9 +131,10 @@ def read_table(data: Any) -> Table:
         ) from error
     except TypeError as error:
         raise DesignError(
-            f"The data are of type {type(data).__name__}; expected is a data frame of pandas or polars (collected, "
-            "not lazy), a pyarrow Table, or a dict of columns; or, for data in chunks, a pyarrow dataset, a list of "
-            "frames, or a function that returns an iterator of frames. A file is read first, as by pd.read_csv(path)."
+            f"The data are of type {type(data).__name__}; expected is a data frame of pandas or polars, a "
+            "pyarrow Table, or a dict of columns; or what need not fit in memory: a relation of DuckDB, a table of "
+            "Ibis, a frame of Dask, a LazyFrame, a pyarrow dataset, a list of frames, or a function that returns an "
+            "iterator of frames. A file is read first, as by pd.read_csv(path)."
         ) from error
     native = frame.to_native()
     index = native.index if isinstance(native, pd.DataFrame) else pd.RangeIndex(len(frame))
@@ -222,7 +223,7 @@ def _convert(series: nw.Series[Any], name: str, table: Table) -> Value:
 def _numeric(series: nw.Series[Any], name: str, table: Table) -> Numeric:
     if series.dtype.is_integer():
         extremes = [abs(int(extreme)) for extreme in (series.min(), series.max()) if not pd.isna(extreme)]
-        if max(extremes, default=0) > _EXACT_INTEGER:
+        if max(extremes, default=0) > EXACT_INTEGER:
             raise DesignError(
                 f"Column {name!r} holds integers beyond 2^53, which lose digits as floating-point numbers: make it "
                 "text if they are identifiers, or rescale it if they are numbers."

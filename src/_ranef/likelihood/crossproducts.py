@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import scipy
 
+from _ranef.design import condensed
 from _ranef.likelihood.rotated import Rotated, rotate
 from _ranef.likelihood.scaling import Scaling, make_scaling
 from _ranef.likelihood.sums import Sums, add_up, aliased_fixed, independent_fixed, rescaled, row_sums, with_fixed
@@ -113,6 +114,11 @@ def summed(spec: ModelSpec) -> Sums:
     if len(spec.groupings) > 1:
         load("scipy.sparse")
     scaling = make_scaling(spec.thinned(SAMPLE))
+    if (cells := None if spec.design.stream is None else spec.design.stream.cells) is not None:
+        few = row_sums(spec.with_design(condensed(spec.design, cells, scaling.centre).design), scaling)
+        return replace(
+            few, n_obs=spec.n_obs, weights=cells.weights, log_weights=cells.log_weights, squares=cells.squares
+        )
     with LateBar("Reading rows", "row", spec.n_obs) as bar:
         return add_up(_counted(row_sums(part, scaling), bar) for part in spec.parts())
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from _ranef.design import condensed
 from _ranef.spec.model import ModelSpec
 from _ranef.support.arrays import Floats
 
@@ -53,20 +55,21 @@ class Moments:
 
 def moments(spec: ModelSpec) -> Moments:
     """Read the rows once; parts are merged as Chan, Golub and LeVeque (1983) merge sums of squares about means."""
-    n, mean, about, weight = 0, 0.0, 0.0, 0.0
+    n, mean, about, weight = 0.0, 0.0, 0.0, 0.0
     X: Floats = np.zeros((0, spec.n_fixed + 1))
     Z: list[Floats] = [np.zeros((0, len(g.columns) + 1)) for g in spec.groupings]
-    for part in spec.parts():
+    for part, one in _parts(spec):
         d = part.design
         y = d.y if d.offset is None else d.y - d.offset
-        own, more = float(y.mean()), len(y)
+        more = float(one @ one)
+        own = float(one @ y) / more
         step = own - mean
-        about += float(((y - own) ** 2).sum()) + step**2 * (n * more / (n + more))
+        about += float(((y - own * one) ** 2).sum()) + step**2 * (n * more / (n + more))
         n, mean = n + more, mean + step * (more / (n + more))
-        weight += float(part.residual.precision.sum())
-        X = _triangle(X, d.X)
+        weight += float(part.residual.precision @ one**2)
+        X = _triangle(X, one, d.X)
         for k, g in enumerate(part.groupings):
-            Z[k] = _triangle(Z[k], g.Z)
+            Z[k] = _triangle(Z[k], one, g.Z)
     root = np.sqrt(n)
     return Moments(
         mean,
@@ -78,11 +81,22 @@ def moments(spec: ModelSpec) -> Moments:
     )
 
 
-def _triangle(R: Floats, columns: Floats) -> Floats:
+def _parts(spec: ModelSpec) -> Iterator[tuple[ModelSpec, Floats]]:
+    """The rows, with what they have in the place of a one where few stand for many."""
+    stream = spec.design.stream
+    if stream is not None and stream.cells is not None and stream.weights is None:
+        few = condensed(spec.design, stream.cells, 0.0)
+        yield spec.with_design(few.design), few.one
+        return
+    for part in spec.parts():
+        yield part, np.ones(part.n_obs)
+
+
+def _triangle(R: Floats, one: Floats, columns: Floats) -> Floats:
     """The triangle of [1, columns] under the rows that `R` (., m) stands for."""
     for start in range(0, len(columns), BLOCK):
-        rows = columns[start : start + BLOCK]
-        below: Any = np.vstack([R, np.column_stack([np.ones(len(rows)), rows])])
+        part = slice(start, start + BLOCK)
+        below: Any = np.vstack([R, np.column_stack([one[part], columns[part]])])
         R = np.linalg.qr(below)[1]
     missing = columns.shape[1] + 1 - len(R)
     return np.vstack([R, np.zeros((missing, R.shape[1]))]) if missing > 0 else R

@@ -1,0 +1,164 @@
+"""A model of a frame that an engine computes is the model of the same rows in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+import ranef
+from test_chunks import assert_same_fit
+
+#: of the engines' own makers
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Dask support is moving:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:The 'future.infer_string' option"),
+]
+
+
+def duckdb(data: pd.DataFrame):
+    module = pytest.importorskip("duckdb")
+    connection = module.connect()
+    connection.register("people", data)
+    return connection.sql("SELECT * FROM people")
+
+
+def ibis(data: pd.DataFrame):
+    return pytest.importorskip("ibis").memtable(data)
+
+
+def dask(data: pd.DataFrame):
+    return pytest.importorskip("dask.dataframe").from_pandas(data, npartitions=3)
+
+
+def polars(data: pd.DataFrame):
+    return pl.from_pandas(data).lazy()
+
+
+ENGINES = {"duckdb": duckdb, "ibis": ibis, "dask": dask, "polars": polars}
+
+
+def people(n: int = 3000) -> pd.DataFrame:
+    """Rows in years far from zero, with gaps, a level that only an incomplete row has, and numbers as groups."""
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame(
+        {
+            "g": rng.integers(0, 40, n).astype(str),
+            "h": rng.integers(1, 13, n),
+            "x": rng.normal(2000.0, 10.0, n),
+            "z": rng.integers(0, 100, n),
+            "f": rng.choice(["low", "mid", "high"], n),
+            "w": rng.uniform(0.5, 2.0, n),
+            "o": rng.normal(size=n),
+            "two words": rng.normal(size=n),
+        }
+    )
+    effects = rng.normal(size=(40, 2)) @ [[1.0, 0.3], [0.0, 0.1]]
+    line = effects[data["g"].astype(int), 0] + effects[data["g"].astype(int), 1] * (data["x"] - 2000)
+    data["y"] = 1e3 + 0.1 * data["x"] + line + 0.02 * data["z"] + rng.normal(size=n)
+    data.loc[5, ["x", "g"]] = [np.nan, "only here"]
+    data.loc[9, "y"] = np.nan
+    data.loc[11, "f"] = None
+    return data
+
+
+GROUPED = {
+    "slopes, factors": ("y ~ x * f + (x | g)", {}),
+    "crossed, weighted": ("y ~ z + f + (1 | f:g) + (1 | h)", {"weights": "w"}),
+    "numbers as levels, offset": ("y ~ x + factor(h) + (z || g)", {"offset": "o"}),
+    "quoted, aliased": ("y ~ `two words` + f + I(h * 2) + h + (0 + x | g)", {}),
+    "no fixed effects": ("o ~ 0 + (z || g)", {}),
+}
+READ = ["y ~ log(x) + (1 | g)", "y ~ x * o + (1 | g)", "y ~ scale(x) + (1 | g)"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [
+        *(("duckdb", name) for name in GROUPED),
+        *((engine, "crossed, weighted") for engine in ("ibis", "dask", "polars")),
+    ],
+)
+def test_sums_by_groups(engine, name):
+    formula, given = GROUPED[name]
+    data = people()
+    whole, model = ranef.Model(formula, data, **given), ranef.Model(formula, ENGINES[engine](data), **given)
+    stream = model.spec.design.stream
+    assert stream.cells is not None
+    assert stream.cells.n < len(data)
+    assert model.spec.design.n_dropped == whole.spec.design.n_dropped
+    assert model.spec.design.dropped == whole.spec.design.dropped
+    assert_same_fit(model, whole)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_are_read_where_sums_would_not_do(engine):
+    data = people(2000)
+    for formula in READ:
+        model = ranef.Model(formula, ENGINES[engine](data))
+        assert model.spec.design.stream.cells is None or model.spec.design.stream.cells.n > 0.9 * len(data)
+        assert_same_fit(model, ranef.Model(formula, data))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_reads_rows_again(engine):
+    data, formula = people(1500), "y ~ x + f + (x | g)"
+    whole, fit = ranef.Model(formula, data).fit(), ranef.Model(formula, ENGINES[engine](data)).fit()
+    np.testing.assert_allclose(fit.fitted(), whole.fitted(), rtol=1e-9)
+    np.testing.assert_allclose(fit.residuals("pearson"), whole.residuals("pearson"), atol=1e-6)
+    np.testing.assert_allclose(fit.hatvalues(), whole.hatvalues(), atol=1e-7)
+    new = data.head(3)
+    np.testing.assert_allclose(fit.predict(new), whole.predict(new), rtol=1e-9)
+
+
+@pytest.mark.parametrize("given", [{}, {"weights": "w"}], ids=["plain", "weighted"])
+def test_priors_know_all_rows(given):
+    data, formula = people(), "y ~ x + f + (x | g)"
+    whole, model = ranef.Model(formula, data, **given), ranef.Model(formula, duckdb(data), **given)
+    assert model.priors().lines() == whole.priors().lines()
+
+
+def test_a_large_model_has_a_sample_of_rows():
+    data = pd.concat([people().assign(h=k) for k in range(20)])  # 60 000 rows
+    whole, model = ranef.Model("y ~ x + (x | g)", data), ranef.Model("y ~ x + (x | g)", duckdb(data))
+    assert 15_000 < sum(piece.n for _, piece in model.spec.design.stream.sample) < 25_000
+    assert_same_fit(model, whole)
+
+
+def test_as_many_cells_as_rows_are_read():
+    data = people(40_000)
+    data["id"] = np.arange(len(data)) // 2
+    model = ranef.Model("y ~ x + (1 | id)", duckdb(data))
+    assert model.spec.design.stream.cells is None
+    assert_same_fit(model, ranef.Model("y ~ x + (1 | id)", data))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_cannot_be(engine):
+    data, frame = people(300), ENGINES[engine]
+    with pytest.raises(ranef.FormulaError, match="'years' is not a column"):
+        ranef.Model("y ~ years + (1 | g)", frame(data))
+    with pytest.raises(ranef.DesignError, match="positive"):
+        ranef.Model("y ~ x + (1 | g)", frame(data.assign(w=0.0)), weights="w")
+    with pytest.raises(ranef.DesignError, match="inf"):
+        ranef.Model("y ~ x + (1 | g)", frame(data.assign(x=np.inf)))
+    with pytest.raises(ranef.FitError, match="is 1 in all 299 rows"):
+        ranef.Model("y ~ x + (1 | g)", frame(data.assign(y=1.0)))
+    with pytest.raises(ranef.DesignError, match="empty"):
+        ranef.Model("y ~ x + (1 | g)", frame(data.head(0)))
+
+
+def test_a_stream_of_arrow():
+    pa = pytest.importorskip("pyarrow")
+
+    class Stream:
+        def __init__(self, table):
+            self.table = table
+
+        def __arrow_c_stream__(self, requested_schema=None):
+            return self.table.__arrow_c_stream__(requested_schema)
+
+    data = people(500)
+    model = ranef.Model("y ~ x + (1 | g)", Stream(pa.Table.from_pandas(data)))
+    assert_same_fit(model, ranef.Model("y ~ x + (1 | g)", data))
