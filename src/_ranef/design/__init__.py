@@ -6,7 +6,7 @@ from _ranef.design.cells import Cells, margins_of, term_cells
 from _ranef.design.checks import check_sigma, warn_of_dropped
 from _ranef.design.chunks import Chunks, as_chunks
 from _ranef.design.coding import fully_coded, n_columns
-from _ranef.design.condensed import Condensed, condensed
+from _ranef.design.few_rows import Condensed, condensed
 from _ranef.design.lookalikes import bare_label
 from _ranef.design.newdata import encode, encode_others
 from _ranef.design.newweights import new_weights
