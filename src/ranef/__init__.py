@@ -70,6 +70,7 @@ from _ranef.user import (
     Pooling,
     PosteriorFit,
     Power,
+    RowSums,
     anova,
     anova_components,
     compare,
@@ -78,6 +79,7 @@ from _ranef.user import (
     pooling,
     power,
     ranova,
+    sums,
 )
 from ranef import datasets, priors
 
@@ -108,6 +110,7 @@ __all__ = [
     "Precision",
     "RanefError",
     "RanefWarning",
+    "RowSums",
     "SavedFileError",
     "SingularFitWarning",
     "Spherical",
@@ -129,6 +132,7 @@ __all__ = [
     "power",
     "priors",
     "ranova",
+    "sums",
 ]
 
 

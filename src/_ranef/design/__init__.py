@@ -3,7 +3,7 @@
 from _ranef.design.all_levels import EveryLevel, every_level, levels_of
 from _ranef.design.build import build_design
 from _ranef.design.cells import Cells, margins_of, term_cells
-from _ranef.design.checks import check_sigma, warn_of_dropped
+from _ranef.design.checks import check_sigma, constant_response, warn_of_dropped
 from _ranef.design.chunks import Chunks, as_chunks
 from _ranef.design.coding import fully_coded, n_columns
 from _ranef.design.few_rows import Condensed, condensed
@@ -13,8 +13,9 @@ from _ranef.design.newweights import new_weights
 from _ranef.design.parts import row_parts, sample_rows, take_rows
 from _ranef.design.rank import aliasing, independent_columns, independent_in_gram
 from _ranef.design.records import Design, Encoded, EncodedRandom, Encoding, RandomDesign, RandomEncoding, Stream
-from _ranef.design.streamed import scan_chunks
+from _ranef.design.streamed import check_whole, scan_chunks
 from _ranef.design.transforms import registered
+from _ranef.design.united import united, without_rows
 from _ranef.design.values import Factor, Numeric, Value, as_factor
 
 __all__ = [
@@ -38,7 +39,9 @@ __all__ = [
     "bare_label",
     "build_design",
     "check_sigma",
+    "check_whole",
     "condensed",
+    "constant_response",
     "encode",
     "encode_others",
     "every_level",
@@ -55,5 +58,7 @@ __all__ = [
     "scan_chunks",
     "take_rows",
     "term_cells",
+    "united",
     "warn_of_dropped",
+    "without_rows",
 ]

@@ -35,11 +35,11 @@ from _ranef.design.scan import SAMPLE, Found, Plan, of_one_factor, scan
 from _ranef.design.size import Claim, check_blocks, check_columns, check_terms
 from _ranef.design.table import Table
 from _ranef.design.transforms import with_user_transforms
-from _ranef.design.values import MOST_COLUMNS, Factor, Value, as_factor, blank, rows_of
+from _ranef.design.values import MOST_COLUMNS, Factor, Value, as_factor, blank, kind_of, rows_of
 from _ranef.errors import DesignError
-from _ranef.formula import Name, Node, ParsedFormula, label
+from _ranef.formula import Name, Node, ParsedFormula, label, walk
 
-__all__ = ["scan_chunks"]
+__all__ = ["check_whole", "scan_chunks"]
 
 
 def scan_chunks(
@@ -51,6 +51,8 @@ def scan_chunks(
     sigma: float | None = None,
     transforms: Mapping[str, Callable[..., Any]] | None = None,
     na_action: str = "omit",
+    like: Design | None = None,
+    part: bool = False,
 ) -> Design:
     """Make the design of a mixed model from chunks, without their rows and with every fixed-effects column.
 
@@ -62,6 +64,10 @@ def scan_chunks(
         The data; read once here.
     weights, offset : str, optional
         Names of columns.
+    like : Design, optional
+        Whose columns the fixed effects and effects in bars are to have: its levels, and what its calls have learnt.
+    part : bool
+        Whether more rows will come, so that too few are no fault: :func:`check_whole` looks at all of them.
 
     Returns
     -------
@@ -78,14 +84,23 @@ def scan_chunks(
     plan = Plan.of(parsed, {"weights": weights, "offset": offset}, with_user_transforms(transforms), na_action)
     asked = None if chunks.engine is None else grouped(plan, chunks.engine)
     found, cells = asked or (scan(plan, chunks), None)
-    found.check(plan, sigma)
-    assembly = _Assembly(plan, found, dict(transforms or {}), cells)
-    design = assembly.design(chunks, sigma)
+    found.check(plan, 1.0 if part else sigma)
+    assembly = _Assembly(plan, found, dict(transforms or {}), cells, like)
+    design = assembly.design(chunks)
+    if not part:
+        check_whole(design, sigma)
     _check_row_by_row(design)
     sample = sample_rows(design, SAMPLE)
     check_sizes(sample)
     notes = notes_on_origins(sample.random, covariates(parsed, design.encoding.templates))
     return replace(design, notes=(*design.notes, *notes))
+
+
+def check_whole(design: Design, sigma: float | None) -> None:
+    """Refuse fewer rows than effects of a term."""
+    claims = [Claim.of(term) for term in design.random]
+    check_levels(claims, design.n_obs, sigma_fixed=sigma is not None)
+    check_blocks(claims, design.n_obs)
 
 
 def _check_row_by_row(design: Design) -> None:
@@ -108,13 +123,19 @@ class _Assembly:
     found: Found
     transforms: Mapping[str, Callable[..., Any]]
     cells: CellSums | None
+    like: Design | None
 
-    def design(self, chunks: Chunks, sigma: float | None) -> Design:
+    def design(self, chunks: Chunks) -> Design:
         plan, parsed, found = self.plan, self.plan.parsed, self.found
         states: dict[Node, dict[str, Any]] = {c: {"levels": found.call_levels[c].labels()} for c in found.call_levels}
-        states |= {call: learnt(call, moments) for call, moments in found.moments.items()}
+        if self.like is not None:
+            states = dict(self.like.encoding.states)
+        else:
+            states |= {call: learnt(call, moments) for call, moments in found.moments.items()}
         kinds = {name: self._column(name) for name in found.columns}
         templates = {node: self._template(node, kinds, states) for node in plan.nodes}
+        if self.like is not None:
+            kinds, templates = _alike(self.like.encoding, plan, kinds, templates)
         for node in model_predictors(parsed):
             value = templates[node]
             if isinstance(node, Name) and isinstance(value, Factor):
@@ -127,9 +148,6 @@ class _Assembly:
         check_names(coded.names, "the fixed part")
         random, encodings = self._random(templates)
         check_repeated(parsed.random, random)
-        claims = [Claim.of(term) for term in random]
-        check_levels(claims, found.complete, sigma_fixed=sigma is not None)
-        check_blocks(claims, found.complete)
         encoding = Encoding(
             source=parsed.source,
             fixed=parsed.fixed,
@@ -231,6 +249,31 @@ class _Assembly:
         where = [{level: code for code, level in enumerate(levels)} for levels in parts]
         cells = sorted(_cell_number(cell, where) for cell in self.found.cells[tuple(group)])
         return grouping_of_cells(parts, np.array(cells, dtype=np.intp), group)
+
+
+def _alike(
+    known: Encoding, plan: Plan, kinds: Mapping[str, Value], templates: Mapping[Node, Value]
+) -> tuple[dict[str, Value], dict[Node, Value]]:
+    """Columns and expressions as known from other rows; levels of groups are one's own."""
+    if known.source != plan.parsed.source:
+        raise DesignError(f"like= is of the formula {known.source!r}, and this is {plan.parsed.source!r}.")
+    predictors = [node for node in model_predictors(plan.parsed) if node in known.templates]
+    for node in predictors:
+        own, theirs = templates[node], known.templates[node]
+        if type(own) is not type(theirs):
+            raise DesignError(f"{label(node)} is {kind_of(own)} here, and {kind_of(theirs)} in like=.")
+        if isinstance(own, Factor) and isinstance(theirs, Factor):
+            new = [level for level in own.levels if level not in theirs.levels]
+            if new:
+                raise DesignError(
+                    f"{label(node)} has the level {new[0]!r} here, which like= has not ({', '.join(theirs.levels)}). "
+                    "Give a like= of rows that have all levels."
+                )
+    names = {part.name for node in predictors for part in walk(node) if isinstance(part, Name)}
+    return (
+        {name: known.kinds[name] if name in names else kind for name, kind in kinds.items()},
+        {node: known.templates[node] if node in predictors else value for node, value in templates.items()},
+    )
 
 
 def _cell_number(cell: Iterable[str], where: Sequence[Mapping[str, int]]) -> int:

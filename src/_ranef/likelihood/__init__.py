@@ -23,7 +23,14 @@ from _ranef.likelihood.combinations import (
     row_slopes,
 )
 from _ranef.likelihood.criterion import LOST, Evaluation, Method, Score, average_information, evaluate, score
-from _ranef.likelihood.crossproducts import CrossProducts, cross_products, other_columns, streamed_products
+from _ranef.likelihood.crossproducts import (
+    CrossProducts,
+    cross_products,
+    of_sums,
+    other_columns,
+    streamed_products,
+    summed,
+)
 from _ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
 from _ranef.likelihood.given import Given, Moments, conditional_variances, effect_moments
 from _ranef.likelihood.groups import RowGroups, group_log_densities, has_shared_effects, left_out_log_densities
@@ -34,7 +41,7 @@ from _ranef.likelihood.responses import Responses, own_response, products_of, re
 from _ranef.likelihood.row_density import RowDensity
 from _ranef.likelihood.scaling import Scaling, make_scaling
 from _ranef.likelihood.spectral import EffectRoots, best_ratios, effect_roots, has_spectrum, make_spectrum
-from _ranef.likelihood.sums import Sums, row_sums
+from _ranef.likelihood.sums import Sums, in_order, on_levels, on_scaling, row_sums
 from _ranef.likelihood.sums_by_parts import FixedSums, fixed_sums, product_slopes
 from _ranef.likelihood.under_priors import HostDensity
 from _ranef.likelihood.unpooled import LeastSquares, least_squares
@@ -89,6 +96,7 @@ __all__ = [
     "has_shared_effects",
     "has_spectrum",
     "have_digits",
+    "in_order",
     "least_squares",
     "left_out_log_densities",
     "linear_predictor_draws",
@@ -96,6 +104,9 @@ __all__ = [
     "make_batch",
     "make_scaling",
     "make_spectrum",
+    "of_sums",
+    "on_levels",
+    "on_scaling",
     "other_columns",
     "over_rho",
     "own_response",
@@ -112,6 +123,7 @@ __all__ = [
     "score",
     "slopes_together",
     "streamed_products",
+    "summed",
     "undetermined",
     "undetermined_with_rho",
     "vcov_slopes",

@@ -26,7 +26,7 @@ from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.support.progress import LateBar
 
-__all__ = ["CrossProducts", "arranged", "cross_products", "other_columns", "streamed_products", "summed"]
+__all__ = ["CrossProducts", "arranged", "cross_products", "of_sums", "other_columns", "streamed_products", "summed"]
 
 #: rows by whose look all rows are scaled, until their sums are known
 SAMPLE = 20_000
@@ -101,7 +101,11 @@ def cross_products(spec: ModelSpec) -> CrossProducts:
 
 def streamed_products(spec: ModelSpec) -> tuple[ModelSpec, CrossProducts]:
     """Read chunks into cross-products, and leave out the columns of X that turn out to be aliased."""
-    sums = summed(spec)
+    return of_sums(spec, summed(spec))
+
+
+def of_sums(spec: ModelSpec, sums: Sums) -> tuple[ModelSpec, CrossProducts]:
+    """The same of rows that were read into their sums, with every column of X."""
     kept = independent_fixed(sums, intercept=spec.design.has_intercept)
     if len(kept) < spec.n_fixed:
         spec, sums = spec.with_fixed(kept, aliased_fixed(sums, kept)), with_fixed(sums, kept)

@@ -87,7 +87,8 @@ def make_scaling(spec: ModelSpec) -> Scaling:
         T[0, 1:] = -d.X[:, 1:].mean(axis=0)
         centre = float(y.mean())
     X = d.X @ T
-    spread = non_zero(np.sqrt(w @ X**2 / n))
+    spread, size = np.sqrt(w @ X**2 / n), np.sqrt(w @ d.X**2 / n)
+    spread = non_zero(np.where(spread <= CONSTANT * size, size, spread))
     T = (T / spread) @ orthonormalising((X / spread * w[:, None]).T @ (X / spread) / n)
     X = d.X @ T
     y = y - centre  # without rounding where y is large, which a product with the intercept's column is not

@@ -12,7 +12,7 @@ import numpy as np
 
 from _ranef.design import aliasing, independent_in_gram
 from _ranef.likelihood.scaling import Scaling, term_maps
-from _ranef.linalg import PairBlocks, add_products, add_squares
+from _ranef.linalg import BlockMatrix, PairBlocks, add_products, add_squares
 from _ranef.spec import ModelSpec, TermSpec
 from _ranef.structures import orthonormalising
 from _ranef.support.arrays import Floats, Ints
@@ -21,7 +21,10 @@ __all__ = [
     "Sums",
     "add_up",
     "aliased_fixed",
+    "in_order",
     "independent_fixed",
+    "on_levels",
+    "on_scaling",
     "raw_columns",
     "raw_effects",
     "rescaled",
@@ -87,6 +90,47 @@ class Sums:
     def update(self, rows: ModelSpec) -> Sums:
         """The sums with more rows of the same model."""
         return self.merge(row_sums(rows, self.scaling))
+
+
+def on_scaling(sums: Sums, scaling: Scaling) -> Sums:
+    """The same sums on another scaling of the same columns."""
+    p, old = sums.corner.shape[0] - 1, sums.scaling
+    inward = np.linalg.inv(old.X)
+    change = np.zeros((p + 1, p + 1))
+    change[:p, :p] = inward @ scaling.X
+    if p:  # y / s = (s' y' + (c' - c) 1 + ...) / s, and 1 is the first column of X where there is a centre
+        change[:p, p] = old.inner - change[:p, :p] @ scaling.inner + (old.centre - scaling.centre) * inward[:, 0]
+    change[:p, p] /= scaling.y
+    change[p, p] = old.y / scaling.y
+    Z = [np.linalg.solve(a, b) for a, b in zip(old.Z, scaling.Z, strict=True)]
+    return replace(
+        sums,
+        scaling=scaling,
+        diag=tuple(M.T @ d @ M for M, d in zip(Z, sums.diag, strict=True)),
+        Xy=tuple(M.T @ c @ change for M, c in zip(Z, sums.Xy, strict=True)),
+        pairs={(k, l): replace(pair, blocks=Z[k].T @ pair.blocks @ Z[l]) for (k, l), pair in sums.pairs.items()},
+        corner=change.T @ sums.corner @ change,
+    )
+
+
+def in_order(sums: Sums, order: Sequence[int]) -> Sums:
+    """The same sums with the factor `order[k]` in the place k."""
+    A = BlockMatrix(sums.diag, sums.pairs).permuted(order)
+    scaling = replace(sums.scaling, Z=tuple(sums.scaling.Z[k] for k in order))
+    return replace(sums, scaling=scaling, diag=A.diag, pairs=A.pairs, Xy=tuple(sums.Xy[k] for k in order))
+
+
+def on_levels(sums: Sums, places: Sequence[Ints], n_levels: Sequence[int]) -> Sums:
+    """The same sums with the levels of factor k at `places[k]` of `n_levels[k]`."""
+    diag = [np.zeros((J, *d.shape[1:])) for J, d in zip(n_levels, sums.diag, strict=True)]
+    Xy = [np.zeros((J, *c.shape[1:])) for J, c in zip(n_levels, sums.Xy, strict=True)]
+    for k, own in enumerate(places):
+        diag[k][own], Xy[k][own] = sums.diag[k], sums.Xy[k]
+    pairs = {
+        (k, l): _sum_by_key(places[k][pair.rows] * n_levels[l] + places[l][pair.cols], pair.blocks, n_levels[l])
+        for (k, l), pair in sums.pairs.items()
+    }
+    return replace(sums, diag=tuple(diag), Xy=tuple(Xy), pairs=pairs)
 
 
 def _merged(first: PairBlocks, second: PairBlocks, n_cols: int) -> PairBlocks:

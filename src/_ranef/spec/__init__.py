@@ -1,6 +1,6 @@
 """The intermediate representation that both engines compile."""
 
-from _ranef.spec.column_moments import Moments, moments
+from _ranef.spec.column_moments import Moments, merged_moments, moments
 from _ranef.spec.coordinates import TermColumns, inward_theta, outward_theta
 from _ranef.spec.densities import correlation_density, scale_density, shape_density
 from _ranef.spec.known import Precision, check_cov, with_known
@@ -71,6 +71,7 @@ __all__ = [
     "flat_priors",
     "inward_theta",
     "mean_log_sds",
+    "merged_moments",
     "model_spec",
     "moments",
     "outward_theta",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from _ranef.design import condensed
 from _ranef.spec.model import ModelSpec
-from _ranef.support.arrays import Floats
+from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["Moments", "moments"]
+__all__ = ["Moments", "merged_moments", "moments"]
 
 #: rows that are factored at once
 BLOCK = 65_536
@@ -51,6 +51,32 @@ class Moments:
     def X_rms(self) -> Floats:
         """Root mean squares (p,)."""
         return np.asarray(np.sqrt((self.X[:, 1:] ** 2).sum(axis=0)))
+
+    def with_fixed(self, kept: Ints) -> Moments:
+        """Those of the `kept` columns of X alone."""
+        return replace(self, X=np.linalg.qr(self.X[:, np.append(0, 1 + kept)])[1])
+
+
+def merged_moments(counts: Sequence[int], parts: Sequence[Moments]) -> Moments:
+    """The moments over the rows of all parts, which have `counts` rows."""
+    n = np.array(counts, dtype=np.float64) / sum(counts)
+    means = np.array([part.y_mean for part in parts])
+    mean = float(n @ means)
+    variance = float(n @ (np.array([part.y_sd for part in parts]) ** 2 + (means - mean) ** 2))
+    root = np.sqrt(n)
+
+    def stacked(triangles: Sequence[Floats]) -> Floats:
+        below: Any = np.vstack([scale * R for scale, R in zip(root, triangles, strict=True)])
+        return np.asarray(np.linalg.qr(below)[1])
+
+    return Moments(
+        mean,
+        float(np.sqrt(variance)),
+        float(np.sqrt(variance + mean**2)),
+        stacked([part.X for part in parts]),
+        tuple(stacked(own) for own in zip(*(part.Z for part in parts), strict=True)),
+        float(n @ [part.weight for part in parts]),
+    )
 
 
 def moments(spec: ModelSpec) -> Moments:

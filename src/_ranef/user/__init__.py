@@ -8,6 +8,7 @@ from _ranef.user.pooled import Pooling, pooling
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.power_curve import Power, power
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
+from _ranef.user.row_sums import RowSums, sums
 from _ranef.user.tests import anova, ranova
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Pooling",
     "PosteriorFit",
     "Power",
+    "RowSums",
     "anova",
     "anova_components",
     "compare",
@@ -26,4 +28,5 @@ __all__ = [
     "pooling",
     "power",
     "ranova",
+    "sums",
 ]

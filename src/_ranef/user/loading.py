@@ -14,15 +14,16 @@ from _ranef.user.model import Model
 from _ranef.user.pooled import Pooling
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
+from _ranef.user.row_sums import RowSums
 
 __all__ = ["load"]
 
-Saved: TypeAlias = EmpiricalBayesFit | PosteriorFit | Comparison | Pooling | Model
-Kind = TypeVar("Kind", EmpiricalBayesFit, PosteriorFit, Comparison, Pooling, Model)
+Saved: TypeAlias = EmpiricalBayesFit | PosteriorFit | Comparison | Pooling | Model | RowSums
+Kind = TypeVar("Kind", EmpiricalBayesFit, PosteriorFit, Comparison, Pooling, Model, RowSums)
 Functions: TypeAlias = Mapping[str, Callable[..., Any]]
 
 #: what a file may hold
-KINDS = (EmpiricalBayesFit, PosteriorFit, Comparison, Pooling, Prepared)
+KINDS = (EmpiricalBayesFit, PosteriorFit, Comparison, Pooling, Prepared, RowSums)
 
 
 @overload
@@ -33,7 +34,7 @@ def load(path: str | PathLike[str], kind: None = None, *, transforms: Functions 
 def load(
     path: str | PathLike[str], kind: type[Kind] | None = None, *, transforms: Functions | None = None
 ) -> Kind | Saved:
-    """Read what ``save()`` of a fit, a posterior, a comparison, a pooling or a model wrote.
+    """Read what ``save()`` of a fit, a posterior, a comparison, a pooling, a model or sums wrote.
 
     Nothing in a file is run, so a file of a stranger is safe to load. What is loaded answers what it did before it was
     saved, bit for bit; ``ranef.Model.of(fit).sample(seed=...)`` samples its model again.
@@ -50,7 +51,7 @@ def load(
 
     Returns
     -------
-    EmpiricalBayesFit, PosteriorFit, Comparison, Pooling or Model
+    EmpiricalBayesFit, PosteriorFit, Comparison, Pooling, Model or RowSums
 
     Raises
     ------

@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
-from _ranef.design import as_chunks, build_design, check_sigma, registered, scan_chunks, warn_of_dropped
+from _ranef.design import (
+    as_chunks,
+    build_design,
+    check_sigma,
+    check_whole,
+    constant_response,
+    registered,
+    scan_chunks,
+    warn_of_dropped,
+)
 from _ranef.equations import Equation, model_equation
 from _ranef.errors import DesignError, FitError, NotAvailableError, suggestion
 from _ranef.formula import parse_formula
 from _ranef.inference import predictive_draws
-from _ranef.likelihood import CrossProducts, Likelihood, Method, cross_products, streamed_products
+from _ranef.likelihood import CrossProducts, Likelihood, Method, cross_products, of_sums, streamed_products
 from _ranef.nuts import Settings, prior_tree, sample_posterior, sample_prior
 from _ranef.reml import Control, checked_control, fit_reml
 from _ranef.residuals import CorrelationFunction, VarianceFunction
@@ -36,6 +45,7 @@ from _ranef.tables import Document, Text, model_title
 from _ranef.user.fit_base import Shown, told
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
+from _ranef.user.row_sums import RowSums
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -165,6 +175,42 @@ class Model(Shown):
         products = None if isinstance(fit, PosteriorFit) or fit.spec.structured else fit.products
         spec = fit.spec.with_family("gaussian").with_rho(None)
         model._hold(spec, products, fit.moments if isinstance(fit, Prepared) else None)
+        return model
+
+    @classmethod
+    def from_sums(cls, *parts: RowSums) -> Model:
+        """The model of all rows that sums were made of, wherever those are.
+
+        It has no rows: what needs them, as residuals, says so.
+
+        Parameters
+        ----------
+        *parts : RowSums
+            From :func:`ranef.sums`.
+
+        Raises
+        ------
+        DesignError
+            If they are not sums of one model.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> data = ranef.datasets.load("pulp")
+        >>> sites = [ranef.sums("bright ~ 1 + (1 | operator)", rows) for _, rows in data.groupby("operator")]
+        >>> ranef.Model.from_sums(*sites).fit().varcorr["sdcor"].round(4).tolist()
+        [0.2609, 0.326]
+        """
+        if not parts or not isinstance(parts[0], RowSums):
+            raise DesignError("Model.from_sums() takes what ranef.sums() made, one or more.")
+        total = parts[0].merge(*parts[1:]) if len(parts) > 1 else parts[0]
+        check_whole(total.spec.design, total.spec.sigma)
+        if total.spec.sigma is None and total.moments.y_sd == 0:
+            raise constant_response(total.moments.y_mean, total.n_obs, total.spec.design.response)
+        spec, products = of_sums(total.spec, total.sums)
+        model = cls.__new__(cls)
+        model._hold(spec, products, total.moments.with_fixed(spec.design.encoding.kept))
+        warn_of_dropped(spec.design.dropped)
         return model
 
     @property
