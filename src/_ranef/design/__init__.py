@@ -15,7 +15,7 @@ from _ranef.design.rank import aliasing, independent_columns, independent_in_gra
 from _ranef.design.records import Design, Encoded, EncodedRandom, Encoding, RandomDesign, RandomEncoding, Stream
 from _ranef.design.streamed import check_whole, scan_chunks
 from _ranef.design.transforms import registered
-from _ranef.design.united import united, without_rows
+from _ranef.design.union import united, without_rows
 from _ranef.design.values import Factor, Numeric, Value, as_factor
 
 __all__ = [

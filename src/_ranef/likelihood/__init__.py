@@ -41,7 +41,7 @@ from _ranef.likelihood.responses import Responses, own_response, products_of, re
 from _ranef.likelihood.row_density import RowDensity
 from _ranef.likelihood.scaling import Scaling, make_scaling
 from _ranef.likelihood.spectral import EffectRoots, best_ratios, effect_roots, has_spectrum, make_spectrum
-from _ranef.likelihood.sums import Sums, in_order, on_levels, on_scaling, row_sums
+from _ranef.likelihood.sums import Sums, merged_sums, row_sums
 from _ranef.likelihood.sums_by_parts import FixedSums, fixed_sums, product_slopes
 from _ranef.likelihood.under_priors import HostDensity
 from _ranef.likelihood.unpooled import LeastSquares, least_squares
@@ -96,7 +96,6 @@ __all__ = [
     "has_shared_effects",
     "has_spectrum",
     "have_digits",
-    "in_order",
     "least_squares",
     "left_out_log_densities",
     "linear_predictor_draws",
@@ -104,9 +103,8 @@ __all__ = [
     "make_batch",
     "make_scaling",
     "make_spectrum",
+    "merged_sums",
     "of_sums",
-    "on_levels",
-    "on_scaling",
     "other_columns",
     "over_rho",
     "own_response",

@@ -21,10 +21,8 @@ __all__ = [
     "Sums",
     "add_up",
     "aliased_fixed",
-    "in_order",
     "independent_fixed",
-    "on_levels",
-    "on_scaling",
+    "merged_sums",
     "raw_columns",
     "raw_effects",
     "rescaled",
@@ -92,7 +90,7 @@ class Sums:
         return self.merge(row_sums(rows, self.scaling))
 
 
-def on_scaling(sums: Sums, scaling: Scaling) -> Sums:
+def _on_scaling(sums: Sums, scaling: Scaling) -> Sums:
     """The same sums on another scaling of the same columns."""
     p, old = sums.corner.shape[0] - 1, sums.scaling
     inward = np.linalg.inv(old.X)
@@ -113,14 +111,25 @@ def on_scaling(sums: Sums, scaling: Scaling) -> Sums:
     )
 
 
-def in_order(sums: Sums, order: Sequence[int]) -> Sums:
+def merged_sums(spec: ModelSpec, parts: Sequence[tuple[ModelSpec, Sums, Mapping[str, Ints]]]) -> Sums:
+    """The sums over the rows of all parts: models of them, their sums, and where in `spec` their levels stand."""
+    n_levels = {g.name: g.n_levels for g in spec.groupings}
+    placed = []
+    for own, sums, where in parts:
+        names = [g.name for g in own.groupings]
+        ordered = _in_order(sums, [names.index(name) for name in n_levels])
+        placed.append(_on_levels(ordered, [where[name] for name in n_levels], list(n_levels.values())))
+    return add_up([placed[0], *(_on_scaling(sums, placed[0].scaling) for sums in placed[1:])])
+
+
+def _in_order(sums: Sums, order: Sequence[int]) -> Sums:
     """The same sums with the factor `order[k]` in the place k."""
     A = BlockMatrix(sums.diag, sums.pairs).permuted(order)
     scaling = replace(sums.scaling, Z=tuple(sums.scaling.Z[k] for k in order))
     return replace(sums, scaling=scaling, diag=A.diag, pairs=A.pairs, Xy=tuple(sums.Xy[k] for k in order))
 
 
-def on_levels(sums: Sums, places: Sequence[Ints], n_levels: Sequence[int]) -> Sums:
+def _on_levels(sums: Sums, places: Sequence[Ints], n_levels: Sequence[int]) -> Sums:
     """The same sums with the levels of factor k at `places[k]` of `n_levels[k]`."""
     diag = [np.zeros((J, *d.shape[1:])) for J, d in zip(n_levels, sums.diag, strict=True)]
     Xy = [np.zeros((J, *c.shape[1:])) for J, c in zip(n_levels, sums.Xy, strict=True)]

@@ -57,12 +57,13 @@ class Moments:
         return replace(self, X=np.linalg.qr(self.X[:, np.append(0, 1 + kept)])[1])
 
 
-def merged_moments(counts: Sequence[int], parts: Sequence[Moments]) -> Moments:
-    """The moments over the rows of all parts, which have `counts` rows."""
+def merged_moments(spec: ModelSpec, parts: Sequence[tuple[ModelSpec, Moments]]) -> Moments:
+    """The moments over the rows of all parts: models of them, and their moments; groupings in the order of `spec`."""
+    counts = [own.n_obs for own, _ in parts]
     n = np.array(counts, dtype=np.float64) / sum(counts)
-    means = np.array([part.y_mean for part in parts])
+    means = np.array([part.y_mean for _, part in parts])
     mean = float(n @ means)
-    variance = float(n @ (np.array([part.y_sd for part in parts]) ** 2 + (means - mean) ** 2))
+    variance = float(n @ (np.array([part.y_sd for _, part in parts]) ** 2 + (means - mean) ** 2))
     root = np.sqrt(n)
 
     def stacked(triangles: Sequence[Floats]) -> Floats:
@@ -73,10 +74,15 @@ def merged_moments(counts: Sequence[int], parts: Sequence[Moments]) -> Moments:
         mean,
         float(np.sqrt(variance)),
         float(np.sqrt(variance + mean**2)),
-        stacked([part.X for part in parts]),
-        tuple(stacked(own) for own in zip(*(part.Z for part in parts), strict=True)),
-        float(n @ [part.weight for part in parts]),
+        stacked([part.X for _, part in parts]),
+        tuple(stacked([_of(own, part, g.name) for own, part in parts]) for g in spec.groupings),
+        float(n @ [part.weight for _, part in parts]),
     )
+
+
+def _of(spec: ModelSpec, moments: Moments, group: str) -> Floats:
+    """The triangle of one grouping's columns."""
+    return moments.Z[[g.name for g in spec.groupings].index(group)]
 
 
 def moments(spec: ModelSpec) -> Moments:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from _ranef.design import (
@@ -18,7 +18,7 @@ from _ranef.design import (
 )
 from _ranef.errors import DesignError
 from _ranef.formula import parse_formula
-from _ranef.likelihood import Sums, in_order, on_levels, on_scaling, summed
+from _ranef.likelihood import Sums, merged_sums, summed
 from _ranef.spec import ModelSpec, Moments, merged_moments, model_spec, moments
 from _ranef.support.remedies import helpful
 from _ranef.tables import Document, Text
@@ -41,6 +41,16 @@ class RowSums(Shown):
         Without rows.
     sums : Sums
     moments : Moments
+
+    Examples
+    --------
+    >>> import ranef
+    >>> data = ranef.datasets.load("pulp")
+    >>> here = ranef.sums("bright ~ 1 + (1 | operator)", data[data["operator"] != "d"])
+    >>> here.n_obs, here.n_levels
+    (15, {'operator': 3})
+    >>> here + ranef.sums("bright ~ 1 + (1 | operator)", data[data["operator"] == "d"])
+    <RowSums 'bright ~ 1 + (1 | operator)': 20 rows, groups: operator (4)>
     """
 
     spec: ModelSpec
@@ -84,11 +94,9 @@ class RowSums(Shown):
                 raise DesignError(f"merge() takes what ranef.sums() made; got {type(other).__name__}.")
         design, places = united([part.spec.design for part in parts])
         spec = model_spec(design, self.spec.sigma)
-        aligned = [_placed(part, spec, where) for part, where in zip(parts, places, strict=True)]
-        total = aligned[0].sums
-        for other in aligned[1:]:
-            total = total.merge(on_scaling(other.sums, total.scaling))
-        return RowSums(spec, total, merged_moments([p.n_obs for p in parts], [p.moments for p in aligned]))
+        total = merged_sums(spec, [(part.spec, part.sums, where) for part, where in zip(parts, places, strict=True)])
+        moments = merged_moments(spec, [(part.spec, part.moments) for part in parts])
+        return RowSums(spec, total, moments)
 
     def __add__(self, other: RowSums) -> RowSums:
         return self.merge(other)
@@ -100,15 +108,6 @@ class RowSums(Shown):
     def __repr__(self) -> str:
         groups = ", ".join(f"{name} ({n})" for name, n in self.n_levels.items()) or "none"
         return f"<RowSums {self.formula!r}: {self.n_obs} rows, groups: {groups}>"
-
-
-def _placed(part: RowSums, spec: ModelSpec, where: Mapping[str, Any]) -> RowSums:
-    """The sums of a part in the order of the factors and levels of `spec`."""
-    names = [g.name for g in part.spec.groupings]
-    order = [names.index(g.name) for g in spec.groupings]
-    own = in_order(part.sums, order)
-    placed = on_levels(own, [where[g.name] for g in spec.groupings], [g.n_levels for g in spec.groupings])
-    return replace(part, sums=placed, moments=replace(part.moments, Z=tuple(part.moments.Z[k] for k in order)))
 
 
 def sums(
