@@ -439,3 +439,11 @@ def test_a_chunk_in_which_a_factor_is_missing_throughout(place):
     chunks = in_chunks(data, 17)
     chunks.insert(place, chunks[0].assign(h=np.nan))
     assert_same_fit(ranef.Model("y ~ h + (1 | a)", chunks), ranef.Model("y ~ h + (1 | a)", data))
+
+
+@pytest.mark.parametrize("name", ["slope", "crossed slopes", "nested three levels"])
+def test_comparisons_read_rows_by_parts(name):
+    data, formula = make_data(11), f"y ~ {SHAPES[name]}"
+    whole, chunked = ranef.Model(formula, data, weights="w"), ranef.Model(formula, in_chunks(data, 17), weights="w")
+    a, b = (ranef.compare(model.fit(), model.fit("ML")) for model in (chunked, whole))
+    pd.testing.assert_frame_equal(a.random_effects, b.random_effects, rtol=1e-8, atol=1e-9)

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 import ranef
-from _ranef.comparison.shrinkage import COLUMNS, no_pooling, shrinkage_frame
-from _ranef.spec import Grouping
+from _ranef.comparison.shrinkage import COLUMNS, level_sums, no_pooling, shrinkage_frame
 
 
 def alone(fit, group, weights=None):
@@ -58,16 +57,15 @@ def test_weights_and_offset_enter():
 def test_what_a_level_does_not_determine_is_nan():
     codes = np.array([0, 0, 1, 1, 2])
     Z = np.column_stack([np.ones(5), [1.0, 2.0, 3.0, 3.0, 0.0]])
-    g = Grouping("g", np.array(["a", "b", "c"], dtype=object), codes, ("Intercept", "x"), Z)
-    out = no_pooling(g, np.array([1.0, 2.0, 3.0, 5.0, 7.0]), np.ones(5))
+    out = no_pooling(level_sums(codes, 3, Z, np.array([1.0, 2.0, 3.0, 5.0, 7.0]), np.ones(5)))
     np.testing.assert_allclose(out, [[0.0, 1.0], [np.nan, np.nan], [7.0, np.nan]], atol=1e-12)
 
 
 def test_a_slope_in_years_is_estimable():
     year = np.tile(np.arange(2000.0, 2010.0), 2)
     Z = np.column_stack([np.ones(20), year])
-    g = Grouping("g", np.array(["a", "b"], dtype=object), np.repeat([0, 1], 10), ("Intercept", "year"), Z)
-    np.testing.assert_allclose(no_pooling(g, 3.0 + 0.5 * year, np.ones(len(year))), [[3.0, 0.5]] * 2, rtol=1e-4)
+    own = level_sums(np.repeat([0, 1], 10), 2, Z, 3.0 + 0.5 * year, np.ones(20))
+    np.testing.assert_allclose(no_pooling(own), [[3.0, 0.5]] * 2, rtol=1e-4)
 
 
 def test_zero_variance_is_complete_pooling(fit):

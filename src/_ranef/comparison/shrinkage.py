@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from _ranef.results import Fit
-from _ranef.spec import Grouping, ModelSpec
-from _ranef.support.arrays import Floats
+from _ranef.spec import ModelSpec
+from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["no_pooling", "prior_variances", "shrinkage_frame"]
+__all__ = ["OwnSums", "level_sums", "no_pooling", "own_sums", "prior_variances", "shrinkage_frame"]
 
 #: eigenvalues of a within-level correlation matrix below this count as zero: that direction is not estimable
 RANK_TOLERANCE = 1e-12
@@ -58,8 +61,9 @@ def shrinkage_frame(fit: Fit, level: float = 0.95) -> pd.DataFrame:
     [1.3121, 1.3121, 1.3121, 1.3121]
     """
     spec, out = fit.spec, fit.ranef(level=level)
-    rows = [np.repeat(np.bincount(g.codes, minlength=g.n_levels), len(g.columns)) for g in spec.groupings]
-    alone = [no_pooling(g, _without(fit, g.name), spec.residual.precision).ravel() for g in spec.groupings]
+    own = own_sums(spec, fit.fixef.to_numpy(), _level_effects(spec, out["estimate"].to_numpy()))
+    rows = [np.repeat(o.n, o.right.shape[1]) for o in own]
+    alone = [no_pooling(o).ravel() for o in own]
     prior = [np.tile(v, g.n_levels) for v, g in zip(prior_variances(spec, fit.varcorr), spec.groupings, strict=True)]
     estimate, sd = (out[name].to_numpy(dtype=float) for name in ("estimate", "sd"))
     out["n"] = np.concatenate([np.empty(0, dtype=np.intp), *rows])
@@ -69,24 +73,66 @@ def shrinkage_frame(fit: Fit, level: float = 0.95) -> pd.DataFrame:
     return out[COLUMNS]
 
 
-def no_pooling(grouping: Grouping, residual: Floats, weights: Floats) -> Floats:
-    """Coefficients (J, p) of every level alone; NaN where its rows do not determine a coefficient.
+@dataclass(frozen=True, eq=False, repr=False)
+class OwnSums:
+    """What the rows of every level say of its effects, all else being known; J levels with p columns.
 
-    Parameters
+    Attributes
     ----------
-    grouping : Grouping
-        J levels with p columns.
-    residual : array (n_obs,)
-        What the columns are to explain.
-    weights : array (n_obs,)
+    n : array of int (J,)
+        Rows.
+    gram : array (J, p, p)
+        ZⱼᵀWZⱼ.
+    right : array (J, p)
+        ZⱼᵀWr, of what is left for the effects.
     """
-    J, p = grouping.n_levels, len(grouping.columns)
-    WZ = grouping.Z * weights[:, None]
-    gram, right = np.empty((J, p, p)), np.empty((J, p))
+
+    n: Ints
+    gram: Floats
+    right: Floats
+
+    def plus(self, other: OwnSums) -> OwnSums:
+        """Those of more rows, too."""
+        return OwnSums(self.n + other.n, self.gram + other.gram, self.right + other.right)
+
+
+def own_sums(spec: ModelSpec, beta: Floats, effects: Sequence[Floats]) -> list[OwnSums]:
+    """By grouping, with coefficients (p,) and the `effects` (J_k, p_k) of the other factors as they are given."""
+    out: list[OwnSums] = []
+    for part in spec.parts():
+        d, w = part.design, part.residual.precision
+        left = d.y - d.X @ beta - (0.0 if d.offset is None else d.offset)
+        rows = [np.einsum("na,na->n", g.Z, b[g.codes]) for g, b in zip(part.groupings, effects, strict=True)]
+        found = [
+            level_sums(g.codes, g.n_levels, g.Z, left - sum(rows[:k]) - sum(rows[k + 1 :]), w)
+            for k, g in enumerate(part.groupings)
+        ]
+        out = [a.plus(b) for a, b in zip(out, found, strict=True)] if out else found
+    return out
+
+
+def level_sums(codes: Ints, n_levels: int, Z: Floats, left: Floats, weights: Floats) -> OwnSums:
+    """Of rows with their levels `codes` (n,) and columns Z (n, p), of which `left` (n,) is to be explained."""
+    p = Z.shape[1]
+    WZ = Z * weights[:, None]
+    gram, right = np.empty((n_levels, p, p)), np.empty((n_levels, p))
     for a in range(p):
-        right[:, a] = np.bincount(grouping.codes, WZ[:, a] * residual, minlength=J)
+        right[:, a] = np.bincount(codes, WZ[:, a] * left, minlength=n_levels)
         for b in range(a + 1):
-            gram[:, a, b] = gram[:, b, a] = np.bincount(grouping.codes, WZ[:, a] * grouping.Z[:, b], minlength=J)
+            gram[:, a, b] = gram[:, b, a] = np.bincount(codes, WZ[:, a] * Z[:, b], minlength=n_levels)
+    return OwnSums(np.bincount(codes, minlength=n_levels), gram, right)
+
+
+def _level_effects(spec: ModelSpec, values: Floats) -> list[Floats]:
+    """Effects (J_k, p_k) by grouping of a column in the order of :meth:`Fit.ranef`."""
+    sizes = [g.n_levels * len(g.columns) for g in spec.groupings]
+    parts = np.split(values, np.cumsum(sizes)[:-1]) if sizes else []
+    return [part.reshape(g.n_levels, len(g.columns)) for part, g in zip(parts, spec.groupings, strict=True)]
+
+
+def no_pooling(own: OwnSums) -> Floats:
+    """Coefficients (J, p) of every level alone; NaN where its rows do not determine a coefficient."""
+    gram, right = own.gram, own.right
     scale = np.sqrt(np.diagonal(gram, axis1=1, axis2=2))
     scale = np.where(scale > 0, scale, 1.0)
     values, vectors = np.linalg.eigh(gram / (scale[:, :, None] * scale[:, None, :]))
@@ -107,12 +153,6 @@ def prior_variances(spec: ModelSpec, varcorr: pd.DataFrame) -> tuple[Floats, ...
         out[t.grouping][t.where] = variances[start : start + len(t.columns)]
         start += len(t.columns)
     return out
-
-
-def _without(fit: Fit, group: str) -> Floats:
-    """What is left for the effects of one factor: y less the fitted values without them."""
-    others = [g.name for g in fit.spec.groupings if g.name != group]
-    return fit.residuals("response", re=others or "none").to_numpy()
 
 
 def _joined(parts: list[Floats]) -> Floats:

@@ -584,11 +584,6 @@ def compare(
 
 def _side_by_side(fits: Mapping[str, AnyFit], level: float) -> Comparison:
     cmp.require_same_model({name: fit.spec for name, fit in fits.items()})
-    if any(fit.spec.design.stream is not None for fit in fits.values()):
-        raise DesignError(
-            "compare() sets every level beside what its own rows say, and this model was built from chunks, whose rows "
-            "are not held. summary() and tidy() of each fit have the rest; or build the model from one frame."
-        )
     return Comparison(fits, level)
 
 
