@@ -21,6 +21,7 @@ from _ranef.likelihood import At, combination_roots
 from _ranef.residuals import RowVariance
 from _ranef.spec import Grouping, ModelSpec
 from _ranef.support.arrays import Floats, Ints
+from _ranef.support.remedies import one_of
 
 __all__ = [
     "PredictOptions",
@@ -96,16 +97,10 @@ class PredictOptions:
     weights: Any = None
 
     def __post_init__(self) -> None:
-        _one_of("new_levels", self.new_levels, ("population", "error", "sample"))
+        one_of("new_levels", self.new_levels, ("population", "error", "sample"))
         if self.interval is not None:
-            _one_of("interval", self.interval, ("confidence", "prediction"))
+            one_of("interval", self.interval, ("confidence", "prediction"))
         check_level(self.level)
-
-
-def _one_of(name: str, value: object, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        near = suggestion(value, allowed) if isinstance(value, str) else ""
-        raise DesignError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}.{near}")
 
 
 def chosen_groupings(spec: ModelSpec, re: RandomPart) -> tuple[int, ...]:
@@ -117,6 +112,7 @@ def chosen_groupings(spec: ModelSpec, re: RandomPart) -> tuple[int, ...]:
         If a name is not a grouping factor of the model.
     """
     if isinstance(re, str):
+        one_of("re", re, ("all", "none", *(g.name for g in spec.groupings)))
         if re in ("all", "none"):
             return tuple(range(len(spec.groupings))) if re == "all" else ()
         re = [re]
@@ -260,7 +256,7 @@ def residual_rows(spec: ModelSpec, fitted: Floats, sigma: float, kind: str) -> F
     DesignError
         If `kind` is none of these.
     """
-    _one_of("kind", kind, ("response", "pearson", "normalized"))
+    one_of("kind", kind, ("response", "pearson", "normalized"))
     raw = spec.design.y - fitted
     if kind == "response":
         return raw
@@ -361,7 +357,7 @@ def prediction_frame(rows: Rows, estimate: Floats, lower: Floats, upper: Floats)
 
 def simulation_part(re: str) -> str:
     """Which fitted random effects a simulation keeps: none for ``re="new"``, all for ``"fitted"``."""
-    _one_of("re", re, ("new", "fitted"))
+    one_of("re", re, ("new", "fitted"))
     return "none" if re == "new" else "all"
 
 

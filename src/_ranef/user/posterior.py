@@ -16,7 +16,7 @@ from _ranef.nuts import predictive_array, sample_prior, to_datatree, to_inferenc
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import generator, helpful, whole_number
+from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import Document, posterior_summary
 from _ranef.user.fit_base import BaseFit, Simulated
 
@@ -106,8 +106,7 @@ class PosteriorFit(BaseFit):
 
     def confint(self, level: float = 0.95, method: str = "eti") -> pd.DataFrame:
         """Posterior intervals ``lower, upper`` of every parameter: ``"eti"`` (equal-tailed) or ``"hdi"``."""
-        if method not in ("eti", "hdi"):
-            raise DesignError(f"method={method!r} must be 'eti' or 'hdi'.")
+        one_of("method", method, ("eti", "hdi"))
         named = inf.parameter_draws(self.spec, self.draws)
         bounds = [inf.interval(x, level, method) for x in named.values()]
         return pd.DataFrame(bounds, index=list(named), columns=["lower", "upper"]).astype(float)
@@ -268,6 +267,7 @@ class PosteriorFit(BaseFit):
         {'chain': 4, 'draw': 50, 'obs': 20}
         """
         replicated, kept = None, None
+        one_of("re", re, ("new", "fitted"))
         if posterior_predictive is not False:
             draws = None if posterior_predictive is True else posterior_predictive
             replicated, kept = inf.predictive_draws(self.spec, self.draws, draws, re, generator(seed))

@@ -27,7 +27,7 @@ from _ranef.reml import Control, refit_many, refit_structured
 from _ranef.results import OptimizerRecord, Refits, RemlEstimates, Status, fit_arguments
 from _ranef.spec import ModelSpec, check_responses, covariance_arrays, with_response
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import generator, helpful, whole_number
+from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import Document, ResultFrame, drop_table, hypothesis_table, reml_summary, term_table
 from _ranef.user.fit_base import BaseFit, Simulated, told
 
@@ -210,6 +210,7 @@ class EmpiricalBayesFit(BaseFit):
         >>> fit.confint(ddf="kenward-roger").round(2).to_numpy().tolist()
         [[59.92, 60.88]]
         """
+        one_of("method", method, ("wald", "profile", "bootstrap"))
         if method != "wald" and (ddf is not None or vcov is not None):
             raise DesignError(f"ddf= and vcov= are for method='wald'; {method!r} needs neither.")
         if method == "profile":
@@ -217,8 +218,6 @@ class EmpiricalBayesFit(BaseFit):
         if method == "bootstrap":
             out = self.bootstrap(n, seed=seed, n_jobs=n_jobs).confint(level, interval)
             return out if parameters is None else inf.chosen_rows(out, parameters)
-        if method != "wald":
-            raise DesignError(f"method={method!r} must be 'wald', 'profile' or 'bootstrap'.")
         tests = self._tests(ddf, vcov, cluster)
         out = inf.wald_intervals(self.fixef, tests.std_error, tests.df, level)
         return out if parameters is None else inf.chosen_rows(out, parameters)
