@@ -77,6 +77,7 @@ from _ranef.inference.power_curve import simulated_power
 from _ranef.inference.prediction import (
     PredictOptions,
     Rows,
+    check_spread,
     chosen_groupings,
     effects_for,
     fitted_values,
@@ -159,6 +160,7 @@ __all__ = [
     "by_one_criterion",
     "check_ddf",
     "check_level",
+    "check_spread",
     "choose_covariate",
     "chosen_groupings",
     "chosen_rows",

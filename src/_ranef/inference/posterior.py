@@ -13,6 +13,7 @@ from _ranef.inference.effects import check_level, varcorr_of
 from _ranef.inference.prediction import (
     PredictOptions,
     Rows,
+    check_spread,
     chosen_groupings,
     draw_effects,
     fitted_rows,
@@ -174,6 +175,7 @@ def predict_draws(
             values += noise / (1.0 if rows.weights is None else np.sqrt(rows.weights))
         else:
             flat = np.asarray(rho).reshape(S, -1)
+            check_spread(spec, rows, flat.mean(axis=0), estimate)
             values += noise * np.sqrt([residual_variance(rows, 1.0, flat[s], values[s]) for s in range(S)])
     lower, upper = np.quantile(values, [(1 - options.level) / 2, (1 + options.level) / 2], axis=0)
     return estimate, lower, upper

@@ -26,6 +26,7 @@ from _ranef.support.remedies import one_of
 __all__ = [
     "PredictOptions",
     "Rows",
+    "check_spread",
     "chosen_groupings",
     "draw_effects",
     "effects_for",
@@ -42,6 +43,9 @@ __all__ = [
     "simulation_part",
     "unseen_variance",
 ]
+
+#: logarithm of the ratio by which residual standard deviations may leave the range of those of the rows used
+FARTHEST = 20.0
 
 #: dense entries of whitened columns held at once when variances of many rows are asked for
 CHUNK_ENTRIES = 4_000_000
@@ -348,6 +352,32 @@ def residual_variance(rows: Rows, sigma: float, rho: Floats | None = None, fitte
         return out
     own = rows.variance if fitted is None else rows.variance.updated(fitted)
     return np.asarray(out * np.exp(2.0 * own.log_sds(rho[: len(own.names)])))
+
+
+def check_spread(spec: ModelSpec, rows: Rows, rho: Floats, fitted: Floats) -> None:
+    """Refuse residual standard deviations without measure beside those of the rows used, as |0|^power.
+
+    Raises
+    ------
+    DesignError
+        With the first such row.
+    """
+    if rows.variance is None or spec.variance is None or not len(spec.variance.names):
+        return
+    own = rho[: len(spec.variance.names)]
+    known = spec.variance.log_sds(own)
+    with np.errstate(divide="ignore"):
+        new = rows.variance.updated(fitted).log_sds(own)
+    beyond = np.maximum(new - known.max(), known.min() - new)
+    beyond[~np.isfinite(rows.X).all(axis=1)] = 0.0  # missing predictors
+    if (beyond > FARTHEST).any():
+        row = int((beyond > FARTHEST).argmax())
+        raise DesignError(
+            f"Row {row} (numbered from 0) has the fitted value {fitted[row]:.4g}, where {spec.variance.call.strip()} "
+            f"makes the residual standard deviation {'0' if new[row] < 0 else 'infinite'}, or nearly so: this is far "
+            "from the rows used, of which alone the model says anything. Leave the row out, ask for "
+            "interval='confidence', or fit VarConstPower, which has no such place."
+        )
 
 
 def prediction_frame(rows: Rows, estimate: Floats, lower: Floats, upper: Floats) -> pd.DataFrame:

@@ -1027,6 +1027,8 @@ class EmpiricalBayesFit(BaseFit):
         estimate = inf.linear_predictor(rows, self._beta, self._modes, chosen)
         variance = inf.prediction_variance(self._at, rows, chosen)
         if options.interval == "prediction":
+            if self.spec.rho is not None:
+                inf.check_spread(self.spec, rows, self.spec.rho, estimate)
             variance = variance + inf.residual_variance(rows, self.sigma, self.spec.rho, estimate)
         if options.interval == "prediction" or options.new_levels == "sample":
             variance = variance + inf.unseen_variance(self.spec, rows, self._covariances, chosen)
