@@ -85,8 +85,14 @@ class PosteriorFit(BaseFit):
 
     @property
     def sigma(self) -> float:
-        """Posterior mean of σ."""
-        return float(self.draws.sigma.mean())
+        """Posterior mean of σ.
+
+        With ``VarPower``, ``VarExp`` or ``VarConstPower`` it is the standard deviation where the covariate is one, or
+        zero, which may be far from all rows, and its mean that of a tail: then it is the σ with which rows have their
+        posterior mean standard deviations at the posterior mean of the other parameters. ``tidy()`` and ``confint()``
+        have that of the rows themselves beside it, as ``sd(rows)``, their geometric mean.
+        """
+        return inf.posterior_sigma(self.spec, self.draws)
 
     def ranef(self, group: str | None = None, level: float = 0.95) -> pd.DataFrame:
         """Posterior mean, sd and equal-tailed interval of the random effects.
@@ -115,6 +121,8 @@ class PosteriorFit(BaseFit):
         """One row a parameter: ``effect, group, term, estimate, std_error, statistic, lower, upper``."""
         p = self.spec.n_fixed
         sds = [x.std(ddof=1) for *_, x in inf.varcorr_draws(self.spec, self.draws)]
+        if self.spec.sigma_afar:  # that of a tail
+            sds[-1] = np.nan
         bounds = self.confint(level)[: p + len(sds)]
         columns = {"std_error": sds, "lower": bounds["lower"][p:].tolist(), "upper": bounds["upper"][p:].tolist()}
         se = np.sqrt(np.diag(self.vcov.to_numpy()))
@@ -297,7 +305,10 @@ class PosteriorFit(BaseFit):
     @cached_property
     def diagnostics(self) -> pd.DataFrame:
         """``group, name, estimate, sd, lower, upper, rhat, ess_bulk, ess_tail`` of every parameter."""
-        return inf.posterior_table(inf.labelled_draws(self.spec, self.draws))
+        out = inf.posterior_table(inf.labelled_draws(self.spec, self.draws))
+        if self.spec.sigma_afar:
+            out.loc[out["name"] == "sigma", ["estimate", "sd"]] = self.sigma, np.nan
+        return out
 
     @cached_property
     def warnings(self) -> list[str]:

@@ -247,7 +247,8 @@ class EmpiricalBayesFit(BaseFit):
         out = inf.tidy_frame(self.spec, self.fixef, tests.std_error, bounds, self.varcorr, tests=tests.columns)
         if not self.spec.rho_names:
             return out
-        return pd.concat([out, inf.residual_tidy(self.spec, self.residual_parameters)], ignore_index=True)
+        own = inf.residual_tidy(self.spec, self.residual_parameters, self.sigma, self._vcov_whole)
+        return pd.concat([out, own], ignore_index=True)
 
     def glance(self) -> pd.DataFrame:
         """One row: ``engine, nobs, sigma, loglik, criterion, aic, bic, df, df_residual, singular``."""
@@ -885,15 +886,16 @@ class EmpiricalBayesFit(BaseFit):
         >>> fit.residual_parameters[["parameter", "estimate"]].round(4).to_numpy().tolist()
         [['expon', 0.0871], ['Phi', 0.7913]]
         """
-        if not self.spec.rho_names:
-            return inf.residual_frame(self.spec)
+        names, whole = list(self.spec.rho_names), self._vcov_whole
+        return inf.residual_frame(self.spec, None if whole is None else whole.loc[names, names].to_numpy())
+
+    @cached_property
+    def _vcov_whole(self) -> pd.DataFrame | None:
+        """Covariance of all parameters of variances; there is none where one of them has no bound."""
         try:
-            whole = self.vcov_theta()
-        except np.linalg.LinAlgError:  # of parameters without bounds there are no standard errors
-            return inf.residual_frame(self.spec)
-        names = list(self.spec.rho_names)
-        place = [list(whole).index(name) for name in names]
-        return inf.residual_frame(self.spec, whole.to_numpy()[np.ix_(place, place)])
+            return self.vcov_theta() if self.spec.rho_names else None
+        except np.linalg.LinAlgError:
+            return None
 
     @property
     def residual_sd(self) -> pd.Series[float]:
