@@ -376,7 +376,7 @@ def test_batches_of_pyarrow():
 
 
 def test_an_unknown_na_action():
-    with pytest.raises(DesignError, match="na_action='drop' is not known"):
+    with pytest.raises(DesignError, match="na_action='drop' must be 'omit' or 'error'"):
         ranef.Model("y ~ x + (1 | a)", in_chunks(make_data(20), 30), na_action="drop")
 
 

@@ -226,5 +226,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """Give ``" Did you mean 'x'?"`` for the nearest known name, or an empty string."""
     names = list(known)
     by_folded = {k.casefold(): k for k in reversed(names)}
-    near = difflib.get_close_matches(name.casefold(), list(by_folded), n=1, cutoff=0.6)
+    folded = name.casefold()
+    near = difflib.get_close_matches(folded, list(by_folded), n=1, cutoff=0.6)
+    near = near or [k for k in by_folded if len(folded) > 2 and k.startswith(folded)]
     return f" Did you mean {by_folded[near[0]]!r}?" if near else ""

@@ -200,7 +200,7 @@ def test_unknown_columns(frame, build):
         ({"weights": np.r_[np.ones(11), -1.0]}, "The weight is -1 in row 11"),
         ({"offset": np.r_[np.ones(11), np.inf]}, "Column 'offset' is inf in row 11"),
         ({"weights": pd.Series(np.ones(12), index=range(1, 13))}, "index of weights is not that of the data"),
-        ({"na_action": "fill"}, "na_action='fill' is not known"),
+        ({"na_action": "fill"}, "na_action='fill' must be 'omit' or 'error'"),
     ],
 )
 def test_wrong_arguments(option, words, frame, build):

@@ -147,7 +147,7 @@ def test_ends_keep_to_the_bounds_of_parameters(pulp):
         assert (ends.loc["sd(Intercept | operator)"] >= 0).all()
         assert (ends["lower"] < ends["upper"]).all()
     assert boot.jackknife.shape == (4, 3)
-    with pytest.raises(ranef.DesignError, match="'percentile', 'basic', 'normal', 'bca', 'shortest'"):
+    with pytest.raises(ranef.DesignError, match="'percentile', 'basic', 'normal', 'bca' or 'shortest'"):
         boot.confint(interval="studentized")
 
 
@@ -244,7 +244,7 @@ CROSSED = ("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin")
 @pytest.mark.parametrize(
     ("case", "call", "words"),
     [
-        (PULP, {"kind": "wild"}, "kind='wild' must be one of 'parametric', 'residual', 'cases'"),
+        (PULP, {"kind": "wild"}, "kind='wild' must be 'parametric', 'residual' or 'cases'"),
         (PULP, {"re": "none"}, "re='none' must be 'new' or 'fitted'"),
         (PULP, {"kind": "cases", "re": "fitted"}, "cases are whole levels"),
         (CROSSED, {"kind": "cases"}, "sample and plate are crossed"),

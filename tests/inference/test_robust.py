@@ -133,7 +133,7 @@ def test_refusals():
         fit.vcov_robust(cluster=np.zeros(len(data)))
     with pytest.raises(ranef.DesignError, match="'CR3'"):
         fit.vcov_robust("CR3")
-    with pytest.raises(ranef.DesignError, match="no grouping factor of the model"):
+    with pytest.raises(ranef.DesignError, match="cluster='c' must be"):
         fit.vcov_robust(cluster="c")
     with pytest.raises(ranef.DesignError, match="several clusters"):
         fit.vcov_robust(cluster=data["c"])

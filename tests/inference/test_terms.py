@@ -140,7 +140,7 @@ def test_refusals():
         fit.anova()
     with pytest.raises(ranef.DesignError, match="nothing to leave out"):
         fit.drop1()
-    with pytest.raises(ranef.DesignError, match="type=4 must be 1, 2 or 3"):
+    with pytest.raises(ranef.DesignError, match="type=4 must be 1, 2, 3, '1'"):
         registry.fit("oats").anova(4)
     with pytest.raises(ranef.DesignError, match=r"'Variety' cannot be left out\..*: nitro:Variety;"):
         registry.fit("oats").drop1(["Variety"])

@@ -141,7 +141,7 @@ def test_outliers_count_less_with_a_student_response(make):
         ({"sampler": "nutpie", "warmup": 0}, "needs one warm-up step or more"),
         ({"sampler": "nutpie", "device": "gpu"}, "nutpie computes on the processor"),
         ({"device": "tpu"}, "device='tpu' is not there: JAX finds"),
-        ({"family": "poisson"}, "family='poisson' is not one of 'gaussian', 'student'"),
+        ({"family": "poisson"}, "family='poisson' must be 'gaussian' or 'student'"),
     ],
 )
 def test_what_does_not_go_together_is_refused(settings, message, make):

@@ -35,7 +35,7 @@ def test_of_many_rows_the_first_are_drawn(fit):
 
 
 def test_refusals(fit):
-    with pytest.raises(ranef.DesignError, match="must be one of"):
+    with pytest.raises(ranef.DesignError, match="measure='cook' must be"):
         fit.plot.influence("Subject", "cook")
     with pytest.raises(ranef.DesignError, match="REML or ML"):
         scattered_posterior().plot.influence()

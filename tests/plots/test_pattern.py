@@ -39,7 +39,7 @@ def test_figures_name_the_blocks(fit, posterior):
 
 
 def test_impossible_requests_say_why(fit):
-    with pytest.raises(ranef.DesignError, match="Z, ZtZ, L"):
+    with pytest.raises(ranef.DesignError, match="'Z', 'ZtZ' or 'L'"):
         fit(*SLEEP).plot.pattern("V")
     with pytest.raises(ranef.DesignError, match="no Z"):
         fit("Reaction ~ Days", "sleepstudy").plot.pattern()

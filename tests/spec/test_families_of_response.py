@@ -57,10 +57,10 @@ def test_two_degrees_of_freedom_have_no_variance():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("poisson", "family='poisson' is not one of 'gaussian', 'student'.$"),
+        ("poisson", "family='poisson' must be 'gaussian' or 'student'.$"),
         ("studnt", "Did you mean 'student'"),
-        (None, "family=None is not one of"),
-        (["student"], "is not one of"),
+        (None, "family=None must be"),
+        (["student"], "must be 'gaussian'"),
     ],
 )
 def test_what_is_no_family_is_refused(given, words):

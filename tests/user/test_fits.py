@@ -218,11 +218,11 @@ def test_levels_are_probabilities(fit, level):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda f: f.predict(re="Subjct"), "no grouping factor 'Subjct'. Did you mean 'Subject'"),
-        (lambda f: f.predict(new_levels="mean"), "new_levels='mean' must be one of"),
-        (lambda f: f.predict(interval="both"), "interval='both' must be one of"),
-        (lambda f: f.residuals("raw"), "kind='raw' must be one of"),
-        (lambda f: f.simulate(re="old"), "re='old' must be one of"),
+        (lambda f: f.predict(re="Subjct"), "re='Subjct' must be 'all', 'none' or 'Subject'. Did you mean 'Subject'"),
+        (lambda f: f.predict(new_levels="mean"), "new_levels='mean' must be '"),
+        (lambda f: f.predict(interval="both"), "interval='both' must be '"),
+        (lambda f: f.residuals("raw"), "kind='raw' must be '"),
+        (lambda f: f.simulate(re="old"), "re='old' must be '"),
         (lambda f: f.ranef("subject"), "Did you mean 'Subject'"),
         (lambda f: f.equation("wide"), "wide"),
     ],

@@ -254,3 +254,57 @@ def test_many_responses_are_refitted_with_their_own_parameters(structure):
             names = {"ratio(Female)": "Female"} if "correlation" not in structure else {"expon": "expon", "Phi": "Phi"}
             for name, parameter in names.items():
                 assert many.frame[name][b] == pytest.approx(own[parameter], abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def far_sigma():
+    """A standard deviation that grows with the fitted values, some 300 units from where it is σ."""
+    model = ranef.Model("Reaction ~ Days + (1 | Subject)", ranef.datasets.load("sleepstudy"), variance=ranef.VarPower())
+    return model.fit(), model.sample(draws=100, chains=2, seed=1, sampler="nutpie", progress=False)
+
+
+@pytest.mark.filterwarnings("ignore::ranef.ConvergenceWarning")
+def test_sigma_far_from_the_data_is_told_beside_that_of_the_rows(far_sigma):
+    eb, fb = far_sigma
+    own = eb.tidy().set_index("term")["estimate"]
+    assert own["sd(rows)"] == pytest.approx(np.exp(np.log(eb.spec.residual.sds(eb.sigma)).mean()), rel=1e-12)
+    rows = fb.tidy().set_index("term").loc["sd(rows)"]
+    fitted = np.abs(eb.fitted().to_numpy())
+    rho = np.asarray(fb.draws.extras["rho"])
+    each = fb.draws.sigma[..., None] * fitted**rho
+    assert rows["estimate"] == pytest.approx(np.exp(np.log(each).mean(axis=-1)).mean(), rel=1e-10)
+    assert rows["estimate"] == pytest.approx(own["sd(rows)"], rel=0.1)
+    assert fb.sigma * np.exp(rho.mean() * np.log(fitted).mean()) == pytest.approx(rows["estimate"], rel=1e-10)
+    assert fb.varcorr["sdcor"].iloc[-1] == fb.sigma < 0.2 * fb.draws.sigma.mean()
+    assert fb.residuals("pearson").std() == pytest.approx(eb.residuals("pearson").std(), rel=0.1)
+    both = ranef.compare(eb, fb)
+    sigma = both.variance_components.set_index("term").loc["sigma"]
+    assert sigma["eb_estimate"] == eb.sigma
+    assert np.isnan(sigma["fb_sd"])
+    for shown in (eb.summary(), fb.summary(), both):
+        assert "sd(rows)" in str(shown)
+    assert "|fitted values| is 1 (nlme's)" in str(eb.summary())
+
+
+def test_its_standard_error_is_that_of_another_sigma():
+    data = ranef.datasets.load("Orthodont")
+    mean = float(np.exp(np.log(data["age"]).mean()))
+    fit = ranef.Model("distance ~ age + (1 | Subject)", data, variance=ranef.VarPower("age")).fit()
+    at_mean = ranef.Model("distance ~ age + (1 | Subject)", data, variance=ranef.VarPower(f"I(age / {mean!r})")).fit()
+    own = fit.tidy().set_index("term").loc["sd(rows)"]
+    assert own["estimate"] == pytest.approx(at_mean.sigma, rel=1e-6)
+    error = np.sqrt(at_mean.vcov_theta().loc["sigma", "sigma"])
+    assert own["std_error"] == pytest.approx(error, rel=1e-4)
+
+
+def test_a_prediction_where_the_power_has_no_value_is_refused():
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"x": rng.uniform(1.0, 5.0, 100), "g": np.repeat(range(10), 10)})
+    data["y"] = 2.0 * data["x"] + rng.standard_normal(10)[data["g"]] + 3.0 / data["x"] * rng.standard_normal(100)
+    fit = ranef.Model("y ~ x + (1 | g)", data, variance=ranef.VarPower()).fit()
+    zero = -fit.fixef["Intercept"] / fit.fixef["x"]
+    new = pd.DataFrame({"x": [2.0, zero], "g": 99})
+    with pytest.raises(ranef.DesignError, match=r"Row 1 .*fitted value .*VarConstPower"):
+        fit.predict(new, interval="prediction")
+    assert fit.predict(new, interval="confidence").notna().all(axis=None)
+    assert np.isfinite(fit.predict(new[:1], interval="prediction")).all(axis=None)

@@ -18,6 +18,7 @@ from _ranef.design.values import Array, Codes, Factor, Numeric, Value, rows_of
 from _ranef.errors import DataWarning, DesignError, FitError, FormulaError, RanefWarning, warn
 from _ranef.formula import Node, ParsedFormula, RandomTerm, quoted
 from _ranef.structures import STRUCTURES
+from _ranef.support.remedies import one_of
 
 __all__ = [
     "check_levels",
@@ -177,8 +178,7 @@ def check_na_action(na_action: str) -> None:
     DesignError
         If `na_action` is neither ``omit`` nor ``error``.
     """
-    if na_action not in ("omit", "error"):
-        raise DesignError(f"na_action={na_action!r} is not known; expected is 'omit' or 'error'.")
+    one_of("na_action", na_action, ("omit", "error"))
 
 
 def told_text(name: str, factor: Factor) -> str | None:

@@ -9,8 +9,8 @@ import pandas as pd
 from _ranef.equations.notation import LATEX, PLAIN
 from _ranef.equations.parts import Parts
 from _ranef.equations.styles import STYLES
-from _ranef.errors import DesignError, suggestion
 from _ranef.spec import ModelSpec
+from _ranef.support.remedies import one_of
 
 __all__ = ["Equation", "model_equation"]
 
@@ -92,9 +92,7 @@ def model_equation(
     >>> print(model_equation(model.spec, style="matrix").text.splitlines()[0].strip())
     y = Xβ + Zb + ε   X: 180 × 2, Z: 180 × 36
     """
-    if style not in STYLES:
-        allowed = ", ".join(map(repr, STYLES))
-        raise DesignError(f"style={style!r} must be one of {allowed}.{suggestion(str(style), STYLES)}")
+    one_of("style", style, list(STYLES))
     write = STYLES[style]
     latex, text = (n.page(write(Parts(spec, n, values))) for n in (LATEX, PLAIN))
     return Equation(latex, style, text)

@@ -63,6 +63,7 @@ from _ranef.inference.posterior import (
     labelled_draws,
     one_draw,
     parameter_draws,
+    posterior_sigma,
     posterior_table,
     predict_draws,
     predictive_draws,
@@ -77,6 +78,7 @@ from _ranef.inference.power_curve import simulated_power
 from _ranef.inference.prediction import (
     PredictOptions,
     Rows,
+    check_spread,
     chosen_groupings,
     effects_for,
     fitted_values,
@@ -101,6 +103,7 @@ from _ranef.inference.residual_parameters import (
     residual_tidy,
     stratum_sds,
     told_draws,
+    typical_sd,
 )
 from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residuals
 from _ranef.inference.robust import robust_law
@@ -159,6 +162,7 @@ __all__ = [
     "by_one_criterion",
     "check_ddf",
     "check_level",
+    "check_spread",
     "choose_covariate",
     "chosen_groupings",
     "chosen_rows",
@@ -217,6 +221,7 @@ __all__ = [
     "parameter_values",
     "posterior_icc",
     "posterior_r2",
+    "posterior_sigma",
     "posterior_table",
     "posteriors_of",
     "predict_draws",
@@ -259,6 +264,7 @@ __all__ = [
     "theta_hessian",
     "tidy_frame",
     "told_draws",
+    "typical_sd",
     "unseen_variance",
     "varcorr_draws",
     "varcorr_errors",

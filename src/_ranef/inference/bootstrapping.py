@@ -29,7 +29,7 @@ from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import deferred
 from _ranef.support.parallel import finished
 from _ranef.support.progress import LateBar
-from _ranef.support.remedies import whole_number
+from _ranef.support.remedies import one_of, whole_number
 
 __all__ = ["INTERVALS", "Bootstrap", "bootstrap", "parameter_values"]
 
@@ -124,8 +124,7 @@ class Bootstrap:
             For another kind of interval.
         """
         check_level(level)
-        if interval not in INTERVALS:
-            raise DesignError(f"interval={interval!r} must be one of {', '.join(map(repr, INTERVALS))}.")
+        one_of("interval", interval, INTERVALS)
         ends = [self._interval(name, level, interval) for name in self.estimates.index]
         return pd.DataFrame(ends, index=self.estimates.index, columns=["lower", "upper"], dtype=float)
 

@@ -13,12 +13,13 @@ from typing import Protocol
 import numpy as np
 import scipy
 
-from _ranef.errors import DesignError, FitError, NotAvailableError, suggestion
+from _ranef.errors import DesignError, FitError, NotAvailableError
 from _ranef.inference.engines import Estimated, at_estimates
 from _ranef.inference.information import VarianceInformation, variance_information, vcov_derivatives
 from _ranef.likelihood import adjustment
 from _ranef.spec import ModelSpec, TermSpec
 from _ranef.support.arrays import Floats
+from _ranef.support.remedies import one_of
 
 __all__ = [
     "CoefficientLaw",
@@ -265,6 +266,9 @@ def _refuse_kenward_roger(fit: Estimated) -> None:
         )
 
 
+#: what else names of them may be
+SHORT = {"kr": "kenward-roger"}
+
 #: what ``ddf=`` may be
 DDF: Mapping[str | None, Callable[[Estimated], CoefficientLaw]] = {
     None: _normal,
@@ -283,10 +287,8 @@ def check_ddf(ddf: str | None) -> str | None:
         If there is none of that name.
     """
     name = ddf.lower().replace("_", "-") if isinstance(ddf, str) else ddf
-    if name is not None and (not isinstance(name, str) or name not in DDF):
-        known = [own for own in DDF if own is not None]
-        near = suggestion(name, known) if isinstance(name, str) else ""
-        raise DesignError(f"ddf={ddf!r} must be {', '.join(map(repr, known))} or None (normal).{near}")
+    name = SHORT.get(str(name), name)
+    one_of("ddf", name, [*filter(None, DDF), None])
     return name
 
 

@@ -20,6 +20,7 @@ from _ranef.inference.engines import Estimated, Sampled
 from _ranef.inference.reference_grid import Grid, cell_weights, encoded, reference_grid
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
+from _ranef.support.remedies import one_of
 
 __all__ = ["ADJUSTMENTS", "CONTRASTS", "MarginalMeans", "emmeans", "marginal_means"]
 
@@ -194,11 +195,10 @@ def _holm(p: Floats) -> Floats:
 
 
 def _checked_adjustment(method: Any, adjust: str | None) -> str:
-    if isinstance(method, str) and method not in CONTRASTS:
-        raise DesignError(f"method={method!r} must be one of {', '.join(map(repr, CONTRASTS))}, a mapping or an array.")
+    if isinstance(method, str):
+        one_of("method", method, list(CONTRASTS), but="a mapping or an array")
     chosen = (CONTRASTS[method] if isinstance(method, str) else "none") if adjust is None else adjust
-    if chosen not in ADJUSTMENTS:
-        raise DesignError(f"adjust={adjust!r} must be one of {', '.join(map(repr, ADJUSTMENTS))}.")
+    one_of("adjust", chosen, list(ADJUSTMENTS))
     if chosen == "tukey" and not (isinstance(method, str) and method == "pairwise"):
         raise DesignError("adjust='tukey' is for all pairs; for other contrasts choose 'holm', 'bonferroni' or 'none'.")
     return chosen
@@ -328,8 +328,7 @@ def marginal_means(
 ) -> MarginalMeans:
     """What :func:`emmeans` does, by a law of the coefficients."""
     check_level(level)
-    if weights not in ("equal", "proportional"):
-        raise DesignError(f"weights={weights!r} must be 'equal' or 'proportional'.")
+    one_of("weights", weights, ("equal", "proportional"))
     factors, within = _asked(spec, by)
     grid = reference_grid(fit.spec, at)
     names = tuple(dict.fromkeys(grid.named(name).name for name in (*factors, *within)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from _ranef.errors import DesignError, FitError
+from _ranef.errors import FitError
 from _ranef.inference.posterior import parameter_draws
 from _ranef.likelihood import (
     RowGroups,
@@ -28,6 +28,7 @@ from _ranef.spec import Flat, ModelSpec, Normal, Priors
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.support.progress import LateBar
+from _ranef.support.remedies import one_of
 
 if TYPE_CHECKING:
     from arviz_stats.utils import ELPDData
@@ -303,9 +304,5 @@ def loo_kind(kind: object) -> str:
     DesignError
         If it is neither.
     """
-    if kind not in ("conditional", "group"):
-        raise DesignError(
-            f"kind={kind!r} must be 'conditional' (leave out rows, given the random effects) or 'group' (leave out "
-            "all rows of a level)."
-        )
+    one_of("kind", kind, ("conditional", "group"), but="left out (of rows, given the random effects; of whole levels)")
     return str(kind)

@@ -16,6 +16,7 @@ from _ranef.linalg import BlockMatrix, RelatedPlan
 from _ranef.results import Fit
 from _ranef.spec import ModelMatrices, TermSpec
 from _ranef.support.arrays import Floats, Ints
+from _ranef.support.remedies import one_of
 
 __all__ = ["Block", "FitMatrices", "Pattern", "matrix_pattern"]
 
@@ -120,8 +121,7 @@ def matrix_pattern(fit: Fit, which: str) -> Pattern:
     DesignError
         For another name, or a model without random effects.
     """
-    if which not in KINDS:
-        raise DesignError(f"The pattern {which!r} is not known; give one of {', '.join(KINDS)}.")
+    one_of("which", which, KINDS)
     if not fit.spec.terms:
         raise DesignError("There is no Z to draw: the model has no (… | group) term.")
     if which == "L":

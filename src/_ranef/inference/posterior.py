@@ -13,6 +13,7 @@ from _ranef.inference.effects import check_level, varcorr_of
 from _ranef.inference.prediction import (
     PredictOptions,
     Rows,
+    check_spread,
     chosen_groupings,
     draw_effects,
     fitted_rows,
@@ -21,10 +22,10 @@ from _ranef.inference.prediction import (
     simulate_new,
     simulation_part,
 )
-from _ranef.inference.residual_parameters import told_draws
+from _ranef.inference.residual_parameters import ROWS_SD, told_draws
 from _ranef.nuts import draw_components
 from _ranef.results import PosteriorDraws
-from _ranef.spec import Flat, ModelSpec, Priors, covariance_arrays, family_of, varcorr_arrays
+from _ranef.spec import Flat, ModelSpec, Priors, covariance_arrays, family_of, mean_log_sds, varcorr_arrays
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.interrupts import load
 from _ranef.support.remedies import whole_number
@@ -38,6 +39,7 @@ __all__ = [
     "labelled_draws",
     "one_draw",
     "parameter_draws",
+    "posterior_sigma",
     "posterior_table",
     "predict_draws",
     "predictive_draws",
@@ -89,7 +91,22 @@ def varcorr_draws(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[str, str
 def varcorr_means(spec: ModelSpec, draws: PosteriorDraws) -> pd.DataFrame:
     """Posterior means in the layout of ``varcorr``: of each variance, and of each sd or correlation itself."""
     rows = [(g, a, b, float(v.mean()), float(s.mean())) for g, a, b, v, s in varcorr_draws(spec, draws)]
+    if spec.sigma_afar:
+        sigma = posterior_sigma(spec, draws)
+        rows = [row if row[1] else (*row[:3], sigma**2, sigma) for row in rows]
     return varcorr_of(rows)
+
+
+def posterior_sigma(spec: ModelSpec, draws: PosteriorDraws) -> float:
+    """Posterior mean of σ.
+
+    Where it is the standard deviation far from all rows its mean is that of a tail: then the σ with which rows have
+    their mean standard deviations at the mean of ρ.
+    """
+    if not spec.sigma_afar or spec.rho is None:
+        return float(draws.sigma.mean())
+    own = draws.sigma * np.exp(mean_log_sds(spec, np.asarray(draws.extras["rho"])))
+    return float(own.mean() / np.exp(mean_log_sds(spec, spec.rho)))
 
 
 def fixef_draws(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, Floats]:
@@ -122,7 +139,11 @@ def _extra_draws(draws: PosteriorDraws) -> dict[str, Floats]:
 
 def residual_draws(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, Floats]:
     """Draws (chains, draws) of the parameters of residual variances and correlations, by the names of tables."""
-    return told_draws(spec, np.asarray(draws.extras["rho"])).named() if "rho" in draws.extras else {}
+    if "rho" not in draws.extras:
+        return {}
+    rho = np.asarray(draws.extras["rho"])
+    rows = {ROWS_SD: draws.sigma * np.exp(mean_log_sds(spec, rho))} if spec.sigma_afar else {}
+    return told_draws(spec, rho).named() | rows
 
 
 def labelled_draws(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[str, str, Floats]]:
@@ -174,6 +195,7 @@ def predict_draws(
             values += noise / (1.0 if rows.weights is None else np.sqrt(rows.weights))
         else:
             flat = np.asarray(rho).reshape(S, -1)
+            check_spread(spec, rows, flat.mean(axis=0), estimate)
             values += noise * np.sqrt([residual_variance(rows, 1.0, flat[s], values[s]) for s in range(S)])
     lower, upper = np.quantile(values, [(1 - options.level) / 2, (1 + options.level) / 2], axis=0)
     return estimate, lower, upper

@@ -21,10 +21,12 @@ from _ranef.likelihood import At, combination_roots
 from _ranef.residuals import RowVariance
 from _ranef.spec import Grouping, ModelSpec
 from _ranef.support.arrays import Floats, Ints
+from _ranef.support.remedies import one_of
 
 __all__ = [
     "PredictOptions",
     "Rows",
+    "check_spread",
     "chosen_groupings",
     "draw_effects",
     "effects_for",
@@ -41,6 +43,9 @@ __all__ = [
     "simulation_part",
     "unseen_variance",
 ]
+
+#: logarithm of the ratio by which residual standard deviations may leave the range of those of the rows used
+FARTHEST = 20.0
 
 #: dense entries of whitened columns held at once when variances of many rows are asked for
 CHUNK_ENTRIES = 4_000_000
@@ -96,16 +101,10 @@ class PredictOptions:
     weights: Any = None
 
     def __post_init__(self) -> None:
-        _one_of("new_levels", self.new_levels, ("population", "error", "sample"))
+        one_of("new_levels", self.new_levels, ("population", "error", "sample"))
         if self.interval is not None:
-            _one_of("interval", self.interval, ("confidence", "prediction"))
+            one_of("interval", self.interval, ("confidence", "prediction"))
         check_level(self.level)
-
-
-def _one_of(name: str, value: object, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        near = suggestion(value, allowed) if isinstance(value, str) else ""
-        raise DesignError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}.{near}")
 
 
 def chosen_groupings(spec: ModelSpec, re: RandomPart) -> tuple[int, ...]:
@@ -117,6 +116,7 @@ def chosen_groupings(spec: ModelSpec, re: RandomPart) -> tuple[int, ...]:
         If a name is not a grouping factor of the model.
     """
     if isinstance(re, str):
+        one_of("re", re, ("all", "none", *(g.name for g in spec.groupings)))
         if re in ("all", "none"):
             return tuple(range(len(spec.groupings))) if re == "all" else ()
         re = [re]
@@ -260,7 +260,7 @@ def residual_rows(spec: ModelSpec, fitted: Floats, sigma: float, kind: str) -> F
     DesignError
         If `kind` is none of these.
     """
-    _one_of("kind", kind, ("response", "pearson", "normalized"))
+    one_of("kind", kind, ("response", "pearson", "normalized"))
     raw = spec.design.y - fitted
     if kind == "response":
         return raw
@@ -354,6 +354,32 @@ def residual_variance(rows: Rows, sigma: float, rho: Floats | None = None, fitte
     return np.asarray(out * np.exp(2.0 * own.log_sds(rho[: len(own.names)])))
 
 
+def check_spread(spec: ModelSpec, rows: Rows, rho: Floats, fitted: Floats) -> None:
+    """Refuse residual standard deviations without measure beside those of the rows used, as |0|^power.
+
+    Raises
+    ------
+    DesignError
+        With the first such row.
+    """
+    if rows.variance is None or spec.variance is None or not len(spec.variance.names):
+        return
+    own = rho[: len(spec.variance.names)]
+    known = spec.variance.log_sds(own)
+    with np.errstate(divide="ignore"):
+        new = rows.variance.updated(fitted).log_sds(own)
+    beyond = np.maximum(new - known.max(), known.min() - new)
+    beyond[~np.isfinite(rows.X).all(axis=1)] = 0.0  # missing predictors
+    if (beyond > FARTHEST).any():
+        row = int((beyond > FARTHEST).argmax())
+        raise DesignError(
+            f"Row {row} (numbered from 0) has the fitted value {fitted[row]:.4g}, where {spec.variance.call.strip()} "
+            f"makes the residual standard deviation {'0' if new[row] < 0 else 'infinite'}, or nearly so: this is far "
+            "from the rows used, of which alone the model says anything. Leave the row out, ask for "
+            "interval='confidence', or fit VarConstPower, which has no such place."
+        )
+
+
 def prediction_frame(rows: Rows, estimate: Floats, lower: Floats, upper: Floats) -> pd.DataFrame:
     """``estimate, lower, upper`` by row."""
     return pd.DataFrame({"estimate": estimate, "lower": lower, "upper": upper}, index=rows.index)
@@ -361,7 +387,7 @@ def prediction_frame(rows: Rows, estimate: Floats, lower: Floats, upper: Floats)
 
 def simulation_part(re: str) -> str:
     """Which fitted random effects a simulation keeps: none for ``re="new"``, all for ``"fitted"``."""
-    _one_of("re", re, ("new", "fitted"))
+    one_of("re", re, ("new", "fitted"))
     return "none" if re == "new" else "all"
 
 

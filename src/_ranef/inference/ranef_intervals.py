@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from _ranef.errors import DesignError, NotAvailableError
+from _ranef.errors import NotAvailableError
 from _ranef.inference.effects import check_level, normal_quantile, ranef_frame
 from _ranef.inference.information import VarianceInformation, make_chart
 from _ranef.inference.resampling import make_resampling
@@ -17,7 +17,7 @@ from _ranef.likelihood import At, Likelihood, cross_products
 from _ranef.reml import refit_many
 from _ranef.results import RemlEstimates
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import whole_number
+from _ranef.support.remedies import one_of, whole_number
 
 __all__ = ["EFFECT_INTERVALS", "effect_intervals", "robust_critical_value"]
 
@@ -89,8 +89,7 @@ def effect_intervals(
         For a bootstrap of structured residuals, and robust intervals of several effects in a level.
     """
     check_level(level)
-    if kind not in EFFECT_INTERVALS:
-        raise DesignError(f"interval={kind!r} must be one of {', '.join(map(repr, EFFECT_INTERVALS))}.")
+    one_of("interval", kind, list(EFFECT_INTERVALS))
     if kind == "bootstrap":
         found = _bootstrapped(at, estimates, level, whole_number("n", n, 10), seed)
     elif kind == "robust":

@@ -12,6 +12,7 @@ from _ranef.inference.prediction import fitted_values, simulate_new
 from _ranef.results import RemlEstimates
 from _ranef.spec import ModelSpec, covariance_arrays, with_units
 from _ranef.support.arrays import Floats, Ints
+from _ranef.support.remedies import one_of
 
 __all__ = ["KINDS", "Resampling", "independent_units", "make_resampling"]
 
@@ -100,10 +101,8 @@ def make_resampling(spec: ModelSpec, estimates: RemlEstimates, kind: str, re: st
     NotAvailableError
         For rows in chunks, and effects of related levels that are to be drawn as they are.
     """
-    if kind not in KINDS:
-        raise DesignError(f"kind={kind!r} must be one of {', '.join(map(repr, KINDS))}.")
-    if re not in ("new", "fitted"):
-        raise DesignError(f"re={re!r} must be 'new' or 'fitted'.")
+    one_of("kind", kind, KINDS)
+    one_of("re", re, ("new", "fitted"))
     if spec.design.stream is not None:
         raise NotAvailableError("A bootstrap needs the rows in memory: build the model from one frame, not chunks.")
     if kind == "cases":

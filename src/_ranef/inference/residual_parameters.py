@@ -15,10 +15,11 @@ from _ranef.inference.information import variance_information, vcov_theta_frame
 from _ranef.likelihood import Likelihood
 from _ranef.residuals import Told, told_names, told_places
 from _ranef.results import Fit
-from _ranef.spec import ModelSpec
+from _ranef.spec import ModelSpec, mean_log_sds
 from _ranef.support.arrays import Floats
 
 __all__ = [
+    "ROWS_SD",
     "residual_frame",
     "residual_sd_frame",
     "residual_sds",
@@ -26,7 +27,11 @@ __all__ = [
     "stratum_sds",
     "told_draws",
     "told_jacobian",
+    "typical_sd",
 ]
+
+#: what the geometric mean of the residual standard deviations of the rows is called
+ROWS_SD = "sd(rows)"
 
 #: step of the differences by which standard errors are carried to what users read
 DIFFERENCE = 1e-5
@@ -46,12 +51,35 @@ def residual_frame(spec: ModelSpec, covariance: Floats | None = None) -> pd.Data
     return out.assign(std_error=errors)
 
 
-def residual_tidy(spec: ModelSpec, frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of :func:`residual_frame` that vary, as ``tidy()`` has its rows."""
+def residual_tidy(spec: ModelSpec, frame: pd.DataFrame, sigma: float, whole: pd.DataFrame | None) -> pd.DataFrame:
+    """The rows of :func:`residual_frame` that vary, as ``tidy()`` has its rows.
+
+    `whole` is the covariance of (θ̂, ρ̂, σ̂), where there is one.
+    """
     told = spec.residual.told()
     own = frame.iloc[told_places(told)]
     rows = pd.DataFrame({"effect": "random", "group": "Residual", "term": told_names(told)})
-    return rows.assign(estimate=own["estimate"].to_numpy(), std_error=own["std_error"].to_numpy())
+    rows = rows.assign(estimate=own["estimate"].to_numpy(), std_error=own["std_error"].to_numpy())
+    if spec.sigma_afar:
+        estimate, error = _typical_sd_row(spec, sigma, whole)
+        rows = pd.concat([rows, rows.iloc[:1].assign(term=ROWS_SD, estimate=estimate, std_error=error)])
+    return rows
+
+
+def _typical_sd_row(spec: ModelSpec, sigma: float, whole: pd.DataFrame | None) -> tuple[float, float]:
+    """:func:`typical_sd` and its standard error."""
+    own = typical_sd(spec, sigma)
+    if whole is None or spec.variance is None or spec.rho is None:
+        return own, np.nan
+    names = [*spec.rho_names[: len(spec.variance.names)], "sigma"]
+    slopes = np.append(spec.variance.jacobian(spec.rho).mean(axis=1), 1.0 / sigma)
+    return own, float(own * np.sqrt(slopes @ whole.loc[names, names].to_numpy() @ slopes))
+
+
+def typical_sd(spec: ModelSpec, sigma: float) -> float:
+    """Geometric mean of the residual standard deviations of the rows (of weight one), at ρ̂."""
+    assert spec.rho is not None
+    return float(sigma * np.exp(mean_log_sds(spec, spec.rho)))
 
 
 def values_of(told: Sequence[Told]) -> list[float]:
@@ -171,7 +199,11 @@ def residual_sd_frame(spec: ModelSpec, sigma: Floats, rho: Floats | None, level:
     strata = [k for k, own in enumerate(drawn.ratios) if own]
     names = [name for part in drawn.told if part.sds for name in part.names] or ["Residual"]
     ratios = drawn.values[..., strata] if strata else np.ones((*sigma.shape, 1))
-    return pd.DataFrame({"stratum": names, **_moments(sigma[..., None] * ratios, level)})
+    values = sigma[..., None] * ratios
+    out = pd.DataFrame({"stratum": names, **_moments(values, level)})
+    if spec.sigma_afar:  # the mean is that of a tail
+        out = out.assign(estimate=np.median(values, axis=(0, 1)), sd=np.nan)
+    return out
 
 
 def _moments(values: Floats, level: float) -> dict[str, Floats]:

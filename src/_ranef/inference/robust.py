@@ -20,6 +20,7 @@ from _ranef.inference.ddf import CoefficientLaw
 from _ranef.inference.engines import Estimated
 from _ranef.spec import ModelSpec, covariance_arrays
 from _ranef.support.arrays import Floats, Ints
+from _ranef.support.remedies import one_of
 
 __all__ = ["ROBUST", "Robust", "clusters_of", "robust_law"]
 
@@ -121,8 +122,7 @@ def robust_law(fit: Estimated, kind: str, cluster: Any = None) -> CoefficientLaw
         If there is no such kind, one cluster only, or rows of several clusters are correlated by the model.
     """
     name = kind.upper() if isinstance(kind, str) else kind
-    if name not in ROBUST:
-        raise DesignError(f"A robust covariance is of type {', '.join(map(repr, ROBUST))}; got {kind!r}.")
+    one_of("vcov", name, ROBUST)
     spec, e = fit.spec, fit.estimates
     codes, label = clusters_of(spec, cluster)
     covariances = covariance_arrays(spec, e.theta, np.asarray(e.sigma))
@@ -183,14 +183,9 @@ def clusters_of(spec: ModelSpec, cluster: Any = None) -> tuple[Ints, str]:
     if cluster is None:
         labels, name = _outermost(spec)
     elif isinstance(cluster, str):
-        found = [g for g in spec.groupings if g.name == cluster]
-        if not found:
-            names = ", ".join(g.name for g in spec.groupings) or "none"
-            raise DesignError(
-                f"cluster={cluster!r} is no grouping factor of the model (it has: {names}). Give one, or an array with "
-                "the cluster of every row used."
-            )
-        labels, name = found[0].codes, cluster
+        own = {g.name: g.codes for g in spec.groupings}
+        one_of("cluster", cluster, list(own), but="an array with the cluster of every row used")
+        labels, name = own[cluster], cluster
     else:
         labels, name = np.asarray(cluster), "the clusters given"
         if labels.shape != (spec.n_obs,):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef.design import every_level, independent_columns
-from _ranef.errors import DesignError
+from _ranef.errors import DesignError, suggestion
 from _ranef.inference.engines import Estimated
 from _ranef.inference.mixtures import chi_squared, mixture
 from _ranef.inference.refitting import (
@@ -72,8 +72,9 @@ def _droppable(spec: ModelSpec, scope: str | Sequence[str]) -> dict[str, tuple[F
             keep = np.array([own != name for own in names])
             out[name] = np.eye(len(names))[:, keep], assign[keep]
         else:
+            near = suggestion(str(name), [*every, *terms, *names])
             raise DesignError(
-                f"{name!r} cannot be left out. Terms that no other contains: {', '.join(terms) or 'none'}; or "
+                f"{name!r} cannot be left out.{near} Terms that no other contains: {', '.join(terms) or 'none'}; or "
                 f"coefficients: {', '.join(names)}."
             )
     return out

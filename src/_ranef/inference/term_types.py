@@ -15,6 +15,7 @@ from _ranef.errors import DesignError
 from _ranef.inference.ddf import CoefficientLaw, joint_test
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
+from _ranef.support.remedies import one_of
 
 __all__ = ["term_hypotheses", "term_tests"]
 
@@ -40,8 +41,7 @@ def term_hypotheses(spec: ModelSpec, kind: int | str) -> dict[str, Floats]:
     """
     types = {1: _type_1, 2: _type_2, 3: _type_3, "1": _type_1, "2": _type_2, "3": _type_3}
     types |= {"I": _type_1, "II": _type_2, "III": _type_3}
-    if kind not in types:
-        raise DesignError(f"type={kind!r} must be 1, 2 or 3 (or 'I', 'II', 'III').")
+    one_of("type", kind, list(types))
     if not (spec.design.assign > 0).any():
         raise DesignError("The model has no fixed effects besides the intercept: there is no term to test.")
     found = types[kind](spec) if len(spec.design.fixed_terms) > 1 else _type_1(spec)

@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from _ranef.errors import FitError, suggestion
+from _ranef.errors import FitError
+from _ranef.support.remedies import one_of
 
 __all__ = ["ChainMethod", "Parameterization", "Sampler", "Settings"]
 
@@ -59,18 +60,11 @@ class Settings:
             ("sampler", Sampler),
             ("chain_method", ChainMethod),
         ):
-            _require_one_of(name, getattr(self, name), get_args(kind))
+            one_of(name, getattr(self, name), get_args(kind), FitError)
 
     def chosen(self, parameterization: Any) -> Settings:
         """The same with a parameterization in place of ``"auto"``."""
         return replace(self, parameterization=parameterization)
-
-
-def _require_one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise FitError(
-            f"{name}={value!r} is not one of {', '.join(map(repr, allowed))}.{suggestion(str(value), allowed)}"
-        )
 
 
 def _require_integer(name: str, value: object, least: int) -> None:

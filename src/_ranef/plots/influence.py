@@ -13,6 +13,7 @@ from _ranef.plots.drawing import BLUE, GREY, one_axes, plain_frame, returned
 from _ranef.plots.names import as_drawn
 from _ranef.results import Fit
 from _ranef.support.arrays import Floats
+from _ranef.support.remedies import one_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,8 +66,7 @@ def influence_panel(found: Influence, measure: str = "cooks_distance") -> Influe
     >>> influence_panel(fit.influence("operator")).names
     ('b', 'd', 'c', 'a')
     """
-    if measure not in MEASURES:
-        raise DesignError(f"measure={measure!r} must be one of {', '.join(map(repr, MEASURES))}.")
+    one_of("measure", measure, list(MEASURES))
     known = found.deleted.dropna(subset=[measure]).sort_values(measure, ascending=False, kind="stable")
     shown = known.head(NAMED)
     return InfluencePanel(

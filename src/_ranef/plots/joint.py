@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from _ranef.errors import DesignError
 from _ranef.inference import estimates_of, estimates_to_mark, first_fit, posteriors_of, products_of
 from _ranef.inference.surface import Surface, chosen_pair, contour_levels, criterion_surface
 from _ranef.plots.drawing import BLUE, GREY, figure_of, one_axes, plain_frame
@@ -19,6 +18,7 @@ from _ranef.plots.varcorr import POSTERIOR_COLOURS, Component, components
 from _ranef.results import Fit, Method
 from _ranef.spec import ModelSpec, sdcor_arrays
 from _ranef.support.arrays import Floats
+from _ranef.support.remedies import one_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,8 +77,7 @@ def joint_panel(
     DesignError
         For an unknown standard deviation or method, or a model without two.
     """
-    if method not in (None, "REML", "ML"):
-        raise DesignError(f"method={method!r} must be 'REML' or 'ML'.")
+    one_of("method", method, ("REML", "ML", None))
     spec, posteriors, marks = first_fit(fits).spec, posteriors_of(fits), estimates_to_mark(fits)
     names = chosen_pair(spec, x, y)
     known = {c.name: c for c in components(spec)}

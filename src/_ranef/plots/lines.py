@@ -40,10 +40,11 @@ from _ranef.plots.drawing import (
 )
 from _ranef.plots.names import as_drawn, name_levels, shortened
 from _ranef.plots.ranef import level_matrix
-from _ranef.plots.selection import LevelsArgument, TermArgument, check_kind, select, selected_levels
+from _ranef.plots.selection import LevelsArgument, TermArgument, select, selected_levels
 from _ranef.results import Fit
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
+from _ranef.support.remedies import one_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -243,7 +244,7 @@ def lines_figure(
         For an unknown group, kind, covariate, term or level, both `x` and `term`, `levels` below one, or a wrong
         number of axes.
     """
-    check_kind(kind, KINDS)
+    one_of("kind", kind, KINDS)
     spec = next(iter(fits.values())).spec
     if term is not None:
         if x is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from _ranef.errors import DesignError, suggestion
+from _ranef.errors import DesignError
 from _ranef.inference import grouping_named
 from _ranef.plots.drawing import BLUE, GREY, VERMILLION, one_axes, plain_frame
 from _ranef.plots.fonts import legible
@@ -19,6 +19,7 @@ from _ranef.plots.selection import LevelsArgument, selected_levels
 from _ranef.results import Fit
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.interrupts import load
+from _ranef.support.remedies import one_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -227,11 +228,7 @@ def _by_level(y: Floats, codes: Ints, n_levels: int, name: str, function: Callab
 def _named(statistic: Statistic) -> tuple[str, Callable[[Floats], float]]:
     if callable(statistic):
         return getattr(statistic, "__name__", "statistic").replace("<lambda>", "statistic"), statistic
-    if statistic not in STATISTICS:
-        raise DesignError(
-            f"statistic={statistic!r} is not known.{suggestion(str(statistic), list(STATISTICS))} Give one of "
-            f"{', '.join(STATISTICS)}, or a function of an array that returns a number."
-        )
+    one_of("statistic", statistic, list(STATISTICS), but="a function of an array that returns a number")
     return statistic, STATISTICS[statistic]
 
 
@@ -253,8 +250,7 @@ def ppc_axes(
     levels: LevelsArgument = None,
 ) -> Axes:
     """Replicated responses beside the observed one: curves, one statistic, or one of every level."""
-    if kind is not None and kind not in KINDS:
-        raise DesignError(f"kind={kind!r} must be 'density', 'ecdf' or None, which chooses by the response.")
+    one_of("kind", kind, (*KINDS, None))
     curves = statistic is None and group is None
     number = default_number(fit, curves=curves) if n is None else n
     effects = re if re is not None else "fitted" if fit.engine == "NUTS" else "new"

@@ -20,7 +20,6 @@ __all__ = [
     "LevelsArgument",
     "Selection",
     "TermArgument",
-    "check_kind",
     "checked_limit",
     "require_effects",
     "select",
@@ -137,18 +136,6 @@ def checked_limit(levels: object, least: int = 1, name: str = "levels") -> int:
     if isinstance(levels, bool) or not isinstance(levels, int | np.integer) or levels < least:
         raise DesignError(f"{name}={levels!r} must be at least {least}, or a list of names.")
     return int(levels)
-
-
-def check_kind(kind: str, kinds: Sequence[str]) -> None:
-    """Refuse a kind of figure that there is not.
-
-    Raises
-    ------
-    DesignError
-        With the kinds that there are.
-    """
-    if kind not in kinds:
-        raise DesignError(f"kind={kind!r} must be one of {', '.join(map(repr, kinds))}.{suggestion(str(kind), kinds)}")
 
 
 def require_effects(chosen: Sequence[object]) -> None:

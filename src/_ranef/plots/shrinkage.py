@@ -30,9 +30,10 @@ from _ranef.plots.drawing import (
 )
 from _ranef.plots.names import as_drawn, effect_on, shortened, text_width
 from _ranef.plots.ranef import draw_panels, joined_panels, level_matrix, wide_frame
-from _ranef.plots.selection import LevelsArgument, Selection, TermArgument, check_kind, select
+from _ranef.plots.selection import LevelsArgument, Selection, TermArgument, select
 from _ranef.results import Fit
 from _ranef.support.arrays import Floats, Ints
+from _ranef.support.remedies import one_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +87,7 @@ def shrinkage_figure(
     selection = select(spec, group, term, levels, max_levels)
     if kind is None:
         kind = "plane" if _in_pairs(selection) else "dumbbell"
-    check_kind(kind, KINDS)
+    one_of("kind", kind, KINDS)
     words = {"formula": spec.design.formula, "response": spec.design.response}
     marks = fit_marks({name: fit.engine for name, fit in fits.items()}, level)
     if kind == "plane":

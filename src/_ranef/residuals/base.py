@@ -156,6 +156,11 @@ class RowVariance(ABC):
 
     @property
     @abstractmethod
+    def sigma_where(self) -> str:
+        """Which rows have the standard deviation σ, in words that follow "where"."""
+
+    @property
+    @abstractmethod
     def meaning(self) -> str:
         """What the standard deviation of a row is over σ, in words that follow "over σ it is"."""
 
@@ -193,6 +198,11 @@ class RowVariance(ABC):
     @property
     def of_fitted(self) -> bool:
         """Whether it reads the fitted values, so that it changes with them."""
+        return False
+
+    @property
+    def of_covariate(self) -> bool:
+        """Whether σ is the standard deviation where a number is one or zero, which need not be near any row."""
         return False
 
     @property
@@ -266,6 +276,11 @@ class Centred(RowVariance):
     def call(self) -> str:
         """The same."""
         return self.own.call
+
+    @property
+    def sigma_where(self) -> str:
+        """At their geometric mean."""
+        return "it is the geometric mean"
 
     @property
     def meaning(self) -> str:

@@ -82,6 +82,11 @@ class Strata(RowVariance):
         return f"ranef.VarIdent({self.form!r})"
 
     @property
+    def sigma_where(self) -> str:
+        """In the first of them."""
+        return f"{self.form} is {self.labels[0]}"
+
+    @property
     def meaning(self) -> str:
         """In words."""
         return (
@@ -202,6 +207,11 @@ class _Covariate(RowVariance):
         """Whether the covariate is the fitted values."""
         return self.form == FITTED
 
+    @property
+    def of_covariate(self) -> bool:
+        """So it is."""
+        return True
+
     def updated(self, fitted: Floats) -> RowVariance:
         """With these as the covariate."""
         return replace(self, x=fitted) if self.of_fitted else self
@@ -268,6 +278,11 @@ class Power(_Linear):
         return "ranef.VarPower()" if self.of_fitted else f"ranef.VarPower({self.form!r})"
 
     @property
+    def sigma_where(self) -> str:
+        """Where the logarithm is zero."""
+        return f"|{self.form}| is 1"
+
+    @property
     def meaning(self) -> str:
         """In words."""
         return f"|{self.form}| to the power δ"
@@ -290,6 +305,11 @@ class Exponential(_Linear):
     def call(self) -> str:
         """As Python."""
         return "ranef.VarExp()" if self.of_fitted else f"ranef.VarExp({self.form!r})"
+
+    @property
+    def sigma_where(self) -> str:
+        """At zero."""
+        return f"{self.form} is 0"
 
     @property
     def meaning(self) -> str:
@@ -357,6 +377,11 @@ class ConstPower(_Covariate):
         return np.array([2.0, 1.0 / spread if spread > 0 else 1.0])
 
     @property
+    def sigma_where(self) -> str:
+        """Where the sum is one."""
+        return f"const + |{self.form}|^power is 1"
+
+    @property
     def meaning(self) -> str:
         """In words."""
         return f"δ₁ + |{self.form}| to the power δ₂"
@@ -395,6 +420,11 @@ class Known(RowVariance):
     def call(self) -> str:
         """As Python."""
         return f"ranef.VarFixed({self.form!r})"
+
+    @property
+    def sigma_where(self) -> str:
+        """Where it is one."""
+        return f"{self.form} is 1"
 
     @property
     def meaning(self) -> str:
@@ -452,6 +482,11 @@ class Product(RowVariance):
         return " * ".join(part.call for part in self.parts)
 
     @property
+    def sigma_where(self) -> str:
+        """Where that of every part is one."""
+        return " and ".join(part.sigma_where for part in self.parts)
+
+    @property
     def meaning(self) -> str:
         """In words."""
         return " times ".join(part.meaning for part in self.parts)
@@ -487,3 +522,8 @@ class Product(RowVariance):
     def of_fitted(self) -> bool:
         """Whether a part reads the fitted values."""
         return any(part.of_fitted for part in self.parts)
+
+    @property
+    def of_covariate(self) -> bool:
+        """Whether a part reads a number."""
+        return any(part.of_covariate for part in self.parts)

@@ -178,6 +178,11 @@ class ModelSpec:
         return 0 if self.correlation is None else len(self.correlation.function.reads)
 
     @property
+    def sigma_afar(self) -> bool:
+        """Whether σ is the standard deviation of no row: of one whose covariate is one, or zero, as nlme has it."""
+        return self.sigma is None and self.variance is not None and self.variance.of_covariate
+
+    @property
     def structured(self) -> bool:
         """Whether residual variances or correlations are more than weights."""
         return self.variance is not None or self.correlation is not None

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from _ranef.errors import FitError, suggestion
+from _ranef.errors import FitError
 from _ranef.spec.prior_families import Gamma
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
+from _ranef.support.remedies import one_of
 
 __all__ = ["FAMILIES", "Family", "Gaussian", "Student", "family_of"]
 
@@ -120,7 +121,5 @@ def family_of(given: Family | str) -> Family:
     """
     if isinstance(given, Family):
         return given
-    if isinstance(given, str) and given in FAMILIES:
-        return FAMILIES[given]
-    words = ", ".join(map(repr, FAMILIES))
-    raise FitError(f"family={given!r} is not one of {words}.{suggestion(str(given), FAMILIES)}")
+    one_of("family", given, list(FAMILIES), FitError)
+    return FAMILIES[given]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import FunctionType
@@ -18,7 +18,7 @@ import numpy as np
 
 from _ranef.errors import ArgumentError, DesignError, RanefError, suggestion
 
-__all__ = ["Answering", "file_path", "generator", "helpful", "whole_number"]
+__all__ = ["Answering", "file_path", "generator", "helpful", "one_of", "whole_number"]
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 
@@ -222,6 +222,22 @@ def whole_number(name: str, value: Any, least: int = 0, error: type[RanefError] 
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise error(f"{name}={value!r} must be a whole number of at least {least}.")
     return int(value)
+
+
+def one_of(name: str, value: Any, allowed: Sequence[Any], error: type[RanefError] = DesignError, but: str = "") -> None:
+    """Refuse what is none of the values that the option `name` may have; `but` is what else it may be, in words.
+
+    Raises
+    ------
+    RanefError
+        Of the kind given, with those that there are and the nearest.
+    """
+    if any(type(value) is type(own) and value == own for own in allowed):
+        return
+    words = [repr(own) for own in allowed] + ([but] if but else [])
+    listed = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    near = suggestion(value, [own for own in allowed if isinstance(own, str)]) if isinstance(value, str) else ""
+    raise error(f"{name}={value!r} must be {listed}.{near}")
 
 
 def file_path(path: str | PathLike[str]) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from _ranef.inference import CoefficientTests
+from _ranef.inference import CoefficientTests, typical_sd
 from _ranef.residuals import Told
 from _ranef.results import RemlEstimates, Status
 from _ranef.spec import ModelSpec, Priors, TermSpec
@@ -83,8 +83,9 @@ def counts_line(spec: ModelSpec) -> str:
 
 def _random_effects(spec: ModelSpec, varcorr: pd.DataFrame, estimates: RemlEstimates) -> Grid:
     sds = varcorr[varcorr["term2"].isna()]
-    sd_text = aligned(sds["sdcor"].tolist())
-    var_text = aligned(sds["vcov"].tolist())
+    afar = [typical_sd(spec, estimates.sigma)] if spec.sigma_afar else []
+    sd_text = aligned([*sds["sdcor"].tolist()[: len(sds) - len(afar)], *afar])
+    var_text = aligned([*sds["vcov"].tolist()[: len(sds) - len(afar)], *(v**2 for v in afar)])
     pairs = varcorr[varcorr["term2"].notna()]
     lookup = dict(zip(zip(pairs["group"], pairs["term1"], pairs["term2"], strict=True), pairs["sdcor"], strict=True))
     widest = max((_n_correlations(t) for t in spec.terms), default=0)
@@ -98,6 +99,10 @@ def _random_effects(spec: ModelSpec, varcorr: pd.DataFrame, estimates: RemlEstim
     rows.append(("Residual", "", sd_text[i], *([""] * widest), var_text[i]))
     header = ("Groups", "Name", "Std.Dev.", *(("Corr",) + ("",) * (widest - 1) if widest else ()), "Variance")
     notes = [*_structure_lines(spec), counts_line(spec)]
+    if afar:
+        row = ("", "sd(rows)", sd_text[-1], *([""] * widest), "")
+        own = aligned([estimates.sigma])[0], *([""] * widest), aligned([estimates.sigma**2])[0]
+        rows[-1:] = [("Residual", "sigma", *own), row]
     if estimates.optimizer.status is not Status.CONVERGED:
         notes.append(estimates.optimizer.message)
     return Grid(header, tuple(rows), "Random effects:", labels=2, notes=tuple(notes))
@@ -145,7 +150,17 @@ def _told(spec: ModelSpec, random: pd.DataFrame) -> list[bool]:
 def _structure_lines(spec: ModelSpec) -> list[str]:
     """What the correlations shown leave to be known: how those of every two columns follow from them."""
     lines = [f"{t.text}: {t.structure.meaning}" for t in spec.terms if t.structure.shapes]
-    return lines + [f"{g.name}: known covariance among levels" for g in spec.groupings if g.among is not None]
+    lines += [f"{g.name}: known covariance among levels" for g in spec.groupings if g.among is not None]
+    return lines + ([sigma_line(spec)] if spec.sigma_afar else [])
+
+
+def sigma_line(spec: ModelSpec) -> str:
+    """What σ is of, where residual sds go by a covariate."""
+    assert spec.variance is not None
+    return (
+        f"sigma: residual sd where {spec.variance.sigma_where} (nlme's), perhaps far from all rows; sd(rows): their "
+        "geometric mean"
+    )
 
 
 def _corr(value: float | None) -> str:

@@ -19,7 +19,7 @@ from _ranef.design import (
     warn_of_dropped,
 )
 from _ranef.equations import Equation, model_equation
-from _ranef.errors import DesignError, FitError, NotAvailableError, suggestion
+from _ranef.errors import DesignError, FitError, NotAvailableError
 from _ranef.formula import parse_formula
 from _ranef.inference import predictive_draws
 from _ranef.likelihood import CrossProducts, Likelihood, Method, cross_products, of_sums, streamed_products
@@ -40,7 +40,7 @@ from _ranef.spec import (
     moments,
     with_known,
 )
-from _ranef.support.remedies import generator, helpful
+from _ranef.support.remedies import generator, helpful, one_of
 from _ranef.tables import Document, Text, model_title
 from _ranef.user.fit_base import Shown, told
 from _ranef.user.posterior import PosteriorFit
@@ -431,6 +431,8 @@ class Model(Shown):
             return changes
         if isinstance(changes, str) and changes == "flat":
             return flat_priors(self._spec)
+        if isinstance(changes, str):
+            one_of("priors", changes, ("flat",), but="a mapping from names to priors")
         names = changes if isinstance(changes, Mapping) else ()
         if not (changes is None or isinstance(changes, Mapping)) or not all(isinstance(name, str) for name in names):
             raise DesignError(
@@ -471,7 +473,7 @@ class Model(Shown):
                 )
             return init.estimates
         if init != "reml":
-            raise FitError(f"init={init!r} must be 'reml' or a fit from Model.fit().")
+            one_of("init", init, ("reml",), FitError, but="a fit from Model.fit()")
         if self._spec.structured:
             return empirical_bayes(self._spec, "REML").estimates
         return fit_reml(self._spec, "REML", products=self.products)
@@ -497,8 +499,7 @@ class Model(Shown):
 
 
 def _checked_method(method: Method) -> Method:
-    if method not in METHODS:
-        raise FitError(f"method={method!r} must be 'REML' or 'ML'.{suggestion(str(method), METHODS)}")
+    one_of("method", method, METHODS, FitError)
     return method
 
 

@@ -16,7 +16,7 @@ from _ranef.nuts import predictive_array, sample_prior, to_datatree, to_inferenc
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import generator, helpful, whole_number
+from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import Document, posterior_summary
 from _ranef.user.fit_base import BaseFit, Simulated
 
@@ -85,8 +85,14 @@ class PosteriorFit(BaseFit):
 
     @property
     def sigma(self) -> float:
-        """Posterior mean of σ."""
-        return float(self.draws.sigma.mean())
+        """Posterior mean of σ.
+
+        With ``VarPower``, ``VarExp`` or ``VarConstPower`` it is the standard deviation where the covariate is one, or
+        zero, which may be far from all rows, and its mean that of a tail: then it is the σ with which rows have their
+        posterior mean standard deviations at the posterior mean of the other parameters. ``tidy()`` and ``confint()``
+        have that of the rows themselves beside it, as ``sd(rows)``, their geometric mean.
+        """
+        return inf.posterior_sigma(self.spec, self.draws)
 
     def ranef(self, group: str | None = None, level: float = 0.95) -> pd.DataFrame:
         """Posterior mean, sd and equal-tailed interval of the random effects.
@@ -106,8 +112,7 @@ class PosteriorFit(BaseFit):
 
     def confint(self, level: float = 0.95, method: str = "eti") -> pd.DataFrame:
         """Posterior intervals ``lower, upper`` of every parameter: ``"eti"`` (equal-tailed) or ``"hdi"``."""
-        if method not in ("eti", "hdi"):
-            raise DesignError(f"method={method!r} must be 'eti' or 'hdi'.")
+        one_of("method", method, ("eti", "hdi"))
         named = inf.parameter_draws(self.spec, self.draws)
         bounds = [inf.interval(x, level, method) for x in named.values()]
         return pd.DataFrame(bounds, index=list(named), columns=["lower", "upper"]).astype(float)
@@ -116,6 +121,8 @@ class PosteriorFit(BaseFit):
         """One row a parameter: ``effect, group, term, estimate, std_error, statistic, lower, upper``."""
         p = self.spec.n_fixed
         sds = [x.std(ddof=1) for *_, x in inf.varcorr_draws(self.spec, self.draws)]
+        if self.spec.sigma_afar:  # that of a tail
+            sds[-1] = np.nan
         bounds = self.confint(level)[: p + len(sds)]
         columns = {"std_error": sds, "lower": bounds["lower"][p:].tolist(), "upper": bounds["upper"][p:].tolist()}
         se = np.sqrt(np.diag(self.vcov.to_numpy()))
@@ -268,6 +275,7 @@ class PosteriorFit(BaseFit):
         {'chain': 4, 'draw': 50, 'obs': 20}
         """
         replicated, kept = None, None
+        one_of("re", re, ("new", "fitted"))
         if posterior_predictive is not False:
             draws = None if posterior_predictive is True else posterior_predictive
             replicated, kept = inf.predictive_draws(self.spec, self.draws, draws, re, generator(seed))
@@ -297,7 +305,10 @@ class PosteriorFit(BaseFit):
     @cached_property
     def diagnostics(self) -> pd.DataFrame:
         """``group, name, estimate, sd, lower, upper, rhat, ess_bulk, ess_tail`` of every parameter."""
-        return inf.posterior_table(inf.labelled_draws(self.spec, self.draws))
+        out = inf.posterior_table(inf.labelled_draws(self.spec, self.draws))
+        if self.spec.sigma_afar:
+            out.loc[out["name"] == "sigma", ["estimate", "sd"]] = self.sigma, np.nan
+        return out
 
     @cached_property
     def warnings(self) -> list[str]:

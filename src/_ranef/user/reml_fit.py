@@ -27,7 +27,7 @@ from _ranef.reml import Control, refit_many, refit_structured
 from _ranef.results import OptimizerRecord, Refits, RemlEstimates, Status, fit_arguments
 from _ranef.spec import ModelSpec, check_responses, covariance_arrays, with_response
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import generator, helpful, whole_number
+from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import Document, ResultFrame, drop_table, hypothesis_table, reml_summary, term_table
 from _ranef.user.fit_base import BaseFit, Simulated, told
 
@@ -210,6 +210,7 @@ class EmpiricalBayesFit(BaseFit):
         >>> fit.confint(ddf="kenward-roger").round(2).to_numpy().tolist()
         [[59.92, 60.88]]
         """
+        one_of("method", method, ("wald", "profile", "bootstrap"))
         if method != "wald" and (ddf is not None or vcov is not None):
             raise DesignError(f"ddf= and vcov= are for method='wald'; {method!r} needs neither.")
         if method == "profile":
@@ -217,8 +218,6 @@ class EmpiricalBayesFit(BaseFit):
         if method == "bootstrap":
             out = self.bootstrap(n, seed=seed, n_jobs=n_jobs).confint(level, interval)
             return out if parameters is None else inf.chosen_rows(out, parameters)
-        if method != "wald":
-            raise DesignError(f"method={method!r} must be 'wald', 'profile' or 'bootstrap'.")
         tests = self._tests(ddf, vcov, cluster)
         out = inf.wald_intervals(self.fixef, tests.std_error, tests.df, level)
         return out if parameters is None else inf.chosen_rows(out, parameters)
@@ -248,7 +247,8 @@ class EmpiricalBayesFit(BaseFit):
         out = inf.tidy_frame(self.spec, self.fixef, tests.std_error, bounds, self.varcorr, tests=tests.columns)
         if not self.spec.rho_names:
             return out
-        return pd.concat([out, inf.residual_tidy(self.spec, self.residual_parameters)], ignore_index=True)
+        own = inf.residual_tidy(self.spec, self.residual_parameters, self.sigma, self._vcov_whole)
+        return pd.concat([out, own], ignore_index=True)
 
     def glance(self) -> pd.DataFrame:
         """One row: ``engine, nobs, sigma, loglik, criterion, aic, bic, df, df_residual, singular``."""
@@ -886,15 +886,16 @@ class EmpiricalBayesFit(BaseFit):
         >>> fit.residual_parameters[["parameter", "estimate"]].round(4).to_numpy().tolist()
         [['expon', 0.0871], ['Phi', 0.7913]]
         """
-        if not self.spec.rho_names:
-            return inf.residual_frame(self.spec)
+        names, whole = list(self.spec.rho_names), self._vcov_whole
+        return inf.residual_frame(self.spec, None if whole is None else whole.loc[names, names].to_numpy())
+
+    @cached_property
+    def _vcov_whole(self) -> pd.DataFrame | None:
+        """Covariance of all parameters of variances; there is none where one of them has no bound."""
         try:
-            whole = self.vcov_theta()
-        except np.linalg.LinAlgError:  # of parameters without bounds there are no standard errors
-            return inf.residual_frame(self.spec)
-        names = list(self.spec.rho_names)
-        place = [list(whole).index(name) for name in names]
-        return inf.residual_frame(self.spec, whole.to_numpy()[np.ix_(place, place)])
+            return self.vcov_theta() if self.spec.rho_names else None
+        except np.linalg.LinAlgError:
+            return None
 
     @property
     def residual_sd(self) -> pd.Series[float]:
@@ -1028,6 +1029,8 @@ class EmpiricalBayesFit(BaseFit):
         estimate = inf.linear_predictor(rows, self._beta, self._modes, chosen)
         variance = inf.prediction_variance(self._at, rows, chosen)
         if options.interval == "prediction":
+            if self.spec.rho is not None:
+                inf.check_spread(self.spec, rows, self.spec.rho, estimate)
             variance = variance + inf.residual_variance(rows, self.sigma, self.spec.rho, estimate)
         if options.interval == "prediction" or options.new_levels == "sample":
             variance = variance + inf.unseen_variance(self.spec, rows, self._covariances, chosen)

@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from _ranef import inference as inf
 from _ranef.comparison import check_names, formula_names
 from _ranef.errors import DesignError
-from _ranef.support.remedies import generator, helpful, whole_number
+from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import ResultFrame, models_table, ranova_table
 from _ranef.user.fit_base import BaseFit
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
 
 __all__ = ["anova", "ranova"]
+
+
+#: what ``test=`` may be, in any case
+TESTS = ("LRT", "bootstrap", "KR", "Satterthwaite")
 
 
 @helpful
@@ -91,13 +95,12 @@ def anova(
     """
     named = _named(fits)
     _refuse_posteriors(list(named.values()))
-    if test.lower() not in inf.TESTS:
-        raise DesignError(f"test={test!r} must be 'LRT', 'bootstrap', 'KR' or 'Satterthwaite'.")
+    one_of("test", chosen := {name.casefold(): name for name in TESTS}.get(str(test).casefold(), test), TESTS)
     given = list(named.items())
     models = formula_names([fit.spec for _, fit in given])  # those without a name of their own are called by these
     order = inf.ordered([fit for _, fit in given])
     names, held = [given[k][0] for k in order], [given[k][1] for k in order]
-    return _compared(held, names, [models[k] for k in order], test.lower(), refit, nsim, seed)
+    return _compared(held, names, [models[k] for k in order], chosen.lower(), refit, nsim, seed)
 
 
 def _compared(
