@@ -14,7 +14,7 @@ from _ranef.design.rank import aliasing, independent_columns, independent_in_gra
 from _ranef.design.records import Design, Encoded, EncodedRandom, Encoding, RandomDesign, RandomEncoding, Stream
 from _ranef.design.streamed import scan_chunks
 from _ranef.design.transforms import registered
-from _ranef.design.values import Factor, Numeric, Value, as_factor
+from _ranef.design.values import Factor, Numeric, Value, as_factor, with_levels
 
 __all__ = [
     "Cells",
@@ -53,4 +53,5 @@ __all__ = [
     "take_rows",
     "term_cells",
     "warn_of_dropped",
+    "with_levels",
 ]

@@ -23,7 +23,7 @@ from _ranef.likelihood.combinations import (
     row_slopes,
 )
 from _ranef.likelihood.criterion import LOST, Evaluation, Method, Score, average_information, evaluate, score
-from _ranef.likelihood.crossproducts import CrossProducts, cross_products, other_columns, streamed_products
+from _ranef.likelihood.crossproducts import CrossProducts, other_columns, streamed_products
 from _ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
 from _ranef.likelihood.given import Given, Moments, conditional_variances, effect_moments
 from _ranef.likelihood.groups import RowGroups, group_log_densities, has_shared_effects, left_out_log_densities
@@ -35,7 +35,7 @@ from _ranef.likelihood.row_density import RowDensity
 from _ranef.likelihood.scaling import Scaling, make_scaling
 from _ranef.likelihood.spectral import EffectRoots, best_ratios, effect_roots, has_spectrum, make_spectrum
 from _ranef.likelihood.sums import Sums, row_sums
-from _ranef.likelihood.sums_by_parts import FixedSums, fixed_sums, product_slopes
+from _ranef.likelihood.sums_by_parts import FixedSums, cross_products, fixed_sums, product_slopes
 from _ranef.likelihood.under_priors import HostDensity
 from _ranef.likelihood.unpooled import LeastSquares, least_squares
 
