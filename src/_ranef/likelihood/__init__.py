@@ -26,7 +26,8 @@ from _ranef.likelihood.criterion import LOST, Evaluation, Method, Score, average
 from _ranef.likelihood.crossproducts import CrossProducts, other_columns, streamed_products
 from _ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
 from _ranef.likelihood.given import Given, Moments, conditional_variances, effect_moments
-from _ranef.likelihood.groups import RowGroups, group_log_densities, has_shared_effects, left_out_log_densities
+from _ranef.likelihood.group_problem import RowGroups
+from _ranef.likelihood.groups import group_log_densities, has_shared_effects, left_out_log_densities
 from _ranef.likelihood.identify import Undetermined, undetermined
 from _ranef.likelihood.identify_residuals import at_edge, undetermined_with_rho
 from _ranef.likelihood.pointwise import linear_predictor_draws, log_precision_draws, row_log_densities

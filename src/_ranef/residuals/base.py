@@ -412,8 +412,13 @@ class CorrelationRoot(ABC):
 
     @property
     @abstractmethod
+    def log_dets(self) -> Floats:
+        """Shares (n,) of the rows in the logarithm of |C|; those of a group sum to that of its own."""
+
+    @property
     def log_det(self) -> float:
         """Logarithm of |C|."""
+        return float(self.log_dets.sum())
 
     @property
     @abstractmethod

@@ -247,8 +247,8 @@ class _MarkovRoot(CorrelationRoot):
         return self._back(out)
 
     @property
-    def log_det(self) -> float:
-        return float(2.0 * np.log(self.s).sum())
+    def log_dets(self) -> Floats:
+        return self._back(2.0 * np.log(self.s))
 
     @property
     def log_det_slopes(self) -> Floats:
@@ -440,9 +440,9 @@ class _ExchangeableRoot(CorrelationRoot):
         return np.asarray((values - means) * np.sqrt(self.within) + means * np.sqrt(self.between))
 
     @property
-    def log_det(self) -> float:
+    def log_dets(self) -> Floats:
         each = (self.law.sizes - 1.0) * np.log(self.within) + np.log(self.between)
-        return float((each / self.law.sizes).sum())
+        return np.asarray(each / self.law.sizes)
 
     @property
     def log_det_slopes(self) -> Floats:
