@@ -12,6 +12,7 @@ import pytest
 
 import ranef
 from _ranef.errors import DesignError, FitError
+from _ranef.likelihood import at_edge
 from _ranef.likelihood.crossproducts import SAMPLE
 from likelihood.designs import SHAPES, make_data
 
@@ -97,8 +98,80 @@ def test_strata_that_no_chunk_may_have_alone():
         ranef.Model("y ~ x + (1 | a)", in_chunks(alone, 37), variance=ranef.VarIdent("f"))
     with pytest.raises(DesignError, match="has the one stratum"):
         ranef.Model("y ~ x + (1 | a)", in_chunks(data.assign(f="same"), 37), variance=ranef.VarIdent("f"))
-    with pytest.raises(ranef.NotAvailableError, match="CompSymm"):
-        ranef.Model("y ~ x + (1 | a)", in_chunks(data, 37), correlation=ranef.CompSymm(group="c"))
+
+
+def in_pairs_and_more(order: str) -> pd.DataFrame:
+    """Rows of groups of one to four within levels of a, those of one group far apart or side by side."""
+    data = make_data(11, n=300)
+    rng = np.random.default_rng(3)
+    data["h"] = rng.integers(0, 25, len(data))
+    data["h"] = data["a"].astype(str) + "." + data["h"].astype(str)
+    codes = data["h"].factorize()[0]
+    data["y"] += rng.normal(size=codes.max() + 1)[codes]
+    return data if order == "scattered" else data.sort_values("h", kind="stable").reset_index(drop=True)
+
+
+@pytest.mark.parametrize(
+    ("random", "order", "method"),
+    [
+        ("+ (x | a)", "scattered", "REML"),
+        ("+ (1 | a) + (0 + x | a)", "side by side", "ML"),
+        ("", "scattered", "ML"),
+    ],
+)
+def test_groups_of_correlated_residuals(random, order, method):
+    """Groups reach over chunks."""
+    data, formula = in_pairs_and_more(order), f"y ~ x {random}"
+    given = {"correlation": ranef.CompSymm(group="h"), "weights": "w"}
+    chunked, whole = ranef.Model(formula, in_chunks(data, 37), **given), ranef.Model(formula, data, **given)
+    assert_same_fit(chunked, whole, method)
+    a, b = chunked.fit(method), whole.fit(method)
+    pd.testing.assert_frame_equal(a.residual_parameters, b.residual_parameters, rtol=1e-6)  # second differences
+    pd.testing.assert_frame_equal(a.vcov_theta(), b.vcov_theta(), rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(a.residuals("pearson"), b.residuals("pearson"), rtol=1e-7, atol=1e-9)
+    pd.testing.assert_frame_equal(a.confint(method="profile"), b.confint(method="profile"), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ranef.NotAvailableError, match=r"CompSymm\(group='h'\) may be in several chunks"):
+        a.residuals("normalized")
+
+
+@pytest.mark.parametrize("rho", [-1.0, 0.5, 25.0])
+def test_one_edge_by_sums_and_by_rows(rho):
+    """A correlation of 1, to which whitened rows stay as they are but for their length."""
+    data, correlation = in_pairs_and_more("scattered"), ranef.CompSymm(group="h")
+    chunked, whole = (ranef.Model("y ~ x", d, correlation=correlation) for d in (in_chunks(data, 37), data))
+    edges = [at_edge(model.spec.with_rho(np.array([rho]))).tolist() for model in (chunked, whole)]
+    assert edges == [[rho > 20.0]] * 2
+
+
+def test_groups_of_correlated_residuals_in_the_posterior():
+    data, correlation = in_pairs_and_more("scattered"), ranef.CompSymm(group="h")
+    settings = {"draws": 500, "chains": 2, "seed": 1, "progress": False}
+    a = ranef.Model("y ~ x + (1 | a)", in_chunks(data, 37), correlation=correlation).sample(**settings)
+    b = ranef.Model("y ~ x + (1 | a)", data, correlation=correlation).sample(**settings)
+    assert a.residual_parameters["estimate"][0] == pytest.approx(b.residual_parameters["estimate"][0], abs=0.02)
+
+
+def test_structures_that_do_not_add_up():
+    data = in_pairs_and_more("scattered")
+    chunks, same = in_chunks(data, 37), ranef.CompSymm(group="h")
+    for given, words in (
+        ({"correlation": ranef.AR1(group="h")}, r"^AR1\(time=None, group='h'\) in a model from chunks"),
+        (
+            {"correlation": same, "variance": ranef.VarIdent("f")},
+            r"^VarIdent\('f'\) and CompSymm\(group='h'\) together",
+        ),
+        ({"correlation": same, "variance": ranef.VarExp("x")}, r"^VarExp\('x'\) in a model from chunks"),
+        ({"correlation": ranef.CompSymm()}, r"^CompSymm\(group=None\) in a model"),
+    ):
+        with pytest.raises(ranef.NotAvailableError, match=words):
+            ranef.Model("y ~ x", chunks, **given)
+    for own in (data, chunks):
+        with pytest.raises(DesignError, match=r"rows (\d+) and (\d+) of those used.*levels .* of f: .*group='h:f'"):
+            ranef.Model("y ~ x + (1 | f)", own, correlation=same)
+        with pytest.raises(DesignError, match=r"\(1 \| h\) and CompSymm\(group='h'\) both"):
+            ranef.Model("y ~ x + (1 | h)", own, correlation=same)
+        with pytest.raises(DesignError, match="has one row"):
+            ranef.Model("y ~ x", own, correlation=ranef.CompSymm(group="h:x"))
 
 
 @pytest.mark.parametrize("name", ["slope", "crossed", "nested three levels", "rank-deficient"])

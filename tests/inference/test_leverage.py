@@ -31,6 +31,27 @@ def test_leverages_are_the_diagonal_of_the_hat_matrix(data):
     np.testing.assert_allclose(ours, oracle.dense(model.spec, theta, "REML", model.spec.sigma).leverages, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("random", "given"),
+    [
+        ("+ (x | a)", {"correlation": ranef.AR1(group="a:h")}),
+        ("+ (1 | a) + (0 + x | a)", {"correlation": ranef.CompSymm(group="a:h"), "variance": ranef.VarIdent("f")}),
+        ("", {"correlation": ranef.Exponential("x", group="a"), "weights": "w"}),
+    ],
+)
+def test_leverages_of_correlated_rows(random, given):
+    """And the conditional AIC that counts them."""
+    data = make_data(4, n=120)
+    model = ranef.Model(f"y ~ x {random}", data.assign(h=data.index % 3), **given)
+    fit = model.fit("ML")
+    at = oracle.dense(fit.spec, fit.theta, "ML", fit.sigma)
+    np.testing.assert_allclose(fit.hatvalues(), at.leverages, atol=1e-9)
+    density = scipy.stats.multivariate_normal.logpdf(fit.residuals(), cov=fit.sigma**2 * at.R)
+    assert fit.caic() == pytest.approx(-2.0 * density + 2.0 * (at.leverages.sum() + 1.0), rel=1e-9)
+    with pytest.raises(ranef.FitError, match=r"independent residuals.*influence\(\) deletes"):
+        fit.cooks_distance()
+
+
 @given(st.data())
 @settings(max_examples=60)
 def test_joint_covariance_from_its_definition(data):

@@ -139,6 +139,33 @@ def test_integrating_the_coefficients_agrees_with_drawing_them(sleep):
     assert exact.pareto_k.mean() < float(drawn.pareto_k.mean())
 
 
+def test_residual_parameters_are_integrated_too(sleep, monkeypatch):
+    """By wide draws of θ, σ and ρ, and by the posterior's."""
+    data, _ = sleep
+    fit = ranef.Model(SLEEP, data, correlation=ranef.AR1("Days", group="Subject")).sample(
+        seed=1, sampler="nutpie", progress=False
+    )
+    wide = group_loo(fit)
+    monkeypatch.setattr("_ranef.inference.loo.wide_draws", lambda *_: None)
+    with pytest.warns(ranef.RanefWarning, match="Pareto k"):
+        drawn = fit.loo("group")
+    assert (wide.pareto_k <= wide.good_k).all()
+    trusted = drawn.pareto_k <= drawn.good_k
+    np.testing.assert_allclose(wide.elpd_i[trusted], drawn.elpd_i[trusted], atol=0.15)
+
+
+def test_relatives_keep_their_draws():
+    """Groups with independent levels are those with a known covariance of one."""
+    data = ranef.datasets.load("sleepstudy")
+    levels = sorted(data["Subject"].astype(str).unique())
+    related = ranef.Model(SLEEP, data, cov={"Subject": (np.eye(len(levels)), levels)})
+    fit = related.sample(seed=1, sampler="nutpie", progress=False)
+    plain = ranef.Model(SLEEP, data).sample(seed=1, sampler="nutpie", progress=False)
+    found, other = group_loo(fit), group_loo(plain)
+    trusted = found.pareto_k <= found.good_k
+    np.testing.assert_allclose(found.elpd_i[trusted], other.elpd_i[trusted], atol=0.15)
+
+
 @pytest.mark.slow
 def test_shared_effects_keep_their_draws():
     """Crossed factors: rows of a plate given the samples; scored against fits without the plate."""

@@ -16,7 +16,7 @@ from _ranef.design.records import Design, Encoded, EncodedRandom, Encoding, Rand
 from _ranef.design.streamed import check_whole, scan_chunks
 from _ranef.design.transforms import registered
 from _ranef.design.union import united, without_rows
-from _ranef.design.values import Factor, Numeric, Value, as_factor
+from _ranef.design.values import Factor, Numeric, Value, as_factor, with_levels
 
 __all__ = [
     "Cells",
@@ -60,5 +60,6 @@ __all__ = [
     "term_cells",
     "united",
     "warn_of_dropped",
+    "with_levels",
     "without_rows",
 ]

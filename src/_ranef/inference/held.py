@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from _ranef.inference.residual_parameters import told_jacobian, values_of
-from _ranef.likelihood import At, CrossProducts, Likelihood, Method, cross_products, row_slopes
+from _ranef.likelihood import At, CrossProducts, Likelihood, OverRho, over_rho
 from _ranef.residuals import told_names, told_places
 from _ranef.results import RemlEstimates
 from _ranef.spec import ModelSpec, TermSpec
@@ -235,7 +235,7 @@ class Objective:
             t = root.term
             out.append(root.back(x, of_root[t.grouping][t.where, t.where] / sigma))
         if own.spec.rho_names:
-            out.append(row_slopes(at))
+            out.append(self.likelihoods.over.slopes(at))
         if own.spec.sigma is None:
             nu = own.spec.n_obs - (own.spec.n_fixed if own.method == "REML" else 0)
             moved = sum(float((g * lam).sum()) for g, lam in zip(of_root, relative, strict=True))
@@ -290,16 +290,19 @@ class Objective:
 class _ByRho:
     """The likelihood by ρ; that of the last one is kept."""
 
-    spec: ModelSpec
-    method: Method
+    over: OverRho
     last: dict[bytes, Likelihood] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model."""
+        return self.over.spec
 
     def at(self, rho: Floats) -> Likelihood:
         """The likelihood at ρ (n_rho,)."""
         key = rho.tobytes()
         if key not in self.last:
-            spec = self.spec.with_rho(rho) if self.spec.rho_names else self.spec
-            found = Likelihood(spec, cross_products(spec), self.method)
+            found = self.over.at(rho)
             self.last.clear()
             self.last[key] = found
         return self.last[key]
@@ -311,7 +314,7 @@ def make_objectives(
     """The criterion that `estimates` minimise, with each of some parameters held."""
     likelihood = Likelihood(spec, products, estimates.method)
     rho = np.zeros(0) if spec.rho is None else spec.rho
-    by_rho = _ByRho(spec, estimates.method, {rho.tobytes(): likelihood})
+    by_rho = _ByRho(over_rho(spec, estimates.method, products), {rho.tobytes(): likelihood})
     return [_objective(likelihood, by_rho, estimates, one) for one in held]
 
 

@@ -89,10 +89,10 @@ def _effects(spec: ModelSpec, chosen: Sequence[int]) -> Rows:
     return Rows(np.eye(m, p), np.zeros(m), tuple(codes), tuple(Z), pd.Index(names), none)
 
 
-def conditional_aic(spec: ModelSpec, pearson: pd.Series[float], sigma: float, leverages: pd.Series[float]) -> float:
+def conditional_aic(spec: ModelSpec, normalized: pd.Series[float], sigma: float, leverages: pd.Series[float]) -> float:
     """−2 log density of the rows given β̂ and b̂, and twice the effective number of parameters.
 
-    `pearson` and `leverages` (n,) are the residuals over their sds and the hat values.
+    `normalized` and `leverages` (n,) are the normalised residuals and the hat values.
     """
-    density = spec.n_obs * np.log(2.0 * np.pi * sigma**2) - spec.residual.log_det + float((pearson**2).sum())
+    density = spec.n_obs * np.log(2.0 * np.pi * sigma**2) - spec.residual.log_det + float((normalized**2).sum())
     return float(density + 2.0 * (leverages.sum() + (spec.sigma is None)))

@@ -101,7 +101,7 @@ class Loo:
         remedy = (
             "fit the model without each of them and score them by that fit"
             if self.group
-            else "leave out whole groups instead (kind='group'; not with variance=, correlation= or cov=), whose "
+            else "leave out whole groups instead (kind='group'), whose "
             "random effects are integrated exactly, or fit the model without each of them"
         )
         return (
@@ -161,22 +161,20 @@ def loo_groups(spec: ModelSpec, draws: PosteriorDraws, groups: RowGroups) -> Loo
     """Leave out one group of rows at a time.
 
     Its own random effects are integrated out, and where the priors of β are normal or flat, β too. If groups share no
-    effects, (θ, σ) alone are left, and p(y_j | y_-j) = ∫p(y | θ, σ) / ∫p(y_-j | θ, σ) is computed from draws of a
-    multivariate t that is wider than the posterior, and so than the posteriors without a group. Else the posterior's
-    draws of θ, σ and of the shared effects are reweighted.
+    effects, θ, σ and ρ of residuals are left, and p(y_j | y_-j) = ∫p(y | θ, ρ, σ) / ∫p(y_-j | θ, ρ, σ) is computed
+    from draws of a multivariate t that is wider than the posterior, and so than the posteriors without a group, where
+    the compiled loops have the density. Else the posterior's draws of these and of the shared effects are reweighted.
+    Where levels are related (``cov=``), the effects of a group
+    are integrated given those of all other levels, and β is as drawn.
 
     Raises
     ------
     FitError
         If the response is not Gaussian, or a flat prior leaves a coefficient undetermined without some group.
     """
-    if "rho" in draws.extras:
-        raise FitError(
-            "loo(kind='group') of a model with residual variances or correlations is not available: groups are "
-            "integrated with one residual standard deviation. loo() leaves out rows where these are independent."
-        )
+    spec = spec.with_rho(None)  # every draw has its own
     given = group_log_densities(spec, draws, groups)
-    prior = gaussian_prior(spec, draws.priors)
+    prior = None if spec.related else gaussian_prior(spec, draws.priors)
     wide = None if has_shared_effects(spec, groups) else wide_draws(spec, draws.priors, WIDE, draws.seed)
     source, log_weights = (draws, None) if wide is None else wide
     try:

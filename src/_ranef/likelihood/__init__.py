@@ -25,7 +25,6 @@ from _ranef.likelihood.combinations import (
 from _ranef.likelihood.criterion import LOST, Evaluation, Method, Score, average_information, evaluate, score
 from _ranef.likelihood.crossproducts import (
     CrossProducts,
-    cross_products,
     of_sums,
     other_columns,
     streamed_products,
@@ -33,7 +32,8 @@ from _ranef.likelihood.crossproducts import (
 )
 from _ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
 from _ranef.likelihood.given import Given, Moments, conditional_variances, effect_moments
-from _ranef.likelihood.groups import RowGroups, group_log_densities, has_shared_effects, left_out_log_densities
+from _ranef.likelihood.group_problem import RowGroups
+from _ranef.likelihood.groups import group_log_densities, has_shared_effects, left_out_log_densities
 from _ranef.likelihood.identify import Undetermined, undetermined
 from _ranef.likelihood.identify_residuals import at_edge, undetermined_with_rho
 from _ranef.likelihood.pointwise import linear_predictor_draws, log_precision_draws, row_log_densities
@@ -42,7 +42,7 @@ from _ranef.likelihood.row_density import RowDensity
 from _ranef.likelihood.scaling import Scaling, make_scaling
 from _ranef.likelihood.spectral import EffectRoots, best_ratios, effect_roots, has_spectrum, make_spectrum
 from _ranef.likelihood.sums import Sums, merged_sums, row_sums
-from _ranef.likelihood.sums_by_parts import FixedSums, fixed_sums, product_slopes
+from _ranef.likelihood.sums_by_parts import FixedSums, cross_products, fixed_sums, product_slopes
 from _ranef.likelihood.under_priors import HostDensity
 from _ranef.likelihood.unpooled import LeastSquares, least_squares
 

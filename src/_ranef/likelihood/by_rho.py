@@ -9,8 +9,8 @@ import numpy as np
 from _ranef.likelihood.at import At, Likelihood
 from _ranef.likelihood.combinations import row_slopes
 from _ranef.likelihood.criterion import Method
-from _ranef.likelihood.crossproducts import CrossProducts, cross_products
-from _ranef.likelihood.sums_by_parts import FixedSums, fixed_sums, product_slopes
+from _ranef.likelihood.crossproducts import CrossProducts
+from _ranef.likelihood.sums_by_parts import FixedSums, cross_products, fixed_sums, product_slopes
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 
@@ -53,8 +53,7 @@ class OverRho:
 
 
 def over_rho(spec: ModelSpec, method: Method, products: CrossProducts | None = None) -> OverRho:
-    """Read the rows as far as they serve for all ρ; `products` are those at ρ of `spec`, or where it starts."""
+    """Read the rows as far as they serve for all ρ; `products` are those at some ρ."""
     if not spec.rho_names:
         return OverRho(spec, method, None)
-    first = spec if spec.rho is not None else spec.with_rho(spec.rho_start)
-    return OverRho(spec, method, fixed_sums(first, products or cross_products(first)))
+    return OverRho(spec, method, fixed_sums(spec, products or cross_products(spec.with_rho(None))))

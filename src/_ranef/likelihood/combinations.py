@@ -97,16 +97,24 @@ def row_blocks(at: At) -> RowBlocks:
 
 
 def row_leverages(spec: ModelSpec, given: RowBlocks) -> Floats:
-    """W Var(xᵀβ̂ + zᵀ(b̂ − b))/σ² (n,) of the rows that `spec` holds: the diagonal of the matrix that maps y to ŷ.
+    """∂ŷ/∂y (n,) of the rows that `spec` holds, [X Z]C[X Z]ᵀΛ⁻¹ with C the covariance of (β̂, b̂ − b) over σ².
 
     In two parts: zᵀQz, and gᵀ(XᵀV⁻¹X)⁻¹g with g = x − XᵀV⁻¹ZDz (Demidenko & Stukel 2005, Stat. Med. 24, 893-909, §3).
+    Of correlated rows it is the form of (x, z) and their combination by Λ⁻¹, whose levels are the same.
     """
     products, root = given.at.likelihood.products, given.at.inner.inverse_root
     X = spec.design.X @ products.scaling.X
     Z: list[Floats] = [spec.groupings[k].Z @ products.scaling.Z[k] for k in products.order]
     codes = [spec.groupings[k].codes for k in products.order]
-    own = quadratic_forms(products.A, given.Q, given.B, root if given.coefficients else root[:0], X, Z, codes)
-    return np.asarray(spec.residual.precision * own)
+
+    def form(X: Floats, Z: Sequence[Floats]) -> Floats:
+        return quadratic_forms(products.A, given.Q, given.B, root if given.coefficients else root[:0], X, Z, codes)
+
+    if not spec.residual.correlated:
+        return np.asarray(spec.residual.precision * form(X, Z))
+    others = [spec.residual.over_covariance(part.T).T for part in (X, *Z)]
+    sums, changes = ([a + s * b for a, b in zip((X, *Z), others, strict=True)] for s in (1.0, -1.0))
+    return np.asarray(0.25 * (form(sums[0], sums[1:]) - form(changes[0], changes[1:])))
 
 
 def quadratic_forms(

@@ -26,7 +26,7 @@ from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.support.progress import LateBar
 
-__all__ = ["CrossProducts", "arranged", "cross_products", "of_sums", "other_columns", "streamed_products", "summed"]
+__all__ = ["CrossProducts", "arranged", "of_sums", "other_columns", "own_products", "streamed_products", "summed"]
 
 #: rows by whose look all rows are scaled, until their sums are known
 SAMPLE = 20_000
@@ -94,8 +94,8 @@ class CrossProducts:
         return int(self.corner.shape[0]) - 1
 
 
-def cross_products(spec: ModelSpec) -> CrossProducts:
-    """Read the rows of a model once (centred, scaled, weighted) into its cross-products."""
+def own_products(spec: ModelSpec) -> CrossProducts:
+    """The cross-products of a model of which correlated rows, if any, are not in several chunks."""
     return arranged(spec, summed(spec))
 
 

@@ -9,14 +9,16 @@ At an edge rows stay as they are while ρ goes on: a correlation of 1, a range b
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from _ranef.errors import DesignError
 from _ranef.likelihood.at import Likelihood
 from _ranef.likelihood.combinations import row_slopes
 from _ranef.likelihood.criterion import Method
-from _ranef.likelihood.crossproducts import cross_products
 from _ranef.likelihood.identify import GOLDEN, NO_PART, null_vectors
+from _ranef.likelihood.sums_by_parts import cross_products
 from _ranef.spec import ModelSpec, with_response, without_rows
 from _ranef.support.arrays import Bools, Floats
 
@@ -100,10 +102,18 @@ def _slopes(spec: ModelSpec, method: Method, theta: Floats) -> Floats:
 def at_edge(spec: ModelSpec) -> Bools:
     """Which of the ρ (n_rho,) of `spec` may go on, alone or together, without a change of the rows."""
     if spec.design.stream is not None:
-        spec = spec.thinned(MANY_ROWS)
+        basis = replace(spec.residual, weights=None).basis
+        assert basis is not None
+        assert spec.rho is not None
+        return _stuck(basis.movement(spec.rho), basis.movement(_anywhere(spec)))
     values = np.random.default_rng(0).normal(size=spec.n_obs)
-    usual = np.linalg.norm(_movement(spec.with_rho(_anywhere(spec)), values), axis=1)
-    own = _movement(spec, values) / np.where(usual > 0, usual, 1.0)[:, None]
+    return _stuck(_movement(spec, values), _movement(spec.with_rho(_anywhere(spec)), values))
+
+
+def _stuck(movement: Floats, anywhere: Floats) -> Bools:
+    """Which ρ (n_rho,) move next to nothing, beside what they do anywhere."""
+    usual = np.linalg.norm(anywhere, axis=1)
+    own = movement / np.where(usual > 0, usual, 1.0)[:, None]
     directions, sizes, _ = np.linalg.svd(own, full_matrices=False)
     return np.asarray((np.abs(directions[:, sizes < STUCK]) > SOME_PART).any(axis=1))
 

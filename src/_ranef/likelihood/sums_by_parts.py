@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from _ranef.likelihood.criterion import Evaluation
-from _ranef.likelihood.crossproducts import CrossProducts
+from _ranef.likelihood.crossproducts import CrossProducts, own_products
 from _ranef.likelihood.sums import raw_columns, raw_effects
 from _ranef.linalg import BlockMatrix, PairBlocks, add_products, add_squares, backward, paired_blocks
 from _ranef.residuals import Basis, Part
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["FixedSums", "ProductSlopes", "fixed_sums", "product_slopes"]
+__all__ = ["FixedSums", "ProductSlopes", "cross_products", "fixed_sums", "product_slopes"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -134,65 +134,116 @@ def product_slopes(A: BlockMatrix, at: Evaluation) -> ProductSlopes:
     return ProductSlopes(tuple(diag), tuple(Xy), pairs, corner)
 
 
+def cross_products(spec: ModelSpec) -> CrossProducts:
+    """Read the rows of a model once (centred, scaled, weighted) into its cross-products.
+
+    Where correlated rows are in several chunks, the sums for all ρ are read.
+    """
+    if spec.design.stream is None or not spec.residual.correlated or spec.rho is None:
+        return own_products(spec)
+    plain = spec.with_rho(None)
+    sums = fixed_sums(plain, own_products(plain))
+    assert sums is not None
+    return sums.at(spec.rho)
+
+
 def fixed_sums(spec: ModelSpec, products: CrossProducts) -> FixedSums | None:
     """Read the rows once for all ρ; None where their covariance is no combination of few fixed matrices."""
     known = spec.residual if spec.design.stream is None else replace(spec.residual, weights=None)  # which are not held
     basis = known.basis
     if basis is None:
         return None
-    found: list[ProductSlopes] = []
+    found = [_Found(part, products) for part in basis.parts]
     log_weights = 0.0
     for rows in spec.parts():
         own = rows.residual.basis
         assert own is not None
         log_weights += own.log_weights
-        parts = _of_rows(rows, own, products)
-        found = [a.plus(b) for a, b in zip(found, parts, strict=True)] if found else parts
+        read = _raw_rows(rows, products)
+        for part, sums in zip(own.parts, found, strict=True):
+            sums.add(part, read)
+    parts = [sums.products for sums in found]
     return FixedSums(
         spec,
         products,
         replace(basis, log_weights=log_weights),
-        tuple(np.stack(own) for own in zip(*(f.diag for f in found), strict=True)),
-        tuple(np.stack(own) for own in zip(*(f.Xy for f in found), strict=True)),
-        {key: np.stack([f.pairs[key] for f in found]) for key in products.A.pairs},
-        np.stack([f.corner for f in found]),
+        tuple(basis.mixed(np.stack(own)) for own in zip(*(f.diag for f in parts), strict=True)),
+        tuple(basis.mixed(np.stack(own)) for own in zip(*(f.Xy for f in parts), strict=True)),
+        {key: basis.mixed(np.stack([f.pairs[key] for f in parts])) for key in products.A.pairs},
+        basis.mixed(np.stack([f.corner for f in parts])),
     )
 
 
-def _of_rows(spec: ModelSpec, basis: Basis, products: CrossProducts) -> list[ProductSlopes]:
-    """S_k of the rows that a spec holds."""
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Rows on the internal scale: [X y] (p + 1, n); by factor, in order of elimination, Z (p_k, n) and levels (n,)."""
+
+    columns: Floats
+    Zs: Sequence[Floats]
+    codes: Sequence[Ints]
+
+    def of(self, part: Part) -> _Rows:
+        """Those of T times them."""
+        return _Rows(part.of(self.columns), [part.of(Z) for Z in self.Zs], [code[part.rows] for code in self.codes])
+
+
+def _raw_rows(spec: ModelSpec, products: CrossProducts) -> _Rows:
     everything, scale = slice(0, len(spec.design.y)), products.scaling
-    columns = raw_columns(spec, scale, everything)
-    Zs = [raw_effects(spec, scale, everything, k) for k in products.order]
-    codes = [spec.groupings[k].codes for k in products.order]
-    return [
-        _of_part(part, part.of(columns), [part.of(Z) for Z in Zs], [code[part.rows] for code in codes], products.A)
-        for part in basis.parts
-    ]
+    return _Rows(
+        raw_columns(spec, scale, everything),
+        [raw_effects(spec, scale, everything, k) for k in products.order],
+        [spec.groupings[k].codes for k in products.order],
+    )
 
 
-def _of_part(part: Part, columns: Floats, Zs: Sequence[Floats], codes: Sequence[Ints], A: BlockMatrix) -> ProductSlopes:
-    """[Z X y]ᵀ[Z X y] of transformed rows (·, m), in the shapes of all rows."""
-    rows, effects = np.ascontiguousarray(columns.T), [np.ascontiguousarray(Z.T) for Z in Zs]
-    signed = effects if part.signs is None else [part.signs[:, None] * Z for Z in effects]
+class _Found:
+    """The sums over one part, read chunk by chunk; rows of T that are in several are squared when all are there."""
+
+    def __init__(self, part: Part, products: CrossProducts) -> None:
+        self.A = products.A
+        self.own: ProductSlopes | None = None
+        whole = (products.n_fixed + 1, *products.A.sizes)
+        self.whole: list[Floats] = [] if part.places is None else [np.zeros((q, part.total)) for q in whole]
+        self.codes = [np.zeros(part.total, dtype=np.intp) for _ in products.A.sizes]
+
+    def add(self, part: Part, rows: _Rows) -> None:
+        """With more rows."""
+        own = rows.of(part)
+        if part.places is None:
+            squares = _squares(own, self.A)
+            self.own = squares if self.own is None else self.own.plus(squares)
+            return
+        for total, values in zip(self.whole, (own.columns, *own.Zs), strict=True):
+            total[:, part.places] += values
+        for known, codes in zip(self.codes, own.codes, strict=True):
+            known[part.places] = codes
+
+    @property
+    def products(self) -> ProductSlopes:
+        """The sums over all rows."""
+        if self.whole:
+            return _squares(_Rows(self.whole[0], self.whole[1:], self.codes), self.A)
+        assert self.own is not None
+        return self.own
+
+
+def _squares(rows: _Rows, A: BlockMatrix) -> ProductSlopes:
+    """[Z X y]ᵀ[Z X y] of rows, in the shapes of all rows."""
+    columns, effects = np.ascontiguousarray(rows.columns.T), [np.ascontiguousarray(Z.T) for Z in rows.Zs]
     diag, Xy = [], []
-    for Z, left, code, J in zip(effects, signed, codes, A.n_levels, strict=True):
-        own, across = np.zeros((J, Z.shape[1], Z.shape[1])), np.zeros((J, Z.shape[1], rows.shape[1]))
-        if part.signs is None:
-            add_squares(code, Z, own)
-        else:
-            add_products(code, left, Z, own)
-        add_products(code, left, rows, across)
+    for Z, code, J in zip(effects, rows.codes, A.n_levels, strict=True):
+        own, across = np.zeros((J, Z.shape[1], Z.shape[1])), np.zeros((J, Z.shape[1], columns.shape[1]))
+        add_squares(code, Z, own)
+        add_products(code, Z, columns, across)
         diag.append(own)
         Xy.append(across)
     pairs = {}
     for (k, l), pair in A.pairs.items():
-        place = _places(pair, codes[k], codes[l], A.n_levels[l])
+        place = _places(pair, rows.codes[k], rows.codes[l], A.n_levels[l])
         blocks = np.zeros((len(pair.rows), effects[k].shape[1], effects[l].shape[1]))
-        add_products(place, signed[k], effects[l], blocks)
+        add_products(place, effects[k], effects[l], blocks)
         pairs[k, l] = blocks
-    corner = rows.T @ rows if part.signs is None else (rows.T * part.signs) @ rows
-    return ProductSlopes(tuple(diag), tuple(Xy), pairs, corner)
+    return ProductSlopes(tuple(diag), tuple(Xy), pairs, columns.T @ columns)
 
 
 def _places(pair: PairBlocks, first: Ints, second: Ints, width: int) -> Ints:

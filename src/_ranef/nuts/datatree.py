@@ -231,8 +231,7 @@ def _log_likelihood(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, _Variab
     S, out = draws.sigma.size, {}
     if S * spec.n_obs <= MAX_LOG_LIKELIHOOD and spec.correlation is None:
         out[_safe(spec.design.response)] = _Variable(row_log_densities(spec, draws), ("obs",))
-    unheld = draws.not_normal or spec.related or "rho" in draws.extras
-    for g in () if unheld else spec.groupings:
+    for g in () if draws.not_normal else spec.groupings:
         groups = RowGroups(g.name, g.codes, list(g.levels))
         held = spec.n_obs if has_shared_effects(spec, groups) else g.n_levels
         if S * held <= MAX_LOG_LIKELIHOOD:

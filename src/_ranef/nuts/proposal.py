@@ -31,18 +31,14 @@ MOST_PARAMETERS = 12
 
 
 def wide_draws(spec: ModelSpec, priors: Priors, n: int, seed: int) -> tuple[PosteriorDraws, Floats] | None:
-    """Draws of (θ, σ) from a multivariate t around the posterior mode, β and b given them, and log weights (1, n).
+    """Draws of (θ, σ, ρ) from a multivariate t around the posterior mode, β and b given them, and log weights (1, n).
 
     The weights, posterior over proposal density, are not normalised. None where the model is not one of few sampled
     parameters whose density the compiled loops can compute.
     """
     problem = prepare(spec, None, priors)
     d = problem.layout.n_hyper
-    if (
-        priors.effects
-        or problem.rows is not None
-        or not (problem.layout.plain and problem.compiled and 0 < d <= MOST_PARAMETERS)
-    ):
+    if priors.effects or not (problem.layout.plain and problem.compiled and 0 < d <= MOST_PARAMETERS):
         return None
     at, rng = laplace(problem.gradient, start_vector(problem, None)), np.random.default_rng(seed)
     w = SPREAD * rng.standard_normal((n, d)) / np.sqrt(rng.chisquare(DF, (n, 1)) / DF)
@@ -74,5 +70,6 @@ def wide_draws(spec: ModelSpec, priors: Priors, n: int, seed: int) -> tuple[Post
         seconds=0.0,
         complete=True,
         sampler="importance",
+        extras=hyper.extras,
     )
     return draws, (log_posterior - log_proposal)[keep][None]

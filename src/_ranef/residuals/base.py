@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from _ranef.design import Numeric, Value, as_factor
+from _ranef.design import Factor, Numeric, Value, as_factor
 from _ranef.errors import DesignError, NotAvailableError
 from _ranef.residuals.basis import Basis
 from _ranef.support.arrays import Floats, Ints
@@ -28,6 +28,7 @@ __all__ = [
     "Told",
     "VarianceFunction",
     "apart",
+    "joined_codes",
     "names_in",
     "one_column",
     "told_names",
@@ -355,16 +356,45 @@ class CorrelationFunction(ABC):
         for value in values[k:]:
             part = as_factor(one_column(value, self))
             codes = np.unique(codes * len(part.levels) + part.codes, return_inverse=True)[1]
-        if np.bincount(codes).max() < 2:
+        self.refuse_single(np.bincount(codes))
+        return self.bound(values[:k], codes.astype(np.intp))
+
+    def refuse_single(self, sizes: Ints) -> None:
+        """Refuse groups of one row."""
+        if sizes.max() < 2:
             raise DesignError(
                 f"Every group of {self!r} has one row: nothing says how residuals of a group are correlated. Name a "
                 "coarser group."
             )
-        return self.bound(values[:k], codes.astype(np.intp))
+
+    def counted(self, groups: Sequence[Value], counts: Sequence[int]) -> RowCorrelation:
+        """Itself on rows that are read in chunks: of combinations of levels of its factors, so many each.
+
+        Raises
+        ------
+        DesignError
+            If they cannot be read so.
+        NotAvailableError
+            If it reads more of a row than levels.
+        """
+        raise NotAvailableError(f"{self!r} in a model from chunks is not available: build the model from one frame.")
+
+    @property
+    def in_strata(self) -> bool:
+        """Whether all that it reads of a row is levels of factors."""
+        return False
 
     @abstractmethod
     def bound(self, positions: Sequence[Value], codes: Ints) -> RowCorrelation:
         """Itself on rows at `positions` in groups `codes` (n,)."""
+
+
+def joined_codes(factors: Sequence[Factor]) -> Ints:
+    """The combination of levels (n,) as one number."""
+    joined = np.zeros(len(factors[0].codes), dtype=np.intp)
+    for factor in factors:
+        joined = joined * len(factor.levels) + factor.codes
+    return joined
 
 
 def names_in(form: str, separators: str) -> tuple[str, ...]:
@@ -397,8 +427,13 @@ class CorrelationRoot(ABC):
 
     @property
     @abstractmethod
+    def log_dets(self) -> Floats:
+        """Shares (n,) of the rows in the logarithm of |C|; those of a group sum to that of its own."""
+
+    @property
     def log_det(self) -> float:
         """Logarithm of |C|."""
+        return float(self.log_dets.sum())
 
     @property
     @abstractmethod
@@ -427,6 +462,11 @@ class RowCorrelation(ABC):
         return self.function.form
 
     @property
+    def n_groups(self) -> int:
+        """Number of the groups."""
+        return int(self.codes.max()) + 1
+
+    @property
     def within(self) -> str:
         """The groups, in words."""
         return f"of one {self.function.group}" if self.function.group else "of all rows"
@@ -444,6 +484,10 @@ class RowCorrelation(ABC):
     def taken(self, rows: Ints) -> Self:
         """The same of some of the rows."""
         return _taken(self, rows)
+
+    def on(self, values: Sequence[Value]) -> RowCorrelation:
+        """The same of the rows of a chunk, for which the factors of its groups have `values`."""
+        raise NotAvailableError(f"{self.function!r} is not of rows that are read in chunks.")
 
     @property
     @abstractmethod

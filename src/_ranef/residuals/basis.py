@@ -1,7 +1,7 @@
 """Residual covariances whose inverse is a combination of fixed matrices, so that rows are read once for all ρ.
 
-With Λ⁻¹(ρ) = Σ_k exp(τ_k(ρ)) B_k and B_k = T_kᵀS_kT_k, S_k a diagonal of signs, every cross-product is
-Σ_k exp(τ_k(ρ)) of one that no parameter changes; and log|Λ⁻¹| = Σ_k m_k τ_k(ρ).
+With Λ⁻¹(ρ) = Σ_k exp(τ_k(ρ)) B_k and B_k = Σ_j M_kj T_jᵀT_j, every cross-product is Σ_k exp(τ_k(ρ)) of one that no
+parameter changes; and log|Λ⁻¹| = Σ_k m_k τ_k(ρ).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class BasisLaw(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One fixed matrix B = TᵀT.
+    """A matrix TᵀT, of which the fixed ones are sums.
 
     Attributes
     ----------
@@ -49,23 +49,19 @@ class Part:
         T.
     rows : array of int (m,)
         A row of the model that each row of T is made of, whose levels all those that it is made of have.
-    signs : array (m,), optional
-        Of the squares of each row of T, where some are taken off.
+    places : array of int (m,), optional
+        Where rows are read in chunks, and a row of T is made of those of several: which of the `total` it is.
+    total : int
     """
 
     transform: scipy.sparse.csr_array
     rows: Ints
-    signs: Floats | None = None
+    places: Ints | None = None
+    total: int = 0
 
     def of(self, values: Floats) -> Floats:
         """Values (q, n) of rows to (q, m)."""
         return np.asarray((self.transform @ values.T).T)
-
-    def less(self, other: Part) -> Part:
-        """Its matrix less that of another."""
-        signs = np.repeat([1.0, -1.0], [len(self.rows), len(other.rows)])
-        transform = scipy.sparse.vstack([self.transform, other.transform], format="csr")
-        return Part(transform, np.concatenate([self.rows, other.rows]), signs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +71,14 @@ class Basis:
     Attributes
     ----------
     parts : tuple of Part
+        J of them.
     law : BasisLaw
     numbers : array
         What the law reads of this model.
     counts : array (K,)
         The m_k.
+    mix : array (K, J), optional
+        M; without it every part is a fixed matrix.
     log_weights : float
         What log |Λ⁻¹| has besides, of prior weights.
     """
@@ -88,6 +87,7 @@ class Basis:
     law: BasisLaw
     numbers: Floats
     counts: Floats
+    mix: Floats | None = None
     log_weights: float = 0.0
 
     def weighted(self, weights: Floats | None) -> Basis:
@@ -98,6 +98,10 @@ class Basis:
         parts = tuple(replace(part, transform=scipy.sparse.csr_array(part.transform @ root)) for part in self.parts)
         return replace(self, parts=parts, log_weights=self.log_weights + float(np.log(weights).sum()))
 
+    def mixed(self, sums: Floats) -> Floats:
+        """Sums (J, ...) over the parts as those (K, ...) of the fixed matrices."""
+        return sums if self.mix is None else np.tensordot(self.mix, sums, 1)
+
     def at(self, rho: Floats) -> tuple[Floats, float]:
         """Coefficients (K,) at ρ, and log |Λ⁻¹|."""
         logs = self.law.logs(self.numbers, rho, np)
@@ -105,9 +109,19 @@ class Basis:
 
     def slopes(self, rho: Floats) -> tuple[Floats, Floats]:
         """∂coefficients/∂ρ (n_rho, K) and ∂log|Λ⁻¹|/∂ρ (n_rho,), by complex steps."""
-        steps = [rho + 1j * STEP * (np.arange(len(rho)) == k) for k in range(len(rho))]
-        slopes = np.array([np.imag(self.law.logs(self.numbers, at, np)) / STEP for at in steps])
+        slopes = self._log_slopes(rho)
         return slopes * self.at(rho)[0], slopes @ self.counts
+
+    def movement(self, rho: Floats) -> Floats:
+        """How far ∂/∂ρ moves whitened rows of independent values, but for their length (n_rho, K)."""
+        energy = self.counts * self.at(rho)[0]
+        shares, slopes = energy / energy.sum(), self._log_slopes(rho)
+        return np.asarray((slopes - (slopes @ shares)[:, None]) * np.sqrt(shares))
+
+    def _log_slopes(self, rho: Floats) -> Floats:
+        """∂τ/∂ρ (n_rho, K)."""
+        steps = [rho + 1j * STEP * (np.arange(len(rho)) == k) for k in range(len(rho))]
+        return np.array([np.imag(self.law.logs(self.numbers, at, np)) / STEP for at in steps])
 
 
 def picked(rows: Ints, n: int) -> scipy.sparse.csr_array:

@@ -177,9 +177,11 @@ class _BlocksRoot(CorrelationRoot):
         return np.asarray(total)
 
     @property
-    def log_det(self) -> float:
-        logs = [2.0 * np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1) for lower in self.lower]
-        return float(self._counted(logs))
+    def log_dets(self) -> Floats:
+        out = np.empty(len(self.own.codes))
+        for size, lower in zip(self.own.sizes, self.lower, strict=True):
+            out[size.rows] = 2.0 * np.log(np.diagonal(lower, axis1=1, axis2=2))[size.pattern]
+        return out
 
     @property
     def log_det_slopes(self) -> Floats:

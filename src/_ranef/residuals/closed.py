@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import ModuleType
 from typing import Any
@@ -10,15 +11,29 @@ from typing import Any
 import numpy as np
 import scipy
 
-from _ranef.residuals.base import CorrelationRoot, RowCorrelation, Told
+from _ranef.design import Factor, Value, as_factor, with_levels
+from _ranef.errors import NotAvailableError
+from _ranef.residuals.base import CorrelationRoot, RowCorrelation, Told, joined_codes
 from _ranef.residuals.basis import Basis, BasisLaw, Part, picked
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["Exchangeable", "Markov", "logistic", "middling_gap", "of_logistic", "of_tanh"]
+__all__ = [
+    "MOST_SPREAD_SIZES",
+    "Exchangeable",
+    "Markov",
+    "SpreadGroups",
+    "logistic",
+    "middling_gap",
+    "of_logistic",
+    "of_tanh",
+]
 
 
 #: different gaps of times, and sizes of groups, up to which sums of them are made once rather than rows read again
 MOST_GAPS, MOST_SIZES = 6, 12
+
+#: sizes of groups that are read in chunks
+MOST_SPREAD_SIZES = 100
 
 
 def logistic(rho: Floats) -> Floats:
@@ -97,13 +112,15 @@ class Markov(RowCorrelation):
             return None
         n, later = len(self.codes), np.flatnonzero(np.isfinite(steps))
         first, before = self.order[~np.isfinite(steps)], self.order[later - 1]
-        parts = [Part(picked(first, n), first).less(Part(picked(before, n), before))]
+        parts = [Part(picked(rows, n), rows) for rows in (first, before)]
         for gap in gaps:
             at = np.flatnonzero(steps == gap)
             now, then = (picked(self.order[rows], n) * np.sqrt(0.5) for rows in (at, at - 1))
             parts += [Part(scipy.sparse.csr_array(T), self.order[at]) for T in (now + then, now - then)]
         law = _SignedMarkovLaw() if self.signed else _MarkovLaw()
-        return Basis(tuple(parts), law, gaps, np.append(0.0, np.repeat(counts, 2)))
+        mix = np.delete(np.eye(len(parts)), 1, axis=0)
+        mix[0, 1] = -1.0
+        return Basis(tuple(parts), law, gaps, np.append(0.0, np.repeat(counts, 2)), mix)
 
     def at(self, rho: Floats) -> CorrelationRoot:
         """Each row less φ^d times the one before."""
@@ -230,12 +247,43 @@ class _MarkovRoot(CorrelationRoot):
         return self._back(out)
 
     @property
-    def log_det(self) -> float:
-        return float(2.0 * np.log(self.s).sum())
+    def log_dets(self) -> Floats:
+        return self._back(2.0 * np.log(self.s))
 
     @property
     def log_det_slopes(self) -> Floats:
         return np.array([-2.0 * (self.r * self.dr / self.s**2).sum()])
+
+
+@dataclass(frozen=True, eq=False)
+class SpreadGroups:
+    """G groups of rows that are read in chunks.
+
+    Attributes
+    ----------
+    levels : tuple of tuple of str
+        Of every factor whose combinations of levels they are.
+    cells : array of int (G,)
+        The combinations, as one number each.
+    sizes : array of int (G,)
+        Rows of each.
+    """
+
+    levels: tuple[tuple[str, ...], ...]
+    cells: Ints
+    sizes: Ints
+
+    @classmethod
+    def of(cls, factors: Sequence[Factor], counts: Sequence[int]) -> SpreadGroups:
+        """By the levels (m,) of combinations that may be listed several times, and their rows."""
+        cells, place = np.unique(joined_codes(factors), return_inverse=True)
+        sizes = np.bincount(place, np.asarray(counts)).astype(np.intp)
+        return cls(tuple(factor.levels for factor in factors), cells, sizes)
+
+    def codes(self, values: Sequence[Value]) -> Ints:
+        """Group (n,) of the rows of a chunk."""
+        own = [with_levels(as_factor(value), known) for value, known in zip(values, self.levels, strict=True)]
+        return np.searchsorted(self.cells, joined_codes(own))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -248,16 +296,34 @@ class Exchangeable(RowCorrelation):
     ----------
     largest : int
         The size m.
+    spread : SpreadGroups, optional
+        The groups, where their rows are read in chunks; rows held are then some of theirs.
     """
 
     largest: int
+    spread: SpreadGroups | None = None
 
     names = ("Rho",)
 
     @cached_property
+    def group_sizes(self) -> Ints:
+        """Rows of every group."""
+        return np.bincount(self.codes) if self.spread is None else self.spread.sizes
+
+    @property
+    def n_groups(self) -> int:
+        """Number of the groups."""
+        return len(self.group_sizes)
+
+    @cached_property
     def sizes(self) -> Floats:
         """Rows of the group of every row (n,)."""
-        return np.bincount(self.codes)[self.codes].astype(float)
+        return self.group_sizes[self.codes].astype(float)
+
+    def on(self, values: Sequence[Value]) -> RowCorrelation:
+        """Of the rows of a chunk."""
+        assert self.spread is not None
+        return replace(self, codes=self.spread.codes(values))
 
     @property
     def least(self) -> float:
@@ -275,27 +341,34 @@ class Exchangeable(RowCorrelation):
         return float(self.least + (1.0 - self.least) * logistic(rho[0]))
 
     def basis(self) -> Basis | None:
-        """Of all rows less the means of groups, and of the means of groups of each size."""
-        sizes, counts = np.unique(np.bincount(self.codes), return_counts=True)
+        """All rows less the means of groups, and the means of groups of each size."""
+        sizes, counts = np.unique(self.group_sizes, return_counts=True)
         sizes, counts = sizes[sizes > 0], counts[sizes > 0]
-        if len(sizes) > MOST_SIZES:
+        if self.spread is None and len(sizes) > MOST_SIZES:
             return None
         n, everything = len(self.codes), np.arange(len(self.codes))
-        means = [self._means_of(np.flatnonzero(self.sizes == s)) for s in sizes]
-        within = Part(picked(everything, n), everything).less(self._means_of(everything))
+        parts = (Part(picked(everything, n), everything), *(self._means_of(s) for s in sizes))
+        mix = np.eye(len(parts))
+        mix[0, 1:] = -1.0
         numbers = np.concatenate([[self.least], sizes])
-        return Basis(
-            (within, *means), _ExchangeableLaw(), numbers, np.append((sizes - 1) @ counts, counts).astype(float)
-        )
+        return Basis(parts, _ExchangeableLaw(), numbers, np.append((sizes - 1) @ counts, counts).astype(float), mix)
 
-    def _means_of(self, rows: Ints) -> Part:
-        """Means of the groups that some rows are, times √size."""
+    def _means_of(self, size: int) -> Part:
+        """Means of the groups of one size, times √size."""
+        own, rows = np.flatnonzero(self.group_sizes == size), np.flatnonzero(self.sizes == size)
         groups, first, place = np.unique(self.codes[rows], return_index=True, return_inverse=True)
-        entries = 1.0 / np.sqrt(self.sizes[rows])
-        return Part(scipy.sparse.csr_array((entries, (place, rows)), shape=(len(groups), len(self.codes))), rows[first])
+        entries = np.full(len(rows), 1.0 / np.sqrt(size))
+        transform = scipy.sparse.csr_array((entries, (place, rows)), shape=(len(groups), len(self.codes)))
+        places = None if self.spread is None else np.searchsorted(own, groups)
+        return Part(transform, rows[first], places, len(own))
 
     def at(self, rho: Floats) -> CorrelationRoot:
         """The symmetric root: deviations from a group's mean, and the mean, each by its own factor."""
+        if self.spread is not None:
+            raise NotAvailableError(
+                f"Rows of one group of {self.function!r} may be in several chunks, and this reads them together: build "
+                "the model from one frame, if need be of some of the groups."
+            )
         return _ExchangeableRoot(self, rho)
 
     @property
@@ -367,9 +440,9 @@ class _ExchangeableRoot(CorrelationRoot):
         return np.asarray((values - means) * np.sqrt(self.within) + means * np.sqrt(self.between))
 
     @property
-    def log_det(self) -> float:
+    def log_dets(self) -> Floats:
         each = (self.law.sizes - 1.0) * np.log(self.within) + np.log(self.between)
-        return float((each / self.law.sizes).sum())
+        return np.asarray(each / self.law.sizes)
 
     @property
     def log_det_slopes(self) -> Floats:

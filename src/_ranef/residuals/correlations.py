@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from _ranef.design import Factor, Value, as_factor
-from _ranef.errors import DesignError
+from _ranef.errors import DesignError, NotAvailableError
 from _ranef.residuals.base import CorrelationFunction, RowCorrelation, one_column
 from _ranef.residuals.blocks import blocks_of
-from _ranef.residuals.closed import Exchangeable, Markov, middling_gap
+from _ranef.residuals.closed import MOST_SPREAD_SIZES, Exchangeable, Markov, SpreadGroups, middling_gap
 from _ranef.residuals.matrices import (
     Arma,
     ExponentialDecay,
@@ -206,6 +206,22 @@ class CompSymm(CorrelationFunction):
     def positions(self) -> tuple[str, ...]:
         """A row's place in its group does not matter."""
         return ()
+
+    def counted(self, groups: Sequence[Value], counts: Sequence[int]) -> RowCorrelation:
+        """By the groups and their rows."""
+        spread = SpreadGroups.of([as_factor(one_column(value, self)) for value in groups], counts)
+        self.refuse_single(spread.sizes)
+        if (different := len(np.unique(spread.sizes))) > MOST_SPREAD_SIZES:
+            raise NotAvailableError(
+                f"The groups of {self!r} have {different} sizes, each of which has sums of its own, and up to "
+                f"{MOST_SPREAD_SIZES} are added up over chunks. Build the model from one frame."
+            )
+        return Exchangeable(self, np.empty(0, dtype=np.intp), int(spread.sizes.max()), spread)
+
+    @property
+    def in_strata(self) -> bool:
+        """So it is."""
+        return self.group is not None
 
     def bound(self, positions: Sequence[Value], codes: Ints) -> RowCorrelation:
         """Itself on rows at `positions`."""

@@ -12,6 +12,7 @@ from _ranef.errors import FitError
 from _ranef.residuals.base import CorrelationRoot, RowCorrelation, RowVariance, Told
 from _ranef.residuals.basis import Basis
 from _ranef.support.arrays import Floats, Ints
+from _ranef.support.interrupts import load
 
 __all__ = ["Residual"]
 
@@ -133,10 +134,12 @@ class Residual:
     @property
     def log_det(self) -> float:
         """Logarithm of |WᵀW|, which enters densities."""
-        if self.plain:
-            return 0.0
-        independent = float(self.log_precision.sum())
-        return independent - self._correlation.log_det if self.correlated else independent
+        return 0.0 if self.plain else float(self.log_dets.sum())
+
+    @property
+    def log_dets(self) -> Floats:
+        """Shares (n,) of the rows in it; those of correlated ones sum to that of all of them."""
+        return self.log_precision - self._correlation.log_dets if self.correlated else self.log_precision
 
     @property
     def log_det_slopes(self) -> Floats:
@@ -186,6 +189,13 @@ class Residual:
             return own
         assert own.shape[-1] == self.n, "correlated rows are read together"
         return self._correlation.whitened(own)
+
+    def over_covariance(self, values: Floats) -> Floats:
+        """WᵀW values (m, n): times the inverse of their covariance over σ²."""
+        if not self.correlated:
+            return values * self.precision
+        solve = load("scipy.sparse.linalg").splu(scipy.sparse.csc_array(self.covariance())).solve
+        return np.asarray(solve(np.ascontiguousarray(values.T)).T)
 
     def changes(self, values: Floats) -> Floats:
         """∂(W values)/∂ρ (n_rho, ..., n) for values (..., n) of all rows."""

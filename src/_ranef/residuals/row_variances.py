@@ -14,7 +14,7 @@ import numpy as np
 
 from _ranef.design import Factor, Value, as_factor
 from _ranef.errors import DesignError
-from _ranef.residuals.base import RowVariance, Told, apart
+from _ranef.residuals.base import RowVariance, Told, apart, joined_codes
 from _ranef.residuals.basis import Basis, BasisLaw, Part, picked
 from _ranef.support.arrays import Floats, Ints
 
@@ -40,9 +40,6 @@ FITTED = "fitted values"
 
 def joined_levels(parts: Sequence[Factor]) -> tuple[Ints, Any]:
     """The combination of levels of every row (n,) as one number, and what names numbers."""
-    joined = np.zeros(len(parts[0].codes), dtype=np.intp)
-    for part in parts:
-        joined = joined * len(part.levels) + part.codes
 
     def labels(numbers: Ints) -> tuple[str, ...]:
         out, rest = [], np.asarray(numbers)
@@ -51,7 +48,7 @@ def joined_levels(parts: Sequence[Factor]) -> tuple[Ints, Any]:
             rest = rest // len(part.levels)
         return tuple(":".join(words) for words in zip(*reversed(out), strict=True))
 
-    return joined, labels
+    return joined_codes(parts), labels
 
 
 @dataclass(frozen=True, eq=False, repr=False)

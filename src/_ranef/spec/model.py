@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -235,10 +235,16 @@ class ModelSpec:
         spec = model_spec(design, self.sigma).with_family(self.family).with_among(among)
         if not self.structured:
             return spec
+        if design.stream is not None:
+            return replace(spec, variance=self.variance, correlation=self.correlation, rho=self.rho)
         if self.design.stream is not None:
-            assert self.variance is not None
-            variance = self.variance if design.stream is not None else self.variance.on(design.others)
-            return replace(spec, variance=variance, rho=self.rho)
+            split = len(design.others) - self.n_correlation_columns
+            return replace(
+                spec,
+                variance=None if self.variance is None else self.variance.on(design.others[:split]),
+                correlation=None if self.correlation is None else self.correlation.on(design.others[split:]),
+                rho=self.rho,
+            )
         rows = np.searchsorted(self.design.rows, design.rows)
         return replace(
             spec,
@@ -352,51 +358,59 @@ def model_spec(
         terms.append(TermSpec(random.group, random.columns, structure, theta, k, start, source, random.text))
         n_theta, filled[random.group] = theta.stop, start + structure.size
     groupings = tuple(_grouping(m, held=design.stream is None) for m in members.values())
-    if variance is not None and design.stream is not None:
-        counted = variance.counted(design.others, design.stream.counts)
-        return ModelSpec(design, tuple(terms), groupings, sigma, variance=counted).with_rho(None)
-    split = 0 if variance is None else len(variance.reads)
-    bound = None if correlation is None else correlation.bind(design.others[split:], design.n_obs)
-    if bound is not None:
-        _check_nested(bound, groupings)
-    return ModelSpec(
-        design,
-        tuple(terms),
-        groupings,
-        sigma,
-        variance=None if variance is None else variance.bind(design.others[:split]),
-        correlation=bound,
+    split, read = 0 if variance is None else len(variance.reads), design.others
+    if design.stream is not None:
+        counts = design.stream.counts
+        row_variance = None if variance is None else variance.counted(read[:split], counts)
+        row_correlation = None if correlation is None else correlation.counted(read[split:], counts)
+    else:
+        row_variance = None if variance is None else variance.bind(read[:split])
+        row_correlation = None if correlation is None else correlation.bind(read[split:], design.n_obs)
+    spec = ModelSpec(
+        design, tuple(terms), groupings, sigma, variance=row_variance, correlation=row_correlation
     ).with_rho(None)
+    if row_correlation is not None:
+        _check_nested(spec, row_correlation)
+    return spec
 
 
-def _check_nested(correlation: RowCorrelation, groupings: Sequence[Grouping]) -> None:
+def _check_nested(spec: ModelSpec, correlation: RowCorrelation) -> None:
     """Refuse correlated rows of several levels: whitened, they would belong to all of them."""
+    G, groupings, before = correlation.n_groups, spec.groupings, 0
+    homes, firsts = np.full((len(groupings), G), -1), np.full(G, -1)
+    for part in spec.parts():
+        assert part.correlation is not None
+        codes = part.correlation.codes
+        new, first = np.unique(codes, return_index=True)
+        new, first = new[firsts[new] < 0], first[firsts[new] < 0]
+        firsts[new] = before + first
+        for home, g in zip(homes, part.groupings, strict=True):
+            home[new] = g.codes[first]
+            apart = home[codes] != g.codes
+            if apart.any():
+                row = int(apart.argmax())
+                j = codes[row]
+                levels = g.levels[home[j]], g.levels[g.codes[row]]
+                _refuse_apart(correlation, g.name, (int(firsts[j]), before + row), levels)
+        before += len(codes)
     if isinstance(correlation.function, CompSymm):
-        _refuse_twice(correlation, groupings)
-    order = np.argsort(correlation.codes, kind="stable")
-    same = np.diff(correlation.codes[order]) == 0
-    for g in groupings:
-        apart = same & (np.diff(g.codes[order]) != 0)
-        if apart.any():
-            first, second = sorted(order[int(apart.argmax()) + np.arange(2)].tolist())
-            group = correlation.function.group
-            finer = g.name if group is None else f"{group}:{g.name}"
-            raise DesignError(
-                f"{correlation.function!r} correlates rows {first} and {second} of those used, which belong to the "
-                f"levels {g.levels[g.codes[first]]!r} and {g.levels[g.codes[second]]!r} of {g.name}: correlated rows "
-                f"must share their level of every grouping factor. Give group={finer!r}, or leave one of the two out."
-            )
+        for home, g in zip(homes, groupings, strict=True):
+            if len(np.unique(home)) == g.n_levels == G and "Intercept" in g.columns:
+                raise DesignError(
+                    f"(1 | {g.name}) and {correlation.function!r} both make rows of one {g.name} alike: nothing tells "
+                    "them apart. Leave one of them out; the correlation of CompSymm may be negative."
+                )
 
 
-def _refuse_twice(correlation: RowCorrelation, groupings: Sequence[Grouping]) -> None:
-    """Refuse compound symmetry of the very rows that share an intercept: the two are one parameter."""
-    for g in groupings:
-        alike = len(np.unique(correlation.codes * g.n_levels + g.codes)) == g.n_levels == correlation.codes.max() + 1
-        if alike and "Intercept" in g.columns:
-            raise DesignError(
-                f"(1 | {g.name}) and {correlation.function!r} both make rows of one {g.name} alike: nothing tells "
-                "them apart. Leave one of them out; the correlation of CompSymm may be negative."
-            )
+def _refuse_apart(correlation: RowCorrelation, name: str, rows: tuple[int, int], levels: tuple[str, str]) -> NoReturn:
+    """Of two correlated rows that belong to two levels of a grouping factor."""
+    group = correlation.function.group
+    finer = name if group is None else f"{group}:{name}"
+    raise DesignError(
+        f"{correlation.function!r} correlates rows {rows[0]} and {rows[1]} of those used, which belong to the "
+        f"levels {levels[0]!r} and {levels[1]!r} of {name}: correlated rows must share their level of every grouping "
+        f"factor. Give group={finer!r}, or leave one of the two out."
+    )
 
 
 def with_response(spec: ModelSpec, y: Any) -> ModelSpec:

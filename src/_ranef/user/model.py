@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -137,12 +137,11 @@ class Model(Shown):
             )
             spec = with_known(model_spec(design, sigma, variance, correlation), known)
         else:
-            if correlation is not None or (variance is not None and not variance.in_strata):
-                _refuse_in_chunks(variance, correlation)
+            _refuse_in_chunks(variance, correlation)
             design = scan_chunks(
                 parsed, chunks, weights=weights, offset=offset, sigma=sigma, transforms=transforms, na_action=na_action
             )
-            spec, products = streamed_products(with_known(model_spec(design, sigma, variance), known))
+            spec, products = streamed_products(with_known(model_spec(design, sigma, variance, correlation), known))
         self._hold(spec, products)
         warn_of_dropped(spec.design.dropped)
 
@@ -521,9 +520,16 @@ def _structures(variance: Any, correlation: Any) -> list[VarianceFunction | Corr
     return [given for _, given, _, _ in allowed if given is not None]
 
 
-def _refuse_in_chunks(*given: Any) -> NoReturn:
-    words = " and ".join(repr(part) for part in given if part is not None)
-    raise NotAvailableError(f"{words} in a model from chunks is not available: build the model from one frame.")
+def _refuse_in_chunks(variance: VarianceFunction | None, correlation: CorrelationFunction | None) -> None:
+    """Refuse what does not add up over chunks: all but strata, or groups of rows that are all alike."""
+    given = [part for part in (variance, correlation) if part is not None]
+    refused = [part for part in given if not part.in_strata] or given * (len(given) > 1)
+    if refused:
+        words = " and ".join(map(repr, refused)) + (" together" if len(refused) > 1 else "")
+        raise NotAvailableError(
+            f"{words} in a model from chunks is not available: VarIdent() is, or CompSymm(group=). Build the model "
+            "from one frame."
+        )
 
 
 def _describe(spec: ModelSpec, priors: Priors) -> Document:

@@ -557,11 +557,6 @@ class EmpiricalBayesFit(BaseFit):
         :meth:`hatvalues`, with one for σ (Vaida & Blanchard 2005, Biometrika 92, 351-370, with θ̂ taken as known: it
         favours the larger random part a little, Greven & Kneib 2010, Biometrika 97, 773-789).
 
-        Raises
-        ------
-        FitError
-            If residuals are correlated.
-
         Examples
         --------
         >>> import ranef
@@ -569,7 +564,7 @@ class EmpiricalBayesFit(BaseFit):
         >>> round(fit.caic(), 2), round(fit.aic, 2)
         (1709.08, 1763.94)
         """
-        return inf.conditional_aic(self.spec, self.residuals("pearson"), self.sigma, self.hatvalues())
+        return inf.conditional_aic(self.spec, self.residuals("normalized"), self.sigma, self.hatvalues())
 
     @property
     def is_singular(self) -> bool:
@@ -755,7 +750,7 @@ class EmpiricalBayesFit(BaseFit):
         Raises
         ------
         FitError
-            If the model has no fixed effects.
+            If the model has no fixed effects, or residuals are correlated.
 
         See Also
         --------
@@ -768,6 +763,9 @@ class EmpiricalBayesFit(BaseFit):
         >>> round(float(fit.cooks_distance().max()), 4)
         0.6033
         """
+        self.spec.residual.refuse_correlated(
+            "Cook's distance by a leverage", "influence() deletes rows or levels, and fits again."
+        )
         return inf.row_series(
             self.spec,
             lambda rows: inf.cooks_distances(
@@ -1091,7 +1089,6 @@ class EmpiricalBayesFit(BaseFit):
         return row_blocks(self._at)
 
     def _leverages(self, rows: ModelSpec) -> Floats:
-        rows.residual.refuse_correlated("A leverage", "influence() of a level deletes all of a group.")
         return row_leverages(rows, self._row_blocks)
 
     @cached_property
