@@ -11,13 +11,11 @@ import scipy
 
 from _ranef.errors import DesignError, NotAvailableError
 from _ranef.inference.effects import check_level, normal_quantile, ranef_frame
+from _ranef.inference.estimate_draws import estimate_draws, mixture_quantile
 from _ranef.inference.information import VarianceInformation, make_chart
-from _ranef.inference.resampling import make_resampling
 from _ranef.likelihood import At, Likelihood, cross_products
-from _ranef.reml import refit_many
 from _ranef.results import RemlEstimates
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import whole_number
 
 __all__ = ["EFFECT_INTERVALS", "effect_intervals", "robust_critical_value"]
 
@@ -32,9 +30,6 @@ EFFECT_INTERVALS = {
 
 #: step of the differences of effects, as a share of the natural size of a coordinate
 DIFFERENCE = 1e-4
-
-#: halvings of an interval that holds a quantile
-HALVINGS = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +57,10 @@ def effect_intervals(
     1989, J. Am. Stat. Assoc. 84, 717-726, their first-order approximation), and once for Henderson's variance, which
     is too small at θ̂ by as much (Prasad & Rao 1990, J. Am. Stat. Assoc. 85, 163-171). ``"bootstrap"``: quantiles of
     the mixture of Henderson's normal distributions at θ, σ refitted to simulated responses (Laird & Louis 1987, J. Am.
-    Stat. Assoc. 82, 739-750). ``"robust"``: b̂ ± cva(s²/τ²) w s of an effect that is w times its least-squares estimate
-    with error s; they cover on average over levels whatever the distribution of effects with variance τ² (Armstrong,
-    Kolesár & Plagborg-Møller 2022, Econometrica 90, 2567-2602).
+    Stat. Assoc. 82, 739-750), all by estimates that stay off the boundary (:func:`estimate_draws`). ``"robust"``:
+    b̂ ± cva(s²/τ²) w s of an effect that is w times its least-squares estimate with error s; they cover on average over
+    levels whatever the distribution of effects with variance τ² (Armstrong, Kolesár & Plagborg-Møller 2022,
+    Econometrica 90, 2567-2602).
 
     Parameters
     ----------
@@ -92,7 +88,7 @@ def effect_intervals(
     if kind not in EFFECT_INTERVALS:
         raise DesignError(f"interval={kind!r} must be one of {', '.join(map(repr, EFFECT_INTERVALS))}.")
     if kind == "bootstrap":
-        found = _bootstrapped(at, estimates, level, whole_number("n", n, 10), seed)
+        found = _bootstrapped(at, estimates, level, n, seed)
     elif kind == "robust":
         found = _robust(at, estimates, level)
     else:
@@ -154,35 +150,16 @@ def _moved_by_rho(likelihood: Likelihood, written: Sequence[Floats], h: Floats) 
 
 
 def _bootstrapped(at: At, estimates: RemlEstimates, level: float, n: int, seed: int | None) -> EffectIntervals:
-    likelihood = at.likelihood
-    spec = likelihood.spec
-    if spec.structured:
-        raise NotAvailableError("interval='bootstrap' is not for structured residuals; 'corrected' is.")
-    drawn = make_resampling(spec, estimates, "parametric", "new")
-    seeds = np.random.SeedSequence(seed).spawn(n)
-    Y = np.column_stack([drawn.response(np.random.default_rng(one)) for one in seeds])
-    found = refit_many(spec, likelihood.products, Y, likelihood.method, estimates.theta, tell=False)
-    ends = [likelihood.at(found.theta[b], float(found.sigma[b])).modes for b in np.flatnonzero(found.converged)]
-    sds, bounds = [], []
-    for k in range(len(spec.groupings)):
+    ends = [there.modes for there in estimate_draws(at.likelihood, estimates, n, seed).points()]
+    sds, bounds, tails = [], [], (0.5 - 0.5 * level, 0.5 + 0.5 * level)
+    for k in range(len(at.likelihood.spec.groupings)):
         means = np.stack([modes[k].values for modes in ends])
-        own = np.stack([np.diagonal(modes[k].cov_prediction, axis1=1, axis2=2) for modes in ends])
-        sd = np.sqrt(np.maximum(own, 0.0))
+        own = np.maximum([np.diagonal(modes[k].cov_prediction, axis1=1, axis2=2) for modes in ends], 0.0)
         sds.append(np.sqrt(own.mean(axis=0) + means.var(axis=0)))
-        tails = (0.5 - 0.5 * level, 0.5 + 0.5 * level)
-        bounds.append((_mixture_quantile(means, sd, tails[0]), _mixture_quantile(means, sd, tails[1])))
+        bounds.append(
+            (mixture_quantile(means, np.sqrt(own), tails[0]), mixture_quantile(means, np.sqrt(own), tails[1]))
+        )
     return EffectIntervals(sds, bounds)
-
-
-def _mixture_quantile(means: Floats, sds: Floats, probability: float) -> Floats:
-    """Quantiles (...) of mixtures of normal distributions (B, ...), by bisection."""
-    low, high = (means - 9.0 * sds).min(axis=0), (means + 9.0 * sds).max(axis=0)
-    least = np.maximum(sds, 1e-12 * np.maximum(high - low, 1e-300))
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        below = scipy.special.ndtr((middle - means) / least).mean(axis=0) < probability
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return np.asarray(0.5 * (low + high))
 
 
 def _robust(at: At, estimates: RemlEstimates, level: float) -> EffectIntervals:

@@ -113,7 +113,8 @@ class EmpiricalBayesFit(BaseFit):
         "henderson"      sd_given_theta     θ̂ (from Henderson's mixed-model equations)
         "corrected"      sd_corrected       neither: + 2 (∂b̂/∂θ) Var(θ̂) (∂b̂/∂θ)ᵀ (Kass & Steffey 1989, Prasad & Rao
                                             1990); a variance of zero stays so
-        "bootstrap"      sd_bootstrap       neither: a mixture over refits of simulated responses (Laird & Louis 1987)
+        "bootstrap"      sd_bootstrap       neither: a mixture over refits of simulated responses (Laird & Louis 1987) by
+                                            estimates off the boundary (Chung et al. 2013); holds with few groups
         "robust"         sd_given_effect    θ̂ and β̂, but not that effects are normal: covers on average over levels
                                             (Armstrong, Kolesár & Plagborg-Møller 2022); one effect in a level
         ===============  =================  ==========================================================================
@@ -139,7 +140,8 @@ class EmpiricalBayesFit(BaseFit):
         DesignError
             For another interval or group.
         NotAvailableError
-            For a bootstrap of structured residuals, and robust intervals of several effects in a level.
+            For a bootstrap of structured residuals, or of too few levels, and robust intervals of several effects in a
+            level.
 
         Examples
         --------
