@@ -1,21 +1,27 @@
-"""Variance parameters as they might have been estimated: what a bootstrap of effects and predictions averages over."""
+"""Variance parameters as they might have been estimated: by their covariance, or from simulated responses."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy
 
 from _ranef.errors import NotAvailableError
+from _ranef.inference.information import Chart, VarianceInformation, make_chart
 from _ranef.inference.resampling import make_resampling
-from _ranef.likelihood import At, Likelihood, has_blocks
+from _ranef.likelihood import At, Likelihood, cross_products, has_blocks
 from _ranef.reml import refit_many
 from _ranef.results import RemlEstimates
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import whole_number
 
-__all__ = ["EstimateDraws", "estimate_draws", "mixture_quantile"]
+__all__ = ["EstimateDraws", "Moved", "estimate_draws", "mixture_quantile"]
+
+#: step of differences in a parameter, as a share of its natural size
+DIFFERENCE = 1e-4
 
 #: least replicates
 FEWEST = 10
@@ -35,9 +41,60 @@ class EstimateDraws:
     theta: Floats
     sigma: Floats
 
-    def points(self) -> list[At]:
+    def points(self) -> Iterator[At]:
         """Everything there, with the response of the data."""
-        return [self.likelihood.at(theta, float(sigma)) for theta, sigma in zip(self.theta, self.sigma, strict=True)]
+        for theta, sigma in zip(self.theta, self.sigma, strict=True):
+            yield self.likelihood.at(theta, float(sigma))
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """Estimates on either side of those of a fit, for the delta method.
+
+    What lies on the boundary stays there, and what the data do not determine is taken as known.
+
+    Attributes
+    ----------
+    at : At
+        At the estimates.
+    theta : array (n_theta,)
+    information : VarianceInformation
+    """
+
+    at: At
+    theta: Floats
+    information: VarianceInformation
+
+    @cached_property
+    def covariance(self) -> Floats:
+        """Covariance (m, m) of the coordinates of θ, of ρ, and last of log σ, unless that is known."""
+        return np.nan_to_num(self.information.covariance(list(np.eye(len(self.information.sizes)))))
+
+    def slopes(self, quantities: Callable[[At], Floats]) -> Floats:
+        """Slopes (..., r) of quantities (...) in the coordinates of θ and in ρ, σ staying where it is."""
+        moved = [quantities(ahead) - quantities(behind) for ahead, behind in self._pairs()]
+        steps = 2.0 * DIFFERENCE * self.information.sizes[: len(moved)]
+        return np.stack(moved, axis=-1) / steps if moved else np.zeros((*quantities(self.at).shape, 0))
+
+    def variance(self, slopes: Floats) -> Floats:
+        """Variances (...) of quantities with slopes (..., r) in the first r coordinates."""
+        r = slopes.shape[-1]
+        return np.asarray(np.einsum("...a,ab,...b->...", slopes, self.covariance[:r, :r], slopes))
+
+    def _pairs(self) -> Iterator[tuple[At, At]]:
+        likelihood, sigma = self.at.likelihood, self.at.sigma
+        spec, chart = likelihood.spec, make_chart(likelihood, self.theta)
+        for h in DIFFERENCE * np.diag(chart.sizes):
+            yield likelihood.at_standard(chart.at(h), sigma), likelihood.at_standard(chart.at(-h), sigma)
+        if spec.rho is not None:
+            for h in DIFFERENCE * np.diag(spec.residual.units):
+                yield self._at_rho(chart, spec.rho + h), self._at_rho(chart, spec.rho - h)
+
+    def _at_rho(self, chart: Chart, rho: Floats) -> At:
+        likelihood = self.at.likelihood
+        written = [T @ lam for T, lam in zip(likelihood.maps, chart.lambdas, strict=True)]
+        spec = likelihood.spec.with_rho(rho)
+        return Likelihood(spec, cross_products(spec), likelihood.method).at_roots(written, self.at.sigma)
 
 
 def estimate_draws(likelihood: Likelihood, estimates: RemlEstimates, n: int, seed: int | None) -> EstimateDraws:

@@ -11,9 +11,9 @@ import scipy
 
 from _ranef.errors import DesignError, NotAvailableError
 from _ranef.inference.effects import check_level, normal_quantile, ranef_frame
-from _ranef.inference.estimate_draws import estimate_draws, mixture_quantile
-from _ranef.inference.information import VarianceInformation, make_chart
-from _ranef.likelihood import At, Likelihood, cross_products
+from _ranef.inference.estimate_draws import Moved, estimate_draws, mixture_quantile
+from _ranef.inference.information import VarianceInformation
+from _ranef.likelihood import At
 from _ranef.results import RemlEstimates
 from _ranef.support.arrays import Floats
 
@@ -27,9 +27,6 @@ EFFECT_INTERVALS = {
     "bootstrap": "sd_bootstrap",
     "robust": "sd_given_effect",
 }
-
-#: step of the differences of effects, as a share of the natural size of a coordinate
-DIFFERENCE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,36 +114,12 @@ def _normal(estimates: RemlEstimates, level: float, variances: list[Floats]) -> 
 
 
 def _by_estimation(at: At, estimates: RemlEstimates, information: VarianceInformation) -> list[Floats]:
-    """g₃ (J, p) by grouping: the variance of b̂ that comes of that of θ̂ (and ρ̂), by the delta method.
-
-    What lies on the boundary stays there, and what the data do not determine is taken as known.
-    """
-    likelihood = at.likelihood
-    spec, chart = likelihood.spec, make_chart(likelihood, estimates.theta)
-    moves = [_moved(likelihood, chart.at(h), chart.at(-h)) for h in DIFFERENCE * np.diag(chart.sizes)]
-    if spec.rho is not None:
-        written = [T @ lam for T, lam in zip(likelihood.maps, chart.lambdas, strict=True)]
-        moves += [_moved_by_rho(likelihood, written, h) for h in DIFFERENCE * np.diag(spec.residual.units)]
-    m = len(moves)
-    units = np.eye(len(information.sizes))[:m]
-    cov = np.nan_to_num(information.covariance(list(units)))
-    steps = 2.0 * DIFFERENCE * information.sizes[:m]
-    slopes = [np.stack([move[k] for move in moves], axis=-1) / steps if m else None for k in range(len(spec.groupings))]
-    zeros = [np.zeros((g.n_levels, len(g.columns))) for g in spec.groupings]
-    return [z if s is None else np.einsum("jpa,ab,jpb->jp", s, cov, s) for s, z in zip(slopes, zeros, strict=True)]
-
-
-def _moved(likelihood: Likelihood, ahead: tuple[Floats, ...], behind: tuple[Floats, ...]) -> list[Floats]:
-    pairs = zip(likelihood.at_standard(ahead).effects, likelihood.at_standard(behind).effects, strict=True)
-    return [a - b for a, b in pairs]
-
-
-def _moved_by_rho(likelihood: Likelihood, written: Sequence[Floats], h: Floats) -> list[Floats]:
-    spec = likelihood.spec
-    assert spec.rho is not None
-    others = [spec.with_rho(spec.rho + s * h) for s in (1.0, -1.0)]
-    ahead, behind = (Likelihood(o, cross_products(o), likelihood.method).at_roots(written).effects for o in others)
-    return [a - b for a, b in zip(ahead, behind, strict=True)]
+    """g₃ (J, p) by grouping: the variance of b̂ that comes of that of θ̂ (and ρ̂), by the delta method."""
+    moved = Moved(at, estimates.theta, information)
+    shapes = [m.values.shape for m in estimates.modes]
+    flat = moved.variance(moved.slopes(lambda there: np.concatenate([b.ravel() for b in there.effects])))
+    ends = np.cumsum([np.prod(shape) for shape in shapes])
+    return [part.reshape(shape) for part, shape in zip(np.split(flat, ends[:-1]), shapes, strict=True)]
 
 
 def _bootstrapped(at: At, estimates: RemlEstimates, level: float, n: int, seed: int | None) -> EffectIntervals:

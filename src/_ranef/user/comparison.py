@@ -257,13 +257,17 @@ class Comparison(ByFields, Shown):
         seed: int | None = None,
         offset: Any = None,
         weights: Any = None,
+        uncertainty: str | None = None,
+        n: int = 400,
     ) -> pd.DataFrame:
         """Predictions of every fit, side by side.
 
         Parameters
         ----------
-        data, re, interval, new_levels, seed, offset, weights
+        data, re, interval, new_levels, seed, offset, weights, n
             As for :meth:`EmpiricalBayesFit.predict`.
+        uncertainty : str, optional
+            What intervals of fits by REML or ML count as uncertain; those of posteriors count everything.
 
         Returns
         -------
@@ -271,9 +275,11 @@ class Comparison(ByFields, Shown):
             ``{fit}_estimate`` and, with an interval, ``{fit}_lower, {fit}_upper`` by row.
         """
         options: dict[str, Any] = {"re": re, "interval": interval, "new_levels": new_levels, "seed": seed}
-        options["offset"] = offset
-        options["weights"] = weights
-        own = {name: fit.predict(data, level=self.level, **options) for name, fit in self.fits.items()}
+        options |= {"offset": offset, "weights": weights, "level": self.level, "n": n}
+        own = {
+            name: fit.predict(data, uncertainty=uncertainty if isinstance(fit, EmpiricalBayesFit) else None, **options)
+            for name, fit in self.fits.items()
+        }
         return cmp.prediction_frames(self.fits, own)
 
     def elpd(self, kind: str = "conditional", group: str | None = None) -> pd.DataFrame:
