@@ -25,7 +25,6 @@ from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
 from _ranef.support.remedies import file_path, helpful
 from _ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
 from _ranef.user.fit_base import ByFields, Shown
-from _ranef.user.intervals import interval_frame
 from _ranef.user.page import Source, closed, page_of
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
@@ -168,7 +167,7 @@ class Comparison(ByFields, Shown):
         {('eb', 'profile'): 3, ('eb', 'wald'): 1, ('fb', 'posterior'): 3}
         """
         level = self.level if level is None else level
-        return interval_frame(self.fits, methods or ("profile",), level, n, seed)
+        return cmp.interval_frame(self.fits, methods or ("profile",), level, n, seed)
 
     @cached_property
     def agreement(self) -> pd.DataFrame:
