@@ -11,7 +11,7 @@ import pytest
 import oracle
 import ranef
 from _ranef.comparison import decomposition_frame, split_variances
-from _ranef.comparison.decomposition import _given, thinned
+from _ranef.inference import given_draws, thinned
 from _ranef.likelihood import fixed_part
 from _ranef.likelihood.given import _of_factors, _of_one_factor
 from _ranef.nuts.problem import Hyper, draw_effects, prepare
@@ -120,7 +120,7 @@ def check(model, draws):
 def test_many_draws_at_once_are_one_at_a_time(case, priors):
     model, draws = made(FORMULAS[case], PRIORS[priors])
     fixed = fixed_part(model.spec, model.products, draws.priors)
-    given = _given(model.spec, draws, fixed).only(np.arange(6))
+    given = given_draws(model.spec, draws, fixed).only(np.arange(6))
     together = _of_one_factor(model.spec, model.products, fixed, given)
     single = [_of_factors(model.spec, model.products, fixed, given.only(np.array([s])))[0] for s in range(6)]
     for i in range(3):

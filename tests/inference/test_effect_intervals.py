@@ -1,14 +1,17 @@
 """Intervals of random effects, each against what it is made of."""
 
+import dataclasses
 import warnings
 
 import numpy as np
 import pytest
 import scipy
 
+import oracle
 import ranef
 from _ranef.inference import EFFECT_INTERVALS, robust_critical_value
-from _ranef.inference.ranef_intervals import _mixture_quantile
+from _ranef.inference.estimate_draws import estimate_draws, mixture_quantile
+from _ranef.inference.resampling import make_resampling
 from registry import CASES, model, reference
 
 PULP = ("bright ~ 1 + (1 | operator)", "pulp")
@@ -82,19 +85,69 @@ def test_bootstrap_is_a_mixture_over_refits():
     wide = fit.ranef("operator", 0.99, "bootstrap", n=50, seed=1)
     assert (wide["lower"] < one["lower"]).all()
     variances = []
-    boot = fit.bootstrap(50, lambda f: [*f.theta, f.sigma], seed=1).replicates.to_numpy()
-    for theta, sigma in boot:
-        (modes,) = fit.likelihood.at([theta], sigma).modes
-        variances.append((modes.values[:, 0], modes.cov_prediction[:, 0, 0]))
+    drawn = estimate_draws(fit.likelihood, fit.estimates, 50, 1)
+    for theta, sigma in zip(drawn.theta, drawn.sigma, strict=True):
+        at = oracle.dense(fit.spec, theta, "REML", sigma)
+        variances.append((at.b[0].ravel(), np.diag(at.cov_prediction[0])))
     means, own = np.array(variances).transpose(1, 0, 2)
-    np.testing.assert_allclose(one["sd_bootstrap"], np.sqrt(own.mean(axis=0) + means.var(axis=0)), rtol=1e-4)
+    np.testing.assert_allclose(one["sd_bootstrap"], np.sqrt(own.mean(axis=0) + means.var(axis=0)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("formula", "data"),
+    [PULP, SLEEP, ("Yield ~ 1 + (1 | Batch)", "Dyestuff2"), ("score ~ Machine + cs(0 + Machine | Worker)", "Machines")],
+)
+def test_its_estimates_minimise_the_penalized_criterion(formula, data):
+    """The criterion less log|D|, by a search that knows no derivatives, for the first response that is simulated."""
+    fit = fitted(formula, data)
+
+    def estimated(fit):
+        def penalized(theta):
+            roots = [t.structure.root(theta[t.theta]) for t in fit.spec.terms]
+            return fit.likelihood.at(theta).criterion - 2.0 * sum(np.linalg.slogdet(lam)[1] for lam in roots)
+
+        start = fit.estimates.theta + 0.3 * fit.spec.on_diagonal
+        options = {"xatol": 1e-6, "fatol": 1e-10, "maxiter": 5000, "maxfev": 5000}
+        theta = scipy.optimize.minimize(penalized, start, method="Nelder-Mead", options=options).x
+        return theta, fit.likelihood.at(theta).sigma
+
+    theta, sigma = estimated(fit)
+    drawn = make_resampling(fit.spec, dataclasses.replace(fit.estimates, theta=theta, sigma=sigma), "parametric", "new")
+    seed = np.random.SeedSequence(3).spawn(1)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ranef.RanefWarning)
+        again = fit.refit(drawn.response(np.random.default_rng(seed)))
+    theta, sigma = estimated(again)
+    found = estimate_draws(fit.likelihood, fit.estimates, 10, 3)
+    np.testing.assert_allclose(found.theta[0], theta, atol=2e-4 * np.abs(theta).max())
+    np.testing.assert_allclose(found.sigma[0], sigma, rtol=1e-4)
+
+
+def test_a_variance_of_zero_has_intervals():
+    """Dyestuff2: every BLUP is zero, and lme4's condVar too; the bootstrap knows that the variance may not be."""
+    fit = fitted("Yield ~ 1 + (1 | Batch)", "Dyestuff2")
+    found = fit.ranef(interval="bootstrap", seed=1)
+    assert (fit.ranef()["sd"] == 0).all()
+    assert ((found["lower"] < 0) & (found["upper"] > 0)).all()
+
+
+def test_too_few_levels_for_a_bootstrap():
+    """Of two the penalized criterion falls without end; three have a minimum."""
+    data = {"y": [1.0, 2.0, 5.0, 3.0], "g": ["a", "a", "b", "b"]}
+    three = {"y": [*data["y"], 1.5, 2.0], "g": [*data["g"], "c", "c"]}
+    assert np.isfinite(ranef.Model("y ~ 1 + (1 | g)", three).fit().ranef(interval="bootstrap", seed=1)["upper"]).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ranef.RanefWarning)
+        fit = ranef.Model("y ~ 1 + (1 | g)", data).fit()
+    with pytest.raises(ranef.NotAvailableError, match="too few levels"):
+        fit.ranef(interval="bootstrap", seed=1)
 
 
 def test_quantiles_of_a_mixture():
     rng = np.random.default_rng(1)
     means, sds = rng.normal(size=(30, 2)), rng.uniform(0.1, 1.0, (30, 2))
     sds[0] = 0.0
-    q = _mixture_quantile(means, sds, 0.9)
+    q = mixture_quantile(means, sds, 0.9)
     below = scipy.stats.norm.cdf(q, means[1:], sds[1:]).sum(axis=0) + (means[0] < q)
     np.testing.assert_allclose(below / 30, 0.9, atol=1e-9)
 

@@ -14,7 +14,7 @@ import oracle
 import ranef
 import registry
 from _ranef.inference import Fitted
-from _ranef.inference.mixtures import _quadrant, _spread, _two_by_two
+from _ranef.inference.mixtures import _by_lengths, _lengths, _orthant, _quadrant, _spread, _two_by_two, _weights, mixed
 from _ranef.inference.model_tests import restriction
 from _ranef.inference.nested import n_at_zero, why_not_nested
 
@@ -260,7 +260,7 @@ def test_the_spread_of_what_is_at_zero(larger, method):
     data = pd.DataFrame({"g": np.repeat(np.arange(12), 6), "h": rng.integers(0, 7, 72), "x": rng.normal(size=72) + 1})
     data["y"] = rng.normal(size=72)
     small, large = (ranef.Model(f"y ~ x{bar}", data).fit(method) for bar in ("", f" + {larger}"))
-    spread, places = _spread(*(Fitted(f.spec, f.estimates, f.products) for f in (small, large)))
+    spread, blocks = _spread(*(Fitted(f.spec, f.estimates, f.products) for f in (small, large)))
     X = small.spec.design.X
     P = np.eye(72) - (X @ np.linalg.solve(X.T @ X, X.T) if method == "REML" else 0)
     Z = [oracle.indicator(g).reshape(72, g.n_levels, -1) for g in large.spec.groupings]
@@ -273,9 +273,73 @@ def test_the_spread_of_what_is_at_zero(larger, method):
     G.append(np.eye(72))
     information = np.array([[np.trace(P @ A @ P @ B) for B in G] for A in G])
     expected = np.linalg.inv(information)[:-1, :-1]
-    weights = _two_by_two if len(places) == 3 else _quadrant
-    np.testing.assert_allclose(weights(spread), weights(expected), atol=4e-3)
-    assert len(places) == len(pairs)
+    assert blocks == ([2] if len(pairs) == 3 else [1, 1])
+    np.testing.assert_allclose(_weights(spread, blocks), _weights(expected, blocks), atol=4e-3)
+
+
+def test_weights_of_orthants_and_of_products():
+    """Of four at right angles binomial; else by least squares that may not be negative, draw by draw."""
+    np.testing.assert_allclose(_orthant(np.eye(4)), np.array([1, 4, 6, 4, 1]) / 16, atol=7e-3)  # four standard errors
+    A = np.random.default_rng(3).normal(size=(3, 3))
+    spread = A @ A.T + 0.3 * np.eye(3)
+    root = np.linalg.cholesky(np.linalg.inv(spread)).T
+    z = np.random.default_rng(1).normal(size=(2000, 3)) @ np.linalg.cholesky(spread).T
+    rise = [(scipy.optimize.nnls(root, root @ one)[0] > 0).sum() for one in z]
+    expected = np.bincount(rise, minlength=4) / 2000
+    np.testing.assert_allclose(_orthant(spread), expected, atol=0.045)
+    lengths, left = _lengths(spread, [1, 1, 1])
+    np.testing.assert_allclose(_by_lengths(lengths, left, 3), _orthant(spread), atol=0.03)
+    spread = np.array([[1.0, 0.2, 0.3], [0.2, 0.4, 0.1], [0.3, 0.1, 2.0]])
+    np.testing.assert_allclose(_by_lengths(*_lengths(spread, [2]), 3), _two_by_two(spread), atol=0.03)
+    inside = 0.25 - np.sqrt(2) / (2 * np.pi)  # a matrix of GOE, 3 × 3, is positive
+    weights = _by_lengths(*_lengths(np.diag([1, 0.5, 1, 0.5, 0.5, 1]), [3]), 6)
+    assert sum(weights) == pytest.approx(1.0)
+    np.testing.assert_allclose([weights[0], weights[-1]], inside, atol=9e-3)
+
+
+def test_a_projection_is_the_nearest_point():
+    """On the product of 2 × 2 covariances and a half-line, against a descent over roots."""
+    A = np.random.default_rng(5).normal(size=(4, 4))
+    spread = A @ A.T + 0.5 * np.eye(4)
+    z = np.random.default_rng(0).normal(size=(5000, 4)) @ np.linalg.cholesky(spread).T
+    P = np.linalg.inv(spread)
+    _, left = _lengths(spread, [2, 1])
+
+    def away(v, one):
+        L = np.array([[v[0], 0], [v[1], v[2]]])
+        D = L @ L.T
+        x = np.array([D[0, 0], D[1, 0], D[1, 1], v[3] ** 2]) - one
+        return x @ P @ x
+
+    for k in range(8):
+        starts = np.random.default_rng(k).normal(size=(6, 4))
+        best = min(scipy.optimize.minimize(away, v, args=(z[k],)).fun for v in starts)
+        assert left[k] == pytest.approx(best, abs=2e-3 * (1 + best))
+
+
+@pytest.mark.parametrize(
+    "bars",
+    [
+        pytest.param("(1 | a) + (1 | b) + (1 | c)", marks=pytest.mark.slow),
+        "(x + w | a)",
+        pytest.param("(x | a) + (1 | b)", marks=pytest.mark.slow),
+    ],
+)
+def test_mixtures_of_more_are_what_ratios_follow(bars):
+    """Ratios simulated where all are zero, in a design with enough levels for the limit."""
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({name: rng.integers(0, 30, 400) for name in "abc"} | {k: rng.normal(size=400) for k in "xw"})
+    data["y"] = rng.normal(size=400)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ranef.RanefWarning)
+        small, large = (ranef.Model(f"y ~ x + w{part}", data).fit() for part in ("", f" + {bars}"))
+        row = ranef.anova(small, large).iloc[1]
+        ratios = ranef.anova(small, large, test="bootstrap", nsim=600, seed=1).rows.to_numpy().ravel()
+    assert row["p_mixture"] < row["p"]
+    weights = _weights(*_spread(*(Fitted(f.spec, f.estimates, f.products) for f in (small, large))))
+    p = np.array([mixed(ratio, 0, weights) for ratio in ratios])
+    for level in (0.05, 0.2):
+        assert (p <= level).mean() == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 600))
 
 
 def test_a_mixture_is_no_larger_than_chi_squared():

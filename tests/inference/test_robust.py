@@ -1,6 +1,9 @@
-"""Cluster-robust covariances against their definitions (Pustejovsky & Tipton 2018) with matrices of all rows."""
+"""Cluster-robust covariances against clubSandwich, and their definitions (Pustejovsky & Tipton 2018) with all rows."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -95,6 +98,29 @@ def test_definition(name, kind):
     )
     eta = 6 / total
     np.testing.assert_allclose(law.joint(L), [(eta - 1) / eta, eta - 1], rtol=1e-6)
+
+
+#: by tests/reference/r/80_clubsandwich.R
+CLUB_SANDWICH = json.loads((Path(__file__).parents[1] / "reference/clubsandwich.json").read_text())
+
+
+@pytest.mark.parametrize("case", [k for k in CLUB_SANDWICH if k != "versions"])
+def test_club_sandwich(case):
+    """Covariances, Satterthwaite's df of every coefficient, and Hotelling's T² of several, at the optima of R."""
+    ref = CLUB_SANDWICH[case]
+    options = {name: ranef.VarIdent(column) for name, column in dict(ref["options"]).items()}
+    fit = ranef.Model(ref["formula"], ranef.datasets.load(ref["data"]), **options).fit()
+    for kind in ("CR0", "CR1", "CR2"):
+        expected = np.array(ref[kind]["vcov"])
+        found = fit.vcov_robust(kind).to_numpy()
+        np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())  # where nlme stopped
+    tidy = fit.tidy(vcov="CR2").iloc[: fit.spec.n_fixed]
+    np.testing.assert_allclose(tidy["df"], ref["CR2"]["df"], rtol=1e-5)
+    np.testing.assert_allclose(np.log(tidy["p_value"]), np.log(ref["CR2"]["p"]), rtol=1e-5)
+    joint = ref["CR2"]["joint"]
+    together = fit.test(np.eye(fit.spec.n_fixed)[np.array(joint["rows"]) - 1], vcov="CR2")
+    expected = [joint[name] for name in ("statistic", "ndf", "ddf", "p")]
+    np.testing.assert_allclose(together[["statistic", "ndf", "ddf", "p"]].iloc[0].to_numpy(float), expected, rtol=2e-5)
 
 
 def test_in_a_balanced_design_it_is_the_models():

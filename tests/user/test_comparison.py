@@ -338,5 +338,8 @@ def test_a_page_has_intervals_of_every_fit_and_exact_tests(both):
     assert "90 % intervals" in shown
     lower, upper = both.eb.confint(0.9, "profile").loc["sd(Intercept | batch)"]
     assert re.search(rf"sd\(Intercept \| batch\) .* {lower:.3f} +{upper:.3f}", shown)
+    p = both.eb.test("Intercept", ddf="satterthwaite").rows
+    assert re.search(rf"Intercept .* {p['df'][0]:.2f} +{p['statistic'][0]:.2f} +{p['p'][0]:.2e}", shown)
+    assert re.search(r"posterior probability of a sign\n.*\n Intercept .* 1\.000", shown)
     test = ranef.exact_rlrt(both.eb, "cask:batch", 1000, 1)
     assert re.search(rf"sd\(Intercept \| cask:batch\) +eb +RLRT +{test.statistic:.4f} +<5e-05", shown)

@@ -11,6 +11,7 @@ from _ranef.comparison.aligned import (
 )
 from _ranef.comparison.decomposition import decomposition_frame, fits_decomposition, split_variances
 from _ranef.comparison.elpd import ranked, require_same_rows, stacking_weights
+from _ranef.comparison.interval_methods import interval_frame
 from _ranef.comparison.paths import EffectsAt, effects_at, effects_at_ratio, moved
 from _ranef.comparison.paths_of_fits import fit_paths, paths_base
 from _ranef.comparison.pooling import (
@@ -62,6 +63,7 @@ __all__ = [
     "fit_paths",
     "fits_decomposition",
     "formula_names",
+    "interval_frame",
     "interval_overlap",
     "long_frame",
     "moved",

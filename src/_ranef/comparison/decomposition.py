@@ -18,17 +18,14 @@ import numpy as np
 import pandas as pd
 
 from _ranef.errors import DesignError, FitError
-from _ranef.inference import estimates_of, posteriors_of, products_of
-from _ranef.likelihood import CrossProducts, FixedPart, Given, cross_products, effect_moments, fixed_part
+from _ranef.inference import DRAWS, estimates_of, given_draws, posteriors_of, products_of, thinned
+from _ranef.likelihood import CrossProducts, cross_products, effect_moments, fixed_part
 from _ranef.results import Fit, Modes, PosteriorDraws
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.progress import LateBar
 
-__all__ = ["VarianceSplit", "decomposition_frame", "fits_decomposition", "split_variances", "thinned"]
-
-#: draws that give a variance within 10 %, if they are independent
-DRAWS = 200
+__all__ = ["VarianceSplit", "decomposition_frame", "fits_decomposition", "split_variances"]
 
 #: numbers held at once where many draws are treated together
 BLOCK_ENTRIES = 1_000_000
@@ -101,7 +98,7 @@ def split_variances(
         return _split_by_rows(spec, draws, chosen)
     products = cross_products(spec) if products is None else products
     fixed = fixed_part(spec, products, draws.priors)
-    given = _given(spec, draws, fixed)
+    given = given_draws(spec, draws, fixed)
     parts = [_Running((g.n_levels, len(g.columns))) for g in spec.groupings]
     with LateBar("Variances given (θ, σ)", "draw", len(chosen)) as bar:
         for start in range(0, len(chosen), block):
@@ -121,7 +118,7 @@ def _split_by_rows(spec: ModelSpec, draws: PosteriorDraws, chosen: Ints) -> tupl
             own = spec.with_rho(rho[s])
             products = cross_products(own)
             fixed = fixed_part(own, products, draws.priors)
-            given = _given(own, draws, fixed).only(np.array([s]))
+            given = given_draws(own, draws, fixed).only(np.array([s]))
             for part, moment in zip(parts, effect_moments(own, products, fixed, given), strict=True):
                 part.add(*moment)
             bar.update()
@@ -132,22 +129,6 @@ def _entries(spec: ModelSpec) -> int:
     """Numbers that a draw of a model of one factor takes."""
     (g,) = spec.groupings
     return g.n_levels * len(g.columns) * (len(g.columns) + spec.n_fixed + 1)
-
-
-def thinned(available: int, wanted: int) -> Ints:
-    """Places of `wanted` draws, evenly spaced among those available, or of all.
-
-    Raises
-    ------
-    DesignError
-        If that leaves fewer than two.
-    """
-    if wanted < 2 or available < 2:
-        raise DesignError(
-            f"draws={wanted!r} of {available} are too few for a variance: two at least are needed, and some {DRAWS} "
-            "for a variance within 10 %."
-        )
-    return np.linspace(0, available - 1, min(wanted, available)).round().astype(np.intp)
 
 
 class _Running:
@@ -172,16 +153,6 @@ class _Running:
 
     def split(self) -> VarianceSplit:
         return VarianceSplit(self.mean, self.given, self.beta, self.squares / (self.n - 1))
-
-
-def _given(spec: ModelSpec, draws: PosteriorDraws, fixed: FixedPart) -> Given:
-    """All draws of θ, σ and of coefficients that are sampled, with the normal priors of the others."""
-    S = draws.sigma.size
-    sampled = (draws.beta.reshape(S, spec.n_fixed) @ fixed.centre.T)[:, fixed.sampled]
-    sigma, K = draws.sigma.ravel(), fixed.K[None]
-    if draws.priors.r2d2 is not None:  # the normal priors of the coefficients move with a global scale
-        K = fixed.under_global_scale(draws.extras["R2"].ravel(), draws.extras["phi"].reshape(S, -1), sigma)
-    return Given(draws.theta.reshape(S, -1), sigma, sampled, K)
 
 
 def decomposition_frame(

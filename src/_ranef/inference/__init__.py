@@ -5,6 +5,7 @@ from _ranef.inference.autocorrelation import Autocorrelations, autocorrelations,
 from _ranef.inference.bootstrapping import INTERVALS, Bootstrap, Statistic, bootstrap, parameter_values
 from _ranef.inference.case_deletion import Influence, influence
 from _ranef.inference.components import random_pca
+from _ranef.inference.conditioning import DRAWS, given_draws, thinned
 from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
 from _ranef.inference.ddf import CoefficientLaw, CoefficientTests, check_ddf, coefficient_law, coefficient_tests
 from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
@@ -42,6 +43,7 @@ from _ranef.inference.information import (
     vcov_derivatives,
     vcov_theta_frame,
 )
+from _ranef.inference.layered import predict_estimates, predict_posterior
 from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
 from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_covariance
 from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
@@ -65,7 +67,6 @@ from _ranef.inference.posterior import (
     parameter_draws,
     posterior_sigma,
     posterior_table,
-    predict_draws,
     predictive_draws,
     prior_component_draws,
     residual_draws,
@@ -76,22 +77,22 @@ from _ranef.inference.posterior import (
 )
 from _ranef.inference.power_curve import simulated_power
 from _ranef.inference.prediction import (
+    UNCERTAINTY,
+    Predicted,
     PredictOptions,
     Rows,
+    RowsAsked,
     check_spread,
     chosen_groupings,
     effects_for,
     fitted_values,
     linear_predictor,
     prediction_frame,
-    prediction_variance,
     residual_rows,
-    residual_variance,
     row_series,
     rows_for,
     simulate_new,
     simulation_part,
-    unseen_variance,
 )
 from _ranef.inference.profiles import ProfileCurve, Profiles, likelihood_profiles
 from _ranef.inference.ranef_intervals import EFFECT_INTERVALS, effect_intervals, robust_critical_value
@@ -122,10 +123,12 @@ from _ranef.inference.variance_shares import (
 
 __all__ = [
     "DERIVED",
+    "DRAWS",
     "EFFECT_INTERVALS",
     "FREE",
     "INTERVALS",
     "TESTS",
+    "UNCERTAINTY",
     "AnovaComponents",
     "Autocorrelations",
     "Block",
@@ -145,9 +148,11 @@ __all__ = [
     "MarginalMeans",
     "Pattern",
     "PredictOptions",
+    "Predicted",
     "ProfileCurve",
     "Profiles",
     "Rows",
+    "RowsAsked",
     "Sampled",
     "SimulatedResiduals",
     "Statistic",
@@ -189,6 +194,7 @@ __all__ = [
     "fitted",
     "fitted_values",
     "fixef_series",
+    "given_draws",
     "glance_frame",
     "group_regressions",
     "grouping_named",
@@ -224,9 +230,9 @@ __all__ = [
     "posterior_sigma",
     "posterior_table",
     "posteriors_of",
-    "predict_draws",
+    "predict_estimates",
+    "predict_posterior",
     "prediction_frame",
-    "prediction_variance",
     "predictive_draws",
     "predictor",
     "predictor_draws",
@@ -244,7 +250,6 @@ __all__ = [
     "residual_sd_frame",
     "residual_sds",
     "residual_tidy",
-    "residual_variance",
     "robust_critical_value",
     "robust_law",
     "row_frame",
@@ -262,10 +267,10 @@ __all__ = [
     "stratum_sds",
     "term_tests",
     "theta_hessian",
+    "thinned",
     "tidy_frame",
     "told_draws",
     "typical_sd",
-    "unseen_variance",
     "varcorr_draws",
     "varcorr_errors",
     "varcorr_frame",

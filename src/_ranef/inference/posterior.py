@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from _ranef.errors import DesignError
 from _ranef.inference.effects import check_level, varcorr_of
 from _ranef.inference.prediction import (
-    PredictOptions,
-    Rows,
+    Predicted,
+    RowsAsked,
     check_spread,
     chosen_groupings,
     draw_effects,
@@ -157,27 +157,20 @@ def labelled_draws(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[str, st
     return out + [("", name, x) for name, x in fixef_draws(spec, draws).items()]
 
 
-def predict_draws(
-    spec: ModelSpec,
-    draws: PosteriorDraws,
-    rows: Rows,
-    groupings: Sequence[int],
-    options: PredictOptions,
-    rng: np.random.Generator,
-) -> tuple[Floats, Floats, Floats]:
-    """Posterior mean and interval (m,) of the linear predictor, or of a new response for ``interval="prediction"``.
+def predict_draws(spec: ModelSpec, draws: PosteriorDraws, asked: RowsAsked, rng: np.random.Generator) -> Predicted:
+    """Posterior mean, sd and interval (m,) of the linear predictor, or of a new response for ``interval="prediction"``.
 
     Effects of unseen levels are drawn from N(0, Σ) (or Student t) of the same draw for prediction intervals and for
     ``new_levels="sample"``; the estimate is the population value.
     """
-    S = draws.sigma.size
+    S, (rows, groupings, options) = draws.sigma.size, (asked.rows, asked.groupings, asked.options)
     beta = draws.beta.reshape(S, spec.n_fixed)
     effects = [b.reshape(S, *b.shape[2:]) for b in draws.b]
     units = [g.unit for g in spec.groupings]
     covs = [u * c.reshape(S, *c.shape[2:]) for u, c in zip(units, covariance_draws(spec, draws), strict=True)]
     means = [e.mean(axis=0) for e in effects]
     estimate = linear_predictor(rows, beta.mean(axis=0), means, groupings)
-    spread = options.new_levels == "sample" or options.interval == "prediction"
+    spread = options.new_effects
     values = np.empty((S, rows.X.shape[0]))
     for s in range(S):
         b = [e[s] for e in effects]
@@ -198,7 +191,7 @@ def predict_draws(
             check_spread(spec, rows, flat.mean(axis=0), estimate)
             values += noise * np.sqrt([residual_variance(rows, 1.0, flat[s], values[s]) for s in range(S)])
     lower, upper = np.quantile(values, [(1 - options.level) / 2, (1 + options.level) / 2], axis=0)
-    return estimate, lower, upper
+    return Predicted(estimate, values.std(axis=0, ddof=1), lower, upper)
 
 
 def simulate_posterior(

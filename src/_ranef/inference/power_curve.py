@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,25 +34,6 @@ LOOKED_AT = 15
 TOGETHER = 250
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Simulated:
-    """What was simulated.
-
-    Attributes
-    ----------
-    hypothesis : tuple of str
-        As equations, tested together.
-    group : str
-        The factor whose number of levels varies; empty for the design as it is.
-    frame : DataFrame
-        One row a size: ``levels, n_obs, power, lower, upper, n_sim, failed, ddf``.
-    """
-
-    hypothesis: tuple[str, ...]
-    group: str
-    frame: pd.DataFrame
-
-
 def simulated_power(
     fit: Estimated,
     test: Any,
@@ -64,7 +45,7 @@ def simulated_power(
     alpha: float = 0.05,
     seed: int | None = None,
     level: float = 0.95,
-) -> Simulated:
+) -> tuple[tuple[str, ...], str, pd.DataFrame]:
     """Simulate responses of a fit, fit them, and count how often a hypothesis is rejected.
 
     Raises
@@ -90,7 +71,7 @@ def simulated_power(
                 raise DesignError(f"{size} levels of {group} do not determine {lost[0]}: take more of them.")
             rejected, df = _rejected(spec, estimates, null, n_sim, ddf, alpha, rng, bar)
             rows.append({"levels": size, "n_obs": spec.n_obs} | _counted(rejected, level) | {"ddf": df})
-    return Simulated(null.texts, group, pd.DataFrame(rows))
+    return null.texts, group, pd.DataFrame(rows)
 
 
 def _with_effect(fit: Estimated, effect: Mapping[str, float]) -> Floats:

@@ -17,15 +17,17 @@ from _ranef.design import Encoded, bare_label, encode, encode_others, new_weight
 from _ranef.errors import DataWarning, DesignError, suggestion, warn
 from _ranef.inference.effects import check_level, grouping_named
 from _ranef.inference.variance_shares import mean_inverse_weight, weights_differ
-from _ranef.likelihood import At, combination_roots
 from _ranef.residuals import RowVariance
 from _ranef.spec import Grouping, ModelSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.remedies import one_of
 
 __all__ = [
+    "UNCERTAINTY",
     "PredictOptions",
+    "Predicted",
     "Rows",
+    "RowsAsked",
     "check_spread",
     "chosen_groupings",
     "draw_effects",
@@ -34,7 +36,6 @@ __all__ = [
     "fitted_values",
     "linear_predictor",
     "prediction_frame",
-    "prediction_variance",
     "residual_rows",
     "residual_variance",
     "row_series",
@@ -47,8 +48,14 @@ __all__ = [
 #: logarithm of the ratio by which residual standard deviations may leave the range of those of the rows used
 FARTHEST = 20.0
 
-#: dense entries of whitened columns held at once when variances of many rows are asked for
-CHUNK_ENTRIES = 4_000_000
+#: what intervals count as uncertain, and what the column of their standard deviations is called
+UNCERTAINTY = {
+    "plugin": "sd_given_theta_fixef",
+    "fixef": "sd_given_theta",
+    "corrected": "sd_corrected",
+    "bootstrap": "sd_bootstrap",
+    "posterior": "sd",
+}
 
 RandomPart = str | Sequence[str]
 
@@ -82,6 +89,12 @@ class Rows:
     weights: Floats | None = None
     variance: RowVariance | None = None
 
+    def only(self, part: slice) -> Rows:
+        """Some of the rows, whose residual variances do not depend on ρ."""
+        codes, Z = tuple(code[part] for code in self.codes), tuple(z[part] for z in self.Z)
+        weights = None if self.weights is None else self.weights[part]
+        return Rows(self.X[part], self.offset[part], codes, Z, self.index[part], self.unseen, weights)
+
 
 @dataclass(frozen=True)
 class PredictOptions:
@@ -99,12 +112,50 @@ class PredictOptions:
     level: float
     offset: Any = None
     weights: Any = None
+    uncertainty: str | None = None
+    n: int = 400
 
     def __post_init__(self) -> None:
         one_of("new_levels", self.new_levels, ("population", "error", "sample"))
         if self.interval is not None:
             one_of("interval", self.interval, ("confidence", "prediction"))
+        if self.uncertainty is not None:
+            one_of("uncertainty", self.uncertainty, tuple(UNCERTAINTY))
+            if self.interval is None:
+                raise DesignError(
+                    f"uncertainty={self.uncertainty!r} is that of an interval: give interval='confidence' or "
+                    "'prediction', too."
+                )
         check_level(self.level)
+
+    @property
+    def new_response(self) -> bool:
+        """Whether residuals count."""
+        return self.interval == "prediction"
+
+    @property
+    def new_effects(self) -> bool:
+        """Whether effects of levels that were not in the data count."""
+        return self.interval == "prediction" or self.new_levels == "sample"
+
+
+@dataclass(frozen=True)
+class RowsAsked:
+    """Rows, the places of the groupings whose effects count, and what is asked of them."""
+
+    rows: Rows
+    groupings: Sequence[int]
+    options: PredictOptions
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Of rows: estimate, standard deviation, and the ends of an interval, each (m,)."""
+
+    estimate: Floats
+    sd: Floats
+    lower: Floats
+    upper: Floats
 
 
 def chosen_groupings(spec: ModelSpec, re: RandomPart) -> tuple[int, ...]:
@@ -241,17 +292,6 @@ def unseen_variance(spec: ModelSpec, rows: Rows, covs: Sequence[Floats], groupin
     return out
 
 
-def prediction_variance(at: At, rows: Rows, groupings: Sequence[int]) -> Floats:
-    """Var(xᵀβ̂ + zᵀ(b̂ − b)) (m,) given θ; rows enter as columns of one forward pass."""
-    m, q = rows.X.shape[0], sum(g.n_levels * len(g.columns) for g in at.likelihood.spec.groupings)
-    chunk = max(1, CHUNK_ENTRIES // max(1, q))
-    out = np.empty(m)
-    for part in (slice(first, first + chunk) for first in range(0, m, chunk)):
-        codes, Z = [code[part] for code in rows.codes], [z[part] for z in rows.Z]
-        out[part] = (combination_roots(at, rows.X[part], codes, Z, groupings) ** 2).sum(axis=0)
-    return out
-
-
 def residual_rows(spec: ModelSpec, fitted: Floats, sigma: float, kind: str) -> Floats:
     """Residuals (n,): ``response`` y − fitted; ``pearson`` over their sds; ``normalized`` without correlation, too.
 
@@ -380,9 +420,12 @@ def check_spread(spec: ModelSpec, rows: Rows, rho: Floats, fitted: Floats) -> No
         )
 
 
-def prediction_frame(rows: Rows, estimate: Floats, lower: Floats, upper: Floats) -> pd.DataFrame:
-    """``estimate, lower, upper`` by row."""
-    return pd.DataFrame({"estimate": estimate, "lower": lower, "upper": upper}, index=rows.index)
+def prediction_frame(rows: Rows, found: Predicted, uncertainty: str | None) -> pd.DataFrame:
+    """``estimate, lower, upper`` by row; where `uncertainty` is named its standard deviation stands second."""
+    out = pd.DataFrame({"estimate": found.estimate, "lower": found.lower, "upper": found.upper}, index=rows.index)
+    if uncertainty is not None:
+        out.insert(1, UNCERTAINTY[uncertainty], found.sd)
+    return out
 
 
 def simulation_part(re: str) -> str:

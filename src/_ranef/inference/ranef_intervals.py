@@ -11,13 +11,12 @@ import scipy
 
 from _ranef.errors import NotAvailableError
 from _ranef.inference.effects import check_level, normal_quantile, ranef_frame
-from _ranef.inference.information import VarianceInformation, make_chart
-from _ranef.inference.resampling import make_resampling
-from _ranef.likelihood import At, Likelihood, cross_products
-from _ranef.reml import refit_many
+from _ranef.inference.estimate_draws import Moved, estimate_draws, mixture_quantile
+from _ranef.inference.information import VarianceInformation
+from _ranef.likelihood import At
 from _ranef.results import RemlEstimates
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import one_of, whole_number
+from _ranef.support.remedies import one_of
 
 __all__ = ["EFFECT_INTERVALS", "effect_intervals", "robust_critical_value"]
 
@@ -29,12 +28,6 @@ EFFECT_INTERVALS = {
     "bootstrap": "sd_bootstrap",
     "robust": "sd_given_effect",
 }
-
-#: step of the differences of effects, as a share of the natural size of a coordinate
-DIFFERENCE = 1e-4
-
-#: halvings of an interval that holds a quantile
-HALVINGS = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +55,10 @@ def effect_intervals(
     1989, J. Am. Stat. Assoc. 84, 717-726, their first-order approximation), and once for Henderson's variance, which
     is too small at θ̂ by as much (Prasad & Rao 1990, J. Am. Stat. Assoc. 85, 163-171). ``"bootstrap"``: quantiles of
     the mixture of Henderson's normal distributions at θ, σ refitted to simulated responses (Laird & Louis 1987, J. Am.
-    Stat. Assoc. 82, 739-750). ``"robust"``: b̂ ± cva(s²/τ²) w s of an effect that is w times its least-squares estimate
-    with error s; they cover on average over levels whatever the distribution of effects with variance τ² (Armstrong,
-    Kolesár & Plagborg-Møller 2022, Econometrica 90, 2567-2602).
+    Stat. Assoc. 82, 739-750), all by estimates that stay off the boundary (:func:`estimate_draws`). ``"robust"``:
+    b̂ ± cva(s²/τ²) w s of an effect that is w times its least-squares estimate with error s; they cover on average over
+    levels whatever the distribution of effects with variance τ² (Armstrong, Kolesár & Plagborg-Møller 2022,
+    Econometrica 90, 2567-2602).
 
     Parameters
     ----------
@@ -91,7 +85,7 @@ def effect_intervals(
     check_level(level)
     one_of("interval", kind, list(EFFECT_INTERVALS))
     if kind == "bootstrap":
-        found = _bootstrapped(at, estimates, level, whole_number("n", n, 10), seed)
+        found = _bootstrapped(at, estimates, level, n, seed)
     elif kind == "robust":
         found = _robust(at, estimates, level)
     else:
@@ -120,68 +114,25 @@ def _normal(estimates: RemlEstimates, level: float, variances: list[Floats]) -> 
 
 
 def _by_estimation(at: At, estimates: RemlEstimates, information: VarianceInformation) -> list[Floats]:
-    """g₃ (J, p) by grouping: the variance of b̂ that comes of that of θ̂ (and ρ̂), by the delta method.
-
-    What lies on the boundary stays there, and what the data do not determine is taken as known.
-    """
-    likelihood = at.likelihood
-    spec, chart = likelihood.spec, make_chart(likelihood, estimates.theta)
-    moves = [_moved(likelihood, chart.at(h), chart.at(-h)) for h in DIFFERENCE * np.diag(chart.sizes)]
-    if spec.rho is not None:
-        written = [T @ lam for T, lam in zip(likelihood.maps, chart.lambdas, strict=True)]
-        moves += [_moved_by_rho(likelihood, written, h) for h in DIFFERENCE * np.diag(spec.residual.units)]
-    m = len(moves)
-    units = np.eye(len(information.sizes))[:m]
-    cov = np.nan_to_num(information.covariance(list(units)))
-    steps = 2.0 * DIFFERENCE * information.sizes[:m]
-    slopes = [np.stack([move[k] for move in moves], axis=-1) / steps if m else None for k in range(len(spec.groupings))]
-    zeros = [np.zeros((g.n_levels, len(g.columns))) for g in spec.groupings]
-    return [z if s is None else np.einsum("jpa,ab,jpb->jp", s, cov, s) for s, z in zip(slopes, zeros, strict=True)]
-
-
-def _moved(likelihood: Likelihood, ahead: tuple[Floats, ...], behind: tuple[Floats, ...]) -> list[Floats]:
-    pairs = zip(likelihood.at_standard(ahead).effects, likelihood.at_standard(behind).effects, strict=True)
-    return [a - b for a, b in pairs]
-
-
-def _moved_by_rho(likelihood: Likelihood, written: Sequence[Floats], h: Floats) -> list[Floats]:
-    spec = likelihood.spec
-    assert spec.rho is not None
-    others = [spec.with_rho(spec.rho + s * h) for s in (1.0, -1.0)]
-    ahead, behind = (Likelihood(o, cross_products(o), likelihood.method).at_roots(written).effects for o in others)
-    return [a - b for a, b in zip(ahead, behind, strict=True)]
+    """g₃ (J, p) by grouping: the variance of b̂ that comes of that of θ̂ (and ρ̂), by the delta method."""
+    moved = Moved(at, estimates.theta, information)
+    shapes = [m.values.shape for m in estimates.modes]
+    flat = moved.variance(moved.slopes(lambda there: np.concatenate([b.ravel() for b in there.effects])))
+    ends = np.cumsum([np.prod(shape) for shape in shapes])
+    return [part.reshape(shape) for part, shape in zip(np.split(flat, ends[:-1]), shapes, strict=True)]
 
 
 def _bootstrapped(at: At, estimates: RemlEstimates, level: float, n: int, seed: int | None) -> EffectIntervals:
-    likelihood = at.likelihood
-    spec = likelihood.spec
-    if spec.structured:
-        raise NotAvailableError("interval='bootstrap' is not for structured residuals; 'corrected' is.")
-    drawn = make_resampling(spec, estimates, "parametric", "new")
-    seeds = np.random.SeedSequence(seed).spawn(n)
-    Y = np.column_stack([drawn.response(np.random.default_rng(one)) for one in seeds])
-    found = refit_many(spec, likelihood.products, Y, likelihood.method, estimates.theta, tell=False)
-    ends = [likelihood.at(found.theta[b], float(found.sigma[b])).modes for b in np.flatnonzero(found.converged)]
-    sds, bounds = [], []
-    for k in range(len(spec.groupings)):
+    ends = [there.modes for there in estimate_draws(at.likelihood, estimates, n, seed).points()]
+    sds, bounds, tails = [], [], (0.5 - 0.5 * level, 0.5 + 0.5 * level)
+    for k in range(len(at.likelihood.spec.groupings)):
         means = np.stack([modes[k].values for modes in ends])
-        own = np.stack([np.diagonal(modes[k].cov_prediction, axis1=1, axis2=2) for modes in ends])
-        sd = np.sqrt(np.maximum(own, 0.0))
+        own = np.maximum([np.diagonal(modes[k].cov_prediction, axis1=1, axis2=2) for modes in ends], 0.0)
         sds.append(np.sqrt(own.mean(axis=0) + means.var(axis=0)))
-        tails = (0.5 - 0.5 * level, 0.5 + 0.5 * level)
-        bounds.append((_mixture_quantile(means, sd, tails[0]), _mixture_quantile(means, sd, tails[1])))
+        bounds.append(
+            (mixture_quantile(means, np.sqrt(own), tails[0]), mixture_quantile(means, np.sqrt(own), tails[1]))
+        )
     return EffectIntervals(sds, bounds)
-
-
-def _mixture_quantile(means: Floats, sds: Floats, probability: float) -> Floats:
-    """Quantiles (...) of mixtures of normal distributions (B, ...), by bisection."""
-    low, high = (means - 9.0 * sds).min(axis=0), (means + 9.0 * sds).max(axis=0)
-    least = np.maximum(sds, 1e-12 * np.maximum(high - low, 1e-300))
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        below = scipy.special.ndtr((middle - means) / least).mean(axis=0) < probability
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return np.asarray(0.5 * (low + high))
 
 
 def _robust(at: At, estimates: RemlEstimates, level: float) -> EffectIntervals:

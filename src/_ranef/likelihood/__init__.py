@@ -17,6 +17,8 @@ from _ranef.likelihood.coefficients import FixedPart, fixed_part
 from _ranef.likelihood.combinations import (
     RowBlocks,
     combination_roots,
+    combination_variances,
+    given_variances,
     row_blocks,
     row_leverages,
     row_residuals,
@@ -31,7 +33,7 @@ from _ranef.likelihood.crossproducts import (
     summed,
 )
 from _ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
-from _ranef.likelihood.given import Given, Moments, conditional_variances, effect_moments
+from _ranef.likelihood.given import Given, Moments, conditional_variances, drawn_variances, effect_moments
 from _ranef.likelihood.group_problem import RowGroups
 from _ranef.likelihood.groups import group_log_densities, has_shared_effects, left_out_log_densities
 from _ranef.likelihood.identify import Undetermined, undetermined
@@ -81,16 +83,19 @@ __all__ = [
     "best_ratios",
     "coefficient_root",
     "combination_roots",
+    "combination_variances",
     "conditional_variances",
     "cross_products",
     "degeneracy",
     "determined",
+    "drawn_variances",
     "effect_moments",
     "effect_roots",
     "evaluate",
     "evaluate_together",
     "fixed_part",
     "fixed_sums",
+    "given_variances",
     "group_log_densities",
     "has_blocks",
     "has_shared_effects",

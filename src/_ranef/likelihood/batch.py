@@ -63,6 +63,9 @@ class Batch:
     nu : int
     log_det : float
         What the internal scale of X and the weights add to the criterion.
+    penalty : float
+        How often −log|D| of every term is added to the criterion, which keeps variances off zero and correlations off
+        ±1 (Chung, Gelman, Rabe-Hesketh, Liu & Dorie 2015, J. Educ. Behav. Stat. 40, 136-157).
     """
 
     spec: ModelSpec
@@ -77,6 +80,7 @@ class Batch:
     columns: tuple[Ints, ...]
     nu: int
     log_det: float
+    penalty: float = 0.0
 
     def only(self, which: Ints) -> Batch:
         """The batch of some of the responses."""
@@ -202,6 +206,9 @@ def evaluate_together(batch: Batch, theta: Floats) -> BatchPoint:
     sigma = np.sqrt(rss / batch.nu) if known is None else known / batch.unit
     spread = batch.nu if known is None else rss / sigma**2
     criterion = log_det + batch.nu * (np.log(2.0 * np.pi) + 2.0 * np.log(sigma) + 2.0 * np.log(batch.unit)) + spread
+    if batch.penalty:
+        roots = [t.structure.root(theta[:, t.theta]) for t in batch.spec.terms]
+        criterion = criterion - 2.0 * batch.penalty * sum(np.linalg.slogdet(lam)[1] for lam in roots)
     return BatchPoint(theta, half, criterion, rss, sigma, inverse_root, np.einsum("bqp,bq->bp", inverse_root, z))
 
 
@@ -251,11 +258,25 @@ def slopes_together(batch: Batch, at: BatchPoint) -> Slopes:
     T = (batch.ZX - np.swapaxes(HA, 2, 3) @ (half @ batch.ZX)) @ np.swapaxes(at.inverse_root, 1, 2)[:, None]
     W = [_inner(batch, k, E, c / at.sigma[:, None, None], T) for k in range(len(batch.columns))]
     lambdas = _lambdas(batch, at.theta)
+    information = _information(batch, at, lambdas, c, E, T)
+    if batch.penalty:
+        information += _penalize(batch, at.theta, W)
     gradient = np.empty(at.theta.shape)
     for t in batch.spec.terms:
         slope = 2.0 * (W[t.grouping] @ lambdas[t.grouping])[:, t.where, t.where]
         gradient[:, t.theta] = t.structure.pull_back(at.theta[:, t.theta], slope)
-    return Slopes(W, gradient, _information(batch, at, lambdas, c, E, T))
+    return Slopes(W, gradient, information)
+
+
+def _penalize(batch: Batch, theta: Floats, W: list[Floats]) -> Floats:
+    """Take D⁻¹ of every term from W, and give the curvature 2 tr λ⁻¹(∂λ/∂θᵢ)λ⁻¹(∂λ/∂θⱼ) (B, n_theta, n_theta)."""
+    out = np.zeros((*theta.shape, theta.shape[1]))
+    for t in batch.spec.terms:
+        inverse = np.linalg.inv(t.structure.root(theta[:, t.theta]))
+        W[t.grouping][:, t.where, t.where] -= batch.penalty * np.swapaxes(inverse, 1, 2) @ inverse
+        moves = inverse[:, None] @ t.structure.jacobian(theta[:, t.theta])
+        out[:, t.theta, t.theta] = 2.0 * batch.penalty * np.einsum("biac,bjca->bij", moves, moves)
+    return out
 
 
 def _inner(batch: Batch, k: int, E: Floats, c: Floats, T: Floats) -> Floats:

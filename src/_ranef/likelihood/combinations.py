@@ -18,11 +18,13 @@ from _ranef.likelihood.crossproducts import CrossProducts
 from _ranef.likelihood.sums import raw_columns, raw_effects
 from _ranef.linalg import BlockMatrix, backward, forward, paired_blocks
 from _ranef.spec import ModelSpec
-from _ranef.support.arrays import Floats, Ints
+from _ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = [
     "RowBlocks",
     "combination_roots",
+    "combination_variances",
+    "given_variances",
     "quadratic_forms",
     "row_blocks",
     "row_leverages",
@@ -50,19 +52,89 @@ def combination_roots(
     groupings : collection of int
         Whose effects count.
     """
-    products, inner = at.likelihood.products, at.inner
-    columns: list[Floats] = []
-    for i, k in enumerate(products.order):
-        J, p, _ = products.A.diag[i].shape
-        block = np.zeros((J, p, len(X)))
-        if k in groupings:
-            known = np.flatnonzero((codes[k] >= 0) & (codes[k] < J))
-            block[codes[k][known], :, known] = (Z[k] @ at.likelihood.maps[k])[known]
+    products = at.likelihood.products
+    columns = [z @ T for z, T in zip(Z, at.likelihood.maps, strict=True)]
+    own, place = _known(products, codes, columns, groupings)
+    return np.vstack(_passed(products.A, at.inner, X @ products.scaling.X, own, place)) * at.sigma
+
+
+def combination_variances(
+    at: At, X: Floats, codes: Sequence[Ints], Z: Sequence[Floats], groupings: Collection[int]
+) -> tuple[Floats, Floats]:
+    """Var(xᵀβ + zᵀ(b̂ − b)) (m,) with β known, and what the error of β̂ adds (m,); arguments of combination_roots."""
+    likelihood = at.likelihood
+    columns = [z @ T for z, T in zip(Z, likelihood.maps, strict=True)]
+    internal = X @ likelihood.products.scaling.X
+    known, beta = given_variances(likelihood.products, at.inner, internal, codes, columns, groupings)
+    return at.sigma**2 * known, at.sigma**2 * beta
+
+
+def given_variances(
+    products: CrossProducts,
+    at: Evaluation,
+    X: Floats,
+    codes: Sequence[Ints],
+    Z: Sequence[Floats],
+    groupings: Collection[int],
+) -> tuple[Floats, Floats]:
+    """The same over σ², on the internal scale: X (m, g) in the columns of `at`, Z in standard columns by grouping.
+
+    Few rows pass through the factor. Of many, those whose levels stand together in a row of the data are read from the
+    blocks of Q that are there.
+    """
+    A, m = products.A, len(X)
+    own, place = _known(products, codes, Z, groupings)
+    q = sum(J * p for J, p in zip(A.n_levels, A.sizes, strict=True))
+    out, dense = np.empty((2, m)), np.ones(m, dtype=bool)
+    if m * q > CHUNK_ENTRIES:
+        dense = _apart(A, own, place)
+        rows = ~dense
+        Q, B = paired_blocks(A, at.factor), [b[:, :, :-1] for b in backward(at.factor, at.columns.white)]
+        some = X[rows], [z[rows] for z in own], [code[rows] for code in place]
+        out[0, rows], total = (quadratic_forms(A, Q, B, R, *some) for R in (at.inverse_root[:0], at.inverse_root))
+        out[1, rows] = total - out[0, rows]
+    left, step = np.flatnonzero(dense), max(1, CHUNK_ENTRIES // max(1, q))
+    for part in (left[first : first + step] for first in range(0, len(left), step)):
+        f, g = _passed(A, at, X[part], [z[part] for z in own], [code[part] for code in place])
+        out[:, part] = (f**2).sum(axis=0), (g**2).sum(axis=0)
+    return out[0], out[1]
+
+
+def _known(
+    products: CrossProducts, codes: Sequence[Ints], Z: Sequence[Floats], groupings: Collection[int]
+) -> tuple[list[Floats], list[Ints]]:
+    """Columns (m, p_k) and levels (m,) in elimination order; columns are zero where a level is none, or not asked."""
+    columns, levels = [], []
+    for J, k in zip(products.A.n_levels, products.order, strict=True):
+        known = (codes[k] >= 0) & (codes[k] < J) & (k in groupings)
+        columns.append(np.where(known[:, None], Z[k], 0.0))
+        levels.append(np.where(known, codes[k], 0))
+    return columns, levels
+
+
+def _apart(A: BlockMatrix, Z: Sequence[Floats], codes: Sequence[Ints]) -> Bools:
+    """Rows (m,) with effects of two levels that share no row of the data."""
+    out = np.zeros(len(codes[0]) if codes else 0, dtype=bool)
+    for (k, l), pair in A.pairs.items():
+        width = A.n_levels[l]
+        shared = np.isin(codes[k] * width + codes[l], pair.rows * width + pair.cols)
+        out |= ~shared & Z[k].any(axis=1) & Z[l].any(axis=1)
+    return out
+
+
+def _passed(
+    A: BlockMatrix, at: Evaluation, X: Floats, Z: Sequence[Floats], codes: Sequence[Ints]
+) -> tuple[Floats, Floats]:
+    """F (q, m), the whitened Λᵀz, and g = R(x − F_Xᵀf) (g, m)."""
+    columns, each = [], np.arange(len(X))
+    for diag, z, code in zip(A.diag, Z, codes, strict=True):
+        block = np.zeros((*diag.shape[:2], len(X)))
+        block[code, :, each] = z
         columns.append(block)
-    white = forward(inner.factor, columns).white
+    white = forward(at.factor, columns).white
     f = np.vstack([np.zeros((0, len(X))), *(w.reshape(-1, w.shape[2]) for w in white)])
-    F_Xy = np.vstack([np.zeros((0, X.shape[1] + 1)), *(w.reshape(-1, w.shape[2]) for w in inner.columns.white)])
-    return np.vstack([f, inner.inverse_root @ ((X @ products.scaling.X).T - F_Xy[:, :-1].T @ f)]) * at.sigma
+    F = np.vstack([np.zeros((0, X.shape[1] + 1)), *(w.reshape(-1, w.shape[2]) for w in at.columns.white)])
+    return f, at.inverse_root @ (X.T - F[:, :-1].T @ f)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from _ranef.likelihood.at import Likelihood
 from _ranef.likelihood.coefficients import FixedPart
-from _ranef.likelihood.criterion import score
+from _ranef.likelihood.combinations import given_variances
+from _ranef.likelihood.criterion import Evaluation, score
 from _ranef.likelihood.crossproducts import CrossProducts
 from _ranef.likelihood.under_priors import HostDensity
 from _ranef.linalg import factorize, selected_blocks
@@ -18,7 +19,7 @@ from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.progress import LateBar
 
-__all__ = ["Given", "Moments", "conditional_variances", "effect_moments"]
+__all__ = ["Given", "Moments", "conditional_variances", "drawn_variances", "effect_moments"]
 
 #: numbers held at once where many draws are treated together
 BLOCK_ENTRIES = 4_000_000
@@ -118,14 +119,43 @@ def _of_one_factor(spec: ModelSpec, products: CrossProducts, fixed: FixedPart, g
     return products.scaling.y * mean, s2 * _on_columns(T, Q), s2 * (half**2).sum(axis=-1)
 
 
-def _of_factors(spec: ModelSpec, products: CrossProducts, fixed: FixedPart, given: Given) -> Sequence[Moments]:
-    """Moments (1, J, p) at one draw, by grouping, through the blocked factor."""
+def drawn_variances(
+    spec: ModelSpec,
+    products: CrossProducts,
+    fixed: FixedPart,
+    given: Given,
+    X: Floats,
+    codes: Sequence[Ints],
+    Z: Sequence[Floats],
+    groupings: Collection[int],
+) -> tuple[Floats, Floats]:
+    """Var(xᵀβ + zᵀb | y, θ, σ) (m,) at one draw: with the integrated coefficients known, and what they add.
+
+    X (m, p), levels (m,) and columns (m, p_k) by grouping, as :func:`~_ranef.likelihood.combination_variances` has.
+    """
+    used, evaluation, _ = _under_priors(spec, products, fixed, given)
+    columns = [z @ T for z, T in zip(Z, products.scaling.Z, strict=True)]
+    inner = (X @ products.scaling.X) @ fixed.columns[: X.shape[1], : len(fixed.integrated)]
+    known, beta = given_variances(used, evaluation, inner, codes, columns, groupings)
+    s2 = float(given.sigma[0]) ** 2
+    return s2 * known, s2 * beta
+
+
+def _under_priors(
+    spec: ModelSpec, products: CrossProducts, fixed: FixedPart, given: Given
+) -> tuple[CrossProducts, Evaluation, tuple[Floats, ...]]:
+    """One draw through the blocked factor: cross-products with the priors in, the evaluation, and λ_k as eliminated."""
     (theta,), (sigma,) = given.theta, given.sigma.tolist()
     internal = products.scaling.inward(spec.lambdas(theta))
     lambdas = tuple(internal[k] for k in products.order)
     density = HostDensity(products, replace(fixed, K=given.priors[0]))
-    used, evaluation = density.evaluate(lambdas, sigma, fixed.contrast(given.sampled[0]))
-    first = score(used, evaluation)
+    return *density.evaluate(lambdas, sigma, fixed.contrast(given.sampled[0])), lambdas
+
+
+def _of_factors(spec: ModelSpec, products: CrossProducts, fixed: FixedPart, given: Given) -> Sequence[Moments]:
+    """Moments (1, J, p) at one draw, by grouping, through the blocked factor."""
+    used, evaluation, lambdas = _under_priors(spec, products, fixed, given)
+    first, sigma = score(used, evaluation), float(given.sigma[0])
     out: list[Moments] = []
     for k, T in enumerate(products.scaling.Z):
         place = products.order.index(k)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Unpack, overload
 
 from _ranef.plots.decomposition import decomposition_figure
 from _ranef.plots.drawing import figure_of, mark_doubtful
+from _ranef.plots.intervals import intervals_figure
 from _ranef.plots.ranef import compared_figure, ranef_figure
 from _ranef.plots.selection import Choices, LevelsArgument, TermArgument
 from _ranef.plots.shared_plots import SharedPlots
@@ -173,6 +174,37 @@ class ComparisonPlots(SharedPlots):
             As :meth:`FitPlots.ranef`.
         """
         return decomposition_figure(self.fits, group, ax, max_levels, draws, term=term, levels=levels)
+
+    def intervals(
+        self,
+        *methods: str,
+        parameters: Sequence[str] | str | None = None,
+        n: int = 1000,
+        seed: int | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+    ) -> Axes | Figure:
+        """Intervals of every parameter by every method beside each other: a panel for each parameter.
+
+        Parameters
+        ----------
+        *methods : "wald", "profile", "bootstrap"
+            Of fits by REML or ML; all three by default. Wald has the coefficients alone.
+        parameters : str or sequence of str, optional
+            Some of them, by the names that ``confint`` has; all by default.
+        n, seed : int
+            Of the bootstrap.
+        ax : Axes or sequence of Axes, optional
+            As many as there are parameters.
+
+        Raises
+        ------
+        DesignError
+            For an unknown method or parameter.
+        """
+        own = methods or ("wald", "profile", "bootstrap")
+        drawn = intervals_figure(self.fits, own, self.level, parameters, n, seed, ax)
+        mark_doubtful(figure_of(drawn), self.fits)
+        return drawn
 
     @property
     def _shown(self) -> Mapping[str, Fit]:

@@ -47,12 +47,19 @@ __all__ = ["refit_many", "refit_structured", "slice_size"]
 #: numbers held at once for a slice of responses
 SLICE_ENTRIES = 400_000
 
-#: Newton decrement above which a response has not converged
-CONVERGED = 1e-10
+#: Newton decrement above which a response has not converged; of penalized estimates a tenth of a standard error is near
+CONVERGED, NEAR = 1e-10, 1e-2
 
 
 def refit_many(
-    spec: ModelSpec, products: CrossProducts, Y: Floats, method: Method, theta: Floats, *, tell: bool = True
+    spec: ModelSpec,
+    products: CrossProducts,
+    Y: Floats,
+    method: Method,
+    theta: Floats,
+    *,
+    tell: bool = True,
+    penalty: float = 0.0,
 ) -> Refits:
     """Fit a model to every column of responses (n, B), from θ on the user's scale.
 
@@ -61,7 +68,8 @@ def refit_many(
     the rows read once for all.
 
     A response without residual variance, which the model fits exactly, is NaN and has not converged; so is what was not
-    fitted yet when the work was interrupted. Progress and failures are shown unless `tell` is false.
+    fitted yet when the work was interrupted. Progress and failures are shown unless `tell` is false. With a `penalty`,
+    of :class:`~_ranef.likelihood.Batch`, no estimate is on the boundary; models too large for batches have none.
 
     Raises
     ------
@@ -79,7 +87,7 @@ def refit_many(
                 responses = read_responses(spec, products, Y[:, part])
                 left = _not_exact(spec, responses)
                 if left.size:
-                    found = _fit_slice(spec, products, responses.only(left), method, theta, bar.update)
+                    found = _fit_slice(spec, products, responses.only(left), method, theta, bar.update, penalty)
                     out.put(part[left], found)
                 done = part[-1] + 1
         except KeyboardInterrupt:
@@ -204,17 +212,24 @@ def _fit_slice(
     method: Method,
     theta: Floats,
     count: Callable[[int], object],
+    penalty: float,
 ) -> _Found:
     if not spec.terms:
         return _least_squares(spec, products, responses, method)
     if not has_blocks(spec):
         return _one_by_one(spec, products, responses, method, theta, np.arange(responses.size), count)
-    batch = make_batch(spec, products, responses, method)
+    batch = replace(make_batch(spec, products, responses, method), penalty=penalty)
+    start = Problem(spec, products, method).to_standard(theta)
+    if penalty:
+        point, decrements = descend_together(batch, start_thetas(batch, start))
+        out, lost = _on_user_scale(batch, point, products, responses), np.flatnonzero(~(decrements <= NEAR))
+        out.put(lost, _empty(spec, len(lost)))
+        count(responses.size)
+        return out
     if has_spectrum(spec):
         tau = best_ratios(make_spectrum(products, responses, method, spec.sigma))
         point, failed = evaluate_together(batch, np.sqrt(tau)[:, None]), np.zeros(responses.size, dtype=bool)
     else:
-        start = Problem(spec, products, method).to_standard(theta)
         point, decrements = descend_together(batch, start_thetas(batch, start))
         point = _snapped(batch, point)
         failed = ~(decrements <= CONVERGED) | _uncertified(batch, point)

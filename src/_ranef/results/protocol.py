@@ -97,6 +97,8 @@ class Fit(Protocol):
         seed: int | None = ...,
         offset: Any = ...,
         weights: Any = ...,
+        uncertainty: str | None = ...,
+        n: int = ...,
     ) -> pd.Series[float]: ...
     @overload
     def predict(
@@ -110,6 +112,8 @@ class Fit(Protocol):
         seed: int | None = ...,
         offset: Any = ...,
         weights: Any = ...,
+        uncertainty: str | None = ...,
+        n: int = ...,
     ) -> pd.DataFrame: ...
     @overload
     def predict(
@@ -123,6 +127,8 @@ class Fit(Protocol):
         seed: int | None = ...,
         offset: Any = ...,
         weights: Any = ...,
+        uncertainty: str | None = ...,
+        n: int = ...,
     ) -> pd.Series[float] | pd.DataFrame: ...
     def predict(
         self,
@@ -135,6 +141,8 @@ class Fit(Protocol):
         seed: int | None = None,
         offset: Any = None,
         weights: Any = None,
+        uncertainty: str | None = None,
+        n: int = 400,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predictions, with intervals if asked for."""
         ...

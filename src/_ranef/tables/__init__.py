@@ -6,7 +6,15 @@ from _ranef.tables.model import Block, Document, Grid, Text
 from _ranef.tables.pooling import pooling_table
 from _ranef.tables.result import ResultFrame
 from _ranef.tables.summary import model_title, posterior_summary, reml_summary
-from _ranef.tables.tests import drop_table, hypothesis_table, models_table, ranova_table, term_table
+from _ranef.tables.tests import (
+    coefficient_test_table,
+    drop_table,
+    hypothesis_table,
+    models_table,
+    ranova_table,
+    sign_table,
+    term_table,
+)
 
 __all__ = [
     "Block",
@@ -16,6 +24,7 @@ __all__ = [
     "ResultFrame",
     "Text",
     "agreement_lines",
+    "coefficient_test_table",
     "comparison_table",
     "decomposition_line",
     "doubt_lines",
@@ -29,5 +38,6 @@ __all__ = [
     "posterior_summary",
     "ranova_table",
     "reml_summary",
+    "sign_table",
     "term_table",
 ]

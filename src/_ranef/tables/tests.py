@@ -8,11 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from _ranef.tables.model import Block, Text
+from _ranef.tables.model import Block, Grid, Text
 from _ranef.tables.numbers import share
 from _ranef.tables.result import ResultFrame, grid, result_frame
 
-__all__ = ["drop_table", "hypothesis_table", "models_table", "ranova_table", "term_table"]
+__all__ = [
+    "coefficient_test_table",
+    "drop_table",
+    "hypothesis_table",
+    "models_table",
+    "ranova_table",
+    "sign_table",
+    "term_table",
+]
 
 ROWS = {
     "hypothesis": "",
@@ -22,6 +30,8 @@ ROWS = {
     "statistic": "t value",
     "p": "Pr(>|t|)",
 }
+COEFFICIENTS = {"term": "", **{k: v for k, v in ROWS.items() if k not in ("hypothesis", "p")}, "p_value": "Pr(>|t|)"}
+SIGNS = {"hypothesis": "", "estimate": "Estimate", "sd": "Est.Error", "probability": "P(> 0)"}
 F = {"statistic": "F value", "ndf": "NumDF", "ddf": "DenDF", "p": "Pr(>F)"}
 TERMS = {"term": "", "sum_sq": "Sum Sq", "mean_sq": "Mean Sq"}
 DROPPED = {"term": "", "npar": "npar", "aic": "AIC", "statistic": "LRT", "p": "Pr(Chi)"}
@@ -63,6 +73,17 @@ def hypothesis_table(joint: pd.DataFrame, rows: pd.DataFrame, words: str) -> Res
     together = CHI2 if np.isinf(joint["ddf"]).all() else F
     blocks: list[Block] = [Text((title,)), grid(shown, each), grid(joint, together, "Together:")]
     return result_frame(joint, blocks if len(rows) > 1 else blocks[:2], rows)
+
+
+def coefficient_test_table(frame: pd.DataFrame, fit: str) -> Grid:
+    """Coefficients of ``tidy(ddf="satterthwaite")`` as lmerTest prints them."""
+    return grid(frame, COEFFICIENTS, f"Coefficients of {fit}: t tests, Satterthwaite's degrees of freedom")
+
+
+def sign_table(frame: pd.DataFrame, fit: str) -> Grid:
+    """Coefficients of a posterior, with the probability that each is above zero."""
+    shown = frame.assign(probability=[f"{p:.3f}" for p in frame["probability"]])
+    return grid(shown, SIGNS, f"Coefficients of {fit}: posterior probability of a sign")
 
 
 def term_table(frame: pd.DataFrame, kind: int | str, words: str) -> ResultFrame:

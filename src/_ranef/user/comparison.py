@@ -25,7 +25,6 @@ from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
 from _ranef.support.remedies import file_path, helpful
 from _ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
 from _ranef.user.fit_base import ByFields, Shown
-from _ranef.user.intervals import interval_frame
 from _ranef.user.page import Source, closed, page_of
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
@@ -168,7 +167,7 @@ class Comparison(ByFields, Shown):
         {('eb', 'profile'): 3, ('eb', 'wald'): 1, ('fb', 'posterior'): 3}
         """
         level = self.level if level is None else level
-        return interval_frame(self.fits, methods or ("profile",), level, n, seed)
+        return cmp.interval_frame(self.fits, methods or ("profile",), level, n, seed)
 
     @cached_property
     def agreement(self) -> pd.DataFrame:
@@ -257,13 +256,17 @@ class Comparison(ByFields, Shown):
         seed: int | None = None,
         offset: Any = None,
         weights: Any = None,
+        uncertainty: str | None = None,
+        n: int = 400,
     ) -> pd.DataFrame:
         """Predictions of every fit, side by side.
 
         Parameters
         ----------
-        data, re, interval, new_levels, seed, offset, weights
+        data, re, interval, new_levels, seed, offset, weights, n
             As for :meth:`EmpiricalBayesFit.predict`.
+        uncertainty : str, optional
+            What intervals of fits by REML or ML count as uncertain; those of posteriors count everything.
 
         Returns
         -------
@@ -271,9 +274,11 @@ class Comparison(ByFields, Shown):
             ``{fit}_estimate`` and, with an interval, ``{fit}_lower, {fit}_upper`` by row.
         """
         options: dict[str, Any] = {"re": re, "interval": interval, "new_levels": new_levels, "seed": seed}
-        options["offset"] = offset
-        options["weights"] = weights
-        own = {name: fit.predict(data, level=self.level, **options) for name, fit in self.fits.items()}
+        options |= {"offset": offset, "weights": weights, "level": self.level, "n": n}
+        own = {
+            name: fit.predict(data, uncertainty=uncertainty if isinstance(fit, EmpiricalBayesFit) else None, **options)
+            for name, fit in self.fits.items()
+        }
         return cmp.prediction_frames(self.fits, own)
 
     def elpd(self, kind: str = "conditional", group: str | None = None) -> pd.DataFrame:

@@ -137,7 +137,7 @@ class BaseFit(ByFields, Shown):
     @abstractmethod
     def _predicted(
         self, rows: inf.Rows, chosen: Sequence[int], options: inf.PredictOptions, rng: np.random.Generator
-    ) -> tuple[Floats, Floats, Floats]:
+    ) -> inf.Predicted:
         """Estimates of rows with the ends of their intervals."""
 
     @abstractmethod
@@ -219,6 +219,8 @@ class BaseFit(ByFields, Shown):
         seed: int | None = ...,
         offset: Any = ...,
         weights: Any = ...,
+        uncertainty: str | None = ...,
+        n: int = ...,
     ) -> pd.Series[float]: ...
     @overload
     def predict(
@@ -232,6 +234,8 @@ class BaseFit(ByFields, Shown):
         seed: int | None = ...,
         offset: Any = ...,
         weights: Any = ...,
+        uncertainty: str | None = ...,
+        n: int = ...,
     ) -> pd.DataFrame: ...
     @overload
     def predict(
@@ -245,6 +249,8 @@ class BaseFit(ByFields, Shown):
         seed: int | None = ...,
         offset: Any = ...,
         weights: Any = ...,
+        uncertainty: str | None = ...,
+        n: int = ...,
     ) -> pd.Series[float] | pd.DataFrame: ...
     def predict(
         self,
@@ -257,6 +263,8 @@ class BaseFit(ByFields, Shown):
         seed: int | None = None,
         offset: Any = None,
         weights: Any = None,
+        uncertainty: str | None = None,
+        n: int = 400,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the rows used, or new data.
 
@@ -269,12 +277,12 @@ class BaseFit(ByFields, Shown):
         new_levels : "population", "error" or "sample"
             For levels not in the data (a missing one counts as such): effect zero, an error, or a draw from N(0, Σ̂).
         interval : "confidence" or "prediction", optional
-            For the mean given the random effects included, or for a new response. A REML or ML fit takes θ̂ as known;
-            a posterior's interval is equal-tailed. Estimates are then population values for unseen levels; they add
-            zᵀΣ̂z to prediction intervals, and with ``new_levels="sample"`` to both kinds.
+            For the mean given the random effects included, or for a new response, to which residuals add σ²/w.
+            Estimates are then population values for unseen levels; they add zᵀΣz to prediction intervals, and with
+            ``new_levels="sample"`` to both kinds.
         level : float
         seed : int, optional
-            For ``new_levels="sample"``.
+            For ``new_levels="sample"``, and a bootstrap.
         offset : str, float or array, optional
             For new data, what stands for the model's ``offset=``: needed where that was an array. A column that it
             named is found in the new data.
@@ -282,6 +290,24 @@ class BaseFit(ByFields, Shown):
             Prior weights of the new responses, for ``interval="prediction"``: their residual variance is σ̂²/w. By
             default those of the rows used, or of new data the column that the model's weights are named by. Without
             one the interval is for rows of the mean residual variance of the rows used.
+        uncertainty : str, optional
+            What the interval counts as uncertain; the frame then has a column of its standard deviation.
+
+            ============  ======================  =================================================================
+            uncertainty   column                  counts
+            ============  ======================  =================================================================
+            "plugin"      sd_given_theta_fixef    the random effects; θ and β are taken as known
+            "fixef"       sd_given_theta          and β: the default of fits by REML or ML
+            "corrected"   sd_corrected            and θ̂, by the delta method (Prasad & Rao 1990), with
+                                                  Satterthwaite's degrees of freedom; a variance of zero stays so
+            "bootstrap"   sd_bootstrap            and θ̂, by refits of simulated responses (Laird & Louis 1987) that
+                                                  are kept off the boundary; holds with few groups
+            "posterior"   sd                      everything: the default of posteriors
+            ============  ======================  =================================================================
+
+            A posterior has the first two as means over its draws of θ; the next two are of estimates.
+        n : int
+            Replicates of a bootstrap, or draws of θ.
 
         Returns
         -------
@@ -297,13 +323,23 @@ class BaseFit(ByFields, Shown):
         ------
         DesignError
             If the new data lack a column, or hold a level of a predictor that is not known; if an offset is needed; if
-            a weight is not positive.
+            a weight is not positive; if an uncertainty is not of this kind of fit.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> new = {"operator": ["a", "somebody else"]}
+        >>> fit.predict(new, interval="prediction").round(1).to_numpy().tolist()
+        [[60.3, 59.6, 61.0], [60.4, 59.5, 61.3]]
+        >>> fit.predict(new, interval="prediction", uncertainty="corrected").round(1)["lower"].tolist()
+        [59.5, 59.4]
         """
-        options = inf.PredictOptions(re, new_levels, interval, level, offset, weights)
+        options = inf.PredictOptions(re, new_levels, interval, level, offset, weights, uncertainty, n)
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
         rng = generator(seed)
         if interval is not None:
-            return inf.prediction_frame(rows, *self._predicted(rows, chosen, options, rng))
+            return inf.prediction_frame(rows, self._predicted(rows, chosen, options, rng), uncertainty)
         effects = inf.effects_for(rows, self._modes, self._one_covariance(rng), options, rng)
         estimate = inf.linear_predictor(rows, self._beta, effects, chosen)
         return pd.Series(estimate, index=rows.index, name="prediction")

@@ -1,45 +1,24 @@
-"""Intervals of every parameter by every method, and exact tests of variances, of several fits of one model."""
+"""Intervals and tests that a page shows of several fits of one model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-import pandas as pd
+import numpy as np
 
 from _ranef import inference as inf
+from _ranef.comparison import interval_frame
 from _ranef.errors import FitError, NotAvailableError
-from _ranef.tables import Document, exact_test_table, interval_table
+from _ranef.tables import Document, Grid, coefficient_test_table, exact_test_table, interval_table, sign_table
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
 
-__all__ = ["interval_frame", "intervals_document", "quickly_profiled"]
+__all__ = ["intervals_document", "quickly_profiled"]
 
 AnyFit = EmpiricalBayesFit | PosteriorFit
 
 #: rows, and coefficients or parameters of variances, up to which a page has profiles and tests; simulations of these
 FEW_ROWS, FEW_PARAMETERS, SIMULATIONS = 5_000, 12, 20_000
-
-
-def interval_frame(
-    fits: Mapping[str, AnyFit], methods: Sequence[str], level: float, n: int = 1000, seed: int | None = None
-) -> pd.DataFrame:
-    """``fit, method, parameter, estimate, lower, upper``: of posteriors the mean and the equal-tailed interval."""
-    frames = []
-    for name, fit in fits.items():
-        if isinstance(fit, PosteriorFit):
-            draws = inf.parameter_draws(fit.spec, fit.draws)
-            values = {parameter: float(draw.mean()) for parameter, draw in draws.items()}
-            found = {"posterior": fit.confint(level)}
-        else:
-            values = inf.parameter_values(fit.spec, fit.estimates)
-            found = {m: fit.confint(level, m, n=n, seed=seed) for m in methods}
-        for method, intervals in found.items():
-            rows = intervals.rename_axis("parameter").reset_index()
-            rows.insert(1, "estimate", rows["parameter"].map(values))
-            rows.insert(0, "method", method)
-            rows.insert(0, "fit", name)
-            frames.append(rows)
-    return pd.concat(frames, ignore_index=True)
 
 
 def quickly_profiled(fit: AnyFit) -> bool:
@@ -50,7 +29,7 @@ def quickly_profiled(fit: AnyFit) -> bool:
 
 
 def intervals_document(fits: Mapping[str, AnyFit], level: float) -> Document:
-    """What a page shows: intervals by Wald, by profile where that is quick, and of posteriors; and exact tests."""
+    """What a page shows: intervals by Wald, by profile where that is quick, and of posteriors; and tests."""
     own = {name: fit for name, fit in fits.items() if isinstance(fit, EmpiricalBayesFit)}
     quick = all(quickly_profiled(fit) for fit in own.values())
     intervals = interval_table(interval_frame(fits, ("wald", "profile") if quick else ("wald",), level), level)
@@ -59,7 +38,18 @@ def intervals_document(fits: Mapping[str, AnyFit], level: float) -> Document:
         for name, fit in own.items()
         for test in _exact_tests(fit)
     ]
-    return Document((intervals, exact_test_table(tests, SIMULATIONS)) if tests else (intervals,))
+    exact = (exact_test_table(tests, SIMULATIONS),) if tests else ()
+    return Document((intervals, *_coefficient_tests(fits), *exact))
+
+
+def _coefficient_tests(fits: Mapping[str, AnyFit]) -> Iterator[Grid]:
+    """Tests of the coefficients with Satterthwaite's degrees of freedom, and what posteriors say of their signs."""
+    for name, fit in fits.items():
+        p = fit.spec.n_fixed
+        if isinstance(fit, PosteriorFit):
+            yield sign_table(fit.test(np.eye(p)).assign(hypothesis=list(fit.fixef.index)), name)
+        elif quickly_profiled(fit):
+            yield coefficient_test_table(fit.tidy(ddf="satterthwaite").iloc[:p], name)
 
 
 def _exact_tests(fit: EmpiricalBayesFit) -> Iterator[inf.ExactTest]:

@@ -43,8 +43,8 @@ AnyFit = EmpiricalBayesFit | PosteriorFit
 #: what captions end with, where a fit failed
 NOT_TRUSTED = "Some of the fits drawn here should not be trusted: see the top of the page."
 
-#: figures that are not printed, for a page is to be few sheets
-SCREEN_ONLY = ("Profiles",)
+#: of a bootstrap
+REPLICATES = 500
 
 #: steps of a slider from one end to the other
 STEPS = 40
@@ -169,79 +169,97 @@ def _with_estimate(values: Floats, at: int, estimate: float) -> Floats:
 def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[Picture, ...]:
     mark = "" if all(fit.ok for fit in fits.values()) else f" {NOT_TRUSTED}"
     return tuple(
-        Picture(title, caption + mark, closed(draw()), title not in SCREEN_ONLY)
-        for title, caption, draw in _drawn(fits, plots)
+        Picture(own.title, own.caption + mark, closed(own.draw()), own.on_paper) for own in _drawn(fits, plots)
     )
 
 
-def _drawn(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    """Titles, captions and what draws each, of all figures that the model has."""
+@dataclass(frozen=True)
+class _Drawing:
+    """A figure to be drawn; what is for the screen alone is not printed, for a page is to be few sheets."""
+
+    title: str
+    caption: str
+    draw: Callable[[], Any]
+    on_paper: bool = True
+
+
+def _drawn(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> Iterator[_Drawing]:
+    """All figures that the model has."""
     percent = f"{100 * plots.level:g} %"
     first = next(iter(fits.values()))
     posteriors = [f for f in fits.values() if isinstance(f, PosteriorFit)]
     # as bands all levels take no more room than some
     shown = None if any(g.n_levels > NAMED for g in first.spec.groupings) else SHOWN
     if first.spec.terms:
-        yield (
+        yield _Drawing(
             "Levels, in order",
             f"The effect of every level in each fit, with {percent} intervals. Those of a REML or ML fit take the "
             "variance components as known; those of a posterior do not.",
             lambda: plots.ranef(max_levels=shown),
         )
-        yield (
+        yield _Drawing(
             "Shrinkage",
             "From what each level's own rows say (no pooling) to what the model makes of them (partial pooling).",
             lambda: plots.shrinkage(max_levels=SHOWN),
         )
     if posteriors and (first.spec.terms or first.spec.rho_names):
-        yield (
+        yield _Drawing(
             "Variance components",
             "Posterior densities, with the prior (dashed) and the REML and ML estimates marked.",
             plots.varcorr,
         )
     profiled = next((fit for fit in fits.values() if quickly_profiled(fit)), None)
     if profiled is not None:
-        yield (
+        yield _Drawing(
             "Profiles",
             f"Of {profiled.engine}: the signed root of the likelihood ratio of each parameter, a straight line where a "
             "normal interval would do, with intervals of 50, 80, 90, 95 and 99 %.",
             profiled.plot.profile,
+            on_paper=False,
+        )
+    if profiled is not None and all(isinstance(fit, PosteriorFit) or quickly_profiled(fit) for fit in fits.values()):
+        yield _Drawing(
+            "Intervals by method",
+            f"Of {percent}: Wald (coefficients alone), profile, bootstrap (percentiles of {REPLICATES} simulated "
+            "responses) and posterior, beside each other.",
+            lambda: plots.intervals(n=REPLICATES, seed=1),
+            on_paper=False,
         )
     n_sds = sum(len(g.columns) for g in first.spec.groupings) + (first.spec.sigma is None)
     if posteriors and n_sds > 1 and not any(f.draws.not_normal for f in posteriors):
-        yield (
+        yield _Drawing(
             "Two of them together",
             "Posterior draws over the contours of the criterion with all else profiled out: where the contours are "
             "round and the draws follow them, both engines see the same.",
             plots.joint,
         )
     if first.spec.terms:
-        yield (
+        yield _Drawing(
             "Data and fitted lines",
             "The rows of some levels, with the line of the level alone, of the population, and of the fits.",
             plots.lines,
         )
     by_level = ", and by level" if first.spec.terms else ""
-    yield (
+    yield _Drawing(
         "Residuals",
         f"Of {first.engine}: against fitted values, against normal quantiles, their spread{by_level}.",
         first.plot.diagnostics,
     )
     if any(part.sds for part in first.spec.residual.told()):
-        yield (
+        yield _Drawing(
             "Residual standard deviations",
             f"Of every stratum in each fit, with {percent} intervals.",
             plots.residual_sd,
         )
     if first.spec.correlation is not None:
-        yield (
+        yield _Drawing(
             "Autocorrelation of residuals",
             "By how many rows they are apart: bars of the residuals over their sds, lines what the fitted correlation "
             "says of them, marks of what it leaves.",
             plots.acf,
         )
     if posteriors:
-        yield (
+        yield _Drawing(
             "Posterior predictive check",
             "Responses simulated from the posterior over those observed: where they part, something is missing.",
             posteriors[0].plot.ppc,

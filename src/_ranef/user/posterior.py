@@ -504,8 +504,8 @@ class PosteriorFit(BaseFit):
 
     def _predicted(
         self, rows: inf.Rows, chosen: Sequence[int], options: inf.PredictOptions, rng: np.random.Generator
-    ) -> tuple[Floats, Floats, Floats]:
-        return inf.predict_draws(self.spec, self.draws, rows, chosen, options, rng)
+    ) -> inf.Predicted:
+        return inf.predict_posterior(self.spec, self.draws, inf.RowsAsked(rows, chosen, options), rng)
 
     def _told(self) -> Iterator[tuple[str, type[RanefWarning]]]:
         if self.warnings:

@@ -131,7 +131,7 @@ def power(
     """
     if isinstance(fit, PosteriorFit):
         raise DesignError("power() simulates at the estimates of a fit by REML or ML: give model.fit().")
-    found = inf.simulated_power(
+    hypothesis, group, frame = inf.simulated_power(
         fit, test, n_sim, extend=extend, effect=effect, ddf=ddf, alpha=alpha, seed=seed, level=level
     )
-    return Power(found.hypothesis, alpha, dict(effect or {}), ddf, found.group, found.frame)
+    return Power(hypothesis, alpha, dict(effect or {}), ddf, group, frame)

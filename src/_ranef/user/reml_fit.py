@@ -114,6 +114,7 @@ class EmpiricalBayesFit(BaseFit):
         "corrected"      sd_corrected       neither: + 2 (∂b̂/∂θ) Var(θ̂) (∂b̂/∂θ)ᵀ (Kass & Steffey 1989, Prasad & Rao
                                             1990); a variance of zero stays so
         "bootstrap"      sd_bootstrap       neither: a mixture over refits of simulated responses (Laird & Louis 1987)
+                                            estimates off the boundary (Chung et al. 2013); holds with few groups
         "robust"         sd_given_effect    θ̂ and β̂, but not that effects are normal: covers on average over levels
                                             (Armstrong, Kolesár & Plagborg-Møller 2022); one effect in a level
         ===============  =================  ==========================================================================
@@ -139,7 +140,8 @@ class EmpiricalBayesFit(BaseFit):
         DesignError
             For another interval or group.
         NotAvailableError
-            For a bootstrap of structured residuals, and robust intervals of several effects in a level.
+            For a bootstrap of structured residuals, or of too few levels, and robust intervals of several effects in a
+            level.
 
         Examples
         --------
@@ -1023,17 +1025,10 @@ class EmpiricalBayesFit(BaseFit):
 
     def _predicted(
         self, rows: inf.Rows, chosen: Sequence[int], options: inf.PredictOptions, rng: np.random.Generator
-    ) -> tuple[Floats, Floats, Floats]:
-        estimate = inf.linear_predictor(rows, self._beta, self._modes, chosen)
-        variance = inf.prediction_variance(self._at, rows, chosen)
-        if options.interval == "prediction":
-            if self.spec.rho is not None:
-                inf.check_spread(self.spec, rows, self.spec.rho, estimate)
-            variance = variance + inf.residual_variance(rows, self.sigma, self.spec.rho, estimate)
-        if options.interval == "prediction" or options.new_levels == "sample":
-            variance = variance + inf.unseen_variance(self.spec, rows, self._covariances, chosen)
-        half = inf.normal_quantile(options.level) * np.sqrt(variance)
-        return estimate, estimate - half, estimate + half
+    ) -> inf.Predicted:
+        return inf.predict_estimates(
+            self._at, self.estimates, lambda: self._information, inf.RowsAsked(rows, chosen, options), rng
+        )
 
     def _told(self) -> Iterator[tuple[str, type[RanefWarning]]]:
         if self.warnings:

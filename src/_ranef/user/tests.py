@@ -54,12 +54,12 @@ def anova(
     ResultFrame
         ``model, npar, aic, aicc, bic, loglik, deviance, statistic, df, p, p_mixture`` from the smallest model on.
         ``p`` is that of χ², as R has it. A variance cannot be below zero, so that it is too large where one is tested:
-        ``p_mixture`` is that of ½χ²(df − 1) + ½χ²(df) (Self & Liang 1987, J. Am. Stat. Assoc. 82, 605-610), of two
-        variances with weights from their information (Shapiro 1988, Int. Stat. Rev. 56, 49-62), and NaN where none, or
-        more, are. Of the bootstrap ``p`` is the share of simulated ratios that are as large, ``p_se``
-        its Monte Carlo error, ``p_chi2`` that of χ², ``zeros`` the share of ratios that are zero, ``failed`` how many
-        could not be fitted; ``.rows`` has the ratios. Of F tests ``model, npar, statistic, ndf, ddf, p, scale``, the
-        statistic times Kenward and Roger's scale.
+        ``p_mixture`` is that of ½χ²(df − 1) + ½χ²(df) (Self & Liang 1987, J. Am. Stat. Assoc. 82, 605-610), of more
+        variances with weights from their information (Shapiro 1988, Int. Stat. Rev. 56, 49-62), and NaN where none are,
+        or structures of effects or residuals stand beside them. Of the bootstrap ``p`` is the share of simulated ratios
+        that are as large, ``p_se`` its Monte Carlo error, ``p_chi2`` that of χ², ``zeros`` the share of ratios that are
+        zero, ``failed`` how many could not be fitted; ``.rows`` has the ratios. Of F tests ``model, npar, statistic,
+        ndf, ddf, p, scale``, the statistic times Kenward and Roger's scale.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def ranova(fit: EmpiricalBayesFit) -> ResultFrame:
         ``term, npar, loglik, aic, statistic, df, p, p_mixture``, the whole model first (``<none>``). ``p`` is that of
         χ² with `df` degrees of freedom, as R prints it. A variance cannot be below zero, so that it is too large by up
         to two where one variance is tested; ``p_mixture`` is that of ½χ²(df − 1) + ½χ²(df) (Stram & Lee 1994,
-        Biometrics 50, 1171-1177), of two variances as in :func:`anova`, and NaN where more are tested at once.
+        Biometrics 50, 1171-1177), of more variances as in :func:`anova`.
 
     Raises
     ------
