@@ -176,5 +176,5 @@ class Fit(Protocol):
         ...
 
     def equation(self, style: str = "scalar", values: bool = False) -> Any:
-        """The model as LaTeX."""
+        """The model as an equation."""
         ...

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import numpy as np
 
 from _ranef.design import as_chunks, build_design, check_sigma, registered, scan_chunks, warn_of_dropped
-from _ranef.equations import Equation, model_equation
+from _ranef.equations import Asked, Chosen, Equation, model_equation
 from _ranef.errors import DesignError, FitError, NotAvailableError, suggestion
 from _ranef.formula import parse_formula
 from _ranef.inference import predictive_draws
@@ -410,9 +410,44 @@ class Model(Shown):
         """What the model is made of: rows, coefficients, random effects, θ, default priors, notes."""
         return _describe(self._spec, self.priors())
 
-    def equation(self, style: str = "scalar") -> Equation:
-        """The model as LaTeX."""
-        return model_equation(self._spec, style=style)
+    def equation(
+        self,
+        style: str = "scalar",
+        *,
+        level: str | None = None,
+        group: str | None = None,
+        entries: Literal["numbers", "symbols"] = "numbers",
+        priors: Priors | Mapping[str, object] | Literal["flat"] | None = None,
+    ) -> Equation:
+        """The model as an equation: LaTeX, MathML, Typst and text, with a legend.
+
+        Parameters
+        ----------
+        style : str
+            ``"scalar"`` (one row), ``"hierarchical"`` (level by level, with γ and U), ``"combined"`` (the levels put
+            into each other), ``"cluster"`` (the matrices of one level written out), ``"matrix"`` (all rows, with the
+            blocks of D and R), ``"distribution"`` or ``"priors"`` (the Bayesian model).
+        level, group : str, optional
+            Of ``"cluster"``: which level, of which factor; the first by default.
+        entries : "numbers" or "symbols"
+            Of ``"cluster"``: whether X and Z show data, or what each entry is.
+        priors : mapping or "flat", optional
+            Of ``"priors"``, as for :meth:`sample`.
+
+        Raises
+        ------
+        DesignError
+            If there is no such style or level.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+        >>> print(model.equation("hierarchical").text.splitlines()[-3].strip())
+        β₁[j] = γ₁₀ + U₁[j]
+        """
+        asked = Asked(Chosen(level, group, entries), lambda: self.priors(priors))
+        return model_equation(self._spec, style=style, asked=asked)
 
     def _estimates(self, init: object) -> RemlEstimates:
         """What engine A found or finds, without the warnings of :meth:`fit`: as a start it will do."""
