@@ -186,6 +186,10 @@ class Truth:
             "mean": self.mean,
             "fitted": np.abs(self.d.y),
         }
+        if kind == "distance":
+            names = self.spec.correlation.function.positions
+            places = np.column_stack([self.column(name) for name in names])
+            return np.linalg.norm(places[:, None] - places, axis=2)
         if kind == "place":
             return self.indexed(self.places(), node.below[0])
         if kind in rows:

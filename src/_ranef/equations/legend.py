@@ -23,6 +23,7 @@ WORDS = {
     "row sds": "standard deviation of the residual of a row, over σ",
     "mean": "mean of row i, given the random effects",
     "fitted": "fitted value of row i",
+    "distance": "distance of two rows",
     "place": "place of row i in its group",
     "residual": "residual of row i",
     "residual at": "residual at a time",

@@ -13,8 +13,8 @@ from _ranef.support.escapes import printable
 __all__ = ["MATHML"]
 
 #: columns of a system are aligned at the relation: MathML Core has no attribute for it, but the styles of pages hold
-_ALIGNED = ("text-align: -webkit-right; text-align: right; padding: .25em 0", "padding: .25em .3em")
-_LEFT = "text-align: -webkit-left; text-align: left; padding: .25em 0"
+_ALIGNED = ("text-align: right; text-align: -webkit-right; padding: .25em 0", "padding: .25em .3em")
+_LEFT = "text-align: left; text-align: -webkit-left; padding: .25em 0"
 
 
 class _MathML(Writer):
@@ -46,8 +46,10 @@ class _MathML(Writer):
             case Label(text):
                 return self.name(text)
             case Of(letter, row):
-                return f"<mi>{letter}</mi><mo>[</mo><mi>{row}</mi><mo>]</mo>"
+                return f"<mi>{letter}</mi>{_fixed('[')}{self._atom(row)}{_fixed(']')}"
         text = str(atom)
+        if text.endswith("′"):
+            return f"<mi>{text[:-1]}</mi><mo>′</mo>"
         return f"<mn>{text}</mn>" if text.isdigit() else f"<mi>{text}</mi>"
 
     def variable(self, name: str, at: Atom) -> str:
@@ -63,7 +65,8 @@ class _MathML(Writer):
 
     def joined(self, parts: Sequence[tuple[str, str]], *, leading: bool = False) -> str:
         signs = ["" if not k and sign == "+" and not leading else sign for k, (sign, _) in enumerate(parts)]
-        marks = [f"<mo>{s.replace('-', '−')}</mo>" if s else "" for s in signs]
+        form = ' form="infix"' if leading else ""
+        marks = [f"<mo{form}>{s.replace('-', '−')}</mo>" if s else "" for s in signs]
         return _row("".join(mark + part for mark, (_, part) in zip(marks, parts, strict=True)))
 
     def product(self, parts: Sequence[str]) -> str:
@@ -80,10 +83,15 @@ class _MathML(Writer):
 
     def raised_to(self, base: str, exponent: str) -> str:
         marks = {"⊤": "<mo>⊤</mo>", "-1": _row(_minus(-1)), "2": "<mn>2</mn>"}
-        return f"<msup>{_row(base)}{marks.get(exponent, _row(exponent))}</msup>"
+        raised = marks.get(exponent, _row(exponent))
+        if base.startswith("<msub>") and base.find("</msub>") == len(base) - len("</msub>"):
+            return f"<msubsup>{base.removeprefix('<msub>').removesuffix('</msub>')}{raised}</msubsup>"
+        return f"<msup>{_row(base)}{raised}</msup>"
 
     def bracketed(self, text: str) -> str:
-        return _row(f"<mo>(</mo>{text}<mo>)</mo>")
+        if "<mtable" in text:
+            return _row(f"<mo>(</mo>{text}<mo>)</mo>")
+        return _row(f"{_fixed('(')}{text}{_fixed(')')}")
 
     def call(self, function: str, arguments: Sequence[str]) -> str:
         inside = "<mo>,</mo>".join(arguments)
@@ -96,10 +104,10 @@ class _MathML(Writer):
         return _row(f"{head}<mo>&#x2061;</mo>{self.bracketed(inside)}")
 
     def absolute(self, text: str) -> str:
-        return _row(f'<mo stretchy="false">|</mo>{text}<mo stretchy="false">|</mo>')
+        return _row(f"{_fixed('|')}{text}{_fixed('|')}")
 
     def indicator(self, condition: str) -> str:
-        return _row(f"<mn>𝟏</mn><mo>[</mo>{condition}<mo>]</mo>")
+        return _row(f"<mn>𝟏</mn>{_fixed('[')}{condition}{_fixed(']')}")
 
     def law(self, name: str, arguments: Sequence[str]) -> str:
         head = "<mi>𝒩</mi>" if name == "N" else f"<mi>{escape(name)}</mi>"
@@ -136,6 +144,11 @@ class _MathML(Writer):
             styles = (*_ALIGNED, _LEFT)
             out.append("".join(f'<mtd style="{s}">{_row(c)}</mtd>' for s, c in zip(styles, cells, strict=True)))
         return "".join(f"<mtr>{row}</mtr>" for row in out)
+
+
+def _fixed(bracket: str) -> str:
+    """A bracket that does not grow with what it holds."""
+    return f'<mo stretchy="false">{bracket}</mo>'
 
 
 def _row(inside: str) -> str:

@@ -37,8 +37,8 @@ __all__ = ["distribution", "matrix"]
 LISTED = 6
 
 NO_COVARIANCE = (
-    "Effects of different factors have no covariance: their levels come in no pairs, over which it would be the same; "
-    "only effects of one level vary together"
+    "Effects of different factors have no covariance: their levels form no pairs, one of each, that could vary "
+    "together; effects of one level do"
 )
 
 SET_TO_ZERO = "Effects of different terms of one factor have no covariance because the formula says so"

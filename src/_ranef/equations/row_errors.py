@@ -94,6 +94,8 @@ def residual_structure(s: Symbols) -> list[Line]:
         where = f"of the same {function.group}; others have none" if function.group else "different from each other"
         both = Call("Cor", (s.epsilon, Symbol("ε", (OTHER,), ("residual",))))
         lines.append(Line(both, "=", _correlation(parameters, function), Words(f"for two rows {where}")))
+        if isinstance(function, Exponential | Gaussian | Spherical):
+            lines.append(Line(_distance(), "=", _apart(function)))
         if isinstance(function, ARMA):
             lines.append(_process(s, function, parameters.first))
     return lines
@@ -163,13 +165,13 @@ def _correlation(parameters: _Parameters, function: CorrelationFunction) -> Node
         case ARMA():
             return Call("r", (_apart(function),))
     scale = Symbol("r", (), ("rho", first))
-    u = Quotient(_apart(function), scale)
+    u = Quotient(_distance(), scale)
     shape: Node = Call("exp", (Negative(u),))
     if isinstance(function, Gaussian):
         shape = Call("exp", (Negative(squared(u)),))
     elif isinstance(function, Spherical):
         cubic = Sum((ONE, Negative(Product((Literal("1.5"), u))), Product((Literal("0.5"), Power(u, Literal("3"))))))
-        shape = Product((cubic, Indicator(_apart(function), "<", scale)))
+        shape = Product((cubic, Indicator(_distance(), "<", scale)))
     assert isinstance(function, Exponential | Gaussian | Spherical)
     nugget = Sum((ONE, Negative(Symbol("κ", (), ("rho", first + 1)))))
     return Product((nugget, shape)) if function.nugget else shape
@@ -190,6 +192,10 @@ def _process(s: Symbols, function: ARMA, last: int) -> Line:
     ]
     right = Sum((*past, term("a", 0)))
     return Line(term("ε", 0), "=", right, Words("has the autocorrelations r; t are times within a group"))
+
+
+def _distance() -> Symbol:
+    return Symbol("d", ("i", OTHER), ("distance",))
 
 
 def _apart(function: CorrelationFunction) -> Node:

@@ -227,6 +227,8 @@ class Writer(ABC):
         """Relation and text of every row of the right-hand side: equal parts and long sums stand below each other."""
         assert line.right is not None
         parts = line.right.parts if isinstance(line.right, Chain) else (line.right,)
+        if sum(map(self.plain_width, parts)) <= WIDTH // 2:
+            parts = (line.right,)
         out = []
         for k, part in enumerate(parts):
             rows = self.rows(part, self.plain_width)
