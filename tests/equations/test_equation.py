@@ -174,10 +174,10 @@ def test_functions_are_written_as_mathematics():
 def test_matrix_style_gives_dimensions_and_blocks():
     text = lines("nested", "matrix")
     assert text[:2] == ["y = Xβ + Zb + ε X: 60 × 1, Z: 60 × 40", "β = (β₀)ᵀ of Intercept"]
-    assert "= ⎡σ²[cask:batch]·I₃₀ 0 ⎤" in text
-    assert text[-1] == "= ZDZᵀ + R"
+    assert "D = σ²·ΛΛᵀ = ⎡σ²[cask:batch]·I₃₀ 0 ⎤" in text
+    assert text[-1] == "V = Var(y) = ZDZᵀ + R"
     assert any(line.startswith("Effects of different factors have no covariance") for line in text)
-    assert "= I₁₈ ⊗ Σ[Subject]" in lines("slopes", "matrix")
+    assert "D = σ²·ΛΛᵀ = I₁₈ ⊗ Σ[Subject]" in lines("slopes", "matrix")
     assert lines("no random", "matrix")[0] == "y = Xβ + ε X: 180 × 2"
     assert lines("no fixed", "matrix")[0] == "y = Zb + ε Z: 180 × 36"
 

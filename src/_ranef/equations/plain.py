@@ -15,7 +15,7 @@ _SMALL = str.maketrans("0123456789in", "₀₁₂₃₄₅₆₇₈₉ᵢₙ")
 # a matrix within text, until the text is spread over lines
 OPEN, NEXT, NEXT_ROW, CLOSE = "\ue000\ue001\ue002\ue003"
 
-_MARKS = {"⊤": "ᵀ", "-1": "⁻¹", "2": "²"}
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class _Plain(Writer):
@@ -79,13 +79,15 @@ class _Plain(Writer):
 
     def power(self, base: Node, exponent: Node) -> str:
         text = self.node(exponent)
-        if isinstance(base, Symbol) and text in _MARKS:
+        if isinstance(base, Symbol) and text.isdigit():
             small, groups = self._indices(base.below)
-            return f"{base.letter}{small}{_MARKS[text]}{groups}"
+            return f"{base.letter}{small}{text.translate(_RAISED)}{groups}"
         return super().power(base, exponent)
 
     def raised_to(self, base: str, exponent: str) -> str:
-        return base + _MARKS.get(exponent, f"^{exponent}")
+        if exponent.isdigit():
+            return base + exponent.translate(_RAISED)
+        return base + {"⊤": "ᵀ", "-1": "⁻¹"}.get(exponent, f"^{exponent}")
 
     def bracketed(self, text: str) -> str:
         return f"({text})"

@@ -356,6 +356,23 @@ class Comparison(ByFields, Shown):
             figure, kind = closed(self.plot()), path.suffix[1:].lower()
         return write_whole(path, lambda partial: figure.savefig(partial, format=kind, dpi=150, bbox_inches="tight"))
 
+    @property
+    def parameters(self) -> pd.DataFrame:
+        """Every parameter with its symbol, meaning, place and prior, and of each fit estimate and 95 % interval.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=100, seed=1, sampler="nutpie", progress=False))
+        >>> both.parameters.columns[6:].tolist()
+        ['eb_estimate', 'eb_lower', 'eb_upper', 'fb_estimate', 'fb_lower', 'fb_upper']
+        """
+        tables = {name: fit.parameters for name, fit in self.fits.items()}
+        numbers = [own[["estimate", "lower", "upper"]].add_prefix(f"{name}_") for name, own in tables.items()]
+        said = tables[self.reference].drop(columns=["estimate", "lower", "upper"])
+        return pd.concat([said, *numbers], axis=1)
+
     def equation(
         self,
         style: str = "scalar",

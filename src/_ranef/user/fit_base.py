@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef import inference as inf
-from _ranef.equations import Asked, Chosen, Equation, Key, model_equation, numbers_of
+from _ranef.equations import Asked, Chosen, Equation, Key, model_equation, numbers_of, parameter_table
 from _ranef.errors import RanefWarning, warn
 from _ranef.plots import FitPlots
 from _ranef.results import Fit
@@ -341,6 +341,34 @@ class BaseFit(ByFields, Shown):
         values_by = {self.engine: self._numbers(style)} if values else None
         asked = Asked(Chosen(level, group, entries), self._priors)
         return model_equation(self.spec, style=style, values=values_by, asked=asked)
+
+    @property
+    def parameters(self) -> pd.DataFrame:
+        """Every parameter: ``symbol, parameter, kind, meaning, place, prior, estimate, lower, upper``.
+
+        ``kind`` is ``"fixed"``, ``"sd"``, ``"cor"`` or ``"residual"``: all but the first are variance components, and
+        ``place`` says where each stands in D or R. Intervals are of 95 %: of REML and ML from the profile where that
+        takes a moment, else Wald's; of a posterior equal-tailed.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> print(fit.parameters[["symbol", "estimate", "place"]].round(3).to_string(index=False))
+             symbol  estimate                                           place
+                 β₀    60.400                                      β, entry 1
+        σ[operator]     0.261 D: in the block of each of 4 levels of operator
+                  σ     0.326                R: σ² is a factor of every entry
+        """
+        values, bounds = self._estimated()
+        frame = parameter_table(self.spec, self._priors())
+        names = frame["parameter"]
+        own = {name: names.map(bounds[name]) for name in ("lower", "upper")}
+        return frame.assign(estimate=names.map(values).astype(float), **own)
+
+    @abstractmethod
+    def _estimated(self) -> tuple[dict[str, float], pd.DataFrame]:
+        """Estimates and intervals of all parameters by name."""
 
     def _numbers(self, style: str) -> dict[Key, float]:
         """What takes the place of symbols: random effects and residuals where single ones are shown."""

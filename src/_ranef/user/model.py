@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
+import pandas as pd
 
 from _ranef.design import as_chunks, build_design, check_sigma, registered, scan_chunks, warn_of_dropped
-from _ranef.equations import Asked, Chosen, Equation, model_equation
+from _ranef.equations import Asked, Chosen, Equation, model_equation, parameter_table
 from _ranef.errors import DesignError, FitError, NotAvailableError, suggestion
 from _ranef.formula import parse_formula
 from _ranef.inference import predictive_draws
@@ -409,6 +410,22 @@ class Model(Shown):
     def describe(self) -> Document:
         """What the model is made of: rows, coefficients, random effects, θ, default priors, notes."""
         return _describe(self._spec, self.priors())
+
+    @property
+    def parameters(self) -> pd.DataFrame:
+        """Every parameter: ``symbol, parameter, kind, meaning, place, prior``, as fits have them with estimates.
+
+        ``kind`` is ``"fixed"``, ``"sd"``, ``"cor"`` or ``"residual"``: all but the first are variance components, and
+        ``place`` says where each stands in D or R.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+        >>> model.parameters["symbol"].tolist()
+        ['β₀', 'β₁', 'σ₀', 'σ₁', 'ρ₀₁', 'σ']
+        """
+        return parameter_table(self._spec, self.priors())
 
     def equation(
         self,

@@ -485,6 +485,10 @@ class PosteriorFit(BaseFit):
     def _modes(self) -> tuple[Floats, ...]:
         return tuple(b.mean(axis=(0, 1)) for b in self.draws.b)
 
+    def _estimated(self) -> tuple[dict[str, float], pd.DataFrame]:
+        draws = inf.parameter_draws(self.spec, self.draws)
+        return {name: float(draw.mean()) for name, draw in draws.items()}, self.confint()
+
     @property
     def _more_numbers(self) -> dict[Key, float]:
         return {("nu",): float(np.mean(self.draws.extras["nu"]))} if "nu" in self.draws.extras else {}
