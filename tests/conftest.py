@@ -26,6 +26,18 @@ settings.register_profile("default", derandomize=True, deadline=None, suppress_h
 settings.register_profile("thorough", parent=settings.get_profile("default"), derandomize=False, max_examples=1000)
 settings.load_profile("default")
 
+#: Debian's name first; --no-sandbox because tests may run as root
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
 
 def pytest_addoption(pluginmanager):
     """As early as options are read, for doctests in src as well."""
@@ -66,3 +78,21 @@ def fit():
 def posterior():
     """A posterior without a sampler: draws scattered round the REML estimates of the pulp data."""
     return small_fits.scattered_posterior()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The command that starts Chromium."""
+    binary = next((b for b in map(shutil.which, BROWSERS) if b), None)
+    if binary is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    return [binary, *OPTIONS]
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as p:
+        started = p.chromium.launch(executable_path=chromium[0], args=chromium[1:])
+        yield started
+        started.close()

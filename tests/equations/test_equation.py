@@ -1,4 +1,4 @@
-"""Equations of every kind of model: what they say, and that they are LaTeX."""
+"""What equations say of every kind of model, in every rendering."""
 
 import re
 from collections import Counter
@@ -8,27 +8,14 @@ import pandas as pd
 import pytest
 
 import ranef
-from _ranef.equations import STYLES, Equation, model_equation
-from _ranef.equations.notation import LATEX, PLAIN, WIDTH
-
-MODELS = {
-    "pulp": ("bright ~ 1 + (1 | operator)", "pulp"),
-    "slopes": ("Reaction ~ Days + (Days | Subject)", "sleepstudy"),
-    "zerocorr": ("Reaction ~ Days + (Days || Subject)", "sleepstudy"),
-    "nested": ("strength ~ 1 + (1 | batch/cask)", "Pastes"),
-    "crossed": ("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin"),
-    "dummies": ("score ~ Machine + (Machine | Worker)", "Machines"),
-    "diag": ("score ~ 0 + Machine + diag(Machine | Worker)", "Machines"),
-    "ident": ("score ~ Machine + ident(0 + Machine | Worker)", "Machines"),
-    "blocks": ("score ~ Machine + (Machine || Worker)", "Machines"),
-    "contrasts": ("score ~ C(Machine, Sum) + (1 | Worker)", "Machines"),
-    "ordered": ("angle ~ recipe * temperature + (1 | recipe:replicate)", "cake"),
-    "no intercept": ("Reaction ~ 0 + Days + (1 | Subject)", "sleepstudy"),
-    "no fixed": ("Reaction ~ 0 + (Days | Subject)", "sleepstudy"),
-    "no random": ("Reaction ~ Days", "sleepstudy"),
-    "functions": ("log(Reaction) ~ I((Days - 4.5)^2) + sqrt(Days) + bs(Days, df = 4) + (1 | Subject)", "sleepstudy"),
-    "crosslevel": ("mAch ~ cses * meanses + (cses | school)", "Hsb82"),
-}
+from _ranef.equations import STYLES, model_equation, numbers_of
+from _ranef.equations.latex import LATEX
+from _ranef.equations.mathml import MATHML
+from _ranef.equations.plain import PLAIN
+from _ranef.equations.tree import Line, Matrix, Name, Number, Product, Sum, Symbol, Transposed
+from _ranef.equations.typst import TYPST
+from _ranef.equations.writing import WIDTH
+from equations.models import MADE, model
 
 TORTURE = "x y\\^~$&#{}'\"`-*<|\n%"
 
@@ -40,11 +27,6 @@ def torture_model(**options):
     data["w"] = 1.0 + np.arange(len(data)) % 3
     formula = "Reaction ~ `my days` * g + `größe %` + offset(w) + (`my days` | sub.ject_id:g)"
     return ranef.Model(formula, data, **options)
-
-
-def model(name):
-    formula, data = MODELS[name]
-    return ranef.Model(formula, ranef.datasets.load(data))
 
 
 def lines(name, style="scalar"):
@@ -63,42 +45,53 @@ def assert_is_latex(text):
     assert bare.count(r"\left(") == bare.count(r"\right)")
     assert not re.search(r"(?<!\\)[#$%]", bare)
     assert not re.search(r"[^ -~\n]", re.sub(r"\\text\{[^{}]*\}", "", text))
-    for row in re.sub(r"\\begin\{pmatrix\}.*?\\end\{pmatrix\}", "", text).split("\\\\\n"):
-        assert len(re.findall(r"(?<!\\)&", row)) == 1
 
 
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("name", MODELS)
-def test_every_model_in_every_style_is_latex(name, style):
-    equation = model(name).equation(style)
-    assert_is_latex(equation.latex)
+@pytest.mark.parametrize("name", MADE)
+def test_every_model_in_every_style_is_written(name, style):
+    equation = model_equation(model(name).spec, style=style)
+    for part in (equation, equation.legend):
+        assert_is_latex(part.latex)
+        assert part.text
+        assert not re.search("[\ue000-\ue003]", part.text + part.mathml + part.typst + part.latex)
     assert equation.style == style
-    assert equation.text
 
 
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("name", ["slopes", "zerocorr", "nested", "diag", "ident", "blocks", "ordered"])
+@pytest.mark.parametrize("name", MADE)
+def test_every_symbol_has_one_meaning(name, style):
+    """The legend names all, and no two things share a symbol."""
+    told = [line.split(" : ", 1) for line in model_equation(model(name).spec, style=style).legend.text.splitlines()]
+    symbols = [entry[0].strip() for entry in told if len(entry) == 2]
+    assert len(symbols) == len(set(symbols))
+    assert all(entry[1].strip() for entry in told if len(entry) == 2)
+    assert len(symbols) >= 4
+
+
+@pytest.mark.parametrize("style", ["scalar", "hierarchical", "combined", "matrix", "distribution"])
+@pytest.mark.parametrize("name", ["slopes", "zerocorr", "nested", "diag", "ident", "blocks", "ordered", "VarIdent"])
 def test_numbers_leave_no_symbol_of_a_parameter(name, style):
     fit = model(name).fit()
     equation = fit.equation(style, values=True)
     assert_is_latex(equation.latex)
-    assert not re.search("[σρ]|β[₀-₉]", equation.text)
+    assert not re.search("[σργδ]|β[₀-₉](?!\\[)", equation.text)
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_awkward_names_are_escaped(style):
     equation = torture_model(weights="w").equation(style)
     assert_is_latex(equation.latex)
-    assert r"\mathrm{my\ days}_{i}" in equation.latex or style == "matrix"
+    assert r"\mathrm{my\ days}_{i}" in equation.latex or style in ("matrix", "cluster")
     assert "\n%" not in equation.text
 
 
 def test_scalar_latex_of_random_intercepts():
     assert str(model("pulp").equation()) == (
         "\\begin{aligned}\n"
-        "\\mathrm{bright}_{i} &= \\beta_{0} + b_{\\mathrm{operator}[i]} + \\varepsilon_{i} \\\\\n"
-        "b_{\\mathrm{operator}} &\\sim \\mathcal{N}\\left(0,\\ \\sigma_{\\mathrm{operator}}^{2}\\right)"
-        " \\quad \\text{for 4 levels of }\\mathrm{operator} \\\\\n"
+        "\\mathrm{bright}_{i} &= \\beta_{0} + b_{j[i]} + \\varepsilon_{i} \\\\\n"
+        "b_{j} &\\sim \\mathcal{N}\\left(0,\\ \\sigma_{\\mathrm{operator}}^{2}\\right)"
+        " \\quad \\text{for 4 levels }j\\text{ of operator} \\\\\n"
         "\\varepsilon_{i} &\\sim \\mathcal{N}\\left(0,\\ \\sigma^{2}\\right) \\quad \\text{for 20 rows }i\n"
         "\\end{aligned}"
     )
@@ -107,8 +100,8 @@ def test_scalar_latex_of_random_intercepts():
 def test_scalar_latex_of_random_slopes():
     first, second = model("slopes").equation().latex.splitlines()[1:3]
     assert first == (
-        r"\mathrm{Reaction}_{i} &= \beta_{0} + \beta_{1} \, \mathrm{Days}_{i} + b_{0,\mathrm{Subject}[i]}"
-        r" + b_{1,\mathrm{Subject}[i]} \, \mathrm{Days}_{i} + \varepsilon_{i} \\"
+        r"\mathrm{Reaction}_{i} &= \beta_{0} + \beta_{1} \, \mathrm{Days}_{i} + b_{0,j[i]}"
+        r" + b_{1,j[i]} \, \mathrm{Days}_{i} + \varepsilon_{i} \\"
     )
     matrix = (
         r"\begin{pmatrix} \sigma_{0}^{2} & \rho_{01} \, \sigma_{0} \, \sigma_{1} \\"
@@ -117,11 +110,33 @@ def test_scalar_latex_of_random_slopes():
     assert matrix in second
 
 
+def test_one_tree_in_four_languages():
+    tree = Sum((Symbol("β", ("0",)), Product((Number(-2.0), Symbol("b", ("1", "j"))))))
+    assert PLAIN.node(tree) == "β₀ - 2.000·b₁[j]"
+    assert LATEX.node(tree) == r"\beta_{0} - 2.000 \, b_{1,j}"
+    assert TYPST.node(tree) == "β_(0) - 2.000 thin b_(1, j)"
+    assert MATHML.node(tree) == (
+        "<mrow><msub><mi>β</mi><mrow><mn>0</mn></mrow></msub><mo>−</mo><mrow><mn>2.000</mn>"
+        '<mspace width="0.17em"/><msub><mi>b</mi><mrow><mn>1</mn><mo>,</mo><mi>j</mi></mrow></msub></mrow></mrow>'
+    )
+
+
+def test_matrices_stand_on_several_lines_of_text():
+    inner = Matrix(((Symbol("a"), Symbol("b")), (Symbol("c"), Symbol("d"))))
+    tree = Matrix(((inner, Number(0.0)), (Number(0.0), Transposed(Symbol("x")))))
+
+    assert PLAIN.page([Line(Symbol("A"), "=", tree)]).splitlines() == [
+        "    ⎡⎡a  b⎤  0 ⎤",
+        "A = ⎢⎣c  d⎦    ⎥",
+        "    ⎣  0     xᵀ⎦",
+    ]
+
+
 def test_text_of_crossed_factors():
     assert lines("crossed") == [
-        "diameterᵢ = β₀ + b[plateᵢ] + b[sampleᵢ] + εᵢ",
-        "b[plate] ~ N(0, σ²[plate]) for 24 levels of plate",
-        "b[sample] ~ N(0, σ²[sample]) for 6 levels of sample",
+        "diameterᵢ = β₀ + b[j[i]] + b[k[i]] + εᵢ",
+        "b[j] ~ N(0, σ²[plate]) for 24 levels j of plate",
+        "b[k] ~ N(0, σ²[sample]) for 6 levels k of sample",
         "εᵢ ~ N(0, σ²) for 144 rows i",
     ]
 
@@ -129,8 +144,8 @@ def test_text_of_crossed_factors():
 def test_independent_terms_of_one_factor_are_numbered_through():
     text = lines("zerocorr")
     assert text[1:3] == [
-        "b₀[Subject] ~ N(0, σ₀²) for 18 levels of Subject",
-        "b₁[Subject] ~ N(0, σ₁²) for 18 levels of Subject",
+        "b₀[j] ~ N(0, σ₀²) for 18 levels j of Subject",
+        "b₁[j] ~ N(0, σ₁²) for 18 levels j of Subject",
     ]
 
 
@@ -144,26 +159,24 @@ def test_dummies_are_indicators_and_other_contrasts_keep_their_name():
 def test_structures_have_their_own_matrix():
     assert "N(0, diag(σ₀², σ₁², σ₂²))" in model("diag").equation().text
     assert "N(0, σ²[Worker]·I₃)" in model("ident").equation().text
+    assert "ρ²[Worker]·σ²[Worker]" in model("ar1").equation().text
+    assert "ρ₂[Worker]·σ₀·σ₂" in model("toep").equation().text
 
 
 def test_functions_are_written_as_mathematics():
     equation = model("functions").equation()
-    assert equation.text.startswith("log(Reactionᵢ) = β₀ + β₁·(Daysᵢ - 4.5)^2 + β₂·sqrt(Daysᵢ)")
+    assert equation.text.startswith("log(Reactionᵢ) = β₀ + β₁·(Daysᵢ - 4.5)² + β₂·sqrt(Daysᵢ)")
     assert r"\log(\mathrm{Reaction}_{i})" in equation.latex
     assert r"\sqrt{\mathrm{Days}_{i}}" in equation.latex
     assert r"(\mathrm{Days}_{i} - 4.5)^{2}" in equation.latex
 
 
 def test_matrix_style_gives_dimensions_and_blocks():
-    assert lines("nested", "matrix") == [
-        "y = Xβ + Zb + ε X: 60 × 1, Z: 60 × 40",
-        "β = (β₀)ᵀ of Intercept",
-        "b ~ N(0, D)",
-        "D = σ²·ΛΛᵀ = diag(σ²[cask:batch]·I₃₀, σ²[batch]·I₁₀)",
-        "ε ~ N(0, R)",
-        "R = σ²·I₆₀",
-        "V = Var(y) = ZDZᵀ + R",
-    ]
+    text = lines("nested", "matrix")
+    assert text[:2] == ["y = Xβ + Zb + ε X: 60 × 1, Z: 60 × 40", "β = (β₀)ᵀ of Intercept"]
+    assert "D = σ²·ΛΛᵀ = ⎡σ²[cask:batch]·I₃₀ 0 ⎤" in text
+    assert text[-1] == "V = Var(y) = ZDZᵀ + R"
+    assert any(line.startswith("Effects of different factors have no covariance") for line in text)
     assert "D = σ²·ΛΛᵀ = I₁₈ ⊗ Σ[Subject]" in lines("slopes", "matrix")
     assert lines("no random", "matrix")[0] == "y = Xβ + ε X: 180 × 2"
     assert lines("no fixed", "matrix")[0] == "y = Zb + ε Z: 180 × 36"
@@ -172,65 +185,125 @@ def test_matrix_style_gives_dimensions_and_blocks():
 def test_hierarchical_style_chains_nested_factors():
     assert lines("nested", "hierarchical") == [
         "Level 1: rows",
-        "strengthᵢ = α[cask:batchᵢ] + εᵢ",
+        "strengthᵢ = β₀[j[i]] + εᵢ",
         "εᵢ ~ N(0, σ²) for 60 rows i",
         "Level 2: cask:batch",
-        "α[cask:batch] = α[batch] + b[cask:batch]",
-        "b[cask:batch] ~ N(0, σ²[cask:batch]) for 30 levels of cask:batch",
+        "β₀[j] = α₀[k[j]] + U₀[j]",
+        "U₀[j] ~ N(0, σ²[cask:batch]) for 30 levels j of cask:batch",
         "Level 3: batch",
-        "α[batch] = β₀ + b[batch]",
-        "b[batch] ~ N(0, σ²[batch]) for 10 levels of batch",
+        "α₀[k] = γ₀₀ + U₀[k]",
+        "U₀[k] ~ N(0, σ²[batch]) for 10 levels k of batch",
     ]
 
 
 def test_hierarchical_style_of_crossed_factors():
     text = lines("crossed", "hierarchical")
-    assert text[1] == "diameterᵢ = α[plateᵢ, sampleᵢ] + εᵢ"
-    assert text[3:5] == ["Level 2: plate and sample", "α[plate, sample] = β₀ + b[plate] + b[sample]"]
+    assert text[1] == "diameterᵢ = β₀[j[i], k[i]] + εᵢ"
+    assert text[3:5] == ["Level 2: plate and sample", "β₀[j, k] = γ₀₀ + U₀[j] + U₀[k]"]
 
 
 def test_hierarchical_style_puts_variables_of_a_level_where_they_act():
-    text = lines("crosslevel", "hierarchical")
-    assert text[1] == "mAchᵢ = α₀[schoolᵢ] + α₁[schoolᵢ]·csesᵢ + εᵢ"
+    text = lines("cross-level", "hierarchical")
+    assert text[1] == "mAchᵢ = β₀[j[i]] + β₁[j[i]]·csesᵢ + εᵢ"
     assert text[4:6] == [
-        "α₀[school] = β₀ + β₂·meanses[school] + b₀[school]",
-        "α₁[school] = β₁ + β₃·meanses[school] + b₁[school]",
+        "β₀[j] = γ₀₀ + γ₀₁·meanses[j] + γ₀₂·1[sector[j] = Catholic] + U₀[j]",
+        "β₁[j] = γ₁₀ + γ₁₁·meanses[j] + γ₁₂·1[sector[j] = Catholic] + U₁[j]",
     ]
+
+
+def test_three_levels_have_each_variable_at_its_own():
+    text = lines("three levels", "hierarchical")
+    assert "β₁[j] = α₁[k[j]] + γ₁₁·size[j] + U₁[j]" in text
+    assert "α₁[k] = γ₁₀ + γ₁₂·rich[k] + U₁[k]" in text
+    assert "β₀[j] = α₀[k[j]] + γ₀₁·size[j] + γ₀₃·size[j]·rich[j] + U₀[j]" in text
+
+
+def test_combined_style_multiplies_out():
+    equation = model("cross-level").equation("combined").text
+    assert "γ₁₁·meanses[j[i]]·csesᵢ" in equation
+    assert "U₁[j[i]]·csesᵢ" in equation
 
 
 def test_hierarchical_style_leaves_what_varies_within_levels_to_the_rows():
     text = lines("no intercept", "hierarchical")
-    assert text[1] == "Reactionᵢ = α[Subjectᵢ] + β₁·Daysᵢ + εᵢ"
-    assert text[4] == "α[Subject] = b[Subject]"
+    assert text[1] == "Reactionᵢ = β₀[j[i]] + γ₁₀·Daysᵢ + εᵢ"
+    assert text[4] == "β₀[j] = U₀[j]"
+
+
+def test_cluster_style_answers_why_x_stands_again_in_z():
+    text = lines("slopes", "cluster")
+    assert text[1] == "y[j] = X[j]β + Z[j]b[j] + ε[j] (1)"
+    assert "258.7 = β₀ + β₁ + b₀[308] + b₁[308] + ε₂ (2): row 2 of (1), as style='scalar' has it" in text
+    assert "In both: Intercept, Days: β has what they do on average, b[j] the deviations from it" in text
+    assert "Var(y₂) = σ₀² + 2·ρ₀₁·σ₀·σ₁ + σ₁² + σ² (4): an entry of (3) multiplied out" in text
+    other = model("slopes").equation("cluster", level="309", entries="symbols").text
+    assert "y₁₂ = β₀ + β₁·Days₁₂ + b₀[309] + b₁[309]·Days₁₂ + ε₁₂" in other
+
+
+def test_cluster_of_a_factor_by_name():
+    text = model("nested").equation("cluster", level="B", group="batch").text
+    assert text.startswith("The 6 rows of batch B")
+    with pytest.raises(ranef.DesignError, match="no level 'Q'"):
+        model("nested").equation("cluster", level="Q")
+    with pytest.raises(ranef.DesignError, match="entries='words'"):
+        model("nested").equation("cluster", entries="words")
 
 
 def test_weights_offset_and_known_sigma():
     data = ranef.datasets.load("sleepstudy").assign(w=2.0, known=1.0)
     weighted = ranef.Model("Reaction ~ Days + (1 | Subject)", data, weights="w", offset="known", sigma=1.5)
-    text = weighted.equation().text
-    assert "oᵢ + b[Subjectᵢ] + εᵢ" in text
-    assert "εᵢ ~ N(0, σ² / wᵢ)" in text
-    assert text.splitlines()[-3:] == ["wᵢ: prior weight", "oᵢ: offset, known", "σ = 1.5, known"]
+    equation = weighted.equation()
+    assert "oᵢ + b[j[i]] + εᵢ" in equation.text
+    assert "εᵢ ~ N(0, σ² / wᵢ)" in equation.text
+    assert "residual standard deviation, known: 1.5" in equation.legend.text
     matrix = weighted.equation("matrix").text
     assert "R = σ²·W⁻¹" in matrix
     assert "y = Xβ + o + Zb + ε" in matrix
 
 
+def test_residual_structures_are_formulas():
+    assert "hᵢ = 1[Machineᵢ = A] + δ[B]·1[Machineᵢ = B] + δ[C]·1[Machineᵢ = C]" in lines("VarIdent")
+    assert "hᵢ = |vᵢ|^δ" in lines("VarPower")
+    assert "Cor(εᵢ, εᵢ′) = φ^|Daysᵢ - Daysᵢ′| for two rows of the same Subject; others have none" in lines("AR1")
+
+
 def test_numbers_of_the_sleepstudy():
     """lme4: lmer(Reaction ~ Days + (Days | Subject)): 251.405, 10.467; 612.1, 35.07, cov 9.604; 654.94."""
     fixef = pd.Series({"Intercept": 251.4051, "Days": 10.46729})
-    varcorr = pd.DataFrame({"vcov": [612.100, 35.0717, 9.60441, 654.940]})
-    equation = model_equation(model("slopes").spec, values=(fixef, varcorr))
-    assert equation.text.split("\n")[0].strip().startswith("Reactionᵢ = 251.4 + 10.47·Daysᵢ + b₀[Subjectᵢ]")
-    assert "[612.1, 9.604; 9.604, 35.07]" in equation.text
+    vcov = [612.100, 35.0717, 9.60441, 654.940]
+    varcorr = pd.DataFrame({"vcov": vcov, "sdcor": [24.74, 5.922, 0.066, 25.59]})
+    spec = model("slopes").spec
+    equation = model_equation(spec, values={"REML": numbers_of(spec, fixef, varcorr)})
+    text = equation.text.split("\n")
+    assert text[0].strip().startswith("Reactionᵢ = 251.4 + 10.47·Daysᵢ + b₀[j[i]]")
+    assert "⎡612.1  9.604⎤" in text[1]
+    assert "⎣9.604  35.07⎦" in text[2]
     assert "εᵢ ~ N(0, 654.9)" in equation.text
 
 
 def test_negative_coefficients_are_subtracted():
-    fixef, varcorr = pd.Series({"Intercept": 1.0, "Days": -2.0}), pd.DataFrame({"vcov": [1.0, 1.0, -0.5, 1.0]})
-    equation = model_equation(model("slopes").spec, values=(fixef, varcorr))
+    fixef = pd.Series({"Intercept": 1.0, "Days": -2.0})
+    varcorr = pd.DataFrame({"vcov": [1.0, 1.0, -0.5, 1.0], "sdcor": [1.0, 1.0, -0.5, 1.0]})
+    spec = model("slopes").spec
+    equation = model_equation(spec, values={"": numbers_of(spec, fixef, varcorr)})
     assert "= 1.000 - 2.000·Daysᵢ" in equation.text
     assert r"= 1.000 - 2.000 \, \mathrm{Days}_{i}" in equation.latex
+
+
+def test_both_engines_stand_side_by_side():
+    made = model("pulp")
+    both = ranef.compare(made.fit(), made.sample(draws=100, seed=1, sampler="nutpie", progress=False))
+    text = both.equation().text.splitlines()
+    assert [line.rsplit("(", 1)[1] for line in text] == ["REML)", "NUTS)"] * 3
+    assert f"{both.fb.fixef.iloc[0]:.2f}" in text[1]
+
+
+def test_priors_have_their_numbers():
+    text = re.sub(" +", " ", model("pulp").equation("priors", priors={"sigma": ranef.priors.HalfNormal(2.5)}).text)
+    assert "σ ~ HalfNormal(2.500)" in text
+    assert "β₀ ~ N(60.40, 0.9747²)" in text
+    assert "σ ~ " in model("VarPower").equation("priors").text
+    assert "flat on β" in model("pulp").equation("priors", priors="flat").text
 
 
 @pytest.mark.parametrize(
@@ -262,7 +335,7 @@ def test_numbers_have_four_significant_digits(value, latex, plain):
     ],
 )
 def test_names_are_upright_and_escaped(name, latex):
-    assert LATEX.name(name) == latex
+    assert LATEX.node(Name(name)) == latex
 
 
 def test_long_lines_are_broken():
@@ -272,19 +345,24 @@ def test_long_lines_are_broken():
     assert text[1].strip().startswith("+ β")
 
 
-def test_large_unstructured_matrix_is_named():
-    data = ranef.datasets.load("cake")
-    equation = ranef.Model("angle ~ temperature + (0 + temperature | replicate)", data).equation()
-    assert "N(0, Σ[replicate])" in equation.text
-    assert equation.text.endswith("Σ[replicate]: any covariance matrix, 6 × 6")
+def test_a_large_matrix_has_dots():
+    assert "⋱" not in model("large").equation().text
+    wide = ranef.Model(
+        "Reaction ~ 1 + (0 + factor(Days) | Subject)", ranef.datasets.load("sleepstudy"), sigma=1.0
+    ).equation()
+    assert "⋱" in wide.text
+    assert r"\ddots" in wide.latex
 
 
 def test_a_wrong_style_is_refused_with_a_hint():
-    with pytest.raises(ranef.DesignError, match=r"'scalar', 'matrix', 'hierarchical'.*Did you mean 'matrix'"):
+    with pytest.raises(ranef.DesignError, match=r"'scalar', 'hierarchical', .*'priors'.*Did you mean 'matrix'"):
         model("pulp").equation("matrx")
 
 
 def test_notebook_forms():
-    equation = Equation("x", "scalar", "x")
-    assert equation._repr_latex_() == r"$\displaystyle x$"
-    assert equation._repr_markdown_() == "$$\nx\n$$"
+    equation = model("pulp").equation()
+    assert equation._repr_latex_() == rf"$\displaystyle {equation.latex}$"
+    assert equation._repr_markdown_() == f"$$\n{equation.latex}\n$$"
+    assert equation._repr_html_().startswith("<math")
+    assert "<summary>Symbols</summary>" in equation._repr_html_()
+    assert "<details>" not in equation.legend._repr_html_()

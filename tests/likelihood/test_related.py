@@ -246,7 +246,7 @@ def test_what_it_is_called_and_drawn():
     fit = model.fit()
     assert "g: known covariance among levels" in str(fit.summary())
     assert "[us], known covariance among levels" in str(model.describe())
-    assert "b[g] ~ N(0, K[g] ⊗ [σ₀²" in fit.equation().text
+    assert "b ~ N(0, K[g] ⊗ " in fit.equation().text
     assert r"K_{\mathrm{g}} \otimes" in fit.equation().latex
     for name in ("ranef", "lines", "diagnostics", "residuals_by_group", "qq_ranef", "pattern"):
         getattr(fit.plot, name)()

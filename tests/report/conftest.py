@@ -1,22 +1,8 @@
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 import ranef
-
-#: Debian's name first; --no-sandbox because tests may run as root
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="session")
@@ -28,24 +14,6 @@ def sleepstudy():
 @pytest.fixture(scope="session")
 def page(sleepstudy, tmp_path_factory):
     return sleepstudy.report(tmp_path_factory.mktemp("page") / "page.html")
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """The command that starts Chromium."""
-    binary = next((b for b in map(shutil.which, BROWSERS) if b), None)
-    if binary is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    return [binary, *OPTIONS]
-
-
-@pytest.fixture(scope="session")
-def browser(chromium):
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as p:
-        started = p.chromium.launch(executable_path=chromium[0], args=chromium[1:])
-        yield started
-        started.close()
 
 
 @pytest.fixture

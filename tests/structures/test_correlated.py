@@ -251,15 +251,15 @@ def test_tables_name_every_column_and_pair_once(word):
     ("word", "entry"),
     [
         ("cs", "ρ[g]·σ₁·σ₂"),
-        ("homcs", "[σ²[g], ρ[g]·σ²[g], ρ[g]·σ²[g]"),
-        ("ar1", "[σ²[g], ρ[g]·σ²[g], ρ[g]^2·σ²[g], ρ[g]^3·σ²[g]"),
-        ("hetar1", "ρ[g]^2·σ₀·σ₂"),
-        ("toep", "[σ₀², ρ₁·σ₀·σ₁, ρ₂·σ₀·σ₂, ρ₃·σ₀·σ₃"),
+        ("homcs", "σ²[g] ρ[g]·σ²[g] ρ[g]·σ²[g]"),
+        ("ar1", "σ²[g] ρ[g]·σ²[g] ρ²[g]·σ²[g] ρ³[g]·σ²[g]"),
+        ("hetar1", "ρ²[g]·σ₀·σ₂"),
+        ("toep", "σ₀² ρ₁[g]·σ₀·σ₁ ρ₂[g]·σ₀·σ₂ ρ₃[g]·σ₀·σ₃"),
     ],
 )
 def test_equations_have_few_correlations(word, entry):
     fit = fit_of(word, made(word, 20))
-    assert entry in fit.equation().text
+    assert entry in " ".join(fit.equation().text.split())
     latex = fit.equation().latex
     assert (r"\rho_{\mathrm{g}}^{3}" in latex) == ("ar1" in word)
     assert r"\rho_{01}" not in latex

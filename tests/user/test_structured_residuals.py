@@ -227,7 +227,7 @@ def test_the_covariance_of_rows_in_the_matrix_equation(groups):
     text = str(
         ranef.Model("y ~ x + (1 | g)", groups, variance=ranef.VarPower("size"), correlation=ar1).equation("matrix")
     )
-    assert r"R &= \sigma^{2} \, H \, C \, H" in text
+    assert r"R &= \sigma^{2} \, H C H" in text
 
 
 def test_a_structure_that_names_no_column_is_underlined_itself(groups):

@@ -1,6 +1,9 @@
-"""The model as an equation: LaTeX for a page, Unicode for a terminal."""
+"""The model as an equation: one tree of symbols, written as LaTeX, MathML, Typst and Unicode text."""
 
-from _ranef.equations.equation import Equation, model_equation
-from _ranef.equations.styles import STYLES
+from _ranef.equations.cluster import Chosen
+from _ranef.equations.equation import STYLES, Asked, Equation, model_equation
+from _ranef.equations.numbers import numbers_of
+from _ranef.equations.parameters import parameter_table
+from _ranef.equations.tree import Key
 
-__all__ = ["STYLES", "Equation", "model_equation"]
+__all__ = ["STYLES", "Asked", "Chosen", "Equation", "Key", "model_equation", "numbers_of", "parameter_table"]

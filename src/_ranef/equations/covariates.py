@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from _ranef.design import registered
 from _ranef.design.values import Factor, Logical, Numeric, Value, as_factor
-from _ranef.equations.notation import Notation
+from _ranef.equations import tree
+from _ranef.equations.tree import Atom, Indicator, Literal, Negative, Power, Product, Quotient, Sum, Variable
 from _ranef.formula import Name, Node, Number, Term, label, parse_formula
 from _ranef.formula.tree import Binary, Call, Unary
 from _ranef.spec import ModelSpec, TermSpec
@@ -53,14 +54,14 @@ class Covariate:
         """Whether it is the column of ones."""
         return self.name == "Intercept" and not self.pieces
 
-    def factors(self, spec: ModelSpec, notation: Notation) -> list[str]:
-        """The variables in row i, to be multiplied; empty for the intercept."""
+    def factors(self, spec: ModelSpec, at: Atom = "i") -> tuple[tree.Node, ...]:
+        """The variables in a row or for a level, to be multiplied; empty for the intercept."""
         if self.is_intercept:
-            return []
+            return ()
         if not self.pieces:
-            return [notation.row(self.name)]
+            return (Variable(self.name, at),)
         templates = spec.design.encoding.templates
-        return [_piece(piece, templates[piece.node], notation) for piece in self.pieces]
+        return tuple(_piece(piece, templates[piece.node], at) for piece in self.pieces)
 
 
 def fixed_covariates(spec: ModelSpec) -> tuple[Covariate, ...]:
@@ -82,11 +83,11 @@ def random_covariates(spec: ModelSpec, term: TermSpec) -> tuple[Covariate, ...]:
     )
 
 
-def response(spec: ModelSpec, notation: Notation) -> str:
-    """The response in row i."""
+def response(spec: ModelSpec, at: Atom = "i") -> tree.Node:
+    """The response in a row."""
     encoding = spec.design.encoding
     known = {*registered(), *encoding.transforms}
-    return _expression(parse_formula(encoding.source, functions=known).response, notation)
+    return _expression(parse_formula(encoding.source, functions=known).response, at)
 
 
 def _split(name: str, terms: Sequence[Term]) -> tuple[Piece, ...]:
@@ -97,13 +98,13 @@ def _split(name: str, terms: Sequence[Term]) -> tuple[Piece, ...]:
     return ()
 
 
-def _piece(piece: Piece, value: Value, notation: Notation) -> str:
+def _piece(piece: Piece, value: Value, at: Atom) -> tree.Node:
     if isinstance(value, Numeric) and not piece.suffix:
-        return _factor(piece.node, notation)
+        return _expression(piece.node, at)
     level = _level(piece.suffix, value)
     if level is None:
-        return notation.row(label(piece.node) + piece.suffix)
-    return notation.indicator(_expression(_coded(piece.node), notation), level)
+        return Variable(label(piece.node) + piece.suffix, at)
+    return Indicator(_expression(_coded(piece.node), at), "=", tree.Name(level))
 
 
 def _level(suffix: str, value: Value) -> str | None:
@@ -122,45 +123,31 @@ def _coded(node: Node) -> Node:
     return node
 
 
-def _expression(node: Node, notation: Notation) -> str:
-    """An expression in row i; what mathematics does not write is shown as its formula says it."""
+def _expression(node: Node, at: Atom) -> tree.Node:
+    """An expression in a row; what mathematics does not write is shown as its formula says it."""
+
+    def of(part: Node) -> tree.Node:
+        return _expression(part, at)
+
     match node:
         case Name():
-            return notation.row(node.name)
+            return Variable(node.name, at)
         case Number():
-            return node.text
+            return Literal(node.text)
         case Call("I", (inner,), ()):
-            return _expression(inner, notation)
+            return of(inner)
         case Call(function, (inner,), ()) if function in MATHEMATICAL:
-            return notation.call(function, _expression(inner, notation))
-        case Binary("+" | "-" as op, left, right):
-            second = _expression(right, notation)
-            return f"{_expression(left, notation)} {op} {f'({second})' if _is_sum(right) else second}"
+            return tree.Call(function, (of(inner),))
+        case Binary("+", left, right):
+            return Sum((of(left), of(right)))
+        case Binary("-", left, right):
+            return Sum((of(left), Negative(of(right))))
         case Binary("*", left, right):
-            return notation.times([_factor(left, notation), _factor(right, notation)])
+            return Product((of(left), of(right)))
         case Binary("/", left, right):
-            return f"{_factor(left, notation)} / {_atom(right, notation)}"
+            return Quotient(of(left), of(right))
         case Binary("^", left, Number(text=exponent)):
-            return notation.power(_atom(left, notation), exponent)
+            return Power(of(left), Literal(exponent))
         case Unary("-", inner):
-            return f"-{_factor(inner, notation)}"
-    return notation.row(label(node))
-
-
-def _factor(node: Node, notation: Notation) -> str:
-    inner, text = _inside(node), _expression(node, notation)
-    return f"({text})" if _is_sum(node) or (isinstance(inner, Binary) and inner.op == "/") else text
-
-
-def _atom(node: Node, notation: Notation) -> str:
-    text = _expression(node, notation)
-    return f"({text})" if isinstance(_inside(node), Binary | Unary) else text
-
-
-def _is_sum(node: Node) -> bool:
-    inner = _inside(node)
-    return (isinstance(inner, Binary) and inner.op in "+-") or isinstance(inner, Unary)
-
-
-def _inside(node: Node) -> Node:
-    return _inside(node.args[0]) if isinstance(node, Call) and node.function == "I" and node.args else node
+            return Negative(of(inner))
+    return Variable(label(node), at)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
 from _ranef.equations.covariates import Covariate
-from _ranef.equations.notation import Line
-from _ranef.equations.parts import Parts
+from _ranef.equations.effects import effect_line, effect_lines
+from _ranef.equations.row_errors import residual_line, residual_structure
+from _ranef.equations.scalar import times
+from _ranef.equations.symbols import COEFFICIENTS, Symbols
+from _ranef.equations.tree import Atom, Chain, Line, Node, Of, Product, Sum, Symbol, Variable, mapped, said
 from _ranef.spec import Grouping, TermSpec
 from _ranef.support.arrays import Floats
 
-__all__ = ["hierarchical"]
+__all__ = ["Levels", "combined", "hierarchical"]
 
 #: relative difference up to which a column counts as constant within levels
 CONSTANT = 1e-9
@@ -51,130 +55,238 @@ class Home:
     rest: Covariate
 
 
-def hierarchical(parts: Parts) -> list[Line]:
+@dataclass(frozen=True, eq=False)
+class _Numbered(Symbols):
+    """Coefficients γ by the coefficient of the rows that they are a part of, and their place there."""
+
+    gammas: tuple[tuple[str, ...], ...] = ()
+
+    def coefficient(self, k: int) -> Symbol:
+        """γ of a column of X."""
+        return Symbol("γ", self.gammas[k], ("fixef", k))
+
+
+def hierarchical(s: Symbols) -> list[Line]:
     """Level 1, then the coefficients and random effects of every level above.
 
     A fixed effect of a variable that is constant within the levels of a grouping factor, or of its product with a
     variable whose slope varies, is written where it acts: at that level.
     """
-    n, spec = parts.notation, parts.spec
-    varying = _ordered(parts, _varying(parts))
-    homes = [_home(parts, k, varying) for k in range(spec.n_fixed)]
-    lines = [Line("", "", (), n.prose("Level 1: rows")), _first_level(parts, varying, homes), parts.residual_line()]
+    levels = Levels(replace(s, levelled=True))
+    own = levels.symbols
+    lines = [*said("Level 1: rows"), levels.first(), residual_line(own), *residual_structure(own)]
     told: set[int] = set()
-    for unit in _units(parts, varying):
-        names = n.prose(" and ").join(n.name(spec.groupings[k].name) for k in unit)
-        lines.append(Line("", "", (), n.prose(f"Level {_rank(parts, unit)}: ") + names))
-        lines += [_upper_line(parts, varying, homes, m, unit) for m, v in enumerate(varying) if unit in v.units]
-        lines += [parts.effect_line(t) for t in spec.terms if t.grouping in unit and t.grouping not in told]
+    for unit in levels.units:
+        names = " and ".join(own.spec.groupings[k].name for k in unit)
+        lines += said(f"Level {levels.rank(unit)}: {names}")
+        lines += levels.of_unit(unit)
+        lines += [effect_line(own, t) for t in own.spec.terms if t.grouping in unit and t.grouping not in told]
         told.update(unit)
-    return [*lines, *parts.notes()]
+    return lines
 
 
-def _varying(parts: Parts) -> list[Varying]:
-    sources: dict[str, list[tuple[TermSpec, int, Covariate]]] = {}
-    for term, columns in zip(parts.spec.terms, parts.random, strict=True):
-        for i, z in enumerate(columns):
-            sources.setdefault(z.name, []).append((term, i, z))
-    return [
-        Varying(found[0][2], tuple((t, i) for t, i, _ in found), _chain(parts, [t.grouping for t, _, _ in found]))
-        for found in sources.values()
-    ]
+def combined(s: Symbols) -> list[Line]:
+    """The equations of all levels put into that of the rows, and multiplied out term by term."""
+    levels = Levels(replace(s, levelled=True))
+    own = levels.symbols
+    line = levels.first()
+    assert isinstance(line.right, Sum)
+    inserted = tuple(levels.inserted(term) for term in line.right.terms)
+    out = tuple(term for part in inserted for term in _multiplied(part))
+    fixed = [t for t in out if _is_fixed(t)]
+    model = Chain((Sum(inserted), Sum((*fixed, *(t for t in out if t not in fixed)))))
+    return [Line(line.left, "=", model), *effect_lines(own), residual_line(own), *residual_structure(own)]
 
 
-def _ordered(parts: Parts, varying: list[Varying]) -> list[Varying]:
-    """The intercept first, then in the order of the fixed effects, then those that have none."""
-    place = {x.name: k for k, x in enumerate(parts.fixed)}
-    return sorted(varying, key=lambda v: (not v.covariate.is_intercept, place.get(v.covariate.name, len(place))))
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """The coefficients of rows and what they are made of.
+
+    Attributes
+    ----------
+    given : Symbols
+    """
+
+    given: Symbols
+
+    @cached_property
+    def symbols(self) -> Symbols:
+        """The symbols, with γ numbered."""
+        counts = dict.fromkeys(range(len(self.varying)), 0)
+        first = 0 if self.varying and self.varying[0].covariate.is_intercept else 1
+        free = len(self.varying) + first
+        gammas: list[tuple[str, ...]] = []
+        for x, home in zip(self.given.fixed, self.homes, strict=True):
+            if home is None:
+                gammas.append((str(free), "0"))
+                free += 1
+                continue
+            own = x.name == self.varying[home.varying].covariate.name
+            counts[home.varying] += not own
+            gammas.append((str(home.varying + first), "0" if own else str(counts[home.varying])))
+        return _Numbered(self.given.spec, True, tuple(gammas))
+
+    @cached_property
+    def varying(self) -> tuple[Varying, ...]:
+        """The coefficients that vary: the intercept, then in the order of the fixed effects, then the others."""
+        sources: dict[str, list[tuple[TermSpec, int, Covariate]]] = {}
+        for term, columns in zip(self.given.spec.terms, self.given.random, strict=True):
+            for i, z in enumerate(columns):
+                sources.setdefault(z.name, []).append((term, i, z))
+        found = [
+            Varying(own[0][2], tuple((t, i) for t, i, _ in own), self._chain([t.grouping for t, _, _ in own]))
+            for own in sources.values()
+        ]
+        place = {x.name: k for k, x in enumerate(self.given.fixed)}
+        return tuple(
+            sorted(found, key=lambda v: (not v.covariate.is_intercept, place.get(v.covariate.name, len(place))))
+        )
+
+    def _chain(self, groupings: Sequence[int]) -> tuple[Unit, ...]:
+        found = [self.given.spec.groupings[k] for k in groupings]
+        if all(_nested(fine, coarse) for fine, coarse in pairwise(found)):
+            return tuple((k,) for k in groupings)
+        return (tuple(dict.fromkeys(groupings)),)
+
+    @cached_property
+    def units(self) -> list[Unit]:
+        """From the lowest level up."""
+        return sorted(dict.fromkeys(u for v in self.varying for u in v.units), key=self.rank)
+
+    def rank(self, unit: Unit) -> int:
+        """Its level, counted from the rows, which are level 1."""
+        own = self.given.spec.groupings
+        return 2 + max(sum(k != other and _nested(own[other], own[k]) for other in range(len(own))) for k in unit)
+
+    @cached_property
+    def homes(self) -> tuple[Home | None, ...]:
+        """Where every fixed coefficient stands."""
+        return tuple(self._home(k) for k in range(len(self.given.fixed)))
+
+    def _home(self, k: int) -> Home | None:
+        x, values = self.given.fixed[k], self.given.spec.design.X[:, k]
+        for m, v in sorted(enumerate(self.varying), key=lambda item: -len(item[1].covariate.pieces)):
+            if x.name == v.covariate.name:
+                return Home(m, len(v.units) - 1, Covariate("Intercept", ()))
+            inner = set(v.covariate.pieces)
+            rest = tuple(piece for piece in x.pieces if piece not in inner)
+            if not rest or len(rest) + len(inner) != len(x.pieces) or (not inner and not v.covariate.is_intercept):
+                continue
+            for at in reversed(range(len(v.units))):
+                if len(v.units[at]) == 1 and self._constant(values, v, v.units[at][0]):
+                    return Home(m, at, Covariate(x.name, rest))
+        return None
+
+    def _constant(self, values: Floats, varying: Varying, grouping: int) -> bool:
+        """Whether a column is z times something that depends on the level only."""
+        term, i = varying.sources[0]
+        z = self.given.spec.groupings[term.grouping].Z[:, term.start + i]
+        codes = self.given.spec.groupings[grouping].codes
+        square = np.bincount(codes, z * z)
+        slope = np.bincount(codes, z * values) / np.where(square > 0, square, 1.0)
+        return bool(np.abs(values - z * slope[codes]).max() <= CONSTANT * np.abs(values).max())
+
+    def first(self) -> Line:
+        """The equation of the rows."""
+        s, by_name = self.symbols, {v.covariate.name: m for m, v in enumerate(self.varying)}
+        fixed_names = {x.name for x in s.fixed}
+
+        def random(m: int) -> Node:
+            v = self.varying[m]
+            return times(self.coefficient(m, v.units[0], row="i"), v.covariate.factors(s.spec))
+
+        alone = [m for name, m in by_name.items() if name not in fixed_names]
+        terms = [random(m) for m in alone if self.varying[m].covariate.is_intercept]
+        for k, (x, home) in enumerate(zip(s.fixed, self.homes, strict=True)):
+            if x.name in by_name:
+                terms.append(random(by_name[x.name]))
+            elif home is None:
+                terms.append(times(s.coefficient(k), x.factors(s.spec)))
+        terms += [random(m) for m in alone if not self.varying[m].covariate.is_intercept]
+        return Line(s.response, "=", Sum((*terms, *s.offset, s.epsilon)))
+
+    def of_unit(self, unit: Unit) -> list[Line]:
+        """The coefficients that vary over a unit, and what they are made of."""
+        return [Line(self.coefficient(m, unit), "=", self.made_of(m, unit)) for m, v in self._of(unit)]
+
+    def _of(self, unit: Unit) -> list[tuple[int, Varying]]:
+        return [(m, v) for m, v in enumerate(self.varying) if unit in v.units]
+
+    def made_of(self, m: int, unit: Unit) -> Sum:
+        """What a coefficient is made of at a unit: that of the unit above, fixed coefficients, random effects."""
+        s, v = self.symbols, self.varying[m]
+        at = v.units.index(unit)
+        own = s.letter(unit[0])
+        above = [self.coefficient(m, u, row=own) for u in v.units[at + 1 : at + 2]]
+        fixed = [
+            times(s.coefficient(k), home.rest.factors(s.spec, own))
+            for k, home in enumerate(self.homes)
+            if home is not None and (home.varying, home.unit) == (m, at)
+        ]
+        random = [s.effect(term, i) for term, i in v.sources if term.grouping in unit]
+        return Sum((*above, *fixed, *random))
+
+    def coefficient(self, m: int, unit: Unit, row: str = "") -> Symbol:
+        """A coefficient that varies: of a level, or of the level of a row or of a finer level."""
+        s, v = self.symbols, self.varying[m]
+        letter = COEFFICIENTS[min(v.units.index(unit), len(COEFFICIENTS) - 1)]
+        first = 0 if self.varying[0].covariate.is_intercept else 1
+        where: tuple[Atom, ...] = tuple(s.of_row(k, row) if row else s.letter(k) for k in unit)
+        over = " and ".join(s.spec.groupings[k].name for k in unit)
+        words = f"coefficient of {v.covariate.name} that varies over {over}"
+        if v.covariate.is_intercept:
+            words = f"intercept that varies over {over}"
+        return Symbol(letter, (str(m + first), *where), ("coefficient", m, v.units.index(unit), words))
+
+    def inserted(self, term: Node) -> Node:
+        """A summand of the rows with what its coefficient is made of in its place."""
+
+        def put(node: Node) -> Node | None:
+            if isinstance(node, Symbol) and node.key[:1] == ("coefficient",):
+                m, at = int(node.key[1]), int(node.key[2])
+                inner = mapped(self.made_of(m, self.varying[m].units[at]), self._row)
+                parts = mapped(inner, put)
+                assert isinstance(parts, Sum)
+                flat = tuple(t for p in parts.terms for t in (p.terms if isinstance(p, Sum) else (p,)))
+                return flat[0] if len(flat) == 1 else Sum(flat)
+            return None
+
+        return mapped(term, put)
+
+    def _row(self, node: Node) -> Node | None:
+        """A symbol of a level as that of the level of row i."""
+        letters = {self.symbols.letter(k) for k in range(len(self.symbols.spec.groupings))}
+
+        def of(atom: Atom) -> Atom:
+            if isinstance(atom, Of):
+                return Of(atom.letter, "i")
+            return Of(atom, "i") if isinstance(atom, str) and atom in letters else atom
+
+        if isinstance(node, Symbol):
+            return replace(node, below=tuple(map(of, node.below)))
+        return replace(node, at=of(node.at)) if isinstance(node, Variable) else None
 
 
-def _chain(parts: Parts, groupings: Sequence[int]) -> tuple[Unit, ...]:
-    found = [parts.spec.groupings[k] for k in groupings]
-    if all(_nested(fine, coarse) for fine, coarse in pairwise(found)):
-        return tuple((k,) for k in groupings)
-    return (tuple(groupings),)
+def _multiplied(term: Node) -> tuple[Node, ...]:
+    """A product of a sum and variables as a sum of products."""
+    match term:
+        case Sum(terms):
+            return tuple(t for part in terms for t in _multiplied(part))
+        case Product((Sum(terms), *rest)):
+            return tuple(_joined(part, tuple(rest)) for part in terms)
+    return (term,)
+
+
+def _joined(part: Node, rest: tuple[Node, ...]) -> Node:
+    return Product((*(part.factors if isinstance(part, Product) else (part,)), *rest))
+
+
+def _is_fixed(term: Node) -> bool:
+    """Whether a summand is a fixed coefficient's, or the offset."""
+    head = term.factors[0] if isinstance(term, Product) else term
+    return isinstance(head, Symbol) and head.key[:1] in (("fixef",), ("offset",))
 
 
 def _nested(fine: Grouping, coarse: Grouping) -> bool:
     """Whether every level of one factor lies within one level of the other."""
     return bool(np.unique(fine.codes * coarse.n_levels + coarse.codes).size == fine.n_levels)
-
-
-def _units(parts: Parts, varying: Sequence[Varying]) -> list[Unit]:
-    units = dict.fromkeys(u for v in varying for u in v.units)
-    return sorted(units, key=lambda unit: _rank(parts, unit))
-
-
-def _rank(parts: Parts, unit: Unit) -> int:
-    groupings = parts.spec.groupings
-    return 2 + max(
-        sum(k != other and _nested(groupings[other], groupings[k]) for other in range(len(groupings))) for k in unit
-    )
-
-
-def _home(parts: Parts, k: int, varying: Sequence[Varying]) -> Home | None:
-    x, values = parts.fixed[k], parts.spec.design.X[:, k]
-    by_degree = sorted(enumerate(varying), key=lambda item: -len(item[1].covariate.pieces))
-    for m, v in by_degree:
-        if x.name == v.covariate.name:
-            return Home(m, len(v.units) - 1, Covariate("Intercept", ()))
-        inner = set(v.covariate.pieces)
-        rest = tuple(piece for piece in x.pieces if piece not in inner)
-        if not rest or len(rest) + len(inner) != len(x.pieces) or (not inner and not v.covariate.is_intercept):
-            continue
-        for at in reversed(range(len(v.units))):
-            if len(v.units[at]) == 1 and _constant(parts, values, v, v.units[at][0]):
-                return Home(m, at, Covariate(x.name, rest))
-    return None
-
-
-def _constant(parts: Parts, values: Floats, varying: Varying, grouping: int) -> bool:
-    """Whether a column is z times something that depends on the level only."""
-    term, i = varying.sources[0]
-    z = parts.spec.groupings[term.grouping].Z[:, term.start + i]
-    codes = parts.spec.groupings[grouping].codes
-    square = np.bincount(codes, z * z)
-    slope = np.bincount(codes, z * values) / np.where(square > 0, square, 1.0)
-    return bool(np.abs(values - z * slope[codes]).max() <= CONSTANT * np.abs(values).max())
-
-
-def _first_level(parts: Parts, varying: Sequence[Varying], homes: Sequence[Home | None]) -> Line:
-    n = parts.notation
-    by_name = {v.covariate.name: m for m, v in enumerate(varying)}
-    fixed_names = {x.name for x in parts.fixed}
-
-    def random(m: int) -> str:
-        return parts.product(_alpha(parts, varying, m, varying[m].units[0], of_row=True), varying[m].covariate)
-
-    alone = [m for name, m in by_name.items() if name not in fixed_names]
-    summands = [random(m) for m in alone if varying[m].covariate.is_intercept]
-    for k, (x, home) in enumerate(zip(parts.fixed, homes, strict=True)):
-        if x.name in by_name:
-            summands.append(random(by_name[x.name]))
-        elif home is None:
-            summands.append(parts.product(parts.coefficient(k), x))
-    summands += [random(m) for m in alone if not varying[m].covariate.is_intercept]
-    return Line(parts.response, "=", (*summands, *parts.offset(), n.symbol("ε", "i")))
-
-
-def _upper_line(parts: Parts, varying: Sequence[Varying], homes: Sequence[Home | None], m: int, unit: Unit) -> Line:
-    v = varying[m]
-    at = v.units.index(unit)
-    above = [_alpha(parts, varying, m, u) for u in v.units[at + 1 : at + 2]]
-    here = parts if len(unit) > 1 else _at_level(parts, unit[0])
-    fixed = [
-        here.product(here.coefficient(k), home.rest)
-        for k, home in enumerate(homes)
-        if home is not None and (home.varying, home.unit) == (m, at)
-    ]
-    random = [parts.effect(term, i) for term, i in v.sources if term.grouping in unit]
-    return Line(_alpha(parts, varying, m, unit), "=", (*above, *fixed, *random))
-
-
-def _alpha(parts: Parts, varying: Sequence[Varying], m: int, unit: Unit, *, of_row: bool = False) -> str:
-    names = tuple(parts.spec.groupings[k].name for k in unit)
-    return parts.notation.symbol("α", str(m) if len(varying) > 1 else "", names, of_row=of_row)
-
-
-def _at_level(parts: Parts, grouping: int) -> Parts:
-    return replace(parts, notation=replace(parts.notation, unit=parts.spec.groupings[grouping].name))

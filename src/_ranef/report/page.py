@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from _ranef.equations import Equation
 from _ranef.report.chart import vega_script
 from _ranef.report.shrinkage_explorer import Explorer
 from _ranef.support.interrupts import load
@@ -53,8 +54,8 @@ class Page:
         Why fits should not be trusted; none where they may be.
     words : tuple of str
         The model in sentences.
-    equations : mapping str to str
-        Caption to LaTeX, an ``aligned`` environment.
+    equations : mapping str to Equation
+        By caption.
     data : tuple of Grid
     fingerprint : str
     comparison, intervals : Document
@@ -74,7 +75,7 @@ class Page:
     formula: str
     doubts: tuple[str, ...]
     words: tuple[str, ...]
-    equations: Mapping[str, str]
+    equations: Mapping[str, Equation]
     data: tuple[Grid, ...]
     fingerprint: str
     comparison: Document
@@ -106,18 +107,11 @@ def page_html(page: Page) -> str:
     template = environment.from_string(Path(__file__).with_name("page.html.jinja").read_text(encoding="utf-8"))
     html: str = template.render(
         page=page,
-        equations={caption: _mathml(latex) for caption, latex in page.equations.items()},
         pictures=[(p, *_image(p.figure)) for p in page.pictures],
         script=vega_script() if page.explorers else "",
         html_of=lambda part: (Document((part,)) if isinstance(part, Grid) else part).to_html(),
     )
     return html
-
-
-def _mathml(latex: str) -> str:
-    """MathML, which browsers typeset by themselves; alignment is left to the page's style."""
-    convert = load("latex2mathml.converter").convert
-    return str(convert(latex.replace("{aligned}", "{align*}"), display="block"))
 
 
 def _image(figure: Figure) -> tuple[str, int, int]:

@@ -183,6 +183,11 @@ class Fit(Protocol):
         """The printed fit."""
         ...
 
+    @property
+    def parameters(self) -> pd.DataFrame:
+        """Every parameter with its symbol, meaning, place, prior, estimate and interval."""
+        ...
+
     def equation(self, style: str = "scalar", values: bool = False) -> Any:
-        """The model as LaTeX."""
+        """The model as an equation."""
         ...

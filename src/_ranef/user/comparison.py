@@ -14,6 +14,7 @@ import pandas as pd
 
 from _ranef import comparison as cmp
 from _ranef import inference as inf
+from _ranef.equations import Asked, Chosen, Equation, model_equation
 from _ranef.errors import DesignError, suggestion
 from _ranef.likelihood import CrossProducts
 from _ranef.plots import ComparisonPlots
@@ -359,6 +360,58 @@ class Comparison(ByFields, Shown):
         with deferred():  # drawing loads modules
             figure, kind = closed(self.plot()), path.suffix[1:].lower()
         return write_whole(path, lambda partial: figure.savefig(partial, format=kind, dpi=150, bbox_inches="tight"))
+
+    @property
+    def parameters(self) -> pd.DataFrame:
+        """Every parameter with its symbol, meaning, place and prior, and of each fit estimate and 95 % interval.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=100, seed=1, sampler="nutpie", progress=False))
+        >>> both.parameters.columns[6:].tolist()
+        ['eb_estimate', 'eb_lower', 'eb_upper', 'fb_estimate', 'fb_lower', 'fb_upper']
+        """
+        tables = {name: fit.parameters for name, fit in self.fits.items()}
+        numbers = [own[["estimate", "lower", "upper"]].add_prefix(f"{name}_") for name, own in tables.items()]
+        said = tables[self.reference].drop(columns=["estimate", "lower", "upper"])
+        return pd.concat([said, *numbers], axis=1)
+
+    def equation(
+        self,
+        style: str = "scalar",
+        *,
+        level: str | None = None,
+        group: str | None = None,
+        entries: str = "numbers",
+    ) -> Equation:
+        """The model with the numbers of every fit, each line that has numbers once for each fit.
+
+        Parameters
+        ----------
+        style, level, group, entries
+            As for :meth:`ranef.Model.equation`.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> print(ranef.compare(model.fit(), model.fit("ML")).equation().text)
+        brightᵢ = 60.40 + b[j[i]] + εᵢ   (REML)
+        brightᵢ = 60.40 + b[j[i]] + εᵢ   (ML)
+           b[j] ~ N(0, 0.06808)   for 4 levels j of operator (REML)
+           b[j] ~ N(0, 0.04575)   (ML)
+             εᵢ ~ N(0, 0.1063)   for 20 rows i (REML)
+             εᵢ ~ N(0, 0.1063)   (ML)
+        """
+        first = next(iter(self.fits.values()))
+        engines = [fit.engine for fit in self.fits.values()]
+        names = engines if len(set(engines)) == len(engines) else list(self.fits)
+        numbers = {name: fit._numbers(style) for name, fit in zip(names, self.fits.values(), strict=True)}
+        of_priors = next((fit for fit in self.fits.values() if isinstance(fit, PosteriorFit)), first)
+        asked = Asked(Chosen(level, group, entries), of_priors._priors)
+        return model_equation(first.spec, style=style, values=numbers, asked=asked)
 
     def report(
         self,

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from _ranef import inference as inf
-from _ranef.equations import Equation, model_equation
+from _ranef.equations import Asked, Chosen, Equation, Key, model_equation, numbers_of, parameter_table
 from _ranef.errors import RanefWarning, warn
 from _ranef.plots import FitPlots
 from _ranef.results import Fit
 from _ranef.saved import save
-from _ranef.spec import ModelSpec
+from _ranef.spec import ModelSpec, Priors, default_priors
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import Answering, generator, helpful, whole_number
 from _ranef.tables import Document
@@ -100,6 +100,11 @@ class BaseFit(ByFields, Shown):
     """What fits by either engine answer from β, b, Σ and σ as it has them: estimates, or posterior means."""
 
     spec: ModelSpec
+
+    @property
+    @abstractmethod
+    def engine(self) -> str:
+        """What made the fit."""
 
     @property
     @abstractmethod
@@ -349,10 +354,74 @@ class BaseFit(ByFields, Shown):
         parts = self.spec.parts()
         return pd.concat([inf.augment_frame(p, self._fitted("all", p), self._fitted("none", p)) for p in parts])
 
-    def equation(self, style: str = "scalar", values: bool = False) -> Equation:
-        """The model as LaTeX; with ``values=True`` the estimates, or posterior means, stand in it."""
-        numbers = (self.fixef, self.varcorr) if values else None
-        return model_equation(self.spec, style=style, values=numbers)
+    def equation(
+        self,
+        style: str = "scalar",
+        values: bool = False,
+        *,
+        level: str | None = None,
+        group: str | None = None,
+        entries: str = "numbers",
+    ) -> Equation:
+        """The model as an equation: LaTeX, MathML, Typst and text.
+
+        Parameters
+        ----------
+        style : str
+            One of those of :meth:`ranef.Model.equation`.
+        values : bool
+            Whether the estimates, or posterior means, stand in the place of symbols.
+        level, group, entries : str, optional
+            Of ``style="cluster"``: as for :meth:`ranef.Model.equation`.
+        """
+        values_by = {self.engine: self._numbers(style)} if values else None
+        asked = Asked(Chosen(level, group, entries), self._priors)
+        return model_equation(self.spec, style=style, values=values_by, asked=asked)
+
+    @property
+    def parameters(self) -> pd.DataFrame:
+        """Every parameter: ``symbol, parameter, kind, meaning, place, prior, estimate, lower, upper``.
+
+        ``kind`` is ``"fixed"``, ``"sd"``, ``"cor"`` or ``"residual"``: all but the first are variance components, and
+        ``place`` says where each stands in D or R. Intervals are of 95 %: of REML and ML from the profile where that
+        takes a moment, else Wald's; of a posterior equal-tailed.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> print(fit.parameters[["symbol", "estimate", "place"]].round(3).to_string(index=False))
+             symbol  estimate                                           place
+                 β₀    60.400                                      β, entry 1
+        σ[operator]     0.261 D: in the block of each of 4 levels of operator
+                  σ     0.326                R: σ² is a factor of every entry
+        """
+        values, bounds = self._estimated()
+        frame = parameter_table(self.spec, self._priors())
+        names = frame["parameter"]
+        own = {name: names.map(bounds[name]) for name in ("lower", "upper")}
+        return frame.assign(estimate=names.map(values).astype(float), **own)
+
+    @abstractmethod
+    def _estimated(self) -> tuple[dict[str, float], pd.DataFrame]:
+        """Estimates and intervals of all parameters by name."""
+
+    def _numbers(self, style: str) -> dict[Key, float]:
+        """What takes the place of symbols: random effects and residuals where single ones are shown."""
+        if style != "cluster":
+            return numbers_of(self.spec, self.fixef, self.varcorr, more=self._more_numbers)
+        left = self.spec.design.y - self._fitted("all")
+        return numbers_of(
+            self.spec, self.fixef, self.varcorr, modes=self._modes, residuals=left, more=self._more_numbers
+        )
+
+    @property
+    def _more_numbers(self) -> dict[Key, float]:
+        return {}
+
+    def _priors(self) -> Priors:
+        """The priors that equations show."""
+        return default_priors(self.spec)
 
     @property
     def plot(self) -> FitPlots:

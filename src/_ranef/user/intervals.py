@@ -11,21 +11,19 @@ from _ranef.comparison import interval_frame
 from _ranef.errors import FitError, NotAvailableError
 from _ranef.tables import Document, Grid, coefficient_test_table, exact_test_table, interval_table, sign_table
 from _ranef.user.posterior import PosteriorFit
-from _ranef.user.reml_fit import EmpiricalBayesFit
+from _ranef.user.reml_fit import FEW_ROWS, EmpiricalBayesFit
 
 __all__ = ["intervals_document", "quickly_profiled"]
 
 AnyFit = EmpiricalBayesFit | PosteriorFit
 
-#: rows, and coefficients or parameters of variances, up to which a page has profiles and tests; simulations of these
-FEW_ROWS, FEW_PARAMETERS, SIMULATIONS = 5_000, 12, 20_000
+#: simulations of a page's tests
+SIMULATIONS = 20_000
 
 
 def quickly_profiled(fit: AnyFit) -> bool:
     """Whether this is a fit by REML or ML whose profiles take a moment only."""
-    spec = fit.spec
-    few = spec.n_obs <= FEW_ROWS and max(spec.n_theta, spec.n_fixed) <= FEW_PARAMETERS
-    return isinstance(fit, EmpiricalBayesFit) and fit.ok and few and not spec.rho_names
+    return isinstance(fit, EmpiricalBayesFit) and fit.quickly_profiled
 
 
 def intervals_document(fits: Mapping[str, AnyFit], level: float) -> Document:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from _ranef.design import (
     as_chunks,
@@ -18,7 +19,7 @@ from _ranef.design import (
     scan_chunks,
     warn_of_dropped,
 )
-from _ranef.equations import Equation, model_equation
+from _ranef.equations import Asked, Chosen, Equation, model_equation, parameter_table
 from _ranef.errors import DesignError, FitError, NotAvailableError
 from _ranef.formula import parse_formula
 from _ranef.inference import predictive_draws
@@ -457,9 +458,60 @@ class Model(Shown):
         """What the model is made of: rows, coefficients, random effects, θ, default priors, notes."""
         return _describe(self._spec, self.priors())
 
-    def equation(self, style: str = "scalar") -> Equation:
-        """The model as LaTeX."""
-        return model_equation(self._spec, style=style)
+    @property
+    def parameters(self) -> pd.DataFrame:
+        """Every parameter: ``symbol, parameter, kind, meaning, place, prior``, as fits have them with estimates.
+
+        ``kind`` is ``"fixed"``, ``"sd"``, ``"cor"`` or ``"residual"``: all but the first are variance components, and
+        ``place`` says where each stands in D or R.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+        >>> model.parameters["symbol"].tolist()
+        ['β₀', 'β₁', 'σ₀', 'σ₁', 'ρ₀₁', 'σ']
+        """
+        return parameter_table(self._spec, self.priors())
+
+    def equation(
+        self,
+        style: str = "scalar",
+        *,
+        level: str | None = None,
+        group: str | None = None,
+        entries: Literal["numbers", "symbols"] = "numbers",
+        priors: Priors | Mapping[str, object] | Literal["flat"] | None = None,
+    ) -> Equation:
+        """The model as an equation: LaTeX, MathML, Typst and text, with a legend.
+
+        Parameters
+        ----------
+        style : str
+            ``"scalar"`` (one row), ``"hierarchical"`` (level by level, with γ and U), ``"combined"`` (the levels put
+            into each other), ``"cluster"`` (the matrices of one level written out), ``"matrix"`` (all rows, with the
+            blocks of D and R), ``"distribution"`` or ``"priors"`` (the Bayesian model).
+        level, group : str, optional
+            Of ``"cluster"``: which level, of which factor; the first by default.
+        entries : "numbers" or "symbols"
+            Of ``"cluster"``: whether X and Z show data, or what each entry is.
+        priors : mapping or "flat", optional
+            Of ``"priors"``, as for :meth:`sample`.
+
+        Raises
+        ------
+        DesignError
+            If there is no such style or level.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+        >>> print(model.equation("hierarchical").text.splitlines()[-3].strip())
+        β₁[j] = γ₁₀ + U₁[j]
+        """
+        asked = Asked(Chosen(level, group, entries), lambda: self.priors(priors))
+        return model_equation(self._spec, style=style, asked=asked)
 
     def _estimates(self, init: object) -> RemlEstimates:
         """What engine A found or finds, without the warnings of :meth:`fit`: as a start it will do."""

@@ -83,9 +83,9 @@ def page_of(fits: Mapping[str, AnyFit], level: float, comparison: Document, titl
         doubts=tuple(f"{_heading(name, fit)}: {words}" for name, fit in fits.items() for words in fit.warnings),
         words=model_words(spec, [fit.draws for fit in fits.values() if isinstance(fit, PosteriorFit)]),
         equations={
-            "The model of one row": first.equation().latex,
-            "Level by level": first.equation("hierarchical").latex,
-            "All rows at once": first.equation("matrix").latex,
+            "The model of one row": first.equation(),
+            "Level by level": first.equation("hierarchical"),
+            "All rows at once": first.equation("matrix"),
         },
         data=data_grids(spec),
         fingerprint=fingerprint(spec),

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from _ranef import inference as inf
+from _ranef.equations import Key
 from _ranef.errors import ConvergenceWarning, DesignError, RanefWarning, warn
 from _ranef.nuts import predictive_array, sample_prior, to_datatree, to_inference_data
 from _ranef.results import PosteriorDraws
-from _ranef.spec import ModelSpec
+from _ranef.spec import ModelSpec, Priors
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import Document, posterior_summary
@@ -494,6 +495,17 @@ class PosteriorFit(BaseFit):
     @cached_property
     def _modes(self) -> tuple[Floats, ...]:
         return tuple(b.mean(axis=(0, 1)) for b in self.draws.b)
+
+    def _estimated(self) -> tuple[dict[str, float], pd.DataFrame]:
+        draws = inf.parameter_draws(self.spec, self.draws)
+        return {name: float(draw.mean()) for name, draw in draws.items()}, self.confint()
+
+    @property
+    def _more_numbers(self) -> dict[Key, float]:
+        return {("nu",): float(np.mean(self.draws.extras["nu"]))} if "nu" in self.draws.extras else {}
+
+    def _priors(self) -> Priors:
+        return self.draws.priors
 
     def __repr__(self) -> str:
         chains, draws = self.draws.sigma.shape

@@ -31,7 +31,10 @@ from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import Document, ResultFrame, drop_table, hypothesis_table, reml_summary, term_table
 from _ranef.user.fit_base import BaseFit, Simulated, told
 
-__all__ = ["EmpiricalBayesFit", "empirical_bayes"]
+__all__ = ["FEW_ROWS", "EmpiricalBayesFit", "empirical_bayes"]
+
+#: rows, and coefficients or parameters of variances, up to which profiles and simulated tests take a moment
+FEW_ROWS, FEW_PARAMETERS = 5_000, 12
 
 #: to type checkers an array whose number of dimensions they do not know is one of three dimensions too
 UnknownShape: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[Any]]
@@ -1011,6 +1014,16 @@ class EmpiricalBayesFit(BaseFit):
         (50, 1)
         """
         return inf.bootstrap(self, self._again, n, statistic, kind, re, seed=seed, n_jobs=n_jobs)
+
+    @property
+    def quickly_profiled(self) -> bool:
+        """Whether profiles take a moment only."""
+        few = self.spec.n_obs <= FEW_ROWS and max(self.spec.n_theta, self.spec.n_fixed) <= FEW_PARAMETERS
+        return self.ok and few and not self.spec.rho_names
+
+    def _estimated(self) -> tuple[dict[str, float], pd.DataFrame]:
+        bounds = self.confint(method="profile" if self.quickly_profiled else "wald")
+        return inf.parameter_values(self.spec, self.estimates), bounds
 
     def _again(self, case: Floats | ModelSpec) -> EmpiricalBayesFit:
         """The fit to another response (n,), or of another model, without a warning."""

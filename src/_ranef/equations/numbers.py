@@ -1,0 +1,63 @@
+"""Numbers that take the place of symbols: estimates, or posterior means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from _ranef.equations.row_errors import told_of
+from _ranef.equations.symbols import Symbols
+from _ranef.equations.tree import Key
+from _ranef.spec import ModelSpec
+from _ranef.support.arrays import Floats
+
+__all__ = ["numbers_of"]
+
+
+def numbers_of(
+    spec: ModelSpec,
+    fixef: pd.Series[float],
+    varcorr: pd.DataFrame,
+    *,
+    modes: Sequence[Floats] = (),
+    residuals: Floats | None = None,
+    more: Mapping[Key, float] | None = None,
+) -> dict[Key, float]:
+    """By what symbols are of, their numbers.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    fixef : Series
+        Coefficients.
+    varcorr : DataFrame
+        Variance components, the residual's last.
+    modes : sequence of array (J, p)
+        Random effects by grouping.
+    residuals : array (n,), optional
+    more : mapping, optional
+        Others, as degrees of freedom.
+    """
+    out: dict[Key, float] = {("fixef", k): float(value) for k, value in enumerate(fixef)}
+    rows = zip(varcorr["vcov"].tolist(), varcorr["sdcor"].tolist(), strict=True)
+    for t in spec.terms:
+        first = (t.grouping, t.start)
+        for i in range(len(t.columns)):
+            variance, sd = next(rows)
+            out["variance", first[0], first[1] + i] = float(variance)
+            out["sd", first[0], first[1] + i] = float(sd)
+        for j, i in t.structure.pairs:
+            covariance, cor = next(rows)
+            out["covariance", first[0], first[1] + i, first[1] + j] = float(covariance)
+            out["cor", first[0], first[1] + i, first[1] + j] = float(cor)
+    variance, sd = next(rows)
+    out["variance",], out["sd",] = float(variance), float(sd)
+    values = [value for part in told_of(Symbols(spec)) for value in part.values] if spec.structured else []
+    out |= {("rho", place): float(value) for place, value in enumerate(values)}
+    for g, effects in enumerate(modes):
+        out |= {("ranef", g, int(c), int(j)): float(b) for (j, c), b in np.ndenumerate(effects)}
+    if residuals is not None:
+        out |= {("residual", row): float(e) for row, e in enumerate(residuals)}
+    return out | dict(more or {})
