@@ -44,7 +44,7 @@ def _near(shown: str, drawn: str) -> bool:
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
 def test_code_of_page(page, tmp_path, monkeypatch):
-    """One session a page: ``pycon`` blocks print what stands under them, ``python`` blocks what a ``text`` block shows."""
+    """One session a page: ``pycon`` blocks print what stands in them, ``python`` blocks what a ``text`` block shows."""
     monkeypatch.chdir(tmp_path)
     text, session, printed = page.read_text(encoding="utf-8"), {"__name__": "__main__"}, ""
     runner = doctest.DocTestRunner(Checker(), verbose=False)
