@@ -11,6 +11,9 @@ ROOT = HERE.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 import ranef  # noqa: E402
+from docutils import nodes  # noqa: E402
+from latex2mathml.converter import convert  # noqa: E402
+from sphinx.application import Sphinx  # noqa: E402
 
 project = "ranef"
 author = "The ranef founders"
@@ -21,7 +24,6 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
 ]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
@@ -33,15 +35,18 @@ shutil.copytree(
 
 # notebooks are run by the tests; the site shows what they hold
 nb_execution_mode = "off"
+nb_mime_priority_overrides = [("html", "text/latex", 65)]  # before Markdown, in which they would not be mathematics
 
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
+myst_update_mathjax = False
+html_math_renderer = "mathml"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the numpydoc sections say types in words
 autodoc_preserve_defaults = True
 napoleon_google_docstring = False
-napoleon_use_ivar = True
+napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_use_rtype = False
 add_module_names = False
 python_use_unqualified_type_names = True
@@ -53,4 +58,18 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
-templates_path: list[str] = []
+
+
+def setup(app: Sphinx) -> None:
+    """Mathematics as MathML, which browsers draw without a script from elsewhere."""
+    app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+
+
+def _inline(writer: nodes.NodeVisitor, node: nodes.math) -> None:
+    writer.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def _block(writer: nodes.NodeVisitor, node: nodes.math_block) -> None:
+    writer.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    raise nodes.SkipNode
