@@ -10,10 +10,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-import ranef  # noqa: E402
 from docutils import nodes  # noqa: E402
 from latex2mathml.converter import convert  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402
+
+import ranef  # noqa: E402
 
 project = "ranef"
 author = "The ranef founders"
@@ -66,10 +67,15 @@ def setup(app: Sphinx) -> None:
 
 
 def _inline(writer: nodes.NodeVisitor, node: nodes.math) -> None:
-    writer.body.append(convert(node.astext()))
+    writer.body.append(_mathml(node.astext(), "inline"))
     raise nodes.SkipNode
 
 
 def _block(writer: nodes.NodeVisitor, node: nodes.math_block) -> None:
-    writer.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    writer.body.append(f'<div class="math">{_mathml(node.astext(), "block")}</div>')
     raise nodes.SkipNode
+
+
+def _mathml(latex: str, display: str) -> str:
+    """What the converter knows as ``split`` is ``aligned`` to LaTeX without a display of its own."""
+    return convert(latex.replace("{aligned}", "{split}"), display=display)
