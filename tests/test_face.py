@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 import ranef
+from _ranef.plots import ComparisonPlots, FitPlots
 from ranef import datasets, priors
 
 MODULES = (ranef, datasets, priors)
@@ -81,3 +82,25 @@ def test_parameters_are_those_of_the_signature(module, name):
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     own = {p.name for p in inspect.signature(public).parameters.values() if p.kind in kinds}
     assert own <= described, own - described
+
+
+#: what engines ask of structures; who writes one finds it in ARCHITECTURE.md
+SEAMS = {"bind", "bound", "positions", "reads", "counted", "in_strata", "groups", "form"} | {"equation"}
+#: classes of which users hold instances, and what their figures are methods of; a protocol has its methods in them
+HELD = (*(c for c in PUBLIC_CLASSES if not issubclass(c, Exception) and c is not ranef.Fit), FitPlots, ComparisonPlots)
+MEMBERS = [
+    (cls, name)
+    for cls in HELD
+    for name in dir(cls)
+    if not name.startswith("_")
+    and name not in SEAMS
+    and name not in getattr(cls, "__dataclass_fields__", {})
+    and (inspect.isroutine(getattr(cls, name)) or not isinstance(inspect.getattr_static(cls, name), str | float | None))
+]
+
+
+def test_every_method_has_an_example():
+    """Those that users call, with what they inherit; the examples are run as doctests."""
+    assert len(MEMBERS) > 150
+    without = [f"{cls.__name__}.{name}" for cls, name in MEMBERS if ">>> " not in inspect.getdoc(getattr(cls, name))]
+    assert not without

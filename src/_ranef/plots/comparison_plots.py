@@ -122,6 +122,14 @@ class ComparisonPlots(SharedPlots):
         ------
         DesignError
             For an unknown group, term or level, a model without random effects, or `max_levels` below two.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.fit("ML"))
+        >>> both.plot.ranef().get_xlabel()
+        'random effect on bright'
         """
         return ranef_figure(self.fits, group, ax, term=term, levels=levels, max_levels=max_levels, level=self.level)
 
@@ -172,6 +180,14 @@ class ComparisonPlots(SharedPlots):
             Draws of (θ, σ) to use.
         term, levels
             As :meth:`FitPlots.ranef`.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> both.plot.decomposition().get_xlabel()
+        'posterior variance of the effect on bright'
         """
         return decomposition_figure(self.fits, group, ax, max_levels, draws, term=term, levels=levels)
 

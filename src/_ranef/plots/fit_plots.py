@@ -133,6 +133,13 @@ class FitPlots(SharedPlots):
         Parameters
         ----------
         ax : Axes, optional
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.plot.residuals().get_xlabel()
+        'fitted value'
         """
         return residuals_axes(self.fit, ax)
 
@@ -169,6 +176,13 @@ class FitPlots(SharedPlots):
         ax : Axes, optional
         level : float
             Probability that the whole sample lies within the band.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.plot.qq().get_xlabel()
+        'normal quantile'
         """
         check_level(level)
         return qq_axes(self.fit, ax, level)
@@ -212,6 +226,13 @@ class FitPlots(SharedPlots):
         levels : int or sequence, optional
             Names of levels, or how many: those shown, each at its place among all levels and with its name. All by
             default, without names.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.plot.qq_ranef()
+        <Axes: title={'center': 'operator: Intercept'}, xlabel='normal quantile', ylabel='BLUP / its marginal sd'>
         """
         check_level(level)
         return qq_ranef_axes(self.fit, group, ax, level, term=term, levels=levels)
@@ -222,6 +243,13 @@ class FitPlots(SharedPlots):
         Parameters
         ----------
         ax : Axes, optional
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.plot.scale_location().get_ylabel()
+        '√|Pearson residual|'
         """
         return scale_location_axes(self.fit, ax)
 
@@ -242,6 +270,13 @@ class FitPlots(SharedPlots):
         ------
         DesignError
             For an unknown group or level, or a model without groups.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.plot.residuals_by_group().get_xlabel()
+        'Pearson residual (in σ)'
         """
         return residuals_by_group_axes(self.fit, group, ax, levels)
 

@@ -103,6 +103,13 @@ class SharedPlots(Answering):
         ------
         DesignError
             For an unknown group, term, level or kind, a model without random effects, or `max_levels` below two.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.plot.shrinkage().get_xlabel()
+        'random effect on bright'
         """
         level = self._level if level is None else level
         return shrinkage_figure(
@@ -176,6 +183,13 @@ class SharedPlots(Answering):
         ------
         DesignError
             For an unknown group, kind, covariate, term or level, or both `x` and `term`.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> len(fit.plot.lines(levels=4).axes)
+        4
         """
         level = self._level if level is None else level
         return lines_figure(self._shown, x=x, group=group, kind=kind, term=term, levels=levels, ax=ax, level=level)
@@ -227,6 +241,13 @@ class SharedPlots(Answering):
         ------
         DesignError
             For an unknown group, term or level, or a model without random effects.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.plot.path().get_xlabel()
+        'sd(Intercept | operator) / σ'
         """
         return path_of_fits(self._shown, group, term, ax, levels)
 
@@ -251,6 +272,14 @@ class SharedPlots(Answering):
         ------
         DesignError
             Without a posterior: compare a fit by REML or ML with a posterior, ``ranef.compare(eb, fb).plot.varcorr()``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> len(fb.plot.varcorr().axes)
+        2
         """
         return varcorr_figure(self._labelled, ax)
 
@@ -274,6 +303,13 @@ class SharedPlots(Answering):
         ------
         DesignError
             For an unknown standard deviation or method, or a model without two.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", ranef.datasets.load("Penicillin")).fit()
+        >>> fit.plot.joint("sd(Intercept | plate)", "sd(Intercept | sample)").get_xlabel()
+        'plate: sd of Intercept, in units of diameter'
         """
         return joint_axes(self._labelled, x, y, ax, method)
 

@@ -161,7 +161,7 @@ class _OfCovariate(_Multiplied):
 @helpful
 @dataclass(frozen=True, repr=False)
 class VarPower(_OfCovariate):
-    """Standard deviations σ|x|^power, as nlme's ``varPower``.
+    """Standard deviations ``σ|x|^power``, as nlme's ``varPower``.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ class VarExp(_OfCovariate):
 @helpful
 @dataclass(frozen=True, repr=False)
 class VarConstPower(_OfCovariate):
-    """Standard deviations σ(const + |x|^power), as nlme's ``varConstPower``.
+    """Standard deviations ``σ(const + |x|^power)``, as nlme's ``varConstPower``.
 
     Parameters
     ----------

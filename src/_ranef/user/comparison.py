@@ -83,6 +83,14 @@ class Comparison(ByFields, Shown):
         ------
         DesignError
             If there is none.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> both.eb.engine
+        'REML'
         """
         return self._first(EmpiricalBayesFit, "Model.fit()")[1]
 
@@ -94,28 +102,72 @@ class Comparison(ByFields, Shown):
         ------
         DesignError
             If there is none.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> both.fb.engine
+        'NUTS'
         """
         return self._first(PosteriorFit, "Model.sample()")[1]
 
     @property
     def reference(self) -> str:
-        """The fit that the others are measured against: the first posterior, else the first fit."""
+        """The fit that the others are measured against: the first posterior, else the first fit.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> both.reference
+        'fb'
+        """
         return next((n for n, f in self.fits.items() if isinstance(f, PosteriorFit)), next(iter(self.fits)))
 
     @cached_property
     def frames(self) -> cmp.Aligned:
-        """All wide frames."""
+        """All wide frames.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> both.frames.random_effects.columns.tolist()[:5]
+        ['group', 'level', 'term', 'n', 'no_pooling']
+        """
         errors = {name: _variance_errors(f) for name, f in self.fits.items() if isinstance(f, EmpiricalBayesFit)}
         return cmp.align(self.fits, self.level, errors)
 
     @property
     def variance_components(self) -> pd.DataFrame:
-        """Standard deviations and correlations: ``group, term``, and of each fit estimate, sd and interval."""
+        """Standard deviations and correlations: ``group, term``, and of each fit estimate, sd and interval.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> both.variance_components[["term", "eb_estimate"]].round(3).to_numpy().tolist()
+        [['sd(Intercept)', 0.261], ['sigma', 0.326]]
+        """
         return self.frames.variance_components
 
     @property
     def fixed_effects(self) -> pd.DataFrame:
-        """Coefficients: ``term``, and of each fit estimate, sd and interval."""
+        """Coefficients: ``term``, and of each fit estimate, sd and interval.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> both.fixed_effects.columns.tolist()
+        ['term', 'eb_estimate', 'eb_sd', 'eb_lower', 'eb_upper', 'fb_estimate', 'fb_sd', 'fb_lower', 'fb_upper']
+        """
         return self.frames.fixed_effects
 
     @property
@@ -123,12 +175,29 @@ class Comparison(ByFields, Shown):
         """Every level: ``group, level, term, n, no_pooling``, and of each fit estimate, sd and interval.
 
         ``no_pooling`` is the deviation of the level's own data from the fixed effects of the first fit.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> both.random_effects[["level", "no_pooling", "eb_estimate"]].round(3).head(2).to_numpy().tolist()
+        [['a', -0.16, -0.122], ['b', -0.34, -0.259]]
         """
         return self.frames.random_effects
 
     @property
     def shrinkage(self) -> pd.DataFrame:
-        """How far every level is pulled towards the fixed effects, by each fit."""
+        """How far every level is pulled towards the fixed effects, by each fit.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> both.shrinkage["eb_ratio"].round(3).tolist()
+        [1.312, 1.312, 1.312, 1.312]
+        """
         return self.frames.shrinkage
 
     def tidy(self) -> pd.DataFrame:
@@ -136,6 +205,14 @@ class Comparison(ByFields, Shown):
 
         ``effect`` is ``"variance"``, ``"fixed"`` or ``"random"``; ``estimand`` says what is estimated, and what the sd
         and the interval are conditional on.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> both.tidy().groupby("fit").size().to_dict()
+        {'eb': 7, 'fb': 7}
         """
         return cmp.long_frame(self.fits, self.frames)
 
@@ -177,12 +254,30 @@ class Comparison(ByFields, Shown):
         ``effect, group, level, term, fit, reference, difference, difference_in_sd`` (of the reference), ``overlap``
         (the length that both intervals cover over what either does) and ``width_ratio`` (over the reference's). NaN
         where a fit has no such interval.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> bool((both.agreement["width_ratio"].dropna() < 1).all())
+        True
         """
         return cmp.agreement_frame(self.tidy(), self.reference)
 
     @cached_property
     def decomposition(self) -> pd.DataFrame:
-        """Where the posterior variance of every level comes from: :meth:`decompose` of the first posterior."""
+        """Where the posterior variance of every level comes from: :meth:`decompose` of the first posterior.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> parts = both.decomposition
+        >>> bool((parts["plug_in"] < parts["total"]).all())
+        True
+        """
         return self.decompose()
 
     def decompose(
@@ -238,6 +333,14 @@ class Comparison(ByFields, Shown):
 
         ``words`` are paragraphs, ``frame`` has the numbers of every posterior: ``fit, group, term, estimate, posterior,
         mean, median, lower, upper, near, p_near``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> print(both.boundary)
+        No fit is on the boundary.
         """
         return self._boundary(self.fits)
 
@@ -273,6 +376,14 @@ class Comparison(ByFields, Shown):
         -------
         DataFrame
             ``{fit}_estimate`` and, with an interval, ``{fit}_lower, {fit}_upper`` by row.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> both.predictions({"operator": ["a", "new"]}, interval="prediction").columns.tolist()
+        ['eb_estimate', 'eb_lower', 'eb_upper', 'fb_estimate', 'fb_lower', 'fb_upper']
         """
         options: dict[str, Any] = {"re": re, "interval": interval, "new_levels": new_levels, "seed": seed}
         options |= {"offset": offset, "weights": weights, "level": self.level, "n": n}
@@ -289,6 +400,14 @@ class Comparison(ByFields, Shown):
         ------
         DesignError
             If there are not two posteriors.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fits = [model.sample(draws=500, seed=seed, progress=False) for seed in (3, 4)]
+        >>> sorted(ranef.compare(*fits).elpd().index)
+        ['NUTS_1', 'NUTS_2']
         """
         posteriors = {n: f for n, f in self.fits.items() if isinstance(f, PosteriorFit)}
         if len(posteriors) < 2:
@@ -302,6 +421,14 @@ class Comparison(ByFields, Shown):
         """The side-by-side table, with at most `max_levels` levels of each factor and term.
 
         It opens with what is wrong with fits that should not be trusted, and then interprets none of those.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.fit("ML"))
+        >>> print(str(both.table(max_levels=2)).splitlines()[4].rstrip())
+         operator sd(Intercept)                   0.2609 0.1405                  0.2139 0.1121
         """
         columns = self._columns
         agreement = agreement_lines(self.agreement, columns)
@@ -350,11 +477,29 @@ class Comparison(ByFields, Shown):
 
     @property
     def plot(self) -> ComparisonPlots:
-        """Figures: ``plot()`` sets no pooling and every fit side by side; others are methods, as ``plot.ranef()``."""
+        """Figures: ``plot()`` sets no pooling and every fit side by side; others are methods, as ``plot.ranef()``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.fit("ML"))
+        >>> both.plot.ranef().get_xlabel()
+        'random effect on bright'
+        """
         return ComparisonPlots(dict(self.fits), self.level)
 
     def save_figure(self, path: str | Path) -> Path:
-        """Write ``plot()`` to a file, in place of one of that name, whole or not at all; its ending is the format."""
+        """Write ``plot()`` to a file, in place of one of that name, whole or not at all; its ending is the format.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.fit("ML"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = both.save_figure(pathlib.Path(folder) / "shrinkage.png")
+        """
         path = file_path(path)
         check_output(path, FIGURES)
         with deferred():  # drawing loads modules
@@ -476,6 +621,14 @@ class Comparison(ByFields, Shown):
 
         ``fits`` describes every fit; ``method, criterion, status`` are of the first by REML or ML and ``seed`` of the
         first posterior, where there are such.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> both = ranef.compare(model.fit(), model.fit("ML"))
+        >>> both.to_dict()["formula"], sorted(both.to_dict())[:3]
+        ('bright ~ 1 + (1 | operator)', ['agreement', 'boundary', 'criterion'])
         """
         first = next(iter(self.fits.values()))
         described = {name: _description(fit) for name, fit in self.fits.items()}

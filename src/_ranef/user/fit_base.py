@@ -158,19 +158,51 @@ class BaseFit(ByFields, Shown):
 
     @property
     def ok(self) -> bool:
-        """Whether there is nothing to warn about."""
+        """Whether there is nothing to warn about.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.ok
+        True
+        """
         return not self.warnings
 
     def coef(self, group: str | None = None) -> pd.DataFrame:
-        """Fixed plus random effects of every level of `group` (needed only where there are several)."""
+        """Fixed plus random effects of every level of `group` (needed only where there are several).
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.coef().round(1).loc["308"].to_dict()
+        {'Intercept': 253.7, 'Days': 19.7}
+        """
         return inf.coef_frame(self.spec, self._beta, self._modes, inf.only_group(self.spec, group))
 
     def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
-        """Fitted values: with all random effects, with none, or with those of the groups listed."""
+        """Fitted values: with all random effects, with none, or with those of the groups listed.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.fitted().round(1).head(2).tolist(), fit.fitted(re="none").round(1).head(2).tolist()
+        ([253.7, 273.3], [251.4, 261.9])
+        """
         return inf.row_series(self.spec, lambda rows: self._fitted(re, rows), "fitted")
 
     def residuals(self, kind: str = "response", re: RandomPart = "all") -> pd.Series[float]:
-        """Residuals: ``response``, ``pearson`` (divided by their standard deviation) or ``normalized``."""
+        """Residuals: ``response``, ``pearson`` (divided by their standard deviation) or ``normalized``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.residuals("pearson").round(2).head(3).tolist()
+        [-0.16, -0.57, -1.65]
+        """
         return inf.row_series(
             self.spec, lambda rows: inf.residual_rows(rows, self._fitted(re, rows), self.sigma, kind), "residual"
         )
@@ -350,7 +382,17 @@ class BaseFit(ByFields, Shown):
         return pd.Series(estimate, index=rows.index, name="prediction")
 
     def augment(self) -> pd.DataFrame:
-        """The rows used with response, levels, ``fitted``, ``fixed`` (no random effects) and ``residual``."""
+        """The rows used with response, levels, ``fitted``, ``fixed`` (no random effects) and ``residual``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.augment().round(1).head(2)
+           Reaction Subject  fitted  fixed  residual
+        0     249.6     308   253.7  251.4      -4.1
+        1     258.7     308   273.3  261.9     -14.6
+        """
         parts = self.spec.parts()
         return pd.concat([inf.augment_frame(p, self._fitted("all", p), self._fitted("none", p)) for p in parts])
 
@@ -425,7 +467,15 @@ class BaseFit(ByFields, Shown):
 
     @property
     def plot(self) -> FitPlots:
-        """Figures: ``plot.ranef()``, ``shrinkage``, ``path``, ``lines``, ``diagnostics``, ``ppc`` and others."""
+        """Figures: ``plot.ranef()``, ``shrinkage``, ``path``, ``lines``, ``diagnostics``, ``ppc`` and others.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.plot.ranef().get_xlabel()
+        'random effect on bright'
+        """
         return FitPlots(cast(Fit, self))
 
     def _fitted(self, re: RandomPart, rows: ModelSpec | None = None) -> Floats:

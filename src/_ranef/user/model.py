@@ -215,17 +215,41 @@ class Model(Shown):
 
     @property
     def spec(self) -> ModelSpec:
-        """Everything both engines read."""
+        """Everything both engines read.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+        >>> model.spec.n_obs, model.spec.n_fixed, model.spec.theta_names
+        (180, 2, ('Subject.Intercept', 'Subject.Days.Intercept', 'Subject.Days'))
+        """
         return self._spec
 
     @property
     def formula(self) -> str:
-        """The formula as given."""
+        """The formula as given.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> model.formula
+        'bright ~ 1 + (1 | operator)'
+        """
         return self._spec.design.formula
 
     @property
     def products(self) -> CrossProducts:
-        """Cross-products of the rows, read once."""
+        """Cross-products of the rows, read once.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> model.products is model.fit().products
+        True
+        """
         if self._products is None:
             self._products = cross_products(self._spec)
         return self._products
@@ -238,7 +262,16 @@ class Model(Shown):
 
     @property
     def matrices(self) -> ModelMatrices:
-        """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; ``.cluster(level)`` gives those of one level."""
+        """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; ``.cluster(level)`` gives those of one level.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+        >>> one = model.matrices.cluster("308")
+        >>> one.X.shape, one.Z.columns.tolist()
+        ((10, 2), ['Intercept', 'Days'])
+        """
         return ModelMatrices(self._spec)
 
     def fit(
@@ -270,6 +303,13 @@ class Model(Shown):
         ------
         FitError
             If the residual variance is zero, or an argument is not possible.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> model.fit().status, model.fit("ML").engine
+        ('converged', 'ML')
         """
         settings = checked_control(control)
         return told(
@@ -347,6 +387,14 @@ class Model(Shown):
         method ``"spawn"`` or ``"forkserver"``; joblib's loky is well. ``sampler="nutpie"`` may be forked.
 
         What is compiled is kept in a folder for later processes (``RANEF_CACHE_DIR``, or ``off``).
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> fb.draws.b[0].shape  # chains, draws, levels, effects
+        (4, 200, 4, 1)
         """
         settings = Settings(
             draws=draws,
@@ -426,7 +474,17 @@ class Model(Shown):
         return prior_tree(spec, drawn, predictive_draws(spec, drawn, None, "fitted", rng)[0])
 
     def priors(self, changes: Priors | Mapping[str, object] | Literal["flat"] | None = None) -> Priors:
-        """The priors that :meth:`sample` would use, with their numbers."""
+        """The priors that :meth:`sample` would use, with their numbers.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> model.priors().lines()[:2]
+        ['Intercept ~ Normal(60.4, 0.9747)', 'sd(Intercept | operator) ~ HalfStudentT(3, 0.3899)']
+        >>> model.priors({"sigma": ranef.priors.HalfNormal(1)}).lines()[-1]
+        'sigma ~ HalfNormal(1)'
+        """
         if isinstance(changes, Priors):
             return changes
         if isinstance(changes, str) and changes == "flat":
@@ -455,7 +513,30 @@ class Model(Shown):
         return Likelihood(self._spec, self.products, _checked_method(method))
 
     def describe(self) -> Document:
-        """What the model is made of: rows, coefficients, random effects, θ, default priors, notes."""
+        """What the model is made of: rows, coefficients, random effects, θ, default priors, notes.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> print(model.describe())
+        Linear mixed model: bright ~ 1 + (1 | operator)
+        20 rows
+        <BLANKLINE>
+        Fixed effects (1 coefficients):
+          Intercept
+        <BLANKLINE>
+        Random effects:
+          operator (4 levels): Intercept [us]
+        <BLANKLINE>
+        Variance parameters θ (relative to σ), in lme4's order:
+          operator.Intercept
+        <BLANKLINE>
+        Default priors of sample():
+          Intercept ~ Normal(60.4, 0.9747)
+          sd(Intercept | operator) ~ HalfStudentT(3, 0.3899)
+          sigma ~ HalfStudentT(3, 0.3899)
+        """
         return _describe(self._spec, self.priors())
 
     @property

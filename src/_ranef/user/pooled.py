@@ -128,7 +128,15 @@ class Pooling(ByFields, Shown):
 
     @property
     def spec(self) -> ModelSpec:
-        """The model."""
+        """The model.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
+        >>> pooled.spec.n_obs
+        20
+        """
         return self.eb.spec
 
     # -- estimates at θ̂ ----------------------------------------------------------------------------------------
@@ -141,6 +149,13 @@ class Pooling(ByFields, Shown):
         y − offset − Xβ̂, NaN where its rows do not determine it; ``partial``, the BLUP at θ̂; ``complete``, 0;
         ``posterior``, the posterior mean; ``reliability`` at θ̂; ``reliability_mean, reliability_lower,
         reliability_upper``, its posterior mean and equal-tailed interval. The posterior's are NaN without one.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
+        >>> pooled.frame[["level", "no_pooling", "partial", "complete"]].round(3).head(2).to_numpy().tolist()
+        [['a', -0.16, -0.122, 0.0], ['b', -0.34, -0.259, 0.0]]
         """
         return self._only(cmp.pooling_frame(self._base, None if self.fb is None else self.fb.draws, self.level))
 
@@ -150,6 +165,13 @@ class Pooling(ByFields, Shown):
 
         Where X and Zⱼ have the same columns, ``no_pooling`` is the regression of the level alone, and ``complete`` the
         population's line. An effect without a fixed effect of its name is a deviation still.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
+        >>> pooled.coef[["no_pooling", "partial", "complete"]].round(2).head(2).to_numpy().tolist()
+        [[60.24, 60.28, 60.4], [60.06, 60.14, 60.4]]
         """
         beta = self.eb.estimates.beta
         mean = beta if self.fb is None else self.fb.fixef.to_numpy(dtype=float)
@@ -327,6 +349,13 @@ class Pooling(ByFields, Shown):
         """β̂ as the standard deviation of one effect moves: ``group, term, ratio, position, coefficient, estimate``.
 
         One path after the other, of all effects by default. When the whole covariance is scaled β̂ stays.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
+        >>> pooled.path_fixef(n=3)["estimate"].round(2).tolist()
+        [60.4, 60.4, 60.4]
         """
         return pd.concat([s.fixef for s in self._single(group, term, ratios, n)], ignore_index=True)
 
@@ -372,6 +401,13 @@ class Pooling(ByFields, Shown):
 
         `group` and `term` are needed only where there are several. A default grid of one effect is kept: asking again,
         and :meth:`path` and :meth:`path_fixef` with the same `n`, cost nothing.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
+        >>> pooled.sweep(n=5).b.shape
+        (5, 4, 1)
         """
         if term is None and ratios is None:
             return cmp.whole_sweep(self._base, self._groups(only_group(self.spec, group or self.group))[0], scales, n)
@@ -386,6 +422,13 @@ class Pooling(ByFields, Shown):
         """``group, term, estimate, mean, lower, upper`` of each effect's standard deviation over σ.
 
         ``estimate`` is that of θ̂, the others are of the posterior and NaN without one.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
+        >>> pooled.ratios[["term", "estimate"]].round(3).to_numpy().tolist()
+        [['Intercept', 0.8]]
         """
         return self._only(cmp.ratio_frame(self._base, None if self.fb is None else self.fb.draws, self.level))
 
@@ -396,6 +439,14 @@ class Pooling(ByFields, Shown):
         ------
         DesignError
             If there is no posterior, or the effect has to be named.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> pooled = ranef.pooling(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> pooled.ratio_draws().shape
+        (4, 200)
         """
         k, q = cmp.one_column(self.spec, group or self.group, term)
         fb = self._posterior("ratio_draws()")
@@ -417,6 +468,14 @@ class Pooling(ByFields, Shown):
             If there is no posterior, no such level, or they would be more than 2e8 numbers.
         FitError
             If the posterior is not of a normal model: λ then has no closed form.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> pooled = ranef.pooling(model.fit(), model.sample(draws=200, seed=1, progress=False))
+        >>> pooled.reliability_draws(levels=["a", "b"]).shape
+        (4, 200, 2, 1)
         """
         k, g = grouping_named(self.spec, only_group(self.spec, group or self.group))
         draws = self._posterior("reliability_draws()").draws
@@ -441,7 +500,15 @@ class Pooling(ByFields, Shown):
     # -- rendering ---------------------------------------------------------------------------------------------
 
     def table(self, max_levels: int = 10) -> Document:
-        """The estimates with the fixed effects added, at most `max_levels` levels of each factor and effect."""
+        """The estimates with the fixed effects added, at most `max_levels` levels of each factor and effect.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
+        >>> print(str(pooled.table(max_levels=2)).splitlines()[4])
+         operator Intercept a     5     60.240  60.278   60.400       0.762
+        """
         columns = [c for c in self.frame if str(c).startswith("reliability")]
         return pooling_table(
             self.coef.assign(**{str(c): self.frame[c] for c in columns}),

@@ -64,24 +64,60 @@ class PosteriorFit(BaseFit):
 
     @property
     def engine(self) -> str:
-        """``"NUTS"``."""
+        """``"NUTS"``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> fb.engine
+        'NUTS'
+        """
         return "NUTS"
 
     @property
     def fixef(self) -> pd.Series[float]:
-        """Posterior means of β by coefficient name."""
+        """Posterior means of β by coefficient name.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> fb.fixef.round(0).to_dict()
+        {'Intercept': 60.0}
+        """
         return inf.fixef_series(self.spec, self.draws.beta.mean(axis=(0, 1)))
 
     @property
     def vcov(self) -> pd.DataFrame:
-        """Posterior covariance of β, p×p."""
+        """Posterior covariance of β, p×p.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> fb.vcov.shape
+        (1, 1)
+        """
         flat = self.draws.beta.reshape(self.draws.sigma.size, self.spec.n_fixed)
         centred = flat - flat.mean(axis=0)
         return inf.vcov_frame(self.spec, centred.T @ centred / (flat.shape[0] - 1))
 
     @property
     def varcorr(self) -> pd.DataFrame:
-        """Posterior means: ``vcov`` of each variance, ``sdcor`` of each sd or correlation itself; residual last."""
+        """Posterior means: ``vcov`` of each variance, ``sdcor`` of each sd or correlation itself; residual last.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> fb.varcorr["group"].tolist()
+        ['operator', 'Residual']
+        """
         return inf.varcorr_means(self.spec, self.draws)
 
     @property
@@ -92,6 +128,14 @@ class PosteriorFit(BaseFit):
         zero, which may be far from all rows, and its mean that of a tail: then it is the σ with which rows have their
         posterior mean standard deviations at the posterior mean of the other parameters. ``tidy()`` and ``confint()``
         have that of the rows themselves beside it, as ``sd(rows)``, their geometric mean.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> 0.25 < fb.sigma < 0.45
+        True
         """
         return inf.posterior_sigma(self.spec, self.draws)
 
@@ -102,24 +146,59 @@ class PosteriorFit(BaseFit):
         -------
         DataFrame
             ``group, level, term, estimate, sd, lower, upper``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> fb.ranef("operator").columns.tolist()
+        ['group', 'level', 'term', 'estimate', 'sd', 'lower', 'upper']
         """
         sds = [b.std(axis=(0, 1), ddof=1) for b in self.draws.b]
         bounds = [inf.interval(b, level) for b in self.draws.b]
         return inf.ranef_frame(self.spec, self._modes, sds, bounds, group)
 
     def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None) -> Simulated:
-        """Responses (n_obs, n) from the posterior predictive; ``re="fitted"`` keeps the drawn random effects."""
+        """Responses (n_obs, n) from the posterior predictive; ``re="fitted"`` keeps the drawn random effects.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> fb.simulate(3, seed=1).shape
+        (20, 3)
+        """
         return inf.simulate_posterior(self.spec, self.draws, whole_number("n", n), re, generator(seed))
 
     def confint(self, level: float = 0.95, method: str = "eti") -> pd.DataFrame:
-        """Posterior intervals ``lower, upper`` of every parameter: ``"eti"`` (equal-tailed) or ``"hdi"``."""
+        """Posterior intervals ``lower, upper`` of every parameter: ``"eti"`` (equal-tailed) or ``"hdi"``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> fb.confint(method="hdi").index.tolist()
+        ['Intercept', 'sd(Intercept | operator)', 'sigma']
+        """
         one_of("method", method, ("eti", "hdi"))
         named = inf.parameter_draws(self.spec, self.draws)
         bounds = [inf.interval(x, level, method) for x in named.values()]
         return pd.DataFrame(bounds, index=list(named), columns=["lower", "upper"]).astype(float)
 
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
-        """One row a parameter: ``effect, group, term, estimate, std_error, statistic, lower, upper``."""
+        """One row a parameter: ``effect, group, term, estimate, std_error, statistic, lower, upper``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> fb.tidy()["term"].tolist()
+        ['Intercept', 'sd(Intercept)', 'sigma']
+        """
         p = self.spec.n_fixed
         sds = [x.std(ddof=1) for *_, x in inf.varcorr_draws(self.spec, self.draws)]
         if self.spec.sigma_afar:  # that of a tail
@@ -177,6 +256,14 @@ class PosteriorFit(BaseFit):
 
         ``divergences``; ``rhat_max``; ``ess_min`` of bulk and tail; ``bfmi_min``, the least energy fraction of a chain;
         ``max_treedepth``, how many trajectories were cut short at depth 10.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> fb.glance()[["engine", "nobs", "chains", "draws"]].to_dict("records")
+        [{'engine': 'NUTS', 'nobs': 20, 'chains': 4, 'draws': 200}]
         """
         table, energy = self.diagnostics, inf.bfmi(self.draws)
         return inf.glance_frame(
@@ -195,7 +282,16 @@ class PosteriorFit(BaseFit):
         )
 
     def summary(self) -> Document:
-        """The printed posterior: priors, then the order of lme4, with R-hat and effective sample sizes."""
+        """The printed posterior: priors, then the order of lme4, with R-hat and effective sample sizes.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> print(str(fb.summary()).splitlines()[0])
+        Linear mixed model sampled by NUTS
+        """
         table = self.diagnostics
         chains, draws = self.draws.sigma.shape
         settings = [
@@ -241,7 +337,16 @@ class PosteriorFit(BaseFit):
 
     @cached_property
     def datatree(self) -> xr.DataTree:
-        """ArviZ DataTree with named dimensions (coefficient, group level, term); :meth:`to_datatree` adds groups."""
+        """ArviZ DataTree with named dimensions (coefficient, group level, term); :meth:`to_datatree` adds groups.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> dict(fb.datatree["posterior"]["ranef_operator"].sizes)
+        {'chain': 4, 'draw': 200, 'operator': 4, 'operator_term': 1}
+        """
         return to_datatree(self.spec, self.draws)
 
     def to_datatree(
@@ -296,6 +401,16 @@ class PosteriorFit(BaseFit):
         Notes
         -----
         ``arviz.summary(fb.to_inference_data())`` and ``arviz_stats.summary(fb.datatree)`` give the same.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> try:
+        ...     data = fb.to_inference_data()
+        ... except ranef.FitError:  # ArviZ 1.0 takes fb.datatree
+        ...     pass
         """
         return to_inference_data(self.datatree)
 
@@ -305,7 +420,16 @@ class PosteriorFit(BaseFit):
 
     @cached_property
     def diagnostics(self) -> pd.DataFrame:
-        """``group, name, estimate, sd, lower, upper, rhat, ess_bulk, ess_tail`` of every parameter."""
+        """``group, name, estimate, sd, lower, upper, rhat, ess_bulk, ess_tail`` of every parameter.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> bool((fb.diagnostics["rhat"] < 1.1).all())
+        True
+        """
         out = inf.posterior_table(inf.labelled_draws(self.spec, self.draws))
         if self.spec.sigma_afar:
             out.loc[out["name"] == "sigma", ["estimate", "sd"]] = self.sigma, np.nan
@@ -317,6 +441,14 @@ class PosteriorFit(BaseFit):
 
         On R-hat, effective sample sizes of bulk and tail, divergences, E-BFMI, tree depth, stuck chains and
         interruption.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> fb.ok == (len(fb.warnings) == 0)
+        True
         """
         return inf.diagnose(self.draws, self.diagnostics)
 
@@ -411,6 +543,14 @@ class PosteriorFit(BaseFit):
         """Posterior means of R² ``marginal`` and ``conditional``, as :meth:`EmpiricalBayesFit.r2` defines them.
 
         ``derive("r2").frame()`` gives intervals.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> fb.r2().index.tolist()
+        ['marginal', 'conditional']
         """
         return inf.posterior_r2(self.spec, self.draws)
 
@@ -418,6 +558,14 @@ class PosteriorFit(BaseFit):
         """Posterior means of ``variance, adjusted, unadjusted`` by ``group``, as :meth:`EmpiricalBayesFit.icc`.
 
         ``derive("icc").frame()`` gives intervals.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> bool(fb.icc()["adjusted"].between(0, 1).all())
+        True
         """
         return inf.posterior_icc(self.spec, self.draws)
 

@@ -61,7 +61,16 @@ class Power:
     frame: pd.DataFrame
 
     def plot(self, ax: Axes | None = None) -> Axes | Figure:
-        """Draw the power over the sizes, with its intervals."""
+        """Draw the power over the sizes, with its intervals.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (1 | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> power = ranef.power(fit, "Days", 50, seed=1)
+        >>> power.plot().get_ylabel()
+        'power'
+        """
         return power_axes(self.frame, self.group, " and ".join(self.hypothesis), ax)
 
     def __repr__(self) -> str:

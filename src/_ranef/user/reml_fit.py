@@ -72,27 +72,73 @@ class EmpiricalBayesFit(BaseFit):
 
     @property
     def engine(self) -> str:
-        """``"REML"`` or ``"ML"``."""
+        """``"REML"`` or ``"ML"``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.engine
+        'REML'
+        """
         return self.estimates.method
 
     @property
     def fixef(self) -> pd.Series[float]:
-        """Fixed effects β̂ by coefficient name."""
+        """Fixed effects β̂ by coefficient name.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.fixef.round(2).to_dict()
+        {'Intercept': 251.41, 'Days': 10.47}
+        """
         return inf.fixef_series(self.spec, self.estimates.beta)
 
     @property
     def vcov(self) -> pd.DataFrame:
-        """σ̂²(XᵀV⁻¹X)⁻¹, p×p, with θ taken as known."""
+        """σ̂²(XᵀV⁻¹X)⁻¹, p×p, with θ taken as known.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.vcov.round(2)
+                   Intercept  Days
+        Intercept      46.57 -1.45
+        Days           -1.45  2.39
+        """
         return inf.vcov_frame(self.spec, self.estimates.vcov)
 
     @property
     def varcorr(self) -> pd.DataFrame:
-        """Variance components: ``group, term1, term2, vcov, sdcor``, residual last."""
+        """Variance components: ``group, term1, term2, vcov, sdcor``, residual last.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.varcorr.round(2)
+              group      term1 term2    vcov  sdcor
+        0   Subject  Intercept   NaN  612.09  24.74
+        1   Subject       Days   NaN   35.07   5.92
+        2   Subject  Intercept  Days    9.60   0.07
+        3  Residual              NaN  654.94  25.59
+        """
         return inf.varcorr_frame(self.spec, self.estimates.theta, self.sigma)
 
     @property
     def sigma(self) -> float:
-        """Residual standard deviation σ̂."""
+        """Residual standard deviation σ̂.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> round(fit.sigma, 4)
+        0.326
+        """
         return self.estimates.sigma
 
     def ranef(
@@ -158,7 +204,15 @@ class EmpiricalBayesFit(BaseFit):
         )
 
     def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None) -> Simulated:
-        """Simulate responses (n_obs, n) at the estimates; ``re="fitted"`` keeps the conditional modes."""
+        """Simulate responses (n_obs, n) at the estimates; ``re="fitted"`` keeps the conditional modes.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.simulate(3, seed=1).shape
+        (20, 3)
+        """
         n = whole_number("n", n)
         mean = self._fitted(inf.simulation_part(re))
         rng = generator(seed)
@@ -256,7 +310,15 @@ class EmpiricalBayesFit(BaseFit):
         return pd.concat([out, own], ignore_index=True)
 
     def glance(self) -> pd.DataFrame:
-        """One row: ``engine, nobs, sigma, loglik, criterion, aic, bic, df, df_residual, singular``."""
+        """One row: ``engine, nobs, sigma, loglik, criterion, aic, bic, df, df_residual, singular``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.glance()[["engine", "nobs", "df", "singular"]].to_dict("records")
+        [{'engine': 'REML', 'nobs': 20, 'df': 3, 'singular': False}]
+        """
         return inf.glance_frame(
             {
                 "engine": self.engine,
@@ -514,44 +576,108 @@ class EmpiricalBayesFit(BaseFit):
 
     @property
     def theta(self) -> pd.Series[float]:
-        """Relative covariance parameters θ̂ in lme4's order."""
+        """Relative covariance parameters θ̂ in lme4's order.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.theta.round(4).to_dict()
+        {'Subject.Intercept': 0.9667, 'Subject.Days.Intercept': 0.0152, 'Subject.Days': 0.2309}
+        """
         return pd.Series(self.estimates.theta, index=list(self.spec.theta_names), name="theta")
 
     @property
     def criterion(self) -> float:
-        """The minimised REML criterion, or −2 log-likelihood under ML."""
+        """The minimised REML criterion, or −2 log-likelihood under ML.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> round(fit.criterion, 4)
+        18.6262
+        """
         return self.estimates.criterion
 
     @property
     def loglik(self) -> float:
-        """Log-likelihood at the estimates; the restricted one under REML, as lme4's ``logLik``."""
+        """Log-likelihood at the estimates; the restricted one under REML, as lme4's ``logLik``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.loglik == -fit.criterion / 2
+        True
+        """
         return -0.5 * self.estimates.criterion
 
     @property
     def deviance(self) -> float:
-        """−2 log-likelihood (not restricted) at θ̂, profiled over β and σ; under ML the criterion itself."""
+        """−2 log-likelihood (not restricted) at θ̂, profiled over β and σ; under ML the criterion itself.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> round(fit.deviance, 3), round(fit.criterion, 3)
+        (16.637, 18.626)
+        """
         if self.engine == "ML":
             return self.criterion
         return Likelihood(self.spec, self.products, "ML").at(self.estimates.theta).criterion
 
     @property
     def df(self) -> int:
-        """Number of parameters: coefficients, and all of variances."""
+        """Number of parameters: coefficients, and all of variances.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.df
+        6
+        """
         return self.spec.n_fixed + len(self.spec.parameter_names)
 
     @property
     def aic(self) -> float:
-        """Criterion + 2 df, as lme4 counts."""
+        """Criterion + 2 df, as lme4 counts.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> round(fit.aic - fit.criterion, 6) == 2 * fit.df
+        True
+        """
         return self.criterion + 2 * self.df
 
     @property
     def bic(self) -> float:
-        """Criterion + log(n) df, as lme4 counts."""
+        """Criterion + log(n) df, as lme4 counts.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> round(fit.bic, 2)
+        27.61
+        """
         return self.criterion + float(np.log(self.spec.n_obs)) * self.df
 
     @property
     def aicc(self) -> float:
-        """AIC corrected for few rows: + 2 df (df + 1)/(n − df − 1); infinite where there are no more rows than that."""
+        """AIC corrected for few rows: + 2 df (df + 1)/(n − df − 1); infinite where there are no more rows than that.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> round(fit.aic, 2), round(fit.aicc, 2)
+        (24.63, 26.13)
+        """
         left = self.spec.n_obs - self.df - 1
         return self.aic + 2 * self.df * (self.df + 1) / left if left > 0 else float("inf")
 
@@ -573,17 +699,43 @@ class EmpiricalBayesFit(BaseFit):
 
     @property
     def is_singular(self) -> bool:
-        """Whether a variance is zero or a correlation ±1, by lme4's tolerance but whatever the units of the data."""
+        """Whether a variance is zero or a correlation ±1, by lme4's tolerance but whatever the units of the data.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Yield ~ 1 + (1 | Batch)", ranef.datasets.load("Dyestuff2")).fit()
+        >>> fit.is_singular
+        True
+        """
         return self.estimates.singular
 
     @property
     def likelihood(self) -> Likelihood:
-        """The criterion that was minimised, as a function of θ; ``likelihood.at(theta)`` has everything there."""
+        """The criterion that was minimised, as a function of θ; ``likelihood.at(theta)`` has everything there.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.likelihood.at(fit.theta).criterion == fit.criterion
+        True
+        >>> fit.likelihood.at([0.0]).criterion > fit.criterion
+        True
+        """
         return Likelihood(self.spec, self.products, self._method)
 
     @property
     def status(self) -> str:
-        """``"converged"``, ``"boundary"``, ``"not identified"`` or ``"not converged"``."""
+        """``"converged"``, ``"boundary"``, ``"not identified"`` or ``"not converged"``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Yield ~ 1 + (1 | Batch)", ranef.datasets.load("Dyestuff2")).fit()
+        >>> fit.status
+        'boundary'
+        """
         return self.estimates.optimizer.status.name.lower().replace("_", " ")
 
     @property
@@ -592,18 +744,41 @@ class EmpiricalBayesFit(BaseFit):
 
         For a fit that did not converge or is not identified. A singular fit is a result, of which :attr:`is_singular`
         and :attr:`status` tell.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.warnings
+        []
         """
         doubtful = self.estimates.optimizer.status in (Status.NOT_CONVERGED, Status.NOT_IDENTIFIED)
         return [self.estimates.optimizer.message] if doubtful else []
 
     @property
     def optimizer(self) -> OptimizerRecord:
-        """Every evaluation of the criterion, the Newton decrement, and why the optimiser stopped."""
+        """Every evaluation of the criterion, the Newton decrement, and why the optimiser stopped.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.optimizer.message.split(".")[0]
+        'The optimum is interior and the gradient vanishes there'
+        """
         return self.estimates.optimizer
 
     @cached_property
     def matrices(self) -> inf.FitMatrices:
-        """y, X, Z and per-term pieces with Λ, D and V at the estimates."""
+        """y, X, Z and per-term pieces with Λ, D and V at the estimates.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.matrices.V_cluster("308").round(0).iloc[:3, :3].to_numpy().tolist()
+        [[1267.0, 622.0, 631.0], [622.0, 1321.0, 711.0], [631.0, 711.0, 1446.0]]
+        """
         return inf.FitMatrices(self.spec, self.estimates.theta, self.sigma)
 
     @overload
