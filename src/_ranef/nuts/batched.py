@@ -328,4 +328,3 @@ def _alike(lower: Floats) -> tuple[Ints, Ints]:
     rounded = np.round(flat / size * (0.1 / SAME)) + 0.0
     _, first, block = np.unique(rounded, axis=1, return_index=True, return_inverse=True)
     return block.ravel(), first
-

@@ -12,7 +12,7 @@ from _ranef.errors import FitError, suggestion
 __all__ = ["ChainMethod", "Parameterization", "Sampler", "Settings"]
 
 Parameterization = Literal["auto", "marginal", "noncentered", "centered"]
-Sampler = Literal["numpyro", "nutpie"]
+Sampler = Literal["numpyro", "nutpie", "direct", "auto"]
 ChainMethod = Literal["vectorized", "parallel", "sequential"]
 
 
