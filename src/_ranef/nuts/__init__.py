@@ -195,11 +195,12 @@ def _tried_directly(
 
 
 def _of_importance(found: Importance, size: int) -> str:
-    repeated = "" if found.effective > 0.999 * size else f", as good as {found.effective:.0f}, for some are repetitions"
+    repeated = "" if found.effective > 0.99 * size else f", worth {found.effective:.0f}, as some are repetitions"
+    k = f"{found.pareto_k:.2f}" if np.isfinite(found.pareto_k) else "none, as no weight is large"
     return (
-        f"{size} independent draws{repeated}: no chain, and so no R-hat. They were chosen by weights of importance from "
-        f"{found.proposed} points worth {found.efficiency:.0%} of their number; Pareto k̂ {found.pareto_k:.2f} (to be "
-        "trusted below 0.7)."
+        f"{size} independent draws{repeated}: no chain, and so no R-hat. They were chosen of {found.proposed} points by "
+        f"weights of importance, worth {found.efficiency:.0%} of their number; Pareto k̂ of the weights: {k} (they are "
+        "to be trusted below 0.7)."
     )
 
 

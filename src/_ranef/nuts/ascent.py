@@ -1,4 +1,4 @@
-"""The climb to a mode of a density that is asked for many points together: Newton's method with curvature by differences.
+"""The climb to a mode of a density that is asked for many points together: Newton's method by differences.
 
 A step looks at once at all points that first and second differences need, and then at once along the damped steps
 (C + μD)⁻¹g for many μ, of which the best is taken.

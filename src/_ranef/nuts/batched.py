@@ -104,9 +104,10 @@ class Batched:
         """Sums of C_kᵀC_l over levels of a block (q G, m(m + 1)/2), for each pair k ≤ l of parts."""
         K, m, p, _ = self.C.shape
         order, pairs = np.argsort(self.block, kind="stable"), _pairs(p)
+        out: list[tuple[int, int, Floats]] = []
         starts = np.searchsorted(self.block[order], np.arange(self.A.shape[2]))
         rows, columns = np.tril_indices(m)
-        ordered, out = self.C[..., order], []
+        ordered = self.C[..., order]
         for k in range(K):
             for l in range(k, K):
                 own = np.zeros((len(pairs), len(starts), len(rows)))
@@ -234,7 +235,7 @@ class Batched:
             let_through()
             part = slice(start, start + step)
             tail[part], coefficients[part], first[part] = self._draw(at.part(part), rng)
-        b = [first] if self.shape.sizes else []
+        b: list[Floats] = [first] if self.shape.sizes else []
         for rows, own in self._tail(at.lam):
             b.append(tail[:, rows].reshape(len(at), -1, own.shape[1]))
         return coefficients, b
@@ -257,7 +258,7 @@ class Batched:
     def _first(
         self, half: list[list[Floats]], c: Floats, contrast: Floats, s: Floats, rng: np.random.Generator
     ) -> Floats:
-        """b = K C v + σ λL⁻ᵀε (N, J, p) of the first factor, with K = NᵀN and λL⁻ᵀ = Nᵀ."""
+        """Effects K C v + σ λL⁻ᵀε (N, J, p) of the first factor, with K = NᵀN and λL⁻ᵀ = Nᵀ."""
         (K, m, p, J), n = self.C.shape, len(contrast)
         weighted = (c[:, :, None] * contrast[:, None, :]).reshape(n, -1)
         right = (weighted @ self.C.reshape(K * m, p * J)).reshape(n, p, J)

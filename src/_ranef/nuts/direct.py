@@ -15,8 +15,8 @@ import numpy as np
 
 from _ranef.errors import FitError
 from _ranef.nuts.ascent import ascend
-from _ranef.nuts.mixture import Mixture
 from _ranef.nuts.edges import Edges, make_edges
+from _ranef.nuts.mixture import Mixture
 from _ranef.nuts.modes import Laplace, different, shares_of
 from _ranef.nuts.pareto import smoothed
 from _ranef.nuts.problem import Problem
@@ -36,7 +36,7 @@ DF, WIDER = 8.0, 1.3
 #: than so many standard deviations are reached by a scale of so much of the way
 DEFENCE, WIDTH, LONG, NEAR_EDGE, OF_THE_WAY = 0.08, 2.0, 3.0, 7.0, 0.7
 
-#: rounds in which it is improved, points of each for every parameter and at least, and the efficiency and k̂ that will do
+#: rounds in which it is improved, points of each for every parameter and at least, and efficiency and k̂ that will do
 ROUNDS, PER_PARAMETER, LEAST_POINTS, GOOD, GOOD_K = 6, 250, 1000, 0.85, 0.5
 
 #: pools that are drawn, of which each shows what the proposal lacks

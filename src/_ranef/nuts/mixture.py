@@ -68,7 +68,7 @@ class Mixture:
         """The same after some steps towards points (n, d) with weights (n,) that sum to one."""
         mixture, d = self, x.shape[1]
         away = x - weights @ x
-        least = LEAST_SPREAD * np.diag((weights @ away**2))
+        least = LEAST_SPREAD * np.diag(weights @ away**2)
         for _ in range(STEPS):
             logs, distances = mixture._parts(x)
             owned = weights * np.exp(logs - np.logaddexp.reduce(logs, axis=0))

@@ -1,4 +1,7 @@
-"""Pareto smoothing of importance weights (Vehtari, Simpson, Gelman, Yao and Gabry 2024, J. Mach. Learn. Res. 25, 72)."""
+"""Pareto smoothing of weights of importance.
+
+Vehtari, Simpson, Gelman, Yao and Gabry (2024, J. Mach. Learn. Res. 25, 72).
+"""
 
 from __future__ import annotations
 
