@@ -162,7 +162,9 @@ def _parser() -> argparse.ArgumentParser:
     _model_arguments(both)
     both.add_argument("--draws", type=_positive, default=1000, metavar="N", help="draws kept of each chain")
     both.add_argument("--warmup", type=_positive, default=None, metavar="N", help="warm-up steps of each chain")
-    both.add_argument("--sampler", choices=("numpyro", "nutpie"), default="numpyro", help="what draws")
+    both.add_argument(
+        "--sampler", choices=("numpyro", "nutpie", "direct", "auto"), default="numpyro", help="what draws"
+    )
     both.add_argument("--chains", type=_positive, default=4, metavar="N", help="number of chains")
     both.add_argument("--seed", type=int, default=None, metavar="N", help="the same seed gives the same draws")
     both.add_argument("--figure", type=Path, default=None, metavar="F.png", help="save the figure")

@@ -174,7 +174,7 @@ def check(draws, exact, what):
     [
         pytest.param(c, s, marks=pytest.mark.slow if s == "numpyro" and c not in QUICK else [])
         for c in CASES
-        for s in ("numpyro", "nutpie")
+        for s in ("numpyro", "nutpie", "direct")
     ],
 )
 def test_draws_have_the_moments_and_quantiles_of_the_tabulated_posterior(name, sampler):

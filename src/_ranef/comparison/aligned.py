@@ -97,7 +97,7 @@ def _wide(frames: Mapping[str, pd.DataFrame], keys: list[str]) -> pd.DataFrame:
 
 
 def _add_sd_ratio(random: pd.DataFrame, fits: Mapping[str, Fit]) -> None:
-    posterior = [name for name, fit in fits.items() if fit.engine == "NUTS"]
+    posterior = [name for name, fit in fits.items() if fit.engine not in ("REML", "ML")]
     other = [name for name in fits if name not in posterior]
     if len(posterior) == len(other) == 1:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -112,7 +112,7 @@ def _shrinkage(own: Mapping[str, pd.DataFrame], fits: Mapping[str, Fit]) -> pd.D
     for name, frame in own.items():
         out[f"{name}_ratio"] = frame["ratio"]
     for name, fit in fits.items():
-        if fit.engine != "NUTS":
+        if fit.engine in ("REML", "ML"):
             out[f"{name}_shrinkage"] = own[name]["shrinkage"]
     return out
 
@@ -142,10 +142,10 @@ def estimand(engine: str, effect: str) -> str:
 
     Parameters
     ----------
-    engine : "REML", "ML" or "NUTS"
+    engine : "REML", "ML", "NUTS" or "direct"
     effect : "variance", "fixed" or "random"
     """
-    if engine == "NUTS":
+    if engine not in ("REML", "ML"):
         return "posterior mean, sd and equal-tailed interval; marginal over all other parameters"
     likelihood = "restricted likelihood" if engine == "REML" else "likelihood"
     return {

@@ -16,7 +16,7 @@ __all__ = ["check_names", "default_names", "difference", "formula_names", "requi
 SAME_MODEL = "Make both fits from the same ranef.Model."
 
 #: what fits of each engine are called where there is one of either kind
-PAIR = {"REML": "eb", "ML": "eb", "NUTS": "fb"}
+PAIR = {"REML": "eb", "ML": "eb", "NUTS": "fb", "direct": "fb"}
 
 
 def difference(first: ModelSpec, second: ModelSpec) -> str | None:

@@ -24,7 +24,7 @@ from _ranef.inference.prediction import (
 )
 from _ranef.inference.residual_parameters import ROWS_SD, told_draws
 from _ranef.nuts import draw_components
-from _ranef.results import PosteriorDraws
+from _ranef.results import Importance, PosteriorDraws
 from _ranef.spec import Flat, ModelSpec, Priors, covariance_arrays, family_of, mean_log_sds, varcorr_arrays
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.interrupts import load
@@ -274,30 +274,40 @@ def interval(values: Floats, level: float, method: str = "eti") -> tuple[Floats,
     )
 
 
-def posterior_table(named: Sequence[tuple[str, str, Floats]], level: float = 0.95) -> pd.DataFrame:
-    """``group, name, estimate, sd, lower, upper, rhat, ess_bulk, ess_tail`` for draws (chains, draws)."""
-    array_stats = load("arviz_stats.base").array_stats  # heavy, and only Bayes needs it
+def posterior_table(
+    named: Sequence[tuple[str, str, Floats]], level: float = 0.95, *, effective: float | None = None
+) -> pd.DataFrame:
+    """``group, name, estimate, sd, lower, upper, rhat, ess_bulk, ess_tail`` for draws (chains, draws).
 
+    Of independent draws `effective` is their effective number, and R-hat is NaN.
+    """
     rows = []
     for group, name, x in named:
         lower, upper = interval(x, level)
-        constant = bool((np.ptp(x, axis=1) == 0).any()) or x.shape[1] < 4
-        diagnostics = [np.nan] * 3
-        if not constant:
-            diagnostics = [
-                float(array_stats.rhat(x, chain_axis=0, draw_axis=1)),
-                float(array_stats.ess(x, chain_axis=0, draw_axis=1, method="bulk")),
-                float(array_stats.ess(x, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))),
-            ]
+        diagnostics = _of_chains(x) if effective is None else [np.nan, effective, effective]
         rows.append((group, name, float(x.mean()), float(x.std(ddof=1)), float(lower), float(upper), *diagnostics))
     columns = ["group", "name", "estimate", "sd", "lower", "upper", "rhat", "ess_bulk", "ess_tail"]
     return pd.DataFrame(rows, columns=columns)
 
 
+def _of_chains(x: Floats) -> list[float]:
+    """R-hat and effective sample sizes of bulk and tail of draws (chains, draws); NaN of a chain that never moved."""
+    if (np.ptp(x, axis=1) == 0).any() or x.shape[1] < 4:
+        return [np.nan] * 3
+    array_stats = load("arviz_stats.base").array_stats  # heavy, and only Bayes needs it
+    return [
+        float(array_stats.rhat(x, chain_axis=0, draw_axis=1)),
+        float(array_stats.ess(x, chain_axis=0, draw_axis=1, method="bulk")),
+        float(array_stats.ess(x, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))),
+    ]
+
+
 def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:
     """Sentences on what is wrong with a run; empty when nothing is."""
-    words = []
+    words: list[str] = []
     names = table["name"] + np.where(table["group"] == "", "", " | " + table["group"])
+    if draws.importance is not None:
+        return _diagnose_weights(draws.importance)
     if draws.sigma.shape[1] < 4:
         words.append(
             f"{draws.sigma.shape[1]} draws a chain are too few for R-hat and effective sample sizes, and for anything "
@@ -348,6 +358,15 @@ def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:
     if not draws.complete:
         words.append(f"The run was interrupted: {draws.sigma.shape[1]} draws a chain were kept.")
     return words
+
+
+def _diagnose_weights(found: Importance) -> list[str]:
+    if found.effective >= ESS_LIMIT:
+        return []
+    return [
+        f"The independent draws are worth {found.effective:.0f}: posterior means and interval ends are imprecise. Use "
+        "more draws."
+    ]
 
 
 def bfmi(draws: PosteriorDraws) -> Floats:

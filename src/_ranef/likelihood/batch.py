@@ -7,7 +7,6 @@ formulas are those of ``likelihood/criterion.py``, with K = λ(I + λᵀAλ)⁻�
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -17,6 +16,7 @@ import scipy
 from _ranef.likelihood.criterion import Method
 from _ranef.likelihood.crossproducts import CrossProducts
 from _ranef.likelihood.responses import Responses
+from _ranef.linalg import cholesky_or_nan
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Bools, Floats, Ints
 
@@ -189,12 +189,12 @@ def evaluate_together(batch: Batch, theta: Floats) -> BatchPoint:
     """The criterion of all responses at `theta` (B, n_theta)."""
     lam_t = np.swapaxes(_whole(batch, _lambdas(batch, theta)), 1, 2)[:, None]
     M = lam_t @ batch.A @ np.swapaxes(lam_t, 2, 3) + np.eye(batch.A.shape[1])
-    L = np.sqrt(M) if M.shape[-1] == 1 else _cholesky(M)
+    L = np.sqrt(M) if M.shape[-1] == 1 else cholesky_or_nan(M)
     half = _solve_lower(L, np.broadcast_to(lam_t, M.shape))
     FX, Fy = half @ batch.ZX, np.einsum("bjac,bjc->bja", half, batch.Zy)
     XVX = batch.XX - np.einsum("bjap,bjaq->bpq", FX, FX)
     XVy = batch.Xy - np.einsum("bjap,bja->bp", FX, Fy)
-    root = _cholesky(XVX)
+    root = cholesky_or_nan(XVX)
     inverse_root = np.linalg.inv(root)
     z = np.einsum("bpq,bq->bp", inverse_root, XVy)
     # an exact fit ends where no more of the response is left than rounding; the caller refuses it there
@@ -210,18 +210,6 @@ def evaluate_together(batch: Batch, theta: Floats) -> BatchPoint:
         roots = [t.structure.root(theta[:, t.theta]) for t in batch.spec.terms]
         criterion = criterion - 2.0 * batch.penalty * sum(np.linalg.slogdet(lam)[1] for lam in roots)
     return BatchPoint(theta, half, criterion, rss, sigma, inverse_root, np.einsum("bqp,bq->bp", inverse_root, z))
-
-
-def _cholesky(stack: Floats) -> Floats:
-    """Cholesky factors of a stack; NaN for the matrices that have none."""
-    try:
-        return np.linalg.cholesky(stack)
-    except np.linalg.LinAlgError:
-        out = np.full_like(stack, np.nan)
-        for at in np.ndindex(stack.shape[:-2]):
-            with suppress(np.linalg.LinAlgError):
-                out[at] = np.linalg.cholesky(stack[at])
-        return out
 
 
 def _solve_lower(L: Floats, rhs: Floats) -> Floats:

@@ -62,9 +62,22 @@ class HostDensity:
         products, at = self.evaluate(lambdas, sigma, v)
         first = score(products, at)
         slopes = [-0.5 * g.ravel() for g in first.gradient(lambdas)]
-        value = -0.5 * (at.criterion + self._constant)
+        value = self._log_density(at)
         own = [self._sigma_slope(at, sigma, v)]
         return np.concatenate([[value], *slopes, own, self._fixed_slope(at, first.b, v)]), products, at
+
+    def value(self, flat: Floats, sigma: float, sampled: Floats) -> float:
+        """The value alone.
+
+        Raises
+        ------
+        LinAlgError
+            So far out that a matrix is singular to rounding.
+        """
+        return self._log_density(self.evaluate(self.unravel(flat), sigma, self.fixed.contrast(sampled))[1])
+
+    def _log_density(self, at: Evaluation) -> float:
+        return -0.5 * (at.criterion + self._constant)
 
     @property
     def _constant(self) -> float:

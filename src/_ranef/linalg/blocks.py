@@ -16,6 +16,7 @@ __all__ = [
     "Whitened",
     "back_substitute",
     "cholesky",
+    "cholesky_or_nan",
     "forward_substitute",
     "segment_matrix",
     "segment_sum",
@@ -109,6 +110,19 @@ def transpose(blocks: Floats) -> Floats:
 def cholesky(blocks: Floats) -> Floats:
     """Lower Cholesky factors (J, p, p) of positive definite blocks (J, p, p)."""
     return np.sqrt(blocks) if blocks.shape[-1] == 1 else np.linalg.cholesky(blocks)
+
+
+def cholesky_or_nan(stack: Floats) -> Floats:
+    """Lower Cholesky factors of a stack (B, ..., p, p); NaN for the matrices that have none."""
+    try:
+        return np.linalg.cholesky(stack)
+    except np.linalg.LinAlgError:
+        if stack.ndim == 2:
+            return np.full_like(stack, np.nan)
+        if len(stack) == 1:
+            return cholesky_or_nan(stack[0])[None]
+        half = len(stack) // 2
+        return np.concatenate([cholesky_or_nan(stack[:half]), cholesky_or_nan(stack[half:])])
 
 
 def forward_substitute(lower: Floats, rhs: Floats) -> Floats:

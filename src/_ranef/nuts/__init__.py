@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 from _ranef.errors import FitError, NotAvailableError, RanefWarning, warn
 from _ranef.likelihood import CrossProducts
 from _ranef.nuts.datatree import predictive_array, prior_tree, to_datatree, to_inference_data
+from _ranef.nuts.direct import NotDirect, require_direct, run_direct
 from _ranef.nuts.distributions import distribution_numbers, distribution_of
 from _ranef.nuts.modes import doubts, modes_of
 from _ranef.nuts.nutpie_run import require_nutpie, run_nutpie
@@ -28,7 +30,7 @@ from _ranef.nuts.problem import Problem, draw_effects, hyper_draws, prepare
 from _ranef.nuts.proposal import wide_draws
 from _ranef.nuts.record import Outcome, nothing_to_sample
 from _ranef.nuts.settings import Settings
-from _ranef.results import PosteriorDraws, RemlEstimates
+from _ranef.results import Importance, PosteriorDraws, RemlEstimates
 from _ranef.spec import ModelSpec, Priors
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import deferred
@@ -126,14 +128,15 @@ def sample_posterior(
     if settings.sampler == "nutpie":
         _require_quick(problem, settings, kind)
     seed = secrets.randbits(31) if settings.seed is None else int(settings.seed)
-    warmup = settings.warmup
+    settings, out = _tried_directly(problem, settings.chosen(kind), seed, start, notes)
+    warmup = 0 if out else settings.warmup
     if warmup is None:
         warmup = SHORT_WARMUP if kind == "marginal" else LONG_WARMUP
         if kind == "marginal":
             notes.append(f"{warmup} warm-up steps: the chains start around the posterior mode, in its own metric.")
-    settings = settings.chosen(kind)
-    with deferred():  # Ctrl-C is let through between steps
-        out = _run(problem, settings, warmup, seed, start)
+    if out is None:
+        with deferred():  # Ctrl-C is let through between steps
+            out = _run(problem, settings, warmup, seed, start)
     raw, hyper, (beta, b) = out.raw, out.hyper, out.effects
     if not raw.complete:
         warn(
@@ -159,6 +162,45 @@ def sample_posterior(
         notes=(*notes, *priors.notes),
         doubts=out.doubts,
         target_accept=settings.target_accept,
+        importance=out.importance,
+    )
+
+
+def _tried_directly(
+    problem: Problem, settings: Settings, seed: int, start: RemlEstimates | None, notes: list[str]
+) -> tuple[Settings, Outcome | None]:
+    """Independent draws where they are asked for, and settings that say so; where NUTS is to take over a note why.
+
+    Raises
+    ------
+    FitError
+        If ``"direct"`` is asked for, and not to be had.
+    """
+    if settings.sampler not in ("direct", "auto"):
+        return settings, None
+    try:
+        require_direct(problem, settings)
+        with deferred():
+            out = run_direct(problem, settings, seed, start)
+    except NotDirect as reason:
+        if settings.sampler == "direct":
+            raise FitError(
+                f"sampler='direct' cannot be used here: {reason}. sampler='auto' takes NUTS in such cases."
+            ) from reason
+        notes.append(f"NUTS by sampler='auto', as the direct posterior cannot be used: {reason}.")
+        return replace(settings, sampler="numpyro"), None
+    assert out.importance is not None
+    notes.append(_of_importance(out.importance, settings.chains * settings.draws))
+    return replace(settings, sampler="direct"), out
+
+
+def _of_importance(found: Importance, size: int) -> str:
+    repeated = "" if found.effective > 0.99 * size else f", worth {found.effective:.0f}, as some are repetitions"
+    k = f"{found.pareto_k:.2f}" if np.isfinite(found.pareto_k) else "none, as no weight is large"
+    return (
+        f"{size} independent draws{repeated}: no chain, and so no R-hat. They were chosen of {found.proposed} points by "
+        f"weights of importance, worth {found.efficiency:.0%} of their number; Pareto k̂ of the weights: {k} (they are "
+        "to be trusted below 0.7)."
     )
 
 

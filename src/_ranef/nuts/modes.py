@@ -7,7 +7,7 @@ draws went where the weights say it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,17 @@ from _ranef.results import RemlEstimates
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.interrupts import let_through
 
-__all__ = ["Laplace", "Modes", "doubts", "find_modes", "laplace", "modes_of"]
+__all__ = [
+    "Laplace",
+    "Modes",
+    "different",
+    "doubts",
+    "find_modes",
+    "laplace",
+    "modes_of",
+    "normal_at",
+    "shares_of",
+]
 
 #: slope that passes for none, and how far a second, bounded climb may go where the first got lost
 SMALL, REACH = 0.1, 12.0
@@ -73,11 +83,16 @@ def laplace(gradient: Gradient, start: Floats) -> Laplace:
     centre = np.asarray(found.x) if found.fun < 1e299 else start
     steps = DIFFERENCE * np.eye(d)
     hessian = np.array([downhill(centre + s)[1] - downhill(centre - s)[1] for s in steps]) / (2.0 * DIFFERENCE)
-    if not np.isfinite(hessian).all():
-        return Laplace(centre, np.eye(d), count, -np.inf)
-    values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
+    return normal_at(centre, -float(found.fun), hessian, count)
+
+
+def normal_at(centre: Floats, value: float, curvature: Floats, count: int) -> Laplace:
+    """The normal approximation at a mode (d,) with the log density `value` there, and minus its second derivatives."""
+    if not np.isfinite(curvature).all():
+        return Laplace(centre, np.eye(len(centre)), count, -np.inf)
+    values, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
     values = np.maximum(values, LEAST_CURVATURE)
-    log_mass = -float(found.fun) + 0.5 * float((np.log(2.0 * np.pi) - np.log(values)).sum())
+    log_mass = value + 0.5 * float((np.log(2.0 * np.pi) - np.log(values)).sum())
     return Laplace(centre, vectors / np.sqrt(values), count, log_mass)
 
 
@@ -131,14 +146,9 @@ class Modes:
 
 def find_modes(gradient: Gradient, starts: Sequence[Floats], seed: int, *, weigh: bool = True) -> Modes:
     """Climb from every start (d,), keep the modes that differ, and weigh them unless evaluations are dear."""
-    found: list[Laplace] = []
-    for start in starts:
-        at = laplace(gradient, start)
-        if not any(_same(at, other) for other in found):
-            found.append(at)
-    found = [at for at in found if np.isfinite(at.log_mass)] or found[:1]
+    found = different(laplace(gradient, start) for start in starts)
     d = len(found[0].centre)
-    shares: Floats = scipy.special.softmax([at.log_mass for at in found]) if len(found) > 1 else np.ones(1)
+    shares = shares_of(found)
     points: Floats = np.zeros((0, d))
     weights: Floats = np.zeros(0)
     if weigh and d:
@@ -148,6 +158,22 @@ def find_modes(gradient: Gradient, starts: Sequence[Floats], seed: int, *, weigh
             shares = np.array([weights[near == k].sum() for k in range(len(found))])
     kept = [k for k in np.argsort(-shares) if shares[k] >= LEAST_SHARE] or [int(np.argmax(shares))]
     return Modes(tuple(found[k] for k in kept), shares[kept] / shares[kept].sum(), points, weights)
+
+
+def different(climbed: Iterable[Laplace]) -> list[Laplace]:
+    """The modes that differ, of all that were climbed to."""
+    found: list[Laplace] = []
+    for at in climbed:
+        if not any(_same(at, other) for other in found):
+            found.append(at)
+    return [at for at in found if np.isfinite(at.log_mass)] or found[:1]
+
+
+def shares_of(found: Sequence[Laplace]) -> Floats:
+    """How much of the posterior lies round each mode, by its normal approximation."""
+    logs = np.array([at.log_mass for at in found])
+    shares = np.exp(logs - logs.max()) if len(found) > 1 else np.ones(1)
+    return np.asarray(shares / shares.sum())
 
 
 def modes_of(problem: Problem, start: RemlEstimates | None, seed: int) -> Modes:

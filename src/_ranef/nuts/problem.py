@@ -11,6 +11,7 @@ import numpy as np
 
 from _ranef.errors import FitError
 from _ranef.likelihood import CrossProducts, FixedPart, FixedSums, HostDensity, RowDensity, cross_products, fixed_part
+from _ranef.nuts.batched import Batched, Points, has_batches, make_batched
 from _ranef.nuts.blocks import Roots, Shape, arrays_of_sums, collapsed_arrays, make_shape
 from _ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
 from _ranef.nuts.packing import pack, whiten
@@ -20,7 +21,17 @@ from _ranef.spec import ModelSpec, Priors, mean_log_sds, outward_theta, rho_log_
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import let_through, load
 
-__all__ = ["Effects", "Gradient", "Hyper", "Problem", "draw_effects", "hyper_draws", "prepare", "prepare_draws"]
+__all__ = [
+    "Effects",
+    "Gradient",
+    "Hyper",
+    "Problem",
+    "constrained",
+    "draw_effects",
+    "hyper_draws",
+    "prepare",
+    "prepare_draws",
+]
 
 Effects = tuple[Floats, tuple[Floats, ...]]
 
@@ -109,6 +120,15 @@ class Problem:
     def sums(self) -> FixedSums | None:
         """The cross-products at any ρ, where rows need not be read again."""
         return None if self.rows is None else self.rows.sums
+
+    @cached_property
+    def batched(self) -> Batched | None:
+        """The density at many points together, where the model is small enough."""
+        if not self.by_loops or not has_batches(self.shape):
+            return None
+        return make_batched(
+            self.shape, self.fixed, self.arrays(self.shape), None if self.sums is None else self.sums.basis
+        )
 
     def arrays(self, shape: Shape) -> dict[str, Floats]:
         """The arrays of the collapsed density for JAX, padded to `shape`; with sums those that ρ makes it of."""
@@ -253,7 +273,25 @@ class Hyper:
 
 def hyper_draws(problem: Problem, flat: Floats, custom: Mapping[str, Floats] | None = None) -> Hyper:
     """What unconstrained coordinates (..., d) stand for; `custom` holds values (...) that only numpyro could map."""
-    layout, numbers, own = problem.layout, problem.numbers, dict(custom or {})
+    own = dict(custom or {})
+    inner, sigma, sampled, rho = constrained(problem, flat, own)
+    theta = outward_theta(problem.spec, problem.priors.columns, inner)
+    extras = {str(name): own[name] for name in ("R2", "phi") if name in own}
+    if problem.layout.rows:
+        extras["rho"] = rho
+        factor = np.exp(mean_log_sds(problem.spec, rho))  # σ was that of the rows' mean
+        theta, sigma = problem.spec.times(theta, factor), sigma / factor
+    return Hyper(theta, sigma, sampled, extras)
+
+
+def constrained(
+    problem: Problem, flat: Floats, custom: Mapping[str, Floats] | None = None
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """θ (..., n_theta) of the coordinates in which priors stand, σ (...), sampled coefficients (..., s) and ρ (..., r).
+
+    σ is that of rows at the mean of their standard deviations.
+    """
+    layout, numbers, own = problem.layout, problem.numbers, custom or {}
     at = unconstrained_values(layout, flat)
     shape = flat.shape[:-1]
     sigma: Floats = np.broadcast_to(numbers["known"], shape).copy()
@@ -271,15 +309,10 @@ def hyper_draws(problem: Problem, flat: Floats, custom: Mapping[str, Floats] | N
         off = _columns(np.tanh(0.5 * at["partial"])) if layout.n_partial else []
     shapes = _columns(at["shape"]) if layout.shapes else []
     inner = np.moveaxis(theta_of(layout, relative, off, shapes, np), 0, -1) if layout.terms else np.zeros((*shape, 0))
-    theta = outward_theta(problem.spec, problem.priors.columns, inner)
     coefficients = iter(_columns(at["fixef"]) if "fixef" in at else [])
     sampled = [own[f"fixef{i}"] if f == "custom" else next(coefficients) for i, f in enumerate(layout.fixed_families)]
-    extras = {str(name): own[name] for name in ("R2", "phi") if name in own}
-    if layout.rows:
-        extras["rho"] = at["rho"]
-        factor = np.exp(mean_log_sds(problem.spec, at["rho"]))  # σ was that of the rows' mean
-        theta, sigma = problem.spec.times(theta, factor), sigma / factor
-    return Hyper(theta, sigma, np.stack(sampled, -1) if sampled else np.zeros((*shape, 0)), extras)
+    rho = at["rho"] if layout.rows else np.zeros((*shape, 0))
+    return inner, sigma, np.stack(sampled, -1) if sampled else np.zeros((*shape, 0)), rho
 
 
 def _columns(values: Floats) -> list[Floats]:
@@ -296,8 +329,11 @@ def draw_effects(problem: Problem, hyper: Hyper, rng: np.random.Generator) -> Ef
     if problem.layout.rows:  # σ of the density is that of the rows' mean
         factor = np.exp(mean_log_sds(problem.spec, rho))
         lam, sigma = lam / factor[:, None], sigma * factor
-    if problem.by_loops:
-        internal, b = _draw_by_loops(problem, lam, sigma, sampled, rho, _normal_priors(problem, hyper), rng)
+    K = _normal_priors(problem, hyper)
+    if problem.batched is not None:
+        internal, b = problem.batched.draw(Points(lam, sigma, sampled, rho, K), rng)
+    elif problem.by_loops:
+        internal, b = _draw_by_loops(problem, lam, sigma, sampled, rho, problem.fixed.K[None] if K is None else K, rng)
     else:
         internal, b = _draw_by_host(problem, lam, sigma, sampled, rho, rng)
     beta = problem.fixed.beta(internal, sampled)
@@ -310,10 +346,10 @@ def draw_effects(problem: Problem, hyper: Hyper, rng: np.random.Generator) -> Ef
     return beta.reshape(*shape, -1), tuple(out)
 
 
-def _normal_priors(problem: Problem, hyper: Hyper) -> Floats:
-    """K (1, r, r), or one for each draw (n, r, r) under a global scale."""
+def _normal_priors(problem: Problem, hyper: Hyper) -> Floats | None:
+    """K for each draw (n, r, r) under a global scale; None where one serves all."""
     if not problem.layout.r2d2:
-        return problem.fixed.K[None]
+        return None
     n = hyper.sigma.size
     return problem.fixed.under_global_scale(
         hyper.extras["R2"].reshape(n), hyper.extras["phi"].reshape(n, -1), hyper.sigma.reshape(n)
@@ -322,7 +358,7 @@ def _normal_priors(problem: Problem, hyper: Hyper) -> Floats:
 
 def prepare_draws(problem: Problem) -> None:
     """Compile or load what :func:`draw_effects` needs, so that it can be done while something else compiles."""
-    if problem.short:
+    if problem.short and problem.batched is None:
         sizes = (sum(p * p for p in problem.shape.sizes), problem.shape.n_sampled, problem.layout.rows)
         lam, sampled, rho = (np.zeros((0, n)) for n in sizes)
         _draw_by_loops(problem, lam, np.zeros(0), sampled, rho, problem.fixed.K[None], np.random.default_rng(0))

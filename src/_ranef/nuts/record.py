@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _ranef.nuts.problem import Effects, Hyper
+from _ranef.results import Importance
 
 __all__ = ["Outcome", "Raw", "nothing_to_sample"]
 
@@ -45,12 +46,15 @@ class Outcome:
         β (chains, draws, p), and b by grouping.
     doubts : tuple of str
         Why the draws may not be those of the whole posterior.
+    importance : Importance, optional
+        How independent draws were chosen.
     """
 
     raw: Raw
     hyper: Hyper
     effects: Effects
     doubts: tuple[str, ...]
+    importance: Importance | None = None
 
 
 def nothing_to_sample(chains: int, draws: int) -> Raw:

@@ -13,7 +13,7 @@ from _ranef.support.remedies import one_of
 __all__ = ["ChainMethod", "Parameterization", "Sampler", "Settings"]
 
 Parameterization = Literal["auto", "marginal", "noncentered", "centered"]
-Sampler = Literal["numpyro", "nutpie"]
+Sampler = Literal["numpyro", "nutpie", "direct", "auto"]
 ChainMethod = Literal["vectorized", "parallel", "sequential"]
 
 

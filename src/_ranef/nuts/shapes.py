@@ -29,14 +29,14 @@ class ShapePriors:
     priors: tuple[ShapePrior, ...]
     places: Ints
 
-    def log_density(self, u: Floats) -> tuple[float, Floats]:
-        """Log density at coordinates `u` (s,), with the Jacobians of the parameters, and its derivatives (s,)."""
-        total, slopes = 0.0, np.zeros_like(u)
+    def log_density(self, u: Floats) -> tuple[Floats, Floats]:
+        """Log density (...) at coordinates `u` (..., s), with the Jacobians of the parameters, and its derivatives."""
+        total, slopes = np.zeros(u.shape[:-1]), np.zeros_like(u)
         for i, (s, prior) in enumerate(zip(self.parameters, self.priors, strict=True)):
-            log_dx, bend = s.log_slope(u[i])
-            log_density, slope = shape_density(prior, s.value(u[i]))
-            total += float(log_density + log_dx)
-            slopes[i] = slope * np.exp(log_dx) + bend
+            log_dx, bend = s.log_slope(u[..., i])
+            log_density, slope = shape_density(prior, s.value(u[..., i]))
+            total = total + log_density + log_dx
+            slopes[..., i] = slope * np.exp(log_dx) + bend
         return total, slopes
 
 

@@ -195,7 +195,7 @@ def qq_ranef_axes(
     selection = select(fit.spec, group, term, levels)
     require_effects(selection.columns)
     axes = axes_for(ax, len(selection.columns), (4.6, 4.2))
-    kind = "posterior mean" if fit.engine == "NUTS" else "BLUP"
+    kind = "posterior mean" if fit.engine not in ("REML", "ML") else "BLUP"
     scores = {k: effect_scores(fit, fit.spec.groupings[k].name) for k, _ in selection.columns}
     for a, (k, q) in zip(axes, selection.columns, strict=True):
         grouping, (column, values) = fit.spec.groupings[k], scores[k][q]

@@ -83,6 +83,8 @@ def _call(record: Record, priors: str) -> str:
         return fit_call(record)
     chains, draws = record.sigma.shape
     given = {"draws": draws, "warmup": record.warmup, "chains": chains, "seed": record.seed}
+    if record.importance is not None:
+        del given["warmup"]
     usual = {"target_accept": 0.8, "sampler": "numpyro", "family": "gaussian", "parameterization": "marginal"}
     given |= {name: getattr(record, name) for name, value in usual.items() if getattr(record, name) != value}
     texts = {name: repr(value) for name, value in given.items()} | dict(record.asked)

@@ -3,6 +3,7 @@
 from _ranef.results.call_arguments import fit_arguments, fit_call, sample_arguments
 from _ranef.results.protocol import Fit
 from _ranef.results.records import (
+    Importance,
     Method,
     Modes,
     OptimizerRecord,
@@ -15,6 +16,7 @@ from _ranef.results.records import (
 
 __all__ = [
     "Fit",
+    "Importance",
     "Method",
     "Modes",
     "OptimizerRecord",

@@ -56,7 +56,7 @@ class Fit(Protocol):
 
     @property
     def engine(self) -> str:
-        """``"REML"``, ``"ML"`` or ``"NUTS"``."""
+        """``"REML"``, ``"ML"``, ``"NUTS"`` or ``"direct"``."""
         ...
 
     @property

@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from _ranef.spec import Priors, family_of
 from _ranef.support.arrays import Floats
 
-__all__ = ["Method", "Modes", "OptimizerRecord", "OptimizerStep", "PosteriorDraws", "Refits", "RemlEstimates", "Status"]
+__all__ = [
+    "Importance",
+    "Method",
+    "Modes",
+    "OptimizerRecord",
+    "OptimizerStep",
+    "PosteriorDraws",
+    "Refits",
+    "RemlEstimates",
+    "Status",
+]
 
 #: the criterion that estimates are the optimum of
 Method = Literal["REML", "ML"]
@@ -190,6 +200,29 @@ class Refits:
 
 
 @dataclass(frozen=True)
+class Importance:
+    """How draws were chosen by weights of importance.
+
+    Attributes
+    ----------
+    proposed : int
+        Points of the proposal of which they were chosen.
+    pareto_k : float
+        Shape of the tail of the weights, k̂: the variance of what they estimate exists for certain below 0.5, and they
+        are to be trusted below 0.7.
+    efficiency : float
+        Effective over actual number of the points proposed, (Σw)²/(n Σw²).
+    effective : float
+        Effective number of the draws, which is theirs where no point was chosen twice.
+    """
+
+    proposed: int
+    pareto_k: float
+    efficiency: float
+    effective: float
+
+
+@dataclass(frozen=True)
 class PosteriorDraws:
     """What engine B returns, on the user's scale; every array begins with (chain, draw).
 
@@ -202,7 +235,8 @@ class PosteriorDraws:
     b : tuple of array (chains, draws, J_k, p_k)
         Random effects, one array for each grouping of the spec.
     sample_stats : mapping str to array (chains, draws)
-        ``diverging``, ``tree_depth``, ``n_steps``, ``energy``, ``acceptance_rate``, ``lp``, ``step_size``.
+        ``diverging``, ``tree_depth``, ``n_steps``, ``energy``, ``acceptance_rate``, ``lp``, ``step_size``; of
+        independent draws ``lp`` and ``log_ratio``, the logarithm of posterior over proposal but for a constant.
     parameterization : str
         ``"marginal"``, ``"noncentered"`` or ``"centered"``.
     priors : Priors
@@ -220,7 +254,7 @@ class PosteriorDraws:
         Further parameters: ``nu`` (degrees of freedom of the response), ``nu_g`` (of the effects of a factor g), ``R2``
         and ``phi`` (of a global scale of the coefficients).
     sampler : str
-        ``"numpyro"`` or ``"nutpie"``.
+        ``"numpyro"``, ``"nutpie"`` or ``"direct"``, whose draws are independent: they have no chains but by name.
     notes : tuple of str
         What was chosen for the user, and why.
     doubts : tuple of str
@@ -229,6 +263,8 @@ class PosteriorDraws:
     asked : mapping str to str
         Further arguments of the call that made it, as Python: ``init``, ``chain_method`` and ``device`` where they were
         given, ``draws`` and ``chains`` of a run that was interrupted.
+    importance : Importance, optional
+        Of ``"direct"``.
     """
 
     theta: Floats
@@ -249,6 +285,7 @@ class PosteriorDraws:
     doubts: tuple[str, ...] = ()
     target_accept: float = 0.8
     asked: Mapping[str, str] = field(default_factory=dict)
+    importance: Importance | None = None
 
     @property
     def not_normal(self) -> str:

@@ -32,7 +32,7 @@ class FitColumns:
         In the frames.
     heading : str
     engine : str
-        ``"REML"``, ``"ML"`` or ``"NUTS"``.
+        ``"REML"``, ``"ML"``, ``"NUTS"`` or ``"direct"``.
     remarks : tuple of str
         Sentences about it, such as priors of its own.
     doubts : tuple of str
@@ -100,7 +100,7 @@ def comparison_table(
 
 
 def _title(formula: str, fits: Sequence[FitColumns]) -> Text:
-    bayes = {f.engine == "NUTS" for f in fits}
+    bayes = {f.engine not in ("REML", "ML") for f in fits}
     kind = {frozenset([True]): "Posteriors", frozenset([False]): "Estimates"}.get(
         frozenset(bayes), "Empirical Bayes and full Bayes"
     )
@@ -133,8 +133,8 @@ def _notes(
     fits: Sequence[FitColumns], level: float, left_out: int, numbers: Sequence[str], *, several: bool
 ) -> list[str]:
     percent, notes = f"{100 * level:g} %", []
-    likelihood = [f for f in fits if f.engine != "NUTS"]
-    posterior = [f for f in fits if f.engine == "NUTS"]
+    likelihood = [f for f in fits if f.engine in ("REML", "ML")]
+    posterior = [f for f in fits if f.engine not in ("REML", "ML")]
     if likelihood:
         notes.append(f"{', '.join(f.heading for f in likelihood)}: {_likelihood_words(likelihood, percent)}")
     if posterior:
@@ -181,7 +181,7 @@ def agreement_lines(agreement: pd.DataFrame, fits: Sequence[FitColumns]) -> list
         if not apart.notna().any():
             continue
         whose = "the posterior's" if other.heading == "Posterior" else f"those of {other.heading}"
-        unit = "posterior sds" if other.engine == "NUTS" else f"sds of {other.heading}"
+        unit = "posterior sds" if other.engine not in ("REML", "ML") else f"sds of {other.heading}"
         width, worst = own["width_ratio"].median(), own.iloc[int(apart.argmax())]
         share = f"{100 * own['overlap'].median():.0f} %"
         intervals = f"intervals of levels are {width:.2f} times as wide as {whose}, and overlap by {share} (medians)"

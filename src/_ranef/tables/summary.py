@@ -203,25 +203,33 @@ def posterior_summary(
     random: pd.DataFrame,
     fixed: pd.DataFrame,
     words: Sequence[str],
+    engine: str = "NUTS",
 ) -> Document:
     """Lay out a posterior: priors first, then the same order as :func:`reml_summary`.
 
     `random` and `fixed` hold ``group, name, estimate, sd, lower, upper, rhat, ess_bulk, ess_tail``; `words` say what
     is wrong, if anything.
     """
+    header = POSTERIOR_HEADER if engine == "NUTS" else POSTERIOR_HEADER[:4]
     blocks: list[Block] = [
-        Text((f"{model_title(spec)} sampled by NUTS", *_about(spec), *settings)),
+        Text(
+            (
+                f"{model_title(spec)} {'sampled by NUTS' if engine == 'NUTS' else 'drawn directly'}",
+                *_about(spec),
+                *settings,
+            )
+        ),
         Text(tuple(f"  {line}" for line in (*priors.lines(family), *spec.residual_prior_words)), "Priors:"),
         Grid(
-            ("Groups", "Name", *POSTERIOR_HEADER),
-            _posterior_rows(random[_told(spec, random)], 2),
+            ("Groups", "Name", *header),
+            _posterior_rows(random[_told(spec, random)], 2, len(header)),
             "Random effects:",
             labels=2,
             notes=(*_structure_lines(spec), counts_line(spec)),
         ),
     ]
     if len(fixed):
-        blocks.append(Grid(("", *POSTERIOR_HEADER), _posterior_rows(fixed, 1), "Fixed effects:"))
+        blocks.append(Grid(("", *header), _posterior_rows(fixed, 1, len(header)), "Fixed effects:"))
     if words:
         blocks.append(Text(tuple(words)))
     return Document((*blocks, *_remarks(spec)))
@@ -230,7 +238,8 @@ def posterior_summary(
 POSTERIOR_HEADER = ("Estimate", "Est.Error", "l-95% CI", "u-95% CI", "Rhat", "Bulk_ESS", "Tail_ESS")
 
 
-def _posterior_rows(frame: pd.DataFrame, labels: int) -> tuple[tuple[str, ...], ...]:
+def _posterior_rows(frame: pd.DataFrame, labels: int, width: int) -> tuple[tuple[str, ...], ...]:
+    """Names and the first `width` numbers."""
     columns = ["estimate", "sd", "lower", "upper"]
     rows, last = [], None
     for r in frame.to_dict("records"):
@@ -240,5 +249,5 @@ def _posterior_rows(frame: pd.DataFrame, labels: int) -> tuple[tuple[str, ...], 
         last = r["group"]
         rhat = f"{r['rhat']:.3f}" if r["rhat"] == r["rhat"] else ""
         ess = [f"{r[c]:.0f}" if r[c] == r[c] else "" for c in ("ess_bulk", "ess_tail")]
-        rows.append((*names, *numbers, rhat, *ess))
+        rows.append((*names, *(*numbers, rhat, *ess)[:width]))
     return tuple(rows)

@@ -458,7 +458,7 @@ class Comparison(ByFields, Shown):
         return out
 
     def _decomposition_line(self, columns: Sequence[FitColumns]) -> str:
-        posteriors = [c for c in columns if c.engine == "NUTS"]
+        posteriors = [c for c in columns if c.engine not in ("REML", "ML")]
         whose = next(c.heading for c in posteriors if c.name == self.reference) if len(posteriors) > 1 else ""
         priors = self.fb.draws.priors
         sampled = [name for name, p in priors.fixef.items() if not isinstance(p, Normal | Flat)]

@@ -30,7 +30,7 @@ __all__ = ["PosteriorFit"]
 @helpful
 @dataclass(frozen=True, eq=False, repr=False)
 class PosteriorFit(BaseFit):
-    """A posterior sampled by NUTS.
+    """A posterior, sampled by NUTS or drawn directly.
 
     Made by :meth:`ranef.Model.sample`. Estimates are posterior means, ``sd`` posterior standard deviations: they carry
     the uncertainty of the variance components, which an empirical-Bayes ``sd`` does not.
@@ -64,7 +64,7 @@ class PosteriorFit(BaseFit):
 
     @property
     def engine(self) -> str:
-        """``"NUTS"``.
+        """``"NUTS"``, or ``"direct"`` where draws are independent.
 
         Examples
         --------
@@ -74,7 +74,7 @@ class PosteriorFit(BaseFit):
         >>> fb.engine
         'NUTS'
         """
-        return "NUTS"
+        return "NUTS" if self.draws.importance is None else "direct"
 
     @property
     def fixef(self) -> pd.Series[float]:
@@ -254,7 +254,7 @@ class PosteriorFit(BaseFit):
     def glance(self) -> pd.DataFrame:
         """One row: ``engine, nobs, sigma, chains, draws``, and the worst of every diagnostic.
 
-        ``divergences``; ``rhat_max``; ``ess_min`` of bulk and tail; ``bfmi_min``, the least energy fraction of a chain;
+        ``divergences``; ``pareto_k`` of draws by weights of importance, NaN of others; ``rhat_max``; ``ess_min`` of bulk and tail; ``bfmi_min``, the least energy fraction of a chain;
         ``max_treedepth``, how many trajectories were cut short at depth 10.
 
         Examples
@@ -274,6 +274,7 @@ class PosteriorFit(BaseFit):
                 "chains": self.draws.sigma.shape[0],
                 "draws": self.draws.sigma.shape[1],
                 "divergences": int(np.sum(self.draws.sample_stats.get("diverging", 0))),
+                "pareto_k": np.nan if self.draws.importance is None else self.draws.importance.pareto_k,
                 "rhat_max": table["rhat"].max(),
                 "ess_min": table[["ess_bulk", "ess_tail"]].min().min(),
                 "bfmi_min": np.nan if np.isnan(energy).all() else float(np.nanmin(energy)),
@@ -294,15 +295,16 @@ class PosteriorFit(BaseFit):
         """
         table = self.diagnostics
         chains, draws = self.draws.sigma.shape
-        settings = [
-            f"Draws: {chains} chains, {draws} draws each after {self.draws.warmup} warm-up steps by "
-            f"{self.draws.sampler}, {self.draws.parameterization} parameterization, seed {self.draws.seed}",
-        ]
+        run = f"{chains} chains, {draws} draws each after {self.draws.warmup} warm-up steps by {self.draws.sampler}, "
+        run += f"{self.draws.parameterization} parameterization"
+        if self.draws.importance is not None:
+            run = f"{chains * draws} independent ones by weights of importance"
+        settings = [f"Draws: {run}, seed {self.draws.seed}"]
         fixed = table["group"] == ""
         notes = [*self.draws.notes, *inf.sensitivity_words(self.spec, self.draws)]
         words = [*self.warnings, *(f"Note: {note}" for note in notes)]
         return posterior_summary(
-            self.spec, self.draws.priors, settings, self.draws.family, table[~fixed], table[fixed], words
+            self.spec, self.draws.priors, settings, self.draws.family, table[~fixed], table[fixed], words, self.engine
         )
 
     # -- Bayes only --------------------------------------------------------------------------------------------
@@ -422,6 +424,9 @@ class PosteriorFit(BaseFit):
     def diagnostics(self) -> pd.DataFrame:
         """``group, name, estimate, sd, lower, upper, rhat, ess_bulk, ess_tail`` of every parameter.
 
+        Independent draws (``sampler="direct"``) have no chains, and no R-hat; what they are worth is the same for all
+        parameters, and :meth:`glance` has the Pareto k̂ of their weights.
+
         Examples
         --------
         >>> import ranef
@@ -430,7 +435,8 @@ class PosteriorFit(BaseFit):
         >>> bool((fb.diagnostics["rhat"] < 1.1).all())
         True
         """
-        out = inf.posterior_table(inf.labelled_draws(self.spec, self.draws))
+        effective = None if self.draws.importance is None else self.draws.importance.effective
+        out = inf.posterior_table(inf.labelled_draws(self.spec, self.draws), effective=effective)
         if self.spec.sigma_afar:
             out.loc[out["name"] == "sigma", ["estimate", "sd"]] = self.sigma, np.nan
         return out
@@ -657,7 +663,8 @@ class PosteriorFit(BaseFit):
 
     def __repr__(self) -> str:
         chains, draws = self.draws.sigma.shape
-        return f"<PosteriorFit {self.spec.design.formula!r}, {chains} chains of {draws} draws>"
+        run = f"{chains} chains of {draws} draws" if self.engine == "NUTS" else f"{chains * draws} independent draws"
+        return f"<PosteriorFit {self.spec.design.formula!r}, {run}>"
 
     def _one_covariance(self, rng: np.random.Generator) -> tuple[Floats, ...]:
         return inf.one_draw(inf.covariance_draws(self.spec, self.draws), rng)
