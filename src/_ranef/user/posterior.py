@@ -130,6 +130,9 @@ class PosteriorFit(BaseFit):
         own["lower"], own["upper"] = np.array(ends).T
         return pd.concat([out, own], ignore_index=True)
 
+    def _whole_tidy(self) -> pd.DataFrame:
+        return self.tidy()
+
     def test(self, L: Any, value: Any = 0.0, *, level: float = 0.95) -> pd.DataFrame:
         """What the posterior says of linear hypotheses Lβ = c: no test, but where Lβ is, and on which side of c.
 
