@@ -8,6 +8,7 @@ from _ranef.comparison.aligned import (
     interval_overlap,
     long_frame,
     prediction_frames,
+    with_errors,
 )
 from _ranef.comparison.decomposition import decomposition_frame, fits_decomposition, split_variances
 from _ranef.comparison.elpd import ranked, require_same_rows, stacking_weights
@@ -91,4 +92,5 @@ __all__ = [
     "stacking_weights",
     "sweep",
     "whole_sweep",
+    "with_errors",
 ]

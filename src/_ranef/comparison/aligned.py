@@ -13,7 +13,16 @@ from _ranef.comparison.shrinkage import shrinkage_frame
 from _ranef.results import Fit
 from _ranef.support.arrays import Floats
 
-__all__ = ["Aligned", "agreement_frame", "align", "estimand", "interval_overlap", "long_frame", "prediction_frames"]
+__all__ = [
+    "Aligned",
+    "agreement_frame",
+    "align",
+    "estimand",
+    "interval_overlap",
+    "long_frame",
+    "prediction_frames",
+    "with_errors",
+]
 
 NUMBERS = ["estimate", "sd", "lower", "upper"]
 
@@ -67,7 +76,10 @@ def align(fits: Mapping[str, Fit], level: float = 0.95, errors: Mapping[str, Flo
         If the fits are not of the same model and data, or the level is no probability.
     """
     require_same_model({name: fit.spec for name, fit in fits.items()})
-    tidy = {name: _tidy(fit, level, (errors or {}).get(name)) for name, fit in fits.items()}
+    tidy = {
+        name: with_errors(fit.tidy(level), (errors or {}).get(name)).rename(columns={"std_error": "sd"})
+        for name, fit in fits.items()
+    }
     variances = _wide({n: t[t["effect"] == "random"] for n, t in tidy.items()}, ["group", "term"])
     fixed = _wide({n: t[(t["effect"] == "fixed") & t["estimate"].notna()] for n, t in tidy.items()}, ["term"])
     own = {name: shrinkage_frame(fit, level) for name, fit in fits.items()}
@@ -76,14 +88,13 @@ def align(fits: Mapping[str, Fit], level: float = 0.95, errors: Mapping[str, Flo
     return Aligned(variances, fixed, random, _shrinkage(own, fits))
 
 
-def _tidy(fit: Fit, level: float, errors: Floats | None) -> pd.DataFrame:
-    """One row a coefficient or variance component, with ``sd``; that of a variance component from `errors`."""
-    out = fit.tidy(level).rename(columns={"std_error": "sd"})
-    if errors is not None:
-        sds = out["sd"].to_numpy(dtype=float, copy=True)
-        sds[np.flatnonzero(out["effect"] == "random")[: len(errors)]] = errors
-        out["sd"] = sds
-    return out
+def with_errors(tidy: pd.DataFrame, errors: Floats | None) -> pd.DataFrame:
+    """``fit.tidy()`` with the ``std_error`` of its variance components, in the order of ``varcorr``, from `errors`."""
+    if errors is None:
+        return tidy
+    found = tidy["std_error"].to_numpy(dtype=float, copy=True)
+    found[np.flatnonzero(tidy["effect"] == "random")[: len(errors)]] = errors
+    return tidy.assign(std_error=found)
 
 
 def _wide(frames: Mapping[str, pd.DataFrame], keys: list[str]) -> pd.DataFrame:

@@ -48,6 +48,7 @@ from _ranef.inference.level_lines import Cells, level_cells, level_means, predic
 from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_covariance
 from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
 from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
+from _ranef.inference.marginal_effects import marginal_effects_model
 from _ranef.inference.matrices import Block, FitMatrices, Pattern, matrix_pattern
 from _ranef.inference.model_tests import (
     TESTS,
@@ -215,6 +216,7 @@ __all__ = [
     "loo_groups",
     "loo_kind",
     "loo_rows",
+    "marginal_effects_model",
     "marginal_means",
     "matrix_pattern",
     "mean_inverse_weight",

@@ -4,6 +4,7 @@ from _ranef.tables.compared import FitColumns, agreement_lines, comparison_table
 from _ranef.tables.intervals import exact_test_table, interval_table
 from _ranef.tables.model import Block, Document, Grid, Text
 from _ranef.tables.pooling import pooling_table
+from _ranef.tables.regression import Regression, regression_column
 from _ranef.tables.result import ResultFrame
 from _ranef.tables.summary import model_title, posterior_summary, reml_summary
 from _ranef.tables.tests import (
@@ -21,6 +22,7 @@ __all__ = [
     "Document",
     "FitColumns",
     "Grid",
+    "Regression",
     "ResultFrame",
     "Text",
     "agreement_lines",
@@ -37,6 +39,7 @@ __all__ = [
     "pooling_table",
     "posterior_summary",
     "ranova_table",
+    "regression_column",
     "reml_summary",
     "sign_table",
     "term_table",

@@ -20,7 +20,6 @@ from _ranef.likelihood import CrossProducts
 from _ranef.plots import ComparisonPlots
 from _ranef.report import page_html
 from _ranef.spec import Flat, ModelSpec, Normal
-from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import deferred
 from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
 from _ranef.support.remedies import file_path, helpful
@@ -139,7 +138,7 @@ class Comparison(ByFields, Shown):
         >>> both.frames.random_effects.columns.tolist()[:5]
         ['group', 'level', 'term', 'n', 'no_pooling']
         """
-        errors = {name: _variance_errors(f) for name, f in self.fits.items() if isinstance(f, EmpiricalBayesFit)}
+        errors = {name: f._variance_errors() for name, f in self.fits.items() if isinstance(f, EmpiricalBayesFit)}
         return cmp.align(self.fits, self.level, errors)
 
     @property
@@ -673,14 +672,6 @@ class Comparison(ByFields, Shown):
 
     def _document(self) -> Document:
         return self.table()
-
-
-def _variance_errors(fit: EmpiricalBayesFit) -> Floats:
-    """Standard errors of the sds and correlations, NaN where the information does not give any."""
-    try:
-        return fit.varcorr_se()["std_error"].to_numpy(dtype=float)
-    except np.linalg.LinAlgError:
-        return np.full(len(fit.varcorr), np.nan)
 
 
 def _remarks(fit: PosteriorFit, reference: AnyFit) -> tuple[str, ...]:

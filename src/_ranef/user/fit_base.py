@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +23,7 @@ from _ranef.saved import save
 from _ranef.spec import ModelSpec, Priors, default_priors
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import Answering, generator, helpful, whole_number
-from _ranef.tables import Document
+from _ranef.tables import Document, Regression, regression_column
 
 __all__ = ["BaseFit", "ByFields", "RandomPart", "Shown", "Simulated", "told"]
 
@@ -152,6 +153,10 @@ class BaseFit(ByFields, Shown):
     @abstractmethod
     def summary(self) -> Document:
         """The printed fit."""
+
+    @abstractmethod
+    def _whole_tidy(self) -> pd.DataFrame:
+        """``tidy()`` with the standard errors of variance components, and p-values of coefficients where tested."""
 
     def _document(self) -> Document:
         return self.summary()
@@ -477,6 +482,64 @@ class BaseFit(ByFields, Shown):
         'random effect on bright'
         """
         return FitPlots(cast(Fit, self))
+
+    def to_marginaleffects(self, data: Any) -> Any:
+        """The fit as the package marginaleffects takes models, for its predictions, comparisons, slopes and hypotheses.
+
+        They are of the population: random effects are zero, as in ``predict(re="none")``, and normal, by
+        :attr:`vcov`; of a posterior this is its covariance. :func:`ranef.emmeans` has degrees of freedom.
+
+        Parameters
+        ----------
+        data : frame or mapping
+            Rows over which is averaged, as those that the model was made of. Rows that lack something are left out.
+
+        Returns
+        -------
+        marginaleffects.classes.ModelAbstract
+            The first argument of ``marginaleffects.avg_slopes`` and others, which take ``vcov="CR2"`` besides for the
+            cluster-robust covariance of a REML or ML fit.
+
+        Raises
+        ------
+        NotAvailableError
+            If marginaleffects is not installed: ``pip install 'ranef[marginaleffects]'``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> data = ranef.datasets.load("sleepstudy")
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> import marginaleffects as me  # doctest: +SKIP
+        >>> me.avg_slopes(fit.to_marginaleffects(data))["std_error"].round(3).to_list()  # doctest: +SKIP
+        [1.546]
+        """
+        return inf.marginal_effects_model(cast(Fit, self), data)
+
+    @cached_property
+    def _regression(self) -> Regression:
+        counts = {g.name: g.n_levels for g in self.spec.groupings}
+        fit = cast(Fit, self)
+        return regression_column(self._whole_tidy(), fit.glance(), fit.r2(), counts)
+
+    @property
+    def __maketables_coef_table__(self) -> pd.DataFrame:
+        return self._regression.coefficients
+
+    @property
+    def __maketables_depvar__(self) -> str:
+        return self.spec.design.response
+
+    def __maketables_stat__(self, key: str) -> object:
+        return self._regression.statistics.get(key)
+
+    @property
+    def __maketables_stat_labels__(self) -> dict[str, str]:
+        return self._regression.labels
+
+    @property
+    def __maketables_default_stat_keys__(self) -> list[str]:
+        return self._regression.shown
 
     def _fitted(self, re: RandomPart, rows: ModelSpec | None = None) -> Floats:
         return inf.fitted_values(self.spec if rows is None else rows, self._beta, self._modes, re)

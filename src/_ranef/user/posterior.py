@@ -217,6 +217,9 @@ class PosteriorFit(BaseFit):
         own["lower"], own["upper"] = np.array(ends).T
         return pd.concat([out, own], ignore_index=True)
 
+    def _whole_tidy(self) -> pd.DataFrame:
+        return self.tidy()
+
     def test(self, L: Any, value: Any = 0.0, *, level: float = 0.95) -> pd.DataFrame:
         """What the posterior says of linear hypotheses Lβ = c: no test, but where Lβ is, and on which side of c.
 
@@ -254,7 +257,8 @@ class PosteriorFit(BaseFit):
     def glance(self) -> pd.DataFrame:
         """One row: ``engine, nobs, sigma, chains, draws``, and the worst of every diagnostic.
 
-        ``divergences``; ``pareto_k`` of draws by weights of importance, NaN of others; ``rhat_max``; ``ess_min`` of bulk and tail; ``bfmi_min``, the least energy fraction of a chain;
+        ``divergences``; ``pareto_k`` of draws by weights of importance, NaN of others; ``rhat_max``; ``ess_min`` of
+        bulk and tail; ``bfmi_min``, the least energy fraction of a chain;
         ``max_treedepth``, how many trajectories were cut short at depth 10.
 
         Examples

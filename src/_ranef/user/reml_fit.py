@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef import inference as inf
+from _ranef.comparison import with_errors
 from _ranef.errors import ConvergenceWarning, DesignError, RanefWarning, SingularFitWarning
 from _ranef.likelihood import (
     At,
@@ -1226,6 +1227,16 @@ class EmpiricalBayesFit(BaseFit):
             message = found.message if found.status is boundary else f"{boundary.value} {found.message}"
             words = "(fit.status; a filter for ranef.SingularFitWarning switches this off.)"
             yield f"{message} {words}", SingularFitWarning
+
+    def _variance_errors(self) -> Floats:
+        """Standard errors of the sds and correlations, NaN where the information does not give any."""
+        try:
+            return self.varcorr_se()["std_error"].to_numpy(dtype=float)
+        except np.linalg.LinAlgError:
+            return np.full(len(self.varcorr), np.nan)
+
+    def _whole_tidy(self) -> pd.DataFrame:
+        return with_errors(self.tidy(ddf="satterthwaite"), self._variance_errors())
 
     def _tests(self, ddf: str | None, vcov: str | None = None, cluster: Any = None) -> inf.CoefficientTests:
         return inf.coefficient_tests(self._law(ddf, vcov, cluster), self.estimates.beta)
