@@ -216,6 +216,13 @@ class ComparisonPlots(SharedPlots):
         ------
         DesignError
             For an unknown method or parameter.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> len(ranef.compare(model.fit(), model.fit("ML")).plot.intervals("wald", "profile").axes)
+        3
         """
         own = methods or ("wald", "profile", "bootstrap")
         drawn = intervals_figure(self.fits, own, self.level, parameters, n, seed, ax)

@@ -356,10 +356,10 @@ class CorrelationFunction(ABC):
         for value in values[k:]:
             part = as_factor(one_column(value, self))
             codes = np.unique(codes * len(part.levels) + part.codes, return_inverse=True)[1]
-        self.refuse_single(np.bincount(codes))
+        self._refuse_single(np.bincount(codes))
         return self.bound(values[:k], codes.astype(np.intp))
 
-    def refuse_single(self, sizes: Ints) -> None:
+    def _refuse_single(self, sizes: Ints) -> None:
         """Refuse groups of one row."""
         if sizes.max() < 2:
             raise DesignError(

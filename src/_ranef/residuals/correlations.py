@@ -210,7 +210,7 @@ class CompSymm(CorrelationFunction):
     def counted(self, groups: Sequence[Value], counts: Sequence[int]) -> RowCorrelation:
         """By the groups and their rows."""
         spread = SpreadGroups.of([as_factor(one_column(value, self)) for value in groups], counts)
-        self.refuse_single(spread.sizes)
+        self._refuse_single(spread.sizes)
         if (different := len(np.unique(spread.sizes))) > MOST_SPREAD_SIZES:
             raise NotAvailableError(
                 f"The groups of {self!r} have {different} sizes, each of which has sums of its own, and up to "

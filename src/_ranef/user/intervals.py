@@ -23,7 +23,7 @@ SIMULATIONS = 20_000
 
 def quickly_profiled(fit: AnyFit) -> bool:
     """Whether this is a fit by REML or ML whose profiles take a moment only."""
-    return isinstance(fit, EmpiricalBayesFit) and fit.quickly_profiled
+    return isinstance(fit, EmpiricalBayesFit) and fit._quickly_profiled
 
 
 def intervals_document(fits: Mapping[str, AnyFit], level: float) -> Document:

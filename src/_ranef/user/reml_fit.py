@@ -1192,13 +1192,13 @@ class EmpiricalBayesFit(BaseFit):
         return inf.bootstrap(self, self._again, n, statistic, kind, re, seed=seed, n_jobs=n_jobs)
 
     @property
-    def quickly_profiled(self) -> bool:
+    def _quickly_profiled(self) -> bool:
         """Whether profiles take a moment only."""
         few = self.spec.n_obs <= FEW_ROWS and max(self.spec.n_theta, self.spec.n_fixed) <= FEW_PARAMETERS
         return self.ok and few and not self.spec.rho_names
 
     def _estimated(self) -> tuple[dict[str, float], pd.DataFrame]:
-        bounds = self.confint(method="profile" if self.quickly_profiled else "wald")
+        bounds = self.confint(method="profile" if self._quickly_profiled else "wald")
         return inf.parameter_values(self.spec, self.estimates), bounds
 
     def _again(self, case: Floats | ModelSpec) -> EmpiricalBayesFit:

@@ -59,17 +59,38 @@ class RowSums(Shown):
 
     @property
     def formula(self) -> str:
-        """The formula as given."""
+        """The formula as given.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> ranef.sums("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).formula
+        'bright ~ 1 + (1 | operator)'
+        """
         return self.spec.design.formula
 
     @property
     def n_obs(self) -> int:
-        """The number of rows."""
+        """The number of rows.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> ranef.sums("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).n_obs
+        20
+        """
         return self.spec.n_obs
 
     @property
     def n_levels(self) -> dict[str, int]:
-        """The number of levels by grouping factor."""
+        """The number of levels by grouping factor.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> ranef.sums("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).n_levels
+        {'operator': 4}
+        """
         return {g.name: g.n_levels for g in self.spec.groupings}
 
     def merge(self, *others: RowSums) -> RowSums:
