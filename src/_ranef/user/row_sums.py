@@ -168,8 +168,8 @@ def sums(
     --------
     >>> import ranef
     >>> data = ranef.datasets.load("sleepstudy")
-    >>> first, second = data[data["Subject"] < "335"], data[data["Subject"] >= "335"]
-    >>> here, there = (ranef.sums("Reaction ~ Days + (Days | Subject)", part) for part in (first, second))
+    >>> early = data["Subject"].isin(["308", "309", "310"])
+    >>> here, there = (ranef.sums("Reaction ~ Days + (Days | Subject)", data[rows]) for rows in (early, ~early))
     >>> ranef.Model.from_sums(here, there).fit().fixef.round(4).to_dict()
     {'Intercept': 251.4051, 'Days': 10.4673}
     """
