@@ -211,7 +211,7 @@ def posterior_summary(
     """
     blocks: list[Block] = [
         Text((f"{model_title(spec)} sampled by NUTS", *_about(spec), *settings)),
-        Text(tuple(f"  {line}" for line in (*priors.lines(family), *spec.residual_prior_words)), "Priors:"),
+        Text(tuple(f"  {line}" for line in (*priors.lines(family), *spec.residual_prior_words(priors.rho))), "Priors:"),
         Grid(
             ("Groups", "Name", *POSTERIOR_HEADER),
             _posterior_rows(random[_told(spec, random)], 2),
