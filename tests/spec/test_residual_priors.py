@@ -6,7 +6,9 @@ import pytest
 import nlme_models
 import ranef
 from _ranef.inference import told_draws
-from _ranef.spec import rho_log_prior, rho_log_priors, rho_prior_draws
+from _ranef.nuts import sample_prior
+from _ranef.report.calls import _changed
+from _ranef.spec import default_priors, rho_log_prior, rho_log_priors, rho_prior_draws
 from ranef.priors import Exponential, Flat, HalfNormal, Normal
 
 SLEEP = "Reaction ~ Days + (1 | Subject)"
@@ -88,12 +90,22 @@ def test_a_density_of_one_parameter_has_the_mass_of_the_prior(name):
 def test_posteriors_follow(sampler):
     """A tight prior far from the likelihood holds its parameter, and leaves the others free."""
     model = teeth(variance=ranef.VarIdent("Sex"))
-    options = {"draws": 60, "chains": 2, "seed": 1, "sampler": sampler, "progress": False}
+    options = {"draws": 50, "warmup": 50, "chains": 1, "seed": 1, "sampler": sampler, "progress": False}
     held = model.sample(priors={"ratio(Female)": HalfNormal(0.02)}, **options)
     _, upper = held.confint().loc["ratio(Female)"]
     assert upper < 0.25 < nlme_models.reference("orthodont_varIdent")["residual_variance"]["ratio_to_first"][1]
     assert "ratio(Female) ~ HalfNormal(0.02)" in str(held.summary())
     assert "Normal(mean log sd, 1)" not in str(held.summary())
+
+
+def test_calls_that_make_it_again_have_what_was_given():
+    """Defaults are those of the model, whatever has been estimated since."""
+    model, given = CASES["ratio"][0](), CASES["ratio"][1]
+    spec = model.spec.with_rho(np.array([-0.8]))
+    assert default_priors(spec).lines() == model.priors().lines()
+    for priors, words in ((model.priors(), ""), (model.priors(given), "{'ratio(Female)': HalfNormal(scale=0.2)}")):
+        drawn = sample_prior(spec, priors, draws=2, seed=1)
+        assert _changed(spec, drawn) == words
 
 
 def test_describe_and_names():

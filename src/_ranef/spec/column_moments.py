@@ -63,7 +63,7 @@ def moments(spec: ModelSpec) -> Moments:
         step = own - mean
         about += float(((y - own) ** 2).sum()) + step**2 * (n * more / (n + more))
         n, mean = n + more, mean + step * (more / (n + more))
-        weight += float(part.residual.precision.sum())
+        weight += float(part.with_rho(None).residual.precision.sum())  # defaults know nothing of estimates
         X = _triangle(X, d.X)
         for k, g in enumerate(part.groupings):
             Z[k] = _triangle(Z[k], g.Z)
