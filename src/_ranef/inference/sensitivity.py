@@ -104,7 +104,7 @@ def _log_priors(spec: ModelSpec, draws: PosteriorDraws) -> Floats:
     for root, eta in _roots(spec, draws):
         out += 2.0 * (eta - 1.0) * np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(axis=-1)
     if "rho" in draws.extras:
-        out += rho_log_priors(spec, np.asarray(draws.extras["rho"]))
+        out += rho_log_priors(spec, np.asarray(draws.extras["rho"]), draws.priors.rho)
     return out
 
 

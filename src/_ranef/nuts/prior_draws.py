@@ -46,7 +46,7 @@ def sample_prior(
     theta, sigma = draw_components(spec, priors, rng, shape)
     beta, extras = _beta(spec, priors, sigma, rng)
     if spec.rho_names:
-        extras["rho"] = rho_prior_draws(spec, rng, shape)
+        extras["rho"] = rho_prior_draws(spec, rng, shape, priors.rho)
         factor = np.exp(mean_log_sds(spec, extras["rho"]))  # σ was that of the rows' mean
         theta, sigma = spec.times(theta, factor), sigma / factor
     b = []

@@ -118,8 +118,8 @@ class Problem:
 
     @property
     def sums(self) -> FixedSums | None:
-        """The cross-products at any ρ, where rows need not be read again."""
-        return None if self.rows is None else self.rows.sums
+        """The cross-products at any ρ, where rows need not be read again and ρ has the prior that the loops know."""
+        return None if self.rows is None or self.priors.rho else self.rows.sums
 
     @cached_property
     def batched(self) -> Batched | None:
@@ -223,7 +223,7 @@ class Problem:
         if self.rows is None:
             return self.host.value_and_gradient(lam, np.asarray(sigma), sampled), 0.0, rho
         out = self.rows.value_and_gradient(lam, float(sigma), sampled, rho)
-        log_prior, slopes = rho_log_prior(self.spec, rho)
+        log_prior, slopes = rho_log_prior(self.spec, rho, self.priors.rho)
         return out[: -len(rho)], log_prior, out[-len(rho) :] + slopes
 
     def _by_loops_in_lambda(

@@ -108,7 +108,7 @@ def _changed(spec: ModelSpec, record: Record) -> str:
 def _entries(priors: Priors) -> dict[str, str]:
     """Every prior but those of standard deviations, by the most specific name that ``sample`` knows, as Python."""
     out = {f"fixef[{n}]": _python(p) for n, p in priors.fixef.items() if priors.r2d2 is None or n == "Intercept"}
-    out |= {name: _python(p) for name, p in [*priors.corr.items(), *priors.shape.items()]}
+    out |= {name: _python(p) for name, p in [*priors.corr.items(), *priors.shape.items(), *priors.rho.items()]}
     out |= {"fixef": repr(priors.r2d2)} if priors.r2d2 is not None else {}
     for group, df in priors.effects.items():
         out[f"ranef[{group}]"] = f"StudentT({df!r})" if isinstance(df, float) else repr(df)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +10,7 @@ import numpy as np
 import scipy
 
 from _ranef.errors import FitError
-from _ranef.residuals.base import CorrelationRoot, RowCorrelation, RowVariance, Told
+from _ranef.residuals.base import CorrelationRoot, RowCorrelation, RowVariance, Told, told_names
 from _ranef.residuals.basis import Basis
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.interrupts import load
@@ -79,11 +80,22 @@ class Residual:
             *([] if self.correlation is None else [f"the correlation of two rows {self.correlation.meaning}"]),
         ]
 
+    def prior_words(self, given: Collection[str] = ()) -> list[str]:
+        """Default priors of the parameters, a line each; without those that are `given` others, by name."""
+        lines = []
+        for part in (*self._variances, self.correlation):
+            if part is None:
+                continue
+            own = told_names(part.told(part.starts[0]))
+            named = {name.partition(" [")[0] for name in given}
+            left = [name for name in own if name not in named]
+            lines += [line for line in part.prior_words if left and line.partition(" ~")[0] not in named]
+        return lines
+
     @property
-    def prior_words(self) -> list[str]:
-        """Default priors of the parameters, a line each."""
-        parts = [part for part in (self.variance, self.correlation) if part is not None]
-        return [line for part in parts for line in part.prior_words]
+    def _variances(self) -> list[RowVariance | None]:
+        """The variance, or the parts of a product."""
+        return list(getattr(self.variance, "parts", [self.variance]))
 
     @property
     def correlated(self) -> bool:

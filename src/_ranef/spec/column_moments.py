@@ -98,7 +98,8 @@ def moments(spec: ModelSpec) -> Moments:
         step = own - mean
         about += float(((y - own * one) ** 2).sum()) + step**2 * (n * more / (n + more))
         n, mean = n + more, mean + step * (more / (n + more))
-        weight += float(part.residual.precision @ one**2)
+        own_weights = part.with_rho(None).residual.precision  # defaults know nothing of estimates
+        weight += float(own_weights @ one**2)
         X = _triangle(X, one, d.X)
         for k, g in enumerate(part.groupings):
             Z[k] = _triangle(Z[k], one, g.Z)

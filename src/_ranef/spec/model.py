@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NoReturn
@@ -165,12 +165,14 @@ class ModelSpec:
         parts = [part.starts[0] for part in (self.variance, self.correlation) if part is not None]
         return np.concatenate([np.zeros(0), *parts])
 
-    @property
-    def residual_prior_words(self) -> list[str]:
-        """Default priors of the parameters ρ, a line each, and what a σ that is not known stands for beside them."""
+    def residual_prior_words(self, given: Collection[str] = ()) -> list[str]:
+        """Default priors of the parameters ρ, a line each, and what a σ that is not known stands for beside them.
+
+        Of those that are `given` priors by name they say nothing.
+        """
         varies = self.variance is not None and self.variance.names and self.sigma is None
         mean = ["sigma stands for the geometric mean of the rows' standard deviations"] if varies else []
-        return [*mean, *self.residual.prior_words]
+        return [*mean, *self.residual.prior_words(given)]
 
     @property
     def n_correlation_columns(self) -> int:

@@ -41,6 +41,7 @@ from _ranef.spec.prior_families import (
     is_numpyro,
 )
 from _ranef.spec.response import Student, family_of
+from _ranef.spec.rho_prior import rho_parameters
 from _ranef.structures import ShapeParameter
 from _ranef.support.arrays import Floats
 
@@ -93,6 +94,8 @@ class Priors:
         What the choice of coordinates cannot cure.
     shape : mapping str to ShapePrior
         By :func:`shape_name`; parameters of covariance structures that are no standard deviations.
+    rho : mapping str to ShapePrior
+        By the names of tables; parameters of residual variances and correlations that have no default prior.
 
     Examples
     --------
@@ -116,6 +119,7 @@ class Priors:
     known_sigma: float | None = None
     notes: tuple[str, ...] = ()
     shape: Mapping[str, ShapePrior] = field(default_factory=dict)
+    rho: Mapping[str, ShapePrior] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return "\n".join(self.lines())
@@ -180,7 +184,7 @@ class Priors:
             cors[_cor_name(own.columns, g)] = _cor_name(own.names, g)
         out += [f"sd({c} | {g}) ~ {p}{where.get((g, c), '')}" for (g, c), p in self.sd.items()]
         out += [f"{cors.get(name, name)} ~ {p}" for name, p in self.corr.items()]
-        out += [f"{name} ~ {p}" for name, p in self.shape.items()]
+        out += [f"{name} ~ {p}" for name, p in [*self.shape.items(), *self.rho.items()]]
         out += [f"ranef[{group}] ~ Student t, df {_df_text(df)}" for group, df in self.effects.items()]
         response = family_of(family)
         if response.parameters:
@@ -236,7 +240,9 @@ def default_priors(
         (all but the intercept); ``"sd"`` (all), ``"sd[group]"``, ``"sd[group, column]"``; ``"cor"``, ``"cor[group]"``
         (other parameters of a covariance structure likewise, by their names); ``"sigma"``; ``"ranef"`` or
         ``"ranef[group]"`` (``StudentT(df)`` for Student t random effects); ``"nu"`` (degrees of freedom of a Student t
-        response). The more specific name wins. Names as they are printed, ``"sd(column | group)"``, will do too.
+        response); parameters of residual variances and correlations by the names that tables print, as ``"ratio(B)"``,
+        ``"power"`` or ``"Phi"``. The more specific name wins. Names as they are printed,
+        ``"sd(column | group)"``, will do too.
     about : Moments, optional
         Those of `spec`, where they are at hand.
 
@@ -358,6 +364,7 @@ class _Names:
             for s in t.structure.shapes:
                 for name in (s.name, f"{s.name}[{t.group}]", shape_name(t, s)):
                     self.shape.setdefault(name, []).append((shape_name(t, s), s))
+        self.rho = rho_parameters(spec)
         self.effects = {"ranef": groups, **{f"ranef[{group}]": [group] for group in groups}}
 
     @property
@@ -367,12 +374,13 @@ class _Names:
         sds = [n for n in self.sd if "(" not in n.partition("[")[0]]
         corrs = [n for n in self.corr if n.startswith("cor[") or n == "cor"] if len(self.corr) > 2 else []
         shapes = [n for n in self.shape if "(" not in n and n not in corrs]
-        return [*shown, *sds, *corrs, *shapes, *self.effects, "sigma", "nu"]
+        return [*shown, *sds, *corrs, *shapes, *self.effects, *self.rho, "sigma", "nu"]
 
 
 def _changed(priors: Priors, names: _Names, changes: dict[str, object]) -> Priors:
     fixef, sd, corr, effects = dict(priors.fixef), dict(priors.sd), dict(priors.corr), dict(priors.effects)
     sigma, df, r2d2, shape = priors.sigma, priors.df, priors.r2d2, dict(priors.shape)
+    rho = dict(priors.rho)
     for name in sorted(changes, key=lambda name: _specificity(name, names.shapes)):
         prior = changes[name]
         if is_numpyro(prior):
@@ -389,6 +397,8 @@ def _changed(priors: Priors, names: _Names, changes: dict[str, object]) -> Prior
             corr.update(dict.fromkeys(names.corr[name], _family(name, prior, (LKJ,))))
         elif name in names.sd:
             sd.update(dict.fromkeys(names.sd[name], _scale(name, prior)))
+        elif name in names.rho:
+            rho[name] = _of_residuals(name, prior, names.rho[name])
         elif name in names.effects:
             effects |= _effects(name, prior, names.effects[name])
         elif name in ("fixef", "b") and isinstance(prior, R2D2):
@@ -403,7 +413,9 @@ def _changed(priors: Priors, names: _Names, changes: dict[str, object]) -> Prior
             )
     if r2d2 is not None:
         _check_r2d2(priors, fixef)
-    return replace(priors, fixef=fixef, sd=sd, corr=corr, sigma=sigma, effects=effects, df=df, r2d2=r2d2, shape=shape)
+    return replace(
+        priors, fixef=fixef, sd=sd, corr=corr, sigma=sigma, effects=effects, df=df, r2d2=r2d2, shape=shape, rho=rho
+    )
 
 
 def _specificity(name: str, shapes: Collection[str]) -> int:
@@ -441,6 +453,19 @@ def _shape(name: str, prior: Any, s: ShapeParameter) -> ShapePrior:
         prior = _scale(name, prior)
     allowed = tuple(f for f in (SCALES if s.positive else LOCATIONS) if f is not Custom)
     out: ShapePrior = _family(name, prior, allowed)
+    return out
+
+
+def _of_residuals(name: str, prior: Any, s: ShapeParameter) -> ShapePrior:
+    """A family for a parameter of residuals, which must reach between its bounds."""
+    out = _shape(name, prior, s)
+    if s.bounded and not isinstance(out, Uniform):
+        drawn = out.sample(np.random.default_rng(0), (10_000,))
+        if not ((drawn > s.low) & (drawn < s.high)).any():
+            raise DesignError(
+                f"The prior of {name!r} is {prior}, which has no mass to speak of between {s.low:g} and {s.high:g}, "
+                "where the parameter lies."
+            )
     return out
 
 

@@ -219,7 +219,7 @@ def posterior_summary(
                 *settings,
             )
         ),
-        Text(tuple(f"  {line}" for line in (*priors.lines(family), *spec.residual_prior_words)), "Priors:"),
+        Text(tuple(f"  {line}" for line in (*priors.lines(family), *spec.residual_prior_words(priors.rho))), "Priors:"),
         Grid(
             ("Groups", "Name", *header),
             _posterior_rows(random[_told(spec, random)], 2, len(header)),

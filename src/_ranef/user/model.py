@@ -694,7 +694,7 @@ def _describe(spec: ModelSpec, priors: Priors) -> Document:
         names = ", ".join(spec.rho_names)
         words = [f"  {line}" for line in spec.residual.meaning_lines]
         blocks.append(Text((*words, *([f"  parameters: {names}"] if names else [])), "Residuals:"))
-    lines = (*priors.lines(), *spec.residual_prior_words)
+    lines = (*priors.lines(), *spec.residual_prior_words(priors.rho))
     blocks.append(Text(tuple(f"  {line}" for line in lines), "Default priors of sample():"))
     notes = (*d.notes, *priors.notes)
     if notes:
