@@ -39,7 +39,7 @@ __all__ = ["collapsed_density", "sample_joint", "sample_marginal"]
 
 def collapsed_density(problem: Problem) -> Callable[[Floats, float], float]:
     """Log p(y | θ, σ) of a problem all of whose coefficients are integrated out, by JAX."""
-    data = collapsed_arrays(problem.products, problem.fixed, problem.shape, problem.fill)
+    data = collapsed_arrays(problem.blocks, problem.fixed, problem.shape, problem.fill)
     compiled = jax.jit(partial(log_likelihood, problem.shape, roots=asked_roots(problem.roots)))
 
     def density(theta: Floats, sigma: float) -> float:

@@ -14,6 +14,7 @@ from _ranef.likelihood import CrossProducts, FixedPart, FixedSums, HostDensity, 
 from _ranef.nuts.blocks import Roots, Shape, arrays_of_sums, collapsed_arrays, make_shape
 from _ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
 from _ranef.nuts.packing import pack, whiten
+from _ranef.nuts.related import among_roots, with_independent_levels
 from _ranef.nuts.shapes import ShapePriors, shape_priors
 from _ranef.residuals import BasisLaw, Centred
 from _ranef.spec import ModelSpec, Priors, mean_log_sds, outward_theta, rho_log_prior
@@ -49,6 +50,8 @@ class Problem:
         Of their priors.
     fixed : FixedPart
     shape : Shape
+    blocks : CrossProducts
+        What loops and JAX are given: few related levels as independent ones.
     """
 
     spec: ModelSpec
@@ -58,6 +61,7 @@ class Problem:
     numbers: dict[str, Any]
     fixed: FixedPart
     shape: Shape
+    blocks: CrossProducts
 
     @property
     def short(self) -> bool:
@@ -78,7 +82,7 @@ class Problem:
     def packed(self) -> Floats:
         """The model as one array; its cross-products are left out where the numpy kernels hold them."""
         return pack(
-            self.products,
+            self.blocks,
             self.fixed,
             self.shape,
             self.layout,
@@ -113,7 +117,7 @@ class Problem:
     def arrays(self, shape: Shape) -> dict[str, Floats]:
         """The arrays of the collapsed density for JAX, padded to `shape`; with sums those that ρ makes it of."""
         if self.sums is None:
-            return collapsed_arrays(self.products, self.fixed, shape, self.sampled_fill)
+            return collapsed_arrays(self.blocks, self.fixed, shape, self.sampled_fill)
         return arrays_of_sums(self.sums, self.fixed, shape, self.sampled_fill)
 
     @property
@@ -129,7 +133,7 @@ class Problem:
     @cached_property
     def roots(self) -> Roots:
         """Internal λ of the θ of columns as written."""
-        return Roots(self.spec, self.products, tuple(np.eye(len(g.columns)) for g in self.spec.groupings))
+        return Roots(self.spec, self.blocks, tuple(np.eye(len(g.columns)) for g in self.spec.groupings))
 
     @property
     def fill(self) -> Floats:
@@ -147,7 +151,7 @@ class Problem:
     @cached_property
     def sampled_roots(self) -> Roots:
         """Internal λ of the θ of those coordinates, which is sampled."""
-        return Roots(self.spec, self.products, self.outward)
+        return Roots(self.spec, self.blocks, self.outward)
 
     @property
     def sampled_fill(self) -> Floats:
@@ -228,7 +232,9 @@ def prepare(spec: ModelSpec, products: CrossProducts | None, priors: Priors) -> 
     products = cross_products(spec) if products is None else products
     fixed = fixed_part(spec, products, priors)
     layout, numbers = make_layout(spec, priors), hyper_numbers(spec, priors)
-    return Problem(spec, products, priors, layout, numbers, fixed, make_shape(products, fixed))
+    apart = None if layout.rows else with_independent_levels(spec, products)
+    shape = make_shape(apart or products, fixed, related=spec.related and apart is None)
+    return Problem(spec, products, priors, layout, numbers, fixed, shape, apart or products)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -302,8 +308,10 @@ def draw_effects(problem: Problem, hyper: Hyper, rng: np.random.Generator) -> Ef
         internal, b = _draw_by_host(problem, lam, sigma, sampled, rho, rng)
     beta = problem.fixed.beta(internal, sampled)
     out, scale = [], problem.products.scaling
-    for k, T in enumerate(scale.Z):
-        own = b[problem.products.order.index(k)]
+    apart = [None] * len(scale.Z) if problem.blocks is problem.products else among_roots(problem.spec)
+    for k, (T, L) in enumerate(zip(scale.Z, apart, strict=True)):
+        own = b[problem.blocks.order.index(k)]
+        own = own if L is None else L @ own
         out.append((scale.y * (own @ T.T)).reshape(*shape, *own.shape[1:]))
     if not np.isfinite(beta).all():
         raise FitError("A draw of the coefficients is not finite; the priors or the response span too many magnitudes.")
