@@ -21,12 +21,14 @@ def prior_of_coefficients(model):
     return inverse @ [p.loc for p in kinds], inverse @ np.diag([p.scale**2 for p in kinds]) @ inverse.T
 
 
-@pytest.mark.parametrize("formula", FORMULAS)
-def test_the_collapsed_density_is_that_of_dense_algebra(formula):
+@pytest.mark.parametrize("path", ["numpy", "loops", "jax"])
+@pytest.mark.parametrize("formula", [*FORMULAS, "y ~ x + (x | g) + (1 | h) + (1 | i)"])
+def test_the_collapsed_density_is_that_of_dense_algebra(formula, path):
     data, K = made()
+    data["i"] = np.arange(len(data)) % 20
     model = ranef.Model(formula, data, cov={"g": K})
     spec, (mean, cov) = model.spec, prior_of_coefficients(model)
-    density = log_density(spec, model.products, model.priors())
+    density = log_density(spec, model.products, model.priors(), path)
     X, rng, found = spec.design.X, np.random.default_rng(0), []
     for _ in range(4):
         theta = np.where(spec.on_diagonal, rng.uniform(0.3, 2.0, spec.n_theta), rng.normal(size=spec.n_theta))

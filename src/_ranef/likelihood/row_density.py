@@ -47,7 +47,7 @@ class RowDensity:
     @cached_property
     def sums(self) -> FixedSums | None:
         """The rows as sums for all ρ, where there are such."""
-        return fixed_sums(self.spec, self.products)
+        return fixed_sums(self.spec, self.products, numeric=True)
 
     def at(self, rho: Floats) -> HostDensity:
         """The density with ρ (n_rho,) known."""

@@ -147,16 +147,19 @@ def cross_products(spec: ModelSpec) -> CrossProducts:
     return sums.at(spec.rho)
 
 
-def fixed_sums(spec: ModelSpec, products: CrossProducts) -> FixedSums | None:
-    """Read the rows once for all ρ; None where their covariance is no combination of few fixed matrices."""
+def fixed_sums(spec: ModelSpec, products: CrossProducts, *, numeric: bool = False) -> FixedSums | None:
+    """Read the rows once for all ρ; None where their covariance is no combination of few fixed matrices.
+
+    It may be one by coefficients that lose digits, if `numeric`.
+    """
     known = spec.residual if spec.design.stream is None else replace(spec.residual, weights=None)  # which are not held
-    basis = known.basis
+    basis = known.numeric_basis if numeric else known.basis
     if basis is None:
         return None
     found = [_Found(part, products) for part in basis.parts]
     log_weights = 0.0
     for rows in spec.parts():
-        own = rows.residual.basis
+        own = basis if rows is spec else rows.residual.basis
         assert own is not None
         log_weights += own.log_weights
         read = _raw_rows(rows, products)

@@ -313,5 +313,5 @@ def log_density(
     if path == "loops":
         return problem.collapsed
     none: Floats = np.zeros(0)
-    host, roots = problem.host, problem.roots
+    host, roots = problem.host, replace(problem.roots, products=problem.products)
     return lambda theta, sigma: float(host.value_and_gradient(roots.at(theta), np.asarray(sigma), none)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from _ranef.likelihood import CrossProducts, FixedPart, FixedSums
+from _ranef.nuts.related import NO_FACTOR
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
@@ -37,7 +39,7 @@ class Shape:
     n_integrated, n_sampled : int
         Coefficients g that are integrated out, and s that are sampled.
     related : bool
-        Whether levels of some factor have a known covariance.
+        Whether levels of some factor have a known covariance, and are many.
     """
 
     sizes: tuple[int, ...]
@@ -65,10 +67,9 @@ def _rounded(n: int) -> int:
     return -(-n // step) * step
 
 
-def make_shape(products: CrossProducts, fixed: FixedPart) -> Shape:
+def make_shape(products: CrossProducts, fixed: FixedPart, *, related: bool) -> Shape:
     """The shape of a model."""
-    integrated, sampled = len(fixed.integrated), len(fixed.sampled)
-    return Shape(products.sizes, products.n_levels, integrated, sampled, bool(products.among))
+    return Shape(products.sizes, products.n_levels, len(fixed.integrated), len(fixed.sampled), related)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -99,10 +100,14 @@ class Roots:
             return np.zeros(0)
         out = np.zeros((sum(p * p for p in self.products.sizes), self.spec.n_theta))
         for i, unit in enumerate(np.eye(self.spec.n_theta)):
-            inner = zip(self.outward, self.spec.lambdas(unit), strict=True)
-            internal = self.products.scaling.inward(tuple(T @ lam for T, lam in inner))
-            out[:, i] = np.concatenate([internal[k].ravel() for k in self.products.order])
+            out[:, i] = self._joined([T @ lam for T, lam in zip(self._inward, self.spec.lambdas(unit), strict=True)])
         return out
+
+    def _joined(self, internal: Sequence[Floats]) -> Floats:
+        """By grouping (..., p_k, p_k) to elimination order; 0 for a first factor without levels."""
+        none = np.zeros((*internal[0].shape[:-2], 1))
+        parts = [none if k == NO_FACTOR else internal[k] for k in self.products.order]
+        return np.concatenate([x.reshape(*none.shape[:-1], -1) for x in parts], axis=-1)
 
     @cached_property
     def _inward(self) -> tuple[Floats, ...]:
@@ -112,9 +117,7 @@ class Roots:
         """At `theta` (..., n_theta)."""
         if self.linear:
             return theta @ self.fill.T
-        lambdas = self.spec.lambdas(theta)
-        parts = [self._inward[k] @ lambdas[k] for k in self.products.order]
-        return np.concatenate([x.reshape(*x.shape[:-2], -1) for x in parts], axis=-1)
+        return self._joined([T @ lam for T, lam in zip(self._inward, self.spec.lambdas(theta), strict=True)])
 
     def with_slopes(self, theta: Floats) -> tuple[Floats, Floats]:
         """At `theta` (n_theta,), with their derivatives (Σ p_k², n_theta); NaN where a structure finds no root."""

@@ -27,7 +27,7 @@ from _ranef.nuts import unrolled
 from _ranef.nuts.blocks import Shape
 from _ranef.nuts.hyper import Sampled, hyperparameters
 from _ranef.nuts.layout import Layout
-from _ranef.residuals import BasisLaw
+from _ranef.residuals import LogLaw
 
 __all__ = [
     "RootsInJax",
@@ -154,7 +154,7 @@ def log_likelihood(shape: Shape, data: Arrays, at: Sampled, roots: RootsInJax | 
     return jnp.asarray(-0.5 * deviance)
 
 
-def at_rho(arrays: Arrays, law: BasisLaw | None, n_rho: int) -> Arrays:
+def at_rho(arrays: Arrays, law: LogLaw | None, n_rho: int) -> Arrays:
     """The arrays of the density at ρ (:class:`~_ranef.likelihood.FixedSums`), which is sampled where there is a law.
 
     ``log_det`` is then what ``constant`` has lost.
@@ -173,7 +173,7 @@ def at_rho(arrays: Arrays, law: BasisLaw | None, n_rho: int) -> Arrays:
 
 @lru_cache(maxsize=32)
 def collapsed_model(
-    layout: Layout, shape: Shape, roots: RootsInJax | None = None, law: BasisLaw | None = None
+    layout: Layout, shape: Shape, roots: RootsInJax | None = None, law: LogLaw | None = None
 ) -> Callable[[Arrays], None]:
     """The NumPyro model of the sampled parameters, the other coefficients and b integrated out.
 

@@ -27,7 +27,16 @@ import numpy as np
 
 from _ranef.linalg.jit import c_function, compiled
 
-__all__ = ["c_functions", "density", "draw_effects", "hyper_backward", "hyper_forward", "likelihood", "log_likelihood"]
+__all__ = [
+    "c_functions",
+    "density",
+    "draw_effects",
+    "hyper_backward",
+    "hyper_forward",
+    "likelihood",
+    "likelihood_of_products",
+    "log_likelihood",
+]
 
 _compiled = compiled(nogil=True, error_model="numpy")
 
@@ -723,14 +732,12 @@ def log_likelihood(lam, sigma, u):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def likelihood(lam, sigma, sampled, rho, packed, lam_bar, v_bar, rho_bar):  # type: ignore[no-untyped-def]
-    """Log p(y | λ, σ, ρ, sampled coefficients) p(ρ) and its slope in σ; NaN where λ is too far out.
+def likelihood_of_products(lam, sigma, sampled, u, lam_bar, v_bar, bar):  # type: ignore[no-untyped-def]
+    """Log p(y | λ, σ, sampled coefficients) and its slope in σ; NaN where λ is too far out.
 
-    Fills ∂(−2 log p)/∂λ and the slopes in ρ and in the sampled coefficients (s + 1,), of which the last means nothing.
+    Fills ∂(−2 log p)/∂λ, the slopes in the sampled coefficients (s + 1,), of which the last means nothing, and, if
+    `bar` has a length, ∂(−2 log p) in the cross-products.
     """
-    n_parts = int(packed[AT_COUNTS + 1])
-    c, slopes = np.zeros(n_parts), np.zeros((rho.shape[0], n_parts))
-    u, log_prior = _at_rho(packed, rho, c, slopes, rho_bar)
     sizes, levels, numbers, origin = (
         _part(u, u[AT_SIZES:]),
         _part(u, u[AT_LEVELS:]),
@@ -753,14 +760,13 @@ def likelihood(lam, sigma, sampled, rho, packed, lam_bar, v_bar, rho_bar):  # ty
     s2_bar = _corner_back(H, K, v, s2, rss, Hbar, v_bar)
     if m > r:
         _tail_back(lam, sizes, levels, R, Hbar, lam_bar)
-    bar = np.zeros(int(packed[AT_PARTS + 1]) // max(n_parts, 1))
-    if n_parts:
+    if bar.shape[0]:
         _copy(Hbar, bar[bar.shape[0] - m * m :].reshape((m, m)))
     if p > 0:
         A, C = _part(u, u[AT_A:]).reshape((p, p, J)), _part(u, u[AT_C:]).reshape((p, r, J))
         vals, lam1 = _part(u, u[AT_VALUES:]).reshape((-1, p)), lam[: p * p].reshape((p, p))
         indptr, cols = _part(u, u[AT_INDPTR:]), _part(u, u[AT_COLS:])
-        if n_parts:
+        if bar.shape[0]:
             at_vals, at_C = p * p * J, p * p * J + vals.size
             _products_back(
                 indptr,
@@ -776,6 +782,18 @@ def likelihood(lam, sigma, sampled, rho, packed, lam_bar, v_bar, rho_bar):  # ty
         _levels_back(lam1, A, indptr, cols, vals, C, N, Bt, B, Hbar, lam_bar)
     for i in range(s):
         v_bar[i] *= 0.5 / unit
+    deviance += log_det + rss / s2 + nu * math.log(2.0 * math.pi * sigma * sigma) + numbers[CONSTANT]
+    return -0.5 * deviance, -nu / sigma - s2_bar * sigma / (unit * unit)
+
+
+@_compiled
+def likelihood(lam, sigma, sampled, rho, packed, lam_bar, v_bar, rho_bar):  # type: ignore[no-untyped-def]
+    """The same of log p(y | λ, σ, ρ, sampled coefficients) p(ρ), with its slopes in ρ."""
+    n_parts = int(packed[AT_COUNTS + 1])
+    c, slopes = np.zeros(n_parts), np.zeros((rho.shape[0], n_parts))
+    u, log_prior = _at_rho(packed, rho, c, slopes, rho_bar)
+    bar = np.zeros(int(packed[AT_PARTS + 1]) // max(n_parts, 1))
+    value, sigma_bar = likelihood_of_products(lam, sigma, sampled, u, lam_bar, v_bar, bar)
     counts, parts = (
         _part(packed, packed[AT_COUNTS:]),
         _part(packed, packed[AT_PARTS:]).reshape((n_parts, bar.shape[0])),
@@ -784,9 +802,7 @@ def likelihood(lam, sigma, sampled, rho, packed, lam_bar, v_bar, rho_bar):  # ty
         of_log = 0.5 * (counts[k] - c[k] * _dot(parts[k], bar))
         for i in range(rho.shape[0]):
             rho_bar[i] += of_log * slopes[i, k]
-    deviance += log_det + rss / s2
-    value = log_prior - 0.5 * (deviance + nu * math.log(2.0 * math.pi * sigma * sigma) + numbers[CONSTANT])
-    return value, -nu / sigma - s2_bar * sigma / (unit * unit)
+    return log_prior + value, sigma_bar
 
 
 @_compiled

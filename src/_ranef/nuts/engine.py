@@ -39,7 +39,7 @@ __all__ = ["collapsed_density", "sample_joint", "sample_marginal"]
 
 def collapsed_density(problem: Problem) -> Callable[[Floats, float], float]:
     """Log p(y | θ, σ) of a problem all of whose coefficients are integrated out, by JAX."""
-    data = collapsed_arrays(problem.products, problem.fixed, problem.shape, problem.fill)
+    data = collapsed_arrays(problem.blocks, problem.fixed, problem.shape, problem.fill)
     compiled = jax.jit(partial(log_likelihood, problem.shape, roots=asked_roots(problem.roots)))
 
     def density(theta: Floats, sigma: float) -> float:
@@ -56,7 +56,7 @@ def sample_marginal(
     """Sample the variance parameters, then draw β and b exactly."""
     with _computing_on(settings.device), contextlib.ExitStack() as stack:
         shape, roots = problem.shape.padded, asked_roots(problem.sampled_roots)
-        hosted = not fits_in_jax(shape) or (problem.rows is not None and problem.sums is None)
+        hosted = not fits_in_jax(shape) or not problem.known_law
         _refuse_unknown(problem, hosted=hosted)
         data: dict[str, Any] = {"hyper": _double(problem.numbers)}
         if problem.rows is not None and hosted:

@@ -22,7 +22,7 @@ from _ranef.nuts.collapsed import RootsInJax, at_rho, contrast, lambdas_of, norm
 from _ranef.nuts.hyper import Sampled, hyperparameters
 from _ranef.nuts.layout import Layout
 from _ranef.nuts.problem import Problem
-from _ranef.residuals import BasisLaw
+from _ranef.residuals import LogLaw
 from _ranef.spec import Gamma
 
 __all__ = ["JointShape", "degrees_sites", "joint_data", "joint_model", "joint_shape"]
@@ -110,7 +110,7 @@ def _df_numbers(df: float | Gamma) -> Any:
 
 @lru_cache(maxsize=32)
 def joint_model(
-    layout: Layout, shape: JointShape, roots: RootsInJax | None = None, law: BasisLaw | None = None
+    layout: Layout, shape: JointShape, roots: RootsInJax | None = None, law: LogLaw | None = None
 ) -> Callable[[Mapping[str, Any]], None]:
     """The joint model.
 

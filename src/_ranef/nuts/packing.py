@@ -10,9 +10,13 @@ import numpy as np
 from _ranef.likelihood import CrossProducts, FixedPart, FixedSums
 from _ranef.nuts.blocks import Shape, sparse_coupling, tail_products
 from _ranef.nuts.layout import FAMILIES, Layout
+from _ranef.residuals import LogLaw
 from _ranef.support.arrays import Floats
 
-__all__ = ["PARTS", "pack", "whiten"]
+__all__ = ["PARTS", "pack", "packed_parts", "whiten", "with_products"]
+
+#: where the constant stands in a packed model's numbers
+CONSTANT = 2
 
 #: what a packed model holds, in order: A is (p, p, J), C (p, r, J) against coefficients and y, ``tail`` the products
 #: T of what is left, ``vine`` the shapes of the priors of partial correlations. A, ``values``, C and ``tail`` are the
@@ -41,15 +45,14 @@ def pack(
     every ρ.
     """
     r, basis = fixed.columns.shape[0], None if sums is None else sums.basis
+    law = None if basis is None or not isinstance(basis.law, LogLaw) else basis.law
     none = np.zeros(0)
     coupling: tuple[Any, Any] = (none, none)
     if blocks and shape.sizes:
         sparse = sparse_coupling(products, shape)
         coupling = sparse.indptr, sparse.cols
     own: list[Any] = _products(products, fixed, shape) if blocks else [none] * 4
-    parts = (
-        [] if sums is None else [np.concatenate(_products(sums.part(k), fixed, shape)) for k in range(len(sums.corner))]
-    )
+    parts: Any = none if sums is None or law is None else packed_parts(sums, fixed, shape)
     logs = sum(float(numbers[name][..., 3].sum()) for name in ("sd", "fixef")) + float(numbers["vine"][:, 1].sum())
     logs += 0.0 if layout.sigma_family == "known" else float(numbers["sigma"][3])
     scalars = [
@@ -63,8 +66,8 @@ def pack(
         layout.n_theta,
         r,
         shape.tail + r,
-        0.0 if basis is None else basis.law.code,
-        0.0 if basis is None else layout.rows,
+        0.0 if law is None else law.code,
+        0.0 if law is None else layout.rows,
     ]
     return _joined(
         [
@@ -79,13 +82,26 @@ def pack(
             np.array(scalars, dtype=float),
             fixed.pilot[fixed.sampled],
             numbers["vine"][:, 0],
-            none if basis is None else basis.numbers,
-            none if basis is None else basis.counts,
+            none if basis is None or law is None else basis.numbers,
+            none if basis is None or law is None else basis.counts,
             none,
             none,
-            np.array(parts),
+            parts,
         ]
     )
+
+
+def packed_parts(sums: FixedSums, fixed: FixedPart, shape: Shape) -> Floats:
+    """The fixed cross-products (K, ·) of :data:`PARTS`, each as A, values, C and tail."""
+    return np.array([np.concatenate(_products(sums.part(k), fixed, shape)) for k in range(len(sums.corner))])
+
+
+def with_products(packed: Floats, products: Floats, log_det: float) -> Floats:
+    """Packed model with other cross-products, and log |Λ⁻¹| of the rows in the constant."""
+    out, first = packed.copy(), int(packed[2 * PARTS.index("A")])
+    out[first : first + len(products)] = products
+    out[int(packed[2 * PARTS.index("numbers")]) + CONSTANT] -= log_det
+    return out
 
 
 def _products(products: CrossProducts, fixed: FixedPart, shape: Shape) -> list[Floats]:

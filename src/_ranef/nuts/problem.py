@@ -14,9 +14,10 @@ from _ranef.likelihood import CrossProducts, FixedPart, FixedSums, HostDensity, 
 from _ranef.nuts.batched import Batched, Points, has_batches, make_batched
 from _ranef.nuts.blocks import Roots, Shape, arrays_of_sums, collapsed_arrays, make_shape
 from _ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
-from _ranef.nuts.packing import pack, whiten
+from _ranef.nuts.packing import pack, packed_parts, whiten, with_products
+from _ranef.nuts.related import among_roots, with_independent_levels
 from _ranef.nuts.shapes import ShapePriors, shape_priors
-from _ranef.residuals import BasisLaw, Centred
+from _ranef.residuals import Centred, LogLaw
 from _ranef.spec import ModelSpec, Priors, mean_log_sds, outward_theta, rho_log_prior
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import let_through, load
@@ -60,6 +61,8 @@ class Problem:
         Of their priors.
     fixed : FixedPart
     shape : Shape
+    blocks : CrossProducts
+        What loops and JAX are given: few related levels as independent ones.
     """
 
     spec: ModelSpec
@@ -69,6 +72,7 @@ class Problem:
     numbers: dict[str, Any]
     fixed: FixedPart
     shape: Shape
+    blocks: CrossProducts
 
     @property
     def short(self) -> bool:
@@ -78,7 +82,12 @@ class Problem:
     @property
     def compiled(self) -> bool:
         """Whether the compiled loops compute the density, rather than the numpy kernels."""
-        return self.by_loops and self.roots.linear
+        return self.by_loops and self.roots.linear and self.known_law
+
+    @property
+    def known_law(self) -> bool:
+        """Whether loops and JAX make cross-products at ρ themselves, or there is no ρ."""
+        return self.rows is None or self.law is not None
 
     @property
     def by_loops(self) -> bool:
@@ -89,7 +98,7 @@ class Problem:
     def packed(self) -> Floats:
         """The model as one array; its cross-products are left out where the numpy kernels hold them."""
         return pack(
-            self.products,
+            self.blocks,
             self.fixed,
             self.shape,
             self.layout,
@@ -133,13 +142,26 @@ class Problem:
     def arrays(self, shape: Shape) -> dict[str, Floats]:
         """The arrays of the collapsed density for JAX, padded to `shape`; with sums those that ρ makes it of."""
         if self.sums is None:
-            return collapsed_arrays(self.products, self.fixed, shape, self.sampled_fill)
+            return collapsed_arrays(self.blocks, self.fixed, shape, self.sampled_fill)
         return arrays_of_sums(self.sums, self.fixed, shape, self.sampled_fill)
 
     @property
-    def law(self) -> BasisLaw | None:
-        """How these depend on ρ."""
-        return None if self.sums is None else self.sums.basis.law
+    def law(self) -> LogLaw | None:
+        """How these depend on ρ, where loops and JAX know that."""
+        law = None if self.sums is None else self.sums.basis.law
+        return law if isinstance(law, LogLaw) else None
+
+    @cached_property
+    def parts(self) -> Floats:
+        """The fixed cross-products (K, ·), as they stand in :attr:`packed`."""
+        assert self.sums is not None
+        return packed_parts(self.sums, self.fixed, self.shape)
+
+    def packed_at(self, rho: Floats) -> Floats:
+        """The packed model at ρ (n_rho,), where numpy makes the cross-products."""
+        assert self.sums is not None
+        c, log_det = self.sums.basis.at(rho)
+        return with_products(self.packed, c @ self.parts, log_det - self.sums.basis.log_weights)
 
     @cached_property
     def shape_priors(self) -> ShapePriors:
@@ -149,7 +171,7 @@ class Problem:
     @cached_property
     def roots(self) -> Roots:
         """Internal λ of the θ of columns as written."""
-        return Roots(self.spec, self.products, tuple(np.eye(len(g.columns)) for g in self.spec.groupings))
+        return Roots(self.spec, self.blocks, tuple(np.eye(len(g.columns)) for g in self.spec.groupings))
 
     @property
     def fill(self) -> Floats:
@@ -167,7 +189,7 @@ class Problem:
     @cached_property
     def sampled_roots(self) -> Roots:
         """Internal λ of the θ of those coordinates, which is sampled."""
-        return Roots(self.spec, self.products, self.outward)
+        return Roots(self.spec, self.blocks, self.outward)
 
     @property
     def sampled_fill(self) -> Floats:
@@ -218,8 +240,10 @@ class Problem:
 
     def _likelihood(self, lam: Floats, sigma: float, sampled: Floats, rho: Floats) -> tuple[Floats, float, Floats]:
         """Value and gradient by the host; the log prior of ρ, and the slopes of both in it."""
-        if self.by_loops:
+        if self.by_loops and self.known_law:
             return self._by_loops_in_lambda(lam, float(sigma), sampled, rho)
+        if self.by_loops:
+            return self._by_loops_at(lam, float(sigma), sampled, rho)
         if self.rows is None:
             return self.host.value_and_gradient(lam, np.asarray(sigma), sampled), 0.0, rho
         out = self.rows.value_and_gradient(lam, float(sigma), sampled, rho)
@@ -235,6 +259,24 @@ class Problem:
         value, of_sigma = loops.likelihood(lam, sigma, sampled, rho, self.packed, of_lam, of_sampled, of_rho)
         return np.concatenate([[value - self._prior_constant], -0.5 * of_lam, [of_sigma], of_sampled[:-1]]), 0.0, of_rho
 
+    def _by_loops_at(self, lam: Floats, sigma: float, sampled: Floats, rho: Floats) -> tuple[Floats, float, Floats]:
+        """The same of products that numpy makes at ρ; NaN so far out that correlations are singular to rounding."""
+        loops: Any = load("_ranef.nuts.compiled")
+        of_lam, of_sampled = np.zeros(lam.size), np.zeros(self.shape.n_sampled + 1)
+        bar = np.zeros(self.parts.shape[1])
+        try:
+            with np.errstate(all="ignore"):
+                packed = self.packed_at(rho)
+                assert self.sums is not None
+                change, log_det = self.sums.basis.slopes(rho)
+        except (np.linalg.LinAlgError, OverflowError):
+            return np.full(lam.size + 1 + len(of_sampled), np.nan), np.nan, np.full(len(rho), np.nan)
+        value, of_sigma = loops.likelihood_of_products(lam, sigma, sampled, packed, of_lam, of_sampled, bar)
+        log_prior, slopes = rho_log_prior(self.spec, rho)
+        of_rho = slopes + 0.5 * (log_det - change @ (self.parts @ bar))
+        out = np.concatenate([[value - self._prior_constant], -0.5 * of_lam, [of_sigma], of_sampled[:-1]])
+        return out, log_prior, of_rho
+
     @cached_property
     def _prior_constant(self) -> float:
         numbers = [self.numbers["sd"], self.numbers["fixef"]]
@@ -248,7 +290,9 @@ def prepare(spec: ModelSpec, products: CrossProducts | None, priors: Priors) -> 
     products = cross_products(spec) if products is None else products
     fixed = fixed_part(spec, products, priors)
     layout, numbers = make_layout(spec, priors), hyper_numbers(spec, priors)
-    return Problem(spec, products, priors, layout, numbers, fixed, make_shape(products, fixed))
+    apart = None if layout.rows else with_independent_levels(spec, products)
+    shape = make_shape(apart or products, fixed, related=spec.related and apart is None)
+    return Problem(spec, products, priors, layout, numbers, fixed, shape, apart or products)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -338,8 +382,10 @@ def draw_effects(problem: Problem, hyper: Hyper, rng: np.random.Generator) -> Ef
         internal, b = _draw_by_host(problem, lam, sigma, sampled, rho, rng)
     beta = problem.fixed.beta(internal, sampled)
     out, scale = [], problem.products.scaling
-    for k, T in enumerate(scale.Z):
-        own = b[problem.products.order.index(k)]
+    apart = [None] * len(scale.Z) if problem.blocks is problem.products else among_roots(problem.spec)
+    for k, (T, L) in enumerate(zip(scale.Z, apart, strict=True)):
+        own = b[problem.blocks.order.index(k)]
+        own = own if L is None else L @ own
         out.append((scale.y * (own @ T.T)).reshape(*shape, *own.shape[1:]))
     if not np.isfinite(beta).all():
         raise FitError("A draw of the coefficients is not finite; the priors or the response span too many magnitudes.")
@@ -385,7 +431,13 @@ def _draw_by_loops(
         let_through()
         noise = rng.standard_normal((len(s2[at]), a + J * p))
         own = K if len(K) == 1 else K[at]
-        loops.draw_effects(lam[at], s2[at], v[at], rho[at], own, problem.packed, noise, integrated[at], first[at])
+        if problem.known_law:
+            loops.draw_effects(lam[at], s2[at], v[at], rho[at], own, problem.packed, noise, integrated[at], first[at])
+            continue
+        for i, r in zip(range(n)[at], rho[at], strict=True):
+            one, packed, K_one = slice(i, i + 1), problem.packed_at(r), own if len(K) == 1 else K[i : i + 1]
+            eps = noise[i - at.start : i - at.start + 1]
+            loops.draw_effects(lam[one], s2[one], v[one], rho[:1, :0], K_one, packed, eps, integrated[one], first[one])
     b: list[Floats] = [first] if shape.sizes else []
     start = 0
     for size, levels in zip(shape.sizes[1:], shape.levels[1:], strict=True):

@@ -15,7 +15,7 @@ from _ranef.residuals.base import (
     told_names,
     told_places,
 )
-from _ranef.residuals.basis import Basis, BasisLaw, Part
+from _ranef.residuals.basis import Basis, BasisLaw, LogLaw, Part
 from _ranef.residuals.correlations import (
     AR1,
     ARMA,
@@ -47,6 +47,7 @@ __all__ = [
     "CorrelationRoot",
     "Exponential",
     "Gaussian",
+    "LogLaw",
     "Part",
     "Residual",
     "RowCorrelation",

@@ -1,7 +1,7 @@
 """Residual covariances whose inverse is a combination of fixed matrices, so that rows are read once for all ρ.
 
-With Λ⁻¹(ρ) = Σ_k exp(τ_k(ρ)) B_k and B_k = Σ_j M_kj T_jᵀT_j, every cross-product is Σ_k exp(τ_k(ρ)) of one that no
-parameter changes; and log|Λ⁻¹| = Σ_k m_k τ_k(ρ).
+With Λ⁻¹(ρ) = Σ_k c_k(ρ) B_k and B_k = Σ_j M_kj T_jᵀT_j, every cross-product is Σ_k c_k(ρ) of one that no parameter
+changes. Mostly c_k = exp τ_k(ρ), and log|Λ⁻¹| = Σ_k m_k τ_k(ρ).
 """
 
 from __future__ import annotations
@@ -16,19 +16,46 @@ import scipy
 
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["Basis", "BasisLaw", "Part", "picked"]
+__all__ = ["STEP", "Basis", "BasisLaw", "LogLaw", "Part", "picked"]
 
 #: imaginary step of derivatives, which are exact to rounding
 STEP = 1e-30
 
 
 class BasisLaw(ABC):
-    """τ by ρ and the `numbers` of a model: without state, so that models share what is compiled.
+    """The coefficients by ρ, and the `numbers` and `counts` of a model."""
+
+    @abstractmethod
+    def at(self, numbers: Floats, counts: Floats, rho: Floats) -> tuple[Floats, float]:
+        """Coefficients (K,), and log |Λ⁻¹| but for prior weights."""
+
+    @abstractmethod
+    def slopes(self, numbers: Floats, counts: Floats, rho: Floats) -> tuple[Floats, Floats]:
+        """Their derivatives (n_rho, K) and (n_rho,)."""
+
+
+class LogLaw(BasisLaw):
+    """Positive ones exp(τ): without state, so that models share what is compiled.
 
     Written for numpy, with complex ρ too, and for JAX; the loops of :mod:`_ranef.nuts.compiled` know it by its code.
     """
 
     code: ClassVar[int]
+
+    def at(self, numbers: Floats, counts: Floats, rho: Floats) -> tuple[Floats, float]:
+        """By τ."""
+        logs = self.logs(numbers, rho, np)
+        return np.exp(logs), float(counts @ logs)
+
+    def slopes(self, numbers: Floats, counts: Floats, rho: Floats) -> tuple[Floats, Floats]:
+        """By complex steps."""
+        slopes = self.log_slopes(numbers, rho)
+        return slopes * self.at(numbers, counts, rho)[0], slopes @ counts
+
+    def log_slopes(self, numbers: Floats, rho: Floats) -> Floats:
+        """∂τ/∂ρ (n_rho, K)."""
+        steps = [rho + 1j * STEP * (np.arange(len(rho)) == k) for k in range(len(rho))]
+        return np.array([np.imag(self.logs(numbers, at, np)) / STEP for at in steps])
 
     @abstractmethod
     def logs(self, numbers: Any, rho: Any, xp: ModuleType) -> Any:
@@ -104,24 +131,18 @@ class Basis:
 
     def at(self, rho: Floats) -> tuple[Floats, float]:
         """Coefficients (K,) at ρ, and log |Λ⁻¹|."""
-        logs = self.law.logs(self.numbers, rho, np)
-        return np.exp(logs), float(self.counts @ logs) + self.log_weights
+        c, log_det = self.law.at(self.numbers, self.counts, rho)
+        return c, log_det + self.log_weights
 
     def slopes(self, rho: Floats) -> tuple[Floats, Floats]:
-        """∂coefficients/∂ρ (n_rho, K) and ∂log|Λ⁻¹|/∂ρ (n_rho,), by complex steps."""
-        slopes = self._log_slopes(rho)
-        return slopes * self.at(rho)[0], slopes @ self.counts
+        """∂coefficients/∂ρ (n_rho, K) and ∂log|Λ⁻¹|/∂ρ (n_rho,)."""
+        return self.law.slopes(self.numbers, self.counts, rho)
 
     def movement(self, rho: Floats) -> Floats:
         """How far ∂/∂ρ moves whitened rows of independent values, but for their length (n_rho, K)."""
-        energy = self.counts * self.at(rho)[0]
-        shares, slopes = energy / energy.sum(), self._log_slopes(rho)
-        return np.asarray((slopes - (slopes @ shares)[:, None]) * np.sqrt(shares))
-
-    def _log_slopes(self, rho: Floats) -> Floats:
-        """∂τ/∂ρ (n_rho, K)."""
-        steps = [rho + 1j * STEP * (np.arange(len(rho)) == k) for k in range(len(rho))]
-        return np.array([np.imag(self.law.logs(self.numbers, at, np)) / STEP for at in steps])
+        c, change = self.at(rho)[0], self.slopes(rho)[0]
+        shares = self.counts * c / (self.counts @ c)
+        return np.asarray((change / c - (change / c @ shares)[:, None]) * np.sqrt(shares))
 
 
 def picked(rows: Ints, n: int) -> scipy.sparse.csr_array:

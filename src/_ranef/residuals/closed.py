@@ -14,7 +14,7 @@ import scipy
 from _ranef.design import Factor, Value, as_factor, with_levels
 from _ranef.errors import NotAvailableError
 from _ranef.residuals.base import CorrelationRoot, RowCorrelation, Told, joined_codes
-from _ranef.residuals.basis import Basis, BasisLaw, Part, picked
+from _ranef.residuals.basis import Basis, LogLaw, Part, picked
 from _ranef.support.arrays import Floats, Ints
 
 __all__ = [
@@ -166,7 +166,7 @@ def middling_gap(codes: Ints, times: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class _MarkovLaw(BasisLaw):
+class _MarkovLaw(LogLaw):
     """`numbers` are the gaps; r is the autocorrelation of neighbours at each: τ = −log(1 ± r) behind a 0."""
 
     code = 2
@@ -395,7 +395,7 @@ class Exchangeable(RowCorrelation):
 
 
 @dataclass(frozen=True)
-class _ExchangeableLaw(BasisLaw):
+class _ExchangeableLaw(LogLaw):
     """`numbers` are the least c and the sizes s of groups: C⁻¹ = (I − P)/(1 − c) + P/(1 + (s − 1)c), P to the means."""
 
     code = 4

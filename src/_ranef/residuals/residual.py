@@ -12,6 +12,7 @@ import scipy
 from _ranef.errors import FitError
 from _ranef.residuals.base import CorrelationRoot, RowCorrelation, RowVariance, Told, told_names
 from _ranef.residuals.basis import Basis
+from _ranef.residuals.numeric import numeric_basis
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.interrupts import load
 
@@ -167,14 +168,24 @@ class Residual:
     @cached_property
     def basis(self) -> Basis | None:
         """The inverse covariance by fixed matrices, where ρ are of a variance or of a correlation, and few do."""
+        return self._basis(numeric=False)
+
+    @cached_property
+    def numeric_basis(self) -> Basis | None:
+        """The same, or by coefficients that numpy alone knows and that lose digits where C is nearly singular."""
+        return self.basis or self._basis(numeric=True)
+
+    def _basis(self, *, numeric: bool) -> Basis | None:
         variance, weights = self.variance, self.weights
         if variance is not None and not variance.names:  # known
             weights = np.exp(-2.0 * variance.log_sds(np.zeros(0))) * (1.0 if weights is None else weights)
             variance = None
         if (variance is None) == (self.correlation is None):
             return None
-        own = variance.basis() if self.correlation is None and variance is not None else None
-        own = self.correlation.basis() if self.correlation is not None else own
+        if numeric:
+            own = numeric_basis(variance, self.correlation, self.n)
+        else:
+            own = variance.basis() if variance is not None else self.correlation.basis() if self.correlation else None
         return None if own is None else own.weighted(weights)
 
     @property

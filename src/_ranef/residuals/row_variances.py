@@ -15,7 +15,7 @@ import numpy as np
 from _ranef.design import Factor, Value, as_factor
 from _ranef.errors import DesignError
 from _ranef.residuals.base import RowVariance, Told, apart, joined_codes
-from _ranef.residuals.basis import Basis, BasisLaw, Part, picked
+from _ranef.residuals.basis import Basis, LogLaw, Part, picked
 from _ranef.support.arrays import Floats, Ints
 
 __all__ = [
@@ -157,7 +157,7 @@ class Strata(RowVariance):
 
 
 @dataclass(frozen=True)
-class _StrataLaw(BasisLaw):
+class _StrataLaw(LogLaw):
     """Precisions of strata: `numbers` (n_rho, K) are the slopes of τ, linear in ρ."""
 
     code = 1
