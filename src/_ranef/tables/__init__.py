@@ -7,7 +7,6 @@ from _ranef.tables.pooling import pooling_table
 from _ranef.tables.result import ResultFrame
 from _ranef.tables.summary import model_title, posterior_summary, reml_summary
 from _ranef.tables.tests import (
-    coefficient_test_table,
     drop_table,
     hypothesis_table,
     models_table,
@@ -24,7 +23,6 @@ __all__ = [
     "ResultFrame",
     "Text",
     "agreement_lines",
-    "coefficient_test_table",
     "comparison_table",
     "decomposition_line",
     "doubt_lines",

@@ -13,7 +13,6 @@ from _ranef.tables.numbers import share
 from _ranef.tables.result import ResultFrame, grid, result_frame
 
 __all__ = [
-    "coefficient_test_table",
     "drop_table",
     "hypothesis_table",
     "models_table",
@@ -30,7 +29,6 @@ ROWS = {
     "statistic": "t value",
     "p": "Pr(>|t|)",
 }
-COEFFICIENTS = {"term": "", **{k: v for k, v in ROWS.items() if k not in ("hypothesis", "p")}, "p_value": "Pr(>|t|)"}
 SIGNS = {"hypothesis": "", "estimate": "Estimate", "sd": "Est.Error", "probability": "P(> 0)"}
 F = {"statistic": "F value", "ndf": "NumDF", "ddf": "DenDF", "p": "Pr(>F)"}
 TERMS = {"term": "", "sum_sq": "Sum Sq", "mean_sq": "Mean Sq"}
@@ -73,11 +71,6 @@ def hypothesis_table(joint: pd.DataFrame, rows: pd.DataFrame, words: str) -> Res
     together = CHI2 if np.isinf(joint["ddf"]).all() else F
     blocks: list[Block] = [Text((title,)), grid(shown, each), grid(joint, together, "Together:")]
     return result_frame(joint, blocks if len(rows) > 1 else blocks[:2], rows)
-
-
-def coefficient_test_table(frame: pd.DataFrame, fit: str) -> Grid:
-    """Coefficients of ``tidy(ddf="satterthwaite")`` as lmerTest prints them."""
-    return grid(frame, COEFFICIENTS, f"Coefficients of {fit}: t tests, Satterthwaite's degrees of freedom")
 
 
 def sign_table(frame: pd.DataFrame, fit: str) -> Grid:
