@@ -107,15 +107,17 @@ from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residu
 from _ranef.inference.robust import robust_law
 from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
 from _ranef.inference.separate_fits import GroupRegressions, group_regressions
+from _ranef.inference.share_intervals import Shares, estimated_parts, share_intervals
 from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
 from _ranef.inference.term_removal import drop_terms, ranova_frame
 from _ranef.inference.term_types import term_tests
 from _ranef.inference.variance_shares import (
     VarianceParts,
     icc_frame,
+    icc_intervals,
     mean_inverse_weight,
+    r2_intervals,
     r2_series,
-    variance_parts,
 )
 
 __all__ = [
@@ -151,6 +153,7 @@ __all__ = [
     "Rows",
     "RowsAsked",
     "Sampled",
+    "Shares",
     "SimulatedResiduals",
     "Statistic",
     "VarianceInformation",
@@ -182,6 +185,7 @@ __all__ = [
     "effect_scores",
     "effects_for",
     "emmeans",
+    "estimated_parts",
     "estimates_of",
     "estimates_to_mark",
     "exact_rlrt",
@@ -197,6 +201,7 @@ __all__ = [
     "hypotheses",
     "hypothesis_draws",
     "icc_frame",
+    "icc_intervals",
     "influence",
     "interval",
     "joint_covariance",
@@ -234,6 +239,7 @@ __all__ = [
     "prior_component_draws",
     "prior_sensitivity",
     "products_of",
+    "r2_intervals",
     "r2_series",
     "random_covariates",
     "random_pca",
@@ -254,6 +260,7 @@ __all__ = [
     "saturated_trees",
     "scaled_quantiles",
     "sensitivity_words",
+    "share_intervals",
     "simulate_new",
     "simulate_posterior",
     "simulated_power",
@@ -270,7 +277,6 @@ __all__ = [
     "varcorr_frame",
     "varcorr_means",
     "variance_information",
-    "variance_parts",
     "vcov_derivatives",
     "vcov_frame",
     "vcov_theta_frame",
