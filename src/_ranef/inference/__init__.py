@@ -43,6 +43,7 @@ from _ranef.inference.information import (
     vcov_derivatives,
     vcov_theta_frame,
 )
+from _ranef.inference.intervals_of_shares import Shares, estimated_parts, share_intervals
 from _ranef.inference.layered import predict_estimates, predict_posterior
 from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
 from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_covariance
@@ -107,7 +108,6 @@ from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residu
 from _ranef.inference.robust import robust_law
 from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
 from _ranef.inference.separate_fits import GroupRegressions, group_regressions
-from _ranef.inference.share_intervals import Shares, estimated_parts, share_intervals
 from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
 from _ranef.inference.term_removal import drop_terms, ranova_frame
 from _ranef.inference.term_types import term_tests
