@@ -33,7 +33,7 @@ from _ranef.inference.engines import (
     posteriors_of,
     products_of,
 )
-from _ranef.inference.estimated_means import MarginalMeans, emmeans, marginal_means
+from _ranef.inference.estimated_means import MarginalMeans, checked_adjustment, emmeans, marginal_means
 from _ranef.inference.exact_tests import ExactTest, exact_rlrt
 from _ranef.inference.information import (
     VarianceInformation,
@@ -167,6 +167,7 @@ __all__ = [
     "by_one_criterion",
     "check_ddf",
     "check_level",
+    "checked_adjustment",
     "choose_covariate",
     "chosen_groupings",
     "chosen_rows",

@@ -7,8 +7,10 @@ from _ranef.tables.pooling import pooling_table
 from _ranef.tables.result import ResultFrame
 from _ranef.tables.summary import model_title, posterior_summary, reml_summary
 from _ranef.tables.tests import (
+    contrasts_table,
     drop_table,
     hypothesis_table,
+    means_table,
     models_table,
     ranova_table,
     sign_table,
@@ -24,12 +26,14 @@ __all__ = [
     "Text",
     "agreement_lines",
     "comparison_table",
+    "contrasts_table",
     "decomposition_line",
     "doubt_lines",
     "drop_table",
     "exact_test_table",
     "hypothesis_table",
     "interval_table",
+    "means_table",
     "model_title",
     "models_table",
     "pooling_table",
