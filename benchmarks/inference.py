@@ -77,8 +77,8 @@ def of_tests(pulp: pd.DataFrame, oats: pd.DataFrame, data: pd.DataFrame) -> Work
         "anova(test='bootstrap'), 1000, pulp",
         lambda: ranef.anova(small, large, test="bootstrap", nsim=1000, seed=1),
     )
-    split = ranef.Model("yield ~ nitro * Variety + (1 | Block/Variety)", oats)
-    yield "drop1, oats", lambda: split.fit("ML").drop1()
+    split = ranef.Model("yield ~ nitro * Variety + (1 | Block/Variety)", oats).fit("ML")
+    yield "drop1, oats", lambda: again(split).drop1()
     first = ranef.Model("y ~ x * f + (x | g)", data).fit()
     yield "Kenward and Roger, 5000 rows in 500 groups", lambda: again(first).tidy(ddf="kenward-roger")
     yield "Satterthwaite, 5000 rows in 500 groups", lambda: again(first).tidy(ddf="satterthwaite")
@@ -94,6 +94,11 @@ def of_intervals(data: pd.DataFrame) -> Work:
     yield "bootstrap of a statistic, 100, sleepstudy", lambda: sleep.bootstrap(100, lambda fit: fit.r2(), seed=1)
     yield "exact_rlrt, 100 000, sleepstudy", lambda: ranef.exact_rlrt(plain, seed=1)
     yield "ranef(interval='bootstrap'), sleepstudy", lambda: sleep.ranef(interval="bootstrap")
+    yield "r2('bootstrap'), 1000, sleepstudy", lambda: sleep.r2("bootstrap", seed=1)
+    yield (
+        "predict(uncertainty='bootstrap'), sleepstudy",
+        lambda: sleep.predict(interval="prediction", uncertainty="bootstrap"),
+    )
     yield "power, 1000, sleepstudy", lambda: ranef.power(sleep, "Days", n_sim=1000, seed=1)
 
 

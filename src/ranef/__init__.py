@@ -44,7 +44,7 @@ from _ranef.errors import (
     SavedFileError,
     SingularFitWarning,
 )
-from _ranef.inference import emmeans, exact_rlrt
+from _ranef.inference import exact_rlrt
 from _ranef.reml import Control
 from _ranef.residuals import (
     AR1,
@@ -66,6 +66,7 @@ from _ranef.spec import Precision
 from _ranef.user import (
     Comparison,
     EmpiricalBayesFit,
+    Means,
     Model,
     Pooling,
     PosteriorFit,
@@ -74,6 +75,7 @@ from _ranef.user import (
     anova,
     anova_components,
     compare,
+    emmeans,
     lm_list,
     load,
     pooling,
@@ -102,6 +104,7 @@ __all__ = [
     "FitError",
     "FormulaError",
     "Gaussian",
+    "Means",
     "Model",
     "NotAvailableError",
     "Pooling",

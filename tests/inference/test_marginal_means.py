@@ -194,3 +194,24 @@ def test_a_covariate_in_a_function_alone_needs_a_place():
         ranef.emmeans(fit, "1")
     found = ranef.emmeans(fit, "1", at={"Days": 4}).frame["estimate"][0]
     assert found == pytest.approx(fit.predict(pd.DataFrame({"Days": [4]}), re="none")[0])
+
+
+def test_they_print_as_those_of_emmeans():
+    fit = fitted(OATS, "Oats")
+    means = ranef.emmeans(fit, "Variety", ddf="kenward-roger")
+    lines = str(means).splitlines()
+    assert lines[1].split() == ["Variety", "emmean", "SE", "df", "lower.CL", "upper.CL"]
+    assert lines[2].split()[:4] == [
+        "Golden",
+        "Rain",
+        f"{means.frame['estimate'][0]:.2f}",
+        f"{means.frame['std_error'][0]:.3f}",
+    ]
+    assert "Kenward-Roger's method; intervals of 95 %" in lines[-1]
+    contrasts = means.contrasts()
+    assert isinstance(contrasts, pd.DataFrame)
+    assert str(contrasts).splitlines()[1].split() == ["estimate", "SE", "df", "t.ratio", "p.value"]
+    assert str(contrasts).endswith("P-values: Tukey's, of a family of 3.")
+    assert "z.ratio" in str(ranef.emmeans(fit, "Variety").contrasts("treatment"))
+    assert "Normal intervals" in str(ranef.emmeans(fit, "Variety"))
+    assert "nitro.trend" in str(ranef.emmeans(fit, "Variety", trend="nitro"))

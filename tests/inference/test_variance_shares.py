@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import oracle
 import ranef
 import registry
-from _ranef.inference import variance_parts
+from _ranef.inference import estimated_parts
 from _ranef.inference.derived import icc_draws, r2_draws, variance_part_draws
 from likelihood.designs import SHAPES, make_data
+from small_fits import fit_of, scattered_posterior
 
+PULP = ("bright ~ 1 + (1 | operator)", "pulp")
 CASES = [c for c in registry.FITTED if "r2_icc" in registry.reference(c)]
 
 
@@ -59,7 +63,7 @@ def test_the_performance_package_where_it_means_the_same(case):
 def test_random_part_is_the_mean_diagonal_of_zdz(shape):
     fit = ranef.Model(f"y ~ {SHAPES[shape]}", make_data(4)).fit()
     m = fit.matrices
-    parts = variance_parts(fit.spec, fit.estimates.beta, fit._covariances, fit.sigma)
+    parts = estimated_parts(fit)
     assert parts.random.sum() == pytest.approx((m.Z @ m.D @ m.Z.T).diagonal().mean(), rel=1e-10)
 
 
@@ -126,3 +130,87 @@ def test_shares_of_draws_count_the_weights():
     assert parts.residual[0, 0] == pytest.approx(fit._variance_parts.residual, rel=1e-12)
     np.testing.assert_allclose(r2_draws(fit.spec, draws).draws[0, 0], fit.r2(), rtol=1e-12)
     np.testing.assert_allclose(icc_draws(fit.spec, draws).draws[0, 0, :, 0], fit.icc()["adjusted"], rtol=1e-12)
+
+
+# -- intervals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("formula", "data"),
+    [
+        ("Reaction ~ Days + (Days | Subject)", "sleepstudy"),
+        ("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin"),
+        ("yield ~ nitro + (1 | Block/Variety)", "Oats"),
+    ],
+)
+def test_delta_intervals_carry_the_covariance_of_all_parameters(formula, data):
+    """Logits as a function of (β, θ, σ), written out, and differences of it."""
+    fit = fit_of(formula, data)
+    spec, X = fit.spec, fit.spec.design.X
+    n = fit.spec.n_theta
+    cov = np.zeros((spec.n_fixed + n + 1,) * 2)
+    cov[: spec.n_fixed, : spec.n_fixed] = fit.vcov
+    cov[spec.n_fixed :, spec.n_fixed :] = fit.vcov_theta()
+    here = np.concatenate([fit.fixef, fit.theta, [fit.sigma]])
+
+    def shares(v):
+        beta, theta, sigma = v[: spec.n_fixed], v[spec.n_fixed : -1], v[-1]
+        random = [
+            np.mean([z @ lam @ lam.T @ z for z in g.Z]) * sigma**2
+            for g, lam in zip(spec.groupings, spec.lambdas(theta), strict=True)
+        ]
+        fixed, all_of_it = np.var(X @ beta, ddof=1), sum(random)
+        total = fixed + all_of_it + sigma**2
+        adjusted = [*(r / (all_of_it + sigma**2) for r in random), all_of_it / (all_of_it + sigma**2)]
+        r2 = [fixed / total, (fixed + all_of_it) / total]
+        return np.array([*adjusted, *(r2 if spec.n_fixed > 1 else r2[1:])])
+
+    slopes = oracle.jacobian(lambda v: np.log(shares(v) / (1 - shares(v))), here)
+    half = 1.959964 * np.sqrt(np.diag(slopes @ cov @ slopes.T))
+    logits = np.log(shares(here) / (1 - shares(here)))
+    expected = 1 / (1 + np.exp(-(logits + np.multiply.outer([-1, 1], half))))
+    icc, r2 = fit.icc("delta"), fit.r2("delta")
+    own = r2 if spec.n_fixed > 1 else r2.iloc[1:]
+    for k, end in enumerate(("lower", "upper")):
+        np.testing.assert_allclose([*icc[f"adjusted_{end}"], *own[end]], expected[k], rtol=1e-5)
+    if spec.n_fixed == 1:
+        assert r2.loc["marginal"].tolist() == [0, 0, 0]
+
+
+def test_bootstrap_intervals_are_percentiles_of_refits():
+    fit = fit_of("Reaction ~ Days + (Days | Subject)", "sleepstudy")
+    seed = 3
+    boot = fit.bootstrap(40, lambda own: [*own.r2(), *own.icc()["unadjusted"]], seed=seed).confint(0.9)
+    r2, icc = fit.r2("bootstrap", 0.9, n=40, seed=seed), fit.icc("bootstrap", 0.9, n=40, seed=seed)
+    for end in ("lower", "upper"):
+        np.testing.assert_allclose([*r2[end], *icc[f"unadjusted_{end}"]], boot[end], rtol=1e-6)
+    assert icc.columns.tolist()[2:5] == ["adjusted", "adjusted_lower", "adjusted_upper"]
+
+
+def test_intervals_of_a_posterior_are_of_its_draws():
+    fb = scattered_posterior()
+    derived = fb.derive("icc").frame(0.9)
+    found = fb.icc("eti", 0.9)
+    assert found.columns.tolist() == fit_of(*PULP).icc("bootstrap", n=20, seed=1).columns.tolist()
+    for kind in ("adjusted", "unadjusted"):
+        own = derived[derived["kind"] == kind]
+        np.testing.assert_allclose(found[[kind, f"{kind}_lower", f"{kind}_upper"]], own[["estimate", "lower", "upper"]])
+    assert (fb.r2("hdi", 0.9)["lower"] <= fb.r2()).all()
+
+
+def test_refused_intervals_of_shares():
+    fit = fit_of(*PULP)
+    with pytest.raises(ranef.DesignError, match="'bootstrap' or 'delta'"):
+        fit.r2("profile")
+    with pytest.raises(ranef.DesignError, match="'eti'"):
+        scattered_posterior().icc("bootstrap")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ranef.SingularFitWarning)
+        singular = ranef.Model("Yield ~ 1 + (1 | Batch)", ranef.datasets.load("Dyestuff2")).fit()
+    with pytest.raises(ranef.NotAvailableError, match="interval='bootstrap' has"):
+        singular.icc("delta")
+    assert singular.icc("bootstrap", n=100, seed=1)["adjusted_lower"].eq(0).all()
+    data = ranef.datasets.load("Machines")
+    strata = ranef.Model("score ~ Machine + (1 | Worker)", data, variance=ranef.VarIdent("Machine")).fit()
+    with pytest.raises(ranef.NotAvailableError, match="statistic="):
+        strata.r2("bootstrap")

@@ -33,7 +33,7 @@ from _ranef.inference.engines import (
     posteriors_of,
     products_of,
 )
-from _ranef.inference.estimated_means import MarginalMeans, emmeans, marginal_means
+from _ranef.inference.estimated_means import MarginalMeans, checked_adjustment, emmeans, marginal_means
 from _ranef.inference.exact_tests import ExactTest, exact_rlrt
 from _ranef.inference.information import (
     VarianceInformation,
@@ -43,6 +43,7 @@ from _ranef.inference.information import (
     vcov_derivatives,
     vcov_theta_frame,
 )
+from _ranef.inference.intervals_of_shares import Shares, estimated_parts, share_intervals
 from _ranef.inference.layered import predict_estimates, predict_posterior
 from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
 from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_covariance
@@ -117,9 +118,10 @@ from _ranef.inference.term_types import term_tests
 from _ranef.inference.variance_shares import (
     VarianceParts,
     icc_frame,
+    icc_intervals,
     mean_inverse_weight,
+    r2_intervals,
     r2_series,
-    variance_parts,
 )
 
 __all__ = [
@@ -155,6 +157,7 @@ __all__ = [
     "Rows",
     "RowsAsked",
     "Sampled",
+    "Shares",
     "SimulatedResiduals",
     "Statistic",
     "VarianceInformation",
@@ -169,6 +172,7 @@ __all__ = [
     "check_ddf",
     "check_level",
     "check_spread",
+    "checked_adjustment",
     "choose_covariate",
     "chosen_groupings",
     "chosen_rows",
@@ -187,6 +191,7 @@ __all__ = [
     "effect_scores",
     "effects_for",
     "emmeans",
+    "estimated_parts",
     "estimates_of",
     "estimates_to_mark",
     "exact_rlrt",
@@ -202,6 +207,7 @@ __all__ = [
     "hypotheses",
     "hypothesis_draws",
     "icc_frame",
+    "icc_intervals",
     "influence",
     "interval",
     "joint_covariance",
@@ -241,6 +247,7 @@ __all__ = [
     "prior_component_draws",
     "prior_sensitivity",
     "products_of",
+    "r2_intervals",
     "r2_series",
     "random_covariates",
     "random_pca",
@@ -261,6 +268,7 @@ __all__ = [
     "saturated_trees",
     "scaled_quantiles",
     "sensitivity_words",
+    "share_intervals",
     "simulate_new",
     "simulate_posterior",
     "simulated_power",
@@ -278,7 +286,6 @@ __all__ = [
     "varcorr_frame",
     "varcorr_means",
     "variance_information",
-    "variance_parts",
     "vcov_derivatives",
     "vcov_frame",
     "vcov_theta_frame",

@@ -11,8 +11,16 @@ import pandas as pd
 
 from _ranef.errors import DesignError, FitError, suggestion
 from _ranef.inference.effects import grouping_named, only_group
-from _ranef.inference.posterior import covariance_draws, parameter_draws, posterior_table
-from _ranef.inference.variance_shares import level_variances, mean_inverse_weight
+from _ranef.inference.posterior import covariance_draws, interval, parameter_draws, posterior_table
+from _ranef.inference.variance_shares import (
+    R2,
+    VarianceParts,
+    icc_intervals,
+    mean_inverse_weight,
+    r2_intervals,
+    row_moments,
+    variance_parts,
+)
 from _ranef.likelihood import Likelihood, conditional_variances, cross_products, log_precision_draws, over_rho
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec, Student, covariance_arrays, family_of
@@ -26,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DERIVED",
     "Derived",
-    "VariancePartDraws",
     "contrast_draws",
     "derive",
     "icc_draws",
@@ -114,43 +121,16 @@ class Derived:
         return replace(self, draws=self.draws[:, :, :n], coords=coords, columns=columns)
 
 
-@dataclass(frozen=True, eq=False)
-class VariancePartDraws:
-    """The variance of a response, averaged over the rows used, draw by draw; as :class:`VarianceParts`.
-
-    Attributes
-    ----------
-    fixed : array (chains, draws)
-        Variance of Xβ over the rows (denominator n − 1).
-    random : array (chains, draws, n_groupings)
-        Mean over the rows of zᵀΣ_kz.
-    residual : array (chains, draws)
-        Mean over the rows of σ²/w, of a Student response times ν/(ν − 2), infinite where ν ≤ 2.
-    """
-
-    fixed: Floats
-    random: Floats
-    residual: Floats
-
-    @property
-    def total(self) -> Floats:
-        """Sum of all parts (chains, draws)."""
-        return np.asarray(self.fixed + self.random.sum(axis=-1) + self.residual)
-
-
-def variance_part_draws(spec: ModelSpec, draws: PosteriorDraws) -> VariancePartDraws:
-    """Split the variance of the response (Nakagawa & Schielzeth 2013; for random slopes Johnson 2014, eq. 10)."""
-    X = spec.design.X - spec.design.X.mean(axis=0)
-    fixed = np.einsum("cdp,pq,cdq->cd", draws.beta, X.T @ X / (spec.n_obs - 1), draws.beta, optimize=True)
-    grams = [(g.Z * level_variances(g)).T @ g.Z / spec.n_obs for g in spec.groupings]
-    parts = [np.einsum("cdpq,pq->cd", cov, G) for cov, G in zip(covariance_draws(spec, draws), grams, strict=True)]
-    for k, g in enumerate(spec.groupings):
-        if f"nu_{g.name}" in draws.extras:
-            parts[k] = Student().variance(parts[k], {"nu": draws.extras[f"nu_{g.name}"]})
-    random = np.stack(parts, axis=-1) if parts else np.zeros((*draws.sigma.shape, 0))
+def variance_part_draws(spec: ModelSpec, draws: PosteriorDraws) -> VarianceParts:
+    """The variance of the response split, draw by draw."""
     family = family_of(draws.family)
     residual = family.variance(draws.sigma**2 * _mean_inverse_weight(spec, draws), family.own(draws.extras))
-    return VariancePartDraws(np.asarray(fixed), random, np.asarray(residual))
+    parts = variance_parts(row_moments(spec), draws.beta, covariance_draws(spec, draws), np.asarray(residual))
+    random = parts.random.copy()
+    for k, g in enumerate(spec.groupings):
+        if f"nu_{g.name}" in draws.extras:
+            random[..., k] = Student().variance(random[..., k], {"nu": draws.extras[f"nu_{g.name}"]})
+    return replace(parts, random=random)
 
 
 def _mean_inverse_weight(spec: ModelSpec, draws: PosteriorDraws) -> Floats:
@@ -162,37 +142,54 @@ def _mean_inverse_weight(spec: ModelSpec, draws: PosteriorDraws) -> Floats:
 
 def r2_draws(spec: ModelSpec, draws: PosteriorDraws) -> Derived:
     """R² marginal (fixed effects) and conditional (with random effects), as :func:`r2_series` defines them."""
-    parts = variance_part_draws(spec, draws)
-    explained = np.stack([parts.fixed, parts.fixed + parts.random.sum(axis=-1)], axis=-1)
     about = "share of the variance explained by the fixed effects, and by fixed and random effects"
-    return Derived("r2", explained / parts.total[..., None], ("kind",), {"kind": ["marginal", "conditional"]}, about)
+    return Derived("r2", variance_part_draws(spec, draws).r2, ("kind",), {"kind": list(R2)}, about)
 
 
 def icc_draws(spec: ModelSpec, draws: PosteriorDraws) -> Derived:
     """Intraclass correlations by grouping factor and of all together, as :func:`icc_frame` defines them."""
-    parts = variance_part_draws(spec, draws)
-    variance = np.concatenate([parts.random, parts.random.sum(axis=-1, keepdims=True)], axis=-1)
-    adjusted = variance / (parts.random.sum(axis=-1) + parts.residual)[..., None]
-    both = np.stack([adjusted, variance / parts.total[..., None]], axis=-1)
     coords = {"group": [*(g.name for g in spec.groupings), "all"], "kind": ["adjusted", "unadjusted"]}
     about = "share of the variance by grouping factor, without and with that of the fixed effects"
-    return Derived("icc", both, ("group", "kind"), coords, about)
+    return Derived("icc", variance_part_draws(spec, draws).icc, ("group", "kind"), coords, about)
 
 
-def posterior_r2(spec: ModelSpec, draws: PosteriorDraws) -> pd.Series[float]:
-    """Posterior means of R² ``marginal`` and ``conditional``."""
-    derived = r2_draws(spec, draws)
-    return pd.Series(derived.draws.mean(axis=(0, 1)), index=list(derived.coords["kind"]), name="r2")
+def posterior_r2(
+    spec: ModelSpec, draws: PosteriorDraws, method: str | None = None, level: float = 0.95
+) -> pd.Series[float] | pd.DataFrame:
+    """Posterior means of R² ``marginal`` and ``conditional``; with a method their intervals, too."""
+    values = variance_part_draws(spec, draws).r2
+    mean = values.mean(axis=(0, 1))
+    if method is None:
+        return pd.Series(mean, index=list(R2), name="r2")
+    return r2_intervals(mean, *interval(values, level, _posterior_method(method)))
 
 
-def posterior_icc(spec: ModelSpec, draws: PosteriorDraws) -> pd.DataFrame:
-    """Posterior means in the layout of :func:`icc_frame`: ``group, variance, adjusted, unadjusted``."""
-    random, derived = variance_part_draws(spec, draws).random, icc_draws(spec, draws)
-    variance = np.append(random.mean(axis=(0, 1)), random.sum(axis=-1).mean())
-    adjusted, unadjusted = derived.draws.mean(axis=(0, 1)).T
-    return pd.DataFrame(
-        {"group": derived.coords["group"], "variance": variance, "adjusted": adjusted, "unadjusted": unadjusted}
-    )
+def posterior_icc(
+    spec: ModelSpec, draws: PosteriorDraws, method: str | None = None, level: float = 0.95
+) -> pd.DataFrame:
+    """Posterior means in the layout of :func:`icc_frame`; with a method the ends of :func:`icc_intervals`, too."""
+    parts = variance_part_draws(spec, draws)
+    values, variance = parts.icc, np.append(parts.random.mean(axis=(0, 1)), parts.random.sum(axis=-1).mean())
+    adjusted, unadjusted = values.mean(axis=(0, 1)).T
+    names = [*(g.name for g in spec.groupings), "all"]
+    frame = pd.DataFrame({"group": names, "variance": variance, "adjusted": adjusted, "unadjusted": unadjusted})
+    return frame if method is None else icc_intervals(frame, *interval(values, level, _posterior_method(method)))
+
+
+def _posterior_method(method: str) -> str:
+    """``"eti"`` or ``"hdi"``.
+
+    Raises
+    ------
+    DesignError
+        For another kind of interval.
+    """
+    if method not in ("eti", "hdi"):
+        raise DesignError(
+            f"interval={method!r} must be 'eti' (equal-tailed) or 'hdi' of a posterior; 'bootstrap' and 'delta' are of "
+            "fits by REML or ML."
+        )
+    return method
 
 
 def shrinkage_draws(spec: ModelSpec, draws: PosteriorDraws, group: str | None = None) -> Derived:

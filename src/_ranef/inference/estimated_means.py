@@ -22,7 +22,7 @@ from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.remedies import one_of
 
-__all__ = ["ADJUSTMENTS", "CONTRASTS", "MarginalMeans", "emmeans", "marginal_means"]
+__all__ = ["ADJUSTMENTS", "CONTRASTS", "MarginalMeans", "checked_adjustment", "emmeans", "marginal_means"]
 
 #: kinds of contrasts with the adjustment of each by default, and adjustments
 CONTRASTS = {"pairwise": "tukey", "treatment": "holm", "poly": "none"}
@@ -81,31 +81,8 @@ class MarginalMeans:
         adjust: str | None = None,
         level: float | None = None,
     ) -> pd.DataFrame:
-        """Contrasts of the means, within every combination of levels of `by`.
-
-        Parameters
-        ----------
-        method : "pairwise", "treatment", "poly", mapping or array (c, r)
-            All differences; differences from the first; orthogonal polynomials in whole numbers; or coefficients of the
-            means, by name or in rows.
-        adjust : "tukey", "holm", "bonferroni" or "none", optional
-            For how many contrasts there are (within one combination of `by`). By default Tukey's for all pairs, Holm's
-            for differences from the first, and none else. Intervals beside Holm's p-values are Bonferroni's. Posteriors
-            are not adjusted.
-        level : float, optional
-
-        Returns
-        -------
-        DataFrame
-            ``contrast``, the columns of `by`, ``estimate, std_error, df, lower, upper, statistic, p_value``.
-
-        Raises
-        ------
-        DesignError
-            For an unknown kind or adjustment, Tukey's for other contrasts than all pairs, or coefficients that are not
-            as many as there are means.
-        """
-        adjust = _checked_adjustment(method, adjust)
+        """Contrasts, as :meth:`ranef.Means.contrasts` has them."""
+        adjust = checked_adjustment(method, adjust)
         level = self.level if level is None else level
         check_level(level)
         parts = [self._family(rows, method, adjust, level) for rows in self._families()]
@@ -149,10 +126,6 @@ class MarginalMeans:
             }
         )
 
-    def __repr__(self) -> str:
-        within = f" by {', '.join(self.by)}" if self.by else ""
-        return f"<Marginal means{within}>\n{self.frame.to_string(index=False)}"
-
 
 def _of_draws(draws: Floats, level: float) -> pd.DataFrame:
     lower, upper = np.quantile(draws, [0.5 - 0.5 * level, 0.5 + 0.5 * level], axis=0)
@@ -194,7 +167,7 @@ def _holm(p: Floats) -> Floats:
     return out
 
 
-def _checked_adjustment(method: Any, adjust: str | None) -> str:
+def checked_adjustment(method: Any, adjust: str | None) -> str:
     if isinstance(method, str):
         one_of("method", method, list(CONTRASTS), but="a mapping or an array")
     chosen = (CONTRASTS[method] if isinstance(method, str) else "none") if adjust is None else adjust
@@ -258,52 +231,7 @@ def emmeans(
     ddf: str | None = None,
     level: float = 0.95,
 ) -> MarginalMeans:
-    """Estimate marginal means of factors, or slopes of a covariate, over a reference grid.
-
-    The grid has all levels of factors, and the mean of covariates over the rows used; means are of predictions without
-    random effects, averaged over the factors that are not asked for (Searle, Speed & Milliken 1980, Am. Stat. 34,
-    216-221; R's emmeans).
-
-    Parameters
-    ----------
-    fit : EmpiricalBayesFit or PosteriorFit
-    spec : str or sequence of str
-        Factors, as ``"variety"``, ``"irrigation * variety"`` or ``"variety | irrigation"``, with `by` behind the bar.
-    by : str or sequence of str, optional
-        Further factors, within whose levels contrasts are taken.
-    at : mapping, optional
-        Other values of covariates, or some of the levels of factors: ``{"nitro": [0, 0.6]}``.
-    weights : "equal" or "proportional"
-        How levels are averaged: alike, or as often as they occur in the rows used.
-    trend : str, optional
-        A covariate whose slope is estimated instead of means.
-    ddf : str, optional
-        Degrees of freedom of a fit by REML or ML; normal by default.
-    level : float
-        Probability of intervals.
-
-    Returns
-    -------
-    MarginalMeans
-        ``frame``, and ``contrasts(method, adjust)``.
-
-    Raises
-    ------
-    DesignError
-        For a name that is no predictor, or a covariate whose mean the model does not hold.
-    NotAvailableError
-        For rows in chunks.
-
-    Examples
-    --------
-    >>> import ranef
-    >>> fit = ranef.Model("yield ~ nitro * Variety + (1 | Block/Variety)", ranef.datasets.load("Oats")).fit()
-    >>> means = ranef.emmeans(fit, "Variety")
-    >>> means.frame["estimate"].round(2).tolist()
-    [104.5, 109.79, 97.63]
-    >>> means.contrasts()["contrast"].tolist()
-    ['Golden Rain - Marvellous', 'Golden Rain - Victory', 'Marvellous - Victory']
-    """
+    """Marginal means, or slopes, as :func:`ranef.emmeans` has them."""
     return marginal_means(fit, coefficient_moments(fit, ddf), spec, by, at, weights, trend, level)
 
 

@@ -58,7 +58,8 @@ class Page:
         By caption.
     data : tuple of Grid
     fingerprint : str
-    comparison, intervals : Document
+    comparison, intervals, signs : Document
+        The last is for the screen alone.
     explorers : tuple of Explorer
     pictures : tuple of Picture
     diagnostics : mapping str to tuple of str
@@ -80,6 +81,7 @@ class Page:
     fingerprint: str
     comparison: Document
     intervals: Document
+    signs: Document
     explorers: tuple[Explorer, ...]
     pictures: tuple[Picture, ...]
     diagnostics: Mapping[str, Sequence[str]]

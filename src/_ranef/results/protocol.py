@@ -155,11 +155,15 @@ class Fit(Protocol):
         """``lower, upper`` by parameter."""
         ...
 
-    def r2(self) -> pd.Series[float]:
+    @overload
+    def r2(self, interval: None = None, level: float = ...) -> pd.Series[float]: ...
+    @overload
+    def r2(self, interval: str, level: float = ...) -> pd.DataFrame: ...
+    def r2(self, interval: str | None = None, level: float = 0.95) -> pd.Series[float] | pd.DataFrame:
         """R² ``marginal`` and ``conditional``."""
         ...
 
-    def icc(self) -> pd.DataFrame:
+    def icc(self, interval: str | None = None, level: float = 0.95) -> pd.DataFrame:
         """``group, variance, adjusted, unadjusted``: shares of variance by grouping factor."""
         ...
 

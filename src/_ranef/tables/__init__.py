@@ -8,9 +8,10 @@ from _ranef.tables.regression import Regression, regression_column
 from _ranef.tables.result import ResultFrame
 from _ranef.tables.summary import model_title, posterior_summary, reml_summary
 from _ranef.tables.tests import (
-    coefficient_test_table,
+    contrasts_table,
     drop_table,
     hypothesis_table,
+    means_table,
     models_table,
     ranova_table,
     sign_table,
@@ -26,14 +27,15 @@ __all__ = [
     "ResultFrame",
     "Text",
     "agreement_lines",
-    "coefficient_test_table",
     "comparison_table",
+    "contrasts_table",
     "decomposition_line",
     "doubt_lines",
     "drop_table",
     "exact_test_table",
     "hypothesis_table",
     "interval_table",
+    "means_table",
     "model_title",
     "models_table",
     "pooling_table",

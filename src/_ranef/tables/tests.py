@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from _ranef.tables.model import Block, Grid, Text
+from _ranef.tables.model import Block, Document, Grid, Text
 from _ranef.tables.numbers import share
 from _ranef.tables.result import ResultFrame, grid, result_frame
 
 __all__ = [
-    "coefficient_test_table",
+    "contrasts_table",
     "drop_table",
     "hypothesis_table",
+    "means_table",
     "models_table",
     "ranova_table",
     "sign_table",
@@ -30,7 +31,8 @@ ROWS = {
     "statistic": "t value",
     "p": "Pr(>|t|)",
 }
-COEFFICIENTS = {"term": "", **{k: v for k, v in ROWS.items() if k not in ("hypothesis", "p")}, "p_value": "Pr(>|t|)"}
+MEANS = {"estimate": "emmean", "std_error": "SE", "df": "df", "lower": "lower.CL", "upper": "upper.CL"}
+CONTRASTS = {"estimate": "estimate", "std_error": "SE", "df": "df", "statistic": "t.ratio", "p_value": "p.value"}
 SIGNS = {"hypothesis": "", "estimate": "Estimate", "sd": "Est.Error", "probability": "P(> 0)"}
 F = {"statistic": "F value", "ndf": "NumDF", "ddf": "DenDF", "p": "Pr(>F)"}
 TERMS = {"term": "", "sum_sq": "Sum Sq", "mean_sq": "Mean Sq"}
@@ -75,9 +77,35 @@ def hypothesis_table(joint: pd.DataFrame, rows: pd.DataFrame, words: str) -> Res
     return result_frame(joint, blocks if len(rows) > 1 else blocks[:2], rows)
 
 
-def coefficient_test_table(frame: pd.DataFrame, fit: str) -> Grid:
-    """Coefficients of ``tidy(ddf="satterthwaite")`` as lmerTest prints them."""
-    return grid(frame, COEFFICIENTS, f"Coefficients of {fit}: t tests, Satterthwaite's degrees of freedom")
+def means_table(
+    frame: pd.DataFrame, cells: Sequence[str], trend: str | None, words: str | None, level: float
+) -> Document:
+    """Marginal means, or slopes in a covariate, as emmeans prints them; `words` are None of a posterior."""
+    headers = {name: name for name in cells} | MEANS | ({} if trend is None else {"estimate": f"{trend}.trend"})
+    shown = frame if np.isfinite(frame["df"]).any() else frame.drop(columns="df")
+    title, percent = "Marginal means" if trend is None else f"Slopes in {trend}", f"intervals of {100 * level:g} %"
+    note = f"Degrees of freedom by {words}; {percent}."
+    if words is None or not words:
+        note = f"Of a posterior, equal-tailed {percent}." if words is None else f"Normal {percent}; ddf= has others."
+    return Document((grid(shown.assign(**{name: frame[name].map(_word) for name in cells}), headers, title, (note,)),))
+
+
+def contrasts_table(frame: pd.DataFrame, by: Sequence[str], adjust: str, family: int) -> ResultFrame:
+    """Contrasts as emmeans prints them, adjusted for a family of so many means."""
+    headers = {"contrast": "", **{name: name for name in by}, **CONTRASTS}
+    shown = frame
+    if frame["df"].isna().all():
+        shown = frame.drop(columns=["df", "statistic"])
+    elif np.isinf(frame["df"]).all():
+        shown, headers["statistic"] = frame.drop(columns="df"), "z.ratio"
+    names = {"tukey": "Tukey's", "holm": "Holm's", "bonferroni": "Bonferroni's"}
+    notes = (f"P-values: {names[adjust]}, of a family of {family}.",) if adjust in names and family > 2 else ()
+    own = shown.assign(**{name: frame[name].map(_word) for name in by})
+    return result_frame(frame, [grid(own, headers, "Contrasts", notes)])
+
+
+def _word(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def sign_table(frame: pd.DataFrame, fit: str) -> Grid:

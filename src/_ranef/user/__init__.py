@@ -3,6 +3,7 @@
 from _ranef.user.classical import anova_components, lm_list
 from _ranef.user.comparison import Comparison, compare
 from _ranef.user.loading import load
+from _ranef.user.marginal_means import Means, emmeans
 from _ranef.user.model import Model
 from _ranef.user.pooled import Pooling, pooling
 from _ranef.user.posterior import PosteriorFit
@@ -14,6 +15,7 @@ from _ranef.user.tests import anova, ranova
 __all__ = [
     "Comparison",
     "EmpiricalBayesFit",
+    "Means",
     "Model",
     "Pooling",
     "PosteriorFit",
@@ -22,6 +24,7 @@ __all__ = [
     "anova",
     "anova_components",
     "compare",
+    "emmeans",
     "empirical_bayes",
     "lm_list",
     "load",

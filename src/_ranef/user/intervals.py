@@ -9,11 +9,11 @@ import numpy as np
 from _ranef import inference as inf
 from _ranef.comparison import interval_frame
 from _ranef.errors import FitError, NotAvailableError
-from _ranef.tables import Document, Grid, coefficient_test_table, exact_test_table, interval_table, sign_table
+from _ranef.tables import Document, exact_test_table, interval_table, sign_table
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import FEW_ROWS, EmpiricalBayesFit
 
-__all__ = ["intervals_document", "quickly_profiled"]
+__all__ = ["intervals_document", "quickly_profiled", "signs_document", "summary_with_tests"]
 
 AnyFit = EmpiricalBayesFit | PosteriorFit
 
@@ -27,7 +27,7 @@ def quickly_profiled(fit: AnyFit) -> bool:
 
 
 def intervals_document(fits: Mapping[str, AnyFit], level: float) -> Document:
-    """What a page shows: intervals by Wald, by profile where that is quick, and of posteriors; and tests."""
+    """What a page shows: intervals by Wald, by profile where that is quick, and of posteriors; and exact tests."""
     own = {name: fit for name, fit in fits.items() if isinstance(fit, EmpiricalBayesFit)}
     quick = all(quickly_profiled(fit) for fit in own.values())
     intervals = interval_table(interval_frame(fits, ("wald", "profile") if quick else ("wald",), level), level)
@@ -36,18 +36,22 @@ def intervals_document(fits: Mapping[str, AnyFit], level: float) -> Document:
         for name, fit in own.items()
         for test in _exact_tests(fit)
     ]
-    exact = (exact_test_table(tests, SIMULATIONS),) if tests else ()
-    return Document((intervals, *_coefficient_tests(fits), *exact))
+    return Document((intervals, exact_test_table(tests, SIMULATIONS)) if tests else (intervals,))
 
 
-def _coefficient_tests(fits: Mapping[str, AnyFit]) -> Iterator[Grid]:
-    """Tests of the coefficients with Satterthwaite's degrees of freedom, and what posteriors say of their signs."""
-    for name, fit in fits.items():
-        p = fit.spec.n_fixed
-        if isinstance(fit, PosteriorFit):
-            yield sign_table(fit.test(np.eye(p)).assign(hypothesis=list(fit.fixef.index)), name)
-        elif quickly_profiled(fit):
-            yield coefficient_test_table(fit.tidy(ddf="satterthwaite").iloc[:p], name)
+def signs_document(fits: Mapping[str, AnyFit]) -> Document:
+    """What posteriors say of the signs of coefficients."""
+    posteriors = {name: fit for name, fit in fits.items() if isinstance(fit, PosteriorFit) and fit.spec.n_fixed}
+    tested = {name: fit.test(np.eye(fit.spec.n_fixed)) for name, fit in posteriors.items()}
+    names = {name: list(fit.fixef.index) for name, fit in posteriors.items()}
+    return Document(tuple(sign_table(own.assign(hypothesis=names[name]), name) for name, own in tested.items()))
+
+
+def summary_with_tests(fit: AnyFit) -> Document:
+    """The summary, with Satterthwaite's p-values where they take a moment only."""
+    if isinstance(fit, EmpiricalBayesFit) and quickly_profiled(fit):
+        return fit.summary(ddf="satterthwaite")
+    return fit.summary()
 
 
 def _exact_tests(fit: EmpiricalBayesFit) -> Iterator[inf.ExactTest]:

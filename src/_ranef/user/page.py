@@ -28,7 +28,7 @@ from _ranef.results import PosteriorDraws, RemlEstimates
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.tables import Document
-from _ranef.user.intervals import intervals_document, quickly_profiled
+from _ranef.user.intervals import intervals_document, quickly_profiled, signs_document, summary_with_tests
 from _ranef.user.pooled import Pooling
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
@@ -91,10 +91,11 @@ def page_of(fits: Mapping[str, AnyFit], level: float, comparison: Document, titl
         fingerprint=fingerprint(spec),
         comparison=comparison,
         intervals=intervals_document({_heading(name, fit): fit for name, fit in fits.items()}, level),
+        signs=signs_document({_heading(name, fit): fit for name, fit in fits.items()}),
         explorers=_explorers(fits, level),
         pictures=_pictures(fits, plots),
         diagnostics={_heading(name, fit): _engine_words(fit) for name, fit in fits.items()},
-        summaries={_heading(name, fit): fit.summary() for name, fit in fits.items()},
+        summaries={_heading(name, fit): summary_with_tests(fit) for name, fit in fits.items()},
         calls=python_calls(spec, {name: _record(fit) for name, fit in fits.items()}, source.data, source.file, level),
         shell=source.shell,
         versions=versions(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pandas as pd
@@ -549,10 +549,15 @@ class PosteriorFit(BaseFit):
         """
         return inf.derive(self.spec, self.draws, name, arguments)
 
-    def r2(self) -> pd.Series[float]:
+    @overload
+    def r2(self, interval: None = None, level: float = ...) -> pd.Series[float]: ...
+    @overload
+    def r2(self, interval: str, level: float = ...) -> pd.DataFrame: ...
+    def r2(self, interval: str | None = None, level: float = 0.95) -> pd.Series[float] | pd.DataFrame:
         """Posterior means of R² ``marginal`` and ``conditional``, as :meth:`EmpiricalBayesFit.r2` defines them.
 
-        ``derive("r2").frame()`` gives intervals.
+        With ``interval="eti"`` (equal-tailed) or ``"hdi"`` a frame ``estimate, lower, upper``; ``derive("r2")`` has the
+        draws.
 
         Examples
         --------
@@ -562,12 +567,12 @@ class PosteriorFit(BaseFit):
         >>> fb.r2().index.tolist()
         ['marginal', 'conditional']
         """
-        return inf.posterior_r2(self.spec, self.draws)
+        return inf.posterior_r2(self.spec, self.draws, interval, level)
 
-    def icc(self) -> pd.DataFrame:
+    def icc(self, interval: str | None = None, level: float = 0.95) -> pd.DataFrame:
         """Posterior means of ``variance, adjusted, unadjusted`` by ``group``, as :meth:`EmpiricalBayesFit.icc`.
 
-        ``derive("icc").frame()`` gives intervals.
+        With ``interval="eti"`` or ``"hdi"`` ends stand behind each share; ``derive("icc")`` has the draws.
 
         Examples
         --------
@@ -577,7 +582,7 @@ class PosteriorFit(BaseFit):
         >>> bool(fb.icc()["adjusted"].between(0, 1).all())
         True
         """
-        return inf.posterior_icc(self.spec, self.draws)
+        return inf.posterior_icc(self.spec, self.draws, interval, level)
 
     def posterior_predictive(
         self, draws: int | None = None, *, seed: int | None = None, re: str = "fitted"

@@ -987,11 +987,39 @@ class EmpiricalBayesFit(BaseFit):
         """
         return inf.influence(self.spec, self.estimates, group, refit=refit)
 
-    def r2(self) -> pd.Series[float]:
+    @overload
+    def r2(
+        self, interval: None = None, level: float = ..., *, n: int = ..., seed: int | None = ...
+    ) -> pd.Series[float]: ...
+    @overload
+    def r2(self, interval: str, level: float = ..., *, n: int = ..., seed: int | None = ...) -> pd.DataFrame: ...
+    def r2(
+        self, interval: str | None = None, level: float = 0.95, *, n: int = 1000, seed: int | None = None
+    ) -> pd.Series[float] | pd.DataFrame:
         """R² ``marginal`` (fixed effects) and ``conditional`` (with random effects), defined at singular fits too.
 
         Shares of var(Xβ̂) + mean zᵀΣ̂z + mean σ̂²/w (Nakagawa & Schielzeth 2013, Methods Ecol. Evol. 4, 133-142;
         Johnson 2014, ibid. 5, 944-946, for random slopes); w is one without weights.
+
+        Parameters
+        ----------
+        interval : "bootstrap" or "delta", optional
+            Percentiles over refits of simulated responses; or normal on the scale of logits, by the covariance of the
+            estimates.
+        level : float
+        n, seed : int
+            Of the bootstrap.
+
+        Returns
+        -------
+        Series, or DataFrame ``estimate, lower, upper``
+
+        Raises
+        ------
+        DesignError
+            For another interval.
+        NotAvailableError
+            Of intervals with residual structures, and of the delta method on the boundary.
 
         Examples
         --------
@@ -999,14 +1027,13 @@ class EmpiricalBayesFit(BaseFit):
         >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
         >>> fit.r2().round(4).to_dict()
         {'marginal': 0.2787, 'conditional': 0.7992}
-
-        Intervals are those of a bootstrap:
-
-        >>> intervals = fit.bootstrap(50, lambda refitted: refitted.r2(), seed=1).confint()
-        >>> intervals.index.tolist()
-        ['marginal', 'conditional']
+        >>> fit.r2("delta").round(2).loc["conditional"].tolist()
+        [0.8, 0.7, 0.87]
         """
-        return inf.r2_series(self._variance_parts)
+        parts = self._variance_parts
+        if interval is None:
+            return inf.r2_series(parts)
+        return inf.r2_intervals(parts.r2, *self._shares(lambda own: own.r2, interval, level, n, seed))
 
     def re_pca(self) -> pd.DataFrame:
         """Principal components of the random effects of every grouping factor, as lme4's ``rePCA``.
@@ -1028,16 +1055,27 @@ class EmpiricalBayesFit(BaseFit):
         """
         return inf.random_pca(self.spec, self._covariances, self.sigma)
 
-    def icc(self) -> pd.DataFrame:
+    def icc(
+        self, interval: str | None = None, level: float = 0.95, *, n: int = 1000, seed: int | None = None
+    ) -> pd.DataFrame:
         """Intraclass correlations: shares of variance by grouping factor, 0 where a variance is 0.
+
+        Parameters
+        ----------
+        interval : "bootstrap" or "delta", optional
+            As of :meth:`r2`.
+        level : float
+        n, seed : int
+            Of the bootstrap.
 
         Returns
         -------
         DataFrame
             ``group, variance, adjusted, unadjusted``: the mean of zᵀΣ̂z over the rows, its share of the random and
             residual variance, and its share with the variance of the fixed effects counted; the last row, ``all``, is
-            their sum. Levels of nested factors share rows: the correlation of two rows of one inner level is the sum
-            of the rows of the factors that they share.
+            their sum. With an interval ``adjusted_lower, adjusted_upper`` and the like stand behind each. Levels of
+            nested factors share rows: the correlation of two rows of one inner level is the sum of the rows of the
+            factors that they share.
 
         Examples
         --------
@@ -1045,8 +1083,18 @@ class EmpiricalBayesFit(BaseFit):
         >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
         >>> fit.icc().round(4)["adjusted"].tolist()
         [0.3905, 0.3905]
+        >>> fit.icc("bootstrap", seed=1)[["adjusted_lower", "adjusted_upper"]].round(1).iloc[0].tolist()
+        [0.0, 0.7]
         """
-        return inf.icc_frame(self.spec, self._variance_parts)
+        frame = inf.icc_frame(self.spec, self._variance_parts)
+        if interval is None:
+            return frame
+        return inf.icc_intervals(frame, *self._shares(lambda own: own.icc, interval, level, n, seed))
+
+    def _shares(
+        self, shares: inf.Shares, interval: str, level: float, n: int, seed: int | None
+    ) -> tuple[Floats, Floats]:
+        return inf.share_intervals(self, shares, lambda: self._information, interval, level, n, seed)
 
     @property
     def residual_parameters(self) -> pd.DataFrame:
@@ -1287,7 +1335,7 @@ class EmpiricalBayesFit(BaseFit):
 
     @cached_property
     def _variance_parts(self) -> inf.VarianceParts:
-        return inf.variance_parts(self.spec, self.estimates.beta, self._covariances, self.sigma)
+        return inf.estimated_parts(self)
 
     def __repr__(self) -> str:
         return f"<EmpiricalBayesFit {self.spec.design.formula!r} by {self.engine}, criterion {self.criterion:.4f}>"
