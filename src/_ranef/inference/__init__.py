@@ -46,7 +46,7 @@ from _ranef.inference.level_lines import Cells, level_cells, level_means, predic
 from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_covariance
 from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
 from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
-from _ranef.inference.matrices import Block, FitMatrices, Pattern, matrix_pattern
+from _ranef.inference.matrices import Block, FitCluster, FitMatrices, Pattern, PenalizedLeastSquares, matrix_pattern
 from _ranef.inference.model_tests import (
     TESTS,
     bootstrap_frame,
@@ -134,6 +134,7 @@ __all__ = [
     "Derived",
     "Estimated",
     "ExactTest",
+    "FitCluster",
     "FitMatrices",
     "Fitted",
     "GroupRegressions",
@@ -141,6 +142,7 @@ __all__ = [
     "Loo",
     "MarginalMeans",
     "Pattern",
+    "PenalizedLeastSquares",
     "PredictOptions",
     "ProfileCurve",
     "Profiles",

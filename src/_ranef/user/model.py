@@ -21,7 +21,6 @@ from _ranef.residuals import CorrelationFunction, VarianceFunction
 from _ranef.results import RemlEstimates, fit_call, sample_arguments
 from _ranef.saved import Prepared
 from _ranef.spec import (
-    ModelMatrices,
     ModelSpec,
     Moments,
     Priors,
@@ -35,6 +34,7 @@ from _ranef.spec import (
 from _ranef.support.remedies import generator, helpful
 from _ranef.tables import Document, Text, model_title
 from _ranef.user.fit_base import Shown, told
+from _ranef.user.matrices import Matrices
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
 
@@ -192,9 +192,9 @@ class Model(Shown):
         return self._known_moments
 
     @property
-    def matrices(self) -> ModelMatrices:
-        """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; ``.cluster(level)`` gives those of one level."""
-        return ModelMatrices(self._spec)
+    def matrices(self) -> Matrices:
+        """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; ``.cluster(level)`` has one level's, ``.show("Z")`` a view."""
+        return Matrices(self._spec)
 
     def fit(
         self,

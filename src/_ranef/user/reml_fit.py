@@ -30,6 +30,7 @@ from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, helpful, whole_number
 from _ranef.tables import Document, ResultFrame, drop_table, hypothesis_table, reml_summary, term_table
 from _ranef.user.fit_base import BaseFit, Simulated, told
+from _ranef.user.matrices import FitMatrices
 
 __all__ = ["FEW_ROWS", "EmpiricalBayesFit", "empirical_bayes"]
 
@@ -605,9 +606,9 @@ class EmpiricalBayesFit(BaseFit):
         return self.estimates.optimizer
 
     @cached_property
-    def matrices(self) -> inf.FitMatrices:
+    def matrices(self) -> FitMatrices:
         """y, X, Z and per-term pieces with Λ, D and V at the estimates."""
-        return inf.FitMatrices(self.spec, self.estimates.theta, self.sigma)
+        return FitMatrices(self.spec, self.estimates.theta, self.sigma)
 
     @overload
     def refit(self, y: UnknownShape) -> EmpiricalBayesFit | Refits: ...
