@@ -303,6 +303,10 @@ def test_priors_have_their_numbers():
     assert "σ ~ HalfNormal(2.500)" in text
     assert "β₀ ~ N(60.40, 0.9747²)" in text
     assert "σ ~ " in model("VarPower").equation("priors").text
+    heavy = model("slopes").equation("priors", priors={"ranef": ranef.priors.StudentT(4.0)})
+    assert "~ t(ν[Subject], 0, ⎡" in heavy.text
+    assert "ν[Subject] = 4   known" in heavy.text
+    assert "degrees of freedom of the random effects of Subject" in heavy.legend.text
     assert "flat on β" in model("pulp").equation("priors", priors="flat").text
 
 
