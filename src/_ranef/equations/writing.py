@@ -106,7 +106,8 @@ class Writer(ABC):
             case Negative(inner):
                 return self.joined([("-", self.held(inner, 4))])
             case Product(factors):
-                return self.product([self.held(f, 4 if k else 3) for k, f in enumerate(factors)])
+                dotted = any(isinstance(f, Literal | Number) for f in factors[1:])
+                return self.product([self.held(f, 4 if k else 3) for k, f in enumerate(factors)], dotted)
             case Times(factors):
                 return self.times([self.held(f, 6) for f in factors])
             case Quotient(above, below):
@@ -268,8 +269,8 @@ class Writer(ABC):
         """A sum by its signs; the first plus sign is written where it is `leading`."""
 
     @abstractmethod
-    def product(self, parts: Sequence[str]) -> str:
-        """A product of numbers."""
+    def product(self, parts: Sequence[str], dotted: bool) -> str:
+        """A product of numbers, with dots where one of them is written in digits."""
 
     @abstractmethod
     def times(self, parts: Sequence[str]) -> str:
