@@ -16,6 +16,7 @@ from _ranef.equations.tree import Line, Matrix, Name, Number, Product, Sum, Symb
 from _ranef.equations.typst import TYPST
 from _ranef.equations.writing import WIDTH
 from equations.models import MADE, model
+from equations.models import equation as written
 
 TORTURE = "x y\\^~$&#{}'\"`-*<|\n%"
 
@@ -50,7 +51,7 @@ def assert_is_latex(text):
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", MADE)
 def test_every_model_in_every_style_is_written(name, style):
-    equation = model_equation(model(name).spec, style=style)
+    equation = written(name, style)
     for part in (equation, equation.legend):
         assert_is_latex(part.latex)
         assert part.text
@@ -62,7 +63,7 @@ def test_every_model_in_every_style_is_written(name, style):
 @pytest.mark.parametrize("name", MADE)
 def test_every_symbol_has_one_meaning(name, style):
     """The legend names all, and no two things share a symbol."""
-    told = [line.split(" : ", 1) for line in model_equation(model(name).spec, style=style).legend.text.splitlines()]
+    told = [line.split(" : ", 1) for line in written(name, style).legend.text.splitlines()]
     symbols = [entry[0].strip() for entry in told if len(entry) == 2]
     assert len(symbols) == len(set(symbols))
     assert all(entry[1].strip() for entry in told if len(entry) == 2)

@@ -6,16 +6,15 @@ import pytest
 
 from _ranef.equations import STYLES, Asked, Chosen, model_equation
 from _ranef.equations.tree import Negative, Product, Symbol, squared
-from equations.models import MADE, data, model
+from equations.models import MADE, data, equation, model
 from equations.truth import Truth
 
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", MADE)
 def test_every_line_holds(name, style):
-    spec = model(name).spec
-    lines = model_equation(spec, style=style).lines
-    assert Truth(spec, data=data(name)).check(lines) >= 2
+    truth = Truth(model(name).spec, data=data(name))
+    assert truth.check(equation(name, style).lines) >= 2
 
 
 CLUSTERS = [
