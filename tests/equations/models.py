@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 import ranef
+from _ranef.equations import model_equation
 
 
 def _load(name):
@@ -125,3 +126,8 @@ def model(name):
 @cache
 def data(name):
     return MADE[name]()[1]
+
+
+@cache
+def equation(name, style):
+    return model_equation(model(name).spec, style=style)

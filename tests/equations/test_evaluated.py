@@ -1,15 +1,73 @@
 """Every line of every style holds: evaluated with numbers, it is what dense matrices of the design give."""
 
+from dataclasses import replace
+
 import pytest
 
-from _ranef.equations import STYLES, model_equation
-from equations.models import MADE, data, model
+from _ranef.equations import STYLES, Asked, Chosen, model_equation
+from _ranef.equations.tree import Negative, Product, Symbol, squared
+from equations.models import MADE, data, equation, model
 from equations.truth import Truth
 
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", MADE)
 def test_every_line_holds(name, style):
+    truth = Truth(model(name).spec, data=data(name))
+    assert truth.check(equation(name, style).lines) >= 2
+
+
+CLUSTERS = [
+    ("slopes", "309", None, "symbols"),
+    ("slopes", "372", "Subject", "numbers"),
+    ("crossed", "C", "sample", "symbols"),
+    ("nested", "B", "batch", "numbers"),
+    ("nested", "B", "batch", "symbols"),
+    ("three levels", "b", "school", "numbers"),
+    ("blocks", "3", None, "symbols"),
+    ("related", "310", None, "numbers"),
+    ("AR1 in order", "310", None, "symbols"),
+    ("cross-level", None, None, "symbols"),
+    ("functions", None, None, "numbers"),
+]
+
+
+@pytest.mark.parametrize(("name", "level", "group", "entries"), CLUSTERS)
+def test_the_rows_of_any_level_hold(name, level, group, entries):
     spec = model(name).spec
+    lines = model_equation(spec, style="cluster", asked=Asked(Chosen(level, group, entries))).lines
+    assert Truth(spec, data=data(name), level=level, group=group).check(lines) >= 4
+
+
+def test_student_responses_hold():
+    spec = model("slopes").spec.with_family("student")
+    lines = model_equation(spec, style="scalar").lines
+    assert "t(ν, 0, σ²)" in model_equation(spec).text
+    assert Truth(spec).check(lines) >= 3
+
+
+WRONG = {
+    "a coefficient at another variable": ("β", lambda s: replace(s, key=("fixef", 1 - s.key[1]))),
+    "an effect of another column": ("b", lambda s: replace(s, key=(*s.key[:2], 1 - s.key[2], *s.key[3:]))),
+    "an effect with the other sign": ("b", Negative),
+    "a standard deviation for a variance": ("ρ", lambda s: Product((s, s))),
+    "a variance of a variance": ("σ", squared),
+}
+
+
+@pytest.mark.parametrize("style", ["scalar", "cluster", "matrix", "distribution"])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_equation_is_seen(style, wrong):
+    letter, change = WRONG[wrong]
+    spec = model("slopes").spec
     lines = model_equation(spec, style=style).lines
-    assert Truth(spec, data=data(name)).check(lines) >= 2
+
+    def changed(node):
+        known = ("fixef", "ranef", "sd", "cor")
+        return change(node) if isinstance(node, Symbol) and node.letter == letter and node.key[0] in known else None
+
+    moved = [replace(line, right=line.mapped(changed).right) for line in lines]
+    if moved == list(lines):
+        pytest.skip("the style has no such symbol")
+    with pytest.raises(AssertionError):
+        Truth(spec, data=data("slopes")).check(moved)

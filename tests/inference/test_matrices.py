@@ -1,4 +1,4 @@
-"""Patterns of Z, ZᵀZ and L against the matrices themselves."""
+"""Patterns of Z, ZᵀZ and L against the matrices themselves; these against each other, up to the criterion."""
 
 import numpy as np
 import pandas as pd
@@ -60,3 +60,90 @@ def test_factor_is_not_zero_where_the_pattern_says(fit, case):
     L = np.abs(np.linalg.cholesky(A)) > 1e-10
     assert (dense(pattern) >= L).all()
     assert pattern.filled <= 1.25 * L.sum() / (len(order) * (len(order) + 1) / 2)  # crossed tails are stored full
+
+
+MODELS = {
+    "slopes": lambda: ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")),
+    "nested": lambda: ranef.Model("strength ~ 1 + (1 | batch/cask)", ranef.datasets.load("Pastes")),
+    "crossed": lambda: ranef.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", ranef.datasets.load("Penicillin")),
+    "weights and offset": lambda: ranef.Model(
+        "Reaction ~ Days + (1 | Subject)",
+        ranef.datasets.load("sleepstudy").assign(w=np.arange(180) % 3 + 1.0, o=np.arange(180) / 9.0),
+        weights="w",
+        offset="o",
+    ),
+    "strata": lambda: ranef.Model(
+        "score ~ Machine + (1 | Worker)", ranef.datasets.load("Machines"), variance=ranef.VarIdent("Machine")
+    ),
+    "autoregressive": lambda: ranef.Model(
+        "Reaction ~ Days + (1 | Subject)",
+        ranef.datasets.load("sleepstudy"),
+        correlation=ranef.AR1("Days", group="Subject"),
+    ),
+}
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("name", MODELS)
+def test_from_the_penalised_problem_to_the_criterion(name, method):
+    """Bates et al. (2015), §3: pseudo-data, normal equations, Cholesky factor, profiled deviance, REML criterion."""
+    f = MODELS[name]().fit(method)
+    m, problem = f.matrices, f.matrices.penalized
+    n, p, q = f.spec.n_obs, f.spec.n_fixed, m.Z.shape[1]
+    by_rows = np.linalg.lstsq(problem.columns, problem.response, rcond=None)[0]
+    np.testing.assert_allclose(by_rows, problem.solution, rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(problem.solution.iloc[q:], f.fixef, rtol=1e-7)
+    b = np.concatenate([f._modes[t.grouping][:, t.where].ravel() for t in f.spec.terms])
+    np.testing.assert_allclose(m.Lambda @ by_rows[:q], b, rtol=1e-6, atol=1e-6 * np.abs(b).max())
+    factor = np.block([[m.L, np.zeros((q, p))], [m.R_ZX.T, m.R_X.T]])
+    np.testing.assert_allclose(factor @ factor.T, problem.left, rtol=1e-8, atol=1e-8 * np.abs(problem.left).max())
+    np.testing.assert_allclose(f.sigma**2 * np.linalg.inv(m.R_X.T @ m.R_X), f.vcov, rtol=1e-7)
+    freedom = n - p if method == "REML" else n
+    log_det = 2 * np.log(np.diag(m.L)).sum() - f.spec.residual.log_det
+    log_det += 2 * np.log(np.diag(m.R_X)).sum() if method == "REML" else 0.0
+    criterion = log_det + freedom * (1 + np.log(2 * np.pi * problem.rss / freedom))
+    assert criterion == pytest.approx(f.criterion, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_matrices_of_one_level_are_blocks(name):
+    f = MODELS[name]().fit()
+    m = f.matrices
+    for g in f.spec.groupings:
+        own = m.cluster(str(g.levels[1]), g.name)
+        block = np.ix_(own.rows, own.rows)
+        np.testing.assert_allclose(own.V, m.V.toarray()[block], rtol=1e-12)
+        np.testing.assert_allclose(own.R, m.R.toarray()[block], rtol=1e-12)
+        assert own.D.columns.tolist() == own.Z.columns.tolist()
+        if len(f.spec.groupings) == 1:
+            np.testing.assert_allclose(
+                own.V, own.Z.to_numpy() @ own.D.to_numpy() @ own.Z.to_numpy().T + own.R, rtol=1e-10
+            )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_matrix_has_names(name):
+    f = MODELS[name]().fit()
+    for which in f.matrices.names:
+        found = f.matrices.named(which)
+        assert found.frame.shape == (len(found.rows), len(found.columns)) == found.values.shape
+    for t in f.spec.terms:
+        product = f.matrices.khatri_rao(t.text)
+        J, X, Z = (part.frame.to_numpy() for part in (product.J, product.X, product.Z))
+        np.testing.assert_array_equal([np.kron(a, b) for a, b in zip(J, X, strict=True)], Z)
+
+
+def test_a_large_frame_is_sparse():
+    f = ranef.Model("mAch ~ cses + (cses | school)", ranef.datasets.load("Hsb82")).fit()
+    frame = f.matrices.named("Z").frame
+    assert frame.shape == (7185, 320)
+    assert frame.sparse.density < 0.01
+    np.testing.assert_array_equal(frame.iloc[:50].to_numpy(), f.matrices.Z[:50].toarray())
+
+
+def test_other_names_are_refused(fit):
+    m = fit("Reaction ~ Days + (Days | Subject)", "sleepstudy").matrices
+    with pytest.raises(ranef.DesignError, match=r"no matrix 'lambda'.*Did you mean 'Lambda'"):
+        m.named("lambda")
+    with pytest.raises(ranef.DesignError, match=r"no term on 'subject'.*'Subject'"):
+        m.khatri_rao("subject")

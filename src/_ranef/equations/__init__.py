@@ -2,8 +2,20 @@
 
 from _ranef.equations.cluster import Chosen
 from _ranef.equations.equation import STYLES, Asked, Equation, model_equation
+from _ranef.equations.matrix_view import MatrixView, shown
 from _ranef.equations.numbers import numbers_of
 from _ranef.equations.parameters import parameter_table
 from _ranef.equations.tree import Key
 
-__all__ = ["STYLES", "Asked", "Chosen", "Equation", "Key", "model_equation", "numbers_of", "parameter_table"]
+__all__ = [
+    "STYLES",
+    "Asked",
+    "Chosen",
+    "Equation",
+    "Key",
+    "MatrixView",
+    "model_equation",
+    "numbers_of",
+    "parameter_table",
+    "shown",
+]

@@ -199,8 +199,8 @@ class _Cluster:
 
     @property
     def _row(self) -> int:
-        """The place of the row that is multiplied out: the second, for the first often has zeros."""
-        return min(1, len(self.rows) - 1)
+        """The place of the row that is multiplied out: the third, for in the first covariates are often 0 or 1."""
+        return min(2, len(self.rows) - 1)
 
     def _one_row(self) -> Line:
         """Equation (2): a row of (1) multiplied out."""
@@ -277,7 +277,7 @@ class _Cluster:
         if len(self.effects) <= WRITTEN:
             inside = Times((self._Z, self._D(), Transposed(self._Z)))
             lines.append(Line(None, "=", Sum((inside, self._R()))))
-        first, second = self._row, 0
+        first, second = self._row, max(0, self._row - 1)
         lines.append(self._entry(first, first))
         if first != second:
             lines.append(self._entry(first, second))

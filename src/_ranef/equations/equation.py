@@ -58,7 +58,7 @@ STYLES: Mapping[str, Callable[[Symbols, Asked], list[Line]]] = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Equation:
-    r"""A model equation: ``str()`` is LaTeX, ``text`` Unicode, and a notebook shows it typeset with its legend.
+    r"""A model equation: ``str()`` is LaTeX, ``text`` Unicode, and a notebook shows it typeset.
 
     Attributes
     ----------
@@ -122,11 +122,6 @@ class Equation:
 
     def _repr_markdown_(self) -> str:
         return f"$$\n{self.latex}\n$$"
-
-    def _repr_html_(self) -> str:
-        if not self.explained:
-            return self.mathml
-        return f"{self.mathml}<details><summary>Symbols</summary>{self.legend.mathml}</details>"
 
 
 def model_equation(

@@ -93,8 +93,8 @@ class _Latex(Writer):
     def joined(self, parts: Sequence[tuple[str, str]], *, leading: bool = False) -> str:
         return PLAIN.joined(parts, leading=leading)
 
-    def product(self, parts: Sequence[str]) -> str:
-        return r" \, ".join(parts)
+    def product(self, parts: Sequence[str], dotted: bool) -> str:
+        return (r" \cdot " if dotted else r" \, ").join(parts)
 
     def times(self, parts: Sequence[str]) -> str:
         return r" \, ".join(parts) if any("begin" in p for p in parts) else " ".join(parts)
@@ -165,7 +165,7 @@ def _latex_run(run: str) -> str:
 def _latex_words(run: str) -> str:
     """Words in text, signs and Greek letters among them in mathematics."""
     if run[0] in _MATHEMATICS:
-        return " ".join(_MATHEMATICS[c] for c in run)
+        return "".join(f"{{{_MATHEMATICS[c]}}}" for c in run)
     return rf"\text{{{''.join(_TEXT.get(c, c) for c in run)}}}"
 
 

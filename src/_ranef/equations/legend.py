@@ -155,6 +155,8 @@ def meaning(s: Symbols, key: Key) -> str:
             return ratio if part.sds else f"{part.title}: {name}"
         case ("coefficient", int(_), int(_), str(words)):
             return words
+        case ("nu of", int(g)):
+            return f"degrees of freedom of the random effects of {spec.groupings[g].name}"
         case ("row sd", str(words)):
             return words
         case (str(kind), int(g)) if kind.endswith("of cluster"):

@@ -69,8 +69,8 @@ class _MathML(Writer):
         marks = [f"<mo{form}>{s.replace('-', '−')}</mo>" if s else "" for s in signs]
         return _row("".join(mark + part for mark, (_, part) in zip(marks, parts, strict=True)))
 
-    def product(self, parts: Sequence[str]) -> str:
-        return _row('<mspace width="0.17em"/>'.join(parts))
+    def product(self, parts: Sequence[str], dotted: bool) -> str:
+        return _row(("<mo>⋅</mo>" if dotted else '<mspace width="0.17em"/>').join(parts))
 
     def times(self, parts: Sequence[str]) -> str:
         return _row("<mo>&#x2062;</mo>".join(parts))

@@ -28,6 +28,7 @@ from _ranef.equations.tree import (
     Words,
     column,
     said,
+    squared,
 )
 from _ranef.spec import TermSpec
 
@@ -167,7 +168,8 @@ class _Whole:
         weights: list[Node] = [Inverse(W)] if residual.weighted else []
         law = Law("t", (Symbol("ν", (), ("nu",)), Symbol("0"), self.R)) if self.spec.family.parameters else None
         lines = [Line(self.epsilon, "~", law or Law("N", (Symbol("0"), self.R)))]
-        factors: list[Node] = [*outer, *inner, *outer, *weights] or [Identity(n)]
+        both: list[Node] = [*outer, *inner, *outer] if inner else [squared(H)] * len(outer)
+        factors: list[Node] = [*both, *weights] or [Identity(n)]
         if inner and weights:
             root = Symbol("W", ("½",), ("W root",))
             factors = [*outer, Inverse(root), *inner, Inverse(root), *outer]

@@ -65,7 +65,7 @@ class _Plain(Writer):
         head = f"{sign} {first}" if leading else f"{sign.replace('+', '')}{first}"
         return "".join([head, *(f" {s} {part}" for s, part in rest)])
 
-    def product(self, parts: Sequence[str]) -> str:
+    def product(self, parts: Sequence[str], dotted: bool) -> str:
         return "·".join(parts)
 
     def times(self, parts: Sequence[str]) -> str:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 
 from _ranef.equations.scalar import distribution_of_rows
 from _ranef.equations.symbols import Symbols
-from _ranef.equations.tree import Law, Line, Literal, Node, Number, Product, Sum, Symbol, Words, said, squared
-from _ranef.spec import Priors, TermSpec
+from _ranef.equations.tree import (
+    Label,
+    Law,
+    Line,
+    Literal,
+    Node,
+    Number,
+    Product,
+    Sum,
+    Symbol,
+    Words,
+    said,
+    squared,
+    symbols_in,
+)
+from _ranef.spec import Gamma, Priors, TermSpec
 from _ranef.support.arrays import Floats
 
 __all__ = ["with_priors"]
@@ -17,23 +31,47 @@ __all__ = ["with_priors"]
 
 def with_priors(s: Symbols, priors: Priors) -> list[Line]:
     """Distributions of rows and random effects, then the priors."""
-    rows = distribution_of_rows(s)
+    rows = [_heavy(s, priors, line) for line in distribution_of_rows(s)]
     if priors.flat:
         return [*rows, *said("flat on β, on θ (the relative Cholesky factor) and on log σ")]
     out = [*rows, *_coefficients(s, priors)]
     for term in s.spec.terms:
         out += _of_term(s, priors, term)
-    own: list[Line] = []
+    own = [_of_degrees(_degrees(s, group), df) for group, df in priors.effects.items()]
     if s.spec.sigma is None:
         own.append(Line(s.sigma, "~", _law(priors.sigma)))
     else:
         own.append(Line(s.sigma, "=", Number(s.spec.sigma), Words("known")))
     if s.spec.family.parameters:
-        df = priors.df
-        nu = Symbol("ν", (), ("nu",))
-        own.append(Line(nu, "=", Number(df), None) if isinstance(df, float) else Line(nu, "~", _law(df)))
+        own.append(_of_degrees(Symbol("ν", (), ("nu",)), priors.df))
     words = [line for words in s.spec.residual_prior_words for line in said(words)]
     return [*out, *own, *words]
+
+
+def _heavy(s: Symbols, priors: Priors, line: Line) -> Line:
+    """The distribution of random effects, which is Student t where priors say so: by a scale of each level."""
+    effects = [p for part in line.parts[:1] for p in symbols_in(part) if isinstance(p, Symbol)]
+    key = effects[0].key if effects else ()
+    match key:
+        case ("ranef", int(g), int(_)):
+            group = s.spec.groupings[g].name
+        case ("all effects", int(t)):
+            group = s.spec.terms[t].group
+        case _:
+            return line
+    if group not in priors.effects or not isinstance(line.right, Law):
+        return line
+    return replace(line, right=Law("t", (_degrees(s, group), *line.right.arguments)))
+
+
+def _degrees(s: Symbols, group: str) -> Symbol:
+    number = [g.name for g in s.spec.groupings].index(group)
+    return Symbol("ν", (Label(group),), ("nu of", number))
+
+
+def _of_degrees(symbol: Symbol, df: float | Gamma) -> Line:
+    """Degrees of freedom, known or with a prior."""
+    return Line(symbol, "~", _law(df)) if isinstance(df, Gamma) else Line(symbol, "=", _short(df), Words("known"))
 
 
 def _coefficients(s: Symbols, priors: Priors) -> list[Line]:

@@ -56,8 +56,8 @@ class _Typst(Writer):
     def joined(self, parts: Sequence[tuple[str, str]], *, leading: bool = False) -> str:
         return PLAIN.joined(parts, leading=leading)
 
-    def product(self, parts: Sequence[str]) -> str:
-        return " thin ".join(parts)
+    def product(self, parts: Sequence[str], dotted: bool) -> str:
+        return (" dot " if dotted else " thin ").join(parts)
 
     def times(self, parts: Sequence[str]) -> str:
         return " ".join(parts)

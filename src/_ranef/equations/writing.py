@@ -42,7 +42,7 @@ from _ranef.equations.tree import (
     Words,
 )
 
-__all__ = ["WIDTH", "Writer", "four_digits"]
+__all__ = ["WIDTH", "Writer", "four_digits", "places"]
 
 #: characters of the right-hand side, as plain text, before a line is broken
 WIDTH = 84
@@ -106,7 +106,8 @@ class Writer(ABC):
             case Negative(inner):
                 return self.joined([("-", self.held(inner, 4))])
             case Product(factors):
-                return self.product([self.held(f, 4 if k else 3) for k, f in enumerate(factors)])
+                dotted = any(isinstance(f, Literal | Number) for f in factors[1:])
+                return self.product([self.held(f, 4 if k else 3) for k, f in enumerate(factors)], dotted)
             case Times(factors):
                 return self.times([self.held(f, 6) for f in factors])
             case Quotient(above, below):
@@ -150,7 +151,7 @@ class Writer(ABC):
             case Matrix(rows, most):
                 return self.shortened(len(rows), len(rows[0]), most, lambda i, j: self.node(rows[i][j]))
             case Listed(entries, most):
-                shown = [self.dots("…") if k is None else self.node(entries[k]) for k in _places(len(entries), most)]
+                shown = [self.dots("…") if k is None else self.node(entries[k]) for k in places(len(entries), most)]
                 return self.raised_to(self.listed(shown), "⊤")
             case Diagonal(entries, whole):
                 shown = [t for e in entries for t in self.ends(e, "⋱" if whole else "…")]
@@ -171,7 +172,7 @@ class Writer(ABC):
 
     def shortened(self, n: int, k: int, most: int, entry: Callable[[int, int], str]) -> str:
         """A matrix with dots for what is between its first rows and columns and the last."""
-        rows, cols = _places(n, most), _places(k, most)
+        rows, cols = places(n, most), places(k, most)
 
         def shown(i: int | None, j: int | None) -> str:
             if i is None or j is None:
@@ -268,8 +269,8 @@ class Writer(ABC):
         """A sum by its signs; the first plus sign is written where it is `leading`."""
 
     @abstractmethod
-    def product(self, parts: Sequence[str]) -> str:
-        """A product of numbers."""
+    def product(self, parts: Sequence[str], dotted: bool) -> str:
+        """A product of numbers, with dots where one of them is written in digits."""
 
     @abstractmethod
     def times(self, parts: Sequence[str]) -> str:
@@ -328,7 +329,7 @@ class Writer(ABC):
         """All lines, aligned at their relations."""
 
 
-def _places(n: int, most: int) -> list[int | None]:
+def places(n: int, most: int) -> list[int | None]:
     """Rows that are shown; None for the dots."""
     return list(range(n)) if n <= most else [*range(min(SHOWN, most - 2)), None, n - 1]
 

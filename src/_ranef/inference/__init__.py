@@ -50,7 +50,7 @@ from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_co
 from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
 from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
 from _ranef.inference.marginal_effects import marginal_effects_model
-from _ranef.inference.matrices import Block, FitMatrices, Pattern, matrix_pattern
+from _ranef.inference.matrices import Block, FitCluster, FitMatrices, Pattern, PenalizedLeastSquares, matrix_pattern
 from _ranef.inference.model_tests import (
     TESTS,
     bootstrap_frame,
@@ -143,6 +143,7 @@ __all__ = [
     "Derived",
     "Estimated",
     "ExactTest",
+    "FitCluster",
     "FitMatrices",
     "Fitted",
     "GroupRegressions",
@@ -150,6 +151,7 @@ __all__ = [
     "Loo",
     "MarginalMeans",
     "Pattern",
+    "PenalizedLeastSquares",
     "PredictOptions",
     "Predicted",
     "ProfileCurve",

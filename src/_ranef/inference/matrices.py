@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,16 +14,72 @@ from _ranef.errors import DesignError
 from _ranef.inference.engines import products_of
 from _ranef.linalg import BlockMatrix, RelatedPlan
 from _ranef.results import Fit
-from _ranef.spec import ModelMatrices, TermSpec
+from _ranef.spec import Cluster, Maker, ModelMatrices, TermSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.remedies import one_of
 
-__all__ = ["Block", "FitMatrices", "Pattern", "matrix_pattern"]
+__all__ = ["Block", "FitCluster", "FitMatrices", "Pattern", "PenalizedLeastSquares", "matrix_pattern"]
 
 KINDS = ("Z", "ZtZ", "L")
 
 #: name, first index and one past the last
 Block = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class FitCluster(Cluster):
+    """Rows of one level, with covariances at the estimates.
+
+    Attributes
+    ----------
+    D : DataFrame (q, q)
+        Of the level's own random effects.
+    R, V : DataFrame (n_j, n_j)
+        Of the residuals and of the responses of its rows; V has the effects of all factors.
+    """
+
+    D: pd.DataFrame
+    R: pd.DataFrame
+    V: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class PenalizedLeastSquares:
+    """‖W½(y − ZΛu − Xβ)‖² + ‖u‖² as ordinary least squares (Bates et al. 2015, eq. 13 to 15).
+
+    Attributes
+    ----------
+    response : array (n + q,)
+        W½y, freed of the offset, and a zero for every u: the pseudo-data.
+    columns : array (n + q, q + p)
+        [W½ZΛ, W½X; I, 0].
+    names : tuple of str
+        Of the columns.
+    """
+
+    response: Floats
+    columns: Floats
+    names: tuple[str, ...]
+
+    @property
+    def left(self) -> Floats:
+        """Left-hand side (q + p, q + p) of the normal equations."""
+        return self.columns.T @ self.columns
+
+    @property
+    def right(self) -> Floats:
+        """Their right-hand side (q + p,)."""
+        return self.columns.T @ self.response
+
+    @property
+    def solution(self) -> pd.Series[float]:
+        """û and β̂ by name."""
+        return pd.Series(np.linalg.solve(self.left, self.right), index=list(self.names))
+
+    @property
+    def rss(self) -> float:
+        """The penalised residual sum of squares at the solution, r²(θ)."""
+        return float(((self.response - self.columns @ self.solution.to_numpy()) ** 2).sum())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,18 +122,102 @@ class FitMatrices(ModelMatrices):
         """Marginal covariance of the response, Z D Zᵀ + R (n, n)."""
         return scipy.sparse.csr_array(self.Z @ self.D @ self.Z.T + self.R)
 
-    @property
+    @cached_property
     def L(self) -> Floats:
         """Lower Cholesky factor (q, q) of ΛᵀZᵀWZΛ + I, dense: for teaching, not for large q."""
         ZL = self.spec.residual.whitened((self.Z @ self.Lambda).toarray().T)
         return np.linalg.cholesky(ZL @ ZL.T + np.eye(self.Lambda.shape[0]))
 
+    @cached_property
+    def R_ZX(self) -> Floats:
+        """L⁻¹ΛᵀZᵀWX (q, p): the block of the Cholesky factor beside L (Bates et al. 2015, eq. 18)."""
+        return np.asarray(scipy.linalg.solve_triangular(self.L, self._white("ZΛ").T @ self._white("X"), lower=True))
+
+    @cached_property
+    def R_X(self) -> Floats:
+        """Upper triangle (p, p) with R_XᵀR_X = XᵀWX − R_ZXᵀR_ZX: σ²(R_XᵀR_X)⁻¹ is the covariance of β̂."""
+        X = self._white("X")
+        return np.linalg.cholesky(X.T @ X - self.R_ZX.T @ self.R_ZX).T
+
+    @cached_property
+    def penalized(self) -> PenalizedLeastSquares:
+        """The least-squares problem of u and β at θ̂, as data and as its normal equations; dense, for teaching.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> problem = fit.matrices.penalized
+        >>> found = np.linalg.lstsq(problem.columns, problem.response)[0]
+        >>> bool(np.allclose(found[-1], fit.fixef))
+        True
+        """
+        q = self.Lambda.shape[0]
+        d, p = self.spec.design, self.spec.n_fixed
+        y = d.y if d.offset is None else d.y - d.offset
+        response = np.append(self.spec.residual.whitened(y), np.zeros(q))
+        below = np.hstack([np.eye(q), np.zeros((q, p))])
+        columns = np.vstack([np.hstack([self._white("ZΛ"), self._white("X")]), below])
+        return PenalizedLeastSquares(response, columns, (*(f"u {name}" for name in self.Z_names), *d.fixed_names))
+
+    def _white(self, which: str) -> Floats:
+        """W½ZΛ (n, q) or W½X (n, p)."""
+        values = self.spec.design.X if which == "X" else (self.Z @ self.Lambda).toarray()
+        return self.spec.residual.whitened(values.T).T
+
+    def _makers(self) -> dict[str, Callable[[int], Maker]]:
+        d, own = self.spec.design, super()._makers()
+        out: dict[str, Callable[[int], Maker]] = {
+            "R": lambda _: (self.R, d.index, d.index),
+            "V": lambda _: (self.V, d.index, d.index),
+        }
+        if not self.spec.terms:
+            return own | out
+        names = self.Z_names
+        out |= {
+            "Lambda": lambda _: (self.Lambda, names, names),
+            "template": lambda k: (self._template(k), self.spec.terms[k].columns, self.spec.terms[k].columns),
+            "D": lambda _: (self.D, names, names),
+            "L": lambda _: (self.L, names, names),
+            "R_ZX": lambda _: (self.R_ZX, names, d.fixed_names),
+            "R_X": lambda _: (self.R_X, d.fixed_names, d.fixed_names),
+        }
+        return own | out
+
+    def _template(self, number: int) -> Floats:
+        """λ (p, p) of a term, which Λ repeats for every level."""
+        term = self.spec.terms[number]
+        return np.asarray(term.structure.root(self.theta[term.theta]))
+
+    def cluster(self, level: str, group: str | None = None) -> FitCluster:
+        """yⱼ, Xⱼ, Zⱼ of one level, with the covariances of its own effects, of its residuals and of its rows.
+
+        Raises
+        ------
+        DesignError
+            If no grouping factor has that level, or several have and `group` is not given.
+        """
+        own = super().cluster(level, group)
+        labels = self.spec.design.index[own.rows]
+        R = self.R[own.rows][:, own.rows].toarray()
+        Z = self.Z[own.rows]
+        V = (Z @ self.D @ Z.T).toarray() + R
+        k = self._of(level, group)
+        lam = self.spec.lambdas(self.theta)[k]
+        columns = list(self.spec.groupings[k].columns)
+        D = pd.DataFrame(self.sigma**2 * lam @ lam.T, index=columns, columns=columns)
+        blocks = (pd.DataFrame(block, index=labels, columns=labels) for block in (R, V))
+        return FitCluster(own.level, own.rows, own.y, own.X, own.Z, D, *blocks)
+
+    def _of(self, level: str, group: str | None) -> int:
+        """The grouping that has a level."""
+        found = [k for k, g in enumerate(self.spec.groupings) if group in (None, g.name) and str(level) in g.levels]
+        return found[0]
+
     def V_cluster(self, level: str, group: str | None = None) -> pd.DataFrame:
         """Block of V for the rows of one level."""
-        rows = self.cluster(level, group).rows
-        block = self.V[rows][:, rows].toarray()
-        labels = self.spec.design.index[rows]
-        return pd.DataFrame(block, index=labels, columns=labels)
+        return self.cluster(level, group).V
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from _ranef.spec.column_moments import Moments, merged_moments, moments
 from _ranef.spec.coordinates import TermColumns, inward_theta, outward_theta
 from _ranef.spec.densities import correlation_density, scale_density, shape_density
 from _ranef.spec.known import Precision, check_cov, with_known
-from _ranef.spec.matrices import Cluster, ModelMatrices, TermMatrices
+from _ranef.spec.matrices import Cluster, KhatriRao, Maker, ModelMatrices, NamedMatrix, TermMatrices
 from _ranef.spec.model import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
 from _ranef.spec.model_priors import Priors, corr_name, default_priors, flat_priors, sd_replacements, shape_name
 from _ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
@@ -46,10 +46,13 @@ __all__ = [
     "HalfCauchy",
     "HalfNormal",
     "HalfStudentT",
+    "KhatriRao",
     "Location",
+    "Maker",
     "ModelMatrices",
     "ModelSpec",
     "Moments",
+    "NamedMatrix",
     "Normal",
     "Precision",
     "Priors",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,57 @@ from _ranef.errors import DesignError, suggestion
 from _ranef.spec.model import ModelSpec, TermSpec
 from _ranef.support.arrays import Ints
 
-__all__ = ["Cluster", "ModelMatrices", "TermMatrices"]
+__all__ = ["Cluster", "KhatriRao", "Maker", "ModelMatrices", "NamedMatrix", "TermMatrices"]
+
+Maker: TypeAlias = tuple[Any, Iterable[Any], Iterable[Any]]
+"""Values, and names of rows and columns."""
+
+#: entries up to which a labelled frame is dense
+DENSE = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class NamedMatrix:
+    """A matrix with the names of its rows and columns.
+
+    Attributes
+    ----------
+    name : str
+    values : array or sparse (m, k)
+    rows, columns : tuple of str
+    """
+
+    name: str
+    values: Any
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A labelled frame, of sparse columns where it has many entries."""
+        labels: dict[str, Any] = {"index": list(self.rows), "columns": list(self.columns)}
+        values: Any = self.values
+        if not scipy.sparse.issparse(self.values):
+            return pd.DataFrame(values, **labels)
+        if values.shape[0] * values.shape[1] <= DENSE:
+            return pd.DataFrame(values.toarray(), **labels)
+        sparse: Any = pd.DataFrame.sparse
+        out: pd.DataFrame = sparse.from_spmatrix(scipy.sparse.csr_matrix(values), **labels)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class KhatriRao:
+    """Z as the transposed Khatri-Rao product of the indicators J and the columns X of a term.
+
+    Attributes
+    ----------
+    J, X, Z : NamedMatrix
+    """
+
+    J: NamedMatrix
+    X: NamedMatrix
+    Z: NamedMatrix
 
 
 @dataclass(frozen=True)
@@ -110,6 +162,76 @@ class ModelMatrices:
     def Z_names(self) -> tuple[str, ...]:
         """Column names of Z, as ``Subject[308].Days``."""
         return tuple(name for t in self.terms for name in t.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What :meth:`named` knows."""
+        return tuple(self._makers())
+
+    def named(self, name: str, group: str | None = None) -> NamedMatrix:
+        """A matrix by its name, with the names of its rows and columns.
+
+        Parameters
+        ----------
+        name : str
+            One of :attr:`names`; ``"J"``, ``"X_i"`` and ``"Z_i"`` are of one term.
+        group : str, optional
+            Of these, the grouping factor, or the term as written; the first by default.
+
+        Raises
+        ------
+        DesignError
+            If there is no such matrix, or no such term.
+        """
+        makers = self._makers()
+        if name not in makers:
+            raise DesignError(
+                f"There is no matrix {name!r} here; give one of {', '.join(makers)}.{suggestion(str(name), makers)}"
+            )
+        values, rows, columns = makers[name](self._term_number(group))
+        return NamedMatrix(name, values, tuple(map(str, rows)), tuple(map(str, columns)))
+
+    def _makers(self) -> dict[str, Callable[[int], Maker]]:
+        d = self.spec.design
+        of_all: dict[str, Callable[[int], Maker]] = {
+            "y": lambda _: (d.y[:, None], d.index, (d.response,)),
+            "X": lambda _: (d.X, d.index, d.fixed_names),
+        }
+        if not self.spec.terms:
+            return of_all
+        return of_all | {
+            "Z": lambda _: (self.Z, d.index, self.Z_names),
+            "J": lambda k: (self.terms[k].J, d.index, self.spec.groupings[self.spec.terms[k].grouping].levels),
+            "X_i": lambda k: (self.terms[k].X.to_numpy(), d.index, self.terms[k].X.columns),
+            "Z_i": lambda k: (self.terms[k].Z, d.index, self.terms[k].names),
+        }
+
+    def _term_number(self, group: str | None) -> int:
+        """The place of a term by its factor, or as it is written."""
+        if group is None:
+            return 0
+        known = [name for t in self.spec.terms for name in (t.group, t.text)]
+        if group not in known:
+            raise DesignError(f"The model has no term on {group!r}.{suggestion(group, known)}")
+        return known.index(group) // 2
+
+    def khatri_rao(self, group: str | None = None) -> KhatriRao:
+        """Zᵢ = (Jᵢᵀ ⊙ Xᵢᵀ)ᵀ of a term: each row of Zᵢ is the Kronecker product of those of Jᵢ and Xᵢ.
+
+        Parameters
+        ----------
+        group : str, optional
+            The grouping factor, or the term as written; the first by default.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+        >>> product = model.matrices.khatri_rao("Subject")
+        >>> product.J.values.shape, product.X.values.shape, product.Z.values.shape
+        ((180, 18), (180, 2), (180, 36))
+        """
+        return KhatriRao(*(self.named(name, group) for name in ("J", "X_i", "Z_i")))
 
     def cluster(self, level: str, group: str | None = None) -> Cluster:
         """yⱼ, Xⱼ, Zⱼ of one level.

@@ -30,7 +30,6 @@ from _ranef.residuals import CorrelationFunction, VarianceFunction
 from _ranef.results import RemlEstimates, fit_call, sample_arguments
 from _ranef.saved import Prepared
 from _ranef.spec import (
-    ModelMatrices,
     ModelSpec,
     Moments,
     Priors,
@@ -44,6 +43,7 @@ from _ranef.spec import (
 from _ranef.support.remedies import generator, helpful, one_of
 from _ranef.tables import Document, Text, model_title
 from _ranef.user.fit_base import Shown, told
+from _ranef.user.matrices import Matrices
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
 from _ranef.user.row_sums import RowSums
@@ -261,8 +261,8 @@ class Model(Shown):
         return self._known_moments
 
     @property
-    def matrices(self) -> ModelMatrices:
-        """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; ``.cluster(level)`` gives those of one level.
+    def matrices(self) -> Matrices:
+        """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; ``.cluster(level)`` has one level's, ``.show("Z")`` a view.
 
         Examples
         --------
@@ -272,7 +272,7 @@ class Model(Shown):
         >>> one.X.shape, one.Z.columns.tolist()
         ((10, 2), ['Intercept', 'Days'])
         """
-        return ModelMatrices(self._spec)
+        return Matrices(self._spec)
 
     def fit(
         self,

@@ -31,6 +31,7 @@ from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import Document, ResultFrame, drop_table, hypothesis_table, reml_summary, term_table
 from _ranef.user.fit_base import BaseFit, Simulated, told
+from _ranef.user.matrices import FitMatrices
 
 __all__ = ["FEW_ROWS", "EmpiricalBayesFit", "empirical_bayes"]
 
@@ -770,7 +771,7 @@ class EmpiricalBayesFit(BaseFit):
         return self.estimates.optimizer
 
     @cached_property
-    def matrices(self) -> inf.FitMatrices:
+    def matrices(self) -> FitMatrices:
         """y, X, Z and per-term pieces with Λ, D and V at the estimates.
 
         Examples
@@ -780,7 +781,7 @@ class EmpiricalBayesFit(BaseFit):
         >>> fit.matrices.V_cluster("308").round(0).iloc[:3, :3].to_numpy().tolist()
         [[1267.0, 622.0, 631.0], [622.0, 1321.0, 711.0], [631.0, 711.0, 1446.0]]
         """
-        return inf.FitMatrices(self.spec, self.estimates.theta, self.sigma)
+        return FitMatrices(self.spec, self.estimates.theta, self.sigma)
 
     @overload
     def refit(self, y: UnknownShape) -> EmpiricalBayesFit | Refits: ...
