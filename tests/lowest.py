@@ -1,0 +1,36 @@
+"""Try ranef with the lowest versions of its direct dependencies: ``python tests/lowest.py [folder]``.
+
+uv (``pip install uv``) makes an environment with them in a folder, which is left there, and the quick tests run in it.
+That takes some minutes and a gigabyte. The latest versions are those that ``.ci/run`` installs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(folder: Path) -> int:
+    """Install, say what was installed, and test; the status is pytest's."""
+    uv = shutil.which("uv") or sys.exit("uv is not installed: pip install uv")
+    python = folder / "bin" / "python"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    subprocess.run([uv, "venv", "-q", "--python", version, str(folder)], check=True)
+    subprocess.run(
+        [uv, "pip", "install", "-q", "--python", str(python), "--resolution", "lowest-direct", f"{ROOT}[test]"],
+        check=True,
+    )
+    subprocess.run([uv, "pip", "list", "--python", str(python)], check=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "RANEF_CACHE_DIR": str(folder / "compiled")}
+    tests = [str(python), "-m", "pytest", "-q", "-m", "quick"]
+    return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.mkdtemp()) / "lowest"))
