@@ -198,8 +198,8 @@ def _of_importance(found: Importance, size: int) -> str:
     repeated = "" if found.effective > 0.99 * size else f", worth {found.effective:.0f}, as some are repetitions"
     k = f"{found.pareto_k:.2f}" if np.isfinite(found.pareto_k) else "none, as no weight is large"
     return (
-        f"{size} independent draws{repeated}: no chain, and so no R-hat. They were chosen of {found.proposed} points by "
-        f"weights of importance, worth {found.efficiency:.0%} of their number; Pareto k̂ of the weights: {k} (they are "
+        f"{size} independent draws{repeated}: no chain, and so no R-hat. They were chosen of {found.proposed} points "
+        f"by weights of importance, worth {found.efficiency:.0%} of their number; Pareto k̂ of the weights: {k} (they are "
         "to be trusted below 0.7)."
     )
 

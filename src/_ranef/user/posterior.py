@@ -167,8 +167,9 @@ class PosteriorFit(BaseFit):
     def glance(self) -> pd.DataFrame:
         """One row: ``engine, nobs, sigma, chains, draws``, and the worst of every diagnostic.
 
-        ``divergences``; ``pareto_k`` of draws by weights of importance, NaN of others; ``rhat_max``; ``ess_min`` of bulk and tail; ``bfmi_min``, the least energy fraction of a chain;
-        ``max_treedepth``, how many trajectories were cut short at depth 10.
+        ``divergences``; ``pareto_k`` of draws by weights of importance, NaN of others; ``rhat_max``; ``ess_min`` of
+        bulk and tail; ``bfmi_min``, the least energy fraction of a chain; ``max_treedepth``, how many trajectories were
+        cut short at depth 10.
         """
         table, energy = self.diagnostics, inf.bfmi(self.draws)
         return inf.glance_frame(
