@@ -199,8 +199,8 @@ def _of_importance(found: Importance, size: int) -> str:
     k = f"{found.pareto_k:.2f}" if np.isfinite(found.pareto_k) else "none, as no weight is large"
     return (
         f"{size} independent draws{repeated}: no chain, and so no R-hat. They were chosen of {found.proposed} points "
-        f"by weights of importance, worth {found.efficiency:.0%} of their number; Pareto k̂ of the weights: {k} (they are "
-        "to be trusted below 0.7)."
+        f"by weights of importance, worth {found.efficiency:.0%} of their number; Pareto k̂ of the weights: {k} (they "
+        "are to be trusted below 0.7)."
     )
 
 
