@@ -54,6 +54,11 @@ class Points:
     rho: Floats
     K: Floats | None = None
 
+    @classmethod
+    def one(cls, lam: Floats, sigma: float) -> Points:
+        """A single one, all coefficients integrated out."""
+        return cls(lam[None], np.array([float(sigma)]), np.zeros((1, 0)), np.zeros((1, 0)))
+
     def __len__(self) -> int:
         return len(self.sigma)
 
