@@ -16,7 +16,8 @@ from arviz_stats.base import array_stats
 
 import ranef
 import registry
-from _ranef.nuts import Settings, batched, direct, sample_posterior
+from _ranef.inference.posterior import labelled_draws
+from _ranef.nuts import Settings, batched, direct, pareto, sample_posterior
 from _ranef.nuts.ascent import ascend
 from _ranef.nuts.edges import make_edges
 from _ranef.nuts.mixture import Mixture
@@ -49,7 +50,7 @@ MODELS = {
     "coefficients": (sleep, {"Intercept": Cauchy(250.0, 50.0), "Days": Flat(), "sd": HalfNormal(30.0)}),
     "known sigma": (lambda: sleep(sigma=25.0), None),
     "not linear": (lambda: machines("score ~ Machine + cs(Machine | Worker)"), None),
-    "range": (lambda: machines("score ~ Machine + toep(Machine | Worker)"), None),
+    "lags": (lambda: machines("score ~ Machine + toep(0 + Machine | Worker)"), None),
     "strata": (lambda: machines(variance=ranef.VarIdent("Machine")), None),
     "autoregression": (lambda: orthodont(correlation=ranef.AR1(group="Subject")), None),
     "rows read again": (lambda: orthodont(variance=ranef.VarPower("age")), None),
@@ -84,8 +85,9 @@ def test_the_climb_ends_at_the_mode(name):
     assert one.log_mass == pytest.approx(two.log_mass, abs=0.01)
 
 
-@pytest.mark.parametrize("shape", [0.4, 0.9])
-def test_heavy_tails_are_smoothed_as_arviz_does(shape):
+@pytest.mark.parametrize("shape", [0.7, 0.9])
+def test_heavy_tails_are_smoothed_as_arviz_does(shape, monkeypatch):
+    monkeypatch.setattr(pareto, "ABOVE", 0.0)  # whatever their mean
     logs = np.random.default_rng(2).exponential(shape, 4000)
     weights, k = smoothed(logs)
     theirs, their_k = array_stats.psislw(-logs)
@@ -151,8 +153,11 @@ def test_direct_draws_and_those_of_nuts_are_of_one_posterior(name):
     a, b = one.diagnostics, two.diagnostics
     error = np.sqrt(a["sd"] ** 2 / a["ess_bulk"] + b["sd"] ** 2 / b["ess_bulk"])
     assert (np.abs(a["estimate"] - b["estimate"]) < 4.5 * error).all()
-    # the relative error of a sd of a heavy-tailed draw is some times 1/√(2n)
-    np.testing.assert_allclose(a["sd"], b["sd"], rtol=0.2)
+    shown = [{n: x for g, n, x in labelled_draws(fb.spec, fb.draws)} for fb in (one, two)]
+    for (name, x), ess in zip(shown[1].items(), b["ess_tail"], strict=True):
+        for p in (0.05, 0.5, 0.95):
+            below = (shown[0][name] < np.quantile(x, p)).mean()
+            assert abs(below - p) < 4.5 * np.sqrt(p * (1.0 - p) * (1.0 / a["ess_bulk"].iloc[0] + 1.0 / ess))
     for x, y in zip(one.draws.b, two.draws.b, strict=True):
         sd = y.std(axis=(0, 1))
         np.testing.assert_allclose((x.mean(axis=(0, 1)) - y.mean(axis=(0, 1))) / sd, 0.0, atol=0.12)
@@ -237,8 +242,9 @@ def test_settings_of_chains_are_refused(arguments, words):
 
 def test_nuts_takes_over_where_no_proposal_fits(monkeypatch):
     assert sleep().sample(20, chains=2, seed=1, sampler="auto").draws.sampler == "direct"
-    monkeypatch.setattr(direct, "MOST_K", -10.0)
-    with pytest.raises(ranef.FitError, match="Pareto k̂ of the weights is .*sampler='auto' takes NUTS"):
+    monkeypatch.setattr(pareto, "ABOVE", 0.0)
+    monkeypatch.setattr(direct, "MOST_K", -5.0)
+    with pytest.raises(ranef.FitError, match=r"Pareto k̂ of the weights is .*sampler='auto' takes NUTS"):
         sleep().sample(20, seed=1, sampler="direct")
     model = sleep()
     record = sample_posterior(
@@ -274,7 +280,8 @@ def test_all_that_stands_on_draws_takes_them(tmp_path):
     assert np.isfinite(both.random_effects["fb_estimate"]).all()
     chained = model.sample(50, seed=1, sampler="nutpie", progress=False)
     assert list(ranef.compare(fb, chained, eb).fits) == ["direct", "NUTS", "REML"]
-    assert fb.loo().r_eff == fb.draws.importance.effective / 1000
+    with pytest.warns(ranef.RanefWarning, match="Pareto k"):  # of outlying rows, whatever the sampler
+        assert fb.loo().r_eff == fb.draws.importance.effective / 1000
     assert np.isfinite(fb.loo(kind="group").elpd)
     assert np.isfinite(fb.prior_sensitivity()).all(axis=None)
     assert np.isfinite(fb.derive("icc").frame()["estimate"]).all()
