@@ -105,13 +105,18 @@ class Batched:
         return np.bincount(self.block, minlength=self.A.shape[2]).astype(float)
 
     @cached_property
+    def lower(self) -> tuple[Ints, Ints]:
+        """Places of the lower triangle of (m, m)."""
+        return np.tril_indices(self.T.shape[1])
+
+    @cached_property
     def squares(self) -> list[tuple[int, int, Floats]]:
         """Sums of C_kᵀC_l over levels of a block (q G, m(m + 1)/2), for each pair k ≤ l of parts."""
-        K, m, p, _ = self.C.shape
+        K, _, p, _ = self.C.shape
         order, pairs = np.argsort(self.block, kind="stable"), _pairs(p)
         out: list[tuple[int, int, Floats]] = []
         starts = np.searchsorted(self.block[order], np.arange(self.A.shape[2]))
-        rows, columns = np.tril_indices(m)
+        rows, columns = self.lower
         ordered = self.C[..., order]
         for k in range(K):
             for l in range(k, K):
@@ -152,7 +157,7 @@ class Batched:
         p = self.C.shape[2]
         half, own = self._levels(at.lam[:, : p * p].reshape(-1, p, p), c)
         n, m = len(at), self.T.shape[1]
-        rows, columns = np.tril_indices(m)
+        rows, columns = self.lower
         packed = c @ self.T[:, rows, columns]
         if p:
             kernel = np.stack([_dots(half, a, b) for a, b in _pairs(p)], axis=1).reshape(n, -1)
