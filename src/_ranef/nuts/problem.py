@@ -340,7 +340,7 @@ def draw_effects(problem: Problem, hyper: Hyper, rng: np.random.Generator) -> Ef
     out, scale = [], problem.products.scaling
     for k, T in enumerate(scale.Z):
         own = b[problem.products.order.index(k)]
-        out.append((scale.y * (own @ T.T)).reshape(*shape, *own.shape[1:]))
+        out.append((own.reshape(-1, len(T)) @ (scale.y * T.T)).reshape(*shape, *own.shape[1:]))
     if not np.isfinite(beta).all():
         raise FitError("A draw of the coefficients is not finite; the priors or the response span too many magnitudes.")
     return beta.reshape(*shape, -1), tuple(out)
