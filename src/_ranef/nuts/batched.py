@@ -155,7 +155,7 @@ class Batched:
         """Σ log|M_i| less log|Λ⁻¹| (N,), L⁻¹λᵀ of the blocks by entries (N, G), and the Cholesky factors of H."""
         c, log_det = self._coefficients(at.rho)
         p = self.C.shape[2]
-        half, own = self._levels(at.lam[:, : p * p].reshape(-1, p, p), c)
+        half, own = self._levels(at.lam[:, : p * p].reshape(len(at), p, p), c)
         n, m = len(at), self.T.shape[1]
         rows, columns = self.lower
         packed = c @ self.T[:, rows, columns]
@@ -230,7 +230,7 @@ class Batched:
         """Rows of the tail and λ (N, p, p), by factor."""
         row, at = 0, 0
         for k, (p, J) in enumerate(zip(self.shape.sizes, self.shape.levels, strict=True)):
-            own = lam[:, at : at + p * p].reshape(-1, p, p)
+            own = lam[:, at : at + p * p].reshape(len(lam), p, p)
             at += p * p
             if k:
                 yield slice(row, row + p * J), own
