@@ -7,7 +7,7 @@ import pytest
 
 import ranef
 from _ranef.likelihood import cross_products, evaluate
-from _ranef.nuts import log_density, problem
+from _ranef.nuts import batched, log_density, problem
 from _ranef.nuts.blocks import Shape, collapsed_arrays
 from _ranef.nuts.collapsed import collapsed_model, fits_in_jax
 from _ranef.nuts.problem import Hyper, draw_effects, hyper_draws
@@ -33,7 +33,7 @@ STRUCTURES = [
 ]
 
 
-@pytest.mark.parametrize("path", ["jax", "numpy", "loops"])
+@pytest.mark.parametrize("path", ["jax", "numpy", "loops", "batched"])
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_density_is_the_dense_multivariate_normal(name, path, make, dense):
     spec = make.spec(make.formulas[name])
@@ -47,7 +47,7 @@ def test_density_is_the_dense_multivariate_normal(name, path, make, dense):
             assert density(theta, sigma) == pytest.approx(dense.log_density(spec, priors, theta, sigma), rel=1e-9)
 
 
-@pytest.mark.parametrize("path", ["jax", "numpy", "loops"])
+@pytest.mark.parametrize("path", ["jax", "numpy", "loops", "batched"])
 @pytest.mark.parametrize("shift", [0.0, 1e6])
 def test_density_with_weights_offset_and_a_shifted_response(path, shift, make, dense):
     data = make.data()
@@ -137,15 +137,22 @@ def test_large_crossed_designs_leave_jax(make):
     assert not fits_in_jax(Shape((1, 1), (3000, 1100), 3, 0))
 
 
-@pytest.mark.parametrize("path", ["loops", "numpy kernels"])
+def by(path, monkeypatch):
+    """Leave draws to one of the ways that there are."""
+    if path == "loops":
+        monkeypatch.setattr(batched, "MOST_PRODUCTS", -1)
+    elif path == "numpy kernels":
+        monkeypatch.setattr(problem, "MAX_TAIL", -1)
+
+
+@pytest.mark.parametrize("path", ["batched", "loops", "numpy kernels"])
 @pytest.mark.parametrize("name", ["one", "three", "crossed slopes", "nested", "no intercept", "no fixed", "large p"])
 @pytest.mark.parametrize("prior", ["default", "flat"])
 def test_draws_have_the_conditional_mean_and_covariance(name, prior, path, make, dense, monkeypatch):
     spec, priors = make.spec(make.formulas[name], weights="w", offset="o"), make.priors[prior]
     theta, sigma = dense.theta(spec, np.random.default_rng(5)) + 0.1, 0.8
-    n = 20_000 if path == "loops" else 1000
-    if path != "loops":
-        monkeypatch.setattr(problem, "MAX_TAIL", -1)
+    n = 1000 if path == "numpy kernels" else 20_000
+    by(path, monkeypatch)
     one = make.problem(spec, priors(spec))
     hyper = Hyper(np.tile(theta, (n, 1)), np.full(n, sigma), np.zeros((n, 0)), {})
     beta, b = draw_effects(one, hyper, np.random.default_rng(6))
@@ -153,14 +160,17 @@ def test_draws_have_the_conditional_mean_and_covariance(name, prior, path, make,
     dense.check_moments(np.hstack([beta, *(x.reshape(n, -1) for x in b)]), mean, cov)
 
 
-@pytest.mark.parametrize("path", ["loops", "numpy kernels"])
+@pytest.mark.parametrize("path", ["batched", "loops", "numpy kernels"])
 @pytest.mark.parametrize("name", ["slope", "crossed"])
 def test_draws_given_a_coefficient_have_the_moments_given_it(name, path, make, dense, monkeypatch):
     spec = make.spec(make.formulas[name], weights="w", offset="o")
-    if path != "loops":
-        monkeypatch.setattr(problem, "MAX_TAIL", -1)
+    by(path, monkeypatch)
     one = make.problem(spec, default_priors(spec, {"x": StudentT(4.0, 0.0, 1.0)}))
-    theta, sigma, n = dense.theta(spec, np.random.default_rng(5)) + 0.1, 0.8, 20_000 if path == "loops" else 1000
+    theta, sigma, n = (
+        dense.theta(spec, np.random.default_rng(5)) + 0.1,
+        0.8,
+        1000 if path == "numpy kernels" else 20_000,
+    )
     hyper = Hyper(np.tile(theta, (n, 1)), np.full(n, sigma), np.full((n, 1), 0.4), {})
     beta, b = draw_effects(one, hyper, np.random.default_rng(6))
     np.testing.assert_allclose(beta[:, 1], 0.4, rtol=1e-12)

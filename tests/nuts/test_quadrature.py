@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -169,6 +170,12 @@ def check(draws, exact, what):
     assert max(scores.values()) < LIMIT, (what, scores)
 
 
+@cache
+def tabulated(name):
+    """The posterior of a case, for all samplers."""
+    return quadrature.tabulate(oracle_of(CASES[name], model_of(CASES[name])), CASES[name].start)
+
+
 @pytest.mark.parametrize(
     ("name", "sampler"),
     [
@@ -181,7 +188,7 @@ def test_draws_have_the_moments_and_quantiles_of_the_tabulated_posterior(name, s
     """Of log σ, log sds, atanh ρ, all coefficients, and effects of the first and last level of each term."""
     case = CASES[name]
     model = model_of(case)
-    exact = quadrature.tabulate(oracle_of(case, model), case.start)
+    exact = tabulated(name)
     fit = model.sample(draws=1500, seed=21, priors=case.priors, progress=False, sampler=sampler)
     hyper, effects = sampled(case, model, fit)
     for coordinate in exact.oracle.names:

@@ -38,13 +38,13 @@ def test_the_collapsed_density_is_that_of_dense_algebra(formula, path):
     np.testing.assert_allclose(found, found[0], atol=1e-8)
 
 
-@pytest.mark.parametrize("sampler", ["nutpie", pytest.param("numpyro", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sampler", ["nutpie", "direct", pytest.param("numpyro", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_draws_of_effects_are_about_their_conditional_means(formula, sampler):
     data, K = made()
     model = ranef.Model(formula, data, cov={"g": K})
     spec, (mean, cov) = model.spec, prior_of_coefficients(model)
-    fb = model.sample(150, chains=2, warmup=150, seed=4, progress=False, sampler=sampler)
+    fb = model.sample(150, chains=2, seed=4, progress=False, sampler=sampler)
     X, k, expected = spec.design.X, of_g(spec), []
     theta, sigma = fb.draws.theta.reshape(300, -1), fb.draws.sigma.ravel()
     for at, s in zip(theta, sigma, strict=True):

@@ -216,10 +216,10 @@ def test_the_gradient_of_the_posterior():
     np.testing.assert_allclose(gradient(q)[1], wanted, rtol=1e-6)
 
 
-@pytest.mark.parametrize("sampler", ["nutpie", pytest.param("numpyro", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sampler", ["nutpie", "direct", pytest.param("numpyro", marks=pytest.mark.slow)])
 def test_both_samplers_find_the_posterior(sampler):
     spec, priors = small()
-    settings = Settings(draws=400, chains=4, warmup=200, seed=3, progress=False, sampler=sampler)
+    settings = Settings(draws=400, chains=4, seed=3, progress=False, sampler=sampler)
     draws = sample_posterior(spec, priors=priors, settings=settings)
     sd = draws.theta[..., 0] * draws.sigma
     rho = draws.extras["rho"][..., 0]

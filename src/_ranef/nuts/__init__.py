@@ -20,6 +20,7 @@ import numpy as np
 
 from _ranef.errors import FitError, NotAvailableError, RanefWarning, warn
 from _ranef.likelihood import CrossProducts
+from _ranef.nuts.batched import Points
 from _ranef.nuts.datatree import predictive_array, prior_tree, to_datatree, to_inference_data
 from _ranef.nuts.direct import NotDirect, require_direct, run_direct
 from _ranef.nuts.distributions import distribution_numbers, distribution_of
@@ -296,8 +297,8 @@ def log_density(
     products : CrossProducts
     priors : Priors
         Normal or flat for every coefficient.
-    path : {"jax", "numpy", "loops"}
-        JAX, the numpy kernels or the loops that numba compiles.
+    path : {"jax", "numpy", "loops", "batched"}
+        JAX, the numpy kernels, the loops that numba compiles, or numpy for many points together.
 
     Raises
     ------
@@ -314,4 +315,8 @@ def log_density(
         return problem.collapsed
     none: Floats = np.zeros(0)
     host, roots = problem.host, replace(problem.roots, products=problem.products)
+    if path == "batched":
+        many = problem.batched
+        assert many is not None
+        return lambda theta, sigma: float(many.log_likelihoods(Points.one(roots.at(theta), sigma))[0])
     return lambda theta, sigma: float(host.value_and_gradient(roots.at(theta), np.asarray(sigma), none)[0])

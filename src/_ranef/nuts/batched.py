@@ -54,6 +54,11 @@ class Points:
     rho: Floats
     K: Floats | None = None
 
+    @classmethod
+    def one(cls, lam: Floats, sigma: float) -> Points:
+        """A single one, all coefficients integrated out."""
+        return cls(lam[None], np.array([float(sigma)]), np.zeros((1, 0)), np.zeros((1, 0)))
+
     def __len__(self) -> int:
         return len(self.sigma)
 
@@ -100,13 +105,18 @@ class Batched:
         return np.bincount(self.block, minlength=self.A.shape[2]).astype(float)
 
     @cached_property
+    def lower(self) -> tuple[Ints, Ints]:
+        """Places of the lower triangle of (m, m)."""
+        return np.tril_indices(self.T.shape[1])
+
+    @cached_property
     def squares(self) -> list[tuple[int, int, Floats]]:
         """Sums of C_kᵀC_l over levels of a block (q G, m(m + 1)/2), for each pair k ≤ l of parts."""
-        K, m, p, _ = self.C.shape
+        K, _, p, _ = self.C.shape
         order, pairs = np.argsort(self.block, kind="stable"), _pairs(p)
         out: list[tuple[int, int, Floats]] = []
         starts = np.searchsorted(self.block[order], np.arange(self.A.shape[2]))
-        rows, columns = np.tril_indices(m)
+        rows, columns = self.lower
         ordered = self.C[..., order]
         for k in range(K):
             for l in range(k, K):
@@ -145,9 +155,9 @@ class Batched:
         """Σ log|M_i| less log|Λ⁻¹| (N,), L⁻¹λᵀ of the blocks by entries (N, G), and the Cholesky factors of H."""
         c, log_det = self._coefficients(at.rho)
         p = self.C.shape[2]
-        half, own = self._levels(at.lam[:, : p * p].reshape(-1, p, p), c)
+        half, own = self._levels(at.lam[:, : p * p].reshape(len(at), p, p), c)
         n, m = len(at), self.T.shape[1]
-        rows, columns = np.tril_indices(m)
+        rows, columns = self.lower
         packed = c @ self.T[:, rows, columns]
         if p:
             kernel = np.stack([_dots(half, a, b) for a, b in _pairs(p)], axis=1).reshape(n, -1)
@@ -220,7 +230,7 @@ class Batched:
         """Rows of the tail and λ (N, p, p), by factor."""
         row, at = 0, 0
         for k, (p, J) in enumerate(zip(self.shape.sizes, self.shape.levels, strict=True)):
-            own = lam[:, at : at + p * p].reshape(-1, p, p)
+            own = lam[:, at : at + p * p].reshape(len(lam), p, p)
             at += p * p
             if k:
                 yield slice(row, row + p * J), own

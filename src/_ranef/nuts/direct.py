@@ -34,10 +34,10 @@ DF, WIDER = 8.0, 1.3
 
 #: share, width and degrees of freedom of two components for the tails, which the others do not see; and edges nearer
 #: than so many standard deviations are reached by a scale of so much of the way
-DEFENCE, WIDTH, LONG, NEAR_EDGE, OF_THE_WAY = 0.08, 2.0, 3.0, 7.0, 0.7
+DEFENCE, WIDTH, LONG, NEAR_EDGE, OF_THE_WAY = 0.08, 2.0, 3.0, 12.0, 0.6
 
 #: rounds in which it is improved, points of each for every parameter and at least, and efficiency and k̂ that will do
-ROUNDS, PER_PARAMETER, LEAST_POINTS, GOOD, GOOD_K = 6, 250, 1000, 0.85, 0.5
+ROUNDS, PER_PARAMETER, LEAST_POINTS, GOOD, GOOD_K = 6, 250, 1000, 0.78, 0.5
 
 #: pools that are drawn, of which each shows what the proposal lacks
 ATTEMPTS = 4
@@ -203,7 +203,7 @@ def _improved(target: _Target, mixture: Mixture, rng: np.random.Generator) -> tu
         if (efficiency > GOOD and k < GOOD_K) or r == ROUNDS - 1:
             break
         tempered = _tempered(weights, FEWEST_POINTS * d)
-        seen = [*seen, (w, efficiency * tempered)]
+        seen = [*seen[-1:], (w, efficiency * tempered)]
         points, together = (np.concatenate(parts) for parts in zip(*seen, strict=True))
         mixture = (_with_steepest(mixture, w, tempered, rng) if r else mixture).fitted(
             points, together / together.sum()

@@ -15,14 +15,14 @@ __all__ = ["smoothed"]
 PRIOR_WEIGHTS, PRIOR_SHAPE = 10, 0.5
 
 #: a tail of fewer weights has no shape, and one begins above so many times their mean
-SHORTEST, ABOVE = 5, 2.0
+SHORTEST, ABOVE = 5, 3.0
 
 
 def smoothed(log_weights: Floats) -> tuple[Floats, float]:
     """Normalised weights (n,) whose largest are quantiles of a Pareto distribution fitted to them, and its shape k̂.
 
-    The tail are the largest 3√n, of these those above twice the mean: where a proposal fits well, others are no tail,
-    but the bulk. k̂ is −∞ where next to none is.
+    The tail are the largest 3√n, of these those above three times the mean: where a proposal fits well, others are no
+    tail, but the bulk. k̂ is −∞ where next to none is.
 
     Examples
     --------

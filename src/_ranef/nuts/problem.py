@@ -386,7 +386,7 @@ def draw_effects(problem: Problem, hyper: Hyper, rng: np.random.Generator) -> Ef
     for k, (T, L) in enumerate(zip(scale.Z, apart, strict=True)):
         own = b[problem.blocks.order.index(k)]
         own = own if L is None else L @ own
-        out.append((scale.y * (own @ T.T)).reshape(*shape, *own.shape[1:]))
+        out.append((own.reshape(-1, len(T)) @ (scale.y * T.T)).reshape(*shape, *own.shape[1:]))
     if not np.isfinite(beta).all():
         raise FitError("A draw of the coefficients is not finite; the priors or the response span too many magnitudes.")
     return beta.reshape(*shape, -1), tuple(out)

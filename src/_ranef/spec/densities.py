@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import lgamma, log, pi
 from typing import Any
 
 import numpy as np
@@ -59,16 +60,28 @@ def _mass_above_zero(distribution: Any) -> float:
 
 def _half(prior: HalfStudentT | HalfNormal | HalfCauchy | Exponential | Gamma, x: Floats) -> Floats:
     """Density at x (...) ≥ 0."""
-    stats = scipy.stats
-    if isinstance(prior, HalfStudentT):
-        return np.asarray(2.0 * stats.t.pdf(x, prior.df, scale=prior.scale))
+    if isinstance(prior, Exponential | Gamma):
+        shape = prior.shape if isinstance(prior, Gamma) else 1.0
+        with np.errstate(divide="ignore"):
+            return np.exp(_log_gamma_density(x, shape, prior.rate))
     if isinstance(prior, HalfNormal):
-        return np.asarray(stats.halfnorm.pdf(x, scale=prior.scale))
-    if isinstance(prior, HalfCauchy):
-        return np.asarray(stats.halfcauchy.pdf(x, scale=prior.scale))
-    if isinstance(prior, Exponential):
-        return np.asarray(stats.expon.pdf(x, scale=1.0 / prior.rate))
-    return np.asarray(stats.gamma.pdf(x, prior.shape, scale=1.0 / prior.rate))
+        return 2.0 * np.exp(_log_normal(x / prior.scale)) / prior.scale
+    return (
+        2.0 * np.exp(_log_student(x / prior.scale, prior.df if isinstance(prior, HalfStudentT) else 1.0)) / prior.scale
+    )
+
+
+def _log_normal(z: Floats) -> Floats:
+    return np.asarray(-0.5 * (z**2 + np.log(2.0 * np.pi)))
+
+
+def _log_student(z: Floats, df: float) -> Floats:
+    constant = lgamma(0.5 * (df + 1.0)) - lgamma(0.5 * df) - 0.5 * log(df * pi)
+    return np.asarray(constant - 0.5 * (df + 1.0) * np.log1p(z**2 / df))
+
+
+def _log_gamma_density(x: Floats, shape: float, rate: float) -> Floats:
+    return np.asarray(scipy.special.xlogy(shape - 1.0, x) - rate * x + shape * log(rate) - lgamma(shape))
 
 
 def correlation_density(prior: LKJ, size: int, x: Floats) -> Floats:
@@ -85,7 +98,10 @@ def correlation_density(prior: LKJ, size: int, x: Floats) -> Floats:
     [0.5, 0.5]
     """
     a = prior.eta - 1.0 + size / 2.0
-    return np.asarray(0.5 * scipy.stats.beta.pdf((x + 1.0) / 2.0, a, a))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_density = (a - 1.0) * np.log(0.25 * (1.0 - x**2)) if a != 1.0 else np.zeros_like(x)
+    inside = np.abs(x) <= 1.0
+    return np.where(inside, 0.5 * np.exp(log_density - scipy.special.betaln(a, a)), 0.0)
 
 
 def shape_density(prior: ShapePrior, x: Floats) -> tuple[Floats, Floats]:
@@ -100,18 +116,18 @@ def shape_density(prior: ShapePrior, x: Floats) -> tuple[Floats, Floats]:
     >>> [v.round(12).tolist() for v in shape_density(Normal(0.0, 0.5), np.array([0.0, 1.0]))]
     [[-0.225791352645, -2.225791352645], [-0.0, -4.0]]
     """
-    stats, none = scipy.stats, np.zeros_like(x)
+    none = np.zeros_like(x)
     if isinstance(prior, Flat):
         return none, none
     if isinstance(prior, Uniform):
         return none - np.log(prior.high - prior.low), none
     if isinstance(prior, Gamma | Exponential):
         a = prior.shape if isinstance(prior, Gamma) else 1.0
-        return stats.gamma.logpdf(x, a, scale=1.0 / prior.rate), (a - 1.0) / x - prior.rate
+        return _log_gamma_density(x, a, prior.rate), (a - 1.0) / x - prior.rate
     loc = prior.loc if isinstance(prior, Normal | StudentT | Cauchy) else 0.0
-    half = 0.0 if isinstance(prior, Normal | StudentT | Cauchy) else np.log(2.0)
+    half = (0.0 if isinstance(prior, Normal | StudentT | Cauchy) else log(2.0)) - log(prior.scale)
     z = (x - loc) / prior.scale
     if isinstance(prior, Normal | HalfNormal):
-        return half + stats.norm.logpdf(x, loc, prior.scale), -z / prior.scale
+        return half + _log_normal(z), -z / prior.scale
     df = prior.df if isinstance(prior, StudentT | HalfStudentT) else 1.0
-    return half + stats.t.logpdf(x, df, loc, prior.scale), -(df + 1.0) * z / (prior.scale * (df + z**2))
+    return half + _log_student(z, df), -(df + 1.0) * z / (prior.scale * (df + z**2))

@@ -258,8 +258,8 @@ class PosteriorFit(BaseFit):
         """One row: ``engine, nobs, sigma, chains, draws``, and the worst of every diagnostic.
 
         ``divergences``; ``pareto_k`` of draws by weights of importance, NaN of others; ``rhat_max``; ``ess_min`` of
-        bulk and tail; ``bfmi_min``, the least energy fraction of a chain;
-        ``max_treedepth``, how many trajectories were cut short at depth 10.
+        bulk and tail; ``bfmi_min``, the least energy fraction of a chain; ``max_treedepth``, how many trajectories were
+        cut short at depth 10.
 
         Examples
         --------
