@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack, overload
 
 from _ranef.plots.decomposition import decomposition_figure
-from _ranef.plots.drawing import figure_of, mark_doubtful
+from _ranef.plots.drawing import mark_doubtful, returned_figure
 from _ranef.plots.ranef import compared_figure, ranef_figure
 from _ranef.plots.selection import Choices, LevelsArgument, TermArgument
 from _ranef.plots.shared_plots import SharedPlots
@@ -77,7 +77,7 @@ class ComparisonPlots(SharedPlots):
             For an unknown group, term or level, a model without random effects, or `max_levels` below two.
         """
         drawn = compared_figure(self.fits, group, term=term, levels=levels, max_levels=max_levels, level=self.level)
-        return mark_doubtful(figure_of(drawn), self.fits)
+        return mark_doubtful(returned_figure(drawn), self.fits)
 
     @overload
     def ranef(
