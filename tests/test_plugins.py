@@ -1,4 +1,4 @@
-"""The page on other packages: what it shows is run, as far as they are installed."""
+"""The page on other packages, which has fences of its own: what it shows is run, as far as they are installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`cat.get_categories.*:Deprecatio
 
 
 def run(text, namespace):
-    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+    for block in re.findall(r"^~~~python\n(.*?)^~~~", text, flags=re.DOTALL | re.MULTILINE):
         exec(block, namespace)
 
 
@@ -44,7 +44,7 @@ def test_a_section(package, started):
 
 def test_the_table_shown_is_printed(started):
     etable = pytest.importorskip("maketables", reason="maketables is not installed").ETable
-    shown = re.search(r"```text\n(.*?)```", SECTIONS["maketables"], flags=re.DOTALL)[1]
+    shown = re.search(r"^~~~text\n(.*?)^~~~", SECTIONS["maketables"], flags=re.DOTALL | re.MULTILINE)[1]
     printed = etable([started["eb"], started["fb"]]).df.to_string()
     columns = [re.split(r" {2,}", line.strip()) for line in shown.splitlines()]
     ours = [re.split(r" {2,}", line.strip()) for line in printed.splitlines()]

@@ -123,8 +123,8 @@ class NotAvailableError(RanefError, NotImplementedError):
     >>> try:
     ...     ranef.Model("Reaction ~ Days + (1 | Subject)", chunks, variance=ranef.VarExp("Days"))
     ... except ranef.NotAvailableError as error:
-    ...     print(error)
-    VarExp('Days') in a model from chunks is not available: build the model from one frame.
+    ...     print(error)  # doctest: +ELLIPSIS
+    VarExp('Days') in a model from chunks is not available: VarIdent() is, or CompSymm(group=). Build the model ...
     """
 
 

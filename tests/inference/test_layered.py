@@ -240,7 +240,7 @@ def test_refusals(posterior):
     fit = fit_of(*PULP)
     with pytest.raises(ranef.DesignError, match="give interval="):
         fit.predict(uncertainty="plugin")
-    with pytest.raises(ranef.DesignError, match="'everything' must be one of 'plugin', 'fixef'"):
+    with pytest.raises(ranef.DesignError, match="'everything' must be 'plugin', 'fixef'"):
         fit.predict(interval="confidence", uncertainty="everything")
     with pytest.raises(ranef.DesignError, match="is what Model"):
         fit.predict(interval="confidence", uncertainty="posterior")

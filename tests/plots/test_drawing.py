@@ -33,3 +33,15 @@ def test_global_settings_are_left_alone(fit):
     before = dict(mpl.rcParams)
     FitPlots(fit(*PULP)).shrinkage()
     assert dict(mpl.rcParams) == before
+
+
+def test_a_notebook_shows_a_figure_once(fit):
+    pytest.importorskip("matplotlib_inline", reason="no notebooks are installed")
+    both = ranef.compare(fit(*PULP), ranef.Model(PULP[0], ranef.datasets.load(PULP[1])).fit("ML"))
+    before = plt.get_backend()
+    plt.switch_backend("module://matplotlib_inline.backend_inline")
+    try:
+        assert len(both.plot().axes) == 1
+        assert plt.get_fignums() == []  # what is left open is shown at the end of a cell, beside the value of the cell
+    finally:
+        plt.switch_backend(before)

@@ -88,7 +88,7 @@ def test_tables_of_small_and_large_responses(unit):
     shown = next(row for row in str(both).splitlines() if re.search(r"fixed\s+x ", row))
     np.testing.assert_allclose(float(cells(shown)[0]), eb.fixef["x"], rtol=2e-3)
     for export in (both.table().to_latex(), both.table().to_html(), both.table().to_markdown()):
-        assert "0.00000000" not in export
+        assert not re.search(r"\b0\.0{8}\D+0\.0{8}", export)  # one end of an interval may be that near to zero
 
 
 @pytest.mark.parametrize("unit", UNITS)

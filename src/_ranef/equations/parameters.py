@@ -31,7 +31,7 @@ def parameter_table(spec: ModelSpec, priors: Priors) -> pd.DataFrame:
     rows.append(_row(s, s.sigma, "sigma", "residual", "R: σ² is a factor of every entry"))
     rows += _of_residuals(s)
     frame = pd.DataFrame(rows, columns=COLUMNS[:-1])
-    of_residuals = "; ".join(line for line in spec.residual_prior_words if not line.startswith("sigma"))
+    of_residuals = "; ".join(line for line in spec.residual_prior_words(priors.rho) if not line.startswith("sigma"))
     rest = ["" if priors.flat or kind != "residual" else of_residuals for kind in frame["kind"]]
     names = frame["parameter"]
     return frame.assign(prior=[known.get(name, words) for name, words in zip(names, rest, strict=True)])
@@ -39,7 +39,7 @@ def parameter_table(spec: ModelSpec, priors: Priors) -> pd.DataFrame:
 
 def _prior_words(spec: ModelSpec, priors: Priors) -> dict[str, str]:
     """Priors as they are printed, by what they are of; with their coordinates, where these are not the columns."""
-    lines = [*priors.lines(spec.family.word), *spec.residual_prior_words]
+    lines = [*priors.lines(spec.family.word), *spec.residual_prior_words(priors.rho)]
     out = dict(line.split(" ~ ", 1) for line in lines if " ~ " in line)
     if priors.flat:
         return dict.fromkeys((*spec.design.fixed_names, "sigma"), "flat")

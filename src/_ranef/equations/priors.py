@@ -44,7 +44,7 @@ def with_priors(s: Symbols, priors: Priors) -> list[Line]:
         own.append(Line(s.sigma, "=", Number(s.spec.sigma), Words("known")))
     if s.spec.family.parameters:
         own.append(_of_degrees(Symbol("ν", (), ("nu",)), priors.df))
-    words = [line for words in s.spec.residual_prior_words for line in said(words)]
+    words = [line for words in s.spec.residual_prior_words(priors.rho) for line in said(words)]
     return [*out, *own, *words]
 
 

@@ -406,6 +406,8 @@ def check_spread(spec: ModelSpec, rows: Rows, rho: Floats, fitted: Floats) -> No
         return
     own = rho[: len(spec.variance.names)]
     known = spec.variance.log_sds(own)
+    if not known.size:  # rows that are read in chunks have strata, of which each has been met
+        return
     with np.errstate(divide="ignore"):
         new = rows.variance.updated(fitted).log_sds(own)
     beyond = np.maximum(new - known.max(), known.min() - new)

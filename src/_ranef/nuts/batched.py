@@ -176,8 +176,8 @@ class Batched:
         """Coefficients (N, K) of the parts, and what log|Λ⁻¹| has of them (N,)."""
         if self.basis is None:
             return np.ones((len(rho), 1)), np.zeros(len(rho))
-        logs = np.array([self.basis.law.logs(self.basis.numbers, own, np) for own in rho]).reshape(len(rho), -1)
-        return np.exp(logs), logs @ self.basis.counts
+        found = [self.basis.law.at(self.basis.numbers, self.basis.counts, own) for own in rho]
+        return np.array([c for c, _ in found]), np.array([log_det for _, log_det in found])
 
     def _levels(self, lam: Floats, c: Floats) -> tuple[list[list[Floats]], Floats]:
         """N = L⁻¹λᵀ of every point and block, as entries N[k][a] (N, G), and Σ log|M_i| (N,)."""
@@ -211,7 +211,8 @@ class Batched:
         """Entry (i, j) of I + λᵀAλ of every point and block (N, G)."""
         pairs = _pairs(lam.shape[1])
         weights = [lam[:, a, i] * lam[:, b, j] + (lam[:, b, i] * lam[:, a, j] if a != b else 0.0) for a, b in pairs]
-        out = np.einsum("nk,qn->nkq", c, np.array(weights)).reshape(len(lam), -1) @ self.A.reshape(-1, self.A.shape[2])
+        K, q, G = self.A.shape
+        out = np.einsum("nk,qn->nkq", c, np.array(weights)).reshape(len(lam), K * q) @ self.A.reshape(K * q, G)
         return np.asarray(out + 1.0 if i == j else out)
 
     def _scale_tail(self, lam: Floats, H: Floats) -> None:

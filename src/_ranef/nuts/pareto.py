@@ -28,7 +28,7 @@ def smoothed(log_weights: Floats) -> tuple[Floats, float]:
     --------
     >>> import numpy as np
     >>> w, k = smoothed(np.random.default_rng(0).exponential(0.4, 4000))
-    >>> round(w.sum(), 12), 0.3 < k < 0.5
+    >>> round(float(w.sum()), 12), 0.3 < k < 0.5
     (1.0, True)
     """
     n = len(log_weights)

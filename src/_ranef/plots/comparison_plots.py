@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack, overload
 
 from _ranef.plots.decomposition import decomposition_figure
-from _ranef.plots.drawing import figure_of, mark_doubtful
+from _ranef.plots.drawing import figure_of, mark_doubtful, returned_figure
 from _ranef.plots.intervals import intervals_figure
 from _ranef.plots.ranef import compared_figure, ranef_figure
 from _ranef.plots.selection import Choices, LevelsArgument, TermArgument
@@ -78,7 +78,7 @@ class ComparisonPlots(SharedPlots):
             For an unknown group, term or level, a model without random effects, or `max_levels` below two.
         """
         drawn = compared_figure(self.fits, group, term=term, levels=levels, max_levels=max_levels, level=self.level)
-        return mark_doubtful(figure_of(drawn), self.fits)
+        return mark_doubtful(returned_figure(drawn), self.fits)
 
     @overload
     def ranef(
@@ -226,8 +226,8 @@ class ComparisonPlots(SharedPlots):
         """
         own = methods or ("wald", "profile", "bootstrap")
         drawn = intervals_figure(self.fits, own, self.level, parameters, n, seed, ax)
-        mark_doubtful(figure_of(drawn), self.fits)
-        return drawn
+        figure = mark_doubtful(figure_of(drawn), self.fits)
+        return returned_figure(figure) if drawn is figure else drawn
 
     @property
     def _shown(self) -> Mapping[str, Fit]:

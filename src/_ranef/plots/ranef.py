@@ -19,7 +19,6 @@ from _ranef.plots.drawing import (
     Mark,
     dodged,
     entitle,
-    figure_of,
     fit_marks,
     folded,
     given_axes,
@@ -28,6 +27,7 @@ from _ranef.plots.drawing import (
     overlaid_marks,
     plain_frame,
     returned,
+    returned_figure,
 )
 from _ranef.plots.names import as_drawn, effect_on, effect_title, name_levels, shortened, text_width
 from _ranef.plots.selection import LevelsArgument, Selection, TermArgument, checked_limit, require_effects, select
@@ -295,7 +295,9 @@ def comparison_figure(
     if missing := [c for c in needed if c not in frame]:
         raise DesignError(f"The frame of a comparison lacks the columns {', '.join(missing)}.")
     panels = comparison_panels(frame, list(ENGINES), Selection((), checked_limit(max_levels, 2, "max_levels")))
-    return figure_of(draw_panels(panels, compared_marks(ENGINES, level), None, formula=formula, response=response))
+    return returned_figure(
+        draw_panels(panels, compared_marks(ENGINES, level), None, formula=formula, response=response)
+    )
 
 
 def draw_panels(
