@@ -16,7 +16,7 @@ from _ranef.nuts import Settings, sample_posterior
 from _ranef.nuts.blocks import arrays_of_sums
 from _ranef.nuts.collapsed import collapsed_model
 from _ranef.nuts.joint import joint_data, joint_model, joint_shape
-from _ranef.nuts.problem import prepare
+from _ranef.nuts.problem import draw_effects, hyper_draws, prepare
 from _ranef.nuts.sampler import Code, potential
 from _ranef.spec import rho_log_prior
 from likelihood.designs import make_data
@@ -112,6 +112,44 @@ def test_loops_and_jax_are_the_numpy_kernels(law, formula):
             wanted = problem.gradient(q)
             np.testing.assert_allclose(value, wanted[0], rtol=1e-11)
             np.testing.assert_allclose(slope, wanted[1], rtol=1e-9, atol=1e-9)
+
+
+def patterns(n=60):
+    """Groups that stand in few patterns, and a covariate of few values."""
+    data = gaps(n).assign(t=np.arange(n) % 5, k=np.arange(n) // 5, v=1.0 + np.arange(n) % 4)
+    return data.drop(index=[3, 17])
+
+
+#: laws whose coefficients numpy alone knows
+NUMERIC = {
+    "power": {"variance": ranef.VarPower("v")},
+    "constant and power in strata": {"variance": ranef.VarConstPower("v") * ranef.VarIdent("s")},
+    "unstructured": {"correlation": ranef.Symm("t", group="k")},
+    "by distance": {"correlation": ranef.Exponential("t", group="k", nugget=True)},
+}
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (x | a)", "y ~ x + (x | a) + (1 | h)", "y ~ x"])
+@pytest.mark.parametrize("law", NUMERIC)
+def test_sums_by_coefficients_of_numpy_are_the_rows(law, formula):
+    """And exact draws of the effects have the same moments."""
+    model = ranef.Model(formula, patterns(), weights="w", **NUMERIC[law])
+    problem = prepare(model.spec, None, model.priors({"fixef[x]": StudentT(4, 0.5, 1.0)}))
+    by_rows = prepare(model.spec, None, problem.priors)
+    by_rows.rows.__dict__["sums"] = None
+    assert problem.by_loops
+    assert not by_rows.by_loops
+    rng = np.random.default_rng(1)
+    for q in rng.normal(0.0, 0.5, (3, problem.layout.n_hyper)):
+        value, slope = problem.gradient(q)
+        wanted, of_rows = by_rows.gradient(q)
+        np.testing.assert_allclose(value, wanted, rtol=1e-11)
+        np.testing.assert_allclose(slope, of_rows, rtol=1e-8, atol=1e-8)
+    hyper = hyper_draws(problem, np.tile(q, (300, 1)))
+    ours, theirs = (draw_effects(own, hyper, np.random.default_rng(k)) for k, own in enumerate((problem, by_rows)))
+    for a, b in zip((ours[0], *ours[1]), (theirs[0], *theirs[1]), strict=True):
+        error = np.maximum(a.std(axis=0), 1e-12) / np.sqrt(150)
+        assert (np.abs(a.mean(axis=0) - b.mean(axis=0)) < 5.5 * error + 1e-9).all()
 
 
 @pytest.mark.parametrize("law", LAWS)
