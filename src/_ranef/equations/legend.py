@@ -47,8 +47,6 @@ WORDS = {
     "W root": "roots of the prior weights, on the diagonal",
     "Z of term": "columns of a term of random effects",
     "b of term": "random effects of a term",
-    "J of term": "indicators of the levels of a term's factor: J has a 1 in each row",
-    "X of term": "columns of a term's effects, one for each effect of a level",
     "Z of level": "rows of Z of one level, with the columns of its effects",
     "R of level": "block of R of one level",
     "V of level": "block of V of one level",
@@ -162,6 +160,10 @@ def meaning(s: Symbols, key: Key) -> str:
         case (str(kind), int(g)) if kind.endswith("of cluster"):
             whose = f"of the rows of one {spec.groupings[g].name}" if g >= 0 else "of all rows"
             return f"{OF_CLUSTER[kind[0]]} {whose}"
+        case ("J of term", int(t)):
+            return f"indicators of the levels of {spec.terms[t].group}, a 1 in each row"
+        case ("X of term", int(t)):
+            return f"columns {', '.join(spec.terms[t].columns)}, one for each effect of a level"
         case (str(kind), int(t)) if kind.endswith("of term"):
             return WORDS[kind].replace("a term", spec.terms[t].text or "a term")
     return WORDS[str(key[0])]

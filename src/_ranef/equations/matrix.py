@@ -120,7 +120,8 @@ class _Whole:
             J, X, Z = self._of("J", t), self._of("X", t, "r"), self._of("Z", t)
             product = Transposed(Kronecker(Transposed(J), Transposed(X), "⊙"))
             q = self.spec.groupings[t.grouping].n_levels * len(t.columns)
-            words = f"{self.spec.n_obs} × {q}: each row has {', '.join(t.columns)} in the columns of its {t.group}"
+            rows = "; blocks with the rows sorted by it" if one else ""
+            words = f"{self.spec.n_obs} × {q}: {', '.join(t.columns)} at each row's {t.group}{rows}"
             blocks = () if not one else (self._run("Z", t.grouping, diagonal=True),)
             lines.append(Line(Z, "=", Chain((product, *blocks)) if blocks else product, Words(words)))
         return lines

@@ -26,7 +26,8 @@ class _Typst(Writer):
 
     def number(self, value: float) -> str:
         mantissa, _, exponent = four_digits(value).partition("e")
-        return f"{mantissa} times 10^({int(exponent)})" if exponent else mantissa.replace("inf", "infinity")
+        plain = mantissa.replace("inf", "infinity").replace("nan", '"NaN"')
+        return f"{mantissa} times 10^({int(exponent)})" if exponent else plain
 
     def symbol(self, letter: str, below: Sequence[Atom] = ()) -> str:
         base = _LETTERS.get(letter, letter)
