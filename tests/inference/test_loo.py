@@ -151,7 +151,7 @@ def test_residual_parameters_are_integrated_too(sleep, monkeypatch):
         drawn = fit.loo("group")
     assert (wide.pareto_k <= wide.good_k).all()
     trusted = drawn.pareto_k <= drawn.good_k
-    np.testing.assert_allclose(wide.elpd_i[trusted], drawn.elpd_i[trusted], atol=0.15)
+    np.testing.assert_allclose(wide.elpd_i[trusted], drawn.elpd_i[trusted], atol=0.25)
 
 
 def test_relatives_keep_their_draws():
@@ -163,7 +163,7 @@ def test_relatives_keep_their_draws():
     plain = ranef.Model(SLEEP, data).sample(seed=1, sampler="nutpie", progress=False)
     found, other = group_loo(fit), group_loo(plain)
     trusted = found.pareto_k <= found.good_k
-    np.testing.assert_allclose(found.elpd_i[trusted], other.elpd_i[trusted], atol=0.15)
+    np.testing.assert_allclose(found.elpd_i[trusted], other.elpd_i[trusted], atol=0.25)
 
 
 @pytest.mark.slow

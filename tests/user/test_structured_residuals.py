@@ -145,7 +145,7 @@ def test_what_needs_independent_rows_says_so(data):
     by_rows = ranef.Model("Reaction ~ Days + (1 | Subject)", data, correlation=ar1, variance=ranef.VarIdent("Phase"))
     with pytest.raises(ranef.FitError, match="marginal parameterization only"):
         by_rows.sample(parameterization="noncentered", progress=False)
-    with pytest.raises(ranef.NotAvailableError, match="[Bb]uild the model from one frame"):
+    with pytest.raises(ranef.NotAvailableError, match=r"[Bb]uild the model from one frame"):
         ranef.Model(SLEEP, [data, data], variance=ranef.VarExp("Days"))
 
 
@@ -196,7 +196,7 @@ def test_years_as_they_are_are_refused_with_what_to_write(groups):
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
 def test_the_prior_of_a_constant_and_a_power_knows_no_unit(groups, factor):
     lines = [
-        ranef.Model("y ~ x", data, variance=ranef.VarConstPower("size")).spec.residual.prior_words
+        ranef.Model("y ~ x", data, variance=ranef.VarConstPower("size")).spec.residual.prior_words()
         for data in (groups, groups.assign(size=factor * groups["size"]))
     ]
     assert lines[0] == lines[1]

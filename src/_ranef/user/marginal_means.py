@@ -52,17 +52,43 @@ class Means(ByFields, Shown):
 
         Of a posterior ``std_error`` is its standard deviation, the interval equal-tailed, and ``p_value`` twice the
         probability of the other sign; ``df`` and ``statistic`` are NaN.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("yield ~ nitro + Variety + (1 | Block/Variety)", ranef.datasets.load("Oats")).fit()
+        >>> means = ranef.emmeans(fit, "Variety")
+        >>> means.frame["estimate"].round(2).tolist()
+        [104.5, 109.79, 97.63]
         """
         return self.found.frame
 
     @property
     def cells(self) -> pd.DataFrame:
-        """Levels of the factors asked for, those of `by` last; the first one varies fastest."""
+        """Levels of the factors asked for, those of `by` last; the first one varies fastest.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("yield ~ nitro + Variety + (1 | Block/Variety)", ranef.datasets.load("Oats")).fit()
+        >>> means = ranef.emmeans(fit, "Variety")
+        >>> means.cells["Variety"].tolist()
+        ['Golden Rain', 'Marvellous', 'Victory']
+        """
         return self.found.cells
 
     @property
     def by(self) -> tuple[str, ...]:
-        """Within whose levels contrasts are taken."""
+        """Within whose levels contrasts are taken.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("yield ~ nitro + Variety + (1 | Block/Variety)", ranef.datasets.load("Oats")).fit()
+        >>> means = ranef.emmeans(fit, "Variety")
+        >>> means.by
+        ()
+        """
         return self.found.by
 
     def contrasts(
@@ -94,6 +120,14 @@ class Means(ByFields, Shown):
         DesignError
             For an unknown kind or adjustment, Tukey's for other contrasts than all pairs, or coefficients that are not
             as many as there are means.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("yield ~ nitro + Variety + (1 | Block/Variety)", ranef.datasets.load("Oats")).fit()
+        >>> means = ranef.emmeans(fit, "Variety")
+        >>> means.contrasts()[["contrast", "estimate"]].round(2).to_numpy().tolist()
+        [['Golden Rain - Marvellous', -5.29], ['Golden Rain - Victory', 6.87], ['Marvellous - Victory', 12.17]]
         """
         frame = self.found.contrasts(method, adjust, level)
         chosen = "none" if self.found.law is None else inf.checked_adjustment(method, adjust)
