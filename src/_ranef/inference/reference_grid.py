@@ -112,8 +112,8 @@ def reference_grid(spec: ModelSpec, at: Mapping[str, Any] | None = None) -> Grid
     unknown = [p.name for p in predictors if not p.values]
     if unknown:
         raise DesignError(
-            f"{unknown[0]} stands in a function alone, so the model does not hold its mean. Say where to take the "
-            f"means: at={{{unknown[0]!r}: ...}}."
+            f"{unknown[0]} stands in a function alone, or in a product, so the model does not hold its mean. Say where "
+            f"to take the means: at={{{unknown[0]!r}: ...}}."
         )
     combinations = list(product(*(p.values for p in reversed(predictors))))
     values = {p.name: [c[-1 - k] for c in combinations] for k, p in enumerate(predictors)}
