@@ -7,32 +7,15 @@ Biometrics 31, 423-447; Robinson 1991, Stat. Sci. 6, 15-32, §5).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from _ranef.likelihood.at import At
-from _ranef.likelihood.criterion import Evaluation
-from _ranef.likelihood.crossproducts import CrossProducts
-from _ranef.likelihood.sums import raw_columns, raw_effects
-from _ranef.linalg import BlockMatrix, backward, forward, paired_blocks
-from _ranef.spec import ModelSpec
+from _ranef.linalg import forward
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = [
-    "RowBlocks",
-    "combination_roots",
-    "quadratic_forms",
-    "row_blocks",
-    "row_leverages",
-    "row_residuals",
-    "row_slopes",
-    "slopes_by_rows",
-]
-
-#: entries of covariance blocks gathered by row at once
-CHUNK_ENTRIES = 4_000_000
+__all__ = ["combination_roots"]
 
 
 def combination_roots(
@@ -63,136 +46,3 @@ def combination_roots(
     f = np.vstack([np.zeros((0, len(X))), *(w.reshape(-1, w.shape[2]) for w in white)])
     F_Xy = np.vstack([np.zeros((0, X.shape[1] + 1)), *(w.reshape(-1, w.shape[2]) for w in inner.columns.white)])
     return np.vstack([f, inner.inverse_root @ ((X @ products.scaling.X).T - F_Xy[:, :-1].T @ f)]) * at.sigma
-
-
-@dataclass(frozen=True)
-class RowBlocks:
-    """What the leverage of a row of the model is made of; groupings in elimination order, internal scale.
-
-    Attributes
-    ----------
-    at : At
-    Q : mapping (k, l) to array
-        Blocks of the conditional covariance of b over σ²: (J_k, p_k, p_k) for k = l, else in the order of ``A.pairs``.
-    B : tuple of array (J_k, p_k, p)
-        DZᵀV⁻¹X.
-    coefficients : bool
-        Whether β is estimated.
-    """
-
-    at: At
-    Q: Mapping[tuple[int, int], Floats]
-    B: tuple[Floats, ...]
-    coefficients: bool = True
-
-    def without_coefficients(self) -> RowBlocks:
-        """The same with β taken as known: leverages are then of the random effects alone."""
-        return replace(self, coefficients=False)
-
-
-def row_blocks(at: At) -> RowBlocks:
-    """The blocks of Q for levels that share a row, and DZᵀV⁻¹X."""
-    B = tuple(b[:, :, :-1] for b in backward(at.inner.factor, at.inner.columns.white))
-    return RowBlocks(at, paired_blocks(at.likelihood.products.A, at.inner.factor), B)
-
-
-def row_leverages(spec: ModelSpec, given: RowBlocks) -> Floats:
-    """W Var(xᵀβ̂ + zᵀ(b̂ − b))/σ² (n,) of the rows that `spec` holds: the diagonal of the matrix that maps y to ŷ.
-
-    In two parts: zᵀQz, and gᵀ(XᵀV⁻¹X)⁻¹g with g = x − XᵀV⁻¹ZDz (Demidenko & Stukel 2005, Stat. Med. 24, 893-909, §3).
-    """
-    products, root = given.at.likelihood.products, given.at.inner.inverse_root
-    X = spec.design.X @ products.scaling.X
-    Z: list[Floats] = [spec.groupings[k].Z @ products.scaling.Z[k] for k in products.order]
-    codes = [spec.groupings[k].codes for k in products.order]
-    own = quadratic_forms(products.A, given.Q, given.B, root if given.coefficients else root[:0], X, Z, codes)
-    return np.asarray(spec.residual.precision * own)
-
-
-def quadratic_forms(
-    A: BlockMatrix,
-    Q: Mapping[tuple[int, int], Floats],
-    B: Sequence[Floats],
-    inverse_root: Floats,
-    X: Floats,
-    Z: Sequence[Floats],
-    codes: Sequence[Ints],
-) -> Floats:
-    """zᵀQz + |Rg|² (n,) with g = x − XᵀV⁻¹ZDz of rows [X Z], factors in elimination order; R may have no rows."""
-    out = np.zeros(len(X))
-    for k, (z, code) in enumerate(zip(Z, codes, strict=True)):
-        X = X - _by_rows(z, B[k], code)
-        out += _forms(z, Q[k, k], code, z)
-    for (k, l), pair in A.pairs.items():
-        width = A.n_levels[l]
-        place = np.searchsorted(pair.rows * width + pair.cols, codes[k] * width + codes[l])
-        out += 2.0 * _forms(Z[k], Q[k, l], place, Z[l])
-    return np.asarray(out + ((X @ inverse_root.T) ** 2).sum(axis=1))
-
-
-def row_residuals(at: At) -> Floats:
-    """Y − Xβ̂ − Zb̂ (n,), of rows that are held."""
-    spec = at.likelihood.spec
-    fitted = spec.design.X @ at.beta
-    for g, b in zip(spec.groupings, at.effects, strict=True):
-        fitted = fitted + np.einsum("na,na->n", g.Z, b[g.codes])
-    return np.asarray(spec.design.y - fitted - (0.0 if spec.design.offset is None else spec.design.offset))
-
-
-def row_slopes(at: At) -> Floats:
-    """∂criterion/∂ρ (n_rho,) of parameters of residual variances and correlations, θ held (and σ, if not profiled)."""
-    spec, products = at.likelihood.spec, at.likelihood.products
-    fold, reml = np.eye(products.n_fixed + 1), at.likelihood.method == "REML"
-    return slopes_by_rows(spec, products, at.inner, fold, row_residuals(at) / at.sigma, coefficients=reml)
-
-
-def slopes_by_rows(
-    spec: ModelSpec, products: CrossProducts, at: Evaluation, fold: Floats, left: Floats, *, coefficients: bool = True
-) -> Floats:
-    """The same of columns that are `fold` (p + 1, m) of [X y], `left` (n,) being residuals over σ.
-
-    For a row of variance v with leverage h and residual e, ∂/∂ log v = (1 − h) − e²/v, for it is v(V⁻¹)_ii − v(Py)²_i.
-    h counts the coefficients under REML, and the random effects alone under ML. Where rows are correlated whitened rows
-    a move to a + ∂a, and the leverages, quadratic in them, with them.
-    """
-    residual, everything = spec.residual, slice(0, spec.n_obs)
-    codes = [spec.groupings[k].codes for k in products.order]
-    raw: list[Floats] = [(fold.T @ raw_columns(spec, products.scaling, everything))[:-1]]
-    raw += [raw_effects(spec, products.scaling, everything, k) for k in products.order]
-    Q, B = paired_blocks(products.A, at.factor), [b[:, :, :-1] for b in backward(at.factor, at.columns.white)]
-    root = at.inverse_root if coefficients else at.inverse_root[:0]
-
-    def leverages(rows: Sequence[Floats]) -> Floats:
-        return quadratic_forms(products.A, Q, B, root, rows[0], rows[1:], codes)
-
-    own = [residual.whitened(part).T for part in raw]
-    of_rss = 2.0 * residual.changes(left) @ residual.whitened(left)
-    if not residual.correlated:
-        return np.asarray(2.0 * residual.jacobian @ (1.0 - leverages(own)) + of_rss)
-    moved, of_leverages = [residual.changes(part) for part in raw], np.empty(len(spec.rho_names))
-    for k in range(len(of_leverages)):
-        ahead, behind = ([a + sign * c[k].T for a, c in zip(own, moved, strict=True)] for sign in (1.0, -1.0))
-        of_leverages[k] = 0.5 * (leverages(ahead).sum() - leverages(behind).sum())
-    return np.asarray(of_leverages + of_rss - residual.log_det_slopes)
-
-
-def _residual_slopes(at: At) -> Floats:
-    """The part of the slopes (n_rho,) that is ∂(rss/σ²)/∂ρ, with σ held."""
-    residual, left = at.likelihood.spec.residual, row_residuals(at)
-    return np.asarray(2.0 * residual.changes(left) @ residual.whitened(left) / at.sigma**2)
-
-
-def _forms(left: Floats, blocks: Floats, place: Ints, right: Floats) -> Floats:
-    """Bilinear forms lᵀBr (n,) with the block that each row names."""
-    return np.asarray((_by_rows(left, blocks, place) * right).sum(axis=1))
-
-
-def _by_rows(left: Floats, blocks: Floats, place: Ints) -> Floats:
-    """lᵀB (n, r) with the block (p, r) that each row names."""
-    n, (_, p, r) = left.shape[0], blocks.shape
-    out = np.empty((n, r))
-    step = max(1, CHUNK_ENTRIES // max(1, p * r))
-    for first in range(0, n, step):
-        part = slice(first, first + step)
-        out[part] = np.einsum("na,nar->nr", left[part], blocks[place[part]])
-    return out

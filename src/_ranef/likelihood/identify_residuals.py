@@ -13,10 +13,10 @@ import numpy as np
 
 from _ranef.errors import DesignError
 from _ranef.likelihood.at import Likelihood
-from _ranef.likelihood.combinations import row_slopes
 from _ranef.likelihood.criterion import Method
 from _ranef.likelihood.crossproducts import cross_products
 from _ranef.likelihood.identify import GOLDEN, NO_PART, null_vectors
+from _ranef.likelihood.sums_of_rows import row_slopes
 from _ranef.spec import ModelSpec, with_response, without_rows
 from _ranef.support.arrays import Bools, Floats
 

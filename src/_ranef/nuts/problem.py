@@ -108,7 +108,8 @@ class Problem:
     @property
     def sums(self) -> FixedSums | None:
         """The cross-products at any ρ, where rows need not be read again."""
-        return None if self.rows is None else self.rows.sums
+        sums = None if self.rows is None else self.rows.sums
+        return sums if isinstance(sums, FixedSums) else None
 
     def arrays(self, shape: Shape) -> dict[str, Floats]:
         """The arrays of the collapsed density for JAX, padded to `shape`; with sums those that ρ makes it of."""
