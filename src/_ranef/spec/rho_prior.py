@@ -12,7 +12,7 @@ import numpy as np
 from _ranef.spec.model import ModelSpec
 from _ranef.support.arrays import Floats
 
-__all__ = ["mean_log_sds", "rho_log_prior", "rho_log_priors", "rho_prior_draws"]
+__all__ = ["mean_log_sds", "mean_log_sds_slopes", "rho_log_prior", "rho_log_priors", "rho_prior_draws"]
 
 
 def rho_log_prior(spec: ModelSpec, rho: Floats) -> tuple[float, Floats]:
@@ -60,3 +60,12 @@ def mean_log_sds(spec: ModelSpec, rho: Floats) -> Floats:
     if spec.sigma is not None or spec.variance is None or not spec.variance.names:
         return np.zeros(rho.shape[:-1])
     return spec.variance.mean_log_sds(rho[..., : len(spec.variance.names)])
+
+
+def mean_log_sds_slopes(spec: ModelSpec, rho: Floats) -> Floats:
+    """Its derivatives (n_rho,) at ρ (n_rho,)."""
+    out = np.zeros(len(rho))
+    if spec.sigma is None and spec.variance is not None:
+        own = len(spec.variance.names)
+        out[:own] = spec.variance.mean_slopes(rho[:own])
+    return out
