@@ -9,6 +9,8 @@ At an edge rows stay as they are while ρ goes on: a correlation of 1, a range b
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from _ranef.errors import DesignError
@@ -16,8 +18,9 @@ from _ranef.likelihood.at import Likelihood
 from _ranef.likelihood.criterion import Method
 from _ranef.likelihood.crossproducts import cross_products
 from _ranef.likelihood.identify import GOLDEN, NO_PART, null_vectors
-from _ranef.likelihood.sums_of_rows import row_slopes
-from _ranef.spec import ModelSpec, with_response, without_rows
+from _ranef.likelihood.sums_by_parts import product_slopes
+from _ranef.likelihood.sums_of_rows import RowSums
+from _ranef.spec import ModelSpec, without_rows
 from _ranef.support.arrays import Bools, Floats
 
 __all__ = ["at_edge", "undetermined_with_rho"]
@@ -67,12 +70,13 @@ def _some_groups(spec: ModelSpec) -> ModelSpec | None:
 
 def _undetermined(spec: ModelSpec, method: Method) -> Bools:
     own = spec.with_rho(_anywhere(spec))
-    first = Likelihood(own, cross_products(own), method)
-    theta = first.to_written(1.0 + _spread(spec.n_theta))
+    products = cross_products(own)
+    products = replace(products, scaling=replace(products.scaling, y=1.0), rows=None)
+    theta = Likelihood(own, products, method).to_written(1.0 + _spread(spec.n_theta))
     rng = np.random.default_rng(0)
     m = len(theta) + len(spec.rho_names)
     noise = rng.normal(size=(m + SPARE, spec.n_obs)) * (1.0 if spec.sigma is None else spec.sigma)
-    slopes = np.array([_slopes(with_response(own, y), method, theta) for y in noise])
+    slopes = np.array([_slopes(RowSums(own, products, y), method, theta) for y in noise])
     lost, gone = null_vectors(slopes, np.full(m, np.sqrt(spec.n_obs)))
     lost = np.abs(lost * np.linalg.norm(np.where(gone, 1.0, slopes), axis=0)[:, None])
     lost = lost[:, lost[spec.n_theta :].max(axis=0) > NO_PART]
@@ -89,12 +93,14 @@ def _spread(n: int) -> Floats:
     return np.asarray(np.arange(1, n + 1) * GOLDEN % 1.0)
 
 
-def _slopes(spec: ModelSpec, method: Method, theta: Floats) -> Floats:
+def _slopes(sums: RowSums, method: Method, theta: Floats) -> Floats:
     """∂criterion/∂(θ, ρ) (n_theta + n_rho,) on the user's scale."""
-    likelihood = Likelihood(spec, cross_products(spec), method)
+    spec = sums.spec
+    likelihood = Likelihood(spec, sums.at(spec), method)
     at = likelihood.at(theta)
     roots = [np.linalg.solve(T.T, slope) for T, slope in zip(likelihood.maps, at.gradient, strict=True)]
-    return np.append(spec.pull_back(theta, roots) if roots else np.zeros(0), row_slopes(at))
+    of_rho = sums.slopes(spec, product_slopes(likelihood.products.A, at.inner))
+    return np.append(spec.pull_back(theta, roots) if roots else np.zeros(0), of_rho)
 
 
 def at_edge(spec: ModelSpec) -> Bools:

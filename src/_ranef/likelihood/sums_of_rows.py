@@ -41,17 +41,23 @@ class RowSums:
     spec : ModelSpec
     products : CrossProducts
         At some ρ; their scale, order and plan serve for all.
+    response : array (n,), optional
+        In the place of the internal y.
     """
 
     spec: ModelSpec
     products: CrossProducts
+    response: Floats | None = None
 
     @cached_property
     def rows(self) -> Floats:
         """[Z X y]ᵀ (m, n) on the internal scale without weights, factors in the order of elimination."""
         scaling, everything = self.products.scaling, slice(0, len(self.spec.design.y))
         Zs = [raw_effects(self.spec, scaling, everything, k) for k in self.products.order]
-        return np.concatenate([*Zs, raw_columns(self.spec, scaling, everything)])
+        columns = raw_columns(self.spec, scaling, everything)
+        if self.response is not None:
+            columns[-1] = self.response
+        return np.concatenate([*Zs, columns])
 
     @cached_property
     def codes(self) -> list[Ints]:

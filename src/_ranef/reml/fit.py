@@ -30,7 +30,7 @@ from _ranef.spec import ModelSpec, TermSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.progress import LateBar
 
-__all__ = ["BOUNDARY_ADVICE", "begun", "better", "certified_descent", "fit_reml", "flat_words"]
+__all__ = ["BOUNDARY_ADVICE", "begun", "better", "certified", "fit_reml", "flat_words"]
 
 BOUNDARY_ADVICE = (
     "This is a result, not a failure: the criterion is lowest there, at the edge of what is possible, which does not "
@@ -170,9 +170,9 @@ def _best_descent(problem: Problem, tracer: Tracer, start: Floats | None, contro
             theta = _lowest_on_the_line(problem)
         else:
             theta = _best_of_many(problem, tracer, np.array([first, *_other_starts(problem, first)]))
-        best = certified_descent(problem, tracer, theta, replace(control, em_steps=0))
+        best = _certified_descent(problem, tracer, theta, replace(control, em_steps=0))
     else:
-        best = certified_descent(problem, tracer, first, control)
+        best = _certified_descent(problem, tracer, first, control)
         if small:
             best = _lower(problem, tracer, best, _other_starts(problem, first), control)
     far_out = best.point.at.from_rows  # what was found by sums that had lost digits is doubtful
@@ -191,7 +191,7 @@ def _lowest_by_gradients(problem: Problem, tracer: Tracer, best: Descent, first:
     """The lowest of descents by gradients alone, for the criterion on which Newton's steps get nowhere."""
     for theta in (best.point.theta, *islice(_other_starts(problem, first), GRADIENT_STARTS)):
         lower = by_gradients(problem, tracer, problem.point(theta), LONG)
-        other = certified_descent(problem, tracer, lower.theta, replace(control, em_steps=0))
+        other = _certified_descent(problem, tracer, lower.theta, replace(control, em_steps=0))
         if better(other, best) or (other.converged and not best.converged and not better(best, other)):
             best = other
     return best
@@ -212,7 +212,7 @@ def _lower(problem: Problem, tracer: Tracer, best: Descent, starts: Iterable[Flo
     for theta in starts:
         other = descend(problem, tracer, problem.settled(theta), control, 0, known=best.point)
         if other is not None and better(other, best):
-            best = certified_descent(problem, tracer, other.point.theta, replace(control, em_steps=0))
+            best = certified(problem, tracer, other, control)
     return best
 
 
@@ -321,20 +321,24 @@ def _random_starts(terms: Sequence[TermSpec], most: int, each: int, reach: float
         yield np.where(diagonal, size, np.where(shapes, SHAPES_SPREAD, size) * rng.normal(size=len(diagonal)))
 
 
-def certified_descent(problem: Minimand, tracer: Tracer, theta: Floats, control: Control) -> Descent:
-    """Descend, snap to the boundary, check the certificate there; restart where it fails."""
-    em_steps = control.em_steps
+def _certified_descent(problem: Problem, tracer: Tracer, theta: Floats, control: Control) -> Descent:
+    ended = descend(problem, tracer, theta, control, control.em_steps)
+    assert ended is not None  # no optimum was known
+    return certified(problem, tracer, ended, control)
+
+
+def certified(problem: Minimand, tracer: Tracer, descent: Descent, control: Control) -> Descent:
+    """Snap the end of a descent to the boundary, and check the certificate there; descend again where it fails."""
     for _ in range(MAX_RESTARTS):
-        ended = descend(problem, tracer, theta, control, em_steps)
-        assert ended is not None  # no optimum was known
-        descent = ended
         point = snap(problem, tracer, descent.point)
         if point is not descent.point:
             descent = replace(descent, point=point)
         away = escape(problem.spec, point.theta, [W[0] for W in point.W])
         if away is None:
             return descent
-        theta, em_steps = away, 0
+        ended = descend(problem, tracer, away, control, 0)
+        assert ended is not None  # no optimum was known
+        descent = ended
     return replace(descent, converged=False)
 
 

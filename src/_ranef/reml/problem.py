@@ -148,7 +148,15 @@ class Minimand(Protocol):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Problem(Likelihood):
-    """The criterion of one model as a function of θ for standard columns (:mod:`_ranef.likelihood.at`)."""
+    """The criterion of one model as a function of θ for standard columns (:mod:`_ranef.likelihood.at`).
+
+    Attributes
+    ----------
+    known : Undetermined, optional
+        What the data do not determine, where that has been found at another ρ.
+    """
+
+    known: Undetermined | None = None
 
     @property
     def scales(self) -> Bools:
@@ -207,7 +215,7 @@ class Problem(Likelihood):
     @cached_property
     def undetermined(self) -> Undetermined:
         """What the data do not determine."""
-        return undetermined(self.spec, self.products, self.method)
+        return self.known or undetermined(self.spec, self.products, self.method)
 
     @cached_property
     def least_squares(self) -> LeastSquares | None:
@@ -291,7 +299,7 @@ class JointProblem:
         """The problem with ρ known, and the factor of its θ."""
         own = self.over.at(rho)
         change = mean_log_sds(self.spec, rho) - mean_log_sds(self.spec, self.centre)
-        return Problem(own.spec, own.products, own.method), float(np.exp(change))
+        return Problem(own.spec, own.products, own.method, self.at_start.undetermined), float(np.exp(change))
 
     def joined(self, theta: Floats, factor: float, rho: Floats) -> Floats:
         """Parameters (n,) of θ at ρ."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from _ranef.errors import FitError
 from _ranef.likelihood import CrossProducts, Method, OverRho, over_rho
-from _ranef.reml.fit import FEW_ROWS, begun, better, certified_descent, fit_reml
+from _ranef.reml.fit import FEW_ROWS, begun, better, certified, fit_reml
 from _ranef.reml.optimize import Control, Descent, Tracer, descend
 from _ranef.reml.problem import FAR, JointProblem, Point, Problem
 from _ranef.reml.residual_status import judged
@@ -272,7 +272,7 @@ def _lowest(joint: JointProblem, tracer: Tracer, starts: Sequence[Floats], contr
         try:
             found = descend(joint, tracer, x, control, 0, None if best is None else best.point)
             if found is not None and (best is None or _preferred(joint, found, best)):
-                best = certified_descent(joint, tracer, found.point.theta, control)
+                best = certified(joint, tracer, found, control)
         except (FitError, np.linalg.LinAlgError) as error:
             refused = error
     if best is None:
