@@ -28,6 +28,9 @@ __all__ = ["at_edge", "undetermined_with_rho"]
 #: rows up to which all are read; of more, groups with about as many say it as well, if they determine everything
 MANY_ROWS = 10_000
 
+#: of random responses; nobody's own, for a response that is a column of X says nothing
+SEED = 1_618_033_988
+
 #: responses beyond as many as there are parameters
 SPARE = 2
 
@@ -73,7 +76,7 @@ def _undetermined(spec: ModelSpec, method: Method) -> Bools:
     products = cross_products(own)
     products = replace(products, scaling=replace(products.scaling, y=1.0), rows=None)
     theta = Likelihood(own, products, method).to_written(1.0 + _spread(spec.n_theta))
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(SEED)
     m = len(theta) + len(spec.rho_names)
     noise = rng.normal(size=(m + SPARE, spec.n_obs)) * (1.0 if spec.sigma is None else spec.sigma)
     slopes = np.array([_slopes(RowSums(own, products, y), method, theta) for y in noise])
@@ -107,7 +110,7 @@ def at_edge(spec: ModelSpec) -> Bools:
     """Which of the ρ (n_rho,) of `spec` may go on, alone or together, without a change of the rows."""
     if spec.design.stream is not None:
         spec = spec.thinned(MANY_ROWS)
-    values = np.random.default_rng(0).normal(size=spec.n_obs)
+    values = np.random.default_rng(SEED).normal(size=spec.n_obs)
     usual = np.linalg.norm(_movement(spec.with_rho(_anywhere(spec)), values), axis=1)
     own = _movement(spec, values) / np.where(usual > 0, usual, 1.0)[:, None]
     directions, sizes, _ = np.linalg.svd(own, full_matrices=False)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+import scipy
 
 from _ranef.errors import FitError
 from _ranef.likelihood import CrossProducts, Method, OverRho, over_rho
@@ -43,6 +44,9 @@ CONSTANT = 1e-9
 
 #: residuals over the spread of the response that are rounding, and rows beside the coefficients read to see it
 EXACT, BESIDE = 1e-10, 50
+
+#: steps of least squares that look for an exact fit by random effects too
+LEAST_SQUARES = 2000
 
 #: from here on they are moved half of the way only, for some go to and fro
 DAMPED = 12
@@ -96,7 +100,13 @@ def fit_structured(
         If the residual variance goes to zero, of all rows or of some.
     """
     _refuse_exact_strata(spec)
-    fit = _fitted_structured(spec, method, start, at, control)
+    try:
+        fit = _fitted_structured(spec, method, start, at, control)
+    except FitError:
+        _refuse_unbounded(spec, method)
+        raise
+    if fit.estimates.optimizer.status is Status.NOT_CONVERGED:
+        _refuse_unbounded(spec, method)
     optimizer = judged(fit.estimates.optimizer, fit.spec, method)
     return replace(fit, estimates=replace(fit.estimates, optimizer=optimizer))
 
@@ -114,16 +124,45 @@ def _refuse_exact_strata(spec: ModelSpec) -> None:
             )
 
 
-def _exact(spec: ModelSpec, rows: Ints) -> bool:
-    """Whether the response of more rows than they determine coefficients is Xβ for some β, but for rounding."""
+def _refuse_unbounded(spec: ModelSpec, method: Method) -> None:
+    """Say which stratum's variance falls for ever, where a fit has found no end."""
+    for label, rows in [] if spec.variance is None else spec.variance.strata:
+        why = None
+        if spec.groupings and _exact(spec, rows, effects=True):
+            why = f"the fixed and the random effects together fit {spec.design.response!r} exactly in its rows"
+        elif method == "ML" and np.linalg.matrix_rank(spec.design.X[rows]) == len(rows):
+            why = f"the fixed effects have {len(rows)} coefficients for its rows, of which they fit any exactly"
+        if why is not None:
+            raise FitError(
+                f"The residual variance of {label} ({len(rows)} rows) has no estimate by {method}: {why}, so that the "
+                "likelihood rises for ever as it falls. Join them to another stratum, leave them out, or leave "
+                f"variance= out{', or fit by REML' if method == 'ML' else ''}."
+            )
+
+
+def _exact(spec: ModelSpec, rows: Ints, *, effects: bool = False) -> bool:
+    """Whether the response of more rows than they determine coefficients is Xβ, or Xβ + Zb, but for rounding."""
     d = spec.design
     X, y = d.X[rows], d.y[rows] if d.offset is None else d.y[rows] - d.offset[rows]
     size = np.linalg.norm(X, axis=0)
     X = X / np.where(size > 0, size, 1.0)
-    beta, _, rank, _ = np.linalg.lstsq(X, y, rcond=None)
-    rest = y - X @ beta
     noise = max(EXACT * d.y.std(), 16 * np.finfo(float).eps * np.abs(d.y).max())
+    if effects:
+        parts = [scipy.sparse.csr_array(X), *(_indicators(g.codes[rows], g.Z[rows]) for g in spec.groupings)]
+        columns = scipy.sparse.csr_array(scipy.sparse.hstack(parts))
+        rest = y - columns @ scipy.sparse.linalg.lsmr(columns, y, atol=1e-14, btol=1e-14, maxiter=LEAST_SQUARES)[0]
+        rank = X.shape[1] + sum(len(np.unique(g.codes[rows])) * g.Z.shape[1] for g in spec.groupings)
+    else:
+        beta, _, rank, _ = np.linalg.lstsq(X, y, rcond=None)
+        rest = y - X @ beta
     return bool(len(rows) > rank and np.abs(rest).max() <= noise)
+
+
+def _indicators(codes: Ints, Z: Floats) -> scipy.sparse.csr_array:
+    """The columns (m, J p) of one grouping for some rows."""
+    p = Z.shape[1]
+    at = (np.repeat(np.arange(len(codes)), p), (codes[:, None] * p + np.arange(p)).ravel())
+    return scipy.sparse.csr_array((Z.ravel(), at), shape=(len(codes), (int(codes.max()) + 1) * p))
 
 
 def _fitted_structured(
