@@ -89,7 +89,8 @@ def design(k: int) -> Design:
             noise[i] = phi * noise[i - 1] + np.sqrt(1 - phi**2) * noise[i]
     sds = data["z"] ** rng.choice([-0.7, 0.0, 0.8]) * data["s"].map({"a": 1.0, "b": rng.uniform(0.4, 2), "c": 1.0})
     data["y"] = 1 + 0.5 * data["x"] + sd * rng.normal(size=groups + 10)[g] + sds * noise
-    formula = "y ~ x + (1 | g)" if rng.random() < 0.6 else "y ~ x"
+    mixed = rng.random() < 0.6 and correlation != "cs"  # which says the same as (1 | g), and beside it is refused
+    formula = "y ~ x + (1 | g)" if mixed else "y ~ x"
     given = {"variance": VARIANCES[variance], "correlation": CORRELATIONS[correlation]}
     method = str(rng.choice(["REML", "ML"]))
     name = f"{k}: {variance} {correlation} {formula} {method} n={n}"

@@ -190,6 +190,24 @@ def test_a_stratum_that_is_fitted_exactly_is_refused(data, variance, formula):
     assert ranef.Model("y ~ x", nearly, variance=variance).fit().status == "converged"
 
 
+def test_a_stratum_whose_variance_falls_for_ever_is_refused_by_name(data):
+    effects = data["g"].astype(int) % 7 - 3.0
+    exact = data.assign(y=data["y"].where(data["s"] == "M", 3 + data["x"] + effects))
+    with pytest.raises(ranef.FitError, match=r"variance of s F \(20 rows\).*fixed and the random effects together"):
+        ranef.Model("y ~ x + (1 | g)", exact, variance=ranef.VarIdent("s")).fit()
+    few = data.assign(s=np.where(np.arange(60) < 2, "few", data["s"]))
+    model = ranef.Model("y ~ x * s", few, variance=ranef.VarIdent("s"))
+    with pytest.raises(ranef.FitError, match=r"variance of s few \(2 rows\).*2 coefficients"):
+        model.fit(method="ML")
+    with pytest.warns(ranef.ConvergenceWarning, match="do not determine"):
+        assert model.fit().status == "not identified"
+
+
+def test_a_column_may_be_drawn_by_anybodys_seed(data):
+    own = data.assign(x=np.random.default_rng(0).normal(size=60))
+    assert ranef.Model("y ~ x + (1 | g)", own, variance=ranef.VarIdent("s")).fit().status == "converged"
+
+
 def test_one_row_for_every_effect_may_leave_no_residual_variance():
     rng = np.random.default_rng(4)
     d = pd.DataFrame({"g": np.repeat(np.arange(20), 4), "t": np.tile(list("abcd"), 20)})

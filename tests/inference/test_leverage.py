@@ -15,7 +15,7 @@ import oracle
 import ranef
 import registry
 from _ranef import inference as inf
-from _ranef.likelihood import row_blocks, row_leverages
+from _ranef.likelihood import Leverages
 from likelihood.designs import SHAPES, Shape, make_data, shapes, thetas
 
 OUTPUTS = json.loads((registry.FOLDER / "outputs.json").read_text())
@@ -26,7 +26,7 @@ OUTPUTS = json.loads((registry.FOLDER / "outputs.json").read_text())
 def test_leverages_are_the_diagonal_of_the_hat_matrix(data):
     model = data.draw(shapes()).model()
     theta = data.draw(thetas(model.spec.n_theta))
-    ours = row_leverages(model.spec, row_blocks(model.likelihood().at(np.asarray(theta, float))))
+    ours = Leverages(model.likelihood().at(np.asarray(theta, float))).of(model.spec)
     # the oracle inverts V, whose condition is about 1e4 here
     np.testing.assert_allclose(ours, oracle.dense(model.spec, theta, "REML", model.spec.sigma).leverages, atol=1e-9)
 

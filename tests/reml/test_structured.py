@@ -130,7 +130,7 @@ def test_the_first_stratum_may_be_any():
 @pytest.mark.parametrize("name", ["strata", "constant and power", "AR(1)", "compound symmetry"])
 def test_standard_errors_count_the_parameters_of_rows(name, method):
     """The inverse of the dense deviance's second differences in (θ, ρ, σ)."""
-    spec = spec_of("y ~ x + (1 | a)", name, data_of(3))
+    spec = spec_of("y ~ x + (1 | a)", name, data_of(3, 60))
     found = fit_structured(spec, method)
     theta, sigma = found.estimates.theta, found.estimates.sigma
     at_optimum = Likelihood(found.spec, found.products, method).at(theta)

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from _ranef.likelihood import NEAR_ZERO, At, Likelihood, OverRho, over_rho, vcov_slopes
-from _ranef.spec import ModelSpec, TermSpec, mean_log_sds
+from _ranef.spec import ModelSpec, TermSpec, mean_log_sds_slopes
 from _ranef.structures import lower_root
 from _ranef.support.arrays import Floats
 
@@ -216,8 +216,7 @@ def _beside_the_mean(spec: ModelSpec, chart: Chart, m: int) -> Floats:
     """Directions (m, m) of (x, ρ, log σ): for ρ those that take σ back as far as the rows' sds rise, and λ with it."""
     assert spec.rho is not None
     rho, n, out = spec.rho, len(chart.sizes), np.eye(m)
-    steps = DIFFERENCE * np.eye(len(rho))
-    rise = np.array([mean_log_sds(spec, rho + h) - mean_log_sds(spec, rho - h) for h in steps]) / (2.0 * DIFFERENCE)
+    rise = mean_log_sds_slopes(spec, rho)
     rows = slice(n, n + len(rho))
     out[-1, rows] = -rise
     if n:  # λ itself in the coordinates of the chart
@@ -240,9 +239,8 @@ def vcov_derivatives(at: At, theta: Floats) -> Floats:
     halves = [(k, E @ chart.lambdas[k].T) for k, E in chart.directions]
     parts = [vcov_slopes(likelihood.at_standard(chart.lambdas, sigma), [(k, h + h.T) for k, h in halves])]
     if spec.rho is not None:
-        written = [T @ lam for T, lam in zip(likelihood.maps, chart.lambdas, strict=True)]
         over = over_rho(spec, likelihood.method, likelihood.products)
-        slopes = _along_rows(over, lambda there: there.at_roots(written, sigma).vcov)
+        slopes = _along_rows(over, lambda there: there.at_standard(chart.lambdas, sigma).vcov)
         parts.append(slopes.reshape(-1, *at.vcov.shape))
     if spec.sigma is None:
         parts.append(2.0 * at.vcov[None])
@@ -344,14 +342,11 @@ def _with_rows(over: OverRho, at: At, chart: Chart, hessian: Floats) -> tuple[Fl
     """∂²deviance/∂(x, ρ)² by differences in ρ beside those in x, with σ held; and natural sizes."""
     likelihood, sigma = at.likelihood, at.sigma
     spec = likelihood.spec
-    written = [T @ lam for T, lam in zip(likelihood.maps, chart.lambdas, strict=True)]
     own = spec.residual.units
 
-    def gradient(moved: Likelihood) -> Floats:
-        there = moved.at_roots(written, sigma)
-        pairs = zip(there.gradient, moved.maps, likelihood.maps, strict=True)
-        standard = [T.T @ np.linalg.solve(new.T, g) for g, new, T in pairs]
-        return np.append(chart.along(standard), over.slopes(there))
+    def gradient(moved: Likelihood) -> Floats:  # on the same scale
+        there = moved.at_standard(chart.lambdas, sigma)
+        return np.append(chart.along(there.gradient), over.slopes(there))
 
     n, r = len(chart.sizes), len(own)
     out = np.zeros((n + r, n + r))

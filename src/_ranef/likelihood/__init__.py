@@ -14,16 +14,7 @@ from _ranef.likelihood.batch import (
 )
 from _ranef.likelihood.by_rho import OverRho, over_rho
 from _ranef.likelihood.coefficients import FixedPart, fixed_part
-from _ranef.likelihood.combinations import (
-    RowBlocks,
-    combination_roots,
-    combination_variances,
-    given_variances,
-    row_blocks,
-    row_leverages,
-    row_residuals,
-    row_slopes,
-)
+from _ranef.likelihood.combinations import combination_roots, combination_variances, given_variances
 from _ranef.likelihood.criterion import LOST, Evaluation, Method, Score, average_information, evaluate, score
 from _ranef.likelihood.crossproducts import (
     CrossProducts,
@@ -45,6 +36,7 @@ from _ranef.likelihood.scaling import Scaling, make_scaling
 from _ranef.likelihood.spectral import EffectRoots, best_ratios, effect_roots, has_spectrum, make_spectrum
 from _ranef.likelihood.sums import Sums, merged_sums, row_sums
 from _ranef.likelihood.sums_by_parts import FixedSums, cross_products, fixed_sums, product_slopes
+from _ranef.likelihood.sums_of_rows import Leverages, RowSums, row_slopes
 from _ranef.likelihood.under_priors import HostDensity
 from _ranef.likelihood.unpooled import LeastSquares, least_squares
 
@@ -65,14 +57,15 @@ __all__ = [
     "Given",
     "HostDensity",
     "LeastSquares",
+    "Leverages",
     "Likelihood",
     "Method",
     "Moments",
     "OverRho",
     "Responses",
-    "RowBlocks",
     "RowDensity",
     "RowGroups",
+    "RowSums",
     "Scaling",
     "Score",
     "Sums",
@@ -117,10 +110,7 @@ __all__ = [
     "products_of",
     "rank_of",
     "read_responses",
-    "row_blocks",
-    "row_leverages",
     "row_log_densities",
-    "row_residuals",
     "row_slopes",
     "row_sums",
     "score",

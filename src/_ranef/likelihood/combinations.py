@@ -8,30 +8,16 @@ Biometrics 31, 423-447; Robinson 1991, Stat. Sci. 6, 15-32, §5).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
 from _ranef.likelihood.at import At
 from _ranef.likelihood.criterion import Evaluation
 from _ranef.likelihood.crossproducts import CrossProducts
-from _ranef.likelihood.sums import raw_columns, raw_effects
 from _ranef.linalg import BlockMatrix, backward, forward, paired_blocks
-from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Bools, Floats, Ints
 
-__all__ = [
-    "RowBlocks",
-    "combination_roots",
-    "combination_variances",
-    "given_variances",
-    "quadratic_forms",
-    "row_blocks",
-    "row_leverages",
-    "row_residuals",
-    "row_slopes",
-    "slopes_by_rows",
-]
+__all__ = ["combination_roots", "combination_variances", "given_variances"]
 
 #: entries of covariance blocks gathered by row at once
 CHUNK_ENTRIES = 4_000_000
@@ -137,58 +123,6 @@ def _passed(
     return f, at.inverse_root @ (X.T - F[:, :-1].T @ f)
 
 
-@dataclass(frozen=True)
-class RowBlocks:
-    """What the leverage of a row of the model is made of; groupings in elimination order, internal scale.
-
-    Attributes
-    ----------
-    at : At
-    Q : mapping (k, l) to array
-        Blocks of the conditional covariance of b over σ²: (J_k, p_k, p_k) for k = l, else in the order of ``A.pairs``.
-    B : tuple of array (J_k, p_k, p)
-        DZᵀV⁻¹X.
-    coefficients : bool
-        Whether β is estimated.
-    """
-
-    at: At
-    Q: Mapping[tuple[int, int], Floats]
-    B: tuple[Floats, ...]
-    coefficients: bool = True
-
-    def without_coefficients(self) -> RowBlocks:
-        """The same with β taken as known: leverages are then of the random effects alone."""
-        return replace(self, coefficients=False)
-
-
-def row_blocks(at: At) -> RowBlocks:
-    """The blocks of Q for levels that share a row, and DZᵀV⁻¹X."""
-    B = tuple(b[:, :, :-1] for b in backward(at.inner.factor, at.inner.columns.white))
-    return RowBlocks(at, paired_blocks(at.likelihood.products.A, at.inner.factor), B)
-
-
-def row_leverages(spec: ModelSpec, given: RowBlocks) -> Floats:
-    """∂ŷ/∂y (n,) of the rows that `spec` holds, [X Z]C[X Z]ᵀΛ⁻¹ with C the covariance of (β̂, b̂ − b) over σ².
-
-    In two parts: zᵀQz, and gᵀ(XᵀV⁻¹X)⁻¹g with g = x − XᵀV⁻¹ZDz (Demidenko & Stukel 2005, Stat. Med. 24, 893-909, §3).
-    Of correlated rows it is the form of (x, z) and their combination by Λ⁻¹, whose levels are the same.
-    """
-    products, root = given.at.likelihood.products, given.at.inner.inverse_root
-    X = spec.design.X @ products.scaling.X
-    Z: list[Floats] = [spec.groupings[k].Z @ products.scaling.Z[k] for k in products.order]
-    codes = [spec.groupings[k].codes for k in products.order]
-
-    def form(X: Floats, Z: Sequence[Floats]) -> Floats:
-        return quadratic_forms(products.A, given.Q, given.B, root if given.coefficients else root[:0], X, Z, codes)
-
-    if not spec.residual.correlated:
-        return np.asarray(spec.residual.precision * form(X, Z))
-    others = [spec.residual.over_covariance(part.T).T for part in (X, *Z)]
-    sums, changes = ([a + s * b for a, b in zip((X, *Z), others, strict=True)] for s in (1.0, -1.0))
-    return np.asarray(0.25 * (form(sums[0], sums[1:]) - form(changes[0], changes[1:])))
-
-
 def quadratic_forms(
     A: BlockMatrix,
     Q: Mapping[tuple[int, int], Floats],
@@ -208,58 +142,6 @@ def quadratic_forms(
         place = np.searchsorted(pair.rows * width + pair.cols, codes[k] * width + codes[l])
         out += 2.0 * _forms(Z[k], Q[k, l], place, Z[l])
     return np.asarray(out + ((X @ inverse_root.T) ** 2).sum(axis=1))
-
-
-def row_residuals(at: At) -> Floats:
-    """Y − Xβ̂ − Zb̂ (n,), of rows that are held."""
-    spec = at.likelihood.spec
-    fitted = spec.design.X @ at.beta
-    for g, b in zip(spec.groupings, at.effects, strict=True):
-        fitted = fitted + np.einsum("na,na->n", g.Z, b[g.codes])
-    return np.asarray(spec.design.y - fitted - (0.0 if spec.design.offset is None else spec.design.offset))
-
-
-def row_slopes(at: At) -> Floats:
-    """∂criterion/∂ρ (n_rho,) of parameters of residual variances and correlations, θ held (and σ, if not profiled)."""
-    spec, products = at.likelihood.spec, at.likelihood.products
-    fold, reml = np.eye(products.n_fixed + 1), at.likelihood.method == "REML"
-    return slopes_by_rows(spec, products, at.inner, fold, row_residuals(at) / at.sigma, coefficients=reml)
-
-
-def slopes_by_rows(
-    spec: ModelSpec, products: CrossProducts, at: Evaluation, fold: Floats, left: Floats, *, coefficients: bool = True
-) -> Floats:
-    """The same of columns that are `fold` (p + 1, m) of [X y], `left` (n,) being residuals over σ.
-
-    For a row of variance v with leverage h and residual e, ∂/∂ log v = (1 − h) − e²/v, for it is v(V⁻¹)_ii − v(Py)²_i.
-    h counts the coefficients under REML, and the random effects alone under ML. Where rows are correlated whitened rows
-    a move to a + ∂a, and the leverages, quadratic in them, with them.
-    """
-    residual, everything = spec.residual, slice(0, spec.n_obs)
-    codes = [spec.groupings[k].codes for k in products.order]
-    raw: list[Floats] = [(fold.T @ raw_columns(spec, products.scaling, everything))[:-1]]
-    raw += [raw_effects(spec, products.scaling, everything, k) for k in products.order]
-    Q, B = paired_blocks(products.A, at.factor), [b[:, :, :-1] for b in backward(at.factor, at.columns.white)]
-    root = at.inverse_root if coefficients else at.inverse_root[:0]
-
-    def leverages(rows: Sequence[Floats]) -> Floats:
-        return quadratic_forms(products.A, Q, B, root, rows[0], rows[1:], codes)
-
-    own = [residual.whitened(part).T for part in raw]
-    of_rss = 2.0 * residual.changes(left) @ residual.whitened(left)
-    if not residual.correlated:
-        return np.asarray(2.0 * residual.jacobian @ (1.0 - leverages(own)) + of_rss)
-    moved, of_leverages = [residual.changes(part) for part in raw], np.empty(len(spec.rho_names))
-    for k in range(len(of_leverages)):
-        ahead, behind = ([a + sign * c[k].T for a, c in zip(own, moved, strict=True)] for sign in (1.0, -1.0))
-        of_leverages[k] = 0.5 * (leverages(ahead).sum() - leverages(behind).sum())
-    return np.asarray(of_leverages + of_rss - residual.log_det_slopes)
-
-
-def _residual_slopes(at: At) -> Floats:
-    """The part of the slopes (n_rho,) that is ∂(rss/σ²)/∂ρ, with σ held."""
-    residual, left = at.likelihood.spec.residual, row_residuals(at)
-    return np.asarray(2.0 * residual.changes(left) @ residual.whitened(left) / at.sigma**2)
 
 
 def _forms(left: Floats, blocks: Floats, place: Ints, right: Floats) -> Floats:

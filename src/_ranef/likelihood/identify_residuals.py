@@ -15,17 +15,20 @@ import numpy as np
 
 from _ranef.errors import DesignError
 from _ranef.likelihood.at import Likelihood
-from _ranef.likelihood.combinations import row_slopes
 from _ranef.likelihood.criterion import Method
 from _ranef.likelihood.identify import GOLDEN, NO_PART, null_vectors
-from _ranef.likelihood.sums_by_parts import cross_products
-from _ranef.spec import ModelSpec, with_response, without_rows
+from _ranef.likelihood.sums_by_parts import cross_products, product_slopes
+from _ranef.likelihood.sums_of_rows import RowSums
+from _ranef.spec import ModelSpec, without_rows
 from _ranef.support.arrays import Bools, Floats
 
 __all__ = ["at_edge", "undetermined_with_rho"]
 
 #: rows up to which all are read; of more, groups with about as many say it as well, if they determine everything
 MANY_ROWS = 10_000
+
+#: of random responses; nobody's own, for a response that is a column of X says nothing
+SEED = 1_618_033_988
 
 #: responses beyond as many as there are parameters
 SPARE = 2
@@ -69,12 +72,13 @@ def _some_groups(spec: ModelSpec) -> ModelSpec | None:
 
 def _undetermined(spec: ModelSpec, method: Method) -> Bools:
     own = spec.with_rho(_anywhere(spec))
-    first = Likelihood(own, cross_products(own), method)
-    theta = first.to_written(1.0 + _spread(spec.n_theta))
-    rng = np.random.default_rng(0)
+    products = cross_products(own)
+    products = replace(products, scaling=replace(products.scaling, y=1.0), rows=None)
+    theta = Likelihood(own, products, method).to_written(1.0 + _spread(spec.n_theta))
+    rng = np.random.default_rng(SEED)
     m = len(theta) + len(spec.rho_names)
     noise = rng.normal(size=(m + SPARE, spec.n_obs)) * (1.0 if spec.sigma is None else spec.sigma)
-    slopes = np.array([_slopes(with_response(own, y), method, theta) for y in noise])
+    slopes = np.array([_slopes(RowSums(own, products, y), method, theta) for y in noise])
     lost, gone = null_vectors(slopes, np.full(m, np.sqrt(spec.n_obs)))
     lost = np.abs(lost * np.linalg.norm(np.where(gone, 1.0, slopes), axis=0)[:, None])
     lost = lost[:, lost[spec.n_theta :].max(axis=0) > NO_PART]
@@ -91,12 +95,14 @@ def _spread(n: int) -> Floats:
     return np.asarray(np.arange(1, n + 1) * GOLDEN % 1.0)
 
 
-def _slopes(spec: ModelSpec, method: Method, theta: Floats) -> Floats:
+def _slopes(sums: RowSums, method: Method, theta: Floats) -> Floats:
     """∂criterion/∂(θ, ρ) (n_theta + n_rho,) on the user's scale."""
-    likelihood = Likelihood(spec, cross_products(spec), method)
+    spec = sums.spec
+    likelihood = Likelihood(spec, sums.at(spec), method)
     at = likelihood.at(theta)
     roots = [np.linalg.solve(T.T, slope) for T, slope in zip(likelihood.maps, at.gradient, strict=True)]
-    return np.append(spec.pull_back(theta, roots) if roots else np.zeros(0), row_slopes(at))
+    of_rho = sums.slopes(spec, product_slopes(likelihood.products.A, at.inner))
+    return np.append(spec.pull_back(theta, roots) if roots else np.zeros(0), of_rho)
 
 
 def at_edge(spec: ModelSpec) -> Bools:
@@ -106,7 +112,7 @@ def at_edge(spec: ModelSpec) -> Bools:
         assert basis is not None
         assert spec.rho is not None
         return _stuck(basis.movement(spec.rho), basis.movement(_anywhere(spec)))
-    values = np.random.default_rng(0).normal(size=spec.n_obs)
+    values = np.random.default_rng(SEED).normal(size=spec.n_obs)
     return _stuck(_movement(spec, values), _movement(spec.with_rho(_anywhere(spec)), values))
 
 

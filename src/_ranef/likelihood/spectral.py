@@ -170,6 +170,8 @@ def best_ratios(spectrum: Spectrum) -> Floats:
     at_zero = (best == 0) & (spectrum.slope(np.zeros(len(best))) >= 0)
     for _ in range(REFINEMENTS):
         middle = 0.5 * (low + high)
+        if (high - low <= 4e-16 * high).all():
+            break
         rising = spectrum.slope(middle) > 0
         low, high = np.where(rising, low, middle), np.where(rising, middle, high)
     return np.where(at_zero, 0.0, 0.5 * (low + high))

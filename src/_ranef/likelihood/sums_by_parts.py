@@ -14,12 +14,21 @@ import numpy as np
 from _ranef.likelihood.criterion import Evaluation
 from _ranef.likelihood.crossproducts import CrossProducts, own_products
 from _ranef.likelihood.sums import raw_columns, raw_effects
-from _ranef.linalg import BlockMatrix, PairBlocks, add_products, add_squares, backward, paired_blocks
+from _ranef.linalg import BlockMatrix, add_products, add_squares, backward, paired_blocks
 from _ranef.residuals import Basis, Part
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["FixedSums", "ProductSlopes", "cross_products", "fixed_sums", "product_slopes"]
+__all__ = [
+    "FixedSums",
+    "ProductSlopes",
+    "covariance_blocks",
+    "cross_products",
+    "fixed_sums",
+    "pair_places",
+    "product_slopes",
+    "summed_rows",
+]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,18 +56,19 @@ class FixedSums:
     pairs: Mapping[tuple[int, int], Floats]
     corner: Floats
 
-    def at(self, rho: Floats) -> CrossProducts:
-        """The cross-products at ρ (n_rho,)."""
-        c, log_det = self.basis.at(rho)
+    def at(self, own: ModelSpec) -> CrossProducts:
+        """The cross-products at the ρ of `own`."""
+        assert own.rho is not None
+        c, log_det = self.basis.at(own.rho)
         pairs = self.products.A.pairs
-        own = {key: replace(pairs[key], blocks=np.tensordot(c, S, 1)) for key, S in self.pairs.items()}
+        mixed = {key: replace(pairs[key], blocks=np.tensordot(c, S, 1)) for key, S in self.pairs.items()}
         return replace(
             self.products,
-            A=BlockMatrix(tuple(np.tensordot(c, S, 1) for S in self.diag), own),
+            A=BlockMatrix(tuple(np.tensordot(c, S, 1) for S in self.diag), mixed),
             Xy=tuple(np.tensordot(c, S, 1) for S in self.Xy),
             corner=np.tensordot(c, self.corner, 1),
             log_weights=log_det,
-            rows=None if self.products.rows is None else self.spec.with_rho(rho),
+            rows=None if self.products.rows is None else own,
         )
 
     @property
@@ -72,9 +82,10 @@ class FixedSums:
         A = BlockMatrix(tuple(S[k] for S in self.diag), own)
         return replace(self.products, A=A, Xy=tuple(S[k] for S in self.Xy), corner=self.corner[k], rows=None)
 
-    def slopes(self, rho: Floats, of: ProductSlopes, fold: Floats | None = None) -> Floats:
+    def slopes(self, own: ModelSpec, of: ProductSlopes, fold: Floats | None = None) -> Floats:
         """Slopes (n_rho,) by `of`, those in the cross-products; `fold` (p + 1, m) maps [X y] to their columns."""
-        change, log_det = self.basis.slopes(rho)
+        assert own.rho is not None
+        change, log_det = self.basis.slopes(own.rho)
         F = np.eye(self.corner.shape[1]) if fold is None else fold
         total = np.einsum("kxy,xa,yb,ab->k", self.corner, F, F, of.corner, optimize=True)
         for S, G in zip(self.diag, of.diag, strict=True):
@@ -110,28 +121,39 @@ def product_slopes(A: BlockMatrix, at: Evaluation) -> ProductSlopes:
 
     Under ML, C is that of b with β known.
     """
-    solved = backward(at.factor, at.columns.white)
-    p, s2, contrast = at.inverse_root.shape[0], at.sigma**2, np.append(-at.beta, 1.0)
-    root = at.inverse_root if at.method == "REML" else at.inverse_root[:0]
-    V = root.T @ root
-    Q = paired_blocks(A, at.factor)
-    b = [s @ contrast for s in solved]
-    B = [s[:, :, :p] for s in solved]
-    corner = np.outer(contrast, contrast) / s2
-    corner[:p, :p] += V
-    diag, Xy = [], []
-    for k, (own, mode) in enumerate(zip(B, b, strict=True)):
-        half = own @ V
-        diag.append(Q[k, k] + half @ np.swapaxes(own, 1, 2) + mode[:, :, None] * mode[:, None, :] / s2)
-        across = -mode[:, :, None] * contrast / s2
-        across[:, :, :p] -= half
-        Xy.append(across)
-    pairs = {}
-    for (k, l), pair in A.pairs.items():
-        left, right = pair.rows, pair.cols
-        shared = (B[k][left] @ V) @ np.swapaxes(B[l][right], 1, 2)
-        pairs[k, l] = Q[k, l] + shared + b[k][left][:, :, None] * b[l][right][:, None, :] / s2
-    return ProductSlopes(tuple(diag), tuple(Xy), pairs, corner)
+    contrast = np.append(-at.beta, 1.0) / at.sigma
+    b: list[Floats] = [solved @ -contrast for solved in backward(at.factor, at.columns.white)]
+    outer = ProductSlopes(
+        tuple(own[:, :, None] * own[:, None, :] for own in b),
+        tuple(own[:, :, None] * contrast for own in b),
+        {(k, l): b[k][pair.rows][:, :, None] * b[l][pair.cols][:, None, :] for (k, l), pair in A.pairs.items()},
+        np.outer(contrast, contrast),
+    )
+    return covariance_blocks(A, at, coefficients=at.method == "REML").plus(outer)
+
+
+def covariance_blocks(A: BlockMatrix, at: Evaluation, *, coefficients: bool = True) -> ProductSlopes:
+    """The covariance of (b̂ − b, β̂) over σ², in the shapes of the cross-products; without `coefficients`, β known.
+
+    Of a row's [z x] it makes the leverage, in two parts: zᵀQz, and gᵀ(XᵀV⁻¹X)⁻¹g with g = x − XᵀV⁻¹ZDz (Demidenko &
+    Stukel 2005, Stat. Med. 24, 893-909, §3).
+    """
+    p, root = at.inverse_root.shape[0], at.inverse_root if coefficients else at.inverse_root[:0]
+    V, Q = root.T @ root, paired_blocks(A, at.factor)
+    B = [solved[:, :, :p] for solved in backward(at.factor, at.columns.white)]
+    half = [own @ root.T for own in B]
+    corner = np.zeros((p + 1, p + 1))
+    corner[:p, :p] = V
+    response = [np.zeros((*own.shape[:2], 1)) for own in B]
+    return ProductSlopes(
+        tuple(Q[k, k] + own @ np.swapaxes(own, 1, 2) for k, own in enumerate(half)),
+        tuple(np.concatenate([-own @ root, zero], axis=2) for own, zero in zip(half, response, strict=True)),
+        {
+            (k, l): Q[k, l] + half[k][pair.rows] @ np.swapaxes(half[l][pair.cols], 1, 2)
+            for (k, l), pair in A.pairs.items()
+        },
+        corner,
+    )
 
 
 def cross_products(spec: ModelSpec) -> CrossProducts:
@@ -144,7 +166,7 @@ def cross_products(spec: ModelSpec) -> CrossProducts:
     plain = spec.with_rho(None)
     sums = fixed_sums(plain, own_products(plain))
     assert sums is not None
-    return sums.at(spec.rho)
+    return sums.at(spec)
 
 
 def fixed_sums(spec: ModelSpec, products: CrossProducts, *, numeric: bool = False) -> FixedSums | None:
@@ -232,9 +254,25 @@ class _Found:
 
 def _squares(rows: _Rows, A: BlockMatrix) -> ProductSlopes:
     """[Z X y]ᵀ[Z X y] of rows, in the shapes of all rows."""
-    columns, effects = np.ascontiguousarray(rows.columns.T), [np.ascontiguousarray(Z.T) for Z in rows.Zs]
+    return summed_rows(rows.columns, rows.Zs, rows.codes, pair_places(rows.codes, A), A)
+
+
+def pair_places(codes: Sequence[Ints], A: BlockMatrix) -> dict[tuple[int, int], Ints]:
+    """Which of the pairs of levels each row has, by pair of factors."""
+    return {(k, l): pair.places(codes[k], codes[l]) for (k, l), pair in A.pairs.items()}
+
+
+def summed_rows(
+    columns: Floats,
+    Zs: Sequence[Floats],
+    codes: Sequence[Ints],
+    places: Mapping[tuple[int, int], Ints],
+    A: BlockMatrix,
+) -> ProductSlopes:
+    """[Z X y]ᵀ[Z X y] of rows (·, n) of [X y] and of every factor, in the shapes of all rows."""
+    columns, effects = np.ascontiguousarray(columns.T), [np.ascontiguousarray(Z.T) for Z in Zs]
     diag, Xy = [], []
-    for Z, code, J in zip(effects, rows.codes, A.n_levels, strict=True):
+    for Z, code, J in zip(effects, codes, A.n_levels, strict=True):
         own, across = np.zeros((J, Z.shape[1], Z.shape[1])), np.zeros((J, Z.shape[1], columns.shape[1]))
         add_squares(code, Z, own)
         add_products(code, Z, columns, across)
@@ -242,13 +280,7 @@ def _squares(rows: _Rows, A: BlockMatrix) -> ProductSlopes:
         Xy.append(across)
     pairs = {}
     for (k, l), pair in A.pairs.items():
-        place = _places(pair, rows.codes[k], rows.codes[l], A.n_levels[l])
         blocks = np.zeros((len(pair.rows), effects[k].shape[1], effects[l].shape[1]))
-        add_products(place, effects[k], effects[l], blocks)
+        add_products(places[k, l], effects[k], effects[l], blocks)
         pairs[k, l] = blocks
     return ProductSlopes(tuple(diag), tuple(Xy), pairs, columns.T @ columns)
-
-
-def _places(pair: PairBlocks, first: Ints, second: Ints, width: int) -> Ints:
-    """Which of the pairs of levels each row has."""
-    return np.searchsorted(pair.rows * width + pair.cols, first * width + second)

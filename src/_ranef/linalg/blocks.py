@@ -39,6 +39,11 @@ class PairBlocks:
     cols: Ints
     blocks: Floats
 
+    def places(self, first: Ints, second: Ints) -> Ints:
+        """Which of the blocks is that of the levels (n,) of each row, which must have one."""
+        width = int(self.cols.max(initial=0)) + 1
+        return np.searchsorted(self.rows * width + self.cols, first * width + second)
+
     def flipped(self) -> PairBlocks:
         """The same blocks seen from the second factor."""
         order = np.lexsort((self.rows, self.cols))

@@ -128,7 +128,8 @@ class Problem:
     @property
     def sums(self) -> FixedSums | None:
         """The cross-products at any ρ, where rows need not be read again and ρ has the prior that the loops know."""
-        return None if self.rows is None or self.priors.rho else self.rows.sums
+        sums = None if self.rows is None or self.priors.rho else self.rows.sums
+        return sums if isinstance(sums, FixedSums) else None
 
     @cached_property
     def batched(self) -> Batched | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from _ranef.likelihood import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
 from _ranef.reml.optimize import Tracer
-from _ranef.reml.problem import Point, Problem
+from _ranef.reml.problem import Minimand, Point, Problem
 from _ranef.spec import ModelSpec, TermSpec
 from _ranef.structures import without_small
 from _ranef.support.arrays import Floats
@@ -23,7 +23,7 @@ AT_END = 1e-6
 VAST, UNBOUNDED = 100.0, 1e-3
 
 
-def snap(problem: Problem, tracer: Tracer, point: Point) -> Point:
+def snap(problem: Minimand, tracer: Tracer, point: Point) -> Point:
     """Set nearly vanishing directions of λ to exactly zero where the criterion does not rise."""
     for t in problem.spec.terms:
         lam = t.structure.root(point.theta[t.theta])

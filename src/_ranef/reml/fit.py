@@ -23,14 +23,14 @@ from _ranef.likelihood import (
 )
 from _ranef.reml.boundary import boundary_words, escape, snap
 from _ranef.reml.optimize import Control, Descent, Tracer, by_gradients, descend, no_residual_variance, polished
-from _ranef.reml.problem import Problem
+from _ranef.reml.problem import Minimand, Point, Problem
 from _ranef.reml.together import descend_together
 from _ranef.results import OptimizerRecord, RemlEstimates, Status
 from _ranef.spec import ModelSpec, TermSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.progress import LateBar
 
-__all__ = ["BOUNDARY_ADVICE", "fit_reml", "flat_words"]
+__all__ = ["BOUNDARY_ADVICE", "begun", "better", "certified", "fit_reml", "flat_words"]
 
 BOUNDARY_ADVICE = (
     "This is a result, not a failure: the criterion is lowest there, at the edge of what is possible, which does not "
@@ -61,6 +61,9 @@ SMALL_RESIDUAL, FLAT_SCALE = 1e-2, 0.1
 
 #: from there Newton's method is quick, or there is nothing to find
 BRIEF = Control(max_iterations=60)
+
+#: sizes of effects of which one begins a search near its minimum, and how near
+SIZES, NEARBY = (0.1, 0.5, 2.0), Control(tolerance=1e-2, max_iterations=20)
 
 #: what is allowed where Newton's steps got nowhere: starts beside the best point so far, and steps from each
 GRADIENT_STARTS, LONG = 4, 2000
@@ -144,6 +147,18 @@ def _start(problem: Problem, start: Floats | None) -> Floats:
     return np.where(spec.on_diagonal & (np.abs(internal) < 1e-3), 1e-3, internal)
 
 
+def begun(problem: Problem, tracer: Tracer, start: Floats | None) -> Point:
+    """A point near a minimum, from the start or else from where effects of a few sizes do best."""
+    if not problem.spec.terms:
+        return tracer.point(np.zeros(0), "start")
+    first = problem.settled(_start(problem, start))
+    sizes = (1.0,) if start is not None else SIZES
+    lowest = min((problem.point(problem.settled(size * first)) for size in sizes), key=lambda point: point.criterion)
+    found = descend(problem, tracer, lowest.theta, NEARBY, 0)
+    assert found is not None  # no optimum was known
+    return found.point
+
+
 def _best_descent(problem: Problem, tracer: Tracer, start: Floats | None, control: Control) -> Descent:
     """Descend from the start; on small data, where the criterion may have two minima, also from far on either side."""
     first = problem.settled(_start(problem, start))
@@ -177,7 +192,7 @@ def _lowest_by_gradients(problem: Problem, tracer: Tracer, best: Descent, first:
     for theta in (best.point.theta, *islice(_other_starts(problem, first), GRADIENT_STARTS)):
         lower = by_gradients(problem, tracer, problem.point(theta), LONG)
         other = _certified_descent(problem, tracer, lower.theta, replace(control, em_steps=0))
-        if _better(other, best) or (other.converged and not best.converged and not _better(best, other)):
+        if better(other, best) or (other.converged and not best.converged and not better(best, other)):
             best = other
     return best
 
@@ -196,12 +211,12 @@ def _lower(problem: Problem, tracer: Tracer, best: Descent, starts: Iterable[Flo
     """The lowest of a descent and those from other starts."""
     for theta in starts:
         other = descend(problem, tracer, problem.settled(theta), control, 0, known=best.point)
-        if other is not None and _better(other, best):
-            best = _certified_descent(problem, tracer, other.point.theta, replace(control, em_steps=0))
+        if other is not None and better(other, best):
+            best = certified(problem, tracer, other, control)
     return best
 
 
-def _better(other: Descent, best: Descent) -> bool:
+def better(other: Descent, best: Descent) -> bool:
     if not np.isfinite(best.point.criterion):
         return bool(np.isfinite(other.point.criterion))
     return other.point.criterion < best.point.criterion - 1e-9
@@ -307,19 +322,23 @@ def _random_starts(terms: Sequence[TermSpec], most: int, each: int, reach: float
 
 
 def _certified_descent(problem: Problem, tracer: Tracer, theta: Floats, control: Control) -> Descent:
-    """Descend, snap to the boundary, check the certificate there; restart where it fails."""
-    em_steps = control.em_steps
+    ended = descend(problem, tracer, theta, control, control.em_steps)
+    assert ended is not None  # no optimum was known
+    return certified(problem, tracer, ended, control)
+
+
+def certified(problem: Minimand, tracer: Tracer, descent: Descent, control: Control) -> Descent:
+    """Snap the end of a descent to the boundary, and check the certificate there; descend again where it fails."""
     for _ in range(MAX_RESTARTS):
-        ended = descend(problem, tracer, theta, control, em_steps)
-        assert ended is not None  # no optimum was known
-        descent = ended
         point = snap(problem, tracer, descent.point)
         if point is not descent.point:
             descent = replace(descent, point=point)
-        away = escape(problem.spec, point.theta, point.at.W)
+        away = escape(problem.spec, point.theta, [W[0] for W in point.W])
         if away is None:
             return descent
-        theta, em_steps = away, 0
+        ended = descend(problem, tracer, away, control, 0)
+        assert ended is not None  # no optimum was known
+        descent = ended
     return replace(descent, converged=False)
 
 

@@ -1,5 +1,7 @@
 """What Newton's method and EM do at a point, for any number of points at once: arrays begin with the points (B, ...).
 
+Other parameters may stand behind θ, which EM leaves alone, and of which no least curvature is known.
+
 The mathematics is in ``docs/mathematics.md`` §4.
 """
 
@@ -91,7 +93,7 @@ def least_curvature(spec: ModelSpec, theta: Floats, share: float) -> Floats:
     A signal as large as the noise bends the criterion by the number of levels; where λ is large, by that over λ², for
     there the criterion is a function of log λ.
     """
-    out = np.empty(theta.shape)
+    out: Floats = np.full(theta.shape, share)
     for t in spec.terms:
         size = np.maximum(1.0, np.abs(t.structure.root(theta[:, t.theta])).max(axis=2))  # of every row of λ
         rows = t.structure.touched(theta[0, t.theta]).any(axis=2)
@@ -107,7 +109,8 @@ def without_held(spec: ModelSpec, theta: Floats, gradient: Floats, curvature: Fl
     """
     if not spec.not_negative.any():
         return gradient, curvature
-    held = spec.not_negative & (theta <= NEXT_TO_ZERO) & (gradient > 0.0)
+    held, n = np.zeros(theta.shape, dtype=bool), spec.n_theta
+    held[:, :n] = spec.not_negative & (theta[:, :n] <= NEXT_TO_ZERO) & (gradient[:, :n] > 0.0)
     free = ~held[:, :, None] & ~held[:, None, :]
     unit = np.eye(theta.shape[1]) * np.maximum(np.diagonal(curvature, axis1=1, axis2=2), 1.0)[:, None]
     own = theta * np.diagonal(unit, axis1=1, axis2=2)
@@ -118,7 +121,9 @@ def shortened(spec: ModelSpec, steps: Floats) -> Floats:
     """Steps (..., n_theta) in which coordinates of shapes go no further than they may at once."""
     if not spec.is_shape.any():
         return steps
-    return np.where(spec.is_shape, np.clip(steps, -LONGEST_IN_SHAPES, LONGEST_IN_SHAPES), steps)
+    longest = np.full(steps.shape[-1], np.inf)
+    longest[: spec.n_theta][spec.is_shape] = LONGEST_IN_SHAPES
+    return np.clip(steps, -longest, longest)
 
 
 def newton_steps(theta: Floats, gradient: Floats, curvature: Floats, smallest: Floats) -> Floats:

@@ -12,8 +12,7 @@ import scipy
 
 from _ranef.errors import FitError
 from _ranef.likelihood import PERFECT_FIT, At, BatchPoint
-from _ranef.reml.newton import FLAT, newton_steps, shortened, without_held
-from _ranef.reml.problem import Point, Problem
+from _ranef.reml.problem import Follow, Minimand, Point
 from _ranef.results import OptimizerStep
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
@@ -51,6 +50,9 @@ INTERIOR = 1e-3
 
 #: difference of criteria that counts
 MATTERS = 1e-3
+
+#: decrement, half of which Newton's method may expect, below which it is believed that there is no more to be had
+HOPELESS = 1e-5
 
 #: ratio of successive decrements above which the curvature is corrected by what gradients show
 SLOW = 0.3
@@ -119,7 +121,7 @@ def checked_control(given: object) -> Control | None:
 class Tracer:
     """Evaluates the criterion and writes down every evaluation."""
 
-    problem: Problem
+    problem: Minimand
     bar: LateBar
     steps: list[OptimizerStep] = field(default_factory=list)
 
@@ -141,7 +143,7 @@ class Tracer:
             self.steps.append(OptimizerStep(kind, thetas[i], criteria[i]))
 
 
-def exact(problem: Problem, point: Point, known: Point | None = None) -> bool:
+def exact(problem: Minimand, point: Point, known: Point | None = None) -> bool:
     """Whether a descent ends at a point without residual variance, for a `known` optimum is no higher.
 
     Where the random effects explain the response θ grows without end, and there is no optimum.
@@ -158,7 +160,7 @@ def exact(problem: Problem, point: Point, known: Point | None = None) -> bool:
     raise no_residual_variance(problem.spec)
 
 
-def _nothing_left(problem: Problem, at: At) -> bool:
+def _nothing_left(problem: Minimand, at: At) -> bool:
     """Whether what is left of the response is rounding: of the response itself, or of its sums where these are read."""
     if not at.from_rows:
         return not at.unexplained > PERFECT_FIT
@@ -201,7 +203,7 @@ class Descent:
 
 
 def descend(
-    problem: Problem, tracer: Tracer, theta: Floats, control: Control, em_steps: int, known: Point | None = None
+    problem: Minimand, tracer: Tracer, theta: Floats, control: Control, em_steps: int, known: Point | None = None
 ) -> Descent | None:
     """Minimise the criterion from internal `theta`; None once the path runs into the basin of a `known` optimum."""
     point = tracer.point(theta, "start" if not tracer.steps else "restart")
@@ -213,18 +215,19 @@ def descend(
         return None
     fallen_back, last, secant, stalled = False, np.inf, False, 0
     gradient = problem.gradient(point)
+    follow = problem.follow(point, gradient)
     for left in range(control.max_iterations, -1, -1):
         if not secant:
-            curvature = problem.curvature(point)
+            curvature = problem.curvature(point, follow)
         if not (np.isfinite(gradient).all() and np.isfinite(curvature).all()):
             return Descent(point, np.inf, curvature, False)
-        step = _newton_step(problem, point, gradient, curvature)
+        step = problem.step(point, gradient, curvature)
         decrement = float(-gradient @ step)
-        if known is not None and _same_basin(point, known, decrement):
+        if known is not None and _no_lower(problem, point, known, decrement):
             return None
         if secant and decrement < control.tolerance:  # a corrected curvature may be far too large: it has no last word
-            curvature = problem.curvature(point)
-            step = _newton_step(problem, point, gradient, curvature)
+            curvature = problem.curvature(point, follow)
+            step = problem.step(point, gradient, curvature)
             decrement = float(-gradient @ step)
         if decrement < control.tolerance:
             return Descent(point, decrement, curvature, True)
@@ -244,19 +247,21 @@ def descend(
         if exact(problem, lower, known):
             return None
         before, gradient = gradient, problem.gradient(lower)
-        if secant:
+        if secant or follow is not None:
             curvature = _corrected(curvature, lower.theta - point.theta, gradient - before)
+        if follow is not None:
+            follow = Follow.within(curvature, problem.spec.n_theta)
         point = lower
     return Descent(point, decrement, curvature, decrement < _close(point))
 
 
-def polished(problem: Problem, tracer: Tracer, found: Descent) -> Descent:
+def polished(problem: Minimand, tracer: Tracer, found: Descent) -> Descent:
     """The descent with last steps that only the slope can judge: what they lower the criterion by is rounding.
 
     Descents from different starts stop anywhere within the tolerance, some 1e-6 standard errors of θ apart; a few steps
     with a curvature that learns from the slopes bring them together. What is on the boundary stays there.
     """
-    zero = problem.spec.on_diagonal & (np.abs(found.point.theta) < INTERIOR)
+    zero = problem.scales & (np.abs(found.point.theta) < INTERIOR)
     if not (found.converged and len(zero) and np.isfinite(found.curvature).all()):
         return found
 
@@ -264,13 +269,13 @@ def polished(problem: Problem, tracer: Tracer, found: Descent) -> Descent:
         return np.where(zero, 0.0, problem.gradient(point))
 
     def step_from(point: Point, gradient: Floats, curvature: Floats) -> Floats:
-        return np.where(zero, 0.0, _newton_step(problem, point, gradient, curvature))
+        return np.where(zero, 0.0, problem.step(point, gradient, curvature))
 
     highest = found.point.criterion + 1e-12 * abs(found.point.criterion)
     point, gradient, curvature = found.point, slope(found.point), found.curvature
     for _ in range(POLISHING):
         step = step_from(point, gradient, curvature)
-        after = tracer.point(problem.spec.allowed(point.theta + step), "polish")
+        after = tracer.point(problem.allowed(point.theta + step), "polish")
         if not after.criterion <= highest:
             break
         again = slope(after)
@@ -300,17 +305,15 @@ def _corrected(matrix: Floats, step: Floats, change: Floats) -> Floats:
     return np.asarray(matrix - np.outer(along, along) / size + np.outer(change, change) / (step @ change))
 
 
-def _same_basin(point: Point, known: Point, decrement: float) -> bool:
-    """Whether Newton's method is about to arrive where it has been before."""
-    near = np.abs(np.abs(point.theta) - np.abs(known.theta)).max() < 0.1 * (1.0 + np.abs(known.theta).max())
+def _no_lower(problem: Minimand, point: Point, known: Point, decrement: float) -> bool:
+    """Whether Newton's method is about to arrive where it has been before, or no lower."""
+    if decrement < HOPELESS and point.criterion - decrement > known.criterion - 1e-7:
+        return True
+    n = problem.spec.n_theta
+    (own, here), (other, there) = ((np.abs(p.theta[:n]), p.theta[n:]) for p in (point, known))
+    apart = max(np.abs(own - other).max(initial=0.0), np.abs(here - there).max(initial=0.0))
+    near = apart < 0.1 * (1.0 + other.max(initial=0.0))
     return bool(near and decrement < 1.0 and point.criterion > known.criterion - 1e-6)
-
-
-def _newton_step(problem: Problem, point: Point, gradient: Floats, curvature: Floats) -> Floats:
-    smallest = problem.least_curvature(point.theta, FLAT)
-    slope, bend = without_held(problem.spec, point.theta[None], gradient[None], curvature[None])
-    step = shortened(problem.spec, newton_steps(point.theta[None], slope, bend, smallest[None])[0])
-    return np.where(problem.undetermined.alone, 0.0, step)
 
 
 def _line_search(tracer: Tracer, point: Point, step: Floats, decrement: float, control: Control) -> Point | None:
@@ -318,11 +321,11 @@ def _line_search(tracer: Tracer, point: Point, step: Floats, decrement: float, c
     noise = 1e-13 * abs(point.criterion)
     length = 1.0
     for i in range(control.max_halvings):
-        if float(np.abs(point.theta + length * step).max()) > tracer.problem.farthest:
+        if tracer.problem.too_far(point.theta + length * step):
             length /= 2.0
             continue
         try:
-            trial = tracer.point(tracer.problem.spec.allowed(point.theta + length * step), "halved" if i else "newton")
+            trial = tracer.point(tracer.problem.allowed(point.theta + length * step), "halved" if i else "newton")
         except np.linalg.LinAlgError:  # so far out that XᵀV⁻¹X is singular to rounding
             length /= 2.0
             continue
@@ -333,15 +336,15 @@ def _line_search(tracer: Tracer, point: Point, step: Floats, decrement: float, c
     return None
 
 
-def by_gradients(problem: Problem, tracer: Tracer, point: Point, most: int = 200) -> Point:
+def by_gradients(problem: Minimand, tracer: Tracer, point: Point, most: int = 200) -> Point:
     """The lowest point that scipy finds with the exact gradient, where Newton's steps are no use."""
     best = [point]
 
     def value(theta: Floats) -> tuple[float, Floats]:
-        if float(np.abs(theta).max()) > problem.farthest:
+        if problem.too_far(theta):
             return np.inf, np.zeros(len(theta))
         try:
-            trial = tracer.point(problem.spec.allowed(theta), "quasi-newton")
+            trial = tracer.point(problem.allowed(theta), "quasi-newton")
         except np.linalg.LinAlgError:
             return np.inf, np.zeros(len(theta))
         if trial.criterion < best[0].criterion:
@@ -350,7 +353,6 @@ def by_gradients(problem: Problem, tracer: Tracer, point: Point, most: int = 200
 
     objective: Callable[..., tuple[float, Floats]] = value
     options: Any = {"maxiter": most, "maxfun": 2 * most, "gtol": 1e-7, "ftol": 1e-15}
-    low = [(0.0 if least else None, None) for least in problem.spec.not_negative.tolist()]
-    bounds = low if problem.spec.not_negative.any() else None
+    bounds = problem.bounds
     scipy.optimize.minimize(objective, point.theta, jac=True, method="L-BFGS-B", options=options, bounds=bounds)
     return best[0]

@@ -1,44 +1,40 @@
-"""Residual variances and correlations with parameters ρ: an outer descent in ρ, each step of which is a fit at known ρ.
+"""Residual variances and correlations with parameters ρ: descents in (θ, ρ) together, then a fit at known ρ.
 
-At ρ the rows are whitened and the model is as any other, so that all of it but ρ is found, and described, as ever. With
-ρ moved and θ̂(ρ) following, the criterion's slope is its partial one, by the envelope theorem
-(:func:`~_ranef.likelihood.row_slopes`).
+At ρ̂ the rows are whitened and the model is as any other, so that all of it but ρ is described, and its boundary judged,
+as ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+import scipy
 
 from _ranef.errors import FitError
-from _ranef.likelihood import CrossProducts, Likelihood, Method, OverRho, over_rho
-from _ranef.reml.fit import fit_reml
-from _ranef.reml.optimize import Control
+from _ranef.likelihood import CrossProducts, Method, OverRho, over_rho
+from _ranef.reml.fit import FEW_ROWS, begun, better, certified, fit_reml
+from _ranef.reml.optimize import Control, Descent, Tracer, descend
+from _ranef.reml.problem import FAR, JointProblem, Point, Problem
 from _ranef.reml.residual_status import judged
 from _ranef.results import RemlEstimates, Status
-from _ranef.spec import ModelSpec, mean_log_sds
+from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
+from _ranef.support.progress import LateBar
 
 __all__ = ["StructuredFit", "fit_structured"]
 
-#: difference of criteria that starts another round
-MATTERS = 1e-7
+#: difference of criteria that starts another round, and how many there are
+MATTERS, ROUNDS = 1e-7, 5
 
-#: rounds, each from the best θ that a fit from several starts finds
-ROUNDS = 5
+#: starts at random, their spread in units that matter, what they are looked at by, and how many are followed
+RANDOM, SPREAD, GLANCE, FOLLOWED = 8, 1.2, Control(max_iterations=5), 2
 
-#: distance of ρ, in units that matter, and relative one of θ, that counts as near
-NEAR = 0.1
-
-#: slope in ρ, in units that matter, below which a descent ends; and above which it has failed
-FLAT, STEEP = 1e-6, 1e-3
-
-#: what a step may yet lower the criterion by, over itself, that is rounding
-ROUNDING = 1e-13
+#: slope in ρ, in units that matter, above which a descent has failed
+STEEP = 1e-3
 
 #: times that fitted values are put in the place of those before, and their change, over their spread, that ends it
 REFITTED, SETTLED = 100, 1e-6
@@ -49,14 +45,11 @@ CONSTANT = 1e-9
 #: residuals over the spread of the response that are rounding, and rows beside the coefficients read to see it
 EXACT, BESIDE = 1e-10, 50
 
+#: steps of least squares that look for an exact fit by random effects too
+LEAST_SQUARES = 2000
+
 #: from here on they are moved half of the way only, for some go to and fro
 DAMPED = 12
-
-#: steps of one descent, in units that matter: the longest, how it is shortened, and how far from the start it may lead
-STEPS, LONGEST, SHORTER, FAR = 100, 2.0, 0.5 ** np.arange(12.0), 15.0
-
-#: step of the differences of slopes, and the least curvature that counts
-DIFFERENCE, LEAST_CURVATURE = 1e-3, 1e-2
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,7 +100,13 @@ def fit_structured(
         If the residual variance goes to zero, of all rows or of some.
     """
     _refuse_exact_strata(spec)
-    fit = _fitted_structured(spec, method, start, at, control)
+    try:
+        fit = _fitted_structured(spec, method, start, at, control)
+    except FitError:
+        _refuse_unbounded(spec, method)
+        raise
+    if fit.estimates.optimizer.status is Status.NOT_CONVERGED:
+        _refuse_unbounded(spec, method)
     optimizer = judged(fit.estimates.optimizer, fit.spec, method)
     return replace(fit, estimates=replace(fit.estimates, optimizer=optimizer))
 
@@ -125,16 +124,45 @@ def _refuse_exact_strata(spec: ModelSpec) -> None:
             )
 
 
-def _exact(spec: ModelSpec, rows: Ints) -> bool:
-    """Whether the response of more rows than they determine coefficients is Xβ for some β, but for rounding."""
+def _refuse_unbounded(spec: ModelSpec, method: Method) -> None:
+    """Say which stratum's variance falls for ever, where a fit has found no end."""
+    for label, rows in [] if spec.variance is None else spec.variance.strata:
+        why = None
+        if spec.groupings and _exact(spec, rows, effects=True):
+            why = f"the fixed and the random effects together fit {spec.design.response!r} exactly in its rows"
+        elif method == "ML" and np.linalg.matrix_rank(spec.design.X[rows]) == len(rows):
+            why = f"the fixed effects have {len(rows)} coefficients for its rows, of which they fit any exactly"
+        if why is not None:
+            raise FitError(
+                f"The residual variance of {label} ({len(rows)} rows) has no estimate by {method}: {why}, so that the "
+                "likelihood rises for ever as it falls. Join them to another stratum, leave them out, or leave "
+                f"variance= out{', or fit by REML' if method == 'ML' else ''}."
+            )
+
+
+def _exact(spec: ModelSpec, rows: Ints, *, effects: bool = False) -> bool:
+    """Whether the response of more rows than they determine coefficients is Xβ, or Xβ + Zb, but for rounding."""
     d = spec.design
     X, y = d.X[rows], d.y[rows] if d.offset is None else d.y[rows] - d.offset[rows]
     size = np.linalg.norm(X, axis=0)
     X = X / np.where(size > 0, size, 1.0)
-    beta, _, rank, _ = np.linalg.lstsq(X, y, rcond=None)
-    rest = y - X @ beta
     noise = max(EXACT * d.y.std(), 16 * np.finfo(float).eps * np.abs(d.y).max())
+    if effects:
+        parts = [scipy.sparse.csr_array(X), *(_indicators(g.codes[rows], g.Z[rows]) for g in spec.groupings)]
+        columns = scipy.sparse.csr_array(scipy.sparse.hstack(parts))
+        rest = y - columns @ scipy.sparse.linalg.lsmr(columns, y, atol=1e-14, btol=1e-14, maxiter=LEAST_SQUARES)[0]
+        rank = X.shape[1] + sum(len(np.unique(g.codes[rows])) * g.Z.shape[1] for g in spec.groupings)
+    else:
+        beta, _, rank, _ = np.linalg.lstsq(X, y, rcond=None)
+        rest = y - X @ beta
     return bool(len(rows) > rank and np.abs(rest).max() <= noise)
+
+
+def _indicators(codes: Ints, Z: Floats) -> scipy.sparse.csr_array:
+    """The columns (m, J p) of one grouping for some rows."""
+    p = Z.shape[1]
+    at = (np.repeat(np.arange(len(codes)), p), (codes[:, None] * p + np.arange(p)).ravel())
+    return scipy.sparse.csr_array((Z.ravel(), at), shape=(len(codes), (int(codes.max()) + 1) * p))
 
 
 def _fitted_structured(
@@ -171,7 +199,7 @@ def _fitted(fit: StructuredFit) -> Floats:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Search:
-    """Fits of one model at any ρ, and the slopes there.
+    """One model at any ρ.
 
     Attributes
     ----------
@@ -187,33 +215,16 @@ class Search:
         """Without ρ."""
         return self.over.spec
 
-    def at(self, rho: Floats, start: Floats | None, *, near: bool = False) -> StructuredFit:
-        """The fit at ρ, by a descent from θ `start` or from where REML begins; a start that is `near` needs no EM."""
+    def at(self, rho: Floats, start: Floats | None) -> StructuredFit:
+        """The fit at ρ, by a descent from θ `start` or from where REML begins."""
         own = self.over.at(rho)
-        control = replace(self.control or Control(), em_steps=0) if near else self.control
-        estimates = fit_reml(own.spec, own.method, start=start, control=control, products=own.products)
+        estimates = fit_reml(own.spec, own.method, start=start, control=self.control, products=own.products)
         return StructuredFit(own.spec, own.products, estimates)
 
-    def tried(self, rho: Floats, near: StructuredFit) -> StructuredFit | None:
-        """The fit at ρ from the effects of one nearby; None so far out that some rows have no variance, or all one."""
-        start = self.carried(near, rho)
-        if not np.isfinite(start).all():
-            return None
-        try:
-            found = self.at(rho, start, near=True)
-        except (FitError, np.linalg.LinAlgError, FloatingPointError):
-            return None
-        return found if np.isfinite(found.criterion) else None
-
-    def carried(self, fit: StructuredFit, rho: Floats) -> Floats:
-        """θ (n_theta,) at ρ with effects as large as in a fit, beside the mean standard deviation of the rows."""
-        change = mean_log_sds(self.spec, rho) - mean_log_sds(self.spec, fit.rho)
-        with np.errstate(over="ignore"):
-            return self.spec.times(fit.estimates.theta, np.exp(change))
-
-    def slopes(self, fit: StructuredFit) -> Floats:
-        """∂criterion/∂ρ (n_rho,) at a fit."""
-        return self.over.slopes(Likelihood(fit.spec, fit.products, self.over.method).at(fit.estimates.theta))
+    def joint(self, rho: Floats) -> JointProblem:
+        """The criterion as a function of all parameters, in units of ρ."""
+        own = self.over.at(rho)
+        return JointProblem(self.over, Problem(own.spec, own.products, own.method))
 
 
 def _search(spec: ModelSpec, method: Method, control: Control | None) -> Search:
@@ -221,133 +232,117 @@ def _search(spec: ModelSpec, method: Method, control: Control | None) -> Search:
 
 
 def _estimated(search: Search, start: Floats | None, at: Floats | None = None) -> StructuredFit:
-    """The best of the descents from every start in ρ, or of one from ρ `at`."""
+    """The best of the descents in (θ, ρ) from every start in ρ, or of one from ρ `at`."""
     if not search.spec.rho_names:
         return search.at(np.zeros(0), start)
-    best = None
-    for first in _begun(search, start, _starts(search.spec) if at is None else [at]):
-        found = _descend(search, first, best)
-        if best is None or (found is not None and found.criterion < best.criterion):
-            best = found
-    assert best is not None
-    for _ in range(ROUNDS):
-        # from all starts, as θ has followed one path so far; and with units and curvature of where it has come to
-        again = best
-        with suppress(FitError, np.linalg.LinAlgError):  # far out nothing may be fitted but what is near
-            again = search.at(best.rho, None)
-        lower = again.criterion < best.criterion - MATTERS
-        if not lower and best.estimates.optimizer.status is not Status.NOT_CONVERGED:
-            break
-        found = _descend(search, again if lower else best)
-        assert found is not None
-        if found.criterion >= best.criterion - MATTERS:
-            break
-        best = found
-    return best
+    rhos = _starts(search.spec) if at is None else [at]
+    joint = search.joint(rhos[0])
+    with LateBar(f"Fitting by {search.over.method}", "evaluation") as bar:
+        tracer = Tracer(joint, bar)
+        control = replace(search.control or Control(), em_steps=0)
+        starts = _begun(joint, tracer, start, rhos)
+        starts += _at_random(joint, tracer) if start is None and at is None else []
+        found = _lowest(joint, tracer, starts, control)
+        for _ in range(ROUNDS):
+            best, lower = _finished(search, joint, found)
+            if not lower:
+                break
+            # from all starts in θ a lower point has been found, as θ has followed one path so far
+            joint = search.joint(best.rho)
+            tracer = replace(tracer, problem=joint)
+            near = joint.at_start.to_standard(best.estimates.theta)
+            found = _lowest(joint, tracer, [joint.joined(near, 1.0, best.rho)], control)
+    record = best.estimates.optimizer
+    record = replace(record, steps=(*tracer.steps, *record.steps))
+    best = replace(best, estimates=replace(best.estimates, optimizer=record))
+    steep = _steepness(joint, found)
+    return best if steep <= STEEP else _told(best, steep)
 
 
-def _begun(search: Search, start: Floats | None, rhos: Iterable[Floats]) -> list[StructuredFit]:
-    """Fits at several ρ, the lowest first, without those that are singular, if not all are, or that lead to another."""
-    out, refused = [], None
+def _finished(search: Search, joint: JointProblem, found: Descent) -> tuple[StructuredFit, bool]:
+    """The fit at the ρ where a descent ended, and whether it is lower than that, from other starts in θ."""
+    rho, theta = joint.rho(found.point.theta), joint.to_written(found.point.theta)
+    with suppress(FitError, np.linalg.LinAlgError):  # far out nothing may be fitted but what is near
+        best = search.at(rho, None)
+        if best.criterion <= found.point.criterion + MATTERS:
+            return best, best.criterion < found.point.criterion - MATTERS
+    return search.at(rho, theta), False
+
+
+def _starts(spec: ModelSpec) -> list[Floats]:
+    """Values of ρ from which descents begin."""
+    parts = [part.starts for part in (spec.variance, spec.correlation) if part is not None]
+    return [np.concatenate(chosen) for chosen in product(*parts)]
+
+
+def _begun(joint: JointProblem, tracer: Tracer, start: Floats | None, rhos: Iterable[Floats]) -> list[Floats]:
+    """Parameters at several ρ, the lowest first, without those that are singular, if not all are, or lead to others."""
+    out: list[Point] = []
+    refused: Exception | None = None
     for rho in rhos:
         try:
-            out.append(search.at(rho, start))
+            problem, factor = joint.at_rho(rho)
+            point = begun(problem, replace(tracer, problem=problem), start)
+            out.append(Point(joint.joined(point.theta, factor, rho), point.at, factor))
         except (FitError, np.linalg.LinAlgError) as error:
             refused = error
     if not out and refused is not None:
         raise refused
-    own = _apart(search, out) if len(search.spec.rho_names) == 1 else out
-    return sorted(own, key=lambda fit: fit.criterion)
+    own = _apart(joint, out) if len(joint.units) == 1 else out
+    return [point.theta for point in sorted(own, key=lambda point: point.criterion)]
 
 
-def _apart(search: Search, fits: list[StructuredFit]) -> list[StructuredFit]:
-    """Of fits along one ρ, those from which the slope does not lead down to a lower one."""
-    fits = sorted(fits, key=lambda fit: float(fit.rho[0]))
-    ways = [k - int(np.sign(search.slopes(fit)[0])) for k, fit in enumerate(fits)]
-    down = [0 <= way < len(fits) and fits[way].criterion < fit.criterion for way, fit in zip(ways, fits, strict=True)]
-    return [fit for fit, lower in zip(fits, down, strict=True) if not lower]
+def _apart(joint: JointProblem, points: list[Point]) -> list[Point]:
+    """Of points along one ρ, those from which the slope does not lead down to a lower one."""
+    points = sorted(points, key=lambda point: float(point.theta[-1]))
+    ways = [k - int(np.sign(joint.gradient(point)[-1])) for k, point in enumerate(points)]
+    down = [0 <= way < len(points) and points[way].criterion < p.criterion for way, p in zip(ways, points, strict=True)]
+    return [point for point, lower in zip(points, down, strict=True) if not lower]
 
 
-def _starts(spec: ModelSpec) -> Iterator[Floats]:
-    parts = [part.starts for part in (spec.variance, spec.correlation) if part is not None]
-    return (np.concatenate(chosen) for chosen in product(*parts))
+def _lowest(joint: JointProblem, tracer: Tracer, starts: Sequence[Floats], control: Control) -> Descent:
+    """The lowest end of the descents from some starts; a path that leads no lower than the lowest so far is left.
 
-
-def _descend(search: Search, first: StructuredFit, known: StructuredFit | None = None) -> StructuredFit | None:
-    """The lowest point of a quasi-Newton descent in ρ, θ following from where it was.
-
-    None once the path runs into the basin of a `known` optimum.
+    An end that is none, as where the likelihood has no bound, counts only where there is no other.
     """
-    centre, units = first.rho, first.spec.residual.units
-    best, slope = first, units * search.slopes(first)
-    x: Floats = np.zeros(len(centre))
-    inverse = _inverse_curvature(search, best, slope, units)
-    for _ in range(STEPS):
-        if known is not None and _same_basin(best, known, slope, units):
-            return None
-        # at a bound, what leads out of it is no way
-        open_ = np.where((np.abs(x) >= FAR) & (x * slope < 0), 0.0, slope)
-        if np.abs(open_).max() < FLAT:
-            break
-        newton = -inverse @ open_
-        if 0 < -newton @ open_ < ROUNDING * abs(best.criterion):
-            break
-        way = newton if newton @ open_ < 0 else -open_
-        step: Floats = way * min(1.0, LONGEST / np.abs(way).max())
-        found = None
-        for shorter in SHORTER:
-            ahead: Floats = np.clip(x + shorter * step, -FAR, FAR)
-            found = search.tried(centre + units * ahead, best)
-            if found is not None and found.criterion <= best.criterion + 1e-4 * min(0.0, float(slope @ (ahead - x))):
-                break
-        if found is None or found.criterion > best.criterion or (ahead == x).all():
-            break
-        change, before = ahead - x, slope
-        best, slope = found, units * search.slopes(found)
-        x = ahead
-        inverse = _updated(inverse, change, slope - before)
-    left = abs(float(slope @ inverse @ slope))
-    rounding = left < max(MATTERS, 10.0 * ROUNDING * abs(best.criterion))
-    return best if rounding else _told(best, float(np.abs(slope).max()))
+    best: Descent | None = None
+    refused: Exception | None = None
+    for x in starts:
+        try:
+            found = descend(joint, tracer, x, control, 0, None if best is None else best.point)
+            if found is not None and (best is None or _preferred(joint, found, best)):
+                best = certified(joint, tracer, found, control)
+        except (FitError, np.linalg.LinAlgError) as error:
+            refused = error
+    if best is None:
+        assert refused is not None
+        raise refused
+    return best
 
 
-def _same_basin(fit: StructuredFit, known: StructuredFit, slope: Floats, units: Floats) -> bool:
-    """Whether a descent is about to arrive where one has been before."""
-    near = np.abs((fit.rho - known.rho) / units).max() < NEAR and np.abs(slope).max() < 1.0
-    theta, other = fit.estimates.theta, known.estimates.theta
-    return bool(
-        near and fit.criterion > known.criterion - 1e-6 and (np.abs(theta - other) < NEAR * (1.0 + np.abs(other))).all()
-    )
+def _preferred(joint: JointProblem, found: Descent, best: Descent) -> bool:
+    ends, known = _steepness(joint, found) <= STEEP, _steepness(joint, best) <= STEEP
+    return better(found, best) if ends == known else ends
 
 
-def _inverse_curvature(search: Search, at: StructuredFit, slope: Floats, units: Floats) -> Floats:
-    """Inverse of the curvature (n_rho, n_rho) in ρ with θ held, by differences; its eigenvalues made positive."""
-    out = np.eye(len(units))  # what stays so is next to singular on either side
-    for k in range(len(units)):
-        for step in (DIFFERENCE, -DIFFERENCE):
-            with suppress(np.linalg.LinAlgError, FitError):
-                out[k] = _bend(search, at, slope, units, step * np.eye(len(units))[k] * units) / step
-                break
-    out = np.where(np.isfinite(out), out, np.eye(len(units)))
-    values, vectors = np.linalg.eigh(0.5 * (out + out.T))
-    return np.asarray((vectors / np.maximum(np.abs(values), LEAST_CURVATURE)) @ vectors.T)
+def _steepness(joint: JointProblem, found: Descent) -> float:
+    """The slope in ρ, in units that matter, that is left where a descent ended before its end, or at a bound."""
+    slope, u = joint.gradient(found.point)[joint.n_theta :], found.point.theta[joint.n_theta :]
+    return float(np.abs(slope if not found.converged else slope[np.abs(u) >= FAR]).max(initial=0.0))
 
 
-def _bend(search: Search, at: StructuredFit, slope: Floats, units: Floats, step: Floats) -> Floats:
-    rho = at.rho + step
-    estimates = replace(at.estimates, theta=search.carried(at, rho))
-    own = search.over.at(rho)
-    moved = StructuredFit(own.spec, own.products, estimates)
-    return np.asarray(units * search.slopes(moved) - slope)
-
-
-def _updated(inverse: Floats, step: Floats, change: Floats) -> Floats:
-    """The inverse with the curvature along a step, where that is positive (Broyden, Fletcher, Goldfarb and Shanno)."""
-    along = float(step @ change)
-    if along <= 1e-12 * float(np.linalg.norm(step) * np.linalg.norm(change)):
-        return inverse
-    left = np.eye(len(step)) - np.outer(step, change) / along
-    return np.asarray(left @ inverse @ left.T + np.outer(step, step) / along)
+def _at_random(joint: JointProblem, tracer: Tracer) -> list[Floats]:
+    """Where a few steps from starts at random have come lowest, for few rows, whose criterion may have many minima."""
+    if joint.spec.n_obs > FEW_ROWS or len(joint.units) < 2:
+        return []
+    rng, out = np.random.default_rng(0), []
+    for u in SPREAD * rng.normal(size=(RANDOM, len(joint.units))):
+        with suppress(FitError, np.linalg.LinAlgError):
+            (start,) = _begun(joint, tracer, None, [joint.centre + joint.units * u])
+            found = descend(joint, tracer, start, GLANCE, 0)
+            assert found is not None  # no optimum was known
+            out.append(found.point)
+    return [point.theta for point in sorted(out, key=lambda point: point.criterion)[:FOLLOWED]]
 
 
 def _unsettled(fit: StructuredFit) -> StructuredFit:
@@ -362,8 +357,6 @@ def _not_converged(fit: StructuredFit, message: str) -> StructuredFit:
 
 def _told(fit: StructuredFit, steep: float) -> StructuredFit:
     """The fit with a status that counts ρ."""
-    if steep <= STEEP:
-        return fit
     message = (
         f"The parameters of the residuals did not converge: the criterion still has a slope of {steep:.2g} in them. "
         "One of them may have no bound, as where a stratum has no residual variance: see fit.residual_parameters."

@@ -225,6 +225,10 @@ class RowVariance(ABC):
         flat = [self.log_sds(one).mean() for one in rho.reshape(-1, rho.shape[-1])]
         return np.array(flat).reshape(rho.shape[:-1])
 
+    def mean_slopes(self, rho: Floats) -> Floats:
+        """Its derivatives (n_rho,) at ρ (n_rho,)."""
+        return np.asarray(self.jacobian(rho).mean(axis=1))
+
     def basis(self) -> Basis | None:
         """The covariance of the rows by fixed matrices, where it is one of few; None where rows are read at every ρ."""
         return None

@@ -94,6 +94,12 @@ class Markov(RowCorrelation):
         return np.lexsort((self.times, self.codes))
 
     @cached_property
+    def back(self) -> Ints | None:
+        """Where each row (n,) stands in that order; None where rows stand in it."""
+        places = np.argsort(self.order, kind="stable")
+        return None if (np.diff(places) == 1).all() else places
+
+    @cached_property
     def gaps(self) -> Floats:
         """Time since the row before (n,), in that order; infinite for the first of a group."""
         out = np.full(len(self.codes), np.inf)
@@ -216,26 +222,22 @@ class _MarkovRoot(CorrelationRoot):
             raise np.linalg.LinAlgError("the autocorrelation is 1 to rounding")
         self.s = np.sqrt(left)
 
-    def _before(self, values: Floats) -> tuple[Floats, Floats]:
-        """Values in order, and the one before each of them."""
-        ordered = values[..., self.law.order]
-        before = np.zeros_like(ordered)
-        before[..., 1:] = ordered[..., :-1]
-        return ordered, before
+    def _of_neighbours(self, values: Floats, own: Floats, before: Floats) -> Floats:
+        """`own` times each row less `before` times the one before it, both in order."""
+        ordered = values if self.law.back is None else values[..., self.law.order]
+        out = own * ordered
+        out[..., 1:] -= before[1:] * ordered[..., :-1]
+        return self._back(out)
 
     def _back(self, ordered: Floats) -> Floats:
-        out = np.empty_like(ordered)
-        out[..., self.law.order] = ordered
-        return out
+        return ordered if self.law.back is None else ordered[..., self.law.back]
 
     def whitened(self, values: Floats) -> Floats:
-        own, before = self._before(values)
-        return self._back((own - self.r * before) / self.s)
+        return self._of_neighbours(values, 1.0 / self.s, self.r / self.s)
 
     def changes(self, values: Floats) -> Floats:
-        own, before = self._before(values)
-        change = (own - self.r * before) * (self.r * self.dr / self.s**3) - self.dr * before / self.s
-        return self._back(change)[None]
+        change = self.dr / (self.s * self.s * self.s)
+        return self._of_neighbours(values, self.r * change, change)[None]
 
     def coloured(self, values: Floats) -> Floats:
         out = values[..., self.law.order] * self.s

@@ -90,11 +90,9 @@ class Arma(Matrices):
 
     @property
     def starts(self) -> tuple[Floats, ...]:
-        """A little of all, and much of the first."""
-        n = self.p + self.q
-        much = np.zeros(n)
-        much[0] = 1.2
-        return np.full(n, 0.1), much
+        """A little of all, much of the first, and much of the last with the other sign."""
+        unit = 1.2 * np.eye(self.p + self.q)
+        return np.full(self.p + self.q, 0.1), unit[0], -unit[-1]
 
     def coefficients(self, rho: Numbers) -> tuple[Numbers, Numbers]:
         """φ (p,) and θ (q,), both parts stationary (Barndorff-Nielsen & Schou 1973, J. Multivar. Anal. 3, 408-419)."""
@@ -248,9 +246,9 @@ class _ByDistance(Matrices):
 
     @property
     def starts(self) -> tuple[Floats, ...]:
-        """A short range, and a long one."""
+        """A short range, a long one, and one beyond most distances."""
         own = [-1.0] if self.nugget else []
-        return np.array([0.0, *own]), np.array([1.5, *own])
+        return np.array([0.0, *own]), np.array([1.5, *own]), np.array([4.0, *own])
 
     @abstractmethod
     def shape(self, u: Numbers) -> Numbers:

@@ -229,6 +229,14 @@ class Residual:
         moved = [self._correlation.whitened(m) for m in moved]
         return np.stack([*moved, *self._correlation.changes(own)])
 
+    def change_along(self, values: Floats, duals: Floats) -> Floats:
+        """Σ ∂(W values)/∂ρ · duals (n_rho,), both (m, n)."""
+        own = self.scaled(values)
+        if not self.correlated:
+            return np.asarray(-self.jacobian @ (own * duals).sum(axis=0))
+        of_sds = [-(self._correlation.whitened(own * slope) * duals).sum() for slope in self.jacobian]
+        return np.append(of_sds, np.einsum("kmn,mn->k", self._correlation.changes(own), duals))
+
     def noise(self, sigma: float, independent: Floats) -> Floats:
         """Residuals (..., n) of independent values (..., n) of variance one."""
         own = self._correlation.coloured(independent) if self.correlated else independent

@@ -94,6 +94,10 @@ class Strata(RowVariance):
         """Linear in ρ, by the share of each stratum."""
         return np.asarray(rho @ self.shares[1:])
 
+    def mean_slopes(self, rho: Floats) -> Floats:
+        """The shares."""
+        return self.shares[1:]
+
     @cached_property
     def shares(self) -> Floats:
         """Of the rows, that of each stratum."""

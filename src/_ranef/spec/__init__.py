@@ -27,7 +27,14 @@ from _ranef.spec.prior_families import (
     Uniform,
 )
 from _ranef.spec.response import FAMILIES, Family, Gaussian, Student, family_of
-from _ranef.spec.rho_prior import mean_log_sds, rho_log_prior, rho_log_priors, rho_parameters, rho_prior_draws
+from _ranef.spec.rho_prior import (
+    mean_log_sds,
+    mean_log_sds_slopes,
+    rho_log_prior,
+    rho_log_priors,
+    rho_parameters,
+    rho_prior_draws,
+)
 from _ranef.spec.subset import with_units, without_rows
 
 __all__ = [
@@ -74,6 +81,7 @@ __all__ = [
     "flat_priors",
     "inward_theta",
     "mean_log_sds",
+    "mean_log_sds_slopes",
     "merged_moments",
     "model_spec",
     "moments",

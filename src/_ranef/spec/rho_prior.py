@@ -22,6 +22,7 @@ from _ranef.support.arrays import Floats, Ints
 
 __all__ = [
     "mean_log_sds",
+    "mean_log_sds_slopes",
     "rho_log_prior",
     "rho_log_priors",
     "rho_parameters",
@@ -193,3 +194,12 @@ def mean_log_sds(spec: ModelSpec, rho: Floats) -> Floats:
     if spec.sigma is not None or spec.variance is None or not spec.variance.names:
         return np.zeros(rho.shape[:-1])
     return spec.variance.mean_log_sds(rho[..., : len(spec.variance.names)])
+
+
+def mean_log_sds_slopes(spec: ModelSpec, rho: Floats) -> Floats:
+    """Its derivatives (n_rho,) at ρ (n_rho,)."""
+    out = np.zeros(len(rho))
+    if spec.sigma is None and spec.variance is not None:
+        own = len(spec.variance.names)
+        out[:own] = spec.variance.mean_slopes(rho[:own])
+    return out

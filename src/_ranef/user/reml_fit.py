@@ -16,13 +16,11 @@ from _ranef.errors import ConvergenceWarning, DesignError, RanefWarning, Singula
 from _ranef.likelihood import (
     At,
     CrossProducts,
+    Leverages,
     Likelihood,
     Method,
-    RowBlocks,
     products_of,
     read_responses,
-    row_blocks,
-    row_leverages,
 )
 from _ranef.reml import Control, refit_many, refit_structured
 from _ranef.results import OptimizerRecord, Refits, RemlEstimates, Status, fit_arguments
@@ -1328,11 +1326,11 @@ class EmpiricalBayesFit(BaseFit):
         return inf.variance_information(self._at, self.estimates.theta)
 
     @cached_property
-    def _row_blocks(self) -> RowBlocks:
-        return row_blocks(self._at)
+    def _leverages_here(self) -> Leverages:
+        return Leverages(self._at)
 
     def _leverages(self, rows: ModelSpec) -> Floats:
-        return row_leverages(rows, self._row_blocks)
+        return self._leverages_here.of(rows)
 
     @cached_property
     def _variance_parts(self) -> inf.VarianceParts:
