@@ -41,6 +41,7 @@ nb_mime_priority_overrides = [("html", "text/latex", 65)]  # before Markdown, in
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 myst_update_mathjax = False
+suppress_warnings = ["ref.python"]  # words such as "frame", which are types in docstrings and names of several members
 html_math_renderer = "mathml"
 
 autodoc_member_order = "bysource"

@@ -129,3 +129,9 @@ def test_describe_and_names():
 def test_what_does_not_fit_is_refused(name, given, told):
     with pytest.raises(ranef.DesignError, match=told):
         CASES[name][0]().priors(given)
+
+
+def test_it_is_sampled_marginally():
+    model, given = CASES["ratio"][0](), CASES["ratio"][1]
+    with pytest.raises(ranef.FitError, match="marginal parameterization only"):
+        model.sample(priors=given, parameterization="noncentered", progress=False)

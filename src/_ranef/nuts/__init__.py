@@ -229,6 +229,11 @@ def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings)
     reasons += [] if spec.family.collapses else [f"the response is {spec.family.label}"]
     if spec.rho_names and spec.rho is None and priors.r2d2 is not None:
         raise FitError("R2D2 is not available beside residual variances or correlations; give other priors.")
+    if priors.rho and asked not in ("auto", "marginal"):
+        raise FitError(
+            f"A prior of {next(iter(priors.rho))!r} is sampled in the marginal parameterization only: leave "
+            "parameterization= at its default."
+        )
     by_rows = spec.residual.basis is None and asked not in ("auto", "marginal")
     if spec.rho_names and spec.rho is None and (reasons or by_rows):
         raise FitError(

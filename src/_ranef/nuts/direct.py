@@ -49,7 +49,7 @@ NEW_SHARE, LEAST_SPREAD, MOST_COMPONENTS = 0.05, 0.02, 8
 FEWEST_POINTS = 4
 
 #: the pool, in draws asked for: at most, and where every point is evaluated by itself
-MOST_POOLED, MOST_SINGLE = 10, 2
+MOST_POOLED, MOST_SINGLE = 5, 2
 
 #: share of the draws that may be repetitions before the pool is enlarged
 REPEATED = 0.01
