@@ -191,8 +191,8 @@ def test_a_stratum_that_is_fitted_exactly_is_refused(data, variance, formula):
 
 
 def test_a_stratum_whose_variance_falls_for_ever_is_refused_by_name(data):
-    effects = data["g"].astype(int) % 7 - 3.0
-    exact = data.assign(y=data["y"].where(data["s"] == "M", 3 + data["x"] + effects))
+    noise = np.random.default_rng(8).normal(size=60) * (data["s"] == "M")
+    exact = data.assign(y=3 + data["x"] + data["g"].astype(int) % 7 + noise)
     with pytest.raises(ranef.FitError, match=r"variance of s F \(20 rows\).*fixed and the random effects together"):
         ranef.Model("y ~ x + (1 | g)", exact, variance=ranef.VarIdent("s")).fit()
     few = data.assign(s=np.where(np.arange(60) < 2, "few", data["s"]))
@@ -205,7 +205,7 @@ def test_a_stratum_whose_variance_falls_for_ever_is_refused_by_name(data):
 
 def test_a_column_may_be_drawn_by_anybodys_seed(data):
     own = data.assign(x=np.random.default_rng(0).normal(size=60))
-    assert ranef.Model("y ~ x + (1 | g)", own, variance=ranef.VarIdent("s")).fit().status == "converged"
+    assert ranef.Model("y ~ x + (1 | g)", own, variance=ranef.VarIdent("s")).fit().status in ("converged", "boundary")
 
 
 def test_one_row_for_every_effect_may_leave_no_residual_variance():
