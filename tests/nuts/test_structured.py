@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import ranef
-from _ranef.likelihood import RowDensity, cross_products, fixed_part
+from _ranef.likelihood import RowDensity, RowSums, cross_products, fixed_part
 from _ranef.nuts import Settings, sample_posterior
 from _ranef.nuts.blocks import arrays_of_sums
 from _ranef.nuts.collapsed import collapsed_model
@@ -136,7 +136,7 @@ def test_sums_by_coefficients_of_numpy_are_the_rows(law, formula):
     model = ranef.Model(formula, patterns(), weights="w", **NUMERIC[law])
     problem = prepare(model.spec, None, model.priors({"fixef[x]": StudentT(4, 0.5, 1.0)}))
     by_rows = prepare(model.spec, None, problem.priors)
-    by_rows.rows.__dict__["sums"] = None
+    by_rows.rows.__dict__["sums"] = RowSums(by_rows.rows.spec, by_rows.rows.products)
     assert problem.by_loops
     assert not by_rows.by_loops
     rng = np.random.default_rng(1)
