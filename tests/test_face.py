@@ -85,7 +85,7 @@ def test_parameters_are_those_of_the_signature(module, name):
 
 
 #: what engines ask of structures; who writes one finds it in ARCHITECTURE.md
-SEAMS = {"bind", "bound", "positions", "reads", "counted", "in_strata", "groups", "form"} | {"equation"}
+SEAMS = {"bind", "bound", "positions", "reads", "counted", "in_strata", "groups", "form"}
 #: classes of which users hold instances, and what their figures are methods of; a protocol has its methods in them
 HELD = (*(c for c in PUBLIC_CLASSES if not issubclass(c, Exception) and c is not ranef.Fit), FitPlots, ComparisonPlots)
 MEMBERS = [

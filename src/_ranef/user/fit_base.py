@@ -420,6 +420,15 @@ class BaseFit(ByFields, Shown):
             Whether the estimates, or posterior means, stand in the place of symbols.
         level, group, entries : str, optional
             Of ``style="cluster"``: as for :meth:`ranef.Model.equation`.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> print(fit.equation(values=True).text)
+        brightᵢ = 60.40 + b[j[i]] + εᵢ
+           b[j] ~ N(0, 0.06808)   for 4 levels j of operator
+             εᵢ ~ N(0, 0.1063)   for 20 rows i
         """
         values_by = {self.engine: self._numbers(style)} if values else None
         asked = Asked(Chosen(level, group, entries), self._priors)
