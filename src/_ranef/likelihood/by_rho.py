@@ -40,7 +40,8 @@ class OverRho:
 
     def slopes(self, at: At) -> Floats:
         """∂criterion/∂ρ (n_rho,) of one of them, with θ held (and σ, if not profiled)."""
-        assert self.sums is not None
+        if self.sums is None:
+            return np.zeros(0)
         own = at.likelihood
         sums = RowSums(own.spec, own.products) if at.from_rows else self.sums
         return sums.slopes(own.spec, product_slopes(own.products.A, at.inner))
