@@ -76,7 +76,7 @@ def test_levels_are_in_the_order_that_all_rows_would_give():
 def test_what_needs_rows_says_so():
     data = make_data(11)
     fit = ranef.Model.from_sums(ranef.sums("y ~ x + (1 | a)", data)).fit()
-    for asked in (fit.fitted, fit.residuals, fit.augment, fit.hatvalues):
+    for asked in (fit.fitted, fit.residuals, fit.augment, fit.hatvalues, lambda: ranef.compare(fit, fit)):
         with pytest.raises(ranef.DesignError, match="rows"):
             asked()
     assert np.isfinite(fit.confint().to_numpy()).all()

@@ -148,14 +148,7 @@ class _Latex(Writer):
         return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
 
     def _line(self, line: Line) -> str:
-        words = "" if line.words is None else self.node(line.words)
-        if line.right is None:
-            return f"&{words}"
-        left = "" if line.left is None else f"{self.node(line.left)} "
-        rows = [(_SIGNS.get(sign, sign), text) for sign, text in self.breaks(line)]
-        rest = [f"&{sign} {text}" if sign else rf"&\quad {text}" for sign, text in rows[1:]]
-        body = " \\\\\n".join([f"{left}&{rows[0][0]} {rows[0][1]}", *rest])
-        return body + (rf" \quad {words}" if words else "")
+        return self.aligned(line, _SIGNS, at="&", gap=r"\quad", newline=" \\\\\n")
 
 
 def _latex_run(run: str) -> str:

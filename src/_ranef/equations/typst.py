@@ -111,14 +111,7 @@ class _Typst(Writer):
         return " \\\n".join(map(self._line, lines))
 
     def _line(self, line: Line) -> str:
-        words = "" if line.words is None else self.node(line.words)
-        if line.right is None:
-            return f"& {words}"
-        left = "" if line.left is None else f"{self.node(line.left)} "
-        rows = [(_LETTERS.get(sign, sign), text) for sign, text in self.breaks(line)]
-        rest = [f"& {sign} {text}" if sign else f"& quad {text}" for sign, text in rows[1:]]
-        body = " \\\n".join([f"{left}& {rows[0][0]} {rows[0][1]}", *rest])
-        return body + (f" quad {words}" if words else "")
+        return self.aligned(line, _LETTERS, at="& ", gap="quad", newline=" \\\n")
 
 
 def _quoted(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from _ranef.equations.tree import (
@@ -327,6 +327,17 @@ class Writer(ABC):
     @abstractmethod
     def page(self, lines: Sequence[Line]) -> str:
         """All lines, aligned at their relations."""
+
+    def aligned(self, line: Line, signs: Mapping[str, str], *, at: str, gap: str, newline: str) -> str:
+        """A line with the mark `at` before its relations, written by `signs`; a `gap` before words and what goes on."""
+        words = "" if line.words is None else self.node(line.words)
+        if line.right is None:
+            return f"{at}{words}"
+        left = "" if line.left is None else f"{self.node(line.left)} "
+        first, *more = ((signs.get(sign, sign), text) for sign, text in self.breaks(line))
+        rest = [f"{at}{sign or gap} {text}" for sign, text in more]
+        body = newline.join([f"{left}{at}{first[0]} {first[1]}", *rest])
+        return f"{body} {gap} {words}" if words else body
 
 
 def places(n: int, most: int) -> list[int | None]:

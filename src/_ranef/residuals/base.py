@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -85,7 +85,28 @@ def apart(pairs: Sequence[tuple[str, str]]) -> list[str]:
     return [name if counts[name] == 1 else f"{name} [{form}]" for name, form in pairs]
 
 
-class VarianceFunction(ABC):
+class InChunks(ABC, Generic[_B]):
+    """What may be known of rows that are read in chunks."""
+
+    def counted(self, levels: Sequence[Value], counts: Sequence[int]) -> _B:
+        """Itself on such rows: of every combination of levels that it reads, so many.
+
+        Raises
+        ------
+        DesignError
+            If they cannot be read so.
+        NotAvailableError
+            If it reads more of a row than levels.
+        """
+        raise NotAvailableError(f"{self!r} in a model from chunks is not available: build the model from one frame.")
+
+    @property
+    def in_strata(self) -> bool:
+        """Whether all that it reads of a row is levels of factors."""
+        return False
+
+
+class VarianceFunction(InChunks["RowVariance"]):
     """How residual standard deviations differ from row to row: the argument ``variance`` of :class:`Model`.
 
     Products of two multiply the standard deviations: ``VarIdent("g") * VarPower("x")``.
@@ -105,23 +126,6 @@ class VarianceFunction(ABC):
         DesignError
             If they cannot be read so.
         """
-
-    def counted(self, strata: Sequence[Value], counts: Sequence[int]) -> RowVariance:
-        """Itself on rows that are read in chunks: of every combination of levels that it reads, so many.
-
-        Raises
-        ------
-        DesignError
-            If they cannot be read so.
-        NotAvailableError
-            If it reads more of a row than levels.
-        """
-        raise NotAvailableError(f"{self!r} in a model from chunks is not available: build the model from one frame.")
-
-    @property
-    def in_strata(self) -> bool:
-        """Whether all that it reads of a row is levels of factors."""
-        return False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.reads))})"
@@ -310,7 +314,7 @@ class Centred(RowVariance):
         )
 
 
-class CorrelationFunction(ABC):
+class CorrelationFunction(InChunks["RowCorrelation"]):
     """How residuals of one group of rows are correlated: the argument ``correlation`` of :class:`Model`.
 
     Rows of different groups are independent. The group must be a factor whose levels lie within those of every grouping
@@ -370,23 +374,6 @@ class CorrelationFunction(ABC):
                 f"Every group of {self!r} has one row: nothing says how residuals of a group are correlated. Name a "
                 "coarser group."
             )
-
-    def counted(self, groups: Sequence[Value], counts: Sequence[int]) -> RowCorrelation:
-        """Itself on rows that are read in chunks: of combinations of levels of its factors, so many each.
-
-        Raises
-        ------
-        DesignError
-            If they cannot be read so.
-        NotAvailableError
-            If it reads more of a row than levels.
-        """
-        raise NotAvailableError(f"{self!r} in a model from chunks is not available: build the model from one frame.")
-
-    @property
-    def in_strata(self) -> bool:
-        """Whether all that it reads of a row is levels of factors."""
-        return False
 
     @abstractmethod
     def bound(self, positions: Sequence[Value], codes: Ints) -> RowCorrelation:

@@ -786,7 +786,10 @@ def compare(
 
 def _side_by_side(fits: Mapping[str, AnyFit], level: float) -> Comparison:
     cmp.require_same_model({name: fit.spec for name, fit in fits.items()})
-    return Comparison(fits, level)
+    out = Comparison(fits, level)
+    if any(fit.spec.design.stream is not None for fit in fits.values()):
+        out.random_effects  # noqa: B018  rows are read now: where there are none, that is said here
+    return out
 
 
 def _by_engine(fits: Sequence[AnyFit]) -> dict[str, AnyFit]:
