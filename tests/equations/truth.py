@@ -166,8 +166,12 @@ class Truth:
                 return self.rho[place]
             case "stratum", [first]:
                 return np.array(self.rho[first:])[self.spec.variance.codes][:, None]
+            case "strata", [first]:
+                return np.array(self.rho[first:])[: len(self.spec.variance.labels), None]
             case "occasions", [first]:
                 return self.occasions()
+            case "all occasions", []:
+                return self.by_occasion()[1]
             case _, [number] if kind.endswith("of term"):
                 return {"Z": self.Zs[number], "b": self.bs[number], **self.factors(number)}[kind[0]]
             case _, [g] if kind.endswith("of cluster"):
@@ -243,14 +247,17 @@ class Truth:
         return (gamma / gamma[0])[np.abs(days[:, None] - days)]
 
     def occasions(self):
+        at, whole = self.by_occasion()
+        return whole[at[:, None], at]
+
+    def by_occasion(self):
         age = np.asarray(self.data["age"])
         values = sorted(set(age))
         whole, given = np.eye(len(values)), iter(self.rho)
         for i in range(len(values)):
             for j in range(i):
                 whole[i, j] = whole[j, i] = next(given)
-        at = np.searchsorted(values, age)
-        return whole[at[:, None], at]
+        return np.searchsorted(values, age), whole
 
     def run(self, node):
         kind, *rest = node.symbol.key

@@ -52,6 +52,8 @@ WORDS = {
     "V of level": "block of V of one level",
     "all effects": "random effects of all levels of a term",
     "occasions": "correlation of the residuals of two occasions v",
+    "strata": "ratios of the residual standard deviations of strata to that of the first",
+    "all occasions": "correlations of the residuals of all occasions",
     "stratum": "ratio of the residual standard deviation of a stratum s to the first, which is 1",
     "known entry": "known covariance of two levels",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from _ranef.equations.symbols import Symbols
@@ -12,7 +13,9 @@ from _ranef.equations.tree import (
     Label,
     Law,
     Line,
+    Listed,
     Literal,
+    Matrix,
     Name,
     Negative,
     Node,
@@ -27,6 +30,7 @@ from _ranef.equations.tree import (
     Words,
     squared,
 )
+from _ranef.equations.writing import places
 from _ranef.residuals import (
     AR1,
     ARMA,
@@ -98,7 +102,7 @@ def residual_structure(s: Symbols) -> list[Line]:
             lines.append(Line(_distance(), "=", _apart(function)))
         if isinstance(function, ARMA):
             lines.append(_process(s, function, parameters.first))
-    return lines
+    return lines + parameters.tables
 
 
 def _h() -> Symbol:
@@ -106,13 +110,14 @@ def _h() -> Symbol:
 
 
 class _Parameters:
-    """The parameters as symbols, taken one after the other as structures need them."""
+    """The parameters as symbols, taken one after the other as structures need them; tables of those that are many."""
 
     def __init__(self, told: Sequence[Told]) -> None:
         self.told = list(told)
         self.first = 0
         self.parts = sum(part.title.startswith("Correlation") is False for part in told)
         self.part = 0
+        self.tables: list[Line] = []
 
     def next(self) -> tuple[Told, int, tuple[str, ...]]:
         """The next part, the place of its first value, and what tells its symbols from those of other parts."""
@@ -140,6 +145,7 @@ def _variance(parameters: _Parameters, variance: RowVariance) -> Node:
             rest = [Product((delta(k, Label(labels[k])), here[k])) for k in range(1, len(labels))]
             return Sum((here[0], *rest))
         case row_variances.Strata():
+            parameters.tables.append(_ratios(told, first, index))
             return Symbol("δ", (*index, Of("s", "i")), ("stratum", first))
         case row_variances.Power():
             return Power(Absolute(x), delta(0))
@@ -152,15 +158,40 @@ def _variance(parameters: _Parameters, variance: RowVariance) -> Node:
     return Symbol("h", ("i",), ("row sd", variance.meaning))
 
 
+def _ratios(told: Told, first: int, index: tuple[str, ...]) -> Line:
+    """δ of all strata."""
+    others = [Symbol("δ", (*index, Label(name)), ("rho", first + k)) for k, name in enumerate(told.names) if k]
+    return Line(Symbol("δ", index, ("strata", first)), "=", Listed((ONE, *others)), _of(told.form, told.names))
+
+
+def _pairs(told: Told, first: int, form: str) -> Line:
+    """The correlations of all pairs of occasions, which are told by rows of the lower triangle."""
+    pairs = [Symbol("ρ", ("R", Label(name[4:-1])), ("rho", first + k)) for k, name in enumerate(told.names)]
+    n = round((1 + math.sqrt(1 + 8 * len(pairs))) / 2)
+
+    def entry(i: int, j: int) -> Node:
+        return pairs[max(i, j) * (max(i, j) - 1) // 2 + min(i, j)] if i != j else ONE
+
+    whole = Matrix(tuple(tuple(entry(i, j) for j in range(n)) for i in range(n)), STRATA)
+    return Line(Symbol("ρ", ("R",), ("all occasions",)), "=", whole, Words(f"of the occasions by {form}, in order"))
+
+
+def _of(form: str, labels: Sequence[str]) -> Words:
+    """Which strata entries are of."""
+    shown = ("…" if k is None else labels[k] for k in places(len(labels), STRATA))
+    return Words(f"of {form}: {', '.join(shown)}")
+
+
 def _correlation(parameters: _Parameters, function: CorrelationFunction) -> Node:
     """The correlation of rows i and i′."""
-    _, first, _ = parameters.next()
+    told, first, _ = parameters.next()
     match function:
         case AR1() | CAR1():
             return Power(Symbol("φ", (), ("rho", first)), _apart(function))
         case CompSymm():
             return Symbol("ρ", ("R",), ("rho", first))
         case Symm():
+            parameters.tables.append(_pairs(told, first, function.positions[0]))
             return Symbol("ρ", ("R", Of("v", "i"), Of("v", OTHER)), ("occasions", first))
         case ARMA():
             return Call("r", (_apart(function),))
