@@ -1,9 +1,12 @@
 """Every line of every style holds: evaluated with numbers, it is what dense matrices of the design give."""
 
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+import ranef
 from _ranef.equations import STYLES, Asked, Chosen, model_equation
 from _ranef.equations.tree import Negative, Product, Symbol, squared
 from equations.models import MADE, data, equation, model
@@ -71,3 +74,12 @@ def test_a_wrong_equation_is_seen(style, wrong):
         pytest.skip("the style has no such symbol")
     with pytest.raises(AssertionError):
         Truth(spec, data=data("slopes")).check(moved)
+
+
+def test_numbers_of_calendar_years_give_the_fitted_values():
+    data = ranef.datasets.load("sleepstudy")
+    data["Year"] = 1990 + data["Days"]
+    fit = ranef.Model("Reaction ~ Year + (1 | Subject)", data).fit()
+    intercept, slope = re.search(r"= (-[\d.]+) \+ ([\d.]+)·Year", fit.equation(values=True).text).groups()
+    by_hand = float(intercept) + float(slope) * data["Year"]
+    np.testing.assert_allclose(by_hand, fit.fitted(re="none"), atol=0.01 * data["Reaction"].std())

@@ -13,6 +13,7 @@ from _ranef.equations.latex import LATEX
 from _ranef.equations.legend import legend_lines
 from _ranef.equations.mathml import MATHML
 from _ranef.equations.matrix import distribution, matrix
+from _ranef.equations.numbers import decimals_of
 from _ranef.equations.plain import PLAIN
 from _ranef.equations.priors import with_priors
 from _ranef.equations.scalar import distribution_of_rows, scalar
@@ -144,8 +145,8 @@ def model_equation(
         the covariance V of y. ``"distribution"``: rows, random effects and y as distributions. ``"priors"``: the
         Bayesian model.
     values : mapping str to mapping, optional
-        By engine, numbers to put in place of symbols (:func:`numbers_of`), with four significant digits; with several
-        engines each line that has numbers stands once for each.
+        By engine, numbers to put in place of symbols (:func:`numbers_of`), with four significant digits, and more for
+        slopes of large covariates; with several engines each line that has numbers stands once for each.
     asked : Asked, optional
         Which rows, and which priors.
 
@@ -172,15 +173,15 @@ def model_equation(
     one_of("style", style, list(STYLES))
     s = Symbols(spec)
     lines = STYLES[style](s, asked or Asked())
-    filled = _filled(lines, values) if values else lines
+    filled = _filled(lines, values, decimals_of(spec)) if values else lines
     return Equation(tuple(filled), style, tuple(legend_lines(s, filled)))
 
 
-def _filled(lines: list[Line], values: Mapping[str, Mapping[Key, float]]) -> list[Line]:
+def _filled(lines: list[Line], values: Mapping[str, Mapping[Key, float]], decimals: Mapping[Key, int]) -> list[Line]:
     """Lines with numbers; where there are several engines, those that differ stand below each other."""
     out = []
     for line in lines:
-        found = {name: with_numbers(line, own) for name, own in values.items()}
+        found = {name: with_numbers(line, own, decimals) for name, own in values.items()}
         if len(values) == 1 or all(own == line for own in found.values()):
             out.append(next(iter(found.values())))
             continue

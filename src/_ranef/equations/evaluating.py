@@ -118,11 +118,12 @@ def evaluated(node: Node, values: Callable[[Node], Any]) -> Any:
     raise TypeError(f"{type(node).__name__} has no number")
 
 
-def with_numbers(line: Line, values: Mapping[Key, float]) -> Line:
-    """The line with numbers in the place of what is known."""
+def with_numbers(line: Line, values: Mapping[Key, float], decimals: Mapping[Key, int]) -> Line:
+    """The line with numbers in the place of what is known, some of them with more decimals than others."""
 
     def number(node: Node) -> Node | None:
-        known = isinstance(node, Symbol | Named) and node.key in values
-        return Number(values[node.key]) if known and isinstance(node, Symbol | Named) else None
+        if not isinstance(node, Symbol | Named) or node.key not in values:
+            return None
+        return Number(values[node.key], decimals.get(node.key, 0))
 
     return line.mapped(number)

@@ -57,8 +57,8 @@ class _Latex(Writer):
     def literal(self, text: str) -> str:
         return text
 
-    def number(self, value: float) -> str:
-        mantissa, _, exponent = four_digits(value).partition("e")
+    def number(self, value: float, decimals: int = 0) -> str:
+        mantissa, _, exponent = four_digits(value, decimals).partition("e")
         if mantissa.lstrip("-") in ("inf", "nan"):
             return mantissa.replace("inf", r"\infty").replace("nan", r"\mathrm{NaN}")
         return rf"{mantissa} \times 10^{{{int(exponent)}}}" if exponent else mantissa

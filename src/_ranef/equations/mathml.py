@@ -24,8 +24,8 @@ class _MathML(Writer):
     def literal(self, text: str) -> str:
         return f"<mn>{text}</mn>"
 
-    def number(self, value: float) -> str:
-        text = four_digits(value)
+    def number(self, value: float, decimals: int = 0) -> str:
+        text = four_digits(value, decimals)
         mantissa, _, exponent = text.lstrip("-").partition("e")
         own = f"<mn>{mantissa.replace('inf', '∞')}</mn>"
         if exponent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from _ranef.equations.tree import Key
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 
-__all__ = ["numbers_of"]
+__all__ = ["decimals_of", "numbers_of"]
 
 
 def numbers_of(
@@ -61,3 +62,16 @@ def numbers_of(
     if residuals is not None:
         out |= {("residual", row): float(e) for row, e in enumerate(residuals)}
     return out | dict(more or {})
+
+
+def decimals_of(spec: ModelSpec) -> dict[Key, int]:
+    """Decimals of the coefficients with which equations give fitted values to a hundredth of the response's scale.
+
+    A slope by calendar years needs more than four digits. Without rows at hand there is no need that is known.
+    """
+    design = spec.design
+    if design.stream is not None:
+        return {}
+    unit = math.floor(math.log10(float(np.std(design.y)) or 1.0)) - 2
+    sizes = np.abs(design.X).max(axis=0, initial=1.0)
+    return {("fixef", k): max(0, math.ceil(math.log10(size)) - unit) for k, size in enumerate(sizes)}

@@ -27,8 +27,8 @@ class _Plain(Writer):
     def literal(self, text: str) -> str:
         return text
 
-    def number(self, value: float) -> str:
-        return four_digits(value)
+    def number(self, value: float, decimals: int = 0) -> str:
+        return four_digits(value, decimals)
 
     def symbol(self, letter: str, below: Sequence[Atom] = ()) -> str:
         small, groups = self._indices(below)

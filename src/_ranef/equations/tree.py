@@ -92,9 +92,10 @@ class Literal(Node):
 
 @dataclass(frozen=True)
 class Number(Node):
-    """A number that is shown with four significant digits."""
+    """A number that is shown with four significant digits, and `decimals` at least."""
 
     value: float
+    decimals: int = 0
 
 
 @dataclass(frozen=True)

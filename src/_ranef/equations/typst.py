@@ -24,8 +24,8 @@ class _Typst(Writer):
     def literal(self, text: str) -> str:
         return text
 
-    def number(self, value: float) -> str:
-        mantissa, _, exponent = four_digits(value).partition("e")
+    def number(self, value: float, decimals: int = 0) -> str:
+        mantissa, _, exponent = four_digits(value, decimals).partition("e")
         plain = mantissa.replace("inf", "infinity").replace("nan", '"NaN"')
         return f"{mantissa} times 10^({int(exponent)})" if exponent else plain
 

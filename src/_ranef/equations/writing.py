@@ -68,8 +68,8 @@ def level(node: Node) -> int:
 def unsigned(node: Node) -> tuple[bool, Node]:
     """Whether a summand begins with a minus sign, and the rest of it."""
     match node:
-        case Number(value) if value < 0:
-            return True, Number(-value)
+        case Number(value, decimals) if value < 0:
+            return True, Number(-value, decimals)
         case Literal(text) if text.startswith("-"):
             return True, Literal(text[1:])
         case Negative(inner):
@@ -91,8 +91,8 @@ class Writer(ABC):
         match node:
             case Literal(text):
                 return self.literal(text)
-            case Number(value):
-                return self.number(value)
+            case Number(value, decimals):
+                return self.number(value, decimals)
             case Symbol(letter, below):
                 return self.symbol(letter, below)
             case Variable(name, at):
@@ -245,8 +245,8 @@ class Writer(ABC):
         """Digits."""
 
     @abstractmethod
-    def number(self, value: float) -> str:
-        """A number with four significant digits."""
+    def number(self, value: float, decimals: int = 0) -> str:
+        """A number with four significant digits, and `decimals` at least."""
 
     @abstractmethod
     def symbol(self, letter: str, below: Sequence[Atom] = ()) -> str:
@@ -345,10 +345,10 @@ def places(n: int, most: int) -> list[int | None]:
     return list(range(n)) if n <= most else [*range(min(SHOWN, most - 2)), None, n - 1]
 
 
-def four_digits(value: float) -> str:
-    """Four significant digits, all digits before the point, no exponent between 1e-4 and 1e7."""
+def four_digits(value: float, decimals: int = 0) -> str:
+    """Four significant digits and `decimals` at least, all before the point, no exponent between 1e-4 and 1e7."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}".replace("-0", "0")
     if not 1e-4 <= abs(value) < 1e7:
         return f"{value:.3e}"
-    return f"{value:.{max(0, 3 - math.floor(math.log10(abs(value))))}f}"
+    return f"{value:.{max(decimals, 3 - math.floor(math.log10(abs(value))))}f}"
