@@ -78,5 +78,6 @@ def _block(writer: nodes.NodeVisitor, node: nodes.math_block) -> None:
 
 
 def _mathml(latex: str, display: str) -> str:
-    """What the converter knows as ``split`` is ``aligned`` to LaTeX without a display of its own."""
-    return convert(latex.replace("{aligned}", "{split}"), display=display)
+    """What the converter knows as ``split`` is ``aligned`` to LaTeX without a display of its own; ~ is a relation."""
+    found: str = convert(latex.replace("{aligned}", "{split}"), display=display)
+    return found.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")
