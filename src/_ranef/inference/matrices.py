@@ -43,7 +43,7 @@ class FitCluster(Cluster):
     V: pd.DataFrame
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PenalizedLeastSquares:
     """‖W½(y − ZΛu − Xβ)‖² + ‖u‖² as ordinary least squares (Bates et al. 2015, eq. 13 to 15).
 
@@ -60,6 +60,10 @@ class PenalizedLeastSquares:
     response: Floats
     columns: Floats
     names: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        m, k = self.columns.shape
+        return f"<PenalizedLeastSquares: {m} rows of data and pseudo-data, {k} columns>"
 
     @property
     def left(self) -> Floats:

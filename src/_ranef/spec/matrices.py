@@ -24,7 +24,7 @@ Maker: TypeAlias = tuple[Any, Iterable[Any], Iterable[Any]]
 DENSE = 100_000
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NamedMatrix:
     """A matrix with the names of its rows and columns.
 
@@ -39,6 +39,9 @@ class NamedMatrix:
     values: Any
     rows: tuple[str, ...]
     columns: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {len(self.rows)} × {len(self.columns)}>"
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -214,24 +217,6 @@ class ModelMatrices:
         if group not in known:
             raise DesignError(f"The model has no term on {group!r}.{suggestion(group, known)}")
         return known.index(group) // 2
-
-    def khatri_rao(self, group: str | None = None) -> KhatriRao:
-        """Zᵢ = (Jᵢᵀ ⊙ Xᵢᵀ)ᵀ of a term: each row of Zᵢ is the Kronecker product of those of Jᵢ and Xᵢ.
-
-        Parameters
-        ----------
-        group : str, optional
-            The grouping factor, or the term as written; the first by default.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
-        >>> product = model.matrices.khatri_rao("Subject")
-        >>> product.J.values.shape, product.X.values.shape, product.Z.values.shape
-        ((180, 18), (180, 2), (180, 36))
-        """
-        return KhatriRao(*(self.named(name, group) for name in ("J", "X_i", "Z_i")))
 
     def cluster(self, level: str, group: str | None = None) -> Cluster:
         """yⱼ, Xⱼ, Zⱼ of one level.

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from _ranef import inference as inf
 from _ranef.equations import MatrixView, shown
-from _ranef.spec import ModelMatrices
+from _ranef.spec import KhatriRao, ModelMatrices
 
 __all__ = ["FitMatrices", "Matrices"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ShownProduct(KhatriRao):
+    """J and X of a term, and Z of which each row is the Kronecker product of theirs; printed with names."""
+
+    @property
+    def _views(self) -> list[MatrixView]:
+        return [shown(getattr(self, f.name)) for f in fields(self)]
+
+    def __repr__(self) -> str:
+        return "\n\n".join(view.text for view in self._views)
+
+    def _repr_html_(self) -> str:
+        return "".join(view._repr_html_() for view in self._views)
 
 
 class _Shown(ModelMatrices):
@@ -47,6 +62,24 @@ class _Shown(ModelMatrices):
              Subject[372].Days                       .                  .  …              35.07
         """
         return shown(self.named(name, group), most)
+
+    def khatri_rao(self, group: str | None = None) -> ShownProduct:
+        """Zᵢ = (Jᵢᵀ ⊙ Xᵢᵀ)ᵀ of a term: each row of Zᵢ is the Kronecker product of those of Jᵢ and Xᵢ.
+
+        Parameters
+        ----------
+        group : str, optional
+            The grouping factor, or the term as written; the first by default.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+        >>> product = model.matrices.khatri_rao("Subject")  # print it to see them
+        >>> product.J.values.shape, product.X.values.shape, product.Z.values.shape
+        ((180, 18), (180, 2), (180, 36))
+        """
+        return ShownProduct(*(self.named(name, group) for name in ("J", "X_i", "Z_i")))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
