@@ -216,7 +216,7 @@ def _chosen(spec: ModelSpec, known: list[Held], left: list[str], parameters: Seq
     if parameters is None:
         return known
     by_name = {one.name: one for one in known}
-    names = [parameters] if isinstance(parameters, str) else list(parameters)
+    names = [parameters] if isinstance(parameters, str) or not np.iterable(parameters) else list(parameters)
     for name in names:
         if name == "sigma" and spec.sigma is not None:
             raise DesignError(
