@@ -10,6 +10,7 @@ that is zero. A level of 0.05 from 1000 simulations has a Monte Carlo standard e
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -37,14 +38,15 @@ def coefficient(J: int, seed: int) -> dict[str, float]:
     rng = np.random.default_rng([1, J, seed])
     data = design(J, rng)
     data["y"] = np.sqrt(0.5) * rng.normal(size=J)[data["g"]] + rng.normal(size=len(data))
-    large = ranef.Model("y ~ z + (1 | g)", data).fit()
-    small = ranef.Model("y ~ 1 + (1 | g)", data).fit()
+    model = ranef.Model("y ~ z + (1 | g)", data)
+    large = model.fit()
+    pair = ranef.Model("y ~ 1 + (1 | g)", data).fit("ML"), model.fit("ML")
     out = {name: large.test("z", ddf=ddf)["p"][0] for name, ddf in (("Wald", None), ("residual", "residual"))}
     out["Satterthwaite"] = large.test("z", ddf="satterthwaite")["p"][0]
     out["Kenward-Roger"] = large.test("z", ddf="kenward-roger")["p"][0]
     out["CR2"] = large.test("z", vcov="CR2")["p"][0]
-    out["LRT"] = ranef.anova(small, large)["p"][1]
-    out["bootstrap"] = ranef.anova(small, large, test="bootstrap", nsim=BOOTSTRAP, seed=seed)["p"][1]
+    out["LRT"] = ranef.anova(*pair)["p"][1]
+    out["bootstrap"] = ranef.anova(*pair, test="bootstrap", nsim=BOOTSTRAP, seed=seed)["p"][1]
     return out
 
 
@@ -54,12 +56,12 @@ def slope(J: int, seed: int) -> dict[str, float]:
     data = design(J, rng)
     b = rng.normal(size=(J, 2)) * [0.7, 0.5]
     data["y"] = b[data["g"], 0] + b[data["g"], 1] * data["x"] + rng.normal(size=len(data))
-    large = ranef.Model("y ~ x + (x | g)", data).fit()
-    small = ranef.Model("y ~ 1 + (x | g)", data).fit()
+    model = ranef.Model("y ~ x + (x | g)", data)
+    large = model.fit()
     out = {"Wald": large.test("x")["p"][0], "Satterthwaite": large.test("x", ddf="satterthwaite")["p"][0]}
     out["Kenward-Roger"] = large.test("x", ddf="kenward-roger")["p"][0]
     out["CR2"] = large.test("x", vcov="CR2")["p"][0]
-    out["LRT"] = ranef.anova(small, large)["p"][1]
+    out["LRT"] = ranef.anova(ranef.Model("y ~ 1 + (x | g)", data).fit("ML"), model.fit("ML"))["p"][1]
     return out
 
 
@@ -101,7 +103,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     for what in TESTED:
-        table = pd.DataFrame({J: levels(what, J, options.sims, options.jobs) for J in options.groups})
+        found = {}
+        for J in options.groups:
+            found[J] = levels(what, J, options.sims, options.jobs)
+            print(f"{what}, {J} groups: {found[J].to_dict()}", file=sys.stderr, flush=True)
+        table = pd.DataFrame(found)
         table.columns.name = what
         print(table.round(3).to_string(), "\n", flush=True)
 

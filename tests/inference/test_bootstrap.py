@@ -249,6 +249,7 @@ CROSSED = ("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin")
         (PULP, {"kind": "cases", "re": "fitted"}, "cases are whole levels"),
         (CROSSED, {"kind": "cases"}, "sample and plate are crossed"),
         (PULP, {"statistic": lambda fit: "a"}, "The statistic returned str"),
+        (PULP, {"statistic": "sigma"}, "statistic='sigma' must be a function of a fit"),
         (PULP, {"seed": "a"}, "seed='a' must be a whole number"),
         (PULP, {"n": 0}, "n=0 must be a whole number of at least 1"),
     ],

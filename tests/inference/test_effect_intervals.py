@@ -190,3 +190,14 @@ def test_what_cannot_be_asked_says_so():
     structured = fitted("score ~ Machine + (1 | Worker)", "Machines", variance=ranef.VarIdent("Machine"))
     with pytest.raises(ranef.NotAvailableError, match="'corrected' is"):
         structured.ranef(interval="bootstrap")
+
+
+@pytest.mark.parametrize("kind", EFFECT_INTERVALS)
+def test_none_of_no_effects(kind):
+    data, given = ranef.datasets.load("Orthodont"), ranef.CompSymm(group="Subject")
+    fit = ranef.Model("distance ~ age", data, correlation=given).fit()
+    if kind == "bootstrap":
+        with pytest.raises(ranef.NotAvailableError, match="structured residuals"):
+            fit.ranef(interval=kind)
+    else:
+        assert fit.ranef(interval=kind).empty

@@ -137,6 +137,10 @@ def test_adjustments():
     df = np.full(3, np.inf)
     np.testing.assert_allclose(_adjusted(t, df, "holm", 3, 0.95)[0], [3 * p[0], max(2 * p[2], p[1]), 2 * p[2]])
     np.testing.assert_allclose(_adjusted(t, df, "bonferroni", 3, 0.95)[0], 3 * p)
+    np.testing.assert_allclose(_adjusted(t, df, "fdr", 3, 0.95)[0], [3 * p[0], p[1], 1.5 * p[2]])
+    found, critical = _adjusted(t, df, "sidak", 3, 0.95)
+    np.testing.assert_allclose(found, 1 - (1 - p) ** 3, rtol=1e-7)
+    np.testing.assert_allclose(2 * scipy.stats.norm.sf(critical), 1 - 0.95 ** (1 / 3), rtol=1e-7)
     groups = np.random.default_rng(1).normal(size=(3, 6)) + np.array([[0], [1], [2.0]])
     theirs = scipy.stats.tukey_hsd(*groups)
     s = np.sqrt(groups.var(axis=1, ddof=1).mean())
@@ -145,6 +149,23 @@ def test_adjustments():
     np.testing.assert_allclose(found, theirs.pvalue[[0, 0, 1], [1, 2, 2]], rtol=1e-6)
     ci = theirs.confidence_interval(0.95)
     np.testing.assert_allclose(critical[0] * s * np.sqrt(2 / 6), (ci.high - ci.low)[0, 1] / 2, rtol=1e-6)
+
+
+def test_effects_and_the_names_of_emmeans():
+    means = ranef.emmeans(fitted(OATS, "Oats"), "Variety")
+    b = means.frame["estimate"].to_numpy()
+    np.testing.assert_allclose(means.contrasts("eff")["estimate"], b - b.mean(), atol=1e-9)
+    assert str(means.contrasts("eff")).endswith("P-values: Holm's, of 3 tests.")
+    pd.testing.assert_frame_equal(means.contrasts("trt.vs.ctrl"), means.contrasts("treatment"))
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_slopes_do_not_depend_on_the_unit(unit):
+    data = ranef.datasets.load("sleepstudy")
+    data["t"] = unit * (data["Days"] + 1)
+    fit = ranef.Model("Reaction ~ t + log(t) + (1 | Subject)", data).fit()
+    found = ranef.emmeans(fit, "1", at={"t": 4 * unit}, trend="t").frame["estimate"][0]
+    assert found == pytest.approx(fit.fixef["t"] + fit.fixef["log(t)"] / (4 * unit), rel=1e-6)
 
 
 def test_a_posterior_has_the_same_columns():
@@ -178,7 +199,8 @@ def test_what_the_data_do_not_determine_is_nan():
         (lambda f: ranef.emmeans(f, "Variety", at={"nitre": 1}), "'nitre' is no predictor"),
         (lambda f: ranef.emmeans(f, "Variety", weights="cells"), "must be 'equal' or 'proportional'"),
         (lambda f: ranef.emmeans(f, "Variety", trend="Variety"), "slopes are of covariates"),
-        (lambda f: ranef.emmeans(f, "Variety").contrasts("all"), "'pairwise', 'treatment', 'poly'"),
+        (lambda f: ranef.emmeans(f, "pairwise ~ Variety"), r"emmeans\(fit, 'Variety'\)\.contrasts\('pairwise'\)"),
+        (lambda f: ranef.emmeans(f, "Variety").contrasts("all"), "'treatment', 'effects', 'poly'"),
         (lambda f: ranef.emmeans(f, "Variety").contrasts("poly", adjust="tukey"), "is for all pairs"),
         (lambda f: ranef.emmeans(f, "Variety").contrasts([[1, -1]]), "have 2 coefficients, and there are 3 means"),
     ],

@@ -194,6 +194,9 @@ def test_what_has_no_profile_says_so():
         fitted(*SLEEP).confint(method="profile", parameters="Day")
     with pytest.raises(ranef.DesignError, match="There is no parameter 'sigma' here"):
         fit.confint(parameters="sigma")
+    for method in ("wald", "profile"):
+        with pytest.raises(ranef.DesignError, match="There is no parameter 1"):
+            fit.confint(method=method, parameters=1)
 
 
 def test_units_change_nothing():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -42,6 +44,25 @@ def test_tables_as_lmertest(case, kind):
         np.testing.assert_allclose(frame[ours], numbers(ref, theirs), rtol=1e-6)
     np.testing.assert_allclose(frame["ddf"], numbers(ref, "den_df"), rtol=1e-6)
     np.testing.assert_allclose(frame["p"], numbers(ref, "p"), rtol=5e-5, atol=1e-300)
+
+
+#: by tests/reference/r/81_codings.R
+OF_LMERTEST = json.loads((Path(__file__).parents[1] / "reference/codings.json").read_text())["cases"]
+
+
+@pytest.mark.parametrize("coding", range(len(OF_LMERTEST)))
+def test_degrees_of_freedom_go_by_the_coding_as_lmertests_do(coding):
+    """Of terms with several columns; F does not."""
+    ref, data = OF_LMERTEST[coding], ranef.datasets.load("crossed_small")
+    data["f"] = pd.Categorical(data["f"].astype(str), categories=ref["levels"])
+    f = "C(f, contr.sum)" if ref["contrast"] == "contr.sum" else "f"
+    fit = ranef.Model(f"y ~ {f} * x + (1 | a)", data).fit()
+    for kind, theirs in enumerate(ref["anova"], 1):
+        frame = fit.anova(kind)
+        np.testing.assert_allclose(frame["statistic"], theirs["statistic"], rtol=1e-6)
+        np.testing.assert_allclose(frame["ddf"], theirs["ddf"], rtol=1e-6)
+        np.testing.assert_allclose(frame["p"], theirs["p"], rtol=5e-5)
+        np.testing.assert_allclose(frame["statistic"], OF_LMERTEST[0]["anova"][kind - 1]["statistic"], rtol=1e-6)
 
 
 @pytest.mark.parametrize("case", RANOVA)

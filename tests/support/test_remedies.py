@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import ranef
-from _ranef.support.remedies import ATTRIBUTES, OWNERS, REMEDIES, Answering, helpful
+from _ranef.support.remedies import ATTRIBUTES, OF_POSTERIORS, OWNERS, REMEDIES, Answering, helpful
 
 PULP = ranef.datasets.load("pulp")
 FORMULA = "bright ~ 1 + (1 | operator)"
@@ -172,6 +172,15 @@ def test_every_remedy_of_an_attribute_is_one():
     for words in ATTRIBUTES.values():
         for name in re.findall(r"(?<![\w)])\.([a-z]\w*)", words):
             assert name in known | {"posterior"}, words
+
+
+def test_what_posteriors_have_instead():
+    """Every one is of fits by REML or ML alone, and what is named is there."""
+    for name, words in OF_POSTERIORS.items():
+        assert hasattr(ranef.EmpiricalBayesFit, name) or name in ranef.EmpiricalBayesFit.__annotations__
+        assert not hasattr(ranef.PosteriorFit, name)
+        for other in re.findall(r"(?<![\w)])\.([a-z]\w*)", words):
+            assert hasattr(ranef.PosteriorFit, other) or other == "pareto_k", words
 
 
 def test_a_property_that_fails_says_why_itself():

@@ -222,6 +222,8 @@ def bootstrap(
     resampling = make_resampling(fit.spec, fit.estimates, kind, re)
     entropy = _entropy(seed)
     seeds = np.random.SeedSequence(entropy).spawn(n)
+    if not (statistic is None or callable(statistic)):
+        raise DesignError(f"statistic={statistic!r} must be a function of a fit, as lambda fit: fit.fixef.")
     own = _estimated if statistic is None else statistic
     estimates = _named(own(fit))
     together = statistic is None and kind != "cases" and not fit.spec.structured

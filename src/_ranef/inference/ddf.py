@@ -96,7 +96,8 @@ class Satterthwaite:
     """2 V²/Var(V) of the variance V of a combination, by the delta method from the observed information.
 
     Giesbrecht & Burns 1985, Biometrics 41, 477-486; for several combinations at once Fai & Cornelius 1996, J. Stat.
-    Comput. Simul. 54, 363-378, as lmerTest has it.
+    Comput. Simul. 54, 363-378, as lmerTest has it. Principal combinations are of the rows as given, so that of several
+    the degrees of freedom, not F, depend on the coding: lmerTest's by the same amounts, Kenward and Roger's not at all.
 
     Attributes
     ----------
@@ -246,7 +247,7 @@ def _basis(spec: ModelSpec, term: TermSpec) -> list[tuple[int, Floats]]:
 
 
 def _refuse_kenward_roger(fit: Estimated) -> None:
-    spec, instead = fit.spec, "Take ddf='satterthwaite'."
+    spec, instead = fit.spec, "Take ddf='satterthwaite', or test='Satterthwaite' in ranef.anova()."
     if fit.estimates.method == "ML":
         raise DesignError(
             "Kenward and Roger's adjustment is of REML estimates, and this fit is by ML. Fit by REML, model.fit(), or "

@@ -166,7 +166,7 @@ def chosen_rows(frame: pd.DataFrame, names: Sequence[str] | str) -> pd.DataFrame
     DesignError
         For a name that is not there.
     """
-    wanted = [names] if isinstance(names, str) else list(names)
+    wanted = [names] if isinstance(names, str) or not np.iterable(names) else list(names)
     for name in wanted:
         if name not in frame.index:
             known = [str(own) for own in frame.index]

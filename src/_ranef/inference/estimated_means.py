@@ -14,6 +14,7 @@ import pandas as pd
 import scipy
 
 from _ranef.errors import DesignError
+from _ranef.inference.covariates import numeric_columns
 from _ranef.inference.ddf import CoefficientLaw, coefficient_law
 from _ranef.inference.effects import check_level
 from _ranef.inference.engines import Estimated, Sampled
@@ -25,13 +26,16 @@ from _ranef.support.remedies import one_of
 __all__ = ["ADJUSTMENTS", "CONTRASTS", "MarginalMeans", "checked_adjustment", "emmeans", "marginal_means"]
 
 #: kinds of contrasts with the adjustment of each by default, and adjustments
-CONTRASTS = {"pairwise": "tukey", "treatment": "holm", "poly": "none"}
-ADJUSTMENTS = ("tukey", "holm", "bonferroni", "none")
+CONTRASTS = {"pairwise": "tukey", "treatment": "holm", "effects": "holm", "poly": "none"}
+ADJUSTMENTS = ("tukey", "holm", "bonferroni", "sidak", "fdr", "none")
+
+#: what emmeans calls some of them
+SHORT = {"pairs": "pairwise", "trt.vs.ctrl": "treatment", "dunnett": "treatment", "eff": "effects"}
 
 #: names of polynomial contrasts
 DEGREES = ("linear", "quadratic", "cubic", "quartic", "degree 5", "degree 6")
 
-#: step of a slope, as a share of the covariate's size
+#: step of a slope, as a share of the covariate's standard deviation, or of its size where that is not known
 STEP = 1e-4
 
 
@@ -82,6 +86,7 @@ class MarginalMeans:
         level: float | None = None,
     ) -> pd.DataFrame:
         """Contrasts, as :meth:`ranef.Means.contrasts` has them."""
+        method = SHORT.get(method, method) if isinstance(method, str) else method
         adjust = checked_adjustment(method, adjust)
         level = self.level if level is None else level
         check_level(level)
@@ -152,8 +157,10 @@ def _adjusted(size: Floats, df: Floats, adjust: str, means: int, level: float) -
         alike, which = np.unique(df.round(8), return_inverse=True)  # a quantile takes long
         p = tukey.sf(np.sqrt(2.0) * size, means, df)
         critical = np.asarray(tukey.ppf(level, means, alike))[which] / np.sqrt(2.0)
-    elif adjust in ("holm", "bonferroni"):
-        p, critical = _holm(p) if adjust == "holm" else np.minimum(1.0, n * p), t.isf(tail / max(n, 1), df)
+    elif adjust == "sidak":
+        p, critical = -np.expm1(n * np.log1p(-p)), t.isf(-0.5 * np.expm1(np.log(level) / max(n, 1)), df)
+    elif adjust in FAMILIES:
+        p, critical = FAMILIES[adjust](p), t.isf(tail / max(n, 1), df)
     else:
         critical = t.isf(tail, df)
     return np.asarray(p), np.asarray(critical)
@@ -167,7 +174,19 @@ def _holm(p: Floats) -> Floats:
     return out
 
 
+def _false_discoveries(p: Floats) -> Floats:
+    """Adjusted for the share of false ones among those that are rejected (Benjamini & Hochberg 1995), NaN left out."""
+    out, known = p.copy(), np.isfinite(p)
+    out[known] = scipy.stats.false_discovery_control(p[known])
+    return out
+
+
+#: adjustments beside which intervals are Bonferroni's
+FAMILIES = {"holm": _holm, "bonferroni": lambda p: np.minimum(1.0, len(p) * p), "fdr": _false_discoveries}
+
+
 def checked_adjustment(method: Any, adjust: str | None) -> str:
+    method = SHORT.get(method, method) if isinstance(method, str) else method
     if isinstance(method, str):
         one_of("method", method, list(CONTRASTS), but="a mapping or an array")
     chosen = (CONTRASTS[method] if isinstance(method, str) else "none") if adjust is None else adjust
@@ -193,6 +212,8 @@ def _coefficients(method: Any, labels: Sequence[str]) -> tuple[list[str], Floats
     if isinstance(method, str):
         if method == "poly":
             return _polynomial(r)
+        if method == "effects":
+            return [f"{label} effect" for label in labels], np.eye(r) - 1.0 / r
         pairs = list(combinations(range(r), 2)) if method == "pairwise" else [(i, 0) for i in range(1, r)]
         rows = [np.eye(r)[i] - np.eye(r)[j] for i, j in pairs]
         return [f"{labels[i]} - {labels[j]}" for i, j in pairs], np.array(rows).reshape(len(pairs), r)
@@ -275,7 +296,13 @@ def _asked(spec: str | Sequence[str], by: str | Sequence[str] | None) -> tuple[l
     """Names of the factors, and of those behind a bar or in `by`."""
     if not isinstance(spec, str):
         return list(spec), _names(by)
-    before, _, after = spec.strip().removeprefix("~").partition("|")
+    asked, _, right = spec.rpartition("~")
+    if asked.strip():
+        raise DesignError(
+            f"{spec!r}: means are asked for by the right side, and contrasts of the means: "
+            f"ranef.emmeans(fit, {right.strip()!r}).contrasts({asked.strip()!r})."
+        )
+    before, _, after = right.partition("|")
     return _names(before), [*_names(after), *_names(by)]
 
 
@@ -320,7 +347,9 @@ def _slopes(spec: ModelSpec, grid: Grid, trend: str) -> Floats:
     p = grid.named(trend)
     if p.factor:
         raise DesignError(f"trend={trend!r} is a factor; slopes are of covariates.")
-    size = STEP * max(1.0, float(np.abs(p.values).max()))
+    known = numeric_columns(spec, None).get(p.name)
+    size = STEP * (float(np.abs(p.values).max()) if known is None else float(known[1].std()))
+    size = size or STEP
     ahead, behind = (
         encoded(spec, grid.frame.assign(**{p.name: grid.frame[p.name] + s * size}))[0] for s in (1.0, -1.0)
     )

@@ -159,7 +159,7 @@ def _tested(spec: ModelSpec, group: str | None, term: str | None) -> TermSpec:
         raise DesignError(f"Which variance is tested? Choose by group= and term= one of: {terms}.")
     if found[0].structure.n_theta > 1:
         raise NotAvailableError(
-            f"({found[0].text}) has {found[0].structure.n_theta} variance parameters, and the exact distribution is of "
+            f"{found[0].text} has {found[0].structure.n_theta} variance parameters, and the exact distribution is of "
             "one. Write its terms apart, as (x || g), or compare the fits by ranef.anova(..., test='bootstrap')."
         )
     return found[0]

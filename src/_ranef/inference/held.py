@@ -174,6 +174,16 @@ class _TermRoot:
             L[0, 0], L[1, 0], L[1, 1] = np.log(s), np.arcsin(np.clip(M[0] @ M[1] / (s * t), -1.0, 1.0)), np.log(t)
         return L[np.tril_indices(own.size)]
 
+    def sizes(self, units: Floats) -> Floats:
+        """Steps of x that matter, from those of standard deviations (p,)."""
+        own = self.term.structure
+        if not own.free:
+            sds = np.concatenate([units[list(own.own_sds)], np.ones(own.n_theta - len(own.own_sds))])
+            return np.where(self._logs, 1.0, sds)
+        out = units[list(self.order)][np.tril_indices(own.size)[0]]
+        out[: 3 * self.correlation] = 1.0
+        return out
+
     @property
     def _logs(self) -> Bools:
         own, at = self.term.structure, np.arange(self.term.structure.n_theta)
@@ -197,6 +207,8 @@ class Objective:
         Of what is held, as a coordinate; NaN where there is none.
     size : float
         A step of it that matters.
+    sizes : array (m,)
+        The same of all coordinates.
     minimum : float
         The criterion of the estimates.
     likelihoods : _ByRho
@@ -208,6 +220,7 @@ class Objective:
     start: Floats
     estimate: float
     size: float
+    sizes: Floats
     minimum: float
     likelihoods: _ByRho
 
@@ -321,17 +334,20 @@ def make_objectives(
 def _objective(likelihood: Likelihood, by_rho: _ByRho, estimates: RemlEstimates, held: Held) -> Objective:
     spec = likelihood.spec
     roots = tuple(_term_root(i, t, held) for i, t in enumerate(spec.terms))
-    parts = [r.start(estimates.theta[r.term.theta], estimates.sigma, _units(likelihood, r.term)) for r in roots]
-    start = np.concatenate([np.zeros(0), *parts])
+    units = [_units(likelihood, r.term) for r in roots]
+    parts = [r.start(estimates.theta[r.term.theta], estimates.sigma, u) for r, u in zip(roots, units, strict=True)]
     rho, sigma = np.zeros(0) if spec.rho is None else spec.rho, [np.log(estimates.sigma)]
-    start = np.concatenate([start, rho, sigma if spec.sigma is None else []])
+    start = np.concatenate([*parts, rho, sigma if spec.sigma is None else []])
+    parts = [r.sizes(u) for r, u in zip(roots, units, strict=True)]
+    of_rho = spec.residual.units if len(rho) else np.zeros(0)
+    sizes = np.concatenate([*parts, of_rho, [1.0] if spec.sigma is None else []])
     index = _index(held, spec)
     estimate = float(estimates.beta[held.place[0]]) if index is None else float(start[index])
     if held.kind in ("sd", "cor"):
         estimate = _estimated(spec.terms[held.place[0]], held, estimates)
         start[index] = 0.0 if np.isnan(estimate) else estimate
     size = _size(likelihood, estimates, held, estimate)
-    return Objective(held, index, roots, start, estimate, size, estimates.criterion, by_rho)
+    return Objective(held, index, roots, start, estimate, size, sizes, estimates.criterion, by_rho)
 
 
 def _size(likelihood: Likelihood, estimates: RemlEstimates, held: Held, estimate: float) -> float:

@@ -22,10 +22,10 @@ from _ranef.support.progress import LateBar
 __all__ = ["ProfileCurve", "Profiles", "likelihood_profiles"]
 
 #: decrement of the criterion at which a point is at its minimum, steps to it, and halvings of one
-DONE, STEPS, HALVINGS = 1e-6, 60, 12
+DONE, STEPS, HALVINGS = 1e-8, 60, 12
 
-#: how near ζ has to come to a target: the last, which is put so much beyond where intervals end, and others
-NEAR, ROUGH = 0.05, 0.35
+#: how near ζ has to come to a target: where intervals end, from where a tangent does the rest, and others
+NEAR, ROUGH = 1e-4, 0.35
 
 #: points on the way to the end of a correlation, whose profile may turn
 FEWEST = 4
@@ -33,8 +33,8 @@ FEWEST = 4
 #: evaluations along one side of a profile, and the longest step of a standard deviation, times itself
 POINTS, FACTOR = 40, 3.0
 
-#: step of the differences of gradients, as a share of the coordinates' sizes
-DIFFERENCE = 1e-4
+#: step of the differences of gradients, as a share of the coordinates' sizes; the longest, by what it moves √criterion
+DIFFERENCE, LONGEST = 1e-4, 1e-2
 
 #: least curvature believed, in units of which every coordinate has its own as one; how often it is looked at anew
 FLAT, ANEW = 1e-4, 3
@@ -99,6 +99,8 @@ class ProfileCurve:
         order = slice(None, None, -1) if first else slice(None)
         values, zeta, slopes = self.values[order], sign * self.zeta[order], sign * self.slopes[order]
         for k in range(1, len(values)):
+            if abs(zeta[k] - abs(target)) <= NEAR and slopes[k] != 0.0:
+                return float(np.clip(values[k] + (abs(target) - zeta[k]) / slopes[k], self.low, self.high))
             if zeta[k - 1] < abs(target) <= zeta[k]:
                 return _crossing(values[k - 1 : k + 1], zeta[k - 1 : k + 1], slopes[k - 1 : k + 1], abs(target))
         ended = len(values) > 0 and bool(values[-1] == bound)
@@ -204,9 +206,9 @@ def likelihood_profiles(
 
 
 def _targets(level: float, steps: int) -> list[float]:
-    """ζ at which points are put: beyond the ends of the widest interval, of that of 95 % within it, and between."""
+    """ζ at which points are put: at the ends of the widest interval, of that of 95 % within it, and between."""
     z, usual = normal_quantile(level), normal_quantile(0.95)
-    ends = [z + NEAR] if steps == 1 or z <= usual + NEAR else [usual + NEAR, z + NEAR]
+    ends = [z] if steps == 1 or z <= usual + ROUGH else [usual, z]
     return [*(ends[0] * k / (steps - 1) for k in range(1, steps - 1)), *ends] if steps > 1 else ends
 
 
@@ -214,7 +216,7 @@ def _chosen(spec: ModelSpec, known: list[Held], left: list[str], parameters: Seq
     if parameters is None:
         return known
     by_name = {one.name: one for one in known}
-    names = [parameters] if isinstance(parameters, str) else list(parameters)
+    names = [parameters] if isinstance(parameters, str) or not np.iterable(parameters) else list(parameters)
     for name in names:
         if name == "sigma" and spec.sigma is not None:
             raise DesignError(
@@ -310,7 +312,7 @@ def _told(objective: Objective, point: _Point) -> tuple[float, float, float]:
     if point.value in (held.low, held.high):
         value = held.ends[0] if point.value == held.low else held.ends[1]
         change = 0.0 if objective.turns else change
-    slope = point.slope / change if abs(change) > 1e-12 else np.nan
+    slope = point.slope / change if abs(change) > 1e-12 * abs(value) else np.nan
     return value, point.zeta, slope
 
 
@@ -336,7 +338,7 @@ class _Local:
     def at(cls, objective: Objective, hessian: Floats) -> _Local:
         """From the curvature of all coordinates (m, m)."""
         x, free = objective.start, _free(objective)
-        inverse = _positive_inverse(hessian[np.ix_(free, free)])
+        inverse = _positive_inverse(hessian[np.ix_(free, free)], objective.sizes[free])
         if objective.index is None:
             return cls(inverse, np.zeros(len(free)), objective(x, objective.estimate + 1.0).slope)
         mixed = hessian[free, objective.index]
@@ -365,17 +367,24 @@ def _free(objective: Objective) -> Ints:
 
 def _hessian(objective: Objective, x: Floats, value: float) -> Floats:
     middle = objective(x, value).gradient
-    steps = DIFFERENCE * np.maximum(np.abs(x), 0.1)
-    ahead = x + steps[:, None] * np.eye(len(x))
-    rows = [(objective(at, value).gradient - middle) / h for at, h in zip(ahead, steps, strict=True)]
-    out = np.array(rows).reshape(len(x), len(x))
+    steps = DIFFERENCE * np.maximum(np.abs(x), objective.sizes)
+    out = np.zeros((len(x), len(x)))
+    for i in range(len(x)):
+        for _ in range(ANEW):  # where others balance a coordinate, little of it alone is far
+            ahead = x.copy()
+            ahead[i] += steps[i]
+            out[i] = (objective(ahead, value).gradient - middle) / steps[i]
+            moved = steps[i] * np.sqrt(abs(out[i, i]))
+            if not moved > LONGEST:
+                break
+            steps[i] *= 0.1 * LONGEST / moved
     return np.asarray(0.5 * (out + out.T))
 
 
-def _positive_inverse(hessian: Floats) -> Floats:
-    """The inverse with the sizes of curvatures in place of negative ones, and none next to zero."""
-    sizes = np.abs(np.diag(hessian))
-    units = 1.0 / np.sqrt(np.maximum(sizes, FLAT * sizes.max(initial=FLAT)))
+def _positive_inverse(hessian: Floats, sizes: Floats) -> Floats:
+    """The inverse with the sizes of curvatures in place of negative ones, and none next to zero, by steps (m,)."""
+    own = np.abs(np.diag(hessian)) * sizes**2
+    units = sizes / np.sqrt(np.maximum(own, FLAT * own.max(initial=FLAT)))
     values, vectors = np.linalg.eigh(hessian * np.outer(units, units))
     half = units[:, None] * vectors / np.sqrt(np.maximum(np.abs(values), FLAT))
     return np.asarray(half @ half.T)
@@ -463,7 +472,7 @@ class _Side:
         objective, start = self.objective, self._distance(points[-1])
         for _ in range(HALVINGS):
             value = objective.estimate + self.sign * u
-            value = self._bound if abs(value - self._bound) < 1e-12 * (1.0 + abs(value)) else value
+            value = self._bound if abs(value - self._bound) < 1e-12 * (objective.size + abs(value)) else value
             found = self._lowest(value, self._guess(points, u, value))
             if found is not None and abs(found.zeta - self._promised(points, u)) > SURPRISE:
                 others = [self._lowest(value, p.x) for p in self._beside(points, u)]
@@ -526,7 +535,8 @@ def _minimum(objective: Objective, value: float, start: Floats, inverse: Floats)
             anew += 1
             if anew > ANEW:
                 break
-            inverse = _positive_inverse(_hessian(objective, x, value)[np.ix_(free, free)])
+            hessian = _hessian(objective, x, value)[np.ix_(free, free)]
+            inverse = _positive_inverse(hessian, objective.sizes[free])
             continue
         ahead, there = found
         inverse = _updated(inverse, (ahead - x)[free], there.gradient[free] - slope)

@@ -115,6 +115,8 @@ def _normal(estimates: RemlEstimates, level: float, variances: list[Floats]) -> 
 
 def _by_estimation(at: At, estimates: RemlEstimates, information: VarianceInformation) -> list[Floats]:
     """g₃ (J, p) by grouping: the variance of b̂ that comes of that of θ̂ (and ρ̂), by the delta method."""
+    if not estimates.modes:
+        return []
     moved = Moved(at, estimates.theta, information)
     shapes = [m.values.shape for m in estimates.modes]
     flat = moved.variance(moved.slopes(lambda there: np.concatenate([b.ravel() for b in there.effects])))

@@ -149,6 +149,21 @@ ATTRIBUTES: dict[str, str] = {
     "model": "The model of a fit is ranef.Model.of(fit).",
 }
 
+OPTIMUM = "It is of fits by REML or ML, model.fit(), for a posterior has no maximum."
+ELPD = f"{OPTIMUM} ranef.compare(fb1, fb2) ranks posteriors by expected predictive accuracy, as .loo() has it."
+
+#: what takes the place, in a posterior, of what fits by REML and ML have
+OF_POSTERIORS: dict[str, str] = {
+    "anova": f"{OPTIMUM} Probabilities of hypotheses are .test('x = 0'); ranef.compare(fb1, fb2) ranks posteriors.",
+    **dict.fromkeys(("drop1", "aic", "bic", "aicc", "caic", "loglik", "deviance", "criterion"), ELPD),
+    **dict.fromkeys(("bootstrap", "profile"), f"{OPTIMUM} Intervals are .confint(), of any quantity .derive(name)."),
+    "vcov_robust": f"{OPTIMUM} The posterior covariance of the coefficients is .vcov.",
+    **dict.fromkeys(
+        ("influence", "cooks_distance", "hatvalues"),
+        f"{OPTIMUM} How much a row or group matters is in .loo() and .loo(kind='group'), by their .pareto_k.",
+    ),
+}
+
 
 class Answering:
     """An object that says, of an attribute that it does not have, which one is meant."""
@@ -156,12 +171,13 @@ class Answering:
     if not TYPE_CHECKING:  # a checker knows what there is
 
         def __getattr__(self, name: str) -> NoReturn:
-            """Of what is not there; see :data:`ATTRIBUTES`."""
+            """Of what is not there; see :data:`ATTRIBUTES` and :data:`OF_POSTERIORS`."""
             kind = type(self)
             if hasattr(kind, name):  # a property that failed: with its own error
                 return object.__getattribute__(self, name)
             known = [other for other in dir(kind) if not other.startswith("_")]
-            words = "" if name.startswith("_") else ATTRIBUTES.get(name) or suggestion(name, known).strip()
+            words = ATTRIBUTES.get(name) or (OF_POSTERIORS.get(name) if hasattr(kind, "loo") else None)
+            words = "" if name.startswith("_") else words or suggestion(name, known).strip()
             raise AttributeError(f"{kind.__name__} has no attribute {name!r}. {words}".rstrip(), name=name, obj=self)
 
 

@@ -91,15 +91,22 @@ def means_table(
 
 
 def contrasts_table(frame: pd.DataFrame, by: Sequence[str], adjust: str, family: int) -> ResultFrame:
-    """Contrasts as emmeans prints them, adjusted for a family of so many means."""
+    """Contrasts as emmeans prints them, adjusted for a family of so many means (Tukey's) or tests."""
     headers = {"contrast": "", **{name: name for name in by}, **CONTRASTS}
     shown = frame
     if frame["df"].isna().all():
         shown = frame.drop(columns=["df", "statistic"])
     elif np.isinf(frame["df"]).all():
         shown, headers["statistic"] = frame.drop(columns="df"), "z.ratio"
-    names = {"tukey": "Tukey's", "holm": "Holm's", "bonferroni": "Bonferroni's"}
-    notes = (f"P-values: {names[adjust]}, of a family of {family}.",) if adjust in names and family > 2 else ()
+    names = {
+        "tukey": "Tukey's",
+        "holm": "Holm's",
+        "bonferroni": "Bonferroni's",
+        "sidak": "Šidák's",
+        "fdr": "Benjamini and Hochberg's",
+    }
+    least, what = (3, f"a family of {family}") if adjust == "tukey" else (2, f"{family} tests")
+    notes = (f"P-values: {names[adjust]}, of {what}.",) if adjust in names and family >= least else ()
     own = shown.assign(**{name: frame[name].map(_word) for name in by})
     return result_frame(frame, [grid(own, headers, "Contrasts", notes)])
 

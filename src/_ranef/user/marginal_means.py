@@ -101,13 +101,13 @@ class Means(ByFields, Shown):
 
         Parameters
         ----------
-        method : "pairwise", "treatment", "poly", mapping or array (c, r)
-            All differences; differences from the first; orthogonal polynomials in whole numbers; or coefficients of the
-            means, by name or in rows.
-        adjust : "tukey", "holm", "bonferroni" or "none", optional
+        method : "pairwise", "treatment", "effects", "poly", mapping or array (c, r)
+            All differences; differences from the first; from the mean of all; orthogonal polynomials in whole numbers;
+            or coefficients of the means, by name or in rows. Short names of emmeans, as ``"trt.vs.ctrl"``, will do.
+        adjust : "tukey", "holm", "bonferroni", "sidak", "fdr" or "none", optional
             For how many contrasts there are (within one combination of `by`). By default Tukey's for all pairs, Holm's
-            for differences from the first, and none else. Intervals beside Holm's p-values are Bonferroni's. Posteriors
-            are not adjusted.
+            for differences from the first or from the mean, and none else. ``"fdr"`` is Benjamini and Hochberg's false
+            discovery rate. Intervals beside it and Holm's p-values are Bonferroni's. Posteriors are not adjusted.
         level : float, optional
 
         Returns
@@ -132,7 +132,7 @@ class Means(ByFields, Shown):
         frame = self.found.contrasts(method, adjust, level)
         chosen = "none" if self.found.law is None else inf.checked_adjustment(method, adjust)
         within = len(self.cells[list(self.by)].drop_duplicates()) if self.by else 1
-        family = len(self.cells) // within
+        family = len(self.cells if chosen == "tukey" else frame) // within
         return contrasts_table(frame, self.by, chosen, family)
 
     def _document(self) -> Document:

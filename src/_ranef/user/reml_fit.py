@@ -453,7 +453,8 @@ class EmpiricalBayesFit(BaseFit):
         ----------
         type : 1, 2, 3, or "I", "II", "III"
         ddf : "satterthwaite", "kenward-roger", "residual" or None
-            Denominator degrees of freedom, as in :meth:`summary`; with None they are χ² tests.
+            Denominator degrees of freedom, as in :meth:`summary`; with None they are χ² tests. Of terms with several
+            columns F depends on no coding, and neither do Kenward and Roger's; Satterthwaite's do, as lmerTest's.
         vcov, cluster : optional
             ``"CR0"``, ``"CR1"`` or ``"CR2"`` for a cluster-robust covariance, as in :meth:`vcov_robust`.
 
