@@ -259,9 +259,9 @@ def _estimated(search: Search, start: Floats | None, at: Floats | None = None) -
         found = _lowest(joint, tracer, starts, control)
         for _ in range(ROUNDS):
             best, lower = _finished(search, joint, found)
-            if not lower:
+            if not lower and not _at_bound(joint, found):
                 break
-            # from all starts in θ a lower point has been found, as θ has followed one path so far
+            # from all starts in θ a lower point has been found, as θ has followed one path so far; or ρ is far off
             joint = search.joint(best.rho)
             tracer = replace(tracer, problem=joint)
             near = joint.at_start.to_standard(best.estimates.theta)
@@ -343,6 +343,11 @@ def _steepness(joint: JointProblem, found: Descent) -> float:
     """The slope in ρ, in units that matter, that is left where a descent ended before its end, or at a bound."""
     slope, u = joint.gradient(found.point)[joint.n_theta :], found.point.theta[joint.n_theta :]
     return float(np.abs(slope if not found.converged else slope[np.abs(u) >= FAR]).max(initial=0.0))
+
+
+def _at_bound(joint: JointProblem, found: Descent) -> bool:
+    """Whether a descent was stopped where ρ may go no further from where it began."""
+    return bool(found.converged and _steepness(joint, found) > STEEP)
 
 
 def _at_random(joint: JointProblem, tracer: Tracer) -> list[Floats]:
