@@ -12,7 +12,7 @@ from _ranef.inference import covariance_draws
 from nuts.test_changes import case_of
 from transformations import CHANGES
 
-#: means of 3000 effective draws and more, in posterior standard deviations: two of them differ by 0.03 sds, maxima by more
+#: means of 3000 effective draws and more, in posterior standard deviations: two differ by 0.03 sds, maxima by more
 CLOSE = 0.15
 
 CASES = ["year", "factor and slope", "sleep_rs", "machines_factor"]
