@@ -47,7 +47,7 @@ except KeyboardInterrupt:
     print("interrupted")
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 fit = model.fit()
-both = ranef.compare(fit, model.sample(20, 20, 4, seed=1, progress=False, sampler={sampler!r}))
+both = ranef.compare(fit, model.sample(20, {warmup}, 4, seed=1, progress=False, sampler={sampler!r}))
 print(len(str(both)) > 100)
 print("well")
 """
@@ -67,6 +67,11 @@ PAGE = """
 both = ranef.compare(model.fit(), model.sample(seed=1, progress=False))
 both.report("page.html", overwrite=True)
 both.save_figure("figure.png")
+"""
+
+DIRECT = """
+for seed in range(40):
+    model.sample(4000, seed=seed, progress=False, sampler="direct")
 """
 
 CHUNKS = """
@@ -111,7 +116,8 @@ class Kind:
 
 def program(work, sampler="numpyro"):
     indented = textwrap.indent(work.strip(), "    ").strip()
-    return [sys.executable, "-c", PROGRAM.format(work=indented, sampler=sampler)]
+    warmup = None if sampler == "direct" else 20
+    return [sys.executable, "-c", PROGRAM.format(work=indented, sampler=sampler, warmup=warmup)]
 
 
 SAMPLE = "model.sample(2000, 200, 4, seed=1, progress=False, sampler={!r})"
@@ -125,6 +131,8 @@ KINDS = [
     Kind("sample", program(SAMPLE.format("numpyro")), 10),
     Kind("sample, cold", program(SAMPLE.format("numpyro")), 6, cold=True),
     Kind("sample by nutpie", program(SAMPLE.format("nutpie"), "nutpie"), 10),
+    Kind("sample directly", program(DIRECT, "direct"), 10),
+    Kind("compare directly", [*COMMAND, "compare", *SLEEPSTUDY, "--sampler", "direct", "--json", "d.json"], 8),
     Kind("crossed", program(CROSSED, "nutpie"), 6),
     Kind("chunks", program(CHUNKS, "nutpie"), 6),
     Kind("page", program(PAGE), 8),
@@ -240,9 +248,9 @@ def check(cache):
 
 
 def clean_run(cache, cwd):
-    """A short run of both samplers with what was left."""
-    for sampler in ("numpyro", "nutpie"):
-        work = f"assert model.sample(20, 20, 4, seed=1, progress=False, sampler={sampler!r}).draws.complete"
+    """A short run of all samplers with what was left."""
+    for sampler in ("numpyro", "nutpie", "direct"):
+        work = f"assert model.sample(20, None, 4, seed=1, progress=False, sampler={sampler!r}).draws.complete"
         command = program(work, sampler)
         env = os.environ | {"RANEF_CACHE_DIR": str(cache)}
         done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)

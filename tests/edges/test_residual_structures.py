@@ -190,6 +190,25 @@ def test_a_stratum_that_is_fitted_exactly_is_refused(data, variance, formula):
     assert ranef.Model("y ~ x", nearly, variance=variance).fit().status == "converged"
 
 
+@pytest.mark.parametrize("formula", ["y ~ 1", "y ~ x + (1 | g)"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"correlation": ranef.AR1("k", "g")},
+        {"correlation": ranef.CompSymm("g:s")},
+        {"correlation": ranef.Exponential("k", "g", nugget=True)},
+        {"variance": ranef.VarPower("z")},
+        {"variance": ranef.VarIdent("s"), "correlation": ranef.CAR1("k", "g")},
+    ],
+)
+def test_residuals_that_are_zero_say_nothing_of_their_correlation(data, given, formula):
+    """With a known σ the likelihood of a constant response is that of |R| alone, which has no optimum."""
+    model = ranef.Model(formula, data.assign(y=3.0), sigma=0.5, **given)
+    for use in (model.fit, lambda: model.fit("ML"), lambda: model.sample(draws=10, **NUTS)):
+        with pytest.raises(ranef.FitError, match=r"cannot be estimated: the fixed effects fit 'y' exactly"):
+            use()
+
+
 def test_a_stratum_whose_variance_falls_for_ever_is_refused_by_name(data):
     noise = np.random.default_rng(8).normal(size=60) * (data["s"] == "M")
     exact = data.assign(y=3 + data["x"] + data["g"].astype(int) % 7 + noise)

@@ -12,15 +12,20 @@ from _ranef.inference import covariance_draws
 from nuts.test_changes import case_of
 from transformations import CHANGES
 
-#: means of some 3000 effective draws, in posterior standard deviations: two of them differ by 0.03 sds, maxima by more
+#: means of 3000 effective draws and more, in posterior standard deviations: two differ by 0.03 sds, maxima by more
 CLOSE = 0.15
 
 CASES = ["year", "factor and slope", "sleep_rs", "machines_factor"]
+QUICK = ("year", "sleep_rs")  # by independent draws
+
+
+#: how a posterior is drawn
+WAYS = {"nutpie": {"sampler": "nutpie", "target_accept": 0.95}, "direct": {"sampler": "direct"}}
 
 
 @cache
-def sampled(name: str, seed: int) -> ranef.PosteriorFit:
-    return case_of(name).model().sample(seed=seed, sampler="nutpie", progress=False, target_accept=0.95)
+def sampled(name: str, way: str) -> ranef.PosteriorFit:
+    return case_of(name).model().sample(seed=1, progress=False, **WAYS[way])
 
 
 def answers(fit, back) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -33,18 +38,24 @@ def answers(fit, back) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {name: (x.mean(axis=(0, 1)), x.std(axis=(0, 1))) for name, x in drawn.items()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES, ids=str)
-@pytest.mark.parametrize("name", CASES)
-def test_answers_of_the_posterior_do_not_change(name, change):
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        pytest.param(name, way, marks=[] if way == "direct" and name in QUICK else pytest.mark.slow)
+        for name in CASES
+        for way in WAYS
+    ],
+)
+def test_answers_of_the_posterior_do_not_change(name, change, way):
     case = case_of(name)
     changed = change.apply(case)
     back = None if changed is None else change.back(case, changed)
     if back is None:
         pytest.skip("there is nothing to change, or it is another model")
     same = next(c for c in CHANGES if c.name == "order of rows")
-    plain = sampled(name, 1)
-    other = changed.model().sample(seed=2, sampler="nutpie", progress=False, target_accept=0.95)
+    plain = sampled(name, way)
+    other = changed.model().sample(seed=2, progress=False, **WAYS[way])
     ours, theirs = answers(plain, same.back(case, case)), answers(other, back)
     for what, (mean, sd) in ours.items():
         np.testing.assert_allclose(theirs[what][0] / sd, mean / sd, atol=CLOSE, err_msg=what)

@@ -7,14 +7,10 @@ import pytest
 import random_structures
 
 #: numbers of designs: every variance and every correlation alone, some pairs, and those that once ended too high
-FEW = [*range(6), 7, 8, 9, 10, 11, 13, 27, 40, 55, 57, 59, 68, 75, 80, 115]
+FEW = [*range(6), 7, 8, 9, 10, 11, 13, 27, 40, 55, 57, 59, 60, 68, 75, 80, 115]
 
 #: difference of criteria that counts
 MATTERS = 1e-3
-
-
-#: a moving average at its edge under a constant and a power beyond all rows, in a long flat valley: 0.46 too high
-TOO_HIGH = 60
 
 
 def ends(k, starts):
@@ -31,7 +27,5 @@ def test_no_search_ends_lower(k):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("k", range(2 * len(random_structures.PAIRS)))
-def test_no_search_ends_lower_on_many(k, request):
-    if k == TOO_HIGH:
-        request.applymarker(pytest.mark.xfail(reason="descents from other starts end in its valley before its end"))
+def test_no_search_ends_lower_on_many(k):
     assert ends(k, 3)

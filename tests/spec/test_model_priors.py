@@ -7,7 +7,7 @@ from numpyro import distributions as dist
 from scipy import stats
 
 import ranef
-from _ranef.spec import sd_replacements
+from _ranef.spec import replacements
 from ranef import priors
 
 MODEL = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
@@ -194,7 +194,7 @@ MACHINES = ranef.Model("score ~ Machine + (Machine | Worker)", ranef.datasets.lo
 )
 def test_replacements_make_the_priors_again(model, changes):
     p = model.priors(changes)
-    names = sd_replacements(p, model.priors())
+    names = replacements(p, model.priors())
     assert bool(names) == bool(changes)
     again = model.priors(names)
     assert again.lines() == p.lines()
@@ -234,6 +234,17 @@ def test_where_the_model_itself_depends_on_an_origin_it_is_said():
         ranef.Model("Reaction ~ Days + (Days || Subject)", [late.iloc[:90], late.iloc[90:]])
     free = ranef.Model("Reaction ~ Days + (Days | Subject)", late).fit()
     assert "standard deviations from its mean. Predictions do not depend on it" in str(free.summary())
+
+
+def test_a_column_of_ones_is_an_intercept():
+    """By whatever name the intercept goes, priors know no origin of the covariate."""
+    data = ranef.datasets.load("sleepstudy").assign(one=1.0)
+    plain = ranef.Model("Reaction ~ Days + (Days | Subject)", data)
+    shifted = ranef.Model("Reaction ~ Days + (0 + Days + one | Subject)", data.assign(Days=data["Days"] + 2000))
+    wanted, found = (m.priors().term(m.spec.terms[0]) for m in (plain, shifted))
+    np.testing.assert_allclose(found.sizes[::-1], wanted.sizes, rtol=1e-9)
+    to_plain = np.array([[2000.0, 1.0], [1.0, 0.0]])  # effects of `plain` by those on the columns of `shifted`
+    np.testing.assert_allclose((to_plain @ found.outward)[:, ::-1], wanted.outward, atol=1e-9)
 
 
 def test_where_priors_depend_on_the_coding_it_is_said():

@@ -72,7 +72,7 @@ def test_plain_data(both):
 
 def test_fits_of_different_models_are_refused(both):
     other = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-    with pytest.raises(ranef.DesignError, match="different models"):
+    with pytest.raises(ranef.DesignError, match="different data: 20 and 60 rows"):
         ranef.compare(other, both.fb)
 
 

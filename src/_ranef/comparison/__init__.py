@@ -10,8 +10,10 @@ from _ranef.comparison.aligned import (
     prediction_frames,
     with_errors,
 )
+from _ranef.comparison.correspondence import Correspondence
 from _ranef.comparison.decomposition import decomposition_frame, fits_decomposition, split_variances
 from _ranef.comparison.elpd import ranked, require_same_rows, stacking_weights
+from _ranef.comparison.expressed import expressed_draws, expressed_estimates, expressed_spec
 from _ranef.comparison.interval_methods import interval_frame
 from _ranef.comparison.paths import EffectsAt, effects_at, effects_at_ratio, moved
 from _ranef.comparison.paths_of_fits import fit_paths, paths_base
@@ -42,6 +44,7 @@ from _ranef.comparison.sweeps import PoolingSweep, even_ratios, ratios_at, sweep
 __all__ = [
     "Aligned",
     "Boundary",
+    "Correspondence",
     "CovarianceSweep",
     "EffectsAt",
     "OwnData",
@@ -61,6 +64,9 @@ __all__ = [
     "effects_at_ratio",
     "estimand",
     "even_ratios",
+    "expressed_draws",
+    "expressed_estimates",
+    "expressed_spec",
     "fit_paths",
     "fits_decomposition",
     "formula_names",

@@ -99,7 +99,7 @@ def fit_structured(
     FitError
         If the residual variance goes to zero, of all rows or of some.
     """
-    _refuse_exact_strata(spec)
+    _refuse_exact(spec)
     try:
         fit = _fitted_structured(spec, method, start, at, control)
     except FitError:
@@ -111,12 +111,21 @@ def fit_structured(
     return replace(fit, estimates=replace(fit.estimates, optimizer=optimizer))
 
 
-def _refuse_exact_strata(spec: ModelSpec) -> None:
-    """Refuse strata whose rows the fixed effects fit exactly: the likelihood rises for ever as their variance falls."""
+def _refuse_exact(spec: ModelSpec) -> None:
+    """Refuse rows that the fixed effects fit exactly: the likelihood rises for ever as |R| falls.
+
+    A stratum of them has no variance; all of them, which only a known σ allows, no parameter of residuals.
+    """
+    held = spec.design.stream is None
+    if spec.sigma is not None and held and _all_exact(spec, np.arange(spec.n_obs)):
+        raise FitError(
+            f"{' and '.join(spec.residual.calls)} cannot be estimated: the fixed effects fit {spec.design.response!r} "
+            f"exactly, which may be constant or computed, and with σ known to be {spec.sigma:g} the likelihood rises "
+            "for ever as residuals get more alike. Look at the response, or leave variance= and correlation= out."
+        )
     strata = [] if spec.variance is None else spec.variance.strata
     for label, rows in strata:
-        few = rows[: spec.n_fixed + BESIDE]  # seldom more have to be read
-        if _exact(spec, few) and _exact(spec, rows):
+        if _all_exact(spec, rows):
             raise FitError(
                 f"The residual variance of {label} has no estimate: the fixed effects fit {spec.design.response!r} "
                 f"exactly in its {len(rows)} rows, which may be constant or computed. Leave these rows out, join them "
@@ -138,6 +147,11 @@ def _refuse_unbounded(spec: ModelSpec, method: Method) -> None:
                 "likelihood rises for ever as it falls. Join them to another stratum, leave them out, or leave "
                 f"variance= out{', or fit by REML' if method == 'ML' else ''}."
             )
+
+
+def _all_exact(spec: ModelSpec, rows: Ints) -> bool:
+    few = rows[: spec.n_fixed + BESIDE]  # seldom more have to be read
+    return _exact(spec, few) and _exact(spec, rows)
 
 
 def _exact(spec: ModelSpec, rows: Ints, *, effects: bool = False) -> bool:
@@ -245,9 +259,9 @@ def _estimated(search: Search, start: Floats | None, at: Floats | None = None) -
         found = _lowest(joint, tracer, starts, control)
         for _ in range(ROUNDS):
             best, lower = _finished(search, joint, found)
-            if not lower:
+            if not lower and not _at_bound(joint, found):
                 break
-            # from all starts in θ a lower point has been found, as θ has followed one path so far
+            # from all starts in θ a lower point has been found, as θ has followed one path so far; or ρ is far off
             joint = search.joint(best.rho)
             tracer = replace(tracer, problem=joint)
             near = joint.at_start.to_standard(best.estimates.theta)
@@ -329,6 +343,11 @@ def _steepness(joint: JointProblem, found: Descent) -> float:
     """The slope in ρ, in units that matter, that is left where a descent ended before its end, or at a bound."""
     slope, u = joint.gradient(found.point)[joint.n_theta :], found.point.theta[joint.n_theta :]
     return float(np.abs(slope if not found.converged else slope[np.abs(u) >= FAR]).max(initial=0.0))
+
+
+def _at_bound(joint: JointProblem, found: Descent) -> bool:
+    """Whether a descent was stopped where ρ may go no further from where it began."""
+    return bool(found.converged and _steepness(joint, found) > STEEP)
 
 
 def _at_random(joint: JointProblem, tracer: Tracer) -> list[Floats]:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from _ranef.results import PosteriorDraws, RemlEstimates, fit_call
-from _ranef.spec import Custom, ModelSpec, Priors, default_priors, sd_replacements
+from _ranef.spec import Custom, ModelSpec, default_priors, replacements
 
 __all__ = ["python_calls", "versions"]
 
@@ -98,22 +98,8 @@ def _changed(spec: ModelSpec, record: Record) -> str:
         return ""
     if record.priors.flat:
         return "'flat'"
-    usual = default_priors(spec)
-    own, default = _entries(record.priors), _entries(usual)
-    changed = [f"{key!r}: {_python(p)}" for key, p in sd_replacements(record.priors, usual).items()]
-    changed += [f"{key!r}: {text}" for key, text in own.items() if default.get(key) != text]
+    changed = [f"{name!r}: {_python(p)}" for name, p in replacements(record.priors, default_priors(spec)).items()]
     return "{" + ", ".join(changed) + "}" if changed else ""
-
-
-def _entries(priors: Priors) -> dict[str, str]:
-    """Every prior but those of standard deviations, by the most specific name that ``sample`` knows, as Python."""
-    out = {f"fixef[{n}]": _python(p) for n, p in priors.fixef.items() if priors.r2d2 is None or n == "Intercept"}
-    out |= {name: _python(p) for name, p in [*priors.corr.items(), *priors.shape.items(), *priors.rho.items()]}
-    out |= {"fixef": repr(priors.r2d2)} if priors.r2d2 is not None else {}
-    for group, df in priors.effects.items():
-        out[f"ranef[{group}]"] = f"StudentT({df!r})" if isinstance(df, float) else repr(df)
-    out["nu"] = repr(priors.df)
-    return out | ({"sigma": _python(priors.sigma)} if priors.known_sigma is None else {})
 
 
 def _python(prior: object) -> str:

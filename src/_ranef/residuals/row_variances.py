@@ -349,8 +349,10 @@ class ConstPower(_Covariate):
 
     @property
     def starts(self) -> tuple[Floats, ...]:
-        """Nearly constant, and nearly a power, of either sign."""
-        return tuple(np.array(own) for own in ((0.0, 0.5), (2.0, 1.0), (-2.0, 0.5), (-2.0, -0.5), (0.0, -1.0)))
+        """Nearly constant, nearly a power, of either sign, and constant up to where a steep power begins."""
+        steep = 2.0 / (float(self._parts(np.zeros(2))[1].std()) or 1.0)
+        some = ((0.0, 0.5), (2.0, 1.0), (-2.0, 0.5), (-2.0, -0.5), (0.0, -1.0), (3.0, steep))
+        return tuple(np.array(own) for own in some)
 
     def _parts(self, rho: Floats) -> tuple[Floats, Floats]:
         size = np.abs(self._x) / self.middling

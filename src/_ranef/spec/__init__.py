@@ -6,7 +6,7 @@ from _ranef.spec.densities import correlation_density, scale_density, shape_dens
 from _ranef.spec.known import Precision, check_cov, with_known
 from _ranef.spec.matrices import Cluster, KhatriRao, Maker, ModelMatrices, NamedMatrix, TermMatrices
 from _ranef.spec.model import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
-from _ranef.spec.model_priors import Priors, corr_name, default_priors, flat_priors, sd_replacements, shape_name
+from _ranef.spec.model_priors import Priors, corr_name, default_priors, flat_priors, replacements, shape_name
 from _ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
 from _ranef.spec.prior_families import (
     LKJ,
@@ -86,12 +86,12 @@ __all__ = [
     "model_spec",
     "moments",
     "outward_theta",
+    "replacements",
     "rho_log_prior",
     "rho_log_priors",
     "rho_parameters",
     "rho_prior_draws",
     "scale_density",
-    "sd_replacements",
     "sdcor_arrays",
     "shape_density",
     "shape_name",

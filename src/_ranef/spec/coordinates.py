@@ -96,8 +96,10 @@ def _freed_columns(own: Cells, R: Floats, written: TermColumns) -> TermColumns:
     inward = np.linalg.inv(own.rows)
     columns = R[:, 1:] @ inward
     away = np.eye(len(inward))
+    constant = _constant(R, columns) & (own.cells < 0)  # an intercept, by whatever name
     for j, part in enumerate(own.parts):
-        margin = np.flatnonzero(np.isin(own.parts, own.margins[part]))
+        level = constant & (own.parts != part) & (own.cells[j] < 0) & ~constant[j]
+        margin = np.flatnonzero(np.isin(own.parts, own.margins[part]) | level)
         away[margin, j] -= _slopes(columns[:, margin], columns[:, j])
     freed = columns @ away
     noise = ROUNDING * np.linalg.norm(R[:, 1:], axis=0) @ np.abs(inward @ away)
@@ -135,11 +137,19 @@ def _indicators(R: Floats) -> Bools:
 
 def _spreads(R: Floats, columns: Floats) -> Floats:
     """Standard deviations of columns, as vectors; the root mean square of a constant one, and 1 of one of zeros."""
-    constant = R[:, :1] / (np.linalg.norm(R[:, 0]) or 1.0)
     length = np.linalg.norm(columns, axis=0)
-    spread = np.linalg.norm(columns - constant @ (constant.T @ columns), axis=0)
-    size = np.where(spread > ROUNDING * length, spread, length)
+    size = np.where(_constant(R, columns), length, _about_means(R, columns))
     return np.where(size > 0, size, 1.0)
+
+
+def _about_means(R: Floats, columns: Floats) -> Floats:
+    one = R[:, :1] / (np.linalg.norm(R[:, 0]) or 1.0)
+    return np.asarray(np.linalg.norm(columns - one @ (one.T @ columns), axis=0))
+
+
+def _constant(R: Floats, columns: Floats) -> Bools:
+    """Which columns, as vectors, are one number on all rows."""
+    return np.asarray(_about_means(R, columns) <= ROUNDING * np.linalg.norm(columns, axis=0))
 
 
 def _sizes(R: Floats, columns: Floats, freed: Floats, own: Cells) -> Floats:

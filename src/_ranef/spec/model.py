@@ -278,8 +278,8 @@ class ModelSpec:
 
     def theta_of(self, lambdas: Sequence[Floats]) -> Floats:
         """Inverse of :meth:`lambdas`, for any square roots of the same covariances."""
-        parts = [t.structure.closest(lambdas[t.grouping][t.where, t.where]) for t in self.terms]
-        return np.concatenate(parts) if parts else np.zeros(0)
+        parts = [t.structure.closest(lambdas[t.grouping][..., t.where, t.where]) for t in self.terms]
+        return np.concatenate(parts, axis=-1) if parts else np.zeros(0)
 
     def times(self, theta: Floats, factor: Floats) -> Floats:
         """θ (..., n_theta) of λ times `factor` (...)."""

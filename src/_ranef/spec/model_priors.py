@@ -45,7 +45,7 @@ from _ranef.spec.rho_prior import rho_parameters
 from _ranef.structures import ShapeParameter
 from _ranef.support.arrays import Floats
 
-__all__ = ["Priors", "corr_name", "default_priors", "flat_priors", "sd_replacements", "shape_name"]
+__all__ = ["Priors", "corr_name", "default_priors", "flat_priors", "replacements", "shape_name"]
 
 #: a standard deviation of this part of the root mean square is rounding
 CONSTANT = 1e-12
@@ -319,9 +319,15 @@ def _sd_names(group: str, column: str) -> tuple[str, str]:
     return f"sd[{group}, {column}]", f"sd({column} | {group})"
 
 
-def sd_replacements(priors: Priors, default: Priors) -> dict[str, Scale]:
-    """Names and priors of standard deviations that make `priors` out of the `default` ones."""
-    out: dict[str, Scale] = {}
+def replacements(priors: Priors, default: Priors) -> dict[str, object]:
+    """Names and priors, as ``sample`` takes them, that make `priors` out of the `default` ones."""
+    usual = _entries(default)
+    own = _entries(priors).items()
+    return _sd_replacements(priors, default) | {name: p for name, p in own if name not in usual or usual[name] != p}
+
+
+def _sd_replacements(priors: Priors, default: Priors) -> dict[str, object]:
+    out: dict[str, object] = {}
     for key, own in priors.columns.items():
         written = not np.array_equal(own.outward, default.columns[key].outward)
         for c in own.names:
@@ -329,6 +335,18 @@ def sd_replacements(priors: Priors, default: Priors) -> dict[str, Scale]:
             if p is not None and (written or p != default.sd.get((key[0], c))):
                 out[_sd_names(key[0], c)[0]] = p
     return out
+
+
+def _entries(priors: Priors) -> dict[str, object]:
+    """Every prior but those of standard deviations, by its most specific name."""
+    out: dict[str, object] = {
+        f"fixef[{n}]": p for n, p in priors.fixef.items() if priors.r2d2 is None or n == "Intercept"
+    }
+    out |= {**priors.corr, **priors.shape, **priors.rho}
+    out |= {"fixef": priors.r2d2} if priors.r2d2 is not None else {}
+    out |= {f"ranef[{g}]": StudentT(df) if isinstance(df, float) else df for g, df in priors.effects.items()}
+    out["nu"] = priors.df
+    return out | ({"sigma": priors.sigma} if priors.known_sigma is None else {})
 
 
 def flat_priors(spec: ModelSpec) -> Priors:

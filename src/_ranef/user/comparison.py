@@ -24,6 +24,7 @@ from _ranef.support.interrupts import deferred
 from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
 from _ranef.support.remedies import file_path, helpful
 from _ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
+from _ranef.user.alike import AnyFit, alike
 from _ranef.user.fit_base import ByFields, Shown
 from _ranef.user.page import Source, closed, page_of
 from _ranef.user.posterior import PosteriorFit
@@ -31,7 +32,6 @@ from _ranef.user.reml_fit import EmpiricalBayesFit
 
 __all__ = ["Comparison", "compare"]
 
-AnyFit: TypeAlias = EmpiricalBayesFit | PosteriorFit
 Posteriors: TypeAlias = PosteriorFit | Mapping[str, PosteriorFit]
 Kind = TypeVar("Kind", EmpiricalBayesFit, PosteriorFit)
 
@@ -728,6 +728,9 @@ def compare(
 ) -> Comparison | pd.DataFrame:
     """Set fits of one model side by side, or rank posteriors of several models.
 
+    One model may be written in several ways, as ``a*b`` and ``b*a``, with terms in another order or factors in another
+    coding: its fits are shown in the words of the first.
+
     Parameters
     ----------
     *fits : EmpiricalBayesFit or PosteriorFit
@@ -777,16 +780,16 @@ def compare(
     asked = kind is not None or group is not None
     if asked and len(posteriors) < len(given):
         raise DesignError("kind= and group= are for ranking posteriors by elpd; a fit by REML or ML has none.")
-    several = any(cmp.difference(given[0].spec, fit.spec) is not None for fit in given[1:])
-    if len(posteriors) == len(given) and (asked or several):
+    if len(posteriors) == len(given) and (
+        asked or any(cmp.difference(given[0].spec, fit.spec) is not None for fit in given[1:])
+    ):
         names = cmp.formula_names([fit.spec for fit in posteriors]) if named is None else list(named)
         return cmp.ranked(dict(zip(names, posteriors, strict=True)), kind or "conditional", group)
     return _side_by_side(_by_engine(given) if named is None else named, level)
 
 
 def _side_by_side(fits: Mapping[str, AnyFit], level: float) -> Comparison:
-    cmp.require_same_model({name: fit.spec for name, fit in fits.items()})
-    out = Comparison(fits, level)
+    out = Comparison(alike(fits), level)
     if any(fit.spec.design.stream is not None for fit in fits.values()):
         out.random_effects  # noqa: B018  rows are read now: where there are none, that is said here
     return out

@@ -17,6 +17,7 @@ from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import helpful
 from _ranef.tables import Document, pooling_table
+from _ranef.user.alike import alike
 from _ranef.user.fit_base import ByFields, Shown
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
@@ -643,24 +644,12 @@ def pooling(
         )
     fb = fbs[0] if fbs else None
     if fb is not None and ebs:
-        _require_same_model(ebs[0].spec, fb.spec)
+        own = alike({"the first fit": ebs[0], "the second": fb})["the second"]
+        fb = own if isinstance(own, PosteriorFit) else None
     eb = ebs[0] if ebs else models[0].fit() if models else empirical_bayes(fbs[0].spec, "REML")
     out = Pooling(eb, fb, None if group is None else only_group(eb.spec, group), level)
     assert out._base.own  # evaluated now, so that a model without random effects is refused here
     return out
-
-
-def _require_same_model(first: ModelSpec, second: ModelSpec) -> None:
-    if first is second:
-        return
-    a, b = first.design, second.design
-    names = (a.fixed_names, first.theta_names, [list(g.levels) for g in first.groupings], first.sigma)
-    if names != (b.fixed_names, second.theta_names, [list(g.levels) for g in second.groupings], second.sigma):
-        raise DesignError(
-            f"The fits are of different models, {a.formula!r} and {b.formula!r}, or of different data. Fit both from "
-            "the same ranef.Model."
-        )
-    cmp.require_same_rows({"the first fit": first, "the second": second})
 
 
 def _refuse_beyond(base: cmp.PoolingBase, theta: Floats, name: str) -> None:
