@@ -207,10 +207,9 @@ class Model(Shown):
         check_whole(total.spec.design, total.spec.sigma)
         if total.spec.sigma is None and total.moments.y_sd == 0:
             raise constant_response(total.moments.y_mean, total.n_obs, total.spec.design.response)
-        spec, products = of_sums(total.spec, total.sums)
         model = cls.__new__(cls)
-        model._hold(spec, products, total.moments.with_fixed(spec.design.encoding.kept))
-        warn_of_dropped(spec.design.dropped)
+        model._hold(*of_sums(total.spec, total.sums, total.moments))
+        warn_of_dropped(model.spec.design.dropped)
         return model
 
     @property
@@ -415,11 +414,8 @@ class Model(Shown):
             device=device,
         )
         spec = self._spec.with_family(family)
-        if spec.family.by_rows and spec.design.stream is not None:
-            raise FitError(
-                f"A {spec.family.label} response is read row by row, and this model was built from chunks, whose rows "
-                "are not held. Use family='gaussian', or a model of some of the rows."
-            )
+        if spec.family.by_rows:
+            spec = spec.held
         if not self._spec.terms and not self._spec.structured:
             raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
         start = self._estimates(init)
@@ -475,7 +471,7 @@ class Model(Shown):
         {'chain': 1, 'draw': 100, 'obs': 20}
         """
         settings, rng = Settings(draws=draws, seed=seed), generator(seed)
-        spec = self._with_fitted(self._spec.with_family(family))
+        spec = self._with_fitted(self._spec.held.with_family(family))
         drawn = sample_prior(spec, self.priors(priors), draws=settings.draws, seed=seed)
         return prior_tree(spec, drawn, predictive_draws(spec, drawn, None, "fitted", rng)[0])
 

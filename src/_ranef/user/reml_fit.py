@@ -214,11 +214,12 @@ class EmpiricalBayesFit(BaseFit):
         (20, 3)
         """
         n = whole_number("n", n)
-        mean = self._fitted(inf.simulation_part(re))
+        spec = self.spec.held
+        mean = self._fitted(inf.simulation_part(re), spec)
         rng = generator(seed)
         draw = inf.simulate_new
         new = re == "new"
-        sims = [draw(self.spec, mean, self._covariances, self.sigma, rng, new_effects=new) for _ in range(n)]
+        sims = [draw(spec, mean, self._covariances, self.sigma, rng, new_effects=new) for _ in range(n)]
         return np.column_stack(sims) if sims else np.empty((self.spec.n_obs, 0))
 
     def confint(
@@ -820,13 +821,14 @@ class EmpiricalBayesFit(BaseFit):
         """
         if self.spec.structured:
             if np.ndim(y) == 2:
-                return refit_structured(self.spec, check_responses(self.spec, y), self._method, self.estimates.theta)
+                return refit_structured(
+                    self.spec.held, check_responses(self.spec, y), self._method, self.estimates.theta
+                )
             spec = with_response(self.spec, y)
             return told(empirical_bayes(spec, self._method, start=self.estimates.theta))
         if np.ndim(y) == 2:
-            return refit_many(
-                self.spec, self.products, check_responses(self.spec, y), self._method, self.estimates.theta
-            )
+            spec = self.spec.held
+            return refit_many(spec, self.products, check_responses(spec, y), self._method, self.estimates.theta)
         return told(self._refitted(y))
 
     def _refitted(self, y: Any) -> EmpiricalBayesFit:
@@ -1236,7 +1238,8 @@ class EmpiricalBayesFit(BaseFit):
         >>> fit.bootstrap(50, lambda fit: fit.icc()["adjusted"][0], seed=1).replicates.shape
         (50, 1)
         """
-        return inf.bootstrap(self, self._again, n, statistic, kind, re, seed=seed, n_jobs=n_jobs)
+        fit = replace(self, spec=self.spec.held)
+        return inf.bootstrap(fit, fit._again, n, statistic, kind, re, seed=seed, n_jobs=n_jobs)
 
     @property
     def _quickly_profiled(self) -> bool:
