@@ -89,6 +89,14 @@ class CrossProducts:
         return None if self.rows is None else rotate(self.rows, self.scaling, self.order)
 
     @property
+    def marks(self) -> Floats:
+        """A few numbers that other rows would change, and levels in another order."""
+        scale, wide = self.scaling, [*self.Xy, *self.A.diag]
+        mixed = [float(np.cos(np.arange(array.size)) @ np.ravel(array)) for array in wide]
+        others = [scale.centre, scale.y, self.mean_square, self.n_obs, *mixed]
+        return np.concatenate([self.corner.ravel(), scale.inner, np.array(others)])
+
+    @property
     def n_fixed(self) -> int:
         """Number of fixed-effect coefficients p."""
         return int(self.corner.shape[0]) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -331,6 +332,7 @@ class Model(Shown):
         chain_method: Literal["vectorized", "parallel", "sequential"] = "vectorized",
         device: Any = None,
         progress: bool = True,
+        checkpoint: str | PathLike[str] | None = None,
     ) -> PosteriorFit:
         """Sample the posterior by NUTS, or draw from it directly.
 
@@ -366,6 +368,10 @@ class Model(Shown):
             Where NumPyro computes, as ``"gpu"``; JAX's default otherwise.
         progress : bool
             Whether to show progress, on a terminal or in a notebook.
+        checkpoint : str or path, optional
+            A file in which NumPyro's chains are kept while they are sampled. The same call goes on from it where it was
+            stopped, by a crash too, and gives the draws that it would have given; one of another model, other data or
+            settings is refused.
 
         Warns
         -----
@@ -412,6 +418,7 @@ class Model(Shown):
             sampler=sampler,
             chain_method=chain_method,
             device=device,
+            checkpoint=checkpoint,
         )
         spec = self._spec.with_family(family)
         if spec.family.by_rows:

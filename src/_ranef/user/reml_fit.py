@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os import PathLike
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -1185,6 +1186,7 @@ class EmpiricalBayesFit(BaseFit):
         *,
         seed: int | None = None,
         n_jobs: int | None = None,
+        checkpoint: str | PathLike[str] | None = None,
     ) -> inf.Bootstrap:
         """Draw samples as the fit says that they come about, and estimate from each.
 
@@ -1211,6 +1213,9 @@ class EmpiricalBayesFit(BaseFit):
 
                 with Client(), parallel_config("dask"):
                     boot = fit.bootstrap(10_000, statistic=lambda fit: fit.icc()["adjusted"])
+        checkpoint : str or path, optional
+            A file in which finished replicates are kept. The same call goes on from it where it was stopped, by a crash
+            too, and gives the replicates that it would have given; one of another fit or other arguments is refused.
 
         Returns
         -------
@@ -1239,7 +1244,7 @@ class EmpiricalBayesFit(BaseFit):
         (50, 1)
         """
         fit = replace(self, spec=self.spec.held)
-        return inf.bootstrap(fit, fit._again, n, statistic, kind, re, seed=seed, n_jobs=n_jobs)
+        return inf.bootstrap(fit, fit._again, n, statistic, kind, re, seed=seed, n_jobs=n_jobs, checkpoint=checkpoint)
 
     @property
     def _quickly_profiled(self) -> bool:
