@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import ranef
-from _ranef.errors import DesignError, FitError
+from _ranef.errors import DesignError
 from _ranef.likelihood import at_edge
 from _ranef.likelihood.crossproducts import SAMPLE
 from likelihood.designs import SHAPES, make_data
@@ -198,8 +198,6 @@ def test_diagnostics(name):
     np.testing.assert_allclose(chunked.icc().iloc[:, 1:], whole.icc().iloc[:, 1:], atol=1e-6)
     np.testing.assert_allclose(chunked.varcorr_se()["std_error"], whole.varcorr_se()["std_error"], rtol=1e-5)
     np.testing.assert_allclose(chunked.vcov_joint(), whole.vcov_joint(), atol=1e-6)
-    with pytest.raises(DesignError, match=r"influence\(\) needs every row in memory"):
-        chunked.influence()
 
 
 def test_rows_that_miss_something_and_levels_that_only_they_have():
@@ -271,11 +269,50 @@ def test_rows_are_read_again_or_it_is_said_why_not():
     pd.testing.assert_frame_equal(chunked.augment(), whole.augment(), rtol=1e-9)
     np.testing.assert_allclose(chunked.predict(data, interval="prediction"), whole.predict(data, interval="prediction"))
     assert "read in chunks" in str(chunked)
-    for needs_rows in (chunked.predict, chunked.simulate, lambda: chunked.matrices.Z, lambda: chunked.refit(data.y)):
-        with pytest.raises(DesignError, match="chunks"):
-            needs_rows()
-    with pytest.raises(FitError, match="chunks"):
-        ranef.Model("y ~ x + (x | a)", in_chunks(data, 33)).sample(family="student")
+
+
+#: what needs all rows at once: as numbers of a fit
+WHOLE = {
+    "simulate": lambda fit: fit.simulate(3, seed=1),
+    "refit": lambda fit: fit.refit(np.sin(np.arange(fit.spec.n_obs))).fixef,
+    "predict": lambda fit: fit.predict(interval="prediction"),
+    "bootstrap": lambda fit: fit.bootstrap(10, seed=1).replicates,
+    "cases": lambda fit: fit.bootstrap(3, statistic=lambda own: own.fixef, kind="cases", seed=1).replicates,
+    "influence": lambda fit: fit.influence("a").deleted[["cooks_distance", "sigma"]],
+    "robust": lambda fit: fit.vcov_robust(),
+    "ranef": lambda fit: fit.ranef(interval="bootstrap", n=50, seed=1)["sd_bootstrap"],
+    "r2": lambda fit: fit.r2("bootstrap", n=20, seed=1),
+    "emmeans": lambda fit: ranef.emmeans(fit, "f").frame.select_dtypes("number"),
+    "drop1": lambda fit: fit.drop1().select_dtypes("number"),
+    "ranova": lambda fit: ranef.ranova(fit).select_dtypes("number"),
+    "residuals": lambda fit: fit.simulated_residuals(60, seed=1).residuals,
+    "V": lambda fit: fit.matrices.V.toarray(),
+}
+
+
+@pytest.mark.parametrize("asked", WHOLE)
+def test_all_rows_at_once(asked):
+    """To 1e-5: the two optima agree to about 1e-7, and refits of refits magnify that."""
+    data = make_data(17)
+    whole, chunked = (ranef.Model("y ~ x + f + (x | a)", d, weights="w").fit() for d in (data, in_chunks(data, 33)))
+    np.testing.assert_allclose(WHOLE[asked](chunked), WHOLE[asked](whole), rtol=1e-5, atol=1e-5)
+
+
+def test_equations_and_pages_of_chunks(tmp_path):
+    data = make_data(17)
+    whole, chunked = (ranef.Model("y ~ x + (x | a)", d) for d in (data, in_chunks(data, 33)))
+    for style in ("hierarchical", "cluster"):
+        assert chunked.equation(style).text == whole.equation(style).text
+    page = ranef.compare(chunked.fit(), chunked.fit("ML")).report(tmp_path / "page.html")
+    assert "Residuals" in page.read_text(encoding="utf-8")
+
+
+def test_rows_that_would_fill_memory(monkeypatch):
+    fit = ranef.Model("y ~ x + (1 | a)", in_chunks(make_data(17), 33)).fit()
+    monkeypatch.setattr("_ranef.design.parts.MOST_ENTRIES", 100)
+    with pytest.raises(DesignError, match="rows in memory at once"):
+        fit.simulate()
+    assert len(fit.residuals()) == fit.spec.n_obs
 
 
 def test_the_posterior_from_chunks_is_that_of_one_frame():
@@ -296,9 +333,9 @@ def test_the_posterior_from_chunks_is_that_of_one_frame():
     assert set(a.datatree.children) == {"posterior", "sample_stats"}
     assert a.derive("shrinkage").frame().shape == b.derive("shrinkage").frame().shape
     pd.testing.assert_series_equal(a.fitted(), b.fitted(), rtol=0.2, atol=0.2)
-    for needs_rows in (a.loo, a.posterior_predictive, chunked.prior_predictive):
-        with pytest.raises(DesignError, match="chunks"):
-            needs_rows()
+    ours, theirs = (own.loo("group").elpd for own in (a, b))
+    assert ours == pytest.approx(theirs, rel=0.01)
+    assert a.posterior_predictive(5, seed=1).shape == b.posterior_predictive(5, seed=1).shape
 
 
 def test_one_row_that_alone_shows_a_level():

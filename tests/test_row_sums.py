@@ -76,11 +76,46 @@ def test_levels_are_in_the_order_that_all_rows_would_give():
 def test_what_needs_rows_says_so():
     data = make_data(11)
     fit = ranef.Model.from_sums(ranef.sums("y ~ x + (1 | a)", data)).fit()
-    for asked in (fit.fitted, fit.residuals, fit.augment, fit.hatvalues, lambda: ranef.compare(fit, fit)):
-        with pytest.raises(ranef.DesignError, match="rows"):
+    needing = (
+        fit.fitted,
+        fit.residuals,
+        fit.augment,
+        fit.hatvalues,
+        fit.simulate,
+        fit.bootstrap,
+        fit.influence,
+        fit.predict,
+    )
+    for asked in (
+        *needing,
+        lambda: fit.equation("cluster"),
+        lambda: fit.refit(data["y"]),
+        lambda: ranef.compare(fit, fit),
+    ):
+        with pytest.raises(ranef.DesignError, match="sums over rows that are elsewhere"):
             asked()
     assert np.isfinite(fit.confint().to_numpy()).all()
     assert "Number of obs" in str(fit.summary())
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + f + (x | a)", "y ~ x + twice + (1 | a)"], ids=["plain", "aliased"])
+def test_what_sums_tell_without_rows(formula):
+    data = make_data(11).assign(twice=lambda d: 2 * d["x"])
+    fits = [model.fit() for model in (ranef.Model.from_sums(ranef.sums(formula, data)), ranef.Model(formula, data))]
+    for ask in (
+        lambda fit: fit.r2(),
+        lambda fit: fit.icc().select_dtypes("number"),
+        lambda fit: fit.anova().select_dtypes("number"),
+        lambda fit: fit.drop1().select_dtypes("number"),
+        lambda fit: fit.parameters[["estimate", "lower", "upper"]],
+        lambda fit: ranef.Model.of(fit).sample(20, seed=1, sampler="direct", progress=False).r2(),
+    ):
+        ours, theirs = map(ask, fits)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    if "f" in formula:
+        ours, theirs = (ranef.emmeans(fit, "f").frame["estimate"] for fit in fits)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+    assert fits[0].equation("hierarchical").text == fits[1].equation("hierarchical").text
 
 
 def test_what_does_not_add_up():

@@ -10,9 +10,9 @@ from _ranef.design.few_rows import Condensed, condensed
 from _ranef.design.lookalikes import bare_label
 from _ranef.design.newdata import encode, encode_others
 from _ranef.design.newweights import new_weights
-from _ranef.design.parts import row_parts, sample_rows, take_rows
+from _ranef.design.parts import gathered, row_parts, sample_rows, take_rows
 from _ranef.design.rank import aliasing, independent_columns, independent_in_gram
-from _ranef.design.records import Design, Encoded, EncodedRandom, Encoding, RandomDesign, RandomEncoding, Stream
+from _ranef.design.records import Design, Encoded, EncodedRandom, Encoding, RandomDesign, RandomEncoding, Stream, Summed
 from _ranef.design.streamed import check_whole, scan_chunks
 from _ranef.design.transforms import registered
 from _ranef.design.union import united, without_rows
@@ -32,6 +32,7 @@ __all__ = [
     "RandomDesign",
     "RandomEncoding",
     "Stream",
+    "Summed",
     "Value",
     "aliasing",
     "as_chunks",
@@ -46,6 +47,7 @@ __all__ = [
     "encode_others",
     "every_level",
     "fully_coded",
+    "gathered",
     "independent_columns",
     "independent_in_gram",
     "levels_of",

@@ -181,9 +181,8 @@ class NotHeld:
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise DesignError(
-            f"This needs {self.what} of every row, and the model was built from chunks, whose rows are not kept. "
-            "fitted(), residuals(), augment(), hatvalues() and cooks_distance() read them again, and predict() takes "
-            "new data; for anything else build the model from one frame, if need be of some of the rows."
+            f"This needs {self.what} of every row, and the model was built from chunks, an engine or sums, without the "
+            "rows. For this build it from one frame, if need be of some of the rows."
         )
 
     def __getattr__(self, name: str) -> NoReturn:

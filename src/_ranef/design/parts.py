@@ -15,7 +15,10 @@ from _ranef.design.table import Table, column_names
 from _ranef.design.values import Codes, Factor, Value, as_factor, gaps_of, kind_of, missing, take, with_levels
 from _ranef.errors import DesignError
 
-__all__ = ["row_parts", "sample_rows", "take_rows"]
+__all__ = ["gathered", "row_parts", "sample_rows", "take_rows"]
+
+#: numbers that rows in chunks may fill memory with, where something needs them all at once: 2 GB
+MOST_ENTRIES = 250_000_000
 
 _SAME = "They must hold the same rows every time, in one order; a function must begin anew at every call."
 
@@ -35,6 +38,28 @@ def row_parts(design: Design) -> Iterator[Design]:
             n += len(part.y)
             yield part
     _check_same(stream, marks, n)
+
+
+def gathered(design: Design) -> Design:
+    """The design with all of its rows in memory.
+
+    Raises
+    ------
+    DesignError
+        If they would fill it, or are not there.
+    """
+    if design.stream is None:
+        return design
+    parts, columns = row_parts(design), len(design.fixed_names) + sum(len(r.columns) + 1 for r in design.random) + 2
+    kept = [next(parts)]  # where there are no rows, that is said first
+    if (entries := design.n_obs * columns) > MOST_ENTRIES:
+        raise DesignError(
+            f"This needs the {design.n_obs} rows in memory at once, {8e-9 * entries:.1f} GB, and it reads at most "
+            f"{8e-9 * MOST_ENTRIES:.0f} of rows in chunks. fitted(), residuals(), augment(), hatvalues() and "
+            "cooks_distance() read them by parts, and predict() takes new data; for anything else build the model "
+            "from some of the rows."
+        )
+    return _joined(design, [*kept, *parts])
 
 
 def _check_columns(design: Design, table: Table) -> None:

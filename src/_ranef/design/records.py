@@ -17,7 +17,7 @@ from _ranef.design.table import Table
 from _ranef.design.values import Array, Codes, Value
 from _ranef.formula import Node, Terms
 
-__all__ = ["Design", "Encoded", "EncodedRandom", "Encoding", "RandomDesign", "RandomEncoding", "Stream"]
+__all__ = ["Design", "Encoded", "EncodedRandom", "Encoding", "RandomDesign", "RandomEncoding", "Stream", "Summed"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -129,6 +129,23 @@ class Encoding:
     others: tuple[Node, ...] = ()
 
 
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class Summed:
+    """What is known of rows that are elsewhere.
+
+    Attributes
+    ----------
+    sums, moments : Any
+        Those that a fit and default priors read.
+    columns : tuple
+        Of X and Z, that they are of.
+    """
+
+    sums: Any
+    moments: Any
+    columns: tuple[Any, ...]
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Stream:
     """Where the rows of a design are, when they are not in memory.
@@ -153,6 +170,8 @@ class Stream:
         The rows that have each of the combinations of levels that :attr:`Design.others` lists.
     cells : CellSums, optional
         Sums that stand for the rows where an engine made them.
+    summed : Summed, optional
+        What stands for rows that are elsewhere.
     """
 
     chunks: Chunks
@@ -164,6 +183,7 @@ class Stream:
     marks: Mapping[str, int]
     counts: tuple[int, ...] = ()
     cells: CellSums | None = field(default=None, metadata={"saved": False})
+    summed: Summed | None = field(default=None, metadata={"saved": False})
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -28,8 +28,9 @@ def without_rows(design: Design) -> Design:
 
 def _elsewhere(columns: Sequence[str]) -> NoReturn:
     raise DesignError(
-        "This needs the rows, and the model was built from sums over rows that are elsewhere. Estimates, intervals and "
-        "predict(new) need none; for fitted values and residuals predict where the rows are."
+        "This needs the rows, and the model was built from sums over rows that are elsewhere. Estimates, tests, "
+        "intervals and predict(new) need none; for fitted values and residuals predict where the rows are, from the "
+        "saved fit."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -65,7 +65,7 @@ class Chosen:
 
 def cluster(s: Symbols, chosen: Chosen | None = None) -> list[Line]:
     """Y_j = X_jβ + Z_jb_j + ε_j written out, and multiplied out for one row; then V_j likewise."""
-    own = _Cluster(s, chosen or Chosen())
+    own = _Cluster(replace(s, spec=s.spec.held), chosen or Chosen())
     return [own.title(), *own.model(), *own.roles(), *own.covariance()]
 
 

@@ -15,7 +15,7 @@ from _ranef.equations.row_errors import residual_line, residual_structure
 from _ranef.equations.scalar import times
 from _ranef.equations.symbols import COEFFICIENTS, Symbols
 from _ranef.equations.tree import Atom, Chain, Line, Node, Of, Product, Sum, Symbol, Variable, mapped, said
-from _ranef.spec import Grouping, TermSpec
+from _ranef.spec import Grouping, ModelSpec, TermSpec
 from _ranef.support.arrays import Floats
 
 __all__ = ["Levels", "combined", "hierarchical"]
@@ -110,6 +110,12 @@ class Levels:
     given: Symbols
 
     @cached_property
+    def _spec(self) -> ModelSpec:
+        """With rows, which say what varies within levels; where they are elsewhere, all columns count as varying."""
+        spec = self.given.spec
+        return spec if spec.summed is not None else spec.held
+
+    @cached_property
     def symbols(self) -> Symbols:
         """The symbols, with γ numbered."""
         counts = dict.fromkeys(range(len(self.varying)), 0)
@@ -143,7 +149,7 @@ class Levels:
         )
 
     def _chain(self, groupings: Sequence[int]) -> tuple[Unit, ...]:
-        found = [self.given.spec.groupings[k] for k in groupings]
+        found = [self._spec.groupings[k] for k in groupings]
         if all(_nested(fine, coarse) for fine, coarse in pairwise(found)):
             return tuple((k,) for k in groupings)
         return (tuple(dict.fromkeys(groupings)),)
@@ -155,7 +161,7 @@ class Levels:
 
     def rank(self, unit: Unit) -> int:
         """Its level, counted from the rows, which are level 1."""
-        own = self.given.spec.groupings
+        own = self._spec.groupings
         return 2 + max(sum(k != other and _nested(own[other], own[k]) for other in range(len(own))) for k in unit)
 
     @cached_property
@@ -164,7 +170,8 @@ class Levels:
         return tuple(self._home(k) for k in range(len(self.given.fixed)))
 
     def _home(self, k: int) -> Home | None:
-        x, values = self.given.fixed[k], self.given.spec.design.X[:, k]
+        x, d = self.given.fixed[k], self._spec.design
+        values = None if d.stream is not None else d.X[:, k]
         for m, v in sorted(enumerate(self.varying), key=lambda item: -len(item[1].covariate.pieces)):
             if x.name == v.covariate.name:
                 return Home(m, len(v.units) - 1, Covariate("Intercept", ()))
@@ -173,15 +180,15 @@ class Levels:
             if not rest or len(rest) + len(inner) != len(x.pieces) or (not inner and not v.covariate.is_intercept):
                 continue
             for at in reversed(range(len(v.units))):
-                if len(v.units[at]) == 1 and self._constant(values, v, v.units[at][0]):
+                if len(v.units[at]) == 1 and values is not None and self._constant(values, v, v.units[at][0]):
                     return Home(m, at, Covariate(x.name, rest))
         return None
 
     def _constant(self, values: Floats, varying: Varying, grouping: int) -> bool:
         """Whether a column is z times something that depends on the level only."""
         term, i = varying.sources[0]
-        z = self.given.spec.groupings[term.grouping].Z[:, term.start + i]
-        codes = self.given.spec.groupings[grouping].codes
+        z = self._spec.groupings[term.grouping].Z[:, term.start + i]
+        codes = self._spec.groupings[grouping].codes
         square = np.bincount(codes, z * z)
         slope = np.bincount(codes, z * values) / np.where(square > 0, square, 1.0)
         return bool(np.abs(values - z * slope[codes]).max() <= CONSTANT * np.abs(values).max())

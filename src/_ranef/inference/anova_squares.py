@@ -68,6 +68,7 @@ def mean_squares(spec: ModelSpec) -> AnovaComponents:
     NotAvailableError
         For random slopes, weights, residual structures, or very many levels.
     """
+    spec = spec.held
     _check(spec)
     groupings = sorted(spec.groupings, key=lambda g: g.n_levels)
     names = [*(g.name for g in groupings), "Residual"]
@@ -90,7 +91,6 @@ def mean_squares(spec: ModelSpec) -> AnovaComponents:
 def _check(spec: ModelSpec) -> None:
     d = spec.design
     for refused, what in (
-        (d.stream is not None, "Rows in chunks"),
         (spec.structured, "A residual structure"),
         (spec.related, "A covariance among levels"),
         (d.weights is not None or spec.sigma is not None, "Weights, or a known sigma,"),

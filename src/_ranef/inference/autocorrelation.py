@@ -66,7 +66,7 @@ def autocorrelations(fit: Fit, group: str | None = None, most: int | None = None
     DesignError
         For an unknown group, a lag below 1, or groups of one row.
     """
-    spec = fit.spec
+    spec = fit.spec.held
     name, codes, order = _sequence(spec, group)
     counts = np.bincount(codes)
     longest = int(counts.max())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from os import PathLike
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,7 +26,8 @@ from _ranef.reml import refit_many, slice_size
 from _ranef.residuals import told_names, told_places
 from _ranef.results import Method, RemlEstimates, Status
 from _ranef.spec import ModelSpec, sdcor_arrays, without_rows
-from _ranef.support.arrays import Floats
+from _ranef.support.arrays import Bools, Floats
+from _ranef.support.checkpoints import Checkpoint, open_checkpoint
 from _ranef.support.interrupts import deferred
 from _ranef.support.parallel import finished
 from _ranef.support.progress import LateBar
@@ -193,6 +195,7 @@ def bootstrap(
     *,
     seed: int | None = None,
     n_jobs: int | None = None,
+    checkpoint: str | PathLike[str] | None = None,
 ) -> Bootstrap:
     """Draw replicates, fit each, and keep a statistic of it.
 
@@ -212,6 +215,8 @@ def bootstrap(
     seed : int, optional
     n_jobs : int, optional
         As :func:`_ranef.support.parallel.finished`.
+    checkpoint : str or path, optional
+        A file in which finished replicates are kept, and from which the same call goes on.
 
     Warns
     -----
@@ -220,12 +225,19 @@ def bootstrap(
     """
     n = whole_number("n", n, 1)
     resampling = make_resampling(fit.spec, fit.estimates, kind, re)
-    entropy = _entropy(seed)
-    seeds = np.random.SeedSequence(entropy).spawn(n)
     if not (statistic is None or callable(statistic)):
         raise DesignError(f"statistic={statistic!r} must be a function of a fit, as lambda fit: fit.fixef.")
     own = _estimated if statistic is None else statistic
-    estimates = _named(own(fit))
+    estimates, entropy = _named(own(fit)), _entropy(seed)
+    about: dict[str, Any] = {"what": "bootstrap()", "formula": fit.spec.design.formula, "method": fit.estimates.method}
+    about |= {"n": n, "kind": kind, "re": re, "statistic": ", ".join(estimates)}
+    kept = _Kept(np.full((n, len(estimates)), np.nan), [""] * n, np.zeros(n, dtype=bool))
+    if checkpoint is not None:
+        numbers = np.concatenate([fit.products.marks, list(estimates.values())])
+        kept.checkpoint = open_checkpoint(checkpoint, about, numbers, seed)
+        entropy = kept.checkpoint.seed
+        kept.go_on()
+    seeds = np.random.SeedSequence(entropy).spawn(n)
     together = statistic is None and kind != "cases" and not fit.spec.structured
     size = min(TOGETHER, slice_size(fit.spec)) if together else ALONE
     task: Callable[[list[np.random.SeedSequence]], list[_Replicate]]
@@ -234,27 +246,60 @@ def bootstrap(
     else:
         task = partial(_fits, resampling, again, own, tuple(estimates))
     parts = [range(first, min(n, first + size)) for first in range(0, n, size)]
-    replicates = np.full((n, len(estimates)), np.nan)
-    failures, done = Counter[str](), 0
+    parts = [part for part in parts if not kept.finished[part].all()]
     try:
         with LateBar("Bootstrapping", "replicate", n) as bar:
+            bar.update(int(kept.finished.sum()))
             for part, found in finished(task, [[seeds[k] for k in part] for part in parts], n_jobs):
                 with deferred():  # a replicate is kept with the reason for its failure
-                    for k, one in zip(parts[part], found, strict=True):
-                        replicates[k] = one.values
-                        failures.update([one.failure] if one.failure else [])
-                    done += len(found)
+                    kept.add(parts[part], found)
                 bar.update(len(found))
     except (KeyboardInterrupt, BrokenExecutor) as error:
-        if not done:
+        if not kept.finished.any():
             raise
         what = "Interrupted" if isinstance(error, KeyboardInterrupt) else "A worker process was killed"
-        warn(f"{what}: {done} of {n} replicates are finished, and kept.", RanefWarning)
+        warn(f"{what}: {kept.finished.sum()} of {n} replicates are finished, and kept.", RanefWarning)
+    replicates, failures = kept.replicates, Counter(why for why in kept.failures if why)
     frame = pd.DataFrame(replicates, columns=list(estimates))
     bounds = {one.name: one.ends for one in held_parameters(fit.spec)[0]} if statistic is None else {}
     series = pd.Series(estimates, dtype=float)
     deleted = partial(_deleted, fit.spec, again, own, tuple(estimates))
     return Bootstrap(kind, re, fit.estimates.method, series, frame, n, failures, entropy, bounds, deleted)
+
+
+@dataclass(eq=False, repr=False)
+class _Kept:
+    """What is finished.
+
+    Attributes
+    ----------
+    replicates : array (n, k)
+    failures : list of str (n,)
+    finished : array of bool (n,)
+    checkpoint : Checkpoint, optional
+    """
+
+    replicates: Floats
+    failures: list[str]
+    finished: Bools
+    checkpoint: Checkpoint | None = None
+
+    def go_on(self) -> None:
+        """Take over what the checkpoint has."""
+        held = {} if self.checkpoint is None else self.checkpoint.done
+        if held:
+            self.replicates, self.finished = held["replicates"], held["finished"]
+            self.failures = held["failures"].tolist()
+
+    def add(self, places: Sequence[int], found: Sequence[_Replicate]) -> None:
+        """Keep replicates with the reasons for their failures, in the checkpoint too."""
+        for k, one in zip(places, found, strict=True):
+            self.replicates[k], self.failures[k], self.finished[k] = one.values, one.failure, True
+        if self.checkpoint is not None:
+            self.checkpoint.keep(self._arrays, last=bool(self.finished.all()))
+
+    def _arrays(self) -> dict[str, Any]:
+        return {"replicates": self.replicates, "finished": self.finished, "failures": np.array(self.failures)}
 
 
 def _entropy(seed: int | None) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from _ranef.errors import DesignError, RanefError
+from _ranef.errors import RanefError
 from _ranef.inference.effects import grouping_named, varcorr_frame
 from _ranef.inference.refitting import fitted
 from _ranef.likelihood import Likelihood, cross_products
@@ -76,13 +76,9 @@ def influence(spec: ModelSpec, estimates: RemlEstimates, group: str | None = Non
     Raises
     ------
     DesignError
-        If the model has no grouping factor `group`, or its rows are read in chunks.
+        If the model has no grouping factor `group`.
     """
-    if spec.design.stream is not None:
-        raise DesignError(
-            "influence() needs every row in memory, and this model reads its rows in chunks. Build it from one frame, "
-            "or take cooks_distance(), which needs no refits."
-        )
+    spec = spec.held
     codes, labels = _deletions(spec, group)
     unit = "row" if group is None else "level"
     found = []

@@ -17,7 +17,7 @@ from _ranef.design.coding import code_terms
 from _ranef.design.values import Factor, Numeric, as_factor
 from _ranef.errors import DesignError, suggestion
 from _ranef.formula import Name, Node, Span, Term, Terms, label, walk
-from _ranef.spec import ModelSpec
+from _ranef.spec import ModelSpec, moments
 from _ranef.support.arrays import Floats, Ints
 
 __all__ = [
@@ -108,7 +108,9 @@ def _varies_in(spec: ModelSpec, group: str, covariate: Covariate) -> bool:
 def _differs_within(spec: ModelSpec, group: str | None, covariate: Covariate) -> bool:
     """Whether rows of one level of a grouping factor (of any, where none is named) differ in the covariate."""
     values = pd.Series(covariate.values)
-    return any(bool((values.groupby(g.codes).nunique() > 1).any()) for g in spec.groupings if group in (None, g.name))
+    return any(
+        bool((values.groupby(g.codes).nunique() > 1).any()) for g in spec.held.groupings if group in (None, g.name)
+    )
 
 
 def constant_factor(spec: ModelSpec, group: str) -> Covariate | None:
@@ -129,6 +131,16 @@ def numeric_columns(spec: ModelSpec, group: str | None) -> dict[str, tuple[Node,
         for j, own in enumerate(factors):
             if len(own) == 1 and _is_numeric(spec, own[0]):
                 found.setdefault(label(own[0]), (own[0], matrix[:, j]))
+    return found
+
+
+def numeric_means(spec: ModelSpec) -> dict[str, float]:
+    """Means over the rows of main effects that are one numeric column, by name."""
+    own, found = moments(spec), dict[str, float]()
+    for factors, R in [*zip(random_factors(spec), own.Z, strict=True), (fixed_factors(spec), own.X)]:
+        for node, mean in zip(factors, R[0, 0] * R[0, 1:], strict=True):
+            if len(node) == 1 and _is_numeric(spec, node[0]):
+                found.setdefault(label(node[0]), float(mean))
     return found
 
 
@@ -175,6 +187,7 @@ def _factor_covariate(spec: ModelSpec, node: Node, codes: Ints, levels: tuple[st
 
 def _blocks(spec: ModelSpec, group: str | None) -> list[tuple[list[Factors], Floats]]:
     """Factors behind the columns, and the columns (n_obs, p): of the random effects (of `group`), then of X."""
+    spec = spec.held
     found = [
         (factors, g.Z)
         for g, factors in zip(spec.groupings, random_factors(spec), strict=True)
@@ -217,7 +230,7 @@ def _covariate(spec: ModelSpec, name: str, node: Node, values: Floats) -> Covari
 
 
 def _given(spec: ModelSpec, x: Any) -> Covariate:
-    design = spec.design
+    design = spec.held.design
     if isinstance(x, pd.Series) and design.index.isin(x.index).all() and x.index.is_unique:
         values: Any = x.loc[design.index]
     else:

@@ -111,7 +111,7 @@ def estimate_draws(likelihood: Likelihood, estimates: RemlEstimates, n: int, see
     NotAvailableError
         For structured residuals, and where so few levels have no penalized estimate.
     """
-    spec, theta = likelihood.spec, estimates.theta
+    spec, theta = likelihood.spec.held, estimates.theta
     if spec.structured:
         raise NotAvailableError("A bootstrap of effects is not for structured residuals; 'corrected' is.")
     n, penalty = whole_number("n", n, FEWEST), 1.0 if has_blocks(spec) else 0.0

@@ -73,7 +73,8 @@ def share_intervals(
 
 def _replicated(fit: Estimated, shares: Shares, n: int, seed: int | None) -> Floats:
     """Shares (B, ...) of refits to simulated responses."""
-    spec, drawn = fit.spec, make_resampling(fit.spec, fit.estimates, "parametric", "new")
+    drawn = make_resampling(fit.spec, fit.estimates, "parametric", "new")
+    spec = drawn.spec
     seeds = np.random.SeedSequence(seed).spawn(n)
     Y = np.column_stack([drawn.response(np.random.default_rng(one)) for one in seeds])
     found = refit_many(spec, fit.products, Y, fit.estimates.method, fit.estimates.theta, tell=False)

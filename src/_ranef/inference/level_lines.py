@@ -57,6 +57,7 @@ class Cells:
 
 def level_cells(spec: ModelSpec, k: int, covariate: Covariate | None, shown: Ints) -> Cells:
     """The distinct values of the covariate in every level `shown` of grouping `k`, with the design's columns there."""
+    spec = spec.held
     design, grouping = spec.design, spec.groupings[k]
     places = np.full(grouping.n_levels, -1, dtype=np.intp)
     places[shown] = np.arange(len(shown))

@@ -141,7 +141,7 @@ class Loo:
 
 def loo_rows(spec: ModelSpec, draws: PosteriorDraws) -> Loo:
     """Leave out one row at a time: rows are scored given β, b and σ, however many there are."""
-    r_eff = relative_efficiency(spec, draws)
+    spec, r_eff = spec.held, relative_efficiency(spec, draws)
     parts = []
     with LateBar("Leaving out rows", "row", spec.n_obs) as bar:
         for block in _row_blocks(spec, draws):

@@ -119,7 +119,7 @@ class FitMatrices(ModelMatrices):
     @property
     def R(self) -> scipy.sparse.csr_array:
         """Covariance of the residuals (n, n): σ²W⁻¹ where they are independent."""
-        return scipy.sparse.csr_array(self.sigma**2 * self.spec.residual.covariance())
+        return scipy.sparse.csr_array(self.sigma**2 * self.spec.held.residual.covariance())
 
     @property
     def V(self) -> scipy.sparse.csr_array:
@@ -129,7 +129,7 @@ class FitMatrices(ModelMatrices):
     @cached_property
     def L(self) -> Floats:
         """Lower Cholesky factor (q, q) of ΛᵀZᵀWZΛ + I, dense: for teaching, not for large q."""
-        ZL = self.spec.residual.whitened((self.Z @ self.Lambda).toarray().T)
+        ZL = self.spec.held.residual.whitened((self.Z @ self.Lambda).toarray().T)
         return np.linalg.cholesky(ZL @ ZL.T + np.eye(self.Lambda.shape[0]))
 
     @cached_property
@@ -158,34 +158,34 @@ class FitMatrices(ModelMatrices):
         True
         """
         q = self.Lambda.shape[0]
-        d, p = self.spec.design, self.spec.n_fixed
+        d, p = self.spec.held.design, self.spec.n_fixed
         y = d.y if d.offset is None else d.y - d.offset
-        response = np.append(self.spec.residual.whitened(y), np.zeros(q))
+        response = np.append(self.spec.held.residual.whitened(y), np.zeros(q))
         below = np.hstack([np.eye(q), np.zeros((q, p))])
         columns = np.vstack([np.hstack([self._white("ZΛ"), self._white("X")]), below])
         return PenalizedLeastSquares(response, columns, (*(f"u {name}" for name in self.Z_names), *d.fixed_names))
 
     def _white(self, which: str) -> Floats:
         """W½ZΛ (n, q) or W½X (n, p)."""
-        values = self.spec.design.X if which == "X" else (self.Z @ self.Lambda).toarray()
-        return self.spec.residual.whitened(values.T).T
+        values = self.spec.held.design.X if which == "X" else (self.Z @ self.Lambda).toarray()
+        return self.spec.held.residual.whitened(values.T).T
 
     def _makers(self) -> dict[str, Callable[[int], Maker]]:
-        d, own = self.spec.design, super()._makers()
+        own = super()._makers()
         out: dict[str, Callable[[int], Maker]] = {
-            "R": lambda _: (self.R, d.index, d.index),
-            "V": lambda _: (self.V, d.index, d.index),
+            "R": lambda _: (self.R, self.y.index, self.y.index),
+            "V": lambda _: (self.V, self.y.index, self.y.index),
         }
         if not self.spec.terms:
             return own | out
-        names = self.Z_names
+        names, fixed = self.Z_names, self.spec.design.fixed_names
         out |= {
             "Lambda": lambda _: (self.Lambda, names, names),
             "template": lambda k: (self._template(k), self.spec.terms[k].columns, self.spec.terms[k].columns),
             "D": lambda _: (self.D, names, names),
             "L": lambda _: (self.L, names, names),
-            "R_ZX": lambda _: (self.R_ZX, names, d.fixed_names),
-            "R_X": lambda _: (self.R_X, d.fixed_names, d.fixed_names),
+            "R_ZX": lambda _: (self.R_ZX, names, fixed),
+            "R_X": lambda _: (self.R_X, fixed, fixed),
         }
         return own | out
 
@@ -203,7 +203,7 @@ class FitMatrices(ModelMatrices):
             If no grouping factor has that level, or several have and `group` is not given.
         """
         own = super().cluster(level, group)
-        labels = self.spec.design.index[own.rows]
+        labels = self.y.index[own.rows]
         R = self.R[own.rows][:, own.rows].toarray()
         Z = self.Z[own.rows]
         V = (Z @ self.D @ Z.T).toarray() + R

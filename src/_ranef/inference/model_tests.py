@@ -139,7 +139,7 @@ def f_frame(fits: Sequence[Estimated], names: Sequence[str], ddf: str) -> tuple[
         if large.estimates.method == "ML":
             note = "The larger models were fitted again by REML."
         own = by_method(large, "REML")
-        L = restriction(small.spec.design.X, own.spec.design.X)
+        L = restriction(small.spec.held.design.X, own.spec.held.design.X)
         if not len(L):
             raise DesignError("Two models have the same fixed effects: there is nothing to test.")
         found = joint_test(coefficient_law(own, ddf), L, L @ own.estimates.beta)

@@ -65,7 +65,7 @@ def simulated_power(
     rows = []
     with LateBar("Simulating", "response", n_sim * len(sizes)) as bar:
         for size in sizes:
-            spec = fit.spec if size is None else _extended(fit.spec, group, size)
+            spec = fit.spec.held if size is None else _extended(fit.spec.held, group, size)
             if spec.design.fixed_names != names:
                 lost = [name for name in names if name not in spec.design.fixed_names]
                 raise DesignError(f"{size} levels of {group} do not determine {lost[0]}: take more of them.")
@@ -91,8 +91,6 @@ def _sizes(spec: ModelSpec, extend: Mapping[str, int | Sequence[int]] | None) ->
     """The factor whose levels vary, and how many there are to be."""
     if not extend:
         return "", [None]
-    if spec.design.stream is not None:
-        raise DesignError("extend= copies rows, and this model was built from chunks: build it from one frame.")
     if len(extend) != 1:
         raise DesignError(f"extend= takes one factor at a time; got {', '.join(map(repr, extend))}.")
     ((group, given),) = extend.items()

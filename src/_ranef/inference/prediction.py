@@ -316,7 +316,7 @@ def rows_for(spec: ModelSpec, data: object, options: PredictOptions) -> Rows:
     if data is None:
         if options.offset is not None:
             raise DesignError("offset= goes with new data; the rows used have the model's own. Leave it out.")
-        rows = fitted_rows(spec)
+        rows = fitted_rows(spec.held)
         return rows if options.weights is None else replace(rows, weights=_weights_of_rows(spec, options.weights))
     rows = new_rows(spec, data, chosen_groupings(spec, options.re), options.offset)
     if options.new_levels == "error":
@@ -341,7 +341,7 @@ def _weights_of_rows(spec: ModelSpec, given: Any) -> Floats:
         raise DesignError(
             f"weights={given!r} names a column, and no new data are given. Give the data too, or weights as numbers."
         )
-    positions = pd.DataFrame(index=spec.design.index).assign(row=0)  # data of as many rows, for messages
+    positions = pd.DataFrame(index=spec.held.design.index).assign(row=0)  # data of as many rows, for messages
     values = new_weights(spec.design.encoding, positions, given)
     assert values is not None
     return values

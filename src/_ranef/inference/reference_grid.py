@@ -14,7 +14,7 @@ from _ranef.design import encode
 from _ranef.design.values import Factor, Logical
 from _ranef.errors import DesignError, NotAvailableError, suggestion
 from _ranef.formula import Call, Name, Node, label, walk
-from _ranef.inference.covariates import factor_columns, numeric_columns
+from _ranef.inference.covariates import factor_columns, numeric_means
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Bools, Floats
 
@@ -92,15 +92,11 @@ def reference_grid(spec: ModelSpec, at: Mapping[str, Any] | None = None) -> Grid
     DesignError
         If `at` names no predictor, or a level that there is not; or for a covariate that stands in a function alone, of
         which the model does not hold the values.
-    NotAvailableError
-        For rows in chunks.
     """
-    if spec.design.stream is not None:
-        raise NotAvailableError("Marginal means need the rows in memory: build the model from one frame, not chunks.")
     wanted = {} if at is None else dict(at)
     found: dict[str, Predictor] = {}
     columns = spec.design.encoding.kinds  # a node may name a contrast besides
-    means = {name: float(values.mean()) for name, (_, values) in numeric_columns(spec, None).items()}
+    means = numeric_means(spec)
     for node in dict.fromkeys(f for term in spec.design.encoding.fixed.terms for f in term.factors):
         for name in dict.fromkeys(p.name for p in walk(node) if isinstance(p, Name) and p.name in columns):
             own = _predictor(spec, node, name, means, wanted)
@@ -119,8 +115,14 @@ def reference_grid(spec: ModelSpec, at: Mapping[str, Any] | None = None) -> Grid
     values = {p.name: [c[-1 - k] for c in combinations] for k, p in enumerate(predictors)}
     frame = pd.DataFrame(values, index=range(len(combinations)))
     X, determined = encoded(spec, frame)
-    offset = 0.0 if spec.design.offset is None else float(spec.design.offset.mean())
-    return Grid(predictors, frame, X, determined, offset)
+    return Grid(predictors, frame, X, determined, _mean_offset(spec))
+
+
+def _mean_offset(spec: ModelSpec) -> float:
+    if spec.design.offset is None:
+        return 0.0
+    given = [part.design.offset for part in spec.parts()]
+    return float(sum(offset.sum() for offset in given if offset is not None)) / spec.n_obs
 
 
 def encoded(spec: ModelSpec, frame: pd.DataFrame) -> tuple[Floats, Bools]:

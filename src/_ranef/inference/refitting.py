@@ -63,7 +63,8 @@ def with_columns(fit: Fitted, B: Floats, assign: Sequence[int] | Ints) -> Fitted
     """The model fitted with columns XB (n, r) for X; `assign` (r,) is 0 for an intercept, which stands first."""
     d = fit.spec.design
     names = tuple(f"column {k + 1}" for k in range(B.shape[1]))
-    X, own = np.ascontiguousarray(d.X @ B), np.asarray(assign, dtype=np.intp)
+    X = d.X if d.stream is not None else np.ascontiguousarray(d.X @ B)  # of rows elsewhere the products are enough
+    own = np.asarray(assign, dtype=np.intp)
     spec = fit.spec.with_design(replace(d, X=X, fixed_names=names, dropped=(), assign=own))
     products = None if spec.structured else other_columns(fit.products, spec, B)
     start = fit.estimates.theta if spec.n_theta else None

@@ -99,12 +99,11 @@ def make_resampling(spec: ModelSpec, estimates: RemlEstimates, kind: str, re: st
     DesignError
         For an unknown kind or `re`, or cases of crossed factors.
     NotAvailableError
-        For rows in chunks, and effects of related levels that are to be drawn as they are.
+        For effects of related levels that are to be drawn as they are.
     """
     one_of("kind", kind, KINDS)
     one_of("re", re, ("new", "fitted"))
-    if spec.design.stream is not None:
-        raise NotAvailableError("A bootstrap needs the rows in memory: build the model from one frame, not chunks.")
+    spec = spec.held
     if kind == "cases":
         if re == "fitted":
             raise DesignError("re='fitted' keeps the effects of levels, and cases are whole levels. Leave re= out.")

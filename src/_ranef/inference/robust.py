@@ -123,7 +123,7 @@ def robust_law(fit: Estimated, kind: str, cluster: Any = None) -> CoefficientLaw
     """
     name = kind.upper() if isinstance(kind, str) else kind
     one_of("vcov", name, ROBUST)
-    spec, e = fit.spec, fit.estimates
+    spec, e = fit.spec.held, fit.estimates
     codes, label = clusters_of(spec, cluster)
     covariances = covariance_arrays(spec, e.theta, np.asarray(e.sigma))
     m, p, M = int(codes.max()) + 1, spec.n_fixed, e.vcov

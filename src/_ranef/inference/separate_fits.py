@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from _ranef.errors import NotAvailableError
 from _ranef.inference.effects import check_level
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
@@ -75,14 +74,8 @@ def group_regressions(spec: ModelSpec, *, pool: bool = True) -> GroupRegressions
         With one grouping factor.
     pool : bool
         Whether all levels have one residual variance.
-
-    Raises
-    ------
-    NotAvailableError
-        For rows in chunks.
     """
-    if spec.design.stream is not None:
-        raise NotAvailableError("lm_list() needs the rows in memory: give one frame, not chunks.")
+    spec = spec.held
     d, (g,) = spec.design, spec.groupings
     y = d.y - (0.0 if d.offset is None else d.offset)
     root = np.ones(spec.n_obs) if d.weights is None else np.sqrt(d.weights)

@@ -108,9 +108,10 @@ def ranova_frame(fit: Estimated) -> pd.DataFrame:
     """
     if not fit.spec.terms:
         raise DesignError("The model has no random effects: ranova() has nothing to reduce.")
-    whole = Fitted(fit.spec, fit.estimates, fit.products)
+    intercepts = all(random.columns == ("Intercept",) for random in fit.spec.design.random)
+    whole = Fitted(fit.spec if intercepts else fit.spec.held, fit.estimates, fit.products)  # a slope leaves others
     rows: list[list[object]] = [["<none>", *_scored(whole), np.nan, np.nan, np.nan, np.nan]]
-    steps = random_reductions(fit.spec)
+    steps = random_reductions(whole.spec)
     with LateBar("Refitting without", "term", len(steps)) as bar:
         for name, spec in steps:
             small = fitted(spec, fit.estimates.method)

@@ -13,7 +13,7 @@ import pandas as pd
 from _ranef.design import every_level, independent_columns
 from _ranef.errors import DesignError
 from _ranef.inference.ddf import CoefficientLaw, joint_test
-from _ranef.spec import ModelSpec
+from _ranef.spec import ModelSpec, moments
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.remedies import one_of
 
@@ -75,9 +75,7 @@ def _sequential(spec: ModelSpec, order: Ints) -> Floats:
 
 def _triangle(spec: ModelSpec) -> tuple[Floats, Floats]:
     """Lengths (p,) of the columns of X, and R (p, p) of the QR of X with columns of unit length."""
-    R: Floats = np.zeros((0, spec.n_fixed))
-    for part in spec.parts():
-        R = np.asarray(np.linalg.qr(np.vstack([R, part.design.X]), mode="r"))
+    R = np.sqrt(spec.n_obs) * moments(spec).X[:, 1:]
     size = np.linalg.norm(R, axis=0)
     return size, R / size
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from _ranef.spec import Grouping, ModelSpec
+from _ranef.spec import Grouping, ModelSpec, moments
 from _ranef.support.arrays import Floats
 
 __all__ = [
@@ -83,7 +83,11 @@ class RowMoments:
 
 
 def row_moments(spec: ModelSpec) -> RowMoments:
-    """Read the rows."""
+    """Read the rows, or what stands for them where they are not in memory."""
+    if spec.design.stream is not None and not spec.related:
+        own = moments(spec)
+        R = own.X[1:, 1:]
+        return RowMoments(spec.n_obs / (spec.n_obs - 1) * R.T @ R, tuple(R[:, 1:].T @ R[:, 1:] for R in own.Z))
     parts = [part for part in spec.parts() if part.n_obs]
     mean = sum(part.design.X.sum(axis=0) for part in parts) / spec.n_obs
     away = [part.design.X - mean for part in parts]
@@ -108,6 +112,8 @@ def variance_parts(moments: RowMoments, beta: Floats, covs: Sequence[Floats], re
 
 def mean_inverse_weight(spec: ModelSpec) -> float:
     """Mean of 1/w over the rows: times σ² it is the residual variance of the response, whatever the weights' unit."""
+    if not spec.residual.weighted and not spec.structured:
+        return 1.0
     return float(sum(inverse.sum() for inverse in _inverse_weights(spec))) / spec.n_obs
 
 

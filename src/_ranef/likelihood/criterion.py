@@ -25,6 +25,7 @@ from _ranef.linalg import (
     selected_blocks,
     solve_columns,
     times_among,
+    times_one,
 )
 from _ranef.results import Method
 from _ranef.support.arrays import Floats
@@ -181,11 +182,16 @@ def score(products: CrossProducts, at: Evaluation) -> Score:
     if at.whole is not None and products.rotated is not None:
         return _score_of_rows(products.rotated, at, at.whole, contrast)
     solved = backward(at.factor, at.columns.white)
-    b = tuple(s @ contrast for s in solved)
+    b = tuple(times_one(s, contrast) for s in solved)
     full = solve_columns(at.factor, at.columns, solved)
-    among = times_among(at.factor, full)
-    plain_c, c = (tuple(f @ contrast for f in own) for own in (full, among))
-    plain_T, T = (tuple(f[:, :, :p] @ at.inverse_root.T for f in own) for own in (full, among))
+    back = np.vstack([at.inverse_root.T, np.zeros((1, p))])
+
+    def of_columns(columns: Sequence[Floats]) -> tuple[tuple[Floats, ...], tuple[Floats, ...]]:
+        return tuple(times_one(f, contrast) for f in columns), tuple(times_one(f, back) for f in columns)
+
+    c, T = plain_c, plain_T = of_columns(full)
+    if products.among:
+        c, T = of_columns(times_among(at.factor, full))
     Q, E = selected_blocks(products.A, at.factor)
     return Score(b, c, Q, E, T, _slopes(at, (plain_c, c), E, (plain_T, T)), plain_c, plain_T)
 
@@ -199,7 +205,7 @@ def _slopes(at: Evaluation, c: Both, E: Sequence[Floats], T: Both) -> tuple[Floa
     for k in range(len(E)):
         total = E[k].sum(axis=0) - (c[0][k] / at.sigma).T @ (c[1][k] / at.sigma)
         if at.method == "REML":
-            total = total - np.einsum("jap,jbp->ab", T[0][k], T[1][k])
+            total = total - np.tensordot(T[0][k], T[1][k], axes=([0, 2], [0, 2]))
         W.append(0.5 * (total + total.T))
     return tuple(W)
 

@@ -21,7 +21,7 @@ from _ranef.linalg import (
     make_plan,
     make_related_plan,
 )
-from _ranef.spec import ModelSpec
+from _ranef.spec import ModelSpec, Moments
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.support.progress import LateBar
@@ -89,6 +89,14 @@ class CrossProducts:
         return None if self.rows is None else rotate(self.rows, self.scaling, self.order)
 
     @property
+    def marks(self) -> Floats:
+        """A few numbers that other rows would change, and levels in another order."""
+        scale, wide = self.scaling, [*self.Xy, *self.A.diag]
+        mixed = [float(np.cos(np.arange(array.size)) @ np.ravel(array)) for array in wide]
+        others = [scale.centre, scale.y, self.mean_square, self.n_obs, *mixed]
+        return np.concatenate([self.corner.ravel(), scale.inner, np.array(others)])
+
+    @property
     def n_fixed(self) -> int:
         """Number of fixed-effect coefficients p."""
         return int(self.corner.shape[0]) - 1
@@ -104,16 +112,24 @@ def streamed_products(spec: ModelSpec) -> tuple[ModelSpec, CrossProducts]:
     return of_sums(spec, summed(spec))
 
 
-def of_sums(spec: ModelSpec, sums: Sums) -> tuple[ModelSpec, CrossProducts]:
-    """The same of rows that were read into their sums, with every column of X."""
+def of_sums(spec: ModelSpec, sums: Sums, moments: Moments | None = None) -> tuple[ModelSpec, CrossProducts]:
+    """The same of rows that were read into their sums, with every column of X.
+
+    With `moments` the rows are elsewhere, and these and the sums are all that the model has of them.
+    """
     kept = independent_fixed(sums, intercept=spec.design.has_intercept)
     if len(kept) < spec.n_fixed:
         spec, sums = spec.with_fixed(kept, aliased_fixed(sums, kept)), with_fixed(sums, kept)
+    if moments is not None:
+        spec = spec.with_sums(sums, moments.with_fixed(kept))
     return spec, arranged(spec, sums)
 
 
 def summed(spec: ModelSpec) -> Sums:
     """The sums over all rows of a model, on a scaling found by some of them."""
+    if spec.summed is not None:
+        known: Sums = spec.summed.sums
+        return known
     load("scipy.linalg")  # which scipy loads when it is first asked for, and Ctrl-C must not leave half made
     if len(spec.groupings) > 1:
         load("scipy.sparse")

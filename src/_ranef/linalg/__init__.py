@@ -1,6 +1,6 @@
 """Block linear algebra for grouped designs: numpy and scipy only, knows no statistics."""
 
-from _ranef.linalg.blocks import BlockMatrix, PairBlocks, Whitened, cholesky_or_nan
+from _ranef.linalg.blocks import BlockMatrix, PairBlocks, Whitened, cholesky_or_nan, times_one
 from _ranef.linalg.factor import AnyFactor, AnyPlan, BlockedFactor, backward, factorize, forward, gram
 from _ranef.linalg.kernels import add_products, add_squares
 from _ranef.linalg.plan import Plan, elimination_order, make_plan
@@ -31,4 +31,5 @@ __all__ = [
     "selected_blocks",
     "solve_columns",
     "times_among",
+    "times_one",
 ]

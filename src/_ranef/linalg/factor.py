@@ -21,6 +21,8 @@ from _ranef.linalg.blocks import (
     cholesky,
     forward_substitute,
     segment_sum,
+    times,
+    times_one,
     transpose,
 )
 from _ranef.linalg.kernels import sparse_gram
@@ -138,7 +140,7 @@ def factorize(A: BlockMatrix, plan: AnyPlan, lambdas: Sequence[Floats]) -> AnyFa
 
 def _whitener(A: Floats, lam: Floats) -> Floats:
     try:
-        return cholesky(lam.T @ A @ lam + np.eye(lam.shape[0]))
+        return cholesky(times(lam.T, times_one(A, lam)) + np.eye(lam.shape[0]))
     except np.linalg.LinAlgError:
         return _reflected(A, lam)
 
@@ -156,7 +158,7 @@ def _reflected(A: Floats, root: Floats) -> Floats:
 def _eliminate_nested(step: NestedStep, A: Floats, pairs: Pairs, lam: Floats) -> NestedFactor:
     C = np.concatenate([np.zeros((*A.shape[:2], 0)), *(pairs[step.k, l].blocks for l in step.rest)], axis=2)
     L = _whitener(A, lam)
-    return NestedFactor(step, A, C, L, forward_substitute(L, lam.T @ C))
+    return NestedFactor(step, A, C, L, forward_substitute(L, times(lam.T, C)))
 
 
 def _subtract_outer_products(f: NestedFactor, diag: list[Floats], pairs: dict[tuple[int, int], PairBlocks]) -> None:
@@ -228,7 +230,7 @@ def forward(factor: AnyFactor, columns: Sequence[Floats]) -> Whitened:
     raw, white = list(columns), list(columns)
     for f in factor.nested:
         k = f.step.k
-        white[k] = forward_substitute(f.L, factor.lambdas[k].T @ raw[k])
+        white[k] = forward_substitute(f.L, times(factor.lambdas[k].T, raw[k]))
         for l, indicator in f.step.into.items():
             raw[l] = raw[l] - segment_sum(indicator, transpose(f.B[:, :, f.step.where[l]]) @ white[k])
     if factor.crossed:
@@ -238,7 +240,7 @@ def forward(factor: AnyFactor, columns: Sequence[Floats]) -> Whitened:
 
 def _forward_crossed(f: CrossedFactor, lambdas: Sequence[Floats], raw: list[Floats], white: list[Floats]) -> None:
     k, r = f.step.k, raw[f.step.k].shape[2]
-    white[k] = forward_substitute(f.L, lambdas[k].T @ raw[k])
+    white[k] = forward_substitute(f.L, times(lambdas[k].T, raw[k]))
     tail = stack_tail(f.step, raw) - f.B.T @ white[k].reshape(-1, r)
     scaled = times_tail(f.step, [lam.T for lam in lambdas], tail)
     whitened = scipy.linalg.solve_triangular(f.U, scaled, lower=True, check_finite=False)
@@ -272,7 +274,8 @@ def backward(factor: AnyFactor, white: Sequence[Floats]) -> tuple[Floats, ...]:
         b[k] = factor.lambdas[k] @ back_substitute(f.L, white[k] - (f.B @ tail).reshape(white[k].shape))
     for n in reversed(factor.nested):
         k = n.step.k
-        b[k] = factor.lambdas[k] @ back_substitute(n.L, white[k] - from_parents(n.step, n.B, b))
+        left = white[k] - from_parents(n.step, n.B, b) if n.step.width else white[k]
+        b[k] = times(factor.lambdas[k], back_substitute(n.L, left))
     return tuple(b)
 
 

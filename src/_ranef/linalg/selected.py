@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import scipy
 
-from _ranef.linalg.blocks import BlockMatrix, Whitened, back_substitute, transpose
+from _ranef.linalg.blocks import BlockMatrix, Whitened, back_substitute, times, transpose
 from _ranef.linalg.factor import (
     AnyFactor,
     BlockedFactor,
@@ -88,7 +88,8 @@ def solve_columns(factor: AnyFactor, columns: Whitened, b: Sequence[Floats]) -> 
         c[k] = _damp(f.A, factor.lambdas[k], c[k]) - (_damped_rows(f, factor.lambdas[k]) @ tail).reshape(c[k].shape)
     for n in factor.nested:
         k = n.step.k
-        c[k] = _damp(n.A, factor.lambdas[k], c[k] - from_parents(n.step, n.C, b))
+        left = c[k] - from_parents(n.step, n.C, b) if n.step.width else c[k]
+        c[k] = _damp(n.A, factor.lambdas[k], left)
     return tuple(c)
 
 
@@ -102,10 +103,9 @@ def _damp(A: Floats, lam: Floats, rows: Floats) -> Floats:
     p, D = lam.shape[0], lam @ lam.T
     if p == 1:
         return np.asarray(rows / (1.0 + A * D))
-    if p == 2:  # by Cramer's rule, in which no term of the determinant is negative
-        volume = np.maximum(_determinant(A), 0.0) * _determinant(lam) ** 2
-        scale = 1.0 + (A * D).sum(axis=(1, 2)) + volume
-        return np.asarray((rows + _adjugate(D) @ (_adjugate(A) @ rows)) / scale[:, None, None])
+    if p == 2:
+        first = _times_two(_adjugate(A), rows)
+        return np.asarray((rows + times(_adjugate(D), first)) / _volumes(A, lam)[1])
     try:
         return np.linalg.solve(np.eye(p) + A @ D, rows)
     except np.linalg.LinAlgError:  # λ so large that the identity is rounding
@@ -123,10 +123,28 @@ def _adjugate(blocks: Floats) -> Floats:
     return np.asarray(out)
 
 
-def _own_covariance(L: Floats, lam: Floats) -> Floats:
-    """P = λ(I + λᵀAλ)⁻¹λᵀ from the Cholesky factors L of the middle."""
+def _volumes(A: Floats, lam: Floats) -> tuple[Floats, Floats]:
+    """|A| and |I + A D| (J, 1, 1) for p = 2, a sum in which no term is negative."""
+    volume, D = np.maximum(_determinant(A), 0.0), lam @ lam.T
+    scale = 1.0 + A.reshape(len(A), 4) @ D.ravel() + volume * _determinant(lam) ** 2
+    return volume[:, None, None], scale[:, None, None]
+
+
+def _times_two(blocks: Floats, rows: Floats) -> Floats:
+    """Blocks (J, 2, 2) times rows (J, 2, m), level by level."""
+    out = np.empty_like(rows)
+    for i in range(2):
+        out[:, i] = blocks[:, i, 0, None] * rows[:, 0] + blocks[:, i, 1, None] * rows[:, 1]
+    return out
+
+
+def _own_blocks(A: Floats, L: Floats, lam: Floats) -> tuple[Floats, Floats]:
+    """P = λ(I + λᵀAλ)⁻¹λᵀ from the Cholesky factors L of the middle, and GA; for p = 2 by Cramer's rule."""
+    if len(lam) == 2:
+        (volume, scale), D = _volumes(A, lam), lam @ lam.T
+        return (D + _determinant(lam) ** 2 * _adjugate(A)) / scale, (A + volume * _adjugate(D)) / scale
     half = lam @ back_substitute(L, np.broadcast_to(np.eye(lam.shape[0]), L.shape))
-    return half @ transpose(half)
+    return half @ transpose(half), _damp(A, lam, A)
 
 
 def _symmetric(blocks: Floats) -> Floats:
@@ -155,11 +173,11 @@ def _crossed_blocks(
     for l in step.rest:
         Q[l, l] = _symmetric(Q_tail[at[l][:, :, None], at[l][:, None, :]])
         E[l] = _symmetric(_tail_block(f, lambdas, l, S, at[l]))
-    own, D = _own_covariance(f.L, lam), lam @ lam.T
+    (own, alone), D = _own_blocks(f.A, f.L, lam), lam @ lam.T
     damped = _damped_rows(f, lam)
     spread = quadratic_forms(damped, Q_tail, own.shape[1], often=step.often)
     Q[k, k] = _symmetric(own + D @ spread @ D)  # PC = D GC
-    E[k] = _symmetric(_damp(f.A, lam, f.A) - spread)
+    E[k] = _symmetric(alone - spread)
     if between:
         for (l1, l2), pair in A.pairs.items():
             if l1 in at and l2 in at:
@@ -195,13 +213,16 @@ def _rows_at(rows: scipy.sparse.csr_array, M: Floats, p: int, levels: Ints, cols
 
 def _nested_blocks(factor: BlockedFactor, f: NestedFactor, Q: Blocks, E: dict[int, Floats]) -> None:
     step, lam = f.step, factor.lambdas[f.step.k]
+    own, alone = _own_blocks(f.A, f.L, lam)
+    if not step.width:
+        Q[step.k, step.k], E[step.k] = _symmetric(own), _symmetric(alone)
+        return
     parents = _parent_covariances(f, Q)
-    own = _own_covariance(f.L, lam)
     damped, D = _damp(f.A, lam, f.C), lam @ lam.T
     between = damped @ parents
     spread = between @ transpose(damped)
     Q[step.k, step.k] = _symmetric(own + D @ spread @ D)  # PC = D GC
-    E[step.k] = _symmetric(_damp(f.A, lam, f.A) - spread)
+    E[step.k] = _symmetric(alone - spread)
     for l, at in step.where.items():
         Q[step.k, l] = -D @ between[:, :, at]
 

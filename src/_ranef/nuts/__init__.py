@@ -21,6 +21,7 @@ import numpy as np
 from _ranef.errors import FitError, NotAvailableError, RanefWarning, warn
 from _ranef.likelihood import CrossProducts
 from _ranef.nuts.batched import Points
+from _ranef.nuts.checkpoint import checkpoint_of
 from _ranef.nuts.datatree import predictive_array, prior_tree, to_datatree, to_inference_data
 from _ranef.nuts.direct import NotDirect, require_direct, run_direct
 from _ranef.nuts.distributions import distribution_numbers, distribution_of
@@ -34,6 +35,7 @@ from _ranef.nuts.settings import Settings
 from _ranef.results import Importance, PosteriorDraws, RemlEstimates
 from _ranef.spec import ModelSpec, Priors
 from _ranef.support.arrays import Floats
+from _ranef.support.checkpoints import Checkpoint
 from _ranef.support.interrupts import deferred
 
 __all__ = [
@@ -128,7 +130,9 @@ def sample_posterior(
     problem = prepare(spec, products, priors)
     if settings.sampler == "nutpie":
         _require_quick(problem, settings, kind)
+    checkpoint = None if settings.checkpoint is None else checkpoint_of(problem, settings, kind, start)
     seed = secrets.randbits(31) if settings.seed is None else int(settings.seed)
+    seed = seed if checkpoint is None else checkpoint.seed
     settings, out = _tried_directly(problem, settings.chosen(kind), seed, start, notes)
     warmup = 0 if out else settings.warmup
     if warmup is None:
@@ -137,7 +141,7 @@ def sample_posterior(
             notes.append(f"{warmup} warm-up steps: the chains start around the posterior mode, in its own metric.")
     if out is None:
         with deferred():  # Ctrl-C is let through between steps
-            out = _run(problem, settings, warmup, seed, start)
+            out = _run(problem, settings, warmup, seed, start, checkpoint)
     raw, hyper, (beta, b) = out.raw, out.hyper, out.effects
     if not raw.complete:
         warn(
@@ -260,6 +264,11 @@ def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings)
 
 def _require_quick(problem: Problem, settings: Settings, kind: str) -> None:
     require_nutpie()
+    if settings.checkpoint is not None:
+        raise FitError(
+            "checkpoint= is for sampler='numpyro': nutpie does not hand out the state of its chains, from which they "
+            "could go on."
+        )
     if settings.warmup is not None and settings.warmup < 1:
         raise FitError(f"warmup={settings.warmup}: sampler='nutpie' needs one warm-up step or more; 200 are usual.")
     if settings.device is not None:
@@ -273,7 +282,14 @@ def _require_quick(problem: Problem, settings: Settings, kind: str) -> None:
         raise FitError(f"sampler='nutpie' does not know {what} as a prior. Use sampler='numpyro', or another family.")
 
 
-def _run(problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None) -> Outcome:
+def _run(
+    problem: Problem,
+    settings: Settings,
+    warmup: int,
+    seed: int,
+    start: RemlEstimates | None,
+    checkpoint: Checkpoint | None,
+) -> Outcome:
     if settings.sampler == "nutpie":
         modes = modes_of(problem, start, seed)
         at = modes.best
@@ -284,7 +300,7 @@ def _run(problem: Problem, settings: Settings, warmup: int, seed: int, start: Re
         effects = draw_effects(problem, hyper, np.random.default_rng(seed))
         return Outcome(raw, hyper, effects, doubts(modes, raw.positions["hyper"]))
     sample = _engine().sample_marginal if settings.parameterization == "marginal" else _engine().sample_joint
-    out: Outcome = sample(problem, settings, warmup, seed, start)
+    out: Outcome = sample(problem, settings, warmup, seed, start, checkpoint)
     return out
 
 

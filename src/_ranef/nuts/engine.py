@@ -33,6 +33,7 @@ from _ranef.nuts.settings import Settings
 from _ranef.nuts.start import effect_positions, start_vectors
 from _ranef.results import RemlEstimates
 from _ranef.support.arrays import Floats
+from _ranef.support.checkpoints import Checkpoint
 
 __all__ = ["collapsed_density", "sample_joint", "sample_marginal"]
 
@@ -51,7 +52,12 @@ def collapsed_density(problem: Problem) -> Callable[[Floats, float], float]:
 
 
 def sample_marginal(
-    problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None
+    problem: Problem,
+    settings: Settings,
+    warmup: int,
+    seed: int,
+    start: RemlEstimates | None,
+    checkpoint: Checkpoint | None,
 ) -> Outcome:
     """Sample the variance parameters, then draw β and b exactly."""
     with _computing_on(settings.device), contextlib.ExitStack() as stack:
@@ -85,6 +91,7 @@ def sample_marginal(
                 settings,
                 warmup,
                 host=problem.host if hosted else None,
+                checkpoint=checkpoint,
             )
         hyper = _hyper(problem, at, raw)
     return Outcome(raw, hyper, draw_effects(problem, hyper, rng), doubts(modes, raw.positions["hyper"]))
@@ -108,7 +115,14 @@ def _refuse_unknown(problem: Problem, *, hosted: bool) -> None:
         )
 
 
-def sample_joint(problem: Problem, settings: Settings, warmup: int, seed: int, start: RemlEstimates | None) -> Outcome:
+def sample_joint(
+    problem: Problem,
+    settings: Settings,
+    warmup: int,
+    seed: int,
+    start: RemlEstimates | None,
+    checkpoint: Checkpoint | None,
+) -> Outcome:
     """Sample variance parameters, β and b together."""
     with _computing_on(settings.device):
         shape = joint_shape(problem, centered=settings.parameterization == "centered")
@@ -132,9 +146,8 @@ def sample_joint(problem: Problem, settings: Settings, warmup: int, seed: int, s
             positions["hyper"] = modes.starts(settings.chains, rng)
         positions |= effect_positions(problem, start, settings.chains, rng, centered=shape.centered)
         positions |= _extra_positions(shape.effects, problem, degrees_sites(shape), settings.chains, rng)
-        raw = run_nuts(
-            code, data | {"centre": at.centre, "root": at.root}, positions, jax.random.key(seed), settings, warmup
-        )
+        whole = data | {"centre": at.centre, "root": at.root}
+        raw = run_nuts(code, whole, positions, jax.random.key(seed), settings, warmup, checkpoint=checkpoint)
         hyper = _hyper(problem, at, raw)
         own = _with_degrees(problem, raw, hyper)
         normal = problem.spec.family.collapses and not problem.priors.effects  # else the modes are approximate

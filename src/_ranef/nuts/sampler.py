@@ -24,6 +24,7 @@ from _ranef.nuts.jaxed import Stored, own_settings
 from _ranef.nuts.record import Raw
 from _ranef.nuts.settings import Settings
 from _ranef.support.arrays import Ints
+from _ranef.support.checkpoints import Checkpoint
 from _ranef.support.interrupts import deferred, let_through
 
 __all__ = ["ChainBars", "Code", "log_posterior", "potential", "run_nuts"]
@@ -206,6 +207,7 @@ def run_nuts(
     warmup: int,
     *,
     host: HostDensity | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Raw:
     """Warm up and sample.
 
@@ -220,6 +222,8 @@ def run_nuts(
     warmup : int
     host : HostDensity, optional
         What computes the density where JAX does not; it takes one chain at a time.
+    checkpoint : Checkpoint, optional
+        Where the run goes on, and what it is kept in.
     """
     vectorized = settings.chain_method == "vectorized" and host is None
     chunk = CHUNK if host is None else HOST_CHUNK
@@ -232,12 +236,71 @@ def run_nuts(
     states = [machine.init(jax.tree.map(jnp.asarray, position), k, data) for position, k in split]
     _require_finite(states)
     with ChainBars(settings.chains, warmup, settings.draws, show=settings.progress) as bars:
-        return _run_chunks(machine, states, data, settings, warmup, chunk, bars, host)
+        return _run_chunks(machine, _Run(states, 0, [], checkpoint), data, settings, warmup, chunk, bars, host)
+
+
+@dataclass(eq=False, repr=False)
+class _Run:
+    """Chains on their way.
+
+    Attributes
+    ----------
+    states : list
+        One of all chains, or of each.
+    done : int
+        Iterations of each chain, with the warm-up.
+    kept : list
+        Of every round of draws what was recorded, by state.
+    checkpoint : Checkpoint, optional
+    """
+
+    states: list[HMCState]
+    done: int
+    kept: list[Any]
+    checkpoint: Checkpoint | None
+
+    def __post_init__(self) -> None:
+        if self.checkpoint is None or not self.checkpoint.done:
+            return
+        held = dict(self.checkpoint.done)
+        self.done = int(held.pop("iterations"))
+        leaves, tree = jax.tree.flatten(self.states)
+        self.states = jax.tree.unflatten(tree, [_of_array(held.pop(f"state {k}"), v) for k, v in enumerate(leaves)])
+        if held:
+            record = [_record(state) for state in self.states]
+            draws = [held[f"draws {k}"] for k in range(len(held))]
+            self.kept = [jax.tree.unflatten(jax.tree.structure(record), draws)]
+
+    def keep(self, *, last: bool) -> None:
+        """Write the state of the chains and what they have drawn."""
+        if self.checkpoint is not None:
+            self.checkpoint.keep(self._arrays, last=last)
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        out = {"iterations": np.array(self.done)}
+        out |= {f"state {k}": _to_array(v) for k, v in enumerate(jax.tree.leaves(self.states))}
+        if self.kept:
+            self.kept = [jax.tree.map(lambda *parts: np.concatenate(parts), *self.kept)]
+            out |= {f"draws {k}": v for k, v in enumerate(jax.tree.leaves(self.kept[0]))}
+        return out
+
+
+def _to_array(leaf: jax.Array) -> NDArray[Any]:
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _of_array(held: NDArray[Any], like: jax.Array) -> jax.Array:
+    """A part of a state, as another was."""
+    return jax.random.wrap_key_data(jnp.asarray(held)) if _is_key(like) else jnp.asarray(held, dtype=like.dtype)
+
+
+def _is_key(leaf: jax.Array) -> bool:
+    return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
 
 
 def _run_chunks(
     machine: _Machine,
-    states: list[HMCState],
+    run: _Run,
     data: Mapping[str, Any],
     settings: Settings,
     warmup: int,
@@ -245,7 +308,7 @@ def _run_chunks(
     bars: ChainBars,
     host: HostDensity | None,
 ) -> Raw:
-    kept: list[Any] = []
+    states = run.states
 
     def advance_one(c: int, n: int) -> Any:
         with own_settings():  # which are a matter of each thread
@@ -266,23 +329,26 @@ def _run_chunks(
         return records
 
     def rounds(total: int, *, sampling: bool) -> None:
-        for first in range(0, total, chunk):
-            n = min(chunk, total - first)
+        end = warmup + total if sampling else total
+        while run.done < end:
+            n = min(chunk, end - run.done)
             records = advance_all(n)
+            run.done += n
             if sampling:
-                kept.append(records)
+                run.kept.append(records)
             divergences = np.concatenate([np.atleast_1d(r["stats"]["diverging"].sum(axis=0)) for r in records])
             bars.update(n, divergences, sampling=sampling)
+            run.keep(last=run.done == warmup + settings.draws)
 
     rounds(warmup, sampling=False)
     complete = True
     try:
         rounds(settings.draws, sampling=True)
     except KeyboardInterrupt:
-        if not kept:
+        if not run.kept:
             raise
         complete = False
-    return _gather(kept, complete)
+    return _gather(run.kept, complete)
 
 
 def _gather(kept: Sequence[Sequence[Any]], complete: bool) -> Raw:

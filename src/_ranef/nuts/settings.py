@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -31,6 +32,7 @@ class Settings:
     target_accept : float
     progress : bool
     device : str or jax.Device, optional
+    checkpoint : str or path, optional
     """
 
     draws: int = 1000
@@ -43,6 +45,7 @@ class Settings:
     sampler: Sampler = "numpyro"
     chain_method: ChainMethod = "vectorized"
     device: Any = None
+    checkpoint: str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("draws", 1), ("chains", 1)):

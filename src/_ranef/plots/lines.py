@@ -141,7 +141,7 @@ def group_lines(
         Whether posteriors get bands.
     """
     first = next(iter(fits.values()))
-    spec = first.spec
+    spec = first.spec.held
     k, grouping = grouping_named(spec, group)
     covariate = choose_covariate(spec, x, group) or choose_covariate(spec, x, None)
     J = grouping.n_levels

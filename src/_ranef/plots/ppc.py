@@ -143,7 +143,7 @@ def replicated(fit: Fit, n: int, re: str, seed: int | None) -> Replicated:
             f"{n} responses of {rows} rows are {n * rows:.2g} numbers, too many to hold. Ask for fewer: "
             f"n={max(1, MAX_NUMBERS // rows)} or less."
         )
-    return Replicated(fit.spec.design.y, fit.simulate(n, re=re, seed=seed))
+    return Replicated(fit.spec.held.design.y, fit.simulate(n, re=re, seed=seed))
 
 
 def default_number(fit: Fit, *, curves: bool) -> int:
@@ -203,7 +203,7 @@ def group_check(
     DesignError
         If there is no such factor or level, or the statistic is not known.
     """
-    _, g = grouping_named(fit.spec, group)
+    _, g = grouping_named(fit.spec.held, group)
     name, function = _named(statistic)
     observed = _by_level(data.observed[:, None], g.codes, g.n_levels, name, function)[:, 0]
     values = _by_level(data.values, g.codes, g.n_levels, name, function)

@@ -148,7 +148,7 @@ def grouped_residuals(
     """
     if not fit.spec.groupings:
         raise DesignError("There are no groups to draw: the model has no (… | group) term.")
-    _, g = grouping_named(fit.spec, fit.spec.groupings[0].name if group is None else group)
+    _, g = grouping_named(fit.spec.held, fit.spec.groupings[0].name if group is None else group)
     by_level = pd.Series(residual).groupby(g.codes)
     quantiles = (
         by_level.quantile(np.array([0.1, 0.25, 0.5, 0.75, 0.9])).unstack().reindex(range(g.n_levels)).to_numpy().T

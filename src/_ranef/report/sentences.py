@@ -66,6 +66,7 @@ def _column_words(column: str) -> str:
 
 def data_grids(spec: ModelSpec) -> tuple[Grid, ...]:
     """The response and the grouping factors in numbers."""
+    spec = spec.held
     y, d = spec.design.y, spec.design
     response = Grid(
         ("Response", "rows", "left out", "mean", "sd", "min", "max"),
@@ -99,6 +100,7 @@ def engine_words(record: RemlEstimates | PosteriorDraws, warnings: Sequence[str]
 
 def fingerprint(spec: ModelSpec) -> str:
     """Twelve hexadecimal digits of the numbers that the model used, rows in order: the same data give the same."""
+    spec = spec.held
     d, out = spec.design, hashlib.sha256()
     arrays = [d.y, d.X, *(a for g in spec.groupings for a in (g.codes, g.Z))]
     for a in [*arrays, *(v for v in (d.weights, d.offset) if v is not None)]:

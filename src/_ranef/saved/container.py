@@ -124,6 +124,11 @@ def _unreadable(path: Path, error: Exception) -> SavedFileError:
             names = archive.namelist()
     except BROKEN:
         return damaged(path, f"it is cut, or not whole ({error})")
+    if "checkpoint.npy" in names:
+        return SavedFileError(
+            f"{str(path)!r} is a checkpoint of work that may not be finished: the same call of sample() or bootstrap() "
+            "goes on from it, with checkpoint=."
+        )
     if MANIFEST not in names:
         return SavedFileError(
             f"{str(path)!r} is a zip archive, but not one that ranef wrote: it has no {MANIFEST}. ranef.load() reads "

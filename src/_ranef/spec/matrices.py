@@ -137,13 +137,13 @@ class ModelMatrices:
     @property
     def y(self) -> pd.Series[float]:
         """Response (n,)."""
-        d = self.spec.design
+        d = self.spec.held.design
         return pd.Series(d.y, index=d.index, name=d.response)
 
     @property
     def X(self) -> pd.DataFrame:
         """Fixed-effects matrix (n, p), aliased columns left out."""
-        d = self.spec.design
+        d = self.spec.held.design
         return pd.DataFrame(d.X, index=d.index, columns=list(d.fixed_names))
 
     @cached_property
@@ -164,7 +164,7 @@ class ModelMatrices:
     @property
     def Z_names(self) -> tuple[str, ...]:
         """Column names of Z, as ``Subject[308].Days``."""
-        return tuple(name for t in self.terms for name in t.names)
+        return tuple(name for t in self.spec.terms for name in self._names(t))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -195,18 +195,17 @@ class ModelMatrices:
         return NamedMatrix(name, values, tuple(map(str, rows)), tuple(map(str, columns)))
 
     def _makers(self) -> dict[str, Callable[[int], Maker]]:
-        d = self.spec.design
         of_all: dict[str, Callable[[int], Maker]] = {
-            "y": lambda _: (d.y[:, None], d.index, (d.response,)),
-            "X": lambda _: (d.X, d.index, d.fixed_names),
+            "y": lambda _: (self.y.to_numpy()[:, None], self.y.index, (self.y.name,)),
+            "X": lambda _: (self.X.to_numpy(), self.X.index, self.X.columns),
         }
         if not self.spec.terms:
             return of_all
         return of_all | {
-            "Z": lambda _: (self.Z, d.index, self.Z_names),
-            "J": lambda k: (self.terms[k].J, d.index, self.spec.groupings[self.spec.terms[k].grouping].levels),
-            "X_i": lambda k: (self.terms[k].X.to_numpy(), d.index, self.terms[k].X.columns),
-            "Z_i": lambda k: (self.terms[k].Z, d.index, self.terms[k].names),
+            "Z": lambda _: (self.Z, self.y.index, self.Z_names),
+            "J": lambda k: (self.terms[k].J, self.y.index, self.spec.groupings[self.spec.terms[k].grouping].levels),
+            "X_i": lambda k: (self.terms[k].X.to_numpy(), self.y.index, self.terms[k].X.columns),
+            "Z_i": lambda k: (self.terms[k].Z, self.y.index, self.terms[k].names),
         }
 
     def _term_number(self, group: str | None) -> int:
@@ -226,10 +225,11 @@ class ModelMatrices:
         DesignError
             If no grouping factor has that level, or several have and `group` is not given.
         """
-        named = [g for g in self.spec.groupings if group in (None, g.name)]
+        spec = self.spec.held
+        named = [g for g in spec.groupings if group in (None, g.name)]
         found = [g for g in named if str(level) in g.levels]
         if len(found) != 1:
-            names = [g.name for g in self.spec.groupings]
+            names = [g.name for g in spec.groupings]
             if group is not None and not named:
                 raise DesignError(f"The model has no grouping factor {group!r}.{suggestion(group, names)}")
             if found:
@@ -238,14 +238,19 @@ class ModelMatrices:
             raise DesignError(f"There is no level {level!r} in {', '.join(names)}.{suggestion(str(level), known)}")
         g = found[0]
         rows = np.flatnonzero(g.levels[g.codes] == str(level))
-        Z = pd.DataFrame(g.Z[rows], index=self.spec.design.index[rows], columns=list(g.columns))
+        Z = pd.DataFrame(g.Z[rows], index=spec.design.index[rows], columns=list(g.columns))
         return Cluster(str(level), rows, self.y.iloc[rows], self.X.iloc[rows], Z)
 
+    def _names(self, term: TermSpec) -> tuple[str, ...]:
+        """Of its columns of Z."""
+        g = self.spec.groupings[term.grouping]
+        return tuple(f"{g.name}[{level}].{c}" for level in g.levels for c in term.columns)
+
     def _term(self, term: TermSpec) -> TermMatrices:
-        g, n, p = self.spec.groupings[term.grouping], self.spec.n_obs, len(term.columns)
+        g, n, p = self.spec.held.groupings[term.grouping], self.spec.n_obs, len(term.columns)
         values = g.Z[:, term.where]
         J = scipy.sparse.csr_array((np.ones(n), g.codes, np.arange(n + 1)), shape=(n, g.n_levels))
         columns = g.codes[:, None] * p + np.arange(p)
         Z = scipy.sparse.csr_array((values.ravel(), columns.ravel(), p * np.arange(n + 1)), shape=(n, g.n_levels * p))
-        X = pd.DataFrame(values, index=self.spec.design.index, columns=list(term.columns))
-        return TermMatrices(J, X, Z, tuple(f"{g.name}[{level}].{c}" for level in g.levels for c in term.columns))
+        X = pd.DataFrame(values, index=self.y.index, columns=list(term.columns))
+        return TermMatrices(J, X, Z, self._names(term))

@@ -12,7 +12,7 @@ import pandas as pd
 import scipy
 from numpy.typing import NDArray
 
-from _ranef.design import Design, RandomDesign, row_parts, sample_rows
+from _ranef.design import Design, RandomDesign, Summed, gathered, row_parts, sample_rows
 from _ranef.errors import DesignError
 from _ranef.linalg import AmongLevels
 from _ranef.residuals import CompSymm, CorrelationFunction, Residual, RowCorrelation, RowVariance, VarianceFunction
@@ -198,9 +198,27 @@ class ModelSpec:
         """The model with its rows: itself, or one part after the other where rows are read in chunks."""
         return (self.with_design(part) for part in row_parts(self.design))
 
+    @cached_property
+    def held(self) -> ModelSpec:
+        """The model with its rows in memory, read again where they are in chunks."""
+        return self.with_design(gathered(self.design))
+
     def thinned(self, most: int) -> ModelSpec:
         """The same model with at most `most` of its rows, evenly chosen, in memory."""
         return self.with_design(sample_rows(self.design, most))
+
+    @property
+    def summed(self) -> Summed | None:
+        """What stands for rows that are elsewhere; None where there is none of these columns."""
+        own = None if self.design.stream is None else self.design.stream.summed
+        return own if own is not None and own.columns == _columns(self.design) else None
+
+    def with_sums(self, sums: Any, moments: Any) -> ModelSpec:
+        """The model with what stands for its rows, which are elsewhere."""
+        design = self.design
+        assert design.stream is not None
+        own = Summed(sums, moments, _columns(design))
+        return self.with_design(replace(design, stream=replace(design.stream, summed=own)))
 
     def with_fixed(self, kept: Ints, aliases: Floats) -> ModelSpec:
         """The model without the fixed-effects columns that are not `kept`; for rows that are read in chunks.
@@ -415,9 +433,13 @@ def _refuse_apart(correlation: RowCorrelation, name: str, rows: tuple[int, int],
     )
 
 
+def _columns(design: Design) -> tuple[Any, ...]:
+    return design.fixed_names, tuple((random.text, random.columns) for random in design.random)
+
+
 def with_response(spec: ModelSpec, y: Any) -> ModelSpec:
     """The same model for another response, as :func:`check_responses` takes it, with one dimension."""
-    values = check_responses(spec, y)
+    spec, values = spec.held, check_responses(spec, y)
     return replace(spec, design=replace(spec.design, y=np.ascontiguousarray(values[:, 0])))
 
 
@@ -431,9 +453,7 @@ def check_responses(spec: ModelSpec, given: Any) -> Floats:
     DesignError
         If the length is wrong or a value is not a finite number.
     """
-    design = spec.design
-    if design.stream is not None:
-        raise DesignError("A model built from chunks cannot be refitted to another response: build it from one frame.")
+    design = spec.held.design
     if isinstance(given, pd.Series | pd.DataFrame) and not given.index.equals(design.index):
         given = _aligned(given, design.index)
     if np.ndim(given) not in (1, 2) or np.iscomplexobj(given):

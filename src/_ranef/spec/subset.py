@@ -29,10 +29,9 @@ def without_rows(spec: ModelSpec, keep: NDArray[np.bool_]) -> ModelSpec:
     Raises
     ------
     DesignError
-        If no row is left, a grouping factor has too few or too many levels left, or rows are read in chunks.
+        If no row is left, or a grouping factor has too few or too many levels left.
     """
-    if spec.design.stream is not None:
-        raise DesignError("Rows cannot be deleted from a model built from chunks: build it from one frame.")
+    spec = spec.held
     if not keep.any():
         raise DesignError(
             "No row is left. The level may be the only one; delete single rows or another factor's levels."
@@ -47,6 +46,7 @@ def with_units(spec: ModelSpec, units: Ints, drawn: Ints) -> ModelSpec:
     Every unit drawn is one of its own, as are the levels that lie within it, which have its number in their names;
     levels that reach over units stay as they are.
     """
+    spec = spec.held
     own = [np.flatnonzero(units == unit) for unit in range(int(units.max()) + 1)]
     rows = np.concatenate([own[unit] for unit in drawn])
     copies = np.repeat(np.arange(len(drawn)), [len(own[unit]) for unit in drawn])

@@ -606,10 +606,6 @@ class Comparison(ByFields, Shown):
         path = file_path(path)
         check_output(path, PAGES, overwrite=overwrite)
         spec = next(iter(self.fits.values())).spec
-        if spec.design.stream is not None:
-            raise DesignError(
-                "A page shows rows, and this model was built from chunks, whose rows are not held. Fit some of them."
-            )
         heading = title or f"{spec.design.response}: fits side by side"
         page = page_of(self.fits, self.level, self.table(), heading, Source(path.name, data, command))
         html = page_html(page)

@@ -466,10 +466,9 @@ class BaseFit(ByFields, Shown):
         """What takes the place of symbols: random effects and residuals where single ones are shown."""
         if style != "cluster":
             return numbers_of(self.spec, self.fixef, self.varcorr, more=self._more_numbers)
-        left = self.spec.design.y - self._fitted("all")
-        return numbers_of(
-            self.spec, self.fixef, self.varcorr, modes=self._modes, residuals=left, more=self._more_numbers
-        )
+        spec = self.spec.held
+        left = spec.design.y - self._fitted("all", spec)
+        return numbers_of(spec, self.fixef, self.varcorr, modes=self._modes, residuals=left, more=self._more_numbers)
 
     @property
     def _more_numbers(self) -> dict[Key, float]:

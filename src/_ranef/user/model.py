@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -207,10 +208,9 @@ class Model(Shown):
         check_whole(total.spec.design, total.spec.sigma)
         if total.spec.sigma is None and total.moments.y_sd == 0:
             raise constant_response(total.moments.y_mean, total.n_obs, total.spec.design.response)
-        spec, products = of_sums(total.spec, total.sums)
         model = cls.__new__(cls)
-        model._hold(spec, products, total.moments.with_fixed(spec.design.encoding.kept))
-        warn_of_dropped(spec.design.dropped)
+        model._hold(*of_sums(total.spec, total.sums, total.moments))
+        warn_of_dropped(model.spec.design.dropped)
         return model
 
     @property
@@ -332,6 +332,7 @@ class Model(Shown):
         chain_method: Literal["vectorized", "parallel", "sequential"] = "vectorized",
         device: Any = None,
         progress: bool = True,
+        checkpoint: str | PathLike[str] | None = None,
     ) -> PosteriorFit:
         """Sample the posterior by NUTS, or draw from it directly.
 
@@ -367,6 +368,10 @@ class Model(Shown):
             Where NumPyro computes, as ``"gpu"``; JAX's default otherwise.
         progress : bool
             Whether to show progress, on a terminal or in a notebook.
+        checkpoint : str or path, optional
+            A file in which NumPyro's chains are kept while they are sampled. The same call goes on from it where it was
+            stopped, by a crash too, and gives the draws that it would have given; one of another model, other data or
+            settings is refused.
 
         Warns
         -----
@@ -413,13 +418,11 @@ class Model(Shown):
             sampler=sampler,
             chain_method=chain_method,
             device=device,
+            checkpoint=checkpoint,
         )
         spec = self._spec.with_family(family)
-        if spec.family.by_rows and spec.design.stream is not None:
-            raise FitError(
-                f"A {spec.family.label} response is read row by row, and this model was built from chunks, whose rows "
-                "are not held. Use family='gaussian', or a model of some of the rows."
-            )
+        if spec.family.by_rows:
+            spec = spec.held
         if not self._spec.terms and not self._spec.structured:
             raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
         start = self._estimates(init)
@@ -475,7 +478,7 @@ class Model(Shown):
         {'chain': 1, 'draw': 100, 'obs': 20}
         """
         settings, rng = Settings(draws=draws, seed=seed), generator(seed)
-        spec = self._with_fitted(self._spec.with_family(family))
+        spec = self._with_fitted(self._spec.held.with_family(family))
         drawn = sample_prior(spec, self.priors(priors), draws=settings.draws, seed=seed)
         return prior_tree(spec, drawn, predictive_draws(spec, drawn, None, "fitted", rng)[0])
 

@@ -170,7 +170,7 @@ class PosteriorFit(BaseFit):
         >>> fb.simulate(3, seed=1).shape
         (20, 3)
         """
-        return inf.simulate_posterior(self.spec, self.draws, whole_number("n", n), re, generator(seed))
+        return inf.simulate_posterior(self.spec.held, self.draws, whole_number("n", n), re, generator(seed))
 
     def confint(self, level: float = 0.95, method: str = "eti") -> pd.DataFrame:
         """Posterior intervals ``lower, upper`` of every parameter: ``"eti"`` (equal-tailed) or ``"hdi"``.
@@ -386,15 +386,16 @@ class PosteriorFit(BaseFit):
         >>> dict(tree["posterior_predictive"]["bright"].sizes)
         {'chain': 4, 'draw': 50, 'obs': 20}
         """
-        replicated, kept = None, None
+        replicated, kept, spec = None, None, self.spec
         one_of("re", re, ("new", "fitted"))
         if posterior_predictive is not False:
             draws = None if posterior_predictive is True else posterior_predictive
-            replicated, kept = inf.predictive_draws(self.spec, self.draws, draws, re, generator(seed))
+            spec = spec.held
+            replicated, kept = inf.predictive_draws(spec, self.draws, draws, re, generator(seed))
         if not isinstance(prior, bool | PosteriorDraws):
             raise DesignError(f"prior={prior!r} must be True, False, or draws from the prior.")
         own = self._prior_draws(seed) if prior is True else prior or None
-        return to_datatree(self.spec, self.draws, prior=own, posterior_predictive=replicated, kept=kept)
+        return to_datatree(spec, self.draws, prior=own, posterior_predictive=replicated, kept=kept)
 
     def to_inference_data(self) -> Any:
         """:attr:`datatree` as an InferenceData, for ArviZ before 1.0 (which nutpie brings): it takes no DataTree.
@@ -506,8 +507,9 @@ class PosteriorFit(BaseFit):
             if group is not None:
                 raise DesignError(f"group={group!r} is for kind='group'; kind='conditional' leaves out single rows.")
             return _after_warnings(inf.loo_rows(self.spec, self.draws))
-        place = inf.grouping_named(self.spec, inf.only_group(self.spec, group))[0]
-        return _after_warnings(inf.loo_groups(self.spec, self.draws, inf.row_groups(self.spec, place)))
+        spec = self.spec.held
+        place = inf.grouping_named(spec, inf.only_group(spec, group))[0]
+        return _after_warnings(inf.loo_groups(spec, self.draws, inf.row_groups(spec, place)))
 
     def derive(self, name: str, **arguments: Any) -> inf.Derived:
         """A quantity derived from the draws, by name.
@@ -613,8 +615,8 @@ class PosteriorFit(BaseFit):
         >>> model.sample(draws=200, seed=1, progress=False).posterior_predictive(25, seed=1).shape
         (4, 25, 20)
         """
-        values, kept = inf.predictive_draws(self.spec, self.draws, draws, re, generator(seed))
-        return predictive_array(self.spec, values, kept)
+        spec = self.spec.held
+        return predictive_array(spec, *inf.predictive_draws(spec, self.draws, draws, re, generator(seed)))
 
     @property
     def residual_parameters(self) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os import PathLike
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -214,11 +215,12 @@ class EmpiricalBayesFit(BaseFit):
         (20, 3)
         """
         n = whole_number("n", n)
-        mean = self._fitted(inf.simulation_part(re))
+        spec = self.spec.held
+        mean = self._fitted(inf.simulation_part(re), spec)
         rng = generator(seed)
         draw = inf.simulate_new
         new = re == "new"
-        sims = [draw(self.spec, mean, self._covariances, self.sigma, rng, new_effects=new) for _ in range(n)]
+        sims = [draw(spec, mean, self._covariances, self.sigma, rng, new_effects=new) for _ in range(n)]
         return np.column_stack(sims) if sims else np.empty((self.spec.n_obs, 0))
 
     def confint(
@@ -821,13 +823,14 @@ class EmpiricalBayesFit(BaseFit):
         """
         if self.spec.structured:
             if np.ndim(y) == 2:
-                return refit_structured(self.spec, check_responses(self.spec, y), self._method, self.estimates.theta)
+                return refit_structured(
+                    self.spec.held, check_responses(self.spec, y), self._method, self.estimates.theta
+                )
             spec = with_response(self.spec, y)
             return told(empirical_bayes(spec, self._method, start=self.estimates.theta))
         if np.ndim(y) == 2:
-            return refit_many(
-                self.spec, self.products, check_responses(self.spec, y), self._method, self.estimates.theta
-            )
+            spec = self.spec.held
+            return refit_many(spec, self.products, check_responses(spec, y), self._method, self.estimates.theta)
         return told(self._refitted(y))
 
     def _refitted(self, y: Any) -> EmpiricalBayesFit:
@@ -1184,6 +1187,7 @@ class EmpiricalBayesFit(BaseFit):
         *,
         seed: int | None = None,
         n_jobs: int | None = None,
+        checkpoint: str | PathLike[str] | None = None,
     ) -> inf.Bootstrap:
         """Draw samples as the fit says that they come about, and estimate from each.
 
@@ -1210,6 +1214,9 @@ class EmpiricalBayesFit(BaseFit):
 
                 with Client(), parallel_config("dask"):
                     boot = fit.bootstrap(10_000, statistic=lambda fit: fit.icc()["adjusted"])
+        checkpoint : str or path, optional
+            A file in which finished replicates are kept. The same call goes on from it where it was stopped, by a crash
+            too, and gives the replicates that it would have given; one of another fit or other arguments is refused.
 
         Returns
         -------
@@ -1237,7 +1244,8 @@ class EmpiricalBayesFit(BaseFit):
         >>> fit.bootstrap(50, lambda fit: fit.icc()["adjusted"][0], seed=1).replicates.shape
         (50, 1)
         """
-        return inf.bootstrap(self, self._again, n, statistic, kind, re, seed=seed, n_jobs=n_jobs)
+        fit = replace(self, spec=self.spec.held)
+        return inf.bootstrap(fit, fit._again, n, statistic, kind, re, seed=seed, n_jobs=n_jobs, checkpoint=checkpoint)
 
     @property
     def _quickly_profiled(self) -> bool:
