@@ -20,7 +20,7 @@ from _ranef.formula import Node, Terms
 __all__ = ["Design", "Encoded", "EncodedRandom", "Encoding", "RandomDesign", "RandomEncoding", "Stream"]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class RandomDesign:
     """One random term on the rows used.
 
@@ -51,7 +51,7 @@ class RandomDesign:
     text: str
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class RandomEncoding:
     """What is needed to encode one random term on new data.
 
@@ -73,7 +73,7 @@ class RandomEncoding:
     grouping: Grouping
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Encoding:
     """What is remembered of the data a design was built from, so that new data encode alike.
 
@@ -129,7 +129,7 @@ class Encoding:
     others: tuple[Node, ...] = ()
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Stream:
     """Where the rows of a design are, when they are not in memory.
 
@@ -166,7 +166,7 @@ class Stream:
     cells: CellSums | None = field(default=None, metadata={"saved": False})
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Design:
     """A formula and data made one: everything an engine needs. n rows used, p fixed effects; arrays are read-only.
 
@@ -240,7 +240,7 @@ class Design:
         return bool(len(self.assign) and self.assign[0] == 0)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class EncodedRandom:
     """One random term on new data.
 
@@ -259,7 +259,7 @@ class EncodedRandom:
     values: Array
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Encoded:
     """New data in the columns of a design; m rows, none dropped.
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from _ranef import equations
 from _ranef import inference as inf
-from _ranef.equations import MatrixView, shown
 from _ranef.spec import ModelMatrices
 
 __all__ = ["FitMatrices", "Matrices"]
 
 
 class _Shown(ModelMatrices):
-    def show(self, name: str, group: str | None = None, most: int = 8) -> MatrixView:
+    def show(self, name: str, group: str | None = None, most: int = 8) -> equations.MatrixView:
         """A matrix to look at, with the names of its rows and columns, and dots where it is long.
 
         Parameters
@@ -46,7 +46,7 @@ class _Shown(ModelMatrices):
                              ⋮                       ⋮                  ⋮  ⋱                  ⋮
              Subject[372].Days                       .                  .  …              35.07
         """
-        return shown(self.named(name, group), most)
+        return equations.shown(self.named(name, group), most)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
