@@ -140,6 +140,16 @@ def test_import_loads_nothing_heavy():
     assert len([name for name in loaded if name.startswith("_ranef.")]) < len(FILES) / 2
 
 
+def test_a_fit_of_few_effects_loads_nothing_heavy():
+    code = """if True:
+        import sys, ranef
+        data = ranef.datasets.load("sleepstudy")
+        ranef.Model("Reaction ~ Days + (Days | Subject)", data).fit()
+        print(*sys.modules)"""
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not set(loaded) & set(HEAVY)
+
+
 def test_public_face():
     assert set(ranef.__all__) <= set(dir(ranef))
     assert all(getattr(ranef, name).__doc__ for name in ranef.__all__)

@@ -114,8 +114,8 @@ def of_sums(spec: ModelSpec, sums: Sums) -> tuple[ModelSpec, CrossProducts]:
 
 def summed(spec: ModelSpec) -> Sums:
     """The sums over all rows of a model, on a scaling found by some of them."""
-    load("scipy.linalg")  # which scipy loads when it is first asked for, and Ctrl-C must not leave half made
-    if len(spec.groupings) > 1:
+    if len(spec.groupings) > 1:  # which scipy loads when they are first asked for, and Ctrl-C must not leave half made
+        load("scipy.linalg")
         load("scipy.sparse")
     scaling = make_scaling(spec.thinned(SAMPLE))
     if (cells := None if spec.design.stream is None else spec.design.stream.cells) is not None:
