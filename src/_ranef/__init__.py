@@ -5,4 +5,4 @@ Nothing here is the interface, which is the package ``ranef`` beside this one; A
 
 from _ranef.support.interrupts import as_command
 
-as_command()  # before the rest, which takes half a second to load
+as_command()  # before the rest, which takes a while to load

@@ -44,46 +44,49 @@ from _ranef.errors import (
     SavedFileError,
     SingularFitWarning,
 )
-from _ranef.inference import exact_rlrt
-from _ranef.reml import Control
-from _ranef.residuals import (
-    AR1,
-    ARMA,
-    CAR1,
-    CompSymm,
-    Exponential,
-    Gaussian,
-    Spherical,
-    Symm,
-    VarConstPower,
-    VarExp,
-    VarFixed,
-    VarIdent,
-    VarPower,
-)
-from _ranef.results import Fit
-from _ranef.spec import Precision
-from _ranef.user import (
-    Comparison,
-    EmpiricalBayesFit,
-    Means,
-    Model,
-    Pooling,
-    PosteriorFit,
-    Power,
-    RowSums,
-    anova,
-    anova_components,
-    compare,
-    emmeans,
-    lm_list,
-    load,
-    pooling,
-    power,
-    ranova,
-    sums,
-)
-from ranef import datasets, priors
+from _ranef.support.late import late
+from _ranef.user import Model
+
+with late(globals()):
+    from _ranef.inference import exact_rlrt
+    from _ranef.reml import Control
+    from _ranef.residuals import (
+        AR1,
+        ARMA,
+        CAR1,
+        CompSymm,
+        Exponential,
+        Gaussian,
+        Spherical,
+        Symm,
+        VarConstPower,
+        VarExp,
+        VarFixed,
+        VarIdent,
+        VarPower,
+    )
+    from _ranef.results import Fit
+    from _ranef.spec import Precision
+    from _ranef.user import (
+        Comparison,
+        EmpiricalBayesFit,
+        Means,
+        Pooling,
+        PosteriorFit,
+        Power,
+        RowSums,
+        anova,
+        anova_components,
+        compare,
+        emmeans,
+        lm_list,
+        load,
+        pooling,
+        power,
+        ranova,
+        sums,
+    )
+    from ranef import datasets, priors
 
 __version__ = "0.1.0"
 

@@ -36,10 +36,10 @@ def test_settings_of_a_program(folder_with_loops):
     done = run_python(
         """
         import warnings
-        import numpy as np, ranef, _ranef.nuts
+        import numpy as np, ranef, _ranef.nuts.posterior
         from threading import Thread
         np.random.seed(1)
-        _ranef.nuts._engine()
+        _ranef.nuts.posterior._engine()
         assert np.random.uniform() == np.random.RandomState(1).uniform()
 
         import jax

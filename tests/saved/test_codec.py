@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -16,6 +18,7 @@ from scipy import sparse
 
 import ranef
 from _ranef.errors import SavedFileError
+from _ranef.saved import Prepared
 from _ranef.saved.decode import Decoder, UnknownRecord
 from _ranef.saved.encode import Encoder
 from _ranef.saved.registry import registry_of
@@ -253,3 +256,11 @@ def test_annotations_are_followed():
     for name in ("user.Comparison", "user.PosteriorFit", "design.Factor", "formula.Call", "results.Status"):
         assert name in names
     assert {"spec.LKJ", "spec.Gamma", "spec.Custom", "linalg.Plan", "spec.Grouping", "design.Grouping"} <= names
+
+
+def test_the_registry_does_not_depend_on_what_is_loaded():
+    """Residual laws that an abstract class stands for are loaded late."""
+    code = "from _ranef.saved import Prepared, registry; print(*registry.registry_of(Prepared))"
+    alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"residuals.Strata", "residuals.Markov"} <= set(alone)
+    assert set(alone) == set(registry_of(Prepared))

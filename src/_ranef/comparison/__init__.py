@@ -1,45 +1,48 @@
 """Fits side by side: aligned frames and measures of agreement and shrinkage; where posterior variance comes from."""
 
-from _ranef.comparison.aligned import (
-    Aligned,
-    agreement_frame,
-    align,
-    estimand,
-    interval_overlap,
-    long_frame,
-    prediction_frames,
-    with_errors,
-)
-from _ranef.comparison.correspondence import Correspondence
-from _ranef.comparison.decomposition import decomposition_frame, fits_decomposition, split_variances
-from _ranef.comparison.elpd import ranked, require_same_rows, stacking_weights
-from _ranef.comparison.expressed import expressed_draws, expressed_estimates, expressed_spec
-from _ranef.comparison.interval_methods import interval_frame
-from _ranef.comparison.paths import EffectsAt, effects_at, effects_at_ratio, moved
-from _ranef.comparison.paths_of_fits import fit_paths, paths_base
-from _ranef.comparison.pooling import (
-    PoolingBase,
-    checked_theta,
-    chosen_columns,
-    coefficient_frame,
-    one_column,
-    own_frame,
-    own_variance_draws,
-    pooling_base,
-    pooling_frame,
-    pooling_sweep,
-    ratio_draws,
-    ratio_frame,
-    relative_sds,
-    scaled_at,
-    whole_sweep,
-)
-from _ranef.comparison.reliability import OwnData, own_data, reliabilities, reliability_matrices
-from _ranef.comparison.sameness import check_names, default_names, difference, formula_names, require_same_model
-from _ranef.comparison.scaled import CovarianceSweep
-from _ranef.comparison.shrinkage import shrinkage_frame
-from _ranef.comparison.singular_fits import Boundary, boundary
-from _ranef.comparison.sweeps import PoolingSweep, even_ratios, ratios_at, sweep
+from _ranef.support.late import late
+
+with late(globals()):
+    from _ranef.comparison.aligned import (
+        Aligned,
+        agreement_frame,
+        align,
+        estimand,
+        interval_overlap,
+        long_frame,
+        prediction_frames,
+        with_errors,
+    )
+    from _ranef.comparison.correspondence import Correspondence
+    from _ranef.comparison.decomposition import decomposition_frame, fits_decomposition, split_variances
+    from _ranef.comparison.elpd import ranked, require_same_rows, stacking_weights
+    from _ranef.comparison.expressed import expressed_draws, expressed_estimates, expressed_spec
+    from _ranef.comparison.interval_methods import interval_frame
+    from _ranef.comparison.paths import EffectsAt, effects_at, effects_at_ratio, moved
+    from _ranef.comparison.paths_of_fits import fit_paths, paths_base
+    from _ranef.comparison.pooling import (
+        PoolingBase,
+        checked_theta,
+        chosen_columns,
+        coefficient_frame,
+        one_column,
+        own_frame,
+        own_variance_draws,
+        pooling_base,
+        pooling_frame,
+        pooling_sweep,
+        ratio_draws,
+        ratio_frame,
+        relative_sds,
+        scaled_at,
+        whole_sweep,
+    )
+    from _ranef.comparison.reliability import OwnData, own_data, reliabilities, reliability_matrices
+    from _ranef.comparison.sameness import check_names, default_names, difference, formula_names, require_same_model
+    from _ranef.comparison.scaled import CovarianceSweep
+    from _ranef.comparison.shrinkage import shrinkage_frame
+    from _ranef.comparison.singular_fits import Boundary, boundary
+    from _ranef.comparison.sweeps import PoolingSweep, even_ratios, ratios_at, sweep
 
 __all__ = [
     "Aligned",

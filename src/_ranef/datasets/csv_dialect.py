@@ -41,7 +41,7 @@ _GROUPED = re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+")
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "#n/a"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Dialect:
     """What ``pandas.read_csv`` must be told to read a file as it was meant.
 

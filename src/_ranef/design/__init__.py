@@ -1,22 +1,34 @@
 """Formula and data to arrays: response, fixed-effects matrix, random terms; and the same for new data."""
 
-from _ranef.design.all_levels import EveryLevel, every_level, levels_of
-from _ranef.design.build import build_design
-from _ranef.design.cells import Cells, margins_of, term_cells
-from _ranef.design.checks import check_sigma, constant_response, warn_of_dropped
-from _ranef.design.chunks import Chunks, as_chunks
-from _ranef.design.coding import fully_coded, n_columns
-from _ranef.design.few_rows import Condensed, condensed
-from _ranef.design.lookalikes import bare_label
-from _ranef.design.newdata import encode, encode_others
-from _ranef.design.newweights import new_weights
-from _ranef.design.parts import gathered, row_parts, sample_rows, take_rows
-from _ranef.design.rank import aliasing, independent_columns, independent_in_gram
-from _ranef.design.records import Design, Encoded, EncodedRandom, Encoding, RandomDesign, RandomEncoding, Stream, Summed
-from _ranef.design.streamed import check_whole, scan_chunks
-from _ranef.design.transforms import registered
-from _ranef.design.union import united, without_rows
-from _ranef.design.values import Factor, Numeric, Value, as_factor, with_levels
+from _ranef.support.late import late
+
+with late(globals()):
+    from _ranef.design.all_levels import EveryLevel, every_level, levels_of
+    from _ranef.design.build import build_design
+    from _ranef.design.cells import Cells, margins_of, term_cells
+    from _ranef.design.checks import check_sigma, constant_response, warn_of_dropped
+    from _ranef.design.chunks import Chunks, as_chunks
+    from _ranef.design.coding import fully_coded, n_columns
+    from _ranef.design.few_rows import Condensed, condensed
+    from _ranef.design.lookalikes import bare_label
+    from _ranef.design.newdata import encode, encode_others
+    from _ranef.design.newweights import new_weights
+    from _ranef.design.parts import gathered, row_parts, sample_rows, take_rows
+    from _ranef.design.rank import aliasing, independent_columns, independent_in_gram
+    from _ranef.design.records import (
+        Design,
+        Encoded,
+        EncodedRandom,
+        Encoding,
+        RandomDesign,
+        RandomEncoding,
+        Stream,
+        Summed,
+    )
+    from _ranef.design.streamed import check_whole, scan_chunks
+    from _ranef.design.transforms import registered
+    from _ranef.design.union import united, without_rows
+    from _ranef.design.values import Factor, Numeric, Value, as_factor, with_levels
 
 __all__ = [
     "Cells",

@@ -22,7 +22,7 @@ __all__ = ["EveryLevel", "every_level", "levels_of"]
 MOST_CELLS, ROWS = 20_000, 20
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class EveryLevel:
     """m columns F = XK for p columns X.
 

@@ -45,7 +45,7 @@ _S = TypeVar("_S", bound=np.generic)
 _SOME = 1000
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class _Inputs:
     """All that a design is made of; `values` on the n rows used."""
 

@@ -22,7 +22,7 @@ STEP = 2
 WORST = 1e8
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Cells:
     """Coordinates of the p effects of a term that are the same for every coding of its factors.
 
@@ -102,7 +102,7 @@ def term_cells(terms: Terms, encoding: Encoding, *, saturate: bool = True) -> Ce
     return Cells(rows, tuple(names), places, margins, cells, plain_cells, tuple(coded))
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class _Saturated:
     """Coordinates of q columns: rows (q, q), names, cells, and the factors each is a step of."""
 
@@ -143,7 +143,7 @@ def _saturated(
     return out if np.linalg.cond(out.rows) < WORST else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Effect:
     """An effect in the cell of some factors' levels, or a step of others there: from a level to another, by factor."""
 

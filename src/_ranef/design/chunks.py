@@ -22,7 +22,7 @@ __all__ = ["Chunks", "NotHeld", "as_chunks"]
 pa: Any = LazyModule("pyarrow")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Chunks:
     """A source of frames.
 

@@ -24,7 +24,7 @@ _FORMULAIC = {
 }
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Coded:
     """The columns of some terms.
 
@@ -43,7 +43,7 @@ class Coded:
     assign: Codes
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class _Block:
     names: tuple[str, ...]
     columns: Array

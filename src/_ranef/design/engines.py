@@ -17,7 +17,7 @@ ibis: Any = LazyModule("ibis")
 ROWS = 1_048_576
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Engine:
     """A frame of which nothing is in memory.
 

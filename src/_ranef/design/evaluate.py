@@ -73,7 +73,7 @@ class Scope:
     _known: dict[Node, Value] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class _Rows:
     """The rows of one evaluation: those where every column of the expression is present."""
 

@@ -20,7 +20,7 @@ __all__ = ["Grouping", "group_codes", "grouping_of_cells", "make_grouping"]
 _MOST_CELLS, _EXACT = 2**62, 2**53
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Grouping:
     """The levels of a grouping factor.
 

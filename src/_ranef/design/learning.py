@@ -17,7 +17,7 @@ LEVEL_LEARNERS = ("factor", "as.factor", "ordered")
 MOMENT_LEARNERS = ("scale", "center", "mean", "sd", "min", "max")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Moments:
     """Count, mean, sum of squares about it, minimum and maximum of the columns seen; arrays of shape () or (k,)."""
 

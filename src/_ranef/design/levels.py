@@ -17,7 +17,7 @@ __all__ = ["Levels", "NumberLookup", "Seen", "levels_seen", "number_lookup"]
 SPARSEST = 64
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Seen:
     """The levels of one factor in one chunk.
 

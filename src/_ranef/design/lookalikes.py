@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 __all__ = ["Look", "bare_label", "look_of"]
 
@@ -27,89 +28,94 @@ _IDENTIFIER = re.compile(r"0\d+")
 _PADDING = re.compile(r"^0+(?=\d)|\.0+$")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Kind:
     """One way to write numbers; `remedy` holds ``{x}`` where the column stands."""
 
     words: str
-    pattern: re.Pattern[str]
+    pattern: str
     remedy: str
     numeric: bool = True
 
+    @cached_property
+    def fits(self) -> Callable[[str], re.Match[str] | None]:
+        """Whether a whole text is written so; compiled when it is first asked for."""
+        return re.compile(self.pattern).fullmatch
 
-_PLAIN = _Kind("numbers", re.compile(_NUMBER), "pd.to_numeric({x})")
+
+_PLAIN = _Kind("numbers", _NUMBER, "pd.to_numeric({x})")
 _UNITS = _Kind(
     "numbers with a unit",
-    re.compile(rf"{_NUMBER}(?:\s[A-Za-zµμ°Ω][\wµμ°Ω/²³^]{{0,7}}|\s?{_USUAL_UNIT})"),
+    rf"{_NUMBER}(?:\s[A-Za-zµμ°Ω][\wµμ°Ω/²³^]{{0,7}}|\s?{_USUAL_UNIT})",
     r"pd.to_numeric({x}.str.extract(r'([-+]?[\d.]+)')[0]), if the unit is one throughout",
 )
 _KINDS = (
     _PLAIN,
     _Kind(
         "numbers with commas between thousands",
-        re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?"),
+        r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?",
         "pd.read_csv(..., thousands=',') or pd.to_numeric({x}.str.replace(',', ''))",
     ),
     _Kind(
         "numbers with decimal commas",
-        re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?"),
+        r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?",
         "pd.read_csv(..., decimal=',') or pd.to_numeric({x}.str.replace(',', '.'))",
     ),
     _Kind(
         "numbers with points between thousands and decimal commas",
-        re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+(?:,\d+)?"),
+        r"[-+]?\d{1,3}(?:\.\d{3})+(?:,\d+)?",
         "pd.read_csv(..., decimal=',', thousands='.')",
     ),
     _Kind(
         "numbers with spaces or marks between thousands",
-        re.compile(r"[-+]?\d{1,3}(?:[ \u00a0\u202f'’_]\d{3})+(?:[.,]\d+)?"),
+        r"[-+]?\d{1,3}(?:[ \u00a0\u202f'’_]\d{3})+(?:[.,]\d+)?",
         r"pd.to_numeric({x}.str.replace(r'[^\d.eE+-]', '', regex=True))",
     ),
-    _Kind("percentages", re.compile(_NUMBER + r"\s*%"), "pd.to_numeric({x}.str.rstrip('% ')) / 100"),
+    _Kind("percentages", _NUMBER + r"\s*%", "pd.to_numeric({x}.str.rstrip('% ')) / 100"),
     _Kind(
         "percentages with decimal commas",
-        re.compile(r"[-+]?\d+,\d+\s*%"),
+        r"[-+]?\d+,\d+\s*%",
         "pd.to_numeric({x}.str.rstrip('% ').str.replace(',', '.')) / 100",
     ),
     _Kind(
         "amounts of money with decimal commas",
-        re.compile(rf"[-+]?{_UNIT}\s*[-+]?[\d.]*\d,\d{{1,2}}|[-+]?[\d.]*\d,\d{{1,2}}\s*{_UNIT}"),
+        rf"[-+]?{_UNIT}\s*[-+]?[\d.]*\d,\d{{1,2}}|[-+]?[\d.]*\d,\d{{1,2}}\s*{_UNIT}",
         r"pd.to_numeric({x}.str.replace(r'[^\d,-]', '', regex=True).str.replace(',', '.'))",
     ),
     _Kind(
         "amounts of money",
-        re.compile(rf"[-+]?{_UNIT}\s*[-+]?[\d,]*\d(?:\.\d+)?|[-+]?[\d,]*\d(?:\.\d+)?\s*{_UNIT}"),
+        rf"[-+]?{_UNIT}\s*[-+]?[\d,]*\d(?:\.\d+)?|[-+]?[\d,]*\d(?:\.\d+)?\s*{_UNIT}",
         r"pd.to_numeric({x}.str.replace(r'[^\d.-]', '', regex=True))",
     ),
     _Kind(
         "numbers with a minus sign that is no hyphen",
-        re.compile(rf"[\u2212\u2012\u2013]?{_NUMBER}"),
+        rf"[\u2212\u2012\u2013]?{_NUMBER}",
         r"pd.to_numeric({x}.str.replace(r'[\u2212\u2012\u2013]', '-', regex=True))",
     ),
     _UNITS,
     _Kind(
         "dates",
-        re.compile(r"\d{4}([-/.])\d{1,2}(?:\1\d{1,2})?(?:[T ]\d.*)?"),
+        r"\d{4}([-/.])\d{1,2}(?:\1\d{1,2})?(?:[T ]\d.*)?",
         "dates = pd.to_datetime({x}), then days since the first: (dates - dates.min()).dt.days",
         numeric=False,
     ),
     _Kind(
         "dates",
-        re.compile(r"\d{1,2}([./-])\d{1,2}\1\d{2}(?:\d{2})?(?:[T ]\d.*)?"),
+        r"\d{1,2}([./-])\d{1,2}\1\d{2}(?:\d{2})?(?:[T ]\d.*)?",
         "dates = pd.to_datetime({x}, dayfirst=True), then days since the first: (dates - dates.min()).dt.days "
         "(dayfirst=False where the month stands first)",
         numeric=False,
     ),
     _Kind(
         "times",
-        re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?"),
+        r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?",
         "hours: pd.to_timedelta({x}).dt.total_seconds() / 3600 (with ':00' added where seconds are not written)",
         numeric=False,
     ),
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Look:
     """What the levels of a factor look like.
 
@@ -165,7 +171,8 @@ def look_of(levels: Sequence[str], rows: Mapping[str, int] | None = None) -> Loo
     """
     step = -(-len(levels) // _LOOKED_AT) or 1
     texts = {level: level.strip() for level in levels[::step]}
-    found = {kind: [level for level, text in texts.items() if kind.pattern.fullmatch(text)] for kind in _KINDS}
+    kinds = (_PLAIN,) if all(map(_PLAIN.fits, texts.values())) else _KINDS
+    found = {kind: [level for level, text in texts.items() if kind.fits(text)] for kind in kinds}
     # of kinds that fit equally the first counts; numbers written plainly, as "12" among "1,5", go with every such kind
     matched = {kind: {*own, *(found[_PLAIN] if kind.numeric else ())} for kind, own in found.items() if own}
     if not matched:

@@ -20,7 +20,7 @@ from _ranef.formula import Node, Terms
 __all__ = ["Design", "Encoded", "EncodedRandom", "Encoding", "RandomDesign", "RandomEncoding", "Stream", "Summed"]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class RandomDesign:
     """One random term on the rows used.
 
@@ -51,7 +51,7 @@ class RandomDesign:
     text: str
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class RandomEncoding:
     """What is needed to encode one random term on new data.
 
@@ -73,7 +73,7 @@ class RandomEncoding:
     grouping: Grouping
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Encoding:
     """What is remembered of the data a design was built from, so that new data encode alike.
 
@@ -129,7 +129,7 @@ class Encoding:
     others: tuple[Node, ...] = ()
 
 
-@dataclass(frozen=True, eq=False, repr=False, slots=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Summed:
     """What is known of rows that are elsewhere.
 
@@ -146,7 +146,7 @@ class Summed:
     columns: tuple[Any, ...]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Stream:
     """Where the rows of a design are, when they are not in memory.
 
@@ -186,7 +186,7 @@ class Stream:
     summed: Summed | None = field(default=None, metadata={"saved": False})
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Design:
     """A formula and data made one: everything an engine needs. n rows used, p fixed effects; arrays are read-only.
 
@@ -260,7 +260,7 @@ class Design:
         return bool(len(self.assign) and self.assign[0] == 0)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class EncodedRandom:
     """One random term on new data.
 
@@ -279,7 +279,7 @@ class EncodedRandom:
     values: Array
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Encoded:
     """New data in the columns of a design; m rows, none dropped.
 

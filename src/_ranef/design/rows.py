@@ -17,7 +17,7 @@ from _ranef.errors import DesignError
 __all__ = ["Extra", "complete_rows", "on_rows", "read_extra"]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Extra:
     """Weights or an offset given as an argument.
 

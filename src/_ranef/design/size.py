@@ -25,7 +25,7 @@ _COPIES = 3
 _SHOWN = 80
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Claim:
     """What one random term asks for: `columns` effects for each of the levels of its grouping factor."""
 

@@ -51,7 +51,7 @@ class Table:
     index : pandas.Index
         The data's own index for pandas, else positions.
     source : Any
-        The narwhals frame, or the mapping of columns; never changed.
+        The frame of pandas or narwhals, or the mapping of columns; never changed.
     first : int
         The position of the first row among all of the data; not 0 for a later chunk.
     """
@@ -75,20 +75,28 @@ class Table:
             For a column that holds no numbers, logicals, text or categories, or an infinite number.
         """
         if name not in self._converted:
-            self._converted[name] = _convert(_series(name, self.source[name]), name, self)
+            column = self.source[name]
+            value = _of_pandas(column, name, self) if isinstance(column, pd.Series) else None
+            self._converted[name] = _convert(_series(name, column), name, self) if value is None else value
         return self._converted[name]
 
     def declares_categories(self, name: str) -> bool:
         """Whether a column is of a type that says that it holds categories."""
-        return name in self.names and _series(name, self.source[name]).dtype in (nw.Categorical, nw.Enum)
+        if name not in self.names:
+            return False
+        column = self.source[name]
+        if isinstance(column, pd.Series) and isinstance(column.dtype, np.dtype | pd.CategoricalDtype):
+            return isinstance(column.dtype, pd.CategoricalDtype)
+        return _series(name, column).dtype in (nw.Categorical, nw.Enum)
 
     def taken(self, rows: Codes) -> Table:
         """A table of some of the rows."""
         held = self.source
-        source = (
-            {name: _series(name, held[name])[rows] for name in self.names} if isinstance(held, Mapping) else held[rows]
-        )
-        return Table(self.names, len(rows), self.index[rows], source)
+        if isinstance(held, Mapping):
+            held = {name: _series(name, held[name])[rows] for name in self.names}
+        else:
+            held = held.iloc[rows] if isinstance(held, pd.DataFrame) else held[rows]
+        return Table(self.names, len(rows), self.index[rows], held)
 
     def row(self, position: int) -> str:
         """Name a row in a message: its position counted from 0, and its index label where that differs."""
@@ -121,6 +129,8 @@ def read_table(data: Any) -> Table:
         return _not_empty(_read_mapping(data))
     if isinstance(data, pd.DataFrame):
         data = _named_by_text(data)
+        if data.columns.is_unique:
+            return _not_empty(Table(tuple(data.columns), len(data), data.index, data))
     try:
         frame = nw.from_native(data, eager_only=True)
         names = tuple(frame.columns)
@@ -199,6 +209,25 @@ def _series(name: str, column: Any) -> nw.Series[Any]:
     return nw.from_native(pd.Series(column), series_only=True)
 
 
+def _of_pandas(column: pd.Series[Any], name: str, table: Table) -> Value | None:
+    """A column of numpy's numbers and logicals, of objects, text or categories of pandas, as it stands; else None."""
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _categories(dtype.categories.tolist(), column.cat.codes, bool(dtype.ordered), name)
+    if isinstance(dtype, pd.StringDtype):
+        return factor_of(column.to_numpy())
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "fiubO":
+        return None
+    raw = column.to_numpy()
+    if dtype.kind == "O":
+        return _object(raw, name, table)
+    if dtype.kind == "b":
+        return Logical(raw.astype(np.float64))
+    if dtype.kind in "iu" and len(raw):
+        _check_digits(raw.min(), raw.max(), name)
+    return Numeric(_checked(raw.astype(np.float64), name, table))  # a copy: the frame may be written to
+
+
 def _convert(series: nw.Series[Any], name: str, table: Table) -> Value:
     dtype = series.dtype
     if dtype.is_numeric():
@@ -222,14 +251,17 @@ def _convert(series: nw.Series[Any], name: str, table: Table) -> Value:
 
 def _numeric(series: nw.Series[Any], name: str, table: Table) -> Numeric:
     if series.dtype.is_integer():
-        extremes = [abs(int(extreme)) for extreme in (series.min(), series.max()) if not pd.isna(extreme)]
-        if max(extremes, default=0) > EXACT_INTEGER:
-            raise DesignError(
-                f"Column {name!r} holds integers beyond 2^53, which lose digits as floating-point numbers: make it "
-                "text if they are identifiers, or rescale it if they are numbers."
-            )
+        _check_digits(series.min(), series.max(), name)
     values = series.cast(nw.Float64).to_numpy().astype(np.float64, copy=False)
     return Numeric(_checked(values, name, table))
+
+
+def _check_digits(low: Any, high: Any, name: str) -> None:
+    if max((abs(int(extreme)) for extreme in (low, high) if not pd.isna(extreme)), default=0) > EXACT_INTEGER:
+        raise DesignError(
+            f"Column {name!r} holds integers beyond 2^53, which lose digits as floating-point numbers: make it "
+            "text if they are identifiers, or rescale it if they are numbers."
+        )
 
 
 def _checked(values: Array, name: str, table: Table) -> Array:
@@ -246,15 +278,18 @@ def _categorical(series: nw.Series[Any], name: str) -> Factor:
     native = series.to_native()
     arrow = native.array.__arrow_array__() if isinstance(getattr(native, "dtype", None), pd.ArrowDtype) else native
     if isinstance(native, pd.Series) and isinstance(native.dtype, pd.CategoricalDtype):
-        categories, codes, ordered = native.cat.categories.tolist(), native.cat.codes, bool(native.cat.ordered)
-    elif hasattr(arrow, "unify_dictionaries"):
+        return _categories(native.cat.categories.tolist(), native.cat.codes, bool(native.cat.ordered), name)
+    if hasattr(arrow, "unify_dictionaries"):
         whole = arrow.unify_dictionaries().combine_chunks()
-        categories, ordered = whole.dictionary.to_pylist(), bool(whole.type.ordered)
         codes = whole.indices.cast("int64").fill_null(-1)  # indices may be unsigned
-    else:
-        factor = factor_of(series.cast(nw.String).to_numpy())
-        # an Enum has an order of its own; other categories of polars are numbered as the process met them
-        return with_levels(factor, series.dtype.categories) if isinstance(series.dtype, nw.Enum) else factor
+        return _categories(whole.dictionary.to_pylist(), codes, bool(whole.type.ordered), name)
+    factor = factor_of(series.cast(nw.String).to_numpy())
+    # an Enum has an order of its own; other categories of polars are numbered as the process met them
+    return with_levels(factor, series.dtype.categories) if isinstance(series.dtype, nw.Enum) else factor
+
+
+def _categories(categories: list[Any], codes: Any, ordered: bool, name: str) -> Factor:
+    """A factor of codes, −1 where missing, and what they stand for."""
     levels = tuple(label_of(category) for category in categories)
     if len(set(levels)) < len(levels):
         raise DesignError(

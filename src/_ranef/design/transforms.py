@@ -20,7 +20,7 @@ from _ranef.errors import DataWarning, DesignError, warn
 __all__ = ["TRANSFORMS", "Transform", "registered", "with_user_transforms"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Transform:
     """A function that a formula may call.
 

@@ -47,7 +47,7 @@ MOST_COLUMNS = 10_000
 _EXACT = 1e15
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Contrast:
     """A contrast coding to be used for a factor: its kind, and the base level where the kind has one."""
 
@@ -55,7 +55,7 @@ class Contrast:
     base: str | None = None
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Numeric:
     """Numbers.
 
@@ -71,14 +71,14 @@ class Numeric:
     suffixes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Logical:
     """Truth values as float64 of shape (n,): 1, 0, or NaN where missing."""
 
     values: Array
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Factor:
     """A categorical variable.
 

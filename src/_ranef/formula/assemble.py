@@ -15,7 +15,7 @@ from _ranef.formula.tree import Binary, Name, Node, error_at, walk
 __all__ = ["ParsedFormula", "parse_formula"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ParsedFormula:
     """A formula taken apart; nothing in it knows any data.
 

@@ -13,7 +13,7 @@ from _ranef.formula.tree import Bar, Binary, Call, Name, Node, Span, error_at, l
 __all__ = ["RandomTerm", "random_terms"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RandomTerm:
     """Effects that vary over the levels of one grouping factor.
 

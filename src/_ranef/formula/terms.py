@@ -23,7 +23,7 @@ _Set: TypeAlias = dict[int, Span]
 _Role: TypeAlias = Literal["term", "summand", "operand"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Term:
     """An interaction of factors; one factor is a main effect.
 
@@ -64,7 +64,7 @@ class Term:
         return len(self.factors)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Terms:
     """An intercept or none, and terms sorted by degree, within a degree by first appearance."""
 
@@ -72,7 +72,7 @@ class Terms:
     terms: tuple[Term, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RightSide:
     """What a sum of terms holds: fixed terms, offsets, random terms not yet read, notes to the user."""
 

@@ -19,7 +19,7 @@ _ESCAPES = {"\\": "\\", "'": "'", '"': '"', "n": "\n", "t": "\t", "r": "\r"}
 _LOOKALIKES = {"−": "-", "–": "-", "—": "-", "×": "*", "÷": "/", "∗": "*", "“": '"', "”": '"', "‘": "'", "’": "'"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Token:
     """One token; `text` is the operator, the number as written, the raw name, or the string with escapes resolved."""
 

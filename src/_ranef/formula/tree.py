@@ -12,7 +12,7 @@ from _ranef.errors import FormulaError
 __all__ = ["Bar", "Binary", "Call", "Name", "Node", "Number", "Span", "String", "Unary", "label", "walk"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Span:
     """A half-open range of characters of the source text."""
 
@@ -20,7 +20,7 @@ class Span:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Name:
     """A column (or constant) by its raw name, without backquotes."""
 
@@ -28,7 +28,7 @@ class Name:
     span: Span = field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Number:
     """A number literal; `text` is how the source wrote it."""
 
@@ -37,7 +37,7 @@ class Number:
     span: Span = field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class String:
     """A string literal, escapes resolved."""
 
@@ -45,7 +45,7 @@ class String:
     span: Span = field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
     """A call of a registered function, of ``offset``, or of a covariance structure round a bar."""
 
@@ -55,7 +55,7 @@ class Call:
     span: Span = field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Unary:
     """A prefix operator: ``-``, ``+`` or ``!``."""
 
@@ -64,7 +64,7 @@ class Unary:
     span: Span = field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Binary:
     """An infix operator with its two operands."""
 
@@ -74,7 +74,7 @@ class Binary:
     span: Span = field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bar:
     """A random term ``(effects | group)``, or ``(effects || group)`` where `double`."""
 

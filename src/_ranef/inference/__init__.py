@@ -1,128 +1,131 @@
 """Fit in, frame out: effects, predictions, simulations, intervals, summaries of draws."""
 
-from _ranef.inference.anova_squares import AnovaComponents, mean_squares
-from _ranef.inference.autocorrelation import Autocorrelations, autocorrelations, lag_bounds
-from _ranef.inference.bootstrapping import INTERVALS, Bootstrap, Statistic, bootstrap, parameter_values
-from _ranef.inference.case_deletion import Influence, influence
-from _ranef.inference.components import random_pca
-from _ranef.inference.conditioning import DRAWS, given_draws, thinned
-from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
-from _ranef.inference.ddf import CoefficientLaw, CoefficientTests, check_ddf, coefficient_law, coefficient_tests
-from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
-from _ranef.inference.effects import (
-    check_level,
-    chosen_rows,
-    coef_frame,
-    effect_scores,
-    fixef_series,
-    grouping_named,
-    normal_quantile,
-    only_group,
-    ranef_frame,
-    varcorr_frame,
-    vcov_frame,
-    wald_intervals,
-)
-from _ranef.inference.engines import (
-    Estimated,
-    Sampled,
-    draws_of,
-    estimates_of,
-    estimates_to_mark,
-    first_fit,
-    posteriors_of,
-    products_of,
-)
-from _ranef.inference.estimated_means import MarginalMeans, checked_adjustment, emmeans, marginal_means
-from _ranef.inference.exact_tests import ExactTest, exact_rlrt
-from _ranef.inference.information import (
-    VarianceInformation,
-    theta_hessian,
-    varcorr_errors,
-    variance_information,
-    vcov_derivatives,
-    vcov_theta_frame,
-)
-from _ranef.inference.intervals_of_shares import Shares, estimated_parts, share_intervals
-from _ranef.inference.layered import predict_estimates, predict_posterior
-from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
-from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_covariance
-from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
-from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
-from _ranef.inference.marginal_effects import marginal_effects_model
-from _ranef.inference.matrices import Block, FitCluster, FitMatrices, Pattern, PenalizedLeastSquares, matrix_pattern
-from _ranef.inference.model_tests import (
-    TESTS,
-    bootstrap_frame,
-    by_one_criterion,
-    f_frame,
-    likelihood_frame,
-    ordered,
-)
-from _ranef.inference.posterior import (
-    bfmi,
-    covariance_draws,
-    diagnose,
-    interval,
-    labelled_draws,
-    one_draw,
-    parameter_draws,
-    posterior_sigma,
-    posterior_table,
-    predictive_draws,
-    prior_component_draws,
-    residual_draws,
-    saturated_trees,
-    simulate_posterior,
-    varcorr_draws,
-    varcorr_means,
-)
-from _ranef.inference.power_curve import simulated_power
-from _ranef.inference.prediction import (
-    UNCERTAINTY,
-    Predicted,
-    PredictOptions,
-    Rows,
-    RowsAsked,
-    check_spread,
-    chosen_groupings,
-    effects_for,
-    fitted_values,
-    linear_predictor,
-    prediction_frame,
-    residual_rows,
-    row_series,
-    rows_for,
-    simulate_new,
-    simulation_part,
-)
-from _ranef.inference.profiles import ProfileCurve, Profiles, likelihood_profiles
-from _ranef.inference.ranef_intervals import EFFECT_INTERVALS, effect_intervals, robust_critical_value
-from _ranef.inference.refitting import Fitted, by_method, fitted
-from _ranef.inference.residual_parameters import (
-    residual_frame,
-    residual_sd_frame,
-    residual_sds,
-    residual_tidy,
-    stratum_sds,
-    told_draws,
-    typical_sd,
-)
-from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residuals
-from _ranef.inference.robust import robust_law
-from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
-from _ranef.inference.separate_fits import GroupRegressions, group_regressions
-from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
-from _ranef.inference.term_removal import drop_terms, ranova_frame
-from _ranef.inference.term_types import term_tests
-from _ranef.inference.variance_shares import (
-    VarianceParts,
-    icc_frame,
-    icc_intervals,
-    mean_inverse_weight,
-    r2_intervals,
-    r2_series,
-)
+from _ranef.support.late import late
+
+with late(globals()):
+    from _ranef.inference.anova_squares import AnovaComponents, mean_squares
+    from _ranef.inference.autocorrelation import Autocorrelations, autocorrelations, lag_bounds
+    from _ranef.inference.bootstrapping import INTERVALS, Bootstrap, Statistic, bootstrap, parameter_values
+    from _ranef.inference.case_deletion import Influence, influence
+    from _ranef.inference.components import random_pca
+    from _ranef.inference.conditioning import DRAWS, given_draws, thinned
+    from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
+    from _ranef.inference.ddf import CoefficientLaw, CoefficientTests, check_ddf, coefficient_law, coefficient_tests
+    from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
+    from _ranef.inference.effects import (
+        check_level,
+        chosen_rows,
+        coef_frame,
+        effect_scores,
+        fixef_series,
+        grouping_named,
+        normal_quantile,
+        only_group,
+        ranef_frame,
+        varcorr_frame,
+        vcov_frame,
+        wald_intervals,
+    )
+    from _ranef.inference.engines import (
+        Estimated,
+        Sampled,
+        draws_of,
+        estimates_of,
+        estimates_to_mark,
+        first_fit,
+        posteriors_of,
+        products_of,
+    )
+    from _ranef.inference.estimated_means import MarginalMeans, checked_adjustment, emmeans, marginal_means
+    from _ranef.inference.exact_tests import ExactTest, exact_rlrt
+    from _ranef.inference.information import (
+        VarianceInformation,
+        theta_hessian,
+        varcorr_errors,
+        variance_information,
+        vcov_derivatives,
+        vcov_theta_frame,
+    )
+    from _ranef.inference.intervals_of_shares import Shares, estimated_parts, share_intervals
+    from _ranef.inference.layered import predict_estimates, predict_posterior
+    from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
+    from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_covariance
+    from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
+    from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
+    from _ranef.inference.marginal_effects import marginal_effects_model
+    from _ranef.inference.matrices import Block, FitCluster, FitMatrices, Pattern, PenalizedLeastSquares, matrix_pattern
+    from _ranef.inference.model_tests import (
+        TESTS,
+        bootstrap_frame,
+        by_one_criterion,
+        f_frame,
+        likelihood_frame,
+        ordered,
+    )
+    from _ranef.inference.posterior import (
+        bfmi,
+        covariance_draws,
+        diagnose,
+        interval,
+        labelled_draws,
+        one_draw,
+        parameter_draws,
+        posterior_sigma,
+        posterior_table,
+        predictive_draws,
+        prior_component_draws,
+        residual_draws,
+        saturated_trees,
+        simulate_posterior,
+        varcorr_draws,
+        varcorr_means,
+    )
+    from _ranef.inference.power_curve import simulated_power
+    from _ranef.inference.prediction import (
+        UNCERTAINTY,
+        Predicted,
+        PredictOptions,
+        Rows,
+        RowsAsked,
+        check_spread,
+        chosen_groupings,
+        effects_for,
+        fitted_values,
+        linear_predictor,
+        prediction_frame,
+        residual_rows,
+        row_series,
+        rows_for,
+        simulate_new,
+        simulation_part,
+    )
+    from _ranef.inference.profiles import ProfileCurve, Profiles, likelihood_profiles
+    from _ranef.inference.ranef_intervals import EFFECT_INTERVALS, effect_intervals, robust_critical_value
+    from _ranef.inference.refitting import Fitted, by_method, fitted
+    from _ranef.inference.residual_parameters import (
+        residual_frame,
+        residual_sd_frame,
+        residual_sds,
+        residual_tidy,
+        stratum_sds,
+        told_draws,
+        typical_sd,
+    )
+    from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residuals
+    from _ranef.inference.robust import robust_law
+    from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
+    from _ranef.inference.separate_fits import GroupRegressions, group_regressions
+    from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
+    from _ranef.inference.term_removal import drop_terms, ranova_frame
+    from _ranef.inference.term_types import term_tests
+    from _ranef.inference.variance_shares import (
+        VarianceParts,
+        icc_frame,
+        icc_intervals,
+        mean_inverse_weight,
+        r2_intervals,
+        r2_series,
+    )
 
 __all__ = [
     "DERIVED",

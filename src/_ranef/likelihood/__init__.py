@@ -1,44 +1,47 @@
 """What both engines stand on: cross-products once, then everything at θ in numpy."""
 
-from _ranef.likelihood.adjusted import Adjustment, adjustment, coefficient_root, vcov_slopes
-from _ranef.likelihood.at import At, Likelihood
-from _ranef.likelihood.batch import (
-    PERFECT_FIT,
-    Batch,
-    BatchPoint,
-    evaluate_together,
-    has_blocks,
-    have_digits,
-    make_batch,
-    slopes_together,
-)
-from _ranef.likelihood.by_rho import OverRho, over_rho
-from _ranef.likelihood.coefficients import FixedPart, fixed_part
-from _ranef.likelihood.combinations import combination_roots, combination_variances, given_variances
-from _ranef.likelihood.criterion import LOST, Evaluation, Method, Score, average_information, evaluate, score
-from _ranef.likelihood.crossproducts import (
-    CrossProducts,
-    of_sums,
-    other_columns,
-    streamed_products,
-    summed,
-)
-from _ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
-from _ranef.likelihood.given import Given, Moments, conditional_variances, drawn_variances, effect_moments
-from _ranef.likelihood.group_problem import RowGroups
-from _ranef.likelihood.groups import group_log_densities, has_shared_effects, left_out_log_densities
-from _ranef.likelihood.identify import Undetermined, undetermined
-from _ranef.likelihood.identify_residuals import at_edge, undetermined_with_rho
-from _ranef.likelihood.pointwise import linear_predictor_draws, log_precision_draws, row_log_densities
-from _ranef.likelihood.responses import Responses, own_response, products_of, read_responses
-from _ranef.likelihood.row_density import RowDensity
-from _ranef.likelihood.scaling import Scaling, make_scaling
-from _ranef.likelihood.spectral import EffectRoots, best_ratios, effect_roots, has_spectrum, make_spectrum
-from _ranef.likelihood.sums import Sums, merged_sums, row_sums
-from _ranef.likelihood.sums_by_parts import FixedSums, cross_products, fixed_sums, product_slopes
-from _ranef.likelihood.sums_of_rows import Leverages, RowSums, row_slopes
-from _ranef.likelihood.under_priors import HostDensity
-from _ranef.likelihood.unpooled import LeastSquares, least_squares
+from _ranef.support.late import late
+
+with late(globals()):
+    from _ranef.likelihood.adjusted import Adjustment, adjustment, coefficient_root, vcov_slopes
+    from _ranef.likelihood.at import At, Likelihood
+    from _ranef.likelihood.batch import (
+        PERFECT_FIT,
+        Batch,
+        BatchPoint,
+        evaluate_together,
+        has_blocks,
+        have_digits,
+        make_batch,
+        slopes_together,
+    )
+    from _ranef.likelihood.by_rho import OverRho, over_rho
+    from _ranef.likelihood.coefficients import FixedPart, fixed_part
+    from _ranef.likelihood.combinations import combination_roots, combination_variances, given_variances
+    from _ranef.likelihood.criterion import LOST, Evaluation, Method, Score, average_information, evaluate, score
+    from _ranef.likelihood.crossproducts import (
+        CrossProducts,
+        of_sums,
+        other_columns,
+        streamed_products,
+        summed,
+    )
+    from _ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
+    from _ranef.likelihood.given import Given, Moments, conditional_variances, drawn_variances, effect_moments
+    from _ranef.likelihood.group_problem import RowGroups
+    from _ranef.likelihood.groups import group_log_densities, has_shared_effects, left_out_log_densities
+    from _ranef.likelihood.identify import Undetermined, undetermined
+    from _ranef.likelihood.identify_residuals import at_edge, undetermined_with_rho
+    from _ranef.likelihood.pointwise import linear_predictor_draws, log_precision_draws, row_log_densities
+    from _ranef.likelihood.responses import Responses, own_response, products_of, read_responses
+    from _ranef.likelihood.row_density import RowDensity
+    from _ranef.likelihood.scaling import Scaling, make_scaling
+    from _ranef.likelihood.spectral import EffectRoots, best_ratios, effect_roots, has_spectrum, make_spectrum
+    from _ranef.likelihood.sums import Sums, merged_sums, row_sums
+    from _ranef.likelihood.sums_by_parts import FixedSums, cross_products, fixed_sums, product_slopes
+    from _ranef.likelihood.sums_of_rows import Leverages, RowSums, row_slopes
+    from _ranef.likelihood.under_priors import HostDensity
+    from _ranef.likelihood.unpooled import LeastSquares, least_squares
 
 __all__ = [
     "LOST",

@@ -130,8 +130,8 @@ def summed(spec: ModelSpec) -> Sums:
     if spec.summed is not None:
         known: Sums = spec.summed.sums
         return known
-    load("scipy.linalg")  # which scipy loads when it is first asked for, and Ctrl-C must not leave half made
-    if len(spec.groupings) > 1:
+    if len(spec.groupings) > 1:  # which scipy loads when they are first asked for, and Ctrl-C must not leave half made
+        load("scipy.linalg")
         load("scipy.sparse")
     scaling = make_scaling(spec.thinned(SAMPLE))
     if (cells := None if spec.design.stream is None else spec.design.stream.cells) is not None:

@@ -7,8 +7,11 @@ draws it. The methods are in ``fit_plots.py`` and ``comparison_plots.py``, and t
 ``selection.py``, ``names.py``, ``fonts.py`` and ``drawing.py`` serve all of them.
 """
 
-from _ranef.plots.comparison_plots import ComparisonPlots
-from _ranef.plots.fit_plots import FitPlots
-from _ranef.plots.ranef import comparison_figure
+from _ranef.support.late import late
+
+with late(globals()):
+    from _ranef.plots.comparison_plots import ComparisonPlots
+    from _ranef.plots.fit_plots import FitPlots
+    from _ranef.plots.ranef import comparison_figure
 
 __all__ = ["ComparisonPlots", "FitPlots", "comparison_figure"]

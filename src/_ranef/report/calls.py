@@ -16,7 +16,7 @@ __all__ = ["python_calls", "versions"]
 
 Record = RemlEstimates | PosteriorDraws
 
-PACKAGES = ("ranef", "numpy", "scipy", "pandas", "jax", "numpyro", "nutpie", "arviz-stats", "altair")
+PACKAGES = ("ranef", "numpy", "scipy", "pandas", "jax", "numpyro", "nutpie", "arviz-stats", "vl-convert-python")
 
 #: names that the calls themselves use
 TAKEN = {"data", "model", "both", "weights", "offset", "cov", "init", "ranef", "pd", "dist", "jax"}

@@ -1,13 +1,15 @@
-"""The explorer's picture as a Vega-Lite specification; altair, which knows the grammar, is loaded when one is made."""
+"""The explorer's picture as a Vega-Lite specification: plain data, of which the page makes JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
+from _ranef.support import kept
 from _ranef.support.arrays import Floats
 from _ranef.support.escapes import vega_key, vega_string
 from _ranef.support.interrupts import load
@@ -34,6 +36,15 @@ NAMED = 60
 BARS = 40
 
 WIDTH = 620
+
+#: the grammar
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+
+#: the kind of file in which the script is kept
+BUNDLE = "vega"
+
+#: of marks that screen readers pass over
+UNTOLD = {"aria": False}
 
 #: name of the data of the levels
 LEVELS = "levels"
@@ -73,9 +84,13 @@ class Motion:
 
 
 def vega_script() -> str:
-    """Vega, Vega-Lite and vega-embed as one script, from the package that keeps them."""
-    script: str = load("vl_convert").javascript_bundle()
-    return script.replace("</script", "<\\/script")
+    """Vega, Vega-Lite and vega-embed as one script, from the package that has them: kept, as it takes two seconds."""
+    key = f"vega by vl-convert {version('vl-convert-python')}"
+    if (known := kept.read(BUNDLE, key)) is not None:
+        return known.decode()
+    script: str = load("vl_convert").javascript_bundle().replace("</script", "<\\/script")
+    kept.write(BUNDLE, key, script.encode())
+    return script
 
 
 def chart(
@@ -107,65 +122,85 @@ def chart(
     estimate : (float, str)
         Where it stands, and what is written there.
     """
-    alt: Any = load("altair")
     group, term = names
     several = len(motions) > 1
     label = f"{moved}, from zero (left) to infinity (right)" if several else f"{moved}: {motions[0].words}"
-    bound = alt.binding_range(min=0, max=len(motions[0].told) - 1, step=1, name=label, element=slider)
-    params = [alt.param(name="k", value=start, bind=bound)]
+    bound = {"input": "range", "element": slider, "name": label, "min": 0, "max": len(motions[0].told) - 1, "step": 1}
+    which: Record = {"name": CHOICE, "value": 0}
     if several:
-        words = [m.words for m in motions]
-        choice = alt.binding_select(options=list(range(len(motions))), labels=words, name="What moves", element=slider)
-        params.append(alt.param(name=CHOICE, value=0, bind=choice))
-    else:
-        params.append(alt.param(name=CHOICE, value=0))
-    parts = _Parts(alt, group, term, records, motions)
-    whole = alt.vconcat(_headline(alt, motions), _strip(alt, motions, estimate), parts.levels(), spacing=14).add_params(
-        *params
+        options, labels = list(range(len(motions))), [m.words for m in motions]
+        which["bind"] = {
+            "input": "select",
+            "element": slider,
+            "name": "What moves",
+            "options": options,
+            "labels": labels,
+        }
+    return {
+        "$schema": SCHEMA,
+        "config": {"background": "white", "font": "system-ui, sans-serif", "view": {"stroke": "transparent"}},
+        "params": [{"name": "k", "value": start, "bind": bound}, which],
+        "spacing": 14,
+        "vconcat": [_headline(motions), _strip(motions, estimate), _Parts(group, term, records, motions).levels()],
+        "datasets": {LEVELS: list(records)},
+    }
+
+
+def _layer(mark: Record, encoding: Record, values: Sequence[Record] | None = None, **more: Any) -> Record:
+    """One layer; without values of its own its data are the levels."""
+    data: Record = {"name": LEVELS} if values is None else {"values": values}
+    return {"data": data, "mark": mark, "encoding": encoding, **more}
+
+
+def _calculated(**formulas: str) -> list[Record]:
+    return [{"calculate": formula, "as": name} for name, formula in formulas.items()]
+
+
+def _quantity(field: str, **more: Any) -> Record:
+    return {"field": field, "type": "quantitative", **more}
+
+
+def _name(field: str, **more: Any) -> Record:
+    return {"field": field, "type": "nominal", **more}
+
+
+def _headline(motions: Sequence[Motion]) -> Record:
+    return _layer(
+        {"type": "text", "align": "left", "fontSize": 14, "fontWeight": "bold"},
+        {"x": {"value": 0}, "text": _name("text"), "description": _name("text")},
+        [{"told": [list(m.told) for m in motions]}],
+        transform=_calculated(text=f"datum.told[{CHOICE}][k]"),
+        width=WIDTH,
+        height=20,
     )
-    view = alt.ViewConfig(stroke="transparent")
-    whole = whole.configure(font="system-ui, sans-serif", background="white", view=view)
-    # thousands of levels would take minutes through altair's checks of every number
-    return {**whole.to_dict(), "datasets": {LEVELS: list(records)}}
 
 
-def _headline(alt: Any, motions: Sequence[Motion]) -> Any:
-    return (
-        alt.Chart(alt.Data(values=[{"told": [list(m.told) for m in motions]}]))
-        .transform_calculate(text=f"datum.told[{CHOICE}][k]")
-        .mark_text(align="left", fontSize=14, fontWeight="bold")
-        .encode(x=alt.value(0), text="text:N", description="text:N")
-        .properties(width=WIDTH, height=20)
-    )
-
-
-def _strip(alt: Any, motions: Sequence[Motion], estimate: tuple[float, str]) -> Any:
+def _strip(motions: Sequence[Motion], estimate: tuple[float, str]) -> Record:
     """The scale of the slider, with the posterior of the ratio, the estimate, and where the slider stands."""
     last = len(motions[0].labels) - 1
     ticks = sorted({*range(0, last - 1, max(1, last // 8)), last})
     labels = ", ".join(_literal(m.labels) for m in motions)
-    axis = alt.Axis(values=ticks, labelExpr=f"[{labels}][{CHOICE}][datum.value]", title="sd/σ", grid=False)
-    x = alt.X("at:Q", scale=alt.Scale(domain=[0, last], nice=False), axis=axis)
+    axis = {"values": ticks, "labelExpr": f"[{labels}][{CHOICE}][datum.value]", "title": "sd/σ", "grid": False}
+    x = _quantity("at", scale={"domain": [0, last], "nice": False}, axis=axis)
     layers = []
     if bars := [bar for i, m in enumerate(motions) for bar in _bars(i, m.posterior, last)]:
+        share = {"x": x, "x2": {"field": "to"}, "y": _quantity("share", axis=None), "y2": {"datum": 0.0}}
+        chosen = [{"filter": f"datum.motion == {CHOICE}"}]
         layers.append(
-            alt.Chart(alt.Data(values=bars))
-            .transform_filter(f"datum.motion == {CHOICE}")
-            .mark_rect(color=VERMILLION, opacity=0.45, aria=False)
-            .encode(x=x, x2="to:Q", y=alt.Y("share:Q", axis=None), y2=alt.datum(0.0))
+            _layer({"type": "rect", "color": VERMILLION, "opacity": 0.45, **UNTOLD}, share, bars, transform=chosen)
         )
-    marked = alt.Chart(alt.Data(values=[{"at": estimate[0], "text": estimate[1]}])).encode(x=x)
-    right = estimate[0] > 0.75 * last
+    marked, right = [{"at": estimate[0], "text": estimate[1]}], estimate[0] > 0.75 * last
+    side = {"align": "right", "dx": -5} if right else {"align": "left", "dx": 5}
     layers += [
-        marked.mark_rule(color=BLACK, strokeDash=[4, 3], strokeWidth=1.5),
-        marked.mark_text(align="right" if right else "left", dx=-5 if right else 5, baseline="bottom").encode(
-            y=alt.value(-2), text="text:N"
+        _layer({"type": "rule", "color": BLACK, "strokeDash": [4, 3], "strokeWidth": 1.5}, {"x": x}, marked),
+        _layer(
+            {"type": "text", "baseline": "bottom", **side}, {"x": x, "y": {"value": -2}, "text": _name("text")}, marked
         ),
-        alt.Chart(alt.Data(values=[{}])).transform_calculate(at="k").mark_rule(color=BLUE, strokeWidth=3).encode(x=x),
+        _layer({"type": "rule", "color": BLUE, "strokeWidth": 3}, {"x": x}, [{}], transform=_calculated(at="k")),
     ]
     caption = "The slider (blue), the estimate (dashed)" + (" and the posterior of sd/σ (shaded)" if bars else "")
-    title = alt.TitleParams(caption, anchor="start", fontSize=11, fontWeight="normal", color=GREY, offset=16)
-    return alt.layer(*layers).properties(width=WIDTH, height=60, title=title)
+    title = {"text": caption, "anchor": "start", "fontSize": 11, "fontWeight": "normal", "color": GREY, "offset": 16}
+    return {"layer": layers, "width": WIDTH, "height": 60, "title": title}
 
 
 def _bars(motion: int, posterior: Floats | None, last: int) -> list[Record]:
@@ -189,7 +224,6 @@ def _literal(values: Sequence[str]) -> str:
 class _Parts:
     """The lower panel: a line for each level."""
 
-    alt: Any
     group: str
     term: str
     records: Sequence[Record]
@@ -199,8 +233,7 @@ class _Parts:
     def named(self) -> bool:
         return len(self.records) <= NAMED
 
-    def levels(self) -> Any:
-        alt = self.alt
+    def levels(self) -> Record:
         shown = [s for s in SERIES if s != POSTERIOR or any(r["posterior"] is not None for r in self.records)]
         # only of what moves all together is the reliability the share that a level keeps
         now = {
@@ -208,69 +241,65 @@ class _Parts:
             "share": f"{CHOICE} ? '–' : format(datum.reliability[k], '.3~f')",
             **{s: vega_string(s) for s in shown},
         }
-        base = alt.Chart(alt.NamedData(name=LEVELS)).transform_calculate(**now)
-        told = f"datum.level + ': ' + format(datum.now, '.6~g') + ({CHOICE} ? '' : ', reliability ' + datum.share)"
         parts = [self._population()]
         if self.named:
-            base = base.transform_calculate(told=told)
-            line = base.mark_rule(color=GREY, opacity=0.6, aria=False)
-            parts.append(line.encode(x=self._x("alone"), x2="now:Q", y=self._y()))
-        parts += [self._points(base, series, shown) for series in shown]
+            share = f"({CHOICE} ? '' : ', reliability ' + datum.share)"
+            now["told"] = f"datum.level + ': ' + format(datum.now, '.6~g') + {share}"
+            line = {"x": self._x("alone"), "x2": {"field": "now"}, "y": self._y()}
+            mark = {"type": "rule", "color": GREY, "opacity": 0.6, **UNTOLD}
+            parts.append(_layer(mark, line, transform=_calculated(**now)))
+        parts += [self._points(series, shown, _calculated(**now)) for series in shown]
         height = max(80, 18 * len(self.records) + 10) if self.named else 420
-        return alt.layer(*parts).properties(width=WIDTH, height=height)
+        return {"layer": parts, "width": WIDTH, "height": height}
 
-    def _points(self, base: Any, series: str, shown: Sequence[str]) -> Any:
-        alt, moving = self.alt, series == NOW
+    def _points(self, series: str, shown: Sequence[str], transform: Sequence[Record]) -> Record:
+        moving = series == NOW
         colours, shapes = ([SERIES[s][i] for s in shown] for i in (1, 2))
-        legend = alt.Legend(orient="top", title=None, columns=len(shown), labelLimit=200)
-        opacity = 1.0 if moving else 0.9 if self.named else 0.4
-        mark = {"opacity": opacity, "aria": moving and self.named}
         fills = ["white" if s == ALONE else c for s, c in zip(shown, colours, strict=True)]
-        return base.mark_point(size=60 if self.named else 12, angle=90 if series == ESTIMATE else 0, **mark).encode(
-            x=self._x(SERIES[series][0]),
-            y=self._y(),
-            stroke=alt.Stroke(f"{series}:N", scale=alt.Scale(domain=list(shown), range=colours), legend=legend),
-            fill=alt.Fill(f"{series}:N", scale=alt.Scale(domain=list(shown), range=fills), legend=legend),
-            shape=alt.Shape(f"{series}:N", scale=alt.Scale(domain=list(shown), range=shapes), legend=legend),
-            tooltip=self._tooltip(shown),
-            **({"description": "told:N"} if moving and self.named else {}),
-        )
+        legend = {"orient": "top", "title": None, "columns": len(shown), "labelLimit": 200}
+        looks = {
+            channel: _name(series, scale={"domain": list(shown), "range": values}, legend=legend)
+            for channel, values in (("stroke", colours), ("fill", fills), ("shape", shapes))
+        }
+        described = {"description": _name("told")} if moving and self.named else {}
+        mark = {
+            "type": "point",
+            "size": 60 if self.named else 12,
+            "angle": 90 if series == ESTIMATE else 0,
+            "opacity": 1.0 if moving else 0.9 if self.named else 0.4,
+            "aria": moving and self.named,
+        }
+        place = {"x": self._x(SERIES[series][0]), "y": self._y(), "tooltip": self._tooltip(shown)}
+        return _layer(mark, {**place, **looks, **described}, transform=transform)
 
-    def _x(self, column: str) -> Any:
-        alt, title = self.alt, f"{self.term} of the level"
-        axis = alt.Axis(tickCount=8, gridOpacity=0.6)
-        return alt.X(f"{column}:Q", title=title, scale=alt.Scale(zero=False), axis=axis)
+    def _x(self, column: str) -> Record:
+        axis = {"tickCount": 8, "gridOpacity": 0.6}
+        return _quantity(column, title=f"{self.term} of the level", scale={"zero": False}, axis=axis)
 
-    def _y(self) -> Any:
-        alt, n = self.alt, len(self.records)
-        axis = alt.Axis(
-            values=list(range(n)) if self.named else [],
-            labelExpr=f"{_literal([r['level'] for r in self.records])}[datum.value]" if self.named else "''",
-            title=self.group if self.named else f"{n} levels of {self.group}, in the order of the levels alone",
-            grid=False,
-            ticks=False,
-            domain=False,
-            labelOverlap=False,
-        )
-        return alt.Y("rank:Q", scale=alt.Scale(domain=[-0.7, n - 0.3], nice=False), axis=axis)
+    def _y(self) -> Record:
+        n = len(self.records)
+        axis = {
+            "values": list(range(n)) if self.named else [],
+            "labelExpr": f"{_literal([r['level'] for r in self.records])}[datum.value]" if self.named else "''",
+            "title": self.group if self.named else f"{n} levels of {self.group}, in the order of the levels alone",
+            "grid": False,
+            "ticks": False,
+            "domain": False,
+            "labelOverlap": False,
+        }
+        return _quantity("rank", scale={"domain": [-0.7, n - 0.3], "nice": False}, axis=axis)
 
-    def _population(self) -> Any:
+    def _population(self) -> Record:
         """A line at the fixed effect, which moves a little too."""
-        values = [
-            {
-                "population": [
-                    [float(f"{v:.6g}") if np.isfinite(v) else None for v in m.population] for m in self.motions
-                ]
-            }
-        ]
-        line = self.alt.Chart(self.alt.Data(values=values)).transform_calculate(at=f"datum.population[{CHOICE}][k]")
-        return line.mark_rule(color=BLACK, strokeWidth=1, aria=False).encode(x=self._x("at"))
+        values = [[float(f"{v:.6g}") if np.isfinite(v) else None for v in m.population] for m in self.motions]
+        at = _calculated(at=f"datum.population[{CHOICE}][k]")
+        mark = {"type": "rule", "color": BLACK, "strokeWidth": 1, **UNTOLD}
+        return _layer(mark, {"x": self._x("at")}, [{"population": values}], transform=at)
 
-    def _tooltip(self, shown: Sequence[str]) -> list[Any]:
-        alt = self.alt
+    def _tooltip(self, shown: Sequence[str]) -> list[Record]:
         facts = [
-            alt.Tooltip("level:N", title=vega_key(self.group)),
-            alt.Tooltip("n:Q", title="rows"),
-            alt.Tooltip("share:N", title="reliability"),
+            _name("level", title=vega_key(self.group)),
+            _quantity("n", title="rows"),
+            _name("share", title="reliability"),
         ]
-        return facts + [alt.Tooltip(f"{SERIES[s][0]}:Q", title=s, format=".5~g") for s in shown]
+        return facts + [_quantity(SERIES[s][0], title=s, format=".5~g") for s in shown]

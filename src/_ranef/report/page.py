@@ -116,10 +116,20 @@ def page_html(page: Page) -> str:
     return html
 
 
+def _tight(figure: Figure) -> Any:
+    """The box in inches of all that is drawn, as ``bbox_inches="tight"`` has it, for which it would draw all twice."""
+    renderer = load("matplotlib.backends.backend_agg").FigureCanvasAgg(figure).get_renderer()
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    return figure.get_tightbbox(renderer).padded(load("matplotlib").rcParams["savefig.pad_inches"])
+
+
 def _image(figure: Figure) -> tuple[str, int, int]:
     """A data URI, and the width and height in CSS pixels at which type has its nominal size."""
     held = io.BytesIO()
-    figure.savefig(held, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight")
+    figure.set_dpi(DOTS_PER_INCH)
+    figure.savefig(held, format="png", dpi=DOTS_PER_INCH, bbox_inches=_tight(figure))
     png = held.getvalue()
     width, height = (int.from_bytes(png[at : at + 4], "big") * CSS_PIXELS_PER_INCH // DOTS_PER_INCH for at in (16, 20))
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii"), width, height

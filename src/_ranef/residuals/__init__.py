@@ -4,36 +4,40 @@ A variance function is a class in ``variances.py``, what it is on rows in ``row_
 ``correlations.py``, whose law is closed (``closed.py``) or a matrix of each group (``matrices.py``).
 """
 
-from _ranef.residuals.base import (
-    Centred,
-    CorrelationFunction,
-    CorrelationRoot,
-    RowCorrelation,
-    RowVariance,
-    Told,
-    VarianceFunction,
-    told_names,
-    told_places,
-)
-from _ranef.residuals.basis import Basis, BasisLaw, LogLaw, Part
-from _ranef.residuals.correlations import (
-    AR1,
-    ARMA,
-    CAR1,
-    CompSymm,
-    Exponential,
-    Gaussian,
-    Spherical,
-    Symm,
-)
-from _ranef.residuals.residual import Residual
-from _ranef.residuals.variances import (
-    VarConstPower,
-    VarExp,
-    VarFixed,
-    VarIdent,
-    VarPower,
-)
+from _ranef.support.late import late
+
+with late(globals()):
+    from _ranef.residuals.base import (
+        Centred,
+        CorrelationFunction,
+        CorrelationRoot,
+        RowCorrelation,
+        RowVariance,
+        Told,
+        VarianceFunction,
+        told_names,
+        told_places,
+    )
+    from _ranef.residuals.basis import Basis, BasisLaw, LogLaw, Part
+    from _ranef.residuals.correlations import (
+        AR1,
+        ARMA,
+        CAR1,
+        CompSymm,
+        Exponential,
+        Gaussian,
+        Spherical,
+        Symm,
+    )
+    from _ranef.residuals.numeric import numeric_basis
+    from _ranef.residuals.residual import Residual
+    from _ranef.residuals.variances import (
+        VarConstPower,
+        VarExp,
+        VarFixed,
+        VarIdent,
+        VarPower,
+    )
 
 __all__ = [
     "AR1",
@@ -61,6 +65,7 @@ __all__ = [
     "VarIdent",
     "VarPower",
     "VarianceFunction",
+    "numeric_basis",
     "told_names",
     "told_places",
 ]

@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 import scipy
 
+from _ranef import residuals
 from _ranef.errors import FitError
 from _ranef.residuals.base import CorrelationRoot, RowCorrelation, RowVariance, Told, told_names
 from _ranef.residuals.basis import Basis
-from _ranef.residuals.numeric import numeric_basis
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.interrupts import load
 
@@ -183,7 +183,7 @@ class Residual:
         if (variance is None) == (self.correlation is None):
             return None
         if numeric:
-            own = numeric_basis(variance, self.correlation, self.n)
+            own = residuals.numeric_basis(variance, self.correlation, self.n)
         else:
             own = variance.basis() if variance is not None else self.correlation.basis() if self.correlation else None
         return None if own is None else own.weighted(weights)

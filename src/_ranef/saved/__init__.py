@@ -11,6 +11,9 @@ of before; a change that does not needs a new :data:`FORMAT` and its entry in ``
 ``tests/saved/write.py`` beside the old ones, which must still be read.
 """
 
-from _ranef.saved.files import FORMAT, Prepared, read_saved, save
+from _ranef.support.late import late
+
+with late(globals()):
+    from _ranef.saved.files import FORMAT, Prepared, read_saved, save
 
 __all__ = ["FORMAT", "Prepared", "read_saved", "save"]

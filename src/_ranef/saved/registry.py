@@ -9,6 +9,8 @@ from dataclasses import Field, fields, is_dataclass
 from enum import Enum
 from typing import Any, get_args
 
+from _ranef.support.late import whole
+
 __all__ = ["Registry", "record_name", "registry_of", "saved_fields"]
 
 Registry = Mapping[str, type[Any]]
@@ -29,6 +31,7 @@ def registry_of(*roots: type[Any]) -> Registry:
 
     Found by the annotations of their fields, so that a new record needs no new code here.
     """
+    whole("_ranef.residuals")  # an abstract class stands for those of its subclasses that are loaded
     found: dict[str, type[Any]] = {}
     waiting = list(roots)
     while waiting:

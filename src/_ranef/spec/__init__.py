@@ -1,41 +1,44 @@
 """The intermediate representation that both engines compile."""
 
-from _ranef.spec.column_moments import Moments, merged_moments, moments
-from _ranef.spec.coordinates import TermColumns, inward_theta, outward_theta
-from _ranef.spec.densities import correlation_density, scale_density, shape_density
-from _ranef.spec.known import Precision, check_cov, with_known
-from _ranef.spec.matrices import Cluster, KhatriRao, Maker, ModelMatrices, NamedMatrix, TermMatrices
-from _ranef.spec.model import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
-from _ranef.spec.model_priors import Priors, corr_name, default_priors, flat_priors, replacements, shape_name
-from _ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
-from _ranef.spec.prior_families import (
-    LKJ,
-    R2D2,
-    Cauchy,
-    Custom,
-    Exponential,
-    Flat,
-    Gamma,
-    HalfCauchy,
-    HalfNormal,
-    HalfStudentT,
-    Location,
-    Normal,
-    Scale,
-    ShapePrior,
-    StudentT,
-    Uniform,
-)
-from _ranef.spec.response import FAMILIES, Family, Gaussian, Student, family_of
-from _ranef.spec.rho_prior import (
-    mean_log_sds,
-    mean_log_sds_slopes,
-    rho_log_prior,
-    rho_log_priors,
-    rho_parameters,
-    rho_prior_draws,
-)
-from _ranef.spec.subset import with_units, without_rows
+from _ranef.support.late import late
+
+with late(globals()):
+    from _ranef.spec.column_moments import Moments, merged_moments, moments
+    from _ranef.spec.coordinates import TermColumns, inward_theta, outward_theta
+    from _ranef.spec.densities import correlation_density, scale_density, shape_density
+    from _ranef.spec.known import Precision, check_cov, with_known
+    from _ranef.spec.matrices import Cluster, KhatriRao, Maker, ModelMatrices, NamedMatrix, TermMatrices
+    from _ranef.spec.model import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
+    from _ranef.spec.model_priors import Priors, corr_name, default_priors, flat_priors, replacements, shape_name
+    from _ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
+    from _ranef.spec.prior_families import (
+        LKJ,
+        R2D2,
+        Cauchy,
+        Custom,
+        Exponential,
+        Flat,
+        Gamma,
+        HalfCauchy,
+        HalfNormal,
+        HalfStudentT,
+        Location,
+        Normal,
+        Scale,
+        ShapePrior,
+        StudentT,
+        Uniform,
+    )
+    from _ranef.spec.response import FAMILIES, Family, Gaussian, Student, family_of
+    from _ranef.spec.rho_prior import (
+        mean_log_sds,
+        mean_log_sds_slopes,
+        rho_log_prior,
+        rho_log_priors,
+        rho_parameters,
+        rho_prior_draws,
+    )
+    from _ranef.spec.subset import with_units, without_rows
 
 __all__ = [
     "FAMILIES",

@@ -285,7 +285,7 @@ def _term_bases(spec: ModelSpec, R: Floats, constant: Floats) -> tuple[Ints, Flo
     return blocks, W, place
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class _Part:
     """What a product of predictors adds to X: the block it stands in, its predictors and columns (m, k)."""
 

@@ -12,10 +12,11 @@ import pandas as pd
 import scipy
 from numpy.typing import NDArray
 
+from _ranef import residuals
 from _ranef.design import Design, RandomDesign, Summed, gathered, row_parts, sample_rows
 from _ranef.errors import DesignError
 from _ranef.linalg import AmongLevels
-from _ranef.residuals import CompSymm, CorrelationFunction, Residual, RowCorrelation, RowVariance, VarianceFunction
+from _ranef.residuals import CorrelationFunction, Residual, RowCorrelation, RowVariance, VarianceFunction
 from _ranef.spec.response import Family, Gaussian, family_of
 from _ranef.structures import STRUCTURES, Structure
 from _ranef.support.arrays import Bools, Floats, Ints
@@ -413,7 +414,7 @@ def _check_nested(spec: ModelSpec, correlation: RowCorrelation) -> None:
                 levels = g.levels[home[j]], g.levels[g.codes[row]]
                 _refuse_apart(correlation, g.name, (int(firsts[j]), before + row), levels)
         before += len(codes)
-    if isinstance(correlation.function, CompSymm):
+    if isinstance(correlation.function, residuals.CompSymm):
         for home, g in zip(homes, groupings, strict=True):
             if len(np.unique(home)) == g.n_levels == G and "Intercept" in g.columns:
                 raise DesignError(

@@ -1,20 +1,26 @@
 """What users hold: models, fits, posteriors, comparisons, poolings. Each method is one call to what does the work."""
 
-from _ranef.user.classical import anova_components, lm_list
-from _ranef.user.comparison import Comparison, compare
-from _ranef.user.loading import load
-from _ranef.user.marginal_means import Means, emmeans
+from _ranef.support.late import late
 from _ranef.user.model import Model
-from _ranef.user.pooled import Pooling, pooling
 from _ranef.user.posterior import PosteriorFit
-from _ranef.user.power_curve import Power, power
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
 from _ranef.user.row_sums import RowSums, sums
-from _ranef.user.tests import anova, ranova
+
+with late(globals()):
+    from _ranef.user.classical import anova_components, lm_list
+    from _ranef.user.comparison import Comparison, compare
+    from _ranef.user.loading import load
+    from _ranef.user.marginal_means import Means, emmeans
+    from _ranef.user.matrices import FitMatrices, Matrices
+    from _ranef.user.pooled import Pooling, pooling
+    from _ranef.user.power_curve import Power, power
+    from _ranef.user.tests import anova, ranova
 
 __all__ = [
     "Comparison",
     "EmpiricalBayesFit",
+    "FitMatrices",
+    "Matrices",
     "Means",
     "Model",
     "Pooling",

@@ -14,16 +14,13 @@ from typing import Any, TypeAlias, TypeVar, cast, overload
 import numpy as np
 import pandas as pd
 
+from _ranef import equations, plots, saved, tables
 from _ranef import inference as inf
-from _ranef.equations import Asked, Chosen, Equation, Key, model_equation, numbers_of, parameter_table
 from _ranef.errors import RanefWarning, warn
-from _ranef.plots import FitPlots
 from _ranef.results import Fit
-from _ranef.saved import save
 from _ranef.spec import ModelSpec, Priors, default_priors
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import Answering, generator, helpful, whole_number
-from _ranef.tables import Document, Regression, regression_column
 
 __all__ = ["BaseFit", "ByFields", "RandomPart", "Shown", "Simulated", "told"]
 
@@ -48,7 +45,7 @@ class Shown(Answering):
     """What prints as a document, renders in notebooks as one, and is saved whole."""
 
     @abstractmethod
-    def _document(self) -> Document: ...
+    def _document(self) -> tables.Document: ...
 
     def _stored(self) -> Any:
         """What a file holds of it."""
@@ -87,7 +84,7 @@ class Shown(Answering):
         >>> again.eb.criterion == both.eb.criterion
         True
         """
-        return save(self._stored(), path, overwrite=overwrite)
+        return saved.save(self._stored(), path, overwrite=overwrite)
 
     def __str__(self) -> str:
         return str(self._document())
@@ -151,14 +148,14 @@ class BaseFit(ByFields, Shown):
         """What is said when the fit is made."""
 
     @abstractmethod
-    def summary(self) -> Document:
+    def summary(self) -> tables.Document:
         """The printed fit."""
 
     @abstractmethod
     def _whole_tidy(self) -> pd.DataFrame:
         """``tidy()`` with the standard errors of variance components, and p-values of coefficients where tested."""
 
-    def _document(self) -> Document:
+    def _document(self) -> tables.Document:
         return self.summary()
 
     @property
@@ -409,7 +406,7 @@ class BaseFit(ByFields, Shown):
         level: str | None = None,
         group: str | None = None,
         entries: str = "numbers",
-    ) -> Equation:
+    ) -> equations.Equation:
         """The model as an equation: LaTeX, MathML, Typst and text.
 
         Parameters
@@ -431,8 +428,8 @@ class BaseFit(ByFields, Shown):
              εᵢ ~ N(0, 0.1063)   for 20 rows i
         """
         values_by = {self.engine: self._numbers(style)} if values else None
-        asked = Asked(Chosen(level, group, entries), self._priors)
-        return model_equation(self.spec, style=style, values=values_by, asked=asked)
+        asked = equations.Asked(equations.Chosen(level, group, entries), self._priors)
+        return equations.model_equation(self.spec, style=style, values=values_by, asked=asked)
 
     @property
     def parameters(self) -> pd.DataFrame:
@@ -453,7 +450,7 @@ class BaseFit(ByFields, Shown):
                   σ     0.326                R: σ² is a factor of every entry
         """
         values, bounds = self._estimated()
-        frame = parameter_table(self.spec, self._priors())
+        frame = equations.parameter_table(self.spec, self._priors())
         names = frame["parameter"]
         own = {name: names.map(bounds[name]) for name in ("lower", "upper")}
         return frame.assign(estimate=names.map(values).astype(float), **own)
@@ -462,16 +459,18 @@ class BaseFit(ByFields, Shown):
     def _estimated(self) -> tuple[dict[str, float], pd.DataFrame]:
         """Estimates and intervals of all parameters by name."""
 
-    def _numbers(self, style: str) -> dict[Key, float]:
+    def _numbers(self, style: str) -> dict[equations.Key, float]:
         """What takes the place of symbols: random effects and residuals where single ones are shown."""
         if style != "cluster":
-            return numbers_of(self.spec, self.fixef, self.varcorr, more=self._more_numbers)
+            return equations.numbers_of(self.spec, self.fixef, self.varcorr, more=self._more_numbers)
         spec = self.spec.held
         left = spec.design.y - self._fitted("all", spec)
-        return numbers_of(spec, self.fixef, self.varcorr, modes=self._modes, residuals=left, more=self._more_numbers)
+        return equations.numbers_of(
+            spec, self.fixef, self.varcorr, modes=self._modes, residuals=left, more=self._more_numbers
+        )
 
     @property
-    def _more_numbers(self) -> dict[Key, float]:
+    def _more_numbers(self) -> dict[equations.Key, float]:
         return {}
 
     def _priors(self) -> Priors:
@@ -479,7 +478,7 @@ class BaseFit(ByFields, Shown):
         return default_priors(self.spec)
 
     @property
-    def plot(self) -> FitPlots:
+    def plot(self) -> plots.FitPlots:
         """Figures: ``plot.ranef()``, ``shrinkage``, ``path``, ``lines``, ``diagnostics``, ``ppc`` and others.
 
         Examples
@@ -489,7 +488,7 @@ class BaseFit(ByFields, Shown):
         >>> fit.plot.ranef().get_xlabel()
         'random effect on bright'
         """
-        return FitPlots(cast(Fit, self))
+        return plots.FitPlots(cast(Fit, self))
 
     def to_marginaleffects(self, data: Any) -> Any:
         """The fit as the package marginaleffects takes models, for its predictions, comparisons, slopes and hypotheses.
@@ -525,10 +524,10 @@ class BaseFit(ByFields, Shown):
         return inf.marginal_effects_model(cast(Fit, self), data)
 
     @cached_property
-    def _regression(self) -> Regression:
+    def _regression(self) -> tables.Regression:
         counts = {g.name: g.n_levels for g in self.spec.groupings}
         fit = cast(Fit, self)
-        return regression_column(self._whole_tidy(), fit.glance(), fit.r2(), counts)
+        return tables.regression_column(self._whole_tidy(), fit.glance(), fit.r2(), counts)
 
     @property
     def __maketables_coef_table__(self) -> pd.DataFrame:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from _ranef import equations
 from _ranef import inference as inf
-from _ranef.equations import MatrixView, shown
 from _ranef.spec import KhatriRao, ModelMatrices
 
 __all__ = ["FitMatrices", "Matrices"]
@@ -16,8 +16,8 @@ class ShownProduct(KhatriRao):
     """J and X of a term, and Z of which each row is the Kronecker product of theirs; printed with names."""
 
     @property
-    def _views(self) -> list[MatrixView]:
-        return [shown(getattr(self, f.name)) for f in fields(self)]
+    def _views(self) -> list[equations.MatrixView]:
+        return [equations.shown(getattr(self, f.name)) for f in fields(self)]
 
     def __repr__(self) -> str:
         return "\n\n".join(view.text for view in self._views)
@@ -27,7 +27,7 @@ class ShownProduct(KhatriRao):
 
 
 class _Shown(ModelMatrices):
-    def show(self, name: str, group: str | None = None, most: int = 8) -> MatrixView:
+    def show(self, name: str, group: str | None = None, most: int = 8) -> equations.MatrixView:
         """A matrix to look at, with the names of its rows and columns, and dots where it is long.
 
         Parameters
@@ -61,7 +61,7 @@ class _Shown(ModelMatrices):
                              ⋮                       ⋮                  ⋮  ⋱                  ⋮
              Subject[372].Days                       .                  .  …              35.07
         """
-        return shown(self.named(name, group), most)
+        return equations.shown(self.named(name, group), most)
 
     def khatri_rao(self, group: str | None = None) -> ShownProduct:
         """Zᵢ = (Jᵢᵀ ⊙ Xᵢᵀ)ᵀ of a term: each row of Zᵢ is the Kronecker product of those of Jᵢ and Xᵢ.

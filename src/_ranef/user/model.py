@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from _ranef import equations, nuts, saved, tables, user
+from _ranef import inference as inf
 from _ranef.design import (
     as_chunks,
     build_design,
@@ -20,16 +22,12 @@ from _ranef.design import (
     scan_chunks,
     warn_of_dropped,
 )
-from _ranef.equations import Asked, Chosen, Equation, model_equation, parameter_table
 from _ranef.errors import DesignError, FitError, NotAvailableError
 from _ranef.formula import parse_formula
-from _ranef.inference import predictive_draws
 from _ranef.likelihood import CrossProducts, Likelihood, Method, cross_products, of_sums, streamed_products
-from _ranef.nuts import Settings, prior_tree, sample_posterior, sample_prior
 from _ranef.reml import Control, checked_control, fit_reml
 from _ranef.residuals import CorrelationFunction, VarianceFunction
 from _ranef.results import RemlEstimates, fit_call, sample_arguments
-from _ranef.saved import Prepared
 from _ranef.spec import (
     ModelSpec,
     Moments,
@@ -42,9 +40,7 @@ from _ranef.spec import (
     with_known,
 )
 from _ranef.support.remedies import generator, helpful, one_of
-from _ranef.tables import Document, Text, model_title
 from _ranef.user.fit_base import Shown, told
-from _ranef.user.matrices import Matrices
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
 from _ranef.user.row_sums import RowSums
@@ -152,7 +148,7 @@ class Model(Shown):
         self._spec, self._products, self._known_moments = spec, products, moments
 
     @classmethod
-    def of(cls, fit: EmpiricalBayesFit | PosteriorFit | Prepared) -> Model:
+    def of(cls, fit: EmpiricalBayesFit | PosteriorFit | saved.Prepared) -> Model:
         """The model that a fit is of, from what the fit holds: to sample, or fit, again without the data frame.
 
         Parameters
@@ -167,7 +163,7 @@ class Model(Shown):
         >>> ranef.Model.of(fit).fit("ML").status
         'converged'
         """
-        if not isinstance(fit, EmpiricalBayesFit | PosteriorFit | Prepared):
+        if not isinstance(fit, EmpiricalBayesFit | PosteriorFit | saved.Prepared):
             raise DesignError(
                 f"Model.of() takes a fit, from Model.fit(), Model.sample() or ranef.load(); got {type(fit).__name__}. "
                 "A comparison has its fits as .eb, .fb and .fits."
@@ -175,7 +171,7 @@ class Model(Shown):
         model = cls.__new__(cls)
         products = None if isinstance(fit, PosteriorFit) or fit.spec.structured else fit.products
         spec = fit.spec.with_family("gaussian").with_rho(None)
-        model._hold(spec, products, fit.moments if isinstance(fit, Prepared) else None)
+        model._hold(spec, products, fit.moments if isinstance(fit, saved.Prepared) else None)
         return model
 
     @classmethod
@@ -261,7 +257,7 @@ class Model(Shown):
         return self._known_moments
 
     @property
-    def matrices(self) -> Matrices:
+    def matrices(self) -> user.Matrices:
         """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; ``.cluster(level)`` has one level's, ``.show("Z")`` a view.
 
         Examples
@@ -272,7 +268,7 @@ class Model(Shown):
         >>> one.X.shape, one.Z.columns.tolist()
         ((10, 2), ['Intercept', 'Days'])
         """
-        return Matrices(self._spec)
+        return user.Matrices(self._spec)
 
     def fit(
         self,
@@ -407,7 +403,7 @@ class Model(Shown):
         >>> fb.draws.b[0].shape  # chains, draws, levels, effects
         (4, 200, 4, 1)
         """
-        settings = Settings(
+        settings = nuts.Settings(
             draws=draws,
             warmup=warmup,
             chains=chains,
@@ -427,7 +423,7 @@ class Model(Shown):
             raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
         start = self._estimates(init)
         spec = self._with_fitted(spec)
-        record = sample_posterior(
+        record = nuts.sample_posterior(
             spec,
             priors=self.priors(priors),
             settings=settings,
@@ -477,10 +473,10 @@ class Model(Shown):
         >>> dict(tree["prior_predictive"]["bright"].sizes)
         {'chain': 1, 'draw': 100, 'obs': 20}
         """
-        settings, rng = Settings(draws=draws, seed=seed), generator(seed)
+        settings, rng = nuts.Settings(draws=draws, seed=seed), generator(seed)
         spec = self._with_fitted(self._spec.held.with_family(family))
-        drawn = sample_prior(spec, self.priors(priors), draws=settings.draws, seed=seed)
-        return prior_tree(spec, drawn, predictive_draws(spec, drawn, None, "fitted", rng)[0])
+        drawn = nuts.sample_prior(spec, self.priors(priors), draws=settings.draws, seed=seed)
+        return nuts.prior_tree(spec, drawn, inf.predictive_draws(spec, drawn, None, "fitted", rng)[0])
 
     def priors(self, changes: Priors | Mapping[str, object] | Literal["flat"] | None = None) -> Priors:
         """The priors that :meth:`sample` would use, with their numbers.
@@ -521,7 +517,7 @@ class Model(Shown):
         """
         return Likelihood(self._spec, self.products, _checked_method(method))
 
-    def describe(self) -> Document:
+    def describe(self) -> tables.Document:
         """What the model is made of: rows, coefficients, random effects, θ, default priors, notes.
 
         Examples
@@ -562,7 +558,7 @@ class Model(Shown):
         >>> model.parameters["symbol"].tolist()
         ['β₀', 'β₁', 'σ₀', 'σ₁', 'ρ₀₁', 'σ']
         """
-        return parameter_table(self._spec, self.priors())
+        return equations.parameter_table(self._spec, self.priors())
 
     def equation(
         self,
@@ -572,7 +568,7 @@ class Model(Shown):
         group: str | None = None,
         entries: Literal["numbers", "symbols"] = "numbers",
         priors: Priors | Mapping[str, object] | Literal["flat"] | None = None,
-    ) -> Equation:
+    ) -> equations.Equation:
         """The model as an equation: LaTeX, MathML, Typst and text, with a legend.
 
         Parameters
@@ -600,8 +596,8 @@ class Model(Shown):
         >>> print(model.equation("hierarchical").text.splitlines()[-3].strip())
         β₁[j] = γ₁₀ + U₁[j]
         """
-        asked = Asked(Chosen(level, group, entries), lambda: self.priors(priors))
-        return model_equation(self._spec, style=style, asked=asked)
+        asked = equations.Asked(equations.Chosen(level, group, entries), lambda: self.priors(priors))
+        return equations.model_equation(self._spec, style=style, asked=asked)
 
     def _estimates(self, init: object) -> RemlEstimates:
         """What engine A found or finds, without the warnings of :meth:`fit`: as a start it will do."""
@@ -625,11 +621,11 @@ class Model(Shown):
             return spec
         return spec.with_fitted(np.asarray(empirical_bayes(self._spec, "REML").fitted(), dtype=float))
 
-    def _document(self) -> Document:
+    def _document(self) -> tables.Document:
         return self.describe()
 
-    def _stored(self) -> Prepared:
-        return Prepared(self._spec, self.products, self._moments)
+    def _stored(self) -> saved.Prepared:
+        return saved.Prepared(self._spec, self.products, self._moments)
 
     def __str__(self) -> str:
         return repr(self)
@@ -674,7 +670,7 @@ def _refuse_in_chunks(variance: VarianceFunction | None, correlation: Correlatio
         )
 
 
-def _describe(spec: ModelSpec, priors: Priors) -> Document:
+def _describe(spec: ModelSpec, priors: Priors) -> tables.Document:
     d = spec.design
     rows = f"{spec.n_obs} rows" + (f" ({d.n_dropped} left out: missing values)" if d.n_dropped else "")
     fixed = [f"  {', '.join(d.fixed_names) or 'none'}"]
@@ -686,20 +682,20 @@ def _describe(spec: ModelSpec, priors: Priors) -> Document:
         for t in spec.terms
     ]
     blocks = [
-        Text((f"{model_title(spec)}: {d.formula}", rows)),
-        Text(tuple(fixed), f"Fixed effects ({spec.n_fixed} coefficients):"),
-        Text(tuple(random) or ("  none",), "Random effects:"),
-        Text(
+        tables.Text((f"{tables.model_title(spec)}: {d.formula}", rows)),
+        tables.Text(tuple(fixed), f"Fixed effects ({spec.n_fixed} coefficients):"),
+        tables.Text(tuple(random) or ("  none",), "Random effects:"),
+        tables.Text(
             (f"  {', '.join(spec.theta_names) or 'none'}",), "Variance parameters θ (relative to σ), in lme4's order:"
         ),
     ]
     if spec.structured:
         names = ", ".join(spec.rho_names)
         words = [f"  {line}" for line in spec.residual.meaning_lines]
-        blocks.append(Text((*words, *([f"  parameters: {names}"] if names else [])), "Residuals:"))
+        blocks.append(tables.Text((*words, *([f"  parameters: {names}"] if names else [])), "Residuals:"))
     lines = (*priors.lines(), *spec.residual_prior_words(priors.rho))
-    blocks.append(Text(tuple(f"  {line}" for line in lines), "Default priors of sample():"))
+    blocks.append(tables.Text(tuple(f"  {line}" for line in lines), "Default priors of sample():"))
     notes = (*d.notes, *priors.notes)
     if notes:
-        blocks.append(Text(tuple(f"Note: {note}" for note in notes)))
-    return Document(tuple(blocks))
+        blocks.append(tables.Text(tuple(f"Note: {note}" for note in notes)))
+    return tables.Document(tuple(blocks))

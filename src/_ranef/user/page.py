@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -186,46 +186,17 @@ class _Drawing:
 
 def _drawn(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> Iterator[_Drawing]:
     """All figures that the model has."""
-    percent = f"{100 * plots.level:g} %"
     first = next(iter(fits.values()))
     posteriors = [f for f in fits.values() if isinstance(f, PosteriorFit)]
-    # as bands all levels take no more room than some
-    shown = None if any(g.n_levels > NAMED for g in first.spec.groupings) else SHOWN
     if first.spec.terms:
-        yield _Drawing(
-            "Levels, in order",
-            f"The effect of every level in each fit, with {percent} intervals. Those of a REML or ML fit take the "
-            "variance components as known; those of a posterior do not.",
-            lambda: plots.ranef(max_levels=shown),
-        )
-        yield _Drawing(
-            "Shrinkage",
-            "From what each level's own rows say (no pooling) to what the model makes of them (partial pooling).",
-            lambda: plots.shrinkage(max_levels=SHOWN),
-        )
+        yield from _of_levels(first, plots)
     if posteriors and (first.spec.terms or first.spec.rho_names):
         yield _Drawing(
             "Variance components",
             "Posterior densities, with the prior (dashed) and the REML and ML estimates marked.",
             plots.varcorr,
         )
-    profiled = next((fit for fit in fits.values() if quickly_profiled(fit)), None)
-    if profiled is not None:
-        yield _Drawing(
-            "Profiles",
-            f"Of {profiled.engine}: the signed root of the likelihood ratio of each parameter, a straight line where a "
-            "normal interval would do, with intervals of 50, 80, 90, 95 and 99 %.",
-            profiled.plot.profile,
-            on_paper=False,
-        )
-    if profiled is not None and all(isinstance(fit, PosteriorFit) or quickly_profiled(fit) for fit in fits.values()):
-        yield _Drawing(
-            "Intervals by method",
-            f"Of {percent}: Wald (coefficients alone), profile, bootstrap (percentiles of {REPLICATES} simulated "
-            "responses) and posterior, beside each other.",
-            lambda: plots.intervals(n=REPLICATES, seed=1),
-            on_paper=False,
-        )
+    yield from _of_likelihoods(list(fits.values()), plots)
     n_sds = sum(len(g.columns) for g in first.spec.groupings) + (first.spec.sigma is None)
     if posteriors and n_sds > 1 and not any(f.draws.not_normal for f in posteriors):
         yield _Drawing(
@@ -240,6 +211,54 @@ def _drawn(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> Iterator[_Draw
             "The rows of some levels, with the line of the level alone, of the population, and of the fits.",
             plots.lines,
         )
+    yield from _of_residuals(first, plots)
+    if posteriors:
+        yield _Drawing(
+            "Posterior predictive check",
+            "Responses simulated from the posterior over those observed: where they part, something is missing.",
+            posteriors[0].plot.ppc,
+        )
+
+
+def _of_levels(first: AnyFit, plots: ComparisonPlots) -> Iterator[_Drawing]:
+    # as bands all levels take no more room than some
+    shown = None if any(g.n_levels > NAMED for g in first.spec.groupings) else SHOWN
+    yield _Drawing(
+        "Levels, in order",
+        f"The effect of every level in each fit, with {_percent(plots)} intervals. Those of a REML or ML fit take the "
+        "variance components as known; those of a posterior do not.",
+        lambda: plots.ranef(max_levels=shown),
+    )
+    yield _Drawing(
+        "Shrinkage",
+        "From what each level's own rows say (no pooling) to what the model makes of them (partial pooling).",
+        lambda: plots.shrinkage(max_levels=SHOWN),
+    )
+
+
+def _of_likelihoods(fits: Sequence[AnyFit], plots: ComparisonPlots) -> Iterator[_Drawing]:
+    """Profiles and what stands on them, where they take a moment."""
+    profiled = next((fit for fit in fits if quickly_profiled(fit)), None)
+    if profiled is None:
+        return
+    yield _Drawing(
+        "Profiles",
+        f"Of {profiled.engine}: the signed root of the likelihood ratio of each parameter, a straight line where a "
+        "normal interval would do, with intervals of 50, 80, 90, 95 and 99 %.",
+        profiled.plot.profile,
+        on_paper=False,
+    )
+    if all(isinstance(fit, PosteriorFit) or quickly_profiled(fit) for fit in fits):
+        yield _Drawing(
+            "Intervals by method",
+            f"Of {_percent(plots)}: Wald (coefficients alone), profile, bootstrap (percentiles of {REPLICATES} "
+            "simulated responses) and posterior, beside each other.",
+            lambda: plots.intervals(n=REPLICATES, seed=1),
+            on_paper=False,
+        )
+
+
+def _of_residuals(first: AnyFit, plots: ComparisonPlots) -> Iterator[_Drawing]:
     by_level = ", and by level" if first.spec.terms else ""
     yield _Drawing(
         "Residuals",
@@ -249,7 +268,7 @@ def _drawn(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> Iterator[_Draw
     if any(part.sds for part in first.spec.residual.told()):
         yield _Drawing(
             "Residual standard deviations",
-            f"Of every stratum in each fit, with {percent} intervals.",
+            f"Of every stratum in each fit, with {_percent(plots)} intervals.",
             plots.residual_sd,
         )
     if first.spec.correlation is not None:
@@ -259,12 +278,10 @@ def _drawn(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> Iterator[_Draw
             "says of them, marks of what it leaves.",
             plots.acf,
         )
-    if posteriors:
-        yield _Drawing(
-            "Posterior predictive check",
-            "Responses simulated from the posterior over those observed: where they part, something is missing.",
-            posteriors[0].plot.ppc,
-        )
+
+
+def _percent(plots: ComparisonPlots) -> str:
+    return f"{100 * plots.level:g} %"
 
 
 def closed(drawn: Any) -> Figure:

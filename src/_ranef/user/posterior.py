@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import pandas as pd
 
+from _ranef import equations, nuts, tables
 from _ranef import inference as inf
-from _ranef.equations import Key
 from _ranef.errors import ConvergenceWarning, DesignError, RanefWarning, warn
-from _ranef.nuts import predictive_array, sample_prior, to_datatree, to_inference_data
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec, Priors
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, helpful, one_of, whole_number
-from _ranef.tables import Document, posterior_summary
 from _ranef.user.fit_base import BaseFit, Simulated
 
 if TYPE_CHECKING:
@@ -286,7 +284,7 @@ class PosteriorFit(BaseFit):
             }
         )
 
-    def summary(self) -> Document:
+    def summary(self) -> tables.Document:
         """The printed posterior: priors, then the order of lme4, with R-hat and effective sample sizes.
 
         Examples
@@ -307,7 +305,7 @@ class PosteriorFit(BaseFit):
         fixed = table["group"] == ""
         notes = [*self.draws.notes, *inf.sensitivity_words(self.spec, self.draws)]
         words = [*self.warnings, *(f"Note: {note}" for note in notes)]
-        return posterior_summary(
+        return tables.posterior_summary(
             self.spec, self.draws.priors, settings, self.draws.family, table[~fixed], table[fixed], words, self.engine
         )
 
@@ -353,7 +351,7 @@ class PosteriorFit(BaseFit):
         >>> dict(fb.datatree["posterior"]["ranef_operator"].sizes)
         {'chain': 4, 'draw': 200, 'operator': 4, 'operator_term': 1}
         """
-        return to_datatree(self.spec, self.draws)
+        return nuts.to_datatree(self.spec, self.draws)
 
     def to_datatree(
         self,
@@ -395,7 +393,7 @@ class PosteriorFit(BaseFit):
         if not isinstance(prior, bool | PosteriorDraws):
             raise DesignError(f"prior={prior!r} must be True, False, or draws from the prior.")
         own = self._prior_draws(seed) if prior is True else prior or None
-        return to_datatree(spec, self.draws, prior=own, posterior_predictive=replicated, kept=kept)
+        return nuts.to_datatree(spec, self.draws, prior=own, posterior_predictive=replicated, kept=kept)
 
     def to_inference_data(self) -> Any:
         """:attr:`datatree` as an InferenceData, for ArviZ before 1.0 (which nutpie brings): it takes no DataTree.
@@ -419,11 +417,11 @@ class PosteriorFit(BaseFit):
         ... except ranef.FitError:  # ArviZ 1.0 takes fb.datatree
         ...     pass
         """
-        return to_inference_data(self.datatree)
+        return nuts.to_inference_data(self.datatree)
 
     def _prior_draws(self, seed: int | None) -> PosteriorDraws:
         chains, draws = self.draws.sigma.shape
-        return sample_prior(self.spec, self.draws.priors, draws=draws, chains=chains, seed=seed)
+        return nuts.sample_prior(self.spec, self.draws.priors, draws=draws, chains=chains, seed=seed)
 
     @cached_property
     def diagnostics(self) -> pd.DataFrame:
@@ -616,7 +614,7 @@ class PosteriorFit(BaseFit):
         (4, 25, 20)
         """
         spec = self.spec.held
-        return predictive_array(spec, *inf.predictive_draws(spec, self.draws, draws, re, generator(seed)))
+        return nuts.predictive_array(spec, *inf.predictive_draws(spec, self.draws, draws, re, generator(seed)))
 
     @property
     def residual_parameters(self) -> pd.DataFrame:
@@ -666,7 +664,7 @@ class PosteriorFit(BaseFit):
         return {name: float(draw.mean()) for name, draw in draws.items()}, self.confint()
 
     @property
-    def _more_numbers(self) -> dict[Key, float]:
+    def _more_numbers(self) -> dict[equations.Key, float]:
         return {("nu",): float(np.mean(self.draws.extras["nu"]))} if "nu" in self.draws.extras else {}
 
     def _priors(self) -> Priors:

@@ -11,8 +11,9 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 import pandas as pd
 
+from _ranef import comparison as cmp
 from _ranef import inference as inf
-from _ranef.comparison import with_errors
+from _ranef import tables, user
 from _ranef.errors import ConvergenceWarning, DesignError, RanefWarning, SingularFitWarning
 from _ranef.likelihood import (
     At,
@@ -28,9 +29,7 @@ from _ranef.results import OptimizerRecord, Refits, RemlEstimates, Status, fit_a
 from _ranef.spec import ModelSpec, check_responses, covariance_arrays, with_response
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, helpful, one_of, whole_number
-from _ranef.tables import Document, ResultFrame, drop_table, hypothesis_table, reml_summary, term_table
 from _ranef.user.fit_base import BaseFit, Simulated, told
-from _ranef.user.matrices import FitMatrices
 
 __all__ = ["FEW_ROWS", "EmpiricalBayesFit", "empirical_bayes"]
 
@@ -336,7 +335,7 @@ class EmpiricalBayesFit(BaseFit):
             }
         )
 
-    def summary(self, *, ddf: str | None = None, vcov: str | None = None, cluster: Any = None) -> Document:
+    def summary(self, *, ddf: str | None = None, vcov: str | None = None, cluster: Any = None) -> tables.Document:
         """The printed fit, in lme4's order.
 
         Parameters
@@ -377,7 +376,7 @@ class EmpiricalBayesFit(BaseFit):
         tests = self._tests(ddf, vcov, cluster)
         streamed = self.spec.design.stream is not None
         scaled = None if streamed else inf.scaled_quantiles(self.residuals("pearson").to_numpy())
-        return reml_summary(self.spec, self.estimates, self.fixef, self.varcorr, scaled, criteria, tests)
+        return tables.reml_summary(self.spec, self.estimates, self.fixef, self.varcorr, scaled, criteria, tests)
 
     def test(
         self,
@@ -388,7 +387,7 @@ class EmpiricalBayesFit(BaseFit):
         level: float = 0.95,
         vcov: str | None = None,
         cluster: Any = None,
-    ) -> ResultFrame:
+    ) -> tables.ResultFrame:
         """Test linear hypotheses Lβ = c on the coefficients, each alone and all together.
 
         Parameters
@@ -436,7 +435,7 @@ class EmpiricalBayesFit(BaseFit):
         asked = inf.hypotheses(L, list(self.fixef.index), self.spec.design.dropped, value)
         law, beta = self._law(ddf, vcov, cluster), self.estimates.beta
         rows = inf.row_frame(law, beta, asked, level)
-        return hypothesis_table(inf.joint_frame(law, beta, asked), rows, law.words)
+        return tables.hypothesis_table(inf.joint_frame(law, beta, asked), rows, law.words)
 
     def anova(
         self,
@@ -445,7 +444,7 @@ class EmpiricalBayesFit(BaseFit):
         ddf: str | None = "satterthwaite",
         vcov: str | None = None,
         cluster: Any = None,
-    ) -> ResultFrame:
+    ) -> tables.ResultFrame:
         """Test every term of the fixed effects, as lmerTest's ``anova``: by types I, II or III, whatever the contrasts.
 
         Type III are hypotheses on means of cells that weigh every level alike, each term given all others; type II
@@ -486,7 +485,7 @@ class EmpiricalBayesFit(BaseFit):
          nitro:Variety   168.4    84.18     2 51.00   0.4988   0.6102
         """
         law = self._law(ddf, vcov, cluster)
-        return term_table(inf.term_tests(self.spec, law, self.estimates.beta, self.sigma, type), type, law.words)
+        return tables.term_table(inf.term_tests(self.spec, law, self.estimates.beta, self.sigma, type), type, law.words)
 
     def vcov_adjusted(self) -> pd.DataFrame:
         """Kenward and Roger's covariance of the coefficients, p×p: :attr:`vcov` with the uncertainty of θ̂ in it.
@@ -542,7 +541,7 @@ class EmpiricalBayesFit(BaseFit):
         """
         return inf.vcov_frame(self.spec, inf.robust_law(self, type, cluster).vcov)
 
-    def drop1(self, scope: str | Sequence[str] = "terms") -> ResultFrame:
+    def drop1(self, scope: str | Sequence[str] = "terms") -> tables.ResultFrame:
         """Leave out every term that no other contains, one at a time: AIC and likelihood ratio tests by ML.
 
         Parameters
@@ -573,7 +572,7 @@ class EmpiricalBayesFit(BaseFit):
          <none>      1763.94
          Days      1 1785.48 23.54 1.23e-06
         """
-        return drop_table(inf.drop_terms(self, scope), self.spec.design.formula)
+        return tables.drop_table(inf.drop_terms(self, scope), self.spec.design.formula)
 
     # -- empirical Bayes only ----------------------------------------------------------------------------------
 
@@ -772,7 +771,7 @@ class EmpiricalBayesFit(BaseFit):
         return self.estimates.optimizer
 
     @cached_property
-    def matrices(self) -> FitMatrices:
+    def matrices(self) -> user.FitMatrices:
         """y, X, Z and per-term pieces with Λ, D and V at the estimates.
 
         Examples
@@ -782,7 +781,7 @@ class EmpiricalBayesFit(BaseFit):
         >>> fit.matrices.V_cluster("308").round(0).iloc[:3, :3].to_numpy().tolist()
         [[1267.0, 622.0, 631.0], [622.0, 1321.0, 711.0], [631.0, 711.0, 1446.0]]
         """
-        return FitMatrices(self.spec, self.estimates.theta, self.sigma)
+        return user.FitMatrices(self.spec, self.estimates.theta, self.sigma)
 
     @overload
     def refit(self, y: UnknownShape) -> EmpiricalBayesFit | Refits: ...
@@ -1292,7 +1291,7 @@ class EmpiricalBayesFit(BaseFit):
             return np.full(len(self.varcorr), np.nan)
 
     def _whole_tidy(self) -> pd.DataFrame:
-        return with_errors(self.tidy(ddf="satterthwaite"), self._variance_errors())
+        return cmp.with_errors(self.tidy(ddf="satterthwaite"), self._variance_errors())
 
     def _tests(self, ddf: str | None, vcov: str | None = None, cluster: Any = None) -> inf.CoefficientTests:
         return inf.coefficient_tests(self._law(ddf, vcov, cluster), self.estimates.beta)

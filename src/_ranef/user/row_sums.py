@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from _ranef import tables
 from _ranef.design import (
     Chunks,
     Design,
@@ -21,7 +22,6 @@ from _ranef.formula import parse_formula
 from _ranef.likelihood import Sums, merged_sums, summed
 from _ranef.spec import ModelSpec, Moments, merged_moments, model_spec, moments
 from _ranef.support.remedies import helpful
-from _ranef.tables import Document, Text
 from _ranef.user.fit_base import Shown
 
 __all__ = ["RowSums", "sums"]
@@ -122,9 +122,9 @@ class RowSums(Shown):
     def __add__(self, other: RowSums) -> RowSums:
         return self.merge(other)
 
-    def _document(self) -> Document:
+    def _document(self) -> tables.Document:
         groups = ", ".join(f"{name} ({n} levels)" for name, n in self.n_levels.items()) or "none"
-        return Document((Text((f"Sums over {self.n_obs} rows: {self.formula}", f"Groups: {groups}")),))
+        return tables.Document((tables.Text((f"Sums over {self.n_obs} rows: {self.formula}", f"Groups: {groups}")),))
 
     def __repr__(self) -> str:
         groups = ", ".join(f"{name} ({n})" for name, n in self.n_levels.items()) or "none"

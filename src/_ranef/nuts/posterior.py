@@ -1,0 +1,325 @@
+"""Draws of a posterior: which sampler takes which model, and what its outcome becomes.
+
+JAX and numpyro are loaded here, by the first run that needs them.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from _ranef.errors import FitError, NotAvailableError, RanefWarning, warn
+from _ranef.likelihood import CrossProducts
+from _ranef.nuts.batched import Points
+from _ranef.nuts.checkpoint import checkpoint_of
+from _ranef.nuts.direct import NotDirect, require_direct, run_direct
+from _ranef.nuts.modes import doubts, modes_of
+from _ranef.nuts.nutpie_run import require_nutpie, run_nutpie
+from _ranef.nuts.problem import Problem, draw_effects, hyper_draws, prepare
+from _ranef.nuts.record import Outcome, nothing_to_sample
+from _ranef.nuts.settings import Settings
+from _ranef.results import Importance, PosteriorDraws, RemlEstimates
+from _ranef.spec import ModelSpec, Priors
+from _ranef.support.arrays import Floats
+from _ranef.support.checkpoints import Checkpoint
+from _ranef.support.interrupts import deferred
+
+__all__ = ["log_density", "sample_posterior"]
+
+#: warm-up steps where chains start at the posterior mode with its curvature for a metric, and elsewhere
+SHORT_WARMUP, LONG_WARMUP = 200, 1000
+
+
+_gate = threading.Lock()
+
+
+def _engine() -> Any:
+    """The module that imports jax and numpyro."""
+    with deferred(), _gate:
+        return _loaded_engine()
+
+
+@cache
+def _loaded_engine() -> Any:
+    """Load it, and put back what that changes elsewhere: jax draws from numpy's global generator."""
+    state = np.random.get_state()  # noqa: NPY002
+    with warnings.catch_warnings():  # of the whole process: hence once only, and one thread at a time
+        warnings.filterwarnings("ignore", message="IProgress not found")  # numpyro's, in notebooks without widgets
+        # arviz may have left numpyro to be loaded lazily: submodules loaded before it would be there twice
+        _ = import_module("numpyro").__version__
+        engine = import_module("_ranef.nuts.engine")
+    np.random.set_state(state)  # noqa: NPY002
+    return engine
+
+
+def sample_posterior(
+    spec: ModelSpec,
+    *,
+    priors: Priors,
+    settings: Settings | None = None,
+    start: RemlEstimates | None = None,
+    products: CrossProducts | None = None,
+) -> PosteriorDraws:
+    """Draw from the posterior of a model.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    priors : Priors
+    settings : Settings, optional
+        Of the sampler; by default 4 chains of 1000 draws, the marginal parameterization where the model allows it.
+    start : RemlEstimates, optional
+        The REML optimum, from which the posterior mode is sought.
+    products : CrossProducts, optional
+        Those of `spec`, where they are at hand already.
+
+    Returns
+    -------
+    PosteriorDraws
+        Interrupted while sampling (Ctrl-C), the draws until then, with ``complete=False`` and a warning.
+
+    Raises
+    ------
+    FitError
+        If settings and model do not go together, or the density is not finite where the chains begin.
+
+    Examples
+    --------
+    >>> from ranef import datasets
+    >>> from _ranef.design import build_design, registered
+    >>> from _ranef.formula import parse_formula
+    >>> from _ranef.spec import default_priors, model_spec
+    >>> parsed = parse_formula("bright ~ 1 + (1 | operator)", functions=registered())
+    >>> spec = model_spec(build_design(parsed, datasets.load("pulp")))
+    >>> fit = sample_posterior(spec, priors=default_priors(spec), settings=Settings(draws=100, seed=1))
+    >>> fit.theta.shape, fit.beta.shape, fit.b[0].shape
+    ((4, 100, 1), (4, 100, 1), (4, 100, 4, 1))
+    """
+    settings = Settings() if settings is None else settings
+    begin = time.perf_counter()
+    kind, notes = choose_parameterization(spec, priors, settings)
+    if priors.flat:
+        _require_levels(spec)
+    problem = prepare(spec, products, priors)
+    if settings.sampler == "nutpie":
+        _require_quick(problem, settings, kind)
+    checkpoint = None if settings.checkpoint is None else checkpoint_of(problem, settings, kind, start)
+    seed = secrets.randbits(31) if settings.seed is None else int(settings.seed)
+    seed = seed if checkpoint is None else checkpoint.seed
+    settings, out = _tried_directly(problem, settings.chosen(kind), seed, start, notes)
+    warmup = 0 if out else settings.warmup
+    if warmup is None:
+        warmup = SHORT_WARMUP if kind == "marginal" else LONG_WARMUP
+        if kind == "marginal":
+            notes.append(f"{warmup} warm-up steps: the chains start around the posterior mode, in its own metric.")
+    if out is None:
+        with deferred():  # Ctrl-C is let through between steps
+            out = _run(problem, settings, warmup, seed, start, checkpoint)
+    raw, hyper, (beta, b) = out.raw, out.hyper, out.effects
+    if not raw.complete:
+        warn(
+            f"Sampling was interrupted: {hyper.sigma.shape[1]} of {settings.draws} draws are kept of each of "
+            f"{hyper.sigma.shape[0]} of {settings.chains} chains.",
+            RanefWarning,
+        )
+    return PosteriorDraws(
+        theta=hyper.theta,
+        sigma=hyper.sigma,
+        beta=beta,
+        b=b,
+        sample_stats=raw.stats,
+        parameterization=kind,
+        priors=priors,
+        seed=seed,
+        warmup=warmup,
+        seconds=time.perf_counter() - begin,
+        complete=raw.complete,
+        family=spec.family.word,
+        extras=hyper.extras,
+        sampler=settings.sampler,
+        notes=(*notes, *priors.notes),
+        doubts=out.doubts,
+        target_accept=settings.target_accept,
+        importance=out.importance,
+    )
+
+
+def _tried_directly(
+    problem: Problem, settings: Settings, seed: int, start: RemlEstimates | None, notes: list[str]
+) -> tuple[Settings, Outcome | None]:
+    """Independent draws where they are asked for, and settings that say so; where NUTS is to take over a note why.
+
+    Raises
+    ------
+    FitError
+        If ``"direct"`` is asked for, and not to be had.
+    """
+    if settings.sampler not in ("direct", "auto"):
+        return settings, None
+    try:
+        require_direct(problem, settings)
+        with deferred():
+            out = run_direct(problem, settings, seed, start)
+    except NotDirect as reason:
+        if settings.sampler == "direct":
+            raise FitError(
+                f"sampler='direct' cannot be used here: {reason}. sampler='auto' takes NUTS in such cases."
+            ) from reason
+        notes.append(f"NUTS by sampler='auto', as the direct posterior cannot be used: {reason}.")
+        return replace(settings, sampler="numpyro"), None
+    assert out.importance is not None
+    notes.append(_of_importance(out.importance, settings.chains * settings.draws))
+    return replace(settings, sampler="direct"), out
+
+
+def _of_importance(found: Importance, size: int) -> str:
+    repeated = "" if found.effective > 0.99 * size else f", worth {found.effective:.0f}, as some are repetitions"
+    k = f"{found.pareto_k:.2f}" if np.isfinite(found.pareto_k) else "none, as no weight is large"
+    return (
+        f"{size} independent draws{repeated}: no chain, and so no R-hat. They were chosen of {found.proposed} points "
+        f"by weights of importance, worth {found.efficiency:.0%} of their number; Pareto k̂ of the weights: {k} (they "
+        "are to be trusted below 0.7)."
+    )
+
+
+def _require_levels(spec: ModelSpec) -> None:
+    """Refuse flat priors where the likelihood falls too slowly in θ: as θ^(p − J) for J levels of p fixed columns."""
+    for t in spec.terms:
+        J, p = spec.groupings[t.grouping].n_levels, len(t.columns)
+        if set(t.columns) <= set(spec.design.fixed_names) and p + 1 >= J:
+            raise FitError(
+                f"Under flat priors the posterior of the variances of {t.text} is improper: {J} levels of {t.group} do "
+                f"not bound it, and {p + 2} would. Give the sds priors, or take the default ones."
+            )
+
+
+def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings) -> tuple[str, list[str]]:
+    """The parameterization of a run, with the reason where it was chosen.
+
+    Raises
+    ------
+    FitError
+        If the one asked for cannot hold the model.
+    """
+    asked = settings.parameterization
+    reasons = [f"the random effects of {', '.join(priors.effects)} are Student t"] if priors.effects else []
+    reasons += [] if spec.family.collapses else [f"the response is {spec.family.label}"]
+    if spec.rho_names and spec.rho is None and priors.r2d2 is not None:
+        raise FitError("R2D2 is not available beside residual variances or correlations; give other priors.")
+    if priors.rho and asked not in ("auto", "marginal"):
+        raise FitError(
+            f"A prior of {next(iter(priors.rho))!r} is sampled in the marginal parameterization only: leave "
+            "parameterization= at its default."
+        )
+    by_rows = spec.residual.basis is None and asked not in ("auto", "marginal")
+    if spec.rho_names and spec.rho is None and (reasons or by_rows):
+        raise FitError(
+            f"{' and '.join(spec.residual.calls)}: residual variances and correlations are sampled with normal "
+            "effects and residuals, and where rows are read at every step in the marginal parameterization only. Leave "
+            "the rest at its default."
+        )
+    if spec.related and (reasons or asked not in ("auto", "marginal")):
+        raise NotAvailableError(
+            "A model with a known covariance among levels (cov=) is sampled with normal effects and a normal response, "
+            "which are integrated out: parameterization='marginal' or 'auto'."
+        )
+    if asked == "auto" and not reasons:
+        return "marginal", ["marginal parameterization: all random effects and residuals are normal."]
+    if asked == "auto":
+        return "noncentered", [f"non-centred parameterization: {' and '.join(reasons)}."]
+    if asked == "marginal" and reasons:
+        raise FitError(
+            f"parameterization='marginal' integrates normal random effects out of a normal response, but "
+            f"{' and '.join(reasons)}. Use 'noncentered' or 'auto'."
+        )
+    return asked, []
+
+
+def _require_quick(problem: Problem, settings: Settings, kind: str) -> None:
+    require_nutpie()
+    if settings.checkpoint is not None:
+        raise FitError(
+            "checkpoint= is for sampler='numpyro': nutpie does not hand out the state of its chains, from which they "
+            "could go on."
+        )
+    if settings.warmup is not None and settings.warmup < 1:
+        raise FitError(f"warmup={settings.warmup}: sampler='nutpie' needs one warm-up step or more; 200 are usual.")
+    if settings.device is not None:
+        raise FitError(f"device={settings.device!r} is for sampler='numpyro'; nutpie computes on the processor.")
+    if kind != "marginal":
+        raise FitError(
+            f"sampler='nutpie' samples the marginal model only, and this run is {kind}. Use sampler='numpyro'."
+        )
+    if not problem.layout.plain:
+        what = "R2D2" if problem.layout.r2d2 else "a distribution of numpyro"
+        raise FitError(f"sampler='nutpie' does not know {what} as a prior. Use sampler='numpyro', or another family.")
+
+
+def _run(
+    problem: Problem,
+    settings: Settings,
+    warmup: int,
+    seed: int,
+    start: RemlEstimates | None,
+    checkpoint: Checkpoint | None,
+) -> Outcome:
+    if settings.sampler == "nutpie":
+        modes = modes_of(problem, start, seed)
+        at = modes.best
+        raw = nothing_to_sample(settings.chains, settings.draws)
+        if len(at.centre):
+            raw = run_nutpie(problem, modes, settings, warmup, seed)
+        hyper = hyper_draws(problem, at.centre + raw.positions["hyper"] @ at.root.T)
+        effects = draw_effects(problem, hyper, np.random.default_rng(seed))
+        return Outcome(raw, hyper, effects, doubts(modes, raw.positions["hyper"]))
+    sample = _engine().sample_marginal if settings.parameterization == "marginal" else _engine().sample_joint
+    out: Outcome = sample(problem, settings, warmup, seed, start, checkpoint)
+    return out
+
+
+def log_density(
+    spec: ModelSpec, products: CrossProducts, priors: Priors, path: str = "numpy"
+) -> Callable[[Floats, float], float]:
+    """Collapsed log likelihood log p(y | θ, σ) as a plain function of (θ, σ) on the user's scale.
+
+    β and b are integrated out under `priors`, which enter through β only; flat coefficients are integrated against
+    Lebesgue measure, so with flat priors on all of them this is −½ REML criterion (σ not profiled).
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    products : CrossProducts
+    priors : Priors
+        Normal or flat for every coefficient.
+    path : {"jax", "numpy", "loops", "batched"}
+        JAX, the numpy kernels, the loops that numba compiles, or numpy for many points together.
+
+    Raises
+    ------
+    FitError
+        If some coefficient has another prior.
+    """
+    problem = prepare(spec, products, priors)
+    if problem.shape.n_sampled or problem.layout.r2d2:
+        raise FitError("log_density() needs normal or flat priors of all coefficients.")
+    if path == "jax":
+        out: Callable[[Floats, float], float] = _engine().collapsed_density(problem)
+        return out
+    if path == "loops":
+        return problem.collapsed
+    none: Floats = np.zeros(0)
+    host, roots = problem.host, replace(problem.roots, products=problem.products)
+    if path == "batched":
+        many = problem.batched
+        assert many is not None
+        return lambda theta, sigma: float(many.log_likelihoods(Points.one(roots.at(theta), sigma))[0])
+    return lambda theta, sigma: float(host.value_and_gradient(roots.at(theta), np.asarray(sigma), none)[0])
