@@ -13,6 +13,7 @@ A session begins with a formula and a data frame, and goes on with what comes ba
 ``fit.plot.…``             figures: ``ranef()``, ``shrinkage()``, ``lines()``, ``diagnostics()``
 ``fit.save(path)``         to a file, which :func:`load` reads; ``Model.of(fit)`` is its model again
 ``datasets``, ``priors``   bundled data: ``datasets.names()``; prior families for ``sample(priors=...)``
+``families``               of the response, for ``Model(family=...)``: :class:`GeneralisedFit` is a fit of these
 =========================  =========================================================================================
 
 Every error is a :class:`RanefError` and says what to do next, every warning a :class:`RanefWarning`. The public face is
@@ -66,6 +67,7 @@ from _ranef.spec import Precision
 from _ranef.user import (
     Comparison,
     EmpiricalBayesFit,
+    GeneralisedFit,
     Means,
     Model,
     Pooling,
@@ -83,7 +85,7 @@ from _ranef.user import (
     ranova,
     sums,
 )
-from ranef import datasets, priors
+from ranef import datasets, families, priors
 
 __version__ = "0.1.0"
 
@@ -104,6 +106,7 @@ __all__ = [
     "FitError",
     "FormulaError",
     "Gaussian",
+    "GeneralisedFit",
     "Means",
     "Model",
     "NotAvailableError",
@@ -129,6 +132,7 @@ __all__ = [
     "datasets",
     "emmeans",
     "exact_rlrt",
+    "families",
     "lm_list",
     "load",
     "pooling",

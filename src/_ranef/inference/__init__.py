@@ -7,7 +7,14 @@ from _ranef.inference.case_deletion import Influence, influence
 from _ranef.inference.components import random_pca
 from _ranef.inference.conditioning import DRAWS, given_draws, thinned
 from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
-from _ranef.inference.ddf import CoefficientLaw, CoefficientTests, check_ddf, coefficient_law, coefficient_tests
+from _ranef.inference.ddf import (
+    CoefficientLaw,
+    CoefficientTests,
+    check_ddf,
+    coefficient_law,
+    coefficient_tests,
+    normal_law,
+)
 from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
 from _ranef.inference.effects import (
     check_level,
@@ -20,6 +27,7 @@ from _ranef.inference.effects import (
     only_group,
     ranef_frame,
     varcorr_frame,
+    varcorr_of,
     vcov_frame,
     wald_intervals,
 )
@@ -35,6 +43,16 @@ from _ranef.inference.engines import (
 )
 from _ranef.inference.estimated_means import MarginalMeans, checked_adjustment, emmeans, marginal_means
 from _ranef.inference.exact_tests import ExactTest, exact_rlrt
+from _ranef.inference.generalised import (
+    RESIDUALS,
+    dispersions_of,
+    family_of_estimates,
+    generalised_residuals,
+    laplace_at,
+    predict_generalised,
+    simulate_generalised,
+    varcorr_rows,
+)
 from _ranef.inference.information import (
     VarianceInformation,
     theta_hessian,
@@ -130,6 +148,7 @@ __all__ = [
     "EFFECT_INTERVALS",
     "FREE",
     "INTERVALS",
+    "RESIDUALS",
     "TESTS",
     "UNCERTAINTY",
     "AnovaComponents",
@@ -187,6 +206,7 @@ __all__ = [
     "covariance_draws",
     "derive",
     "diagnose",
+    "dispersions_of",
     "draws_of",
     "drop_terms",
     "effect_intervals",
@@ -198,10 +218,12 @@ __all__ = [
     "estimates_to_mark",
     "exact_rlrt",
     "f_frame",
+    "family_of_estimates",
     "first_fit",
     "fitted",
     "fitted_values",
     "fixef_series",
+    "generalised_residuals",
     "given_draws",
     "glance_frame",
     "group_regressions",
@@ -216,6 +238,7 @@ __all__ = [
     "joint_frame",
     "labelled_draws",
     "lag_bounds",
+    "laplace_at",
     "level_cells",
     "level_means",
     "likelihood_frame",
@@ -229,6 +252,7 @@ __all__ = [
     "matrix_pattern",
     "mean_inverse_weight",
     "mean_squares",
+    "normal_law",
     "normal_quantile",
     "one_draw",
     "only_group",
@@ -241,6 +265,7 @@ __all__ = [
     "posterior_table",
     "posteriors_of",
     "predict_estimates",
+    "predict_generalised",
     "predict_posterior",
     "prediction_frame",
     "predictive_draws",
@@ -271,6 +296,7 @@ __all__ = [
     "scaled_quantiles",
     "sensitivity_words",
     "share_intervals",
+    "simulate_generalised",
     "simulate_new",
     "simulate_posterior",
     "simulated_power",
@@ -287,6 +313,8 @@ __all__ = [
     "varcorr_errors",
     "varcorr_frame",
     "varcorr_means",
+    "varcorr_of",
+    "varcorr_rows",
     "variance_information",
     "vcov_derivatives",
     "vcov_frame",

@@ -18,7 +18,7 @@ from _ranef.errors import DataWarning, DesignError, suggestion, warn
 from _ranef.inference.effects import check_level, grouping_named
 from _ranef.inference.variance_shares import mean_inverse_weight, weights_differ
 from _ranef.residuals import RowVariance
-from _ranef.spec import Grouping, ModelSpec
+from _ranef.spec import Grouping, LocationScale, ModelSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.remedies import one_of
 
@@ -458,4 +458,5 @@ def simulate_new(
             b = draw_effects(cov, g.n_levels, rng, df)
             b = b if g.among is None else g.among.coloured(b)
             out += np.einsum("np,np->n", g.Z, b[g.codes])
+    assert isinstance(spec.family, LocationScale)
     return np.asarray(out + spec.residual.noise(sigma, spec.family.noise(rng, len(out), own or {})))

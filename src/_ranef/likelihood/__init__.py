@@ -29,6 +29,8 @@ from _ranef.likelihood.group_problem import RowGroups
 from _ranef.likelihood.groups import group_log_densities, has_shared_effects, left_out_log_densities
 from _ranef.likelihood.identify import Undetermined, undetermined
 from _ranef.likelihood.identify_residuals import at_edge, undetermined_with_rho
+from _ranef.likelihood.laplace import Laplace, LaplaceAt, make_laplace
+from _ranef.likelihood.pilot import Pilot, fit_pilot, response_rows, separating
 from _ranef.likelihood.pointwise import linear_predictor_draws, log_precision_draws, row_log_densities
 from _ranef.likelihood.responses import Responses, own_response, products_of, read_responses
 from _ranef.likelihood.row_density import RowDensity
@@ -56,12 +58,15 @@ __all__ = [
     "FixedSums",
     "Given",
     "HostDensity",
+    "Laplace",
+    "LaplaceAt",
     "LeastSquares",
     "Leverages",
     "Likelihood",
     "Method",
     "Moments",
     "OverRho",
+    "Pilot",
     "Responses",
     "RowDensity",
     "RowGroups",
@@ -86,6 +91,7 @@ __all__ = [
     "effect_roots",
     "evaluate",
     "evaluate_together",
+    "fit_pilot",
     "fixed_part",
     "fixed_sums",
     "given_variances",
@@ -99,6 +105,7 @@ __all__ = [
     "linear_predictor_draws",
     "log_precision_draws",
     "make_batch",
+    "make_laplace",
     "make_scaling",
     "make_spectrum",
     "merged_sums",
@@ -110,10 +117,12 @@ __all__ = [
     "products_of",
     "rank_of",
     "read_responses",
+    "response_rows",
     "row_log_densities",
     "row_slopes",
     "row_sums",
     "score",
+    "separating",
     "slopes_together",
     "streamed_products",
     "summed",

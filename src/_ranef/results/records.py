@@ -136,6 +136,12 @@ class RemlEstimates:
         Further arguments of the call that made it, as Python: ``start`` and ``control``, where they were given.
     rho : array (n_rho,), optional
         Parameters of residual variances and correlations, where the model has any.
+    family, link : str
+        Of the response.
+    dispersion : array (n_dispersions,), optional
+        Parameters of a generalised response besides its mean; its σ is 1.
+    nagq : int
+        Points of quadrature for each effect: 1 is Laplace's approximation.
     """
 
     method: Method
@@ -149,6 +155,10 @@ class RemlEstimates:
     singular: bool
     asked: Mapping[str, str] = field(default_factory=dict)
     rho: Floats | None = None
+    family: str = "gaussian"
+    link: str = "identity"
+    dispersion: Floats | None = None
+    nagq: int = 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)

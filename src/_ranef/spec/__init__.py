@@ -3,6 +3,16 @@
 from _ranef.spec.column_moments import Moments, merged_moments, moments
 from _ranef.spec.coordinates import TermColumns, inward_theta, outward_theta
 from _ranef.spec.densities import correlation_density, scale_density, shape_density
+from _ranef.spec.generalised import (
+    GENERALISED,
+    Binomial,
+    Generalised,
+    NegativeBinomial,
+    Poisson,
+    Rows,
+    Slopes,
+    response_family,
+)
 from _ranef.spec.known import Precision, check_cov, with_known
 from _ranef.spec.matrices import Cluster, KhatriRao, Maker, ModelMatrices, NamedMatrix, TermMatrices
 from _ranef.spec.model import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
@@ -26,7 +36,7 @@ from _ranef.spec.prior_families import (
     StudentT,
     Uniform,
 )
-from _ranef.spec.response import FAMILIES, Family, Gaussian, Student, family_of
+from _ranef.spec.response import FAMILIES, Family, Gaussian, LocationScale, Student, family_of
 from _ranef.spec.rho_prior import (
     mean_log_sds,
     mean_log_sds_slopes,
@@ -39,8 +49,10 @@ from _ranef.spec.subset import with_units, without_rows
 
 __all__ = [
     "FAMILIES",
+    "GENERALISED",
     "LKJ",
     "R2D2",
+    "Binomial",
     "Cauchy",
     "Cluster",
     "Custom",
@@ -49,22 +61,28 @@ __all__ = [
     "Flat",
     "Gamma",
     "Gaussian",
+    "Generalised",
     "Grouping",
     "HalfCauchy",
     "HalfNormal",
     "HalfStudentT",
     "KhatriRao",
     "Location",
+    "LocationScale",
     "Maker",
     "ModelMatrices",
     "ModelSpec",
     "Moments",
     "NamedMatrix",
+    "NegativeBinomial",
     "Normal",
+    "Poisson",
     "Precision",
     "Priors",
+    "Rows",
     "Scale",
     "ShapePrior",
+    "Slopes",
     "Student",
     "StudentT",
     "TermColumns",
@@ -86,6 +104,7 @@ __all__ = [
     "model_spec",
     "moments",
     "outward_theta",
+    "response_family",
     "rho_log_prior",
     "rho_log_priors",
     "rho_parameters",

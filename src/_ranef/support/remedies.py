@@ -151,7 +151,10 @@ ATTRIBUTES: dict[str, str] = {
 
 
 class Answering:
-    """An object that says, of an attribute that it does not have, which one is meant."""
+    """An object that says, of an attribute that it does not have, which one is meant.
+
+    A class may have ``_instead``, words by the names of what others have in its place.
+    """
 
     if not TYPE_CHECKING:  # a checker knows what there is
 
@@ -161,7 +164,9 @@ class Answering:
             if hasattr(kind, name):  # a property that failed: with its own error
                 return object.__getattribute__(self, name)
             known = [other for other in dir(kind) if not other.startswith("_")]
-            words = "" if name.startswith("_") else ATTRIBUTES.get(name) or suggestion(name, known).strip()
+            own: Mapping[str, str] = getattr(kind, "_instead", {})
+            words = own.get(name) or ATTRIBUTES.get(name) or suggestion(name, known).strip()
+            words = "" if name.startswith("_") else words
             raise AttributeError(f"{kind.__name__} has no attribute {name!r}. {words}".rstrip(), name=name, obj=self)
 
 

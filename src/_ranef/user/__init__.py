@@ -2,6 +2,7 @@
 
 from _ranef.user.classical import anova_components, lm_list
 from _ranef.user.comparison import Comparison, compare
+from _ranef.user.generalised_fit import GeneralisedFit
 from _ranef.user.loading import load
 from _ranef.user.marginal_means import Means, emmeans
 from _ranef.user.model import Model
@@ -15,6 +16,7 @@ from _ranef.user.tests import anova, ranova
 __all__ = [
     "Comparison",
     "EmpiricalBayesFit",
+    "GeneralisedFit",
     "Means",
     "Model",
     "Pooling",

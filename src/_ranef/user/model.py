@@ -30,6 +30,7 @@ from _ranef.residuals import CorrelationFunction, VarianceFunction
 from _ranef.results import RemlEstimates, fit_call, sample_arguments
 from _ranef.saved import Prepared
 from _ranef.spec import (
+    Generalised,
     ModelSpec,
     Moments,
     Priors,
@@ -38,11 +39,13 @@ from _ranef.spec import (
     flat_priors,
     model_spec,
     moments,
+    response_family,
     with_known,
 )
-from _ranef.support.remedies import generator, helpful, one_of
+from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import Document, Text, model_title
 from _ranef.user.fit_base import Shown, told
+from _ranef.user.generalised_fit import GeneralisedFit, generalised_fit
 from _ranef.user.matrices import Matrices
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
@@ -68,11 +71,18 @@ class Model(Shown):
         It is not changed. Chunks are a pyarrow dataset or ``ParquetFile``, a list of frames, or a function that returns
         an iterator of frames: they are read twice, and no more than a few are in memory at a time.
     weights : str or array, optional
-        Prior weights: the residual variance of row i is σ²/wᵢ.
+        Prior weights: the residual variance of row i is σ²/wᵢ. Of a binomial response trials; of other generalised
+        ones they multiply the log density of rows.
     offset : str or array, optional
         A known part of the linear predictor.
     sigma : float, optional
         A known residual standard deviation (meta-analysis: ``weights=1/se**2, sigma=1``).
+    family : str or one of ``ranef.families``
+        Of the response: ``"gaussian"``, or a generalised one, ``"binomial"``, ``"poisson"``, ``"negative binomial"`` or
+        ``"gamma"``, whose mean is an inverse link of the linear predictor. A binomial response is 0 or 1, two levels, a
+        proportion with its trials as ``weights=``, or ``cbind(successes, failures)``.
+    link : str, optional
+        Another link than the usual one: ``"probit"`` or ``"cloglog"`` of a binomial response.
     cov : mapping str to matrix, optional
         Known covariances among the levels of grouping factors, K of Var b = K ⊗ Σ: a DataFrame labelled by levels,
         ``(K, levels)``, or :class:`ranef.Precision`. Levels of K without rows are predicted.
@@ -114,6 +124,8 @@ class Model(Shown):
         weights: Any = None,
         offset: Any = None,
         sigma: float | None = None,
+        family: str | Generalised = "gaussian",
+        link: str | None = None,
         cov: Mapping[str, Any] | None = None,
         variance: Any = None,
         correlation: Any = None,
@@ -121,6 +133,11 @@ class Model(Shown):
         na_action: Literal["omit", "error"] = "omit",
     ) -> None:
         check_sigma(sigma)
+        own = response_family(family, link)
+        generalised = own if isinstance(own, Generalised) else None
+        if generalised is not None:
+            _refuse_gaussian_parts(generalised, data, sigma=sigma, cov=cov, variance=variance, correlation=correlation)
+            sigma = 1.0
         known = check_cov(cov)
         reads = [form for part in _structures(variance, correlation) for form in part.reads]
         parsed = parse_formula(formula, functions=registered(transforms), others=reads)
@@ -135,8 +152,11 @@ class Model(Shown):
                 transforms=transforms,
                 na_action=na_action,
                 related=known.keys(),
+                reader=None if generalised is None else generalised.read,
             )
-            spec = with_known(model_spec(design, sigma, variance, correlation), known)
+            spec = with_known(model_spec(design, sigma, variance, correlation), known).with_family(own)
+            if generalised is not None:
+                _refuse_one_level(spec)
         else:
             _refuse_in_chunks(variance, correlation)
             design = scan_chunks(
@@ -151,7 +171,7 @@ class Model(Shown):
         self._spec, self._products, self._known_moments = spec, products, moments
 
     @classmethod
-    def of(cls, fit: EmpiricalBayesFit | PosteriorFit | Prepared) -> Model:
+    def of(cls, fit: EmpiricalBayesFit | GeneralisedFit | PosteriorFit | Prepared) -> Model:
         """The model that a fit is of, from what the fit holds: to sample, or fit, again without the data frame.
 
         Parameters
@@ -166,6 +186,10 @@ class Model(Shown):
         >>> ranef.Model.of(fit).fit("ML").status
         'converged'
         """
+        if isinstance(fit, GeneralisedFit):
+            model = cls.__new__(cls)
+            model._hold(fit.spec)
+            return model
         if not isinstance(fit, EmpiricalBayesFit | PosteriorFit | Prepared):
             raise DesignError(
                 f"Model.of() takes a fit, from Model.fit(), Model.sample() or ranef.load(); got {type(fit).__name__}. "
@@ -250,6 +274,7 @@ class Model(Shown):
         >>> model.products is model.fit().products
         True
         """
+        self._refuse_generalised("products", "its rows are weighted anew at every step.")
         if self._products is None:
             self._products = cross_products(self._spec)
         return self._products
@@ -280,8 +305,11 @@ class Model(Shown):
         *,
         start: Any = None,
         control: Control | None = None,
+        nagq: int = 1,
     ) -> EmpiricalBayesFit:
         """Fit by REML or ML, with conditional modes (BLUPs) of the random effects.
+
+        Generalised responses are fitted by maximum likelihood, for which REML is not defined.
 
         Parameters
         ----------
@@ -290,6 +318,14 @@ class Model(Shown):
             θ to start from, in lme4's order.
         control : ranef.Control, optional
             Settings of the optimiser.
+        nagq : int
+            Of a generalised response, points of adaptive Gauss-Hermite quadrature for each effect: 1 is Laplace's
+            approximation.
+
+        Returns
+        -------
+        EmpiricalBayesFit
+            :class:`ranef.GeneralisedFit` where ``family=`` is not Gaussian, which type checkers are not told.
 
         Warns
         -----
@@ -312,6 +348,13 @@ class Model(Shown):
         ('converged', 'ML')
         """
         settings = checked_control(control)
+        nagq = whole_number("nagq", nagq, 1, FitError)
+        if self._generalised:
+            _checked_method(method)
+            fit: Any = told(generalised_fit(self._spec, start=start, control=settings, nagq=nagq))
+            return fit  # type: ignore[no-any-return]
+        if nagq != 1:
+            raise FitError(f"nagq={nagq} is for generalised responses, family=; a Gaussian likelihood needs none.")
         return told(
             empirical_bayes(self._spec, _checked_method(method), start=start, control=settings, products=self.products)
         )
@@ -402,6 +445,7 @@ class Model(Shown):
         >>> fb.draws.b[0].shape  # chains, draws, levels, effects
         (4, 200, 4, 1)
         """
+        self._refuse_generalised("sample()", "fit() has maximum likelihood with conditional modes.")
         settings = Settings(
             draws=draws,
             warmup=warmup,
@@ -474,6 +518,7 @@ class Model(Shown):
         >>> dict(tree["prior_predictive"]["bright"].sizes)
         {'chain': 1, 'draw': 100, 'obs': 20}
         """
+        self._refuse_generalised("prior_predictive()", "fit().simulate() draws responses at the estimates.")
         settings, rng = Settings(draws=draws, seed=seed), generator(seed)
         spec = self._with_fitted(self._spec.with_family(family))
         drawn = sample_prior(spec, self.priors(priors), draws=settings.draws, seed=seed)
@@ -491,6 +536,7 @@ class Model(Shown):
         >>> model.priors({"sigma": ranef.priors.HalfNormal(1)}).lines()[-1]
         'sigma ~ HalfNormal(1)'
         """
+        self._refuse_generalised("priors()", "fit() needs none.")
         if isinstance(changes, Priors):
             return changes
         if isinstance(changes, str) and changes == "flat":
@@ -516,6 +562,7 @@ class Model(Shown):
         >>> round(at.criterion, 4), at.beta.round(4).tolist(), at.effects[0].round(4).ravel().tolist()
         (18.6262, [60.4], [-0.1219, -0.259, 0.1676, 0.2133])
         """
+        self._refuse_generalised("likelihood()", "fit().criterion has it at the estimates.")
         return Likelihood(self._spec, self.products, _checked_method(method))
 
     def describe(self) -> Document:
@@ -543,7 +590,7 @@ class Model(Shown):
           sd(Intercept | operator) ~ HalfStudentT(3, 0.3899)
           sigma ~ HalfStudentT(3, 0.3899)
         """
-        return _describe(self._spec, self.priors())
+        return _describe(self._spec, None if self._generalised else self.priors())
 
     @property
     def parameters(self) -> pd.DataFrame:
@@ -559,6 +606,7 @@ class Model(Shown):
         >>> model.parameters["symbol"].tolist()
         ['β₀', 'β₁', 'σ₀', 'σ₁', 'ρ₀₁', 'σ']
         """
+        self._refuse_generalised("parameters", "fit().tidy() has all estimates.")
         return parameter_table(self._spec, self.priors())
 
     def equation(
@@ -597,8 +645,19 @@ class Model(Shown):
         >>> print(model.equation("hierarchical").text.splitlines()[-3].strip())
         β₁[j] = γ₁₀ + U₁[j]
         """
+        self._refuse_generalised("equation()", "describe() says what it is made of.")
         asked = Asked(Chosen(level, group, entries), lambda: self.priors(priors))
         return model_equation(self._spec, style=style, asked=asked)
+
+    @property
+    def _generalised(self) -> bool:
+        return isinstance(self._spec.family, Generalised)
+
+    def _refuse_generalised(self, what: str, instead: str) -> None:
+        if self._generalised:
+            raise NotAvailableError(
+                f"{what} is not available yet for a model of a {self._spec.family.label} response: {instead}"
+            )
 
     def _estimates(self, init: object) -> RemlEstimates:
         """What engine A found or finds, without the warnings of :meth:`fit`: as a start it will do."""
@@ -641,6 +700,29 @@ def _checked_method(method: Method) -> Method:
     return method
 
 
+def _refuse_gaussian_parts(family: Generalised, data: Any, **given: Any) -> None:
+    """Refuse what is of Gaussian responses alone, and rows in chunks."""
+    for name in (name for name, value in given.items() if value is not None):
+        raise NotAvailableError(
+            f"{name}= is not available with family={family.word!r}: it is of Gaussian responses. Leave it out, or "
+            "leave family= out."
+        )
+    if as_chunks(data) is not None:
+        raise NotAvailableError(
+            f"A {family.label} response in chunks is not available: its rows are weighted anew at every step, and must "
+            "be held. Build the model from one frame."
+        )
+
+
+def _refuse_one_level(spec: ModelSpec) -> None:
+    for g in spec.groupings:
+        if g.n_levels < 2:
+            raise DesignError(
+                f"The grouping factor {g.name} has one level, {g.levels[0]!r}: a variance between levels needs at "
+                "least two. Leave the term out, or use rows with more levels."
+            )
+
+
 def _structures(variance: Any, correlation: Any) -> list[VarianceFunction | CorrelationFunction]:
     """What is given of residual variances and correlations, refused where it is none."""
     allowed: list[tuple[str, Any, type[Any], str]] = [
@@ -671,7 +753,7 @@ def _refuse_in_chunks(variance: VarianceFunction | None, correlation: Correlatio
         )
 
 
-def _describe(spec: ModelSpec, priors: Priors) -> Document:
+def _describe(spec: ModelSpec, priors: Priors | None) -> Document:
     d = spec.design
     rows = f"{spec.n_obs} rows" + (f" ({d.n_dropped} left out: missing values)" if d.n_dropped else "")
     fixed = [f"  {', '.join(d.fixed_names) or 'none'}"]
@@ -682,21 +764,23 @@ def _describe(spec: ModelSpec, priors: Priors) -> Document:
         + (", known covariance among levels" if spec.groupings[t.grouping].among is not None else "")
         for t in spec.terms
     ]
+    own = spec.family
+    kind = [f"Family: {own.word} ({own.link})"] if isinstance(own, Generalised) else []
+    relative = "on the scale of the link" if kind else "relative to σ"
     blocks = [
-        Text((f"{model_title(spec)}: {d.formula}", rows)),
+        Text((f"{'Generalised linear mixed model' if kind else model_title(spec)}: {d.formula}", *kind, rows)),
         Text(tuple(fixed), f"Fixed effects ({spec.n_fixed} coefficients):"),
         Text(tuple(random) or ("  none",), "Random effects:"),
-        Text(
-            (f"  {', '.join(spec.theta_names) or 'none'}",), "Variance parameters θ (relative to σ), in lme4's order:"
-        ),
+        Text((f"  {', '.join(spec.theta_names) or 'none'}",), f"Variance parameters θ ({relative}), in lme4's order:"),
     ]
     if spec.structured:
         names = ", ".join(spec.rho_names)
         words = [f"  {line}" for line in spec.residual.meaning_lines]
         blocks.append(Text((*words, *([f"  parameters: {names}"] if names else [])), "Residuals:"))
-    lines = (*priors.lines(), *spec.residual_prior_words(priors.rho))
-    blocks.append(Text(tuple(f"  {line}" for line in lines), "Default priors of sample():"))
-    notes = (*d.notes, *priors.notes)
+    if priors is not None:
+        lines = (*priors.lines(), *spec.residual_prior_words(priors.rho))
+        blocks.append(Text(tuple(f"  {line}" for line in lines), "Default priors of sample():"))
+    notes = (*d.notes, *(() if priors is None else priors.notes))
     if notes:
         blocks.append(Text(tuple(f"Note: {note}" for note in notes)))
     return Document(tuple(blocks))
