@@ -41,6 +41,7 @@ from _ranef.likelihood.sums_by_parts import FixedSums, cross_products, fixed_sum
 from _ranef.likelihood.sums_of_rows import Leverages, RowSums, row_slopes
 from _ranef.likelihood.under_priors import HostDensity
 from _ranef.likelihood.unpooled import LeastSquares, least_squares
+from _ranef.likelihood.working import working_spec
 
 __all__ = [
     "LOST",
@@ -129,4 +130,5 @@ __all__ = [
     "undetermined",
     "undetermined_with_rho",
     "vcov_slopes",
+    "working_spec",
 ]

@@ -32,7 +32,7 @@ from _ranef.nuts.proposal import wide_draws
 from _ranef.nuts.record import Outcome, nothing_to_sample
 from _ranef.nuts.settings import Settings
 from _ranef.results import Importance, PosteriorDraws, RemlEstimates
-from _ranef.spec import ModelSpec, Priors
+from _ranef.spec import Generalised, ModelSpec, Priors
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import deferred
 
@@ -125,7 +125,7 @@ def sample_posterior(
     kind, notes = choose_parameterization(spec, priors, settings)
     if priors.flat:
         _require_levels(spec)
-    problem = prepare(spec, products, priors)
+    problem = prepare(spec, products, priors, start)
     if settings.sampler == "nutpie":
         _require_quick(problem, settings, kind)
     seed = secrets.randbits(31) if settings.seed is None else int(settings.seed)
@@ -158,6 +158,7 @@ def sample_posterior(
         seconds=time.perf_counter() - begin,
         complete=raw.complete,
         family=spec.family.word,
+        link=spec.family.link if isinstance(spec.family, Generalised) else "identity",
         extras=hyper.extras,
         sampler=settings.sampler,
         notes=(*notes, *priors.notes),

@@ -15,6 +15,7 @@ import numpy as np
 
 from _ranef.design import Factor, Numeric, Value
 from _ranef.errors import DesignError, FitError
+from _ranef.spec.prior_families import Gamma as GammaPrior
 from _ranef.spec.response import Family, Gaussian
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
@@ -98,6 +99,8 @@ class Generalised(Family):
         Positive parameters besides, estimated with the others.
     lower, upper : float
         The ends of the mean, where η has none.
+    units : mapping str to float
+        By link: how far on its scale default priors let effects go, about half of what a latent residual varies by.
     """
 
     link: str
@@ -106,6 +109,7 @@ class Generalised(Family):
     dispersions: ClassVar[tuple[str, ...]] = ()
     lower: ClassVar[float] = 0.0
     upper: ClassVar[float] = np.inf
+    units: ClassVar[Mapping[str, float]] = {"log": 1.0, "logit": 1.0, "probit": 0.55, "cloglog": 0.7}
 
     def __post_init__(self) -> None:
         one_of(f"link of family {self.word!r}", self.link, self.links, FitError)
@@ -163,6 +167,13 @@ class Generalised(Family):
     @abstractmethod
     def linked(self, mean: Floats) -> Floats:
         """η of means inside their range."""
+
+    def central(self, rows: Rows, offset: Floats) -> float:
+        """The linear predictor of the mean response, less the mean offset, for the prior of the intercept."""
+        mean = np.average(rows.y, weights=rows.weights)
+        if np.isfinite(self.upper):
+            mean = (mean * rows.weights.sum() + 0.5) / (rows.weights.sum() + 1.0)
+        return float(self.linked(np.asarray(mean))) - float(offset.mean())
 
     @abstractmethod
     def row_variance(self, mean: Floats, weights: Floats, own: Mapping[str, float]) -> Floats:
@@ -378,6 +389,7 @@ class NegativeBinomial(Generalised):
     label = "negative binomial"
     links = ("log",)
     dispersions = ("size",)
+    parameters: ClassVar[Mapping[str, GammaPrior]] = {"size": GammaPrior(1.0, 0.1)}
 
     def refuse(self, y: Floats, name: str, where: Callable[[int], str]) -> None:
         """What is no count."""
@@ -458,6 +470,7 @@ class Gamma(Generalised):
     label = "gamma"
     links = ("log",)
     dispersions = ("dispersion",)
+    parameters: ClassVar[Mapping[str, GammaPrior]] = {"dispersion": GammaPrior(1.0, 1.0)}
 
     def refuse(self, y: Floats, name: str, where: Callable[[int], str]) -> None:
         """What is not positive."""
