@@ -11,7 +11,7 @@ import pandas as pd
 from _ranef.inference import CoefficientTests, typical_sd
 from _ranef.residuals import Told
 from _ranef.results import RemlEstimates, Status
-from _ranef.spec import ModelSpec, Priors, TermSpec
+from _ranef.spec import Family, Generalised, ModelSpec, Priors, TermSpec
 from _ranef.support.arrays import Floats
 from _ranef.tables.model import Block, Document, Grid, Text
 from _ranef.tables.numbers import aligned, decimals_for, p_values, with_decimals
@@ -59,6 +59,8 @@ def reml_summary(
 
 def model_title(spec: ModelSpec) -> str:
     """What kind of model it is: without random effects a linear one, or nlme's ``gls``."""
+    if isinstance(spec.family, Generalised):
+        return "Generalised linear mixed model" if spec.terms else "Generalised linear model"
     if spec.terms:
         return "Linear mixed model"
     return "Generalised least squares" if spec.structured else "Linear model"
@@ -66,6 +68,8 @@ def model_title(spec: ModelSpec) -> str:
 
 def _about(spec: ModelSpec) -> list[str]:
     lines = [f"Formula: {spec.design.formula}"]
+    if isinstance(spec.family, Generalised):
+        return [f"Family: {spec.family.word} ({spec.family.link})", *lines]
     if spec.residual.weighted:
         lines.append("Weights: yes")
     if spec.sigma is not None:
@@ -205,7 +209,7 @@ def posterior_summary(
     spec: ModelSpec,
     priors: Priors,
     settings: Sequence[str],
-    family: str,
+    family: Family,
     random: pd.DataFrame,
     fixed: pd.DataFrame,
     words: Sequence[str],

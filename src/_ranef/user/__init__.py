@@ -3,6 +3,7 @@
 from _ranef.user.classical import anova_components, lm_list
 from _ranef.user.comparison import Comparison, compare
 from _ranef.user.generalised_fit import GeneralisedFit
+from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.loading import load
 from _ranef.user.marginal_means import Means, emmeans
 from _ranef.user.model import Model
@@ -17,6 +18,7 @@ __all__ = [
     "Comparison",
     "EmpiricalBayesFit",
     "GeneralisedFit",
+    "GeneralisedPosterior",
     "Means",
     "Model",
     "Pooling",

@@ -46,6 +46,7 @@ from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import Document, Text, model_title
 from _ranef.user.fit_base import Shown, told
 from _ranef.user.generalised_fit import GeneralisedFit, generalised_fit
+from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.matrices import Matrices
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
@@ -369,13 +370,13 @@ class Model(Shown):
         priors: Priors | Mapping[str, object] | Literal["flat"] | None = None,
         family: Literal["gaussian", "student"] = "gaussian",
         parameterization: Literal["auto", "marginal", "noncentered", "centered"] = "auto",
-        init: Literal["reml"] | EmpiricalBayesFit = "reml",
+        init: Literal["reml"] | EmpiricalBayesFit | GeneralisedFit = "reml",
         target_accept: float = 0.8,
         sampler: Literal["numpyro", "nutpie", "direct", "auto"] = "numpyro",
         chain_method: Literal["vectorized", "parallel", "sequential"] = "vectorized",
         device: Any = None,
         progress: bool = True,
-    ) -> PosteriorFit:
+    ) -> Any:
         """Sample the posterior by NUTS, or draw from it directly.
 
         Parameters
@@ -445,7 +446,6 @@ class Model(Shown):
         >>> fb.draws.b[0].shape  # chains, draws, levels, effects
         (4, 200, 4, 1)
         """
-        self._refuse_generalised("sample()", "fit() has maximum likelihood with conditional modes.")
         settings = Settings(
             draws=draws,
             warmup=warmup,
@@ -458,14 +458,16 @@ class Model(Shown):
             chain_method=chain_method,
             device=device,
         )
+        if not self._spec.terms and not self._spec.structured:
+            raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
+        if self._generalised:
+            return told(self._generalised_posterior(settings, family, priors, init))
         spec = self._spec.with_family(family)
         if spec.family.by_rows and spec.design.stream is not None:
             raise FitError(
                 f"A {spec.family.label} response is read row by row, and this model was built from chunks, whose rows "
                 "are not held. Use family='gaussian', or a model of some of the rows."
             )
-        if not self._spec.terms and not self._spec.structured:
-            raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
         start = self._estimates(init)
         spec = self._with_fitted(spec)
         record = sample_posterior(
@@ -482,6 +484,31 @@ class Model(Shown):
             record, draws=draws, chains=chains, chain_method=chain_method, device=device, init=given
         )
         return told(PosteriorFit(spec, replace(record, asked=asked)))
+
+    def _generalised_posterior(self, settings: Settings, family: str, priors: Any, init: Any) -> GeneralisedPosterior:
+        """Sampled from around the mode of Laplace's approximation, where there is one."""
+        if family != "gaussian":
+            raise FitError(f"family={family!r}: the response is {self._spec.family.label}; leave it out.")
+        if not (isinstance(init, GeneralisedFit) or init == "reml"):
+            raise FitError(f"init={init!r:.60} must be a fit of this model by Model.fit(), or be left out.")
+        try:
+            start = (
+                init.estimates
+                if isinstance(init, GeneralisedFit)
+                else generalised_fit(self._spec, start=None, control=None, nagq=1).estimates
+            )
+        except FitError:  # of separated rows, which priors hold
+            start = None
+        record = sample_posterior(self._spec, priors=self.priors(priors), settings=settings, start=start)
+        asked = sample_arguments(
+            record,
+            draws=settings.draws,
+            chains=settings.chains,
+            chain_method=settings.chain_method,
+            device=settings.device,
+            init="",
+        )
+        return GeneralisedPosterior(self._spec, replace(record, asked=asked))
 
     def prior_predictive(
         self,
@@ -518,7 +545,6 @@ class Model(Shown):
         >>> dict(tree["prior_predictive"]["bright"].sizes)
         {'chain': 1, 'draw': 100, 'obs': 20}
         """
-        self._refuse_generalised("prior_predictive()", "fit().simulate() draws responses at the estimates.")
         settings, rng = Settings(draws=draws, seed=seed), generator(seed)
         spec = self._with_fitted(self._spec.with_family(family))
         drawn = sample_prior(spec, self.priors(priors), draws=settings.draws, seed=seed)
@@ -536,7 +562,6 @@ class Model(Shown):
         >>> model.priors({"sigma": ranef.priors.HalfNormal(1)}).lines()[-1]
         'sigma ~ HalfNormal(1)'
         """
-        self._refuse_generalised("priors()", "fit() needs none.")
         if isinstance(changes, Priors):
             return changes
         if isinstance(changes, str) and changes == "flat":
@@ -590,7 +615,7 @@ class Model(Shown):
           sd(Intercept | operator) ~ HalfStudentT(3, 0.3899)
           sigma ~ HalfStudentT(3, 0.3899)
         """
-        return _describe(self._spec, None if self._generalised else self.priors())
+        return _describe(self._spec, self.priors())
 
     @property
     def parameters(self) -> pd.DataFrame:
@@ -778,7 +803,7 @@ def _describe(spec: ModelSpec, priors: Priors | None) -> Document:
         words = [f"  {line}" for line in spec.residual.meaning_lines]
         blocks.append(Text((*words, *([f"  parameters: {names}"] if names else [])), "Residuals:"))
     if priors is not None:
-        lines = (*priors.lines(), *spec.residual_prior_words(priors.rho))
+        lines = (*priors.lines(own), *spec.residual_prior_words(priors.rho))
         blocks.append(Text(tuple(f"  {line}" for line in lines), "Default priors of sample():"))
     notes = (*d.notes, *(() if priors is None else priors.notes))
     if notes:
