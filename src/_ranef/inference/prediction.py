@@ -450,8 +450,8 @@ def simulate_new(
 ) -> NDArray[np.float64]:
     """One simulated response (n,) round `mean`; ``new_effects`` adds freshly drawn random effects.
 
-    Errors are of the family of the response, with its `own` parameters and scale `sigma`; of a generalised one, round the
-    link's `mean`. Effects are normal, or Student's t, by grouping.
+    Errors are of the family of the response, with its `own` parameters and scale `sigma`; of a generalised one, round
+    its link's `mean`. Effects are normal, or Student's t, by grouping.
     """
     out = mean.copy()
     for g, cov, df in zip(spec.groupings, covs, effects_df or [None] * len(spec.groupings), strict=True):

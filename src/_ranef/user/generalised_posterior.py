@@ -26,8 +26,8 @@ __all__ = ["GeneralisedPosterior"]
 class GeneralisedPosterior(Drawn, ByFields, Shown):
     """A posterior of a binomial, Poisson or other generalised response, sampled by NUTS with β and b.
 
-    Made by :meth:`ranef.Model.sample` of a model with ``family=``. Random effects stand on the scale of the link. Nothing
-    is approximated, where :class:`ranef.GeneralisedFit` has conditional modes and Laplace's approximation.
+    Made by :meth:`ranef.Model.sample` of a model with ``family=``. Random effects stand on the scale of the link.
+    Nothing is approximated, where :class:`ranef.GeneralisedFit` has conditional modes and Laplace's approximation.
 
     Attributes
     ----------
@@ -50,6 +50,9 @@ class GeneralisedPosterior(Drawn, ByFields, Shown):
     draws: PosteriorDraws
 
     _instead: ClassVar[Mapping[str, str]] = INSTEAD
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spec", self.spec.with_family(self.draws.response))
 
     @property
     def ok(self) -> bool:

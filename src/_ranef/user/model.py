@@ -172,7 +172,7 @@ class Model(Shown):
         self._spec, self._products, self._known_moments = spec, products, moments
 
     @classmethod
-    def of(cls, fit: EmpiricalBayesFit | GeneralisedFit | PosteriorFit | Prepared) -> Model:
+    def of(cls, fit: EmpiricalBayesFit | GeneralisedFit | PosteriorFit | GeneralisedPosterior | Prepared) -> Model:
         """The model that a fit is of, from what the fit holds: to sample, or fit, again without the data frame.
 
         Parameters
@@ -187,7 +187,7 @@ class Model(Shown):
         >>> ranef.Model.of(fit).fit("ML").status
         'converged'
         """
-        if isinstance(fit, GeneralisedFit):
+        if isinstance(fit, GeneralisedFit | GeneralisedPosterior):
             model = cls.__new__(cls)
             model._hold(fit.spec)
             return model
