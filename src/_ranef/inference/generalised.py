@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
+import pandas as pd
 
 from _ranef.errors import NotAvailableError
 from _ranef.inference.effects import normal_quantile
+from _ranef.inference.mixtures import chi_squared
 from _ranef.inference.prediction import (
     Predicted,
     RowsAsked,
@@ -15,6 +17,8 @@ from _ranef.inference.prediction import (
     linear_predictor,
     unseen_variance,
 )
+from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residuals
+from _ranef.inference.variance_shares import VarianceParts, row_moments, variance_parts
 from _ranef.likelihood import LaplaceAt, combination_variances, fit_pilot, make_laplace, response_rows
 from _ranef.results import RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays, response_family, varcorr_arrays
@@ -27,10 +31,16 @@ __all__ = [
     "family_of_estimates",
     "generalised_residuals",
     "laplace_at",
+    "link_parts",
     "predict_generalised",
+    "ratio_frame",
     "simulate_generalised",
+    "untied_residuals",
     "varcorr_rows",
 ]
+
+#: share of the distance of two counts by which ties are broken
+UNTIED = 1e-6
 
 #: kinds of residuals
 RESIDUALS = ("response", "pearson", "deviance", "working")
@@ -122,6 +132,63 @@ def predict_generalised(
     if scale == "link":
         return Predicted(eta, sd, eta - half, eta + half)
     return Predicted(family.mean(eta), sd * family.mean_slope(eta), family.mean(eta - half), family.mean(eta + half))
+
+
+#: variances of what a binomial link is the distribution function of
+LINK_VARIANCES = {"logit": np.pi**2 / 3.0, "probit": 1.0, "cloglog": np.pi**2 / 6.0}
+
+
+def link_parts(spec: ModelSpec, estimates: RemlEstimates) -> VarianceParts:
+    """The variance of a latent response on the scale of the link.
+
+    Raises
+    ------
+    NotAvailableError
+        If the response is not binomial.
+    """
+    if estimates.family != "binomial":
+        raise NotAvailableError(
+            f"r2() and icc() are not available yet for family {estimates.family!r}: its residual variance on the scale "
+            "of the link has several approximations. varcorr has the variances of the random effects."
+        )
+    covs = covariance_arrays(spec, estimates.theta, np.asarray(1.0))
+    residual = np.asarray(LINK_VARIANCES[estimates.link])
+    return variance_parts(row_moments(spec), estimates.beta, covs, residual)
+
+
+def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generator) -> SimulatedResiduals:
+    """Ranks of the response among simulated ones (n, B), ties broken at random."""
+    whole = 1.0 / response_rows(spec).weights if spec.family.word == "binomial" else np.ones(spec.n_obs)
+    y = pd.Series(spec.design.y + UNTIED * whole * rng.uniform(size=spec.n_obs), index=spec.design.index)
+    return simulated_residuals(y, simulated + UNTIED * whole[:, None] * rng.uniform(size=simulated.shape))
+
+
+def ratio_frame(fits: Mapping[str, tuple[ModelSpec, RemlEstimates]]) -> pd.DataFrame:
+    """``model, npar, aic, aicc, bic, loglik, deviance, statistic, df, p, p_mixture``, each against the one before.
+
+    ``p_mixture`` is that of ½χ²(0) + ½χ²(1) where one variance is all that is tested (Stram & Lee 1994, Biometrics 50,
+    1171-1177), and NaN where several parameters of random effects are.
+    """
+    rows: list[list[object]] = []
+    before: tuple[ModelSpec, RemlEstimates] | None = None
+    for name, (spec, estimates) in fits.items():
+        npar, n, criterion = _n_parameters(spec, estimates), spec.n_obs, estimates.criterion
+        left, aic = n - npar - 1, criterion + 2 * npar
+        aicc = aic + 2 * npar * (npar + 1) / left if left > 0 else np.nan
+        tested: list[float] = [np.nan] * 4
+        if before is not None:
+            statistic = before[1].criterion - criterion
+            df, more = npar - _n_parameters(*before), spec.n_theta - before[0].n_theta
+            p = chi_squared(statistic, df)
+            tested = [statistic, df, p, p if not more else 0.5 * p if df == more == 1 else np.nan]
+        rows.append([name, npar, aic, aicc, criterion + np.log(n) * npar, -0.5 * criterion, criterion, *tested])
+        before = spec, estimates
+    columns = ["model", "npar", "aic", "aicc", "bic", "loglik", "deviance", "statistic", "df", "p", "p_mixture"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _n_parameters(spec: ModelSpec, estimates: RemlEstimates) -> int:
+    return spec.n_fixed + spec.n_theta + len(dispersions_of(estimates))
 
 
 def simulate_generalised(

@@ -32,6 +32,7 @@ from _ranef.likelihood.identify_residuals import at_edge, undetermined_with_rho
 from _ranef.likelihood.laplace import Laplace, LaplaceAt, make_laplace
 from _ranef.likelihood.pilot import Pilot, fit_pilot, response_rows, separating
 from _ranef.likelihood.pointwise import linear_predictor_draws, log_precision_draws, row_log_densities
+from _ranef.likelihood.quadrature import at_points, check_points
 from _ranef.likelihood.responses import Responses, own_response, products_of, read_responses
 from _ranef.likelihood.row_density import RowDensity
 from _ranef.likelihood.scaling import Scaling, make_scaling
@@ -78,8 +79,10 @@ __all__ = [
     "Undetermined",
     "adjustment",
     "at_edge",
+    "at_points",
     "average_information",
     "best_ratios",
+    "check_points",
     "coefficient_root",
     "combination_roots",
     "combination_variances",

@@ -27,11 +27,9 @@ from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["Laplace", "LaplaceAt", "Mode", "make_laplace"]
 
-#: Newton's steps towards a mode, halvings of one, and the decrement that ends them
-STEPS, HALVINGS, DONE = 100, 40, 1e-18
-
-#: the same decrement, as a share of the log density, that is rounding
-ROUNDING = 1e-15
+#: Newton's steps towards a mode, halvings of one; the decrement after which one step is the last, for its error is the
+#: square of that before; and the decrement beyond which another's effects are no place to begin
+STEPS, HALVINGS, QUADRATIC, CLOSE = 100, 40, 1e-10, 10.0
 
 #: step of differences in log dispersions
 DIFFERENCE = 1e-4
@@ -42,34 +40,58 @@ LEAST_WEIGHT = 1e-300
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Mode:
-    """The conditional mode at some parameters.
+    """Effects of some parameters: the conditional mode, or a step on the way to it.
 
     Attributes
     ----------
-    eta : array (n,)
+    model : Laplace
+    lambdas : sequence of array (p_k, p_k)
+    fixed : array (n,)
+        Xβ with the offset.
     part : array (n,)
-        Zb of it.
+        Zb.
     v, b : tuple of array (J_k, p_k, 1)
         With u = Λᵀv and b = Λu; at the mode v is Zᵀ∂log f/∂η, up to what Λᵀ takes to zero.
     at : Slopes
-    A : BlockMatrix
-        ZᵀWZ.
-    factor : AnyFactor
-        Of I + ΛᵀAΛ.
     """
 
-    eta: Floats
+    model: Laplace
+    lambdas: Sequence[Floats]
+    fixed: Floats
     part: Floats
     v: tuple[Floats, ...]
     b: tuple[Floats, ...]
     at: Slopes
-    A: BlockMatrix
-    factor: AnyFactor
 
     @property
+    def eta(self) -> Floats:
+        """The linear predictor (n,)."""
+        return self.fixed + self.part
+
+    @cached_property
     def height(self) -> float:
-        """h(û), without the constants of the log density."""
+        """h, without the constants of the log density."""
         return float(self.at.value.sum()) - 0.5 * _inner(self.v, self.b)
+
+    @cached_property
+    def A(self) -> BlockMatrix:
+        """ZᵀWZ."""
+        return self.model.weighted(self.at.curvature)
+
+    @cached_property
+    def factor(self) -> AnyFactor:
+        """Of I + ΛᵀAΛ."""
+        return factorize(self.A, self.model.products.plan, self.lambdas)
+
+    @cached_property
+    def aim(self) -> tuple[tuple[Floats, ...], tuple[Floats, ...], float]:
+        """V and b of Newton's full step, and by how much it is to raise 2h."""
+        columns = self.model.summed(self.at.first + self.at.curvature * self.part)
+        b = backward(self.factor, forward(self.factor, columns).white)
+        v = tuple(c - own for c, own in zip(columns, self.A.dot(b), strict=True))
+        move = [new - old for new, old in zip(b, self.b, strict=True)]
+        gap = [c + own - old for c, own, old in zip(v, self.A.dot(move), self.v, strict=True)]
+        return v, b, _inner(gap, move)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -188,33 +210,39 @@ class Laplace:
         fixed = self.X @ beta + self.offset
         with np.errstate(all="ignore"):
             mode = self._mode(fixed, lambdas, own, near)
-        constant = float(self.family.constant(self.rows, own).sum())
+        constant = float(self.family.constant(self.rows, own).sum()) if own else self._constant
         return LaplaceAt(self, tuple(roots), np.asarray(beta), np.asarray(logs), mode, constant)
+
+    @cached_property
+    def _constant(self) -> float:
+        return float(self.family.constant(self.rows, {}).sum())
 
     def _mode(self, fixed: Floats, lambdas: Sequence[Floats], own: Mapping[str, float], near: Mode | None) -> Mode:
         """The conditional mode, by Newton's steps from another's effects or from zero."""
         zero = tuple(np.zeros((J, len(Z), 1)) for J, Z in zip(self.n_levels, self.Z, strict=True))
-        now = self._moment(fixed, np.zeros(len(fixed)), zero, zero, lambdas, own)
-        if near is not None:
+
+        def moment(part: Floats, v: tuple[Floats, ...], b: tuple[Floats, ...]) -> Mode:
+            return Mode(self, lambdas, fixed, part, v, b, self.family.slopes(fixed + part, self.rows, own))
+
+        now = moment(np.zeros(len(fixed)), zero, zero) if near is None else None
+        if now is None and near is not None:
             # effects of another λ are none of this one, but a step from them leads to such
-            other = self._moment(fixed, near.part, zero, zero, lambdas, own)
-            stepped = self._full_step(fixed, other, lambdas, own)
-            now = stepped if stepped.height > now.height else now
+            v, b, _ = moment(near.part, zero, zero).aim
+            now = moment(self.spread(b), v, b)
+            if not now.aim[2] < CLOSE:
+                return self._mode(fixed, lambdas, own, None)
+        assert now is not None
         for _ in range(STEPS):
-            v, b, part = self._aim(now)
-            gap = [a - c for a, c in zip(self.summed(now.at.first), now.v, strict=True)]
-            decrement = _inner(gap, [a - c for a, c in zip(b, now.b, strict=True)])
+            v, b, decrement = now.aim
             if not np.isfinite(decrement):
                 break
-            if decrement < max(DONE, ROUNDING * ROUNDING * abs(now.height)):
-                return now
+            part = self.spread(b)
+            if decrement < QUADRATIC:
+                return moment(part, v, b)
             lower = None
             for i in range(HALVINGS):
                 t = 0.5**i
-                mixed = [
-                    tuple(a + t * (c - a) for a, c in zip(*both, strict=True)) for both in ((now.v, v), (now.b, b))
-                ]
-                trial = self._moment(fixed, now.part + t * (part - now.part), mixed[0], mixed[1], lambdas, own)
+                trial = moment(now.part + t * (part - now.part), _between(now.v, v, t), _between(now.b, b, t))
                 if trial.height >= now.height - 1e-13 * abs(now.height):
                     lower = trial
                     break
@@ -222,31 +250,6 @@ class Laplace:
                 return now
             now = lower
         raise np.linalg.LinAlgError("the conditional mode is no number")
-
-    def _moment(
-        self,
-        fixed: Floats,
-        part: Floats,
-        v: tuple[Floats, ...],
-        b: tuple[Floats, ...],
-        lambdas: Sequence[Floats],
-        own: Mapping[str, float],
-    ) -> Mode:
-        eta = fixed + part
-        at = self.family.slopes(eta, self.rows, own)
-        A = self.weighted(at.curvature)
-        return Mode(eta, part, v, b, at, A, factorize(A, self.products.plan, lambdas))
-
-    def _aim(self, now: Mode) -> tuple[tuple[Floats, ...], tuple[Floats, ...], Floats]:
-        """v, b and Zb of Newton's full step."""
-        columns = self.summed(now.at.first + now.at.curvature * now.part)
-        b = backward(now.factor, forward(now.factor, columns).white)
-        part = self.spread(b)
-        return self.summed(now.at.first + now.at.curvature * (now.part - part)), b, part
-
-    def _full_step(self, fixed: Floats, now: Mode, lambdas: Sequence[Floats], own: Mapping[str, float]) -> Mode:
-        v, b, part = self._aim(now)
-        return self._moment(fixed, part, v, b, lambdas, own)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

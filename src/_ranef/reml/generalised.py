@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from _ranef.errors import FitError
-from _ranef.likelihood import Laplace, LaplaceAt, fit_pilot, make_laplace, separating
+from _ranef.likelihood import Laplace, LaplaceAt, at_points, check_points, fit_pilot, make_laplace, separating
 from _ranef.reml.boundary import boundary_words
 from _ranef.reml.fit import certified, recorded
 from _ranef.reml.newton import FLAT, bending, em_thetas, least_curvature
@@ -21,11 +21,11 @@ from _ranef.support.progress import LateBar
 
 __all__ = ["GeneralisedProblem", "fit_generalised"]
 
-#: sizes of effects beside the noise of a row, of which the best begins the descent
-SIZES = (0.3, 1.0)
-
 #: step of the differences of gradients, in standard errors, and share of a curvature that counts as none
 DIFFERENCE, NO_CURVATURE = 1e-3, 1e-8
+
+#: decrement of a descent from which the Hessian is that of its end, steps by it, and θ that is on the boundary
+NEAR, POLISHING, INTERIOR = 1e-8, 5, 1e-3
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,9 +35,12 @@ class GeneralisedProblem:
     Attributes
     ----------
     laplace : Laplace
+    points : int
+        Of quadrature: one is Laplace's approximation.
     """
 
     laplace: Laplace
+    points: int = 1
     _near: dict[str, LaplaceAt] = field(default_factory=dict)
 
     @property
@@ -81,7 +84,7 @@ class GeneralisedProblem:
         if not np.isfinite(at.criterion):
             raise np.linalg.LinAlgError("the criterion is no number")
         self._near["last"] = at
-        return Point(theta, at)  # type: ignore[arg-type]
+        return Point(theta, at_points(at, self.points))  # type: ignore[arg-type]
 
     def gradient(self, point: Point) -> Floats:
         """∂criterion/∂x (n,)."""
@@ -149,28 +152,32 @@ def _at(point: Point) -> LaplaceAt:
     return at
 
 
-def fit_generalised(spec: ModelSpec, *, start: Floats | None = None, control: Control | None = None) -> RemlEstimates:
-    """Maximise Laplace's approximation of the likelihood, and evaluate everything at the optimum.
+def fit_generalised(
+    spec: ModelSpec, *, start: Floats | None = None, control: Control | None = None, points: int = 1
+) -> RemlEstimates:
+    """Maximise the likelihood by Laplace's approximation or quadrature, and evaluate everything at the optimum.
 
     Raises
     ------
     FitError
-        If rows are separated, so that a coefficient has no estimate.
+        If rows are separated, so that a coefficient has no estimate, or there is no such quadrature.
     """
     family = spec.family
     assert isinstance(family, Generalised)
+    check_points(spec, points)
     pilot = fit_pilot(spec, family)
     _refuse_separation(spec, separating(spec, family, pilot))
-    problem = GeneralisedProblem(make_laplace(spec, pilot))
+    problem = GeneralisedProblem(make_laplace(spec, pilot), points)
     control = Control() if control is None else control
+    near = replace(control, tolerance=max(control.tolerance, NEAR))
     with LateBar("Fitting by Laplace's approximation", "evaluation") as bar:
         tracer = Tracer(problem, bar)
         others = np.concatenate([problem.laplace.inward(pilot.beta), np.log(np.array(pilot.own))])
-        found = descend(problem, tracer, np.append(_start(problem, start), others), control, control.em_steps)
+        found = descend(problem, tracer, np.append(_start(problem, start), others), near, control.em_steps)
         assert found is not None  # no optimum was known
-        found = certified(problem, tracer, found, control)
+        found = certified(problem, tracer, found, near)
         hessian = problem.hessian(found)
-        found = _polished(problem, tracer, found, hessian)
+        found = _polished(problem, tracer, found, hessian, control.tolerance)
     return _estimates(problem, tracer, found, hessian)
 
 
@@ -206,20 +213,28 @@ def _solved(hessian: Floats, right: Floats) -> Floats:
     return np.asarray(((vectors @ (inverse * turned.T).T).T / scale).T)
 
 
-def _polished(problem: GeneralisedProblem, tracer: Tracer, found: Descent, hessian: Floats) -> Descent:
-    """One step by the whole Hessian, where it is believed."""
-    point = found.point
-    gradient = problem.gradient(point)
-    zero = problem.scales & (np.abs(point.theta) < 1e-3)
-    step = np.where(zero, 0.0, -_solved(hessian, gradient))
-    if not found.converged or not np.isfinite(step).all():
-        return found
-    after = tracer.point(problem.allowed(point.theta + step), "polish")
-    left = problem.gradient(after)
-    decrement = float(left @ _solved(hessian, left))
-    if after.criterion <= point.criterion + 1e-12 * abs(point.criterion) and decrement <= found.decrement:
-        return replace(found, point=after, decrement=decrement)
-    return found
+def _polished(
+    problem: GeneralisedProblem, tracer: Tracer, found: Descent, hessian: Floats, tolerance: float
+) -> Descent:
+    """Steps by the whole Hessian, which near the end is that of the end; what is on the boundary stays there."""
+    zero = problem.scales & (np.abs(found.point.theta) < INTERIOR)
+
+    def aim(point: Point) -> tuple[Floats, float]:
+        gradient = np.where(zero, 0.0, problem.gradient(point))
+        step = np.where(zero, 0.0, -_solved(hessian, gradient))
+        return step, float(-gradient @ step)
+
+    step, decrement = aim(found.point)
+    found = replace(found, decrement=decrement)
+    for _ in range(POLISHING):
+        if found.decrement < tolerance or not np.isfinite(step).all():
+            break
+        after = tracer.point(problem.allowed(found.point.theta + step), "polish")
+        step, decrement = aim(after)
+        if after.criterion > found.point.criterion + 1e-12 * abs(after.criterion) or decrement > found.decrement:
+            break
+        found = replace(found, point=after, decrement=decrement)
+    return replace(found, converged=found.converged and found.decrement < NEAR)
 
 
 def _estimates(problem: GeneralisedProblem, tracer: Tracer, found: Descent, hessian: Floats) -> RemlEstimates:
@@ -239,4 +254,5 @@ def _estimates(problem: GeneralisedProblem, tracer: Tracer, found: Descent, hess
         family=model.family.word,
         link=model.family.link,
         dispersion=np.exp(at.logs) if len(at.logs) else None,
+        nagq=problem.points,
     )

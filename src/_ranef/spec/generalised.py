@@ -260,10 +260,12 @@ class Binomial(Generalised):
         hits, trials = rows.y * rows.weights, rows.weights
         misses = trials - hits
         if self.link == "logit":
-            p = _logistic(eta)
-            spread = trials * p * (1.0 - p)
-            value = hits * eta - trials * np.logaddexp(0.0, eta)
-            return Slopes(value, hits - trials * p, spread, -spread * (1.0 - 2.0 * p))
+            small = np.exp(-np.abs(eta))
+            up, over = eta >= 0.0, 1.0 / (1.0 + small)
+            p, q = np.where(up, over, small * over), np.where(up, small * over, over)
+            spread = trials * p * q
+            value = hits * eta - trials * (np.maximum(eta, 0.0) + np.log1p(small))
+            return Slopes(value, hits - trials * p, spread, spread * (p - q))
         first, other = _TAILS[self.link](eta)
         value, slope, bend, third = (hits * a + misses * b for a, b in zip(first, other, strict=True))
         return Slopes(value, slope, -bend, third)

@@ -23,8 +23,8 @@ __all__ = ["Answering", "file_path", "generator", "helpful", "one_of", "whole_nu
 _T = TypeVar("_T", bound=Callable[..., Any])
 
 GLMM = (
-    "Responses are Gaussian here; Model.sample(family='student') has a Student t response. For binomial, Poisson and "
-    "other families use lme4, glmmTMB or bambi."
+    "The distribution of the response is the model's: ranef.Model(..., family='binomial'), 'poisson' or another of "
+    "ranef.families, with link=. Model.sample(family='student') has a Student t response."
 )
 BARS = "Random effects stand in the formula, as in 'y ~ x + (x | g)'."
 DEGREES = (

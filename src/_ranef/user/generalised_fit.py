@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef import inference as inf
-from _ranef.errors import ConvergenceWarning, DesignError, RanefWarning, SingularFitWarning
+from _ranef.errors import ConvergenceWarning, DesignError, NotAvailableError, RanefWarning, SingularFitWarning
 from _ranef.likelihood import LaplaceAt, response_rows
 from _ranef.reml import Control, fit_generalised
 from _ranef.results import OptimizerRecord, RemlEstimates, Status, fit_arguments
@@ -22,7 +22,7 @@ from _ranef.tables import Document, ResultFrame, generalised_summary, hypothesis
 from _ranef.user.fit_base import ByFields, RandomPart, Shown, Simulated, told
 from _ranef.user.matrices import Matrices
 
-__all__ = ["GeneralisedFit", "generalised_fit"]
+__all__ = ["GeneralisedFit", "generalised_fit", "refuse_generalised"]
 
 NONE_YET = "Not available yet for generalised responses."
 
@@ -577,6 +577,79 @@ class GeneralisedFit(ByFields, Shown):
         return self.criterion + float(np.log(self.spec.n_obs)) * self.df
 
     @property
+    def aicc(self) -> float:
+        """AIC corrected for few rows: + 2 df (df + 1)/(n − df − 1); infinite where there are no more rows than that.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> round(ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit().aicc, 2)
+        195.25
+        """
+        left = self.spec.n_obs - self.df - 1
+        return self.aic + 2 * self.df * (self.df + 1) / left if left > 0 else float("inf")
+
+    def r2(self) -> pd.Series[float]:
+        """R² ``marginal`` and ``conditional`` of a binomial response on the scale of the link.
+
+        Shares of var(Xβ̂) + mean zᵀΣ̂z + the variance of a logistic (π²/3), normal (1) or Gumbel (π²/6) variable, whose
+        distribution function is the inverse link (Nakagawa, Johnson & Schielzeth 2017, J. R. Soc. Interface 14).
+
+        Raises
+        ------
+        NotAvailableError
+            For other families, whose residual variance on the scale of the link is an approximation.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit().r2().round(3).to_dict()
+        {'marginal': 0.085, 'conditional': 0.187}
+        """
+        return inf.r2_series(inf.link_parts(self.spec, self.estimates))
+
+    def icc(self) -> pd.DataFrame:
+        """Intraclass correlations of a binomial response on the scale of the link, with variances as in :meth:`r2`.
+
+        Returns
+        -------
+        DataFrame
+            ``group, variance, adjusted, unadjusted``.
+
+        Raises
+        ------
+        NotAvailableError
+            For other families.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+        >>> fit.icc()["adjusted"].round(3).tolist()
+        [0.111, 0.111]
+        """
+        return inf.icc_frame(self.spec, inf.link_parts(self.spec, self.estimates))
+
+    def simulated_residuals(self, n: int = 250, *, re: str = "new", seed: int | None = None) -> inf.SimulatedResiduals:
+        """Where each response lies among those simulated by the fit, and tests of uniformity, dispersion and outliers.
+
+        As :meth:`ranef.EmpiricalBayesFit.simulated_residuals`; ties, of which counts have many, are broken at random
+        (Dunn & Smyth 1996, J. Comput. Graph. Stat. 5, 236-244).
+
+        Examples
+        --------
+        >>> import ranef
+        >>> data = ranef.datasets.load("grouseticks")
+        >>> fit = ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family="poisson").fit()
+        >>> bool(fit.simulated_residuals(seed=1, re="fitted").tests.loc["dispersion", "p"] < 0.01)
+        True
+        """
+        return inf.untied_residuals(self.spec, self.simulate(whole_number("n", n), re=re, seed=seed), generator(seed))
+
+    @property
     def is_singular(self) -> bool:
         """Whether a variance is zero or a correlation ±1.
 
@@ -685,13 +758,30 @@ class GeneralisedFit(ByFields, Shown):
     def _at(self) -> LaplaceAt:
         return inf.laplace_at(self.spec, self.estimates)
 
+    def __post_init__(self) -> None:
+        """A file has the family with the estimates."""
+        if not isinstance(self.spec.family, Generalised):
+            object.__setattr__(self, "spec", self.spec.with_family(self.family))
+
     def __repr__(self) -> str:
         what = f"{self.estimates.family} ({self.estimates.link})"
         return f"<GeneralisedFit {self.spec.design.formula!r}: {what} by {self.engine}, criterion {self.criterion:.4f}>"
 
 
+def refuse_generalised(given: Iterable[Any], what: str, instead: str) -> None:
+    """Raise where one of what is given is a fit, or a model, of a generalised response.
+
+    Raises
+    ------
+    NotAvailableError
+        That says what to do `instead`.
+    """
+    if any(isinstance(getattr(getattr(one, "spec", None), "family", None), Generalised) for one in given):
+        raise NotAvailableError(f"{what} is not available yet for generalised responses. {instead}")
+
+
 def generalised_fit(spec: ModelSpec, *, start: Any, control: Control | None, nagq: int) -> GeneralisedFit:
     """Run engine A and wrap its record, without a warning."""
-    estimates = fit_generalised(spec, start=start, control=control)
+    estimates = fit_generalised(spec, start=start, control=control, points=nagq)
     asked = fit_arguments(start, control) | ({} if nagq == 1 else {"nagq": repr(nagq)})
     return GeneralisedFit(spec, replace(estimates, asked=asked))

@@ -710,6 +710,7 @@ class Model(Shown):
         return self.describe()
 
     def _stored(self) -> Prepared:
+        self._refuse_generalised("save()", "fit().save(path) writes the fit, and Model.of(fit) is its model.")
         return Prepared(self._spec, self.products, self._moments)
 
     def __str__(self) -> str:
