@@ -25,6 +25,21 @@ def test_fit(capsys):
     assert "maximum likelihood" in capsys.readouterr().out
 
 
+def test_fit_a_family(capsys):
+    formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    assert main(["fit", "cbpp", formula, "--family", "binomial", "--nagq", "9", "--confint", "wald"]) == 0
+    printed = capsys.readouterr().out
+    assert "Family: binomial (logit)" in printed
+    assert "quadrature with 9 points" in printed
+    assert "95 % intervals by wald" in printed
+    smaller = formula.replace("period", "1")
+    assert main(["anova", "cbpp", smaller, formula, "--family", "binomial", "--link", "probit"]) == 0
+    assert "Likelihood ratio tests" in capsys.readouterr().out
+    assert main(["fit", "cbpp", formula, "--family", "binomial", "--ddf", "residual"]) == 2
+    assert main(["compare", "cbpp", formula, "--family", "binomial"]) == 2
+    assert "sample() is not available yet" in capsys.readouterr().err
+
+
 def test_fit_with_degrees_of_freedom(capsys):
     formula = "Reaction ~ Days + (Days | Subject)"
     assert main(["fit", "sleepstudy", formula, "--ddf", "Kenward-Roger"]) == 0

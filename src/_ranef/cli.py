@@ -193,7 +193,10 @@ def _data_argument(parser: argparse.ArgumentParser) -> None:
 
 def _fit_arguments(parser: argparse.ArgumentParser, method: str) -> None:
     parser.add_argument("--method", type=str.upper, choices=("REML", "ML"), default=method, help="of the first engine")
-    parser.add_argument("--weights", default=None, metavar="COLUMN", help="column of prior weights")
+    parser.add_argument("--weights", default=None, metavar="COLUMN", help="column of prior weights, or of trials")
+    parser.add_argument("--family", default="gaussian", metavar="F", help="binomial, poisson, negative binomial, gamma")
+    parser.add_argument("--link", default=None, metavar="L", help="another link than the usual one, as probit")
+    parser.add_argument("--nagq", type=_positive, default=1, metavar="N", help="points of quadrature; 1 is Laplace's")
 
 
 def _one_of(names: Sequence[str]) -> Callable[[str], str]:
@@ -233,22 +236,24 @@ def read_data(name: str) -> pd.DataFrame:
     return read_table_file(path)
 
 
-def _model(options: argparse.Namespace) -> Model:
-    return Model(options.formula, read_data(options.data), weights=options.weights)
+def _model(options: argparse.Namespace, formula: str | None = None) -> Model:
+    own = options.formula if formula is None else formula
+    return Model(own, read_data(options.data), weights=options.weights, family=options.family, link=options.link)
 
 
 def _fit(options: argparse.Namespace) -> None:
-    fit = _model(options).fit(options.method)
-    print(fit.summary(ddf=options.ddf))
+    fit = _model(options).fit(options.method, nagq=options.nagq)
+    ddf = {} if options.ddf is None else {"ddf": options.ddf}  # which fits of some families do not take
+    print(fit.summary(**ddf))
     if options.confint is not None:
-        ddf = options.ddf if options.confint == "wald" else None
-        intervals = fit.confint(method=options.confint, ddf=ddf, seed=options.seed)
+        more = ddf if options.confint == "wald" else {}
+        more = more | ({} if options.confint != "bootstrap" else {"seed": options.seed})
+        intervals = fit.confint(method=options.confint, **more)
         print(f"\n95 % intervals by {options.confint}:\n{intervals.to_string(float_format=lambda v: f'{v:.5g}')}")
 
 
 def _anova(options: argparse.Namespace) -> None:
-    data = read_data(options.data)
-    fits = [Model(formula, data, weights=options.weights).fit(options.method) for formula in options.formulas]
+    fits = [_model(options, formula).fit(options.method, nagq=options.nagq) for formula in options.formulas]
     print(anova(*fits, test=options.test, nsim=options.nsim, seed=options.seed))
 
 
@@ -269,7 +274,7 @@ def _compare(options: argparse.Namespace) -> int:
         if path is not None and path.exists() and Path(options.data).exists() and path.samefile(options.data):
             raise DesignError(f"{str(path)!r} holds the data, and is not written to. Give another name.")
     model = _model(options)
-    eb = model.fit(options.method)
+    eb = model.fit(options.method, nagq=options.nagq)
     fb = model.sample(options.draws, options.warmup, options.chains, options.seed, sampler=options.sampler)
     both = compare(eb, fb)
     print(both)

@@ -13,6 +13,7 @@ A session begins with a formula and a data frame, and goes on with what comes ba
 ``fit.plot.…``             figures: ``ranef()``, ``shrinkage()``, ``lines()``, ``diagnostics()``
 ``fit.save(path)``         to a file, which :func:`load` reads; ``Model.of(fit)`` is its model again
 ``datasets``, ``priors``   bundled data: ``datasets.names()``; prior families for ``sample(priors=...)``
+``families``               of the response, for ``Model(family=...)``: :class:`GeneralisedFit` is a fit of these
 =========================  =========================================================================================
 
 Every error is a :class:`RanefError` and says what to do next, every warning a :class:`RanefWarning`. The public face is
@@ -45,7 +46,6 @@ from _ranef.errors import (
     SingularFitWarning,
 )
 from _ranef.support.late import late
-from _ranef.user import Model
 
 with late(globals()):
     from _ranef.inference import exact_rlrt
@@ -70,7 +70,10 @@ with late(globals()):
     from _ranef.user import (
         Comparison,
         EmpiricalBayesFit,
+        GeneralisedFit,
+        GeneralisedPosterior,
         Means,
+        Model,
         Pooling,
         PosteriorFit,
         Power,
@@ -86,7 +89,7 @@ with late(globals()):
         ranova,
         sums,
     )
-    from ranef import datasets, priors
+    from ranef import datasets, families, priors
 
 __version__ = "0.1.0"
 
@@ -107,6 +110,8 @@ __all__ = [
     "FitError",
     "FormulaError",
     "Gaussian",
+    "GeneralisedFit",
+    "GeneralisedPosterior",
     "Means",
     "Model",
     "NotAvailableError",
@@ -132,6 +137,7 @@ __all__ = [
     "datasets",
     "emmeans",
     "exact_rlrt",
+    "families",
     "lm_list",
     "load",
     "pooling",

@@ -36,10 +36,14 @@ from _ranef.design.transforms import with_user_transforms
 from _ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, drop_unused, missing, rows_of
 from _ranef.errors import DesignError
 from _ranef.formula import Name, Node, ParsedFormula, Terms, label
+from _ranef.support.arrays import Floats
 
 __all__ = ["build_design", "check_response", "coding_notes", "covariates", "model_nodes", "model_predictors"]
 
 _S = TypeVar("_S", bound=np.generic)
+
+#: what makes a response and weights of a value: see :func:`build_design`
+ResponseReader = Callable[[Value, str, Floats | None, Callable[[int], str]], tuple[Floats, Floats | None]]
 
 #: rows of a response that are looked at first
 _SOME = 1000
@@ -56,6 +60,7 @@ class _Inputs:
     rows: Codes
     transforms: Mapping[str, Callable[..., Any]]
     related: Collection[str] = ()
+    reader: ResponseReader | None = None
 
 
 def build_design(
@@ -68,6 +73,7 @@ def build_design(
     transforms: Mapping[str, Callable[..., Any]] | None = None,
     na_action: str = "omit",
     related: Collection[str] = (),
+    reader: ResponseReader | None = None,
 ) -> Design:
     """Make the design of a mixed model.
 
@@ -89,6 +95,9 @@ def build_design(
         What to do with rows in which a value is missing that the model uses.
     related : collection of str
         Grouping factors with a known covariance among levels, of which there may be as many as rows.
+    reader : callable, optional
+        Makes the response and prior weights of what the left side is worth, where it is not to be one column of numbers
+        that varies: of the value, its name, the weights, and what names a row in a message.
 
     Returns
     -------
@@ -119,7 +128,8 @@ def build_design(
     scope = Scope(table, parsed.source, with_user_transforms(transforms), {})
     besides = {node: replace(scope, source=label(node)) for node in parsed.others}  # from texts of their own
     values = {node: evaluate(node, besides.get(node, scope)) for node in model_nodes(parsed)}
-    check_response(values[parsed.response], label(parsed.response))
+    if reader is None:
+        check_response(values[parsed.response], label(parsed.response))
     given = {"weights": weights, "offset": offset}
     extras = {what: read_extra(what, it, data, table) for what, it in given.items() if it is not None}
     for node in model_predictors(parsed):
@@ -130,7 +140,7 @@ def build_design(
     rows = complete_rows(_gaps(values, extras, scope), table, na_action)
     try:
         used = on_rows(values, rows, table.n)
-        inputs = _Inputs(parsed, scope, used, extras, rows, dict(transforms or {}), related)
+        inputs = _Inputs(parsed, scope, used, extras, rows, dict(transforms or {}), related, reader)
         return _assemble(inputs, sigma)
     except MemoryError:
         raise too_large(parsed, len(rows)) from None
@@ -138,7 +148,7 @@ def build_design(
 
 def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
     parsed, table, rows = inputs.parsed, inputs.scope.table, inputs.rows
-    y = _response(inputs, sigma)
+    y, weights = _response(inputs, sigma)
     check_columns("the fixed part", parsed.fixed, inputs.values, len(rows))
     groupings = _groupings(inputs, sigma)
     coded = code_terms(parsed.fixed, inputs.values, len(rows))
@@ -159,7 +169,7 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
         fixed_terms=tuple(term.name for term in parsed.fixed.terms),
         assign=_frozen(coded.assign[kept]),
         random=random,
-        weights=_weights(inputs),
+        weights=weights,
         offset=_offset(inputs),
         index=table.index[rows] if len(rows) < table.n else table.index,
         rows=_frozen(rows),
@@ -168,7 +178,7 @@ def _assemble(inputs: _Inputs, sigma: float | None) -> Design:
             *parsed.notes,
             *coding_notes(parsed, inputs.values),
             *_other_names(inputs, known),
-            *_zero_or_one(label(parsed.response), y),
+            *(_zero_or_one(label(parsed.response), y) if inputs.reader is None else ()),
             *notes_on_origins(random, covariates(parsed, inputs.values)),
         ),
         encoding=replace(_encoding(inputs, encodings), kept=kept, aliases=aliases),
@@ -222,21 +232,27 @@ def check_response(value: Value, name: str) -> None:
     if not isinstance(value, Numeric):
         kind = "categories" if isinstance(value, Factor) else "true and false"
         raise DesignError(
-            f"The response {name} holds {kind}, and the models here are Gaussian: the response must be numeric. A "
-            f"linear model of 0 and 1 takes as.numeric({name} == 'one of them'); generalised models are fitted by "
-            "other packages (lme4's glmer, bambi)."
+            f"The response {name} holds {kind}, and this model is Gaussian: its response must be numeric. Of two "
+            f"categories Model(..., family='binomial') is the model; a linear model of 0 and 1 takes "
+            f"as.numeric({name} == 'one of them')."
         )
     if value.values.ndim == 2:
         raise DesignError(
-            f"The response {name} has {value.values.shape[1]} columns; expected is one. Fit one model for each column."
+            f"The response {name} has {value.values.shape[1]} columns; expected is one. Fit one model for each column; "
+            "cbind(successes, failures) goes with family='binomial'."
         )
 
 
-def _response(inputs: _Inputs, sigma: float | None) -> Array:
-    y = _column(inputs.values[inputs.parsed.response])
+def _response(inputs: _Inputs, sigma: float | None) -> tuple[Array, Array | None]:
+    """The response and prior weights."""
+    value, name, weights = inputs.values[inputs.parsed.response], label(inputs.parsed.response), _weights(inputs)
+    if inputs.reader is not None:
+        read, own = inputs.reader(value, name, weights, lambda row: inputs.scope.table.row(int(inputs.rows[row])))
+        return _frozen(np.asarray(read)), None if own is None else _frozen(np.asarray(own))
+    y = _column(value)
     if sigma is None:
-        check_response_varies(y, label(inputs.parsed.response))
-    return _frozen(y.copy())
+        check_response_varies(y, name)
+    return _frozen(y.copy()), weights
 
 
 def _weights(inputs: _Inputs) -> Array | None:

@@ -105,6 +105,13 @@ def _as_numeric(x: Argument) -> Argument:
     return x if isinstance(x, Numeric) else wrapped(numbers(x))
 
 
+def _cbind(*parts: Argument) -> Numeric:
+    if not parts:
+        raise ValueError("columns of numbers are expected, as cbind(successes, failures)")
+    own = [vector(part) for part in parts]
+    return Numeric(np.column_stack(own), tuple(f"[{k + 1}]" for k in range(len(own))))
+
+
 def _scale(x: Argument, center: Constant = True, scale: Constant = True, *, _state: State) -> Numeric:
     for name, given in (("center", center), ("scale", scale)):
         if not isinstance(given, int | float):
@@ -330,6 +337,7 @@ TRANSFORMS: dict[str, Transform] = {
     "I": Transform(_identity, False, "I(expression), arithmetic"),
     "numeric": Transform(_as_numeric, False, "numeric(x)"),
     "as.numeric": Transform(_as_numeric, False, "as.numeric(x)"),
+    "cbind": Transform(_cbind, False, "cbind(successes, failures), a binomial response"),
     "scale": Transform(_scale, True, "scale(x, center=TRUE, scale=TRUE), by mean and standard deviation"),
     "center": Transform(_center, True, "center(x), by the mean"),
     "poly": Transform(_poly, True, "poly(x, degree=1, raw=FALSE), orthogonal polynomials"),

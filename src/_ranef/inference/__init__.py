@@ -10,7 +10,14 @@ with late(globals()):
     from _ranef.inference.components import random_pca
     from _ranef.inference.conditioning import DRAWS, given_draws, thinned
     from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
-    from _ranef.inference.ddf import CoefficientLaw, CoefficientTests, check_ddf, coefficient_law, coefficient_tests
+    from _ranef.inference.ddf import (
+        CoefficientLaw,
+        CoefficientTests,
+        check_ddf,
+        coefficient_law,
+        coefficient_tests,
+        normal_law,
+    )
     from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
     from _ranef.inference.effects import (
         check_level,
@@ -23,6 +30,7 @@ with late(globals()):
         only_group,
         ranef_frame,
         varcorr_frame,
+        varcorr_of,
         vcov_frame,
         wald_intervals,
     )
@@ -38,6 +46,19 @@ with late(globals()):
     )
     from _ranef.inference.estimated_means import MarginalMeans, checked_adjustment, emmeans, marginal_means
     from _ranef.inference.exact_tests import ExactTest, exact_rlrt
+    from _ranef.inference.generalised import (
+        RESIDUALS,
+        dispersions_of,
+        family_of_estimates,
+        generalised_residuals,
+        laplace_at,
+        link_parts,
+        predict_generalised,
+        ratio_frame,
+        simulate_generalised,
+        untied_residuals,
+        varcorr_rows,
+    )
     from _ranef.inference.information import (
         VarianceInformation,
         theta_hessian,
@@ -72,6 +93,7 @@ with late(globals()):
         parameter_draws,
         posterior_sigma,
         posterior_table,
+        predict_mean_draws,
         predictive_draws,
         prior_component_draws,
         residual_draws,
@@ -133,6 +155,7 @@ __all__ = [
     "EFFECT_INTERVALS",
     "FREE",
     "INTERVALS",
+    "RESIDUALS",
     "TESTS",
     "UNCERTAINTY",
     "AnovaComponents",
@@ -190,6 +213,7 @@ __all__ = [
     "covariance_draws",
     "derive",
     "diagnose",
+    "dispersions_of",
     "draws_of",
     "drop_terms",
     "effect_intervals",
@@ -201,10 +225,12 @@ __all__ = [
     "estimates_to_mark",
     "exact_rlrt",
     "f_frame",
+    "family_of_estimates",
     "first_fit",
     "fitted",
     "fitted_values",
     "fixef_series",
+    "generalised_residuals",
     "given_draws",
     "glance_frame",
     "group_regressions",
@@ -219,11 +245,13 @@ __all__ = [
     "joint_frame",
     "labelled_draws",
     "lag_bounds",
+    "laplace_at",
     "level_cells",
     "level_means",
     "likelihood_frame",
     "likelihood_profiles",
     "linear_predictor",
+    "link_parts",
     "loo_groups",
     "loo_kind",
     "loo_rows",
@@ -232,6 +260,7 @@ __all__ = [
     "matrix_pattern",
     "mean_inverse_weight",
     "mean_squares",
+    "normal_law",
     "normal_quantile",
     "one_draw",
     "only_group",
@@ -244,6 +273,8 @@ __all__ = [
     "posterior_table",
     "posteriors_of",
     "predict_estimates",
+    "predict_generalised",
+    "predict_mean_draws",
     "predict_posterior",
     "prediction_frame",
     "predictive_draws",
@@ -258,6 +289,7 @@ __all__ = [
     "random_pca",
     "ranef_frame",
     "ranova_frame",
+    "ratio_frame",
     "residual_draws",
     "residual_frame",
     "residual_rows",
@@ -274,6 +306,7 @@ __all__ = [
     "scaled_quantiles",
     "sensitivity_words",
     "share_intervals",
+    "simulate_generalised",
     "simulate_new",
     "simulate_posterior",
     "simulated_power",
@@ -286,10 +319,13 @@ __all__ = [
     "tidy_frame",
     "told_draws",
     "typical_sd",
+    "untied_residuals",
     "varcorr_draws",
     "varcorr_errors",
     "varcorr_frame",
     "varcorr_means",
+    "varcorr_of",
+    "varcorr_rows",
     "variance_information",
     "vcov_derivatives",
     "vcov_frame",

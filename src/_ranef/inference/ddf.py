@@ -29,6 +29,7 @@ __all__ = [
     "coefficient_law",
     "coefficient_tests",
     "joint_test",
+    "normal_law",
     "two_sided",
 ]
 
@@ -189,8 +190,13 @@ def _matched(q: int, A1: float, A2: float) -> tuple[float, float]:
     return (1.0 if abs(m - 2.0) < 0.01 else m * (1.0 - A2 / q) / (m - 2.0)), m
 
 
+def normal_law(vcov: Floats) -> CoefficientLaw:
+    """Normal, with a covariance (p, p)."""
+    return Fixed(vcov, np.inf, "")
+
+
 def _normal(fit: Estimated) -> CoefficientLaw:
-    return Fixed(fit.estimates.vcov, np.inf, "")
+    return normal_law(fit.estimates.vcov)
 
 
 def _residual(fit: Estimated) -> CoefficientLaw:

@@ -123,7 +123,7 @@ def exact_rlrt(
     """
     nsim, rng = whole_number("nsim", nsim, 1), generator(seed)
     if not isinstance(fit, Estimated):
-        raise DesignError("An exact test is of a fit by REML or ML: ranef.exact_rlrt(model.fit()).")
+        raise DesignError("An exact test is of a Gaussian fit by REML or ML: ranef.exact_rlrt(model.fit()).")
     spec, method = fit.spec, fit.estimates.method
     chosen = _tested(spec, group, term)
     zero = _coefficients(spec, method, fixed)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from _ranef.errors import DesignError
+from _ranef.errors import DesignError, NotAvailableError
 from _ranef.inference.effects import check_level, varcorr_of
 from _ranef.inference.prediction import (
     Predicted,
@@ -25,7 +25,7 @@ from _ranef.inference.prediction import (
 from _ranef.inference.residual_parameters import ROWS_SD, told_draws
 from _ranef.nuts import draw_components
 from _ranef.results import Importance, PosteriorDraws
-from _ranef.spec import Flat, ModelSpec, Priors, covariance_arrays, family_of, mean_log_sds, varcorr_arrays
+from _ranef.spec import Flat, Generalised, ModelSpec, Priors, covariance_arrays, family_of, mean_log_sds, varcorr_arrays
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.interrupts import load
 from _ranef.support.remedies import whole_number
@@ -42,6 +42,7 @@ __all__ = [
     "posterior_sigma",
     "posterior_table",
     "predict_draws",
+    "predict_mean_draws",
     "predictive_draws",
     "prior_component_draws",
     "saturated_trees",
@@ -85,6 +86,8 @@ def one_draw(arrays: Sequence[Floats], rng: np.random.Generator) -> tuple[Floats
 def varcorr_draws(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[str, str, str | None, Floats, Floats]]:
     """Rows of ``varcorr`` as draws; a draw with a zero variance has no correlation to speak of, and 0 stands for it."""
     rows = varcorr_arrays(spec, draws.theta, draws.sigma)
+    if isinstance(draws.response, Generalised):  # which has no residual
+        rows = rows[:-1]
     return [(g, a, b, v, s if b is None else np.nan_to_num(s)) for g, a, b, v, s in rows]
 
 
@@ -163,6 +166,30 @@ def predict_draws(spec: ModelSpec, draws: PosteriorDraws, asked: RowsAsked, rng:
     Effects of unseen levels are drawn from N(0, Σ) (or Student t) of the same draw for prediction intervals and for
     ``new_levels="sample"``; the estimate is the population value.
     """
+    S, (rows, options) = draws.sigma.size, (asked.rows, asked.options)
+    estimate, values = predictor_draws(spec, draws, asked, rng)
+    if options.interval == "prediction":
+        family = family_of(draws.family)
+        own = {name: x.reshape(S, 1) for name, x in family.own(draws.extras).items()}
+        noise = family.noise(rng, values.shape, own) * draws.sigma.reshape(S, 1)
+        rho = draws.extras.get("rho")
+        if rho is None or rows.variance is None:
+            values += noise / (1.0 if rows.weights is None else np.sqrt(rows.weights))
+        else:
+            flat = np.asarray(rho).reshape(S, -1)
+            check_spread(spec, rows, flat.mean(axis=0), estimate)
+            values += noise * np.sqrt([residual_variance(rows, 1.0, flat[s], values[s]) for s in range(S)])
+    return Predicted(estimate, values.std(axis=0, ddof=1), *_ends(values, options.level))
+
+
+def _ends(values: Floats, level: float) -> Floats:
+    return np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+
+
+def predictor_draws(
+    spec: ModelSpec, draws: PosteriorDraws, asked: RowsAsked, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """The linear predictor (m,) at posterior means, and draws (S, m) of it, with effects of unseen levels if asked."""
     S, (rows, groupings, options) = draws.sigma.size, (asked.rows, asked.groupings, asked.options)
     beta = draws.beta.reshape(S, spec.n_fixed)
     effects = [b.reshape(S, *b.shape[2:]) for b in draws.b]
@@ -179,19 +206,29 @@ def predict_draws(spec: ModelSpec, draws: PosteriorDraws, asked: RowsAsked, rng:
             new = [draw_effects(c[s], len(u), rng, df) for c, u, df in zip(covs, rows.unseen, dfs, strict=True)]
             b = [np.vstack([known, drawn]) for known, drawn in zip(b, new, strict=True)]
         values[s] = linear_predictor(rows, beta[s], b, groupings)
-    if options.interval == "prediction":
-        family = family_of(draws.family)
-        own = {name: x.reshape(S, 1) for name, x in family.own(draws.extras).items()}
-        noise = family.noise(rng, values.shape, own) * draws.sigma.reshape(S, 1)
-        rho = draws.extras.get("rho")
-        if rho is None or rows.variance is None:
-            values += noise / (1.0 if rows.weights is None else np.sqrt(rows.weights))
-        else:
-            flat = np.asarray(rho).reshape(S, -1)
-            check_spread(spec, rows, flat.mean(axis=0), estimate)
-            values += noise * np.sqrt([residual_variance(rows, 1.0, flat[s], values[s]) for s in range(S)])
-    lower, upper = np.quantile(values, [(1 - options.level) / 2, (1 + options.level) / 2], axis=0)
-    return Predicted(estimate, values.std(axis=0, ddof=1), lower, upper)
+    return estimate, values
+
+
+def predict_mean_draws(
+    spec: ModelSpec, draws: PosteriorDraws, asked: RowsAsked, scale: str, rng: np.random.Generator
+) -> Predicted:
+    """Posterior mean, sd and interval (m,) of the mean of a generalised response, or of its link.
+
+    Raises
+    ------
+    NotAvailableError
+        For the interval of a new response.
+    """
+    family = draws.response
+    assert isinstance(family, Generalised)
+    if asked.options.new_response:
+        raise NotAvailableError(
+            "interval='prediction' is not available for generalised responses: their values are few, and no interval "
+            "has a given probability. posterior_predictive() has draws; interval='confidence' is for the mean."
+        )
+    _, values = predictor_draws(spec, draws, asked, rng)
+    values = family.mean(values) if scale == "response" else values
+    return Predicted(values.mean(axis=0), values.std(axis=0, ddof=1), *_ends(values, asked.options.level))
 
 
 def simulate_posterior(
@@ -208,7 +245,7 @@ def simulate_posterior(
     beta, sigma = draws.beta.reshape(S, spec.n_fixed), draws.sigma.ravel()
     effects = [b.reshape(S, *b.shape[2:]) for b in draws.b]
     covs = [c.reshape(S, *c.shape[2:]) for c in covariance_draws(spec, draws)]
-    spec = spec.with_family(draws.family)
+    spec = spec.with_family(draws.response)
     extras = {name: x.ravel() for name, x in spec.family.own(draws.extras).items()}
     which = rng.integers(0, S, n) if chosen_draws is None else chosen_draws
     out = np.empty((spec.n_obs, len(which)))

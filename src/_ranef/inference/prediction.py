@@ -17,8 +17,9 @@ from _ranef.design import Encoded, bare_label, encode, encode_others, new_weight
 from _ranef.errors import DataWarning, DesignError, suggestion, warn
 from _ranef.inference.effects import check_level, grouping_named
 from _ranef.inference.variance_shares import mean_inverse_weight, weights_differ
+from _ranef.likelihood import response_rows
 from _ranef.residuals import RowVariance
-from _ranef.spec import Grouping, ModelSpec
+from _ranef.spec import Generalised, Grouping, LocationScale, ModelSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.remedies import one_of
 
@@ -449,8 +450,8 @@ def simulate_new(
 ) -> NDArray[np.float64]:
     """One simulated response (n,) round `mean`; ``new_effects`` adds freshly drawn random effects.
 
-    Errors are of the family of the response, with its `own` parameters and scale `sigma`; effects are normal, or
-    Student's t, by grouping.
+    Errors are of the family of the response, with its `own` parameters and scale `sigma`; of a generalised one, round
+    its link's `mean`. Effects are normal, or Student's t, by grouping.
     """
     out = mean.copy()
     for g, cov, df in zip(spec.groupings, covs, effects_df or [None] * len(spec.groupings), strict=True):
@@ -458,4 +459,8 @@ def simulate_new(
             b = draw_effects(cov, g.n_levels, rng, df)
             b = b if g.among is None else g.among.coloured(b)
             out += np.einsum("np,np->n", g.Z, b[g.codes])
+    if isinstance(spec.family, Generalised):
+        drawn = spec.family.draw(rng, spec.family.mean(out), response_rows(spec).weights, own or {})
+        return np.asarray(drawn, dtype=np.float64)
+    assert isinstance(spec.family, LocationScale)
     return np.asarray(out + spec.residual.noise(sigma, spec.family.noise(rng, len(out), own or {})))

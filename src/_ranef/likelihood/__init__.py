@@ -19,20 +19,17 @@ with late(globals()):
     from _ranef.likelihood.coefficients import FixedPart, fixed_part
     from _ranef.likelihood.combinations import combination_roots, combination_variances, given_variances
     from _ranef.likelihood.criterion import LOST, Evaluation, Method, Score, average_information, evaluate, score
-    from _ranef.likelihood.crossproducts import (
-        CrossProducts,
-        of_sums,
-        other_columns,
-        streamed_products,
-        summed,
-    )
+    from _ranef.likelihood.crossproducts import CrossProducts, of_sums, other_columns, streamed_products, summed
     from _ranef.likelihood.degenerate import NEAR_ZERO, Degeneracy, degeneracy, determined, rank_of
     from _ranef.likelihood.given import Given, Moments, conditional_variances, drawn_variances, effect_moments
     from _ranef.likelihood.group_problem import RowGroups
     from _ranef.likelihood.groups import group_log_densities, has_shared_effects, left_out_log_densities
     from _ranef.likelihood.identify import Undetermined, undetermined
     from _ranef.likelihood.identify_residuals import at_edge, undetermined_with_rho
+    from _ranef.likelihood.laplace import Laplace, LaplaceAt, make_laplace
+    from _ranef.likelihood.pilot import Pilot, fit_pilot, response_rows, separating
     from _ranef.likelihood.pointwise import linear_predictor_draws, log_precision_draws, row_log_densities
+    from _ranef.likelihood.quadrature import at_points, check_points
     from _ranef.likelihood.responses import Responses, own_response, products_of, read_responses
     from _ranef.likelihood.row_density import RowDensity
     from _ranef.likelihood.scaling import Scaling, make_scaling
@@ -42,6 +39,7 @@ with late(globals()):
     from _ranef.likelihood.sums_of_rows import Leverages, RowSums, row_slopes
     from _ranef.likelihood.under_priors import HostDensity
     from _ranef.likelihood.unpooled import LeastSquares, least_squares
+    from _ranef.likelihood.working import working_spec
 
 __all__ = [
     "LOST",
@@ -59,12 +57,15 @@ __all__ = [
     "FixedSums",
     "Given",
     "HostDensity",
+    "Laplace",
+    "LaplaceAt",
     "LeastSquares",
     "Leverages",
     "Likelihood",
     "Method",
     "Moments",
     "OverRho",
+    "Pilot",
     "Responses",
     "RowDensity",
     "RowGroups",
@@ -75,8 +76,10 @@ __all__ = [
     "Undetermined",
     "adjustment",
     "at_edge",
+    "at_points",
     "average_information",
     "best_ratios",
+    "check_points",
     "coefficient_root",
     "combination_roots",
     "combination_variances",
@@ -89,6 +92,7 @@ __all__ = [
     "effect_roots",
     "evaluate",
     "evaluate_together",
+    "fit_pilot",
     "fixed_part",
     "fixed_sums",
     "given_variances",
@@ -102,6 +106,7 @@ __all__ = [
     "linear_predictor_draws",
     "log_precision_draws",
     "make_batch",
+    "make_laplace",
     "make_scaling",
     "make_spectrum",
     "merged_sums",
@@ -113,14 +118,17 @@ __all__ = [
     "products_of",
     "rank_of",
     "read_responses",
+    "response_rows",
     "row_log_densities",
     "row_slopes",
     "row_sums",
     "score",
+    "separating",
     "slopes_together",
     "streamed_products",
     "summed",
     "undetermined",
     "undetermined_with_rho",
     "vcov_slopes",
+    "working_spec",
 ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from _ranef.likelihood.pilot import response_rows
 from _ranef.results import PosteriorDraws
-from _ranef.spec import ModelSpec, family_of
+from _ranef.spec import Generalised, LocationScale, ModelSpec, Rows
 from _ranef.support.arrays import Floats
 
 __all__ = ["linear_predictor_draws", "log_precision_draws", "row_log_densities"]
@@ -34,11 +37,18 @@ def log_precision_draws(spec: ModelSpec, draws: PosteriorDraws, rows: slice = sl
 
 def row_log_densities(spec: ModelSpec, draws: PosteriorDraws, rows: slice = slice(None)) -> Floats:
     """Log density (chains, draws, m) of some of the rows given β, b, σ and parameters of the family."""
-    family = family_of(draws.family)
+    family = draws.response
+    own: dict[str, Any] = {name: x[..., None] for name, x in family.own(draws.extras).items()}
+    if isinstance(family, Generalised):
+        held = response_rows(spec)
+        some, eta = Rows(held.y[rows], held.weights[rows]), linear_predictor_draws(spec, draws, rows)
+        value: Floats = np.asarray(family.slopes(eta, some, own).value)
+        return np.asarray(value + family.constant(some, own))
+    assert isinstance(family, LocationScale)
     spec.residual.refuse_correlated("The density of single rows", "Compare AIC of fits by ML.")
     return family.log_density(
         spec.design.y[rows] - linear_predictor_draws(spec, draws, rows),
         np.log(draws.sigma)[..., None],
         log_precision_draws(spec, draws, rows),
-        {name: x[..., None] for name, x in family.own(draws.extras).items()},
+        own,
     )

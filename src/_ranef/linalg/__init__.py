@@ -5,7 +5,7 @@ from _ranef.linalg.factor import AnyFactor, AnyPlan, BlockedFactor, backward, fa
 from _ranef.linalg.kernels import add_products, add_squares
 from _ranef.linalg.plan import Plan, elimination_order, make_plan
 from _ranef.linalg.related import AmongLevels, RelatedPlan, make_related_plan
-from _ranef.linalg.selected import paired_blocks, selected_blocks, solve_columns, times_among
+from _ranef.linalg.selected import all_blocks, paired_blocks, selected_blocks, solve_columns, times_among
 
 __all__ = [
     "AmongLevels",
@@ -19,6 +19,7 @@ __all__ = [
     "Whitened",
     "add_products",
     "add_squares",
+    "all_blocks",
     "backward",
     "cholesky_or_nan",
     "elimination_order",

@@ -32,7 +32,7 @@ from _ranef.linalg.lapack import inverse_of_lower
 from _ranef.linalg.related import RelatedFactor
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["paired_blocks", "selected_blocks", "solve_columns", "times_among"]
+__all__ = ["all_blocks", "paired_blocks", "selected_blocks", "solve_columns", "times_among"]
 
 #: entries of a product of sparse rows held densely at once
 PRODUCT_ENTRIES = 4_000_000
@@ -60,6 +60,14 @@ def paired_blocks(A: BlockMatrix, factor: AnyFactor) -> Mapping[tuple[int, int],
     if isinstance(factor, RelatedFactor):
         return factor.blocks()
     return _blocks(A, factor, between=True)[0]
+
+
+def all_blocks(A: BlockMatrix, factor: AnyFactor) -> tuple[Mapping[tuple[int, int], Floats], tuple[Floats, ...]]:
+    """Both: blocks of Q where A has blocks, and the diagonal ones of E (or their sum, where levels are related)."""
+    if isinstance(factor, RelatedFactor):
+        return factor.blocks(), factor.traces()
+    Q, E = _blocks(A, factor, between=len(A.diag) > 1)
+    return Q, tuple(E[k] for k in range(len(A.diag)))
 
 
 def _blocks(A: BlockMatrix, factor: BlockedFactor, *, between: bool) -> tuple[Blocks, dict[int, Floats]]:

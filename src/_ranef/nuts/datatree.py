@@ -249,7 +249,7 @@ def _attrs(draws: PosteriorDraws) -> Mapping[str, Any]:
         "modeling_interface_version": version("ranef"),
         "family": draws.family,
         "parameterization": draws.parameterization,
-        "priors": "\n".join(draws.priors.lines(draws.family)),
+        "priors": "\n".join(draws.priors.lines(draws.response)),
         "seed": draws.seed,
         "tuning_steps": draws.warmup,
         "sampling_time": draws.seconds,

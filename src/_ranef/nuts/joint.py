@@ -1,7 +1,7 @@
 """NumPyro models that sample β and b too, non-centred and centred, under the priors of the collapsed model.
 
-A normal response enters by its cross-products, so that a step does not depend on the number of rows; a Student t
-response has to be read row by row. Random effects may be Student t as well, by a scale for each level.
+A normal response enters by its cross-products, so that a step does not depend on the number of rows; others have to be
+read row by row. Random effects may be Student t as well, by a scale for each level.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from _ranef.nuts.collapsed import RootsInJax, at_rho, contrast, lambdas_of, norm
 from _ranef.nuts.hyper import Sampled, hyperparameters
 from _ranef.nuts.layout import Layout
 from _ranef.nuts.problem import Problem
+from _ranef.nuts.rows import BY_LINK, ROUND_ZERO
 from _ranef.residuals import LogLaw
-from _ranef.spec import Gamma
+from _ranef.spec import Gamma, Generalised
 
 __all__ = ["JointShape", "degrees_sites", "joint_data", "joint_model", "joint_shape"]
 
@@ -39,6 +40,8 @@ class JointShape:
         By factor in elimination order: ``"normal"``, or Student t with ``"known"`` or ``"sampled"`` degrees of freedom.
     response : str
         Word of its family.
+    link : str
+        Of a generalised response.
     sampled : tuple of str
         Parameters of the family that are sampled.
     centered : bool
@@ -47,6 +50,7 @@ class JointShape:
     blocks: Shape
     effects: tuple[str, ...]
     response: str
+    link: str
     sampled: tuple[str, ...]
     centered: bool
 
@@ -61,7 +65,8 @@ def joint_shape(problem: Problem, *, centered: bool) -> JointShape:
     names = [spec.groupings[k].name for k in problem.products.order]
     effects = tuple(kind(priors.effects[n]) if n in priors.effects else "normal" for n in names)
     sampled = tuple(name for name in spec.family.parameters if isinstance(priors.response[name], Gamma))
-    return JointShape(problem.shape, effects, spec.family.word, sampled, centered)
+    link = spec.family.link if isinstance(spec.family, Generalised) else ""
+    return JointShape(problem.shape, effects, spec.family.word, link, sampled, centered)
 
 
 def degrees_sites(shape: JointShape) -> list[str]:
@@ -72,7 +77,8 @@ def degrees_sites(shape: JointShape) -> list[str]:
 def joint_data(problem: Problem, shape: JointShape) -> dict[str, Any]:
     """Arrays of a joint model: the blocks of the collapsed one, maps of b inward, degrees of freedom, and rows if read.
 
-    Rows are on the internal scale: ``y``, ``X`` (n, r − 1), and by factor ``codes`` and ``Z``.
+    Rows are on the internal scale: ``left`` (n,), of which X and Z leave residuals, or −η; ``X`` (n, r − 1); by factor
+    ``codes`` and ``Z``; and what the density of the family reads.
     """
     spec, products, fixed, sums = problem.spec, problem.products, problem.fixed, problem.sums
     scale, order = products.scaling, products.order
@@ -92,14 +98,16 @@ def joint_data(problem: Problem, shape: JointShape) -> dict[str, Any]:
         "n": np.array(float(products.n_obs)),
     }
     if spec.family.by_rows:
-        d = spec.design
+        d, generalised = problem.rows_of.design, isinstance(spec.family, Generalised)
         offset = 0.0 if d.offset is None else d.offset
-        out["rows"] = {
-            "y": (d.y - offset - d.X @ scale.pilot) / scale.y,
+        own = {"root_weights": spec.residual.root}
+        if generalised:
+            own = {"y": d.y, "weights": np.ones(len(d.y)) if d.weights is None else d.weights}
+        out["rows"] = own | {
+            "left": ((0.0 if generalised else d.y) - offset - d.X @ scale.pilot) / scale.y,
             "X": d.X @ scale.X @ fixed.columns[:-1, :-1],
             "codes": tuple(spec.groupings[k].codes for k in order),
             "Z": tuple(spec.groupings[k].Z @ scale.Z[k] for k in order),
-            "root_weights": spec.residual.root,
         }
     return out
 
@@ -126,7 +134,7 @@ def joint_model(
         beta = _beta(shape.blocks, arrays, at)
         lambdas = lambdas_of(shape.blocks, arrays, at.theta, roots)
         effects = [_effects(k, shape, arrays, at, lam) for k, lam in enumerate(lambdas)]
-        likelihood = _likelihood_of_rows if shape.response in ROWS else _normal_likelihood
+        likelihood = _normal_likelihood if shape.response == "gaussian" else _likelihood_of_rows
         numpyro.factor("likelihood", likelihood(shape, arrays, at, beta, effects))
 
     return model
@@ -181,18 +189,17 @@ def _normal_likelihood(
     return jnp.asarray(-0.5 * deviance)
 
 
-#: distributions of rows round zero, by the families of the response that are read row by row
-ROWS: dict[str, Callable[..., dist.Distribution]] = {"student": lambda scale, nu: dist.StudentT(nu, 0.0, scale)}
-
-
 def _likelihood_of_rows(
     shape: JointShape, data: Mapping[str, Any], at: Sampled, w: jax.Array, effects: list[jax.Array]
 ) -> jax.Array:
     rows = data["rows"]
     own = {name: numbers[0] for name, numbers in data["own"].items()}
     own |= {name: numpyro.sample(name, dist.Gamma(*data["own"][name])) for name in shape.sampled}
-    residual = rows["y"] * w[-1] + rows["X"] @ w[:-1]
+    residual = rows["left"] * w[-1] + rows["X"] @ w[:-1]
     for codes, Z, b in zip(rows["codes"], rows["Z"], effects, strict=True):
         residual = residual - jnp.sum(Z * b[codes], axis=1)
+    residual = residual * data["unit"]
+    if shape.link:
+        return jnp.asarray(jnp.sum(BY_LINK[shape.response, shape.link](-residual, rows, own)))
     scale = at.sigma / rows["root_weights"]
-    return jnp.asarray(jnp.sum(ROWS[shape.response](scale, **own).log_prob(residual * data["unit"])))
+    return jnp.asarray(jnp.sum(ROUND_ZERO[shape.response](scale, **own).log_prob(residual)))

@@ -28,7 +28,7 @@ from _ranef.nuts.problem import Problem, draw_effects, hyper_draws, prepare
 from _ranef.nuts.record import Outcome, nothing_to_sample
 from _ranef.nuts.settings import Settings
 from _ranef.results import Importance, PosteriorDraws, RemlEstimates
-from _ranef.spec import ModelSpec, Priors
+from _ranef.spec import Generalised, ModelSpec, Priors
 from _ranef.support.arrays import Floats
 from _ranef.support.checkpoints import Checkpoint
 from _ranef.support.interrupts import deferred
@@ -109,7 +109,7 @@ def sample_posterior(
     kind, notes = choose_parameterization(spec, priors, settings)
     if priors.flat:
         _require_levels(spec)
-    problem = prepare(spec, products, priors)
+    problem = prepare(spec, products, priors, start)
     if settings.sampler == "nutpie":
         _require_quick(problem, settings, kind)
     checkpoint = None if settings.checkpoint is None else checkpoint_of(problem, settings, kind, start)
@@ -144,6 +144,7 @@ def sample_posterior(
         seconds=time.perf_counter() - begin,
         complete=raw.complete,
         family=spec.family.word,
+        link=spec.family.link if isinstance(spec.family, Generalised) else "identity",
         extras=hyper.extras,
         sampler=settings.sampler,
         notes=(*notes, *priors.notes),

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from _ranef.errors import FitError
-from _ranef.likelihood import CrossProducts, FixedPart, FixedSums, HostDensity, RowDensity, cross_products, fixed_part
+from _ranef.likelihood import (
+    CrossProducts,
+    FixedPart,
+    FixedSums,
+    HostDensity,
+    RowDensity,
+    cross_products,
+    fixed_part,
+    working_spec,
+)
 from _ranef.nuts.batched import Batched, Points, has_batches, make_batched
 from _ranef.nuts.blocks import Roots, Shape, arrays_of_sums, collapsed_arrays, make_shape
 from _ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
@@ -18,7 +27,8 @@ from _ranef.nuts.packing import pack, packed_parts, whiten, with_products
 from _ranef.nuts.related import among_roots, with_independent_levels
 from _ranef.nuts.shapes import ShapePriors, shape_priors
 from _ranef.residuals import Centred, LogLaw
-from _ranef.spec import ModelSpec, Priors, mean_log_sds, outward_theta, rho_log_prior
+from _ranef.results import RemlEstimates
+from _ranef.spec import Generalised, ModelSpec, Priors, mean_log_sds, outward_theta, rho_log_prior
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import let_through, load
 
@@ -63,6 +73,8 @@ class Problem:
     shape : Shape
     blocks : CrossProducts
         What loops and JAX are given: few related levels as independent ones.
+    given : ModelSpec, optional
+        Of a generalised response the model as it is; `spec` then is the Gaussian one of its working response.
     """
 
     spec: ModelSpec
@@ -73,6 +85,12 @@ class Problem:
     fixed: FixedPart
     shape: Shape
     blocks: CrossProducts
+    given: ModelSpec | None = None
+
+    @property
+    def rows_of(self) -> ModelSpec:
+        """The model whose rows have the response."""
+        return self.spec if self.given is None else self.given
 
     @property
     def short(self) -> bool:
@@ -286,14 +304,23 @@ class Problem:
         return float(sum(n[:, 3].sum() for n in numbers) + self.numbers["vine"][:, 1].sum())
 
 
-def prepare(spec: ModelSpec, products: CrossProducts | None, priors: Priors) -> Problem:
-    """Everything that samplers share."""
+def prepare(
+    spec: ModelSpec, products: CrossProducts | None, priors: Priors, start: RemlEstimates | None = None
+) -> Problem:
+    """Everything that samplers share.
+
+    A generalised response is sampled on the scale of the Gaussian model of its working response at `start`, or without
+    random effects, and begun at its modes.
+    """
+    given = None
+    if isinstance(spec.family, Generalised):
+        given, spec = spec, working_spec(spec, start)
     products = cross_products(spec) if products is None else products
     fixed = fixed_part(spec, products, priors)
     layout, numbers = make_layout(spec, priors), hyper_numbers(spec, priors)
     apart = None if layout.rows else with_independent_levels(spec, products)
     shape = make_shape(apart or products, fixed, related=spec.related and apart is None)
-    return Problem(spec, products, priors, layout, numbers, fixed, shape, apart or products)
+    return Problem(spec, products, priors, layout, numbers, fixed, shape, apart or products, given)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,6 +1,7 @@
 """Engine A: maximum likelihood and REML with conditional modes."""
 
 from _ranef.reml.fit import fit_reml
+from _ranef.reml.generalised import fit_generalised
 from _ranef.reml.optimize import Control, checked_control
 from _ranef.reml.refits import refit_many, refit_structured, slice_size
 from _ranef.reml.structured import fit_structured
@@ -8,6 +9,7 @@ from _ranef.reml.structured import fit_structured
 __all__ = [
     "Control",
     "checked_control",
+    "fit_generalised",
     "fit_reml",
     "fit_structured",
     "refit_many",

@@ -30,7 +30,7 @@ from _ranef.spec import ModelSpec, TermSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.progress import LateBar
 
-__all__ = ["BOUNDARY_ADVICE", "begun", "better", "certified", "fit_reml", "flat_words"]
+__all__ = ["BOUNDARY_ADVICE", "begun", "better", "certified", "fit_reml", "flat_words", "recorded"]
 
 BOUNDARY_ADVICE = (
     "This is a result, not a failure: the criterion is lowest there, at the edge of what is possible, which does not "
@@ -352,12 +352,12 @@ def _estimates(problem: Problem, tracer: Tracer, descent: Descent) -> RemlEstima
         vcov=at.vcov,
         criterion=at.criterion,
         modes=at.modes,
-        optimizer=_record(problem, tracer, descent),
+        optimizer=recorded(problem, tracer, descent),
         singular=bool(boundary_words(problem, point)),
     )
 
 
-def _record(problem: Problem, tracer: Tracer, descent: Descent) -> OptimizerRecord:
+def recorded(problem: Problem, tracer: Tracer, descent: Descent) -> OptimizerRecord:
     names = tuple(n for n, lost in zip(problem.spec.theta_names, problem.undetermined.entries, strict=True) if lost)
     words = boundary_words(problem, descent.point)
     if not descent.converged:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from _ranef.spec import Priors, family_of
+from _ranef.spec import GENERALISED, Family, Priors, family_of, response_family
 from _ranef.support.arrays import Floats
 
 __all__ = [
@@ -136,6 +136,12 @@ class RemlEstimates:
         Further arguments of the call that made it, as Python: ``start`` and ``control``, where they were given.
     rho : array (n_rho,), optional
         Parameters of residual variances and correlations, where the model has any.
+    family, link : str
+        Of the response.
+    dispersion : array (n_dispersions,), optional
+        Parameters of a generalised response besides its mean; its σ is 1.
+    nagq : int
+        Points of quadrature for each effect: 1 is Laplace's approximation.
     """
 
     method: Method
@@ -149,6 +155,10 @@ class RemlEstimates:
     singular: bool
     asked: Mapping[str, str] = field(default_factory=dict)
     rho: Floats | None = None
+    family: str = "gaussian"
+    link: str = "identity"
+    dispersion: Floats | None = None
+    nagq: int = 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -265,6 +275,8 @@ class PosteriorDraws:
         given, ``draws`` and ``chains`` of a run that was interrupted.
     importance : Importance, optional
         Of ``"direct"``.
+    link : str
+        Of a generalised response, whose σ is 1.
     """
 
     theta: Floats
@@ -286,9 +298,15 @@ class PosteriorDraws:
     target_accept: float = 0.8
     asked: Mapping[str, str] = field(default_factory=dict)
     importance: Importance | None = None
+    link: str = "identity"
+
+    @property
+    def response(self) -> Family:
+        """The distribution of the response."""
+        return response_family(self.family, self.link) if self.family in GENERALISED else family_of(self.family)
 
     @property
     def not_normal(self) -> str:
         """Which parts are Student t, in words; empty where all is normal, and conditional moments have closed forms."""
         effects = [f"the random effects of {', '.join(self.priors.effects)}"] if self.priors.effects else []
-        return " and ".join(effects + ([] if family_of(self.family).collapses else ["the response"]))
+        return " and ".join(effects + ([] if self.response.collapses else ["the response"]))

@@ -6,10 +6,27 @@ with late(globals()):
     from _ranef.spec.column_moments import Moments, merged_moments, moments
     from _ranef.spec.coordinates import TermColumns, inward_theta, outward_theta
     from _ranef.spec.densities import correlation_density, scale_density, shape_density
+    from _ranef.spec.generalised import (
+        GENERALISED,
+        Binomial,
+        Generalised,
+        NegativeBinomial,
+        Poisson,
+        Rows,
+        Slopes,
+        response_family,
+    )
     from _ranef.spec.known import Precision, check_cov, with_known
     from _ranef.spec.matrices import Cluster, KhatriRao, Maker, ModelMatrices, NamedMatrix, TermMatrices
     from _ranef.spec.model import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
-    from _ranef.spec.model_priors import Priors, corr_name, default_priors, flat_priors, replacements, shape_name
+    from _ranef.spec.model_priors import (
+        Priors,
+        corr_name,
+        default_priors,
+        flat_priors,
+        replacements,
+        shape_name,
+    )
     from _ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
     from _ranef.spec.prior_families import (
         LKJ,
@@ -29,7 +46,7 @@ with late(globals()):
         StudentT,
         Uniform,
     )
-    from _ranef.spec.response import FAMILIES, Family, Gaussian, Student, family_of
+    from _ranef.spec.response import FAMILIES, Family, Gaussian, LocationScale, Student, family_of
     from _ranef.spec.rho_prior import (
         mean_log_sds,
         mean_log_sds_slopes,
@@ -42,8 +59,10 @@ with late(globals()):
 
 __all__ = [
     "FAMILIES",
+    "GENERALISED",
     "LKJ",
     "R2D2",
+    "Binomial",
     "Cauchy",
     "Cluster",
     "Custom",
@@ -52,22 +71,28 @@ __all__ = [
     "Flat",
     "Gamma",
     "Gaussian",
+    "Generalised",
     "Grouping",
     "HalfCauchy",
     "HalfNormal",
     "HalfStudentT",
     "KhatriRao",
     "Location",
+    "LocationScale",
     "Maker",
     "ModelMatrices",
     "ModelSpec",
     "Moments",
     "NamedMatrix",
+    "NegativeBinomial",
     "Normal",
+    "Poisson",
     "Precision",
     "Priors",
+    "Rows",
     "Scale",
     "ShapePrior",
+    "Slopes",
     "Student",
     "StudentT",
     "TermColumns",
@@ -90,6 +115,7 @@ __all__ = [
     "moments",
     "outward_theta",
     "replacements",
+    "response_family",
     "rho_log_prior",
     "rho_log_priors",
     "rho_parameters",

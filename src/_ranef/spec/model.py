@@ -236,7 +236,7 @@ class ModelSpec:
 
     def with_family(self, family: Family | str) -> ModelSpec:
         """The model with another distribution of the response, or itself."""
-        own = family_of(family)
+        own = family if isinstance(family, Family) else family_of(family)
         return self if own == self.family else replace(self, family=own)
 
     def with_rho(self, rho: Floats | None) -> ModelSpec:

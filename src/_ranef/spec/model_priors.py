@@ -19,6 +19,7 @@ from _ranef.spec.coordinates import (
     plain_columns,
     term_columns,
 )
+from _ranef.spec.generalised import Generalised, Rows
 from _ranef.spec.model import ModelSpec, TermSpec
 from _ranef.spec.prior_families import (
     LKJ,
@@ -40,7 +41,7 @@ from _ranef.spec.prior_families import (
     from_numpyro,
     is_numpyro,
 )
-from _ranef.spec.response import Student, family_of
+from _ranef.spec.response import Family, Student, family_of
 from _ranef.spec.rho_prior import rho_parameters
 from _ranef.structures import ShapeParameter
 from _ranef.support.arrays import Floats
@@ -81,7 +82,9 @@ class Priors:
     effects : mapping str to float or Gamma
         Grouping factors whose random effects are Student t rather than normal: degrees of freedom, or their prior.
     df : float or Gamma
-        The same for a Student t response; not used for a normal one.
+        The same for a Student t response; not used for others.
+    dispersions : mapping str to float or Gamma
+        The same of the parameters of a generalised response, by name.
     spreads : mapping str to float
         Standard deviation of the column of each coefficient but the intercept, to which `r2d2` is relative.
     joint : Directions, optional
@@ -120,6 +123,7 @@ class Priors:
     notes: tuple[str, ...] = ()
     shape: Mapping[str, ShapePrior] = field(default_factory=dict)
     rho: Mapping[str, ShapePrior] = field(default_factory=dict)
+    dispersions: Mapping[str, float | Gamma] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return "\n".join(self.lines())
@@ -167,9 +171,9 @@ class Priors:
     @property
     def response(self) -> dict[str, float | Gamma]:
         """Priors of the parameters that families of the response have of their own, or their values where known."""
-        return {"nu": self.df}
+        return {"nu": self.df, **self.dispersions}
 
-    def lines(self, family: str = "gaussian") -> list[str]:
+    def lines(self, family: Family | str = "gaussian") -> list[str]:
         """One line for each prior, for printing."""
         if self.flat:
             return ["beta ~ flat", "theta ~ flat (relative Cholesky factor)", "log(sigma) ~ flat"]
@@ -186,10 +190,12 @@ class Priors:
         out += [f"{cors.get(name, name)} ~ {p}" for name, p in self.corr.items()]
         out += [f"{name} ~ {p}" for name, p in [*self.shape.items(), *self.rho.items()]]
         out += [f"ranef[{group}] ~ Student t, df {_df_text(df)}" for group, df in self.effects.items()]
-        response = family_of(family)
+        response = family_of(family) if isinstance(family, str) else family
         if response.parameters:
             numbers = (f"{name} {_df_text(self.response[name])}" for name in response.parameters)
             out.append(f"response ~ {', '.join((response.label, *numbers))}")
+        if isinstance(response, Generalised):
+            return out
         return [*out, f"sigma ~ {self.sigma}" if self.known_sigma is None else f"sigma = {self.known_sigma:g}, known"]
 
 
@@ -251,7 +257,8 @@ def default_priors(
     DesignError
         If a name is not one of these, or the family does not fit.
     """
-    about = _with_unit(spec, moments(spec) if about is None else about)
+    about = moments(spec) if about is None else about
+    about = _of_link(spec, spec.family, about) if isinstance(spec.family, Generalised) else _with_unit(spec, about)
     changes = {_spaced(name): prior for name, prior in dict(changes or {}).items()}
     names, s = spec.design.fixed_names, about.y_sd
     joint = fixed_directions(spec, about, WIDTH)
@@ -288,6 +295,7 @@ def default_priors(
         known_sigma=spec.sigma,
         notes=coding_notes(spec),
         shape={shape_name(t, s): _default_shape(s) for t in spec.terms for s in t.structure.shapes},
+        dispersions=spec.family.parameters if isinstance(spec.family, Generalised) else {},
     )
     return _changed(priors, _Names(spec, priors), changes)
 
@@ -300,6 +308,15 @@ def _default_shape(s: ShapeParameter) -> ShapePrior:
 
 def _flat_shape(s: ShapeParameter) -> ShapePrior:
     return Uniform(s.low, s.high) if s.bounded else Flat()
+
+
+def _of_link(spec: ModelSpec, family: Generalised, about: Moments) -> Moments:
+    """Moments of a linear predictor that moves by a unit of its link around that of the mean response."""
+    d, unit = spec.design, family.units[family.link]
+    weights = np.ones(spec.n_obs) if d.weights is None else d.weights
+    offset = np.zeros(spec.n_obs) if d.offset is None else d.offset
+    mean = family.central(Rows(d.y, weights), offset)
+    return replace(about, y_mean=mean, y_sd=unit, y_rms=float(np.hypot(mean, unit)))
 
 
 def _with_unit(spec: ModelSpec, about: Moments) -> Moments:
@@ -383,6 +400,8 @@ class _Names:
                 for name in (s.name, f"{s.name}[{t.group}]", shape_name(t, s)):
                     self.shape.setdefault(name, []).append((shape_name(t, s), s))
         self.rho = rho_parameters(spec)
+        own = ["nu", "sigma"] if not isinstance(spec.family, Generalised) else list(spec.family.parameters)
+        self.response = own
         self.effects = {"ranef": groups, **{f"ranef[{group}]": [group] for group in groups}}
 
     @property
@@ -392,23 +411,26 @@ class _Names:
         sds = [n for n in self.sd if "(" not in n.partition("[")[0]]
         corrs = [n for n in self.corr if n.startswith("cor[") or n == "cor"] if len(self.corr) > 2 else []
         shapes = [n for n in self.shape if "(" not in n and n not in corrs]
-        return [*shown, *sds, *corrs, *shapes, *self.effects, *self.rho, "sigma", "nu"]
+        return [*shown, *sds, *corrs, *shapes, *self.effects, *self.rho, *self.response]
 
 
 def _changed(priors: Priors, names: _Names, changes: dict[str, object]) -> Priors:
     fixef, sd, corr, effects = dict(priors.fixef), dict(priors.sd), dict(priors.corr), dict(priors.effects)
     sigma, df, r2d2, shape = priors.sigma, priors.df, priors.r2d2, dict(priors.shape)
+    dispersions = dict(priors.dispersions)
     rho = dict(priors.rho)
     for name in sorted(changes, key=lambda name: _specificity(name, names.shapes)):
         prior = changes[name]
         if is_numpyro(prior):
             prior = from_numpyro(name, prior)
-        if name == "sigma" and priors.known_sigma is not None:
+        if name == "sigma" and "sigma" in names.response and priors.known_sigma is not None:
             raise DesignError(f"sigma is known to be {priors.known_sigma:g} in this model, so it has no prior.")
-        if name == "sigma":
+        if name == "sigma" and name in names.response:
             sigma = _scale(name, prior)
-        elif name == "nu":
+        elif name == "nu" and name in names.response:
             df = _degrees(name, prior)
+        elif name in dispersions:
+            dispersions[name] = _degrees(name, prior)
         elif name in names.shape and not (names.corr.get(name) and isinstance(prior, LKJ)):
             shape |= {full: _shape(name, prior, s) for full, s in names.shape[name]}
         elif name in names.corr:
@@ -432,7 +454,17 @@ def _changed(priors: Priors, names: _Names, changes: dict[str, object]) -> Prior
     if r2d2 is not None:
         _check_r2d2(priors, fixef)
     return replace(
-        priors, fixef=fixef, sd=sd, corr=corr, sigma=sigma, effects=effects, df=df, r2d2=r2d2, shape=shape, rho=rho
+        priors,
+        fixef=fixef,
+        sd=sd,
+        corr=corr,
+        sigma=sigma,
+        effects=effects,
+        df=df,
+        dispersions=dispersions,
+        r2d2=r2d2,
+        shape=shape,
+        rho=rho,
     )
 
 

@@ -1,4 +1,4 @@
-"""The distribution of rows round their means: the one place that knows."""
+"""The distribution of the response: what all families say of themselves, and those of residuals round a mean."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.support.remedies import one_of
 
-__all__ = ["FAMILIES", "Family", "Gaussian", "Student", "family_of"]
+__all__ = ["FAMILIES", "Family", "Gaussian", "LocationScale", "Student", "family_of"]
 
 
 @dataclass(frozen=True)
 class Family(ABC):
-    """The distribution of rows round their means; its methods take its `own` parameters by name, each an array.
+    """The distribution of the response, whose parameters of its `own` go by name.
 
     Attributes
     ----------
@@ -46,6 +46,11 @@ class Family(ABC):
         """Its parameters among further ones."""
         return {name: np.asarray(extras[name], dtype=float) for name in self.parameters}
 
+
+@dataclass(frozen=True)
+class LocationScale(Family):
+    """The distribution of rows round their means; its methods take its `own` parameters by name, each an array."""
+
     @abstractmethod
     def log_density(self, residuals: Floats, log_sigma: Floats, log_weights: Floats, own: Mapping[str, Any]) -> Floats:
         """Of rows by their residuals, whose squared scale is σ²/w."""
@@ -60,7 +65,7 @@ class Family(ABC):
 
 
 @dataclass(frozen=True)
-class Gaussian(Family):
+class Gaussian(LocationScale):
     """Normal."""
 
     word = "gaussian"
@@ -83,7 +88,7 @@ class Gaussian(Family):
 
 
 @dataclass(frozen=True)
-class Student(Family):
+class Student(LocationScale):
     """Student t with ``nu`` degrees of freedom, by default of the prior of Juárez & Steel (2010)."""
 
     word = "student"
@@ -108,18 +113,18 @@ class Student(Family):
 
 
 #: by the words that users have for them
-FAMILIES: dict[str, Family] = {family.word: family for family in (Gaussian(), Student())}
+FAMILIES: dict[str, LocationScale] = {family.word: family for family in (Gaussian(), Student())}
 
 
-def family_of(given: Family | str) -> Family:
-    """A family by its word, or one itself.
+def family_of(given: LocationScale | str) -> LocationScale:
+    """A family of residuals by its word, or one itself.
 
     Raises
     ------
     FitError
         If it is none.
     """
-    if isinstance(given, Family):
+    if isinstance(given, LocationScale):
         return given
     one_of("family", given, list(FAMILIES), FitError)
     return FAMILIES[given]

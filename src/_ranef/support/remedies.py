@@ -23,8 +23,8 @@ __all__ = ["Answering", "file_path", "generator", "helpful", "one_of", "whole_nu
 _T = TypeVar("_T", bound=Callable[..., Any])
 
 GLMM = (
-    "Responses are Gaussian here; Model.sample(family='student') has a Student t response. For binomial, Poisson and "
-    "other families use lme4, glmmTMB or bambi."
+    "The distribution of the response is the model's: ranef.Model(..., family='binomial'), 'poisson' or another of "
+    "ranef.families, with link=. Model.sample(family='student') has a Student t response."
 )
 BARS = "Random effects stand in the formula, as in 'y ~ x + (x | g)'."
 DEGREES = (
@@ -166,7 +166,10 @@ OF_POSTERIORS: dict[str, str] = {
 
 
 class Answering:
-    """An object that says, of an attribute that it does not have, which one is meant."""
+    """An object that says, of an attribute that it does not have, which one is meant.
+
+    A class may have ``_instead``, words by the names of what others have in its place.
+    """
 
     if not TYPE_CHECKING:  # a checker knows what there is
 
@@ -176,7 +179,8 @@ class Answering:
             if hasattr(kind, name):  # a property that failed: with its own error
                 return object.__getattribute__(self, name)
             known = [other for other in dir(kind) if not other.startswith("_")]
-            words = ATTRIBUTES.get(name) or (OF_POSTERIORS.get(name) if hasattr(kind, "loo") else None)
+            own: Mapping[str, str] = getattr(kind, "_instead", {})
+            words = own.get(name) or ATTRIBUTES.get(name) or (OF_POSTERIORS.get(name) if hasattr(kind, "loo") else None)
             words = "" if name.startswith("_") else words or suggestion(name, known).strip()
             raise AttributeError(f"{kind.__name__} has no attribute {name!r}. {words}".rstrip(), name=name, obj=self)
 

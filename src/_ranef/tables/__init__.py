@@ -4,6 +4,7 @@ from _ranef.support.late import late
 
 with late(globals()):
     from _ranef.tables.compared import FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
+    from _ranef.tables.generalised import generalised_summary, generalised_title
     from _ranef.tables.intervals import exact_test_table, interval_table
     from _ranef.tables.model import Block, Document, Grid, Text
     from _ranef.tables.pooling import pooling_table
@@ -36,6 +37,8 @@ __all__ = [
     "doubt_lines",
     "drop_table",
     "exact_test_table",
+    "generalised_summary",
+    "generalised_title",
     "hypothesis_table",
     "interval_table",
     "means_table",

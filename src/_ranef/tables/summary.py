@@ -11,7 +11,7 @@ import pandas as pd
 from _ranef.inference import CoefficientTests, typical_sd
 from _ranef.residuals import Told
 from _ranef.results import RemlEstimates, Status
-from _ranef.spec import ModelSpec, Priors, TermSpec
+from _ranef.spec import Family, Generalised, ModelSpec, Priors, TermSpec
 from _ranef.support.arrays import Floats
 from _ranef.tables.model import Block, Document, Grid, Text
 from _ranef.tables.numbers import aligned, decimals_for, p_values, with_decimals
@@ -53,12 +53,14 @@ def reml_summary(
     if len(fixef):
         blocks.append(_fixed_effects(fixef, tests))
         if 1 < len(fixef) <= MOST_CORRELATIONS:
-            blocks.append(_fixed_correlations(list(fixef.index), tests.vcov, tests.std_error))
-    return Document((*blocks, *_remarks(spec, estimates)))
+            blocks.append(fixed_correlations(list(fixef.index), tests.vcov, tests.std_error))
+    return Document((*blocks, *remarks(spec, estimates)))
 
 
 def model_title(spec: ModelSpec) -> str:
     """What kind of model it is: without random effects a linear one, or nlme's ``gls``."""
+    if isinstance(spec.family, Generalised):
+        return "Generalised linear mixed model" if spec.terms else "Generalised linear model"
     if spec.terms:
         return "Linear mixed model"
     return "Generalised least squares" if spec.structured else "Linear model"
@@ -66,6 +68,8 @@ def model_title(spec: ModelSpec) -> str:
 
 def _about(spec: ModelSpec) -> list[str]:
     lines = [f"Formula: {spec.design.formula}"]
+    if isinstance(spec.family, Generalised):
+        return [f"Family: {spec.family.word} ({spec.family.link})", *lines]
     if spec.residual.weighted:
         lines.append("Weights: yes")
     if spec.sigma is not None:
@@ -82,8 +86,16 @@ def counts_line(spec: ModelSpec) -> str:
 
 
 def _random_effects(spec: ModelSpec, varcorr: pd.DataFrame, estimates: RemlEstimates) -> Grid:
+    notes = [*_structure_lines(spec), counts_line(spec)]
+    if estimates.optimizer.status is not Status.CONVERGED:
+        notes.append(estimates.optimizer.message)
+    return random_grid(spec, varcorr, notes, estimates.sigma)
+
+
+def random_grid(spec: ModelSpec, varcorr: pd.DataFrame, notes: Sequence[str], sigma: float | None = None) -> Grid:
+    """Standard deviations, correlations and variances by term, with the residual's where there is a `sigma`."""
     sds = varcorr[varcorr["term2"].isna()]
-    afar = [typical_sd(spec, estimates.sigma)] if spec.sigma_afar else []
+    afar = [typical_sd(spec, sigma)] if sigma is not None and spec.sigma_afar else []
     sd_text = aligned([*sds["sdcor"].tolist()[: len(sds) - len(afar)], *afar])
     var_text = aligned([*sds["vcov"].tolist()[: len(sds) - len(afar)], *(v**2 for v in afar)])
     pairs = varcorr[varcorr["term2"].notna()]
@@ -96,15 +108,13 @@ def _random_effects(spec: ModelSpec, varcorr: pd.DataFrame, estimates: RemlEstim
             corr = [_corr(lookup.get((t.group, t.columns[m], column))) if m < told else "" for m in range(widest)]
             rows.append((t.group if j == 0 else "", column, sd_text[i], *corr, var_text[i]))
             i += 1
-    rows.append(("Residual", "", sd_text[i], *([""] * widest), var_text[i]))
+    if sigma is not None:
+        rows.append(("Residual", "", sd_text[i], *([""] * widest), var_text[i]))
     header = ("Groups", "Name", "Std.Dev.", *(("Corr",) + ("",) * (widest - 1) if widest else ()), "Variance")
-    notes = [*_structure_lines(spec), counts_line(spec)]
-    if afar:
+    if sigma is not None and afar:
         row = ("", "sd(rows)", sd_text[-1], *([""] * widest), "")
-        own = aligned([estimates.sigma])[0], *([""] * widest), aligned([estimates.sigma**2])[0]
+        own = aligned([sigma])[0], *([""] * widest), aligned([sigma**2])[0]
         rows[-1:] = [("Residual", "sigma", *own), row]
-    if estimates.optimizer.status is not Status.CONVERGED:
-        notes.append(estimates.optimizer.message)
     return Grid(header, tuple(rows), "Random effects:", labels=2, notes=tuple(notes))
 
 
@@ -179,7 +189,7 @@ def _fixed_effects(fixef: pd.Series[float], tests: CoefficientTests) -> Grid:
     return Grid(("", *columns), tuple(zip(map(str, fixef.index), *columns.values(), strict=True)), "Fixed effects:")
 
 
-def _fixed_correlations(names: Sequence[str], vcov: Floats, se: Floats) -> Grid:
+def fixed_correlations(names: Sequence[str], vcov: Floats, se: Floats) -> Grid:
     corr = vcov / np.outer(se, se)
     short = [n if len(n) <= 9 else f"{n[:8]}." for n in names]
     rows = tuple(
@@ -188,7 +198,7 @@ def _fixed_correlations(names: Sequence[str], vcov: Floats, se: Floats) -> Grid:
     return Grid(("", *short[:-1]), rows, "Correlation of Fixed Effects:")
 
 
-def _remarks(spec: ModelSpec, estimates: RemlEstimates | None = None) -> list[Block]:
+def remarks(spec: ModelSpec, estimates: RemlEstimates | None = None) -> list[Block]:
     lines = list(spec.design.notes)
     if spec.design.dropped:
         lines.insert(0, f"X is rank-deficient; dropped: {', '.join(spec.design.dropped)}.")
@@ -199,7 +209,7 @@ def posterior_summary(
     spec: ModelSpec,
     priors: Priors,
     settings: Sequence[str],
-    family: str,
+    family: Family,
     random: pd.DataFrame,
     fixed: pd.DataFrame,
     words: Sequence[str],
@@ -232,7 +242,7 @@ def posterior_summary(
         blocks.append(Grid(("", *header), _posterior_rows(fixed, 1, len(header)), "Fixed effects:"))
     if words:
         blocks.append(Text(tuple(words)))
-    return Document((*blocks, *_remarks(spec)))
+    return Document((*blocks, *remarks(spec)))
 
 
 POSTERIOR_HEADER = ("Estimate", "Est.Error", "l-95% CI", "u-95% CI", "Rhat", "Bulk_ESS", "Tail_ESS")

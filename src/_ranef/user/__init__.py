@@ -9,6 +9,8 @@ from _ranef.user.row_sums import RowSums, sums
 with late(globals()):
     from _ranef.user.classical import anova_components, lm_list
     from _ranef.user.comparison import Comparison, compare
+    from _ranef.user.generalised_fit import GeneralisedFit
+    from _ranef.user.generalised_posterior import GeneralisedPosterior
     from _ranef.user.loading import load
     from _ranef.user.marginal_means import Means, emmeans
     from _ranef.user.matrices import FitMatrices, Matrices
@@ -20,6 +22,8 @@ __all__ = [
     "Comparison",
     "EmpiricalBayesFit",
     "FitMatrices",
+    "GeneralisedFit",
+    "GeneralisedPosterior",
     "Matrices",
     "Means",
     "Model",

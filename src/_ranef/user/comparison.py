@@ -26,6 +26,7 @@ from _ranef.support.remedies import file_path, helpful
 from _ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
 from _ranef.user.alike import AnyFit, alike
 from _ranef.user.fit_base import ByFields, Shown
+from _ranef.user.generalised_fit import refuse_generalised
 from _ranef.user.page import Source, closed, page_of
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
@@ -772,6 +773,7 @@ def compare(
     named = _fits_by_name(fits)
     inf.normal_quantile(level)  # refuses what is no probability
     given = list(fits) if named is None else list(named.values())
+    refuse_generalised(given, "compare()", "ranef.anova(small, large) compares two of their fits by likelihood ratio.")
     posteriors = [fit for fit in given if isinstance(fit, PosteriorFit)]
     asked = kind is not None or group is not None
     if asked and len(posteriors) < len(given):
@@ -801,6 +803,7 @@ def _fits_by_name(fits: Sequence[Any]) -> dict[str, AnyFit] | None:
     """A mapping's fits, or None for fits without names; what is not two fits at least is refused."""
     named = dict(fits[0]) if len(fits) == 1 and isinstance(fits[0], Mapping) else None
     given = list(fits) if named is None else list(named.values())
+    refuse_generalised(given, "compare()", "ranef.anova(small, large) compares two of their fits by likelihood ratio.")
     if len(given) < 2 or not all(isinstance(fit, EmpiricalBayesFit | PosteriorFit) for fit in given):
         got = " and ".join(type(fit).__name__ for fit in given) or "nothing"
         hint = ""

@@ -9,7 +9,7 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias, TypeVar, cast, overload
+from typing import Any, Protocol, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,14 @@ RandomPart: TypeAlias = str | Sequence[str]
 #: responses by columns
 Simulated: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
-AnyFit = TypeVar("AnyFit", bound="BaseFit")
+
+class Telling(Protocol):
+    """What has something to say when it is made."""
+
+    def _told(self) -> Iterator[tuple[str, type[RanefWarning]]]: ...
+
+
+AnyFit = TypeVar("AnyFit", bound=Telling)
 
 
 class ByFields:

@@ -10,6 +10,8 @@ from _ranef.errors import DesignError
 from _ranef.saved import Prepared, read_saved
 from _ranef.support.remedies import helpful
 from _ranef.user.comparison import Comparison
+from _ranef.user.generalised_fit import GeneralisedFit
+from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.model import Model
 from _ranef.user.pooled import Pooling
 from _ranef.user.posterior import PosteriorFit
@@ -18,12 +20,16 @@ from _ranef.user.row_sums import RowSums
 
 __all__ = ["load"]
 
-Saved: TypeAlias = EmpiricalBayesFit | PosteriorFit | Comparison | Pooling | Model | RowSums
-Kind = TypeVar("Kind", EmpiricalBayesFit, PosteriorFit, Comparison, Pooling, Model, RowSums)
+Saved: TypeAlias = (
+    EmpiricalBayesFit | GeneralisedFit | PosteriorFit | GeneralisedPosterior | Comparison | Pooling | Model | RowSums
+)
+Kind = TypeVar(
+    "Kind", EmpiricalBayesFit, GeneralisedFit, PosteriorFit, GeneralisedPosterior, Comparison, Pooling, Model, RowSums
+)
 Functions: TypeAlias = Mapping[str, Callable[..., Any]]
 
 #: what a file may hold
-KINDS = (EmpiricalBayesFit, PosteriorFit, Comparison, Pooling, Prepared, RowSums)
+KINDS = (EmpiricalBayesFit, GeneralisedFit, PosteriorFit, GeneralisedPosterior, Comparison, Pooling, Prepared, RowSums)
 
 
 @overload
@@ -51,7 +57,7 @@ def load(
 
     Returns
     -------
-    EmpiricalBayesFit, PosteriorFit, Comparison, Pooling, Model or RowSums
+    EmpiricalBayesFit, GeneralisedFit, PosteriorFit, Comparison, Pooling, Model or RowSums
 
     Raises
     ------

@@ -12,6 +12,7 @@ from _ranef import inference as inf
 from _ranef.support.remedies import helpful
 from _ranef.tables import Document, ResultFrame, contrasts_table, means_table
 from _ranef.user.fit_base import ByFields, Shown
+from _ranef.user.generalised_fit import refuse_generalised
 
 __all__ = ["Means", "emmeans"]
 
@@ -207,5 +208,7 @@ def emmeans(
      Marvellous - Victory      12.1667 7.079  1.71872  0.1981
     P-values: Tukey's, of a family of 3.
     """
+    instead = "predict(re='none', interval='confidence') has the means of a grid, and test() their contrasts."
+    refuse_generalised([fit], "emmeans()", instead)
     found = inf.emmeans(fit, spec, by, at, weights, trend=trend, ddf=ddf, level=level)
     return Means(found, trend)

@@ -29,6 +29,7 @@ from _ranef.reml import Control, checked_control, fit_reml
 from _ranef.residuals import CorrelationFunction, VarianceFunction
 from _ranef.results import RemlEstimates, fit_call, sample_arguments
 from _ranef.spec import (
+    Generalised,
     ModelSpec,
     Moments,
     Priors,
@@ -37,10 +38,13 @@ from _ranef.spec import (
     flat_priors,
     model_spec,
     moments,
+    response_family,
     with_known,
 )
-from _ranef.support.remedies import generator, helpful, one_of
+from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.user.fit_base import Shown, told
+from _ranef.user.generalised_fit import GeneralisedFit, generalised_fit
+from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
 from _ranef.user.row_sums import RowSums
@@ -65,11 +69,18 @@ class Model(Shown):
         It is not changed. Chunks are a pyarrow dataset or ``ParquetFile``, a list of frames, or a function that returns
         an iterator of frames: they are read twice, and no more than a few are in memory at a time.
     weights : str or array, optional
-        Prior weights: the residual variance of row i is σ²/wᵢ.
+        Prior weights: the residual variance of row i is σ²/wᵢ. Of a binomial response trials; of other generalised
+        ones they multiply the log density of rows.
     offset : str or array, optional
         A known part of the linear predictor.
     sigma : float, optional
         A known residual standard deviation (meta-analysis: ``weights=1/se**2, sigma=1``).
+    family : str or one of ``ranef.families``
+        Of the response: ``"gaussian"``, or a generalised one, ``"binomial"``, ``"poisson"``, ``"negative binomial"`` or
+        ``"gamma"``, whose mean is an inverse link of the linear predictor. A binomial response is 0 or 1, two levels, a
+        proportion with its trials as ``weights=``, or ``cbind(successes, failures)``.
+    link : str, optional
+        Another link than the usual one: ``"probit"`` or ``"cloglog"`` of a binomial response.
     cov : mapping str to matrix, optional
         Known covariances among the levels of grouping factors, K of Var b = K ⊗ Σ: a DataFrame labelled by levels,
         ``(K, levels)``, or :class:`ranef.Precision`. Levels of K without rows are predicted.
@@ -111,6 +122,8 @@ class Model(Shown):
         weights: Any = None,
         offset: Any = None,
         sigma: float | None = None,
+        family: str | Generalised = "gaussian",
+        link: str | None = None,
         cov: Mapping[str, Any] | None = None,
         variance: Any = None,
         correlation: Any = None,
@@ -118,6 +131,11 @@ class Model(Shown):
         na_action: Literal["omit", "error"] = "omit",
     ) -> None:
         check_sigma(sigma)
+        own = response_family(family, link)
+        generalised = own if isinstance(own, Generalised) else None
+        if generalised is not None:
+            _refuse_gaussian_parts(generalised, data, sigma=sigma, cov=cov, variance=variance, correlation=correlation)
+            sigma = 1.0
         known = check_cov(cov)
         reads = [form for part in _structures(variance, correlation) for form in part.reads]
         parsed = parse_formula(formula, functions=registered(transforms), others=reads)
@@ -132,8 +150,11 @@ class Model(Shown):
                 transforms=transforms,
                 na_action=na_action,
                 related=known.keys(),
+                reader=None if generalised is None else generalised.read,
             )
-            spec = with_known(model_spec(design, sigma, variance, correlation), known)
+            spec = with_known(model_spec(design, sigma, variance, correlation), known).with_family(own)
+            if generalised is not None:
+                _refuse_one_level(spec)
         else:
             _refuse_in_chunks(variance, correlation)
             design = scan_chunks(
@@ -148,7 +169,9 @@ class Model(Shown):
         self._spec, self._products, self._known_moments = spec, products, moments
 
     @classmethod
-    def of(cls, fit: EmpiricalBayesFit | PosteriorFit | saved.Prepared) -> Model:
+    def of(
+        cls, fit: EmpiricalBayesFit | GeneralisedFit | PosteriorFit | GeneralisedPosterior | saved.Prepared
+    ) -> Model:
         """The model that a fit is of, from what the fit holds: to sample, or fit, again without the data frame.
 
         Parameters
@@ -163,6 +186,10 @@ class Model(Shown):
         >>> ranef.Model.of(fit).fit("ML").status
         'converged'
         """
+        if isinstance(fit, GeneralisedFit | GeneralisedPosterior):
+            model = cls.__new__(cls)
+            model._hold(fit.spec)
+            return model
         if not isinstance(fit, EmpiricalBayesFit | PosteriorFit | saved.Prepared):
             raise DesignError(
                 f"Model.of() takes a fit, from Model.fit(), Model.sample() or ranef.load(); got {type(fit).__name__}. "
@@ -246,6 +273,7 @@ class Model(Shown):
         >>> model.products is model.fit().products
         True
         """
+        self._refuse_generalised("products", "its rows are weighted anew at every step.")
         if self._products is None:
             self._products = cross_products(self._spec)
         return self._products
@@ -276,8 +304,11 @@ class Model(Shown):
         *,
         start: Any = None,
         control: Control | None = None,
+        nagq: int = 1,
     ) -> EmpiricalBayesFit:
         """Fit by REML or ML, with conditional modes (BLUPs) of the random effects.
+
+        Generalised responses are fitted by maximum likelihood, for which REML is not defined.
 
         Parameters
         ----------
@@ -286,6 +317,14 @@ class Model(Shown):
             θ to start from, in lme4's order.
         control : ranef.Control, optional
             Settings of the optimiser.
+        nagq : int
+            Of a generalised response, points of adaptive Gauss-Hermite quadrature for each effect: 1 is Laplace's
+            approximation.
+
+        Returns
+        -------
+        EmpiricalBayesFit
+            :class:`ranef.GeneralisedFit` where ``family=`` is not Gaussian, which type checkers are not told.
 
         Warns
         -----
@@ -308,6 +347,13 @@ class Model(Shown):
         ('converged', 'ML')
         """
         settings = checked_control(control)
+        nagq = whole_number("nagq", nagq, 1, FitError)
+        if self._generalised:
+            _checked_method(method)
+            fit: Any = told(generalised_fit(self._spec, start=start, control=settings, nagq=nagq))
+            return fit  # type: ignore[no-any-return]
+        if nagq != 1:
+            raise FitError(f"nagq={nagq} is for generalised responses, family=; a Gaussian likelihood needs none.")
         return told(
             empirical_bayes(self._spec, _checked_method(method), start=start, control=settings, products=self.products)
         )
@@ -322,14 +368,14 @@ class Model(Shown):
         priors: Priors | Mapping[str, object] | Literal["flat"] | None = None,
         family: Literal["gaussian", "student"] = "gaussian",
         parameterization: Literal["auto", "marginal", "noncentered", "centered"] = "auto",
-        init: Literal["reml"] | EmpiricalBayesFit = "reml",
+        init: Literal["reml"] | EmpiricalBayesFit | GeneralisedFit = "reml",
         target_accept: float = 0.8,
         sampler: Literal["numpyro", "nutpie", "direct", "auto"] = "numpyro",
         chain_method: Literal["vectorized", "parallel", "sequential"] = "vectorized",
         device: Any = None,
         progress: bool = True,
         checkpoint: str | PathLike[str] | None = None,
-    ) -> PosteriorFit:
+    ) -> Any:
         """Sample the posterior by NUTS, or draw from it directly.
 
         Parameters
@@ -416,11 +462,13 @@ class Model(Shown):
             device=device,
             checkpoint=checkpoint,
         )
+        if not self._spec.terms and not self._spec.structured:
+            raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
+        if self._generalised:
+            return told(self._generalised_posterior(settings, family, priors, init))
         spec = self._spec.with_family(family)
         if spec.family.by_rows:
             spec = spec.held
-        if not self._spec.terms and not self._spec.structured:
-            raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
         start = self._estimates(init)
         spec = self._with_fitted(spec)
         record = nuts.sample_posterior(
@@ -437,6 +485,33 @@ class Model(Shown):
             record, draws=draws, chains=chains, chain_method=chain_method, device=device, init=given
         )
         return told(PosteriorFit(spec, replace(record, asked=asked)))
+
+    def _generalised_posterior(
+        self, settings: nuts.Settings, family: str, priors: Any, init: Any
+    ) -> GeneralisedPosterior:
+        """Sampled from around the mode of Laplace's approximation, where there is one."""
+        if family != "gaussian":
+            raise FitError(f"family={family!r}: the response is {self._spec.family.label}; leave it out.")
+        if not (isinstance(init, GeneralisedFit) or init == "reml"):
+            raise FitError(f"init={init!r:.60} must be a fit of this model by Model.fit(), or be left out.")
+        try:
+            start = (
+                init.estimates
+                if isinstance(init, GeneralisedFit)
+                else generalised_fit(self._spec, start=None, control=None, nagq=1).estimates
+            )
+        except FitError:  # of separated rows, which priors hold
+            start = None
+        record = nuts.sample_posterior(self._spec, priors=self.priors(priors), settings=settings, start=start)
+        asked = sample_arguments(
+            record,
+            draws=settings.draws,
+            chains=settings.chains,
+            chain_method=settings.chain_method,
+            device=settings.device,
+            init="",
+        )
+        return GeneralisedPosterior(self._spec, replace(record, asked=asked))
 
     def prior_predictive(
         self,
@@ -515,6 +590,7 @@ class Model(Shown):
         >>> round(at.criterion, 4), at.beta.round(4).tolist(), at.effects[0].round(4).ravel().tolist()
         (18.6262, [60.4], [-0.1219, -0.259, 0.1676, 0.2133])
         """
+        self._refuse_generalised("likelihood()", "fit().criterion has it at the estimates.")
         return Likelihood(self._spec, self.products, _checked_method(method))
 
     def describe(self) -> tables.Document:
@@ -558,6 +634,7 @@ class Model(Shown):
         >>> model.parameters["symbol"].tolist()
         ['β₀', 'β₁', 'σ₀', 'σ₁', 'ρ₀₁', 'σ']
         """
+        self._refuse_generalised("parameters", "fit().tidy() has all estimates.")
         return equations.parameter_table(self._spec, self.priors())
 
     def equation(
@@ -596,8 +673,19 @@ class Model(Shown):
         >>> print(model.equation("hierarchical").text.splitlines()[-3].strip())
         β₁[j] = γ₁₀ + U₁[j]
         """
+        self._refuse_generalised("equation()", "describe() says what it is made of.")
         asked = equations.Asked(equations.Chosen(level, group, entries), lambda: self.priors(priors))
         return equations.model_equation(self._spec, style=style, asked=asked)
+
+    @property
+    def _generalised(self) -> bool:
+        return isinstance(self._spec.family, Generalised)
+
+    def _refuse_generalised(self, what: str, instead: str) -> None:
+        if self._generalised:
+            raise NotAvailableError(
+                f"{what} is not available yet for a model of a {self._spec.family.label} response: {instead}"
+            )
 
     def _estimates(self, init: object) -> RemlEstimates:
         """What engine A found or finds, without the warnings of :meth:`fit`: as a start it will do."""
@@ -625,6 +713,7 @@ class Model(Shown):
         return self.describe()
 
     def _stored(self) -> saved.Prepared:
+        self._refuse_generalised("save()", "fit().save(path) writes the fit, and Model.of(fit) is its model.")
         return saved.Prepared(self._spec, self.products, self._moments)
 
     def __str__(self) -> str:
@@ -638,6 +727,29 @@ class Model(Shown):
 def _checked_method(method: Method) -> Method:
     one_of("method", method, METHODS, FitError)
     return method
+
+
+def _refuse_gaussian_parts(family: Generalised, data: Any, **given: Any) -> None:
+    """Refuse what is of Gaussian responses alone, and rows in chunks."""
+    for name in (name for name, value in given.items() if value is not None):
+        raise NotAvailableError(
+            f"{name}= is not available with family={family.word!r}: it is of Gaussian responses. Leave it out, or "
+            "leave family= out."
+        )
+    if as_chunks(data) is not None:
+        raise NotAvailableError(
+            f"A {family.label} response in chunks is not available: its rows are weighted anew at every step, and must "
+            "be held. Build the model from one frame."
+        )
+
+
+def _refuse_one_level(spec: ModelSpec) -> None:
+    for g in spec.groupings:
+        if g.n_levels < 2:
+            raise DesignError(
+                f"The grouping factor {g.name} has one level, {g.levels[0]!r}: a variance between levels needs at "
+                "least two. Leave the term out, or use rows with more levels."
+            )
 
 
 def _structures(variance: Any, correlation: Any) -> list[VarianceFunction | CorrelationFunction]:
@@ -681,19 +793,22 @@ def _describe(spec: ModelSpec, priors: Priors) -> tables.Document:
         + (", known covariance among levels" if spec.groupings[t.grouping].among is not None else "")
         for t in spec.terms
     ]
+    own = spec.family
+    kind = [f"Family: {own.word} ({own.link})"] if isinstance(own, Generalised) else []
+    relative = "on the scale of the link" if kind else "relative to σ"
     blocks = [
-        tables.Text((f"{tables.model_title(spec)}: {d.formula}", rows)),
+        tables.Text((f"{tables.model_title(spec)}: {d.formula}", *kind, rows)),
         tables.Text(tuple(fixed), f"Fixed effects ({spec.n_fixed} coefficients):"),
         tables.Text(tuple(random) or ("  none",), "Random effects:"),
         tables.Text(
-            (f"  {', '.join(spec.theta_names) or 'none'}",), "Variance parameters θ (relative to σ), in lme4's order:"
+            (f"  {', '.join(spec.theta_names) or 'none'}",), f"Variance parameters θ ({relative}), in lme4's order:"
         ),
     ]
     if spec.structured:
         names = ", ".join(spec.rho_names)
         words = [f"  {line}" for line in spec.residual.meaning_lines]
         blocks.append(tables.Text((*words, *([f"  parameters: {names}"] if names else [])), "Residuals:"))
-    lines = (*priors.lines(), *spec.residual_prior_words(priors.rho))
+    lines = (*priors.lines(own), *spec.residual_prior_words(priors.rho))
     blocks.append(tables.Text(tuple(f"  {line}" for line in lines), "Default priors of sample():"))
     notes = (*d.notes, *priors.notes)
     if notes:

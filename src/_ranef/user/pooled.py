@@ -19,6 +19,7 @@ from _ranef.support.remedies import helpful
 from _ranef.tables import Document, pooling_table
 from _ranef.user.alike import alike
 from _ranef.user.fit_base import ByFields, Shown
+from _ranef.user.generalised_fit import refuse_generalised
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
 
@@ -633,6 +634,7 @@ def pooling(
     ['group', 'level', 'term', 'n', 'no_pooling', 'partial']
     """
     check_level(level)
+    refuse_generalised(fits, "pooling()", "ranef() and coef() have the partially pooled effects of every level.")
     ebs = [fit for fit in fits if isinstance(fit, EmpiricalBayesFit)]
     fbs = [fit for fit in fits if isinstance(fit, PosteriorFit)]
     models = [] if ebs or fbs else [fit for fit in fits if isinstance(fit, Fittable)]

@@ -12,6 +12,7 @@ from _ranef import inference as inf
 from _ranef.errors import DesignError
 from _ranef.plots.power import power_axes
 from _ranef.support.remedies import helpful
+from _ranef.user.generalised_fit import refuse_generalised
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
 
@@ -138,6 +139,7 @@ def power(
     >>> found.frame[["levels", "n_obs"]].to_numpy().tolist(), bool(found.frame["power"].is_monotonic_increasing)
     ([[6, 60], [18, 180]], True)
     """
+    refuse_generalised([fit], "power()", "simulate() and refit() make a simulation of it.")
     if isinstance(fit, PosteriorFit):
         raise DesignError("power() simulates at the estimates of a fit by REML or ML: give model.fit().")
     hypothesis, group, frame = inf.simulated_power(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from _ranef import inference as inf
 from _ranef.comparison import check_names, formula_names
-from _ranef.errors import DesignError
+from _ranef.errors import DesignError, NotAvailableError
 from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import ResultFrame, models_table, ranova_table
 from _ranef.user.fit_base import BaseFit
+from _ranef.user.generalised_fit import GeneralisedFit, refuse_generalised
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
 
@@ -100,6 +102,8 @@ def anova(
     models = formula_names([fit.spec for _, fit in given])  # those without a name of their own are called by these
     order = inf.ordered([fit for _, fit in given])
     names, held = [given[k][0] for k in order], [given[k][1] for k in order]
+    if any(isinstance(fit, GeneralisedFit) for fit in held):
+        return _generalised(held, names, [models[k] for k in order], chosen.lower())
     return _compared(held, names, [models[k] for k in order], chosen.lower(), refit, nsim, seed)
 
 
@@ -123,13 +127,31 @@ def _compared(
     return models_table(frame, models, words, note, ratios)
 
 
+def _generalised(fits: Sequence[Any], names: list[str], models: list[str], test: str) -> ResultFrame:
+    """Likelihood ratios of generalised responses."""
+    kinds = {(f.estimates.family, f.estimates.link, f.estimates.nagq) for f in fits}
+    if len(kinds) > 1:
+        raise DesignError(
+            "The fits are of several families, links or numbers of quadrature points, whose likelihoods are not "
+            "nested: fit the same family= with the same nagq=. aic and bic compare families of one response."
+        )
+    if test != "lrt":
+        raise NotAvailableError(
+            f"test={test!r} is not available for generalised responses: test='LRT' is; simulate() and refit() make a "
+            "bootstrap."
+        )
+    frame = inf.ratio_frame({name: (f.spec, f.estimates) for name, f in zip(names, fits, strict=True)})
+    return models_table(frame, models, inf.TESTS[test], "")
+
+
 def _named(fits: tuple[EmpiricalBayesFit | Mapping[str, EmpiricalBayesFit], ...]) -> dict[str, EmpiricalBayesFit]:
     if len(fits) == 1 and isinstance(fits[0], Mapping):
         check_names(list(fits[0]))
         return dict(fits[0])
-    given = [fit for fit in fits if isinstance(fit, BaseFit)]
+    kinds = BaseFit | GeneralisedFit
+    given: list[Any] = [fit for fit in fits if isinstance(fit, kinds)]
     if len(given) < len(fits):
-        strange = next(fit for fit in fits if not isinstance(fit, BaseFit))
+        strange = next(fit for fit in fits if not isinstance(fit, kinds))
         raise DesignError(f"anova() takes fits, or one mapping of names to fits; got {type(strange).__name__}.")
     names = formula_names([fit.spec for fit in given])
     return dict(zip(names, given, strict=True))
@@ -176,6 +198,7 @@ def ranova(fit: EmpiricalBayesFit) -> ResultFrame:
     >>> ranef.ranova(fit)[["term", "statistic", "df"]].round(4).to_numpy().tolist()[1]
     ['Days in (Days | Subject)', 42.8368, 2.0]
     """
+    refuse_generalised([fit], "ranova()", "Fit the model without the term, and take ranef.anova(small, large).")
     if isinstance(fit, PosteriorFit):
         raise DesignError(
             "ranova() tests variances of fits by REML or ML. A posterior has the variance itself: fit.confint() and "

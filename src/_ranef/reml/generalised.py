@@ -1,0 +1,258 @@
+"""Generalised responses: (θ, β, dispersions) together by Newton's steps with the exact gradient, from the pilot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from _ranef.errors import FitError
+from _ranef.likelihood import Laplace, LaplaceAt, at_points, check_points, fit_pilot, make_laplace, separating
+from _ranef.reml.boundary import boundary_words
+from _ranef.reml.fit import certified, recorded
+from _ranef.reml.newton import FLAT, bending, em_thetas, least_curvature
+from _ranef.reml.optimize import Control, Descent, Tracer, descend
+from _ranef.reml.problem import Follow, Point, Problem
+from _ranef.results import RemlEstimates
+from _ranef.spec import Generalised, ModelSpec
+from _ranef.support.arrays import Bools, Floats
+from _ranef.support.progress import LateBar
+
+__all__ = ["GeneralisedProblem", "fit_generalised"]
+
+#: step of the differences of gradients, in standard errors, and share of a curvature that counts as none
+DIFFERENCE, NO_CURVATURE = 1e-3, 1e-8
+
+#: decrement of a descent from which the Hessian is that of its end, steps by it, and θ that is on the boundary
+NEAR, POLISHING, INTERIOR = 1e-8, 5, 1e-3
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GeneralisedProblem:
+    """−2 log L as a function of x = (θ for standard columns | internal β | log dispersions).
+
+    Attributes
+    ----------
+    laplace : Laplace
+    points : int
+        Of quadrature: one is Laplace's approximation.
+    """
+
+    laplace: Laplace
+    points: int = 1
+    _near: dict[str, LaplaceAt] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model, whose σ is known."""
+        return self.laplace.spec
+
+    @cached_property
+    def gaussian(self) -> Problem:
+        """The working response's, whose scale and rank are those of this one."""
+        own = self.laplace.gaussian
+        return Problem(own.spec, own.products, own.method)
+
+    @property
+    def products(self):  # type: ignore[no-untyped-def]
+        """Those of the working response."""
+        return self.laplace.products
+
+    #: none of use here
+    least_squares = None
+    bounds = None
+
+    @property
+    def n_theta(self) -> int:
+        """How many come before β."""
+        return self.spec.n_theta
+
+    @cached_property
+    def scales(self) -> Bools:
+        """Which parameters scale a column of λ."""
+        others = self.spec.n_fixed + len(self.laplace.family.dispersions)
+        return np.append(self.spec.on_diagonal, np.zeros(others, dtype=bool))
+
+    def point(self, theta: Floats) -> Point:
+        """Evaluate; the mode is sought from the one found last, which saves time and changes nothing."""
+        n, p = self.n_theta, self.spec.n_fixed
+        last = self._near.get("last")
+        at = self.laplace.at(
+            self.spec.lambdas(theta[:n]), theta[n : n + p], theta[n + p :], None if last is None else last.mode
+        )
+        if not np.isfinite(at.criterion):
+            raise np.linalg.LinAlgError("the criterion is no number")
+        self._near["last"] = at
+        return Point(theta, at_points(at, self.points))  # type: ignore[arg-type]
+
+    def gradient(self, point: Point) -> Floats:
+        """∂criterion/∂x (n,)."""
+        at = _at(point)
+        own = self.gaussian.gradient(replace(point, theta=point.theta[: self.n_theta])) if self.n_theta else np.zeros(0)
+        return np.concatenate([own, at.first_order.beta, at.first_order.logs])
+
+    def follow(self, point: Point, gradient: Floats) -> None:
+        """Nothing: what is known of the curvature is enough to begin with."""
+
+    def curvature(self, point: Point, follow: Follow | None = None) -> Floats:
+        """That of the Gaussian model of the working response, and of dispersions with the mode held."""
+        at, n, p = _at(point), self.n_theta, self.spec.n_fixed
+        out = np.zeros((len(point.theta), len(point.theta)))
+        if n:
+            derivatives = self.spec.root_derivatives(point.theta[:n])
+            own = at.working.average_information([(t.grouping, root) for t, root in derivatives])
+            own = own + bending(self.spec, point.theta[None, :n], point.W)[0]
+            out[:n, :n] = 0.5 * (own + own.T) + np.diag(least_curvature(self.spec, point.theta[None, :n], FLAT)[0])
+        out[n : n + p, n : n + p] = 2.0 * at.information
+        of_logs = np.arange(n + p, len(out))
+        out[of_logs, of_logs] = np.maximum(np.abs(at.dispersion_curvature()), 1.0)
+        return out
+
+    def step(self, point: Point, gradient: Floats, curvature: Floats) -> Floats:
+        """Newton's."""
+        return self.gaussian.step(point, gradient, curvature)
+
+    def em(self, point: Point) -> Floats:
+        """One EM sweep of θ, with a step of β."""
+        n, p = self.n_theta, self.spec.n_fixed
+        out = point.theta.copy()
+        if n:
+            out[:n] = self.gaussian.settled(em_thetas(self.spec, point.theta[None, :n], point.W)[0])
+        slope = _at(point).first_order.beta
+        out[n : n + p] -= np.linalg.solve(2.0 * _at(point).information, slope) if p else slope
+        return out
+
+    def allowed(self, theta: Floats) -> Floats:
+        """With zero for what is negative and has to be zero or more."""
+        return np.append(self.spec.allowed(theta[: self.n_theta]), theta[self.n_theta :])
+
+    def too_far(self, theta: Floats) -> bool:
+        """Whether the criterion is rounding there."""
+        return bool(self.n_theta) and self.gaussian.too_far(theta[: self.n_theta])
+
+    def to_written(self, theta: Floats) -> Floats:
+        """θ for the columns as written."""
+        return self.gaussian.to_written(theta[: self.n_theta])
+
+    def hessian(self, found: Descent) -> Floats:
+        """Second derivatives (n, n) at the end of a descent, by central differences of the gradient."""
+        x, n = found.point.theta, len(found.point.theta)
+        steps = DIFFERENCE * np.sqrt(2.0 / np.maximum(np.diag(found.curvature), 1e-12))
+        out = np.empty((n, n))
+        for i, unit in enumerate(np.eye(n)):
+            ends = [self.gradient(self.point(x + side * steps[i] * unit)) for side in (1.0, -1.0)]
+            out[i] = (ends[0] - ends[1]) / (2.0 * steps[i])
+        return 0.5 * (out + out.T)
+
+
+def _at(point: Point) -> LaplaceAt:
+    at = point.at
+    assert isinstance(at, LaplaceAt)
+    return at
+
+
+def fit_generalised(
+    spec: ModelSpec, *, start: Floats | None = None, control: Control | None = None, points: int = 1
+) -> RemlEstimates:
+    """Maximise the likelihood by Laplace's approximation or quadrature, and evaluate everything at the optimum.
+
+    Raises
+    ------
+    FitError
+        If rows are separated, so that a coefficient has no estimate, or there is no such quadrature.
+    """
+    family = spec.family
+    assert isinstance(family, Generalised)
+    check_points(spec, points)
+    pilot = fit_pilot(spec, family)
+    _refuse_separation(spec, separating(spec, family, pilot))
+    problem = GeneralisedProblem(make_laplace(spec, pilot), points)
+    control = Control() if control is None else control
+    near = replace(control, tolerance=max(control.tolerance, NEAR))
+    with LateBar("Fitting by Laplace's approximation", "evaluation") as bar:
+        tracer = Tracer(problem, bar)
+        others = np.concatenate([problem.laplace.inward(pilot.beta), np.log(np.array(pilot.own))])
+        found = descend(problem, tracer, np.append(_start(problem, start), others), near, control.em_steps)
+        assert found is not None  # no optimum was known
+        found = certified(problem, tracer, found, near)
+        hessian = problem.hessian(found)
+        found = _polished(problem, tracer, found, hessian, control.tolerance)
+    return _estimates(problem, tracer, found, hessian)
+
+
+def _refuse_separation(spec: ModelSpec, names: tuple[str, ...]) -> None:
+    if names:
+        raise FitError(
+            f"The rows are separated: along {', '.join(names)} some rows of {spec.design.response!r} are all at one "
+            "end of its range, so that the likelihood rises for ever and these coefficients have no finite estimate. "
+            "Leave the predictor out, join its levels, or use a prior for it."
+        )
+
+
+def _start(problem: GeneralisedProblem, start: Floats | None) -> Floats:
+    spec = problem.spec
+    if start is None:
+        return np.concatenate([np.zeros(0), *(t.structure.closest(np.eye(t.structure.size)) for t in spec.terms)])
+    theta = np.asarray(start, dtype=float)
+    if theta.shape != (spec.n_theta,) or not np.isfinite(theta).all():
+        raise FitError(
+            f"start must hold {spec.n_theta} finite numbers, θ in the order {', '.join(spec.theta_names)}; "
+            f"got {start!r:.80}."
+        )
+    internal = problem.gaussian.to_standard(theta)
+    return np.where(spec.on_diagonal & (np.abs(internal) < 1e-3), 1e-3, internal)
+
+
+def _solved(hessian: Floats, right: Floats) -> Floats:
+    """H⁺ times columns, without directions in which there is no curvature."""
+    scale = np.sqrt(np.maximum(np.diag(hessian), 1e-12))
+    values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
+    inverse = np.where(values > NO_CURVATURE, 1.0 / np.where(values > NO_CURVATURE, values, 1.0), 0.0)
+    turned = vectors.T @ (right.T / scale).T
+    return np.asarray(((vectors @ (inverse * turned.T).T).T / scale).T)
+
+
+def _polished(
+    problem: GeneralisedProblem, tracer: Tracer, found: Descent, hessian: Floats, tolerance: float
+) -> Descent:
+    """Steps by the whole Hessian, which near the end is that of the end; what is on the boundary stays there."""
+    zero = problem.scales & (np.abs(found.point.theta) < INTERIOR)
+
+    def aim(point: Point) -> tuple[Floats, float]:
+        gradient = np.where(zero, 0.0, problem.gradient(point))
+        step = np.where(zero, 0.0, -_solved(hessian, gradient))
+        return step, float(-gradient @ step)
+
+    step, decrement = aim(found.point)
+    found = replace(found, decrement=decrement)
+    for _ in range(POLISHING):
+        if found.decrement < tolerance or not np.isfinite(step).all():
+            break
+        after = tracer.point(problem.allowed(found.point.theta + step), "polish")
+        step, decrement = aim(after)
+        if after.criterion > found.point.criterion + 1e-12 * abs(after.criterion) or decrement > found.decrement:
+            break
+        found = replace(found, point=after, decrement=decrement)
+    return replace(found, converged=found.converged and found.decrement < NEAR)
+
+
+def _estimates(problem: GeneralisedProblem, tracer: Tracer, found: Descent, hessian: Floats) -> RemlEstimates:
+    at, model, n, p = _at(found.point), problem.laplace, problem.n_theta, problem.spec.n_fixed
+    whole = 2.0 * _solved(hessian, np.eye(len(hessian)))
+    own = replace(found, point=replace(found.point, theta=found.point.theta[:n]))
+    return RemlEstimates(
+        method="ML",
+        theta=problem.to_written(found.point.theta),
+        sigma=1.0,
+        beta=at.beta,
+        vcov=model.outward(whole[n : n + p, n : n + p]),
+        criterion=at.criterion,
+        modes=at.modes(),
+        optimizer=recorded(problem.gaussian, tracer, own),
+        singular=bool(boundary_words(problem.gaussian, own.point)),
+        family=model.family.word,
+        link=model.family.link,
+        dispersion=np.exp(at.logs) if len(at.logs) else None,
+        nagq=problem.points,
+    )

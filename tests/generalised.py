@@ -1,0 +1,145 @@
+"""Generalised models as tests build them, and the dense truth that they are held against, by numpy and scipy alone."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy
+
+import ranef
+from _ranef.likelihood import Laplace, LaplaceAt, fit_pilot, make_laplace
+from _ranef.spec import ModelSpec
+from registry import FOLDER
+
+GLMER = ["cbpp_laplace", "cbpp_olre", "grouseticks", "guimmun", "bin_slope", "verbagg"]
+TMB = ["grouseticks_nb2", "grouseticks_pois_tmb"]
+
+#: families with a model of each
+MODELS = {
+    "logit": ("cbpp", "cbind(incidence, size - incidence) ~ period + (1 | herd)", "binomial", None),
+    "probit": ("cbpp", "cbind(incidence, size - incidence) ~ period + (1 | herd)", "binomial", "probit"),
+    "cloglog": ("cbpp", "cbind(incidence, size - incidence) ~ period + (1 | herd)", "binomial", "cloglog"),
+    "nested": ("grouseticks", "TICKS ~ YEAR + cHEIGHT + (1 | INDEX) + (1 | BROOD) + (1 | LOCATION)", "poisson", None),
+    "size": ("grouseticks", "TICKS ~ YEAR + (1 + cHEIGHT | BROOD)", "negative binomial", None),
+    "slope": ("sleepstudy", "Reaction ~ Days + (Days | Subject)", "gamma", None),
+    "crossed": ("Penicillin", "diameter ~ 1 + (1 | plate) + (1 | sample)", "gamma", None),
+}
+
+
+@cache
+def reference(case: str) -> dict[str, Any]:
+    return json.loads((FOLDER / f"{case}.json").read_text())
+
+
+def data_of(case: str) -> pd.DataFrame:
+    data = ranef.datasets.load(reference(case)["dataset"])
+    return data.assign(obs=[str(i + 1) for i in range(len(data))]) if "olre" in case else data
+
+
+@cache
+def fitted(case: str) -> ranef.GeneralisedFit:
+    ref = reference(case)
+    if ref["kind"] == "glmer":
+        return ranef.Model(ref["formula"], data_of(case), family=ref["family"]).fit(nagq=ref.get("nAGQ", 1))
+    formula = ref["call"].removeprefix("glmmTMB::glmmTMB(").split(", family")[0]
+    family = "negative binomial" if "nbinom2" in ref["call"] else "poisson"
+    return ranef.Model(formula, data_of(case), family=family).fit()
+
+
+@cache
+def spec_of(name: str) -> ModelSpec:
+    dataset, formula, family, link = MODELS[name]
+    return ranef.Model(formula, ranef.datasets.load(dataset), family=family, link=link).spec
+
+
+@cache
+def laplace_of(name: str) -> Laplace:
+    return make_laplace(spec_of(name), fit_pilot(spec_of(name), spec_of(name).family))
+
+
+def somewhere(model: Laplace, seed: int = 0, size: float = 0.5) -> np.ndarray:
+    """Parameters x = (θ | β | log dispersions) near the pilot."""
+    spec, rng = model.spec, np.random.default_rng(seed)
+    pilot = fit_pilot(spec, model.family)
+    theta = size * np.concatenate([t.structure.closest(np.eye(t.structure.size)) for t in spec.terms])
+    beta = model.inward(pilot.beta) + 0.05 * rng.normal(size=spec.n_fixed)
+    return np.concatenate([theta + 0.1 * rng.normal(size=len(theta)), beta, np.log(np.array(pilot.own))])
+
+
+def there(model: Laplace, x: np.ndarray) -> LaplaceAt:
+    n, p = model.spec.n_theta, model.spec.n_fixed
+    return model.at(model.spec.lambdas(x[:n]), x[n : n + p], x[n + p :])
+
+
+def gradient(model: Laplace, x: np.ndarray) -> np.ndarray:
+    at = there(model, x)
+    theta = model.spec.pull_back(x[: model.spec.n_theta], at.gradient)
+    return np.concatenate([theta, at.first_order.beta, at.first_order.logs])
+
+
+def dense_rows(spec: ModelSpec, theta: np.ndarray) -> np.ndarray:
+    """ZΛ (n, q), whole, of θ for the columns as written."""
+    blocks = []
+    for g, lam in zip(spec.groupings, spec.lambdas(theta), strict=True):
+        own = np.zeros((spec.n_obs, g.n_levels, len(g.columns)))
+        own[np.arange(spec.n_obs), g.codes] = g.Z @ lam
+        blocks.append(own.reshape(spec.n_obs, -1))
+    return np.hstack(blocks)
+
+
+def log_density(spec: ModelSpec, eta: np.ndarray, dispersion: float | None) -> np.ndarray:
+    """Of rows, by scipy.stats."""
+    y, stats = spec.design.y, scipy.stats
+    w = np.ones(len(y)) if spec.design.weights is None else spec.design.weights
+    word, link = spec.family.word, spec.family.link
+    inverse = {"logit": scipy.special.expit, "probit": stats.norm.cdf, "cloglog": lambda e: -np.expm1(-np.exp(e))}
+    mean = inverse.get(link, np.exp)(eta)
+    if word == "binomial":
+        return stats.binom.logpmf(np.round(y * w), np.round(w), mean)
+    if word == "poisson":
+        return stats.poisson.logpmf(y, mean)
+    if word == "negative binomial":
+        return stats.nbinom.logpmf(y, dispersion, dispersion / (dispersion + mean))
+    return stats.gamma.logpdf(y, 1.0 / dispersion, scale=mean * dispersion)
+
+
+def dense_laplace(spec: ModelSpec, theta: np.ndarray, beta: np.ndarray, dispersion: float | None = None) -> float:
+    """−2 log L by Laplace's method on dense matrices: the mode by BFGS and Newton, derivatives by differences."""
+    ZL, fixed = dense_rows(spec, theta), spec.design.X @ beta
+    h = 1e-4
+
+    def slopes(eta):
+        low, mid, high = (log_density(spec, eta + step, dispersion) for step in (-h, 0.0, h))
+        return mid.sum(), (high - low) / (2 * h), -(high - 2 * mid + low) / h**2
+
+    u = np.zeros(ZL.shape[1])
+    for _ in range(200):
+        value, first, curvature = slopes(fixed + ZL @ u)
+        H = np.eye(len(u)) + (ZL * curvature[:, None]).T @ ZL
+        step, t = np.linalg.solve(H, ZL.T @ first - u), 1.0
+        while slopes(fixed + ZL @ (u + t * step))[0] - 0.5 * (u + t * step) @ (u + t * step) < value - 0.5 * u @ u:
+            t /= 2
+            if t < 1e-10:
+                break
+        u = u + t * step
+        if np.abs(step).max() < 1e-9:
+            break
+    value, _, curvature = slopes(fixed + ZL @ u)
+    H = np.eye(len(u)) + (ZL * curvature[:, None]).T @ ZL
+    return -2.0 * (value - 0.5 * u @ u) + np.linalg.slogdet(H)[1]
+
+
+def integrated(spec: ModelSpec, theta: np.ndarray, beta: np.ndarray, dispersion: float | None = None) -> float:
+    """−2 log L of a model of one factor with one effect, by numerical integration on a fine grid of every level."""
+    (g,) = spec.groupings
+    u = np.linspace(-9.0, 9.0, 4001)
+    fixed, scale = spec.design.X @ beta, spec.lambdas(theta)[0][0, 0]
+    rows = np.stack([log_density(spec, fixed + g.Z[:, 0] * scale * x, dispersion) for x in u], axis=1)
+    total = np.zeros((g.n_levels, len(u)))
+    np.add.at(total, g.codes, rows)
+    total += scipy.stats.norm.logpdf(u) + np.log(u[1] - u[0])
+    return -2.0 * float(scipy.special.logsumexp(total, axis=1).sum())

@@ -1,0 +1,121 @@
+"""Posteriors of generalised responses: rows in JAX against numpy, sampled draws against quadrature, priors by link."""
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import ranef
+from _ranef.nuts.jaxed import own_settings
+from _ranef.nuts.rows import BY_LINK
+from _ranef.spec import GENERALISED, Rows
+
+OWN = {"size": 1.7, "dispersion": 0.4}
+
+
+def responses(word, rng, n):
+    if word == "binomial":
+        trials = rng.integers(1, 9, n).astype(float)
+        return Rows(rng.binomial(trials.astype(int), 0.4) / trials, trials)
+    y = rng.gamma(2.0, 1.0, n) if word == "gamma" else rng.poisson(3.0, n).astype(float)
+    return Rows(y, rng.uniform(0.5, 2.0, n))
+
+
+@pytest.mark.parametrize("word", GENERALISED)
+def test_jax_has_the_densities_of_the_families(word):
+    rng = np.random.default_rng(1)
+    rows, eta = responses(word, rng, 40), 2.0 * rng.standard_normal(40)
+    for link in GENERALISED[word].links:
+        family = GENERALISED[word](link)
+        numbers = {name: OWN[name] for name in family.dispersions}
+        at = family.slopes(eta, rows, numbers)
+        with own_settings():
+            held = {"y": jax.numpy.asarray(rows.y), "weights": jax.numpy.asarray(rows.weights)}
+
+            def density(eta, link=link, held=held, numbers=numbers):
+                return BY_LINK[word, link](eta, held, numbers)
+
+            value, slope = density(jax.numpy.asarray(eta)), jax.grad(lambda e: density(e).sum())(jax.numpy.asarray(eta))
+            far = jax.grad(lambda e: density(e).sum())(jax.numpy.full(40, -60.0))
+        np.testing.assert_allclose(value, at.value + family.constant(rows, numbers), rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(slope, at.first, rtol=1e-8, atol=1e-9)
+        assert np.isfinite(far).all()
+
+
+def counts(seed=3):
+    rng = np.random.default_rng(seed)
+    g = np.repeat(np.arange(8), 5)
+    y = rng.poisson(np.exp(0.4 + rng.normal(0.0, 0.7, 8)[g]))
+    return pd.DataFrame({"y": y, "g": g.astype(str)})
+
+
+def by_quadrature(data, model):
+    """Posterior means and sds of β and sd on a grid, by Gauss-Hermite within levels, with the priors of the model."""
+    priors = model.priors()
+    location, scale = priors.fixef["Intercept"], priors.sd["g", "Intercept"]
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    beta, sd = np.linspace(-1.5, 2.5, 161), np.exp(np.linspace(np.log(0.02), np.log(6.0), 160))
+    eta = beta[:, None, None] + sd[None, :, None] * nodes
+    log_post = stats.norm.logpdf(beta, location.loc, location.scale)[:, None] + np.log(
+        stats.t.pdf(sd / scale.scale, scale.df)
+    )
+    for _, y in data.groupby("g")["y"]:
+        inside = y.sum() * eta - len(y) * np.exp(eta)
+        log_post = log_post + np.log(np.exp(inside - inside.max()) @ (weights / np.sqrt(2 * np.pi))) + inside.max()
+    mass = np.exp(log_post - log_post.max()) * sd  # the grid of sds is one of logarithms
+    mass /= mass.sum()
+    out = {}
+    for name, values in (("Intercept", beta[:, None]), ("sd(Intercept)", sd[None, :])):
+        mean = float((mass * values).sum())
+        out[name] = mean, float(np.sqrt((mass * (values - mean) ** 2).sum()))
+    return out
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    model = ranef.Model("y ~ 1 + (1 | g)", counts(), family="poisson")
+    return model.sample(draws=1200, warmup=500, seed=1, progress=False)
+
+
+def test_draws_are_those_of_quadrature(posterior):
+    data, model = counts(), ranef.Model.of(posterior)
+    table = posterior.diagnostics.set_index("name")
+    for name, (mean, sd) in by_quadrature(data, model).items():
+        row = table.loc[name]
+        assert abs(row["estimate"] - mean) < 4.0 * sd / np.sqrt(row["ess_bulk"]), name
+        assert abs(row["sd"] / sd - 1.0) < 0.15, name
+    assert abs(model.fit().fixef["Intercept"] - posterior.fixef["Intercept"]) < posterior.tidy()["std_error"][0]
+
+
+def test_default_priors_know_no_origin_nor_unit_of_a_covariate():
+    rng = np.random.default_rng(5)
+    data = counts().assign(x=rng.standard_normal(40))
+    first = ranef.Model("y ~ x + (x | g)", data, family="poisson").priors()
+    other = ranef.Model("y ~ x + (x | g)", data.assign(x=1990.0 + 10.0 * data["x"]), family="poisson").priors()
+    assert other.fixef["Intercept"] == first.fixef["Intercept"]
+    np.testing.assert_allclose(10.0 * other.fixef["x"].scale, first.fixef["x"].scale)
+    for key, scale in first.sd.items():
+        np.testing.assert_allclose(other.sd[key].scale, scale.scale / (10.0 if key[1] == "x" else 1.0))
+
+
+def test_priors_of_dispersions_go_by_their_names():
+    model = ranef.Model("y ~ 1 + (1 | g)", counts(), family="negative binomial")
+    assert model.priors({"size": ranef.priors.Gamma(2, 1)}).lines(model.spec.family)[-1].endswith("size ~ Gamma(2, 1)")
+    with pytest.raises(ranef.DesignError, match="sigma"):
+        model.priors({"sigma": ranef.priors.HalfNormal(1)})
+
+
+def test_a_saved_posterior_is_the_same(tmp_path, posterior):
+    loaded = ranef.load(posterior.save(tmp_path / "p.ranef"))
+    pd.testing.assert_series_equal(loaded.predict(type="link"), posterior.predict(type="link"))
+    assert loaded.spec.family == posterior.spec.family
+
+
+def test_predictions_are_means_of_draws(posterior):
+    eta = posterior.draws.beta[..., 0] + posterior.draws.b[0][..., 2, 0]
+    new = posterior.predict({"g": ["2", "another"]}, interval="confidence")
+    np.testing.assert_allclose(new.iloc[0], [np.exp(eta).mean(), *np.quantile(np.exp(eta), [0.025, 0.975])])
+    np.testing.assert_allclose(new["estimate"].iloc[1], np.exp(posterior.draws.beta[..., 0]).mean())
+    held = posterior.datatree["log_likelihood"]["y"].to_numpy()[..., 12]
+    np.testing.assert_allclose(held, stats.poisson.logpmf(counts()["y"][12], np.exp(eta)))

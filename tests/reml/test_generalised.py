@@ -1,0 +1,261 @@
+"""Generalised responses by Laplace's approximation: references of lme4 and glmmTMB, dense truth, and invariances."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ranef
+from generalised import (
+    GLMER,
+    MODELS,
+    TMB,
+    data_of,
+    dense_laplace,
+    fitted,
+    gradient,
+    integrated,
+    laplace_of,
+    reference,
+    somewhere,
+    spec_of,
+    there,
+)
+
+
+@pytest.mark.parametrize("case", GLMER)
+def test_the_likelihood_and_estimates_are_glmers(case):
+    ref, fit = reference(case), fitted(case)
+    assert fit.loglik == pytest.approx(ref["logLik"], rel=1e-8)
+    assert fit.criterion <= -2 * ref["logLik"] + 1e-7
+    assert np.allclose(fit.fixef, ref["fixef"]["estimate"], atol=1e-4)
+    assert np.allclose(fit.theta, ref["theta"]["value"], atol=1e-5)
+    assert (fit.aic, fit.bic) == pytest.approx((ref["AIC"], ref["BIC"]), rel=1e-8)
+    assert fit.df == ref["df_logLik"]
+    assert fit.is_singular == ref["singular"]
+
+
+#: whose Hessian lme4 takes by differences in columns of very different sizes; glmmTMB's standard errors are exact
+ROUGH = {"grouseticks": 0.02}
+
+
+@pytest.mark.parametrize("case", GLMER)
+def test_standard_errors_are_those_of_the_hessian(case):
+    ref, fit = reference(case), fitted(case)
+    se = np.sqrt(np.diag(fit.vcov))
+    assert np.allclose(se, ref["fixef"]["se"], rtol=ROUGH.get(case, 1e-3))
+    assert np.allclose(fit.tidy()["statistic"][: len(se)], fit.fixef / se)
+
+
+@pytest.mark.parametrize("case", GLMER)
+def test_conditional_modes_are_glmers(case):
+    fit = fitted(case)
+    for part in reference(case)["ranef"]:
+        own = fit.ranef(part["group"])
+        wide = own[own["level"].isin(part["levels"])]
+        p = len(part["columns"])
+        order = pd.Index(part["levels"]).get_indexer(wide["level"].to_numpy()[::p])
+        values, sds = (np.array(part[name])[order] for name in ("values", "cond_sd"))
+        assert np.allclose(wide["estimate"].to_numpy().reshape(-1, p), values, atol=1e-4)
+        assert np.allclose(wide["sd"].to_numpy().reshape(-1, p), sds, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", TMB)
+def test_the_likelihood_and_estimates_are_glmmtmbs(case):
+    ref, fit = reference(case), fitted(case)
+    own = ref["coefficients"]["cond"]
+    assert fit.loglik == pytest.approx(ref["logLik"], rel=1e-9)
+    assert np.allclose(fit.fixef, own["estimate"], atol=1e-4)
+    assert np.allclose(np.sqrt(np.diag(fit.vcov)), own["se"], rtol=1e-3)
+    sds = fit.varcorr.set_index("group")["sdcor"]
+    assert all(sds[part["group"]] == pytest.approx(part["sd"][0], rel=1e-4) for part in ref["varcorr"])
+    if ref["sigma"] != 1:
+        assert fit.dispersion["size"] == pytest.approx(ref["sigma"], rel=1e-4)
+
+
+@pytest.mark.parametrize("case", ["cbpp_laplace", "cbpp_olre", "grouseticks"])
+def test_fitted_values_and_residuals_are_glmers(case):
+    ref, fit = reference(case), fitted(case)
+    for name, own in (
+        ("fitted_response", fit.fitted()),
+        ("linear_predictor", fit.predict(type="link")),
+        ("residuals_deviance", fit.residuals()),
+    ):
+        first = ref[name].get("values", ref[name].get("first"))
+        assert np.allclose(own.to_numpy()[: len(first)], first, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_gradient_is_exact(name):
+    model = laplace_of(name)
+    x, h = somewhere(model), 1e-4
+
+    def slope(unit):
+        near, far = ([there(model, x + side * h * k * unit).criterion for side in (1, -1)] for k in (1, 2))
+        return (8 * (near[0] - near[1]) - (far[0] - far[1])) / (12 * h)
+
+    numeric = np.array([slope(unit) for unit in np.eye(len(x))])
+    assert np.abs(gradient(model, x) - numeric).max() < 1e-6 * max(1.0, np.abs(numeric).max())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_criterion_is_that_of_dense_matrices(name):
+    model, spec = laplace_of(name), spec_of(name)
+    x = somewhere(model, seed=1)
+    at = there(model, x)
+    theta = model.gaussian.to_written(x[: spec.n_theta])
+    dispersion = float(np.exp(at.logs[0])) if len(at.logs) else None
+    assert at.criterion == pytest.approx(dense_laplace(spec, theta, at.beta, dispersion), rel=1e-6)
+
+
+def test_effects_without_variance_are_no_special_case():
+    model = laplace_of("logit")
+    x = somewhere(model)
+    x[0] = 0.0
+    at = there(model, x)
+    assert at.criterion == pytest.approx(integrated(model.spec, np.zeros(1), at.beta), abs=1e-8)
+    assert np.allclose(gradient(model, x)[0], 0.0)
+    step = x.copy()
+    step[0] = 1e-3
+    assert (there(model, step).criterion - at.criterion) / 1e-6 == pytest.approx(at.W[0][0, 0], rel=1e-3)
+
+
+def test_laplace_is_near_the_integral():
+    fit = fitted("cbpp_laplace")
+    exact = integrated(fit.spec, fit.theta.to_numpy(), fit.fixef.to_numpy())
+    assert 0.01 < abs(fit.criterion - exact) < 0.5
+
+
+FORMULA = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+
+
+def same(first, second, atol=1e-6):
+    assert first.criterion == pytest.approx(second.criterion, abs=1e-8)
+    assert np.allclose(first.theta, second.theta, atol=atol)
+
+
+def test_order_and_names_of_rows_and_levels_change_nothing():
+    data = data_of("cbpp_laplace")
+    shuffled = data.sample(frac=1.0, random_state=1)
+    renamed = shuffled.assign(herd=["h" + str(99 - int(h)) for h in shuffled["herd"]])
+    fit = ranef.Model(FORMULA, renamed, family="binomial").fit()
+    same(fit, fitted("cbpp_laplace"))
+    assert np.allclose(fit.fixef, fitted("cbpp_laplace").fixef, atol=1e-6)
+
+
+def test_the_form_of_a_binomial_response_changes_nothing():
+    data = data_of("cbpp_laplace")
+    shares = data.assign(share=data["incidence"] / data["size"])
+    own = ranef.Model("share ~ period + (1 | herd)", shares, weights="size", family="binomial").fit()
+    same(own, fitted("cbpp_laplace"))
+    long = data.loc[data.index.repeat(data["size"])].reset_index(drop=True)
+    long["hit"] = np.concatenate([np.arange(n) < k for k, n in zip(data["incidence"], data["size"], strict=True)])
+    forms = {
+        "numbers": long["hit"].astype(int),
+        "logical": long["hit"],
+        "levels": pd.Categorical(np.where(long["hit"], "ill", "well"), categories=["well", "ill"]),
+    }
+    fits = [
+        ranef.Model("hit ~ period + (1 | herd)", long.assign(hit=form), family="binomial").fit()
+        for form in forms.values()
+    ]
+    for fit in fits:
+        assert fit.criterion == pytest.approx(fits[0].criterion, abs=1e-9)
+        assert np.allclose(fit.fixef, own.fixef, atol=1e-6)
+        assert np.allclose(fit.theta, own.theta, atol=1e-6)
+
+
+def test_swapping_success_and_failure_turns_signs():
+    fit = ranef.Model(
+        FORMULA.replace("incidence, size - incidence", "size - incidence, incidence"),
+        data_of("cbpp_laplace"),
+        family="binomial",
+    ).fit()
+    same(fit, fitted("cbpp_laplace"))
+    assert np.allclose(fit.fixef, -fitted("cbpp_laplace").fixef, atol=1e-6)
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(1e3, 1.0), (0.0, 1e6), (1e4, 1e-5)])
+def test_origin_and_unit_of_a_covariate_change_nothing(shift, scale):
+    data = ranef.datasets.load("grouseticks")
+    formula = "TICKS ~ YEAR + cHEIGHT + (cHEIGHT | BROOD)"
+    base = ranef.Model(formula, data, family="poisson").fit()
+    moved = ranef.Model(formula, data.assign(cHEIGHT=(data["cHEIGHT"] + shift) * scale), family="poisson").fit()
+    assert moved.criterion == pytest.approx(base.criterion, abs=1e-6)
+    assert moved.fixef["cHEIGHT"] * scale == pytest.approx(base.fixef["cHEIGHT"], abs=1e-6)
+    assert np.allclose(moved.fitted(), base.fitted(), rtol=1e-4)
+
+
+def test_an_offset_is_an_exposure():
+    data = ranef.datasets.load("grouseticks").assign(hours=lambda d: 1.0 + d["TICKS"] % 3)
+    fit = ranef.Model("TICKS ~ YEAR + offset(log(hours)) + (1 | BROOD)", data, family="poisson").fit()
+    twice = ranef.Model("TICKS ~ YEAR + offset(log(2 * hours)) + (1 | BROOD)", data, family="poisson").fit()
+    assert twice.criterion == pytest.approx(fit.criterion, abs=1e-8)
+    assert fit.fixef["Intercept"] - twice.fixef["Intercept"] == pytest.approx(np.log(2.0), abs=1e-6)
+
+
+def test_repeated_rows_are_weights():
+    data = ranef.datasets.load("grouseticks")
+    twice = pd.concat([data, data], ignore_index=True)
+    formula = "TICKS ~ YEAR + (1 | BROOD)"
+    weighted = ranef.Model(formula, data.assign(w=2.0), weights="w", family="poisson").fit()
+    same(ranef.Model(formula, twice, family="poisson").fit(), weighted)
+
+
+def test_a_variance_of_zero_is_a_singular_fit():
+    data = pd.DataFrame({"y": np.tile([0, 1, 1, 0], 20), "g": np.repeat(np.arange(20), 4).astype(str)})
+    with pytest.warns(ranef.SingularFitWarning, match="zero"):
+        fit = ranef.Model("y ~ 1 + (1 | g)", data, family="binomial").fit()
+    assert fit.is_singular
+    assert fit.status == "boundary"
+    assert fit.theta.tolist() == [0.0]
+    assert np.isfinite(fit.vcov.to_numpy()).all()
+
+
+@pytest.mark.parametrize("family", ["binomial", "poisson"])
+def test_separated_rows_are_refused_with_their_coefficient(family):
+    data = pd.DataFrame({"g": np.tile(list("abcdef"), 10), "x": np.repeat([0, 1], 30)})
+    rng = np.random.default_rng(0)
+    data["y"] = np.where(data["x"] == 1, 0, rng.integers(0, 2, len(data)))
+    with pytest.raises(ranef.FitError, match="separated: along x"):
+        ranef.Model("y ~ x + (1 | g)", data, family=family).fit()
+
+
+BAD = {
+    "a share": ({"y": [0.5, 1.0, 0.0, 1.0]}, {"family": "binomial"}, "0.5 in row 0, which is neither 0 nor 1"),
+    "outside": ({"y": [2.0, 1.0, 0.0, 1.0]}, {"family": "binomial"}, "is 2 in row 0"),
+    "one end": ({"y": [1.0, 1.0, 1.0, 1.0]}, {"family": "binomial"}, "success in all 4 rows"),
+    "three levels": ({"y": list("abca")}, {"family": "binomial"}, "has 3 levels"),
+    "shares": ({"y": [0.5, 1.0, 0.3, 1.0]}, {"family": "binomial", "weights": [2, 1, 2, 1]}, "of 2 trials is 0.6"),
+    "a half count": ({"y": [0.5, 1.0, 2.0, 1.0]}, {"family": "poisson"}, "is 0.5 in row 0"),
+    "negative": ({"y": [1.0, -1.0, 2.0, 1.0]}, {"family": "negative binomial"}, "is -1 in row 1"),
+    "all zero": ({"y": [0.0, 0.0, 0.0, 0.0]}, {"family": "poisson"}, "0 in every row"),
+    "categories": ({"y": list("abab")}, {"family": "poisson"}, "must be one column of numbers"),
+    "not positive": ({"y": [1.0, 0.0, 2.0, 1.0]}, {"family": "gamma"}, "is 0 in row 1"),
+    "a family": ({"y": [1.0, 0.0, 2.0, 1.0]}, {"family": "binomal"}, "Did you mean 'binomial'"),
+    "a link": ({"y": [1.0, 0.0, 2.0, 1.0]}, {"family": "binomial", "link": "logt"}, "Did you mean 'logit'"),
+    "sigma": ({"y": [1.0, 0.0, 1.0, 0.0]}, {"family": "binomial", "sigma": 1.0}, "sigma= is not available"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_responses_are_told_of(name):
+    columns, arguments, words = BAD[name]
+    data = pd.DataFrame({**columns, "g": list("aabb")})
+    with pytest.raises(ranef.RanefError, match=words):
+        ranef.Model("y ~ 1 + (1 | g)", data, **arguments)
+
+
+COUNTS = {
+    "no trials": ([0, 1, 2, 1], [0, 1, 1, 1], "has no trials in row 0"),
+    "failures": ([1, 1, 2, 1], [-1, 1, 1, 1], "failures of the response cbind.* are -1 in row 0"),
+    "halves": ([0.5, 1, 2, 1], [1, 1, 1, 1], "successes of the response cbind.* are 0.5 in row 0"),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_bad_counts_are_told_of(name):
+    k, m, words = COUNTS[name]
+    with pytest.raises(ranef.DesignError, match=words):
+        ranef.Model("cbind(k, m) ~ 1 + (1 | g)", {"k": k, "m": m, "g": list("aabb")}, family="binomial")
