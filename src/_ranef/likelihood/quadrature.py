@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import logsumexp, softmax
+import scipy
 
 from _ranef.errors import FitError
 from _ranef.likelihood.laplace import FirstOrder, LaplaceAt
@@ -72,7 +72,7 @@ class QuadratureAt(LaplaceAt):
             heights[:, m] = np.bincount(code, at.value, len(u)) - 0.5 * u[:, m] ** 2
             first[:, m] = at.first
         logs = heights + self.log_weights
-        return _Points(lam, H, u, first, logsumexp(logs, axis=1), softmax(logs, axis=1))
+        return _Points(lam, H, u, first, scipy.special.logsumexp(logs, axis=1), scipy.special.softmax(logs, axis=1))
 
     @property
     def criterion(self) -> float:

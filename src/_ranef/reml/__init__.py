@@ -1,10 +1,13 @@
 """Engine A: maximum likelihood and REML with conditional modes."""
 
 from _ranef.reml.fit import fit_reml
-from _ranef.reml.generalised import fit_generalised
 from _ranef.reml.optimize import Control, checked_control
 from _ranef.reml.refits import refit_many, refit_structured, slice_size
 from _ranef.reml.structured import fit_structured
+from _ranef.support.late import late
+
+with late(globals()):
+    from _ranef.reml.generalised import fit_generalised
 
 __all__ = [
     "Control",

@@ -11,16 +11,15 @@ import numpy as np
 import pandas as pd
 
 from _ranef import inference as inf
+from _ranef import reml, tables, user
 from _ranef.errors import ConvergenceWarning, DesignError, NotAvailableError, RanefWarning, SingularFitWarning
 from _ranef.likelihood import LaplaceAt, response_rows
-from _ranef.reml import Control, fit_generalised
+from _ranef.reml import Control
 from _ranef.results import OptimizerRecord, RemlEstimates, Status, fit_arguments
 from _ranef.spec import Generalised, ModelSpec, covariance_arrays, with_response
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, helpful, one_of, whole_number
-from _ranef.tables import Document, ResultFrame, generalised_summary, hypothesis_table
 from _ranef.user.fit_base import ByFields, RandomPart, Shown, Simulated, told
-from _ranef.user.matrices import Matrices
 
 __all__ = ["GeneralisedFit", "generalised_fit", "refuse_generalised"]
 
@@ -407,7 +406,7 @@ class GeneralisedFit(ByFields, Shown):
         bounds = inf.wald_intervals(self.fixef, tests.std_error, tests.df, level)
         return inf.tidy_frame(self.spec, self.fixef, tests.std_error, bounds, self.varcorr, tests={"p_value": tests.p})
 
-    def test(self, L: Any, value: Any = 0.0, *, level: float = 0.95) -> ResultFrame:
+    def test(self, L: Any, value: Any = 0.0, *, level: float = 0.95) -> tables.ResultFrame:
         """Test linear hypotheses Lβ = c on the coefficients by Wald's z and χ², each alone and all together.
 
         Parameters
@@ -428,7 +427,7 @@ class GeneralisedFit(ByFields, Shown):
         asked = inf.hypotheses(L, list(self.fixef.index), self.spec.design.dropped, value)
         law, beta = inf.normal_law(self.estimates.vcov), self.estimates.beta
         rows = inf.row_frame(law, beta, asked, level)
-        return hypothesis_table(inf.joint_frame(law, beta, asked), rows, law.words)
+        return tables.hypothesis_table(inf.joint_frame(law, beta, asked), rows, law.words)
 
     def glance(self) -> pd.DataFrame:
         """One row: ``engine, family, link, nobs, loglik, criterion, aic, bic, df, df_residual, singular``.
@@ -470,7 +469,7 @@ class GeneralisedFit(ByFields, Shown):
         """
         return inf.augment_frame(self.spec, self.fitted().to_numpy(), self.fitted("none").to_numpy())
 
-    def summary(self) -> Document:
+    def summary(self) -> tables.Document:
         """The printed fit, in glmer's order.
 
         Examples
@@ -492,7 +491,7 @@ class GeneralisedFit(ByFields, Shown):
         }
         scaled = inf.scaled_quantiles(self.residuals("pearson").to_numpy())
         dispersions = inf.dispersions_of(self.estimates)
-        return generalised_summary(
+        return tables.generalised_summary(
             self.spec, self.estimates, self.fixef, self.varcorr, scaled, criteria, self._tests, dispersions
         )
 
@@ -717,7 +716,7 @@ class GeneralisedFit(ByFields, Shown):
         return self.estimates.optimizer
 
     @property
-    def matrices(self) -> Matrices:
+    def matrices(self) -> user.Matrices:
         """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; of a binomial response y are proportions.
 
         Examples
@@ -727,9 +726,9 @@ class GeneralisedFit(ByFields, Shown):
         >>> ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family="poisson").fit().matrices.X.shape
         (403, 3)
         """
-        return Matrices(self.spec)
+        return user.Matrices(self.spec)
 
-    def _document(self) -> Document:
+    def _document(self) -> tables.Document:
         return self.summary()
 
     def _told(self) -> Iterator[tuple[str, type[RanefWarning]]]:
@@ -782,6 +781,6 @@ def refuse_generalised(given: Iterable[Any], what: str, instead: str) -> None:
 
 def generalised_fit(spec: ModelSpec, *, start: Any, control: Control | None, nagq: int) -> GeneralisedFit:
     """Run engine A and wrap its record, without a warning."""
-    estimates = fit_generalised(spec, start=start, control=control, points=nagq)
+    estimates = reml.fit_generalised(spec, start=start, control=control, points=nagq)
     asked = fit_arguments(start, control) | ({} if nagq == 1 else {"nagq": repr(nagq)})
     return GeneralisedFit(spec, replace(estimates, asked=asked))

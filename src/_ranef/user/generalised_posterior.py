@@ -9,14 +9,13 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from _ranef import inference as inf
+from _ranef import tables, user
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec
 from _ranef.support.remedies import generator, helpful, one_of
-from _ranef.tables import Document
 from _ranef.user.drawn import Drawn
 from _ranef.user.fit_base import ByFields, RandomPart, Shown
 from _ranef.user.generalised_fit import INSTEAD
-from _ranef.user.matrices import Matrices
 
 __all__ = ["GeneralisedPosterior"]
 
@@ -157,7 +156,7 @@ class GeneralisedPosterior(Drawn, ByFields, Shown):
         return pd.Series(found.estimate, index=rows.index, name="prediction")
 
     @property
-    def matrices(self) -> Matrices:
+    def matrices(self) -> user.Matrices:
         """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; of a binomial response y are proportions.
 
         Examples
@@ -168,9 +167,9 @@ class GeneralisedPosterior(Drawn, ByFields, Shown):
         >>> model.sample(draws=100, warmup=200, seed=1, progress=False).matrices.X.shape
         (56, 4)
         """
-        return Matrices(self.spec)
+        return user.Matrices(self.spec)
 
-    def _document(self) -> Document:
+    def _document(self) -> tables.Document:
         return self.summary()
 
     def __repr__(self) -> str:
