@@ -70,6 +70,7 @@ with late(globals()):
     from _ranef.user import (
         Comparison,
         EmpiricalBayesFit,
+        GeneralisedComparison,
         GeneralisedFit,
         GeneralisedPosterior,
         Means,
@@ -110,6 +111,7 @@ __all__ = [
     "FitError",
     "FormulaError",
     "Gaussian",
+    "GeneralisedComparison",
     "GeneralisedFit",
     "GeneralisedPosterior",
     "Means",

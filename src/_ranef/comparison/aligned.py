@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from _ranef.comparison.sameness import require_same_model
-from _ranef.comparison.shrinkage import shrinkage_frame
-from _ranef.results import Fit
+from _ranef.comparison.shrinkage import linked_frame, shrinkage_frame
+from _ranef.results import ESTIMATING, Fit
+from _ranef.spec import Generalised
 from _ranef.support.arrays import Floats
 
 __all__ = [
@@ -82,7 +83,8 @@ def align(fits: Mapping[str, Fit], level: float = 0.95, errors: Mapping[str, Flo
     }
     variances = _wide({n: t[t["effect"] == "random"] for n, t in tidy.items()}, ["group", "term"])
     fixed = _wide({n: t[(t["effect"] == "fixed") & t["estimate"].notna()] for n, t in tidy.items()}, ["term"])
-    own = {name: shrinkage_frame(fit, level) for name, fit in fits.items()}
+    frame = linked_frame if isinstance(next(iter(fits.values())).spec.family, Generalised) else shrinkage_frame
+    own = {name: frame(fit, level) for name, fit in fits.items()}
     random = _wide(own, ["group", "level", "term", "n", "no_pooling"])
     _add_sd_ratio(random, fits)
     return Aligned(variances, fixed, random, _shrinkage(own, fits))
@@ -108,7 +110,7 @@ def _wide(frames: Mapping[str, pd.DataFrame], keys: list[str]) -> pd.DataFrame:
 
 
 def _add_sd_ratio(random: pd.DataFrame, fits: Mapping[str, Fit]) -> None:
-    posterior = [name for name, fit in fits.items() if fit.engine not in ("REML", "ML")]
+    posterior = [name for name, fit in fits.items() if fit.engine not in ESTIMATING]
     other = [name for name in fits if name not in posterior]
     if len(posterior) == len(other) == 1:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -123,7 +125,7 @@ def _shrinkage(own: Mapping[str, pd.DataFrame], fits: Mapping[str, Fit]) -> pd.D
     for name, frame in own.items():
         out[f"{name}_ratio"] = frame["ratio"]
     for name, fit in fits.items():
-        if fit.engine in ("REML", "ML"):
+        if fit.engine in ESTIMATING:
             out[f"{name}_shrinkage"] = own[name]["shrinkage"]
     return out
 
@@ -153,12 +155,19 @@ def estimand(engine: str, effect: str) -> str:
 
     Parameters
     ----------
-    engine : "REML", "ML", "NUTS" or "direct"
+    engine : "REML", "ML", "Laplace", "AGQ", "NUTS" or "direct"
     effect : "variance", "fixed" or "random"
     """
-    if engine not in ("REML", "ML"):
+    if engine not in ESTIMATING:
         return "posterior mean, sd and equal-tailed interval; marginal over all other parameters"
     likelihood = "restricted likelihood" if engine == "REML" else "likelihood"
+    if engine in ("Laplace", "AGQ"):
+        how = "approximated likelihood" if engine == "Laplace" else "likelihood, by quadrature,"
+        return {
+            "variance": f"value at which the {how} is highest",
+            "fixed": f"value at which the {how} is highest; sd and normal interval from its curvature there",
+            "random": "conditional mode at θ̂ and β̂; sd and normal interval conditional on both",
+        }[effect]
     return {
         "variance": f"value at which the {likelihood} is highest; sd from its curvature there",
         "fixed": "generalised least squares at θ̂; sd and normal interval conditional on θ̂",

@@ -12,7 +12,7 @@ from _ranef.spec import ModelSpec
 __all__ = ["check_names", "default_names", "difference", "formula_names", "require_same_model"]
 
 #: what fits of each engine are called where there is one of either kind
-PAIR = {"REML": "eb", "ML": "eb", "NUTS": "fb", "direct": "fb"}
+PAIR = {"REML": "eb", "ML": "eb", "Laplace": "eb", "AGQ": "eb", "NUTS": "fb", "direct": "fb"}
 
 
 def difference(first: ModelSpec, second: ModelSpec) -> str | None:

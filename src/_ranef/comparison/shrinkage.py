@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from _ranef.results import Fit
+from _ranef.results import ESTIMATING, Fit
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["OwnSums", "level_sums", "no_pooling", "own_sums", "prior_variances", "shrinkage_frame"]
+__all__ = ["OwnSums", "level_sums", "linked_frame", "no_pooling", "own_sums", "prior_variances", "shrinkage_frame"]
 
 #: eigenvalues of a within-level correlation matrix below this count as zero: that direction is not estimable
 RANK_TOLERANCE = 1e-12
@@ -69,7 +69,19 @@ def shrinkage_frame(fit: Fit, level: float = 0.95) -> pd.DataFrame:
     out["n"] = np.concatenate([np.empty(0, dtype=np.intp), *rows])
     out["no_pooling"] = _joined(alone)
     out["ratio"] = _divided(out["no_pooling"].to_numpy(), estimate, np.nan)
-    out["shrinkage"] = _divided(sd**2, _joined(prior), 1.0) if fit.engine in ("REML", "ML") else np.nan
+    out["shrinkage"] = _divided(sd**2, _joined(prior), 1.0) if fit.engine in ESTIMATING else np.nan
+    return out[COLUMNS]
+
+
+def linked_frame(fit: Fit, level: float = 0.95) -> pd.DataFrame:
+    """The same of a generalised response, without what a level's rows say alone: of zeros or ones that is infinite."""
+    spec, out = fit.spec, fit.ranef(level=level)
+    prior = [np.tile(v, g.n_levels) for v, g in zip(prior_variances(spec, fit.varcorr), spec.groupings, strict=True)]
+    rows = [np.repeat(np.bincount(g.codes, minlength=g.n_levels), len(g.columns)) for g in spec.groupings]
+    out["n"] = np.concatenate([np.empty(0, dtype=np.intp), *rows])
+    out["no_pooling"] = out["ratio"] = np.nan
+    sd = out["sd"].to_numpy(dtype=float)
+    out["shrinkage"] = _divided(sd**2, _joined(prior), 1.0) if fit.engine in ESTIMATING else np.nan
     return out[COLUMNS]
 
 

@@ -14,7 +14,7 @@ from _ranef.errors import DesignError
 from _ranef.inference import check_level
 from _ranef.plots.fonts import legible
 from _ranef.plots.names import as_drawn, cut_words
-from _ranef.results import Fit
+from _ranef.results import ESTIMATING, Fit
 from _ranef.support.interrupts import load
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def fit_marks(engines: Mapping[str, str], level: float) -> list[Mark]:
     seen = {False: 0, True: 0}
     out = []
     for name, engine in engines.items():
-        posterior = engine not in ("REML", "ML")
+        posterior = engine not in ESTIMATING
         colour, marker = (POSTERIOR if posterior else CONDITIONAL)[seen[posterior] % 2]
         seen[posterior] += 1
         what = f"posterior mean, {100 * level:g} %" if posterior else rf"BLUP, {100 * level:g} % given $\hat{{\theta}}$"
@@ -126,7 +126,7 @@ def fit_marks(engines: Mapping[str, str], level: float) -> list[Mark]:
 def overlaid_marks(engines: Mapping[str, str], level: float) -> list[Mark]:
     """Marks of a BLUP on a posterior: a thin dark line on a broad light bar. Other sets of fits stand side by side."""
     marks = fit_marks(engines, level)
-    posterior = [engine not in ("REML", "ML") for engine in engines.values()]
+    posterior = [engine not in ESTIMATING for engine in engines.values()]
     if sorted(posterior) == [False, True]:
         return [
             replace(m, width=8.0, alpha=0.35, marker="|", size=9.0) if p else replace(m, width=1.6, alpha=1.0, size=5.0)

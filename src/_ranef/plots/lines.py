@@ -41,7 +41,7 @@ from _ranef.plots.drawing import (
 from _ranef.plots.names import as_drawn, name_levels, shortened
 from _ranef.plots.ranef import level_matrix
 from _ranef.plots.selection import LevelsArgument, TermArgument, select, selected_levels
-from _ranef.results import Fit
+from _ranef.results import ESTIMATING, Fit
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import one_of
@@ -287,7 +287,7 @@ def _named(fits: Mapping[str, Fit], level: float) -> dict[str, Mark]:
     """Marks by name of the fit; the label of a posterior tells its band."""
     marks = fit_marks({name: fit.engine for name, fit in fits.items()}, level)
     return {
-        name: mark if fit.engine not in ("REML", "ML") else replace(mark, label=mark.label.split(",")[0])
+        name: mark if fit.engine not in ESTIMATING else replace(mark, label=mark.label.split(",")[0])
         for (name, fit), mark in zip(fits.items(), marks, strict=True)
     }
 

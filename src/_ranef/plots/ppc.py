@@ -16,7 +16,7 @@ from _ranef.plots.fonts import legible
 from _ranef.plots.names import as_drawn, name_levels
 from _ranef.plots.residuals import neighbour_means
 from _ranef.plots.selection import LevelsArgument, selected_levels
-from _ranef.results import Fit
+from _ranef.results import ESTIMATING, Fit
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.interrupts import load
 from _ranef.support.remedies import one_of
@@ -253,7 +253,7 @@ def ppc_axes(
     one_of("kind", kind, (*KINDS, None))
     curves = statistic is None and group is None
     number = default_number(fit, curves=curves) if n is None else n
-    effects = re if re is not None else "fitted" if fit.engine not in ("REML", "ML") else "new"
+    effects = re if re is not None else "fitted" if fit.engine not in ESTIMATING else "new"
     data = replicated(fit, number, effects, seed)
     if levels is not None and group is None:
         raise DesignError("levels= chooses levels of a grouping factor: name it by group=.")
@@ -276,7 +276,7 @@ def ppc_axes(
 
 def _words(fit: Fit) -> str:
     """What replications are drawn from."""
-    return "posterior predictive" if fit.engine not in ("REML", "ML") else f"simulated at the {fit.engine} estimates"
+    return "posterior predictive" if fit.engine not in ESTIMATING else f"simulated at the {fit.engine} estimates"
 
 
 def _draw_curves(ax: Axes, data: Replicated, fit: Fit, *, cumulative: bool) -> None:
@@ -343,4 +343,4 @@ def _legend(ax: Axes, where: str) -> None:
 
 
 def _colour(fit: Fit) -> str:
-    return VERMILLION if fit.engine not in ("REML", "ML") else BLUE
+    return VERMILLION if fit.engine not in ESTIMATING else BLUE

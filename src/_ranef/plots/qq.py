@@ -14,7 +14,7 @@ from _ranef.plots.drawing import BLUE, GREY, VERMILLION, axes_for, headroom, one
 from _ranef.plots.fonts import legible
 from _ranef.plots.names import as_drawn, shortened
 from _ranef.plots.selection import LevelsArgument, Selection, TermArgument, require_effects, select
-from _ranef.results import Fit
+from _ranef.results import ESTIMATING, Fit
 from _ranef.support.arrays import Floats, Ints
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def qq_ranef_axes(
     selection = select(fit.spec, group, term, levels)
     require_effects(selection.columns)
     axes = axes_for(ax, len(selection.columns), (4.6, 4.2))
-    kind = "posterior mean" if fit.engine not in ("REML", "ML") else "BLUP"
+    kind = "posterior mean" if fit.engine not in ESTIMATING else "BLUP"
     scores = {k: effect_scores(fit, fit.spec.groupings[k].name) for k, _ in selection.columns}
     for a, (k, q) in zip(axes, selection.columns, strict=True):
         grouping, (column, values) = fit.spec.groupings[k], scores[k][q]

@@ -1,7 +1,7 @@
 """Frozen records that the engines return, and the protocol that everything after them is written against."""
 
 from _ranef.results.call_arguments import fit_arguments, fit_call, sample_arguments
-from _ranef.results.protocol import Fit
+from _ranef.results.protocol import ESTIMATING, Fit
 from _ranef.results.records import (
     Importance,
     Method,
@@ -15,6 +15,7 @@ from _ranef.results.records import (
 )
 
 __all__ = [
+    "ESTIMATING",
     "Fit",
     "Importance",
     "Method",

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from _ranef.spec import ModelSpec
 
-__all__ = ["Fit"]
+__all__ = ["ESTIMATING", "Fit"]
+
+#: engines that maximise a likelihood, by the words of `Fit.engine`; others draw from a posterior
+ESTIMATING = ("REML", "ML", "Laplace", "AGQ")
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from _ranef.comparison import Aligned
+from _ranef.results import ESTIMATING
 from _ranef.tables.model import Block, Document, Grid, Text
 from _ranef.tables.numbers import decimals_for, with_decimals
 
@@ -74,7 +75,8 @@ def comparison_table(
         Why fits should not be trusted, before all else.
     """
     numbers = ("estimate", "sd", "lower", "upper") if len(fits) <= WITH_INTERVALS else ("estimate", "sd")
-    columns = ["no_pooling", *(f"{f.name}_{c}" for f in fits for c in numbers)]
+    alone = frames.random_effects["no_pooling"].notna().any()  # which has no meaning for generalised responses
+    columns = [*(["no_pooling"] if alone else []), *(f"{f.name}_{c}" for f in fits for c in numbers)]
     rows: list[tuple[str, ...]] = []
     for r in frames.variance_components.to_dict("records"):
         rows += _rows([r], str(r["group"]), str(r["term"]), columns)
@@ -86,13 +88,17 @@ def comparison_table(
         left_out += len(part) - len(shown)
         rows += _rows(shown.to_dict("records"), str(group), str(term), columns)
     several = frames.random_effects["group"].nunique() > 1
-    header = ("Group", "Term", "Level", "No pooling", *(h for f in fits for h in (f.heading, *numbers[1:])))
+    names = ("Group", "Term", "Level", *(["No pooling"] if alone else []))
+    header = (*names, *(h for f in fits for h in (f.heading, *numbers[1:])))
     k = len(numbers)
-    spanners = tuple((f.heading, 4 + i * k, 4 + (i + 1) * k) for i, f in enumerate(fits))
+    spanners = tuple((f.heading, len(names) + i * k, len(names) + (i + 1) * k) for i, f in enumerate(fits))
     blocks: list[Block] = [Text(_wrapped(doubts), "Not to be trusted:")] if doubts else []
     blocks += [_title(formula, fits), Grid(header, tuple(rows), labels=3, spanners=spanners)]
     blocks.append(
-        Text(_wrapped(_notes(fits, level, left_out, numbers, several=several)), "What each column estimates:")
+        Text(
+            _wrapped(_notes(fits, level, left_out, numbers, several=several, alone=alone)),
+            "What each column estimates:",
+        )
     )
     blocks += [Text(_wrapped(agreement), "How far they agree:")] if agreement else []
     blocks += [Text(_wrapped(boundary), "At the boundary:")] if boundary else []
@@ -100,7 +106,7 @@ def comparison_table(
 
 
 def _title(formula: str, fits: Sequence[FitColumns]) -> Text:
-    bayes = {f.engine not in ("REML", "ML") for f in fits}
+    bayes = {f.engine not in ESTIMATING for f in fits}
     kind = {frozenset([True]): "Posteriors", frozenset([False]): "Estimates"}.get(
         frozenset(bayes), "Empirical Bayes and full Bayes"
     )
@@ -130,19 +136,20 @@ def _error_of(column: str, record: Mapping[Hashable, Any]) -> float:
 
 
 def _notes(
-    fits: Sequence[FitColumns], level: float, left_out: int, numbers: Sequence[str], *, several: bool
+    fits: Sequence[FitColumns], level: float, left_out: int, numbers: Sequence[str], *, several: bool, alone: bool
 ) -> list[str]:
     percent, notes = f"{100 * level:g} %", []
-    likelihood = [f for f in fits if f.engine in ("REML", "ML")]
-    posterior = [f for f in fits if f.engine not in ("REML", "ML")]
+    likelihood = [f for f in fits if f.engine in ESTIMATING]
+    posterior = [f for f in fits if f.engine not in ESTIMATING]
     if likelihood:
         notes.append(f"{', '.join(f.heading for f in likelihood)}: {_likelihood_words(likelihood, percent)}")
     if posterior:
         words = f"mean, sd and equal-tailed {percent} interval, over the uncertainty of everything else too."
         notes.append(f"{', '.join(f.heading for f in posterior)}: {words}")
     notes += [f"{f.heading}: {remark}" for f in fits for remark in f.remarks]
-    others = f" and from the effects of other factors, both as {fits[0].heading} has them" if several else ""
-    notes.append(f"No pooling: the level's own data alone, as a deviation from the fixed effects{others}.")
+    if alone:
+        others = f" and from the effects of other factors, both as {fits[0].heading} has them" if several else ""
+        notes.append(f"No pooling: the level's own data alone, as a deviation from the fixed effects{others}.")
     if "lower" not in numbers:
         notes.append("Intervals are in the frames: .variance_components, .fixed_effects, .random_effects, or .tidy().")
     if left_out:
@@ -153,6 +160,13 @@ def _notes(
 def _likelihood_words(fits: Sequence[FitColumns], percent: str) -> str:
     names = {"REML": "restricted likelihood", "ML": "likelihood"}
     methods = list(dict.fromkeys(f.engine for f in fits))
+    if {"Laplace", "AGQ"} & {*methods}:
+        return (
+            "for sds, cors and coefficients the values that maximise the likelihood, with effects integrated out by "
+            "Laplace's approximation or quadrature; for levels the conditional mode. All are on the scale of the link. "
+            f"Sds and normal {percent} intervals of coefficients are from its curvature; those of levels take "
+            "coefficients and variance components as known."
+        )
     maximised = " or ".join(f"the {names[m]}" + (f" ({m})" if len(methods) > 1 else "") for m in methods)
     return (
         f"for sd, cor and sigma the values that maximise {maximised}, with sds from its curvature there (none at the "
@@ -181,7 +195,7 @@ def agreement_lines(agreement: pd.DataFrame, fits: Sequence[FitColumns]) -> list
         if not apart.notna().any():
             continue
         whose = "the posterior's" if other.heading == "Posterior" else f"those of {other.heading}"
-        unit = "posterior sds" if other.engine not in ("REML", "ML") else f"sds of {other.heading}"
+        unit = "posterior sds" if other.engine not in ESTIMATING else f"sds of {other.heading}"
         width, worst = own["width_ratio"].median(), own.iloc[int(apart.argmax())]
         share = f"{100 * own['overlap'].median():.0f} %"
         intervals = f"intervals of levels are {width:.2f} times as wide as {whose}, and overlap by {share} (medians)"

@@ -9,6 +9,7 @@ from _ranef.user.row_sums import RowSums, sums
 with late(globals()):
     from _ranef.user.classical import anova_components, lm_list
     from _ranef.user.comparison import Comparison, compare
+    from _ranef.user.generalised_comparison import GeneralisedComparison
     from _ranef.user.generalised_fit import GeneralisedFit
     from _ranef.user.generalised_posterior import GeneralisedPosterior
     from _ranef.user.loading import load
@@ -22,6 +23,7 @@ __all__ = [
     "Comparison",
     "EmpiricalBayesFit",
     "FitMatrices",
+    "GeneralisedComparison",
     "GeneralisedFit",
     "GeneralisedPosterior",
     "Matrices",

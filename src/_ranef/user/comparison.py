@@ -19,14 +19,17 @@ from _ranef.errors import DesignError, suggestion
 from _ranef.likelihood import CrossProducts
 from _ranef.plots import ComparisonPlots
 from _ranef.report import page_html
-from _ranef.spec import Flat, ModelSpec, Normal
+from _ranef.results import ESTIMATING
+from _ranef.spec import Flat, Generalised, ModelSpec, Normal
 from _ranef.support.interrupts import deferred
 from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
 from _ranef.support.remedies import file_path, helpful
 from _ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
 from _ranef.user.alike import AnyFit, alike
 from _ranef.user.fit_base import ByFields, Shown
-from _ranef.user.generalised_fit import refuse_generalised
+from _ranef.user.generalised_comparison import GeneralisedComparison, generalised_comparison
+from _ranef.user.generalised_fit import GeneralisedFit, refuse_generalised
+from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.page import Source, closed, page_of
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
@@ -458,7 +461,7 @@ class Comparison(ByFields, Shown):
         return out
 
     def _decomposition_line(self, columns: Sequence[FitColumns]) -> str:
-        posteriors = [c for c in columns if c.engine not in ("REML", "ML")]
+        posteriors = [c for c in columns if c.engine not in ESTIMATING]
         whose = next(c.heading for c in posteriors if c.name == self.reference) if len(posteriors) > 1 else ""
         priors = self.fb.draws.priors
         sampled = [name for name, p in priors.fixef.items() if not isinstance(p, Normal | Flat)]
@@ -718,11 +721,11 @@ def compare(
     level: float = 0.95,
     kind: str | None = None,
     group: str | None = None,
-) -> Comparison | pd.DataFrame: ...
+) -> Comparison | GeneralisedComparison | pd.DataFrame: ...
 @helpful
 def compare(
     *fits: Any, level: float = 0.95, kind: str | None = None, group: str | None = None
-) -> Comparison | pd.DataFrame:
+) -> Comparison | GeneralisedComparison | pd.DataFrame:
     """Set fits of one model side by side, or rank posteriors of several models.
 
     One model may be written in several ways, as ``a*b`` and ``b*a``, with terms in another order or factors in another
@@ -730,7 +733,7 @@ def compare(
 
     Parameters
     ----------
-    *fits : EmpiricalBayesFit or PosteriorFit
+    *fits : EmpiricalBayesFit or PosteriorFit, or GeneralisedFit or GeneralisedPosterior
         Two or more fits of one model and data, from :meth:`ranef.Model.fit` and :meth:`ranef.Model.sample` in any mix:
         REML, ML, posteriors under other priors, parameterizations or families of the response. Or posteriors of
         different models of the same rows. Or one mapping of names to either.
@@ -744,7 +747,7 @@ def compare(
 
     Returns
     -------
-    Comparison, or DataFrame of posteriors by model
+    Comparison, or GeneralisedComparison, or DataFrame of posteriors by model
         A comparison of fits of one model; a ranking of posteriors of different models, or where `kind` or `group`
         asks for one. Type checkers know which if a fit is by REML or ML, or `kind` or `group` is given. A comparison
         names its fits ``eb`` and ``fb`` where there is one of each kind, else ``REML``, ``ML`` and ``NUTS``, numbered
@@ -773,7 +776,10 @@ def compare(
     named = _fits_by_name(fits)
     inf.normal_quantile(level)  # refuses what is no probability
     given = list(fits) if named is None else list(named.values())
-    refuse_generalised(given, "compare()", "ranef.anova(small, large) compares two of their fits by likelihood ratio.")
+    if any(isinstance(fit.spec.family, Generalised) for fit in given):
+        if kind is not None or group is not None:
+            refuse_generalised(given, "Ranking by elpd", "loo() has that of one posterior.")
+        return generalised_comparison(_by_engine(given) if named is None else named, level)
     posteriors = [fit for fit in given if isinstance(fit, PosteriorFit)]
     asked = kind is not None or group is not None
     if asked and len(posteriors) < len(given):
@@ -803,8 +809,8 @@ def _fits_by_name(fits: Sequence[Any]) -> dict[str, AnyFit] | None:
     """A mapping's fits, or None for fits without names; what is not two fits at least is refused."""
     named = dict(fits[0]) if len(fits) == 1 and isinstance(fits[0], Mapping) else None
     given = list(fits) if named is None else list(named.values())
-    refuse_generalised(given, "compare()", "ranef.anova(small, large) compares two of their fits by likelihood ratio.")
-    if len(given) < 2 or not all(isinstance(fit, EmpiricalBayesFit | PosteriorFit) for fit in given):
+    known = EmpiricalBayesFit | PosteriorFit | GeneralisedFit | GeneralisedPosterior
+    if len(given) < 2 or not all(isinstance(fit, known) for fit in given):
         got = " and ".join(type(fit).__name__ for fit in given) or "nothing"
         hint = ""
         if any(isinstance(fit, list | tuple) for fit in given):
