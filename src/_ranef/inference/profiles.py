@@ -203,7 +203,7 @@ def likelihood_profiles(
     """
     known, left = held_parameters(spec)
     chosen = _chosen(spec, known, left, parameters)
-    sds = {one: [sd for sd in known if _is_sd_of(sd, one)] for one in chosen if one.kind == "cor"}
+    sds = {one: _standard_deviations(one, known) for one in chosen}
     asked = list(dict.fromkeys([*(sd for own in sds.values() for sd in own), *chosen]))
     curves: dict[str, ProfileCurve] = {}
     curvatures = _Curvatures()
@@ -211,7 +211,7 @@ def likelihood_profiles(
         for objective, criterion in _objectives(spec, products, estimates, asked):
             held = objective.held
             own = _targets(level, max(steps, FEWEST) if held.kind in ("cor", "shape") else steps)
-            ceiling = min((curves[sd.name].at_zero for sd in sds.get(held, [])), default=np.inf)
+            ceiling = min((curves[sd.name].at_zero for sd in sds.get(held, ())), default=np.inf)
             curves[held.name] = _curve(objective, criterion, own, curvatures, ceiling)
             bar.update()
     in_order = {one.name: curves[one.name] for one in chosen}
@@ -225,8 +225,14 @@ def _targets(level: float, steps: int) -> list[float]:
     return [*(ends[0] * k / (steps - 1) for k in range(1, steps - 1)), *ends] if steps > 1 else ends
 
 
-def _is_sd_of(sd: Held, cor: Held) -> bool:
-    return sd.kind == "sd" and sd.place[0] == cor.place[0] and sd.place[1] in cor.place[1:]
+def _standard_deviations(cor: Held, known: Sequence[Held]) -> list[Held]:
+    """Those of which one that is zero leaves a correlation undetermined."""
+    if cor.kind not in ("cor", "shape"):
+        return []
+    own = [sd for sd in known if sd.kind == "sd" and sd.place[0] == cor.place[0]]
+    if cor.kind == "shape":
+        return own if len(own) == 1 else []
+    return [sd for sd in own if sd.place[1] in cor.place[1:]]
 
 
 def _chosen(spec: ModelSpec, known: list[Held], left: list[str], parameters: Sequence[str] | str | None) -> list[Held]:
