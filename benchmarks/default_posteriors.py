@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -121,8 +122,8 @@ their correlation is 0.3, and residuals have sd 1, all in that unit.
 Monte-Carlo error of a cell is {error:.0%}); *error* the median error of the posterior median, and *REML* that of the
 estimate, as a share of the truth. Intercepts are those at the mean of x. Over all cells the intervals hold {overall}.
 
-Made by `python benchmarks/default_posteriors.py --sims {sims} --out docs/default-posteriors.md` with ranef {version}
-(4000 independent draws, `sampler="direct"`, and by nutpie where that refuses).
+Made by `python benchmarks/default_posteriors.py --sims {sims} --out docs/default-posteriors.md` with ranef {version},
+{today} (4000 independent draws, `sampler="direct"`, and by nutpie where that refuses).
 
 """
 
@@ -142,7 +143,9 @@ def main() -> None:
     whole = frame.groupby("parameter", sort=False)["covered"].mean()
     overall = ", ".join(f"{name} in {share:.1%}" for name, share in whole.items())
     error = np.sqrt(0.95 * 0.05 / given.sims)
-    text = HEADER.format(sims=given.sims, overall=overall, error=error, version=ranef.__version__) + table(frame)
+    text = HEADER.format(
+        sims=given.sims, overall=overall, error=error, version=ranef.__version__, today=date.today()
+    ) + table(frame)
     if given.out:
         given.out.parent.mkdir(exist_ok=True)
         given.out.write_text(text + "\n")
