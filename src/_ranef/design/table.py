@@ -299,10 +299,11 @@ def _categories(categories: list[Any], codes: Any, ordered: bool, name: str) -> 
 
 
 def _object(raw: Any, name: str, table: Table) -> Value:
-    kind = pd.api.types.infer_dtype(raw, skipna=True)
     present = ~pd.isna(raw)
     if not present.any():
         return Numeric(np.full(len(raw), np.nan))
+    raw = np.where(present, raw, None)  # whatever stands for what is missing, as pandas' NaT beside text
+    kind = pd.api.types.infer_dtype(raw, skipna=True)
     if kind in _TEXT:
         return factor_of(raw)
     if kind == "boolean" or kind in _NUMBERS:

@@ -16,7 +16,13 @@ from _ranef import residuals
 from _ranef.design import Design, RandomDesign, Summed, gathered, row_parts, sample_rows
 from _ranef.errors import DesignError
 from _ranef.linalg import AmongLevels
-from _ranef.residuals import CorrelationFunction, Residual, RowCorrelation, RowVariance, VarianceFunction
+from _ranef.residuals import (
+    CorrelationFunction,
+    Residual,
+    RowCorrelation,
+    RowVariance,
+    VarianceFunction,
+)
 from _ranef.spec.response import Family, Gaussian, family_of
 from _ranef.structures import STRUCTURES, Structure
 from _ranef.support.arrays import Bools, Floats, Ints
@@ -392,7 +398,19 @@ def model_spec(
     ).with_rho(None)
     if row_correlation is not None:
         _check_nested(spec, row_correlation)
+    _check_coefficient_names(spec)
     return spec
+
+
+def _check_coefficient_names(spec: ModelSpec) -> None:
+    """Refuse a coefficient by the name that tables give to a parameter of the residuals."""
+    parts = [part for part in (spec.variance, spec.correlation) if part is not None]
+    taken = {"sigma", "sd(rows)", *(name for part in parts for name in residuals.told_names(part.told(part.starts[0])))}
+    for name in taken.intersection(spec.design.fixed_names):
+        raise DesignError(
+            f"A coefficient would have the name {name!r}, by which tables, priors and intervals know a parameter of "
+            "the residuals. Rename that column."
+        )
 
 
 def _check_nested(spec: ModelSpec, correlation: RowCorrelation) -> None:
