@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, NoReturn
+from functools import cached_property, partial
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ import scipy
 from numpy.typing import NDArray
 
 from _ranef import residuals
-from _ranef.design import Design, RandomDesign, Summed, gathered, row_parts, sample_rows
+from _ranef.design import Design, RandomDesign, Summed, gathered, reduced_parts, row_parts, sample_rows, without_rows
 from _ranef.errors import DesignError
 from _ranef.linalg import AmongLevels
 from _ranef.residuals import (
@@ -28,6 +28,8 @@ from _ranef.structures import STRUCTURES, Structure
 from _ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = ["Grouping", "ModelSpec", "TermSpec", "check_responses", "model_spec", "with_response"]
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,13 @@ class ModelSpec:
     def parts(self) -> Iterator[ModelSpec]:
         """The model with its rows: itself, or one part after the other where rows are read in chunks."""
         return (self.with_design(part) for part in row_parts(self.design))
+
+    def reduced(self, work: Callable[[ModelSpec], Result], merge: Callable[[Result, Result], Result]) -> Result | None:
+        """What `work` makes of the rows, part by part on the workers where they stand; None where they do not."""
+        if self.design.stream is None:
+            return None
+        bare = self.with_design(without_rows(self.design))
+        return reduced_parts(self.design, partial(_of_part, bare, work), merge)
 
     @cached_property
     def held(self) -> ModelSpec:
@@ -450,6 +459,10 @@ def _refuse_apart(correlation: RowCorrelation, name: str, rows: tuple[int, int],
         f"levels {levels[0]!r} and {levels[1]!r} of {name}: correlated rows must share their level of every grouping "
         f"factor. Give group={finer!r}, or leave one of the two out."
     )
+
+
+def _of_part(spec: ModelSpec, work: Callable[[ModelSpec], Result], design: Design) -> Result:
+    return work(spec.with_design(design))
 
 
 def _columns(design: Design) -> tuple[Any, ...]:
