@@ -362,7 +362,7 @@ class Model(Shown):
         device : str or jax.Device, optional
             Where NumPyro computes, as ``"gpu"``; JAX's default otherwise.
         progress : bool
-            Whether to show progress, on a terminal or in a notebook.
+            Whether to show progress, on a terminal or in a notebook; elsewhere one line, if it takes half a second.
 
         Warns
         -----
