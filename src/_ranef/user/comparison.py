@@ -22,6 +22,7 @@ from _ranef.report import page_html
 from _ranef.spec import Flat, ModelSpec, Normal
 from _ranef.support.interrupts import deferred
 from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
+from _ranef.support.progress import LateBar
 from _ranef.support.remedies import file_path, helpful
 from _ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
 from _ranef.user.alike import AnyFit, alike
@@ -608,9 +609,10 @@ class Comparison(ByFields, Shown):
         check_output(path, PAGES, overwrite=overwrite)
         spec = next(iter(self.fits.values())).spec
         heading = title or f"{spec.design.response}: fits side by side"
-        page = page_of(self.fits, self.level, self.table(), heading, Source(path.name, data, command))
-        html = page_html(page)
-        return write_whole(path, lambda partial: partial.write_text(html, encoding="utf-8"))
+        with LateBar("Writing the page", "figure"):
+            page = page_of(self.fits, self.level, self.table(), heading, Source(path.name, data, command))
+            html = page_html(page)
+            return write_whole(path, lambda partial: partial.write_text(html, encoding="utf-8"))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data of all frames but the decomposition, ready for JSON; missing numbers are None.
