@@ -14,12 +14,15 @@ from _ranef.reml.fit import certified, recorded
 from _ranef.reml.newton import FLAT, bending, em_thetas, least_curvature
 from _ranef.reml.optimize import Control, Descent, Tracer, descend
 from _ranef.reml.problem import Follow, Point, Problem
-from _ranef.results import RemlEstimates
+from _ranef.results import OptimizerRecord, RemlEstimates, Status
 from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Bools, Floats
 from _ranef.support.progress import LateBar
 
 __all__ = ["GeneralisedProblem", "fit_generalised"]
+
+#: logarithm beyond which a dispersion is zero or infinite, and from which on that is tried
+FARTHEST, AFAR = float(np.log(1e8)), float(np.log(1e3))
 
 #: step of the differences of gradients, in standard errors, and share of a curvature that counts as none
 DIFFERENCE, NO_CURVATURE = 1e-3, 1e-8
@@ -110,8 +113,17 @@ class GeneralisedProblem:
         return out
 
     def step(self, point: Point, gradient: Floats, curvature: Floats) -> Floats:
-        """Newton's."""
-        return self.gaussian.step(point, gradient, curvature)
+        """Newton's; dispersions at their end stay there, if that is the way down."""
+        held = self.at_end(point.theta) & (point.theta * gradient < 0.0)
+        free = ~held[:, None] & ~held
+        return self.gaussian.step(
+            point, np.where(held, 0.0, gradient), np.where(free, curvature, np.diag(np.diag(curvature)))
+        )
+
+    def at_end(self, theta: Floats) -> Bools:
+        """Which parameters (n,) are log dispersions as far out as they may go."""
+        of_logs = np.arange(len(theta)) >= self.n_theta + self.spec.n_fixed
+        return of_logs & (np.abs(theta) >= FARTHEST)
 
     def em(self, point: Point) -> Floats:
         """One EM sweep of θ, with a step of β."""
@@ -124,8 +136,10 @@ class GeneralisedProblem:
         return out
 
     def allowed(self, theta: Floats) -> Floats:
-        """With zero for what is negative and has to be zero or more."""
-        return np.append(self.spec.allowed(theta[: self.n_theta]), theta[self.n_theta :])
+        """With zero for what is negative and has to be zero or more, and dispersions that are numbers."""
+        n, p = self.n_theta, self.spec.n_fixed
+        logs = np.clip(theta[n + p :], -FARTHEST, FARTHEST)
+        return np.concatenate([self.spec.allowed(theta[:n]), theta[n : n + p], logs])
 
     def too_far(self, theta: Floats) -> bool:
         """Whether the criterion is rounding there."""
@@ -143,6 +157,8 @@ class GeneralisedProblem:
         for i, unit in enumerate(np.eye(n)):
             ends = [self.gradient(self.point(x + side * steps[i] * unit)) for side in (1.0, -1.0)]
             out[i] = (ends[0] - ends[1]) / (2.0 * steps[i])
+        held = self.at_end(x)
+        out[held], out[:, held] = 0.0, 0.0
         return 0.5 * (out + out.T)
 
 
@@ -176,6 +192,7 @@ def fit_generalised(
         found = descend(problem, tracer, np.append(_start(problem, start), others), near, control.em_steps)
         assert found is not None  # no optimum was known
         found = certified(problem, tracer, found, near)
+        found = _at_ends(problem, tracer, found)
         hessian = problem.hessian(found)
         found = _polished(problem, tracer, found, hessian, control.tolerance)
     return _estimates(problem, tracer, found, hessian)
@@ -204,6 +221,17 @@ def _start(problem: GeneralisedProblem, start: Floats | None) -> Floats:
     return np.where(spec.on_diagonal & (np.abs(internal) < 1e-3), 1e-3, internal)
 
 
+def _at_ends(problem: GeneralisedProblem, tracer: Tracer, found: Descent) -> Descent:
+    """Put dispersions that are on their way to an end there, where the criterion does not rise."""
+    theta, of_logs = found.point.theta, slice(problem.n_theta + problem.spec.n_fixed, None)
+    moved = theta.copy()
+    moved[of_logs] = np.where(np.abs(theta[of_logs]) > AFAR, np.sign(theta[of_logs]) * FARTHEST, theta[of_logs])
+    if (moved == theta).all():
+        return found
+    point = tracer.point(moved, "snap")
+    return replace(found, point=point) if point.criterion <= found.point.criterion + 1e-9 else found
+
+
 def _solved(hessian: Floats, right: Floats) -> Floats:
     """H⁺ times columns, without directions in which there is no curvature."""
     scale = np.sqrt(np.maximum(np.diag(hessian), 1e-12))
@@ -217,7 +245,7 @@ def _polished(
     problem: GeneralisedProblem, tracer: Tracer, found: Descent, hessian: Floats, tolerance: float
 ) -> Descent:
     """Steps by the whole Hessian, which near the end is that of the end; what is on the boundary stays there."""
-    zero = problem.scales & (np.abs(found.point.theta) < INTERIOR)
+    zero = problem.scales & (np.abs(found.point.theta) < INTERIOR) | problem.at_end(found.point.theta)
 
     def aim(point: Point) -> tuple[Floats, float]:
         gradient = np.where(zero, 0.0, problem.gradient(point))
@@ -237,6 +265,22 @@ def _polished(
     return replace(found, converged=found.converged and found.decrement < NEAR)
 
 
+def _recorded(problem: GeneralisedProblem, tracer: Tracer, own: Descent, found: Descent) -> OptimizerRecord:
+    """The path, with words for a dispersion that has no end."""
+    record = recorded(problem.gaussian, tracer, own)
+    ends = problem.at_end(found.point.theta)[problem.n_theta + problem.spec.n_fixed :]
+    words = [
+        f"The {name} is estimated as {'infinite' if log > 0 else 'zero'}{problem.laplace.family.without(name)}."
+        for name, log, end in zip(problem.laplace.family.dispersions, _at(found.point).logs, ends, strict=True)
+        if end
+    ]
+    if not words or record.status is Status.NOT_CONVERGED:
+        return record
+    status = Status.BOUNDARY if record.status is Status.CONVERGED else record.status
+    rest = record.message if record.status is not Status.CONVERGED else status.value
+    return replace(record, status=status, message=" ".join([rest, *words]))
+
+
 def _estimates(problem: GeneralisedProblem, tracer: Tracer, found: Descent, hessian: Floats) -> RemlEstimates:
     at, model, n, p = _at(found.point), problem.laplace, problem.n_theta, problem.spec.n_fixed
     whole = 2.0 * _solved(hessian, np.eye(len(hessian)))
@@ -249,7 +293,7 @@ def _estimates(problem: GeneralisedProblem, tracer: Tracer, found: Descent, hess
         vcov=model.outward(whole[n : n + p, n : n + p]),
         criterion=at.criterion,
         modes=at.modes(),
-        optimizer=recorded(problem.gaussian, tracer, own),
+        optimizer=_recorded(problem, tracer, own, found),
         singular=bool(boundary_words(problem.gaussian, own.point)),
         family=model.family.word,
         link=model.family.link,
