@@ -25,6 +25,8 @@ MODELS = {
     "cloglog": ("cbpp", "cbind(incidence, size - incidence) ~ period + (1 | herd)", "binomial", "cloglog"),
     "nested": ("grouseticks", "TICKS ~ YEAR + cHEIGHT + (1 | INDEX) + (1 | BROOD) + (1 | LOCATION)", "poisson", None),
     "size": ("grouseticks", "TICKS ~ YEAR + (1 + cHEIGHT | BROOD)", "negative binomial", None),
+    "sizes": ("grouseticks", "TICKS ~ YEAR + (1 | BROOD)", "negative binomial", None),
+    "times": ("sleepstudy", "Reaction ~ Days + (1 | Subject)", "gamma", None),
     "slope": ("sleepstudy", "Reaction ~ Days + (Days | Subject)", "gamma", None),
     "crossed": ("Penicillin", "diameter ~ 1 + (1 | plate) + (1 | sample)", "gamma", None),
 }

@@ -74,7 +74,7 @@ class QuadratureAt(LaplaceAt):
         logs = heights + self.log_weights
         return _Points(lam, H, u, first, logsumexp(logs, axis=1), softmax(logs, axis=1))
 
-    @property
+    @cached_property
     def criterion(self) -> float:
         """−2 log-likelihood."""
         own = self._points

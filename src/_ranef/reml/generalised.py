@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -24,8 +25,20 @@ __all__ = ["GeneralisedProblem", "fit_generalised"]
 #: logarithm beyond which a dispersion is zero or infinite, and from which on that is tried
 FARTHEST, AFAR = float(np.log(1e8)), float(np.log(1e3))
 
+#: sizes of effects that a descent may begin with, and how far one EM step may move η
+SIZES, LONGEST = (1.0, 0.3, 0.1, 0.01), 3.0
+
+#: iterations and halvings allowed: where likelihoods have no maximum there is no end to them
+MOST_ITERATIONS, MOST_HALVINGS = 100, 12
+
+#: squared distance, in deviance units, over which the curvature hardly changes
+STAYS = 1e-2
+
 #: step of the differences of gradients, in standard errors, and share of a curvature that counts as none
 DIFFERENCE, NO_CURVATURE = 1e-3, 1e-8
+
+#: negative curvature, beside the largest, that is rounding
+CONCAVE = 1e-6
 
 #: decrement of a descent from which the Hessian is that of its end, steps by it, and θ that is on the boundary
 NEAR, POLISHING, INTERIOR = 1e-8, 5, 1e-3
@@ -45,6 +58,7 @@ class GeneralisedProblem:
     laplace: Laplace
     points: int = 1
     _near: dict[str, LaplaceAt] = field(default_factory=dict)
+    _known: dict[str, tuple[Floats, Floats]] = field(default_factory=dict)
 
     @property
     def spec(self) -> ModelSpec:
@@ -99,7 +113,21 @@ class GeneralisedProblem:
         """Nothing: what is known of the curvature is enough to begin with."""
 
     def curvature(self, point: Point, follow: Follow | None = None) -> Floats:
-        """That of the Gaussian model of the working response, and of dispersions with the mode held."""
+        """That of the Gaussian model of the working response, and of dispersions with the mode held.
+
+        Next to where it was made last it is the same.
+        """
+        known = self._known.get("last")
+        if known is not None and self._near_to(point.theta, *known):
+            return known[1]
+        self._known["last"] = point.theta, self._curvature(point)
+        return self._known["last"][1]
+
+    def _near_to(self, theta: Floats, other: Floats, curvature: Floats) -> bool:
+        step = theta - other
+        return float(step @ curvature @ step) < STAYS
+
+    def _curvature(self, point: Point) -> Floats:
         at, n, p = _at(point), self.n_theta, self.spec.n_fixed
         out = np.zeros((len(point.theta), len(point.theta)))
         if n:
@@ -132,7 +160,9 @@ class GeneralisedProblem:
         if n:
             out[:n] = self.gaussian.settled(em_thetas(self.spec, point.theta[None, :n], point.W)[0])
         slope = _at(point).first_order.beta
-        out[n : n + p] -= np.linalg.solve(2.0 * _at(point).information, slope) if p else slope
+        step = np.linalg.solve(2.0 * _at(point).information, slope) if p else slope
+        moved = float(np.abs(self.laplace.X @ step).max(initial=0.0))
+        out[n : n + p] -= step * min(1.0, LONGEST / max(moved, LONGEST))
         return out
 
     def allowed(self, theta: Floats) -> Floats:
@@ -185,16 +215,24 @@ def fit_generalised(
     _refuse_separation(spec, separating(spec, family, pilot))
     problem = GeneralisedProblem(make_laplace(spec, pilot), points)
     control = Control() if control is None else control
-    near = replace(control, tolerance=max(control.tolerance, NEAR))
+    near = replace(
+        control,
+        tolerance=max(control.tolerance, NEAR),
+        max_iterations=min(control.max_iterations, MOST_ITERATIONS),
+        max_halvings=min(control.max_halvings, MOST_HALVINGS),
+    )
     with LateBar("Fitting by Laplace's approximation", "evaluation") as bar:
         tracer = Tracer(problem, bar)
         others = np.concatenate([problem.laplace.inward(pilot.beta), np.log(np.array(pilot.own))])
-        found = descend(problem, tracer, np.append(_start(problem, start), others), near, control.em_steps)
+        found = descend(problem, tracer, _begun(problem, _start(problem, start), others), near, control.em_steps)
         assert found is not None  # no optimum was known
         found = certified(problem, tracer, found, near)
         found = _at_ends(problem, tracer, found)
-        hessian = problem.hessian(found)
-        found = _polished(problem, tracer, found, hessian, control.tolerance)
+        try:
+            hessian = problem.hessian(found)
+            found = _polished(problem, tracer, found, hessian, control.tolerance)
+        except np.linalg.LinAlgError:  # so far out that there are no numbers beside it
+            hessian, found = found.curvature, replace(found, converged=False)
     return _estimates(problem, tracer, found, hessian)
 
 
@@ -219,6 +257,19 @@ def _start(problem: GeneralisedProblem, start: Floats | None) -> Floats:
         )
     internal = problem.gaussian.to_standard(theta)
     return np.where(spec.on_diagonal & (np.abs(internal) < 1e-3), 1e-3, internal)
+
+
+def _begun(problem: GeneralisedProblem, theta: Floats, others: Floats) -> Floats:
+    """Parameters near the pilot where the criterion is a number: with smaller effects, if it has to be so."""
+    for size in SIZES:
+        x = np.append(size * theta, others)
+        with suppress(np.linalg.LinAlgError):
+            problem.point(x)
+            return x
+    raise FitError(
+        f"The likelihood of {problem.spec.design.response!r} is no number even beside small random effects. Check the "
+        "response and offsets for values of very different sizes."
+    )
 
 
 def _at_ends(problem: GeneralisedProblem, tracer: Tracer, found: Descent) -> Descent:
@@ -262,7 +313,9 @@ def _polished(
         if after.criterion > found.point.criterion + 1e-12 * abs(after.criterion) or decrement > found.decrement:
             break
         found = replace(found, point=after, decrement=decrement)
-    return replace(found, converged=found.converged and found.decrement < NEAR)
+    free = hessian[np.ix_(~zero, ~zero)]
+    curved = np.linalg.eigvalsh(free).min(initial=0.0) > -CONCAVE * np.abs(free).max(initial=0.0)
+    return replace(found, converged=bool(curved) and found.decrement < NEAR)
 
 
 def _recorded(problem: GeneralisedProblem, tracer: Tracer, own: Descent, found: Descent) -> OptimizerRecord:
