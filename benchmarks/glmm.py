@@ -29,7 +29,8 @@ R = r"""
 a <- commandArgs(TRUE); suppressMessages(library(lme4))
 d <- read.csv(a[1], stringsAsFactors = TRUE); for (n in strsplit(a[4], ",")[[1]]) d[[n]] <- factor(d[[n]])
 f <- as.formula(a[2]); fam <- eval(parse(text = a[3]))
-say <- function(what, e) { t <- c(); for (i in 1:as.integer(a[5])) t[i] <- sum(system.time(m <- suppressWarnings(suppressMessages(eval(e))))[c(1, 2)])
+say <- function(what, e) { t <- c(); for (i in 1:as.integer(a[5]))
+  t[i] <- sum(system.time(m <- suppressWarnings(suppressMessages(eval(e))))[c(1, 2)])
   cat(what, median(t), -2 * as.numeric(logLik(m)), "\n") }
 say("lme4", quote(glmer(f, d, family = fam)))
 if (requireNamespace("glmmTMB", quietly = TRUE)) say("glmmTMB", quote(glmmTMB::glmmTMB(f, d, family = fam)))
