@@ -318,8 +318,8 @@ class Model(Shown):
         control : ranef.Control, optional
             Settings of the optimiser.
         nagq : int
-            Of a generalised response, points of adaptive Gauss-Hermite quadrature for each effect: 1 is Laplace's
-            approximation.
+            Of a generalised response, points of adaptive Gauss-Hermite quadrature along each effect, of one factor with
+            up to three effects of a level: 1 is Laplace's approximation.
 
         Returns
         -------
