@@ -544,8 +544,8 @@ class Comparison(ByFields, Shown):
         >>> import ranef
         >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
         >>> print(ranef.compare(model.fit(), model.fit("ML")).equation().text)
-        brightᵢ = 60.40 + b[j[i]] + εᵢ   (REML)
-        brightᵢ = 60.40 + b[j[i]] + εᵢ   (ML)
+        brightᵢ = 60.400 + b[j[i]] + εᵢ   (REML)
+        brightᵢ = 60.400 + b[j[i]] + εᵢ   (ML)
            b[j] ~ N(0, 0.06808)   for 4 levels j of operator (REML)
            b[j] ~ N(0, 0.04575)   (ML)
              εᵢ ~ N(0, 0.1063)   for 20 rows i (REML)
