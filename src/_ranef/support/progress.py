@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import sys
 import threading
 import time
@@ -135,4 +134,6 @@ def _write(text: str) -> None:
 
 def _told_of() -> bool:
     """Whether somebody may be waiting at standard error."""
-    return sys.stderr is not None and "ipykernel" not in sys.modules and multiprocessing.parent_process() is None
+    processes = sys.modules.get("multiprocessing.process")  # loaded in those that another process started
+    alone = processes is None or processes.current_process().name == "MainProcess"
+    return sys.stderr is not None and "ipykernel" not in sys.modules and alone
