@@ -53,10 +53,10 @@ def test_an_interval_without_fixed_uncertainty_is_that_of_the_effects(fit):
 
 
 def test_simulated_responses_have_the_moments_of_the_model(fit):
-    y = fit.simulate(4000, re="fitted", seed=1)
+    y = fit.simulate(1500, re="fitted", seed=1)
     trials = fit.spec.design.weights
     assert np.allclose(y * trials[:, None], np.round(y * trials[:, None]))
-    error = 5 * np.sqrt(fit.fitted() * (1 - fit.fitted()) / trials / 4000)
+    error = 5 * np.sqrt(fit.fitted() * (1 - fit.fitted()) / trials / 1500)
     assert (np.abs(y.mean(axis=1) - fit.fitted()) < error).all()
 
 
@@ -64,11 +64,11 @@ def test_simulated_responses_have_the_moments_of_the_model(fit):
 def test_pearson_residuals_have_variance_one(family):
     data = ranef.datasets.load("grouseticks").assign(TICKS=lambda d: d["TICKS"] + (family == "gamma"))
     fit = ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family=family).fit()
-    y = fit.simulate(2000, re="fitted", seed=1)
+    y = fit.simulate(800, re="fitted", seed=1)
     mean = fit.fitted().to_numpy()
     sd = (data["TICKS"].to_numpy() - mean) / fit.residuals("pearson").to_numpy()
-    assert np.allclose(y.std(axis=1), sd, rtol=0.25)
-    assert abs((y.std(axis=1) / sd).mean() - 1) < 0.02
+    assert np.allclose(y.std(axis=1), sd, rtol=0.4)
+    assert abs((y.std(axis=1) / sd).mean() - 1) < 0.03
 
 
 def test_a_simulated_response_is_fitted_again(fit):
