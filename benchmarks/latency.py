@@ -2,12 +2,14 @@
 
 ``python benchmarks/latency.py`` prints the table of benchmarks/README.md. Each case is run several times, in turn with
 the others, and the least is kept; bytecode and what ranef compiles are there from a run before. ``--cold`` adds the
-first runs of an installation: no compiled code of ranef's, no list of matplotlib's fonts.
+first runs of an installation: no compiled code of ranef's, no list of matplotlib's fonts. Small fits stand beside those
+of ``glmm`` (Rust; ``pip install glmm``) where it is there, in one process.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import resource
@@ -32,6 +34,38 @@ CASES = {
     "first nutpie": ("", f"{MODEL}; model.sample(sampler='nutpie', seed=1, progress=False)"),
     "compare, page": None,
 }
+
+
+#: data sets of R, and their usual models
+SMALL = {
+    "sleepstudy": FORMULA,
+    "penicillin": "diameter ~ 1 + (1 | plate) + (1 | sample)",
+    "pastes": "strength ~ 1 + (1 | batch/cask)",
+    "pulp": "bright ~ 1 + (1 | operator)",
+    "orthodont": "distance ~ age + (age | Subject)",
+    "oats": "yield ~ nitro + Variety + (1 | Block/Variety)",
+}
+
+
+def small_fits(repeats: int) -> None:
+    """Print CPU milliseconds from formula and frame to a complete fit."""
+    import glmm
+
+    import ranef
+
+    for name, formula in SMALL.items():
+        data, ours, theirs = ranef.datasets.load(name), [], []
+        for _ in range(repeats):
+            ours.append(_timed(lambda formula=formula, data=data: ranef.Model(formula, data).fit()))
+            theirs.append(_timed(lambda formula=formula, data=data: glmm.fit(data, formula)))
+        a, b = 1e3 * min(ours), 1e3 * min(theirs)
+        print(f"{name:20s} {a:8.2f} ms    glmm {b:8.2f} ms {a / b:8.1f}", flush=True)
+
+
+def _timed(work) -> float:
+    begin = time.process_time()
+    work()
+    return time.process_time() - begin
 
 
 def seconds(case: str, environment: dict[str, str]) -> tuple[float, float]:
@@ -78,6 +112,8 @@ def main() -> None:
     pandas = least.get("import pandas", (1.0, 1.0))[0]
     for case, (cpu, elapsed) in least.items():
         print(f"{case:20s} {cpu:8.3f} CPU s {elapsed:8.3f} s {cpu / pandas:8.2f} of import pandas", flush=True)
+    if importlib.util.find_spec("glmm"):
+        small_fits(options.repeats)
 
 
 if __name__ == "__main__":

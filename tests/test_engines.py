@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -147,6 +150,46 @@ def test_what_cannot_be(engine):
         ranef.Model("y ~ x + (1 | g)", frame(data.assign(y=1.0)))
     with pytest.raises(ranef.DesignError, match="empty"):
         ranef.Model("y ~ x + (1 | g)", frame(data.head(0)))
+
+
+WORKERS = """
+import os, sys, pathlib
+import dask.dataframe, distributed, numpy, pandas, ranef
+
+def rows(k):
+    (pathlib.Path(sys.argv[1]) / str(os.getpid())).touch()  # who has read them
+    rng = numpy.random.default_rng(k)
+    data = pandas.DataFrame({"g": rng.integers(0, 40, 10_000), "x": rng.uniform(1.0, 9.0, 10_000)})
+    return data.assign(y=numpy.log(data["x"]) + data["g"] % 7 + rng.normal(size=10_000))
+
+if __name__ == "__main__":
+    given = dask.dataframe.from_map(rows, range(3), meta=rows(0).head(0))
+    (pathlib.Path(sys.argv[1]) / str(os.getpid())).unlink()
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with cluster, distributed.Client(cluster):
+        model = ranef.Model("y ~ scale(log(x)) + (log(x) | g)", given)
+        fit = model.fit()
+    assert model.spec.design.stream.cells is None
+    readers = [mark.name for mark in pathlib.Path(sys.argv[1]).iterdir()]
+    assert readers and str(os.getpid()) not in readers
+    whole = ranef.Model("y ~ scale(log(x)) + (log(x) | g)", pandas.concat(map(rows, range(3)))).fit()
+    numpy.testing.assert_allclose(fit.criterion, whole.criterion, rtol=1e-10)
+    numpy.testing.assert_allclose(fit.fixef, whole.fixef, rtol=1e-9)
+    print("alike")
+"""
+
+
+@pytest.mark.slow
+def test_workers_make_the_sums(tmp_path):
+    """Where groups do not serve: no partition is read in the process that fits."""
+    pytest.importorskip("dask.dataframe")
+    pytest.importorskip("distributed")
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    (tmp_path / "work.py").write_text(WORKERS)
+    command = [sys.executable, str(tmp_path / "work.py"), str(marks)]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert out.stdout == "alike\n", out.stderr
 
 
 def test_a_stream_of_arrow():

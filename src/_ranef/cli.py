@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _silence()
             return 0
         except (RanefError, NotImplementedError, OSError) as error:
-            _say(str(error))
+            codes = " On the command line: --na CODE." if "na_values=" in str(error) else ""
+            _say(f"{error}{codes}")
             return BAD_INPUT
         except MemoryError:
             _say("the memory is not enough for this model: use fewer rows, columns or levels")
@@ -189,6 +190,13 @@ def _model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _data_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="a bundled data set (see `ranef data`), or a CSV or Parquet file")
+    parser.add_argument(
+        "--na",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="a missing value in a CSV file, as - or 9999; may repeat",
+    )
 
 
 def _fit_arguments(parser: argparse.ArgumentParser, method: str) -> None:
@@ -217,10 +225,11 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def read_data(name: str) -> pd.DataFrame:
+def read_data(name: str, missing: Sequence[str] = ()) -> pd.DataFrame:
     """A bundled data set by name, or a CSV or Parquet file by path.
 
-    How a text file is written is found by a look at it: see :func:`~_ranef.datasets.tablefiles.read_table_file`.
+    How a text file is written is found by a look at it, but for codes of `missing` values: see
+    :func:`~_ranef.datasets.tablefiles.read_table_file`.
 
     Raises
     ------
@@ -233,12 +242,12 @@ def read_data(name: str) -> pd.DataFrame:
     if not path.is_file():
         what = "is a directory" if path.is_dir() else "does not exist"
         raise DesignError(f"The file {name!r} {what}. Give a CSV or Parquet file, or one of the names in `ranef data`.")
-    return read_table_file(path)
+    return read_table_file(path, missing)
 
 
 def _model(options: argparse.Namespace, formula: str | None = None) -> Model:
-    own = options.formula if formula is None else formula
-    return Model(own, read_data(options.data), weights=options.weights, family=options.family, link=options.link)
+    own, data = options.formula if formula is None else formula, read_data(options.data, options.na)
+    return Model(own, data, weights=options.weights, family=options.family, link=options.link)
 
 
 def _fit(options: argparse.Namespace) -> None:
@@ -286,16 +295,19 @@ def _compare(options: argparse.Namespace) -> int:
         print(f"\nJSON: {options.json}")
     if options.html is not None:
         page = both.report(
-            options.html, data=_reading(options.data), overwrite=options.overwrite, command=_command(options)
+            options.html,
+            data=_reading(options.data, options.na),
+            overwrite=options.overwrite,
+            command=_command(options),
         )
         print(f"\nPage: {page}")
     return 0 if fb.draws.complete else INTERRUPTED
 
 
-def _reading(name: str) -> str:
+def _reading(name: str, missing: Sequence[str]) -> str:
     """Python that reads what `read_data` reads."""
     path = Path(name)
-    return reading_call(path) if path.is_file() else f"ranef.datasets.load({name!r})"
+    return reading_call(path, missing) if path.is_file() else f"ranef.datasets.load({name!r})"
 
 
 def _command(options: argparse.Namespace) -> str:

@@ -172,6 +172,29 @@ def test_known_covariances_must_be_the_same():
             ranef.compare(own, ranef.Model("y ~ x + (1 | g)", DATA, **other).fit())
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"variance": ranef.VarFixed("w")},
+        {"variance": ranef.VarIdent("a")},
+        {"correlation": ranef.AR1("t", group="g")},
+        {"variance": ranef.VarPower("w"), "correlation": ranef.CompSymm(group="g:a")},
+    ],
+)
+def test_residual_structures_go_by_what_they_read(given):
+    rng = np.random.default_rng(0)
+    data = DATA.assign(w=rng.uniform(1, 3, N), t=DATA.groupby("g").cumcount())
+    fits = [ranef.Model(f"y ~ {f} + (1 | g)", data, **given).fit() for f in ("x + z", "z + x")]
+    shown = list(ranef.compare(*fits).fits.values())[1]
+    np.testing.assert_allclose(shown.fixef, fits[0].fixef, rtol=1e-6)
+    np.testing.assert_allclose(shown.residual_sd, fits[0].residual_sd, rtol=1e-5)
+    other = data.assign(
+        w=data["w"] ** 2, a=data["a"].map({"u": "v", "v": "u", "w": "w"}), t=-data["t"] - data["t"] ** 2
+    )
+    with pytest.raises(ranef.DesignError, match="columns that the residuals' structure reads of one"):
+        ranef.compare(fits[0], ranef.Model("y ~ x + z + (1 | g)", other, **given).fit())
+
+
 def test_pooling_and_the_page_take_them_too(first, tmp_path):
     other = ranef.Model("y ~ x*a + (1 | h) + (x | g)", shuffled(DATA)[["y", "x", "g", "h"]].assign(a=DATA["a"]))
     eb, fb = first.fit(), other.sample(200, seed=1, sampler="direct", progress=False)

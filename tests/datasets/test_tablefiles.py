@@ -217,3 +217,12 @@ def test_files_of_the_folder_are_read_alike(tmp_path, monkeypatch):
     (tmp_path / "packed.csv.gz").write_bytes(gzip.compress(WRITTEN["Excel Unicode text"]))
     for name in ("mine", "packed"):
         assert ranef.datasets.load(name)["y"].tolist() == FRAME["y"].tolist()
+
+
+def test_codes_for_missing_values(tmp_path):
+    path = tmp_path / "codes.csv"
+    path.write_text("id;y;x\n0001;1,5;-\n0002;9999;3\n0003;2,5;4\n")
+    frame = read_table_file(path, ["-", "9999"])
+    assert frame["y"].tolist()[::2] == [1.5, 2.5]
+    assert frame[["y", "x"]].isna().to_numpy().tolist() == [[False, True], [True, False], [False, False]]
+    pd.testing.assert_frame_equal(eval(reading_call(path, ["-", "9999"]), {"pd": pd}), frame)

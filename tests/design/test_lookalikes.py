@@ -178,3 +178,20 @@ def test_remedies_make_numbers(kind):
     if kind == "times":
         data["x"] += ":00"
     np.testing.assert_allclose(eval(code, {"pd": pd, "data": data})[:2], FIRST_AND_SECOND[kind])
+
+
+@pytest.mark.parametrize(
+    ("code", "told"), [(9999.0, True), (-99.0, True), (999.0, True), (99.0, False), (998.0, False)]
+)
+@pytest.mark.parametrize("column", ["y", "x"])
+def test_a_code_for_missing_far_from_all_numbers_is_told(code, told, column):
+    """It would else be a measurement, and nobody would see it."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"y": rng.uniform(40, 90, 60), "x": rng.uniform(40, 90, 60), "g": np.repeat(np.arange(12), 5)})
+    data.loc[[3, 17], column] = code
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ranef.Model("y ~ x + (1 | g)", data)
+    words = f"{column} is {code:g} in 2 rows, and from"
+    assert any(words in str(w.message) for w in caught) == told
+    ranef.Model("y ~ x + (1 | g)", data.replace(code, np.nan))

@@ -22,6 +22,7 @@ NUMBERS = {
     "floats": [1.0, 2.0, float("nan")],
     "object": np.array([1, 2.0, None], dtype=object),
     "decimal": np.array([Decimal(1), Decimal(2), None], dtype=object),
+    "NaT": np.array([1, 2.0, pd.NaT], dtype=object),
     "Int64": pd.Series([1, 2, None], dtype="Int64"),
     "Float64": pd.Series([1, 2, None], dtype="Float64"),
     "arrow": pd.Series([1, 2, None], dtype="int64[pyarrow]"),
@@ -34,6 +35,7 @@ NUMBERS = {
 }
 LOGICALS = {
     "list": [True, False, None],
+    "NaT": np.array([True, False, pd.NaT], dtype=object),
     "object": np.array([True, False, None], dtype=object),
     "boolean": pd.Series([True, False, None], dtype="boolean"),
     "arrow": pd.Series([True, False, None], dtype="bool[pyarrow]"),
@@ -43,6 +45,7 @@ LOGICALS = {
 TEXTS = {
     "list": ["b", "a", None],
     "object": pd.Series(["b", "a", None], dtype=object),
+    "NaT": pd.Series(["b", "a", pd.NaT], dtype=object),
     "str": pd.Series(["b", "a", None]),
     "string": pd.Series(["b", "a", None], dtype="string"),
     "arrow": pd.Series(["b", "a", None], dtype="string[pyarrow]"),

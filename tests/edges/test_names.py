@@ -124,6 +124,20 @@ def test_a_column_named_as_the_intercept_is(formula):
         ranef.Model(formula, data().rename(columns={"x": "Intercept"}))
 
 
+@pytest.mark.parametrize(
+    ("name", "given"), [("sigma", {}), ("power", {"variance": ranef.VarPower("z")}), ("Phi", {"correlation": "AR1"})]
+)
+def test_a_column_named_as_a_parameter_of_the_residuals_is(name, given):
+    """Intervals and priors go by names, in which one hid the other."""
+    given = {"correlation": ranef.AR1("row", group="g")} if given.get("correlation") else given
+    own = data().assign(z=2.0 + data()["x"] ** 2, row=lambda d: d.groupby("g").cumcount())
+    own = own.rename(columns={"x": name})
+    with pytest.raises(ranef.DesignError, match=f"name '{name}'.*parameter of the residuals. Rename"):
+        ranef.Model(f"y ~ {name} + (1 | g)", own, **given)
+    assert name == "sigma" or ranef.Model(f"y ~ {name} + (1 | g)", own).fit().fixef[name]
+    assert ranef.Model(f"y ~ {'f'} + (0 + {name} | g)", own).fit().ok
+
+
 def test_a_column_named_intercept_without_an_intercept():
     """It is an effect like any other, and not taken for a column of ones."""
     far = data().assign(y=lambda d: d["y"] + 1e4)

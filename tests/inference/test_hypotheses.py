@@ -146,7 +146,7 @@ def test_the_posterior_says_where_it_is():
     assert found["probability"].tolist() == [(draws[:, 1] > 10).mean(), (draws[:, 0] - 10 * draws[:, 1] > 0).mean()]
     assert found["estimate"][0] == pytest.approx(fb.fixef["Days"])
     low, high = np.quantile(draws[:, 1], [0.025, 0.975])
-    assert found.loc[0, ["lower", "upper"]].tolist() == [low, high]
+    assert found.loc[0, ["lower", "upper"]].tolist() == pytest.approx([low, high])
 
 
 def test_names_of_any_columns():

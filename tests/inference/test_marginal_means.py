@@ -196,6 +196,8 @@ def test_what_the_data_do_not_determine_is_nan():
     [
         (lambda f: ranef.emmeans(f, "variety"), "'variety' is no predictor of the fixed part. Did you mean 'Variety'"),
         (lambda f: ranef.emmeans(f, "Variety", at={"Variety": "Gold"}), "Variety has no level 'Gold'"),
+        (lambda f: ranef.emmeans(f, "Variety", at={"nitro": [0.2, np.nan]}), "must be a finite number, or several"),
+        (lambda f: ranef.emmeans(f, "Variety", at={"nitro": []}), "must be a finite number, or several"),
         (lambda f: ranef.emmeans(f, "Variety", at={"nitre": 1}), "'nitre' is no predictor"),
         (lambda f: ranef.emmeans(f, "Variety", weights="cells"), "must be 'equal' or 'proportional'"),
         (lambda f: ranef.emmeans(f, "Variety", trend="Variety"), "slopes are of covariates"),

@@ -164,6 +164,24 @@ def test_correlations_reach_their_bounds():
     assert fit.profile(name).curves[name].values[-1] == 1.0
 
 
+def test_a_correlation_costs_no_more_than_a_standard_deviation_of_zero():
+    """Beside an sd of zero any correlation will do: ζ is level from there on, as lme4 has it of these data too."""
+    rng = np.random.default_rng(18)
+    g, x = np.repeat(np.arange(9), 6), np.tile(np.linspace(-1.0, 1.0, 6), 9)
+    b = rng.standard_normal((9, 2)) * [0.4, 1.0]
+    data = {"y": b[g, 0] + b[g, 1] * x + rng.standard_normal(54), "x": x, "g": [f"g{k}" for k in g]}
+    fit, slopes = (ranef.Model(f"y ~ x + {bar}", data).fit("ML") for bar in ("(x | g)", "(0 + x | g)"))
+    highest = np.sqrt(slopes.criterion - fit.criterion)
+    name = "cor(Intercept, x | g)"
+    curve = fit.profile(name).curves[name]
+    assert 0 < highest < 1.9
+    assert np.abs(curve.zeta).max() == pytest.approx(highest, abs=1e-4)
+    assert curve.interval(0.95) == (-1.0, 1.0)
+    assert any("level beyond" in note for note in curve.notes)
+    within = curve.interval(0.5)
+    assert -1 < within[0] < within[1] < 1
+
+
 def test_residual_parameters_stand_on_the_scale_that_is_read():
     fit = fitted("score ~ Machine + (1 | Worker)", "Machines", variance=ranef.VarIdent("Machine"))
     ends = fit.confint(method="profile")

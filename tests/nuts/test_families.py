@@ -14,7 +14,8 @@ from _ranef.nuts import sample_prior
 from _ranef.nuts.blocks import collapsed_arrays
 from _ranef.nuts.collapsed import log_likelihood
 from _ranef.nuts.hyper import Sampled
-from _ranef.nuts.joint import ROWS, joint_data, joint_model, joint_shape
+from _ranef.nuts.joint import joint_data, joint_model, joint_shape
+from _ranef.nuts.rows import ROUND_ZERO
 from _ranef.spec import FAMILIES, default_priors, flat_priors
 from ranef.priors import LKJ, R2D2, Exponential, Gamma, HalfNormal, Normal, StudentT
 
@@ -69,9 +70,9 @@ def test_student_responses_and_effects_have_their_density(centered, make, dense)
 
 
 def test_families_read_by_rows_have_one_density_in_jax_and_numpy():
-    assert ROWS.keys() == {word for word, family in FAMILIES.items() if family.by_rows}
+    assert ROUND_ZERO.keys() == {word for word, family in FAMILIES.items() if family.by_rows}
     r = np.linspace(-5.0, 5.0, 11)
-    for word, make_rows in ROWS.items():
+    for word, make_rows in ROUND_ZERO.items():
         own = dict.fromkeys(FAMILIES[word].parameters, 3.5)
         with jax.enable_x64(True):
             theirs = make_rows(jax.numpy.asarray(0.7), **own).log_prob(r)

@@ -1,5 +1,7 @@
 """Posteriors of generalised responses: rows in JAX against numpy, sampled draws against quadrature, priors by link."""
 
+import pickle
+
 import jax
 import numpy as np
 import pandas as pd
@@ -110,6 +112,8 @@ def test_a_saved_posterior_is_the_same(tmp_path, posterior):
     loaded = ranef.load(posterior.save(tmp_path / "p.ranef"))
     pd.testing.assert_series_equal(loaded.predict(type="link"), posterior.predict(type="link"))
     assert loaded.spec.family == posterior.spec.family
+    again = pickle.loads(pickle.dumps(posterior))
+    pd.testing.assert_frame_equal(again.tidy(), posterior.tidy())
 
 
 def test_predictions_are_means_of_draws(posterior):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 
 import ranef
+from _ranef.likelihood import at_points
+from _ranef.likelihood.quadrature import QuadratureAt
 from generalised import (
     GLMER,
     MODELS,
@@ -16,6 +19,7 @@ from generalised import (
     fitted,
     gradient,
     integrated,
+    integrated_twice,
     laplace_of,
     reference,
     somewhere,
@@ -259,3 +263,102 @@ def test_bad_counts_are_told_of(name):
     k, m, words = COUNTS[name]
     with pytest.raises(ranef.DesignError, match=words):
         ranef.Model("cbind(k, m) ~ 1 + (1 | g)", {"k": k, "m": m, "g": list("aabb")}, family="binomial")
+
+
+def at_points_of(name, points, x):
+    return at_points(there(laplace_of(name), x), points)
+
+
+@pytest.mark.parametrize(
+    ("name", "points"),
+    [("logit", 2), ("cloglog", 9), ("logit", 25), ("sizes", 5), ("times", 7), ("size", 4), ("slope", 3)],
+)
+def test_the_gradient_of_quadrature_is_exact(name, points):
+    model = laplace_of(name)
+    x, h = somewhere(model, seed=2), 1e-4
+
+    def slope(unit):
+        near, far = (
+            [at_points_of(name, points, x + side * h * k * unit).criterion for side in (1, -1)] for k in (1, 2)
+        )
+        return (8 * (near[0] - near[1]) - (far[0] - far[1])) / (12 * h)
+
+    numeric = np.array([slope(unit) for unit in np.eye(len(x))])
+    at = at_points_of(name, points, x)
+    exact = np.concatenate(
+        [model.spec.pull_back(x[: model.spec.n_theta], at.gradient), at.first_order.beta, at.first_order.logs]
+    )
+    assert np.abs(exact - numeric).max() < 1e-6 * max(1.0, np.abs(numeric).max())
+
+
+@pytest.mark.parametrize("name", ["logit", "probit", "sizes", "times"])
+def test_quadrature_comes_to_the_integral(name):
+    model = laplace_of(name)
+    x = somewhere(model, seed=2)
+    theta, laplace = model.gaussian.to_written(x[:1]), there(model, x)
+    dispersion = float(np.exp(laplace.logs[0])) if len(laplace.logs) else None
+    exact = integrated(model.spec, theta, laplace.beta, dispersion)
+    errors = [abs(at_points_of(name, points, x).criterion - exact) for points in (1, 25)]
+    assert errors[1] < 1e-6 < errors[0]
+
+
+def test_quadrature_of_two_effects_comes_to_the_integral():
+    model = laplace_of("size")
+    x = somewhere(model, seed=3)
+    laplace = there(model, x)
+    theta, dispersion = model.gaussian.to_written(x[:3]), float(np.exp(laplace.logs[0]))
+    exact = integrated_twice(model.spec, theta, laplace.beta, dispersion)
+    assert abs(at_points_of("size", 15, x).criterion - exact) < 1e-5 < abs(laplace.criterion - exact)
+
+
+def test_one_point_is_laplaces_approximation():
+    model = laplace_of("logit")
+    at = there(model, somewhere(model))
+    one = QuadratureAt(
+        at.laplace, at.roots, at.inner_beta, at.logs, at.mode, at.constant, np.zeros((1, 1)), np.zeros(1)
+    )
+    assert one.criterion == pytest.approx(at.criterion, abs=1e-10)
+    assert np.allclose(one.first_order.beta, at.first_order.beta)
+    assert np.allclose(one.gradient[0], at.gradient[0])
+
+
+def test_quadrature_is_glmers_with_nine_points():
+    """glmer leaves out the log-likelihood of the saturated model where nAGQ is above one."""
+    ref, fit = reference("cbpp_agq9"), fitted("cbpp_agq9")
+    y, trials = fit.spec.design.y, fit.spec.design.weights
+    saturated = scipy.stats.binom.logpmf(np.round(y * trials), trials, y).sum()
+    assert fit.loglik - saturated == pytest.approx(ref["logLik"], rel=1e-8)
+    assert np.allclose(fit.fixef, ref["fixef"]["estimate"], atol=1e-5)
+    assert np.allclose(fit.theta, ref["theta"]["value"], atol=1e-5)
+    assert np.allclose(np.sqrt(np.diag(fit.vcov)), ref["fixef"]["se"], rtol=1e-4)
+    assert np.allclose(fit.ranef()["estimate"], np.ravel(ref["ranef"][0]["values"]), atol=1e-5)
+    assert np.allclose(fit.ranef()["sd"], np.ravel(ref["ranef"][0]["cond_sd"]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "formula", ["TICKS ~ 1 + (1 | BROOD) + (1 | LOCATION)", "TICKS ~ 1 + (0 + YEAR | LOCATION) + (1 | LOCATION)"]
+)
+def test_quadrature_of_several_effects_is_refused(formula):
+    model = ranef.Model(formula, ranef.datasets.load("grouseticks"), family="poisson")
+    with pytest.raises(ranef.FitError, match="one grouping factor with up to three effects"):
+        model.fit(nagq=5)
+
+
+def test_counts_without_overdispersion_are_told():
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"g": np.repeat(np.arange(30), 6).astype(str)})
+    data["y"] = rng.binomial(8, 0.5, len(data))
+    with pytest.warns(ranef.SingularFitWarning, match="size is estimated as infinite"):
+        fit = ranef.Model("y ~ 1 + (1 | g)", data, family="negative binomial").fit()
+    with pytest.warns(ranef.SingularFitWarning):
+        poisson = ranef.Model("y ~ 1 + (1 | g)", data, family="poisson").fit()
+    assert fit.criterion == pytest.approx(poisson.criterion, abs=1e-4)
+    assert fit.vcov.to_numpy() == pytest.approx(poisson.vcov.to_numpy(), rel=1e-5)
+
+
+def test_without_random_effects_it_is_a_generalised_linear_model():
+    data = data_of("cbpp_laplace")
+    fit = ranef.Model("cbind(incidence, size - incidence) ~ period", data, family="binomial").fit()
+    totals = data.groupby("period", observed=True)[["incidence", "size"]].sum()
+    assert np.allclose(np.unique(fit.fitted()), np.sort(totals["incidence"] / totals["size"]))
+    assert fit.theta.empty

@@ -263,4 +263,5 @@ def test_the_registry_does_not_depend_on_what_is_loaded():
     code = "from _ranef.saved import Prepared, registry; print(*registry.registry_of(Prepared))"
     alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"residuals.Strata", "residuals.Markov"} <= set(alone)
-    assert set(alone) == set(registry_of(Prepared))
+    here = registry_of(Prepared).items()  # other tests have structures of their own
+    assert set(alone) == {name for name, kind in here if kind.__module__.startswith("_ranef")}

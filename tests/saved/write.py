@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import polars
 
 import ranef
 from _ranef.saved import FORMAT
@@ -26,14 +27,27 @@ def main() -> None:
         "comparison": ranef.compare(pulp.fit(), drawn),
         "pooling": ranef.pooling(pulp.fit()),
         "model": sleep,
+        **_of_rows_elsewhere(),
     }
     for name, what in saved.items():
         what.save(HERE / f"{name}-{FORMAT}.ranef", overwrite=True)
         pd.Series(numbers_of(what)).to_json(HERE / f"{name}-{FORMAT}.json", double_precision=12)
 
 
+def _of_rows_elsewhere() -> dict[str, Any]:
+    """Sums, and fits of a model from them and of one whose rows an engine holds."""
+    data, formula = ranef.datasets.load("sleepstudy"), "Reaction ~ Days + (Days | Subject)"
+    here, there = (ranef.sums(formula, data[data["Days"] % 2 == day]) for day in (0, 1))
+    return {
+        "sums": here,
+        "summed": ranef.Model.from_sums(here, there).fit(),
+        "engine": ranef.Model(formula, polars.from_pandas(data).lazy()).fit(),
+    }
+
+
 def numbers_of(what: Any) -> list[float]:
     """Estimates of any of them."""
+    what = ranef.Model.from_sums(what) if isinstance(what, ranef.RowSums) else what
     fit = what.fit() if isinstance(what, ranef.Model) else getattr(what, "eb", what)
     return [*fit.fixef, *fit.varcorr["sdcor"]]
 

@@ -51,10 +51,29 @@ def test_a_terminal_sees_progress(work, words):
         assert word in written
 
 
-def test_nothing_is_written_elsewhere():
-    script = SETUP + "model.fit()"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+def written_elsewhere(work: str) -> str:
+    """What a script writes to a pipe as its standard error."""
+    script = SETUP + textwrap.dedent(work)
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stderr
+
+
+def test_a_pipe_gets_one_line_of_the_work_that_holds_all_other():
+    work = """
+    import time
+    from _ranef.support.progress import LateBar
+    with LateBar("Outer", "step") as outer:
+        with LateBar("Inner", "step") as inner:
+            time.sleep(0.5)
+            inner.update()
+        outer.update()
+    with LateBar("Silent", "step", silent=True):
+        time.sleep(0.5)
+    """
+    assert written_elsewhere(work) == "ranef: Outer …\n"
+
+
+def test_work_that_is_done_at_once_is_not_told():
+    assert written_elsewhere("_ranef.support.progress.DELAY = 30.0\nmodel.fit()") == ""
 
 
 def test_ctrl_c_returns_control_at_once():

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from _ranef.design import Factor, Value
 from _ranef.spec import Grouping, ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
@@ -180,7 +181,7 @@ def _other_rows(first: ModelSpec, second: ModelSpec) -> str | None:
             f"The fits are to different data: the responses, {a.response!r} and {b.response!r}, are other numbers. A "
             f"transformation or another subset are the usual causes. {SAME_MODEL}"
         )
-    besides = tuple(zip(a.others, b.others, strict=True))
+    besides = tuple(zip(map(_read, a.others), map(_read, b.others), strict=True))
     for what, x, y in (
         ("weights", a.weights, b.weights),
         ("offsets", a.offset, b.offset),
@@ -194,6 +195,11 @@ def _other_rows(first: ModelSpec, second: ModelSpec) -> str | None:
 def _residuals(spec: ModelSpec) -> str:
     """Variances and correlations of residuals, as they were asked for."""
     return ", ".join(spec.residual.calls) or "independent with one standard deviation"
+
+
+def _read(value: Value) -> Any:
+    """A column as an array."""
+    return np.asarray(value.levels, dtype=object)[value.codes] if isinstance(value, Factor) else value.values
 
 
 def _equal(x: Any, y: Any) -> bool:

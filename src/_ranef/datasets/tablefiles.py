@@ -9,7 +9,7 @@ import gzip
 import lzma
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +42,7 @@ FOREIGN = {
 _OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
 
 
-def read_table_file(path: Path) -> pd.DataFrame:
+def read_table_file(path: Path, missing: Sequence[str] = ()) -> pd.DataFrame:
     """Read a CSV or Parquet file.
 
     A CSV file may be separated by commas, semicolons, tabs, bars or spaces, have decimal commas, a byte-order mark,
@@ -52,6 +52,8 @@ def read_table_file(path: Path) -> pd.DataFrame:
     Parameters
     ----------
     path : Path
+    missing : sequence of str
+        What stands for a missing value in a CSV file, besides the usual marks.
 
     Raises
     ------
@@ -68,7 +70,7 @@ def read_table_file(path: Path) -> pd.DataFrame:
         if path.suffix.lower() in PARQUET:
             return pd.read_parquet(path)
         dialect = _dialect_of(path)
-        frame, dialect = _read(path, dialect)
+        frame, dialect = _read(path, dialect, missing)
     except ImportError as error:
         raise DesignError(
             f"Reading {str(path)!r} needs {error.name or 'a package'}, which is not among ranef's own dependencies: "
@@ -90,20 +92,24 @@ def read_table_file(path: Path) -> pd.DataFrame:
 _BROKEN = (zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 
-def reading_call(path: Path) -> str:
+def reading_call(path: Path, missing: Sequence[str] = ()) -> str:
     """Python that reads the file as :func:`read_table_file` does."""
     if path.suffix.lower() in PARQUET:
         return f"pd.read_parquet({str(path)!r})"
     dialect = _dialect_of(path)
     if dialect.encoding == "utf-8" and not _is_utf8(path):
         dialect = replace(dialect, encoding=WINDOWS)
-    options = "".join(f", {name}={value!r}" for name, value in dialect.options().items())
+    options = "".join(f", {name}={value!r}" for name, value in _options(dialect, missing).items())
     return f"pd.read_csv({str(path)!r}{options})"
 
 
-def _read(path: Path, dialect: Dialect) -> tuple[pd.DataFrame, Dialect]:
+def _options(dialect: Dialect, missing: Sequence[str]) -> dict[str, Any]:
+    return {**dialect.options(), **({"na_values": list(missing)} if missing else {})}
+
+
+def _read(path: Path, dialect: Dialect, missing: Sequence[str]) -> tuple[pd.DataFrame, Dialect]:
     """The frame, and the dialect it could be read in: beyond its beginning a file may turn out not to be UTF-8."""
-    options: dict[str, Any] = dict(dialect.options())
+    options = _options(dialect, missing)
     try:
         return pd.read_csv(path, **options), dialect
     except UnicodeError:

@@ -13,7 +13,7 @@ with late(globals()):
     from _ranef.design.lookalikes import bare_label
     from _ranef.design.newdata import encode, encode_others
     from _ranef.design.newweights import new_weights
-    from _ranef.design.parts import gathered, row_parts, sample_rows, take_rows
+    from _ranef.design.parts import gathered, reduced_parts, row_parts, sample_rows, take_rows, without_rows
     from _ranef.design.rank import aliasing, independent_columns, independent_in_gram
     from _ranef.design.records import (
         Design,
@@ -27,7 +27,7 @@ with late(globals()):
     )
     from _ranef.design.streamed import check_whole, scan_chunks
     from _ranef.design.transforms import registered
-    from _ranef.design.union import united, without_rows
+    from _ranef.design.union import united
     from _ranef.design.values import Factor, Numeric, Value, as_factor, with_levels
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "margins_of",
     "n_columns",
     "new_weights",
+    "reduced_parts",
     "registered",
     "row_parts",
     "sample_rows",

@@ -19,6 +19,7 @@ from _ranef.design.checks import (
     check_structures,
     check_weights,
     told_text,
+    warn_of_codes,
     warn_of_lookalike,
     warn_of_twins,
 )
@@ -132,9 +133,11 @@ def build_design(
         check_response(values[parsed.response], label(parsed.response))
     given = {"weights": weights, "offset": offset}
     extras = {what: read_extra(what, it, data, table) for what, it in given.items() if it is not None}
-    for node in model_predictors(parsed):
+    for node in (parsed.response, *model_predictors(parsed)):
         value = values[node]
-        if isinstance(node, Name) and isinstance(value, Factor):
+        if isinstance(node, Name) and isinstance(value, Numeric) and value.values.ndim == 1:
+            warn_of_codes(node.name, value.values)
+        elif isinstance(node, Name) and isinstance(value, Factor) and node != parsed.response:
             declared = table.declares_categories(node.name)
             warn_of_lookalike(node.name, rows_of(drop_unused(value)), declared=declared, n=table.n)
     rows = complete_rows(_gaps(values, extras, scope), table, na_action)

@@ -33,6 +33,7 @@ __all__ = [
     "check_weights",
     "constant_response",
     "told_text",
+    "warn_of_codes",
     "warn_of_dropped",
     "warn_of_lookalike",
     "warn_of_spread",
@@ -50,6 +51,8 @@ _NUMBERED = re.compile(r"(\D*?)(-?\d+(?:\.\d+)?)")
 _FEW_NUMBERS, _FEW_DATES = 10, 5
 # levels of a text predictor up to which most may be met once
 _MANY_WORDS = 20
+#: numbers that often stand for a missing one
+_NINES = re.compile(r"-?9{2,}|-9")
 # levels of a grouping factor up to which twins among them are looked for
 _LOOKED_AT = 20_000
 
@@ -222,6 +225,26 @@ def warn_of_lookalike(name: str, rows: Mapping[str, int], *, declared: bool, n: 
         "in the formula says that categories are meant.",
         DataWarning,
     )
+
+
+def warn_of_codes(name: str, values: Array) -> None:
+    """Warn of a number of nines, as 999 or -99, that lies farther from all others than these do from one another."""
+    present = values[~np.isnan(values)]
+    if len(present) < _FEW_NUMBERS:
+        return
+    for code in {float(present.max()), float(present.min())}:
+        written = f"{code:.17g}"
+        if not _NINES.fullmatch(written):
+            continue
+        others = present[present != code]
+        count = len(present) - len(others)
+        if len(others) > count and np.abs(others - code).min() > np.ptp(others) > 0:
+            warn(
+                f"{name} is {written} in {count} row{'s' if count > 1 else ''}, and from {others.min():g} to "
+                f"{others.max():g} in all others. If that stands for a missing value, make it one: "
+                f"data[{name!r}].replace({written}, np.nan), or na_values=['{written}'] in pd.read_csv.",
+                DataWarning,
+            )
 
 
 def warn_of_twins(name: str, levels: Sequence[str]) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
-
-import pandas as pd
 
 from _ranef.design.engines import ROWS, Engine, engine_of
 from _ranef.design.evaluate import CONSTANTS
 from _ranef.design.lazy import LazyModule
-from _ranef.design.table import Table, read_table
+from _ranef.design.partitions import Partitions
+from _ranef.design.table import Table, numbered_table
 from _ranef.errors import DesignError
 
 __all__ = ["Chunks", "NotHeld", "as_chunks"]
@@ -43,11 +42,15 @@ class Chunks:
         for frame in self.read(columns):
             if _has_no_rows(frame):
                 continue
-            table = read_table(_as_table(frame))
-            numbered = isinstance(table.index, pd.RangeIndex) and table.index.start == 0
-            index = pd.RangeIndex(before, before + table.n) if numbered else table.index
-            yield before, replace(table, first=before, index=index)
+            table = numbered_table(_as_table(frame), before)
+            yield before, table
             before += table.n
+
+    @property
+    def partitions(self) -> Partitions | None:
+        """Where the rows stand on workers, these."""
+        known = self.engine is not None and type(self.engine.frame).__module__.partition(".")[0] == "dask"
+        return Partitions(self.engine.frame) if known and self.engine is not None else None
 
 
 def _has_no_rows(frame: Any) -> bool:

@@ -64,7 +64,8 @@ _KINDS = (
     _Kind(
         "numbers with points between thousands and decimal commas",
         r"[-+]?\d{1,3}(?:\.\d{3})+(?:,\d+)?",
-        "pd.read_csv(..., decimal=',', thousands='.')",
+        "pd.to_numeric({x}.str.replace('.', '').str.replace(',', '.')); thousands='.' in pd.read_csv does, but makes "
+        "numbers of dates, too",
     ),
     _Kind(
         "numbers with spaces or marks between thousands",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Generic, NoReturn, TypeVar
 
 import numpy as np
 
+from _ranef.design.chunks import Chunks
 from _ranef.design.evaluate import column_of, evaluate
 from _ranef.design.fingerprint import added, fingerprint
 from _ranef.design.newdata import encode_in, others_in, scope_of
@@ -15,7 +18,9 @@ from _ranef.design.table import Table, column_names
 from _ranef.design.values import Codes, Factor, Value, as_factor, gaps_of, kind_of, missing, take, with_levels
 from _ranef.errors import DesignError
 
-__all__ = ["gathered", "row_parts", "sample_rows", "take_rows"]
+__all__ = ["gathered", "reduced_parts", "row_parts", "sample_rows", "take_rows", "without_rows"]
+
+Result = TypeVar("Result")
 
 #: numbers that rows in chunks may fill memory with, where something needs them all at once: 2 GB
 MOST_ENTRIES = 250_000_000
@@ -38,6 +43,59 @@ def row_parts(design: Design) -> Iterator[Design]:
             n += len(part.y)
             yield part
     _check_same(stream, marks, n)
+
+
+def without_rows(design: Design) -> Design:
+    """The design without a way to its rows, of which it keeps none."""
+    assert design.stream is not None
+    return replace(design, stream=replace(design.stream, chunks=Chunks(_elsewhere), sample=(), marks={}, cells=None))
+
+
+def _elsewhere(columns: Sequence[str]) -> NoReturn:
+    raise DesignError(
+        "This needs the rows, and the model was built from sums over rows that are elsewhere. Estimates, tests, "
+        "intervals and predict(new) need none; for fitted values and residuals predict where the rows are, from the "
+        "saved fit."
+    )
+
+
+def reduced_parts(
+    design: Design, work: Callable[[Design], Result], merge: Callable[[Result, Result], Result]
+) -> Result | None:
+    """What `work` makes of the rows, part by part where they stand on workers, merged there; None where they do not."""
+    stream = design.stream
+    if stream is None or stream.chunks.partitions is None:
+        return None
+    bare = without_rows(design)
+    found: _Worked[Result] = stream.chunks.partitions.reduced(
+        partial(_worked, bare, work), partial(_both, merge), stream.columns
+    )
+    _check_same(stream, found.marks, found.n)
+    return found.value
+
+
+@dataclass(frozen=True, eq=False)
+class _Worked(Generic[Result]):
+    """Of some rows what was made of them, if any is complete; their checksums, and how many are complete."""
+
+    value: Result | None
+    marks: Mapping[str, int]
+    n: int
+
+
+def _worked(design: Design, work: Callable[[Design], Result], before: int, table: Table) -> _Worked[Result]:
+    assert design.stream is not None
+    _check_columns(design, table)
+    marks = {name: fingerprint(table.column(name), before) for name in design.stream.columns}
+    part = _part(design, design.stream, before, table)
+    return _Worked(None, marks, 0) if part is None else _Worked(work(part), marks, len(part.y))
+
+
+def _both(merge: Callable[[Result, Result], Result], one: _Worked[Result], other: _Worked[Result]) -> _Worked[Result]:
+    value = one.value if other.value is None else other.value
+    if one.value is not None and other.value is not None:
+        value = merge(one.value, other.value)
+    return _Worked(value, added(one.marks, other.marks), one.n + other.n)
 
 
 def gathered(design: Design) -> Design:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,13 @@ SAMPLE = 20_000
 
 
 def scan(plan: Plan, chunks: Chunks) -> Found:
-    """Read all chunks once and add up what is found in them."""
-    found = Found()
+    """Read all chunks once and add up what is found in them, by their workers where they have any."""
+    found, partitions = Found(), chunks.partitions
+    if partitions is not None and set(plan.columns) <= set(partitions.frame.columns):
+        stride = 1 << (sum(partitions.lengths) // SAMPLE).bit_length()
+        for facts in partitions.mapped(partial(_look_and_thin, plan, stride), plan.columns):
+            found.add(facts)
+        return found
     with LateBar("Reading chunks for levels", "row") as bar:
         for before, table in chunks.tables(plan.columns):
             found.add(look(plan, before, table))
@@ -79,8 +85,10 @@ class Plan:
 class _Facts:
     """What was found in one chunk; levels, kinds and ranges are those of complete rows."""
 
-    before: int
+    positions: Codes
     table: Table
+    rows: int
+    first: str
     complete: int
     gaps: Mapping[str, int]
     marks: Mapping[str, int]
@@ -95,6 +103,16 @@ class _Facts:
     response: tuple[float, float] = (np.inf, -np.inf)
     weights: tuple[float, float] = (np.inf, -np.inf)
 
+    def thinned(self, stride: int) -> _Facts:
+        """The same with the rows whose positions are multiples of `stride` alone."""
+        rows = np.flatnonzero(self.positions % stride == 0)
+        return replace(self, positions=self.positions[rows], table=self.table.taken(rows))
+
+
+def _look_and_thin(plan: Plan, stride: int, before: int, table: Table) -> _Facts:
+    """The same with few of the rows."""
+    return look(plan, before, table).thinned(stride)
+
 
 def look(plan: Plan, before: int, table: Table) -> _Facts:
     """What one chunk has; `before` is the number of rows before it."""
@@ -105,7 +123,8 @@ def look(plan: Plan, before: int, table: Table) -> _Facts:
     learnt_levels, moments = _learnt(plan, scope)  # from rows that may miss something else, as in one frame
     read = {**columns, **{plan.extras[what]: column for what, column in extras.items()}}
     marks = {name: fingerprint(column, before) for name, column in read.items()}
-    nothing = _Facts(before, table, 0, gaps, marks, call_levels=learnt_levels, moments=moments)
+    positions, first = before + np.arange(table.n), table.row(0) if table.n else ""
+    nothing = _Facts(positions, table, table.n, first, 0, gaps, marks, call_levels=learnt_levels, moments=moments)
     if not complete.any():
         return nothing
     values = {node: _value(node, columns, scope) for node in plan.nodes}
@@ -118,8 +137,10 @@ def look(plan: Plan, before: int, table: Table) -> _Facts:
     kept = {node: value if complete.all() else take(value, complete) for node, value in values.items()}
     groups = {node for term in plan.parsed.random for node in term.group} | set(plan.parsed.others)
     return _Facts(
-        before,
+        positions,
         table,
+        table.n,
+        first,
         int(complete.sum()),
         gaps,
         marks,
@@ -241,7 +262,7 @@ class Found:
 
     def add(self, facts: _Facts) -> None:
         """Add what was found in the next chunk."""
-        self.rows += facts.table.n
+        self.rows += facts.rows
         self.complete += facts.complete
         self.marks = added(self.marks, facts.marks)
         for name, count in facts.gaps.items():
@@ -260,15 +281,14 @@ class Found:
         self.strata.update(facts.strata)
         self.response = _wider(self.response, facts.response)
         self.weights = _wider(self.weights, facts.weights)
-        self._keep(facts.before, facts.table)
+        self._keep(facts)
 
-    def _keep(self, before: int, table: Table) -> None:
+    def _keep(self, facts: _Facts) -> None:
         """Keep every row whose position is a multiple of the stride, which doubles when there are too many."""
-        while sum(len(positions) for positions, _ in self.sample) + table.n // self.stride > 2 * SAMPLE:
+        while sum(len(positions) for positions, _ in self.sample) + len(facts.positions) // self.stride > 2 * SAMPLE:
             self.stride *= 2
             self.sample = [_thinned(positions, piece, self.stride) for positions, piece in self.sample]
-        rows = np.arange(-before % self.stride, table.n, self.stride)
-        self.sample.append((before + rows, table.taken(rows)))
+        self.sample.append(_thinned(facts.positions, facts.table, self.stride))
 
     def check(self, plan: Plan, sigma: float | None) -> None:
         """Refuse what no model can be built from."""
@@ -304,6 +324,6 @@ def _same_kind(name: str, known: Value | None, value: Value, facts: _Facts) -> V
     if known is not None and type(known) is not type(value):
         raise DesignError(
             f"{name} is {kind_of(known)} in the first chunks, and {kind_of(value)} in the one that begins with "
-            f"{facts.table.row(0)}. Give it one type in all of them."
+            f"{facts.first}. Give it one type in all of them."
         )
     return value

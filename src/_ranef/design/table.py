@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Number, Real
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     nw = LazyModule("narwhals.stable.v2")
 
-__all__ = ["EXACT_INTEGER", "Table", "column_names", "need_column", "read_table"]
+__all__ = ["EXACT_INTEGER", "Table", "column_names", "need_column", "numbered_table", "read_table"]
 
 _SHOWN = 12
 EXACT_INTEGER = 2**53
@@ -103,6 +103,14 @@ class Table:
         label, place = self.index[position], self.first + position
         same = isinstance(label, int | np.integer) and label == place
         return f"row {place}" if same else f"row {place} (index {label!r})"
+
+
+def numbered_table(data: Any, before: int) -> Table:
+    """A frame of which `before` rows of others come first; labels that only count go on from there."""
+    table = read_table(data)
+    numbered = isinstance(table.index, pd.RangeIndex) and table.index.start == 0
+    index = pd.RangeIndex(before, before + table.n) if numbered else table.index
+    return replace(table, first=before, index=index)
 
 
 def read_table(data: Any) -> Table:
@@ -299,10 +307,11 @@ def _categories(categories: list[Any], codes: Any, ordered: bool, name: str) -> 
 
 
 def _object(raw: Any, name: str, table: Table) -> Value:
-    kind = pd.api.types.infer_dtype(raw, skipna=True)
     present = ~pd.isna(raw)
     if not present.any():
         return Numeric(np.full(len(raw), np.nan))
+    raw = np.where(present, raw, None)  # whatever stands for what is missing, as pandas' NaT beside text
+    kind = pd.api.types.infer_dtype(raw, skipna=True)
     if kind in _TEXT:
         return factor_of(raw)
     if kind == "boolean" or kind in _NUMBERS:

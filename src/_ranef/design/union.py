@@ -4,34 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from _ranef.design.chunks import Chunks
 from _ranef.design.grouping import Grouping, grouping_of_cells
 from _ranef.design.records import Design, Encoding
 from _ranef.design.values import Codes, Factor, Numeric, Value
 from _ranef.errors import DesignError
 from _ranef.formula import Node, label
 
-__all__ = ["check_alike", "united", "without_rows"]
+__all__ = ["check_alike", "united"]
 
 _HINT = "Give like=, sums or a model of rows that have all levels, to every call of ranef.sums()."
-
-
-def without_rows(design: Design) -> Design:
-    """The design without a way to its rows, of which it keeps none."""
-    assert design.stream is not None
-    return replace(design, stream=replace(design.stream, chunks=Chunks(_elsewhere), sample=(), marks={}, cells=None))
-
-
-def _elsewhere(columns: Sequence[str]) -> NoReturn:
-    raise DesignError(
-        "This needs the rows, and the model was built from sums over rows that are elsewhere. Estimates, tests, "
-        "intervals and predict(new) need none; for fitted values and residuals predict where the rows are, from the "
-        "saved fit."
-    )
 
 
 def united(designs: Sequence[Design]) -> tuple[Design, list[dict[str, Codes]]]:

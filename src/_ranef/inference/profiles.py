@@ -27,6 +27,9 @@ DONE, STEPS, HALVINGS = 1e-8, 60, 12
 #: how near ζ has to come to a target: where intervals end, from where a tangent does the rest, and others
 NEAR, ROUGH = 1e-4, 0.35
 
+#: how far behind its kink a correlation's profile is level, as an angle
+KINK = 1e-6
+
 #: points on the way to the end of a correlation, whose profile may turn
 FEWEST = 4
 
@@ -92,6 +95,11 @@ class ProfileCurve:
         """
         z = normal_quantile(level)
         return self._end(-z, self.low, first=True), self._end(z, self.high, first=False)
+
+    @property
+    def at_zero(self) -> float:
+        """|ζ| at a lower bound of zero; infinite where the curve does not come there."""
+        return abs(float(self.zeta[0])) if len(self.values) > 1 and self.values[0] == 0.0 else np.inf
 
     def _end(self, target: float, bound: float, *, first: bool) -> float:
         """The crossing of ζ = target nearest to the estimate."""
@@ -195,11 +203,16 @@ def likelihood_profiles(
     """
     known, left = held_parameters(spec)
     chosen = _chosen(spec, known, left, parameters)
-    curves, curvatures = {}, _Curvatures()
-    with LateBar("Profiling", "parameter", len(chosen)) as bar:
-        for objective, criterion in _objectives(spec, products, estimates, chosen):
-            own = _targets(level, max(steps, FEWEST) if objective.held.kind in ("cor", "shape") else steps)
-            curves[objective.held.name] = _curve(objective, criterion, own, curvatures)
+    sds = {one: _standard_deviations(one, known) for one in chosen}
+    asked = list(dict.fromkeys([*(sd for own in sds.values() for sd in own), *chosen]))
+    curves: dict[str, ProfileCurve] = {}
+    curvatures = _Curvatures()
+    with LateBar("Profiling", "parameter", len(asked)) as bar:
+        for objective, criterion in _objectives(spec, products, estimates, asked):
+            held = objective.held
+            own = _targets(level, max(steps, FEWEST) if held.kind in ("cor", "shape") else steps)
+            ceiling = min((curves[sd.name].at_zero for sd in sds.get(held, ())), default=np.inf)
+            curves[held.name] = _curve(objective, criterion, own, curvatures, ceiling)
             bar.update()
     in_order = {one.name: curves[one.name] for one in chosen}
     return Profiles(estimates.method, in_order, tuple(left) if parameters is None else ())
@@ -210,6 +223,16 @@ def _targets(level: float, steps: int) -> list[float]:
     z, usual = normal_quantile(level), normal_quantile(0.95)
     ends = [z] if steps == 1 or z <= usual + ROUGH else [usual, z]
     return [*(ends[0] * k / (steps - 1) for k in range(1, steps - 1)), *ends] if steps > 1 else ends
+
+
+def _standard_deviations(cor: Held, known: Sequence[Held]) -> list[Held]:
+    """Those of which one that is zero leaves a correlation undetermined."""
+    if cor.kind not in ("cor", "shape"):
+        return []
+    own = [sd for sd in known if sd.kind == "sd" and sd.place[0] == cor.place[0]]
+    if cor.kind == "shape":
+        return own if len(own) == 1 else []
+    return [sd for sd in own if sd.place[1] in cor.place[1:]]
 
 
 def _chosen(spec: ModelSpec, known: list[Held], left: list[str], parameters: Sequence[str] | str | None) -> list[Held]:
@@ -257,15 +280,17 @@ def _by_ml(
     return found.spec, found.products, found.estimates
 
 
-def _curve(objective: Objective, criterion: Method, targets: Sequence[float], curvatures: _Curvatures) -> ProfileCurve:
-    """Follow the criterion to either side of the estimate."""
+def _curve(
+    objective: Objective, criterion: Method, targets: Sequence[float], curvatures: _Curvatures, ceiling: float = np.inf
+) -> ProfileCurve:
+    """Follow the criterion to either side of the estimate; ζ is nowhere above the ceiling."""
     held = objective.held
     if np.isnan(objective.estimate):
         note = "A standard deviation is zero, so the correlation is not determined."
         return ProfileCurve(held.name, criterion, np.nan, np.empty(0), np.empty(0), np.empty(0), *held.ends, (note,))
     local = _Local.at(objective, curvatures.at(objective))
     down, up = (_Side(objective, local, sign) for sign in (-1.0, 1.0))
-    (lower, before), (upper, after) = down.followed(targets), up.followed(targets)
+    (lower, before), (upper, after) = down.followed(targets, ceiling), up.followed(targets, ceiling)
     signed = [replace(p, zeta=-p.zeta, slope=-p.slope) for p in reversed(lower)]
     points = [*signed, up.middle, *upper]
     values, zeta, slopes = (np.array(column) for column in zip(*(_told(objective, p) for p in points), strict=True))
@@ -398,11 +423,12 @@ class _Side:
     local: _Local
     sign: float
 
-    def followed(self, targets: Sequence[float]) -> tuple[list[_Point], list[str]]:
+    def followed(self, targets: Sequence[float], ceiling: float) -> tuple[list[_Point], list[str]]:
         """Points outward from the estimate, until ζ reaches the last target or what is held a bound; and notes."""
         points, notes = [self.middle], []
-        for target in targets:
-            reached = self._reach(points, target, NEAR if target in targets[-2:] else ROUGH)
+        capped = [target for target in targets if target < ceiling] + [ceiling] * (ceiling <= targets[-1])
+        for target in capped:
+            reached = self._reach(points, target, NEAR if target in (*targets[-2:], ceiling) else ROUGH)
             if not reached:
                 notes.append(
                     f"Followed on one side only to {self._read(points[-1]):.6g}, where ζ is short of {target:.3g}."
@@ -413,6 +439,9 @@ class _Side:
         if (np.diff(zeta) < -1e-6).any():
             turn = points[int(np.flatnonzero(np.diff(zeta) < -1e-6)[0])]
             notes.append(f"Not monotone: ζ turns back near {self._read(turn):.6g}.")
+        if capped[-1] == ceiling and points[-1].value != self._bound:
+            points = self._levelled(points, ceiling)
+            notes.append(f"ζ is level beyond {self._read(points[-3]):.6g}, where a standard deviation is zero.")
         if min(p.below for p in points) < -LOWER:
             notes.append("The criterion is lower here than at the estimates, which are not its optimum.")
         return points[1:], notes
@@ -436,6 +465,13 @@ class _Side:
             points.append(found)
             points.sort(key=self._distance)
         return False
+
+    def _levelled(self, points: list[_Point], ceiling: float) -> list[_Point]:
+        """The points below the ceiling, where it is reached, and from there on level to the bound."""
+        below = [p for p in points if p.zeta < ceiling]
+        kink = replace(next((p for p in points if p.zeta >= ceiling), points[-1]), zeta=ceiling)
+        level = [replace(kink, value=v, slope=0.0) for v in (kink.value + self.sign * KINK, self._bound)]
+        return [*(p for p in below if p.value != kink.value), kink, *level]
 
     @property
     def middle(self) -> _Point:

@@ -168,9 +168,12 @@ def _levels(asked: Any, known: Sequence[Any], name: str) -> tuple[Any, ...]:
 
 def _numbers(asked: Any, name: str) -> tuple[float, ...]:
     try:
-        return tuple(float(v) for v in np.atleast_1d(np.asarray(asked, dtype=float)))
+        values = np.atleast_1d(np.asarray(asked, dtype=float))
     except (TypeError, ValueError):
-        raise DesignError(f"at={{{name!r}: {asked!r}}} must be a number, or several.") from None
+        values = np.full(1, np.nan)
+    if not len(values) or not np.isfinite(values).all():
+        raise DesignError(f"at={{{name!r}: {asked!r}}} must be a finite number, or several.")
+    return tuple(map(float, values))
 
 
 def cell_weights(spec: ModelSpec, grid: Grid, over: Sequence[str]) -> Floats:

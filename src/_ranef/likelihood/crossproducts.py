@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import scipy
@@ -139,6 +139,8 @@ def summed(spec: ModelSpec) -> Sums:
         return replace(
             few, n_obs=spec.n_obs, weights=cells.weights, log_weights=cells.log_weights, squares=cells.squares
         )
+    if (total := spec.reduced(partial(row_sums, scaling=scaling), Sums.merge)) is not None:
+        return total
     with LateBar("Reading rows", "row", spec.n_obs) as bar:
         return add_up(_counted(row_sums(part, scaling), bar) for part in spec.parts())
 

@@ -128,7 +128,7 @@ class Laplace:
         """Those of the pilot."""
         return self.gaussian.products
 
-    @property
+    @cached_property
     def n_levels(self) -> tuple[int, ...]:
         """Numbers of levels J_k."""
         return self.products.n_levels
@@ -278,7 +278,7 @@ class LaplaceAt:
     #: rows are never read by sums
     from_rows = False
 
-    @property
+    @cached_property
     def criterion(self) -> float:
         """−2 log-likelihood."""
         return -2.0 * (self.mode.height + self.constant) + self.mode.factor.log_det

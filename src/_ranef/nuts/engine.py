@@ -130,7 +130,7 @@ def sample_joint(
         data: dict[str, Any] = {"hyper": _double(problem.numbers), "collapsed": arrays}
         roots = asked_roots(problem.sampled_roots)
         custom = bool(problem.layout.custom or roots)
-        name = None if custom or "rows" in arrays else f"joint {problem.layout} {shape} {problem.law}"
+        name = None if custom else f"joint {problem.layout} {shape} {problem.law}"
         code = Code(joint_model(problem.layout, shape, roots, problem.law), problem.layout.sites, name)
         if fits_in_jax(problem.shape):
             within = {"hyper": data["hyper"], "collapsed": arrays}

@@ -32,6 +32,7 @@ from _ranef.spec import Generalised, ModelSpec, Priors
 from _ranef.support.arrays import Floats
 from _ranef.support.checkpoints import Checkpoint
 from _ranef.support.interrupts import deferred
+from _ranef.support.progress import LateBar
 
 __all__ = ["log_density", "sample_posterior"]
 
@@ -105,6 +106,22 @@ def sample_posterior(
     ((4, 100, 1), (4, 100, 1), (4, 100, 4, 1))
     """
     settings = Settings() if settings is None else settings
+    with LateBar(_doing(settings.sampler), "draw", silent=not settings.progress):
+        return _sampled(spec, priors, settings, start, products)
+
+
+def _doing(sampler: str) -> str:
+    """What goes on, for whoever waits: most of a first time is compiling."""
+    return {"direct": "Drawing from the posterior"}.get(sampler, f"Compiling and sampling by {sampler}")
+
+
+def _sampled(
+    spec: ModelSpec,
+    priors: Priors,
+    settings: Settings,
+    start: RemlEstimates | None,
+    products: CrossProducts | None,
+) -> PosteriorDraws:
     begin = time.perf_counter()
     kind, notes = choose_parameterization(spec, priors, settings)
     if priors.flat:

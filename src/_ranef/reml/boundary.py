@@ -82,7 +82,8 @@ def boundary_words(problem: Problem, point: Point) -> str:
         if rank_of(lam) < t.structure.size:
             at = degeneracy(lam, maps[t.grouping][t.where, t.where])
             words.append(_term_words(t, determined(t, at, problem.undetermined.entries), theta[t.theta]))
-            if words[-1] and problem.spec.correlation is None and len(problem.spec.terms) == 1:
+            normal = problem.spec.family.collapses and problem.spec.correlation is None
+            if words[-1] and normal and len(problem.spec.terms) == 1:
                 words += _other_sign(t)
     return " ".join(w for w in words if w)
 

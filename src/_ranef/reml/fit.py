@@ -32,10 +32,14 @@ from _ranef.support.progress import LateBar
 
 __all__ = ["BOUNDARY_ADVICE", "begun", "better", "certified", "fit_reml", "flat_words", "recorded"]
 
-BOUNDARY_ADVICE = (
+BOUNDARY = (
     "This is a result, not a failure: the criterion is lowest there, at the edge of what is possible, which does not "
-    "prove that the truth lies there. See in the posterior of Model.sample() how much the data leave open."
+    "prove that the truth lies there."
 )
+
+SAMPLE = "See in the posterior of Model.sample() how much the data leave open."
+
+BOUNDARY_ADVICE = f"{BOUNDARY} {SAMPLE}"
 
 #: rows up to which other starts are tried, and their sizes: two minima are a matter of few data
 SMALL, OTHER_STARTS = 2000, (0.05, 10.0)
@@ -368,7 +372,8 @@ def recorded(problem: Problem, tracer: Tracer, descent: Descent) -> OptimizerRec
     elif names:
         status, detail = Status.NOT_IDENTIFIED, _undetermined_words(problem, names, words)
     elif words:
-        status, detail = Status.BOUNDARY, f"{words} {BOUNDARY_ADVICE}"
+        advice = f"{BOUNDARY} {SAMPLE}" if problem.spec.family.collapses else BOUNDARY
+        status, detail = Status.BOUNDARY, f"{words} {advice}"
     else:
         status, detail = Status.CONVERGED, f"Newton decrement {descent.decrement:.3g}."
     return OptimizerRecord(tuple(tracer.steps), descent.decrement, status, f"{status.value} {detail}", names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -14,15 +15,30 @@ from _ranef.reml.fit import certified, recorded
 from _ranef.reml.newton import FLAT, bending, em_thetas, least_curvature
 from _ranef.reml.optimize import Control, Descent, Tracer, descend
 from _ranef.reml.problem import Follow, Point, Problem
-from _ranef.results import RemlEstimates
+from _ranef.results import OptimizerRecord, RemlEstimates, Status
 from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Bools, Floats
 from _ranef.support.progress import LateBar
 
 __all__ = ["GeneralisedProblem", "fit_generalised"]
 
+#: logarithm beyond which a dispersion is zero or infinite, and from which on that is tried
+FARTHEST, AFAR = float(np.log(1e8)), float(np.log(1e3))
+
+#: sizes of effects that a descent may begin with, and how far one EM step may move η
+SIZES, LONGEST = (1.0, 0.3, 0.1, 0.01), 3.0
+
+#: iterations and halvings allowed: where likelihoods have no maximum there is no end to them
+MOST_ITERATIONS, MOST_HALVINGS = 100, 12
+
+#: squared distance, in deviance units, over which the curvature hardly changes
+STAYS = 1e-2
+
 #: step of the differences of gradients, in standard errors, and share of a curvature that counts as none
 DIFFERENCE, NO_CURVATURE = 1e-3, 1e-8
+
+#: negative curvature, beside the largest, that is rounding
+CONCAVE = 1e-6
 
 #: decrement of a descent from which the Hessian is that of its end, steps by it, and θ that is on the boundary
 NEAR, POLISHING, INTERIOR = 1e-8, 5, 1e-3
@@ -42,6 +58,7 @@ class GeneralisedProblem:
     laplace: Laplace
     points: int = 1
     _near: dict[str, LaplaceAt] = field(default_factory=dict)
+    _known: dict[str, tuple[Floats, Floats]] = field(default_factory=dict)
 
     @property
     def spec(self) -> ModelSpec:
@@ -96,7 +113,21 @@ class GeneralisedProblem:
         """Nothing: what is known of the curvature is enough to begin with."""
 
     def curvature(self, point: Point, follow: Follow | None = None) -> Floats:
-        """That of the Gaussian model of the working response, and of dispersions with the mode held."""
+        """That of the Gaussian model of the working response, and of dispersions with the mode held.
+
+        Next to where it was made last it is the same.
+        """
+        known = self._known.get("last")
+        if known is not None and self._near_to(point.theta, *known):
+            return known[1]
+        self._known["last"] = point.theta, self._curvature(point)
+        return self._known["last"][1]
+
+    def _near_to(self, theta: Floats, other: Floats, curvature: Floats) -> bool:
+        step = theta - other
+        return float(step @ curvature @ step) < STAYS
+
+    def _curvature(self, point: Point) -> Floats:
         at, n, p = _at(point), self.n_theta, self.spec.n_fixed
         out = np.zeros((len(point.theta), len(point.theta)))
         if n:
@@ -110,8 +141,17 @@ class GeneralisedProblem:
         return out
 
     def step(self, point: Point, gradient: Floats, curvature: Floats) -> Floats:
-        """Newton's."""
-        return self.gaussian.step(point, gradient, curvature)
+        """Newton's; dispersions at their end stay there, if that is the way down."""
+        held = self.at_end(point.theta) & (point.theta * gradient < 0.0)
+        free = ~held[:, None] & ~held
+        return self.gaussian.step(
+            point, np.where(held, 0.0, gradient), np.where(free, curvature, np.diag(np.diag(curvature)))
+        )
+
+    def at_end(self, theta: Floats) -> Bools:
+        """Which parameters (n,) are log dispersions as far out as they may go."""
+        of_logs = np.arange(len(theta)) >= self.n_theta + self.spec.n_fixed
+        return of_logs & (np.abs(theta) >= FARTHEST)
 
     def em(self, point: Point) -> Floats:
         """One EM sweep of θ, with a step of β."""
@@ -120,12 +160,16 @@ class GeneralisedProblem:
         if n:
             out[:n] = self.gaussian.settled(em_thetas(self.spec, point.theta[None, :n], point.W)[0])
         slope = _at(point).first_order.beta
-        out[n : n + p] -= np.linalg.solve(2.0 * _at(point).information, slope) if p else slope
+        step = np.linalg.solve(2.0 * _at(point).information, slope) if p else slope
+        moved = float(np.abs(self.laplace.X @ step).max(initial=0.0))
+        out[n : n + p] -= step * min(1.0, LONGEST / max(moved, LONGEST))
         return out
 
     def allowed(self, theta: Floats) -> Floats:
-        """With zero for what is negative and has to be zero or more."""
-        return np.append(self.spec.allowed(theta[: self.n_theta]), theta[self.n_theta :])
+        """With zero for what is negative and has to be zero or more, and dispersions that are numbers."""
+        n, p = self.n_theta, self.spec.n_fixed
+        logs = np.clip(theta[n + p :], -FARTHEST, FARTHEST)
+        return np.concatenate([self.spec.allowed(theta[:n]), theta[n : n + p], logs])
 
     def too_far(self, theta: Floats) -> bool:
         """Whether the criterion is rounding there."""
@@ -143,6 +187,8 @@ class GeneralisedProblem:
         for i, unit in enumerate(np.eye(n)):
             ends = [self.gradient(self.point(x + side * steps[i] * unit)) for side in (1.0, -1.0)]
             out[i] = (ends[0] - ends[1]) / (2.0 * steps[i])
+        held = self.at_end(x)
+        out[held], out[:, held] = 0.0, 0.0
         return 0.5 * (out + out.T)
 
 
@@ -169,15 +215,24 @@ def fit_generalised(
     _refuse_separation(spec, separating(spec, family, pilot))
     problem = GeneralisedProblem(make_laplace(spec, pilot), points)
     control = Control() if control is None else control
-    near = replace(control, tolerance=max(control.tolerance, NEAR))
+    near = replace(
+        control,
+        tolerance=max(control.tolerance, NEAR),
+        max_iterations=min(control.max_iterations, MOST_ITERATIONS),
+        max_halvings=min(control.max_halvings, MOST_HALVINGS),
+    )
     with LateBar("Fitting by Laplace's approximation", "evaluation") as bar:
         tracer = Tracer(problem, bar)
         others = np.concatenate([problem.laplace.inward(pilot.beta), np.log(np.array(pilot.own))])
-        found = descend(problem, tracer, np.append(_start(problem, start), others), near, control.em_steps)
+        found = descend(problem, tracer, _begun(problem, _start(problem, start), others), near, control.em_steps)
         assert found is not None  # no optimum was known
         found = certified(problem, tracer, found, near)
-        hessian = problem.hessian(found)
-        found = _polished(problem, tracer, found, hessian, control.tolerance)
+        found = _at_ends(problem, tracer, found)
+        try:
+            hessian = problem.hessian(found)
+            found = _polished(problem, tracer, found, hessian, control.tolerance)
+        except np.linalg.LinAlgError:  # so far out that there are no numbers beside it
+            hessian, found = found.curvature, replace(found, converged=False)
     return _estimates(problem, tracer, found, hessian)
 
 
@@ -204,6 +259,30 @@ def _start(problem: GeneralisedProblem, start: Floats | None) -> Floats:
     return np.where(spec.on_diagonal & (np.abs(internal) < 1e-3), 1e-3, internal)
 
 
+def _begun(problem: GeneralisedProblem, theta: Floats, others: Floats) -> Floats:
+    """Parameters near the pilot where the criterion is a number: with smaller effects, if it has to be so."""
+    for size in SIZES:
+        x = np.append(size * theta, others)
+        with suppress(np.linalg.LinAlgError):
+            problem.point(x)
+            return x
+    raise FitError(
+        f"The likelihood of {problem.spec.design.response!r} is no number even beside small random effects. Check the "
+        "response and offsets for values of very different sizes."
+    )
+
+
+def _at_ends(problem: GeneralisedProblem, tracer: Tracer, found: Descent) -> Descent:
+    """Put dispersions that are on their way to an end there, where the criterion does not rise."""
+    theta, of_logs = found.point.theta, slice(problem.n_theta + problem.spec.n_fixed, None)
+    moved = theta.copy()
+    moved[of_logs] = np.where(np.abs(theta[of_logs]) > AFAR, np.sign(theta[of_logs]) * FARTHEST, theta[of_logs])
+    if (moved == theta).all():
+        return found
+    point = tracer.point(moved, "snap")
+    return replace(found, point=point) if point.criterion <= found.point.criterion + 1e-9 else found
+
+
 def _solved(hessian: Floats, right: Floats) -> Floats:
     """H⁺ times columns, without directions in which there is no curvature."""
     scale = np.sqrt(np.maximum(np.diag(hessian), 1e-12))
@@ -217,7 +296,7 @@ def _polished(
     problem: GeneralisedProblem, tracer: Tracer, found: Descent, hessian: Floats, tolerance: float
 ) -> Descent:
     """Steps by the whole Hessian, which near the end is that of the end; what is on the boundary stays there."""
-    zero = problem.scales & (np.abs(found.point.theta) < INTERIOR)
+    zero = problem.scales & (np.abs(found.point.theta) < INTERIOR) | problem.at_end(found.point.theta)
 
     def aim(point: Point) -> tuple[Floats, float]:
         gradient = np.where(zero, 0.0, problem.gradient(point))
@@ -234,7 +313,25 @@ def _polished(
         if after.criterion > found.point.criterion + 1e-12 * abs(after.criterion) or decrement > found.decrement:
             break
         found = replace(found, point=after, decrement=decrement)
-    return replace(found, converged=found.converged and found.decrement < NEAR)
+    free = hessian[np.ix_(~zero, ~zero)]
+    curved = np.linalg.eigvalsh(free).min(initial=0.0) > -CONCAVE * np.abs(free).max(initial=0.0)
+    return replace(found, converged=bool(curved) and found.decrement < NEAR)
+
+
+def _recorded(problem: GeneralisedProblem, tracer: Tracer, own: Descent, found: Descent) -> OptimizerRecord:
+    """The path, with words for a dispersion that has no end."""
+    record = recorded(problem.gaussian, tracer, own)
+    ends = problem.at_end(found.point.theta)[problem.n_theta + problem.spec.n_fixed :]
+    words = [
+        f"The {name} is estimated as {'infinite' if log > 0 else 'zero'}{problem.laplace.family.without(name)}."
+        for name, log, end in zip(problem.laplace.family.dispersions, _at(found.point).logs, ends, strict=True)
+        if end
+    ]
+    if not words or record.status is Status.NOT_CONVERGED:
+        return record
+    status = Status.BOUNDARY if record.status is Status.CONVERGED else record.status
+    rest = record.message if record.status is not Status.CONVERGED else status.value
+    return replace(record, status=status, message=" ".join([rest, *words]))
 
 
 def _estimates(problem: GeneralisedProblem, tracer: Tracer, found: Descent, hessian: Floats) -> RemlEstimates:
@@ -249,7 +346,7 @@ def _estimates(problem: GeneralisedProblem, tracer: Tracer, found: Descent, hess
         vcov=model.outward(whole[n : n + p, n : n + p]),
         criterion=at.criterion,
         modes=at.modes(),
-        optimizer=recorded(problem.gaussian, tracer, own),
+        optimizer=_recorded(problem, tracer, own, found),
         singular=bool(boundary_words(problem.gaussian, own.point)),
         family=model.family.word,
         link=model.family.link,

@@ -156,6 +156,10 @@ class Generalised(Family):
         """Of the dispersions."""
         return ()
 
+    def without(self, dispersion: str) -> str:
+        """What it means that a dispersion has no end, as the end of a sentence."""
+        return ""
+
     def mean(self, eta: Floats) -> Floats:
         """The inverse link."""
         return np.exp(eta)
@@ -399,17 +403,18 @@ class NegativeBinomial(Generalised):
 
     def slopes(self, eta: Floats, rows: Rows, own: Mapping[str, float]) -> Slopes:
         """By the share s = μ/(μ + size)."""
-        y, w, total = rows.y, rows.weights, rows.y + own["size"]
-        below = np.logaddexp(eta, np.log(own["size"]))  # log(μ + size)
+        y, w, size, total = rows.y, rows.weights, own["size"], rows.y + own["size"]
+        below = np.logaddexp(eta, np.log(size))  # log(μ + size)
         s = np.exp(eta - below)
         bend = w * total * s * (1.0 - s)
-        return Slopes(w * (y * eta - total * below), w * (y - total * s), bend, -bend * (1.0 - 2.0 * s))
+        value = y * (eta - below) + size * np.log1p(-s)
+        return Slopes(w * value, w * (y - total * s), bend, -bend * (1.0 - 2.0 * s))
 
     def constant(self, rows: Rows, own: Mapping[str, float]) -> Floats:
-        """Γ(y + size)/Γ(size)/y! size^size."""
-        gammaln, size = load("scipy.special").gammaln, own["size"]
-        rest = size * np.log(size) - gammaln(size)
-        return np.asarray(rows.weights * (gammaln(rows.y + size) - gammaln(rows.y + 1.0) + rest))
+        """Γ(y + size)/Γ(size)/y!, as 1/(y B(y, size)), which keeps its digits where the size is large."""
+        some = np.maximum(rows.y, 1.0)
+        value = -np.log(some) - load("scipy.special").betaln(some, own["size"])
+        return np.where(rows.y > 0, rows.weights * value, 0.0)
 
     def in_dispersions(self, eta: Floats, rows: Rows, own: Mapping[str, float]) -> tuple[Dispersion, ...]:
         """In log size."""
@@ -417,10 +422,14 @@ class NegativeBinomial(Generalised):
         below = np.logaddexp(eta, np.log(size))
         s = np.exp(eta - below)
         spread = s * (1.0 - s)
-        value = psi(y + size) - psi(size) + np.log(size) - below + 1.0 - (y + size) * np.exp(-below)
+        value = psi(y + size) - psi(size) + np.log1p(-s) + (np.exp(eta) - y) * np.exp(-below)
         first = -size * s + (y + size) * spread
         curvature = size * spread - (y + size) * spread * (1.0 - 2.0 * s)
         return (Dispersion(w * size * value, w * first, w * curvature),)
+
+    def without(self, dispersion: str) -> str:
+        """The Poisson distribution is the limit."""
+        return ": given the effects, counts vary no more than Poisson ones, and family='poisson' is the simpler model"
 
     def starts(self, rows: Rows) -> tuple[float, ...]:
         """By moments of the response."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, NoReturn
+from functools import cached_property, partial
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,15 +13,23 @@ import scipy
 from numpy.typing import NDArray
 
 from _ranef import residuals
-from _ranef.design import Design, RandomDesign, Summed, gathered, row_parts, sample_rows
+from _ranef.design import Design, RandomDesign, Summed, gathered, reduced_parts, row_parts, sample_rows, without_rows
 from _ranef.errors import DesignError
 from _ranef.linalg import AmongLevels
-from _ranef.residuals import CorrelationFunction, Residual, RowCorrelation, RowVariance, VarianceFunction
+from _ranef.residuals import (
+    CorrelationFunction,
+    Residual,
+    RowCorrelation,
+    RowVariance,
+    VarianceFunction,
+)
 from _ranef.spec.response import Family, Gaussian, family_of
 from _ranef.structures import STRUCTURES, Structure
 from _ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = ["Grouping", "ModelSpec", "TermSpec", "check_responses", "model_spec", "with_response"]
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -198,6 +206,13 @@ class ModelSpec:
     def parts(self) -> Iterator[ModelSpec]:
         """The model with its rows: itself, or one part after the other where rows are read in chunks."""
         return (self.with_design(part) for part in row_parts(self.design))
+
+    def reduced(self, work: Callable[[ModelSpec], Result], merge: Callable[[Result, Result], Result]) -> Result | None:
+        """What `work` makes of the rows, part by part on the workers where they stand; None where they do not."""
+        if self.design.stream is None:
+            return None
+        bare = self.with_design(without_rows(self.design))
+        return reduced_parts(self.design, partial(_of_part, bare, work), merge)
 
     @cached_property
     def held(self) -> ModelSpec:
@@ -392,7 +407,19 @@ def model_spec(
     ).with_rho(None)
     if row_correlation is not None:
         _check_nested(spec, row_correlation)
+    _check_coefficient_names(spec)
     return spec
+
+
+def _check_coefficient_names(spec: ModelSpec) -> None:
+    """Refuse a coefficient by the name that tables give to a parameter of the residuals."""
+    parts = [part for part in (spec.variance, spec.correlation) if part is not None]
+    taken = {"sigma", "sd(rows)", *(name for part in parts for name in residuals.told_names(part.told(part.starts[0])))}
+    for name in taken.intersection(spec.design.fixed_names):
+        raise DesignError(
+            f"A coefficient would have the name {name!r}, by which tables, priors and intervals know a parameter of "
+            "the residuals. Rename that column."
+        )
 
 
 def _check_nested(spec: ModelSpec, correlation: RowCorrelation) -> None:
@@ -432,6 +459,10 @@ def _refuse_apart(correlation: RowCorrelation, name: str, rows: tuple[int, int],
         f"levels {levels[0]!r} and {levels[1]!r} of {name}: correlated rows must share their level of every grouping "
         f"factor. Give group={finer!r}, or leave one of the two out."
     )
+
+
+def _of_part(spec: ModelSpec, work: Callable[[ModelSpec], Result], design: Design) -> Result:
+    return work(spec.with_design(design))
 
 
 def _columns(design: Design) -> tuple[Any, ...]:

@@ -23,6 +23,7 @@ from _ranef.results import ESTIMATING
 from _ranef.spec import Flat, Generalised, ModelSpec, Normal
 from _ranef.support.interrupts import deferred
 from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
+from _ranef.support.progress import LateBar
 from _ranef.support.remedies import file_path, helpful
 from _ranef.tables import Document, FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines
 from _ranef.user.alike import AnyFit, alike
@@ -546,8 +547,8 @@ class Comparison(ByFields, Shown):
         >>> import ranef
         >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
         >>> print(ranef.compare(model.fit(), model.fit("ML")).equation().text)
-        brightᵢ = 60.40 + b[j[i]] + εᵢ   (REML)
-        brightᵢ = 60.40 + b[j[i]] + εᵢ   (ML)
+        brightᵢ = 60.400 + b[j[i]] + εᵢ   (REML)
+        brightᵢ = 60.400 + b[j[i]] + εᵢ   (ML)
            b[j] ~ N(0, 0.06808)   for 4 levels j of operator (REML)
            b[j] ~ N(0, 0.04575)   (ML)
              εᵢ ~ N(0, 0.1063)   for 20 rows i (REML)
@@ -611,9 +612,10 @@ class Comparison(ByFields, Shown):
         check_output(path, PAGES, overwrite=overwrite)
         spec = next(iter(self.fits.values())).spec
         heading = title or f"{spec.design.response}: fits side by side"
-        page = page_of(self.fits, self.level, self.table(), heading, Source(path.name, data, command))
-        html = page_html(page)
-        return write_whole(path, lambda partial: partial.write_text(html, encoding="utf-8"))
+        with LateBar("Writing the page", "figure"):
+            page = page_of(self.fits, self.level, self.table(), heading, Source(path.name, data, command))
+            html = page_html(page)
+            return write_whole(path, lambda partial: partial.write_text(html, encoding="utf-8"))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data of all frames but the decomposition, ready for JSON; missing numbers are None.

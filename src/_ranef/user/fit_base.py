@@ -430,7 +430,7 @@ class BaseFit(ByFields, Shown):
         >>> import ranef
         >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
         >>> print(fit.equation(values=True).text)
-        brightᵢ = 60.40 + b[j[i]] + εᵢ
+        brightᵢ = 60.400 + b[j[i]] + εᵢ
            b[j] ~ N(0, 0.06808)   for 4 levels j of operator
              εᵢ ~ N(0, 0.1063)   for 20 rows i
         """

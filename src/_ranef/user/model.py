@@ -318,8 +318,8 @@ class Model(Shown):
         control : ranef.Control, optional
             Settings of the optimiser.
         nagq : int
-            Of a generalised response, points of adaptive Gauss-Hermite quadrature for each effect: 1 is Laplace's
-            approximation.
+            Of a generalised response, points of adaptive Gauss-Hermite quadrature along each effect, of one factor with
+            up to three effects of a level: 1 is Laplace's approximation.
 
         Returns
         -------
@@ -409,7 +409,7 @@ class Model(Shown):
         device : str or jax.Device, optional
             Where NumPyro computes, as ``"gpu"``; JAX's default otherwise.
         progress : bool
-            Whether to show progress, on a terminal or in a notebook.
+            Whether to show progress, on a terminal or in a notebook; elsewhere one line, if it takes half a second.
         checkpoint : str or path, optional
             A file in which NumPyro's chains are kept while they are sampled. The same call goes on from it where it was
             stopped, by a crash too, and gives the draws that it would have given; one of another model, other data or

@@ -476,13 +476,12 @@ class EmpiricalBayesFit(BaseFit):
         Examples
         --------
         >>> import ranef
-        >>> fit = ranef.Model("yield ~ nitro * Variety + (1 | Block/Variety)", ranef.datasets.load("Oats")).fit()
+        >>> fit = ranef.Model("yield ~ nitro + Variety + (1 | Block/Variety)", ranef.datasets.load("Oats")).fit()
         >>> fit.anova(ddf="kenward-roger")
         Type III Analysis of Variance Table with Kenward-Roger's method
-                        Sum Sq  Mean Sq NumDF DenDF  F value   Pr(>F)
-         nitro         19536.4 19536.40     1 51.00 115.7713 1.00e-14
-         Variety         655.5   327.76     2 21.57   1.9423   0.1676
-         nitro:Variety   168.4    84.18     2 51.00   0.4988   0.6102
+                  Sum Sq Mean Sq NumDF DenDF F value   Pr(>F)
+         nitro   19536.4 19536.4     1 53.00 118.003 4.30e-15
+         Variety   491.8   245.9     2 10.00   1.485   0.2724
         """
         law = self._law(ddf, vcov, cluster)
         return tables.term_table(inf.term_tests(self.spec, law, self.estimates.beta, self.sigma, type), type, law.words)

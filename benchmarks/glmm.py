@@ -1,0 +1,151 @@
+"""Speed of generalised responses, beside lme4 and glmmTMB in the same run where R has them.
+
+    python benchmarks/glmm.py [--large]
+
+CPU seconds from data frame to fit with standard errors: the median of three after one that compiles, here and in R. The
+deviances are printed beside, for a fit that stops early is quick. ``--large`` adds InstEval as a binary response with
+two crossed factors, and a million rows of ten thousand groups.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import ranef
+
+R = r"""
+a <- commandArgs(TRUE); suppressMessages(library(lme4))
+d <- read.csv(a[1], stringsAsFactors = TRUE); for (n in strsplit(a[4], ",")[[1]]) d[[n]] <- factor(d[[n]])
+f <- as.formula(a[2]); fam <- eval(parse(text = a[3]))
+say <- function(what, e) { t <- c(); for (i in 1:as.integer(a[5]))
+  t[i] <- sum(system.time(m <- suppressWarnings(suppressMessages(eval(e))))[c(1, 2)])
+  cat(what, median(t), -2 * as.numeric(logLik(m)), "\n") }
+say("lme4", quote(glmer(f, d, family = fam)))
+if (requireNamespace("glmmTMB", quietly = TRUE)) say("glmmTMB", quote(glmmTMB::glmmTMB(f, d, family = fam)))
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model.
+
+    Attributes
+    ----------
+    data : callable
+    formula, family : str
+    factors : tuple of str
+        Columns that R is to read as factors.
+    """
+
+    data: Callable[[], pd.DataFrame]
+    formula: str
+    family: str
+    factors: tuple[str, ...]
+
+
+def contraception() -> pd.DataFrame:
+    """As large as the contraception data: 2 000 rows in 60 groups."""
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"g": rng.integers(0, 60, 2000), "x": rng.normal(size=2000), "urban": rng.integers(0, 2, 2000)})
+    effects = rng.normal(size=(60, 2)) * [0.5, 0.4]
+    eta = -0.5 + 0.3 * data["x"] + 0.7 * data["urban"] + effects[data["g"], 0] + effects[data["g"], 1] * data["urban"]
+    return data.assign(y=rng.binomial(1, 1 / (1 + np.exp(-eta))))
+
+
+def million() -> pd.DataFrame:
+    """A million rows in ten thousand groups."""
+    rng = np.random.default_rng(2)
+    data = pd.DataFrame({"g": rng.integers(0, 10_000, 1_000_000), "x": rng.normal(size=1_000_000)})
+    eta = -1.0 + 0.5 * data["x"] + 0.8 * rng.normal(size=10_000)[data["g"]]
+    return data.assign(y=rng.binomial(1, 1 / (1 + np.exp(-eta))))
+
+
+def insteval() -> pd.DataFrame:
+    """Whether a rating is above three."""
+    data = ranef.datasets.load("InstEval")
+    return data.assign(good=(data["y"].astype(float) > 3).astype(int))
+
+
+def verbagg() -> pd.DataFrame:
+    """0 and 1 in the place of levels, which R reads in the order of the alphabet."""
+    data = ranef.datasets.load("VerbAgg")
+    return data.assign(r2=(data["r2"].astype(str) == "Y").astype(int))
+
+
+CASES: Mapping[str, Case] = {
+    "cbpp": Case(
+        lambda: ranef.datasets.load("cbpp"),
+        "cbind(incidence, size - incidence) ~ period + (1 | herd)",
+        "binomial",
+        ("period", "herd"),
+    ),
+    "grouseticks": Case(
+        lambda: ranef.datasets.load("grouseticks"),
+        "TICKS ~ YEAR + cHEIGHT + (1 | BROOD) + (1 | INDEX) + (1 | LOCATION)",
+        "poisson",
+        ("YEAR", "BROOD", "INDEX", "LOCATION"),
+    ),
+    "VerbAgg": Case(verbagg, "r2 ~ Anger + Gender + btype + situ + (1 | id) + (1 | item)", "binomial", ("id", "item")),
+    "2000 rows": Case(contraception, "y ~ x + urban + (urban | g)", "binomial", ("g",)),
+}
+
+LARGE: Mapping[str, Case] = {
+    "InstEval": Case(insteval, "good ~ 1 + service + (1 | s) + (1 | d)", "binomial", ("s", "d")),
+    "1000000 rows": Case(million, "y ~ x + (1 | g)", "binomial", ("g",)),
+}
+
+
+def timed(case: Case, data: pd.DataFrame, repeats: int) -> tuple[float, float]:
+    """Median CPU seconds, and −2 log L."""
+    found = []
+    for _ in range(repeats + 1):
+        start = time.process_time()
+        fit = ranef.Model(case.formula, data, family=case.family).fit()
+        found.append(time.process_time() - start)
+    return statistics.median(found[1:] if repeats > 1 else found), fit.criterion
+
+
+def in_r(case: Case, data: pd.DataFrame, repeats: int) -> list[tuple[str, float, float]]:
+    """Package, CPU seconds and −2 log L."""
+    if shutil.which("Rscript") is None:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        path, script = Path(folder) / "data.csv", Path(folder) / "run.R"
+        data.to_csv(path, index=False)
+        script.write_text(R)
+        arguments = [str(path), case.formula, case.family, ",".join(case.factors), str(repeats)]
+        run = subprocess.run(["Rscript", str(script), *arguments], capture_output=True, text=True, check=False)
+    lines = [line.split() for line in run.stdout.splitlines()]
+    return [(name, float(seconds), float(deviance)) for name, seconds, deviance in lines]
+
+
+def main() -> None:
+    """Print a line for each model and package."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--without-r", action="store_true")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", ranef.RanefWarning)
+    print(f"{'':14s} {'':8s} {'CPU s':>9s} {'times ours':>10s} {'-2 log L':>16s}")
+    for name, case in {**CASES, **(LARGE if options.large else {})}.items():
+        data, repeats = case.data(), 1 if name in LARGE else 3
+        seconds, deviance = timed(case, data, repeats)
+        print(f"{name:14s} {'ranef':8s} {seconds:9.3f} {1:10.1f} {deviance:16.6f}")
+        for package, other, theirs in [] if options.without_r else in_r(case, data, repeats):
+            print(f"{'':14s} {package:8s} {other:9.3f} {other / seconds:10.1f} {theirs:16.6f}")
+
+
+if __name__ == "__main__":
+    main()
