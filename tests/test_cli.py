@@ -38,6 +38,22 @@ def test_fit_a_family(capsys):
     assert main(["fit", "cbpp", formula, "--family", "binomial", "--ddf", "residual"]) == 2
 
 
+def test_compare_a_family(tmp_path, capsys):
+    formula, short = "cbind(incidence, size - incidence) ~ period + (1 | herd)", ["--draws", "60", "--warmup", "60"]
+    options = ["--family", "binomial", "--seed", "1", *short, "--chains", "2"]
+    assert main(["compare", "cbpp", formula, *options, "--html", str(tmp_path / "p.html")]) == 2
+    assert "--figure and --json" in capsys.readouterr().err
+    files = ["--figure", str(tmp_path / "herds.png"), "--json", str(tmp_path / "all.json")]
+    assert main(["compare", "cbpp", formula, *options, *files]) == 0
+    printed = capsys.readouterr().out
+    assert "Laplace" in printed
+    assert "conditional mode" in printed
+    assert (tmp_path / "herds.png").stat().st_size > 10_000
+    found = json.loads((tmp_path / "all.json").read_text())
+    assert found["fits"]["eb"] == {"engine": "Laplace", "family": "binomial"}
+    assert len(found["random_effects"]) == 15
+
+
 def test_fit_with_degrees_of_freedom(capsys):
     formula = "Reaction ~ Days + (Days | Subject)"
     assert main(["fit", "sleepstudy", formula, "--ddf", "Kenward-Roger"]) == 0

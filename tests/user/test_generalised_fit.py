@@ -122,16 +122,13 @@ def test_simulated_residuals_see_overdispersion():
 
 
 REFUSED = {
-    "compare": lambda fit, model: ranef.compare(fit, fit),
+    "ranking": lambda fit, model: ranef.compare(fit, fit, kind="conditional"),
     "pooling": lambda fit, model: ranef.pooling(fit),
     "pooling of a model": lambda fit, model: ranef.pooling(model),
     "ranova": lambda fit, model: ranef.ranova(fit),
     "emmeans": lambda fit, model: ranef.emmeans(fit, "period"),
     "power": lambda fit, model: ranef.power(fit, "period[T.2]"),
     "bootstrap": lambda fit, model: ranef.anova(fit, fit, test="bootstrap"),
-    "sample": lambda fit, model: model.sample(),
-    "priors": lambda fit, model: model.priors(),
-    "prior_predictive": lambda fit, model: model.prior_predictive(),
     "likelihood": lambda fit, model: model.likelihood(),
     "equation": lambda fit, model: model.equation(),
     "parameters": lambda fit, model: model.parameters,
@@ -153,6 +150,12 @@ REFUSED = {
 def test_what_is_not_there_yet_is_refused(name, fit):
     with pytest.raises((ranef.NotAvailableError, ranef.DesignError), match=r"not available|nested"):
         REFUSED[name](fit, ranef.Model.of(fit))
+
+
+@pytest.mark.parametrize("sampler", ["direct", "nutpie"])
+def test_samplers_that_integrate_are_refused(sampler, fit):
+    with pytest.raises(ranef.FitError, match=f"sampler='{sampler}'.*numpyro|sampler='auto'"):
+        ranef.Model.of(fit).sample(sampler=sampler)
 
 
 def test_an_exact_test_is_refused(fit):

@@ -117,7 +117,9 @@ def fit_marks(engines: Mapping[str, str], level: float) -> list[Mark]:
         posterior = engine not in ESTIMATING
         colour, marker = (POSTERIOR if posterior else CONDITIONAL)[seen[posterior] % 2]
         seen[posterior] += 1
-        what = f"posterior mean, {100 * level:g} %" if posterior else rf"BLUP, {100 * level:g} % given $\hat{{\theta}}$"
+        estimate = "conditional mode" if engine in ("Laplace", "AGQ") else "BLUP"
+        given = "" if posterior else r" given $\hat{\theta}$"
+        what = f"{'posterior mean' if posterior else estimate}, {100 * level:g} %{given}"
         label = what if name in PLAIN_NAMES else f"{as_drawn(name)}: {what}"
         out.append(Mark(label, colour, marker))
     return out

@@ -75,7 +75,7 @@ def comparison_table(
         Why fits should not be trusted, before all else.
     """
     numbers = ("estimate", "sd", "lower", "upper") if len(fits) <= WITH_INTERVALS else ("estimate", "sd")
-    alone = frames.random_effects["no_pooling"].notna().any()  # which has no meaning for generalised responses
+    alone = bool(frames.random_effects["no_pooling"].notna().any())  # which has no meaning for generalised responses
     columns = [*(["no_pooling"] if alone else []), *(f"{f.name}_{c}" for f in fits for c in numbers)]
     rows: list[tuple[str, ...]] = []
     for r in frames.variance_components.to_dict("records"):
