@@ -13,7 +13,7 @@ A session begins with a formula and a data frame, and goes on with what comes ba
 ``fit.plot.…``             figures: ``ranef()``, ``shrinkage()``, ``lines()``, ``diagnostics()``
 ``fit.save(path)``         to a file, which :func:`load` reads; ``Model.of(fit)`` is its model again
 ``datasets``, ``priors``   bundled data: ``datasets.names()``; prior families for ``sample(priors=...)``
-``families``               of the response, for ``Model(family=...)``: :class:`GeneralisedFit` is a fit of these
+``families``               of counts, proportions, zeros and ones, for ``Model(family=...)``: fits are :class:`GeneralisedFit`
 =========================  =========================================================================================
 
 Every error is a :class:`RanefError` and says what to do next, every warning a :class:`RanefWarning`. The public face is
@@ -92,7 +92,7 @@ with late(globals()):
     )
     from ranef import datasets, families, priors
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AR1",
