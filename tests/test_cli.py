@@ -39,8 +39,8 @@ def test_fit_a_family(capsys):
 
 
 def test_compare_a_family(tmp_path, capsys):
-    formula, short = "cbind(incidence, size - incidence) ~ period + (1 | herd)", ["--draws", "60", "--warmup", "60"]
-    options = ["--family", "binomial", "--seed", "1", *short, "--chains", "2"]
+    formula, short = "cbind(incidence, size - incidence) ~ period + (1 | herd)", ["--draws", "200", "--warmup", "300"]
+    options = ["--family", "binomial", "--seed", "1", *short]
     assert main(["compare", "cbpp", formula, *options, "--html", str(tmp_path / "p.html")]) == 2
     assert "--figure and --json" in capsys.readouterr().err
     files = ["--figure", str(tmp_path / "herds.png"), "--json", str(tmp_path / "all.json")]

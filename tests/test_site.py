@@ -71,7 +71,8 @@ def test_first_page_is_the_first_screen_of_the_readme(pages):
 
 def test_reference_has_every_public_name(pages):
     anchors = {anchor for page in pages.values() for anchor in page.anchors}
-    names = {f"ranef.{name}" for name in ranef.__all__ if name not in ("datasets", "priors")}
+    names = {f"ranef.{name}" for name in ranef.__all__ if name not in ("datasets", "families", "priors")}
     names |= {f"ranef.priors.{name}" for name in ranef.priors.__all__}
     names |= {f"ranef.datasets.{name}" for name in ranef.datasets.__all__}
+    names |= {f"ranef.families.{name}" for name in ranef.families.__all__}
     assert not names - anchors

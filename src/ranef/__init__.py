@@ -13,7 +13,7 @@ A session begins with a formula and a data frame, and goes on with what comes ba
 ``fit.plot.…``             figures: ``ranef()``, ``shrinkage()``, ``lines()``, ``diagnostics()``
 ``fit.save(path)``         to a file, which :func:`load` reads; ``Model.of(fit)`` is its model again
 ``datasets``, ``priors``   bundled data: ``datasets.names()``; prior families for ``sample(priors=...)``
-``families``               of counts, proportions, zeros and ones, for ``Model(family=...)``: fits are :class:`GeneralisedFit`
+``families``               of counts, proportions, zeros and ones, for ``Model(family=...)``
 =========================  =========================================================================================
 
 Every error is a :class:`RanefError` and says what to do next, every warning a :class:`RanefWarning`. The public face is

@@ -35,9 +35,9 @@ SLOW = pytest.mark.slow
     ("name", "prior"),
     [
         ("one", "flat"),
-        ("nested", "sampled"),
         ("three", "default"),
-        ("crossed slopes", "default"),
+        pytest.param("nested", "sampled", marks=SLOW),
+        pytest.param("crossed slopes", "default", marks=SLOW),
         pytest.param("one", "default", marks=SLOW),
         pytest.param("one", "sampled", marks=SLOW),
         pytest.param("nested", "default", marks=SLOW),
@@ -68,6 +68,7 @@ def test_the_same_seed_gives_the_same_draws(make):
     assert one.sigma.shape == (4, 100)
 
 
+@pytest.mark.slow
 def test_large_crossed_designs_go_through_the_numpy_kernels(make, monkeypatch):
     spec = make.spec(make.formulas["crossed"])
     settings = {"priors": default_priors(spec), "sampler": "nutpie"}

@@ -73,6 +73,7 @@ def test_a_damaged_file_is_replaced(folder, compilations):
     assert [p.name for p in folder.iterdir()] == [file.name]
 
 
+@pytest.mark.slow
 def test_any_of_them_may_be_missing(make, folder, compilations):
     """As after a run that was stopped, or while another process compiles: the draws are the same."""
     spec = make.spec(make.formulas["one"])

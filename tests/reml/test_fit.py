@@ -180,6 +180,7 @@ def test_conditional_covariance_of_a_subject_by_maximum_likelihood():
     np.testing.assert_allclose(fit.estimates.modes[0].cov[0], expected, rtol=6e-6)
 
 
+@pytest.mark.slow
 def test_twenty_random_slopes():
     """A maximal model: 210 variance parameters, at a covariance matrix that is not of full rank."""
     rng = np.random.default_rng(5)

@@ -170,9 +170,16 @@ def awkward():
             {"priors": {"x": StudentT(3, 0, 5), "Intercept": dist.Laplace(250.0, 20.0)}, "sampler": "numpyro"},
         ),
         ("y ~ x + ident(0 + f | g)", {}, {"priors": {"sd": HalfNormal(11.123456789)}}),
-        ("y ~ x + (1 | g)", {}, {"priors": {"ranef": Gamma(2, 0.1)}, "sampler": "numpyro"}),
         ("y ~ x + (1 | g)", {}, {"priors": {"nu": Gamma(3, 0.2)}, "family": "student", "sampler": "numpyro"}),
-        ("y ~ x + (1 | g)", {}, {"priors": {"fixef": R2D2(0.3)}, "sampler": "numpyro"}),
+        pytest.param(
+            "y ~ x + (1 | g)",
+            {},
+            {"priors": {"ranef": Gamma(2, 0.1)}, "sampler": "numpyro"},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "y ~ x + (1 | g)", {}, {"priors": {"fixef": R2D2(0.3)}, "sampler": "numpyro"}, marks=pytest.mark.slow
+        ),
         pytest.param(
             "y ~ x + (1 | g)",
             {},

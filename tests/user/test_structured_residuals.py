@@ -179,6 +179,7 @@ def groups():
     return data
 
 
+@pytest.mark.slow
 def test_proposals_far_out_are_refused_and_not_fatal(groups):
     for correlation in (ranef.Exponential("t", group="g"), ranef.Symm("t", group="g")):
         model = ranef.Model("y ~ x", groups, correlation=correlation)

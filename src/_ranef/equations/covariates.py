@@ -14,7 +14,7 @@ from _ranef.formula import Name, Node, Number, Term, label, parse_formula
 from _ranef.formula.tree import Binary, Call, Unary
 from _ranef.spec import ModelSpec, TermSpec
 
-__all__ = ["Covariate", "Piece", "fixed_covariates", "random_covariates", "response"]
+__all__ = ["Covariate", "Piece", "counted", "fixed_covariates", "random_covariates", "response"]
 
 #: functions that mathematics writes as we do
 MATHEMATICAL = {"log", "log2", "log10", "log1p", "exp", "sqrt", "sin", "cos", "tan"}
@@ -84,10 +84,20 @@ def random_covariates(spec: ModelSpec, term: TermSpec) -> tuple[Covariate, ...]:
 
 
 def response(spec: ModelSpec, at: Atom = "i") -> tree.Node:
-    """The response in a row."""
+    """The response in a row; of ``cbind(successes, failures)`` the first."""
+    node = _response_node(spec)
+    return _expression(node.args[0] if isinstance(node, Call) and node.function == "cbind" else node, at)
+
+
+def counted(spec: ModelSpec) -> bool:
+    """Whether the response is a pair of counts."""
+    node = _response_node(spec)
+    return isinstance(node, Call) and node.function == "cbind"
+
+
+def _response_node(spec: ModelSpec) -> Node:
     encoding = spec.design.encoding
-    known = {*registered(), *encoding.transforms}
-    return _expression(parse_formula(encoding.source, functions=known).response, at)
+    return parse_formula(encoding.source, functions={*registered(), *encoding.transforms}).response
 
 
 def _split(name: str, terms: Sequence[Term]) -> tuple[Piece, ...]:

@@ -20,7 +20,8 @@ from _ranef.equations.scalar import distribution_of_rows, scalar
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Key, Line, Phrase, Words
 from _ranef.equations.typst import TYPST
-from _ranef.spec import ModelSpec, Priors, default_priors
+from _ranef.errors import NotAvailableError
+from _ranef.spec import Generalised, ModelSpec, Priors, default_priors
 from _ranef.support.remedies import one_of
 
 __all__ = ["STYLES", "Equation", "model_equation"]
@@ -52,7 +53,7 @@ STYLES: Mapping[str, Callable[[Symbols, Asked], list[Line]]] = {
     "combined": lambda s, _: combined(s),
     "cluster": lambda s, asked: cluster(s, asked.chosen),
     "matrix": lambda s, _: matrix(s),
-    "distribution": lambda s, _: [*distribution_of_rows(s), *distribution(s)],
+    "distribution": lambda s, _: [*distribution_of_rows(s), *([] if _linked(s) else distribution(s))],
     "priors": _priors,
 }
 
@@ -171,10 +172,19 @@ def model_equation(
     y = Xβ + Zb + ε   X: 180 × 2, Z: 180 × 36
     """
     one_of("style", style, list(STYLES))
+    if _linked(Symbols(spec)) and style in ("cluster", "matrix"):
+        raise NotAvailableError(
+            f"equation({style!r}) is not available for {spec.family.label} responses: it writes the covariance V. "
+            "They have 'scalar', 'hierarchical', 'combined', 'distribution' and 'priors'."
+        )
     s = Symbols(spec)
     lines = STYLES[style](s, asked or Asked())
     filled = _filled(lines, values, decimals_of(spec)) if values else lines
     return Equation(tuple(filled), style, tuple(legend_lines(s, filled)))
+
+
+def _linked(s: Symbols) -> bool:
+    return isinstance(s.spec.family, Generalised)
 
 
 def _filled(lines: list[Line], values: Mapping[str, Mapping[Key, float]], decimals: Mapping[Key, int]) -> list[Line]:

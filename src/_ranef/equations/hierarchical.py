@@ -11,7 +11,8 @@ import numpy as np
 
 from _ranef.equations.covariates import Covariate
 from _ranef.equations.effects import effect_line, effect_lines
-from _ranef.equations.row_errors import residual_line, residual_structure
+from _ranef.equations.linked_rows import predicted
+from _ranef.equations.row_errors import row_lines
 from _ranef.equations.scalar import times
 from _ranef.equations.symbols import COEFFICIENTS, Symbols
 from _ranef.equations.tree import Atom, Chain, Line, Node, Of, Product, Sum, Symbol, Variable, mapped, said
@@ -74,7 +75,7 @@ def hierarchical(s: Symbols) -> list[Line]:
     """
     levels = Levels(replace(s, levelled=True))
     own = levels.symbols
-    lines = [*said("Level 1: rows"), levels.first(), residual_line(own), *residual_structure(own)]
+    lines = [*said("Level 1: rows"), levels.first(), *row_lines(own)]
     told: set[int] = set()
     for unit in levels.units:
         names = " and ".join(own.spec.groupings[k].name for k in unit)
@@ -95,7 +96,7 @@ def combined(s: Symbols) -> list[Line]:
     out = tuple(term for part in inserted for term in _multiplied(part))
     fixed = [t for t in out if _is_fixed(t)]
     model = Chain((Sum(inserted), Sum((*fixed, *(t for t in out if t not in fixed)))))
-    return [Line(line.left, "=", model), *effect_lines(own), residual_line(own), *residual_structure(own)]
+    return [Line(line.left, "=", model), *effect_lines(own), *row_lines(own)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +211,8 @@ class Levels:
             elif home is None:
                 terms.append(times(s.coefficient(k), x.factors(s.spec)))
         terms += [random(m) for m in alone if not self.varying[m].covariate.is_intercept]
-        return Line(s.response, "=", Sum((*terms, *s.offset, s.epsilon)))
+        left, noise = predicted(s)
+        return Line(left, "=", Sum((*terms, *s.offset, *noise)))
 
     def of_unit(self, unit: Unit) -> list[Line]:
         """The coefficients that vary over a unit, and what they are made of."""

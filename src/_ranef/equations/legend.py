@@ -22,6 +22,8 @@ WORDS = {
     "row sd": "standard deviation of the residual of row i, over σ",
     "row sds": "standard deviation of the residual of a row, over σ",
     "mean": "mean of row i, given the random effects",
+    "trials": "trials of row i",
+    "dispersion": "parameter of the response besides its mean",
     "fitted": "fitted value of row i",
     "distance": "distance of two rows",
     "place": "place of row i in its group",

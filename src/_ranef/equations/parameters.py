@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from _ranef.equations.legend import meaning
+from _ranef.equations.linked_rows import linked_line
 from _ranef.equations.plain import PLAIN
 from _ranef.equations.row_errors import residual_structure, told_of
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Label, Symbol, symbols_in
 from _ranef.residuals import told_names, told_places
-from _ranef.spec import ModelSpec, Priors, TermSpec, corr_name
+from _ranef.spec import Generalised, ModelSpec, Priors, TermSpec, corr_name
 
 __all__ = ["parameter_table"]
 
@@ -28,8 +29,12 @@ def parameter_table(spec: ModelSpec, priors: Priors) -> pd.DataFrame:
     rows = [_row(s, s.coefficient(k), n, "fixed", f"β, entry {k + 1}") for k, n in enumerate(spec.design.fixed_names)]
     for t in spec.terms:
         rows += _of_term(s, t)
-    rows.append(_row(s, s.sigma, "sigma", "residual", "R: σ² is a factor of every entry"))
-    rows += _of_residuals(s)
+    if isinstance(spec.family, Generalised):
+        own = [p for p in symbols_in(linked_line(s).right or s.sigma) if isinstance(p, Symbol)]
+        rows += [_row(s, p, str(p.key[1]), "residual", "the response") for p in own if p.key[0] == "dispersion"]
+    else:
+        rows.append(_row(s, s.sigma, "sigma", "residual", "R: σ² is a factor of every entry"))
+        rows += _of_residuals(s)
     frame = pd.DataFrame(rows, columns=COLUMNS[:-1])
     of_residuals = "; ".join(line for line in spec.residual_prior_words(priors.rho) if not line.startswith("sigma"))
     rest = ["" if priors.flat or kind != "residual" else of_residuals for kind in frame["kind"]]
@@ -39,8 +44,9 @@ def parameter_table(spec: ModelSpec, priors: Priors) -> pd.DataFrame:
 
 def _prior_words(spec: ModelSpec, priors: Priors) -> dict[str, str]:
     """Priors as they are printed, by what they are of; with their coordinates, where these are not the columns."""
-    lines = [*priors.lines(spec.family.word), *spec.residual_prior_words(priors.rho)]
+    lines = [*priors.lines(spec.family), *spec.residual_prior_words(priors.rho)]
     out = dict(line.split(" ~ ", 1) for line in lines if " ~ " in line)
+    out |= {name: str(prior) for name, prior in priors.dispersions.items()}
     if priors.flat:
         return dict.fromkeys((*spec.design.fixed_names, "sigma"), "flat")
     for t in spec.terms:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from _ranef.equations.linked_rows import linked_line
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import (
     Absolute,
@@ -45,8 +46,9 @@ from _ranef.residuals import (
     Told,
     row_variances,
 )
+from _ranef.spec import Generalised
 
-__all__ = ["residual_line", "residual_structure", "row_law", "row_variance", "told_of"]
+__all__ = ["residual_line", "residual_structure", "row_law", "row_lines", "row_variance", "told_of"]
 
 #: the row that another is compared with
 OTHER = "i′"
@@ -79,6 +81,13 @@ def row_variance(s: Symbols) -> Node:
     if s.spec.variance is not None:
         own = Product((own, squared(_h())))
     return Quotient(own, s.weight) if s.spec.residual.weighted else own
+
+
+def row_lines(s: Symbols) -> list[Line]:
+    """What rows are round the linear predictor: residuals with their structure, or a generalised response."""
+    if isinstance(s.spec.family, Generalised):
+        return [linked_line(s)]
+    return [residual_line(s), *residual_structure(s)]
 
 
 def residual_line(s: Symbols) -> Line:

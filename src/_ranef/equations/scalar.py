@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from _ranef.equations.effects import effect_lines
-from _ranef.equations.row_errors import residual_line, residual_structure, row_law
+from _ranef.equations.linked_rows import linked_line, linked_mean, predicted
+from _ranef.equations.row_errors import residual_structure, row_law, row_lines
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Line, Node, Phrase, Product, Sum, Symbol, Words
+from _ranef.spec import Generalised
 
 __all__ = ["distribution_of_rows", "predictor", "scalar", "times"]
 
 
 def scalar(s: Symbols) -> list[Line]:
     """One row i, as lme4's users write it: coefficients, then random effects by grouping factor."""
-    model = Line(s.response, "=", Sum((*predictor(s), s.epsilon)))
-    return [model, *effect_lines(s), residual_line(s), *residual_structure(s)]
+    left, noise = predicted(s)
+    return [Line(left, "=", Sum((*predictor(s), *noise))), *effect_lines(s), *row_lines(s)]
 
 
 def distribution_of_rows(s: Symbols) -> list[Line]:
     """The same as distributions: of a row given the random effects, and of these."""
+    if isinstance(s.spec.family, Generalised):
+        return [linked_line(s), Line(linked_mean(s), "=", Sum(predictor(s))), *effect_lines(s)]
     mu = Symbol("μ", ("i",), ("mean",))
     words = Phrase((Words(f"for {s.spec.n_obs} rows "), s.row))
     rows = Line(s.response, "~", row_law(s, mu), words)

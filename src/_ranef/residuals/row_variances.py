@@ -350,7 +350,8 @@ class ConstPower(_Covariate):
     @property
     def starts(self) -> tuple[Floats, ...]:
         """Nearly constant, nearly a power, of either sign, and constant up to where a steep power begins."""
-        steep = 2.0 / (float(self._parts(np.zeros(2))[1].std()) or 1.0)
+        spread = 0.0 if self.x is None else float(self._parts(np.zeros(2))[1].std())
+        steep = 2.0 / (spread or 1.0)
         some = ((0.0, 0.5), (2.0, 1.0), (-2.0, 0.5), (-2.0, -0.5), (0.0, -1.0), (3.0, steep))
         return tuple(np.array(own) for own in some)
 

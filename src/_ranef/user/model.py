@@ -634,7 +634,6 @@ class Model(Shown):
         >>> model.parameters["symbol"].tolist()
         ['β₀', 'β₁', 'σ₀', 'σ₁', 'ρ₀₁', 'σ']
         """
-        self._refuse_generalised("parameters", "fit().tidy() has all estimates.")
         return equations.parameter_table(self._spec, self.priors())
 
     def equation(
@@ -673,7 +672,6 @@ class Model(Shown):
         >>> print(model.equation("hierarchical").text.splitlines()[-3].strip())
         β₁[j] = γ₁₀ + U₁[j]
         """
-        self._refuse_generalised("equation()", "describe() says what it is made of.")
         asked = equations.Asked(equations.Chosen(level, group, entries), lambda: self.priors(priors))
         return equations.model_equation(self._spec, style=style, asked=asked)
 

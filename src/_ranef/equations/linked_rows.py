@@ -1,0 +1,47 @@
+"""Rows of a generalised response: its distribution, and the link of its mean to the linear predictor."""
+
+from __future__ import annotations
+
+from _ranef.equations.covariates import counted, response
+from _ranef.equations.symbols import Symbols
+from _ranef.equations.tree import Call, Law, Line, Node, Phrase, Product, Symbol, Words
+from _ranef.spec import Generalised
+
+__all__ = ["linked_line", "linked_mean", "predicted"]
+
+
+def predicted(s: Symbols) -> tuple[Node, tuple[Node, ...]]:
+    """What the linear predictor is of, and the residual beside it where there is one."""
+    if isinstance(s.spec.family, Generalised):
+        return linked_mean(s), ()
+    return s.response, (s.epsilon,)
+
+
+def linked_mean(s: Symbols) -> Node:
+    """The link of the mean of row i."""
+    assert isinstance(s.spec.family, Generalised)
+    return Call(s.spec.family.link, (_mean(s),))
+
+
+def linked_line(s: Symbols) -> Line:
+    """The distribution of the response of row i round its mean."""
+    family, mean = s.spec.family, _mean(s)
+    words = Phrase((Words(f"for {s.spec.n_obs} rows "), s.row))
+    assert isinstance(family, Generalised)
+    own = tuple(Symbol("φ", (), ("dispersion", name)) for name in family.dispersions)
+    left = response(s.spec)
+    if family.word != "binomial":
+        return Line(left, "~", Law(_LAWS[family.word], (mean, *own)), words)
+    if s.spec.design.weights is None:
+        return Line(left, "~", Law("Bernoulli", (mean,)), words)
+    trials = Symbol("n", ("i",), ("trials",))
+    successes = left if counted(s.spec) else Product((trials, left))
+    return Line(successes, "~", Law("Binomial", (trials, mean)), words)
+
+
+_LAWS = {"poisson": "Poisson", "negative binomial": "NegBinomial", "gamma": "Gamma"}
+
+
+def _mean(s: Symbols) -> Symbol:
+    letter = "p" if s.spec.family.word == "binomial" else "μ"
+    return Symbol(letter, ("i",), ("mean",))
