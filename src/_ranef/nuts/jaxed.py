@@ -77,7 +77,7 @@ class Stored:
 @cache
 def _register_linear_algebra() -> None:
     """Make JAX find its LAPACK functions, as it does on the way to compiling; loaded code would call null pointers."""
-    square: Any = jax.ShapeDtypeStruct((2, 2), float)  # type: ignore[no-untyped-call]
+    square: Any = jax.ShapeDtypeStruct((2, 2), jnp.result_type(float))  # type: ignore[no-untyped-call]
 
     def solve(a: jax.Array) -> jax.Array:
         return jnp.asarray(solve_triangular(jnp.linalg.cholesky(a), a, lower=True))

@@ -15,7 +15,7 @@ from _ranef.spec import ModelSpec
 from _ranef.support.remedies import generator, helpful, one_of
 from _ranef.user.drawn import Drawn
 from _ranef.user.fit_base import ByFields, RandomPart, Shown
-from _ranef.user.generalised_fit import INSTEAD
+from _ranef.user.generalised_fit import INSTEAD, NONE_YET
 
 __all__ = ["GeneralisedPosterior"]
 
@@ -48,7 +48,12 @@ class GeneralisedPosterior(Drawn, ByFields, Shown):
     spec: ModelSpec
     draws: PosteriorDraws
 
-    _instead: ClassVar[Mapping[str, str]] = INSTEAD
+    _instead: ClassVar[Mapping[str, str]] = {
+        **INSTEAD,
+        **dict.fromkeys(("derive", "icc", "r2", "simulated_residuals", "residuals", "augment"), NONE_YET),
+        "sigma": "Generalised responses have no residual standard deviation; draws.extras has their parameters.",
+        "posterior": "It is the posterior; its draws are draws, or as a DataTree datatree.",
+    }
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spec", self.spec.with_family(self.draws.response))
