@@ -54,6 +54,8 @@ def slope(J: int, seed: int) -> dict[str, float]:
     """P-values of a mean slope of zero, slopes varying by group."""
     rng = np.random.default_rng([2, J, seed])
     data = design(J, rng)
+    while len(data) <= 2 * J:  # as many effects as rows
+        data = design(J, rng)
     b = rng.normal(size=(J, 2)) * [0.7, 0.5]
     data["y"] = b[data["g"], 0] + b[data["g"], 1] * data["x"] + rng.normal(size=len(data))
     model = ranef.Model("y ~ x + (x | g)", data)
