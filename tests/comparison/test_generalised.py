@@ -30,6 +30,14 @@ def test_frames_hold_what_the_fits_say(model):
     assert "conditional mode" in str(both)
 
 
+def test_one_model_in_other_words_is_refused():
+    data = ranef.datasets.load("grouseticks")
+    formulas = "TICKS ~ YEAR + cHEIGHT + (1 | BROOD)", "TICKS ~ cHEIGHT + YEAR + (1 | BROOD)"
+    fits = [ranef.Model(formula, data, family="poisson").fit() for formula in formulas]
+    with pytest.raises(ranef.DesignError, match="another order"):
+        ranef.compare(*fits)
+
+
 def test_other_models_and_responses_are_refused(model):
     fit, data = model.fit(), ranef.datasets.load("cbpp")
     with pytest.raises(ranef.DesignError, match="different responses"):

@@ -248,12 +248,17 @@ def generalised_comparison(fits: Mapping[str, Any], level: float) -> Generalised
     Raises
     ------
     DesignError
-        If some are not of a generalised response, or of another one.
+        If some are not of a generalised response, or of another one; or if the model is written in several ways.
     """
     families = {getattr(fit.spec, "family", None) for fit in fits.values()}
     if len(families) > 1 or not all(isinstance(fit, GeneralisedFit | GeneralisedPosterior) for fit in fits.values()):
         words = ", ".join(f"{name}: {fit.spec.family.label}" for name, fit in fits.items())
         raise DesignError(f"The fits are of different responses and cannot stand side by side ({words}).")
-    out = GeneralisedComparison(fits, level)
-    out.frames  # noqa: B018  refuses fits of different models at once
-    return out
+    first = next(iter(fits))
+    for name, found in cmp.require_same_model({name: fit.spec for name, fit in fits.items()}).items():
+        if not found.alike:
+            raise DesignError(
+                f"{first!r} and {name!r} are fits of one model with its terms, levels or contrasts in another order, "
+                "which is not put right for generalised responses. Make both fits from the same ranef.Model."
+            )
+    return GeneralisedComparison(fits, level)
