@@ -123,3 +123,22 @@ def test_predictions_are_means_of_draws(posterior):
     np.testing.assert_allclose(new["estimate"].iloc[1], np.exp(posterior.draws.beta[..., 0]).mean())
     held = posterior.datatree["log_likelihood"]["y"].to_numpy()[..., 12]
     np.testing.assert_allclose(held, stats.poisson.logpmf(counts()["y"][12], np.exp(eta)))
+
+
+def test_what_needs_a_normal_response_is_refused_by_its_name(posterior):
+    with pytest.raises(ranef.FitError, match="The response is Poisson"):
+        posterior.loo("group")
+    with pytest.raises(ranef.DesignError, match=r"model\.fit\(\) gives one"):
+        ranef.anova(posterior, posterior)
+
+
+def test_a_checkpoint_is_of_its_family(tmp_path):
+    model, short = ranef.Model("y ~ 1 + (1 | g)", counts(), family="poisson"), {"draws": 20, "warmup": 20, "seed": 1}
+    with pytest.warns(ranef.ConvergenceWarning):
+        first = model.sample(**short, progress=False, checkpoint=tmp_path / "run.ranef")
+    with pytest.warns(ranef.ConvergenceWarning):
+        again = model.sample(**short, progress=False, checkpoint=tmp_path / "run.ranef")
+    np.testing.assert_array_equal(again.draws.beta, first.draws.beta)
+    other = ranef.Model("y ~ 1 + (1 | g)", counts(), family="negative binomial")
+    with pytest.raises(ranef.DesignError, match="family"):
+        other.sample(**short, progress=False, checkpoint=tmp_path / "run.ranef")

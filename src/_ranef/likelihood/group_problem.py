@@ -12,7 +12,7 @@ import scipy
 from _ranef.errors import FitError, NotAvailableError
 from _ranef.linalg import AmongLevels
 from _ranef.results import PosteriorDraws
-from _ranef.spec import ModelSpec
+from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["Common", "GroupProblem", "RowGroups", "common", "homes_of", "own_root"]
@@ -176,8 +176,10 @@ def common(spec: ModelSpec, draws: PosteriorDraws, groups: RowGroups) -> Common:
         If a known covariance among levels is singular.
     """
     if draws.not_normal:
+        linked = isinstance(draws.response, Generalised)
+        why = f"The response is {draws.response.label}" if linked else f"Student t in this model: {draws.not_normal}"
         raise FitError(
-            f"Student t in this model: {draws.not_normal}. The random effects of a group can then not be integrated "
+            f"{why}. The random effects of a group can then not be integrated "
             "out in closed form. Use kind='conditional', or sample a normal model."
         )
     d, S = spec.design, draws.sigma.size

@@ -9,6 +9,7 @@ import numpy as np
 from _ranef.nuts.problem import Problem
 from _ranef.nuts.settings import Settings
 from _ranef.results import RemlEstimates
+from _ranef.spec import Generalised
 from _ranef.support.checkpoints import Checkpoint, open_checkpoint
 
 __all__ = ["checkpoint_of"]
@@ -28,13 +29,13 @@ def checkpoint_of(problem: Problem, settings: Settings, kind: str, start: RemlEs
         If it is no checkpoint.
     """
     assert settings.checkpoint is not None
-    spec = problem.spec
+    spec, family = problem.spec, problem.spec.family
     about = {
         "what": "sample()",
         "formula": spec.design.formula,
-        "family": spec.family.word,
+        "family": f"{family.word} ({family.link})" if isinstance(family, Generalised) else family.word,
         "parameterization": kind,
-        **{f"the prior {line.partition(' ~ ')[0]}": line for line in problem.priors.lines(spec.family.word)},
+        **{f"the prior {line.partition(' ~ ')[0]}": line for line in problem.priors.lines(family)},
         **{f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in OTHERS},
     }
     own = problem.products.marks

@@ -12,6 +12,7 @@ from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import ResultFrame, models_table, ranova_table
 from _ranef.user.fit_base import BaseFit
 from _ranef.user.generalised_fit import GeneralisedFit, refuse_generalised
+from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
 
@@ -148,7 +149,7 @@ def _named(fits: tuple[EmpiricalBayesFit | Mapping[str, EmpiricalBayesFit], ...]
     if len(fits) == 1 and isinstance(fits[0], Mapping):
         check_names(list(fits[0]))
         return dict(fits[0])
-    kinds = BaseFit | GeneralisedFit
+    kinds = BaseFit | GeneralisedFit | GeneralisedPosterior
     given: list[Any] = [fit for fit in fits if isinstance(fit, kinds)]
     if len(given) < len(fits):
         strange = next(fit for fit in fits if not isinstance(fit, kinds))
@@ -158,6 +159,11 @@ def _named(fits: tuple[EmpiricalBayesFit | Mapping[str, EmpiricalBayesFit], ...]
 
 
 def _refuse_posteriors(fits: list[EmpiricalBayesFit]) -> None:
+    if any(isinstance(fit, GeneralisedPosterior) for fit in fits):
+        raise DesignError(
+            "anova() compares fits by their maximised likelihoods, and a posterior has none: model.fit() gives one. "
+            "posterior.test('x = 0') has the probability of the sign of a coefficient, posterior.loo() the elpd."
+        )
     if any(isinstance(fit, PosteriorFit) for fit in fits):
         raise DesignError(
             "anova() compares fits by their maximised likelihoods, and a posterior has none. What takes its place: "
