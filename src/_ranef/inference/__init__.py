@@ -55,9 +55,7 @@ with late(globals()):
         link_parts,
         predict_generalised,
         ratio_frame,
-        simulate_generalised,
         untied_residuals,
-        varcorr_rows,
     )
     from _ranef.inference.information import (
         VarianceInformation,
@@ -306,7 +304,6 @@ __all__ = [
     "scaled_quantiles",
     "sensitivity_words",
     "share_intervals",
-    "simulate_generalised",
     "simulate_new",
     "simulate_posterior",
     "simulated_power",
@@ -325,7 +322,6 @@ __all__ = [
     "varcorr_frame",
     "varcorr_means",
     "varcorr_of",
-    "varcorr_rows",
     "variance_information",
     "vcov_derivatives",
     "vcov_frame",

@@ -13,7 +13,6 @@ from _ranef.inference.mixtures import chi_squared
 from _ranef.inference.prediction import (
     Predicted,
     RowsAsked,
-    draw_effects,
     linear_predictor,
     unseen_variance,
 )
@@ -21,7 +20,7 @@ from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residu
 from _ranef.inference.variance_shares import VarianceParts, row_moments, variance_parts
 from _ranef.likelihood import LaplaceAt, combination_variances, fit_pilot, make_laplace, response_rows
 from _ranef.results import RemlEstimates
-from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays, response_family, varcorr_arrays
+from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays, response_family
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import one_of
 
@@ -34,9 +33,7 @@ __all__ = [
     "link_parts",
     "predict_generalised",
     "ratio_frame",
-    "simulate_generalised",
     "untied_residuals",
-    "varcorr_rows",
 ]
 
 #: share of the distance of two counts by which ties are broken
@@ -67,12 +64,6 @@ def laplace_at(spec: ModelSpec, estimates: RemlEstimates) -> LaplaceAt:
     roots = model.gaussian.standard(estimates.theta)
     logs = np.log(np.array(list(dispersions_of(estimates).values())))
     return model.at(roots, model.inward(estimates.beta), logs)
-
-
-def varcorr_rows(spec: ModelSpec, theta: Floats) -> list[tuple[str, str, str | None, float, float]]:
-    """Rows of variance components, of which none is residual."""
-    rows = varcorr_arrays(spec, theta, np.asarray(1.0))[:-1]
-    return [(g, a, b, float(v), float(s)) for g, a, b, v, s in rows]
 
 
 def generalised_residuals(estimates: RemlEstimates, rows: Rows, eta: Floats, kind: str) -> Floats:
@@ -189,15 +180,3 @@ def ratio_frame(fits: Mapping[str, tuple[ModelSpec, RemlEstimates]]) -> pd.DataF
 
 def _n_parameters(spec: ModelSpec, estimates: RemlEstimates) -> int:
     return spec.n_fixed + spec.n_theta + len(dispersions_of(estimates))
-
-
-def simulate_generalised(
-    spec: ModelSpec, estimates: RemlEstimates, eta: Floats, rng: np.random.Generator, *, new_effects: bool
-) -> Floats:
-    """One simulated response (n,) as the design holds it, at η (n,) with freshly drawn effects added if asked."""
-    out = eta.copy()
-    for g, cov in zip(spec.groupings, covariance_arrays(spec, estimates.theta, np.asarray(1.0)), strict=True):
-        if new_effects:
-            out += np.einsum("np,np->n", g.Z, draw_effects(cov, g.n_levels, rng)[g.codes])
-    family = family_of_estimates(estimates)
-    return family.draw(rng, family.mean(out), response_rows(spec).weights, dispersions_of(estimates))

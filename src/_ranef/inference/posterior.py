@@ -86,8 +86,6 @@ def one_draw(arrays: Sequence[Floats], rng: np.random.Generator) -> tuple[Floats
 def varcorr_draws(spec: ModelSpec, draws: PosteriorDraws) -> list[tuple[str, str, str | None, Floats, Floats]]:
     """Rows of ``varcorr`` as draws; a draw with a zero variance has no correlation to speak of, and 0 stands for it."""
     rows = varcorr_arrays(spec, draws.theta, draws.sigma)
-    if isinstance(draws.response, Generalised):  # which has no residual
-        rows = rows[:-1]
     return [(g, a, b, v, s if b is None else np.nan_to_num(s)) for g, a, b, v, s in rows]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from _ranef.spec.generalised import Generalised
 from _ranef.spec.model import ModelSpec
 from _ranef.support.arrays import Floats
 
@@ -21,7 +22,9 @@ def covariance_arrays(spec: ModelSpec, theta: Floats, sigma: Floats) -> tuple[Fl
 
 
 def varcorr_arrays(spec: ModelSpec, theta: Floats, sigma: Floats) -> list[tuple[str, str, str | None, Floats, Floats]]:
-    """Rows of ``varcorr``: group, term1, term2, variance or covariance (...), sd or correlation (...); residual last.
+    """Rows of ``varcorr``: group, term1, term2, variance or covariance (...), sd or correlation (...).
+
+    The residual is last; generalised responses have none.
 
     A correlation with an effect of variance zero is NaN.
     """
@@ -34,7 +37,8 @@ def varcorr_arrays(spec: ModelSpec, theta: Floats, sigma: Floats) -> list[tuple[
         with np.errstate(invalid="ignore", divide="ignore"):
             corr = np.clip(block / (sd[..., :, None] * sd[..., None, :]), -1.0, 1.0)
         rows += [(t.group, t.columns[j], t.columns[i], block[..., i, j], corr[..., i, j]) for i, j in t.structure.pairs]
-    rows.append(("Residual", "", None, sigma**2, sigma))
+    if not isinstance(spec.family, Generalised):
+        rows.append(("Residual", "", None, sigma**2, sigma))
     return rows
 
 

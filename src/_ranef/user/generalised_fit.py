@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -146,7 +146,7 @@ class GeneralisedFit(ByFields, Shown):
         >>> fit.varcorr[["group", "term1", "sdcor"]].round(3).to_numpy().tolist()
         [['herd', 'Intercept', 0.642]]
         """
-        return inf.varcorr_of(inf.varcorr_rows(self.spec, self.estimates.theta))
+        return inf.varcorr_frame(self.spec, self.estimates.theta, self.sigma)
 
     @property
     def dispersion(self) -> pd.Series[float]:
@@ -341,8 +341,9 @@ class GeneralisedFit(ByFields, Shown):
         (56, 3)
         """
         n, eta, rng = whole_number("n", n), self._eta(inf.simulation_part(re)), generator(seed)
-        draw = inf.simulate_generalised
-        sims = [draw(self.spec, self.estimates, eta, rng, new_effects=re == "new") for _ in range(n)]
+        own, new = inf.dispersions_of(self.estimates), re == "new"
+        draw = partial(inf.simulate_new, self.spec, eta, self._covariances, self.sigma, rng, new_effects=new, own=own)
+        sims = [draw() for _ in range(n)]
         return np.column_stack(sims) if sims else np.empty((self.spec.n_obs, 0))
 
     def refit(self, y: Any) -> GeneralisedFit:
