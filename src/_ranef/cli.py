@@ -202,7 +202,12 @@ def _data_argument(parser: argparse.ArgumentParser) -> None:
 def _fit_arguments(parser: argparse.ArgumentParser, method: str) -> None:
     parser.add_argument("--method", type=str.upper, choices=("REML", "ML"), default=method, help="of the first engine")
     parser.add_argument("--weights", default=None, metavar="COLUMN", help="column of prior weights, or of trials")
-    parser.add_argument("--family", default="gaussian", metavar="F", help="binomial, poisson, negative binomial, gamma")
+    parser.add_argument(
+        "--family",
+        default="gaussian",
+        metavar="F",
+        help="a word of ranef.families, as binomial, poisson, negative binomial, gamma, beta",
+    )
     parser.add_argument("--link", default=None, metavar="L", help="another link than the usual one, as probit")
     parser.add_argument("--nagq", type=_positive, default=1, metavar="N", help="points of quadrature; 1 is Laplace's")
 

@@ -11,25 +11,17 @@ from scipy import stats
 import ranef
 from _ranef.nuts.jaxed import own_settings
 from _ranef.nuts.rows import BY_LINK
-from _ranef.spec import GENERALISED, Rows
-
-OWN = {"size": 1.7, "dispersion": 0.4}
-
-
-def responses(word, rng, n):
-    if word == "binomial":
-        trials = rng.integers(1, 9, n).astype(float)
-        return Rows(rng.binomial(trials.astype(int), 0.4) / trials, trials)
-    y = rng.gamma(2.0, 1.0, n) if word == "gamma" else rng.poisson(3.0, n).astype(float)
-    return Rows(y, rng.uniform(0.5, 2.0, n))
+from _ranef.spec import GENERALISED
+from generalised import OWN, predictors, responses
 
 
 @pytest.mark.parametrize("word", GENERALISED)
 def test_jax_has_the_densities_of_the_families(word):
     rng = np.random.default_rng(1)
-    rows, eta = responses(word, rng, 40), 2.0 * rng.standard_normal(40)
+    rows = responses(word, rng, 40)
     for link in GENERALISED[word].links:
         family = GENERALISED[word](link)
+        eta = predictors(family, rng, 40)
         numbers = {name: OWN[name] for name in family.dispersions}
         at = family.slopes(eta, rows, numbers)
         with own_settings():

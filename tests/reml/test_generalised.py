@@ -109,8 +109,8 @@ def test_the_criterion_is_that_of_dense_matrices(name):
     x = somewhere(model, seed=1)
     at = there(model, x)
     theta = model.gaussian.to_written(x[: spec.n_theta])
-    dispersion = float(np.exp(at.logs[0])) if len(at.logs) else None
-    assert at.criterion == pytest.approx(dense_laplace(spec, theta, at.beta, dispersion), rel=1e-6)
+    dense = dense_laplace(spec, theta, at.beta, model.own(at.logs))
+    assert at.criterion == pytest.approx(dense, rel=1e-6)
 
 
 def test_effects_without_variance_are_no_special_case():
@@ -236,6 +236,10 @@ BAD = {
     "negative": ({"y": [1.0, -1.0, 2.0, 1.0]}, {"family": "negative binomial"}, "is -1 in row 1"),
     "all zero": ({"y": [0.0, 0.0, 0.0, 0.0]}, {"family": "poisson"}, "0 in every row"),
     "categories": ({"y": list("abab")}, {"family": "poisson"}, "must be one column of numbers"),
+    "a whole share": ({"y": [0.5, 1.0, 0.2, 0.1]}, {"family": "beta"}, "is 1 in row 1"),
+    "not above": ({"y": [0.5, -1.0, 0.2, 0.1]}, {"family": "inverse gaussian"}, "is -1 in row 1"),
+    "no spread": ({"y": [2.0, 2.0, 2.0, 2.0]}, {"family": "student"}, "is 2 in every row"),
+    "a link of others": ({"y": [2.0, 2.0, 2.0, 2.0]}, {"family": "gamma", "link": "sqrt"}, "'inverse'"),
     "not positive": ({"y": [1.0, 0.0, 2.0, 1.0]}, {"family": "gamma"}, "is 0 in row 1"),
     "a family": ({"y": [1.0, 0.0, 2.0, 1.0]}, {"family": "binomal"}, "Did you mean 'binomial'"),
     "a link": ({"y": [1.0, 0.0, 2.0, 1.0]}, {"family": "binomial", "link": "logt"}, "Did you mean 'logit'"),
@@ -271,7 +275,17 @@ def at_points_of(name, points, x):
 
 @pytest.mark.parametrize(
     ("name", "points"),
-    [("logit", 2), ("cloglog", 9), ("logit", 25), ("sizes", 5), ("times", 7), ("size", 4), ("slope", 3)],
+    [
+        ("logit", 2),
+        ("cloglog", 9),
+        ("logit", 25),
+        ("sizes", 5),
+        ("times", 7),
+        ("size", 4),
+        ("slope", 3),
+        ("linear", 5),
+        ("tails", 3),
+    ],
 )
 def test_the_gradient_of_quadrature_is_exact(name, points):
     model = laplace_of(name)
@@ -291,13 +305,12 @@ def test_the_gradient_of_quadrature_is_exact(name, points):
     assert np.abs(exact - numeric).max() < 1e-6 * max(1.0, np.abs(numeric).max())
 
 
-@pytest.mark.parametrize("name", ["logit", "probit", "sizes", "times"])
+@pytest.mark.parametrize("name", ["logit", "probit", "sizes", "times", "linear", "wald"])
 def test_quadrature_comes_to_the_integral(name):
     model = laplace_of(name)
     x = somewhere(model, seed=2)
     theta, laplace = model.gaussian.to_written(x[:1]), there(model, x)
-    dispersion = float(np.exp(laplace.logs[0])) if len(laplace.logs) else None
-    exact = integrated(model.spec, theta, laplace.beta, dispersion)
+    exact = integrated(model.spec, theta, laplace.beta, model.own(laplace.logs))
     errors = [abs(at_points_of(name, points, x).criterion - exact) for points in (1, 25)]
     assert errors[1] < 1e-6 < errors[0]
 
@@ -306,8 +319,8 @@ def test_quadrature_of_two_effects_comes_to_the_integral():
     model = laplace_of("size")
     x = somewhere(model, seed=3)
     laplace = there(model, x)
-    theta, dispersion = model.gaussian.to_written(x[:3]), float(np.exp(laplace.logs[0]))
-    exact = integrated_twice(model.spec, theta, laplace.beta, dispersion)
+    theta = model.gaussian.to_written(x[:3])
+    exact = integrated_twice(model.spec, theta, laplace.beta, model.own(laplace.logs))
     assert abs(at_points_of("size", 15, x).criterion - exact) < 1e-5 < abs(laplace.criterion - exact)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _ranef.equations.covariates import counted, response
 from _ranef.equations.symbols import Symbols
-from _ranef.equations.tree import Call, Law, Line, Node, Phrase, Product, Symbol, Words
+from _ranef.equations.tree import Call, Law, Line, Node, Number, Phrase, Product, Quotient, Symbol, Words, squared
 from _ranef.spec import Generalised
 
 __all__ = ["linked_line", "linked_mean", "predicted"]
@@ -20,7 +20,12 @@ def predicted(s: Symbols) -> tuple[Node, tuple[Node, ...]]:
 def linked_mean(s: Symbols) -> Node:
     """The link of the mean of row i."""
     assert isinstance(s.spec.family, Generalised)
-    return Call(s.spec.family.link, (_mean(s),))
+    mean, link = _mean(s), s.spec.family.link
+    if link == "identity":
+        return mean
+    if link in ("inverse", "1/mu^2"):
+        return Quotient(Number(1.0), mean if link == "inverse" else squared(mean))
+    return Call(link, (mean,))
 
 
 def linked_line(s: Symbols) -> Line:
@@ -28,18 +33,15 @@ def linked_line(s: Symbols) -> Line:
     family, mean = s.spec.family, _mean(s)
     words = Phrase((Words(f"for {s.spec.n_obs} rows "), s.row))
     assert isinstance(family, Generalised)
-    own = tuple(Symbol("φ", (), ("dispersion", name)) for name in family.dispersions)
+    own = tuple(Symbol(family.symbols.get(name, "φ"), (), ("dispersion", name)) for name in family.dispersions)
     left = response(s.spec)
     if family.word != "binomial":
-        return Line(left, "~", Law(_LAWS[family.word], (mean, *own)), words)
+        return Line(left, "~", Law(family.law, (mean, *own)), words)
     if s.spec.design.weights is None:
         return Line(left, "~", Law("Bernoulli", (mean,)), words)
     trials = Symbol("n", ("i",), ("trials",))
     successes = left if counted(s.spec) else Product((trials, left))
     return Line(successes, "~", Law("Binomial", (trials, mean)), words)
-
-
-_LAWS = {"poisson": "Poisson", "negative binomial": "NegBinomial", "gamma": "Gamma"}
 
 
 def _mean(s: Symbols) -> Symbol:

@@ -122,34 +122,33 @@ def predict_generalised(
     half = normal_quantile(options.level) * sd
     if scale == "link":
         return Predicted(eta, sd, eta - half, eta + half)
-    return Predicted(family.mean(eta), sd * family.mean_slope(eta), family.mean(eta - half), family.mean(eta + half))
-
-
-#: variances of what a binomial link is the distribution function of
-LINK_VARIANCES = {"logit": np.pi**2 / 3.0, "probit": 1.0, "cloglog": np.pi**2 / 6.0}
+    ends = np.sort(family.mean(np.stack([eta - half, eta + half])), axis=0)  # some means fall where η rises
+    return Predicted(family.mean(eta), sd * np.abs(family.mean_slope(eta)), *ends)
 
 
 def link_parts(spec: ModelSpec, estimates: RemlEstimates) -> VarianceParts:
-    """The variance of a latent response on the scale of the link.
+    """The variance of rows on the scale of the link, that of a latent variable or at the mean response.
 
     Raises
     ------
     NotAvailableError
-        If the response is not binomial.
+        If it has none.
     """
-    if estimates.family != "binomial":
+    family = family_of_estimates(estimates)
+    residual = np.asarray(family.latent(family.centre(response_rows(spec)), dispersions_of(estimates)))
+    if not np.isfinite(residual):
         raise NotAvailableError(
-            f"r2() and icc() are not available yet for family {estimates.family!r}: its residual variance on the scale "
-            "of the link has several approximations. varcorr has the variances of the random effects."
+            f"r2() and icc() are not available for family {estimates.family!r} with these estimates and the link "
+            f"{estimates.link!r}: rows have no variance there. varcorr has the variances of the random effects."
         )
     covs = covariance_arrays(spec, estimates.theta, np.asarray(1.0))
-    residual = np.asarray(LINK_VARIANCES[estimates.link])
     return variance_parts(row_moments(spec), estimates.beta, covs, residual)
 
 
 def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generator) -> SimulatedResiduals:
     """Ranks of the response among simulated ones (n, B), ties broken at random."""
-    whole = 1.0 / response_rows(spec).weights if spec.family.word == "binomial" else np.ones(spec.n_obs)
+    assert isinstance(spec.family, Generalised)
+    whole = spec.family.step(response_rows(spec).weights)
     y = pd.Series(spec.design.y + UNTIED * whole * rng.uniform(size=spec.n_obs), index=spec.design.index)
     return simulated_residuals(y, simulated + UNTIED * whole[:, None] * rng.uniform(size=simulated.shape))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from _ranef.spec import GENERALISED, Family, Priors, family_of, response_family
+from _ranef.spec import FAMILIES, Family, Priors, family_of, response_family
 from _ranef.support.arrays import Floats
 
 __all__ = [
@@ -303,7 +303,11 @@ class PosteriorDraws:
     @property
     def response(self) -> Family:
         """The distribution of the response."""
-        return response_family(self.family, self.link) if self.family in GENERALISED else family_of(self.family)
+        return (
+            family_of(self.family)
+            if self.family in FAMILIES and self.link == "identity"
+            else response_family(self.family, self.link)
+        )
 
     @property
     def not_normal(self) -> str:

@@ -33,6 +33,7 @@ from _ranef.spec import (
     ModelSpec,
     Moments,
     Priors,
+    Reader,
     check_cov,
     default_priors,
     flat_priors,
@@ -133,6 +134,7 @@ class Model(Shown):
         check_sigma(sigma)
         own = response_family(family, link)
         generalised = own if isinstance(own, Generalised) else None
+        reader = None if generalised is None else Reader(generalised)
         if generalised is not None:
             _refuse_gaussian_parts(generalised, data, sigma=sigma, cov=cov, variance=variance, correlation=correlation)
             sigma = 1.0
@@ -150,8 +152,9 @@ class Model(Shown):
                 transforms=transforms,
                 na_action=na_action,
                 related=known.keys(),
-                reader=None if generalised is None else generalised.read,
+                reader=reader,
             )
+            own = own if reader is None else reader.family
             spec = with_known(model_spec(design, sigma, variance, correlation), known).with_family(own)
             if generalised is not None:
                 _refuse_one_level(spec)
