@@ -164,7 +164,7 @@ DENSITIES = {
 def log_density(spec: ModelSpec, eta: np.ndarray, own: Mapping[str, float] | None) -> np.ndarray:
     """Of rows, by scipy.stats."""
     y = spec.design.y
-    w = np.ones(len(y)) if spec.design.weights is None else spec.design.weights
+    w = np.ones_like(y) if spec.design.weights is None else spec.design.weights
     return DENSITIES[spec.family.word](y, w, INVERSES[spec.family.link](eta), own or {})
 
 

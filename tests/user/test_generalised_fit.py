@@ -110,8 +110,13 @@ def test_shares_of_variance(fit):
     parts = fit.icc().set_index("group")
     variance = fit.varcorr["vcov"][0]
     assert parts.loc["herd", "adjusted"] == pytest.approx(variance / (variance + np.pi**2 / 3))
-    with pytest.raises(ranef.NotAvailableError, match="poisson"):
-        fitted("grouseticks").r2()
+    counts = fitted("grouseticks_pois_tmb")
+    residual = np.log1p(1.0 / counts.spec.design.y.mean())
+    variances = counts.icc()["variance"].to_numpy()[:-1]
+    assert np.allclose(counts.icc()["adjusted"][:-1], variances / (variances.sum() + residual))
+    cauchit = ranef.Model(FORMULA, data_of("cbpp_laplace"), family="binomial", link="cauchit").fit()
+    with pytest.raises(ranef.NotAvailableError, match="cauchit"):
+        cauchit.r2()
 
 
 def test_simulated_residuals_see_overdispersion():

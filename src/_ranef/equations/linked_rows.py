@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _ranef.equations.covariates import counted, response
 from _ranef.equations.symbols import Symbols
-from _ranef.equations.tree import Call, Law, Line, Node, Number, Phrase, Product, Quotient, Symbol, Words, squared
+from _ranef.equations.tree import Call, Law, Line, Literal, Node, Phrase, Product, Quotient, Symbol, Words, squared
 from _ranef.spec import Generalised
 
 __all__ = ["linked_line", "linked_mean", "predicted"]
@@ -24,7 +24,7 @@ def linked_mean(s: Symbols) -> Node:
     if link == "identity":
         return mean
     if link in ("inverse", "1/mu^2"):
-        return Quotient(Number(1.0), mean if link == "inverse" else squared(mean))
+        return Quotient(Literal("1"), mean if link == "inverse" else squared(mean))
     return Call(link, (mean,))
 
 

@@ -234,7 +234,7 @@ class NegativeBinomial1(_Counts):
     >>> data = ranef.datasets.load("grouseticks")
     >>> model = ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family=ranef.families.NegativeBinomial1())
     >>> round(float(model.fit().dispersion["dispersion"]), 3)
-    0.0
+    2.031
     """
 
     link: str = "log"

@@ -141,7 +141,7 @@ class InverseGaussian(_Positive):
     >>> data = ranef.datasets.load("sleepstudy")
     >>> model = ranef.Model("Reaction ~ Days + (1 | Subject)", data, family=ranef.families.InverseGaussian("log"))
     >>> float(model.fit().fixef["Days"].round(4))
-    0.0
+    0.0326
     """
 
     link: str = "1/mu^2"
@@ -244,7 +244,7 @@ class Gaussian(_Located):
     >>> data = ranef.datasets.load("sleepstudy")
     >>> model = ranef.Model("Reaction ~ Days + (1 | Subject)", data, family=ranef.families.Gaussian("log"))
     >>> float(model.fit().dispersion["scale"].round(2))
-    0.0
+    29.33
     """
 
     link: str = "log"
@@ -314,7 +314,7 @@ class Student(_Located):
     >>> data = ranef.datasets.load("sleepstudy")
     >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", data, family=ranef.families.Student())
     >>> float(model.fit().dispersion["nu"].round(2))
-    0.0
+    2.9
     """
 
     link: str = "identity"

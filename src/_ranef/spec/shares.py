@@ -175,7 +175,7 @@ class Beta(_Share):
     >>> data = ranef.datasets.load("sleepstudy").assign(share=lambda d: d["Reaction"] / 500)
     >>> model = ranef.Model("share ~ Days + (1 | Subject)", data, family=ranef.families.Beta())
     >>> round(float(model.fit().dispersion["precision"]), 1)
-    0.0
+    49.6
     """
 
     link: str = "logit"

@@ -591,15 +591,17 @@ class GeneralisedFit(ByFields, Shown):
         return self.aic + 2 * self.df * (self.df + 1) / left if left > 0 else float("inf")
 
     def r2(self) -> pd.Series[float]:
-        """R² ``marginal`` and ``conditional`` of a binomial response on the scale of the link.
+        """R² ``marginal`` and ``conditional`` on the scale of the link.
 
-        Shares of var(Xβ̂) + mean zᵀΣ̂z + the variance of a logistic (π²/3), normal (1) or Gumbel (π²/6) variable, whose
-        distribution function is the inverse link (Nakagawa, Johnson & Schielzeth 2017, J. R. Soc. Interface 14).
+        Shares of var(Xβ̂) + mean zᵀΣ̂z + the variance of rows there (Nakagawa, Johnson & Schielzeth 2017, J. R. Soc.
+        Interface 14): of a binomial response that of a logistic (π²/3), normal (1) or Gumbel (π²/6) variable, whose
+        distribution function is the inverse link; of others, at the mean response ȳ, log(1 + V(ȳ)/ȳ²) with a log link,
+        and V(ȳ) g′(ȳ)² else.
 
         Raises
         ------
         NotAvailableError
-            For other families, whose residual variance on the scale of the link is an approximation.
+            Where that is infinite, as with a cauchit link.
 
         Examples
         --------
@@ -611,7 +613,7 @@ class GeneralisedFit(ByFields, Shown):
         return inf.r2_series(inf.link_parts(self.spec, self.estimates))
 
     def icc(self) -> pd.DataFrame:
-        """Intraclass correlations of a binomial response on the scale of the link, with variances as in :meth:`r2`.
+        """Intraclass correlations on the scale of the link, with variances as in :meth:`r2`.
 
         Returns
         -------
@@ -621,7 +623,7 @@ class GeneralisedFit(ByFields, Shown):
         Raises
         ------
         NotAvailableError
-            For other families.
+            Where rows have no variance there.
 
         Examples
         --------
