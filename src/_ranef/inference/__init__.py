@@ -37,10 +37,13 @@ with late(globals()):
     from _ranef.inference.engines import (
         Estimated,
         Sampled,
+        dispersions_of,
         draws_of,
         estimates_of,
         estimates_to_mark,
+        family_of_estimates,
         first_fit,
+        laplace_at,
         posteriors_of,
         products_of,
     )
@@ -48,13 +51,9 @@ with late(globals()):
     from _ranef.inference.exact_tests import ExactTest, exact_rlrt
     from _ranef.inference.generalised import (
         RESIDUALS,
-        dispersions_of,
-        family_of_estimates,
         generalised_residuals,
-        laplace_at,
         link_parts,
         predict_generalised,
-        ratio_frame,
         untied_residuals,
     )
     from _ranef.inference.information import (
@@ -121,7 +120,8 @@ with late(globals()):
     )
     from _ranef.inference.profiles import ProfileCurve, Profiles, likelihood_profiles
     from _ranef.inference.ranef_intervals import EFFECT_INTERVALS, effect_intervals, robust_critical_value
-    from _ranef.inference.refitting import Fitted, by_method, fitted
+    from _ranef.inference.refitting import Fitted, by_method, fitted, n_parameters
+    from _ranef.inference.resampling import make_resampling
     from _ranef.inference.residual_parameters import (
         residual_frame,
         residual_sd_frame,
@@ -253,11 +253,13 @@ __all__ = [
     "loo_groups",
     "loo_kind",
     "loo_rows",
+    "make_resampling",
     "marginal_effects_model",
     "marginal_means",
     "matrix_pattern",
     "mean_inverse_weight",
     "mean_squares",
+    "n_parameters",
     "normal_law",
     "normal_quantile",
     "one_draw",
@@ -287,7 +289,6 @@ __all__ = [
     "random_pca",
     "ranef_frame",
     "ranova_frame",
-    "ratio_frame",
     "residual_draws",
     "residual_frame",
     "residual_rows",

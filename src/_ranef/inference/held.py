@@ -14,9 +14,10 @@ import numpy as np
 
 from _ranef.inference.residual_parameters import told_jacobian, values_of
 from _ranef.likelihood import At, CrossProducts, Likelihood, OverRho, over_rho
+from _ranef.reml import FARTHEST
 from _ranef.residuals import told_names, told_places
 from _ranef.results import RemlEstimates
-from _ranef.spec import ModelSpec, TermSpec
+from _ranef.spec import Generalised, ModelSpec, TermSpec
 from _ranef.support.arrays import Bools, Floats
 
 __all__ = ["Held", "Objective", "Value", "held_parameters", "make_objectives"]
@@ -37,7 +38,7 @@ class Held:
     name : str
         As ``confint`` has it.
     kind : str
-        ``"coefficient"``, ``"sd"``, ``"cor"``, ``"shape"``, ``"rho"`` or ``"sigma"``.
+        ``"coefficient"``, ``"sd"``, ``"cor"``, ``"shape"``, ``"rho"``, ``"dispersion"`` or ``"sigma"``.
     place : tuple of int
         Which coefficient; term and column, or columns; term and entry of θ; entry of ρ.
     low, high : float
@@ -78,6 +79,11 @@ def held_parameters(spec: ModelSpec) -> tuple[list[Held], list[str]]:
                 left.append(name)
     rho, not_alone = _rho_parameters(spec)
     out += rho
+    if isinstance(spec.family, Generalised):
+        out += [
+            Held(name, "dispersion", (k,), -FARTHEST, FARTHEST, (0.0, np.inf))
+            for k, name in enumerate(spec.family.dispersions)
+        ]
     if spec.sigma is None:
         out.append(Held("sigma", "sigma", ends=(0.0, np.inf)))
     return out, left + not_alone

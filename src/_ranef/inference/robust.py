@@ -17,7 +17,7 @@ import scipy
 
 from _ranef.errors import DesignError, NotAvailableError
 from _ranef.inference.ddf import CoefficientLaw
-from _ranef.inference.engines import Estimated
+from _ranef.inference.engines import Maximum
 from _ranef.spec import ModelSpec, covariance_arrays
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.remedies import one_of
@@ -105,12 +105,12 @@ class Robust:
         return q * (q + 1.0) / total
 
 
-def robust_law(fit: Estimated, kind: str, cluster: Any = None) -> CoefficientLaw:
+def robust_law(fit: Maximum, kind: str, cluster: Any = None) -> CoefficientLaw:
     """The cluster-robust covariance of a fit's coefficients.
 
     Parameters
     ----------
-    fit : Estimated
+    fit : Maximum
     kind : "CR0", "CR1" or "CR2"
     cluster : str or array (n_obs,), optional
         A grouping factor of the model, or labels of the rows used; by default the factor whose levels hold those of all

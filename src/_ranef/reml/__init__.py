@@ -7,10 +7,12 @@ from _ranef.reml.structured import fit_structured
 from _ranef.support.late import late
 
 with late(globals()):
-    from _ranef.reml.generalised import fit_generalised
+    from _ranef.reml.generalised import FARTHEST, GeneralisedProblem, fit_generalised
 
 __all__ = [
+    "FARTHEST",
     "Control",
+    "GeneralisedProblem",
     "checked_control",
     "fit_generalised",
     "fit_reml",

@@ -20,7 +20,7 @@ from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Bools, Floats
 from _ranef.support.progress import LateBar
 
-__all__ = ["GeneralisedProblem", "fit_generalised"]
+__all__ = ["FARTHEST", "GeneralisedProblem", "fit_generalised"]
 
 #: logarithm beyond which a dispersion is zero or infinite, and from which on that is tried
 FARTHEST, AFAR = float(np.log(1e8)), float(np.log(1e3))
