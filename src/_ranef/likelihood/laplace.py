@@ -190,6 +190,10 @@ class Laplace:
         """Internal β (p,) of β on the user's scale."""
         return np.linalg.solve(self.products.scaling.X, beta)
 
+    def outward_slope(self, slope: Floats) -> Floats:
+        """∂/∂β (p,) on the user's scale from that in internal β."""
+        return np.linalg.solve(self.products.scaling.X.T, slope)
+
     def outward(self, covariance: Floats) -> Floats:
         """A covariance (p, p) of β on the user's scale from that of internal β."""
         return np.asarray(self.products.scaling.X @ covariance @ self.products.scaling.X.T)

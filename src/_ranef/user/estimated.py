@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from os import PathLike
-from typing import Any, ClassVar, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -29,13 +29,6 @@ class Maximised(Answers):
     """Estimates of a model, with conditional modes and the path of the optimiser."""
 
     estimates: RemlEstimates
-
-    #: what ``confint(method=)`` may be
-    _intervals: ClassVar[Sequence[str]] = ("wald", "profile", "bootstrap")
-
-    @abstractmethod
-    def _profiles(self, parameters: Sequence[str] | str | None, level: float, steps: int) -> inf.Profiles:
-        """What :meth:`profile` gives, in about so many steps on either side."""
 
     @abstractmethod
     def _again(self, case: Floats | ModelSpec) -> Self:
@@ -184,7 +177,7 @@ class Maximised(Answers):
         >>> fit.confint(ddf="kenward-roger").round(2).to_numpy().tolist()
         [[59.92, 60.88]]
         """
-        one_of("method", method, self._intervals)
+        one_of("method", method, ("wald", "profile", "bootstrap"))
         if method != "wald" and (ddf is not None or vcov is not None):
             raise DesignError(f"ddf= and vcov= are for method='wald'; {method!r} needs neither.")
         if method == "profile":
@@ -606,6 +599,10 @@ class Maximised(Answers):
     def _more_rows(self) -> Iterator[pd.DataFrame]:
         """What :meth:`tidy` has behind variance components."""
         yield from ()
+
+    def _profiles(self, parameters: Sequence[str] | str | None, level: float, steps: int) -> inf.Profiles:
+        held = inf.Fitted.of(self).held
+        return inf.likelihood_profiles(self.spec, held, self.estimates, parameters, level, steps)
 
     def _tests(self, ddf: str | None = None, vcov: str | None = None, cluster: Any = None) -> inf.CoefficientTests:
         return inf.coefficient_tests(self._law(ddf, vcov, cluster), self.estimates.beta)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -29,7 +29,6 @@ NONE_YET = "Not available yet for generalised responses."
 
 #: what users may look for that Gaussian fits have, and what there is
 INSTEAD: Mapping[str, str] = {
-    "profile": f"{NONE_YET} confint() has Wald's intervals of coefficients.",
     "vcov_adjusted": "Kenward and Roger's adjustment is for Gaussian responses; vcov has the uncertainty of θ̂ in it.",
     "vcov_robust": f"{NONE_YET} vcov is by the Hessian of the likelihood.",
     "drop1": f"{NONE_YET} Fit the model without a term, and take ranef.anova(small, large) of both fits.",
@@ -81,7 +80,6 @@ class GeneralisedFit(Maximised, Linked):
     estimates: RemlEstimates
 
     _instead: ClassVar[Mapping[str, str]] = INSTEAD
-    _intervals = ("wald", "bootstrap")
 
     @property
     def family(self) -> Generalised:
@@ -292,9 +290,6 @@ class GeneralisedFit(Maximised, Linked):
 
     def _means(self, asked: inf.RowsAsked, scale: str, rng: np.random.Generator) -> inf.Predicted:
         return inf.predict_generalised(lambda: self._at, self.estimates, self._covariances, asked, scale, rng)
-
-    def _profiles(self, parameters: Sequence[str] | str | None, level: float, steps: int) -> inf.Profiles:
-        raise NotAvailableError(NONE_YET)
 
     def _again(self, case: Any) -> GeneralisedFit:
         spec = case if isinstance(case, ModelSpec) else with_response(self.spec, case)

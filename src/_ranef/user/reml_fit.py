@@ -724,9 +724,6 @@ class EmpiricalBayesFit(Maximised, BaseFit):
         """
         return inf.residual_sds(self.spec, self.sigma)
 
-    def _profiles(self, parameters: Sequence[str] | str | None, level: float, steps: int) -> inf.Profiles:
-        return inf.likelihood_profiles(self.spec, self.products, self.estimates, parameters, level, steps)
-
     def _again(self, case: Floats | ModelSpec) -> EmpiricalBayesFit:
         return self._refitted(case) if not isinstance(case, ModelSpec) else empirical_bayes(case, self._method)
 
