@@ -64,7 +64,7 @@ with late(globals()):
         vcov_derivatives,
         vcov_theta_frame,
     )
-    from _ranef.inference.intervals_of_shares import Shares, estimated_parts, share_intervals
+    from _ranef.inference.intervals_of_shares import Shares, estimated_parts, refitted_shares, share_intervals
     from _ranef.inference.layered import predict_estimates, predict_posterior
     from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
     from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_covariance
@@ -289,6 +289,7 @@ __all__ = [
     "random_pca",
     "ranef_frame",
     "ranova_frame",
+    "refitted_shares",
     "residual_draws",
     "residual_frame",
     "residual_rows",

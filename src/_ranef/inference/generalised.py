@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -23,9 +23,11 @@ from _ranef.likelihood import LaplaceAt, combination_variances, response_rows
 from _ranef.results import RemlEstimates
 from _ranef.spec import ModelSpec, Rows, covariance_arrays
 from _ranef.support.arrays import Floats
+from _ranef.support.interrupts import load
 from _ranef.support.remedies import one_of
 
 __all__ = [
+    "APPROXIMATIONS",
     "RESIDUALS",
     "generalised_residuals",
     "link_parts",
@@ -112,22 +114,41 @@ def predict_generalised(
 LINK_VARIANCES = {"logit": np.pi**2 / 3.0, "probit": 1.0, "cloglog": np.pi**2 / 6.0}
 
 
-def link_parts(spec: ModelSpec, estimates: RemlEstimates) -> VarianceParts:
-    """The variance of a latent response on the scale of the link.
+#: of what varies round a mean μ with variance v μ², the variance of the logarithm
+APPROXIMATIONS: Mapping[str, Callable[[float], float]] = {
+    "trigamma": lambda v: float(load("scipy.special").polygamma(1, 1.0 / v)),
+    "lognormal": lambda v: float(np.log1p(v)),
+    "delta": lambda v: v,
+}
+
+
+def link_parts(spec: ModelSpec, estimates: RemlEstimates, approximation: str = "trigamma") -> VarianceParts:
+    """The variance of a response on the scale of the link.
+
+    Of a binomial response the residual part is that of the latent variable; of others with a log link that of the
+    logarithm of a response round the mean of all, by an approximation.
 
     Raises
     ------
+    DesignError
+        For an unknown approximation.
     NotAvailableError
-        If the response is not binomial.
+        For other links.
     """
-    if estimates.family != "binomial":
+    one_of("approximation", approximation, tuple(APPROXIMATIONS))
+    family, covs = family_of_estimates(estimates), covariance_arrays(spec, estimates.theta, np.asarray(1.0))
+    if family.word == "binomial":
+        residual = LINK_VARIANCES[family.link]
+    elif family.link == "log":
+        mean, one = np.array([spec.design.y.mean()]), np.ones(1)
+        relative = family.row_variance(mean, one, dispersions_of(estimates)) / mean**2
+        residual = APPROXIMATIONS[approximation](float(relative[0]))
+    else:
         raise NotAvailableError(
-            f"r2() and icc() are not available yet for family {estimates.family!r}: its residual variance on the scale "
-            "of the link has several approximations. varcorr has the variances of the random effects."
+            f"r2() and icc() are not available for a {family.label} response with link {family.link!r}: its residual "
+            "variance on the scale of the link is not known. varcorr has the variances of the random effects."
         )
-    covs = covariance_arrays(spec, estimates.theta, np.asarray(1.0))
-    residual = np.asarray(LINK_VARIANCES[estimates.link])
-    return variance_parts(row_moments(spec), estimates.beta, covs, residual)
+    return variance_parts(row_moments(spec), estimates.beta, covs, np.asarray(residual))
 
 
 def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generator) -> SimulatedResiduals:

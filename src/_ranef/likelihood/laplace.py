@@ -295,24 +295,46 @@ class LaplaceAt:
     @cached_property
     def first_order(self) -> FirstOrder:
         """The gradient."""
+        own, v = self._parts, self.laplace.summed(self.mode.at.first)
+        W = []
+        for block, slope, other in zip(own.E, v, own.c, strict=True):
+            across = other[:, :, 0].T @ slope[:, :, 0]
+            W.append(block.sum(axis=0) - slope[:, :, 0].T @ slope[:, :, 0] + 0.5 * (across + across.T))
+        return FirstOrder(self._by_grouping(W), self.laplace.X.T @ own.rows, own.logs.sum(axis=1))
+
+    def scores(self, codes: Ints, m: int) -> Scores:
+        """The gradient by clusters (n,) of rows, of which there are m and that share no levels."""
+        own, model = self._parts, self.laplace
+        W = []
+        for k, (block, slope, other) in enumerate(zip(own.E, model.summed(self.mode.at.first), own.c, strict=True)):
+            cluster = np.empty(len(block), dtype=np.intp)
+            cluster[model.codes[k]] = codes
+            across = other @ np.swapaxes(slope, 1, 2)
+            levels = block - slope @ np.swapaxes(slope, 1, 2) + 0.5 * (across + np.swapaxes(across, 1, 2))
+            W.append(np.zeros((m, *block.shape[1:])))
+            np.add.at(W[-1], cluster, levels)
+        beta = np.array([np.bincount(codes, x * own.rows, m) for x in model.X.T]).reshape(-1, m).T
+        logs = np.array([np.bincount(codes, row, m) for row in own.logs], dtype=float).reshape(-1, m).T
+        return Scores(self._by_grouping(W), beta, logs)
+
+    def _by_grouping(self, ordered: Sequence[Floats]) -> tuple[Floats, ...]:
+        order = self.laplace.products.order
+        return tuple(ordered[order.index(k)] for k in range(len(order)))
+
+    @cached_property
+    def _parts(self) -> _Parts:
         model, mode, at = self.laplace, self.mode, self.mode.at
         Q, E = all_blocks(mode.A, mode.factor)
         leverage = model.quadratic(Q)
         bent = -at.third * leverage
         turned = model.spread(backward(mode.factor, forward(mode.factor, model.summed(bent)).white))
         left = bent - at.curvature * turned
-        c = model.summed(left)
-        W = []
-        for own, v, other in zip(E, model.summed(at.first), c, strict=True):
-            across = other[:, :, 0].T @ v[:, :, 0]
-            W.append(own.sum(axis=0) - v[:, :, 0].T @ v[:, :, 0] + 0.5 * (across + across.T))
         logs = [
-            -2.0 * float(d.value.sum()) + float(leverage @ d.curvature) + float(turned @ d.first)
+            -2.0 * d.value + leverage * d.curvature + turned * d.first
             for d in model.family.in_dispersions(mode.eta, model.rows, model.own(self.logs))
         ]
-        order = model.products.order
-        by_grouping = tuple(W[order.index(k)] for k in range(len(order)))
-        return FirstOrder(by_grouping, model.X.T @ (left - 2.0 * at.first), np.array(logs))
+        rows = np.array(logs).reshape(len(logs), len(left))
+        return _Parts(tuple(E), model.summed(left), left - 2.0 * at.first, rows)
 
     @property
     def W(self) -> tuple[Floats, ...]:
@@ -375,6 +397,25 @@ class FirstOrder:
 
     W: tuple[Floats, ...]
     beta: Floats
+    logs: Floats
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scores:
+    """The same of m clusters: in D_k by grouping (m, p_k, p_k), in internal β (m, p), and in log dispersions."""
+
+    W: tuple[Floats, ...]
+    beta: Floats
+    logs: Floats
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Parts:
+    """E (J, p, p) and c (J, p, 1) by factor; what columns of X are multiplied by (n,); slopes in logs (k, n) by row."""
+
+    E: tuple[Floats, ...]
+    c: tuple[Floats, ...]
+    rows: Floats
     logs: Floats
 
 

@@ -145,7 +145,8 @@ def term_table(frame: pd.DataFrame, kind: int | str, words: str) -> ResultFrame:
     """Tests of terms as lmerTest prints them; χ² as car does."""
     roman = {"1": "I", "2": "II", "3": "III"}.get(str(kind), str(kind))
     if np.isinf(frame["ddf"]).any():
-        title, columns = f"Type {roman} Wald chi-square tests", {"term": "", **CHI2}
+        title = f"Type {roman} Wald chi-square tests{f' with {words}' if words else ''}"
+        columns = {"term": "", **CHI2}
     else:
         title, columns = f"Type {roman} Analysis of Variance Table with {words}", {**TERMS, **F_LAST}
     return result_frame(frame, [grid(frame, columns, title)])

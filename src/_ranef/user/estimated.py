@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from os import PathLike
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,9 @@ class Maximised(Answers):
     """Estimates of a model, with conditional modes and the path of the optimiser."""
 
     estimates: RemlEstimates
+
+    #: the robust covariance by default
+    _sandwich: ClassVar[str] = "CR2"
 
     @abstractmethod
     def _again(self, case: Floats | ModelSpec) -> Self:
@@ -557,6 +560,74 @@ class Maximised(Answers):
         """
         fit = replace(cast(Any, self), spec=self.spec.held)
         return inf.bootstrap(fit, fit._again, n, statistic, kind, re, seed=seed, n_jobs=n_jobs, checkpoint=checkpoint)
+
+    def vcov_robust(self, type: str | None = None, *, cluster: Any = None) -> pd.DataFrame:
+        """Cluster-robust covariance of the coefficients: it holds though the model of the rows of a cluster may not.
+
+        Parameters
+        ----------
+        type : "CR0", "CR1", "CR2"
+            The plain sandwich; times m/(m − 1) for m clusters; or with residuals adjusted, so that it has no bias where
+            the model holds (Bell & McCaffrey 2002; Pustejovsky & Tipton 2018), as clubSandwich has them: the default,
+            but for generalised responses, of which the sandwich is that of Laplace's likelihood in all parameters, and
+            CR1 the default.
+        cluster : str or array (n_obs,), optional
+            A grouping factor of the model, or the cluster of every row used; by default the outermost factor.
+
+        Returns
+        -------
+        DataFrame
+            p×p. ``vcov=`` of :meth:`summary`, :meth:`tidy`, :meth:`confint`, :meth:`test` and :meth:`anova` takes it
+            for tests, with Satterthwaite's degrees of freedom by the model, and Hotelling's T² for several hypotheses.
+
+        Raises
+        ------
+        DesignError
+            If there is one cluster, rows of several clusters are correlated by the model, or factors are crossed.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.vcov_robust().round(2).to_numpy().tolist()
+        [[46.57, -1.45], [-1.45, 2.39]]
+        >>> fit.tidy(vcov="CR2")["df"].round(2).tolist()[:2]
+        [17.0, 17.0]
+        """
+        return inf.vcov_frame(self.spec, inf.robust_law(self, self._sandwich if type is None else type, cluster).vcov)
+
+    def drop1(self, scope: str | Sequence[str] = "terms") -> tables.ResultFrame:
+        """Leave out every term that no other contains, one at a time: AIC and likelihood ratio tests by ML.
+
+        Parameters
+        ----------
+        scope : "terms", "coefficients" or sequence of str
+            With ``"coefficients"`` single columns of X in the place of terms; or names of either.
+
+        Returns
+        -------
+        ResultFrame
+            ``term, npar, aic, delta_aic, statistic, p``, the whole model first (``<none>``); ``npar`` parameters are
+            gone, and ``delta_aic`` is how much the AIC has grown. A fit by REML is fitted again by ML.
+
+        Raises
+        ------
+        DesignError
+            If a name can not be left out, or there is nothing to leave out.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.drop1()
+        Single term deletions, by maximum likelihood
+        Model: Reaction ~ Days + (Days | Subject)
+        <BLANKLINE>
+                npar     AIC   LRT  Pr(Chi)
+         <none>      1763.94
+         Days      1 1785.48 23.54 1.23e-06
+        """
+        return tables.drop_table(inf.drop_terms(self, scope), self.spec.design.formula)
 
     def _told(self) -> Iterator[tuple[str, type[RanefWarning]]]:
         if self.warnings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import numpy as np
 import pandas as pd
@@ -30,9 +30,6 @@ NONE_YET = "Not available yet for generalised responses."
 #: what users may look for that Gaussian fits have, and what there is
 INSTEAD: Mapping[str, str] = {
     "vcov_adjusted": "Kenward and Roger's adjustment is for Gaussian responses; vcov has the uncertainty of θ̂ in it.",
-    "vcov_robust": f"{NONE_YET} vcov is by the Hessian of the likelihood.",
-    "drop1": f"{NONE_YET} Fit the model without a term, and take ranef.anova(small, large) of both fits.",
-    "anova": f"{NONE_YET} test() has joint Wald tests; ranef.anova(small, large) likelihood ratios.",
     "caic": f"{NONE_YET} aic is for new levels.",
     "influence": f"{NONE_YET} Fit the model without the rows.",
     "hatvalues": NONE_YET,
@@ -80,6 +77,7 @@ class GeneralisedFit(Maximised, Linked):
     estimates: RemlEstimates
 
     _instead: ClassVar[Mapping[str, str]] = INSTEAD
+    _sandwich = "CR1"
 
     @property
     def family(self) -> Generalised:
@@ -199,8 +197,13 @@ class GeneralisedFit(Maximised, Linked):
         """
         return inf.augment_frame(self.spec, self.fitted().to_numpy(), self.fitted("none").to_numpy())
 
-    def summary(self) -> tables.Document:
+    def summary(self, *, vcov: str | None = None, cluster: Any = None) -> tables.Document:
         """The printed fit, in glmer's order.
+
+        Parameters
+        ----------
+        vcov, cluster : optional
+            ``"CR0"`` or ``"CR1"`` for a cluster-robust covariance, as in :meth:`vcov_robust`.
 
         Examples
         --------
@@ -222,19 +225,64 @@ class GeneralisedFit(Maximised, Linked):
         scaled = inf.scaled_quantiles(self.residuals("pearson").to_numpy())
         dispersions = inf.dispersions_of(self.estimates)
         return tables.generalised_summary(
-            self.spec, self.estimates, self.fixef, self.varcorr, scaled, criteria, self._tests(), dispersions
+            self.spec,
+            self.estimates,
+            self.fixef,
+            self.varcorr,
+            scaled,
+            criteria,
+            self._tests(None, vcov, cluster),
+            dispersions,
         )
 
-    def r2(self) -> pd.Series[float]:
-        """R² ``marginal`` and ``conditional`` of a binomial response on the scale of the link.
+    @overload
+    def r2(
+        self,
+        interval: None = None,
+        level: float = ...,
+        *,
+        approximation: str = ...,
+        n: int = ...,
+        seed: int | None = ...,
+    ) -> pd.Series[float]: ...
+    @overload
+    def r2(
+        self, interval: str, level: float = ..., *, approximation: str = ..., n: int = ..., seed: int | None = ...
+    ) -> pd.DataFrame: ...
+    def r2(
+        self,
+        interval: str | None = None,
+        level: float = 0.95,
+        *,
+        approximation: str = "trigamma",
+        n: int = 1000,
+        seed: int | None = None,
+    ) -> pd.Series[float] | pd.DataFrame:
+        """R² ``marginal`` and ``conditional`` on the scale of the link (Nakagawa, Johnson & Schielzeth 2017).
 
-        Shares of var(Xβ̂) + mean zᵀΣ̂z + the variance of a logistic (π²/3), normal (1) or Gumbel (π²/6) variable, whose
-        distribution function is the inverse link (Nakagawa, Johnson & Schielzeth 2017, J. R. Soc. Interface 14).
+        Shares of var(Xβ̂) + mean zᵀΣ̂z + a residual variance (J. R. Soc. Interface 14, 20170213). Of a binomial response
+        it is that of a logistic (π²/3), normal (1) or Gumbel (π²/6) variable, whose distribution function is the
+        inverse link. Of responses with a log link it is that of their logarithm round the mean of all rows.
+
+        Parameters
+        ----------
+        interval : "bootstrap", optional
+            Percentiles over refits of simulated responses.
+        level : float
+        approximation : "trigamma", "lognormal" or "delta"
+            Of the variance of a logarithm, of what has mean μ and variance vμ²: ψ₁(1/v), log(1 + v) or v. The first is
+            exact for gamma responses.
+        n, seed : int
+            Of the bootstrap.
+
+        Returns
+        -------
+        Series, or DataFrame ``estimate, lower, upper``
 
         Raises
         ------
         NotAvailableError
-            For other families, whose residual variance on the scale of the link is an approximation.
+            For other links, and other intervals.
 
         Examples
         --------
@@ -243,20 +291,31 @@ class GeneralisedFit(Maximised, Linked):
         >>> ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit().r2().round(3).to_dict()
         {'marginal': 0.085, 'conditional': 0.187}
         """
-        return inf.r2_series(inf.link_parts(self.spec, self.estimates))
+        own = inf.link_parts(self.spec, self.estimates, approximation).r2
+        if interval is None:
+            return pd.Series(own, index=["marginal", "conditional"], name="r2")
+        return inf.r2_intervals(own, *self._shares(lambda one: one.r2, interval, level, approximation, n, seed))
 
-    def icc(self) -> pd.DataFrame:
-        """Intraclass correlations of a binomial response on the scale of the link, with variances as in :meth:`r2`.
+    def icc(
+        self,
+        interval: str | None = None,
+        level: float = 0.95,
+        *,
+        approximation: str = "trigamma",
+        n: int = 1000,
+        seed: int | None = None,
+    ) -> pd.DataFrame:
+        """Intraclass correlations on the scale of the link, with variances as in :meth:`r2`.
 
         Returns
         -------
         DataFrame
-            ``group, variance, adjusted, unadjusted``.
+            ``group, variance, adjusted, unadjusted``; with an interval its ends stand behind each.
 
         Raises
         ------
         NotAvailableError
-            For other families.
+            For other links, and other intervals than of the bootstrap.
 
         Examples
         --------
@@ -266,7 +325,49 @@ class GeneralisedFit(Maximised, Linked):
         >>> fit.icc()["adjusted"].round(3).tolist()
         [0.111, 0.111]
         """
-        return inf.icc_frame(self.spec, inf.link_parts(self.spec, self.estimates))
+        frame = inf.icc_frame(self.spec, inf.link_parts(self.spec, self.estimates, approximation))
+        if interval is None:
+            return frame
+        return inf.icc_intervals(frame, *self._shares(lambda one: one.icc, interval, level, approximation, n, seed))
+
+    def _shares(
+        self, shares: inf.Shares, interval: str, level: float, approximation: str, n: int, seed: int | None
+    ) -> tuple[Floats, Floats]:
+        return inf.refitted_shares(self, self._again, shares, interval, level, approximation, n, seed)
+
+    def anova(self, type: int | str = 3, *, vcov: str | None = None, cluster: Any = None) -> tables.ResultFrame:
+        """Test every term of the fixed effects by Wald's χ², by types I, II or III, as car's ``Anova``.
+
+        Types are those of :meth:`ranef.EmpiricalBayesFit.anova`: III weighs the levels of factors alike, whatever the
+        contrasts. :meth:`drop1` has likelihood ratios.
+
+        Parameters
+        ----------
+        type : 1, 2, 3, or "I", "II", "III"
+        vcov, cluster : optional
+            ``"CR0"`` or ``"CR1"`` for a cluster-robust covariance, as in :meth:`vcov_robust`.
+
+        Returns
+        -------
+        ResultFrame
+            ``term, ndf, ddf, statistic, p``; `ddf` is infinite.
+
+        Raises
+        ------
+        DesignError
+            If there is no such type, or no term besides the intercept.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+        >>> fit.anova()[["term", "ndf"]].to_numpy().tolist()
+        [['period', 3]]
+        """
+        law = self._law(None, vcov, cluster)
+        frame = inf.term_tests(self.spec, law, self.estimates.beta, 1.0, type)
+        return tables.term_table(frame.drop(columns=["sum_sq", "mean_sq"]), type, law.words)
 
     def simulated_residuals(self, n: int = 250, *, re: str = "new", seed: int | None = None) -> inf.SimulatedResiduals:
         """Where each response lies among those simulated by the fit, and tests of uniformity, dispersion and outliers.

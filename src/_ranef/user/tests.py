@@ -12,7 +12,7 @@ from _ranef.spec import Generalised
 from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import ResultFrame, models_table, ranova_table
 from _ranef.user.fit_base import BaseFit
-from _ranef.user.generalised_fit import GeneralisedFit, refuse_generalised
+from _ranef.user.generalised_fit import GeneralisedFit
 from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
@@ -170,7 +170,7 @@ def _refuse_posteriors(fits: list[EmpiricalBayesFit]) -> None:
 
 
 @helpful
-def ranova(fit: EmpiricalBayesFit) -> ResultFrame:
+def ranova(fit: EmpiricalBayesFit | GeneralisedFit) -> ResultFrame:
     """Test every random term by the likelihood ratio of the model without it, as lmerTest's ``ranova``.
 
     ``(1 | g)`` is taken away; ``(x | g)`` and ``(0 + x | g)`` become ``(1 | g)``; of several effects, as in
@@ -179,7 +179,7 @@ def ranova(fit: EmpiricalBayesFit) -> ResultFrame:
 
     Parameters
     ----------
-    fit : EmpiricalBayesFit
+    fit : EmpiricalBayesFit or GeneralisedFit
 
     Returns
     -------
@@ -201,8 +201,7 @@ def ranova(fit: EmpiricalBayesFit) -> ResultFrame:
     >>> ranef.ranova(fit)[["term", "statistic", "df"]].round(4).to_numpy().tolist()[1]
     ['Days in (Days | Subject)', 42.8368, 2.0]
     """
-    refuse_generalised([fit], "ranova()", "Fit the model without the term, and take ranef.anova(small, large).")
-    if isinstance(fit, PosteriorFit):
+    if isinstance(fit, PosteriorFit | GeneralisedPosterior):
         raise DesignError(
             "ranova() tests variances of fits by REML or ML. A posterior has the variance itself: fit.confint() and "
             "fit.plot.varcorr(); or compare posteriors of models with and without it, ranef.compare(fb1, fb2)."
