@@ -287,3 +287,34 @@ def test_the_variance_of_the_logarithm_of_a_gamma_is_trigamma():
     parts = fit.icc().set_index("group")
     residual = parts.loc["Subject", "variance"] * (1 / parts.loc["Subject", "adjusted"] - 1)
     assert logs.var() == pytest.approx(residual, rel=0.02)
+
+
+# -- random effects ----------------------------------------------------------------------------------------------
+
+
+def test_corrected_intervals_are_those_of_tmb(logit):
+    """Of sdreport, in which modes move with all parameters."""
+    found = logit.ranef(interval="corrected")["sd_corrected"]
+    np.testing.assert_allclose(found, OURS["sdreport"]["cbpp"], rtol=1e-5)
+
+
+def test_intervals_of_effects_count_more_and_more(logit):
+    sds = {kind: logit.ranef(interval=kind).iloc[:, 4] for kind in ("conditional", "henderson", "corrected")}
+    assert (sds["conditional"] < sds["henderson"]).all()
+    assert (sds["conditional"] < sds["corrected"]).all()
+    boot = logit.ranef(interval="bootstrap", n=12, seed=1)
+    assert (boot["sd_bootstrap"] / sds["corrected"]).between(0.5, 1.5).all()
+    assert boot["estimate"].between(boot["lower"], boot["upper"]).all()
+    with pytest.raises(ranef.NotAvailableError, match="robust"):
+        logit.ranef(interval="robust")
+
+
+def test_influence_is_by_fits_without_each_level(logit):
+    data = data_of("cbpp_laplace")
+    found = logit.influence("herd")
+    rest = fit_of(CBPP, data[data["herd"].astype(str) != "1"], "binomial")
+    own = found.fixef[found.fixef["deleted"] == "1"]
+    assert np.allclose(own["estimate"], rest.fixef, atol=1e-5)
+    assert "sigma" not in found.deleted
+    with pytest.raises(ranef.NotAvailableError, match="refit=False"):
+        logit.influence("herd", refit=False)

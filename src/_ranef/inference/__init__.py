@@ -56,6 +56,7 @@ with late(globals()):
         predict_generalised,
         untied_residuals,
     )
+    from _ranef.inference.generalised_effects import generalised_effect_intervals
     from _ranef.inference.information import (
         VarianceInformation,
         theta_hessian,
@@ -228,6 +229,7 @@ __all__ = [
     "fitted",
     "fitted_values",
     "fixef_series",
+    "generalised_effect_intervals",
     "generalised_residuals",
     "given_draws",
     "glance_frame",

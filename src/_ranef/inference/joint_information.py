@@ -17,6 +17,9 @@ from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["JointInformation", "joint_information", "refuse_quadrature"]
 
+#: step of differences in a parameter, as a share of its standard error
+DIFFERENCE = 1e-3
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class JointInformation:
@@ -39,6 +42,24 @@ class JointInformation:
     def covariance(self) -> Floats:
         """Of x̂ (m, m); zero for what has no curvature, which is taken as known."""
         return 2.0 * without_flat(self.hessian, np.eye(len(self.x)))
+
+    def effect_variances(self) -> list[Floats]:
+        """Variances (J_k, p_k) by grouping of conditional modes that move with x̂, by the delta method."""
+        steps = DIFFERENCE * np.sqrt(np.diag(self.covariance))
+        slopes = []
+        for h, unit in zip(steps, np.eye(len(steps)), strict=True):
+            ahead, behind = (self._effects(self.x + side * h * unit) for side in (1.0, -1.0))
+            slopes.append((ahead - behind) / (2.0 * h) if h else np.zeros_like(ahead))
+        moves = np.stack(slopes, axis=-1)
+        flat = np.einsum("qa,ab,qb->q", moves, self.covariance, moves)
+        shapes = [b.shape for b in self.at.effects]
+        ends = np.cumsum([np.prod(shape) for shape in shapes])[:-1].astype(int)
+        return [part.reshape(shape) for part, shape in zip(np.split(flat, ends), shapes, strict=True)]
+
+    def _effects(self, x: Floats) -> Floats:
+        at = self.problem.point(x).at
+        assert isinstance(at, LaplaceAt)
+        return np.concatenate([b.ravel() for b in at.effects])
 
     def sandwich(self, codes: Ints, m: int, scale: float) -> Floats:
         """Covariance (p, p) of β̂ on the user's scale from the scores of m clusters, times a scale.

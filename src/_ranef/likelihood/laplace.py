@@ -380,15 +380,16 @@ class LaplaceAt:
             out.append(-(slopes[0] - slopes[1]) / DIFFERENCE)
         return np.array(out)
 
-    def modes(self) -> tuple[Modes, ...]:
-        """Conditional modes on the user's scale with their covariances."""
+    @property
+    def effects(self) -> tuple[Floats, ...]:
+        """Conditional modes (J_k, p_k) by grouping on the user's scale."""
         model = self.laplace
-        order, scaling = model.products.order, model.products.scaling
-        out = []
-        for k, modes in enumerate(self.working.modes):
-            values = self.mode.b[order.index(k)][:, :, 0] @ scaling.Z[k].T
-            out.append(replace(modes, values=values))
-        return tuple(out)
+        order, maps = model.products.order, model.products.scaling.Z
+        return tuple(self.mode.b[order.index(k)][:, :, 0] @ T.T for k, T in enumerate(maps))
+
+    def modes(self) -> tuple[Modes, ...]:
+        """The same with their covariances."""
+        return tuple(replace(m, values=b) for m, b in zip(self.working.modes, self.effects, strict=True))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -31,7 +31,6 @@ NONE_YET = "Not available yet for generalised responses."
 INSTEAD: Mapping[str, str] = {
     "vcov_adjusted": "Kenward and Roger's adjustment is for Gaussian responses; vcov has the uncertainty of θ̂ in it.",
     "caic": f"{NONE_YET} aic is for new levels.",
-    "influence": f"{NONE_YET} Fit the model without the rows.",
     "hatvalues": NONE_YET,
     "cooks_distance": NONE_YET,
     "varcorr_se": f"{NONE_YET} Likelihood ratios of models without the effect are ranef.anova(small, large).",
@@ -118,36 +117,6 @@ class GeneralisedFit(Maximised, Linked):
         {'size': 3.31}
         """
         return pd.Series(inf.dispersions_of(self.estimates), name="dispersion", dtype=float)
-
-    def ranef(self, group: str | None = None, level: float = 0.95) -> pd.DataFrame:
-        """Conditional modes b̂ on the scale of the link, with conditional standard deviations and intervals.
-
-        θ̂ and β̂ are taken as known, and the density of the effects as normal round its mode (lme4's condVar): with few
-        rows in a level, and 0 or 1 in each, neither holds well.
-
-        Returns
-        -------
-        DataFrame
-            ``group, level, term, estimate, sd, lower, upper``.
-
-        Raises
-        ------
-        DesignError
-            If the model has no grouping factor `group`.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
-        >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
-        >>> fit.ranef("herd")[["estimate", "sd"]].round(3).to_numpy().tolist()[0]
-        [0.59, 0.348]
-        """
-        z = inf.normal_quantile(level)
-        sds = [np.sqrt(np.diagonal(m.cov, axis1=1, axis2=2)) for m in self.estimates.modes]
-        values = self._modes
-        bounds = [(b - z * s, b + z * s) for b, s in zip(values, sds, strict=True)]
-        return inf.ranef_frame(self.spec, values, sds, bounds, group)
 
     def residuals(self, kind: str = "deviance", re: RandomPart = "all") -> pd.Series[float]:
         """Residuals: ``deviance``, ``pearson``, ``response`` (of a binomial response of proportions) or ``working``.
@@ -391,6 +360,9 @@ class GeneralisedFit(Maximised, Linked):
 
     def _means(self, asked: inf.RowsAsked, scale: str, rng: np.random.Generator) -> inf.Predicted:
         return inf.predict_generalised(lambda: self._at, self.estimates, self._covariances, asked, scale, rng)
+
+    def _effects(self, interval: str, level: float, group: str | None, n: int, seed: int | None) -> pd.DataFrame:
+        return inf.generalised_effect_intervals(self.spec, self.estimates, interval, level, group, n, seed)
 
     def _again(self, case: Any) -> GeneralisedFit:
         spec = case if isinstance(case, ModelSpec) else with_response(self.spec, case)

@@ -18,4 +18,6 @@ out <- list(
   profile = list(cbpp = profiled(logit)),
   drop1 = list(cbpp = as.data.frame(drop1(logit, test = "Chisq")), grouseticks = as.data.frame(drop1(log_, test = "Chisq"))),
   vcov = list(cbpp = unname(as.matrix(vcov(logit))), grouseticks = unname(as.matrix(vcov(log_)))))
+tmb <- glmmTMB::glmmTMB(cbind(incidence, size - incidence) ~ period + (1 | herd), cbpp, family = binomial)
+out$sdreport <- list(cbpp = sqrt(TMB::sdreport(tmb$obj)$diag.cov.random)) # with the uncertainty of all parameters
 cat(toJSON(out, digits = 12, auto_unbox = TRUE, dataframe = "columns", na = "string"))
