@@ -37,10 +37,13 @@ with late(globals()):
     from _ranef.inference.engines import (
         Estimated,
         Sampled,
+        dispersions_of,
         draws_of,
         estimates_of,
         estimates_to_mark,
+        family_of_estimates,
         first_fit,
+        laplace_at,
         posteriors_of,
         products_of,
     )
@@ -48,15 +51,12 @@ with late(globals()):
     from _ranef.inference.exact_tests import ExactTest, exact_rlrt
     from _ranef.inference.generalised import (
         RESIDUALS,
-        dispersions_of,
-        family_of_estimates,
         generalised_residuals,
-        laplace_at,
         link_parts,
         predict_generalised,
-        ratio_frame,
         untied_residuals,
     )
+    from _ranef.inference.generalised_effects import generalised_effect_intervals
     from _ranef.inference.information import (
         VarianceInformation,
         theta_hessian,
@@ -65,7 +65,7 @@ with late(globals()):
         vcov_derivatives,
         vcov_theta_frame,
     )
-    from _ranef.inference.intervals_of_shares import Shares, estimated_parts, share_intervals
+    from _ranef.inference.intervals_of_shares import Shares, estimated_parts, refitted_shares, share_intervals
     from _ranef.inference.layered import predict_estimates, predict_posterior
     from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
     from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_covariance
@@ -121,7 +121,8 @@ with late(globals()):
     )
     from _ranef.inference.profiles import ProfileCurve, Profiles, likelihood_profiles
     from _ranef.inference.ranef_intervals import EFFECT_INTERVALS, effect_intervals, robust_critical_value
-    from _ranef.inference.refitting import Fitted, by_method, fitted
+    from _ranef.inference.refitting import Fitted, by_method, fitted, n_parameters
+    from _ranef.inference.resampling import make_resampling
     from _ranef.inference.residual_parameters import (
         residual_frame,
         residual_sd_frame,
@@ -228,6 +229,7 @@ __all__ = [
     "fitted",
     "fitted_values",
     "fixef_series",
+    "generalised_effect_intervals",
     "generalised_residuals",
     "given_draws",
     "glance_frame",
@@ -253,11 +255,13 @@ __all__ = [
     "loo_groups",
     "loo_kind",
     "loo_rows",
+    "make_resampling",
     "marginal_effects_model",
     "marginal_means",
     "matrix_pattern",
     "mean_inverse_weight",
     "mean_squares",
+    "n_parameters",
     "normal_law",
     "normal_quantile",
     "one_draw",
@@ -287,7 +291,7 @@ __all__ = [
     "random_pca",
     "ranef_frame",
     "ranova_frame",
-    "ratio_frame",
+    "refitted_shares",
     "residual_draws",
     "residual_frame",
     "residual_rows",

@@ -5,28 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from _ranef.errors import DesignError
-from _ranef.likelihood import At, CrossProducts, Likelihood, cross_products
+from _ranef.likelihood import At, CrossProducts, LaplaceAt, Likelihood, cross_products, fit_pilot, make_laplace
 from _ranef.reml import fit_reml
 from _ranef.results import Fit, PosteriorDraws, RemlEstimates
-from _ranef.spec import ModelSpec
+from _ranef.spec import Generalised, ModelSpec, response_family
+from _ranef.support.arrays import Floats
 
 __all__ = [
     "Estimated",
+    "Maximum",
     "Sampled",
     "at_estimates",
+    "dispersions_of",
     "draws_of",
     "estimates_of",
     "estimates_to_mark",
+    "family_of_estimates",
     "first_fit",
+    "laplace_at",
+    "marks_of",
     "posteriors_of",
     "products_of",
 ]
 
 
 @runtime_checkable
-class Estimated(Protocol):
-    """A fit by REML or ML."""
+class Maximum(Protocol):
+    """A fit that maximises a likelihood, of any response, or a REML criterion."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -37,6 +45,11 @@ class Estimated(Protocol):
     def estimates(self) -> RemlEstimates:
         """θ̂, σ̂, β̂ and conditional modes."""
         ...
+
+
+@runtime_checkable
+class Estimated(Maximum, Protocol):
+    """A fit of a Gaussian response by REML or ML."""
 
     @property
     def products(self) -> CrossProducts:
@@ -118,3 +131,32 @@ def estimates_to_mark(fits: Mapping[str, Fit]) -> dict[str, RemlEstimates]:
     if "ML" not in methods:
         labels["ML"] = fit_reml(spec, "ML", products=products)
     return dict(sorted(labels.items(), key=lambda item: item[1].method == "ML"))
+
+
+def family_of_estimates(estimates: RemlEstimates) -> Generalised:
+    """The family that estimates are of."""
+    family = response_family(estimates.family, estimates.link)
+    assert isinstance(family, Generalised)
+    return family
+
+
+def dispersions_of(estimates: RemlEstimates) -> dict[str, float]:
+    """Dispersions by name: none of Gaussian responses."""
+    if estimates.dispersion is None:
+        return {}
+    return dict(zip(family_of_estimates(estimates).dispersions, estimates.dispersion.tolist(), strict=True))
+
+
+def marks_of(fit: Maximum) -> Floats:
+    """Numbers (m,) by which the rows of a fit are known again."""
+    held = fit if isinstance(fit, Estimated) else laplace_at(fit.spec, fit.estimates).laplace
+    return held.products.marks
+
+
+def laplace_at(spec: ModelSpec, estimates: RemlEstimates) -> LaplaceAt:
+    """Everything at the estimates."""
+    family = family_of_estimates(estimates)
+    model = make_laplace(spec, fit_pilot(spec, family))
+    roots = model.gaussian.standard(estimates.theta)
+    logs = np.log(np.array(list(dispersions_of(estimates).values())))
+    return model.at(roots, model.inward(estimates.beta), logs)

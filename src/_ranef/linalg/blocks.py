@@ -142,7 +142,7 @@ def times(matrix: Floats, blocks: Floats) -> Floats:
     J, p, m = blocks.shape
     if p * m > FEW or J < MANY:
         return matrix @ blocks
-    flat = blocks.reshape(J, p * m) @ np.kron(matrix.T, np.eye(m))
+    flat = blocks.reshape(J, p * m) @ (matrix.T if m == 1 else np.kron(matrix.T, np.eye(m)))
     return np.asarray(flat.reshape(J, len(matrix), m))
 
 

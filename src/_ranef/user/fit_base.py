@@ -22,7 +22,7 @@ from _ranef.spec import ModelSpec, Priors, default_priors
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import Answering, generator, helpful, whole_number
 
-__all__ = ["BaseFit", "ByFields", "RandomPart", "Shown", "Simulated", "told"]
+__all__ = ["Answers", "BaseFit", "ByFields", "RandomPart", "Shown", "Simulated", "told"]
 
 RandomPart: TypeAlias = str | Sequence[str]
 
@@ -101,8 +101,8 @@ class Shown(Answering):
 
 
 @helpful
-class BaseFit(ByFields, Shown):
-    """What fits by either engine answer from β, b, Σ and σ as it has them: estimates, or posterior means."""
+class Answers(ByFields, Shown):
+    """What fits by either engine, of all responses, answer from β and b as they have them: estimates, or means."""
 
     spec: ModelSpec
 
@@ -123,11 +123,6 @@ class BaseFit(ByFields, Shown):
 
     @property
     @abstractmethod
-    def sigma(self) -> float:
-        """Residual standard deviation."""
-
-    @property
-    @abstractmethod
     def warnings(self) -> list[str]:
         """Sentences on why the fit should not be trusted."""
 
@@ -141,26 +136,12 @@ class BaseFit(ByFields, Shown):
         """Random effects (J, p) by grouping."""
 
     @abstractmethod
-    def _one_covariance(self, rng: np.random.Generator) -> tuple[Floats, ...]:
-        """Σ (p, p) by grouping, of which effects of new levels are drawn."""
-
-    @abstractmethod
-    def _predicted(
-        self, rows: inf.Rows, chosen: Sequence[int], options: inf.PredictOptions, rng: np.random.Generator
-    ) -> inf.Predicted:
-        """Estimates of rows with the ends of their intervals."""
-
-    @abstractmethod
     def _told(self) -> Iterator[tuple[str, type[RanefWarning]]]:
         """What is said when the fit is made."""
 
     @abstractmethod
     def summary(self) -> tables.Document:
         """The printed fit."""
-
-    @abstractmethod
-    def _whole_tidy(self) -> pd.DataFrame:
-        """``tidy()`` with the standard errors of variance components, and p-values of coefficients where tested."""
 
     def _document(self) -> tables.Document:
         return self.summary()
@@ -189,6 +170,30 @@ class BaseFit(ByFields, Shown):
         {'Intercept': 253.7, 'Days': 19.7}
         """
         return inf.coef_frame(self.spec, self._beta, self._modes, inf.only_group(self.spec, group))
+
+
+@helpful
+class BaseFit(Answers):
+    """What fits of Gaussian responses by either engine answer, from Σ and σ besides."""
+
+    @property
+    @abstractmethod
+    def sigma(self) -> float:
+        """Residual standard deviation."""
+
+    @abstractmethod
+    def _one_covariance(self, rng: np.random.Generator) -> tuple[Floats, ...]:
+        """Σ (p, p) by grouping, of which effects of new levels are drawn."""
+
+    @abstractmethod
+    def _predicted(
+        self, rows: inf.Rows, chosen: Sequence[int], options: inf.PredictOptions, rng: np.random.Generator
+    ) -> inf.Predicted:
+        """Estimates of rows with the ends of their intervals."""
+
+    @abstractmethod
+    def _whole_tidy(self) -> pd.DataFrame:
+        """``tidy()`` with the standard errors of variance components, and p-values of coefficients where tested."""
 
     def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
         """Fitted values: with all random effects, with none, or with those of the groups listed.
