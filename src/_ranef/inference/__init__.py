@@ -37,10 +37,12 @@ with late(globals()):
     from _ranef.inference.engines import (
         Estimated,
         Sampled,
+        WithEstimates,
         draws_of,
         estimates_of,
         estimates_to_mark,
         first_fit,
+        modes_of,
         posteriors_of,
         products_of,
     )
@@ -48,6 +50,7 @@ with late(globals()):
     from _ranef.inference.exact_tests import ExactTest, exact_rlrt
     from _ranef.inference.generalised import (
         RESIDUALS,
+        dispersions_at,
         dispersions_of,
         family_of_estimates,
         generalised_residuals,
@@ -188,6 +191,7 @@ __all__ = [
     "Statistic",
     "VarianceInformation",
     "VarianceParts",
+    "WithEstimates",
     "augment_frame",
     "autocorrelations",
     "bfmi",
@@ -211,6 +215,7 @@ __all__ = [
     "covariance_draws",
     "derive",
     "diagnose",
+    "dispersions_at",
     "dispersions_of",
     "draws_of",
     "drop_terms",
@@ -258,6 +263,7 @@ __all__ = [
     "matrix_pattern",
     "mean_inverse_weight",
     "mean_squares",
+    "modes_of",
     "normal_law",
     "normal_quantile",
     "one_draw",

@@ -7,26 +7,28 @@ from typing import Protocol, runtime_checkable
 
 from _ranef.errors import DesignError
 from _ranef.likelihood import At, CrossProducts, Likelihood, cross_products
-from _ranef.reml import fit_reml
+from _ranef.reml import fit_generalised, fit_reml
 from _ranef.results import Fit, PosteriorDraws, RemlEstimates
-from _ranef.spec import ModelSpec
+from _ranef.spec import Generalised, ModelSpec
 
 __all__ = [
     "Estimated",
     "Sampled",
+    "WithEstimates",
     "at_estimates",
     "draws_of",
     "estimates_of",
     "estimates_to_mark",
     "first_fit",
+    "modes_of",
     "posteriors_of",
     "products_of",
 ]
 
 
 @runtime_checkable
-class Estimated(Protocol):
-    """A fit by REML or ML."""
+class WithEstimates(Protocol):
+    """A fit by REML or ML, of any response."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -37,6 +39,11 @@ class Estimated(Protocol):
     def estimates(self) -> RemlEstimates:
         """θ̂, σ̂, β̂ and conditional modes."""
         ...
+
+
+@runtime_checkable
+class Estimated(WithEstimates, Protocol):
+    """A fit by REML or ML of a Gaussian response."""
 
     @property
     def products(self) -> CrossProducts:
@@ -79,6 +86,11 @@ def estimates_of(fits: Mapping[str, Fit]) -> dict[str, Estimated]:
     return {name: fit for name, fit in fits.items() if isinstance(fit, Estimated)}
 
 
+def modes_of(fits: Mapping[str, Fit]) -> dict[str, WithEstimates]:
+    """The fits by REML and ML of any response, by name."""
+    return {name: fit for name, fit in fits.items() if isinstance(fit, WithEstimates)}
+
+
 def products_of(fits: Mapping[str, Fit]) -> CrossProducts:
     """The cross-products that some fit holds already, or those of the model."""
     held = estimates_of(fits)
@@ -102,8 +114,11 @@ def estimates_to_mark(fits: Mapping[str, Fit]) -> dict[str, RemlEstimates]:
     """The estimates to mark beside posteriors, by label: those of the fits, and REML and ML of the model.
 
     A criterion that no fit was made by is minimised here. Where no fit is by REML or ML and the model sampled is not
-    Gaussian (Student t effects or response), there is no REML or ML estimate of it, and nothing is marked.
+    Gaussian (Student t effects or response), there is no REML or ML estimate of it, and nothing is marked. Of
+    generalised responses Laplace's and those by quadrature are marked.
     """
+    if isinstance(first_fit(fits).spec.family, Generalised):
+        return _linked_to_mark(fits)
     own = {name: fit.estimates for name, fit in estimates_of(fits).items()}
     labels: dict[str, RemlEstimates] = {}
     for name, e in own.items():
@@ -118,3 +133,13 @@ def estimates_to_mark(fits: Mapping[str, Fit]) -> dict[str, RemlEstimates]:
     if "ML" not in methods:
         labels["ML"] = fit_reml(spec, "ML", products=products)
     return dict(sorted(labels.items(), key=lambda item: item[1].method == "ML"))
+
+
+def _linked_to_mark(fits: Mapping[str, Fit]) -> dict[str, RemlEstimates]:
+    own = modes_of(fits)
+    words = {name: "Laplace" if fit.estimates.nagq == 1 else "AGQ" for name, fit in own.items()}
+    labels = {
+        words[name] if list(words.values()).count(words[name]) == 1 else f"{name}: {words[name]}": fit.estimates
+        for name, fit in own.items()
+    }
+    return labels or {"Laplace": fit_generalised(first_fit(fits).spec)}

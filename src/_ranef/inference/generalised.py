@@ -9,6 +9,7 @@ import pandas as pd
 
 from _ranef.errors import NotAvailableError
 from _ranef.inference.effects import normal_quantile
+from _ranef.inference.engines import Sampled, WithEstimates
 from _ranef.inference.mixtures import chi_squared
 from _ranef.inference.prediction import (
     Predicted,
@@ -19,13 +20,14 @@ from _ranef.inference.prediction import (
 from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residuals
 from _ranef.inference.variance_shares import VarianceParts, row_moments, variance_parts
 from _ranef.likelihood import LaplaceAt, combination_variances, fit_pilot, make_laplace, response_rows
-from _ranef.results import RemlEstimates
+from _ranef.results import Fit, RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays, response_family
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import one_of
 
 __all__ = [
     "RESIDUALS",
+    "dispersions_at",
     "dispersions_of",
     "family_of_estimates",
     "generalised_residuals",
@@ -55,6 +57,14 @@ def dispersions_of(estimates: RemlEstimates) -> dict[str, float]:
     family = family_of_estimates(estimates)
     values = [] if estimates.dispersion is None else estimates.dispersion.tolist()
     return dict(zip(family.dispersions, values, strict=True))
+
+
+def dispersions_at(fit: Fit) -> dict[str, float]:
+    """Dispersions by name, estimated or as posterior means."""
+    if isinstance(fit, Sampled):
+        return {name: float(np.mean(fit.draws.extras[name])) for name in getattr(fit.spec.family, "dispersions", ())}
+    assert isinstance(fit, WithEstimates)
+    return dispersions_of(fit.estimates)
 
 
 def laplace_at(spec: ModelSpec, estimates: RemlEstimates) -> LaplaceAt:

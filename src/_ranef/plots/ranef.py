@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from _ranef.comparison.shrinkage import shrinkage_frame
+from _ranef.comparison import levels_frame
 from _ranef.errors import DesignError
 from _ranef.plots.drawing import (
     BLACK,
@@ -161,7 +161,7 @@ def wide_frame(fits: Mapping[str, Fit], level: float) -> pd.DataFrame:
 
     That is given the first fit's coefficients.
     """
-    own = shrinkage_frame(next(iter(fits.values())), level)[[*KEYS, "no_pooling"]]
+    own = levels_frame(next(iter(fits.values())), level)[[*KEYS, "no_pooling"]]
     return own.merge(estimates_frame(fits, level), on=KEYS)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from _ranef.comparison.shrinkage import shrinkage_frame
+from _ranef.comparison import levels_frame
 from _ranef.errors import DesignError
 from _ranef.inference import grouping_named
 from _ranef.plots.drawing import (
@@ -140,7 +140,7 @@ def planes(fits: Mapping[str, Fit], selection: Selection) -> tuple[Plane, ...]:
     """
     first = next(iter(fits.values()))
     frames = {name: fit.ranef() for name, fit in fits.items()}
-    own = shrinkage_frame(first)
+    own = levels_frame(first)
     out: list[Plane] = []
     for k in dict.fromkeys(k for k, _ in selection.columns):
         grouping = first.spec.groupings[k]

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from _ranef import equations, reml, tables, user
 from _ranef import inference as inf
-from _ranef import reml, tables, user
 from _ranef.errors import ConvergenceWarning, DesignError, NotAvailableError, RanefWarning, SingularFitWarning
 from _ranef.likelihood import LaplaceAt, response_rows
 from _ranef.reml import Control
@@ -19,6 +19,7 @@ from _ranef.results import OptimizerRecord, RemlEstimates, Status, fit_arguments
 from _ranef.spec import Generalised, ModelSpec, covariance_arrays, with_response
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, helpful, one_of, whole_number
+from _ranef.user.described import Described
 from _ranef.user.fit_base import ByFields, RandomPart, Shown, Simulated, told
 
 __all__ = ["GeneralisedFit", "generalised_fit", "refuse_generalised"]
@@ -41,9 +42,6 @@ INSTEAD: Mapping[str, str] = {
     "vcov_theta": NONE_YET,
     "vcov_joint": NONE_YET,
     "re_pca": NONE_YET,
-    "equation": "ranef.Model.of(fit).equation() has the model; tidy() has the numbers.",
-    "parameters": "ranef.Model.of(fit).parameters has them with their symbols; tidy() has the estimates.",
-    "plot": f"{NONE_YET} ranef(), fitted() and residuals() hold what figures show.",
     "products": "Rows of generalised responses are weighted anew at every step: there are no cross-products for all.",
     "likelihood": NONE_YET,
     "residual_sd": "Generalised responses have no residual standard deviation; dispersion has their parameters.",
@@ -54,7 +52,7 @@ INSTEAD: Mapping[str, str] = {
 
 @helpful
 @dataclass(frozen=True, eq=False, repr=False)
-class GeneralisedFit(ByFields, Shown):
+class GeneralisedFit(Described, ByFields, Shown):
     """A fit of a binomial, Poisson or other generalised response by maximum likelihood, with conditional modes.
 
     Made by :meth:`ranef.Model.fit` of a model with ``family=``. The likelihood is Laplace's approximation, and counts
@@ -741,6 +739,17 @@ class GeneralisedFit(ByFields, Shown):
 
     def _eta(self, re: RandomPart) -> Floats:
         return inf.fitted_values(self.spec, self.estimates.beta, self._modes, re)
+
+    def _estimated(self) -> tuple[dict[str, float], pd.DataFrame]:
+        return inf.parameter_values(self.spec, self.estimates) | inf.dispersions_of(self.estimates), self.confint()
+
+    @property
+    def _more_numbers(self) -> dict[equations.Key, float]:
+        return {("dispersion", name): value for name, value in inf.dispersions_of(self.estimates).items()}
+
+    @property
+    def _beta(self) -> Floats:
+        return self.estimates.beta
 
     @property
     def _modes(self) -> tuple[Floats, ...]:

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 
+from _ranef import equations, tables, user
 from _ranef import inference as inf
-from _ranef import tables, user
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec
 from _ranef.support.remedies import generator, helpful, one_of
+from _ranef.user.described import Described
 from _ranef.user.drawn import Drawn
 from _ranef.user.fit_base import ByFields, RandomPart, Shown
 from _ranef.user.generalised_fit import INSTEAD, NONE_YET
@@ -22,7 +24,7 @@ __all__ = ["GeneralisedPosterior"]
 
 @helpful
 @dataclass(frozen=True, eq=False, repr=False)
-class GeneralisedPosterior(Drawn, ByFields, Shown):
+class GeneralisedPosterior(Drawn, Described, ByFields, Shown):
     """A posterior of a binomial, Poisson or other generalised response, sampled by NUTS with β and b.
 
     Made by :meth:`ranef.Model.sample` of a model with ``family=``. Random effects stand on the scale of the link.
@@ -173,6 +175,10 @@ class GeneralisedPosterior(Drawn, ByFields, Shown):
         (56, 4)
         """
         return user.Matrices(self.spec)
+
+    @property
+    def _more_numbers(self) -> dict[equations.Key, float]:
+        return {("dispersion", name): float(np.mean(drawn)) for name, drawn in self.draws.extras.items()}
 
     def _document(self) -> tables.Document:
         return self.summary()
