@@ -24,7 +24,7 @@ with late(globals()):
     from _ranef.comparison.elpd import ranked, require_same_rows, stacking_weights
     from _ranef.comparison.expressed import expressed_draws, expressed_estimates, expressed_spec
     from _ranef.comparison.interval_methods import interval_frame
-    from _ranef.comparison.linked import LinkedBase, levels_frame, linked_base, linked_sweep
+    from _ranef.comparison.linked import LinkedBase, levels_frame, linked_base, linked_frame, linked_sweep
     from _ranef.comparison.paths import EffectsAt, effects_at, effects_at_ratio, moved
     from _ranef.comparison.paths_of_fits import fit_paths, paths_base
     from _ranef.comparison.pooling import (
@@ -42,6 +42,7 @@ with late(globals()):
         ratio_frame,
         relative_sds,
         scaled_at,
+        scales_of,
         whole_sweep,
     )
     from _ranef.comparison.reliability import OwnData, own_data, reliabilities, reliability_matrices
@@ -86,6 +87,7 @@ __all__ = [
     "interval_overlap",
     "levels_frame",
     "linked_base",
+    "linked_frame",
     "linked_sweep",
     "long_frame",
     "moved",
@@ -108,6 +110,7 @@ __all__ = [
     "require_same_model",
     "require_same_rows",
     "scaled_at",
+    "scales_of",
     "shrinkage_frame",
     "split_linked",
     "split_variances",

@@ -14,12 +14,13 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from _ranef.comparison.pooling import effects_frame, relative_sds
 from _ranef.comparison.reliability import OwnData, own_data, reliabilities
 from _ranef.comparison.scaled import CovarianceSweep, Scaled, scaled_covariance
 from _ranef.comparison.shrinkage import beside_alone, level_effects, level_sums, no_pooling, shrinkage_frame
 from _ranef.inference import dispersions_at
 from _ranef.likelihood import LaplaceAt, outward_direction, response_rows
-from _ranef.results import Fit
+from _ranef.results import Fit, PosteriorDraws
 from _ranef.spec import Generalised, ModelSpec, Rows
 from _ranef.support.arrays import Bools, Floats, Ints
 
@@ -198,6 +199,22 @@ def linked_base(at: LaplaceAt, theta: Floats) -> LinkedBase:
     levels = level_rows(spec, at.beta, b, laplace.own(at.logs))
     rows = tuple(np.bincount(g.codes, minlength=g.n_levels) for g in spec.groupings)
     return LinkedBase(at, theta, levels, own_data(at.working.likelihood), b, rows)
+
+
+def linked_frame(base: LinkedBase, draws: PosteriorDraws | None) -> pd.DataFrame:
+    """``group, level, term, n, no_pooling, partial, complete, posterior, reliability``; NaN without a posterior."""
+    ratios = relative_sds(base.spec, base.theta)
+    columns: dict[str, Sequence[Floats | Ints]] = {
+        "n": [np.repeat(n, own.variances.shape[1]) for n, own in zip(base.rows, base.own, strict=True)],
+        "no_pooling": base.alone,
+        "partial": base.b,
+        "complete": [np.zeros_like(b) for b in base.b],
+        "posterior": [np.full(b.shape, np.nan) for b in base.b]
+        if draws is None
+        else [b.mean(axis=(0, 1)) for b in draws.b],
+        "reliability": [reliabilities(own.variances, r) for own, r in zip(base.own, ratios, strict=True)],
+    }
+    return effects_frame(base, columns)
 
 
 def linked_sweep(base: LinkedBase, k: int, scales: Floats) -> CovarianceSweep:

@@ -45,6 +45,7 @@ with late(globals()):
         modes_of,
         posteriors_of,
         products_of,
+        require_gaussian,
     )
     from _ranef.inference.estimated_means import MarginalMeans, checked_adjustment, emmeans, marginal_means
     from _ranef.inference.exact_tests import ExactTest, exact_rlrt
@@ -58,6 +59,7 @@ with late(globals()):
         link_parts,
         predict_generalised,
         ratio_frame,
+        shown_residuals,
         untied_residuals,
     )
     from _ranef.inference.information import (
@@ -294,6 +296,7 @@ __all__ = [
     "ranef_frame",
     "ranova_frame",
     "ratio_frame",
+    "require_gaussian",
     "residual_draws",
     "residual_frame",
     "residual_rows",
@@ -310,6 +313,7 @@ __all__ = [
     "scaled_quantiles",
     "sensitivity_words",
     "share_intervals",
+    "shown_residuals",
     "simulate_new",
     "simulate_posterior",
     "simulated_power",

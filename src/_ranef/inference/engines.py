@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-from _ranef.errors import DesignError
+from _ranef.errors import DesignError, NotAvailableError
 from _ranef.likelihood import At, CrossProducts, Likelihood, cross_products
 from _ranef.reml import fit_generalised, fit_reml
 from _ranef.results import Fit, PosteriorDraws, RemlEstimates
@@ -23,6 +23,7 @@ __all__ = [
     "modes_of",
     "posteriors_of",
     "products_of",
+    "require_gaussian",
 ]
 
 
@@ -133,6 +134,18 @@ def estimates_to_mark(fits: Mapping[str, Fit]) -> dict[str, RemlEstimates]:
     if "ML" not in methods:
         labels["ML"] = fit_reml(spec, "ML", products=products)
     return dict(sorted(labels.items(), key=lambda item: item[1].method == "ML"))
+
+
+def require_gaussian(spec: ModelSpec, what: str, instead: str) -> None:
+    """Refuse what generalised responses do not have.
+
+    Raises
+    ------
+    NotAvailableError
+        That says what to do `instead`.
+    """
+    if isinstance(spec.family, Generalised):
+        raise NotAvailableError(f"{what} is for Gaussian responses, and this one is {spec.family.label}. {instead}")
 
 
 def _linked_to_mark(fits: Mapping[str, Fit]) -> dict[str, RemlEstimates]:

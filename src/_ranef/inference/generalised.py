@@ -23,6 +23,7 @@ from _ranef.likelihood import LaplaceAt, combination_variances, fit_pilot, make_
 from _ranef.results import Fit, RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays, response_family
 from _ranef.support.arrays import Floats
+from _ranef.support.interrupts import load
 from _ranef.support.remedies import one_of
 
 __all__ = [
@@ -35,11 +36,15 @@ __all__ = [
     "link_parts",
     "predict_generalised",
     "ratio_frame",
+    "shown_residuals",
     "untied_residuals",
 ]
 
 #: share of the distance of two counts by which ties are broken
 UNTIED = 1e-6
+
+#: simulated responses among which figures rank each
+REPLICATIONS = 1000
 
 #: kinds of residuals
 RESIDUALS = ("response", "pearson", "deviance", "working")
@@ -162,6 +167,19 @@ def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generato
     whole = 1.0 / response_rows(spec).weights if spec.family.word == "binomial" else np.ones(spec.n_obs)
     y = pd.Series(spec.design.y + UNTIED * whole * rng.uniform(size=spec.n_obs), index=spec.design.index)
     return simulated_residuals(y, simulated + UNTIED * whole[:, None] * rng.uniform(size=simulated.shape))
+
+
+def shown_residuals(fit: Fit) -> tuple[Floats, str]:
+    """Residuals (n,) that are nearly standard normal where the model holds, and what they are called.
+
+    Pearson's; of a generalised response normal quantiles of the ranks among simulated responses of the same effects.
+    """
+    if not isinstance(fit.spec.family, Generalised):
+        return fit.residuals("pearson").to_numpy(), "Pearson residual (in σ)"
+    ranks = untied_residuals(fit.spec, fit.simulate(REPLICATIONS, re="fitted", seed=1), np.random.default_rng(1))
+    half = 0.5 / REPLICATIONS
+    quantiles = load("scipy.special").ndtri(np.clip(ranks.residuals.to_numpy(), half, 1.0 - half))
+    return np.asarray(quantiles), "quantile residual (normal)"
 
 
 def ratio_frame(fits: Mapping[str, tuple[ModelSpec, RemlEstimates]]) -> pd.DataFrame:

@@ -55,7 +55,7 @@ class Compared(ByFields, Shown, Generic[Estimate, Posterior]):
         """Standard errors of the variance components of fits that have them."""
         return {}
 
-    def _predicting(self, weights: Any, n: int) -> Mapping[str, Any]:
+    def _predicting(self, weights: Any, n: int) -> dict[str, Any]:
         """Arguments of predict() that fits of this response take."""
         return {"weights": weights, "n": n}
 

@@ -51,7 +51,7 @@ class GeneralisedComparison(Compared[GeneralisedFit, GeneralisedPosterior]):
         "boundary": "A variance of zero is told by the warnings and the status of its fit.",
     }
 
-    def _predicting(self, weights: Any, n: int) -> Mapping[str, Any]:
+    def _predicting(self, weights: Any, n: int) -> dict[str, Any]:
         return {}
 
     def _split(self, posterior: Any, draws: int | None) -> Sequence[cmp.VarianceSplit]:
