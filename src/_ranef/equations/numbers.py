@@ -53,8 +53,8 @@ def numbers_of(
             covariance, cor = next(rows)
             out["covariance", first[0], first[1] + i, first[1] + j] = float(covariance)
             out["cor", first[0], first[1] + i, first[1] + j] = float(cor)
-    variance, sd = next(rows)
-    out["variance",], out["sd",] = float(variance), float(sd)
+    for variance, sd in rows:  # of the residual, which generalised responses do not have
+        out["variance",], out["sd",] = float(variance), float(sd)
     values = [value for part in told_of(Symbols(spec)) for value in part.values] if spec.structured else []
     out |= {("rho", place): float(value) for place, value in enumerate(values)}
     for g, effects in enumerate(modes):

@@ -36,6 +36,7 @@ with late(globals()):
     )
     from _ranef.inference.engines import (
         Estimated,
+        Maximum,
         Sampled,
         dispersions_of,
         draws_of,
@@ -44,16 +45,20 @@ with late(globals()):
         family_of_estimates,
         first_fit,
         laplace_at,
+        modes_of,
         posteriors_of,
         products_of,
+        require_gaussian,
     )
     from _ranef.inference.estimated_means import MarginalMeans, checked_adjustment, emmeans, marginal_means
     from _ranef.inference.exact_tests import ExactTest, exact_rlrt
     from _ranef.inference.generalised import (
         RESIDUALS,
+        dispersions_at,
         generalised_residuals,
         link_parts,
         predict_generalised,
+        shown_residuals,
         untied_residuals,
     )
     from _ranef.inference.generalised_effects import generalised_effect_intervals
@@ -175,6 +180,7 @@ __all__ = [
     "Influence",
     "Loo",
     "MarginalMeans",
+    "Maximum",
     "Pattern",
     "PenalizedLeastSquares",
     "PredictOptions",
@@ -212,6 +218,7 @@ __all__ = [
     "covariance_draws",
     "derive",
     "diagnose",
+    "dispersions_at",
     "dispersions_of",
     "draws_of",
     "drop_terms",
@@ -261,6 +268,7 @@ __all__ = [
     "matrix_pattern",
     "mean_inverse_weight",
     "mean_squares",
+    "modes_of",
     "n_parameters",
     "normal_law",
     "normal_quantile",
@@ -292,6 +300,7 @@ __all__ = [
     "ranef_frame",
     "ranova_frame",
     "refitted_shares",
+    "require_gaussian",
     "residual_draws",
     "residual_frame",
     "residual_rows",
@@ -308,6 +317,7 @@ __all__ = [
     "scaled_quantiles",
     "sensitivity_words",
     "share_intervals",
+    "shown_residuals",
     "simulate_new",
     "simulate_posterior",
     "simulated_power",

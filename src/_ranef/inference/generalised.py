@@ -9,7 +9,7 @@ import pandas as pd
 
 from _ranef.errors import NotAvailableError
 from _ranef.inference.effects import normal_quantile
-from _ranef.inference.engines import dispersions_of, family_of_estimates
+from _ranef.inference.engines import Maximum, Sampled, dispersions_of, family_of_estimates
 from _ranef.inference.prediction import (
     Predicted,
     RowsAsked,
@@ -20,8 +20,8 @@ from _ranef.inference.prediction import (
 from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residuals
 from _ranef.inference.variance_shares import VarianceParts, row_moments, variance_parts
 from _ranef.likelihood import LaplaceAt, combination_variances, response_rows
-from _ranef.results import RemlEstimates
-from _ranef.spec import ModelSpec, Rows, covariance_arrays
+from _ranef.results import Fit, RemlEstimates
+from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.support.remedies import one_of
@@ -29,17 +29,30 @@ from _ranef.support.remedies import one_of
 __all__ = [
     "APPROXIMATIONS",
     "RESIDUALS",
+    "dispersions_at",
     "generalised_residuals",
     "link_parts",
     "predict_generalised",
+    "shown_residuals",
     "untied_residuals",
 ]
 
 #: share of the distance of two counts by which ties are broken
 UNTIED = 1e-6
 
+#: simulated responses among which figures rank each
+REPLICATIONS = 1000
+
 #: kinds of residuals
 RESIDUALS = ("response", "pearson", "deviance", "working")
+
+
+def dispersions_at(fit: Fit) -> dict[str, float]:
+    """Dispersions by name, estimated or as posterior means."""
+    if isinstance(fit, Sampled):
+        return {name: float(np.mean(fit.draws.extras[name])) for name in getattr(fit.spec.family, "dispersions", ())}
+    assert isinstance(fit, Maximum)
+    return dispersions_of(fit.estimates)
 
 
 def generalised_residuals(estimates: RemlEstimates, rows: Rows, eta: Floats, kind: str) -> Floats:
@@ -156,3 +169,16 @@ def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generato
     whole = 1.0 / response_rows(spec).weights if spec.family.word == "binomial" else np.ones(spec.n_obs)
     y = pd.Series(spec.design.y + UNTIED * whole * rng.uniform(size=spec.n_obs), index=spec.design.index)
     return simulated_residuals(y, simulated + UNTIED * whole[:, None] * rng.uniform(size=simulated.shape))
+
+
+def shown_residuals(fit: Fit) -> tuple[Floats, str]:
+    """Residuals (n,) that are nearly standard normal where the model holds, and what they are called.
+
+    Pearson's; of a generalised response normal quantiles of the ranks among simulated responses of the same effects.
+    """
+    if not isinstance(fit.spec.family, Generalised):
+        return fit.residuals("pearson").to_numpy(), "Pearson residual (in σ)"
+    ranks = untied_residuals(fit.spec, fit.simulate(REPLICATIONS, re="fitted", seed=1), np.random.default_rng(1))
+    half = 0.5 / REPLICATIONS
+    quantiles = load("scipy.special").ndtri(np.clip(ranks.residuals.to_numpy(), half, 1.0 - half))
+    return np.asarray(quantiles), "quantile residual (normal)"
