@@ -21,7 +21,7 @@ def test_numbers_in_the_rows_of_a_level(name):
         fit.fixef,
         fit.varcorr,
         modes=[m.values for m in fit.estimates.modes],
-        more=linked_numbers(spec, at.mode.eta, fit.dispersion.to_dict()),
+        more=linked_numbers(fit.dispersion.to_dict(), inf.working_rows(spec, at.mode.eta, fit.dispersion)),
     )
     lines = model_equation(spec, style="cluster", values={"Laplace": numbers}).lines
     by_words = {str(getattr(line.words, "text", "")): line for line in lines}

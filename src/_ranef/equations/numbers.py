@@ -11,7 +11,6 @@ import pandas as pd
 from _ranef.equations.row_errors import told_of
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Key
-from _ranef.likelihood import response_rows
 from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Floats
 
@@ -65,14 +64,11 @@ def numbers_of(
     return out | dict(more or {})
 
 
-def linked_numbers(spec: ModelSpec, eta: Floats, own: Mapping[str, float]) -> dict[Key, float]:
-    """Numbers of single rows of a response with a link, at η (n,), and its dispersions `own`."""
-    family, rows = spec.family, response_rows(spec)
-    assert isinstance(family, Generalised)
+def linked_numbers(own: Mapping[str, float], rows: Mapping[str, Floats]) -> dict[Key, float]:
+    """Numbers of a response with a link: its dispersions `own`, and ``"mean"`` and ``"working weight"`` of rows."""
     out: dict[Key, float] = {("dispersion", name): float(value) for name, value in own.items()}
-    found = {"mean": family.mean(eta), "working weight": family.slopes(eta, rows, own).curvature}
-    for kind, values in found.items():
-        out |= {(kind, row): float(value) for row, value in enumerate(values)}
+    for kind in ("mean", "working weight"):
+        out |= {(kind, row): float(value) for row, value in enumerate(rows[kind])}
     return out
 
 

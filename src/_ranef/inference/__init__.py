@@ -56,6 +56,7 @@ with late(globals()):
         predict_generalised,
         ratio_frame,
         untied_residuals,
+        working_rows,
     )
     from _ranef.inference.information import (
         VarianceInformation,
@@ -72,7 +73,16 @@ with late(globals()):
     from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
     from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
     from _ranef.inference.marginal_effects import marginal_effects_model
-    from _ranef.inference.matrices import Block, FitCluster, FitMatrices, Pattern, PenalizedLeastSquares, matrix_pattern
+    from _ranef.inference.matrices import (
+        Block,
+        FitCluster,
+        FitMatrices,
+        LinkedCluster,
+        LinkedMatrices,
+        Pattern,
+        PenalizedLeastSquares,
+        matrix_pattern,
+    )
     from _ranef.inference.model_tests import (
         TESTS,
         bootstrap_frame,
@@ -172,6 +182,8 @@ __all__ = [
     "Fitted",
     "GroupRegressions",
     "Influence",
+    "LinkedCluster",
+    "LinkedMatrices",
     "Loo",
     "MarginalMeans",
     "Pattern",
@@ -327,4 +339,5 @@ __all__ = [
     "vcov_frame",
     "vcov_theta_frame",
     "wald_intervals",
+    "working_rows",
 ]

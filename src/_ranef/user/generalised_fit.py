@@ -716,18 +716,23 @@ class GeneralisedFit(ByFields, Shown):
         """
         return self.estimates.optimizer
 
-    @property
-    def matrices(self) -> user.Matrices:
-        """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; of a binomial response y are proportions.
+    @cached_property
+    def matrices(self) -> user.LinkedMatrices:
+        """y, X, Z and per-term pieces with Λ, D, and at the conditional mode W, the working response z and their L.
+
+        Of a binomial response y are proportions. There is no V; ``V_working`` is that of z with W held.
 
         Examples
         --------
         >>> import ranef
-        >>> data = ranef.datasets.load("grouseticks")
-        >>> ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family="poisson").fit().matrices.X.shape
-        (403, 3)
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+        >>> fit.matrices.show("W").frame.iloc[:2, :2].round(2).to_numpy().tolist()
+        [[2.99, 0.0], [0.0, 1.46]]
         """
-        return user.Matrices(self.spec)
+        rows = inf.working_rows(self.spec, self._eta("all"), inf.dispersions_of(self.estimates))
+        weights, z = rows["working weight"], rows["working response"]
+        return user.LinkedMatrices(self.spec, self.estimates.theta, self.sigma, weights, z, self._eta("none"))
 
     def _document(self) -> tables.Document:
         return self.summary()
