@@ -60,6 +60,7 @@ with late(globals()):
         predict_generalised,
         shown_residuals,
         untied_residuals,
+        working_rows,
     )
     from _ranef.inference.generalised_effects import generalised_effect_intervals
     from _ranef.inference.information import (
@@ -77,7 +78,16 @@ with late(globals()):
     from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
     from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
     from _ranef.inference.marginal_effects import marginal_effects_model
-    from _ranef.inference.matrices import Block, FitCluster, FitMatrices, Pattern, PenalizedLeastSquares, matrix_pattern
+    from _ranef.inference.matrices import (
+        Block,
+        FitCluster,
+        FitMatrices,
+        LinkedCluster,
+        LinkedMatrices,
+        Pattern,
+        PenalizedLeastSquares,
+        matrix_pattern,
+    )
     from _ranef.inference.model_tests import (
         TESTS,
         bootstrap_frame,
@@ -178,6 +188,8 @@ __all__ = [
     "Fitted",
     "GroupRegressions",
     "Influence",
+    "LinkedCluster",
+    "LinkedMatrices",
     "Loo",
     "MarginalMeans",
     "Maximum",
@@ -341,4 +353,5 @@ __all__ = [
     "vcov_frame",
     "vcov_theta_frame",
     "wald_intervals",
+    "working_rows",
 ]

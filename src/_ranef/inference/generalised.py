@@ -35,6 +35,7 @@ __all__ = [
     "predict_generalised",
     "shown_residuals",
     "untied_residuals",
+    "working_rows",
 ]
 
 #: share of the distance of two counts by which ties are broken
@@ -75,6 +76,29 @@ def generalised_residuals(estimates: RemlEstimates, rows: Rows, eta: Floats, kin
     if kind == "deviance":
         return np.sign(left) * np.sqrt(np.maximum(family.deviances(rows, mean, own), 0.0))
     return left / family.mean_slope(eta) if kind == "working" else left
+
+
+def working_rows(spec: ModelSpec, eta: Floats, own: Mapping[str, float]) -> dict[str, Floats]:
+    """Of rows at η (n,): ``mean``, and ``working weight`` ω and ``working response`` z of a step of Newton from there.
+
+    ω is minus the second derivative of the log density in η, and z = η + g/ω with the first derivative g.
+
+    Raises
+    ------
+    NotAvailableError
+        If a weight is not positive, as the observed curvature may be where the log density is not concave.
+    """
+    family = spec.family
+    assert isinstance(family, Generalised)
+    at = family.slopes(eta, response_rows(spec), own)
+    if not (at.curvature > 0.0).all():
+        row = int((~(at.curvature > 0.0)).argmax())
+        raise NotAvailableError(
+            f"Row {row + 1} has the working weight {at.curvature[row]:.3g}: the log density of its response is not "
+            "concave there, and no normal model has such rows. fitted() and residuals('working') have what does not "
+            "need the weights."
+        )
+    return {"mean": family.mean(eta), "working weight": at.curvature, "working response": eta + at.first / at.curvature}
 
 
 def predict_generalised(

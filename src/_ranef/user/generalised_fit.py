@@ -10,7 +10,7 @@ from typing import Any, ClassVar, overload
 import numpy as np
 import pandas as pd
 
-from _ranef import equations, reml, tables
+from _ranef import equations, reml, tables, user
 from _ranef import inference as inf
 from _ranef.errors import DesignError, NotAvailableError
 from _ranef.likelihood import LaplaceAt, response_rows
@@ -369,6 +369,24 @@ class GeneralisedFit(Maximised, Linked):
 
     def _told_of(self, tests: inf.CoefficientTests) -> dict[str, Floats]:
         return {"p_value": tests.p}
+
+    @cached_property
+    def matrices(self) -> user.LinkedMatrices:
+        """y, X, Z and per-term pieces with Λ, D, and at the conditional mode W, the working response z and their L.
+
+        Of a binomial response y are proportions. There is no V; ``V_working`` is that of z with W held.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+        >>> fit.matrices.show("W").frame.iloc[:2, :2].round(2).to_numpy().tolist()
+        [[2.99, 0.0], [0.0, 1.46]]
+        """
+        rows = inf.working_rows(self.spec, self._eta("all"), inf.dispersions_of(self.estimates))
+        weights, z = rows["working weight"], rows["working response"]
+        return user.LinkedMatrices(self.spec, self.estimates.theta, self.sigma, weights, z, self._eta("none"))
 
     def _eta(self, re: RandomPart) -> Floats:
         return inf.fitted_values(self.spec, self.estimates.beta, self._modes, re)
