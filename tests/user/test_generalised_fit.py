@@ -110,13 +110,6 @@ def test_shares_of_variance(fit):
     parts = fit.icc().set_index("group")
     variance = fit.varcorr["vcov"][0]
     assert parts.loc["herd", "adjusted"] == pytest.approx(variance / (variance + np.pi**2 / 3))
-    counts = fitted("grouseticks_pois_tmb")
-    residual = np.log1p(1.0 / counts.spec.design.y.mean())
-    variances = counts.icc()["variance"].to_numpy()[:-1]
-    assert np.allclose(counts.icc()["adjusted"][:-1], variances / (variances.sum() + residual))
-    cauchit = ranef.Model(FORMULA, data_of("cbpp_laplace"), family="binomial", link="cauchit").fit()
-    with pytest.raises(ranef.NotAvailableError, match="cauchit"):
-        cauchit.r2()
 
 
 def test_simulated_residuals_see_overdispersion():
@@ -130,10 +123,7 @@ REFUSED = {
     "ranking": lambda fit, model: ranef.compare(fit, fit, kind="conditional"),
     "pooling": lambda fit, model: ranef.pooling(fit),
     "pooling of a model": lambda fit, model: ranef.pooling(model),
-    "ranova": lambda fit, model: ranef.ranova(fit),
-    "emmeans": lambda fit, model: ranef.emmeans(fit, "period"),
     "power": lambda fit, model: ranef.power(fit, "period[T.2]"),
-    "bootstrap": lambda fit, model: ranef.anova(fit, fit, test="bootstrap"),
     "likelihood": lambda fit, model: model.likelihood(),
     "matrix": lambda fit, model: model.equation("matrix"),
     "products": lambda fit, model: model.products,

@@ -306,15 +306,14 @@ class Generalised(Family):
         link, centre = self.linking, self.centre(rows)
         return link.unit if isinstance(link, ShareLink) else abs(centre) * link.slope(centre)
 
-    def latent(self, mean: float, own: Mapping[str, float]) -> float:
+    def latent(self, mean: float, own: Mapping[str, float], of_logarithm: Callable[[float], float]) -> float:
         """The variance of rows on the scale of the link (Nakagawa, Johnson & Schielzeth 2017).
 
-        Of shares that of what the link is the distribution function of; with a log link log(1 + V(μ)/μ²), else by the
-        delta method.
+        With a log link that of a logarithm, by V(μ)/μ²; else by the delta method.
         """
         variance = float(self.row_variance(np.array([mean]), np.ones(1), own)[0])
         if self.link == "log":
-            return float(np.log1p(variance / mean**2))
+            return of_logarithm(variance / mean**2)
         return variance * self.linking.slope(mean) ** 2
 
     @abstractmethod

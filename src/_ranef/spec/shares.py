@@ -143,7 +143,7 @@ class Binomial(_Share):
         trials = float(rows.weights.sum())
         return float((np.average(rows.y, weights=rows.weights) * trials + 0.5) / (trials + 1.0))
 
-    def latent(self, mean: float, own: Mapping[str, float]) -> float:
+    def latent(self, mean: float, own: Mapping[str, float], of_logarithm: Callable[[float], float]) -> float:
         """Of what the link is the distribution function of."""
         return self.shares.variance
 
