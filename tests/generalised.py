@@ -109,6 +109,7 @@ def dense_rows(spec: ModelSpec, theta: np.ndarray) -> np.ndarray:
     for g, lam in zip(spec.groupings, spec.lambdas(theta), strict=True):
         wide = np.zeros((spec.n_obs, g.n_levels, len(g.columns)))
         wide[np.arange(spec.n_obs), g.codes] = g.Z @ lam
+        wide = wide if g.among is None else np.einsum("njp,jk->nkp", wide, g.among.dense_root)
         blocks.append(wide.reshape(spec.n_obs, -1))
     return np.hstack(blocks)
 

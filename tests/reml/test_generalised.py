@@ -8,7 +8,7 @@ import pytest
 import scipy
 
 import ranef
-from _ranef.likelihood import at_points
+from _ranef.likelihood import at_points, fit_pilot, make_laplace
 from _ranef.likelihood.quadrature import QuadratureAt
 from generalised import (
     GLMER,
@@ -375,3 +375,60 @@ def test_without_random_effects_it_is_a_generalised_linear_model():
     totals = data.groupby("period", observed=True)[["incidence", "size"]].sum()
     assert np.allclose(np.unique(fit.fitted()), np.sort(totals["incidence"] / totals["size"]))
     assert fit.theta.empty
+
+
+STRUCTURES = [
+    "diag(1 + Days | Subject)",
+    "ident(1 + Days | Subject)",
+    "cs(1 + Days | Subject)",
+    "homcs(0 + half | Subject)",
+    "ar1(0 + half | Subject)",
+    "hetar1(0 + half | Subject)",
+    "toep(0 + half | Subject)",
+]
+
+
+def exact(model, x):
+    """The criterion against dense matrices, and its gradient against differences."""
+    at, spec, h = there(model, x), model.spec, 1e-4
+    dense = dense_laplace(spec, model.gaussian.to_written(x[: spec.n_theta]), at.beta, model.own(at.logs))
+    assert at.criterion == pytest.approx(dense, rel=1e-6)
+    ends = [[there(model, x + side * h * unit).criterion for side in (1, -1)] for unit in np.eye(len(x))]
+    numeric = np.array([(high - low) / (2 * h) for high, low in ends])
+    assert np.abs(gradient(model, x) - numeric).max() < 1e-5 * max(1.0, np.abs(numeric).max())
+
+
+@pytest.mark.parametrize("term", STRUCTURES)
+def test_every_structure_of_effects_is_there(term):
+    data = ranef.datasets.load("sleepstudy").assign(half=lambda d: pd.Categorical(d["Days"] % 3))
+    spec = ranef.Model(f"Reaction ~ Days + {term}", data, family="gamma").spec
+    model = make_laplace(spec, fit_pilot(spec, spec.family))
+    exact(model, somewhere(model))
+
+
+def related(J, seed=4):
+    root = np.random.default_rng(seed).normal(size=(J, J + 2))
+    K = root @ root.T
+    return K / np.diag(K).mean()
+
+
+@pytest.mark.parametrize("name", ["logit", "slope", "tails"])
+def test_levels_may_be_related(name):
+    dataset, formula, family, link = MODELS[name]
+    (g,) = spec_of(name).groupings
+    K = pd.DataFrame(related(g.n_levels), index=g.levels, columns=g.levels)
+    own = ranef.Model(formula, ranef.datasets.load(dataset), family=family, link=link, cov={g.name: K})
+    model = make_laplace(own.spec, fit_pilot(own.spec, own.spec.family))
+    exact(model, somewhere(model))
+    with pytest.raises(ranef.FitError, match="levels are related"):
+        own.fit(nagq=5)
+
+
+def test_levels_that_are_related_to_none_are_as_ever():
+    dataset, formula, family, _ = MODELS["logit"]
+    data, (g,) = ranef.datasets.load(dataset), spec_of("logit").groupings
+    eye = pd.DataFrame(np.eye(g.n_levels), index=g.levels, columns=g.levels)
+    fits = [ranef.Model(formula, data, family=family, cov=cov).fit() for cov in (None, {g.name: eye})]
+    same(fits[1], fits[0])
+    assert np.allclose(fits[1].ranef()[["estimate", "sd"]], fits[0].ranef()[["estimate", "sd"]], atol=1e-6)
+    assert np.allclose(fits[1].vcov, fits[0].vcov, rtol=1e-4)

@@ -126,9 +126,6 @@ REFUSED = {
     "save": lambda fit, model: model.save("nowhere.ranef"),
     "prediction": lambda fit, model: fit.predict(interval="prediction"),
     "corrected": lambda fit, model: fit.predict(interval="confidence", uncertainty="corrected"),
-    "cov": lambda fit, model: ranef.Model(
-        FORMULA, data_of("cbpp_laplace"), family="binomial", cov={"herd": np.eye(15)}
-    ),
     "chunks": lambda fit, model: ranef.Model(FORMULA, [data_of("cbpp_laplace")], family="binomial"),
     "variance": lambda fit, model: ranef.Model(
         FORMULA, data_of("cbpp_laplace"), family="binomial", variance=ranef.VarIdent("herd")

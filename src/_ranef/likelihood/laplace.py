@@ -20,7 +20,7 @@ from _ranef.likelihood.at import At, Likelihood
 from _ranef.likelihood.crossproducts import CrossProducts, own_products
 from _ranef.likelihood.pilot import Pilot, response_rows, working_model
 from _ranef.likelihood.sums_of_rows import RowSums
-from _ranef.linalg import AnyFactor, BlockMatrix, all_blocks, backward, factorize, forward
+from _ranef.linalg import AnyFactor, BlockMatrix, all_blocks, backward, factorize, forward, times_among
 from _ranef.results import Modes
 from _ranef.spec import Generalised, ModelSpec, Rows, Slopes
 from _ranef.support.arrays import Floats, Ints
@@ -307,9 +307,9 @@ class LaplaceAt:
         """The gradient."""
         own, v = self._parts, self.laplace.summed(self.mode.at.first)
         W = []
-        for block, slope, other in zip(own.E, v, own.c, strict=True):
-            across = other[:, :, 0].T @ slope[:, :, 0]
-            W.append(block.sum(axis=0) - slope[:, :, 0].T @ slope[:, :, 0] + 0.5 * (across + across.T))
+        for block, slope, known, other in zip(own.E, v, times_among(self.mode.factor, v), own.c, strict=True):
+            across = other[:, :, 0].T @ known[:, :, 0]
+            W.append(block.sum(axis=0) - slope[:, :, 0].T @ known[:, :, 0] + 0.5 * (across + across.T))
         return FirstOrder(self._by_grouping(W), self.laplace.X.T @ own.rows, own.logs.sum(axis=1))
 
     def scores(self, codes: Ints, m: int) -> Scores:

@@ -136,7 +136,7 @@ class Model(Shown):
         generalised = own if isinstance(own, Generalised) else None
         reader = None if generalised is None else Reader(generalised)
         if generalised is not None:
-            _refuse_gaussian_parts(generalised, data, sigma=sigma, cov=cov, variance=variance, correlation=correlation)
+            _refuse_gaussian_parts(generalised, data, sigma=sigma, variance=variance, correlation=correlation)
             sigma = 1.0
         known = check_cov(cov)
         reads = [form for part in _structures(variance, correlation) for form in part.reads]
