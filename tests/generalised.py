@@ -14,7 +14,7 @@ import scipy
 
 import ranef
 from _ranef.likelihood import Laplace, LaplaceAt, fit_pilot, make_laplace
-from _ranef.spec import Generalised, ModelSpec, Rows
+from _ranef.spec import GENERALISED, Generalised, ModelSpec, Rows, response_family
 from registry import FOLDER
 
 GLMER = ["cbpp_laplace", "cbpp_olre", "grouseticks", "guimmun", "bin_slope", "verbagg"]
@@ -39,6 +39,7 @@ MODELS = {
     "rates": ("sleepstudy", "Reaction / 1000 ~ Days + (1 | Subject)", "gamma", "inverse"),
     "growth": ("sleepstudy", "Reaction ~ Days + (1 | Subject)", "gaussian", "log"),
     "tails": ("sleepstudy", "Reaction ~ Days + (Days | Subject)", "t", None),
+    "classes": ("sleepstudy", "I(Reaction > 250) + I(Reaction > 300) ~ Days + (1 | Subject)", "ordinal", None),
     "crossed": ("Penicillin", "diameter ~ 1 + (1 | plate) + (1 | sample)", "gamma", None),
 }
 
@@ -115,7 +116,7 @@ def dense_rows(spec: ModelSpec, theta: np.ndarray) -> np.ndarray:
 
 
 #: dispersions of families by their names
-OWN = {"size": 1.7, "dispersion": 0.4, "precision": 6.0, "scale": 1.3, "nu": 4.0}
+OWN = {"gap2": 0.7, "gap3": 1.9, "size": 1.7, "dispersion": 0.4, "precision": 6.0, "scale": 1.3, "nu": 4.0}
 
 
 def responses(word: str, rng: np.random.Generator, n: int) -> Rows:
@@ -129,6 +130,7 @@ def responses(word: str, rng: np.random.Generator, n: int) -> Rows:
         "inverse gaussian": lambda: rng.gamma(2.0, 1.0, n),
         "gaussian": lambda: rng.normal(1.0, 2.0, n),
         "t": lambda: rng.normal(1.0, 2.0, n),
+        "ordinal": lambda: rng.integers(0, 4, n).astype(float),
     }.get(word, lambda: rng.poisson(3.0, n).astype(float))
     return Rows(draw(), rng.uniform(0.5, 2.0, n))
 
@@ -175,7 +177,24 @@ def log_density(spec: ModelSpec, eta: np.ndarray, own: Mapping[str, float] | Non
     """Of rows, by scipy.stats."""
     y = spec.design.y
     w = np.ones_like(y) if spec.design.weights is None else spec.design.weights
-    return DENSITIES[spec.family.word](y, w, INVERSES[spec.family.link](eta), own or {})
+    return density(spec.family.word, spec.family.link, Rows(y, w), eta, own or {})
+
+
+def density(word: str, link: str, rows: Rows, eta: np.ndarray, own: Mapping[str, float]) -> np.ndarray:
+    """Of a family, by scipy.stats; of classes by their definition."""
+    inverse = INVERSES[link]
+    if word != "ordinal":
+        return DENSITIES[word](rows.y, rows.weights, inverse(eta), own)
+    alphas = np.concatenate([[-np.inf, 0.0], np.cumsum(list(own.values())), [np.inf]])
+    k = rows.y.astype(int)
+    return rows.weights * np.log(inverse(alphas[k + 1] - eta) - inverse(alphas[k] - eta))
+
+
+def family_of(word: str, link: str | None = None) -> Generalised:
+    """A family, of four classes where it has such."""
+    if word == "ordinal":
+        return response_family(word, link or "logit", tuple("abcd"))
+    return GENERALISED[word]() if link is None else GENERALISED[word](link)
 
 
 def dense_laplace(

@@ -9,6 +9,7 @@ Binomial(link='cloglog')
 
 from _ranef.spec.counts import NegativeBinomial, NegativeBinomial1, Poisson
 from _ranef.spec.measures import Gamma, Gaussian, InverseGaussian, Student
+from _ranef.spec.ordered import Ordinal
 from _ranef.spec.shares import Beta, Binomial
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "InverseGaussian",
     "NegativeBinomial",
     "NegativeBinomial1",
+    "Ordinal",
     "Poisson",
     "Student",
 ]

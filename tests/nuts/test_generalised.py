@@ -12,7 +12,7 @@ import ranef
 from _ranef.nuts.jaxed import own_settings
 from _ranef.nuts.rows import BY_LINK
 from _ranef.spec import GENERALISED
-from generalised import OWN, predictors, responses
+from generalised import OWN, family_of, predictors, responses
 
 
 @pytest.mark.parametrize("word", GENERALISED)
@@ -20,7 +20,7 @@ def test_jax_has_the_densities_of_the_families(word):
     rng = np.random.default_rng(1)
     rows = responses(word, rng, 40)
     for link in GENERALISED[word].links:
-        family = GENERALISED[word](link)
+        family = family_of(word, link)
         eta = predictors(family, rng, 40)
         numbers = {name: OWN[name] for name in family.dispersions}
         at = family.slopes(eta, rows, numbers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ import scipy
 import ranef
 from _ranef.likelihood import at_points, fit_pilot, make_laplace
 from _ranef.likelihood.quadrature import QuadratureAt
+from _ranef.spec import GENERALISED, Rows, response_family
 from generalised import (
     GLMER,
     MODELS,
@@ -26,6 +29,7 @@ from generalised import (
     spec_of,
     there,
 )
+from registry import FOLDER
 
 
 @pytest.mark.parametrize("case", GLMER)
@@ -240,6 +244,13 @@ BAD = {
     "not above": ({"y": [0.5, -1.0, 0.2, 0.1]}, {"family": "inverse gaussian"}, "is -1 in row 1"),
     "no spread": ({"y": [2.0, 2.0, 2.0, 2.0]}, {"family": "student"}, "is 2 in every row"),
     "a link of others": ({"y": [2.0, 2.0, 2.0, 2.0]}, {"family": "gamma", "link": "sqrt"}, "'inverse'"),
+    "two classes": ({"y": [1.0, 0.0, 1.0, 1.0]}, {"family": "ordinal"}, "has 2 classes"),
+    "no class": ({"y": [1.0, 0.5, 2.0, 3.0]}, {"family": "ordinal"}, "is no class in row 1"),
+    "an empty class": (
+        {"y": pd.Categorical(list("abca"), categories=list("abcd"), ordered=True)},
+        {"family": "ordinal"},
+        "No row of the response y is 'd'",
+    ),
     "not positive": ({"y": [1.0, 0.0, 2.0, 1.0]}, {"family": "gamma"}, "is 0 in row 1"),
     "a family": ({"y": [1.0, 0.0, 2.0, 1.0]}, {"family": "binomal"}, "Did you mean 'binomial'"),
     "a link": ({"y": [1.0, 0.0, 2.0, 1.0]}, {"family": "binomial", "link": "logt"}, "Did you mean 'logit'"),
@@ -432,3 +443,58 @@ def test_levels_that_are_related_to_none_are_as_ever():
     same(fits[1], fits[0])
     assert np.allclose(fits[1].ranef()[["estimate", "sd"]], fits[0].ranef()[["estimate", "sd"]], atol=1e-6)
     assert np.allclose(fits[1].vcov, fits[0].vcov, rtol=1e-4)
+
+
+def references():
+    return json.loads((FOLDER / "generalised_families.json").read_text())["cases"]
+
+
+@pytest.mark.parametrize("name", references())
+def test_families_are_those_of_glmmtmb_and_ordinal(name):
+    """References are where R's optimisers stop: never better than ours by more than rounding."""
+    ref = references()[name]
+    data = ranef.datasets.load(ref["dataset"])
+    fit = ranef.Model(ref["formula"], data, family=ref["family"], link=ref["link"]).fit()
+    assert fit.loglik == pytest.approx(ref["loglik"], abs=1e-4)
+    assert fit.loglik > ref["loglik"] - 1e-6
+    se = np.sqrt(np.diag(fit.vcov))
+    own = fit.fixef.to_numpy()
+    if "thresholds" in ref:
+        assert np.allclose(fit.thresholds, ref["thresholds"], rtol=2e-3)
+        own, se = own[1:], se[1:]
+    assert np.allclose(own, ref["beta"], rtol=2e-3)
+    assert np.allclose(se, ref["se"], rtol=5e-3)
+    assert np.allclose(fit.varcorr["sdcor"][: np.size(ref["sd"])], ref["sd"], rtol=2e-3)
+    if "dispersion" in ref:
+        assert fit.dispersion.iloc[0] == pytest.approx(ref["dispersion"], rel=2e-3)
+
+
+@pytest.mark.parametrize("link", ["logit", "probit"])
+def test_classes_by_their_probabilities(link):
+    data = ranef.datasets.load("sleepstudy").assign(slow=lambda d: (d["Reaction"] // 60).clip(3, 6))
+    fit = ranef.Model("slow ~ Days + (1 | Subject)", data, family="ordinal", link=link).fit()
+    shares = fit.predict()
+    assert np.allclose(shares.sum(axis=1), 1.0)
+    eta = fit.predict(type="link") - fit.fixef["Intercept"]
+    first = scipy.stats.norm.cdf if link == "probit" else scipy.special.expit
+    assert np.allclose(shares[["3", "4"]].sum(axis=1), first(fit.thresholds["4|5"] - eta))
+    moved = ranef.Model("slow ~ I(Days * 7 + 1990) + (1 | Subject)", data, family="ordinal", link=link).fit()
+    assert moved.criterion == pytest.approx(fit.criterion, abs=1e-7)
+    turned = ranef.Model("I(9 - slow) ~ Days + (1 | Subject)", data, family="ordinal", link=link).fit()
+    assert turned.criterion == pytest.approx(fit.criterion, abs=1e-7)
+    assert np.allclose(turned.thresholds, -fit.thresholds[::-1], atol=1e-5)
+    with pytest.raises(ranef.NotAvailableError, match="type='link'"):
+        fit.predict(interval="confidence")
+    with pytest.raises(ranef.DesignError, match="leave the intercept"):
+        ranef.Model("slow ~ 0 + Days + (1 | Subject)", data, family="ordinal")
+
+
+def test_two_classes_are_binomial():
+    """With no step between, the density is that of failures and successes."""
+    family, rng = response_family("ordinal", "cloglog", ("a", "b")), np.random.default_rng(1)
+    y, eta = rng.integers(0, 2, 50).astype(float), rng.standard_normal(50)
+    rows = Rows(y, np.ones(50))
+    other = GENERALISED["binomial"]("cloglog").slopes(-eta, Rows(1.0 - y, np.ones(50)), {})
+    own = family.slopes(eta, rows, {})
+    assert np.allclose(own.value, other.value)
+    assert np.allclose(own.curvature, other.curvature)

@@ -7,14 +7,14 @@ import pytest
 import scipy
 
 from _ranef.spec import GENERALISED, Rows, Space
-from generalised import DENSITIES, INVERSES, OWN, predictors, responses
+from generalised import INVERSES, OWN, density, family_of, predictors, responses
 
 EVERY = [(word, link) for word, kind in GENERALISED.items() for link in kind.links]
 
 
 def case(word, link, n=60):
     rng = np.random.default_rng(3)
-    family = GENERALISED[word](link)
+    family = family_of(word, link)
     return family, responses(word, rng, n), predictors(family, rng, n), {name: OWN[name] for name in family.dispersions}
 
 
@@ -30,7 +30,7 @@ def near(exact, high, low, h):
 @pytest.mark.parametrize(("word", "link"), EVERY)
 def test_densities_are_those_of_scipy(word, link):
     family, rows, eta, own = case(word, link)
-    truth = DENSITIES[word](rows.y, rows.weights, INVERSES[link](eta), own)
+    truth = density(word, link, rows, eta, own)
     assert np.allclose(whole(family, rows, eta, own), truth, rtol=1e-9, atol=1e-9)
     space = Space(np, scipy.special)
     assert np.allclose(family.log_density(eta, rows.y, rows.weights, own, space), truth, rtol=1e-9, atol=1e-9)
@@ -61,22 +61,22 @@ def test_links_and_deviances(word, link):
     family, rows, eta, own = case(word, link)
     means = [family.mean(eta), family.mean(0.9 * eta)]
     assert np.allclose(family.linked(means[0]), eta, rtol=1e-8, atol=1e-8)
-    assert np.allclose(means[0], INVERSES[link](eta))
+    assert word == "ordinal" or np.allclose(means[0], INVERSES[link](eta))
     parts = [family.deviances(rows, mean, own) for mean in means]
-    first, other = (DENSITIES[word](rows.y, rows.weights, mean, own) for mean in means)
+    first, other = (density(word, link, rows, e, own) for e in (eta, 0.9 * eta))
     assert (parts[0] >= 0).all()
     assert np.allclose(parts[0] - parts[1], -2.0 * SCALES.get(word, 1.0) * (first - other), atol=1e-8)
 
 
 @pytest.mark.parametrize("word", GENERALISED)
 def test_draws_have_the_moments_of_the_family(word):
-    family = GENERALISED[word]()
+    family = family_of(word)
     own = {name: OWN[name] for name in family.dispersions}
     eta = np.full(200_000, 0.4)
-    mean, weights = family.mean(eta), np.full(len(eta), 3.0 if word == "binomial" else 1.0)
-    y = family.draw(np.random.default_rng(1), mean, weights, own)
-    variance = family.row_variance(mean, weights, own)[0]
-    assert abs(y.mean() - mean[0]) < 5 * np.sqrt(variance / len(y))
+    weights = np.full(len(eta), 3.0 if word == "binomial" else 1.0)
+    y = family.draw(np.random.default_rng(1), family.mean(eta), weights, own)
+    variance = family.spread(eta, weights, own)[0]
+    assert abs(y.mean() - family.expected(eta, own)[0]) < 5 * np.sqrt(variance / len(y))
     assert y.var() == pytest.approx(variance, rel=0.1 if word == "t" else 0.03)
     family.refuse(y[:100], "y", str)
 

@@ -21,7 +21,7 @@ def linked_mean(s: Symbols) -> Node:
     """The link of the mean of row i."""
     assert isinstance(s.spec.family, Generalised)
     mean, link = row_mean(s), s.spec.family.link
-    if link == "identity":
+    if link == "identity" or s.spec.family.classes:
         return mean
     if link in ("inverse", "1/mu^2"):
         return Quotient(Literal("1"), mean if link == "inverse" else squared(mean))
@@ -50,5 +50,6 @@ def trials() -> Symbol:
 
 def row_mean(s: Symbols, row: int | None = None) -> Symbol:
     """The mean of row i, or of one row by its number."""
-    letter = "p" if s.spec.family.word == "binomial" else "μ"
+    family = s.spec.family
+    letter = "η" if isinstance(family, Generalised) and family.classes else "p" if family.word == "binomial" else "μ"
     return Symbol(letter, ("i",), ("mean",)) if row is None else Symbol(letter, (str(row + 1),), ("mean", row))

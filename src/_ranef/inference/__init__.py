@@ -59,6 +59,7 @@ with late(globals()):
         link_parts,
         predict_generalised,
         shown_residuals,
+        threshold_series,
         untied_residuals,
         working_rows,
     )
@@ -339,6 +340,7 @@ __all__ = [
     "term_tests",
     "theta_hessian",
     "thinned",
+    "threshold_series",
     "tidy_frame",
     "told_draws",
     "typical_sd",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residu
 from _ranef.inference.variance_shares import VarianceParts, row_moments, variance_parts
 from _ranef.likelihood import LaplaceAt, combination_variances, response_rows
 from _ranef.results import Fit, RemlEstimates
-from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays
+from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays, thresholds
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.support.remedies import one_of
@@ -34,6 +35,7 @@ __all__ = [
     "link_parts",
     "predict_generalised",
     "shown_residuals",
+    "threshold_series",
     "untied_residuals",
     "working_rows",
 ]
@@ -56,10 +58,26 @@ def dispersions_at(fit: Fit) -> dict[str, float]:
     return dispersions_of(fit.estimates)
 
 
+def threshold_series(estimates: RemlEstimates) -> pd.Series[float]:
+    """Thresholds of an ordinal response by the classes beside them.
+
+    Raises
+    ------
+    NotAvailableError
+        If it is none.
+    """
+    classes = estimates.classes
+    if not classes:
+        raise NotAvailableError(f"A {estimates.family} response has no thresholds; dispersion has its parameters.")
+    values = np.array(thresholds(dispersions_of(estimates))) - estimates.beta[0]
+    return pd.Series(values, index=[f"{a}|{b}" for a, b in pairwise(classes)], name="threshold")
+
+
 def generalised_residuals(estimates: RemlEstimates, rows: Rows, eta: Floats, kind: str) -> Floats:
     """Residuals (n,) of rows at η.
 
-    ``response`` y − μ (of a binomial response y is the proportion); ``pearson`` over their standard deviations;
+    ``response`` y − μ (of a binomial response y is the proportion, of an ordinal one the place of the class, and μ its
+    mean); ``pearson`` over their standard deviations;
     ``deviance`` signed roots of the parts of the deviance; ``working`` (y − μ)/(∂μ/∂η).
 
     Raises
@@ -69,12 +87,11 @@ def generalised_residuals(estimates: RemlEstimates, rows: Rows, eta: Floats, kin
     """
     one_of("kind", kind, RESIDUALS)
     family, own = family_of_estimates(estimates), dispersions_of(estimates)
-    mean = family.mean(eta)
-    left = rows.y - mean
+    left = rows.y - family.expected(eta, own)
     if kind == "pearson":
-        return left / np.sqrt(family.row_variance(mean, rows.weights, own))
+        return left / np.sqrt(family.spread(eta, rows.weights, own))
     if kind == "deviance":
-        return np.sign(left) * np.sqrt(np.maximum(family.deviances(rows, mean, own), 0.0))
+        return np.sign(left) * np.sqrt(np.maximum(family.deviances(rows, family.mean(eta), own), 0.0))
     return left / family.mean_slope(eta) if kind == "working" else left
 
 
@@ -121,7 +138,8 @@ def predict_generalised(
     if options.interval is None:
         effects = effects_for(rows, [m.values for m in estimates.modes], covs, options, rng)
         eta, none = linear_predictor(rows, estimates.beta, effects, asked.groupings), np.empty(0)
-        return Predicted(family.mean(eta) if scale == "response" else eta, none, none, none)
+        own = dispersions_of(estimates)
+        return Predicted(family.predicted(eta, own) if scale == "response" else eta, none, none, none)
     if options.new_response:
         raise NotAvailableError(
             "interval='prediction' is not available for generalised responses: their values are few, and no interval "

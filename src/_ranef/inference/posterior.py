@@ -225,7 +225,8 @@ def predict_mean_draws(
             "has a given probability. posterior_predictive() has draws; interval='confidence' is for the mean."
         )
     _, values = predictor_draws(spec, draws, asked, rng)
-    values = family.mean(values) if scale == "response" else values
+    own = {name: x.reshape(-1, 1) for name, x in family.own(draws.extras).items()}
+    values = family.predicted(values, own) if scale == "response" else values
     return Predicted(values.mean(axis=0), values.std(axis=0, ddof=1), *_ends(values, asked.options.level))
 
 

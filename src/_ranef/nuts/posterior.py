@@ -162,6 +162,7 @@ def _sampled(
         complete=raw.complete,
         family=spec.family.word,
         link=spec.family.link if isinstance(spec.family, Generalised) else "identity",
+        classes=spec.family.classes if isinstance(spec.family, Generalised) else (),
         extras=hyper.extras,
         sampler=settings.sampler,
         notes=(*notes, *priors.notes),

@@ -390,4 +390,5 @@ def _estimates(problem: GeneralisedProblem, tracer: Tracer, found: Descent, hess
         link=model.family.link,
         dispersion=np.exp(at.logs) if len(at.logs) else None,
         nagq=problem.points,
+        classes=model.family.classes,
     )

@@ -142,6 +142,8 @@ class RemlEstimates:
         Parameters of a generalised response besides its mean; its σ is 1.
     nagq : int
         Points of quadrature for each effect: 1 is Laplace's approximation.
+    classes : tuple of str
+        Of an ordinal response, in their order.
     """
 
     method: Method
@@ -159,6 +161,7 @@ class RemlEstimates:
     link: str = "identity"
     dispersion: Floats | None = None
     nagq: int = 1
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -299,6 +302,7 @@ class PosteriorDraws:
     asked: Mapping[str, str] = field(default_factory=dict)
     importance: Importance | None = None
     link: str = "identity"
+    classes: tuple[str, ...] = ()
 
     @property
     def response(self) -> Family:
@@ -306,7 +310,7 @@ class PosteriorDraws:
         return (
             family_of(self.family)
             if self.family in FAMILIES and self.link == "identity"
-            else response_family(self.family, self.link)
+            else response_family(self.family, self.link, self.classes)
         )
 
     @property

@@ -19,6 +19,7 @@ with late(globals()):
         replacements,
         shape_name,
     )
+    from _ranef.spec.ordered import thresholds
     from _ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
     from _ranef.spec.prior_families import (
         LKJ,
@@ -117,6 +118,7 @@ __all__ = [
     "sdcor_arrays",
     "shape_density",
     "shape_name",
+    "thresholds",
     "varcorr_arrays",
     "with_known",
     "with_response",

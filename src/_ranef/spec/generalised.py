@@ -281,6 +281,18 @@ class Generalised(Family):
         """Its derivative."""
         return self.linking.means(eta).first
 
+    def predicted(self, eta: Floats, own: Mapping[str, Any]) -> Floats:
+        """What predictions are: means, or probabilities (..., K) of classes."""
+        return self.mean(eta)
+
+    def expected(self, eta: Floats, own: Mapping[str, Any]) -> Floats:
+        """What residuals are taken from."""
+        return self.mean(eta)
+
+    def spread(self, eta: Floats, weights: Floats, own: Mapping[str, Any]) -> Floats:
+        """The variance of rows round it."""
+        return self.row_variance(self.mean(eta), weights, own)
+
     def linked(self, mean: Floats) -> Floats:
         """η of means inside their range."""
         return self.linking.linked(mean)

@@ -11,6 +11,7 @@ from _ranef.spec.generalised import Generalised
 from _ranef.spec.measures import Gamma, InverseGaussian
 from _ranef.spec.measures import Gaussian as LinkedGaussian
 from _ranef.spec.measures import Student as LinkedStudent
+from _ranef.spec.ordered import Ordinal
 from _ranef.spec.response import Family, Gaussian
 from _ranef.spec.shares import Beta, Binomial
 from _ranef.support.remedies import one_of
@@ -30,6 +31,7 @@ GENERALISED: Mapping[str, type[Generalised]] = {
         Beta,
         LinkedGaussian,
         LinkedStudent,
+        Ordinal,
     )
 }
 
@@ -50,11 +52,13 @@ ALIASES = {
     "student_t": "t",
     "t_family": "t",
     "normal": "gaussian",
+    "cumulative": "ordinal",
+    "ordered": "ordinal",
 }
 
 
-def response_family(family: Any, link: Any = None) -> Family:
-    """The distribution of a model's response by its word and link, or one itself.
+def response_family(family: Any, link: Any = None, classes: tuple[str, ...] = ()) -> Family:
+    """The distribution of a model's response by its word and link (and classes, of one that is fitted), or one itself.
 
     Raises
     ------
@@ -73,4 +77,6 @@ def response_family(family: Any, link: Any = None) -> Family:
     one_of("family", word, list(GENERALISED), FitError, but="one of ranef.families")
     if word == "gaussian" and link in (None, "identity"):
         return Gaussian()
+    if classes:
+        return Ordinal(link, classes)
     return GENERALISED[word]() if link is None else GENERALISED[word](link)  # type: ignore[call-arg]

@@ -158,6 +158,7 @@ class Model(Shown):
             spec = with_known(model_spec(design, sigma, variance, correlation), known).with_family(own)
             if generalised is not None:
                 _refuse_one_level(spec)
+                _refuse_no_intercept(spec)
         else:
             _refuse_in_chunks(variance, correlation)
             design = scan_chunks(
@@ -751,6 +752,14 @@ def _refuse_one_level(spec: ModelSpec) -> None:
                 f"The grouping factor {g.name} has one level, {g.levels[0]!r}: a variance between levels needs at "
                 "least two. Leave the term out, or use rows with more levels."
             )
+
+
+def _refuse_no_intercept(spec: ModelSpec) -> None:
+    if isinstance(spec.family, Generalised) and spec.family.classes and not spec.design.has_intercept:
+        raise DesignError(
+            "An ordinal response has thresholds, the first of which stands in the intercept: leave the intercept in "
+            "the formula, without 0 + or - 1."
+        )
 
 
 def _structures(variance: Any, correlation: Any) -> list[VarianceFunction | CorrelationFunction]:
