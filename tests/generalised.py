@@ -139,7 +139,7 @@ def predictors(family: Generalised, rng: np.random.Generator, n: int) -> np.ndar
     """η at which the family has means."""
     eta = np.clip(rng.standard_normal(n), -1.5, 1.5)
     anywhere = family.linking.endless or (family.link == "identity" and family.lower < 0)
-    return eta if anywhere else np.abs(eta) + 0.3
+    return (0.4 if family.classes else 1.0) * eta if anywhere else np.abs(eta) + 0.3
 
 
 INVERSES = {

@@ -85,12 +85,6 @@ class Ordinal(Generalised):
                 )
             numbers, codes = np.unique(np.round(value.values), return_inverse=True)
             labels = [f"{number:g}" for number in numbers]
-        empty = [label for k, label in enumerate(labels) if not (codes == k).any()]
-        if empty:
-            raise DesignError(
-                f"No row of the response {name} is {empty[0]!r}: a threshold beside it has no estimate. Leave the "
-                "level out, as data[column].cat.remove_unused_categories() does."
-            )
         if not 3 <= len(labels) <= MOST_CLASSES:
             raise DesignError(
                 f"The response {name} has {len(labels)} classes; family 'ordinal' takes 3 to {MOST_CLASSES}. Two are "
