@@ -123,13 +123,11 @@ REFUSED = {
     "ranking": lambda fit, model: ranef.compare(fit, fit, kind="conditional"),
     "pooling": lambda fit, model: ranef.pooling(fit),
     "pooling of a model": lambda fit, model: ranef.pooling(model),
-    "power": lambda fit, model: ranef.power(fit, "period[T.2]"),
     "likelihood": lambda fit, model: model.likelihood(),
     "matrix": lambda fit, model: model.equation("matrix"),
     "products": lambda fit, model: model.products,
     "save": lambda fit, model: model.save("nowhere.ranef"),
-    "prediction": lambda fit, model: fit.predict(interval="prediction"),
-    "corrected": lambda fit, model: fit.predict(interval="confidence", uncertainty="corrected"),
+    "corrected": lambda fit, model: fit.predict(interval="confidence", uncertainty="bootstrap"),
     "cov": lambda fit, model: ranef.Model(
         FORMULA, data_of("cbpp_laplace"), family="binomial", cov={"herd": np.eye(15)}
     ),
