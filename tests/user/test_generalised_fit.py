@@ -120,11 +120,7 @@ def test_simulated_residuals_see_overdispersion():
 
 
 REFUSED = {
-    "ranking": lambda fit, model: ranef.compare(fit, fit, kind="conditional"),
-    "pooling": lambda fit, model: ranef.pooling(fit),
-    "pooling of a model": lambda fit, model: ranef.pooling(model),
     "likelihood": lambda fit, model: model.likelihood(),
-    "matrix": lambda fit, model: model.equation("matrix"),
     "products": lambda fit, model: model.products,
     "save": lambda fit, model: model.save("nowhere.ranef"),
     "corrected": lambda fit, model: fit.predict(interval="confidence", uncertainty="bootstrap"),

@@ -36,6 +36,7 @@ with late(globals()):
     )
     from _ranef.inference.engines import (
         Estimated,
+        Maximum,
         Sampled,
         dispersions_of,
         draws_of,
@@ -44,17 +45,22 @@ with late(globals()):
         family_of_estimates,
         first_fit,
         laplace_at,
+        modes_of,
         posteriors_of,
         products_of,
+        require_gaussian,
     )
     from _ranef.inference.estimated_means import MarginalMeans, checked_adjustment, emmeans, marginal_means
     from _ranef.inference.exact_tests import ExactTest, exact_rlrt
     from _ranef.inference.generalised import (
         RESIDUALS,
+        dispersions_at,
         generalised_residuals,
         link_parts,
         predict_generalised,
+        shown_residuals,
         untied_residuals,
+        working_rows,
     )
     from _ranef.inference.generalised_effects import generalised_effect_intervals
     from _ranef.inference.information import (
@@ -73,7 +79,16 @@ with late(globals()):
     from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
     from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
     from _ranef.inference.marginal_effects import marginal_effects_model
-    from _ranef.inference.matrices import Block, FitCluster, FitMatrices, Pattern, PenalizedLeastSquares, matrix_pattern
+    from _ranef.inference.matrices import (
+        Block,
+        FitCluster,
+        FitMatrices,
+        LinkedCluster,
+        LinkedMatrices,
+        Pattern,
+        PenalizedLeastSquares,
+        matrix_pattern,
+    )
     from _ranef.inference.model_tests import (
         TESTS,
         bootstrap_frame,
@@ -175,8 +190,11 @@ __all__ = [
     "GroupRegressions",
     "Influence",
     "JointInformation",
+    "LinkedCluster",
+    "LinkedMatrices",
     "Loo",
     "MarginalMeans",
+    "Maximum",
     "Pattern",
     "PenalizedLeastSquares",
     "PredictOptions",
@@ -214,6 +232,7 @@ __all__ = [
     "covariance_draws",
     "derive",
     "diagnose",
+    "dispersions_at",
     "dispersions_of",
     "draws_of",
     "drop_terms",
@@ -264,6 +283,7 @@ __all__ = [
     "matrix_pattern",
     "mean_inverse_weight",
     "mean_squares",
+    "modes_of",
     "n_parameters",
     "normal_law",
     "normal_quantile",
@@ -295,6 +315,7 @@ __all__ = [
     "ranef_frame",
     "ranova_frame",
     "refitted_shares",
+    "require_gaussian",
     "residual_draws",
     "residual_frame",
     "residual_rows",
@@ -311,6 +332,7 @@ __all__ = [
     "scaled_quantiles",
     "sensitivity_words",
     "share_intervals",
+    "shown_residuals",
     "simulate_new",
     "simulate_posterior",
     "simulated_power",
@@ -334,4 +356,5 @@ __all__ = [
     "vcov_frame",
     "vcov_theta_frame",
     "wald_intervals",
+    "working_rows",
 ]

@@ -178,11 +178,12 @@ def parameter_values(spec: ModelSpec, estimates: RemlEstimates) -> dict[str, flo
     """Coefficients, sds, correlations, parameters of residuals, dispersions and σ, by the names of ``confint``."""
     out = dict(zip(spec.design.fixed_names, estimates.beta.tolist(), strict=True))
     others = {k: float(v) for k, v in sdcor_arrays(spec, estimates.theta, np.asarray(estimates.sigma)).items()}
-    sigma = others.pop("sigma", estimates.sigma)
+    sigma = others.pop("sigma", None)
     told = spec.residual.told() if spec.rho_names else []
     values = values_of(told)
     own = {name: values[k] for name, k in zip(told_names(told), told_places(told), strict=True)}
-    return out | others | own | dispersions_of(estimates) | ({"sigma": sigma} if spec.sigma is None else {})
+    last = {"sigma": sigma} if spec.sigma is None and sigma is not None else {}
+    return out | others | own | dispersions_of(estimates) | last
 
 
 def bootstrap(

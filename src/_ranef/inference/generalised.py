@@ -10,7 +10,7 @@ import pandas as pd
 
 from _ranef.errors import NotAvailableError
 from _ranef.inference.effects import normal_quantile
-from _ranef.inference.engines import dispersions_of, family_of_estimates
+from _ranef.inference.engines import Maximum, Sampled, dispersions_of, family_of_estimates
 from _ranef.inference.joint_hessian import JointInformation
 from _ranef.inference.prediction import (
     Predicted,
@@ -22,7 +22,7 @@ from _ranef.inference.prediction import (
 from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residuals
 from _ranef.inference.variance_shares import VarianceParts, row_moments, variance_parts
 from _ranef.likelihood import LaplaceAt, combination_variances, response_rows
-from _ranef.results import RemlEstimates
+from _ranef.results import Fit, RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
@@ -31,11 +31,14 @@ from _ranef.support.remedies import one_of
 __all__ = [
     "APPROXIMATIONS",
     "RESIDUALS",
+    "dispersions_at",
     "generalised_residuals",
     "link_parts",
     "predict_generalised",
     "response_moments",
+    "shown_residuals",
     "untied_residuals",
+    "working_rows",
 ]
 
 #: share of the distance of two counts by which ties are broken
@@ -44,8 +47,19 @@ UNTIED = 1e-6
 #: draws of a response by which its interval is found, of so many rows at once; what intervals may count as uncertain
 DRAWS, TOGETHER, UNCERTAIN = 2000, 5000, ("plugin", "fixef", "corrected")
 
+#: simulated responses among which figures rank each
+REPLICATIONS = 1000
+
 #: kinds of residuals
 RESIDUALS = ("response", "pearson", "deviance", "working")
+
+
+def dispersions_at(fit: Fit) -> dict[str, float]:
+    """Dispersions by name, estimated or as posterior means."""
+    if isinstance(fit, Sampled):
+        return {name: float(np.mean(fit.draws.extras[name])) for name in getattr(fit.spec.family, "dispersions", ())}
+    assert isinstance(fit, Maximum)
+    return dispersions_of(fit.estimates)
 
 
 def generalised_residuals(estimates: RemlEstimates, rows: Rows, eta: Floats, kind: str) -> Floats:
@@ -68,6 +82,29 @@ def generalised_residuals(estimates: RemlEstimates, rows: Rows, eta: Floats, kin
     if kind == "deviance":
         return np.sign(left) * np.sqrt(np.maximum(family.deviances(rows, mean, own), 0.0))
     return left / family.mean_slope(eta) if kind == "working" else left
+
+
+def working_rows(spec: ModelSpec, eta: Floats, own: Mapping[str, float]) -> dict[str, Floats]:
+    """Of rows at η (n,): ``mean``, and ``working weight`` ω and ``working response`` z of a step of Newton from there.
+
+    ω is minus the second derivative of the log density in η, and z = η + g/ω with the first derivative g.
+
+    Raises
+    ------
+    NotAvailableError
+        If a weight is not positive, as the observed curvature may be where the log density is not concave.
+    """
+    family = spec.family
+    assert isinstance(family, Generalised)
+    at = family.slopes(eta, response_rows(spec), own)
+    if not (at.curvature > 0.0).all():
+        row = int((~(at.curvature > 0.0)).argmax())
+        raise NotAvailableError(
+            f"Row {row + 1} has the working weight {at.curvature[row]:.3g}: the log density of its response is not "
+            "concave there, and no normal model has such rows. fitted() and residuals('working') have what does not "
+            "need the weights."
+        )
+    return {"mean": family.mean(eta), "working weight": at.curvature, "working response": eta + at.first / at.curvature}
 
 
 def predict_generalised(
@@ -195,3 +232,16 @@ def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generato
     whole = 1.0 / response_rows(spec).weights if spec.family.word == "binomial" else np.ones(spec.n_obs)
     y = pd.Series(spec.design.y + UNTIED * whole * rng.uniform(size=spec.n_obs), index=spec.design.index)
     return simulated_residuals(y, simulated + UNTIED * whole[:, None] * rng.uniform(size=simulated.shape))
+
+
+def shown_residuals(fit: Fit) -> tuple[Floats, str]:
+    """Residuals (n,) that are nearly standard normal where the model holds, and what they are called.
+
+    Pearson's; of a generalised response normal quantiles of the ranks among simulated responses of the same effects.
+    """
+    if not isinstance(fit.spec.family, Generalised):
+        return fit.residuals("pearson").to_numpy(), "Pearson residual (in σ)"
+    ranks = untied_residuals(fit.spec, fit.simulate(REPLICATIONS, re="fitted", seed=1), np.random.default_rng(1))
+    half = 0.5 / REPLICATIONS
+    quantiles = load("scipy.special").ndtri(np.clip(ranks.residuals.to_numpy(), half, 1.0 - half))
+    return np.asarray(quantiles), "quantile residual (normal)"

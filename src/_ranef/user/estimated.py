@@ -727,6 +727,9 @@ class Maximised(Answers):
         """
         return inf.influence(self.spec, self.estimates, group, refit=refit)
 
+    def _estimated(self) -> tuple[dict[str, float], pd.DataFrame]:
+        return inf.parameter_values(self.spec, self.estimates), self.confint()
+
     def _told(self) -> Iterator[tuple[str, type[RanefWarning]]]:
         if self.warnings:
             yield " ".join(self.warnings), ConvergenceWarning

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, overload
 import numpy as np
 import pandas as pd
 
+from _ranef import equations, reml, tables, user
 from _ranef import inference as inf
-from _ranef import reml, tables
 from _ranef.errors import DesignError, NotAvailableError
 from _ranef.likelihood import LaplaceAt, response_rows
 from _ranef.reml import Control
@@ -37,9 +37,6 @@ INSTEAD: Mapping[str, str] = {
     "vcov_theta": NONE_YET,
     "vcov_joint": NONE_YET,
     "re_pca": NONE_YET,
-    "equation": "ranef.Model.of(fit).equation() has the model; tidy() has the numbers.",
-    "parameters": "ranef.Model.of(fit).parameters has them with their symbols; tidy() has the estimates.",
-    "plot": f"{NONE_YET} ranef(), fitted() and residuals() hold what figures show.",
     "products": "Rows of generalised responses are weighted anew at every step: there are no cross-products for all.",
     "likelihood": NONE_YET,
     "residual_sd": "Generalised responses have no residual standard deviation; dispersion has their parameters.",
@@ -375,8 +372,30 @@ class GeneralisedFit(Maximised, Linked):
     def _told_of(self, tests: inf.CoefficientTests) -> dict[str, Floats]:
         return {"p_value": tests.p}
 
+    @cached_property
+    def matrices(self) -> user.LinkedMatrices:
+        """y, X, Z and per-term pieces with Λ, D, and at the conditional mode W, the working response z and their L.
+
+        Of a binomial response y are proportions. There is no V; ``V_working`` is that of z with W held.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+        >>> fit.matrices.show("W").frame.iloc[:2, :2].round(2).to_numpy().tolist()
+        [[2.99, 0.0], [0.0, 1.46]]
+        """
+        rows = inf.working_rows(self.spec, self._eta("all"), inf.dispersions_of(self.estimates))
+        weights, z = rows["working weight"], rows["working response"]
+        return user.LinkedMatrices(self.spec, self.estimates.theta, self.sigma, weights, z, self._eta("none"))
+
     def _eta(self, re: RandomPart) -> Floats:
         return inf.fitted_values(self.spec, self.estimates.beta, self._modes, re)
+
+    @property
+    def _more_numbers(self) -> dict[equations.Key, float]:
+        return {("dispersion", name): value for name, value in inf.dispersions_of(self.estimates).items()}
 
     @cached_property
     def _at(self) -> LaplaceAt:

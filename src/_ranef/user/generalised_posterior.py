@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from _ranef import equations
 from _ranef import inference as inf
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec
@@ -59,6 +60,10 @@ class GeneralisedPosterior(Drawn, Linked):
 
     def _means(self, asked: inf.RowsAsked, scale: str, rng: np.random.Generator) -> inf.Predicted:
         return inf.predict_mean_draws(self.spec, self.draws, asked, scale, rng)
+
+    @property
+    def _more_numbers(self) -> dict[equations.Key, float]:
+        return {("dispersion", name): float(np.mean(drawn)) for name, drawn in self.draws.extras.items()}
 
     def __repr__(self) -> str:
         chains, draws = self.draws.sigma.shape
