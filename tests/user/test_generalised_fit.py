@@ -120,12 +120,10 @@ def test_simulated_residuals_see_overdispersion():
 
 
 REFUSED = {
-    "power": lambda fit, model: ranef.power(fit, "period[T.2]"),
     "likelihood": lambda fit, model: model.likelihood(),
     "products": lambda fit, model: model.products,
     "save": lambda fit, model: model.save("nowhere.ranef"),
-    "prediction": lambda fit, model: fit.predict(interval="prediction"),
-    "corrected": lambda fit, model: fit.predict(interval="confidence", uncertainty="corrected"),
+    "corrected": lambda fit, model: fit.predict(interval="confidence", uncertainty="bootstrap"),
     "chunks": lambda fit, model: ranef.Model(FORMULA, [data_of("cbpp_laplace")], family="binomial"),
     "variance": lambda fit, model: ranef.Model(
         FORMULA, data_of("cbpp_laplace"), family="binomial", variance=ranef.VarIdent("herd")
