@@ -66,7 +66,7 @@ def _model_options(spec: ModelSpec) -> tuple[list[str], list[str]]:
     elif d.offset is not None and not d.encoding.offsets:
         options.append("offset=offset")
         missing.append("offset = ...  # the array given as offset=")
-    if spec.sigma is not None:
+    if spec.sigma is not None and not isinstance(spec.family, Generalised):
         options.append(f"sigma={float(spec.sigma)!r}")
     options += spec.residual.calls
     if isinstance(spec.family, Generalised):

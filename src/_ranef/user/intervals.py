@@ -10,6 +10,7 @@ import numpy as np
 from _ranef import inference as inf
 from _ranef.comparison import interval_frame
 from _ranef.errors import FitError, NotAvailableError
+from _ranef.spec import Generalised
 from _ranef.tables import Document, exact_test_table, interval_table, sign_table
 from _ranef.user.drawn import Drawn
 from _ranef.user.generalised_fit import GeneralisedFit
@@ -35,7 +36,8 @@ def intervals_document(fits: Mapping[str, AnyFit], level: float) -> Document:
     own = {name: fit for name, fit in fits.items() if isinstance(fit, EmpiricalBayesFit)}
     quick = all(isinstance(fit, Drawn) or quickly_profiled(fit) for fit in fits.values())
     methods = ("wald", "profile") if quick else ("wald",)
-    intervals = interval_table(interval_frame(fits, methods, level), level)  # type: ignore[arg-type]
+    linked = any(isinstance(fit.spec.family, Generalised) for fit in fits.values())
+    intervals = interval_table(interval_frame(fits, methods, level), level, linked=linked)  # type: ignore[arg-type]
     tests = [
         (test.tested, name, test.kind, test.statistic, test.p_value)
         for name, fit in own.items()
