@@ -33,7 +33,8 @@ def contest(seed: int, starts: int) -> tuple[str, float, bool]:
         assert "residual variance" in refused, f"seed {seed}: {design}: {refused}"
         return "exact", 0.0, False
     duel = Contest(fit, design.method, seed, starts)
-    assert abs(fit.criterion - duel.own) <= 1e-7 * max(1.0, abs(duel.own)), f"seed {seed}: {design}"
+    if fit.status != "not converged":
+        assert abs(fit.criterion - duel.own) <= 1e-7 * max(1.0, abs(duel.own)), f"seed {seed}: {design}"
     return fit.status, duel.verdict().margin, bool(fit.optimizer.doubt)
 
 
