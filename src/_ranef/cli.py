@@ -35,7 +35,7 @@ __all__ = ["main", "run"]
 BAD_INPUT = 2
 
 #: what errors name of pandas' arguments, and the options that are the same
-OPTIONS = {"na_values=": "--na CODE", "thousands=": "--thousands MARK", "decimal=": "--decimal MARK"}
+OPTIONS = {"na_values=": "--na CODE", "thousands": "--thousands MARK", "decimal=": "--decimal MARK"}
 
 #: name of the file that holds what came through a pipe
 PIPED = "standard input"

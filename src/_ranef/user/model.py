@@ -66,7 +66,7 @@ class Model(Shown):
     ----------
     formula : str
         As for lme4's ``lmer``, for example ``"Reaction ~ Days + (Days | Subject)"``.
-    data : pandas, polars or pyarrow frame, mapping of columns, or chunks
+    data : pandas, polars or pyarrow frame, mapping of columns, list of rows (mappings), or chunks
         It is not changed. Chunks are a pyarrow dataset or ``ParquetFile``, a list of frames, or a function that returns
         an iterator of frames: they are read twice, and no more than a few are in memory at a time.
     weights : str or array, optional
