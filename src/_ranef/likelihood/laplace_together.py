@@ -40,7 +40,7 @@ from _ranef.support.interrupts import let_through, load
 __all__ = ["LaplaceTogether", "ManyDraws", "ManyPoints"]
 
 #: Newton's steps, halvings of one, and the decrement after which one step is the last
-STEPS, HALVINGS, QUADRATIC = 60, 30, 1e-5
+STEPS, HALVINGS, QUADRATIC = 60, 30, 1e-3
 
 #: fall of a density, beside itself, that is none
 ROUNDING = 1e-11
@@ -172,9 +172,11 @@ class LaplaceTogether:
     A: BlockMatrix
     _patterns: dict[int, tuple[BlockMatrix, Plan]] = field(default_factory=dict)
     _near: dict[str, tuple[Place, ManyPoints]] = field(default_factory=dict)
+    _seen: list[tuple[ManyPoints, Floats, tuple[Floats, ...]]] = field(default_factory=list)
 
     def log_density(self, given: ManyPoints) -> Floats:
         """Laplace's approximation of the log density of the response (N,); −∞ where it is no number."""
+        self._seen.clear()
         return np.concatenate([np.zeros(0), *(self._log_density(given.only(part)) for part in self._parts(given))])
 
     def draw(self, given: ManyPoints, rng: np.random.Generator) -> ManyDraws:
@@ -215,7 +217,9 @@ class LaplaceTogether:
         let_through()
         try:
             with np.errstate(all="ignore"):
-                out = self._approximated(given, *self._mode(given))
+                place, system = self._mode(given)
+                out = self._approximated(given, place, system)
+            self._seen.append((given, place.z, place.u))
             return np.where(np.isfinite(out), out, -np.inf)
         except np.linalg.LinAlgError:
             if len(given) == 1:
@@ -319,16 +323,19 @@ class LaplaceTogether:
         return now, self._system(given, now)
 
     def _begun(self, given: ManyPoints) -> tuple[Floats, tuple[Floats, ...]]:
-        """Effects of the last mode; u smaller where λ is larger, for otherwise b would be."""
+        """Effects of these points if they were seen, or of the last mode, u smaller where λ is larger, as b is not."""
         N, last = len(given), self._near.get("last")
+        for at, z, u in self._seen:
+            if len(at) == N and all(np.array_equal(a, b) for a, b in zip(at.lambdas, given.lambdas, strict=True)):
+                return z, u
         if last is None:
             zero = [np.zeros((N * J, p, 1)) for J, p in zip(self.A.n_levels, self.A.sizes, strict=True)]
             return np.zeros((N, len(self.X))), tuple(zero)
-        (near, at), u = last, []
+        (near, at), begun = last, []
         for own, lam, other in zip(near.u, given.lambdas, at.lambdas, strict=True):
             ratio = np.linalg.norm(other[0]) / np.linalg.norm(lam, axis=(1, 2))
-            u.append(np.minimum(ratio, 1.0).repeat(len(own))[:, None, None] * np.tile(own, (N, 1, 1)))
-        return np.repeat(near.z, N, axis=0), tuple(u)
+            begun.append(np.minimum(ratio, 1.0).repeat(len(own))[:, None, None] * np.tile(own, (N, 1, 1)))
+        return np.repeat(near.z, N, axis=0), tuple(begun)
 
     def _step(self, given: ManyPoints, now: Place, system: System) -> tuple[Floats, tuple[Floats, ...], Floats]:
         """Newton's step in z and u, and its decrement (N,)."""

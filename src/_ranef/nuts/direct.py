@@ -48,8 +48,8 @@ NEW_SHARE, LEAST_SPREAD, MOST_COMPONENTS = 0.05, 0.02, 8
 #: a mean and a covariance are fitted to weights of at least so many effective points for each parameter
 FEWEST_POINTS = 4
 
-#: share of the draws that may be repetitions before the pool is enlarged
-REPEATED = 0.01
+#: share of the draws that may be repetitions before the pool is enlarged; and where effects have weights too
+REPEATED, AGAIN = 0.01, 0.05
 
 #: above it weights have no variance to speak of, and are not to be trusted (Vehtari et al. 2024)
 MOST_K = 0.7
@@ -146,7 +146,7 @@ def _with_effects(
     pool, drawn = pool.with_effects(posterior, rng)
     weights, n = smoothed(pool.log_ratios)[0], len(pool.points)
     times = 1.0  # as many points again and again would leave so few repetitions
-    while times * n < size * posterior.most_pooled and times * _repeated(weights / times, size) > REPEATED:
+    while times * n < size * posterior.most_pooled and times * _repeated(weights / times, size) > AGAIN:
         times += 0.25
     if (lacking := int((times - 1.0) * n)) > 0:
         other, own = more(lacking).with_effects(posterior, rng)

@@ -23,7 +23,7 @@ from _ranef.support.interrupts import load
 __all__ = ["DrawnEffects", "GeneralisedTogether"]
 
 #: points for each draw asked for, at most, and of more rows than this
-MOST_POOLED, FEW_POOLED, MANY_ROWS = 5, 3, 2_000
+MOST_POOLED, FEW_POOLED, MANY_ROWS = 5, 2, 1_000
 
 #: dispersions nearer to zero or infinity are no place to begin
 LEAST = 1e-3
