@@ -55,8 +55,17 @@ def fitted(case: str) -> ranef.GeneralisedFit:
 
 @cache
 def spec_of(name: str) -> ModelSpec:
+    return _model_of(name).spec
+
+
+def _model_of(name: str) -> ranef.Model:
     dataset, formula, family, link = MODELS[name]
-    return ranef.Model(formula, ranef.datasets.load(dataset), family=family, link=link).spec
+    return ranef.Model(formula, ranef.datasets.load(dataset), family=family, link=link)
+
+
+@cache
+def linked_fit(name: str) -> ranef.GeneralisedFit:
+    return _model_of(name).fit()
 
 
 @cache

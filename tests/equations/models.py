@@ -115,17 +115,44 @@ MADE = {
     ),
 }
 
+COUNTED = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+TICKS = "TICKS ~ YEAR + cHEIGHT + (1 | INDEX) + (1 | BROOD) + (1 | LOCATION)"
+
+
+def _shares():
+    data = _load("cbpp")
+    return data.assign(share=data["incidence"] / data["size"], some=1 * (data["incidence"] > 1), z=data["size"] / 10)
+
+
+def _ticks(n=12):
+    data = _load("grouseticks")
+    return data[data["LOCATION"].isin(data["LOCATION"].unique()[:n])].reset_index(drop=True)
+
+
+#: generalised responses
+LINKED = {
+    "logit": lambda: _made(COUNTED, _shares(), family="binomial"),
+    "probit": lambda: _made(COUNTED, _shares(), family="binomial", link="probit"),
+    "cloglog": lambda: _made(COUNTED, _shares(), family="binomial", link="cloglog"),
+    "shares": lambda: _made("share ~ z + (z || herd)", _shares(), family="binomial", weights="size"),
+    "zeros and ones": lambda: _made("some ~ period + offset(z) + (1 | herd)", _shares(), family="binomial"),
+    "nested counts": lambda: _made(TICKS, _ticks(), family="poisson"),
+    "weighted counts": lambda: _made("TICKS ~ YEAR + (1 | BROOD)", _ticks(), family="poisson", weights="HEIGHT"),
+    "size": lambda: _made("TICKS ~ cHEIGHT + (cHEIGHT | LOCATION)", _ticks(), family="negative binomial"),
+    "times": lambda: _made(SLOPES, _sleep(), family="gamma", offset="known"),
+}
+
 MADE |= {name: (lambda f=f, d=d: _made(f, _load(d))) for name, (f, d) in FORMULAS.items()}
 
 
 @cache
 def model(name):
-    return MADE[name]()[0]
+    return (MADE | LINKED)[name]()[0]
 
 
 @cache
 def data(name):
-    return MADE[name]()[1]
+    return (MADE | LINKED)[name]()[1]
 
 
 @cache

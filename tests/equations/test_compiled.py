@@ -9,7 +9,7 @@ import pytest
 
 import registry
 from _ranef.equations import STYLES, model_equation
-from equations.models import MADE, model
+from equations.models import LINKED, MADE, model
 from equations.models import equation as written
 from equations.test_equation import torture_model
 
@@ -34,13 +34,14 @@ WHICH = pytest.mark.parametrize("which", ["ours", pytest.param("of R", marks=pyt
 @cache
 def equations(which):
     """Name and equation of every model in every style, and of every legend."""
-    models = {name: model(name) for name in MADE} if which == "ours" else {case: registry.model(case) for case in CASES}
+    own = [*MADE, *LINKED]
+    models = {name: model(name) for name in own} if which == "ours" else {case: registry.model(case) for case in CASES}
     if which == "ours":
         models["torture"] = torture_model(weights="w")
     out = []
     for name, made in models.items():
         for style in STYLES:
-            equation = written(name, style) if name in MADE else model_equation(made.spec, style=style)
+            equation = written(name, style) if name in own else model_equation(made.spec, style=style)
             out += [(f"{name} {style}", equation), (f"{name} {style} legend", equation.legend)]
     return out
 

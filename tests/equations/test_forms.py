@@ -12,7 +12,7 @@ from equations.models import equation
 FOLDER = Path(__file__).parent / "forms"
 
 #: one of each kind; with legends only the first, for these say the same again
-NAMES = ("slopes", "crossed", "three levels", "blocks", "VarIdent", "AR1 in order", "related intercepts")
+NAMES = ("slopes", "crossed", "three levels", "blocks", "VarIdent", "AR1 in order", "related intercepts", "size")
 
 
 def page(name):

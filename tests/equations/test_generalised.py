@@ -1,44 +1,37 @@
-"""Equations of generalised responses: those of the Gaussian model, whose numbers are tested, without its residual."""
+"""Equations of generalised responses: their numbers, and what is said of rows. ``test_evaluated.py`` has every line."""
 
 import pytest
 
 import ranef
-from _ranef.equations.tree import Call, Chain, Law, Sum, symbols_in
-
-FORMULAS = {
-    "TICKS ~ cHEIGHT + (cHEIGHT | BROOD) + (1 | LOCATION)": "negative binomial",
-    "TICKS ~ YEAR + offset(cHEIGHT) + (1 | BROOD)": "poisson",
-}
-
-
-def has_residual(node):
-    return any(getattr(p, "key", None) == ("residual",) for p in symbols_in(node))
+from _ranef import inference as inf
+from _ranef.equations import linked_numbers, model_equation, numbers_of
+from _ranef.equations.evaluating import evaluated
+from _ranef.inference import FitMatrices
+from _ranef.spec import ModelMatrices
+from equations.linked_truth import LINKS
+from equations.models import model
 
 
-def without_residual(node):
-    if isinstance(node, Chain):
-        return Chain(tuple(map(without_residual, node.parts)))
-    return Sum(tuple(term for term in node.terms if not has_residual(term)))
-
-
-@pytest.mark.parametrize("style", ["scalar", "hierarchical", "combined"])
-@pytest.mark.parametrize("formula", FORMULAS)
-def test_the_predictor_is_that_of_the_gaussian_model(formula, style):
-    data = ranef.datasets.load("grouseticks")
-    plain = ranef.Model(formula, data).equation(style).lines
-    own = ranef.Model(formula, data, family=FORMULAS[formula]).equation(style).lines
-    assert len(own) == len(plain)
-    linked = [k for k, line in enumerate(own) if isinstance(line.left, Call)]
-    assert len(linked) == 1
-    for k, (line, other) in enumerate(zip(own, plain, strict=True)):
-        if k in linked:
-            assert line.left.function == "log"
-            assert line.right == without_residual(other.right)
-        elif any(map(has_residual, other.parts)):
-            assert isinstance(line.right, Law)
-            assert line.right.name in ("NegBinomial", "Poisson")
-        else:
-            assert line == other
+@pytest.mark.parametrize("name", ["logit", "nested counts", "size"])
+def test_numbers_in_the_rows_of_a_level(name):
+    fit = model(name).fit()
+    spec, at = fit.spec, inf.laplace_at(fit.spec, fit.estimates)
+    numbers = numbers_of(
+        spec,
+        fit.fixef,
+        fit.varcorr,
+        modes=[m.values for m in fit.estimates.modes],
+        more=linked_numbers(fit.dispersion.to_dict(), inf.working_rows(spec, at.mode.eta, fit.dispersion)),
+    )
+    lines = model_equation(spec, style="cluster", values={"Laplace": numbers}).lines
+    by_words = {str(getattr(line.words, "text", "")): line for line in lines}
+    row = next(line for words, line in by_words.items() if words.startswith("(2)"))
+    assert evaluated(row.right, None) == pytest.approx(LINKS[row.left.function](evaluated(row.left.arguments[0], None)))
+    variance = next(line for words, line in by_words.items() if words.startswith("(4): "))
+    k = variance.left.arguments[0].key[1]
+    z = ModelMatrices(spec).Z[[k]].toarray()[0]
+    D = FitMatrices(spec, fit.estimates.theta, 1.0).D.toarray()
+    assert evaluated(variance.right, None) == pytest.approx(z @ D @ z + 1.0 / at.mode.at.curvature[k])
 
 
 def test_what_rows_are_round_their_mean():

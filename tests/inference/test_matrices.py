@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import generalised
 import ranef
 from _ranef.inference import matrix_pattern
 
@@ -119,6 +120,38 @@ def test_matrices_of_one_level_are_blocks(name):
             np.testing.assert_allclose(
                 own.V, own.Z.to_numpy() @ own.D.to_numpy() @ own.Z.to_numpy().T + own.R, rtol=1e-10
             )
+
+
+@pytest.mark.parametrize("name", ["probit", "size", "crossed"])
+def test_from_the_working_response_to_the_criterion(name):
+    """Least squares of z give the mode back; with its factor the criterion is that of Laplace's approximation."""
+    f = generalised.linked_fit(name)
+    m, problem = f.matrices, f.matrices.penalized
+    u = problem.solution.to_numpy()
+    b = np.concatenate([f._modes[t.grouping][:, t.where].ravel() for t in f.spec.terms])
+    np.testing.assert_allclose(m.Lambda @ u, b, atol=1e-7)
+    np.testing.assert_allclose(m.L @ m.L.T, problem.left, rtol=1e-8, atol=1e-8)
+    eta = f.predict(type="link").to_numpy()
+    log_density = generalised.log_density(f.spec, eta, next(iter(f.dispersion), None)).sum()
+    criterion = -2 * log_density + u @ u + 2 * np.log(np.diag(m.L)).sum()
+    assert criterion == pytest.approx(f.criterion, rel=1e-10)
+    given = f._at.information  # of internal β
+    assert np.linalg.slogdet(m.R_X.T @ m.R_X)[1] == pytest.approx(
+        np.linalg.slogdet(given)[1] - 2 * np.linalg.slogdet(f._at.laplace.products.scaling.X)[1], rel=1e-8
+    )
+
+
+@pytest.mark.parametrize("name", ["size", "crossed"])
+def test_working_matrices_of_one_level_are_blocks(name):
+    m = generalised.linked_fit(name).matrices
+    for g in m.spec.groupings:
+        own = m.cluster(str(g.levels[1]), g.name)
+        block = np.ix_(own.rows, own.rows)
+        np.testing.assert_allclose(own.V_working, m.V_working.toarray()[block], rtol=1e-12)
+        np.testing.assert_allclose(own.W, m.W.toarray()[block])
+        np.testing.assert_allclose(own.z, m.z.iloc[own.rows])
+    with pytest.raises(ranef.NotAvailableError, match="V_working"):
+        _ = m.V
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -1,4 +1,7 @@
-"""The rows of one level: matrices written out, and their products multiplied out for a row."""
+"""The rows of one level: matrices written out, and their products multiplied out for a row.
+
+Of a response with a link it is the linear predictor that is written out, and the covariance of the working response.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from _ranef.equations.effects import level_covariance
+from _ranef.equations.linked_rows import linked_line, row_mean
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import (
     Atom,
@@ -17,7 +21,9 @@ from _ranef.equations.tree import (
     Diagonal,
     Entries,
     Identity,
+    Inverse,
     Label,
+    Law,
     Line,
     Literal,
     Matrix,
@@ -26,6 +32,7 @@ from _ranef.equations.tree import (
     Number,
     Phrase,
     Product,
+    Quotient,
     Sum,
     Symbol,
     Times,
@@ -34,8 +41,9 @@ from _ranef.equations.tree import (
     column,
     squared,
 )
+from _ranef.equations.working import working_lines, working_response, working_weight
 from _ranef.errors import DesignError
-from _ranef.spec import ModelMatrices, TermSpec
+from _ranef.spec import Generalised, ModelMatrices, TermSpec
 from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["ENTRIES", "Chosen", "cluster"]
@@ -66,7 +74,7 @@ class Chosen:
 def cluster(s: Symbols, chosen: Chosen | None = None) -> list[Line]:
     """Y_j = X_jβ + Z_jb_j + ε_j written out, and multiplied out for one row; then V_j likewise."""
     own = _Cluster(replace(s, spec=s.spec.held), chosen or Chosen())
-    return [own.title(), *own.model(), *own.roles(), *own.covariance()]
+    return [own.title(), *own.responses(), *own.model(), *own.roles(), *own.working(), *own.covariance()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +183,35 @@ class _Cluster:
         letter = self.s.letter(self.grouping)
         return Line(None, "", None, Words(f"The {n} rows of {g.name} {self.level}, which is {letter} here"))
 
+    def responses(self) -> list[Line]:
+        """Responses with a link round their means, which the equations are of: all rows with their numbers."""
+        law = linked_line(self.s).right if self.s.linked else None
+        if not isinstance(law, Law):
+            return []
+        y, trials = self.of("y"), self.of("n")
+        own = {"mean": self.means, "trials": trials}
+        arguments = tuple(own.get(str(a.key[0]), a) if isinstance(a, Symbol) else a for a in law.arguments)
+        lines = [Line(y, "~", Law(law.name, arguments), Words("given the random effects, rows independent"))]
+        if self.chosen.entries == "symbols":
+            return lines
+        rows, weights = self.rows, self.s.spec.design.weights
+        counts = law.name == "Binomial" and weights is not None
+        shown = self.s.spec.design.y[rows] * (weights[rows] if counts and weights is not None else 1.0)
+        lines.append(Line(y, "=", Entries((np.round(shown) if counts else shown)[:, None])))
+        if counts and weights is not None:
+            lines.append(Line(trials, "=", Entries(weights[rows][:, None])))
+        return lines
+
+    @property
+    def means(self) -> Symbol:
+        """The means of its rows."""
+        return self.of(row_mean(self.s).letter)
+
+    def _linked(self, node: Node) -> Node:
+        """The link of means."""
+        assert isinstance(self.s.spec.family, Generalised)
+        return Call(self.s.spec.family.link, (node,))
+
     def model(self) -> list[Line]:
         """Equations (1) and (2)."""
         beta = tuple(self.s.coefficient(k) for k in range(self.s.spec.n_fixed))
@@ -187,15 +224,22 @@ class _Cluster:
         if self.effects:
             b = column([self.effect(*e) for e in self.effects])
             parts.append((Times((self.of("Z"), self.of("b"))), Times((self._Z, b))))
-        parts.append((self.of("ε"), column([self.residual(int(r)) for r in rows])))
-        y = (
-            Entries(d.y[rows][:, None])
-            if self.chosen.entries == "numbers"
-            else column([self.response(int(r)) for r in rows])
-        )
-        short = Line(self.of("y"), "=", Sum(tuple(a for a, _ in parts)), Words("(1)"))
-        long = Line(y, "=", Sum(tuple(b for _, b in parts)))
-        return [short, long, self._one_row()]
+        if not self.s.linked:
+            parts.append((self.of("ε"), column([self.residual(int(r)) for r in rows])))
+        short, long = self._lefts()
+        return [
+            Line(short, "=", Sum(tuple(a for a, _ in parts)), Words("(1)")),
+            Line(long, "=", Sum(tuple(b for _, b in parts))),
+            self._one_row(),
+        ]
+
+    def _lefts(self) -> tuple[Node, Node]:
+        """What the rows are equations of, as a letter and written out."""
+        if self.s.linked:
+            return self._linked(self.means), self._linked(column([row_mean(self.s, int(r)) for r in self.rows]))
+        if self.chosen.entries == "numbers":
+            return self.of("y"), Entries(self.s.spec.design.y[self.rows][:, None])
+        return self.of("y"), column([self.response(int(r)) for r in self.rows])
 
     @property
     def _row(self) -> int:
@@ -210,8 +254,10 @@ class _Cluster:
         terms: list[Node] = [_product(X[k][c], self.s.coefficient(c)) for c in range(len(X[k]))]
         terms += [Number(float(d.offset[row]))] if d.offset is not None else []
         terms += [_product(z, self.effect(*e)) for z, e in zip(Z[k], self.effects, strict=True) if z != Literal("0")]
-        terms.append(self.residual(row))
         words = Words(f"(2): row {k + 1} of (1), as style='scalar' has it")
+        if self.s.linked:
+            return Line(self._linked(row_mean(self.s, row)), "=", Sum(tuple(terms)), words)
+        terms.append(self.residual(row))
         left = _number(d.y[row]) if self.chosen.entries == "numbers" else self.response(row)
         return Line(left, "=", Sum(tuple(terms)), words)
 
@@ -267,9 +313,18 @@ class _Cluster:
             lines.append((Words(first), Z, Words(second)))
         return [Line(None, "", None, Phrase(parts)) for parts in lines]
 
+    def working(self) -> list[Line]:
+        """What the covariance is of, where the response has a link."""
+        entries = tuple(working_weight(int(r)) for r in self.rows)
+        return working_lines(self.s, self.of("W"), entries) if self.s.linked else []
+
     def covariance(self) -> list[Line]:
-        """Equations (3) and (4)."""
-        V, Z, D, R = (self.of(letter) for letter in "VZDR")
+        """Equations (3) and (4): of the responses, or of the working responses."""
+        Z, D = self.of("Z"), self.of("D")
+        V: Node = self.of("V")
+        R: Node = self.of("R")
+        if self.s.linked:
+            V, R = Call("Var", (self.of("z"),)), Inverse(self.of("W"))
         if not self.effects:
             return [Line(V, "=", Chain((R, self._R())), Words("(3)"))]
         short = Line(V, "=", Sum((Times((Z, D, Transposed(Z))), R)), Words("(3)"))
@@ -300,6 +355,8 @@ class _Cluster:
 
     def _R(self) -> Node:
         """Covariance of the residuals of these rows."""
+        if self.s.linked:
+            return Inverse(self.of("W"))
         if self.s.spec.residual.plain and not self.s.spec.structured:
             return Product((self.s.residual_variance, Identity(len(self.rows))))
         return self.of("R")
@@ -307,7 +364,7 @@ class _Cluster:
     def _entry(self, i: int, j: int) -> Line:
         """Equation (4): a variance or covariance of two rows."""
         rows = [int(self.rows[k]) for k in (i, j)]
-        y = [self.response(r) for r in rows]
+        y = [working_response(r) if self.s.linked else self.response(r) for r in rows]
         left = Call("Var", (y[0],)) if i == j else Call("Cov", tuple(y))
         Z = self._entries("Z")
         terms: list[Node] = []
@@ -353,7 +410,9 @@ class _Cluster:
         return [part for pair in crossed for part in _summand(pair, D)]
 
     def _residual_part(self, rows: Sequence[int]) -> list[Node]:
-        """R of two rows."""
+        """R of two rows, or an entry of the inverse of W."""
+        if self.s.linked:
+            return [Quotient(Literal("1"), working_weight(rows[0]))] if rows[0] == rows[1] else []
         plain = self.s.spec.residual.plain and not self.s.spec.structured
         if plain:
             return [self.s.residual_variance] if rows[0] == rows[1] else []

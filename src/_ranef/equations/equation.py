@@ -20,8 +20,7 @@ from _ranef.equations.scalar import distribution_of_rows, scalar
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Key, Line, Phrase, Words
 from _ranef.equations.typst import TYPST
-from _ranef.errors import NotAvailableError
-from _ranef.spec import Generalised, ModelSpec, Priors, default_priors
+from _ranef.spec import ModelSpec, Priors, default_priors
 from _ranef.support.remedies import one_of
 
 __all__ = ["STYLES", "Equation", "model_equation"]
@@ -53,7 +52,7 @@ STYLES: Mapping[str, Callable[[Symbols, Asked], list[Line]]] = {
     "combined": lambda s, _: combined(s),
     "cluster": lambda s, asked: cluster(s, asked.chosen),
     "matrix": lambda s, _: matrix(s),
-    "distribution": lambda s, _: [*distribution_of_rows(s), *([] if _linked(s) else distribution(s))],
+    "distribution": lambda s, _: [*distribution_of_rows(s), *([] if s.linked else distribution(s))],
     "priors": _priors,
 }
 
@@ -161,7 +160,8 @@ def model_equation(
     j[i] is the level of row i, and b with an index j the effect of that level; effects of one factor are numbered
     through all its terms. Levels are independent, and so are terms. Level by level, coefficients are γ and effects U;
     a coefficient β of the rows is a fixed part plus random effects; where factors with the same effect cross, it varies
-    over both.
+    over both. Where the response has a link there is no covariance of it in closed form: ``"cluster"`` and ``"matrix"``
+    have that of the working response of penalised iteratively reweighted least squares, at the conditional mode.
 
     Examples
     --------
@@ -172,19 +172,10 @@ def model_equation(
     y = Xβ + Zb + ε   X: 180 × 2, Z: 180 × 36
     """
     one_of("style", style, list(STYLES))
-    if _linked(Symbols(spec)) and style in ("cluster", "matrix"):
-        raise NotAvailableError(
-            f"equation({style!r}) is not available for {spec.family.label} responses: it writes the covariance V. "
-            "They have 'scalar', 'hierarchical', 'combined', 'distribution' and 'priors'."
-        )
     s = Symbols(spec)
     lines = STYLES[style](s, asked or Asked())
     filled = _filled(lines, values, decimals_of(spec)) if values else lines
     return Equation(tuple(filled), style, tuple(legend_lines(s, filled)))
-
-
-def _linked(s: Symbols) -> bool:
-    return isinstance(s.spec.family, Generalised)
 
 
 def _filled(lines: list[Line], values: Mapping[str, Mapping[Key, float]], decimals: Mapping[Key, int]) -> list[Line]:

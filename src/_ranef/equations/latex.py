@@ -20,6 +20,7 @@ _GREEK = {
     "∞": r"\infty",
     "ε": r"\varepsilon",
     "θ": r"\theta",
+    "ω": r"\omega",
 }
 _GREEK |= {"λ": r"\lambda", "μ": r"\mu", "ν": r"\nu", "π": r"\pi", "ρ": r"\rho", "σ": r"\sigma", "φ": r"\phi"}
 _GREEK |= {

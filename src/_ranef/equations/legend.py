@@ -23,6 +23,16 @@ WORDS = {
     "row sds": "standard deviation of the residual of a row, over σ",
     "mean": "mean of row i, given the random effects",
     "trials": "trials of row i",
+    "means": "means of all rows, given the random effects",
+    "predictor": "linear predictor of row i",
+    "predictors": "linear predictor of all rows",
+    "u": "random effects in units of their standard deviations, independent",
+    "slope": "derivative of the log density of row i in η",
+    "working weight": "weight of row i at the conditional mode",
+    "working weights": "weight of a row at the conditional mode",
+    "working response": "working response of row i: a step of Newton from η",
+    "working responses": "working responses of all rows",
+    "working W": "weights of all rows at the conditional mode",
     "dispersion": "parameter of the response besides its mean",
     "fitted": "fitted value of row i",
     "distance": "distance of two rows",
@@ -71,6 +81,11 @@ OF_CLUSTER = {
     "D": "covariance of the random effects",
     "R": "covariance of the residuals",
     "V": "covariance of the responses",
+    "p": "probabilities",
+    "μ": "means",
+    "n": "trials",
+    "z": "working responses",
+    "W": "weights at the conditional mode",
 }
 
 
@@ -100,7 +115,7 @@ def _general(s: Symbols, symbol: Symbol | Run) -> Symbol:
         index = s.letter(int(own.key[1])) if len(own.key) > 1 else "i"
         return replace(own, below=(*own.below, index))
     kind = symbol.key[0] if symbol.key else ""
-    if kind in ("residual", "response"):
+    if kind in ("residual", "response", "mean", "working weight", "working response"):
         return Symbol(symbol.letter, ("i",), (kind,))
     if kind == "R entry":
         return Symbol("R", ("i", "i′"), (kind,))

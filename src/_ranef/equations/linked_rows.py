@@ -7,12 +7,12 @@ from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Call, Law, Line, Node, Phrase, Product, Symbol, Words
 from _ranef.spec import Generalised
 
-__all__ = ["linked_line", "linked_mean", "predicted"]
+__all__ = ["linked_line", "linked_mean", "predicted", "row_mean", "trials"]
 
 
 def predicted(s: Symbols) -> tuple[Node, tuple[Node, ...]]:
     """What the linear predictor is of, and the residual beside it where there is one."""
-    if isinstance(s.spec.family, Generalised):
+    if s.linked:
         return linked_mean(s), ()
     return s.response, (s.epsilon,)
 
@@ -20,12 +20,12 @@ def predicted(s: Symbols) -> tuple[Node, tuple[Node, ...]]:
 def linked_mean(s: Symbols) -> Node:
     """The link of the mean of row i."""
     assert isinstance(s.spec.family, Generalised)
-    return Call(s.spec.family.link, (_mean(s),))
+    return Call(s.spec.family.link, (row_mean(s),))
 
 
 def linked_line(s: Symbols) -> Line:
     """The distribution of the response of row i round its mean."""
-    family, mean = s.spec.family, _mean(s)
+    family, mean = s.spec.family, row_mean(s)
     words = Phrase((Words(f"for {s.spec.n_obs} rows "), s.row))
     assert isinstance(family, Generalised)
     own = tuple(Symbol("φ", (), ("dispersion", name)) for name in family.dispersions)
@@ -34,14 +34,19 @@ def linked_line(s: Symbols) -> Line:
         return Line(left, "~", Law(_LAWS[family.word], (mean, *own)), words)
     if s.spec.design.weights is None:
         return Line(left, "~", Law("Bernoulli", (mean,)), words)
-    trials = Symbol("n", ("i",), ("trials",))
-    successes = left if counted(s.spec) else Product((trials, left))
-    return Line(successes, "~", Law("Binomial", (trials, mean)), words)
+    successes = left if counted(s.spec) else Product((trials(), left))
+    return Line(successes, "~", Law("Binomial", (trials(), mean)), words)
 
 
 _LAWS = {"poisson": "Poisson", "negative binomial": "NegBinomial", "gamma": "Gamma"}
 
 
-def _mean(s: Symbols) -> Symbol:
+def trials() -> Symbol:
+    """Trials of row i."""
+    return Symbol("n", ("i",), ("trials",))
+
+
+def row_mean(s: Symbols, row: int | None = None) -> Symbol:
+    """The mean of row i, or of one row by its number."""
     letter = "p" if s.spec.family.word == "binomial" else "μ"
-    return Symbol(letter, ("i",), ("mean",))
+    return Symbol(letter, ("i",), ("mean",)) if row is None else Symbol(letter, (str(row + 1),), ("mean", row))

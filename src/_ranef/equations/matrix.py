@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from _ranef.equations.effects import block_of_levels, level_covariance
+from _ranef.equations.linked_rows import linked_line, row_mean
 from _ranef.equations.row_errors import residual_structure
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import (
@@ -17,6 +18,7 @@ from _ranef.equations.tree import (
     Listed,
     Literal,
     Matrix,
+    Negative,
     Node,
     Phrase,
     Product,
@@ -30,7 +32,8 @@ from _ranef.equations.tree import (
     said,
     squared,
 )
-from _ranef.spec import TermSpec
+from _ranef.equations.working import working_lines
+from _ranef.spec import Generalised, TermSpec
 
 __all__ = ["distribution", "matrix"]
 
@@ -46,8 +49,10 @@ SET_TO_ZERO = "Effects of different terms of one factor have no covariance becau
 
 
 def matrix(s: Symbols) -> list[Line]:
-    """The stacked model."""
+    """The stacked model; of a response with a link as far as it is one, and the normal model at its mode."""
     letters = _Whole(s)
+    if s.linked:
+        return [letters.linked(), *letters.coefficients(), *letters.random(), linked_line(s), *letters.at_mode()]
     model = Line(letters.y, "=", Sum((*letters.mean, letters.epsilon)), letters.sizes())
     return [model, *letters.coefficients(), *letters.random(), *letters.residuals(), *letters.marginal()]
 
@@ -78,6 +83,7 @@ class _Whole:
         self.y, self.X, self.beta = Symbol("y", (), ("y",)), Symbol("X", (), ("X",)), Symbol("β", (), ("beta",))
         self.Z, self.b, self.epsilon = Symbol("Z", (), ("Z",)), Symbol("b", (), ("b",)), Symbol("ε", (), ("epsilon",))
         self.D, self.R, self.V = Symbol("D", (), ("D",)), Symbol("R", (), ("R",)), Symbol("V", (), ("V",))
+        self.root, self.W = Symbol("Λ", (), ("Lambda",)), Symbol("W", (), ("working W",))
 
     @property
     def mean(self) -> tuple[Node, ...]:
@@ -86,6 +92,29 @@ class _Whole:
         fixed: tuple[Node, ...] = (Times((self.X, self.beta)),) if self.p else ()
         random: tuple[Node, ...] = (Times((self.Z, self.b)),) if self.q else ()
         return (*fixed, *offset, *random)
+
+    def linked(self) -> Line:
+        """The link of the means of all rows."""
+        assert isinstance(self.spec.family, Generalised)
+        means = Symbol(row_mean(self.s).letter, (), ("means",))
+        eta = Symbol("η", (), ("predictors",))
+        return Line(Call(self.spec.family.link, (means,)), "=", Chain((eta, Sum(self.mean))), self.sizes())
+
+    def at_mode(self) -> list[Line]:
+        """The weights and working responses, the equations of the conditional mode, and the covariance of z."""
+        weights = Run(Symbol("ω", (), ("working weights",)), self.spec.n_obs)
+        lines, z = working_lines(self.s, self.W, (weights,)), Symbol("z", (), ("working responses",))
+        if not self.q:
+            return lines
+        u, ZL = Symbol("u", (), ("u",)), Times((self.Z, self.root))
+        left = Sum((Times((Transposed(ZL), self.W, ZL)), Identity(self.q)))
+        rest = Sum((z, *(Negative(part) for part in self.mean[:-1]))) if len(self.mean) > 1 else z
+        return [
+            *lines,
+            Line(Times((left, u)), "=", Times((Transposed(ZL), self.W, rest)), Words("at the conditional mode")),
+            Line(self.b, "=", Times((self.root, u))),
+            Line(Call("Var", (z,)), "=", Sum((Times((self.Z, self.D, Transposed(self.Z))), Inverse(self.W)))),
+        ]
 
     def sizes(self) -> Node:
         """Rows and columns of X and Z."""
@@ -147,8 +176,8 @@ class _Whole:
             return []
         blocks = [block_of_levels(self.s, t, named=True) for t in terms]
         whole = blocks[0] if len(blocks) == 1 else Diagonal(tuple(blocks), whole=True)
-        root = Symbol("Λ", (), ("Lambda",))
-        factored = Product((self.s.residual_variance, Times((root, Transposed(root)))))
+        square = Times((self.root, Transposed(self.root)))
+        factored = square if self.s.linked else Product((self.s.residual_variance, square))
         lines = [Line(self.D, "=", Chain((factored, whole)))]
         for t in terms:
             if len(t.columns) > 1:

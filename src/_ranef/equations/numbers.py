@@ -11,10 +11,10 @@ import pandas as pd
 from _ranef.equations.row_errors import told_of
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Key
-from _ranef.spec import ModelSpec
+from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Floats
 
-__all__ = ["decimals_of", "numbers_of"]
+__all__ = ["decimals_of", "linked_numbers", "numbers_of"]
 
 
 def numbers_of(
@@ -53,8 +53,8 @@ def numbers_of(
             covariance, cor = next(rows)
             out["covariance", first[0], first[1] + i, first[1] + j] = float(covariance)
             out["cor", first[0], first[1] + i, first[1] + j] = float(cor)
-    variance, sd = next(rows)
-    out["variance",], out["sd",] = float(variance), float(sd)
+    for variance, sd in rows:  # of the residual, which generalised responses do not have
+        out["variance",], out["sd",] = float(variance), float(sd)
     values = [value for part in told_of(Symbols(spec)) for value in part.values] if spec.structured else []
     out |= {("rho", place): float(value) for place, value in enumerate(values)}
     for g, effects in enumerate(modes):
@@ -64,14 +64,24 @@ def numbers_of(
     return out | dict(more or {})
 
 
+def linked_numbers(own: Mapping[str, float], rows: Mapping[str, Floats]) -> dict[Key, float]:
+    """Numbers of a response with a link: its dispersions `own`, and ``"mean"`` and ``"working weight"`` of rows."""
+    out: dict[Key, float] = {("dispersion", name): float(value) for name, value in own.items()}
+    for kind in ("mean", "working weight"):
+        out |= {(kind, row): float(value) for row, value in enumerate(rows[kind])}
+    return out
+
+
 def decimals_of(spec: ModelSpec) -> dict[Key, int]:
     """Decimals of the coefficients with which equations give fitted values to a hundredth of the response's scale.
 
-    A slope by calendar years needs more than four digits. Without rows at hand there is no need that is known.
+    A slope by calendar years needs more than four digits. Without rows at hand there is no need that is known. Where
+    the response has a link, the scale is that of the link.
     """
     design = spec.design
     if design.stream is not None:
         return {}
-    unit = math.floor(math.log10(float(np.std(design.y)) or 1.0)) - 2
+    scale = 1.0 if isinstance(spec.family, Generalised) else float(np.std(design.y)) or 1.0
+    unit = math.floor(math.log10(scale)) - 2
     sizes = np.abs(design.X).max(axis=0, initial=1.0)
     return {("fixef", k): max(0, math.ceil(math.log10(size)) - unit) for k, size in enumerate(sizes)}

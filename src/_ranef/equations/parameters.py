@@ -11,7 +11,7 @@ from _ranef.equations.row_errors import residual_structure, told_of
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Label, Symbol, symbols_in
 from _ranef.residuals import told_names, told_places
-from _ranef.spec import Generalised, ModelSpec, Priors, TermSpec, corr_name
+from _ranef.spec import ModelSpec, Priors, TermSpec, corr_name
 
 __all__ = ["parameter_table"]
 
@@ -29,7 +29,7 @@ def parameter_table(spec: ModelSpec, priors: Priors) -> pd.DataFrame:
     rows = [_row(s, s.coefficient(k), n, "fixed", f"β, entry {k + 1}") for k, n in enumerate(spec.design.fixed_names)]
     for t in spec.terms:
         rows += _of_term(s, t)
-    if isinstance(spec.family, Generalised):
+    if s.linked:
         own = [p for p in symbols_in(linked_line(s).right or s.sigma) if isinstance(p, Symbol)]
         rows += [_row(s, p, str(p.key[1]), "residual", "the response") for p in own if p.key[0] == "dispersion"]
     else:

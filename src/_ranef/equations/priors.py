@@ -23,7 +23,7 @@ from _ranef.equations.tree import (
     squared,
     symbols_in,
 )
-from _ranef.spec import Gamma, Generalised, Priors, TermSpec
+from _ranef.spec import Gamma, Priors, TermSpec
 from _ranef.support.arrays import Floats
 
 __all__ = ["with_priors"]
@@ -38,7 +38,7 @@ def with_priors(s: Symbols, priors: Priors) -> list[Line]:
     for term in s.spec.terms:
         out += _of_term(s, priors, term)
     own = [_of_degrees(_degrees(s, group), df) for group, df in priors.effects.items()]
-    if isinstance(s.spec.family, Generalised):
+    if s.linked:
         priors_of = priors.dispersions.items()
         letters = {part.key[-1]: part for line in rows for part in _symbols(line) if part.key[:1] == ("dispersion",)}
         return [*out, *own, *(_of_degrees(letters[name], prior) for name, prior in priors_of)]

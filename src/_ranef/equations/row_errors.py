@@ -46,7 +46,6 @@ from _ranef.residuals import (
     Told,
     row_variances,
 )
-from _ranef.spec import Generalised
 
 __all__ = ["residual_line", "residual_structure", "row_law", "row_lines", "row_variance", "told_of"]
 
@@ -85,7 +84,7 @@ def row_variance(s: Symbols) -> Node:
 
 def row_lines(s: Symbols) -> list[Line]:
     """What rows are round the linear predictor: residuals with their structure, or a generalised response."""
-    if isinstance(s.spec.family, Generalised):
+    if s.linked:
         return [linked_line(s)]
     return [residual_line(s), *residual_structure(s)]
 

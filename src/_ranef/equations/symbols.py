@@ -22,7 +22,7 @@ from _ranef.equations.tree import (
     Words,
     squared,
 )
-from _ranef.spec import ModelSpec, TermSpec
+from _ranef.spec import Generalised, ModelSpec, TermSpec
 
 __all__ = ["Symbols"]
 
@@ -46,6 +46,11 @@ class Symbols:
 
     spec: ModelSpec
     levelled: bool = False
+
+    @property
+    def linked(self) -> bool:
+        """Whether the response has a link, and no residual."""
+        return isinstance(self.spec.family, Generalised)
 
     @cached_property
     def response(self) -> Node:

@@ -224,10 +224,11 @@ class Listed(Node):
 
 @dataclass(frozen=True)
 class Diagonal(Node):
-    """A diagonal of numbers or of blocks; `whole` shows the zeros beside it."""
+    """A diagonal of numbers or of blocks; `whole` shows the zeros beside it; past `most` entries it has dots."""
 
     entries: tuple[Node, ...]
     whole: bool = False
+    most: int | None = None
 
 
 @dataclass(frozen=True)

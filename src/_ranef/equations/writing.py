@@ -153,8 +153,10 @@ class Writer(ABC):
             case Listed(entries, most):
                 shown = [self.dots("…") if k is None else self.node(entries[k]) for k in places(len(entries), most)]
                 return self.raised_to(self.listed(shown), "⊤")
-            case Diagonal(entries, whole):
-                shown = [t for e in entries for t in self.ends(e, "⋱" if whole else "…")]
+            case Diagonal(entries, whole, most):
+                at = places(len(entries), len(entries) if most is None else most)
+                dots = "⋱" if whole else "…"
+                shown = [t for k in at for t in ([self.dots(dots)] if k is None else self.ends(entries[k], dots))]
                 return self.blocks(shown) if whole else self.call("diag", shown)
         raise TypeError(f"{type(node).__name__} cannot be written")
 

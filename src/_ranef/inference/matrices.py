@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from _ranef.errors import DesignError
+from _ranef.errors import DesignError, NotAvailableError
 from _ranef.inference.engines import products_of
 from _ranef.linalg import BlockMatrix, RelatedPlan
 from _ranef.results import Fit
@@ -18,7 +19,16 @@ from _ranef.spec import Cluster, Maker, ModelMatrices, TermSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.remedies import one_of
 
-__all__ = ["Block", "FitCluster", "FitMatrices", "Pattern", "PenalizedLeastSquares", "matrix_pattern"]
+__all__ = [
+    "Block",
+    "FitCluster",
+    "FitMatrices",
+    "LinkedCluster",
+    "LinkedMatrices",
+    "Pattern",
+    "PenalizedLeastSquares",
+    "matrix_pattern",
+]
 
 KINDS = ("Z", "ZtZ", "L")
 
@@ -43,9 +53,33 @@ class FitCluster(Cluster):
     V: pd.DataFrame
 
 
+@dataclass(frozen=True)
+class LinkedCluster(Cluster):
+    """Rows of one level of a response with a link, at the conditional mode.
+
+    Attributes
+    ----------
+    D : DataFrame (q, q)
+        Of the level's own random effects.
+    W : DataFrame (n_j, n_j)
+        Weights of its rows.
+    z : Series (n_j,)
+        Their working responses.
+    V_working : DataFrame (n_j, n_j)
+        Covariance of these with W held.
+    """
+
+    D: pd.DataFrame
+    W: pd.DataFrame
+    z: pd.Series[float]
+    V_working: pd.DataFrame
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class PenalizedLeastSquares:
     """‖W½(y − ZΛu − Xβ)‖² + ‖u‖² as ordinary least squares (Bates et al. 2015, eq. 13 to 15).
+
+    Of a response with a link y is the working response, freed of Xβ̂, and u alone is found.
 
     Attributes
     ----------
@@ -87,8 +121,8 @@ class PenalizedLeastSquares:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FitMatrices(ModelMatrices):
-    """The matrices of a model with those that depend on θ̂ and σ̂.
+class EffectMatrices(ModelMatrices):
+    """The matrices of a model with those of its random effects at θ̂, and of the least squares that give them.
 
     Attributes
     ----------
@@ -98,6 +132,10 @@ class FitMatrices(ModelMatrices):
 
     theta: Floats
     sigma: float
+
+    @abstractmethod
+    def _whitened(self, columns: Floats) -> Floats:
+        """W½ times columns (n, k)."""
 
     @cached_property
     def Lambda(self) -> scipy.sparse.csr_array:
@@ -116,6 +154,66 @@ class FitMatrices(ModelMatrices):
         """Covariance of the random effects, σ²ΛΛᵀ (q, q)."""
         return scipy.sparse.csr_array(self.sigma**2 * (self.Lambda @ self.Lambda.T))
 
+    @cached_property
+    def L(self) -> Floats:
+        """Lower Cholesky factor (q, q) of ΛᵀZᵀWZΛ + I, dense: for teaching, not for large q."""
+        ZL = self._white("ZΛ")
+        return np.linalg.cholesky(ZL.T @ ZL + np.eye(self.Lambda.shape[0]))
+
+    @cached_property
+    def R_ZX(self) -> Floats:
+        """L⁻¹ΛᵀZᵀWX (q, p): the block of the Cholesky factor beside L (Bates et al. 2015, eq. 18)."""
+        return np.asarray(scipy.linalg.solve_triangular(self.L, self._white("ZΛ").T @ self._white("X"), lower=True))
+
+    @cached_property
+    def R_X(self) -> Floats:
+        """Upper triangle (p, p) with R_XᵀR_X = XᵀWX − R_ZXᵀR_ZX: σ²(R_XᵀR_X)⁻¹ is the covariance of β̂ given θ̂."""
+        X = self._white("X")
+        return np.linalg.cholesky(X.T @ X - self.R_ZX.T @ self.R_ZX).T
+
+    @property
+    def _u_names(self) -> tuple[str, ...]:
+        return tuple(f"u {name}" for name in self.Z_names)
+
+    def _white(self, which: str) -> Floats:
+        """W½ZΛ (n, q) or W½X (n, p)."""
+        return self._whitened(self.spec.held.design.X if which == "X" else (self.Z @ self.Lambda).toarray())
+
+    def _makers(self) -> dict[str, Callable[[int], Maker]]:
+        if not self.spec.terms:
+            return super()._makers()
+        names, fixed = self.Z_names, self.spec.design.fixed_names
+        return super()._makers() | {
+            "Lambda": lambda _: (self.Lambda, names, names),
+            "template": lambda k: (self._template(k), self.spec.terms[k].columns, self.spec.terms[k].columns),
+            "D": lambda _: (self.D, names, names),
+            "L": lambda _: (self.L, names, names),
+            "R_ZX": lambda _: (self.R_ZX, names, fixed),
+            "R_X": lambda _: (self.R_X, fixed, fixed),
+        }
+
+    def _template(self, number: int) -> Floats:
+        """λ (p, p) of a term, which Λ repeats for every level."""
+        term = self.spec.terms[number]
+        return np.asarray(term.structure.root(self.theta[term.theta]))
+
+    def _own_D(self, level: str, group: str | None) -> pd.DataFrame:
+        """D of one level's own effects."""
+        found = [k for k, g in enumerate(self.spec.groupings) if group in (None, g.name) and str(level) in g.levels]
+        lam = self.spec.lambdas(self.theta)[found[0]]
+        columns = list(self.spec.groupings[found[0]].columns)
+        return pd.DataFrame(self.sigma**2 * lam @ lam.T, index=columns, columns=columns)
+
+    def _of_rows(self, rows: Ints) -> Floats:
+        """ZDZᵀ of some rows."""
+        Z = self.Z[rows]
+        return np.asarray((Z @ self.D @ Z.T).toarray())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FitMatrices(EffectMatrices):
+    """The matrices of a model with those that depend on θ̂ and σ̂."""
+
     @property
     def R(self) -> scipy.sparse.csr_array:
         """Covariance of the residuals (n, n): σ²W⁻¹ where they are independent."""
@@ -126,22 +224,8 @@ class FitMatrices(ModelMatrices):
         """Marginal covariance of the response, Z D Zᵀ + R (n, n)."""
         return scipy.sparse.csr_array(self.Z @ self.D @ self.Z.T + self.R)
 
-    @cached_property
-    def L(self) -> Floats:
-        """Lower Cholesky factor (q, q) of ΛᵀZᵀWZΛ + I, dense: for teaching, not for large q."""
-        ZL = self.spec.held.residual.whitened((self.Z @ self.Lambda).toarray().T)
-        return np.linalg.cholesky(ZL @ ZL.T + np.eye(self.Lambda.shape[0]))
-
-    @cached_property
-    def R_ZX(self) -> Floats:
-        """L⁻¹ΛᵀZᵀWX (q, p): the block of the Cholesky factor beside L (Bates et al. 2015, eq. 18)."""
-        return np.asarray(scipy.linalg.solve_triangular(self.L, self._white("ZΛ").T @ self._white("X"), lower=True))
-
-    @cached_property
-    def R_X(self) -> Floats:
-        """Upper triangle (p, p) with R_XᵀR_X = XᵀWX − R_ZXᵀR_ZX: σ²(R_XᵀR_X)⁻¹ is the covariance of β̂."""
-        X = self._white("X")
-        return np.linalg.cholesky(X.T @ X - self.R_ZX.T @ self.R_ZX).T
+    def _whitened(self, columns: Floats) -> Floats:
+        return self.spec.held.residual.whitened(columns.T).T
 
     @cached_property
     def penalized(self) -> PenalizedLeastSquares:
@@ -157,42 +241,18 @@ class FitMatrices(ModelMatrices):
         >>> bool(np.allclose(found[-1], fit.fixef))
         True
         """
-        q = self.Lambda.shape[0]
-        d, p = self.spec.held.design, self.spec.n_fixed
+        q, p, d = self.Lambda.shape[0], self.spec.n_fixed, self.spec.held.design
         y = d.y if d.offset is None else d.y - d.offset
         response = np.append(self.spec.held.residual.whitened(y), np.zeros(q))
         below = np.hstack([np.eye(q), np.zeros((q, p))])
         columns = np.vstack([np.hstack([self._white("ZΛ"), self._white("X")]), below])
-        return PenalizedLeastSquares(response, columns, (*(f"u {name}" for name in self.Z_names), *d.fixed_names))
-
-    def _white(self, which: str) -> Floats:
-        """W½ZΛ (n, q) or W½X (n, p)."""
-        values = self.spec.held.design.X if which == "X" else (self.Z @ self.Lambda).toarray()
-        return self.spec.held.residual.whitened(values.T).T
+        return PenalizedLeastSquares(response, columns, (*self._u_names, *d.fixed_names))
 
     def _makers(self) -> dict[str, Callable[[int], Maker]]:
-        own = super()._makers()
-        out: dict[str, Callable[[int], Maker]] = {
+        return super()._makers() | {
             "R": lambda _: (self.R, self.y.index, self.y.index),
             "V": lambda _: (self.V, self.y.index, self.y.index),
         }
-        if not self.spec.terms:
-            return own | out
-        names, fixed = self.Z_names, self.spec.design.fixed_names
-        out |= {
-            "Lambda": lambda _: (self.Lambda, names, names),
-            "template": lambda k: (self._template(k), self.spec.terms[k].columns, self.spec.terms[k].columns),
-            "D": lambda _: (self.D, names, names),
-            "L": lambda _: (self.L, names, names),
-            "R_ZX": lambda _: (self.R_ZX, names, fixed),
-            "R_X": lambda _: (self.R_X, fixed, fixed),
-        }
-        return own | out
-
-    def _template(self, number: int) -> Floats:
-        """λ (p, p) of a term, which Λ repeats for every level."""
-        term = self.spec.terms[number]
-        return np.asarray(term.structure.root(self.theta[term.theta]))
 
     def cluster(self, level: str, group: str | None = None) -> FitCluster:
         """yⱼ, Xⱼ, Zⱼ of one level, with the covariances of its own effects, of its residuals and of its rows.
@@ -205,23 +265,107 @@ class FitMatrices(ModelMatrices):
         own = super().cluster(level, group)
         labels = self.y.index[own.rows]
         R = self.R[own.rows][:, own.rows].toarray()
-        Z = self.Z[own.rows]
-        V = (Z @ self.D @ Z.T).toarray() + R
-        k = self._of(level, group)
-        lam = self.spec.lambdas(self.theta)[k]
-        columns = list(self.spec.groupings[k].columns)
-        D = pd.DataFrame(self.sigma**2 * lam @ lam.T, index=columns, columns=columns)
-        blocks = (pd.DataFrame(block, index=labels, columns=labels) for block in (R, V))
-        return FitCluster(own.level, own.rows, own.y, own.X, own.Z, D, *blocks)
-
-    def _of(self, level: str, group: str | None) -> int:
-        """The grouping that has a level."""
-        found = [k for k, g in enumerate(self.spec.groupings) if group in (None, g.name) and str(level) in g.levels]
-        return found[0]
+        blocks = (pd.DataFrame(block, index=labels, columns=labels) for block in (R, self._of_rows(own.rows) + R))
+        return FitCluster(own.level, own.rows, own.y, own.X, own.Z, self._own_D(level, group), *blocks)
 
     def V_cluster(self, level: str, group: str | None = None) -> pd.DataFrame:
         """Block of V for the rows of one level."""
         return self.cluster(level, group).V
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LinkedMatrices(EffectMatrices):
+    """The matrices of a model of a response with a link, at the conditional mode of its random effects; σ is 1.
+
+    Attributes
+    ----------
+    weights : array (n,)
+        ω, minus the second derivatives of the log density of rows in η.
+    working : array (n,)
+        Working responses z = η + g/ω.
+    fixed : array (n,)
+        Xβ̂ with the offset.
+    """
+
+    weights: Floats
+    working: Floats
+    fixed: Floats
+
+    @property
+    def W(self) -> scipy.sparse.csr_array:
+        """Weights ω of rows at the conditional mode, diagonal (n, n)."""
+        return scipy.sparse.csr_array(scipy.sparse.diags_array(self.weights))
+
+    @property
+    def z(self) -> pd.Series[float]:
+        """Working responses (n,)."""
+        return pd.Series(self.working, index=self.y.index, name="z")
+
+    @property
+    def V_working(self) -> scipy.sparse.csr_array:
+        """Covariance of the working response with W held, Z D Zᵀ + W⁻¹ (n, n)."""
+        inverse = scipy.sparse.diags_array(1.0 / self.weights)
+        return scipy.sparse.csr_array(self.Z @ self.D @ self.Z.T + inverse)
+
+    @property
+    def V(self) -> scipy.sparse.csr_array:
+        """Not there.
+
+        Raises
+        ------
+        NotAvailableError
+            That says what stands in its place.
+        """
+        raise NotAvailableError(
+            f"{self.spec.family.label} responses have no V in closed form: it averages over the random effects, "
+            "through the link. V_working is that of the working response at the conditional mode; simulate() draws "
+            "responses, whose covariance can be taken."
+        )
+
+    def _whitened(self, columns: Floats) -> Floats:
+        return np.sqrt(self.weights)[:, None] * columns
+
+    @cached_property
+    def penalized(self) -> PenalizedLeastSquares:
+        """The least-squares problem of u at θ̂ and β̂: the last step of penalised iteratively reweighted least squares.
+
+        β̂ is held: Laplace's approximation counts how W changes with it, which least squares do not.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import ranef
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+        >>> u = fit.matrices.penalized.solution.to_numpy()
+        >>> bool(np.allclose(fit.matrices.Lambda @ u, fit.ranef()["estimate"]))
+        True
+        """
+        q, aim = self.Lambda.shape[0], np.sqrt(self.weights) * (self.working - self.fixed)
+        columns = np.vstack([self._white("ZΛ"), np.eye(q)])
+        return PenalizedLeastSquares(np.append(aim, np.zeros(q)), columns, self._u_names)
+
+    def _makers(self) -> dict[str, Callable[[int], Maker]]:
+        return super()._makers() | {
+            "W": lambda _: (self.W, self.y.index, self.y.index),
+            "z": lambda _: (self.working[:, None], self.y.index, ("z",)),
+            "V_working": lambda _: (self.V_working, self.y.index, self.y.index),
+        }
+
+    def cluster(self, level: str, group: str | None = None) -> LinkedCluster:
+        """yⱼ, Xⱼ, Zⱼ of one level, its working responses with their weights, and what these vary by.
+
+        Raises
+        ------
+        DesignError
+            If no grouping factor has that level, or several have and `group` is not given.
+        """
+        own = super().cluster(level, group)
+        labels, weights = self.y.index[own.rows], self.weights[own.rows]
+        blocks = (np.diag(weights), self._of_rows(own.rows) + np.diag(1.0 / weights))
+        W, V = (pd.DataFrame(block, index=labels, columns=labels) for block in blocks)
+        z = self.z.iloc[own.rows]
+        return LinkedCluster(own.level, own.rows, own.y, own.X, own.Z, self._own_D(level, group), W, z, V)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ with late(globals()):
     from _ranef.user.generalised_posterior import GeneralisedPosterior
     from _ranef.user.loading import load
     from _ranef.user.marginal_means import Means, emmeans
-    from _ranef.user.matrices import FitMatrices, Matrices
+    from _ranef.user.matrices import FitMatrices, LinkedMatrices, Matrices
     from _ranef.user.pooled import Pooling, pooling
     from _ranef.user.power_curve import Power, power
     from _ranef.user.tests import anova, ranova
@@ -26,6 +26,7 @@ __all__ = [
     "GeneralisedComparison",
     "GeneralisedFit",
     "GeneralisedPosterior",
+    "LinkedMatrices",
     "Matrices",
     "Means",
     "Model",

@@ -8,7 +8,7 @@ from _ranef import equations
 from _ranef import inference as inf
 from _ranef.spec import KhatriRao, ModelMatrices
 
-__all__ = ["FitMatrices", "Matrices"]
+__all__ = ["FitMatrices", "LinkedMatrices", "Matrices"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -90,3 +90,8 @@ class Matrices(_Shown):
 @dataclass(frozen=True, eq=False, repr=False)
 class FitMatrices(_Shown, inf.FitMatrices):
     """The matrices of a fit."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LinkedMatrices(_Shown, inf.LinkedMatrices):
+    """The matrices of a fit of a response with a link."""
