@@ -408,7 +408,9 @@ class Model(Shown):
             NUTS by NumPyro, or by nutpie (an optional extra, ``ranef[nutpie]``), which starts at once and is the faster
             one on a CPU. ``"direct"`` has no chain: the variance parameters are drawn independently by weights of
             importance, and β and b exactly given them, in a fraction of a second; it refuses where no proposal fits
-            (Pareto k̂ above 0.7), or parts are not normal. ``"auto"`` takes it where it can be had, and else NumPyro.
+            (Pareto k̂ above 0.7), or parts are not normal. With ``family=`` β and b are integrated by Laplace's
+            approximation, and drawn with weights by the exact density. ``"auto"`` takes it where it can be had, and
+            else NumPyro.
         chain_method : "vectorized", "parallel" or "sequential"
             How NumPyro advances chains: together in one computation, each in a thread, or one after the other.
         device : str or jax.Device, optional
