@@ -33,6 +33,7 @@ COMMAND = [sys.executable, "-m", "ranef.cli"]
 WORKERS = 5
 
 SLEEPSTUDY = ["sleepstudy", "Reaction ~ Days + (Days | Subject)"]
+HERDS = ["cbpp", "cbind(incidence, size - incidence) ~ period + (1 | herd)", "--family", "binomial"]
 
 #: the same process goes on after Ctrl-C, and must be able to
 PROGRAM = """
@@ -72,6 +73,14 @@ both.save_figure("figure.png")
 DIRECT = """
 for seed in range(40):
     model.sample(4000, seed=seed, progress=False, sampler="direct")
+"""
+
+GENERALISED = """
+cbpp = ranef.datasets.load("cbpp")
+herds = ranef.Model("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp, family="binomial")
+for seed in range(8):
+    laplace = herds.fit(nagq=5)
+    str(ranef.compare(laplace, herds.sample(500, 100, 4, seed=seed, progress=False)))
 """
 
 CHUNKS = """
@@ -135,6 +144,8 @@ KINDS = [
     Kind("compare directly", [*COMMAND, "compare", *SLEEPSTUDY, "--sampler", "direct", "--json", "d.json"], 8),
     Kind("crossed", program(CROSSED, "nutpie"), 6),
     Kind("chunks", program(CHUNKS, "nutpie"), 6),
+    Kind("generalised", program(GENERALISED), 10),
+    Kind("compare generalised", [*COMMAND, "compare", *HERDS, "--json", "g.json"], 6),
     Kind("page", program(PAGE), 8),
     Kind("demo, SIGTERM", [*COMMAND, "demo"], 4, signal.SIGTERM),
     Kind("demo, cold, SIGTERM", [*COMMAND, "demo"], 4, signal.SIGTERM, cold=True),
@@ -265,7 +276,7 @@ def test_interrupted_at_any_moment(tmp_path):
         shutil.copytree(known, cache, ignore=shutil.ignore_patterns(".*"))
     cache.mkdir(mode=0o700, exist_ok=True)
     for kind in KINDS:
-        if kind.name in ("demo", "sample", "crossed"):
+        if kind.name in ("demo", "sample", "crossed", "generalised"):
             length(kind, undisturbed, cache)  # what has to be compiled is, now
     print("warm", flush=True)
     with ThreadPoolExecutor(WORKERS) as pool:

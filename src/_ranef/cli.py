@@ -9,17 +9,22 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import signal
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import pandas as pd
 
 from _ranef import datasets
-from _ranef.datasets.tablefiles import read_table_file, reading_call
+from _ranef.datasets.tablefiles import Reading, read_table_file, reading_call
+from _ranef.design import registered
 from _ranef.errors import DesignError, NotAvailableError, RanefError, RanefWarning
+from _ranef.formula import parse_formula
 from _ranef.support.interrupts import INTERRUPTED
 from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
 from _ranef.user import Model, anova, compare
@@ -28,6 +33,12 @@ __all__ = ["main", "run"]
 
 #: exit status of bad input, as argparse's own
 BAD_INPUT = 2
+
+#: what errors name of pandas' arguments, and the options that are the same
+OPTIONS = {"na_values=": "--na CODE", "thousands=": "--thousands MARK", "decimal=": "--decimal MARK"}
+
+#: name of the file that holds what came through a pipe
+PIPED = "standard input"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,15 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.arguments = given
     with _notes():
         try:
-            status = int(options.run(options) or 0)
+            with _stored(options):
+                status = int(options.run(options) or 0)
             if sys.stdout is not None:
                 sys.stdout.flush()
         except BrokenPipeError:  # the reader of our output has seen enough
             _silence()
             return 0
         except (RanefError, NotImplementedError, OSError) as error:
-            codes = " On the command line: --na CODE." if "na_values=" in str(error) else ""
-            _say(f"{error}{codes}")
+            options_too = [f" On the command line: {o}." for word, o in OPTIONS.items() if word in str(error)]
+            _say(f"{error}{''.join(options_too)}")
             return BAD_INPUT
         except MemoryError:
             _say("the memory is not enough for this model: use fewer rows, columns or levels")
@@ -189,7 +201,8 @@ def _model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _data_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", help="a bundled data set (see `ranef data`), or a CSV or Parquet file")
+    files = "a CSV, Parquet or Arrow file, or - for standard input"
+    parser.add_argument("data", metavar="DATA", help=f"a bundled data set (see `ranef data`), {files}")
     parser.add_argument(
         "--na",
         action="append",
@@ -197,6 +210,8 @@ def _data_argument(parser: argparse.ArgumentParser) -> None:
         metavar="CODE",
         help="a missing value in a CSV file, as - or 9999; may repeat",
     )
+    parser.add_argument("--decimal", choices=(".", ","), default=None, help="decimal mark in a CSV file; else guessed")
+    parser.add_argument("--thousands", default=None, metavar="MARK", help="mark between thousands, as , . or a blank")
 
 
 def _fit_arguments(parser: argparse.ArgumentParser, method: str) -> None:
@@ -225,10 +240,10 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def read_data(name: str, missing: Sequence[str] = ()) -> pd.DataFrame:
-    """A bundled data set by name, or a CSV or Parquet file by path.
+def read_data(name: str, known: Reading) -> pd.DataFrame:
+    """A bundled data set by name, or a CSV, Parquet or Arrow file by path.
 
-    How a text file is written is found by a look at it, but for codes of `missing` values: see
+    How a text file is written is found by a look at it, but for what is `known`: see
     :func:`~_ranef.datasets.tablefiles.read_table_file`.
 
     Raises
@@ -241,17 +256,48 @@ def read_data(name: str, missing: Sequence[str] = ()) -> pd.DataFrame:
         return datasets.load(name)
     if not path.is_file():
         what = "is a directory" if path.is_dir() else "does not exist"
-        raise DesignError(f"The file {name!r} {what}. Give a CSV or Parquet file, or one of the names in `ranef data`.")
-    return read_table_file(path, missing)
+        raise DesignError(
+            f"The file {name!r} {what}. Give a CSV, Parquet or Arrow file, - for what comes through a pipe, or one of "
+            "the names in `ranef data`."
+        )
+    return read_table_file(path, known)
 
 
-def _model(options: argparse.Namespace, formula: str | None = None) -> Model:
-    own, data = options.formula if formula is None else formula, read_data(options.data, options.na)
-    return Model(own, data, weights=options.weights, family=options.family, link=options.link)
+def _known(options: argparse.Namespace, formula: str) -> Reading:
+    labels = parse_formula(formula, functions=registered(None)).label_columns
+    return Reading(tuple(options.na), labels - {options.weights}, options.decimal, options.thousands)
+
+
+def _model(options: argparse.Namespace, formula: str) -> Model:
+    data = read_data(options.data, _known(options, formula))
+    return Model(formula, data, weights=options.weights, family=options.family, link=options.link)
+
+
+@contextlib.contextmanager
+def _stored(options: argparse.Namespace) -> Iterator[None]:
+    """What comes through a pipe as a file for the time being, for it is read more than once."""
+    given = getattr(options, "data", None)
+    if given != "-" and not (given and Path(given).is_fifo()):
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, PIPED)
+        with path.open("wb") as file, _incoming(given) as source:
+            shutil.copyfileobj(source, file)
+        options.data = str(path)
+        yield
+
+
+def _incoming(name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    if name != "-":
+        return Path(name).open("rb")
+    if sys.stdin.isatty():
+        _say("reading from the terminal; Ctrl-D ends")
+    return contextlib.nullcontext(sys.stdin.buffer)
 
 
 def _fit(options: argparse.Namespace) -> None:
-    fit = _model(options).fit(options.method, nagq=options.nagq)
+    fit = _model(options, options.formula).fit(options.method, nagq=options.nagq)
     ddf = {} if options.ddf is None else {"ddf": options.ddf}  # which fits of some families do not take
     print(fit.summary(**ddf))
     if options.confint is not None:
@@ -282,7 +328,7 @@ def _compare(options: argparse.Namespace) -> int:
     for path in (options.figure, options.json, options.html):
         if path is not None and path.exists() and Path(options.data).exists() and path.samefile(options.data):
             raise DesignError(f"{str(path)!r} holds the data, and is not written to. Give another name.")
-    model = _model(options)
+    model = _model(options, options.formula)
     if options.html is not None and not model.spec.family.collapses:
         raise NotAvailableError(f"--html is not available yet for family {options.family}; --figure and --json are.")
     eb = model.fit(options.method, nagq=options.nagq)
@@ -298,7 +344,7 @@ def _compare(options: argparse.Namespace) -> int:
     if options.html is not None:
         page = both.report(
             options.html,
-            data=_reading(options.data, options.na),
+            data=_reading(options.data, _known(options, options.formula)),
             overwrite=options.overwrite,
             command=_command(options),
         )
@@ -306,10 +352,11 @@ def _compare(options: argparse.Namespace) -> int:
     return 0 if fb.draws.complete else INTERRUPTED
 
 
-def _reading(name: str, missing: Sequence[str]) -> str:
+def _reading(name: str, known: Reading) -> str:
     """Python that reads what `read_data` reads."""
     path = Path(name)
-    return reading_call(path, missing) if path.is_file() else f"ranef.datasets.load({name!r})"
+    call = reading_call(path, known) if path.is_file() else f"ranef.datasets.load({name!r})"
+    return call.replace(repr(name), "sys.stdin.buffer") if path.name == PIPED else call
 
 
 def _command(options: argparse.Namespace) -> str:

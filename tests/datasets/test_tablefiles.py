@@ -3,17 +3,21 @@
 import bz2
 import csv
 import gzip
+import io
 import lzma
+import os
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import ranef
 from _ranef.cli import main
 from _ranef.datasets.csv_dialect import find_dialect
-from _ranef.datasets.tablefiles import read_table_file, reading_call
+from _ranef.datasets.tablefiles import Reading, read_table_file, reading_call
 
 FRAME = pd.DataFrame(
     {
@@ -111,10 +115,13 @@ def test_dialects(text, options):
     assert find_dialect(text.encode(), whole=True).options() == options
 
 
+SEMICOLONS = {"sep": ";", "decimal": ","}
+
+
 def test_a_cut_last_line_says_nothing():
     text = "a;b;c\n" + "1,5;2;3\n" * 4000
     for end in range(20_000, 20_009):
-        assert find_dialect(text[:end].encode(), whole=False).options() == {"sep": ";", "decimal": ","}
+        assert find_dialect(text[:end].encode(), whole=False).options() == {**SEMICOLONS, "low_memory": False}
     cut = "g;y\n" + "µ;1\n" * 100
     assert find_dialect(cut.encode()[:-4], whole=False).separator == ";"
 
@@ -191,7 +198,7 @@ def test_windows_text_is_read_and_told(rows, tmp_path):
     with pytest.warns(ranef.DataWarning, match=r"excel.csv' is not in UTF-8 and was read as Windows-1252"):
         frame = read_table_file(path)
     assert frame.iloc[-1].tolist() == ["Köln €", 2.5]
-    assert reading_call(path).endswith("sep=';', decimal=',', encoding='cp1252')")
+    assert "sep=';', decimal=',', encoding='cp1252'" in reading_call(path)
 
 
 def test_repeated_names_are_told(tmp_path):
@@ -222,7 +229,95 @@ def test_files_of_the_folder_are_read_alike(tmp_path, monkeypatch):
 def test_codes_for_missing_values(tmp_path):
     path = tmp_path / "codes.csv"
     path.write_text("id;y;x\n0001;1,5;-\n0002;9999;3\n0003;2,5;4\n")
-    frame = read_table_file(path, ["-", "9999"])
+    frame = read_table_file(path, Reading(("-", "9999")))
     assert frame["y"].tolist()[::2] == [1.5, 2.5]
     assert frame[["y", "x"]].isna().to_numpy().tolist() == [[False, True], [True, False], [False, False]]
-    pd.testing.assert_frame_equal(eval(reading_call(path, ["-", "9999"]), {"pd": pd}), frame)
+    pd.testing.assert_frame_equal(eval(reading_call(path, Reading(("-", "9999"))), {"pd": pd}), frame)
+
+
+def reproduced(path, known):
+    """The frame, if the call that the page gives reads the same."""
+    frame = read_table_file(path, known)
+    pd.testing.assert_frame_equal(eval(reading_call(path, known), {"pd": pd}), frame)
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("labels", "kept"),
+    [
+        (["0001", "0002", "0010"], True),
+        (["1e5", "10e4", "100000"], True),
+        (["1.1", "1.10", "1.2"], True),
+        (["12345678901234567890", "12345678901234567891", "12345678901234567892"], True),
+        (["-01", "01", "1"], True),
+        (["1", "2", "10"], False),
+        (["1.5", "2.5", "0.25"], False),
+        (["0", "-1", "1"], False),
+    ],
+)
+def test_labels_that_numbers_would_change_stay_text(labels, kept, tmp_path):
+    """Where a column only tells rows apart; one that is a covariate too is of numbers."""
+    path = tmp_path / "labels.csv"
+    path.write_text("y,g,x\n" + "".join(f"{i},{one},{one}\n" for i, one in enumerate(labels)))
+    frame = reproduced(path, Reading(labels=frozenset({"g"})))
+    assert frame["g"].tolist() == (labels if kept else [float(one) for one in labels])
+    assert pd.api.types.is_numeric_dtype(frame["x"])
+
+
+def test_labels_far_down_are_as_they_are_written(tmp_path):
+    """pandas takes the type of each part of a long column by itself: numbers first, then text."""
+    path = tmp_path / "long.csv"
+    path.write_text("y,g\n" + "1,0007\n" * 200_000 + "2,A1\n")
+    assert set(reproduced(path, Reading(labels=frozenset({"g"})))["g"]) == {"0007", "A1"}
+
+
+def test_the_command_line_keeps_leading_zeros(tmp_path, capsys):
+    path = tmp_path / "ids.csv"
+    path.write_text("y,g\n1.5,01\n2.5,01\n4.0,1\n3.0,1\n7.0,2\n6.0,2\n")
+    assert main(["fit", str(path), "y ~ 1 + (1 | g)"]) == 0
+    told = capsys.readouterr()
+    assert "groups:  g, 3" in told.out
+    assert "'01' and '1'" in told.err
+
+
+def test_blanks_round_names_and_after_separators(tmp_path):
+    path = tmp_path / "blanks.csv"
+    path.write_text('y , x,"g"\n1.5, 1,"a"\n2.5, 2,"b"\n')
+    assert reproduced(path, Reading()).to_dict("list") == {"y": [1.5, 2.5], "x": [1, 2], "g": ["a", "b"]}
+    path.write_text('y, x, "g, h"\n1.5, 1, "a, b"\n2.5, 2, c\n')
+    assert reproduced(path, Reading()).to_dict("list") == {"y": [1.5, 2.5], "x": [1, 2], "g, h": ["a, b", "c"]}
+
+
+def test_marks_that_a_look_cannot_tell(tmp_path, capsys):
+    """Numbers of three digits after each comma: thousands, or decimals."""
+    path = tmp_path / "thousands.csv"
+    path.write_text('y,g\n"1,204",a\n"1,195",a\n"1,391",b\n"1,402",b\n"1,300",c\n"1,312",c\n')
+    assert reproduced(path, Reading(thousands=","))["y"].tolist()[:2] == [1204, 1195]
+    assert reproduced(path, Reading(decimal=","))["y"].tolist()[:2] == [1.204, 1.195]
+    assert main(["fit", str(path), "y ~ 1 + (1 | g)"]) == 2
+    assert "On the command line: --thousands MARK." in capsys.readouterr().err
+    assert main(["fit", str(path), "y ~ 1 + (1 | g)", "--thousands", ","]) == 0
+
+
+@pytest.mark.parametrize("name", ["mine.feather", "mine.arrow", "stream", "mine"])
+def test_arrow_files(name, tmp_path):
+    path, table = tmp_path / name, pa.Table.from_pandas(FRAME)
+    with (pa.ipc.new_stream if name == "stream" else pa.ipc.new_file)(path, table.schema) as file:
+        file.write_table(table)
+    pd.testing.assert_frame_equal(read_table_file(path), FRAME, check_dtype=False)
+
+
+@pytest.mark.parametrize("packed", [bytes, gzip.compress, bz2.compress, lzma.compress])
+def test_what_comes_through_a_pipe(packed, tmp_path, monkeypatch, capsys):
+    """By its beginning alone, for it has no name; `anova` reads it once for every formula."""
+    text = packed(ranef.datasets.load("pulp").to_csv(index=False).encode())
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    assert main(["anova", "-", "bright ~ 1", "bright ~ 1 + (1 | operator)"]) == 0
+    assert "bright ~ 1 + (1 | operator)" in capsys.readouterr().out
+    named = tmp_path / "named pipe"
+    os.mkfifo(named)
+    with ThreadPoolExecutor(1) as other:
+        written = other.submit(named.write_bytes, text)
+        assert main(["fit", str(named), "bright ~ 1 + (1 | operator)"]) == 0
+        written.result()
+    assert "REML criterion at convergence: 18.6" in capsys.readouterr().out

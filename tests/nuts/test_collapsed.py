@@ -8,7 +8,7 @@ import pytest
 import ranef
 from _ranef.likelihood import cross_products, evaluate
 from _ranef.nuts import batched, log_density, problem
-from _ranef.nuts.blocks import Shape, collapsed_arrays
+from _ranef.nuts.blocks import Shape, collapsed_arrays, skyline, tail_products
 from _ranef.nuts.collapsed import collapsed_model, fits_in_jax
 from _ranef.nuts.problem import Hyper, draw_effects, hyper_draws
 from _ranef.nuts.sampler import Code, potential
@@ -102,6 +102,12 @@ def by_jax(problem, q):
         return float(value), np.asarray(slope)
 
 
+def without_loops(monkeypatch):
+    """Leave the density to the numpy kernels."""
+    for name in ("MAX_TAIL", "MAX_SHORT_ROWS"):
+        monkeypatch.setattr(problem, name, -1)
+
+
 @pytest.mark.parametrize("families", ["default", "flat", "all"])
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_numpyro_the_loops_and_the_numpy_kernels_have_one_density(name, families, make, monkeypatch):
@@ -110,7 +116,7 @@ def test_numpyro_the_loops_and_the_numpy_kernels_have_one_density(name, families
     priors = all_families(spec) if families == "all" else make.priors[families](spec)
     one = make.problem(spec, priors)
     loops = one.gradient
-    monkeypatch.setattr(problem, "MAX_TAIL", -1)
+    without_loops(monkeypatch)
     host = make.problem(spec, priors).gradient
     rng = np.random.default_rng(7)
     for scale in (0.3, 1.5):
@@ -131,6 +137,39 @@ def test_gradient_is_that_of_finite_differences(name, make):
     np.testing.assert_allclose(slope, numeric, rtol=1e-6, atol=1e-6)
 
 
+def districts(seed=0):
+    """Rows of classes in schools in districts, whose labels say nothing of which is in which."""
+    rng = np.random.default_rng(seed)
+    c = np.repeat(np.arange(120), 3)
+    s, d = c // 4, c // 24
+    codes = {"d": rng.permutation(5)[d], "s": rng.permutation(30)[s], "c": rng.permutation(120)[c]}
+    x = rng.normal(size=len(c))
+    y = rng.normal(size=5)[d] + rng.normal(size=30)[s] * (1 + x) + rng.normal(size=120)[c] + rng.normal(size=len(c))
+    return pd.DataFrame({"y": y, "x": x, **{name: np.char.add("l", v.astype(str)) for name, v in codes.items()}})
+
+
+def test_nested_levels_have_short_rows(make, monkeypatch):
+    """One density by the loops, the numpy kernels and NumPyro; where the loops do not look there are no entries."""
+    spec = make.spec("y ~ x + (1 | d) + (x | s) + (1 | c)", districts())
+    one = make.problem(spec, default_priors(spec))
+    assert one.short_rows
+    assert one.asks_loops
+    first, reach = skyline(one.products, one.shape, 1)
+    C = collapsed_arrays(one.products, one.fixed, one.shape, one.fill)["C"]
+    rows = tail_products(one.products, one.fixed, one.shape) + np.einsum("amj,anj->mn", C, C)  # as after elimination
+    for i, low in enumerate(first[: one.shape.tail]):
+        assert not rows[i, :low].any()
+        assert not rows[reach[i] : one.shape.tail, i].any()
+    q = 0.5 * np.random.default_rng(4).standard_normal(one.layout.n_hyper)
+    (value, slope), (expected, its) = one.gradient(q), by_jax(one, q)
+    without_loops(monkeypatch)
+    kernels = make.problem(spec, default_priors(spec)).gradient(q)
+    assert [value, kernels[0]] == pytest.approx([expected, expected], rel=1e-10)
+    np.testing.assert_allclose([slope, kernels[1]], [its, its], rtol=1e-7, atol=1e-7)
+    crossed = make.spec("y ~ x + (1 | s) + (1 | k)", districts().assign(k=lambda data: np.arange(len(data)) % 30))
+    assert not make.problem(crossed, default_priors(crossed)).short_rows
+
+
 def test_large_crossed_designs_leave_jax(make):
     spec = make.spec(make.formulas["crossed"])
     assert fits_in_jax(make.problem(spec, default_priors(spec)).shape)
@@ -142,7 +181,7 @@ def by(path, monkeypatch):
     if path == "loops":
         monkeypatch.setattr(batched, "MOST_PRODUCTS", -1)
     elif path == "numpy kernels":
-        monkeypatch.setattr(problem, "MAX_TAIL", -1)
+        without_loops(monkeypatch)
 
 
 @pytest.mark.parametrize("path", ["batched", "loops", "numpy kernels"])

@@ -7,7 +7,7 @@ import pytest
 
 from _ranef.errors import FitError, RanefWarning
 from _ranef.likelihood import HostDensity
-from _ranef.nuts import engine
+from _ranef.nuts import engine, problem
 
 
 def test_sampling_through_the_host_follows_the_same_path(make, monkeypatch):
@@ -20,6 +20,16 @@ def test_sampling_through_the_host_follows_the_same_path(make, monkeypatch):
     np.testing.assert_allclose(two.theta, one.theta, rtol=1e-5)
     np.testing.assert_allclose(two.sigma, one.sigma, rtol=1e-5)
     assert [x.shape for x in two.b] == [x.shape for x in one.b]
+
+
+def test_sampling_by_the_loops_from_numpyro_follows_the_same_path(make, monkeypatch):
+    spec = make.spec(make.formulas["nested"])
+    settings = {"priors": make.priors["default"](spec), "seed": 8, "chains": 1, "warmup": 0, "draws": 10}
+    one = make.sample(spec, **settings)
+    monkeypatch.setattr(problem, "MUCH_IN_JAX", 0)
+    two = make.sample(spec, **settings)
+    np.testing.assert_allclose(two.theta, one.theta, rtol=1e-5)
+    np.testing.assert_allclose(two.sigma, one.sigma, rtol=1e-5)
 
 
 @pytest.fixture

@@ -110,8 +110,6 @@ def test_shares_of_variance(fit):
     parts = fit.icc().set_index("group")
     variance = fit.varcorr["vcov"][0]
     assert parts.loc["herd", "adjusted"] == pytest.approx(variance / (variance + np.pi**2 / 3))
-    with pytest.raises(ranef.NotAvailableError, match="poisson"):
-        fitted("grouseticks").r2()
 
 
 def test_simulated_residuals_see_overdispersion():
@@ -122,15 +120,8 @@ def test_simulated_residuals_see_overdispersion():
 
 
 REFUSED = {
-    "ranking": lambda fit, model: ranef.compare(fit, fit, kind="conditional"),
-    "pooling": lambda fit, model: ranef.pooling(fit),
-    "pooling of a model": lambda fit, model: ranef.pooling(model),
-    "ranova": lambda fit, model: ranef.ranova(fit),
-    "emmeans": lambda fit, model: ranef.emmeans(fit, "period"),
     "power": lambda fit, model: ranef.power(fit, "period[T.2]"),
-    "bootstrap": lambda fit, model: ranef.anova(fit, fit, test="bootstrap"),
     "likelihood": lambda fit, model: model.likelihood(),
-    "matrix": lambda fit, model: model.equation("matrix"),
     "products": lambda fit, model: model.products,
     "save": lambda fit, model: model.save("nowhere.ranef"),
     "prediction": lambda fit, model: fit.predict(interval="prediction"),

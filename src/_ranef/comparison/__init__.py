@@ -14,10 +14,17 @@ with late(globals()):
         with_errors,
     )
     from _ranef.comparison.correspondence import Correspondence
-    from _ranef.comparison.decomposition import decomposition_frame, fits_decomposition, split_variances
+    from _ranef.comparison.decomposition import (
+        VarianceSplit,
+        decomposition_frame,
+        fits_decomposition,
+        split_linked,
+        split_variances,
+    )
     from _ranef.comparison.elpd import ranked, require_same_rows, stacking_weights
     from _ranef.comparison.expressed import expressed_draws, expressed_estimates, expressed_spec
     from _ranef.comparison.interval_methods import interval_frame
+    from _ranef.comparison.linked import LinkedBase, levels_frame, linked_base, linked_frame, linked_sweep
     from _ranef.comparison.paths import EffectsAt, effects_at, effects_at_ratio, moved
     from _ranef.comparison.paths_of_fits import fit_paths, paths_base
     from _ranef.comparison.pooling import (
@@ -35,6 +42,7 @@ with late(globals()):
         ratio_frame,
         relative_sds,
         scaled_at,
+        scales_of,
         whole_sweep,
     )
     from _ranef.comparison.reliability import OwnData, own_data, reliabilities, reliability_matrices
@@ -50,9 +58,11 @@ __all__ = [
     "Correspondence",
     "CovarianceSweep",
     "EffectsAt",
+    "LinkedBase",
     "OwnData",
     "PoolingBase",
     "PoolingSweep",
+    "VarianceSplit",
     "agreement_frame",
     "align",
     "boundary",
@@ -75,6 +85,10 @@ __all__ = [
     "formula_names",
     "interval_frame",
     "interval_overlap",
+    "levels_frame",
+    "linked_base",
+    "linked_frame",
+    "linked_sweep",
     "long_frame",
     "moved",
     "one_column",
@@ -96,7 +110,9 @@ __all__ = [
     "require_same_model",
     "require_same_rows",
     "scaled_at",
+    "scales_of",
     "shrinkage_frame",
+    "split_linked",
     "split_variances",
     "stacking_weights",
     "sweep",

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from _ranef.comparison.linked import levels_frame
 from _ranef.comparison.sameness import require_same_model
-from _ranef.comparison.shrinkage import linked_frame, shrinkage_frame
 from _ranef.results import ESTIMATING, Fit
-from _ranef.spec import Generalised
 from _ranef.support.arrays import Floats
 
 __all__ = [
@@ -83,8 +82,7 @@ def align(fits: Mapping[str, Fit], level: float = 0.95, errors: Mapping[str, Flo
     }
     variances = _wide({n: t[t["effect"] == "random"] for n, t in tidy.items()}, ["group", "term"])
     fixed = _wide({n: t[(t["effect"] == "fixed") & t["estimate"].notna()] for n, t in tidy.items()}, ["term"])
-    frame = linked_frame if isinstance(next(iter(fits.values())).spec.family, Generalised) else shrinkage_frame
-    own = {name: frame(fit, level) for name, fit in fits.items()}
+    own = {name: levels_frame(fit, level) for name, fit in fits.items()}
     random = _wide(own, ["group", "level", "term", "n", "no_pooling"])
     _add_sd_ratio(random, fits)
     return Aligned(variances, fixed, random, _shrinkage(own, fits))

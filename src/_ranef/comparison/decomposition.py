@@ -12,20 +12,27 @@ J. Amer. Statist. Assoc. 84, 717-726) give the split as the reason why empirical
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from _ranef.errors import DesignError, FitError
-from _ranef.inference import DRAWS, estimates_of, given_draws, posteriors_of, products_of, thinned
-from _ranef.likelihood import CrossProducts, cross_products, effect_moments, fixed_part
+from _ranef.inference import DRAWS, given_draws, modes_of, posteriors_of, products_of, thinned
+from _ranef.likelihood import (
+    CrossProducts,
+    cross_products,
+    effect_moments,
+    fit_pilot,
+    fixed_part,
+    make_laplace,
+)
 from _ranef.results import Fit, Modes, PosteriorDraws
-from _ranef.spec import ModelSpec
+from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.progress import LateBar
 
-__all__ = ["VarianceSplit", "decomposition_frame", "fits_decomposition", "split_variances"]
+__all__ = ["VarianceSplit", "decomposition_frame", "fits_decomposition", "split_linked", "split_variances"]
 
 #: numbers held at once where many draws are treated together
 BLOCK_ENTRIES = 1_000_000
@@ -45,16 +52,21 @@ class VarianceSplit:
         E[Var(E[b | y, β, θ, σ] | y, θ, σ)]: because β is not known.
     theta : array
         Var(E[b | y, θ, σ]): because the variance components are not known.
+    drawn : array, optional
+        Var(b | y) of the draws, where the parts are by Laplace's approximation and need not add up to it.
     """
 
     mean: Floats
     given_theta_beta: Floats
     beta: Floats
     theta: Floats
+    drawn: Floats | None = None
 
     @property
     def total(self) -> Floats:
         """Var(b | y)."""
+        if self.drawn is not None:
+            return self.drawn
         return np.asarray(self.given_theta_beta + self.beta + self.theta)
 
 
@@ -123,6 +135,29 @@ def _split_by_rows(spec: ModelSpec, draws: PosteriorDraws, chosen: Ints) -> tupl
                 part.add(*moment)
             bar.update()
     return tuple(part.split() for part in parts)
+
+
+def split_linked(spec: ModelSpec, draws: PosteriorDraws, n_draws: int | None = None) -> tuple[VarianceSplit, ...]:
+    """The same of a generalised response, each inner moment by Laplace's approximation at a draw; totals are of draws.
+
+    At a draw of all parameters the working response is Gaussian: its conditional variance is that of b given them, and
+    what estimated coefficients add to it counts for β.
+    """
+    assert isinstance(spec.family, Generalised)
+    chosen = thinned(draws.sigma.size, DRAWS if n_draws is None else n_draws)
+    model = make_laplace(spec, fit_pilot(spec, spec.family))
+    theta, beta = draws.theta.reshape(draws.sigma.size, -1), draws.beta.reshape(draws.sigma.size, -1)
+    logs = np.log([np.ravel(draws.extras[name]) for name in spec.family.dispersions]).reshape(-1, draws.sigma.size)
+    parts = [_Running((g.n_levels, len(g.columns))) for g in spec.groupings]
+    with LateBar("Variances given all parameters", "draw", len(chosen)) as bar:
+        for s in chosen:
+            at = model.at(model.gaussian.standard(theta[s]), model.inward(beta[s]), logs[:, s])
+            for part, own in zip(parts, at.working.modes, strict=True):
+                known, whole = (np.diagonal(c, axis1=1, axis2=2) for c in (own.cov, own.cov_prediction))
+                part.add(own.values[None], known[None], (whole - known)[None])
+            bar.update()
+    drawn = [b.reshape(-1, *b.shape[2:]).var(axis=0, ddof=1) for b in draws.b]
+    return tuple(replace(part.split(), drawn=total) for part, total in zip(parts, drawn, strict=True))
 
 
 def _entries(spec: ModelSpec) -> int:
@@ -209,8 +244,11 @@ def fits_decomposition(fits: Mapping[str, Fit], n_draws: int | None = None) -> p
     posterior = next(iter(posteriors_of(fits).values()), None)
     if posterior is None:
         raise DesignError("None of the fits is a posterior, whose variance there is to split: add Model.sample().")
-    split = split_variances(posterior.spec, posterior.draws, n_draws, products_of(fits))
-    plug_in = next(iter(estimates_of(fits).values()), None)
+    if isinstance(posterior.spec.family, Generalised):
+        split = split_linked(posterior.spec, posterior.draws, n_draws)
+    else:
+        split = split_variances(posterior.spec, posterior.draws, n_draws, products_of(fits))
+    plug_in = next(iter(modes_of(fits).values()), None)
     return decomposition_frame(posterior.spec, split, None if plug_in is None else plug_in.estimates.modes)
 
 

@@ -15,6 +15,9 @@ from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 
+#: how words for families begin whose responses have probabilities
+OF_COUNTS = ("binomial", "poisson", "negative binomial", "ordinal")
+
 __all__ = ["elpd_frame", "ranked", "require_same_rows", "stacking_weights"]
 
 
@@ -138,8 +141,17 @@ def require_same_rows(named: Mapping[str, ModelSpec]) -> None:
                 "elpd are sums over different data. Missing values of a predictor that one model lacks are the usual "
                 "cause: drop those rows from the data of both."
             )
+        if _discrete(a) != _discrete(b):
+            raise DesignError(
+                f"{first!r} has a response that is {a.family.label}, {name!r} one that is {b.family.label}: "
+                "probabilities of counts and densities of measurements cannot be compared. Rank models of one kind."
+            )
         if not np.array_equal(a.design.y, b.design.y):
             raise DesignError(
                 f"{first!r} and {name!r} have different responses, {a.design.response!r} and {b.design.response!r}: "
                 "densities of different quantities cannot be compared. Fit both to one response."
             )
+
+
+def _discrete(spec: ModelSpec) -> bool:
+    return spec.family.word.startswith(OF_COUNTS)

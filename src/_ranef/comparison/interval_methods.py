@@ -25,7 +25,7 @@ def interval_frame(
             found = {"posterior": own.confint(level)}
         else:
             values = parameter_values(fit.spec, own.estimates)
-            found = {m: own.confint(level, m, n=n, seed=seed) for m in methods}
+            found = {m: own.confint(level, m, **({"n": n, "seed": seed} if m == "bootstrap" else {})) for m in methods}
         for method, intervals in found.items():
             rows: pd.DataFrame = intervals.rename_axis("parameter").reset_index()
             rows.insert(1, "estimate", rows["parameter"].map(values))

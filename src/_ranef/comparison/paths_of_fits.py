@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from _ranef.comparison.linked import LinkedBase, linked_base, linked_sweep
 from _ranef.comparison.pooling import PoolingBase, pooling_base, pooling_sweep, ratio_draws, relative_sds, whole_sweep
-from _ranef.errors import DesignError
-from _ranef.inference import draws_of, estimates_of, first_fit, posteriors_of
+from _ranef.comparison.scaled import CovarianceSweep
+from _ranef.errors import DesignError, NotAvailableError
+from _ranef.inference import draws_of, estimates_of, first_fit, laplace_at, modes_of, posteriors_of
 from _ranef.likelihood import Likelihood, cross_products
-from _ranef.results import Fit, Method
+from _ranef.results import Fit
+from _ranef.spec import Generalised
 from _ranef.support.arrays import Floats
 
 __all__ = ["FitPaths", "fit_paths", "paths_base"]
@@ -28,7 +31,7 @@ class FitPaths:
     ----------
     frame : DataFrame
         Those of :class:`~_ranef.comparison.PoolingSweep`, one below the other.
-    method : "REML" or "ML"
+    method : "REML", "ML" or "Laplace"
         Whose estimates move; REML of a posterior, from the mean of θ.
     ratio_hat : mapping of (str, str) to float, or None
         Estimated ratios of sd to σ; None without a fit by REML or ML.
@@ -37,13 +40,13 @@ class FitPaths:
     """
 
     frame: pd.DataFrame
-    method: Method
+    method: str
     ratio_hat: Mapping[tuple[str, str], float] | None
     draws: Mapping[tuple[str, str], Floats] | None
 
 
 def fit_paths(
-    fits: Mapping[str, Fit], base: PoolingBase, columns: Sequence[tuple[int, int]], *, alone: bool = False
+    fits: Mapping[str, Fit], base: PoolingBase | LinkedBase, columns: Sequence[tuple[int, int]], *, alone: bool = False
 ) -> FitPaths:
     """Paths through `base`, with the ratios of the first REML or ML fit and of the first posterior, if there are any.
 
@@ -58,19 +61,31 @@ def fit_paths(
         Whether the standard deviation of each effect moves alone, rather than the whole covariance of its factor.
     """
     spec = base.spec
+    if isinstance(base, LinkedBase) and alone:
+        raise NotAvailableError(
+            "The standard deviation of one effect alone is moved for Gaussian responses. Leave term= out: the whole "
+            "covariance of the factor then moves."
+        )
     n = RATIOS if sum(g.n_levels for g in spec.groupings) <= MANY else FEWER
     frames = (
         [pooling_sweep(base, k, q, n=n).frame for k, q in columns]
-        if alone
-        else [whole_sweep(base, k, n=n).frame for k in dict.fromkeys(k for k, _ in columns)]
+        if alone and isinstance(base, PoolingBase)
+        else [_whole(base, k, n).frame for k in dict.fromkeys(k for k, _ in columns)]
     )
     names = {(k, q): (spec.groupings[k].name, spec.groupings[k].columns[q]) for k, q in columns}
     hats = relative_sds(spec, base.theta)
-    ratio_hat = {name: float(hats[k][q]) for (k, q), name in names.items()} if estimates_of(fits) else None
-    return FitPaths(pd.concat(frames, ignore_index=True), base.likelihood.method, ratio_hat, _ratios(fits, names))
+    ratio_hat = {name: float(hats[k][q]) for (k, q), name in names.items()} if modes_of(fits) else None
+    method: str = base.likelihood.method if isinstance(base, PoolingBase) else "Laplace"
+    return FitPaths(pd.concat(frames, ignore_index=True), method, ratio_hat, _ratios(fits, names))
 
 
-def paths_base(fits: Mapping[str, Fit]) -> PoolingBase:
+def _whole(base: PoolingBase | LinkedBase, k: int, n: int) -> CovarianceSweep:
+    if isinstance(base, PoolingBase):
+        return whole_sweep(base, k, n=n)
+    return linked_sweep(base, k, base.covariances[k].even(n))
+
+
+def paths_base(fits: Mapping[str, Fit]) -> PoolingBase | LinkedBase:
     """The first fit by REML or ML at its θ̂, else the first fit at its posterior mean of θ.
 
     Raises
@@ -78,6 +93,8 @@ def paths_base(fits: Mapping[str, Fit]) -> PoolingBase:
     DesignError
         For a model without random effects, or a posterior alone of a model not normal.
     """
+    if isinstance(first_fit(fits).spec.family, Generalised):
+        return _linked(fits)
     for fit in estimates_of(fits).values():
         return pooling_base(Likelihood(fit.spec, fit.products, fit.estimates.method), fit.estimates.theta)
     first = first_fit(fits)
@@ -87,6 +104,13 @@ def paths_base(fits: Mapping[str, Fit]) -> PoolingBase:
         raise DesignError(f"Paths of BLUPs are those of a normal model, which {what} is not part of. Use Model.fit().")
     likelihood = Likelihood(first.spec, cross_products(first.spec), "REML")
     return pooling_base(likelihood, draws.theta.mean(axis=(0, 1)))
+
+
+def _linked(fits: Mapping[str, Fit]) -> LinkedBase:
+    """Of a generalised response: through the modes of the first fit that has them."""
+    for fit in modes_of(fits).values():
+        return linked_base(laplace_at(fit.spec, fit.estimates), fit.estimates.theta)
+    raise DesignError("Paths are those of conditional modes, which posteriors alone do not have. Add Model.fit().")
 
 
 def _ratios(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -56,6 +57,7 @@ __all__ = [
     "ratio_frame",
     "relative_sds",
     "scaled_at",
+    "scales_of",
     "whole_sweep",
 ]
 
@@ -142,8 +144,22 @@ def ratio_draws(spec: ModelSpec, draws: PosteriorDraws) -> tuple[Floats, ...]:
     return tuple(r.reshape(-1, r.shape[-1]) for r in relative_sds(spec, draws.theta))
 
 
+class OfModel(Protocol):
+    """What has a model and its θ̂."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model."""
+        ...
+
+    @property
+    def theta(self) -> Floats:
+        """θ̂ (n_theta,)."""
+        ...
+
+
 def effects_frame(
-    base: PoolingBase, columns: Mapping[str, Sequence[Floats | Ints]], group: str | None = None
+    base: OfModel, columns: Mapping[str, Sequence[Floats | Ints]], group: str | None = None
 ) -> pd.DataFrame:
     """``group, level, term`` and further columns, each given as (J_k, p_k) by grouping."""
     frames = []
@@ -213,7 +229,7 @@ def own_variance_draws(spec: ModelSpec, draws: PosteriorDraws, chosen: Ints) -> 
     return tuple(np.array(part) for part in zip(*found, strict=True))
 
 
-def coefficient_frame(base: PoolingBase, frame: pd.DataFrame, beta: Floats, mean_beta: Floats) -> pd.DataFrame:
+def coefficient_frame(base: OfModel, frame: pd.DataFrame, beta: Floats, mean_beta: Floats) -> pd.DataFrame:
     """The estimates of a pooling frame with the fixed effect of the same name added, where there is one.
 
     `beta` (p,) goes with all but the posterior's, `mean_beta` (p,) with that.
@@ -227,7 +243,7 @@ def coefficient_frame(base: PoolingBase, frame: pd.DataFrame, beta: Floats, mean
     return out
 
 
-def ratio_frame(base: PoolingBase, draws: PosteriorDraws | None, level: float) -> pd.DataFrame:
+def ratio_frame(base: OfModel, draws: PosteriorDraws | None, level: float) -> pd.DataFrame:
     """``group, term, estimate, mean, lower, upper`` of each standard deviation over σ; NaN without a posterior."""
     estimates = relative_sds(base.spec, base.theta)
     rows: list[tuple[str, str, float, float, float, float]] = []
@@ -271,12 +287,14 @@ def whole_sweep(
         If a scale is negative or NaN, or `n` is below 2.
     """
     covariance = base.covariances[k]
-    at = (
-        covariance.even(checked_number(n, "scales"))
-        if scales is None
-        else checked_ratios(scales, "scales", "the factor on the estimated standard deviations")
-    )
-    return covariance_sweep(base.spec, k, base.own[k], base.at, covariance, at)
+    return covariance_sweep(base.spec, k, base.own[k], base.at, covariance, scales_of(covariance, scales, n))
+
+
+def scales_of(covariance: Scaled, scales: Sequence[float] | Floats | None, n: int) -> Floats:
+    """The scales (S,) asked for, checked; without any `n` from 0 to infinity."""
+    if scales is None:
+        return covariance.even(checked_number(n, "scales"))
+    return checked_ratios(scales, "scales", "the factor on the estimated standard deviations")
 
 
 def scaled_at(

@@ -12,7 +12,16 @@ from _ranef.results import ESTIMATING, Fit
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["OwnSums", "level_sums", "linked_frame", "no_pooling", "own_sums", "prior_variances", "shrinkage_frame"]
+__all__ = [
+    "OwnSums",
+    "beside_alone",
+    "level_effects",
+    "level_sums",
+    "no_pooling",
+    "own_sums",
+    "prior_variances",
+    "shrinkage_frame",
+]
 
 #: eigenvalues of a within-level correlation matrix below this count as zero: that direction is not estimable
 RANK_TOLERANCE = 1e-12
@@ -61,26 +70,19 @@ def shrinkage_frame(fit: Fit, level: float = 0.95) -> pd.DataFrame:
     [1.3121, 1.3121, 1.3121, 1.3121]
     """
     spec, out = fit.spec, fit.ranef(level=level)
-    own = own_sums(spec, fit.fixef.to_numpy(), _level_effects(spec, out["estimate"].to_numpy()))
-    rows = [np.repeat(o.n, o.right.shape[1]) for o in own]
-    alone = [no_pooling(o).ravel() for o in own]
+    own = own_sums(spec, fit.fixef.to_numpy(), level_effects(spec, out["estimate"].to_numpy()))
+    return beside_alone(fit, out, [o.n for o in own], [no_pooling(o) for o in own])
+
+
+def beside_alone(fit: Fit, out: pd.DataFrame, rows: Sequence[Ints], alone: Sequence[Floats]) -> pd.DataFrame:
+    """The columns of :func:`shrinkage_frame` from ``fit.ranef()`` and, by grouping, rows (J,) and no pooling (J, p)."""
+    spec = fit.spec
+    counts = [np.repeat(n, own.shape[1]) for n, own in zip(rows, alone, strict=True)]
     prior = [np.tile(v, g.n_levels) for v, g in zip(prior_variances(spec, fit.varcorr), spec.groupings, strict=True)]
     estimate, sd = (out[name].to_numpy(dtype=float) for name in ("estimate", "sd"))
-    out["n"] = np.concatenate([np.empty(0, dtype=np.intp), *rows])
-    out["no_pooling"] = _joined(alone)
+    out["n"] = np.concatenate([np.empty(0, dtype=np.intp), *counts])
+    out["no_pooling"] = _joined([own.ravel() for own in alone])
     out["ratio"] = _divided(out["no_pooling"].to_numpy(), estimate, np.nan)
-    out["shrinkage"] = _divided(sd**2, _joined(prior), 1.0) if fit.engine in ESTIMATING else np.nan
-    return out[COLUMNS]
-
-
-def linked_frame(fit: Fit, level: float = 0.95) -> pd.DataFrame:
-    """The same of a generalised response, without what a level's rows say alone: of zeros or ones that is infinite."""
-    spec, out = fit.spec, fit.ranef(level=level)
-    prior = [np.tile(v, g.n_levels) for v, g in zip(prior_variances(spec, fit.varcorr), spec.groupings, strict=True)]
-    rows = [np.repeat(np.bincount(g.codes, minlength=g.n_levels), len(g.columns)) for g in spec.groupings]
-    out["n"] = np.concatenate([np.empty(0, dtype=np.intp), *rows])
-    out["no_pooling"] = out["ratio"] = np.nan
-    sd = out["sd"].to_numpy(dtype=float)
     out["shrinkage"] = _divided(sd**2, _joined(prior), 1.0) if fit.engine in ESTIMATING else np.nan
     return out[COLUMNS]
 
@@ -135,7 +137,7 @@ def level_sums(codes: Ints, n_levels: int, Z: Floats, left: Floats, weights: Flo
     return OwnSums(np.bincount(codes, minlength=n_levels), gram, right)
 
 
-def _level_effects(spec: ModelSpec, values: Floats) -> list[Floats]:
+def level_effects(spec: ModelSpec, values: Floats) -> list[Floats]:
     """Effects (J_k, p_k) by grouping of a column in the order of :meth:`Fit.ranef`."""
     sizes = [g.n_levels * len(g.columns) for g in spec.groupings]
     parts = np.split(values, np.cumsum(sizes)[:-1]) if sizes else []

@@ -63,6 +63,12 @@ class Dialect:
         Names that more than one column has.
     trailing : bool
         Whether rows end in a separator that the header has not, which pandas would take for row names.
+    spaced : bool
+        Whether a blank follows the separators.
+    blank_names : bool
+        Whether names of columns begin or end with blanks.
+    long : bool
+        Whether this is but the beginning: pandas would take the type of each part of a column by itself.
     """
 
     encoding: str = "utf-8"
@@ -73,6 +79,9 @@ class Dialect:
     row_names: bool = False
     repeated: tuple[str, ...] = ()
     trailing: bool = False
+    spaced: bool = False
+    blank_names: bool = False
+    long: bool = False
 
     def options(self) -> dict[str, str | int]:
         """The arguments of ``pandas.read_csv`` that are not its defaults."""
@@ -91,6 +100,10 @@ class Dialect:
             given["index_col"] = 0
         if self.trailing:
             given["index_col"] = False
+        if self.spaced:
+            given["skipinitialspace"] = True
+        if self.long:
+            given["low_memory"] = False
         return given
 
 
@@ -119,17 +132,19 @@ def find_dialect(head: bytes, *, whole: bool) -> Dialect:
     stated = _STATED.match(text)
     text = text[stated.end() :] if stated else text
     candidates = (stated.group(1),) if stated else SEPARATORS
-    tables = {separator: _records(text, separator, whole=whole) for separator in candidates}
+    tables = {separator: _records(text, separator, whole=whole, spaced=True) for separator in candidates}
     separator = max(candidates, key=lambda s: _fit(tables[s]))
     if not stated and _fit(tables[separator])[0] == 0.0 and len(tables[","]) > 0:
         separator = next((s for s in SEPARATORS if all(len(record) == 1 for record in tables[s])), ",")
     records = tables[separator]
     if not records:
         raise DesignError("is empty: it holds no line of text.")
+    as_written = records[0] if separator == " " else _records(text, separator, whole=whole)[0]
+    spaced = any(name.startswith(" ") for name in as_written[1:])
     header, columns = records[0], _columns(records)
     _refuse_shifted(header, columns, separator)
     decimal, thousands = _marks(columns, separator)
-    names = Counter(name for name in header if name)
+    names = Counter(name.strip() for name in header if name.strip())
     return Dialect(
         encoding=encoding,
         separator=separator,
@@ -139,6 +154,9 @@ def find_dialect(head: bytes, *, whole: bool) -> Dialect:
         row_names=len(header) > 1 and header[0].strip() == "" and all(name.strip() for name in header[1:]),
         repeated=tuple(name for name, count in names.items() if count > 1),
         trailing=len(header) + 1 == len(columns) and not columns[-1],
+        spaced=spaced,
+        blank_names=any(name != name.strip() for name in header),
+        long=not whole,
     )
 
 
@@ -174,11 +192,11 @@ def not_utf8(reason: str) -> DesignError:
     )
 
 
-def _records(text: str, separator: str, *, whole: bool) -> list[list[str]]:
+def _records(text: str, separator: str, *, whole: bool, spaced: bool = False) -> list[list[str]]:
     """The records of the text, blank ones left out; the last, which may be cut, unless the text is whole."""
     space = separator == " "
     lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=space, strict=False)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=space or spaced, strict=False)
     try:
         records = [record for record in reader if any(field.strip() for field in record)]
     except csv.Error:

@@ -1,28 +1,27 @@
-"""Files of columns that users have: CSV as R, pandas and spreadsheets write it, and Parquet."""
+"""Files of columns that users have: CSV as R, pandas and spreadsheets write it, Parquet and Arrow."""
 
 from __future__ import annotations
 
 import bz2
-import codecs
 import csv
 import gzip
 import lzma
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from _ranef.datasets.csv_dialect import HEAD, WINDOWS, Dialect, find_dialect, not_utf8
 from _ranef.errors import DataWarning, DesignError, warn
 
-__all__ = ["read_table_file", "reading_call"]
-
-PARQUET = (".parquet", ".pq")
+__all__ = ["Reading", "read_table_file", "reading_call"]
 
 #: files of other programs, with what reads them
 FOREIGN = {
@@ -36,24 +35,75 @@ FOREIGN = {
     ".rda": "R: load(file), then write.csv",
     ".rdata": "R: load(file), then write.csv",
     ".json": "pandas.read_json",
-    ".feather": "pandas.read_feather",
+    ".zst": "pandas.read_csv with the package zstandard",
 }
 
-_OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
+_OPENERS: dict[str, Callable[[Path], Any]] = {"gzip": gzip.GzipFile, "bz2": bz2.BZ2File, "xz": lzma.LZMAFile}
+
+_ENDINGS = {
+    ".gz": "gzip",
+    ".bz2": "bz2",
+    ".xz": "xz",
+    ".zip": "zip",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".feather": "arrow",
+    ".arrow": "arrow",
+    ".ipc": "arrow",
+}
+
+#: how files begin whose names do not tell; the last is a stream of Arrow's
+_BEGINNINGS = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bz2",
+    b"\xfd7zXZ\0": "xz",
+    b"PK\x03\x04": "zip",
+    b"PAR1": "parquet",
+    b"ARROW1": "arrow",
+    b"\xff\xff\xff\xff": "arrow",
+}
+
+#: what is lost when a label is read as a number: leading zeros, 1e5, digits beyond 2⁵³
+_NO_NUMBER = r"[-+]?0\d+(?:\..*)?|[-+]?[\d.]+[eE][-+]?\d+|[-+]?\d{16,}"
 
 
-def read_table_file(path: Path, missing: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a CSV or Parquet file.
+@dataclass(frozen=True)
+class Reading:
+    """What is known of a text file besides what a look at it tells.
+
+    Attributes
+    ----------
+    missing : tuple of str
+        What stands for a missing value, besides the usual marks.
+    labels : frozenset of str
+        Columns that only tell rows apart: ``0001``, ``1e5`` and long identifiers stay text there.
+    decimal, thousands : str, optional
+        Marks in numbers, where the look is mistaken.
+    """
+
+    missing: tuple[str, ...] = ()
+    labels: frozenset[str] = frozenset()
+    decimal: str | None = None
+    thousands: str | None = None
+
+    def corrected(self, dialect: Dialect) -> Dialect:
+        """The dialect with the marks that are known."""
+        decimal = dialect.decimal if self.decimal is None else self.decimal
+        thousands = dialect.thousands if self.thousands is None else self.thousands
+        return replace(dialect, decimal=decimal, thousands=thousands)
+
+
+def read_table_file(path: Path, known: Reading = Reading()) -> pd.DataFrame:
+    """Read a CSV, Parquet or Arrow (Feather) file.
 
     A CSV file may be separated by commas, semicolons, tabs, bars or spaces, have decimal commas, a byte-order mark,
-    Excel's line ``sep=;``, quoted fields, row names, and be compressed by gzip, bzip2, xz or zip. Text that is not
-    UTF-8 is taken for Windows-1252, which Excel writes.
+    Excel's line ``sep=;``, quoted fields, row names, blanks round names, and be compressed by gzip, bzip2, xz or zip.
+    Text that is not UTF-8 is taken for Windows-1252, which Excel writes.
 
     Parameters
     ----------
     path : Path
-    missing : sequence of str
-        What stands for a missing value in a CSV file, besides the usual marks.
+    known : Reading, optional
 
     Raises
     ------
@@ -67,10 +117,12 @@ def read_table_file(path: Path, missing: Sequence[str] = ()) -> pd.DataFrame:
     """
     _refuse_foreign(path)
     try:
-        if path.suffix.lower() in PARQUET:
+        if _format(path) == "parquet":
             return pd.read_parquet(path)
-        dialect = _dialect_of(path)
-        frame, dialect = _read(path, dialect, missing)
+        if _format(path) == "arrow":
+            return _read_arrow(path)
+        dialect = known.corrected(_dialect_of(path))
+        frame, dialect, _ = _read(path, dialect, known)
     except ImportError as error:
         raise DesignError(
             f"Reading {str(path)!r} needs {error.name or 'a package'}, which is not among ranef's own dependencies: "
@@ -89,45 +141,59 @@ def read_table_file(path: Path, missing: Sequence[str] = ()) -> pd.DataFrame:
     return frame
 
 
+def _read_arrow(path: Path) -> pd.DataFrame:
+    """A file of Arrow's, or a stream."""
+    ipc = import_module("pyarrow.ipc")  # no dependency of ours
+    with path.open("rb") as file:
+        whole = file.read(6) == b"ARROW1"
+        file.seek(0)
+        return pd.DataFrame((ipc.open_file if whole else ipc.open_stream)(file).read_pandas())
+
+
 _BROKEN = (zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 
-def reading_call(path: Path, missing: Sequence[str] = ()) -> str:
+def reading_call(path: Path, known: Reading = Reading()) -> str:
     """Python that reads the file as :func:`read_table_file` does."""
-    if path.suffix.lower() in PARQUET:
-        return f"pd.read_parquet({str(path)!r})"
-    dialect = _dialect_of(path)
-    if dialect.encoding == "utf-8" and not _is_utf8(path):
-        dialect = replace(dialect, encoding=WINDOWS)
-    options = "".join(f", {name}={value!r}" for name, value in _options(dialect, missing).items())
-    return f"pd.read_csv({str(path)!r}{options})"
+    if _format(path) in ("parquet", "arrow"):
+        return f"pd.read_{'parquet' if _format(path) == 'parquet' else 'feather'}({str(path)!r})"
+    dialect = known.corrected(_dialect_of(path))
+    _, dialect, texts = _read(path, dialect, known)
+    options = _options(path, dialect, known) | ({"dtype": dict.fromkeys(texts, "str")} if texts else {})
+    stripped = ".rename(columns=str.strip)" if dialect.blank_names else ""
+    return f"pd.read_csv({str(path)!r}{''.join(f', {name}={value!r}' for name, value in options.items())}){stripped}"
 
 
-def _options(dialect: Dialect, missing: Sequence[str]) -> dict[str, Any]:
-    return {**dialect.options(), **({"na_values": list(missing)} if missing else {})}
+def _options(path: Path, dialect: Dialect, known: Reading) -> dict[str, Any]:
+    out: dict[str, Any] = {**dialect.options(), **({"na_values": list(known.missing)} if known.missing else {})}
+    packed = _format(path)
+    return out if packed in ("", _ENDINGS.get(path.suffix.lower())) else {**out, "compression": packed}
 
 
-def _read(path: Path, dialect: Dialect, missing: Sequence[str]) -> tuple[pd.DataFrame, Dialect]:
-    """The frame, and the dialect it could be read in: beyond its beginning a file may turn out not to be UTF-8."""
-    options = _options(dialect, missing)
+def _read(path: Path, dialect: Dialect, known: Reading) -> tuple[pd.DataFrame, Dialect, list[str]]:
+    """The frame, the dialect it could be read in, and the columns of labels that would lose something as numbers.
+
+    Beyond its beginning a file may turn out not to be UTF-8.
+    """
     try:
-        return pd.read_csv(path, **options), dialect
+        frame = pd.read_csv(path, **_options(path, dialect, known))
     except UnicodeError:
         if dialect.encoding != "utf-8":
             raise
-    return pd.read_csv(path, **options, encoding=WINDOWS), replace(dialect, encoding=WINDOWS)
+        return _read(path, replace(dialect, encoding=WINDOWS), known)
+    numbers = [str(name) for name in frame if str(name).strip() in known.labels and is_numeric_dtype(frame[name])]
+    texts: list[str] = []
+    if numbers:
+        written = pd.read_csv(path, **_options(path, dialect, known), dtype=dict.fromkeys(numbers, "str"))
+        texts = [name for name in numbers if _loses(written[name], frame[name])]
+        frame = frame.assign(**{name: written[name] for name in texts})
+    return frame.rename(columns=str.strip) if dialect.blank_names else frame, dialect, texts
 
 
-def _is_utf8(path: Path) -> bool:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        with _opened(path) as file:
-            while block := file.read(1 << 20):
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
-    except UnicodeError:
-        return False
-    return True
+def _loses(written: pd.Series[Any], numbers: pd.Series[Any]) -> bool:
+    """Whether labels lose zeros or digits as numbers, or become one that differ."""
+    labels = written.dropna().str.strip().drop_duplicates()
+    return bool(labels.str.fullmatch(_NO_NUMBER).any() or len(labels) != numbers.nunique())
 
 
 def _dialect_of(path: Path) -> Dialect:
@@ -141,11 +207,21 @@ def _head(path: Path) -> bytes:
         return bytes(file.read(HEAD))
 
 
+def _format(path: Path) -> str:
+    """How a file is packed, by the ending of its name or else by how it begins; empty for plain text."""
+    known = _ENDINGS.get(path.suffix.lower())
+    if known is not None:
+        return known
+    with path.open("rb") as file:
+        head = file.read(8)
+    return next((word for mark, word in _BEGINNINGS.items() if head.startswith(mark)), "")
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """The file, or what it holds where it is compressed, as bytes."""
-    ending = path.suffix.lower()
-    if ending == ".zip":
+    packed = _format(path)
+    if packed == "zip":
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/")]
             if len(names) != 1:
@@ -153,7 +229,7 @@ def _opened(path: Path) -> Iterator[Any]:
             with archive.open(names[0]) as file:
                 yield file
         return
-    with _OPENERS[ending](path) if ending in _OPENERS else path.open("rb") as file:
+    with _OPENERS[packed](path) if packed in _OPENERS else path.open("rb") as file:
         yield file
 
 
@@ -161,7 +237,7 @@ def _refuse_foreign(path: Path) -> None:
     advice = FOREIGN.get(path.suffix.lower())
     if advice is not None:
         raise DesignError(
-            f"{str(path)!r} is a {path.suffix} file; expected is CSV or Parquet. Save it as CSV, or read it by "
+            f"{str(path)!r} is a {path.suffix} file; expected is CSV, Parquet or Arrow. Save it as CSV, or read it by "
             f"{advice} and give the frame to ranef.Model."
         )
 

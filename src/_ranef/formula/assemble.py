@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from _ranef.errors import FormulaError
 from _ranef.formula.parse import parse_expression, parse_sides
 from _ranef.formula.random import RandomTerm, random_terms
 from _ranef.formula.terms import Term, Terms, expand
-from _ranef.formula.tree import Binary, Name, Node, error_at, walk
+from _ranef.formula.tree import Binary, Call, Name, Node, error_at, walk
 
 __all__ = ["ParsedFormula", "parse_formula"]
+
+#: functions that make categories of a column
+CODED = {"C", "as.factor", "dummy", "factor", "ordered", "relevel"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,23 @@ class ParsedFormula:
     random: tuple[RandomTerm, ...]
     notes: tuple[str, ...]
     others: tuple[Node, ...] = ()
+
+    @property
+    def label_columns(self) -> frozenset[str]:
+        """Columns that only tell rows apart: grouping factors, and what stands nowhere but in ``factor()`` and alike.
+
+        Examples
+        --------
+        >>> from _ranef.formula import parse_formula
+        >>> sorted(parse_formula("y ~ x + factor(site) + (x | g) + (1 | x:h)", functions={"factor"}).label_columns)
+        ['g', 'h', 'site']
+        """
+        bars = [effect for term in self.random for effect in term.effects.terms]
+        effects = [factor for term in (*self.fixed.terms, *bars) for factor in term.factors]
+        coded = [node for node in effects if isinstance(node, Call) and node.function in CODED]
+        values = [node for node in (self.response, *effects, *self.offsets, *self.others) if node not in coded]
+        groups = [node for term in self.random for node in term.group]
+        return frozenset(_names((*groups, *coded)) - _names(values))
 
 
 def parse_formula(formula: str, *, functions: Collection[str], others: Sequence[str] = ()) -> ParsedFormula:
@@ -85,6 +105,10 @@ def parse_formula(formula: str, *, functions: Collection[str], others: Sequence[
     notes = (*side.notes, *(note for _, notes in read for note in notes), *_repeated(random))
     besides = tuple(parse_expression(text, functions) for text in others)
     return ParsedFormula(formula, response, side.terms, side.offsets, random, notes, besides)
+
+
+def _names(nodes: Iterable[Node]) -> set[str]:
+    return {part.name for node in nodes for part in walk(node) if isinstance(part, Name)}
 
 
 def _check_response(source: str, response: Node) -> None:

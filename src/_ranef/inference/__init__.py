@@ -36,28 +36,33 @@ with late(globals()):
     )
     from _ranef.inference.engines import (
         Estimated,
+        Maximum,
         Sampled,
+        dispersions_of,
         draws_of,
         estimates_of,
         estimates_to_mark,
+        family_of_estimates,
         first_fit,
+        laplace_at,
+        modes_of,
         posteriors_of,
         products_of,
+        require_gaussian,
     )
     from _ranef.inference.estimated_means import MarginalMeans, checked_adjustment, emmeans, marginal_means
     from _ranef.inference.exact_tests import ExactTest, exact_rlrt
     from _ranef.inference.generalised import (
         RESIDUALS,
-        dispersions_of,
-        family_of_estimates,
+        dispersions_at,
         generalised_residuals,
-        laplace_at,
         link_parts,
         predict_generalised,
-        ratio_frame,
+        shown_residuals,
         untied_residuals,
         working_rows,
     )
+    from _ranef.inference.generalised_effects import generalised_effect_intervals
     from _ranef.inference.information import (
         VarianceInformation,
         theta_hessian,
@@ -66,7 +71,7 @@ with late(globals()):
         vcov_derivatives,
         vcov_theta_frame,
     )
-    from _ranef.inference.intervals_of_shares import Shares, estimated_parts, share_intervals
+    from _ranef.inference.intervals_of_shares import Shares, estimated_parts, refitted_shares, share_intervals
     from _ranef.inference.layered import predict_estimates, predict_posterior
     from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
     from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_covariance
@@ -131,7 +136,8 @@ with late(globals()):
     )
     from _ranef.inference.profiles import ProfileCurve, Profiles, likelihood_profiles
     from _ranef.inference.ranef_intervals import EFFECT_INTERVALS, effect_intervals, robust_critical_value
-    from _ranef.inference.refitting import Fitted, by_method, fitted
+    from _ranef.inference.refitting import Fitted, by_method, fitted, n_parameters
+    from _ranef.inference.resampling import make_resampling
     from _ranef.inference.residual_parameters import (
         residual_frame,
         residual_sd_frame,
@@ -186,6 +192,7 @@ __all__ = [
     "LinkedMatrices",
     "Loo",
     "MarginalMeans",
+    "Maximum",
     "Pattern",
     "PenalizedLeastSquares",
     "PredictOptions",
@@ -223,6 +230,7 @@ __all__ = [
     "covariance_draws",
     "derive",
     "diagnose",
+    "dispersions_at",
     "dispersions_of",
     "draws_of",
     "drop_terms",
@@ -240,6 +248,7 @@ __all__ = [
     "fitted",
     "fitted_values",
     "fixef_series",
+    "generalised_effect_intervals",
     "generalised_residuals",
     "given_draws",
     "glance_frame",
@@ -265,11 +274,14 @@ __all__ = [
     "loo_groups",
     "loo_kind",
     "loo_rows",
+    "make_resampling",
     "marginal_effects_model",
     "marginal_means",
     "matrix_pattern",
     "mean_inverse_weight",
     "mean_squares",
+    "modes_of",
+    "n_parameters",
     "normal_law",
     "normal_quantile",
     "one_draw",
@@ -299,7 +311,8 @@ __all__ = [
     "random_pca",
     "ranef_frame",
     "ranova_frame",
-    "ratio_frame",
+    "refitted_shares",
+    "require_gaussian",
     "residual_draws",
     "residual_frame",
     "residual_rows",
@@ -316,6 +329,7 @@ __all__ = [
     "scaled_quantiles",
     "sensitivity_words",
     "share_intervals",
+    "shown_residuals",
     "simulate_new",
     "simulate_posterior",
     "simulated_power",

@@ -17,7 +17,7 @@ import scipy
 
 from _ranef.errors import DesignError, RanefError, RanefWarning, warn
 from _ranef.inference.effects import check_level, normal_quantile
-from _ranef.inference.engines import Estimated
+from _ranef.inference.engines import Estimated, Maximum, dispersions_of, marks_of
 from _ranef.inference.held import held_parameters
 from _ranef.inference.resampling import Resampling, independent_units, make_resampling
 from _ranef.inference.residual_parameters import values_of
@@ -175,18 +175,19 @@ def _corrected(values: Floats, estimate: float, tails: Floats, jackknife: Floats
 
 
 def parameter_values(spec: ModelSpec, estimates: RemlEstimates) -> dict[str, float]:
-    """Coefficients, standard deviations, correlations, parameters of residuals and σ, by the names of ``confint``."""
+    """Coefficients, sds, correlations, parameters of residuals, dispersions and σ, by the names of ``confint``."""
     out = dict(zip(spec.design.fixed_names, estimates.beta.tolist(), strict=True))
     others = {k: float(v) for k, v in sdcor_arrays(spec, estimates.theta, np.asarray(estimates.sigma)).items()}
-    sigma = others.pop("sigma")
+    sigma = others.pop("sigma", None)
     told = spec.residual.told() if spec.rho_names else []
     values = values_of(told)
     own = {name: values[k] for name, k in zip(told_names(told), told_places(told), strict=True)}
-    return out | others | own | ({"sigma": sigma} if spec.sigma is None else {})
+    last = {"sigma": sigma} if spec.sigma is None and sigma is not None else {}
+    return out | others | own | dispersions_of(estimates) | last
 
 
 def bootstrap(
-    fit: Estimated,
+    fit: Maximum,
     again: Again,
     n: int = 1000,
     statistic: Statistic | None = None,
@@ -204,7 +205,7 @@ def bootstrap(
 
     Parameters
     ----------
-    fit : Estimated
+    fit : Maximum
     again : callable
         The fit to another response, or of another model.
     n : int
@@ -233,17 +234,17 @@ def bootstrap(
     about |= {"n": n, "kind": kind, "re": re, "statistic": ", ".join(estimates)}
     kept = _Kept(np.full((n, len(estimates)), np.nan), [""] * n, np.zeros(n, dtype=bool))
     if checkpoint is not None:
-        numbers = np.concatenate([fit.products.marks, list(estimates.values())])
+        numbers = np.concatenate([marks_of(fit), list(estimates.values())])
         kept.checkpoint = open_checkpoint(checkpoint, about, numbers, seed)
         entropy = kept.checkpoint.seed
         kept.go_on()
     seeds = np.random.SeedSequence(entropy).spawn(n)
-    together = statistic is None and kind != "cases" and not fit.spec.structured
-    size = min(TOGETHER, slice_size(fit.spec)) if together else ALONE
     task: Callable[[list[np.random.SeedSequence]], list[_Replicate]]
-    if together:
+    if isinstance(fit, Estimated) and statistic is None and kind != "cases" and not fit.spec.structured:
+        size = min(TOGETHER, slice_size(fit.spec))
         task = partial(_refits, resampling, fit.products, tuple(estimates))
     else:
+        size = ALONE
         task = partial(_fits, resampling, again, own, tuple(estimates))
     parts = [range(first, min(n, first + size)) for first in range(0, n, size)]
     parts = [part for part in parts if not kept.finished[part].all()]
@@ -378,7 +379,7 @@ def _without(spec: ModelSpec, again: Again, keep: Any) -> Any:
     return again(without_rows(spec, keep))
 
 
-def _estimated(fit: Estimated) -> dict[str, float]:
+def _estimated(fit: Maximum) -> dict[str, float]:
     return parameter_values(fit.spec, fit.estimates)
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from _ranef.errors import RanefError
+from _ranef.errors import NotAvailableError, RanefError
 from _ranef.inference.effects import grouping_named, varcorr_frame
 from _ranef.inference.refitting import fitted
 from _ranef.likelihood import Likelihood, cross_products
 from _ranef.results import RemlEstimates
-from _ranef.spec import ModelSpec, without_rows
+from _ranef.spec import Generalised, ModelSpec, without_rows
 from _ranef.support.arrays import Floats
 from _ranef.support.progress import LateBar
 
@@ -78,6 +78,11 @@ def influence(spec: ModelSpec, estimates: RemlEstimates, group: str | None = Non
     DesignError
         If the model has no grouping factor `group`.
     """
+    generalised = isinstance(spec.family, Generalised)
+    if generalised and not refit:
+        raise NotAvailableError(
+            "refit=False is not available for generalised responses, whose θ and β are estimated together."
+        )
     spec = spec.held
     codes, labels = _deletions(spec, group)
     unit = "row" if group is None else "level"
@@ -98,7 +103,7 @@ def influence(spec: ModelSpec, estimates: RemlEstimates, group: str | None = Non
                 "n_rows": np.bincount(codes, minlength=len(labels)),
                 "cooks_distance": _cooks_distances(change, estimates.vcov),
                 **_covariances(change, estimates.vcov, np.array([f.vcov for f in found])),
-                "sigma": [f.sigma for f in found],
+                **({} if generalised else {"sigma": [f.sigma for f in found]}),
                 "status": [f.status for f in found],
                 "note": [f.note for f in found],
             }
@@ -162,7 +167,7 @@ def _without(spec: ModelSpec, full: RemlEstimates, keep: NDArray[np.bool_], *, r
 
 
 def _refitted(rest: ModelSpec, full: RemlEstimates) -> tuple[Floats, Floats, Floats, float, str]:
-    new = fitted(rest, full.method, start=full.theta if rest.n_theta else None, at=rest.rho).estimates
+    new = fitted(rest, full.method, start=full.theta if rest.n_theta else None, at=rest.rho, points=full.nagq).estimates
     status = new.optimizer.status.name.lower().replace("_", " ")
     return new.beta, new.vcov, new.theta, new.sigma, status
 

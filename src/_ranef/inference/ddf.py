@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 
 from _ranef.errors import DesignError, FitError, NotAvailableError
-from _ranef.inference.engines import Estimated, at_estimates
+from _ranef.inference.engines import Estimated, Maximum, at_estimates
 from _ranef.inference.information import VarianceInformation, variance_information, vcov_derivatives
 from _ranef.likelihood import adjustment
 from _ranef.spec import ModelSpec, TermSpec
@@ -299,13 +299,14 @@ def check_ddf(ddf: str | None) -> str | None:
     return name
 
 
-def coefficient_law(fit: Estimated, ddf: str | None) -> CoefficientLaw:
+def coefficient_law(fit: Maximum, ddf: str | None) -> CoefficientLaw:
     """The reference distribution of the coefficients of a fit.
 
     Parameters
     ----------
-    fit : Estimated
+    fit : Maximum
     ddf : "satterthwaite", "kenward-roger", "residual" or None
+        None alone for generalised responses.
 
     Raises
     ------
@@ -314,7 +315,13 @@ def coefficient_law(fit: Estimated, ddf: str | None) -> CoefficientLaw:
     NotAvailableError
         If the method is not for such a model.
     """
-    return DDF[check_ddf(ddf)](fit)
+    name = check_ddf(ddf)
+    if name is None or isinstance(fit, Estimated):
+        return DDF[name](fit)  # type: ignore[arg-type]
+    raise NotAvailableError(
+        f"ddf={ddf!r} is not available for generalised responses, which have no residual degrees of freedom: their "
+        "tests are by z and χ² (ddf=None). fit.bootstrap() and ranef.anova(test='bootstrap') are for few groups."
+    )
 
 
 def two_sided(statistic: Floats, df: Floats) -> Floats:

@@ -11,10 +11,10 @@ import pandas as pd
 import scipy
 
 from _ranef.errors import DesignError, suggestion
-from _ranef.inference.engines import Estimated, Sampled
-from _ranef.likelihood import Likelihood, cross_products
+from _ranef.inference.engines import Maximum, Sampled
+from _ranef.likelihood import Likelihood, cross_products, fit_pilot, make_laplace
 from _ranef.results import Fit
-from _ranef.spec import Grouping, ModelSpec, covariance_arrays, varcorr_arrays
+from _ranef.spec import Generalised, Grouping, ModelSpec, covariance_arrays, varcorr_arrays
 from _ranef.support.arrays import Floats
 
 __all__ = [
@@ -193,7 +193,7 @@ def effect_scores(fit: Fit, group: str) -> list[tuple[str, Floats]]:
     k, g = grouping_named(spec, group)
     effects = fit.ranef(group)
     values = effects["estimate"].to_numpy().reshape(g.n_levels, len(g.columns))
-    if isinstance(fit, Estimated):
+    if isinstance(fit, Maximum):
         theta, sigma = fit.estimates.theta, fit.estimates.sigma
         uncertain = np.diagonal(fit.estimates.modes[k].cov_prediction, axis1=1, axis2=2)
     elif isinstance(fit, Sampled):
@@ -211,5 +211,11 @@ def effect_scores(fit: Fit, group: str) -> list[tuple[str, Floats]]:
 
 def _prediction_variances(fit: Sampled, k: int, theta: Floats, sigma: float) -> Floats:
     """Var(b̂ − b) (levels, p) of grouping `k` at (θ, σ), the coefficients estimated."""
-    at = Likelihood(fit.spec, cross_products(fit.spec), "REML").at(theta, sigma)
+    if isinstance(fit.spec.family, Generalised):
+        model = make_laplace(fit.spec, fit_pilot(fit.spec, fit.spec.family))
+        logs = np.log([fit.draws.extras[name].mean() for name in fit.spec.family.dispersions])
+        beta = model.inward(fit.draws.beta.mean(axis=(0, 1)))
+        at = model.at(model.gaussian.standard(theta), beta, logs).working
+    else:
+        at = Likelihood(fit.spec, cross_products(fit.spec), "REML").at(theta, sigma)
     return np.asarray(np.diagonal(at.modes[k].cov_prediction, axis1=1, axis2=2))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations
 from math import lcm
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,9 @@ from _ranef.errors import DesignError
 from _ranef.inference.covariates import numeric_columns
 from _ranef.inference.ddf import CoefficientLaw, coefficient_law
 from _ranef.inference.effects import check_level
-from _ranef.inference.engines import Estimated, Sampled
+from _ranef.inference.engines import Maximum, Sampled
 from _ranef.inference.reference_grid import Grid, cell_weights, encoded, reference_grid
-from _ranef.spec import ModelSpec
+from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.remedies import one_of
 
@@ -31,6 +31,9 @@ ADJUSTMENTS = ("tukey", "holm", "bonferroni", "sidak", "fdr", "none")
 
 #: what emmeans calls some of them
 SHORT = {"pairs": "pairwise", "trt.vs.ctrl": "treatment", "dunnett": "treatment", "eff": "effects"}
+
+#: what differences of links are called that are logarithms, once they are back-transformed
+RATIOS = {"log": "ratio", "logit": "odds.ratio"}
 
 #: names of polynomial contrasts
 DEGREES = ("linear", "quadratic", "cubic", "quartic", "degree 5", "degree 6")
@@ -59,6 +62,8 @@ class MarginalMeans:
     draws : array (draws, p) or None
         Of a posterior.
     level : float
+    family : Generalised, optional
+        Through whose inverse link means go, and contrasts that are ratios; None on the scale of β.
     """
 
     cells: pd.DataFrame
@@ -69,6 +74,7 @@ class MarginalMeans:
     law: CoefficientLaw | None
     draws: Floats | None
     level: float
+    family: Generalised | None = None
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -77,7 +83,8 @@ class MarginalMeans:
         Of a posterior ``std_error`` is its standard deviation, the interval equal-tailed, and ``p_value`` twice the
         probability of the other sign; ``df`` and ``statistic`` are NaN.
         """
-        return pd.concat([self.cells, self._estimates(self.L, self.offset, "none", 1, self.level)], axis=1)
+        found = self._estimates(self.L, self.offset, "none", 1, self.level, self.family)
+        return pd.concat([self.cells, found], axis=1)
 
     def contrasts(
         self,
@@ -99,18 +106,38 @@ class MarginalMeans:
         return [np.asarray(v) for v in self.cells.groupby(list(self.by), sort=False, observed=True).indices.values()]
 
     def _family(self, rows: Ints, method: Any, adjust: str, level: float) -> pd.DataFrame:
-        own = [c for c in self.cells.columns if c not in self.by]
-        names, coefficients = _coefficients(method, _labels(self.cells.iloc[rows][own]))
+        names, coefficients = self._combined(rows, method)
+        ratios = self._ratio(coefficients)
+        names = [name.replace(" - ", " / ") for name in names] if ratios else names
         out = pd.DataFrame({"contrast": names})
         for name in self.by:
             out[name] = self.cells[name].iloc[rows[0]]
         shift = self.offset * coefficients.sum(axis=1)
-        found = self._estimates(coefficients @ self.L[rows], shift, adjust, len(rows), level)
+        through = _Exponential() if ratios else None
+        found = self._estimates(coefficients @ self.L[rows], shift, adjust, len(rows), level, through)
         return pd.concat([out, found], axis=1)
 
-    def _estimates(self, L: Floats, offset: Any, adjust: str, means: int, level: float) -> pd.DataFrame:
+    def contrasts_called(self, method: str | Mapping[str, Sequence[float]] | Any = "pairwise") -> str:
+        """``"ratio"`` or ``"odds.ratio"`` where such contrasts are, else ``"estimate"``."""
+        method = SHORT.get(method, method) if isinstance(method, str) else method
+        return self._ratio(self._combined(self._families()[0], method)[1]) or "estimate"
+
+    def _combined(self, rows: Ints, method: Any) -> tuple[list[str], Floats]:
+        own = [c for c in self.cells.columns if c not in self.by]
+        return _coefficients(method, _labels(self.cells.iloc[rows][own]))
+
+    def _ratio(self, coefficients: Floats) -> str:
+        """What back-transformed contrasts of logarithms are called, if their coefficients (c, r) sum to zero."""
+        called = "" if self.family is None else RATIOS.get(self.family.link, "")
+        return called if np.allclose(coefficients.sum(axis=1), 0.0) else ""
+
+    def _estimates(
+        self, L: Floats, offset: Any, adjust: str, means: int, level: float, through: Back | None
+    ) -> pd.DataFrame:
         if self.draws is not None:
-            return _of_draws(self.draws @ L.T + offset, level)
+            eta = self.draws @ L.T + offset
+            out = _of_draws(eta if through is None else through.mean(eta), level)
+            return out.assign(p_value=_of_draws(eta, level)["p_value"])
         assert self.law is not None
         estimate, se = L @ self.beta + offset, np.sqrt(np.einsum("rp,pq,rq->r", L, self.law.vcov, L))
         known = np.isfinite(estimate)
@@ -119,17 +146,34 @@ class MarginalMeans:
         with np.errstate(divide="ignore", invalid="ignore"):
             statistic = estimate / se
         p, critical = _adjusted(np.abs(statistic), df, adjust, means, level)
-        return pd.DataFrame(
-            {
-                "estimate": estimate,
-                "std_error": se,
-                "df": df,
-                "lower": estimate - critical * se,
-                "upper": estimate + critical * se,
-                "statistic": statistic,
-                "p_value": p,
-            }
-        )
+        lower, upper = estimate - critical * se, estimate + critical * se
+        if through is not None:
+            se = se * through.mean_slope(estimate)
+            estimate, lower, upper = (through.mean(x) for x in (estimate, lower, upper))
+        columns = {"estimate": estimate, "std_error": se, "df": df, "lower": lower, "upper": upper}
+        return pd.DataFrame({**columns, "statistic": statistic, "p_value": p})
+
+
+class Back(Protocol):
+    """The way back from the scale of a link."""
+
+    def mean(self, eta: Floats) -> Floats:
+        """The inverse link."""
+        ...
+
+    def mean_slope(self, eta: Floats) -> Floats:
+        """Its derivative."""
+        ...
+
+
+class _Exponential:
+    """From differences of logarithms to ratios."""
+
+    def mean(self, eta: Floats) -> Floats:
+        return np.exp(eta)
+
+    def mean_slope(self, eta: Floats) -> Floats:
+        return np.exp(eta)
 
 
 def _of_draws(draws: Floats, level: float) -> pd.DataFrame:
@@ -251,22 +295,28 @@ def emmeans(
     trend: str | None = None,
     ddf: str | None = None,
     level: float = 0.95,
+    type: str = "link",
 ) -> MarginalMeans:
     """Marginal means, or slopes, as :func:`ranef.emmeans` has them."""
-    return marginal_means(fit, coefficient_moments(fit, ddf), spec, by, at, weights, trend, level)
+    one_of("type", type, ("link", "response"))
+    found = marginal_means(fit, coefficient_moments(fit, ddf), spec, by, at, weights, trend, level)
+    family = fit.spec.family
+    if type == "link" or trend is not None or not isinstance(family, Generalised):
+        return found
+    return replace(found, family=family)
 
 
 def coefficient_moments(fit: Any, ddf: str | None) -> CoefficientLaw | None:
-    """Covariance and degrees of freedom of the coefficients of a fit by REML or ML; None for a posterior."""
+    """Covariance and degrees of freedom of the coefficients of a maximum; None for a posterior."""
     if isinstance(fit, Sampled):
         return None
-    if not isinstance(fit, Estimated):
+    if not isinstance(fit, Maximum):
         raise DesignError(f"emmeans() is of a fit, model.fit() or model.sample(); got {type(fit).__name__}.")
     return coefficient_law(fit, ddf)
 
 
 def marginal_means(
-    fit: Estimated | Sampled,
+    fit: Maximum | Sampled,
     law: CoefficientLaw | None,
     spec: str | Sequence[str],
     by: str | Sequence[str] | None = None,

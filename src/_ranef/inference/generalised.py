@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from _ranef.errors import NotAvailableError
 from _ranef.inference.effects import normal_quantile
-from _ranef.inference.mixtures import chi_squared
+from _ranef.inference.engines import Maximum, Sampled, dispersions_of, family_of_estimates
 from _ranef.inference.prediction import (
     Predicted,
     RowsAsked,
+    effects_for,
     linear_predictor,
     unseen_variance,
 )
 from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residuals
 from _ranef.inference.variance_shares import VarianceParts, row_moments, variance_parts
-from _ranef.likelihood import LaplaceAt, combination_variances, fit_pilot, make_laplace, response_rows
-from _ranef.results import RemlEstimates
-from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays, response_family
+from _ranef.likelihood import LaplaceAt, combination_variances, response_rows
+from _ranef.results import Fit, RemlEstimates
+from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays
 from _ranef.support.arrays import Floats
+from _ranef.support.interrupts import load
 from _ranef.support.remedies import one_of
 
 __all__ = [
+    "APPROXIMATIONS",
     "RESIDUALS",
-    "dispersions_of",
-    "family_of_estimates",
+    "dispersions_at",
     "generalised_residuals",
-    "laplace_at",
     "link_parts",
     "predict_generalised",
-    "ratio_frame",
+    "shown_residuals",
     "untied_residuals",
     "working_rows",
 ]
@@ -40,31 +41,19 @@ __all__ = [
 #: share of the distance of two counts by which ties are broken
 UNTIED = 1e-6
 
+#: simulated responses among which figures rank each
+REPLICATIONS = 1000
+
 #: kinds of residuals
 RESIDUALS = ("response", "pearson", "deviance", "working")
 
 
-def family_of_estimates(estimates: RemlEstimates) -> Generalised:
-    """The family that estimates are of."""
-    family = response_family(estimates.family, estimates.link)
-    assert isinstance(family, Generalised)
-    return family
-
-
-def dispersions_of(estimates: RemlEstimates) -> dict[str, float]:
-    """Dispersions by name."""
-    family = family_of_estimates(estimates)
-    values = [] if estimates.dispersion is None else estimates.dispersion.tolist()
-    return dict(zip(family.dispersions, values, strict=True))
-
-
-def laplace_at(spec: ModelSpec, estimates: RemlEstimates) -> LaplaceAt:
-    """Everything at the estimates."""
-    family = family_of_estimates(estimates)
-    model = make_laplace(spec, fit_pilot(spec, family))
-    roots = model.gaussian.standard(estimates.theta)
-    logs = np.log(np.array(list(dispersions_of(estimates).values())))
-    return model.at(roots, model.inward(estimates.beta), logs)
+def dispersions_at(fit: Fit) -> dict[str, float]:
+    """Dispersions by name, estimated or as posterior means."""
+    if isinstance(fit, Sampled):
+        return {name: float(np.mean(fit.draws.extras[name])) for name in getattr(fit.spec.family, "dispersions", ())}
+    assert isinstance(fit, Maximum)
+    return dispersions_of(fit.estimates)
 
 
 def generalised_residuals(estimates: RemlEstimates, rows: Rows, eta: Floats, kind: str) -> Floats:
@@ -113,9 +102,14 @@ def working_rows(spec: ModelSpec, eta: Floats, own: Mapping[str, float]) -> dict
 
 
 def predict_generalised(
-    at: Callable[[], LaplaceAt], estimates: RemlEstimates, asked: RowsAsked, scale: str
+    at: Callable[[], LaplaceAt],
+    estimates: RemlEstimates,
+    covs: Sequence[Floats],
+    asked: RowsAsked,
+    scale: str,
+    rng: np.random.Generator,
 ) -> Predicted:
-    """Predictions of rows with intervals that take θ̂ as known, made on the scale of the link.
+    """Predictions of rows, with intervals that take θ̂ as known, if any, made on the scale of the link.
 
     Raises
     ------
@@ -123,6 +117,11 @@ def predict_generalised(
         For another interval than of the mean, or another uncertainty.
     """
     options = asked.options
+    family, rows = family_of_estimates(estimates), asked.rows
+    if options.interval is None:
+        effects = effects_for(rows, [m.values for m in estimates.modes], covs, options, rng)
+        eta, none = linear_predictor(rows, estimates.beta, effects, asked.groupings), np.empty(0)
+        return Predicted(family.mean(eta) if scale == "response" else eta, none, none, none)
     if options.new_response:
         raise NotAvailableError(
             "interval='prediction' is not available for generalised responses: their values are few, and no interval "
@@ -134,13 +133,12 @@ def predict_generalised(
             f"uncertainty={kind!r} is not available for generalised responses, whose intervals take the variance "
             "components as known: 'fixef' counts coefficients and random effects, 'plugin' the latter alone."
         )
-    family, rows, working = family_of_estimates(estimates), asked.rows, at().working
+    working = at().working
     eta = linear_predictor(rows, estimates.beta, [m.values for m in estimates.modes], asked.groupings)
     given, beta = combination_variances(working, rows.X, rows.codes, rows.Z, asked.groupings)
     variance = given + beta if kind == "fixef" else given
     spec = working.likelihood.spec
     if options.new_effects:
-        covs = covariance_arrays(spec, estimates.theta, np.asarray(1.0))
         variance = variance + unseen_variance(spec, rows, covs, asked.groupings)
     sd = np.sqrt(np.maximum(variance, 0.0))
     half = normal_quantile(options.level) * sd
@@ -153,22 +151,41 @@ def predict_generalised(
 LINK_VARIANCES = {"logit": np.pi**2 / 3.0, "probit": 1.0, "cloglog": np.pi**2 / 6.0}
 
 
-def link_parts(spec: ModelSpec, estimates: RemlEstimates) -> VarianceParts:
-    """The variance of a latent response on the scale of the link.
+#: of what varies round a mean μ with variance v μ², the variance of the logarithm
+APPROXIMATIONS: Mapping[str, Callable[[float], float]] = {
+    "trigamma": lambda v: float(load("scipy.special").polygamma(1, 1.0 / v)),
+    "lognormal": lambda v: float(np.log1p(v)),
+    "delta": lambda v: v,
+}
+
+
+def link_parts(spec: ModelSpec, estimates: RemlEstimates, approximation: str = "trigamma") -> VarianceParts:
+    """The variance of a response on the scale of the link.
+
+    Of a binomial response the residual part is that of the latent variable; of others with a log link that of the
+    logarithm of a response round the mean of all, by an approximation.
 
     Raises
     ------
+    DesignError
+        For an unknown approximation.
     NotAvailableError
-        If the response is not binomial.
+        For other links.
     """
-    if estimates.family != "binomial":
+    one_of("approximation", approximation, tuple(APPROXIMATIONS))
+    family, covs = family_of_estimates(estimates), covariance_arrays(spec, estimates.theta, np.asarray(1.0))
+    if family.word == "binomial":
+        residual = LINK_VARIANCES[family.link]
+    elif family.link == "log":
+        mean, one = np.array([spec.design.y.mean()]), np.ones(1)
+        relative = family.row_variance(mean, one, dispersions_of(estimates)) / mean**2
+        residual = APPROXIMATIONS[approximation](float(relative[0]))
+    else:
         raise NotAvailableError(
-            f"r2() and icc() are not available yet for family {estimates.family!r}: its residual variance on the scale "
-            "of the link has several approximations. varcorr has the variances of the random effects."
+            f"r2() and icc() are not available for a {family.label} response with link {family.link!r}: its residual "
+            "variance on the scale of the link is not known. varcorr has the variances of the random effects."
         )
-    covs = covariance_arrays(spec, estimates.theta, np.asarray(1.0))
-    residual = np.asarray(LINK_VARIANCES[estimates.link])
-    return variance_parts(row_moments(spec), estimates.beta, covs, residual)
+    return variance_parts(row_moments(spec), estimates.beta, covs, np.asarray(residual))
 
 
 def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generator) -> SimulatedResiduals:
@@ -178,29 +195,14 @@ def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generato
     return simulated_residuals(y, simulated + UNTIED * whole[:, None] * rng.uniform(size=simulated.shape))
 
 
-def ratio_frame(fits: Mapping[str, tuple[ModelSpec, RemlEstimates]]) -> pd.DataFrame:
-    """``model, npar, aic, aicc, bic, loglik, deviance, statistic, df, p, p_mixture``, each against the one before.
+def shown_residuals(fit: Fit) -> tuple[Floats, str]:
+    """Residuals (n,) that are nearly standard normal where the model holds, and what they are called.
 
-    ``p_mixture`` is that of ½χ²(0) + ½χ²(1) where one variance is all that is tested (Stram & Lee 1994, Biometrics 50,
-    1171-1177), and NaN where several parameters of random effects are.
+    Pearson's; of a generalised response normal quantiles of the ranks among simulated responses of the same effects.
     """
-    rows: list[list[object]] = []
-    before: tuple[ModelSpec, RemlEstimates] | None = None
-    for name, (spec, estimates) in fits.items():
-        npar, n, criterion = _n_parameters(spec, estimates), spec.n_obs, estimates.criterion
-        left, aic = n - npar - 1, criterion + 2 * npar
-        aicc = aic + 2 * npar * (npar + 1) / left if left > 0 else np.nan
-        tested: list[float] = [np.nan] * 4
-        if before is not None:
-            statistic = before[1].criterion - criterion
-            df, more = npar - _n_parameters(*before), spec.n_theta - before[0].n_theta
-            p = chi_squared(statistic, df)
-            tested = [statistic, df, p, p if not more else 0.5 * p if df == more == 1 else np.nan]
-        rows.append([name, npar, aic, aicc, criterion + np.log(n) * npar, -0.5 * criterion, criterion, *tested])
-        before = spec, estimates
-    columns = ["model", "npar", "aic", "aicc", "bic", "loglik", "deviance", "statistic", "df", "p", "p_mixture"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _n_parameters(spec: ModelSpec, estimates: RemlEstimates) -> int:
-    return spec.n_fixed + spec.n_theta + len(dispersions_of(estimates))
+    if not isinstance(fit.spec.family, Generalised):
+        return fit.residuals("pearson").to_numpy(), "Pearson residual (in σ)"
+    ranks = untied_residuals(fit.spec, fit.simulate(REPLICATIONS, re="fitted", seed=1), np.random.default_rng(1))
+    half = 0.5 / REPLICATIONS
+    quantiles = load("scipy.special").ndtri(np.clip(ranks.residuals.to_numpy(), half, 1.0 - half))
+    return np.asarray(quantiles), "quantile residual (normal)"

@@ -7,19 +7,22 @@ sin φ of the first two rows (s, 0) and (t sin φ, t cos φ). A zero variance an
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from _ranef.inference.engines import laplace_at
 from _ranef.inference.residual_parameters import told_jacobian, values_of
-from _ranef.likelihood import At, CrossProducts, Likelihood, OverRho, over_rho
+from _ranef.likelihood import At, CrossProducts, Laplace, Likelihood, Mode, OverRho, at_points, over_rho
+from _ranef.reml import FARTHEST
 from _ranef.residuals import told_names, told_places
 from _ranef.results import RemlEstimates
-from _ranef.spec import ModelSpec, TermSpec
+from _ranef.spec import Generalised, ModelSpec, TermSpec
 from _ranef.support.arrays import Bools, Floats
 
-__all__ = ["Held", "Objective", "Value", "held_parameters", "make_objectives"]
+__all__ = ["Held", "Objective", "Value", "generalised_objectives", "held_parameters", "make_objectives"]
 
 #: share of the natural size of an effect below which a start is kept off zero, where the criterion is stationary
 OFF_ZERO = 0.1
@@ -37,7 +40,7 @@ class Held:
     name : str
         As ``confint`` has it.
     kind : str
-        ``"coefficient"``, ``"sd"``, ``"cor"``, ``"shape"``, ``"rho"`` or ``"sigma"``.
+        ``"coefficient"``, ``"sd"``, ``"cor"``, ``"shape"``, ``"rho"``, ``"dispersion"`` or ``"sigma"``.
     place : tuple of int
         Which coefficient; term and column, or columns; term and entry of θ; entry of ρ.
     low, high : float
@@ -78,6 +81,11 @@ def held_parameters(spec: ModelSpec) -> tuple[list[Held], list[str]]:
                 left.append(name)
     rho, not_alone = _rho_parameters(spec)
     out += rho
+    if isinstance(spec.family, Generalised):
+        out += [
+            Held(name, "dispersion", (k,), -FARTHEST, FARTHEST, (0.0, np.inf))
+            for k, name in enumerate(spec.family.dispersions)
+        ]
     if spec.sigma is None:
         out.append(Held("sigma", "sigma", ends=(0.0, np.inf)))
     return out, left + not_alone
@@ -191,8 +199,8 @@ class _TermRoot:
 
 
 @dataclass(frozen=True, eq=False)
-class Objective:
-    """The criterion as a function of coordinates, one of them held: those of the terms, then ρ, then log σ.
+class Objective(ABC):
+    """The criterion as a function of coordinates, one of them held: first those of the terms.
 
     Attributes
     ----------
@@ -211,7 +219,6 @@ class Objective:
         The same of all coordinates.
     minimum : float
         The criterion of the estimates.
-    likelihoods : _ByRho
     """
 
     held: Held
@@ -222,17 +229,83 @@ class Objective:
     size: float
     sizes: Floats
     minimum: float
+
+    @property
+    @abstractmethod
+    def spec(self) -> ModelSpec:
+        """The model."""
+
+    @abstractmethod
+    def __call__(self, x: Floats, value: float = 0.0) -> Value:
+        """The criterion at coordinates, with its gradient; a coefficient that is held apart has a `value`."""
+
+    def _parts(self, x: Floats) -> list[Floats]:
+        """Coordinates of each term, and those behind them all."""
+        return np.split(x, np.cumsum([r.term.structure.n_theta for r in self.roots]).astype(int))
+
+    def _covariances(self, parts: Sequence[Floats], sigma: float) -> list[Floats]:
+        """Roots (p_k, p_k) of D_k over σ² by grouping."""
+        out: list[Floats] = [np.zeros((len(g.columns), len(g.columns))) for g in self.spec.groupings]
+        for root, part in zip(self.roots, parts, strict=False):
+            out[root.term.grouping][root.term.where, root.term.where] = root.root(part) / sigma
+        return out
+
+    @property
+    def chart(self) -> tuple[object, ...]:
+        """What coordinates stand for: objectives that have it in common are one function of them."""
+        return tuple((r.order, r.correlation, r.held) for r in self.roots)
+
+    @property
+    def turns(self) -> bool:
+        """Whether at the bound of what is held the effects beside it may turn freely, so that there is no one slope."""
+        own = self.spec.terms[self.held.place[0]].structure if self.held.kind == "sd" else None
+        return own is not None and own.free and own.size > 1
+
+    def told(self, coordinate: float) -> tuple[float, float]:
+        """What users read at a coordinate that is held, and its derivative."""
+        kind, spec = self.held.kind, self.spec
+        if kind == "cor":
+            return float(np.sin(coordinate)), float(np.cos(coordinate))
+        if kind in ("sigma", "dispersion"):
+            return float(np.exp(coordinate)), float(np.exp(coordinate))
+        if kind == "shape":
+            shape = spec.terms[self.held.place[0]].structure.shapes[0]
+            u = np.array(coordinate)
+            return float(shape.value(u)), float(np.exp(shape.log_slope(u)[0]))
+        if kind == "rho":
+            return self._told_rho(coordinate)
+        return coordinate, 1.0
+
+    def _told_rho(self, coordinate: float) -> tuple[float, float]:
+        spec, (k, place) = self.spec, self.held.place
+        assert spec.rho is not None
+        rho = spec.rho.copy()
+        rho[k] = coordinate
+        there = spec.with_rho(rho)
+        return values_of(there.residual.told())[place], float(told_jacobian(there)[place, k])
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianObjective(Objective):
+    """The criterion of a Gaussian response: behind the terms stand ρ, then log σ; coefficients are profiled out.
+
+    Attributes
+    ----------
+    likelihoods : _ByRho
+    """
+
     likelihoods: _ByRho
 
+    @property
+    def spec(self) -> ModelSpec:
+        """That of the likelihoods."""
+        return self.likelihoods.spec
+
     def __call__(self, x: Floats, value: float = 0.0) -> Value:
-        """The criterion at coordinates, with its gradient; a coefficient that is held has a `value`."""
-        spec, parts = self.likelihoods.spec, self._split(x)
-        rho = x[len(x) - self._tail : len(x) - self._tail + len(spec.rho_names)]
+        """By the likelihood at ρ."""
+        spec, (*parts, tail) = self.spec, self._parts(x)
         sigma = float(np.exp(x[-1])) if spec.sigma is None else spec.sigma
-        likelihood = self.likelihoods.at(rho)
-        relative = [np.zeros((len(g.columns), len(g.columns))) for g in spec.groupings]
-        for root, part in zip(self.roots, parts, strict=True):
-            relative[root.term.grouping][root.term.where, root.term.where] = root.root(part) / sigma
+        likelihood, relative = self.likelihoods.at(tail[: len(spec.rho_names)]), self._covariances(parts, sigma)
         at, slope = likelihood.at_roots(relative, sigma), 0.0
         if self.index is None:
             j = self.held.place[0]
@@ -255,48 +328,40 @@ class Objective:
             out.append(np.array([2.0 * nu - 2.0 * at.relative_rss - moved]))
         return np.concatenate(out) if out else np.zeros(0)
 
+
+@dataclass(frozen=True, eq=False)
+class GeneralisedObjective(Objective):
+    """The criterion of a generalised response: behind the terms stand β, then log dispersions.
+
+    Attributes
+    ----------
+    laplace : Laplace
+    points : int
+        Of quadrature.
+    near : dict
+        The last mode, from which the next is sought.
+    """
+
+    laplace: Laplace
+    points: int
+    near: dict[str, Mode] = field(default_factory=dict)
+
     @property
-    def _tail(self) -> int:
-        spec = self.likelihoods.spec
-        return len(spec.rho_names) + (spec.sigma is None)
+    def spec(self) -> ModelSpec:
+        """Of the response."""
+        return self.laplace.spec
 
-    def _split(self, x: Floats) -> list[Floats]:
-        ends = np.cumsum([r.term.structure.n_theta for r in self.roots])
-        return np.split(x[: len(x) - self._tail], ends[:-1]) if self.roots else []
-
-    @property
-    def chart(self) -> tuple[object, ...]:
-        """What coordinates stand for: objectives that have it in common are one function of them."""
-        return tuple((r.order, r.correlation, r.held) for r in self.roots)
-
-    @property
-    def turns(self) -> bool:
-        """Whether at the bound of what is held the effects beside it may turn freely, so that there is no one slope."""
-        own = self.likelihoods.spec.terms[self.held.place[0]].structure if self.held.kind == "sd" else None
-        return own is not None and own.free and own.size > 1
-
-    def told(self, coordinate: float) -> tuple[float, float]:
-        """What users read at a coordinate that is held, and its derivative."""
-        kind, spec = self.held.kind, self.likelihoods.spec
-        if kind == "cor":
-            return float(np.sin(coordinate)), float(np.cos(coordinate))
-        if kind == "sigma":
-            return float(np.exp(coordinate)), float(np.exp(coordinate))
-        if kind == "shape":
-            shape = spec.terms[self.held.place[0]].structure.shapes[0]
-            u = np.array(coordinate)
-            return float(shape.value(u)), float(np.exp(shape.log_slope(u)[0]))
-        if kind == "rho":
-            return self._told_rho(coordinate)
-        return coordinate, 1.0
-
-    def _told_rho(self, coordinate: float) -> tuple[float, float]:
-        spec, (k, place) = self.likelihoods.spec, self.held.place
-        assert spec.rho is not None
-        rho = spec.rho.copy()
-        rho[k] = coordinate
-        there = spec.with_rho(rho)
-        return values_of(there.residual.told())[place], float(told_jacobian(there)[place, k])
+    def __call__(self, x: Floats, value: float = 0.0) -> Value:
+        """By Laplace's approximation or quadrature."""
+        model, (*parts, tail), p = self.laplace, self._parts(x), self.spec.n_fixed
+        roots = model.gaussian.standard_roots(self._covariances(parts, 1.0))
+        at = at_points(model.at(roots, model.inward(tail[:p]), tail[p:], self.near.get("last")), self.points)
+        self.near["last"] = at.mode
+        of_root = [np.linalg.solve(T.T, g) for T, g in zip(model.gaussian.maps, at.gradient, strict=True)]
+        terms = [(root.term.grouping, root.term.where) for root in self.roots]
+        own = [root.back(part, of_root[k][w, w]) for root, part, (k, w) in zip(self.roots, parts, terms, strict=True)]
+        first = at.first_order
+        return Value(at.criterion, np.concatenate([*own, model.outward_slope(first.beta), first.logs]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,6 +384,54 @@ class _ByRho:
             self.last.clear()
             self.last[key] = found
         return self.last[key]
+
+
+def generalised_objectives(spec: ModelSpec, estimates: RemlEstimates, held: Sequence[Held]) -> list[Objective]:
+    """The same of a generalised response, whose coefficients are coordinates like others."""
+    at = laplace_at(spec, estimates)
+    gaussian, errors = at.laplace.gaussian, np.sqrt(np.diag(estimates.vcov))
+    out: list[Objective] = []
+    for one in held:
+        roots = tuple(_term_root(i, t, one) for i, t in enumerate(spec.terms))
+        units = [_units(gaussian, r.term) / gaussian.response_unit for r in roots]
+        parts = [r.start(estimates.theta[r.term.theta], 1.0, u) for r, u in zip(roots, units, strict=True)]
+        start = np.concatenate([*parts, estimates.beta, at.logs])
+        sizes = [*(r.sizes(u) for r, u in zip(roots, units, strict=True)), errors, np.full(len(at.logs), 0.5)]
+        index = _place(one, spec)
+        estimate = float(start[index])
+        if one.kind in ("sd", "cor"):
+            estimate = _estimated(spec.terms[one.place[0]], one, estimates)
+            start[index] = 0.0 if np.isnan(estimate) else estimate
+        size = {"coefficient": errors[one.place[0]] if one.kind == "coefficient" else 0.0, "sd": estimate}
+        if one.kind == "sd":
+            size["sd"] = max(estimate, float(units[one.place[0]][one.place[1]]))
+        out.append(
+            GeneralisedObjective(
+                one,
+                index,
+                roots,
+                start,
+                estimate,
+                float(size.get(one.kind, 0.5)),
+                np.concatenate(sizes),
+                estimates.criterion,
+                at.laplace,
+                estimates.nagq,
+                {"last": at.mode},
+            )
+        )
+    return out
+
+
+def _place(held: Held, spec: ModelSpec) -> int:
+    """Which coordinate of a generalised response is held."""
+    if held.kind == "coefficient":
+        return spec.n_theta + held.place[0]
+    if held.kind == "dispersion":
+        return spec.n_theta + spec.n_fixed + held.place[0]
+    index = _index(held, spec)
+    assert index is not None
+    return index
 
 
 def make_objectives(
@@ -347,7 +460,7 @@ def _objective(likelihood: Likelihood, by_rho: _ByRho, estimates: RemlEstimates,
         estimate = _estimated(spec.terms[held.place[0]], held, estimates)
         start[index] = 0.0 if np.isnan(estimate) else estimate
     size = _size(likelihood, estimates, held, estimate)
-    return Objective(held, index, roots, start, estimate, size, sizes, estimates.criterion, by_rho)
+    return GaussianObjective(held, index, roots, start, estimate, size, sizes, estimates.criterion, by_rho)
 
 
 def _size(likelihood: Likelihood, estimates: RemlEstimates, held: Held, estimate: float) -> float:

@@ -9,8 +9,10 @@ import numpy as np
 import scipy
 
 from _ranef.errors import DesignError, NotAvailableError
+from _ranef.inference.bootstrapping import Again, bootstrap
 from _ranef.inference.effects import check_level, normal_quantile
-from _ranef.inference.engines import Estimated
+from _ranef.inference.engines import Estimated, Maximum
+from _ranef.inference.generalised import link_parts
 from _ranef.inference.information import VarianceInformation
 from _ranef.inference.resampling import make_resampling
 from _ranef.inference.variance_shares import VarianceParts, mean_inverse_weight, row_moments, variance_parts
@@ -19,7 +21,7 @@ from _ranef.spec import covariance_arrays
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import whole_number
 
-__all__ = ["Shares", "estimated_parts", "share_intervals"]
+__all__ = ["Shares", "estimated_parts", "refitted_shares", "share_intervals"]
 
 #: of differences, as a share of the whole variance
 STEP = 1e-6
@@ -68,6 +70,36 @@ def share_intervals(
         return _by_delta(fit, shares, information(), level)
     tails = [0.5 - 0.5 * level, 0.5 + 0.5 * level]
     lower, upper = np.quantile(_replicated(fit, shares, whole_number("n", n, 10), seed), tails, axis=0)
+    return lower, upper
+
+
+def refitted_shares(
+    fit: Maximum,
+    again: Again,
+    shares: Shares,
+    kind: str,
+    level: float,
+    approximation: str,
+    n: int = 1000,
+    seed: int | None = None,
+) -> tuple[Floats, Floats]:
+    """Ends (...) of percentile intervals of shares of variance of a generalised response, over refits.
+
+    Raises
+    ------
+    NotAvailableError
+        For another kind than ``"bootstrap"``.
+    """
+    check_level(level)
+    if kind != "bootstrap":
+        raise NotAvailableError(f"interval={kind!r} is not available for generalised responses: 'bootstrap' is.")
+
+    def of(own: Maximum) -> Floats:
+        return shares(link_parts(own.spec, own.estimates, approximation))
+
+    found = bootstrap(fit, again, whole_number("n", n, 10), lambda own: of(own).ravel(), seed=seed)
+    tails = [0.5 - 0.5 * level, 0.5 + 0.5 * level]
+    lower, upper = np.nanquantile(found.replicates.to_numpy(), tails, axis=0).reshape(2, *of(fit).shape)
     return lower, upper
 
 

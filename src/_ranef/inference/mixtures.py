@@ -17,7 +17,7 @@ import scipy
 
 from _ranef.inference.nested import covariances, n_at_zero, psd_root, some_theta
 from _ranef.inference.refitting import Fitted
-from _ranef.likelihood import Likelihood, adjustment
+from _ranef.likelihood import adjustment
 from _ranef.spec import TermSpec
 from _ranef.support.arrays import Floats, Ints
 
@@ -77,7 +77,7 @@ def _spread(small: Fitted, large: Fitted) -> tuple[Floats, list[int]]:
 
     At zero is what no parameter of the smaller model moves, whatever else it has estimated there.
     """
-    spec, likelihood = large.spec, Likelihood(large.spec, large.products, large.estimates.method)
+    spec, likelihood = large.spec, large.likelihood
     estimated, some = (
         [psd_root(D) for D in covariances(small.spec, spec, theta)]
         for theta in (small.estimates.theta, some_theta(small.spec))

@@ -12,14 +12,14 @@ import pandas as pd
 
 from _ranef.errors import DesignError, FitError
 from _ranef.inference.ddf import coefficient_law, joint_test
-from _ranef.inference.engines import Estimated
+from _ranef.inference.engines import Estimated, Maximum
 from _ranef.inference.mixtures import chi_squared, mixture
 from _ranef.inference.nested import other_rows, same_columns, same_random_part, why_not_nested
-from _ranef.inference.prediction import fitted_values, simulate_new
-from _ranef.inference.refitting import Fitted, by_method, fitted
+from _ranef.inference.refitting import Fitted, by_method, fitted, n_parameters
+from _ranef.inference.resampling import make_resampling
 from _ranef.reml import refit_many
 from _ranef.results import Method
-from _ranef.spec import ModelSpec, covariance_arrays, with_response
+from _ranef.spec import with_response
 from _ranef.support.arrays import Floats
 from _ranef.support.progress import LateBar
 
@@ -49,7 +49,7 @@ ADDED = 1e-7
 ZERO = 1e-5
 
 
-def ordered(fits: Sequence[Estimated]) -> list[int]:
+def ordered(fits: Sequence[Maximum]) -> list[int]:
     """Places of the fits from the smallest to the largest, each nested in the next.
 
     Raises
@@ -72,12 +72,7 @@ def ordered(fits: Sequence[Estimated]) -> list[int]:
     return order
 
 
-def n_parameters(spec: ModelSpec) -> int:
-    """Coefficients, and all parameters of variances."""
-    return spec.n_fixed + len(spec.parameter_names)
-
-
-def by_one_criterion(fits: Sequence[Estimated], *, refit: bool) -> tuple[list[Fitted], str]:
+def by_one_criterion(fits: Sequence[Maximum], *, refit: bool) -> tuple[list[Fitted], str]:
     """The fits by a criterion that may be compared, and what was done for it, in words.
 
     Raises
@@ -88,7 +83,7 @@ def by_one_criterion(fits: Sequence[Estimated], *, refit: bool) -> tuple[list[Fi
     methods = {fit.estimates.method for fit in fits}
     same = all(same_columns(fits[0].spec, fit.spec) for fit in fits[1:])
     if methods == {"ML"} or (same and len(methods) == 1):
-        return [Fitted(fit.spec, fit.estimates, fit.products) for fit in fits], ""
+        return [Fitted.of(fit) for fit in fits], ""
     why = "their fixed effects differ" if not same else "others are by ML"
     if not refit:
         raise DesignError(
@@ -181,10 +176,8 @@ def simulated_ratios(small: Fitted, large: Fitted, nsim: int, rng: np.random.Gen
     FitError
         If no simulated response could be fitted by both.
     """
-    e, spec = small.estimates, small.spec
-    mean = fitted_values(spec, e.beta, tuple(m.values for m in e.modes), "none")
-    covs = covariance_arrays(spec, e.theta, np.asarray(e.sigma))
-    Y = np.column_stack([simulate_new(spec, mean, covs, e.sigma, rng, new_effects=True) for _ in range(nsim)])
+    drawn = make_resampling(small.spec, small.estimates, "parametric", "new")
+    Y = np.column_stack([drawn.response(rng) for _ in range(nsim)])
     ratios = _criteria(small, Y) - _criteria(large, Y)
     if not np.isfinite(ratios).any():
         raise FitError("No simulated response could be fitted by both models.")
@@ -194,14 +187,15 @@ def simulated_ratios(small: Fitted, large: Fitted, nsim: int, rng: np.random.Gen
 def _criteria(fit: Fitted, Y: Floats) -> Floats:
     """Minimised criteria (B,) of responses (n, B); NaN where a fit did not converge."""
     method: Method = fit.estimates.method
-    if not fit.spec.structured:
-        found = refit_many(fit.spec, fit.products, Y, method, fit.estimates.theta)
+    if fit.held is not None and not fit.spec.structured:
+        found = refit_many(fit.spec, fit.held, Y, method, fit.estimates.theta)
         return np.where(found.converged, found.criterion, np.nan)
     out = np.full(Y.shape[1], np.nan)
     with LateBar("Refitting", "response", len(out)) as bar:
         for b, y in enumerate(Y.T):
             with suppress(FitError):
-                out[b] = fitted(with_response(fit.spec, y), method, start=fit.estimates.theta).estimates.criterion
+                spec, own = with_response(fit.spec, y), fit.estimates
+                out[b] = fitted(spec, method, start=own.theta, points=own.nagq).estimates.criterion
             bar.update()
     return out
 

@@ -11,7 +11,7 @@ import scipy
 
 from _ranef.errors import DesignError, FitError, suggestion
 from _ranef.inference.effects import normal_quantile
-from _ranef.inference.held import Held, Objective, Value, held_parameters, make_objectives
+from _ranef.inference.held import Held, Objective, Value, generalised_objectives, held_parameters, make_objectives
 from _ranef.likelihood import CrossProducts
 from _ranef.reml import fit_reml, fit_structured
 from _ranef.results import Method, RemlEstimates
@@ -170,7 +170,7 @@ class Profiles:
 
 def likelihood_profiles(
     spec: ModelSpec,
-    products: CrossProducts,
+    products: CrossProducts | None,
     estimates: RemlEstimates,
     parameters: Sequence[str] | str | None = None,
     level: float = 0.99,
@@ -187,7 +187,8 @@ def likelihood_profiles(
     Parameters
     ----------
     spec : ModelSpec
-    products : CrossProducts
+    products : CrossProducts or None
+        None of generalised responses.
     estimates : RemlEstimates
     parameters : str or sequence of str, optional
         As ``confint`` names them; all by default.
@@ -256,9 +257,13 @@ def _chosen(spec: ModelSpec, known: list[Held], left: list[str], parameters: Seq
 
 
 def _objectives(
-    spec: ModelSpec, products: CrossProducts, estimates: RemlEstimates, chosen: list[Held]
+    spec: ModelSpec, products: CrossProducts | None, estimates: RemlEstimates, chosen: list[Held]
 ) -> Iterator[tuple[Objective, Method]]:
     """The criterion with each parameter held: coefficients under ML, others as fitted."""
+    if products is None:
+        for objective in generalised_objectives(spec, estimates, chosen):
+            yield objective, "ML"
+        return
     fixed = [one for one in chosen if one.kind == "coefficient"]
     others = [one for one in chosen if one.kind != "coefficient"]
     for objective in make_objectives(spec, products, estimates, others):

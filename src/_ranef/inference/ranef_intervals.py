@@ -18,7 +18,14 @@ from _ranef.results import RemlEstimates
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import one_of
 
-__all__ = ["EFFECT_INTERVALS", "effect_intervals", "robust_critical_value"]
+__all__ = [
+    "EFFECT_INTERVALS",
+    "EffectIntervals",
+    "effect_intervals",
+    "mixed_intervals",
+    "normal_intervals",
+    "robust_critical_value",
+]
 
 #: kinds of intervals, and what the column of their standard deviations is called
 EFFECT_INTERVALS = {
@@ -89,7 +96,7 @@ def effect_intervals(
     elif kind == "robust":
         found = _robust(at, estimates, level)
     else:
-        found = _normal(estimates, level, _variances(at, estimates, information, kind))
+        found = normal_intervals(estimates, level, _variances(at, estimates, information, kind))
     values = [m.values for m in estimates.modes]
     out = ranef_frame(at.likelihood.spec, values, found.sds, found.bounds, group)
     return out.rename(columns={"sd": EFFECT_INTERVALS[kind]})
@@ -106,7 +113,8 @@ def _variances(
     return [v + 2.0 * more for v, more in zip(own, _by_estimation(at, estimates, information()), strict=True)]
 
 
-def _normal(estimates: RemlEstimates, level: float, variances: list[Floats]) -> EffectIntervals:
+def normal_intervals(estimates: RemlEstimates, level: float, variances: Sequence[Floats]) -> EffectIntervals:
+    """Round conditional modes, of variances (J, p) by grouping."""
     z = normal_quantile(level)
     sds = [np.sqrt(np.maximum(v, 0.0)) for v in variances]
     values = [m.values for m in estimates.modes]
@@ -126,14 +134,20 @@ def _by_estimation(at: At, estimates: RemlEstimates, information: VarianceInform
 
 def _bootstrapped(at: At, estimates: RemlEstimates, level: float, n: int, seed: int | None) -> EffectIntervals:
     ends = [there.modes for there in estimate_draws(at.likelihood, estimates, n, seed).points()]
+    covs = [[modes[k].cov_prediction for modes in ends] for k in range(len(at.likelihood.spec.groupings))]
+    return mixed_intervals([[modes[k].values for modes in ends] for k in range(len(covs))], covs, level)
+
+
+def mixed_intervals(
+    means: Sequence[Sequence[Floats]], covs: Sequence[Sequence[Floats]], level: float
+) -> EffectIntervals:
+    """Of mixtures of normal distributions, by grouping and draw means (J, p) and covariances (J, p, p)."""
     sds, bounds, tails = [], [], (0.5 - 0.5 * level, 0.5 + 0.5 * level)
-    for k in range(len(at.likelihood.spec.groupings)):
-        means = np.stack([modes[k].values for modes in ends])
-        own = np.maximum([np.diagonal(modes[k].cov_prediction, axis1=1, axis2=2) for modes in ends], 0.0)
-        sds.append(np.sqrt(own.mean(axis=0) + means.var(axis=0)))
-        bounds.append(
-            (mixture_quantile(means, np.sqrt(own), tails[0]), mixture_quantile(means, np.sqrt(own), tails[1]))
-        )
+    for of, own in zip(map(np.stack, means), covs, strict=True):
+        variances = np.maximum([np.diagonal(cov, axis1=1, axis2=2) for cov in own], 0.0)
+        sds.append(np.sqrt(variances.mean(axis=0) + of.var(axis=0)))
+        ends = [mixture_quantile(of, np.sqrt(variances), tail) for tail in tails]
+        bounds.append((ends[0], ends[1]))
     return EffectIntervals(sds, bounds)
 
 

@@ -9,28 +9,52 @@ import numpy as np
 
 from _ranef.design import independent_columns, levels_of
 from _ranef.formula import Terms
-from _ranef.inference.engines import Estimated
-from _ranef.likelihood import CrossProducts, Method, cross_products, other_columns
-from _ranef.reml import Control, fit_reml, fit_structured
+from _ranef.inference.engines import Estimated, Maximum, laplace_at
+from _ranef.likelihood import CrossProducts, Likelihood, Method, cross_products, other_columns
+from _ranef.reml import Control, fit_generalised, fit_reml, fit_structured
 from _ranef.results import RemlEstimates
-from _ranef.spec import ModelSpec
+from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["Fitted", "by_method", "fitted", "random_reductions", "with_columns"]
+__all__ = ["Fitted", "by_method", "fitted", "n_parameters", "random_reductions", "with_columns"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Fitted:
-    """A model with its estimates and the cross-products that they were found from."""
+    """A model with its estimates and the cross-products that they were found from, where the response is Gaussian."""
 
     spec: ModelSpec
     estimates: RemlEstimates
-    products: CrossProducts
+    held: CrossProducts | None = None
+
+    @classmethod
+    def of(cls, fit: Maximum) -> Fitted:
+        """What another object holds."""
+        return cls(fit.spec, fit.estimates, fit.products if isinstance(fit, Estimated) else None)
+
+    @property
+    def products(self) -> CrossProducts:
+        """Of a Gaussian response."""
+        assert self.held is not None
+        return self.held
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """The criterion; of a generalised response that of the Gaussian model of the working response at its mode."""
+        if self.held is None:
+            return laplace_at(self.spec, self.estimates).working.likelihood
+        return Likelihood(self.spec, self.held, self.estimates.method)
 
     @property
     def n_parameters(self) -> int:
-        """Coefficients, and all parameters of variances."""
-        return self.spec.n_fixed + len(self.spec.parameter_names)
+        """Coefficients, all parameters of variances, and dispersions."""
+        return n_parameters(self.spec)
+
+
+def n_parameters(spec: ModelSpec) -> int:
+    """Coefficients, all parameters of variances, and dispersions."""
+    own = spec.family.dispersions if isinstance(spec.family, Generalised) else ()
+    return spec.n_fixed + len(spec.parameter_names) + len(own)
 
 
 def fitted(
@@ -41,8 +65,14 @@ def fitted(
     at: Floats | None = None,
     control: Control | None = None,
     products: CrossProducts | None = None,
+    points: int = 1,
 ) -> Fitted:
-    """Fit a model, whatever its residuals, whose parameters may begin `at` some ρ."""
+    """Fit a model, whatever its response and residuals, whose parameters may begin `at` some ρ.
+
+    The likelihood of a generalised response is by so many `points` of quadrature.
+    """
+    if isinstance(spec.family, Generalised):
+        return Fitted(spec, fit_generalised(spec, start=start, control=control, points=points))
     spec = spec.with_family("gaussian")
     if spec.structured:
         rows = fit_structured(spec.with_rho(None), method, start=start, at=at, control=control)
@@ -51,11 +81,12 @@ def fitted(
     return Fitted(spec, fit_reml(spec, method, start=start, control=control, products=products), products)
 
 
-def by_method(fit: Estimated, method: Method) -> Fitted:
+def by_method(fit: Maximum, method: Method) -> Fitted:
     """The fit, or the same model fitted by the other criterion."""
+    own = Fitted.of(fit)
     if fit.estimates.method == method:
-        return Fitted(fit.spec, fit.estimates, fit.products)
-    products = None if fit.spec.structured else fit.products
+        return own
+    products = None if fit.spec.structured else own.products
     return fitted(fit.spec, method, start=fit.estimates.theta if fit.spec.n_theta else None, products=products)
 
 
@@ -66,9 +97,9 @@ def with_columns(fit: Fitted, B: Floats, assign: Sequence[int] | Ints) -> Fitted
     X = d.X if d.stream is not None else np.ascontiguousarray(d.X @ B)  # of rows elsewhere the products are enough
     own = np.asarray(assign, dtype=np.intp)
     spec = fit.spec.with_design(replace(d, X=X, fixed_names=names, dropped=(), assign=own))
-    products = None if spec.structured else other_columns(fit.products, spec, B)
+    products = None if spec.structured or fit.held is None else other_columns(fit.held, spec, B)
     start = fit.estimates.theta if spec.n_theta else None
-    return fitted(spec, fit.estimates.method, start=start, products=products)
+    return fitted(spec, fit.estimates.method, start=start, products=products, points=fit.estimates.nagq)
 
 
 def random_reductions(spec: ModelSpec) -> list[tuple[str, ModelSpec]]:

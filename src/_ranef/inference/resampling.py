@@ -8,9 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from _ranef.errors import DesignError, NotAvailableError
+from _ranef.inference.engines import dispersions_of
 from _ranef.inference.prediction import fitted_values, simulate_new
 from _ranef.results import RemlEstimates
-from _ranef.spec import ModelSpec, covariance_arrays, with_units
+from _ranef.spec import Generalised, ModelSpec, covariance_arrays, with_units
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.remedies import one_of
 
@@ -56,7 +57,8 @@ class Resampling:
         """A response (n,)."""
         spec, sigma = self.spec, self.estimates.sigma
         if self.kind == "parametric":
-            return simulate_new(spec, self._mean, self._covs, sigma, rng, new_effects=self.re == "new")
+            new, own = self.re == "new", dispersions_of(self.estimates)
+            return simulate_new(spec, self._mean, self._covs, sigma, rng, new_effects=new, own=own)
         out = self._mean.copy()
         for g, effects in zip(spec.groupings, self._effects, strict=True):
             if self.re == "new":
@@ -104,6 +106,11 @@ def make_resampling(spec: ModelSpec, estimates: RemlEstimates, kind: str, re: st
     one_of("kind", kind, KINDS)
     one_of("re", re, ("new", "fitted"))
     spec = spec.held
+    if kind == "residual" and isinstance(spec.family, Generalised):
+        raise NotAvailableError(
+            f"kind='residual' draws residuals round a mean, and a {spec.family.label} response has none that could be "
+            "drawn for another row: kind='parametric' simulates responses, 'cases' draws whole levels."
+        )
     if kind == "cases":
         if re == "fitted":
             raise DesignError("re='fitted' keeps the effects of levels, and cases are whole levels. Leave re= out.")

@@ -16,9 +16,11 @@ import numpy as np
 import scipy
 
 from _ranef.errors import DesignError, NotAvailableError
-from _ranef.inference.ddf import CoefficientLaw
-from _ranef.inference.engines import Estimated
-from _ranef.spec import ModelSpec, covariance_arrays
+from _ranef.inference.ddf import CoefficientLaw, Fixed
+from _ranef.inference.engines import Maximum
+from _ranef.inference.joint_information import joint_information, refuse_quadrature
+from _ranef.results import RemlEstimates
+from _ranef.spec import Generalised, ModelSpec, covariance_arrays
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.remedies import one_of
 
@@ -105,12 +107,12 @@ class Robust:
         return q * (q + 1.0) / total
 
 
-def robust_law(fit: Estimated, kind: str, cluster: Any = None) -> CoefficientLaw:
+def robust_law(fit: Maximum, kind: str, cluster: Any = None) -> CoefficientLaw:
     """The cluster-robust covariance of a fit's coefficients.
 
     Parameters
     ----------
-    fit : Estimated
+    fit : Maximum
     kind : "CR0", "CR1" or "CR2"
     cluster : str or array (n_obs,), optional
         A grouping factor of the model, or labels of the rows used; by default the factor whose levels hold those of all
@@ -125,6 +127,8 @@ def robust_law(fit: Estimated, kind: str, cluster: Any = None) -> CoefficientLaw
     one_of("vcov", name, ROBUST)
     spec, e = fit.spec.held, fit.estimates
     codes, label = clusters_of(spec, cluster)
+    if isinstance(spec.family, Generalised):
+        return _generalised(spec, e, name, codes, label)
     covariances = covariance_arrays(spec, e.theta, np.asarray(e.sigma))
     m, p, M = int(codes.max()) + 1, spec.n_fixed, e.vcov
     own, loads, vcov = np.zeros((m, p, p)), np.zeros((m, p, p)), np.zeros((p, p))
@@ -140,6 +144,19 @@ def robust_law(fit: Estimated, kind: str, cluster: Any = None) -> CoefficientLaw
         score = F @ left[rows]
         vcov += np.outer(score, score)
     return Robust(vcov, M, own, loads, f"{name} clustered by {label}, with Satterthwaite's method")
+
+
+def _generalised(spec: ModelSpec, e: RemlEstimates, name: str, codes: Ints, label: str) -> CoefficientLaw:
+    """The sandwich of Laplace's likelihood in all parameters, whose tests are by z and χ²."""
+    if name == "CR2":
+        raise NotAvailableError(
+            "vcov='CR2' is not available for generalised responses: it makes residuals of a linear model free of bias, "
+            "and these have no such. 'CR1' is the sandwich times m/(m - 1) for m clusters, 'CR0' the plain one."
+        )
+    refuse_quadrature(e, "A cluster-robust covariance")
+    m = int(codes.max()) + 1
+    vcov = joint_information(spec, e).sandwich(codes, m, m / (m - 1.0) if name == "CR1" else 1.0)
+    return Fixed(vcov, np.inf, f"{name} clustered by {label}")
 
 
 def _adjustment(Phi: Floats, fitted: Floats) -> Floats:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from _ranef.design import every_level, independent_columns
 from _ranef.errors import DesignError, suggestion
-from _ranef.inference.engines import Estimated
+from _ranef.inference.engines import Maximum
 from _ranef.inference.mixtures import chi_squared, mixture
 from _ranef.inference.refitting import (
     Fitted,
@@ -25,7 +26,7 @@ from _ranef.support.progress import LateBar
 __all__ = ["drop_terms", "ranova_frame"]
 
 
-def drop_terms(fit: Estimated, scope: str | Sequence[str] = "terms") -> pd.DataFrame:
+def drop_terms(fit: Maximum, scope: str | Sequence[str] = "terms") -> pd.DataFrame:
     """The model by ML, and without each term that no other contains: ``term, npar, aic, delta_aic, statistic, p``.
 
     Parameters
@@ -96,7 +97,7 @@ def _without_term(spec: ModelSpec, k: int) -> tuple[Floats, Ints]:
     return every.K[:, at], every.assign[at]
 
 
-def ranova_frame(fit: Estimated) -> pd.DataFrame:
+def ranova_frame(fit: Maximum) -> pd.DataFrame:
     """Steps back from every random term: ``term, npar, loglik, aic, statistic, df, p, p_mixture``.
 
     By the criterion of the fit, as the fixed effects are the same.
@@ -109,12 +110,13 @@ def ranova_frame(fit: Estimated) -> pd.DataFrame:
     if not fit.spec.terms:
         raise DesignError("The model has no random effects: ranova() has nothing to reduce.")
     intercepts = all(random.columns == ("Intercept",) for random in fit.spec.design.random)
-    whole = Fitted(fit.spec if intercepts else fit.spec.held, fit.estimates, fit.products)  # a slope leaves others
+    own = Fitted.of(fit)
+    whole = own if intercepts else replace(own, spec=fit.spec.held)  # a slope leaves others
     rows: list[list[object]] = [["<none>", *_scored(whole), np.nan, np.nan, np.nan, np.nan]]
     steps = random_reductions(whole.spec)
     with LateBar("Refitting without", "term", len(steps)) as bar:
         for name, spec in steps:
-            small = fitted(spec, fit.estimates.method)
+            small = fitted(spec, fit.estimates.method, points=fit.estimates.nagq)
             rows.append([name, *_scored(small), *_tested(whole, small)])
             bar.update()
     columns = ["term", "npar", "loglik", "aic", "statistic", "df", "p", "p_mixture"]

@@ -26,8 +26,8 @@ with late(globals()):
     from _ranef.likelihood.groups import group_log_densities, has_shared_effects, left_out_log_densities
     from _ranef.likelihood.identify import Undetermined, undetermined
     from _ranef.likelihood.identify_residuals import at_edge, undetermined_with_rho
-    from _ranef.likelihood.laplace import Laplace, LaplaceAt, make_laplace
-    from _ranef.likelihood.pilot import Pilot, fit_pilot, response_rows, separating
+    from _ranef.likelihood.laplace import Laplace, LaplaceAt, Mode, make_laplace
+    from _ranef.likelihood.pilot import Pilot, fit_pilot, outward_direction, response_rows, separating
     from _ranef.likelihood.pointwise import linear_predictor_draws, log_precision_draws, row_log_densities
     from _ranef.likelihood.quadrature import at_points, check_points
     from _ranef.likelihood.responses import Responses, own_response, products_of, read_responses
@@ -63,6 +63,7 @@ __all__ = [
     "Leverages",
     "Likelihood",
     "Method",
+    "Mode",
     "Moments",
     "OverRho",
     "Pilot",
@@ -112,6 +113,7 @@ __all__ = [
     "merged_sums",
     "of_sums",
     "other_columns",
+    "outward_direction",
     "over_rho",
     "own_response",
     "product_slopes",

@@ -152,11 +152,11 @@ def _gram(
     gram, sizes = np.zeros((m + free, m + free)), np.ones(m + free)
     own = [np.array([d.delta for d in directions if d.place == k]) for k in range(len(fixed))]
     at = [np.flatnonzero([d.place == k for d in directions]) for k in range(len(fixed))]
-    across = [np.einsum("jap,dab,jbq->dpq", U, D, U, optimize=True) for U, D in zip(fixed, own, strict=True)]
+    across = [np.tensordot(D, np.tensordot(U, U, (0, 0)), ((1, 2), (0, 2))) for U, D in zip(fixed, own, strict=True)]
     for k, A in enumerate(products.A.diag):
         levels = np.arange(len(A))
         gram[np.ix_(at[k], at[k])] += _between(own[k], own[k], A, fixed[k], fixed[k], levels, levels)
-        sizes[at[k]] = np.sqrt(np.einsum("dab,jbc,dcf,jaf->d", own[k], A, own[k], A, optimize=True))
+        sizes[at[k]] = np.sqrt(np.diagonal(_contracted(own[k], own[k], np.tensordot(A, A, (0, 0)))))
         if free:
             blocks = A.sum(axis=0) - np.einsum("jap,jbp->ab", fixed[k], fixed[k])
             gram[m, at[k]] = gram[at[k], m] = np.einsum("dab,ab->d", own[k], blocks)
@@ -166,7 +166,7 @@ def _gram(
         gram[np.ix_(at[l], at[k])] += block.T
     for k in range(len(fixed)):
         for l in range(len(fixed)):
-            gram[np.ix_(at[k], at[l])] += np.einsum("dpq,eqp->de", across[k], across[l])
+            gram[np.ix_(at[k], at[l])] += np.tensordot(across[k], across[l], ((1, 2), (2, 1)))
     if free:
         gram[m, m] = products.n_obs - fixed[0].shape[2]
         sizes[m] = np.sqrt(gram[m, m])
@@ -176,8 +176,12 @@ def _gram(
 def _between(first: Floats, second: Floats, blocks: Floats, U: Floats, V: Floats, rows: Ints, cols: Ints) -> Floats:
     """Σ over pairs of levels that share rows of tr ΔNΔ'Nᵀ less what all pairs have, tr ΔUUᵀΔ'…, counted elsewhere."""
     fixed = U[rows] @ np.swapaxes(V[cols], 1, 2)
-    moment = np.einsum("nbc,naf->bcaf", blocks, blocks - 2.0 * fixed, optimize=True)
-    return np.asarray(np.einsum("dab,bcaf,ecf->de", first, moment, second, optimize=True))
+    return _contracted(first, second, np.tensordot(blocks, blocks - 2.0 * fixed, (0, 0)))
+
+
+def _contracted(first: Floats, second: Floats, moment: Floats) -> Floats:
+    """Σ over a, b, c, f of Δ_ab M_bcaf Δ'_cf for every pair of Δ (d, p, p) and Δ' (e, q, q)."""
+    return np.tensordot(np.tensordot(first, moment, ((1, 2), (2, 0))), second, ((1, 2), (1, 2)))
 
 
 def _least_eigenvalue(gram: Floats, squares: Floats) -> float:

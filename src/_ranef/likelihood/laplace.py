@@ -190,6 +190,10 @@ class Laplace:
         """Internal β (p,) of β on the user's scale."""
         return np.linalg.solve(self.products.scaling.X, beta)
 
+    def outward_slope(self, slope: Floats) -> Floats:
+        """∂/∂β (p,) on the user's scale from that in internal β."""
+        return np.linalg.solve(self.products.scaling.X.T, slope)
+
     def outward(self, covariance: Floats) -> Floats:
         """A covariance (p, p) of β on the user's scale from that of internal β."""
         return np.asarray(self.products.scaling.X @ covariance @ self.products.scaling.X.T)
@@ -291,24 +295,46 @@ class LaplaceAt:
     @cached_property
     def first_order(self) -> FirstOrder:
         """The gradient."""
+        own, v = self._parts, self.laplace.summed(self.mode.at.first)
+        W = []
+        for block, slope, other in zip(own.E, v, own.c, strict=True):
+            across = other[:, :, 0].T @ slope[:, :, 0]
+            W.append(block.sum(axis=0) - slope[:, :, 0].T @ slope[:, :, 0] + 0.5 * (across + across.T))
+        return FirstOrder(self._by_grouping(W), self.laplace.X.T @ own.rows, own.logs.sum(axis=1))
+
+    def scores(self, codes: Ints, m: int) -> Scores:
+        """The gradient by clusters (n,) of rows, of which there are m and that share no levels."""
+        own, model = self._parts, self.laplace
+        W = []
+        for k, (block, slope, other) in enumerate(zip(own.E, model.summed(self.mode.at.first), own.c, strict=True)):
+            cluster = np.empty(len(block), dtype=np.intp)
+            cluster[model.codes[k]] = codes
+            across = other @ np.swapaxes(slope, 1, 2)
+            levels = block - slope @ np.swapaxes(slope, 1, 2) + 0.5 * (across + np.swapaxes(across, 1, 2))
+            W.append(np.zeros((m, *block.shape[1:])))
+            np.add.at(W[-1], cluster, levels)
+        beta = np.array([np.bincount(codes, x * own.rows, m) for x in model.X.T]).reshape(-1, m).T
+        logs = np.array([np.bincount(codes, row, m) for row in own.logs], dtype=float).reshape(-1, m).T
+        return Scores(self._by_grouping(W), beta, logs)
+
+    def _by_grouping(self, ordered: Sequence[Floats]) -> tuple[Floats, ...]:
+        order = self.laplace.products.order
+        return tuple(ordered[order.index(k)] for k in range(len(order)))
+
+    @cached_property
+    def _parts(self) -> _Parts:
         model, mode, at = self.laplace, self.mode, self.mode.at
         Q, E = all_blocks(mode.A, mode.factor)
         leverage = model.quadratic(Q)
         bent = -at.third * leverage
         turned = model.spread(backward(mode.factor, forward(mode.factor, model.summed(bent)).white))
         left = bent - at.curvature * turned
-        c = model.summed(left)
-        W = []
-        for own, v, other in zip(E, model.summed(at.first), c, strict=True):
-            across = other[:, :, 0].T @ v[:, :, 0]
-            W.append(own.sum(axis=0) - v[:, :, 0].T @ v[:, :, 0] + 0.5 * (across + across.T))
         logs = [
-            -2.0 * float(d.value.sum()) + float(leverage @ d.curvature) + float(turned @ d.first)
+            -2.0 * d.value + leverage * d.curvature + turned * d.first
             for d in model.family.in_dispersions(mode.eta, model.rows, model.own(self.logs))
         ]
-        order = model.products.order
-        by_grouping = tuple(W[order.index(k)] for k in range(len(order)))
-        return FirstOrder(by_grouping, model.X.T @ (left - 2.0 * at.first), np.array(logs))
+        rows = np.array(logs).reshape(len(logs), len(left))
+        return _Parts(tuple(E), model.summed(left), left - 2.0 * at.first, rows)
 
     @property
     def W(self) -> tuple[Floats, ...]:
@@ -354,15 +380,16 @@ class LaplaceAt:
             out.append(-(slopes[0] - slopes[1]) / DIFFERENCE)
         return np.array(out)
 
-    def modes(self) -> tuple[Modes, ...]:
-        """Conditional modes on the user's scale with their covariances."""
+    @property
+    def effects(self) -> tuple[Floats, ...]:
+        """Conditional modes (J_k, p_k) by grouping on the user's scale."""
         model = self.laplace
-        order, scaling = model.products.order, model.products.scaling
-        out = []
-        for k, modes in enumerate(self.working.modes):
-            values = self.mode.b[order.index(k)][:, :, 0] @ scaling.Z[k].T
-            out.append(replace(modes, values=values))
-        return tuple(out)
+        order, maps = model.products.order, model.products.scaling.Z
+        return tuple(self.mode.b[order.index(k)][:, :, 0] @ T.T for k, T in enumerate(maps))
+
+    def modes(self) -> tuple[Modes, ...]:
+        """The same with their covariances."""
+        return tuple(replace(m, values=b) for m, b in zip(self.working.modes, self.effects, strict=True))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -371,6 +398,25 @@ class FirstOrder:
 
     W: tuple[Floats, ...]
     beta: Floats
+    logs: Floats
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scores:
+    """The same of m clusters: in D_k by grouping (m, p_k, p_k), in internal β (m, p), and in log dispersions."""
+
+    W: tuple[Floats, ...]
+    beta: Floats
+    logs: Floats
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Parts:
+    """E (J, p, p) and c (J, p, 1) by factor; what columns of X are multiplied by (n,); slopes in logs (k, n) by row."""
+
+    E: tuple[Floats, ...]
+    c: tuple[Floats, ...]
+    rows: Floats
     logs: Floats
 
 

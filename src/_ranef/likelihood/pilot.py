@@ -10,7 +10,7 @@ from _ranef.spec import Generalised, ModelSpec, Rows
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 
-__all__ = ["Pilot", "fit_pilot", "response_rows", "separating", "working_model"]
+__all__ = ["Pilot", "fit_pilot", "outward_direction", "response_rows", "separating", "working_model"]
 
 #: Newton's steps at most, halvings of one, and the decrement that ends them
 STEPS, HALVINGS, DONE = 50, 30, 1e-10
@@ -113,11 +113,21 @@ def separating(spec: ModelSpec, family: Generalised, pilot: Pilot) -> tuple[str,
     """
     if not spec.n_fixed or (pilot.converged and np.abs(pilot.eta).max() < FAR_OUT):
         return ()
-    y, X = spec.design.y, spec.design.X / np.abs(spec.design.X).max(axis=0)
-    low, high = y == family.lower, y == family.upper
+    X = spec.design.X / np.abs(spec.design.X).max(axis=0)
+    way = outward_direction(X, spec.design.y, family.lower, family.upper)
+    names = spec.design.fixed_names
+    return () if way is None else tuple(n for n, x in zip(names, way, strict=True) if x != 0.0)
+
+
+def outward_direction(X: Floats, y: Floats, lower: float, upper: float) -> Floats | None:
+    """A direction (p,) in which η = Xβ of no row moves but towards the end of its range that its response is at.
+
+    None where there is none, and the likelihood has a maximum. It may be zero in coefficients that need not move.
+    """
+    low, high = y == lower, y == upper
     ends, between = np.vstack([X[high], -X[low]]), X[~(low | high)]
     if not len(ends):
-        return ()
+        return None
     found = load("scipy.optimize").linprog(
         -ends.sum(axis=0) / len(ends),
         A_ub=-ends,
@@ -127,5 +137,5 @@ def separating(spec: ModelSpec, family: Generalised, pilot: Pilot) -> tuple[str,
         bounds=(-1.0, 1.0),
     )
     if found.x is None or -found.fun * len(ends) <= SEPARATED:
-        return ()
-    return tuple(n for n, x in zip(spec.design.fixed_names, found.x, strict=True) if abs(x) > SEPARATED)
+        return None
+    return np.where(np.abs(found.x) > SEPARATED, found.x, 0.0)

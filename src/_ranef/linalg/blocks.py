@@ -25,8 +25,9 @@ __all__ = [
     "transpose",
 ]
 
-#: entries of a block up to which one product for all levels, zeros and all, is faster than one for each
-FEW = 24
+#: entries of a block up to which one product for all levels, zeros and all, is faster than one for each; and how many
+#: levels it takes
+FEW, MANY = 24, 500
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -139,9 +140,9 @@ def _cholesky_of_two(blocks: Floats) -> Floats:
 def times(matrix: Floats, blocks: Floats) -> Floats:
     """One matrix (q, p) times every block (J, p, m): (J, q, m)."""
     J, p, m = blocks.shape
-    if p * m > FEW:
+    if p * m > FEW or J < MANY:
         return matrix @ blocks
-    flat = blocks.reshape(J, p * m) @ np.kron(matrix.T, np.eye(m))
+    flat = blocks.reshape(J, p * m) @ (matrix.T if m == 1 else np.kron(matrix.T, np.eye(m)))
     return np.asarray(flat.reshape(J, len(matrix), m))
 
 

@@ -20,7 +20,9 @@ __all__ = [
     "SparseCoupling",
     "arrays_of_sums",
     "collapsed_arrays",
+    "dense_work",
     "make_shape",
+    "skyline",
     "sparse_coupling",
     "tail_products",
 ]
@@ -70,6 +72,11 @@ def _rounded(n: int) -> int:
 def make_shape(products: CrossProducts, fixed: FixedPart, *, related: bool) -> Shape:
     """The shape of a model."""
     return Shape(products.sizes, products.n_levels, len(fixed.integrated), len(fixed.sampled), related)
+
+
+def dense_work(shape: Shape) -> int:
+    """Multiplications, but for a factor, that a density with a dense tail takes."""
+    return (shape.sizes[0] * shape.levels[0] + shape.tail) * shape.tail**2 if shape.sizes else 0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -242,3 +249,33 @@ def sparse_coupling(products: CrossProducts, shape: Shape) -> SparseCoupling:
     order = np.lexsort((columns, levels))
     indptr = np.concatenate([[0], np.cumsum(np.bincount(levels, minlength=J))])
     return SparseCoupling(indptr, columns[order], np.concatenate(values)[order])
+
+
+def skyline(products: CrossProducts, shape: Shape, n_columns: int) -> tuple[Ints, Ints]:
+    """Where the rows of the tail have entries once the first factor is eliminated, by blocks of levels.
+
+    Returns
+    -------
+    first : array of int (t + n_columns,)
+        The first column of each row's entries; 0 of the rows of coefficients and y, which stand last.
+    reach : array of int (t,)
+        The row after the last one, before these, whose entries begin in this column or before.
+    """
+    at = _places(shape)
+    starts = [np.repeat(rows[:, 0], rows.shape[1]) for rows in at.values()]
+    start = np.concatenate([np.zeros(0, dtype=np.intp), *starts])
+    first = start.copy()
+    for (k, l), pair in products.A.pairs.items():
+        if k > 0:
+            low, high = (f(at[k][pair.rows, 0], at[l][pair.cols, 0]) for f in (np.minimum, np.maximum))
+            np.minimum.at(first, high, low)
+    if at:
+        met = [(products.A.pairs[0, l].rows, rows[products.A.pairs[0, l].cols, 0]) for l, rows in at.items()]
+        level, block = (np.concatenate(parts) for parts in zip(*met, strict=True))
+        lowest = np.full(shape.levels[0], shape.tail)
+        np.minimum.at(lowest, level, block)
+        np.minimum.at(first, block, lowest[level])
+    first = first[start]
+    reach = np.zeros(shape.tail, dtype=np.intp)
+    np.maximum.at(reach, first, 1 + np.arange(shape.tail))
+    return np.append(first, np.zeros(n_columns, dtype=np.intp)), np.maximum.accumulate(reach)

@@ -24,7 +24,7 @@ from numpyro import distributions as dist
 from numpyro.distributions import constraints
 
 from _ranef.nuts import unrolled
-from _ranef.nuts.blocks import Shape
+from _ranef.nuts.blocks import Shape, dense_work
 from _ranef.nuts.hyper import Sampled, hyperparameters
 from _ranef.nuts.layout import Layout
 from _ranef.residuals import LogLaw
@@ -56,7 +56,7 @@ def fits_in_jax(shape: Shape) -> bool:
     if shape.related:
         return False
     coupling = shape.sizes[0] * shape.levels[0] * shape.tail
-    return coupling <= MAX_COUPLING and (coupling + shape.tail**2) * shape.tail <= MAX_WORK
+    return coupling <= MAX_COUPLING and dense_work(shape) <= MAX_WORK
 
 
 def lambdas_of(shape: Shape, data: Arrays, theta: jax.Array, roots: RootsInJax | None = None) -> list[jax.Array]:

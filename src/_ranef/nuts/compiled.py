@@ -13,6 +13,11 @@ Q̄ = ΛH̄Λᵀ, ∂/∂λ = 2Wλ with W = Σ A_i − A_iK_iA_i − (I − A_iK
 cross-products, T̄ = Q̄, C̄_i = −2K_iC_iQ̄ and Ā_i = K_i + K_iC_iQ̄C_iᵀK_i. Levels stand on the last axis, where processors
 work on several at once.
 
+Row i of H is zero before `first[i]`, and what is below the block of rows that begins at j is so from `reach[j]` to the
+coefficients (:func:`_ranef.nuts.blocks.skyline`); that is so of its Cholesky factor L, too, and only there H̄ is needed:
+from Z = H_aa⁻¹ and ZL = L⁻ᵀ follow the entries Z_ij = (δ_ij/L_jj − Σ_{k>j} Z_ik L_kj)/L_jj from the last column on
+(Takahashi, Fagan & Chen 1973). Nested factors have short rows, and cost what their levels are, not the cube.
+
 All loops stand in one file because what is kept of them on disk is good as long as their file is unchanged.
 """
 
@@ -53,8 +58,9 @@ _vector = compiled(
 )
 
 #: where place and length of the arrays of a packed model stand in its header: :data:`_ranef.nuts.packing.PARTS`
-AT_SIZES, AT_LEVELS, AT_INDPTR, AT_COLS, AT_A, AT_VALUES, AT_C, AT_TAIL, AT_K, AT_TERMS = range(0, 20, 2)
-AT_FILL, AT_PRIORS, AT_NUMBERS, AT_ORIGIN, AT_VINE, AT_LAW, AT_COUNTS, AT_CENTRE, AT_ROOT, AT_PARTS = range(20, 40, 2)
+AT_SIZES, AT_LEVELS, AT_INDPTR, AT_COLS, AT_FIRST, AT_REACH, AT_A, AT_VALUES, AT_C, AT_TAIL, AT_K = range(0, 22, 2)
+AT_TERMS, AT_FILL, AT_PRIORS, AT_NUMBERS, AT_ORIGIN, AT_VINE, AT_LAW, AT_COUNTS = range(22, 38, 2)
+AT_CENTRE, AT_ROOT, AT_PARTS = range(38, 44, 2)
 
 #: what stands where in its array of numbers: degrees of freedom, the unit of y, the constant, σ where it is known, how
 #: many standard deviations and partial correlations there are, whether λ is sampled as it is, how many θ,
@@ -130,6 +136,14 @@ def _roots_back(partial, size, root, root_bar, partial_bar):  # type: ignore[no-
 def _dot(x, y):  # type: ignore[no-untyped-def]
     total = 0.0
     for i in range(x.shape[0]):
+        total += x[i] * y[i]
+    return total
+
+
+@_vector
+def _dot_within(x, y, low, high):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for i in range(low, high):
         total += x[i] * y[i]
     return total
 
@@ -251,33 +265,34 @@ def _eliminate(indptr, cols, Bt, B, Q):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _scale_tail(lam, sizes, levels, Q, R, H):  # type: ignore[no-untyped-def]
-    """R = QΛ of the symmetric Q, and H = ΛᵀR + E in its lower triangle."""
-    m = Q.shape[0]
-    _copy(Q, R)
-    _copy(Q, H)
+def _scale_tail(lam, sizes, levels, first, reach, R, H):  # type: ignore[no-untyped-def]
+    """Turn the symmetric Q, in R, into QΛ, and fill the lower triangle of H = ΛᵀR + E."""
+    m, t = R.shape[0], reach.shape[0]
     row, at = 0, int(sizes[0]) * int(sizes[0])
+    scaled = np.empty(t)
     for f in range(1, sizes.shape[0]):
         p = int(sizes[f])
         for _ in range(int(levels[f])):
-            for x in range(m):
-                for k in range(p):
-                    total = 0.0
-                    for a in range(p):
-                        total += Q[x, row + a] * lam[at + a * p + k]
-                    R[x, row + k] = total
+            for border in range(2):
+                low, high = (t, m) if border else (int(first[row]), int(reach[row]))
+                for x in range(low, high):
+                    for k in range(p):
+                        scaled[k] = 0.0
+                        for a in range(p):
+                            scaled[k] += R[x, row + a] * lam[at + a * p + k]
+                    for k in range(p):
+                        R[x, row + k] = scaled[k]
             row += p
         at += p * p
-    t = row
-    for x in range(m):
-        for y in range(min(x + 1, t)):
+    for x in range(t, m):
+        for y in range(x + 1):
             H[x, y] = R[x, y]
     row, at = 0, int(sizes[0]) * int(sizes[0])
     for f in range(1, sizes.shape[0]):
         p = int(sizes[f])
         for _ in range(int(levels[f])):
             for k in range(p):
-                for y in range(row + k + 1):
+                for y in range(int(first[row]), row + k + 1):
                     total = 0.0
                     for a in range(p):
                         total += lam[at + a * p + k] * R[row + a, y]
@@ -288,37 +303,32 @@ def _scale_tail(lam, sizes, levels, Q, R, H):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _cholesky(H):  # type: ignore[no-untyped-def]
-    """Lower factor in place of the lower triangle; false where there is none."""
-    m = H.shape[0]
-    for j in range(m):
-        total = H[j, j]
-        for l in range(j):
-            total -= H[j, l] * H[j, l]
+def _cholesky(H, first):  # type: ignore[no-untyped-def]
+    """Lower factor in place of the lower triangle, each row from its first entry on; false where there is none."""
+    for i in range(H.shape[0]):
+        row, low = H[i], int(first[i])
+        for j in range(low, i):
+            row[j] = (row[j] - _dot_within(row, H[j], max(low, int(first[j])), j)) / H[j, j]
+        total = row[i] - _dot_within(row, row, low, i)
         if not total > 0.0:
             return False
-        H[j, j] = math.sqrt(total)
-        for i in range(j + 1, m):
-            total = H[i, j]
-            for l in range(j):
-                total -= H[i, l] * H[j, l]
-            H[i, j] = total / H[j, j]
+        row[i] = math.sqrt(total)
     return True
 
 
 @_inner
-def _symmetric(Q):  # type: ignore[no-untyped-def]
+def _symmetric(Q, first):  # type: ignore[no-untyped-def]
     for i in range(Q.shape[0]):
-        for j in range(i):
+        for j in range(int(first[i]), i):
             Q[j, i] = Q[i, j]
 
 
 @_inner
 def _factorize(lam, s2, K, u, N, B, Bt, R, H):  # type: ignore[no-untyped-def]
     """Fill N, B, R and the Cholesky factor H; Σ log|M_i|, NaN where something is not positive definite."""
-    sizes, levels = _part(u, u[AT_SIZES:]), _part(u, u[AT_LEVELS:])
+    sizes, levels, first = _part(u, u[AT_SIZES:]), _part(u, u[AT_LEVELS:]), _part(u, u[AT_FIRST:])
     m, r = H.shape[0], int(_part(u, u[AT_NUMBERS:])[COEFFICIENTS])
-    Q = np.empty((m, m))
+    Q = R if m > r else H
     _copy(_part(u, u[AT_TAIL:]).reshape((m, m)), Q)
     log_det = 0.0
     if sizes.shape[0]:
@@ -330,68 +340,65 @@ def _factorize(lam, s2, K, u, N, B, Bt, R, H):  # type: ignore[no-untyped-def]
         _carry_sparse(N, indptr, _part(u, u[AT_VALUES:]).reshape((-1, p)), Bt)
         _eliminate(indptr, _part(u, u[AT_COLS:]), Bt, B, Q)
     if m > r:
-        _symmetric(Q)
-        _scale_tail(lam, sizes, levels, Q, R, H)
-    else:
-        _copy(Q, H)
+        _symmetric(Q, first)
+        _scale_tail(lam, sizes, levels, first, _part(u, u[AT_REACH:]), R, H)
     for i in range(r):
         for j in range(i + 1):
             H[m - r + i, m - r + j] += s2 * K[i, j]
-    return log_det if _cholesky(H) else math.nan
+    return log_det if _cholesky(H, first) else math.nan
 
 
 @_inner
-def _adjoint(H, v, s2, Hbar):  # type: ignore[no-untyped-def]
-    """H̄ (symmetric) from the factor H; log|H_aa| and r²."""
-    m, e = H.shape[0], v.shape[0]
+def _adjoint(H, first, reach, v, s2, Hbar):  # type: ignore[no-untyped-def]
+    """Fill zeros with H̄ (symmetric) where H may have entries, from its factor H; log|H_aa| and r²."""
+    m, e, t = H.shape[0], v.shape[0], reach.shape[0]
     a = m - e
-    inverse, w = np.zeros((a, a)), np.zeros(m)
+    w, column = np.zeros(m), np.zeros(a)
     log_det, rss = 0.0, 0.0
-    for j in range(a):
-        log_det += 2.0 * math.log(H[j, j])
-        inverse[j, j] = 1.0 / H[j, j]
-        for i in range(j + 1, a):
-            total = 0.0
-            for l in range(j, i):
-                total -= H[i, l] * inverse[l, j]
-            inverse[i, j] = total / H[i, i]
     for j in range(e):
         w[a + j] = v[j]
         total = 0.0
         for i in range(j, e):
             total += H[a + i, a + j] * v[i]
         rss += total * total
-    for k in range(a):
-        total = 0.0
-        for i in range(e):
-            total += H[a + i, k] * v[i]
-        for j in range(k + 1):
-            w[j] -= inverse[k, j] * total
+        _add_scaled(w[:a], -v[j], H[a + j, :a])
+    for j in range(a - 1, -1, -1):
+        log_det += 2.0 * math.log(H[j, j])
+        w[j] /= H[j, j]
+        _add_scaled(w[int(first[j]) : j], -w[j], H[j, int(first[j]) : j])
+        end, border = (int(reach[j]), t) if j < t else (a, a)
+        for part in range(2):
+            for i in range(border if part else j + 1, a if part else end):
+                column[i] = H[i, j] if first[i] <= j else 0.0
+        for part in range(2):
+            for i in range(border if part else j + 1, a if part else end):
+                if first[i] <= j:
+                    total = _dot_within(Hbar[i], column, j + 1, end) + _dot_within(Hbar[i], column, border, a)
+                    Hbar[i, j] = -total / H[j, j]
+                    Hbar[j, i] = Hbar[i, j]
+        total = _dot_within(Hbar[j], column, j + 1, end) + _dot_within(Hbar[j], column, border, a)
+        Hbar[j, j] = (1.0 / H[j, j] - total) / H[j, j]
     for i in range(m):
-        for j in range(i + 1):
-            total = w[i] * w[j] / s2
-            if i < a:
-                for k in range(i, a):
-                    total += inverse[k, i] * inverse[k, j]
-            Hbar[i, j] = total
-            Hbar[j, i] = total
+        for j in range(int(first[i]), i + 1):
+            Hbar[i, j] += w[i] * w[j] / s2
+            Hbar[j, i] = Hbar[i, j]
     return log_det, rss
 
 
 @_inner
-def _tail_back(lam, sizes, levels, R, Hbar, lam_bar):  # type: ignore[no-untyped-def]
+def _tail_back(lam, sizes, levels, first, reach, R, Hbar, lam_bar):  # type: ignore[no-untyped-def]
     """Add 2 QΛH̄ by blocks to `lam_bar`, and turn H̄ into Q̄ = ΛH̄Λᵀ."""
-    m = R.shape[0]
+    m, t = R.shape[0], reach.shape[0]
     row, at = 0, int(sizes[0]) * int(sizes[0])
-    column = np.empty(m)
+    column = np.empty(t)
     for f in range(1, sizes.shape[0]):
         p = int(sizes[f])
         for _ in range(int(levels[f])):
+            low, high = int(first[row]), int(reach[row])
             for a in range(p):
                 for k in range(p):
-                    total = 0.0
-                    for x in range(m):
-                        total += R[row + a, x] * Hbar[x, row + k]
+                    of_Q, of_H = R[row + a], Hbar[row + k]
+                    total = _dot_within(of_Q, of_H, low, high) + _dot_within(of_Q, of_H, t, m)
                     lam_bar[at + a * p + k] += 2.0 * total
             row += p
         at += p * p
@@ -400,18 +407,20 @@ def _tail_back(lam, sizes, levels, R, Hbar, lam_bar):  # type: ignore[no-untyped
         for f in range(1, sizes.shape[0]):
             p = int(sizes[f])
             for _ in range(int(levels[f])):
-                for x in range(m):
-                    for a in range(p):
-                        total = 0.0
-                        for k in range(p):
-                            value = Hbar[row + k, x] if transposed else Hbar[x, row + k]
-                            total += lam[at + a * p + k] * value
-                        column[a] = total
-                    for a in range(p):
-                        if transposed:
-                            Hbar[row + a, x] = column[a]
-                        else:
-                            Hbar[x, row + a] = column[a]
+                for border in range(2):
+                    low, high = (t, m) if border else (int(first[row]), int(reach[row]))
+                    for x in range(low, high):
+                        for a in range(p):
+                            total = 0.0
+                            for k in range(p):
+                                value = Hbar[row + k, x] if transposed else Hbar[x, row + k]
+                                total += lam[at + a * p + k] * value
+                            column[a] = total
+                        for a in range(p):
+                            if transposed:
+                                Hbar[row + a, x] = column[a]
+                            else:
+                                Hbar[x, row + a] = column[a]
                 row += p
             at += p * p
 
@@ -751,15 +760,16 @@ def likelihood_of_products(lam, sigma, sampled, u, lam_bar, v_bar, bar):  # type
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(levels[0]) if sizes.shape[0] else 0
     N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[AT_COLS:]).shape[0], p))
-    R, H, Hbar = np.empty((m, m)), np.empty((m, m)), np.empty((m, m))
+    R, H, Hbar = np.empty((m, m)), np.empty((m, m)), np.zeros((m, m))
+    first, reach = _part(u, u[AT_FIRST:]), _part(u, u[AT_REACH:])
     K = _part(u, u[AT_K:]).reshape((r, r))
     deviance = _factorize(lam, s2, K, u, N, B, Bt, R, H)
     if not math.isfinite(deviance):
         return math.nan, math.nan
-    log_det, rss = _adjoint(H, v, s2, Hbar)
+    log_det, rss = _adjoint(H, first, reach, v, s2, Hbar)
     s2_bar = _corner_back(H, K, v, s2, rss, Hbar, v_bar)
     if m > r:
-        _tail_back(lam, sizes, levels, R, Hbar, lam_bar)
+        _tail_back(lam, sizes, levels, first, reach, R, Hbar, lam_bar)
     if bar.shape[0]:
         _copy(Hbar, bar[bar.shape[0] - m * m :].reshape((m, m)))
     if p > 0:
@@ -883,7 +893,7 @@ def draw_effects(lam, s2, v, rho, K, packed, noise, integrated, first):  # type:
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(levels[0]) if sizes.shape[0] else 0
     N, B, Bt = np.empty((p, p, J)), np.empty((p, r, J)), np.empty((_part(u, u[AT_COLS:]).shape[0], p))
-    R, H = np.empty((m, m)), np.empty((m, m))
+    R, H = np.empty((m, m)), np.zeros((m, m))  # of H what has no entries stays zero
     indptr, cols = _part(u, u[AT_INDPTR:]), _part(u, u[AT_COLS:])
     rhs, white, x = np.empty(p), np.empty(p), np.empty(a)
     for draw in range(s2.shape[0]):

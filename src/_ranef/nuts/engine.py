@@ -62,10 +62,10 @@ def sample_marginal(
     """Sample the variance parameters, then draw β and b exactly."""
     with _computing_on(settings.device), contextlib.ExitStack() as stack:
         shape, roots = problem.shape.padded, asked_roots(problem.sampled_roots)
-        hosted = not fits_in_jax(shape) or not problem.known_law
+        hosted = not fits_in_jax(shape) or not problem.known_law or problem.asks_loops
         _refuse_unknown(problem, hosted=hosted)
         data: dict[str, Any] = {"hyper": _double(problem.numbers)}
-        if problem.rows is not None and hosted:
+        if hosted and (problem.rows is not None or problem.asks_loops):
             d = problem.layout.n_hyper
             code = Code(asked_posterior(problem.gradient, d), (("q", d),), None)
         elif hosted:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from _ranef.likelihood import CrossProducts, FixedPart, FixedSums
-from _ranef.nuts.blocks import Shape, sparse_coupling, tail_products
+from _ranef.nuts.blocks import Shape, skyline, sparse_coupling, tail_products
 from _ranef.nuts.layout import FAMILIES, Layout
 from _ranef.residuals import LogLaw
 from _ranef.support.arrays import Floats
@@ -22,7 +22,7 @@ CONSTANT = 2
 #: T of what is left, ``vine`` the shapes of the priors of partial correlations. A, ``values``, C and ``tail`` are the
 #: cross-products, side by side; where these depend on ρ, ``parts`` (K, ·) has those that do not, and comes last
 PARTS = (
-    *("sizes", "levels", "indptr", "cols", "A", "values", "C", "tail", "K", "terms", "fill"),
+    *("sizes", "levels", "indptr", "cols", "first", "reach", "A", "values", "C", "tail", "K", "terms", "fill"),
     *("priors", "numbers", "origin", "vine", "law", "counts", "centre", "root", "parts"),
 )
 
@@ -51,6 +51,7 @@ def pack(
     if blocks and shape.sizes:
         sparse = sparse_coupling(products, shape)
         coupling = sparse.indptr, sparse.cols
+    rows: Any = skyline(products, shape, r) if blocks else (none, none)
     own: list[Any] = _products(products, fixed, shape) if blocks else [none] * 4
     parts: Any = none if sums is None or law is None else packed_parts(sums, fixed, shape)
     logs = sum(float(numbers[name][..., 3].sum()) for name in ("sd", "fixef")) + float(numbers["vine"][:, 1].sum())
@@ -74,6 +75,7 @@ def pack(
             np.array(shape.sizes),
             np.array(shape.levels),
             *coupling,
+            *rows,
             *own,
             fixed.K if blocks else none,
             _terms(layout),

@@ -21,7 +21,7 @@ from _ranef.likelihood import (
     working_spec,
 )
 from _ranef.nuts.batched import Batched, Points, has_batches, make_batched
-from _ranef.nuts.blocks import Roots, Shape, arrays_of_sums, collapsed_arrays, make_shape
+from _ranef.nuts.blocks import Roots, Shape, arrays_of_sums, collapsed_arrays, dense_work, make_shape, skyline
 from _ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
 from _ranef.nuts.packing import pack, packed_parts, whiten, with_products
 from _ranef.nuts.related import among_roots, with_independent_levels
@@ -49,8 +49,12 @@ Effects = tuple[Floats, tuple[Floats, ...]]
 #: value and gradient of the log posterior density at unconstrained coordinates (d,)
 Gradient = Callable[[Floats], tuple[float, Floats]]
 
-#: the longest dense tail that the compiled loops are given; LAPACK is faster beyond
-MAX_TAIL = 200
+#: the longest tail that the compiled loops are given, dense and of short rows; LAPACK is faster beyond
+MAX_TAIL, MAX_SHORT_ROWS = 200, 500
+
+#: share of a dense factorisation's work that short rows may cost, and multiplications that a dense tail takes in JAX
+#: from which on asking the loops is cheaper
+SHORT_ROWS, MUCH_IN_JAX = 0.3, 500_000
 
 #: numbers in one block of draws
 BLOCK = 4_000_000
@@ -94,8 +98,22 @@ class Problem:
 
     @property
     def short(self) -> bool:
-        """Whether the dense tail is short enough for the compiled loops, which know independent levels alone."""
-        return self.shape.tail <= MAX_TAIL and not self.shape.related
+        """Whether the tail is short enough for the compiled loops, which know independent levels alone."""
+        tail, related = self.shape.tail, self.shape.related
+        return not related and (tail <= MAX_TAIL or (tail <= MAX_SHORT_ROWS and self.short_rows))
+
+    @cached_property
+    def short_rows(self) -> bool:
+        """Whether the rows of the tail are short, as those of nested factors are."""
+        t = self.shape.tail
+        lengths = 1.0 + np.arange(t) - skyline(self.blocks, self.shape, 0)[0]
+        return bool(3.0 * lengths @ lengths <= SHORT_ROWS * t**3)
+
+    @property
+    def asks_loops(self) -> bool:
+        """Whether JAX asks the compiled loops for the density, to which a dense tail would be much work."""
+        plain = self.compiled and self.layout.plain
+        return plain and dense_work(self.shape) > MUCH_IN_JAX and self.short_rows
 
     @property
     def compiled(self) -> bool:

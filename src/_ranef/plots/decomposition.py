@@ -11,7 +11,7 @@ import pandas as pd
 from _ranef.comparison import fits_decomposition
 from _ranef.inference import first_fit
 from _ranef.plots.drawing import BLUE, GREY, NAMED, VERMILLION, axes_for, legend_above, plain_frame, returned
-from _ranef.plots.names import as_drawn, effect_on, name_levels
+from _ranef.plots.names import as_drawn, effect_on, effects_of, name_levels
 from _ranef.plots.ranef import ordered_levels
 from _ranef.plots.selection import LevelsArgument, TermArgument, require_effects, select
 from _ranef.results import Fit
@@ -58,9 +58,7 @@ def decomposition_figure(
     height = max(1.4 + min(0.2 * len(shown), TALLEST) for *_, shown in panels)
     axes = axes_for(ax, len(panels), (4.4, height))
     for a, (title, column, n, shown) in zip(axes, panels, strict=True):
-        _draw(
-            a, title, shown, n - len(shown), effect_on(spec.design.response, column, "posterior variance of the effect")
-        )
+        _draw(a, title, shown, n - len(shown), effect_on(effects_of(spec), column, "posterior variance of the effect"))
     if ax is None:
         legend_above(axes)
     return returned(axes)

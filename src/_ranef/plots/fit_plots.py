@@ -306,8 +306,9 @@ class FitPlots(SharedPlots):
             ``"mean"``, ``"sd"``, ``"min"``, ``"max"``, ``"median"``, or a function of a response (rows,).
         group : str, optional
             A grouping factor.
-        kind : "density" or "ecdf", optional
+        kind : "density", "ecdf" or "rootogram", optional
             Curves as densities or distribution functions; by default the latter where the response takes few values.
+            A rootogram has how often each count occurs, on a scale of roots: the default of counts and of successes.
         re : "fitted" or "new", optional
             Whether replications keep the random effects, or draw new ones. A posterior keeps its draws by default; a
             fit by REML or ML draws new ones: BLUPs vary less than effects do, and every check would look amiss.

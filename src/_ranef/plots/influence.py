@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from _ranef.errors import DesignError
-from _ranef.inference import Influence, estimates_of, influence
+from _ranef.inference import Influence, estimates_of, influence, require_gaussian
 from _ranef.plots.drawing import BLUE, GREY, one_axes, plain_frame, returned
 from _ranef.plots.names import as_drawn
 from _ranef.results import Fit
@@ -78,6 +78,7 @@ def influence_axes(
     fit: Fit, group: str | None = None, measure: str = "cooks_distance", *, refit: bool = False, ax: Axes | None = None
 ) -> Axes | Figure:
     """Draw a measure of the most influential deletions, the largest uppermost."""
+    require_gaussian(fit.spec, "influence()", "Fit the model without the rows.")
     held = list(estimates_of({"fit": fit}).values())
     if not held:
         raise DesignError("influence() is of a fit by REML or ML. A posterior has loo(), which says the same of rows.")

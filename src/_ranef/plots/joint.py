@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from _ranef.inference import estimates_of, estimates_to_mark, first_fit, posteriors_of, products_of
+from _ranef.inference import estimates_of, estimates_to_mark, first_fit, posteriors_of, products_of, require_gaussian
 from _ranef.inference.surface import Surface, chosen_pair, contour_levels, criterion_surface
 from _ranef.plots.drawing import BLUE, GREY, figure_of, one_axes, plain_frame
 from _ranef.plots.fonts import legible
@@ -136,6 +136,8 @@ def joint_axes(
     DesignError
         For an unknown standard deviation or method, or a model without two.
     """
+    spec = first_fit(fits).spec
+    require_gaussian(spec, "joint()", "plot.varcorr() has the posterior of each standard deviation.")
     panel = joint_panel(fits, x, y, method)
     ax = one_axes(ax, 6.2, 5.4)
     _draw(ax, panel)

@@ -23,6 +23,7 @@ from _ranef.inference import (
     predictor,
     predictor_draws,
     random_covariates,
+    require_gaussian,
 )
 from _ranef.plots.drawing import (
     BLACK,
@@ -246,6 +247,7 @@ def lines_figure(
     """
     one_of("kind", kind, KINDS)
     spec = next(iter(fits.values())).spec
+    require_gaussian(spec, "lines()", "plot.ppc(group=...) has the mean of every level, predict() that of any rows.")
     if term is not None:
         if x is not None:
             raise DesignError("Give x=, the covariate, or term=, an effect of it; not both.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from _ranef.plots.fonts import fallen_back, families_for
+from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Floats
 from _ranef.support.escapes import mathtext_safe, printable
 
@@ -22,6 +23,7 @@ __all__ = [
     "cut_words",
     "effect_on",
     "effect_title",
+    "effects_of",
     "name_levels",
     "per_unit",
     "remember",
@@ -196,6 +198,21 @@ def per_unit(column: str) -> str:
 def effect_title(name: str, shown: int, n: int, thinning: str = "") -> str:
     """The title of a panel: its name, and how many of `n` levels are `shown` where it is not all."""
     return name if shown == n else f"{name}\n{shown} of {n} levels{thinning}"
+
+
+def effects_of(spec: ModelSpec) -> str:
+    """What random effects are effects on: the response, or its link of a generalised one.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> effects_of(ranef.Model("TICKS ~ 1 + (1 | BROOD)", ranef.datasets.load("grouseticks"), family="poisson").spec)
+    'log mean TICKS'
+    """
+    family, response = spec.family, spec.design.response
+    if not isinstance(family, Generalised):
+        return response
+    return f"{family.link} {'p of' if np.isfinite(family.upper) else 'mean'} {response}"
 
 
 def effect_on(response: str, column: str, what: str = "random effect") -> str:

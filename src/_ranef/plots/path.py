@@ -24,7 +24,7 @@ from _ranef.plots.drawing import (
     plain_frame,
     returned,
 )
-from _ranef.plots.names import as_drawn, effect_on, effect_title, shortened, spread_labels
+from _ranef.plots.names import as_drawn, effect_on, effect_title, effects_of, shortened, spread_labels
 from _ranef.plots.selection import LevelsArgument, Selection, select
 from _ranef.results import Fit
 from _ranef.support.arrays import Floats
@@ -219,7 +219,7 @@ def path_of_fits(
         paths.draws,
         ax,
         formula=base.spec.design.formula,
-        response=base.spec.design.response,
+        response=effects_of(base.spec),
         method=paths.method,
         alone=term is not None,
         selection=selection,
@@ -314,7 +314,15 @@ def _draw_path(
         at = float(path.position(ratio_hat))
         ax.axvline(at, color=BLUE, linewidth=1.6, zorder=3, label=f"{method} estimate")
         if n <= MARKED:
-            ax.plot(np.full(n, at), path.at(ratio_hat), "o", color=BLUE, markersize=5, zorder=4, label="BLUP")
+            ax.plot(
+                np.full(n, at),
+                path.at(ratio_hat),
+                "o",
+                color=BLUE,
+                markersize=5,
+                zorder=4,
+                label="BLUP" if method in ("REML", "ML") else "conditional mode",
+            )
     ticks = path.ticks()
     first, last = ("0", "∞") if alone else ("0\ncomplete\npooling", "∞\nno\npooling")
     ax.set_xticks(path.position(ticks), [first, *(f"{t:g}" for t in ticks[1:-1]), last])
@@ -322,12 +330,12 @@ def _draw_path(
     low, high = _limits(path.estimates)
     ax.set_ylim(low, high)
     ax.set_title(as_drawn(path.title), fontsize="medium")
-    what = as_drawn(f"sd({path.term} | {path.group})")
+    what = as_drawn(f"sd({path.term} | {path.group})") + (" / σ" if method in ("REML", "ML") else "")
     if alone:
-        ax.set_xlabel(f"{what} / σ alone, other variances as estimated")
+        ax.set_xlabel(f"{what} alone, other variances as estimated")
     else:
         # the words below the first and last tick leave the middle free
-        ax.set_xlabel(f"{what} / σ" + (", others in proportion" if path.together else ""), labelpad=-19.0)
+        ax.set_xlabel(what + (", others in proportion" if path.together else ""), labelpad=-19.0)
     ax.set_ylabel(as_drawn(effect_on(response, path.term)))
     plain_frame(ax)
     if n <= NAMED:

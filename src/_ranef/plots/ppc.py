@@ -28,12 +28,14 @@ __all__ = [
     "STATISTICS",
     "GroupCheck",
     "Replicated",
+    "Rootogram",
     "StatisticCheck",
     "distribution_curves",
     "group_check",
     "is_discrete",
     "ppc_axes",
     "replicated",
+    "rootogram",
     "statistic_check",
 ]
 
@@ -60,7 +62,10 @@ ROWS = 20_000
 #: a response with fewer distinct values than this share of its rows is drawn as steps rather than a density
 DISTINCT = 0.1
 
-KINDS = ("density", "ecdf")
+KINDS = ("density", "ecdf", "rootogram")
+
+#: families whose responses are shown as frequencies by default, and counts that have a bar
+COUNTED, BARS = ("binomial", "poisson", "negative binomial"), 60
 
 #: levels up to which each has a name on the axis
 NAMED = 60
@@ -78,6 +83,28 @@ class Replicated:
 
     observed: Floats
     values: Floats
+
+
+@dataclass(frozen=True)
+class Rootogram:
+    """How often each count is observed, and in replications.
+
+    Attributes
+    ----------
+    counts : array (K,)
+        Of successes, where the response is binomial; the last stands for all from there on, if there were very many.
+    observed : array (K,)
+        Rows that have each.
+    quantiles : array (3, K)
+        0.025, 0.5 and 0.975 quantiles of the replications.
+    open : bool
+        Whether the last count stands for larger ones too.
+    """
+
+    counts: Floats
+    observed: Floats
+    quantiles: Floats
+    open: bool
 
 
 @dataclass(frozen=True)
@@ -178,6 +205,29 @@ def distribution_curves(data: Replicated, *, cumulative: bool) -> list[tuple[Flo
     return curves
 
 
+def rootogram(data: Replicated, trials: Floats | None) -> Rootogram:
+    """Frequencies of counts, those of proportions times their trials (n,) where given.
+
+    Raises
+    ------
+    DesignError
+        If the response is no counts.
+    """
+    weights = np.ones(len(data.observed)) if trials is None else trials
+    y, drawn = data.observed * weights, data.values * weights[:, None]
+    if (y < 0).any() or np.abs(y - np.round(y)).max() > 1e-6:
+        raise DesignError(
+            "kind='rootogram' is of counts, which this response is not. kind='ecdf' has its distribution."
+        )
+    counts, whole = np.round(y).astype(np.intp), np.round(drawn).astype(np.intp)
+    top = int(np.quantile(np.concatenate([counts, whole.ravel()]), 0.999))
+    last = min(max(top, 1), BARS)
+    tallies = [np.bincount(np.minimum(column, last), minlength=last + 1) for column in (counts, *whole.T)]
+    quantiles = np.quantile(np.array(tallies[1:]), [0.025, 0.5, 0.975], axis=0)
+    more = bool(max(counts.max(), whole.max()) > last)
+    return Rootogram(np.arange(last + 1.0), tallies[0].astype(float), quantiles, more)
+
+
 def statistic_check(data: Replicated, statistic: Statistic) -> StatisticCheck:
     """A statistic of every replication and of the data.
 
@@ -252,7 +302,8 @@ def ppc_axes(
     """Replicated responses beside the observed one: curves, one statistic, or one of every level."""
     one_of("kind", kind, (*KINDS, None))
     curves = statistic is None and group is None
-    number = default_number(fit, curves=curves) if n is None else n
+    counted = curves and (kind == "rootogram" or (kind is None and fit.spec.family.word in COUNTED))
+    number = default_number(fit, curves=curves and not counted) if n is None else n
     effects = re if re is not None else "fitted" if fit.engine not in ESTIMATING else "new"
     data = replicated(fit, number, effects, seed)
     if levels is not None and group is None:
@@ -267,6 +318,9 @@ def ppc_axes(
     ax = one_axes(ax)
     if statistic is not None:
         _draw_statistic(ax, statistic_check(data, statistic), fit)
+    elif counted:
+        trials = fit.spec.held.design.weights if fit.spec.family.word == "binomial" else None
+        _draw_rootogram(ax, rootogram(data, trials), fit)
     else:
         cumulative = kind == "ecdf" or (kind is None and is_discrete(data.observed))
         _draw_curves(ax, data, fit, cumulative=cumulative)
@@ -296,6 +350,23 @@ def _draw_curves(ax: Axes, data: Replicated, fit: Fit, *, cumulative: bool) -> N
         ax.set(ylabel="density", yticks=[], ylim=(0.0, 1.25 * top))
         ax.spines["left"].set_visible(False)
     _legend(ax, "upper left")
+    plain_frame(ax)
+
+
+def _draw_rootogram(ax: Axes, found: Rootogram, fit: Fit) -> None:
+    """Draw observed frequencies as bars, on a scale of roots, with the median and 95 % of replications over them."""
+    low, middle, high = found.quantiles
+    ax.bar(found.counts, found.observed, width=0.9, color=GREY, alpha=0.4, label="observed")
+    ax.fill_between(found.counts, low, high, color=_colour(fit), alpha=0.25, linewidth=0, label="95 % of replications")
+    ax.plot(found.counts, middle, color=_colour(fit), marker="o", markersize=4, label=f"median, {_words(fit)}")
+    top = float(max(found.observed.max(), high.max()))
+    ax.set_yscale("function", functions=(np.sqrt, np.square))
+    ax.set_ylim(0.0, 1.45 * top)
+    ax.set_ylabel("rows (scale of roots)")
+    more = f"; {len(found.counts) - 1} stands for more, too" if found.open else ""
+    ax.set_xlabel(as_drawn(f"{fit.spec.design.response}{more}"))
+    ax.locator_params(axis="x", integer=True)
+    _legend(ax, "upper right")
     plain_frame(ax)
 
 

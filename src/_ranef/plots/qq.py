@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy
 
-from _ranef.inference import effect_scores
+from _ranef.inference import effect_scores, shown_residuals
 from _ranef.plots.drawing import BLUE, GREY, VERMILLION, axes_for, headroom, one_axes, plain_frame, returned
 from _ranef.plots.fonts import legible
 from _ranef.plots.names import as_drawn, shortened
@@ -174,10 +174,10 @@ def chosen_quantiles(
 
 
 def qq_axes(fit: Fit, ax: Axes | None = None, level: float = 0.95) -> Axes:
-    """Ordered Pearson residuals against normal quantiles."""
+    """Ordered residuals against normal quantiles."""
     ax = one_axes(ax)
-    plot = normal_quantiles(fit.residuals("pearson").to_numpy(), "Normal quantiles of residuals", level=level)
-    draw_quantiles(ax, plot, "Pearson residual (in σ)", level)
+    residual, label = shown_residuals(fit)
+    draw_quantiles(ax, normal_quantiles(residual, "Normal quantiles of residuals", level=level), label, level)
     legible(ax)
     return ax
 
@@ -196,6 +196,7 @@ def qq_ranef_axes(
     require_effects(selection.columns)
     axes = axes_for(ax, len(selection.columns), (4.6, 4.2))
     kind = "posterior mean" if fit.engine not in ESTIMATING else "BLUP"
+    kind = "conditional mode" if fit.engine in ("Laplace", "AGQ") else kind
     scores = {k: effect_scores(fit, fit.spec.groupings[k].name) for k, _ in selection.columns}
     for a, (k, q) in zip(axes, selection.columns, strict=True):
         grouping, (column, values) = fit.spec.groupings[k], scores[k][q]
@@ -212,7 +213,9 @@ def draw_quantiles(ax: Axes, plot: QuantilePlot, label: str, level: float = 0.95
     plain_frame(ax)
     if not plot.n:
         words = (
-            "All are zero:\nthe variance is estimated as 0." if label.startswith("BLUP") else "No positive variance."
+            "All are zero:\nthe variance is estimated as 0."
+            if label.startswith(("BLUP", "conditional mode"))
+            else "No positive variance."
         )
         ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes, color=GREY)
         ax.set(xticks=[], yticks=[])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from _ranef.comparison.shrinkage import shrinkage_frame
+from _ranef.comparison import levels_frame
 from _ranef.errors import DesignError
 from _ranef.plots.drawing import (
     BLACK,
@@ -29,7 +29,7 @@ from _ranef.plots.drawing import (
     returned,
     returned_figure,
 )
-from _ranef.plots.names import as_drawn, effect_on, effect_title, name_levels, shortened, text_width
+from _ranef.plots.names import as_drawn, effect_on, effect_title, effects_of, name_levels, shortened, text_width
 from _ranef.plots.selection import LevelsArgument, Selection, TermArgument, checked_limit, require_effects, select
 from _ranef.results import Fit
 from _ranef.spec import Grouping
@@ -161,7 +161,7 @@ def wide_frame(fits: Mapping[str, Fit], level: float) -> pd.DataFrame:
 
     That is given the first fit's coefficients.
     """
-    own = shrinkage_frame(next(iter(fits.values())), level)[[*KEYS, "no_pooling"]]
+    own = levels_frame(next(iter(fits.values())), level)[[*KEYS, "no_pooling"]]
     return own.merge(estimates_frame(fits, level), on=KEYS)
 
 
@@ -226,7 +226,7 @@ def ranef_figure(
     selection = select(spec, group, term, levels, max_levels)
     panels = overlay_panels(selection.keeps(spec, estimates_frame(fits, level)), list(fits), selection)
     marks = overlaid_marks({name: fit.engine for name, fit in fits.items()}, level)
-    return draw_panels(panels, marks, ax, formula=spec.design.formula, response=spec.design.response)
+    return draw_panels(panels, marks, ax, formula=spec.design.formula, response=effects_of(spec))
 
 
 def compared_figure(
@@ -249,7 +249,7 @@ def compared_figure(
     selection = select(spec, group, term, levels, max_levels)
     panels = comparison_panels(selection.keeps(spec, wide_frame(fits, level)), list(fits), selection)
     marks = compared_marks({name: fit.engine for name, fit in fits.items()}, level)
-    return draw_panels(panels, marks, None, formula=spec.design.formula, response=spec.design.response)
+    return draw_panels(panels, marks, None, formula=spec.design.formula, response=effects_of(spec))
 
 
 def compared_marks(engines: Mapping[str, str], level: float) -> list[Mark]:
@@ -336,6 +336,7 @@ def draw_panel(ax: Axes, panel: Panel, marks: Sequence[Mark], *, joined: bool = 
     y = np.arange(n, dtype=float)
     scale = 1.0 if n <= 30 else max(0.45, 30.0 / n)
     ax.axvline(0.0, color=BLACK, linewidth=0.8, label="complete pooling: zero", zorder=1)
+    panel = _bounded(ax, panel, marks)
     if joined and n <= NAMED:
         pairs = np.array([panel.series[0].x, panel.series[1].x])
         heights = np.array([y + marks[0].offset, y + marks[1].offset])
@@ -352,6 +353,32 @@ def draw_panel(ax: Axes, panel: Panel, marks: Sequence[Mark], *, joined: bool = 
         ax.set_ylabel(f"{n} levels, in order" + (f"; bounds: medians of {2 * side + 1} neighbours" if side else ""))
     ax.tick_params(axis="y", length=0)
     plain_frame(ax)
+
+
+def _bounded(ax: Axes, panel: Panel, marks: Sequence[Mark]) -> Panel:
+    """The panel with infinite estimates at arrowheads beyond all others: rows at one end say no more of a level."""
+    whole = np.concatenate([x for s in panel.series for x in (s.x, s.lower, s.upper) if x is not None])
+    if not np.isinf(whole).any():
+        return panel
+    known = np.append(whole[np.isfinite(whole)], 0.0)
+    beyond = 0.06 * (np.ptp(known) or 1.0)
+    ends = {-1.0: known.min() - beyond, 1.0: known.max() + beyond}
+    y, shown = np.arange(len(panel.levels), dtype=float), []
+    for series, mark in zip(panel.series, marks, strict=True):
+        for sign, end in ends.items():
+            there = series.x == sign * np.inf
+            if there.any():
+                look: dict[str, Any] = {"linestyle": "none", "marker": "<" if sign < 0 else ">", "color": mark.colour}
+                at, label = (y + mark.offset)[there], "no finite estimate alone"
+                ax.plot(
+                    np.full(len(at), end), at, markersize=6, label=label if label not in _told(ax) else None, **look
+                )
+        shown.append(replace(series, x=np.where(np.isinf(series.x), np.nan, series.x)))
+    return replace(panel, series=tuple(shown))
+
+
+def _told(ax: Axes) -> list[str]:
+    return [str(line.get_label()) for line in ax.lines]
 
 
 def _draw_series(ax: Axes, y: Floats, series: Series, mark: Mark, scale: float) -> None:

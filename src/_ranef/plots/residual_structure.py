@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from _ranef.inference import Autocorrelations, autocorrelations, check_level, first_fit, lag_bounds, stratum_sds
+from _ranef.inference import (
+    Autocorrelations,
+    autocorrelations,
+    check_level,
+    first_fit,
+    lag_bounds,
+    require_gaussian,
+    stratum_sds,
+)
 from _ranef.plots.drawing import (
     BLACK,
     GREY,
@@ -92,6 +100,7 @@ def lag_panel(fits: Mapping[str, Fit], group: str | None, lags: int | None, leve
 
 def residual_sd_axes(fits: Mapping[str, Fit], level: float, ax: Axes | None = None) -> Axes:
     """Residual standard deviation of every stratum, one mark for each fit."""
+    require_gaussian(first_fit(fits).spec, "residual_sd()", "Its rows vary as their mean says.")
     marks = _marks(fits, level)
     panel = strata_panel(fits, level)
     n = len(panel.strata)
@@ -123,6 +132,7 @@ def acf_axes(
 ) -> Axes:
     """Autocorrelations of residuals before and after the model's correlation is taken out, and those that it fits."""
     check_level(level)
+    require_gaussian(first_fit(fits).spec, "acf()", "plot.residuals_by_group() has residuals by level.")
     panel = lag_panel(fits, group, lags, level)
     ax = one_axes(ax, 6.4, 4.2)
     first = next(iter(panel.fits.values()))

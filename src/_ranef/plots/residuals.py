@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef.errors import DesignError
-from _ranef.inference import grouping_named
+from _ranef.inference import grouping_named, shown_residuals
 from _ranef.plots.drawing import (
     BLACK,
     BLUE,
@@ -173,13 +173,13 @@ def neighbour_means(columns: Floats) -> tuple[Floats, Floats]:
 def diagnostics_figure(fit: Fit, group: str | None = None, levels: LevelsArgument = None) -> Figure:
     """Four panels: residual against fitted, normal quantiles, scale-location, and residuals by group."""
     axes = axes_for(None, 4 if fit.spec.groupings else 3, (5.2, 3.9), 2)
-    fitted, residual = fit.fitted().to_numpy(), fit.residuals("pearson").to_numpy()
-    draw_residuals(axes[0], residual_cloud(fitted, residual))
+    fitted, (residual, label) = fit.fitted().to_numpy(), shown_residuals(fit)
+    draw_residuals(axes[0], residual_cloud(fitted, residual), label)
     headroom(axes[0], 0.12)
-    draw_quantiles(axes[1], normal_quantiles(residual, "Normal quantiles of residuals"), "Pearson residual (in σ)")
-    _draw_scale_location(axes[2], fitted, residual, fit.spec.design.response)
+    draw_quantiles(axes[1], normal_quantiles(residual, "Normal quantiles of residuals"), label)
+    _draw_scale_location(axes[2], fitted, residual, fit.spec.design.response, label)
     if fit.spec.groupings:
-        _draw_groups(axes[3], grouped_residuals(fit, residual, group, levels), sideways=True)
+        _draw_groups(axes[3], grouped_residuals(fit, residual, group, levels), label, sideways=True)
     _name_fitted(axes[0], fit.spec.design.response)
     for ax, title in ((axes[0], "Residual against fitted"), (axes[2], "Spread against fitted")):
         thinned = ax.get_title().removesuffix(", evenly spaced by rank")
@@ -191,7 +191,8 @@ def diagnostics_figure(fit: Fit, group: str | None = None, levels: LevelsArgumen
 def residuals_axes(fit: Fit, ax: Axes | None = None) -> Axes:
     """Pearson residuals against fitted values, with their running median."""
     ax = one_axes(ax)
-    draw_residuals(ax, residual_cloud(fit.fitted().to_numpy(), fit.residuals("pearson").to_numpy()))
+    residual, label = shown_residuals(fit)
+    draw_residuals(ax, residual_cloud(fit.fitted().to_numpy(), residual), label)
     legible(ax)
     return ax
 
@@ -199,8 +200,8 @@ def residuals_axes(fit: Fit, ax: Axes | None = None) -> Axes:
 def scale_location_axes(fit: Fit, ax: Axes | None = None) -> Axes:
     """Square root of absolute Pearson residuals against fitted values."""
     ax = one_axes(ax)
-    fitted, residual = fit.fitted().to_numpy(), fit.residuals("pearson").to_numpy()
-    _draw_scale_location(ax, fitted, residual, fit.spec.design.response)
+    fitted, (residual, label) = fit.fitted().to_numpy(), shown_residuals(fit)
+    _draw_scale_location(ax, fitted, residual, fit.spec.design.response, label)
     legible(ax)
     return ax
 
@@ -209,23 +210,24 @@ def residuals_by_group_axes(
     fit: Fit, group: str | None = None, ax: Axes | None = None, levels: LevelsArgument = None
 ) -> Axes:
     """Pearson residuals of every level, in order of their medians."""
-    groups = grouped_residuals(fit, fit.residuals("pearson").to_numpy(), group, levels)
+    residual, label = shown_residuals(fit)
+    groups = grouped_residuals(fit, residual, group, levels)
     if ax is None:
         n = len(groups.levels)
         height = 1.2 + min(max(2.6, 0.2 * n), TALLEST) if n <= BOXES else 4.4
         ax = axes_for(None, 1, (6.4, height))[0]
-    _draw_groups(ax, groups)
+    _draw_groups(ax, groups, label)
     legible(ax)
     return ax
 
 
-def _draw_scale_location(ax: Axes, fitted: Floats, residual: Floats, response: str) -> None:
-    draw_residuals(ax, scale_location_cloud(fitted, residual))
+def _draw_scale_location(ax: Axes, fitted: Floats, residual: Floats, response: str, label: str) -> None:
+    draw_residuals(ax, scale_location_cloud(fitted, residual), label)
     ax.lines[0].remove()  # the line at zero, which no root of an absolute value can straddle
     ax.axhline(NORMAL_ROOT, color=GREY, linewidth=1.0, linestyle="--", label="median if normal with sd σ")
     ax.legend(frameon=False, fontsize="small", loc="upper left")
     ax.set_ylim(0.0, ax.get_ylim()[1] * 1.25)
-    ax.set_ylabel("√|Pearson residual|")
+    ax.set_ylabel(f"√|{label.partition(' (')[0]}|")
     _name_fitted(ax, response)
 
 
@@ -233,7 +235,7 @@ def _name_fitted(ax: Axes, response: str) -> None:
     ax.set_xlabel(as_drawn(f"fitted {response}"))
 
 
-def _draw_groups(ax: Axes, groups: GroupedResiduals, *, sideways: bool = False) -> None:
+def _draw_groups(ax: Axes, groups: GroupedResiduals, label: str, *, sideways: bool = False) -> None:
     """Draw boxes with names for few levels (names below where `sideways`), bands of quantiles for many."""
     n = len(groups.levels)
     shown = (
@@ -248,7 +250,7 @@ def _draw_groups(ax: Axes, groups: GroupedResiduals, *, sideways: bool = False) 
         ax.fill_between(at, first, third, color=BLUE, alpha=0.45, linewidth=0, label="middle half")
         ax.plot(at, median, color=VERMILLION, linewidth=1.6, label="median")
         ax.axhline(0.0, color="black", linewidth=0.8)
-        ax.set(xlabel=as_drawn(f"{n} levels of {groups.group}, in order"), ylabel="Pearson residual (in σ)", xticks=[])
+        ax.set(xlabel=as_drawn(f"{n} levels of {groups.group}, in order"), ylabel=label, xticks=[])
         headroom(ax, 0.4)
         ax.legend(frameon=False, fontsize="small", loc="upper left")
         return
@@ -256,7 +258,7 @@ def _draw_groups(ax: Axes, groups: GroupedResiduals, *, sideways: bool = False) 
     broad = 0.6 * 72.0 / ax.figure.dpi * (box.width if sideways else box.height) / (n + 0.6)
     for j, values in enumerate(groups.values):
         _draw_level(ax, j, values, min(6.0, broad), sideways=sideways)
-    _name_levels(ax, groups, sideways=sideways)
+    _name_levels(ax, groups, label, sideways=sideways)
 
 
 def _draw_level(ax: Axes, j: int, values: Floats, broad: float, *, sideways: bool) -> None:
@@ -280,19 +282,19 @@ def _draw_level(ax: Axes, j: int, values: Floats, broad: float, *, sideways: boo
     ax.plot(*pair, linestyle="none", marker="o", markersize=min(4.0, broad), color=BLUE, markeredgewidth=0)
 
 
-def _name_levels(ax: Axes, groups: GroupedResiduals, *, sideways: bool) -> None:
+def _name_levels(ax: Axes, groups: GroupedResiduals, label: str, *, sideways: bool) -> None:
     n = len(groups.levels)
     if sideways:
         ax.axhline(0.0, color="black", linewidth=0.8, zorder=0)
-        ax.set(ylabel="Pearson residual (in σ)", xlim=(-0.8, n - 0.2))
+        ax.set(ylabel=label, xlim=(-0.8, n - 0.2))
         name_levels(ax, groups.levels, "x", size=9 if n <= 20 else 7, long=20)
     else:
         ax.axvline(0.0, color="black", linewidth=0.8, zorder=0)
-        ax.set(xlabel="Pearson residual (in σ)", ylim=(-0.8, n - 0.2))
+        ax.set(xlabel=label, ylim=(-0.8, n - 0.2))
         name_levels(ax, groups.levels, size=9 if n <= 40 else 7)
 
 
-def draw_residuals(ax: Axes, cloud: ResidualCloud) -> None:
+def draw_residuals(ax: Axes, cloud: ResidualCloud, label: str) -> None:
     """Draw residuals against fitted values, a line at zero, and their running median."""
     shown = cloud.fitted.shape[0]
     size, alpha = (18.0, 0.7) if shown <= 1000 else (6.0, 0.25)
@@ -304,5 +306,5 @@ def draw_residuals(ax: Axes, cloud: ResidualCloud) -> None:
     if shown < cloud.n:
         ax.set_title(f"{shown} of {cloud.n} rows, evenly spaced by rank", fontsize="medium")
     ax.set_xlabel("fitted value")
-    ax.set_ylabel("Pearson residual (in σ)")
+    ax.set_ylabel(label)
     plain_frame(ax)

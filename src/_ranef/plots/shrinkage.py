@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from _ranef.comparison.shrinkage import shrinkage_frame
+from _ranef.comparison import levels_frame
 from _ranef.errors import DesignError
 from _ranef.inference import grouping_named
 from _ranef.plots.drawing import (
@@ -28,7 +28,7 @@ from _ranef.plots.drawing import (
     plain_frame,
     returned,
 )
-from _ranef.plots.names import as_drawn, effect_on, shortened, text_width
+from _ranef.plots.names import as_drawn, effect_on, effects_of, shortened, text_width
 from _ranef.plots.ranef import draw_panels, joined_panels, level_matrix, wide_frame
 from _ranef.plots.selection import LevelsArgument, Selection, TermArgument, select
 from _ranef.results import Fit
@@ -88,7 +88,7 @@ def shrinkage_figure(
     if kind is None:
         kind = "plane" if _in_pairs(selection) else "dumbbell"
     one_of("kind", kind, KINDS)
-    words = {"formula": spec.design.formula, "response": spec.design.response}
+    words = {"formula": spec.design.formula, "response": effects_of(spec)}
     marks = fit_marks({name: fit.engine for name, fit in fits.items()}, level)
     if kind == "plane":
         return draw_planes(planes(fits, select(spec, group, term, levels)), marks, ax, **words)
@@ -140,7 +140,7 @@ def planes(fits: Mapping[str, Fit], selection: Selection) -> tuple[Plane, ...]:
     """
     first = next(iter(fits.values()))
     frames = {name: fit.ranef() for name, fit in fits.items()}
-    own = shrinkage_frame(first)
+    own = levels_frame(first)
     out: list[Plane] = []
     for k in dict.fromkeys(k for k, _ in selection.columns):
         grouping = first.spec.groupings[k]
@@ -190,7 +190,7 @@ def ellipse(covariance: Floats, probability: float, points: int = 181) -> Floats
 
 def plane_limits(plane: Plane, outline: Floats) -> tuple[Floats, Floats]:
     """Lower and upper limits (2,) that hold estimates and ellipse; of many levels, all but the wildest estimates."""
-    alone = plane.alone[~np.isnan(plane.alone).any(axis=1)]
+    alone = plane.alone[np.isfinite(plane.alone).all(axis=1)]
     if len(alone) > MANY:
         alone = np.quantile(alone, WITHIN, axis=0)
     held = np.vstack([alone, outline, *plane.pooled.values()])
@@ -289,7 +289,7 @@ def _draw_points(ax: Axes, points: Floats, mark: Mark, zorder: float) -> None:
 
 def _title(plane: Plane, outside: int) -> str:
     notes = [] if len(plane.levels) == plane.n_levels else [f"{len(plane.levels)} of {plane.n_levels} levels"]
-    if unknown := int(np.isnan(plane.alone).any(axis=1).sum()):
+    if unknown := int((~np.isfinite(plane.alone)).any(axis=1).sum()):
         notes.append(f"{unknown} of {len(plane.levels)} levels do not determine both effects alone")
     if outside:
         notes.append(f"{outside} estimates without pooling lie outside")

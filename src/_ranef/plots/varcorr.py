@@ -11,7 +11,7 @@ import numpy as np
 from _ranef.errors import DesignError
 from _ranef.inference import estimates_to_mark, first_fit, posteriors_of, prior_component_draws, varcorr_draws
 from _ranef.plots.drawing import BLUE, GREY, VERMILLION, axes_for, legend_above, plain_frame, returned
-from _ranef.plots.names import as_drawn, per_unit
+from _ranef.plots.names import as_drawn, effects_of, per_unit
 from _ranef.results import Fit, RemlEstimates
 from _ranef.spec import (
     LKJ,
@@ -129,7 +129,7 @@ class ComponentPanel:
 def components(spec: ModelSpec) -> tuple[Component, ...]:
     """The standard deviations and correlations of a model, σ last; a known σ and repeats left out."""
     out: list[Component] = []
-    place, response = 0, spec.design.response
+    place, response = 0, effects_of(spec)
     for t in spec.terms:
         shared = t.structure.shared
         for i, column in enumerate(t.columns):
@@ -333,7 +333,7 @@ def _mark(ax: Axes, label: str, value: float, peak: float) -> None:
     """An estimate as a line from the axis to a head of its own, so that two at one place are both seen."""
     if np.isnan(value):
         return
-    reml = label.endswith("REML")
+    reml = label.endswith(("REML", "Laplace"))
     height = (1.14 if reml else 1.03) * peak
     ax.plot(
         [value, value],

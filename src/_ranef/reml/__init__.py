@@ -7,10 +7,12 @@ from _ranef.reml.structured import fit_structured
 from _ranef.support.late import late
 
 with late(globals()):
-    from _ranef.reml.generalised import fit_generalised
+    from _ranef.reml.generalised import FARTHEST, GeneralisedProblem, fit_generalised, without_flat
 
 __all__ = [
+    "FARTHEST",
     "Control",
+    "GeneralisedProblem",
     "checked_control",
     "fit_generalised",
     "fit_reml",
@@ -18,4 +20,5 @@ __all__ = [
     "refit_many",
     "refit_structured",
     "slice_size",
+    "without_flat",
 ]

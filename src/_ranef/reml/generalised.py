@@ -20,7 +20,7 @@ from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Bools, Floats
 from _ranef.support.progress import LateBar
 
-__all__ = ["GeneralisedProblem", "fit_generalised"]
+__all__ = ["FARTHEST", "GeneralisedProblem", "fit_generalised", "without_flat"]
 
 #: logarithm beyond which a dispersion is zero or infinite, and from which on that is tried
 FARTHEST, AFAR = float(np.log(1e8)), float(np.log(1e3))
@@ -179,10 +179,16 @@ class GeneralisedProblem:
         """θ for the columns as written."""
         return self.gaussian.to_written(theta[: self.n_theta])
 
-    def hessian(self, found: Descent) -> Floats:
-        """Second derivatives (n, n) at the end of a descent, by central differences of the gradient."""
-        x, n = found.point.theta, len(found.point.theta)
-        steps = DIFFERENCE * np.sqrt(2.0 / np.maximum(np.diag(found.curvature), 1e-12))
+    def at_estimates(self, estimates: RemlEstimates) -> Point:
+        """The point of estimates on the user's scale."""
+        logs = np.log(np.zeros(0) if estimates.dispersion is None else estimates.dispersion)
+        theta = self.gaussian.to_standard(estimates.theta)
+        return self.point(np.concatenate([theta, self.laplace.inward(estimates.beta), logs]))
+
+    def hessian(self, point: Point, curvature: Floats) -> Floats:
+        """Second derivatives (n, n), by central differences of the gradient in steps for about that curvature."""
+        x, n = point.theta, len(point.theta)
+        steps = DIFFERENCE * np.sqrt(2.0 / np.maximum(np.diag(curvature), 1e-12))
         out = np.empty((n, n))
         for i, unit in enumerate(np.eye(n)):
             ends = [self.gradient(self.point(x + side * steps[i] * unit)) for side in (1.0, -1.0)]
@@ -229,7 +235,7 @@ def fit_generalised(
         found = certified(problem, tracer, found, near)
         found = _at_ends(problem, tracer, found)
         try:
-            hessian = problem.hessian(found)
+            hessian = problem.hessian(found.point, found.curvature)
             found = _polished(problem, tracer, found, hessian, control.tolerance)
         except np.linalg.LinAlgError:  # so far out that there are no numbers beside it
             hessian, found = found.curvature, replace(found, converged=False)
@@ -283,7 +289,7 @@ def _at_ends(problem: GeneralisedProblem, tracer: Tracer, found: Descent) -> Des
     return replace(found, point=point) if point.criterion <= found.point.criterion + 1e-9 else found
 
 
-def _solved(hessian: Floats, right: Floats) -> Floats:
+def without_flat(hessian: Floats, right: Floats) -> Floats:
     """H⁺ times columns, without directions in which there is no curvature."""
     scale = np.sqrt(np.maximum(np.diag(hessian), 1e-12))
     values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
@@ -300,7 +306,7 @@ def _polished(
 
     def aim(point: Point) -> tuple[Floats, float]:
         gradient = np.where(zero, 0.0, problem.gradient(point))
-        step = np.where(zero, 0.0, -_solved(hessian, gradient))
+        step = np.where(zero, 0.0, -without_flat(hessian, gradient))
         return step, float(-gradient @ step)
 
     step, decrement = aim(found.point)
@@ -336,7 +342,7 @@ def _recorded(problem: GeneralisedProblem, tracer: Tracer, own: Descent, found: 
 
 def _estimates(problem: GeneralisedProblem, tracer: Tracer, found: Descent, hessian: Floats) -> RemlEstimates:
     at, model, n, p = _at(found.point), problem.laplace, problem.n_theta, problem.spec.n_fixed
-    whole = 2.0 * _solved(hessian, np.eye(len(hessian)))
+    whole = 2.0 * without_flat(hessian, np.eye(len(hessian)))
     own = replace(found, point=replace(found.point, theta=found.point.theta[:n]))
     return RemlEstimates(
         method="ML",

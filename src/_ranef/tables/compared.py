@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from _ranef.comparison import Aligned
@@ -75,7 +76,8 @@ def comparison_table(
         Why fits should not be trusted, before all else.
     """
     numbers = ("estimate", "sd", "lower", "upper") if len(fits) <= WITH_INTERVALS else ("estimate", "sd")
-    alone = bool(frames.random_effects["no_pooling"].notna().any())  # which has no meaning for generalised responses
+    alone = bool(frames.random_effects["no_pooling"].notna().any())
+    unbounded = bool(np.isinf(frames.random_effects["no_pooling"]).any())
     columns = [*(["no_pooling"] if alone else []), *(f"{f.name}_{c}" for f in fits for c in numbers)]
     rows: list[tuple[str, ...]] = []
     for r in frames.variance_components.to_dict("records"):
@@ -96,7 +98,7 @@ def comparison_table(
     blocks += [_title(formula, fits), Grid(header, tuple(rows), labels=3, spanners=spanners)]
     blocks.append(
         Text(
-            _wrapped(_notes(fits, level, left_out, numbers, several=several, alone=alone)),
+            _wrapped(_notes(fits, level, left_out, numbers, several=several, alone=alone, unbounded=unbounded)),
             "What each column estimates:",
         )
     )
@@ -136,7 +138,14 @@ def _error_of(column: str, record: Mapping[Hashable, Any]) -> float:
 
 
 def _notes(
-    fits: Sequence[FitColumns], level: float, left_out: int, numbers: Sequence[str], *, several: bool, alone: bool
+    fits: Sequence[FitColumns],
+    level: float,
+    left_out: int,
+    numbers: Sequence[str],
+    *,
+    several: bool,
+    alone: bool,
+    unbounded: bool,
 ) -> list[str]:
     percent, notes = f"{100 * level:g} %", []
     likelihood = [f for f in fits if f.engine in ESTIMATING]
@@ -148,8 +157,9 @@ def _notes(
         notes.append(f"{', '.join(f.heading for f in posterior)}: {words}")
     notes += [f"{f.heading}: {remark}" for f in fits for remark in f.remarks]
     if alone:
+        ends = " It is ∞ or -∞ where all its rows are at one end, as zeros are." if unbounded else ""
         others = f" and from the effects of other factors, both as {fits[0].heading} has them" if several else ""
-        notes.append(f"No pooling: the level's own data alone, as a deviation from the fixed effects{others}.")
+        notes.append(f"No pooling: the level's own data alone, as a deviation from the fixed effects{others}.{ends}")
     if "lower" not in numbers:
         notes.append("Intervals are in the frames: .variance_components, .fixed_effects, .random_effects, or .tidy().")
     if left_out:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from _ranef.spec import Generalised
 from _ranef.tables.model import Block, Document, Grid, Text
 from _ranef.tables.numbers import share
 from _ranef.tables.result import ResultFrame, grid, result_frame
@@ -32,6 +33,8 @@ ROWS = {
     "p": "Pr(>|t|)",
 }
 MEANS = {"estimate": "emmean", "std_error": "SE", "df": "df", "lower": "lower.CL", "upper": "upper.CL"}
+#: what emmeans calls means of families
+PER_FAMILY = {"binomial": "prob", "poisson": "rate"}
 CONTRASTS = {"estimate": "estimate", "std_error": "SE", "df": "df", "statistic": "t.ratio", "p_value": "p.value"}
 SIGNS = {"hypothesis": "", "estimate": "Estimate", "sd": "Est.Error", "probability": "P(> 0)"}
 F = {"statistic": "F value", "ndf": "NumDF", "ddf": "DenDF", "p": "Pr(>F)"}
@@ -78,21 +81,37 @@ def hypothesis_table(joint: pd.DataFrame, rows: pd.DataFrame, words: str) -> Res
 
 
 def means_table(
-    frame: pd.DataFrame, cells: Sequence[str], trend: str | None, words: str | None, level: float
+    frame: pd.DataFrame,
+    cells: Sequence[str],
+    trend: str | None,
+    words: str | None,
+    level: float,
+    family: Generalised | None = None,
+    *,
+    back: bool = False,
 ) -> Document:
-    """Marginal means, or slopes in a covariate, as emmeans prints them; `words` are None of a posterior."""
-    headers = {name: name for name in cells} | MEANS | ({} if trend is None else {"estimate": f"{trend}.trend"})
+    """Marginal means, or slopes in a covariate, as emmeans prints them; `words` are None of a posterior.
+
+    Of a generalised response they are on the scale of its link, or `back` on its own.
+    """
+    called = PER_FAMILY.get(family.word, "response") if family is not None and back else "emmean"
+    headers = {name: name for name in cells} | MEANS | {"estimate": called if trend is None else f"{trend}.trend"}
     shown = frame if np.isfinite(frame["df"]).any() else frame.drop(columns="df")
     title, percent = "Marginal means" if trend is None else f"Slopes in {trend}", f"intervals of {100 * level:g} %"
     note = f"Degrees of freedom by {words}; {percent}."
     if words is None or not words:
         note = f"Of a posterior, equal-tailed {percent}." if words is None else f"Normal {percent}; ddf= has others."
+    if family is not None:
+        note = note.replace("; ddf= has others", "")
+        note += f" Back-transformed from the {family.link} scale." if back else f" They are on the {family.link} scale."
     return Document((grid(shown.assign(**{name: frame[name].map(_word) for name in cells}), headers, title, (note,)),))
 
 
-def contrasts_table(frame: pd.DataFrame, by: Sequence[str], adjust: str, family: int) -> ResultFrame:
+def contrasts_table(
+    frame: pd.DataFrame, by: Sequence[str], adjust: str, family: int, *, called: str = "estimate", note: str = ""
+) -> ResultFrame:
     """Contrasts as emmeans prints them, adjusted for a family of so many means (Tukey's) or tests."""
-    headers = {"contrast": "", **{name: name for name in by}, **CONTRASTS}
+    headers = {"contrast": "", **{name: name for name in by}, **CONTRASTS, "estimate": called}
     shown = frame
     if frame["df"].isna().all():
         shown = frame.drop(columns=["df", "statistic"])
@@ -107,6 +126,7 @@ def contrasts_table(frame: pd.DataFrame, by: Sequence[str], adjust: str, family:
     }
     least, what = (3, f"a family of {family}") if adjust == "tukey" else (2, f"{family} tests")
     notes = (f"P-values: {names[adjust]}, of {what}.",) if adjust in names and family >= least else ()
+    notes = (*notes, note) if note else notes
     own = shown.assign(**{name: frame[name].map(_word) for name in by})
     return result_frame(frame, [grid(own, headers, "Contrasts", notes)])
 
@@ -125,7 +145,8 @@ def term_table(frame: pd.DataFrame, kind: int | str, words: str) -> ResultFrame:
     """Tests of terms as lmerTest prints them; χ² as car does."""
     roman = {"1": "I", "2": "II", "3": "III"}.get(str(kind), str(kind))
     if np.isinf(frame["ddf"]).any():
-        title, columns = f"Type {roman} Wald chi-square tests", {"term": "", **CHI2}
+        title = f"Type {roman} Wald chi-square tests{f' with {words}' if words else ''}"
+        columns = {"term": "", **CHI2}
     else:
         title, columns = f"Type {roman} Analysis of Variance Table with {words}", {**TERMS, **F_LAST}
     return result_frame(frame, [grid(frame, columns, title)])

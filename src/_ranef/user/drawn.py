@@ -13,7 +13,7 @@ from _ranef import inference as inf
 from _ranef import nuts, tables
 from _ranef.errors import ConvergenceWarning, DesignError, RanefWarning, warn
 from _ranef.results import PosteriorDraws
-from _ranef.spec import Generalised, ModelSpec
+from _ranef.spec import Generalised, ModelSpec, Priors
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, one_of, whole_number
 from _ranef.user.fit_base import Simulated
@@ -488,6 +488,13 @@ class Drawn:
         """
         spec = self.spec.held
         return nuts.predictive_array(spec, *inf.predictive_draws(spec, self.draws, draws, re, generator(seed)))
+
+    def _estimated(self) -> tuple[dict[str, float], pd.DataFrame]:
+        draws = inf.parameter_draws(self.spec, self.draws)
+        return {name: float(draw.mean()) for name, draw in draws.items()}, self.confint()
+
+    def _priors(self) -> Priors:
+        return self.draws.priors
 
     @property
     def _beta(self) -> Floats:

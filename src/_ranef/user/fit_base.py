@@ -14,15 +14,16 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast, overload
 import numpy as np
 import pandas as pd
 
-from _ranef import equations, plots, saved, tables
 from _ranef import inference as inf
+from _ranef import saved, tables
 from _ranef.errors import RanefWarning, warn
 from _ranef.results import Fit
-from _ranef.spec import ModelSpec, Priors, default_priors
+from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import Answering, generator, helpful, whole_number
+from _ranef.user.described import Described
 
-__all__ = ["BaseFit", "ByFields", "RandomPart", "Shown", "Simulated", "told"]
+__all__ = ["Answers", "BaseFit", "ByFields", "RandomPart", "Shown", "Simulated", "told"]
 
 RandomPart: TypeAlias = str | Sequence[str]
 
@@ -101,8 +102,8 @@ class Shown(Answering):
 
 
 @helpful
-class BaseFit(ByFields, Shown):
-    """What fits by either engine answer from β, b, Σ and σ as it has them: estimates, or posterior means."""
+class Answers(Described, ByFields, Shown):
+    """What fits by either engine, of all responses, answer from β and b as they have them: estimates, or means."""
 
     spec: ModelSpec
 
@@ -123,32 +124,8 @@ class BaseFit(ByFields, Shown):
 
     @property
     @abstractmethod
-    def sigma(self) -> float:
-        """Residual standard deviation."""
-
-    @property
-    @abstractmethod
     def warnings(self) -> list[str]:
         """Sentences on why the fit should not be trusted."""
-
-    @property
-    @abstractmethod
-    def _beta(self) -> Floats: ...
-
-    @property
-    @abstractmethod
-    def _modes(self) -> tuple[Floats, ...]:
-        """Random effects (J, p) by grouping."""
-
-    @abstractmethod
-    def _one_covariance(self, rng: np.random.Generator) -> tuple[Floats, ...]:
-        """Σ (p, p) by grouping, of which effects of new levels are drawn."""
-
-    @abstractmethod
-    def _predicted(
-        self, rows: inf.Rows, chosen: Sequence[int], options: inf.PredictOptions, rng: np.random.Generator
-    ) -> inf.Predicted:
-        """Estimates of rows with the ends of their intervals."""
 
     @abstractmethod
     def _told(self) -> Iterator[tuple[str, type[RanefWarning]]]:
@@ -157,10 +134,6 @@ class BaseFit(ByFields, Shown):
     @abstractmethod
     def summary(self) -> tables.Document:
         """The printed fit."""
-
-    @abstractmethod
-    def _whole_tidy(self) -> pd.DataFrame:
-        """``tidy()`` with the standard errors of variance components, and p-values of coefficients where tested."""
 
     def _document(self) -> tables.Document:
         return self.summary()
@@ -189,6 +162,30 @@ class BaseFit(ByFields, Shown):
         {'Intercept': 253.7, 'Days': 19.7}
         """
         return inf.coef_frame(self.spec, self._beta, self._modes, inf.only_group(self.spec, group))
+
+
+@helpful
+class BaseFit(Answers):
+    """What fits of Gaussian responses by either engine answer, from Σ and σ besides."""
+
+    @property
+    @abstractmethod
+    def sigma(self) -> float:
+        """Residual standard deviation."""
+
+    @abstractmethod
+    def _one_covariance(self, rng: np.random.Generator) -> tuple[Floats, ...]:
+        """Σ (p, p) by grouping, of which effects of new levels are drawn."""
+
+    @abstractmethod
+    def _predicted(
+        self, rows: inf.Rows, chosen: Sequence[int], options: inf.PredictOptions, rng: np.random.Generator
+    ) -> inf.Predicted:
+        """Estimates of rows with the ends of their intervals."""
+
+    @abstractmethod
+    def _whole_tidy(self) -> pd.DataFrame:
+        """``tidy()`` with the standard errors of variance components, and p-values of coefficients where tested."""
 
     def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
         """Fitted values: with all random effects, with none, or with those of the groups listed.
@@ -404,98 +401,6 @@ class BaseFit(ByFields, Shown):
         """
         parts = self.spec.parts()
         return pd.concat([inf.augment_frame(p, self._fitted("all", p), self._fitted("none", p)) for p in parts])
-
-    def equation(
-        self,
-        style: str = "scalar",
-        values: bool = False,
-        *,
-        level: str | None = None,
-        group: str | None = None,
-        entries: str = "numbers",
-    ) -> equations.Equation:
-        """The model as an equation: LaTeX, MathML, Typst and text.
-
-        Parameters
-        ----------
-        style : str
-            One of those of :meth:`ranef.Model.equation`.
-        values : bool
-            Whether the estimates, or posterior means, stand in the place of symbols.
-        level, group, entries : str, optional
-            Of ``style="cluster"``: as for :meth:`ranef.Model.equation`.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> print(fit.equation(values=True).text)
-        brightᵢ = 60.400 + b[j[i]] + εᵢ
-           b[j] ~ N(0, 0.06808)   for 4 levels j of operator
-             εᵢ ~ N(0, 0.1063)   for 20 rows i
-        """
-        values_by = {self.engine: self._numbers(style)} if values else None
-        asked = equations.Asked(equations.Chosen(level, group, entries), self._priors)
-        return equations.model_equation(self.spec, style=style, values=values_by, asked=asked)
-
-    @property
-    def parameters(self) -> pd.DataFrame:
-        """Every parameter: ``symbol, parameter, kind, meaning, place, prior, estimate, lower, upper``.
-
-        ``kind`` is ``"fixed"``, ``"sd"``, ``"cor"`` or ``"residual"``: all but the first are variance components, and
-        ``place`` says where each stands in D or R. Intervals are of 95 %: of REML and ML from the profile where that
-        takes a moment, else Wald's; of a posterior equal-tailed.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> print(fit.parameters[["symbol", "estimate", "place"]].round(3).to_string(index=False))
-             symbol  estimate                                           place
-                 β₀    60.400                                      β, entry 1
-        σ[operator]     0.261 D: in the block of each of 4 levels of operator
-                  σ     0.326                R: σ² is a factor of every entry
-        """
-        values, bounds = self._estimated()
-        frame = equations.parameter_table(self.spec, self._priors())
-        names = frame["parameter"]
-        own = {name: names.map(bounds[name]) for name in ("lower", "upper")}
-        return frame.assign(estimate=names.map(values).astype(float), **own)
-
-    @abstractmethod
-    def _estimated(self) -> tuple[dict[str, float], pd.DataFrame]:
-        """Estimates and intervals of all parameters by name."""
-
-    def _numbers(self, style: str) -> dict[equations.Key, float]:
-        """What takes the place of symbols: random effects and residuals where single ones are shown."""
-        if style != "cluster":
-            return equations.numbers_of(self.spec, self.fixef, self.varcorr, more=self._more_numbers)
-        spec = self.spec.held
-        left = spec.design.y - self._fitted("all", spec)
-        return equations.numbers_of(
-            spec, self.fixef, self.varcorr, modes=self._modes, residuals=left, more=self._more_numbers
-        )
-
-    @property
-    def _more_numbers(self) -> dict[equations.Key, float]:
-        return {}
-
-    def _priors(self) -> Priors:
-        """The priors that equations show."""
-        return default_priors(self.spec)
-
-    @property
-    def plot(self) -> plots.FitPlots:
-        """Figures: ``plot.ranef()``, ``shrinkage``, ``path``, ``lines``, ``diagnostics``, ``ppc`` and others.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> fit.plot.ranef().get_xlabel()
-        'random effect on bright'
-        """
-        return plots.FitPlots(cast(Fit, self))
 
     def to_marginaleffects(self, data: Any) -> Any:
         """The fit as the package marginaleffects takes models, for its predictions, comparisons, slopes and hypotheses.

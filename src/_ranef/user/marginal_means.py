@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from _ranef import inference as inf
+from _ranef.spec import Generalised
 from _ranef.support.remedies import helpful
 from _ranef.tables import Document, ResultFrame, contrasts_table, means_table
 from _ranef.user.fit_base import ByFields, Shown
-from _ranef.user.generalised_fit import refuse_generalised
 
 __all__ = ["Means", "emmeans"]
 
@@ -30,6 +30,8 @@ class Means(ByFields, Shown):
         With the combinations of coefficients ``L``, their ``cells`` and the factors ``by``.
     trend : str, optional
         The covariate whose slopes these are.
+    family : Generalised, optional
+        Of a generalised response, on whose link or mean they stand.
 
     Examples
     --------
@@ -46,6 +48,7 @@ class Means(ByFields, Shown):
 
     found: inf.MarginalMeans
     trend: str | None = None
+    family: Generalised | None = None
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -134,12 +137,18 @@ class Means(ByFields, Shown):
         chosen = "none" if self.found.law is None else inf.checked_adjustment(method, adjust)
         within = len(self.cells[list(self.by)].drop_duplicates()) if self.by else 1
         family = len(self.cells if chosen == "tukey" else frame) // within
-        return contrasts_table(frame, self.by, chosen, family)
+        called, note = self.found.contrasts_called(method), ""
+        if self.family is not None and self.trend is None:
+            note = f"Of the {self.family.link} scale{'' if called == 'estimate' else ', back-transformed'}."
+        return contrasts_table(frame, self.by, chosen, family, called=called, note=note)
 
     def _document(self) -> Document:
         law = self.found.law
         words = None if law is None else law.words
-        return means_table(self.frame, list(self.cells.columns), self.trend, words, self.found.level)
+        back = self.found.family is not None
+        return means_table(
+            self.frame, list(self.cells.columns), self.trend, words, self.found.level, self.family, back=back
+        )
 
     def __repr__(self) -> str:
         return str(self)
@@ -156,6 +165,7 @@ def emmeans(
     trend: str | None = None,
     ddf: str | None = None,
     level: float = 0.95,
+    type: str = "link",
 ) -> Means:
     """Estimate marginal means of factors, or slopes of a covariate, over a reference grid.
 
@@ -165,7 +175,7 @@ def emmeans(
 
     Parameters
     ----------
-    fit : EmpiricalBayesFit or PosteriorFit
+    fit : EmpiricalBayesFit or PosteriorFit, or GeneralisedFit or GeneralisedPosterior
     spec : str or sequence of str
         Factors, as ``"variety"``, ``"irrigation * variety"`` or ``"variety | irrigation"``, with `by` behind the bar.
     by : str or sequence of str, optional
@@ -180,6 +190,11 @@ def emmeans(
         Degrees of freedom of a fit by REML or ML; normal by default.
     level : float
         Probability of intervals.
+    type : "link" or "response"
+        Of generalised responses, whether means stay on the scale of the link, on which they are averaged, or are
+        back-transformed with the ends of their intervals; standard errors then are by the delta method, tests still
+        those of the link. Contrasts of logarithms and logits become ratios and odds ratios; others, and slopes, stay on
+        the scale of the link.
 
     Returns
     -------
@@ -207,8 +222,17 @@ def emmeans(
      Golden Rain - Victory      6.8750 7.079  0.97120  0.5951
      Marvellous - Victory      12.1667 7.079  1.71872  0.1981
     P-values: Tukey's, of a family of 3.
+    >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+    >>> ranef.emmeans(fit, "period", type="response")
+    Marginal means
+     period    prob      SE lower.CL upper.CL
+     1      0.19805 0.03692  0.13538   0.2803
+     2      0.08387 0.02384  0.04748   0.1440
+     3      0.07397 0.02262  0.04014   0.1324
+     4      0.04839 0.01980  0.02142   0.1057
+    Normal intervals of 95 %. Back-transformed from the logit scale.
     """
-    instead = "predict(re='none', interval='confidence') has the means of a grid, and test() their contrasts."
-    refuse_generalised([fit], "emmeans()", instead)
-    found = inf.emmeans(fit, spec, by, at, weights, trend=trend, ddf=ddf, level=level)
-    return Means(found, trend)
+    found = inf.emmeans(fit, spec, by, at, weights, trend=trend, ddf=ddf, level=level, type=type)
+    own = fit.spec.family
+    return Means(found, trend, own if isinstance(own, Generalised) else None)

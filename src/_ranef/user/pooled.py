@@ -11,15 +11,14 @@ import numpy as np
 import pandas as pd
 
 from _ranef import comparison as cmp
-from _ranef.errors import DesignError, FitError, suggestion
+from _ranef.errors import DesignError, FitError
 from _ranef.inference import check_level, grouping_named, only_group
-from _ranef.spec import ModelSpec
+from _ranef.spec import Generalised
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import helpful
-from _ranef.tables import Document, pooling_table
 from _ranef.user.alike import alike
-from _ranef.user.fit_base import ByFields, Shown
-from _ranef.user.generalised_fit import refuse_generalised
+from _ranef.user.generalised_pooled import GeneralisedPooling, generalised_pooling
+from _ranef.user.pooled_base import Pooled
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes
 
@@ -83,7 +82,7 @@ class PooledAt:
 
 @helpful
 @dataclass(frozen=True, eq=False, repr=False)
-class Pooling(ByFields, Shown):
+class Pooling(Pooled):
     """Every level between complete pooling and none.
 
     Made by :func:`ranef.pooling`.
@@ -128,19 +127,6 @@ class Pooling(ByFields, Shown):
     level: float = 0.95
     _kept: dict[tuple[int, int, int], cmp.PoolingSweep] = field(default_factory=dict, init=False)
 
-    @property
-    def spec(self) -> ModelSpec:
-        """The model.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
-        >>> pooled.spec.n_obs
-        20
-        """
-        return self.eb.spec
-
     # -- estimates at θ̂ ----------------------------------------------------------------------------------------
 
     @cached_property
@@ -160,48 +146,6 @@ class Pooling(ByFields, Shown):
         [['a', -0.16, -0.122, 0.0], ['b', -0.34, -0.259, 0.0]]
         """
         return self._only(cmp.pooling_frame(self._base, None if self.fb is None else self.fb.draws, self.level))
-
-    @cached_property
-    def coef(self) -> pd.DataFrame:
-        """``group, level, term, n, no_pooling, partial, complete, posterior`` with the fixed effects added.
-
-        Where X and Zⱼ have the same columns, ``no_pooling`` is the regression of the level alone, and ``complete`` the
-        population's line. An effect without a fixed effect of its name is a deviation still.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
-        >>> pooled.coef[["no_pooling", "partial", "complete"]].round(2).head(2).to_numpy().tolist()
-        [[60.24, 60.28, 60.4], [60.06, 60.14, 60.4]]
-        """
-        beta = self.eb.estimates.beta
-        mean = beta if self.fb is None else self.fb.fixef.to_numpy(dtype=float)
-        return cmp.coefficient_frame(self._base, self.frame, beta, mean)
-
-    def reliability_matrix(self, group: str, level: str) -> pd.DataFrame:
-        """Λⱼ = DAⱼ(I + DAⱼ)⁻¹ (p, p) of one level at θ̂, with D relative to σ² and Aⱼ = ZⱼᵀWZⱼ.
-
-        It is D(D + Aⱼ⁻¹)⁻¹ where Aⱼ is regular, and defined where it is not. With one grouping factor the BLUPs of the
-        level are Λⱼ times its own coefficients.
-
-        Raises
-        ------
-        DesignError
-            If there is no such factor or level.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> pooled = ranef.pooling(ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")))
-        >>> pooled.reliability_matrix("Subject", "308").round(3).to_numpy().tolist()
-        [[0.751, 0.68], [0.038, 0.838]]
-        """
-        k, g = grouping_named(self.spec, group)
-        own, j = self._base.own[k], self._level(group, level)
-        one = cmp.OwnData(own.A[[j]], own.T, own.inverse[[j]], own.variances[[j]])
-        matrix = cmp.reliability_matrices(one, self.spec.lambdas(self._base.theta)[k])[0]
-        return pd.DataFrame(matrix, index=list(g.columns), columns=list(g.columns))
 
     # -- at other θ --------------------------------------------------------------------------------------------
 
@@ -419,41 +363,6 @@ class Pooling(ByFields, Shown):
 
     # -- ratios and reliabilities of the posterior -------------------------------------------------------------
 
-    @cached_property
-    def ratios(self) -> pd.DataFrame:
-        """``group, term, estimate, mean, lower, upper`` of each effect's standard deviation over σ.
-
-        ``estimate`` is that of θ̂, the others are of the posterior and NaN without one.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
-        >>> pooled.ratios[["term", "estimate"]].round(3).to_numpy().tolist()
-        [['Intercept', 0.8]]
-        """
-        return self._only(cmp.ratio_frame(self._base, None if self.fb is None else self.fb.draws, self.level))
-
-    def ratio_draws(self, group: str | None = None, term: str | None = None) -> Floats:
-        """Posterior draws (chains, draws) of one effect's standard deviation over σ.
-
-        Raises
-        ------
-        DesignError
-            If there is no posterior, or the effect has to be named.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
-        >>> pooled = ranef.pooling(model.fit(), model.sample(draws=200, seed=1, progress=False))
-        >>> pooled.ratio_draws().shape
-        (4, 200)
-        """
-        k, q = cmp.one_column(self.spec, group or self.group, term)
-        fb = self._posterior("ratio_draws()")
-        return np.asarray(cmp.relative_sds(self.spec, fb.draws.theta)[k][..., q])
-
     def reliability_draws(self, group: str | None = None, levels: Sequence[str] | None = None) -> Floats:
         """Posterior draws (chains, draws, levels, p) of the reliability of every effect of a factor.
 
@@ -501,38 +410,14 @@ class Pooling(ByFields, Shown):
 
     # -- rendering ---------------------------------------------------------------------------------------------
 
-    def table(self, max_levels: int = 10) -> Document:
-        """The estimates with the fixed effects added, at most `max_levels` levels of each factor and effect.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> pooled = ranef.pooling(ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")))
-        >>> print(str(pooled.table(max_levels=2)).splitlines()[4])
-         operator Intercept a     5     60.240  60.278   60.400       0.762
-        """
-        columns = [c for c in self.frame if str(c).startswith("reliability")]
-        return pooling_table(
-            self.coef.assign(**{str(c): self.frame[c] for c in columns}),
-            formula=self.spec.design.formula,
-            engine=self.eb.engine,
-            level=None if self.fb is None else self.level,
-            not_normal="" if self.fb is None else self.fb.draws.not_normal,
-            max_levels=max_levels,
-        )
-
-    def __repr__(self) -> str:
-        return str(self.table())
-
-    def _document(self) -> Document:
-        return self.table()
+    @property
+    def _without_shares(self) -> str:
+        what = "" if self.fb is None else self.fb.draws.not_normal
+        return f"in which {what} are Student t, have no closed form" if what else ""
 
     @cached_property
     def _base(self) -> cmp.PoolingBase:
         return cmp.pooling_base(self.eb.likelihood, self.eb.estimates.theta)
-
-    def _only(self, frame: pd.DataFrame) -> pd.DataFrame:
-        return frame if self.group is None else frame[frame["group"] == self.group].reset_index(drop=True)
 
     def _scaled(
         self, theta: Floats, ratio: float | None, scale: float, group: str | None, term: str | None
@@ -558,11 +443,6 @@ class Pooling(ByFields, Shown):
         ratios[k][column.columns] = number
         return found, column.theta(spec, theta, number), ratios
 
-    def _groups(self, group: str | None) -> list[int]:
-        """Places of the grouping factors asked for."""
-        group = group or self.group
-        return list(range(len(self.spec.groupings))) if group is None else [grouping_named(self.spec, group)[0]]
-
     @staticmethod
     def _not_both(given: object, name: str, other: str) -> None:
         if given is not None:
@@ -584,29 +464,18 @@ class Pooling(ByFields, Shown):
             self._kept[k, q, n] = cmp.pooling_sweep(self._base, k, q, n=n)
         return self._kept[k, q, n]
 
-    def _posterior(self, what: str) -> PosteriorFit:
-        if self.fb is None:
-            raise DesignError(f"{what} needs a posterior: ranef.pooling(model.fit(), model.sample()).")
-        return self.fb
-
-    def _level(self, group: str, level: str) -> int:
-        known = [str(name) for name in grouping_named(self.spec, group)[1].levels]
-        if str(level) not in known:
-            raise DesignError(f"{group} has no level {level!r}.{suggestion(str(level), known)}")
-        return known.index(str(level))
-
 
 @helpful
 def pooling(
     *fits: Fittable | EmpiricalBayesFit | PosteriorFit,
     group: str | None = None,
     level: float = 0.95,
-) -> Pooling:
+) -> Pooling | GeneralisedPooling:
     """No pooling, partial pooling, complete pooling and the posterior mean of every random effect.
 
     Parameters
     ----------
-    *fits : Model, EmpiricalBayesFit or PosteriorFit, or one of each of the latter
+    *fits : Model, EmpiricalBayesFit or PosteriorFit (or those of generalised responses), or one of each of the latter
         A model is fitted by REML; so is that of a posterior which comes without a fit.
     group : str, optional
         Only this grouping factor.
@@ -615,7 +484,7 @@ def pooling(
 
     Returns
     -------
-    Pooling
+    Pooling, or GeneralisedPooling
         ``frame, coef, reliability_matrix(), at(), path(), sweep(), ratios, ratio_draws(), reliability_draws()``.
 
     Raises
@@ -634,7 +503,8 @@ def pooling(
     ['group', 'level', 'term', 'n', 'no_pooling', 'partial']
     """
     check_level(level)
-    refuse_generalised(fits, "pooling()", "ranef() and coef() have the partially pooled effects of every level.")
+    if any(isinstance(getattr(getattr(fit, "spec", None), "family", None), Generalised) for fit in fits):
+        return generalised_pooling(fits, group, level)
     ebs = [fit for fit in fits if isinstance(fit, EmpiricalBayesFit)]
     fbs = [fit for fit in fits if isinstance(fit, PosteriorFit)]
     models = [] if ebs or fbs else [fit for fit in fits if isinstance(fit, Fittable)]

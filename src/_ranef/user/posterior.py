@@ -12,7 +12,7 @@ import pandas as pd
 from _ranef import equations
 from _ranef import inference as inf
 from _ranef.results import PosteriorDraws
-from _ranef.spec import ModelSpec, Priors
+from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import helpful
 from _ranef.user.drawn import Drawn
@@ -193,16 +193,9 @@ class PosteriorFit(Drawn, BaseFit):
         """
         return inf.residual_sd_frame(self.spec, self.draws.sigma, self.draws.extras.get("rho"))
 
-    def _estimated(self) -> tuple[dict[str, float], pd.DataFrame]:
-        draws = inf.parameter_draws(self.spec, self.draws)
-        return {name: float(draw.mean()) for name, draw in draws.items()}, self.confint()
-
     @property
     def _more_numbers(self) -> dict[equations.Key, float]:
         return {("nu",): float(np.mean(self.draws.extras["nu"]))} if "nu" in self.draws.extras else {}
-
-    def _priors(self) -> Priors:
-        return self.draws.priors
 
     def __repr__(self) -> str:
         chains, draws = self.draws.sigma.shape

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from os import PathLike
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -14,7 +13,6 @@ import pandas as pd
 from _ranef import comparison as cmp
 from _ranef import inference as inf
 from _ranef import tables, user
-from _ranef.errors import ConvergenceWarning, DesignError, RanefWarning, SingularFitWarning
 from _ranef.likelihood import (
     At,
     CrossProducts,
@@ -25,11 +23,12 @@ from _ranef.likelihood import (
     read_responses,
 )
 from _ranef.reml import Control, refit_many, refit_structured
-from _ranef.results import OptimizerRecord, Refits, RemlEstimates, Status, fit_arguments
-from _ranef.spec import ModelSpec, check_responses, covariance_arrays, with_response
+from _ranef.results import Refits, RemlEstimates, fit_arguments
+from _ranef.spec import ModelSpec, check_responses, with_response
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import generator, helpful, one_of, whole_number
-from _ranef.user.fit_base import BaseFit, Simulated, told
+from _ranef.support.remedies import helpful
+from _ranef.user.estimated import Maximised
+from _ranef.user.fit_base import BaseFit, told
 
 __all__ = ["FEW_ROWS", "EmpiricalBayesFit", "empirical_bayes"]
 
@@ -42,7 +41,7 @@ UnknownShape: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[Any]]
 
 @helpful
 @dataclass(frozen=True, eq=False, repr=False)
-class EmpiricalBayesFit(BaseFit):
+class EmpiricalBayesFit(Maximised, BaseFit):
     """A fit by REML or ML with conditional modes (BLUPs).
 
     Made by :meth:`ranef.Model.fit`.
@@ -82,258 +81,6 @@ class EmpiricalBayesFit(BaseFit):
         'REML'
         """
         return self.estimates.method
-
-    @property
-    def fixef(self) -> pd.Series[float]:
-        """Fixed effects β̂ by coefficient name.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
-        >>> fit.fixef.round(2).to_dict()
-        {'Intercept': 251.41, 'Days': 10.47}
-        """
-        return inf.fixef_series(self.spec, self.estimates.beta)
-
-    @property
-    def vcov(self) -> pd.DataFrame:
-        """σ̂²(XᵀV⁻¹X)⁻¹, p×p, with θ taken as known.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
-        >>> fit.vcov.round(2)
-                   Intercept  Days
-        Intercept      46.57 -1.45
-        Days           -1.45  2.39
-        """
-        return inf.vcov_frame(self.spec, self.estimates.vcov)
-
-    @property
-    def varcorr(self) -> pd.DataFrame:
-        """Variance components: ``group, term1, term2, vcov, sdcor``, residual last.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
-        >>> fit.varcorr.round(2)
-              group      term1 term2    vcov  sdcor
-        0   Subject  Intercept   NaN  612.09  24.74
-        1   Subject       Days   NaN   35.07   5.92
-        2   Subject  Intercept  Days    9.60   0.07
-        3  Residual              NaN  654.94  25.59
-        """
-        return inf.varcorr_frame(self.spec, self.estimates.theta, self.sigma)
-
-    @property
-    def sigma(self) -> float:
-        """Residual standard deviation σ̂.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> round(fit.sigma, 4)
-        0.326
-        """
-        return self.estimates.sigma
-
-    def ranef(
-        self,
-        group: str | None = None,
-        level: float = 0.95,
-        interval: str = "conditional",
-        *,
-        n: int = 400,
-        seed: int | None = None,
-    ) -> pd.DataFrame:
-        """Conditional modes b̂ = D Zᵀ V⁻¹ (y − X β̂), with standard deviations and intervals.
-
-        What an interval takes as known decides what it holds: with four groups a conditional interval of 95 % covers
-        two thirds.
-
-        ===============  =================  ==========================================================================
-        interval         column             takes as known
-        ===============  =================  ==========================================================================
-        "conditional"    sd                 θ̂ and β̂ (lme4's condVar)
-        "henderson"      sd_given_theta     θ̂ (from Henderson's mixed-model equations)
-        "corrected"      sd_corrected       neither: + 2 (∂b̂/∂θ) Var(θ̂) (∂b̂/∂θ)ᵀ (Kass & Steffey 1989, Prasad & Rao
-                                            1990); a variance of zero stays so
-        "bootstrap"      sd_bootstrap       neither: a mixture over refits of simulated responses (Laird & Louis 1987)
-                                            estimates off the boundary (Chung et al. 2013); holds with few groups
-        "robust"         sd_given_effect    θ̂ and β̂, but not that effects are normal: covers on average over levels
-                                            (Armstrong, Kolesár & Plagborg-Møller 2022); one effect in a level
-        ===============  =================  ==========================================================================
-
-        Parameters
-        ----------
-        group : str, optional
-            One grouping factor; all by default.
-        level : float
-            Probability of the interval.
-        interval : str
-            One of the table.
-        n, seed : int, optional
-            Replicates of a bootstrap, and their seed.
-
-        Returns
-        -------
-        DataFrame
-            ``group, level, term, estimate, sd, lower, upper``, the fifth column named as in the table.
-
-        Raises
-        ------
-        DesignError
-            For another interval or group.
-        NotAvailableError
-            For a bootstrap of structured residuals, or of too few levels, and robust intervals of several effects in a
-            level.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> fit.ranef()["sd"][0].round(3), fit.ranef(interval="corrected")["sd_corrected"][0].round(3)
-        (np.float64(0.127), np.float64(0.177))
-        """
-        return inf.effect_intervals(
-            self._at, self.estimates, lambda: self._information, interval, level, group, n, seed
-        )
-
-    def simulate(self, n: int = 1, *, re: str = "new", seed: int | None = None) -> Simulated:
-        """Simulate responses (n_obs, n) at the estimates; ``re="fitted"`` keeps the conditional modes.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> fit.simulate(3, seed=1).shape
-        (20, 3)
-        """
-        n = whole_number("n", n)
-        spec = self.spec.held
-        mean = self._fitted(inf.simulation_part(re), spec)
-        rng = generator(seed)
-        draw = inf.simulate_new
-        new = re == "new"
-        sims = [draw(spec, mean, self._covariances, self.sigma, rng, new_effects=new) for _ in range(n)]
-        return np.column_stack(sims) if sims else np.empty((self.spec.n_obs, 0))
-
-    def confint(
-        self,
-        level: float = 0.95,
-        method: str = "wald",
-        *,
-        ddf: str | None = None,
-        vcov: str | None = None,
-        cluster: Any = None,
-        parameters: Sequence[str] | str | None = None,
-        interval: str = "percentile",
-        n: int = 1000,
-        seed: int | None = None,
-        n_jobs: int | None = None,
-    ) -> pd.DataFrame:
-        """Intervals ``lower, upper`` of parameters.
-
-        Parameters
-        ----------
-        level : float
-        method : "wald", "profile" or "bootstrap"
-            ``"wald"``: of the coefficients, with θ̂ taken as known. ``"profile"``: of every coefficient, standard
-            deviation, correlation, parameter of the residuals and σ, by the likelihood ratio (:meth:`profile`).
-            ``"bootstrap"``: of the same, by simulated responses (:meth:`bootstrap`).
-        ddf : "satterthwaite", "kenward-roger", "residual", optional
-            Of ``"wald"``, degrees of freedom of t intervals, as in :meth:`summary`; normal intervals by default.
-        vcov, cluster : optional
-            Of ``"wald"``, ``"CR0"``, ``"CR1"`` or ``"CR2"`` for a cluster-robust covariance, as in :meth:`vcov_robust`.
-        parameters : str or sequence of str, optional
-            Some of them, by the names of the rows; all by default.
-        interval, n, seed, n_jobs
-            Of a bootstrap: ``"percentile"``, ``"basic"``, ``"normal"``, ``"bca"`` or ``"shortest"``, how many
-            replicates, and as there.
-
-        Raises
-        ------
-        DesignError
-            For an unknown method or parameter, a profile of a fixed σ, or `ddf` or `vcov` beside another method.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit("ML")
-        >>> fit.confint(method="profile").round(2).loc["sigma"].tolist()
-        [22.9, 28.86]
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> fit.confint(ddf="kenward-roger").round(2).to_numpy().tolist()
-        [[59.92, 60.88]]
-        """
-        one_of("method", method, ("wald", "profile", "bootstrap"))
-        if method != "wald" and (ddf is not None or vcov is not None):
-            raise DesignError(f"ddf= and vcov= are for method='wald'; {method!r} needs neither.")
-        if method == "profile":
-            return self._profiles(parameters, level, 1).confint(level)
-        if method == "bootstrap":
-            out = self.bootstrap(n, seed=seed, n_jobs=n_jobs).confint(level, interval)
-            return out if parameters is None else inf.chosen_rows(out, parameters)
-        tests = self._tests(ddf, vcov, cluster)
-        out = inf.wald_intervals(self.fixef, tests.std_error, tests.df, level)
-        return out if parameters is None else inf.chosen_rows(out, parameters)
-
-    def tidy(
-        self, level: float = 0.95, *, ddf: str | None = None, vcov: str | None = None, cluster: Any = None
-    ) -> pd.DataFrame:
-        """One row a parameter: ``effect, group, term, estimate, std_error, statistic, lower, upper``.
-
-        Parameters
-        ----------
-        level : float
-        ddf : "satterthwaite", "kenward-roger", "residual", optional
-            As in :meth:`summary`: adds ``df`` and ``p_value`` of the coefficients, and their intervals are those of t.
-        vcov, cluster : optional
-            ``"CR0"``, ``"CR1"`` or ``"CR2"`` for a cluster-robust covariance, as in :meth:`vcov_robust`.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
-        >>> fit.tidy(ddf="satterthwaite")[["term", "df", "p_value"]].round(6).head(2).to_numpy().tolist()
-        [['Intercept', 17.0, 0.0], ['Days', 17.0, 3e-06]]
-        """
-        tests = self._tests(ddf, vcov, cluster)
-        bounds = inf.wald_intervals(self.fixef, tests.std_error, tests.df, level)
-        out = inf.tidy_frame(self.spec, self.fixef, tests.std_error, bounds, self.varcorr, tests=tests.columns)
-        if not self.spec.rho_names:
-            return out
-        own = inf.residual_tidy(self.spec, self.residual_parameters, self.sigma, self._vcov_whole)
-        return pd.concat([out, own], ignore_index=True)
-
-    def glance(self) -> pd.DataFrame:
-        """One row: ``engine, nobs, sigma, loglik, criterion, aic, bic, df, df_residual, singular``.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> fit.glance()[["engine", "nobs", "df", "singular"]].to_dict("records")
-        [{'engine': 'REML', 'nobs': 20, 'df': 3, 'singular': False}]
-        """
-        return inf.glance_frame(
-            {
-                "engine": self.engine,
-                "nobs": self.spec.n_obs,
-                "sigma": self.sigma,
-                "loglik": self.loglik,
-                "criterion": self.criterion,
-                "aic": self.aic,
-                "bic": self.bic,
-                "df": self.df,
-                "df_residual": self.spec.n_obs - self.df,
-                "singular": self.is_singular,
-            }
-        )
 
     def summary(self, *, ddf: str | None = None, vcov: str | None = None, cluster: Any = None) -> tables.Document:
         """The printed fit, in lme4's order.
@@ -377,65 +124,6 @@ class EmpiricalBayesFit(BaseFit):
         streamed = self.spec.design.stream is not None
         scaled = None if streamed else inf.scaled_quantiles(self.residuals("pearson").to_numpy())
         return tables.reml_summary(self.spec, self.estimates, self.fixef, self.varcorr, scaled, criteria, tests)
-
-    def test(
-        self,
-        L: Any,
-        value: Any = 0.0,
-        *,
-        ddf: str | None = None,
-        level: float = 0.95,
-        vcov: str | None = None,
-        cluster: Any = None,
-    ) -> tables.ResultFrame:
-        """Test linear hypotheses Lβ = c on the coefficients, each alone and all together.
-
-        Parameters
-        ----------
-        L : str, sequence of str, or array (p,) or (r, p)
-            Equations separated by commas, in which coefficients stand by name: ``"Days = 0, Intercept = 250"``,
-            ``"Days - 2*Intercept = 1"``, ``"f[T.b] = f[T.c]"``; without an equals sign it is zero. Names may hold
-            brackets and blanks, as they do in :attr:`fixef`. Else rows of numbers, or a DataFrame of them by name.
-        value : float or array (r,)
-            c, for rows of numbers.
-        ddf : "satterthwaite", "kenward-roger", "residual", optional
-            Denominator degrees of freedom of F, as in :meth:`summary`; χ² by default. Of several hypotheses
-            Satterthwaite's are found as lmerTest does (Fai & Cornelius 1996), and Kenward and Roger's F is scaled.
-        level : float
-            Probability of the intervals.
-        vcov, cluster : optional
-            ``"CR0"``, ``"CR1"`` or ``"CR2"`` for a cluster-robust covariance, as in :meth:`vcov_robust`.
-
-        Returns
-        -------
-        ResultFrame
-            One row ``statistic, ndf, ddf, p``: F, or χ² with `ddf` infinite. ``.rows`` is a frame of every hypothesis
-            alone: ``hypothesis, estimate, std_error, statistic, df, p, lower, upper``.
-
-        Raises
-        ------
-        DesignError
-            If the hypotheses cannot be read, name what is no coefficient, or contradict each other.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
-        >>> fit.test("Days = 8, Intercept = 250", ddf="kenward-roger")
-        Linear hypotheses. Tests use Kenward-Roger's method
-        <BLANKLINE>
-                         Estimate Std. Error    df t value Pr(>|t|)
-         Days = 8           10.47      1.546 17.00  1.5961   0.1289
-         Intercept = 250   251.41      6.825 17.00  0.2059   0.8393
-        <BLANKLINE>
-        Together:
-         F value NumDF DenDF Pr(>F)
-           1.286     2 16.00 0.3035
-        """
-        asked = inf.hypotheses(L, list(self.fixef.index), self.spec.design.dropped, value)
-        law, beta = self._law(ddf, vcov, cluster), self.estimates.beta
-        rows = inf.row_frame(law, beta, asked, level)
-        return tables.hypothesis_table(inf.joint_frame(law, beta, asked), rows, law.words)
 
     def anova(
         self,
@@ -507,181 +195,6 @@ class EmpiricalBayesFit(BaseFit):
         """
         return inf.vcov_frame(self.spec, self._law("kenward-roger").vcov)
 
-    def vcov_robust(self, type: str = "CR2", *, cluster: Any = None) -> pd.DataFrame:
-        """Cluster-robust covariance of the coefficients: it holds though the model of the rows of a cluster may not.
-
-        Parameters
-        ----------
-        type : "CR0", "CR1", "CR2"
-            The plain sandwich; times m/(m − 1) for m clusters; or with residuals adjusted, so that it has no bias where
-            the model holds (Bell & McCaffrey 2002; Pustejovsky & Tipton 2018), as clubSandwich has them.
-        cluster : str or array (n_obs,), optional
-            A grouping factor of the model, or the cluster of every row used; by default the outermost factor.
-
-        Returns
-        -------
-        DataFrame
-            p×p. ``vcov=`` of :meth:`summary`, :meth:`tidy`, :meth:`confint`, :meth:`test` and :meth:`anova` takes it
-            for tests, with Satterthwaite's degrees of freedom by the model, and Hotelling's T² for several hypotheses.
-
-        Raises
-        ------
-        DesignError
-            If there is one cluster, rows of several clusters are correlated by the model, or factors are crossed.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
-        >>> fit.vcov_robust().round(2).to_numpy().tolist()
-        [[46.57, -1.45], [-1.45, 2.39]]
-        >>> fit.tidy(vcov="CR2")["df"].round(2).tolist()[:2]
-        [17.0, 17.0]
-        """
-        return inf.vcov_frame(self.spec, inf.robust_law(self, type, cluster).vcov)
-
-    def drop1(self, scope: str | Sequence[str] = "terms") -> tables.ResultFrame:
-        """Leave out every term that no other contains, one at a time: AIC and likelihood ratio tests by ML.
-
-        Parameters
-        ----------
-        scope : "terms", "coefficients" or sequence of str
-            With ``"coefficients"`` single columns of X in the place of terms; or names of either.
-
-        Returns
-        -------
-        ResultFrame
-            ``term, npar, aic, delta_aic, statistic, p``, the whole model first (``<none>``); ``npar`` parameters are
-            gone, and ``delta_aic`` is how much the AIC has grown. A fit by REML is fitted again by ML.
-
-        Raises
-        ------
-        DesignError
-            If a name can not be left out, or there is nothing to leave out.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
-        >>> fit.drop1()
-        Single term deletions, by maximum likelihood
-        Model: Reaction ~ Days + (Days | Subject)
-        <BLANKLINE>
-                npar     AIC   LRT  Pr(Chi)
-         <none>      1763.94
-         Days      1 1785.48 23.54 1.23e-06
-        """
-        return tables.drop_table(inf.drop_terms(self, scope), self.spec.design.formula)
-
-    # -- empirical Bayes only ----------------------------------------------------------------------------------
-
-    @property
-    def theta(self) -> pd.Series[float]:
-        """Relative covariance parameters θ̂ in lme4's order.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
-        >>> fit.theta.round(4).to_dict()
-        {'Subject.Intercept': 0.9667, 'Subject.Days.Intercept': 0.0152, 'Subject.Days': 0.2309}
-        """
-        return pd.Series(self.estimates.theta, index=list(self.spec.theta_names), name="theta")
-
-    @property
-    def criterion(self) -> float:
-        """The minimised REML criterion, or −2 log-likelihood under ML.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> round(fit.criterion, 4)
-        18.6262
-        """
-        return self.estimates.criterion
-
-    @property
-    def loglik(self) -> float:
-        """Log-likelihood at the estimates; the restricted one under REML, as lme4's ``logLik``.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> fit.loglik == -fit.criterion / 2
-        True
-        """
-        return -0.5 * self.estimates.criterion
-
-    @property
-    def deviance(self) -> float:
-        """−2 log-likelihood (not restricted) at θ̂, profiled over β and σ; under ML the criterion itself.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> round(fit.deviance, 3), round(fit.criterion, 3)
-        (16.637, 18.626)
-        """
-        if self.engine == "ML":
-            return self.criterion
-        return Likelihood(self.spec, self.products, "ML").at(self.estimates.theta).criterion
-
-    @property
-    def df(self) -> int:
-        """Number of parameters: coefficients, and all of variances.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
-        >>> fit.df
-        6
-        """
-        return self.spec.n_fixed + len(self.spec.parameter_names)
-
-    @property
-    def aic(self) -> float:
-        """Criterion + 2 df, as lme4 counts.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> round(fit.aic - fit.criterion, 6) == 2 * fit.df
-        True
-        """
-        return self.criterion + 2 * self.df
-
-    @property
-    def bic(self) -> float:
-        """Criterion + log(n) df, as lme4 counts.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> round(fit.bic, 2)
-        27.61
-        """
-        return self.criterion + float(np.log(self.spec.n_obs)) * self.df
-
-    @property
-    def aicc(self) -> float:
-        """AIC corrected for few rows: + 2 df (df + 1)/(n − df − 1); infinite where there are no more rows than that.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> round(fit.aic, 2), round(fit.aicc, 2)
-        (24.63, 26.13)
-        """
-        left = self.spec.n_obs - self.df - 1
-        return self.aic + 2 * self.df * (self.df + 1) / left if left > 0 else float("inf")
-
     def caic(self) -> float:
         """Conditional AIC: for predictions of the same levels, where :attr:`aic` is for new ones.
 
@@ -699,19 +212,6 @@ class EmpiricalBayesFit(BaseFit):
         return inf.conditional_aic(self.spec, self.residuals("normalized"), self.sigma, self.hatvalues())
 
     @property
-    def is_singular(self) -> bool:
-        """Whether a variance is zero or a correlation ±1, by lme4's tolerance but whatever the units of the data.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("Yield ~ 1 + (1 | Batch)", ranef.datasets.load("Dyestuff2")).fit()
-        >>> fit.is_singular
-        True
-        """
-        return self.estimates.singular
-
-    @property
     def likelihood(self) -> Likelihood:
         """The criterion that was minimised, as a function of θ; ``likelihood.at(theta)`` has everything there.
 
@@ -725,49 +225,6 @@ class EmpiricalBayesFit(BaseFit):
         True
         """
         return Likelihood(self.spec, self.products, self._method)
-
-    @property
-    def status(self) -> str:
-        """``"converged"``, ``"boundary"``, ``"not identified"`` or ``"not converged"``.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("Yield ~ 1 + (1 | Batch)", ranef.datasets.load("Dyestuff2")).fit()
-        >>> fit.status
-        'boundary'
-        """
-        return self.estimates.optimizer.status.name.lower().replace("_", " ")
-
-    @property
-    def warnings(self) -> list[str]:
-        """Sentences on why the estimates should not be trusted; empty where they may be.
-
-        For a fit that did not converge or is not identified. A singular fit is a result, of which :attr:`is_singular`
-        and :attr:`status` tell.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> fit.warnings
-        []
-        """
-        doubtful = self.estimates.optimizer.status in (Status.NOT_CONVERGED, Status.NOT_IDENTIFIED)
-        return [self.estimates.optimizer.message] if doubtful else []
-
-    @property
-    def optimizer(self) -> OptimizerRecord:
-        """Every evaluation of the criterion, the Newton decrement, and why the optimiser stopped.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> fit.optimizer.message.split(".")[0]
-        'The optimum is interior and the gradient vanishes there'
-        """
-        return self.estimates.optimizer
 
     @cached_property
     def matrices(self) -> user.FitMatrices:
@@ -958,36 +415,6 @@ class EmpiricalBayesFit(BaseFit):
             "cooks_distance",
         )
 
-    def influence(self, group: str | None = None, *, refit: bool = True) -> inf.Influence:
-        """Fit again without each level of `group`, or without each row.
-
-        Parameters
-        ----------
-        group : str, optional
-            A grouping factor of the model; single rows are deleted by default.
-        refit : bool
-            Estimate θ anew each time, from θ̂; with False it is kept, which takes one evaluation a deletion.
-
-        Returns
-        -------
-        Influence
-            Frames ``deleted`` (Cook's distance, σ, status), ``fixef`` (estimates and dfbetas), ``varcorr``, ``theta``.
-            Where a deletion leaves a coefficient, or the model, without an estimate there is NaN and a ``note``.
-
-        Raises
-        ------
-        DesignError
-            If the model has no grouping factor `group`.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> fit.influence("operator").deleted["cooks_distance"].round(3).tolist()
-        [0.127, 0.575, 0.241, 0.39]
-        """
-        return inf.influence(self.spec, self.estimates, group, refit=refit)
-
     @overload
     def r2(
         self, interval: None = None, level: float = ..., *, n: int = ..., seed: int | None = ...
@@ -1139,111 +566,13 @@ class EmpiricalBayesFit(BaseFit):
         """
         return inf.residual_sds(self.spec, self.sigma)
 
-    def profile(self, parameters: Sequence[str] | str | None = None, level: float = 0.99) -> inf.Profiles:
-        """Profile the criterion: hold each parameter on either side of its estimate, and minimise over all others.
+    def _effects(self, interval: str, level: float, group: str | None, n: int, seed: int | None) -> pd.DataFrame:
+        return inf.effect_intervals(
+            self._at, self.estimates, lambda: self._information, interval, level, group, n, seed
+        )
 
-        Standard deviations and correlations stand on lme4's scale. Variance parameters are profiled in the criterion
-        that was fitted. A REML criterion is integrated over the coefficients and is no function of them: theirs are
-        profiles of the ML deviance, as lme4's are of all parameters.
-
-        Parameters
-        ----------
-        parameters : str or sequence of str, optional
-            As ``confint(method="profile")`` names them; all by default.
-        level : float
-            Probability of the widest interval that the curves reach.
-
-        Returns
-        -------
-        Profiles
-            ``curves`` of ζ, the signed root of the likelihood ratio, by parameter; ``frame``, ``confint(level)`` and
-            ``notes`` on bounds and on profiles that are not monotone.
-
-        Raises
-        ------
-        DesignError
-            For an unknown parameter, or a fixed σ.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> fit.profile("sigma").confint().round(3).to_numpy().tolist()
-        [[0.239, 0.482]]
-        """
-        return self._profiles(parameters, level, 4)
-
-    def _profiles(self, parameters: Sequence[str] | str | None, level: float, steps: int) -> inf.Profiles:
-        return inf.likelihood_profiles(self.spec, self.products, self.estimates, parameters, level, steps)
-
-    def bootstrap(
-        self,
-        n: int = 1000,
-        statistic: inf.Statistic | None = None,
-        kind: str = "parametric",
-        re: str = "new",
-        *,
-        seed: int | None = None,
-        n_jobs: int | None = None,
-        checkpoint: str | PathLike[str] | None = None,
-    ) -> inf.Bootstrap:
-        """Draw samples as the fit says that they come about, and estimate from each.
-
-        Parameters
-        ----------
-        n : int
-            Replicates.
-        statistic : callable, optional
-            Of a fit: a number, an array, a Series or a mapping of names to numbers. By default all coefficients,
-            standard deviations, correlations, parameters of residuals and σ, refitted in batches.
-        kind : "parametric", "residual" or "cases"
-            Normal effects and errors at the estimates; predicted effects and residuals drawn with replacement, made as
-            variable as their estimates say (Carpenter, Goldstein & Rasbash 2003, Appl. Stat. 52, 431-443); or whole
-            levels of the coarsest factor with replacement, within which all others must be nested.
-        re : "new" or "fitted"
-            Whether effects are drawn anew, or stay as predicted (lme4's ``use.u``).
-        seed : int, optional
-            Every replicate has a seed spawned from it: the result is the same whatever `n_jobs`.
-        n_jobs : int, optional
-            As joblib counts: -1 is all cores. Where ``joblib.parallel_config`` has chosen a backend, it does the work::
-
-                from dask.distributed import Client
-                from joblib import parallel_config
-
-                with Client(), parallel_config("dask"):
-                    boot = fit.bootstrap(10_000, statistic=lambda fit: fit.icc()["adjusted"])
-        checkpoint : str or path, optional
-            A file in which finished replicates are kept. The same call goes on from it where it was stopped, by a crash
-            too, and gives the replicates that it would have given; one of another fit or other arguments is refused.
-
-        Returns
-        -------
-        Bootstrap
-            ``replicates``, a ``frame`` of bias and standard error, and ``confint(level, interval)`` with percentile,
-            basic, normal, BCa and shortest intervals. Failures are counted.
-
-        Warns
-        -----
-        RanefWarning
-            Where Ctrl-C or a killed worker ended it early: what was finished is kept.
-
-        Raises
-        ------
-        DesignError
-            For an unknown kind, cases of crossed factors, or a statistic that is no number.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> boot = fit.bootstrap(200, seed=1)
-        >>> boot.confint().loc["sd(Intercept | operator)", "lower"]
-        np.float64(0.0)
-        >>> fit.bootstrap(50, lambda fit: fit.icc()["adjusted"][0], seed=1).replicates.shape
-        (50, 1)
-        """
-        fit = replace(self, spec=self.spec.held)
-        return inf.bootstrap(fit, fit._again, n, statistic, kind, re, seed=seed, n_jobs=n_jobs, checkpoint=checkpoint)
+    def _again(self, case: Floats | ModelSpec) -> EmpiricalBayesFit:
+        return self._refitted(case) if not isinstance(case, ModelSpec) else empirical_bayes(case, self._method)
 
     @property
     def _quickly_profiled(self) -> bool:
@@ -1255,14 +584,6 @@ class EmpiricalBayesFit(BaseFit):
         bounds = self.confint(method="profile" if self._quickly_profiled else "wald")
         return inf.parameter_values(self.spec, self.estimates), bounds
 
-    def _again(self, case: Floats | ModelSpec) -> EmpiricalBayesFit:
-        """The fit to another response (n,), or of another model, without a warning."""
-        return self._refitted(case) if not isinstance(case, ModelSpec) else empirical_bayes(case, self._method)
-
-    @property
-    def _beta(self) -> Floats:
-        return self.estimates.beta
-
     def _one_covariance(self, rng: np.random.Generator) -> tuple[Floats, ...]:
         return self._covariances
 
@@ -1272,15 +593,6 @@ class EmpiricalBayesFit(BaseFit):
         return inf.predict_estimates(
             self._at, self.estimates, lambda: self._information, inf.RowsAsked(rows, chosen, options), rng
         )
-
-    def _told(self) -> Iterator[tuple[str, type[RanefWarning]]]:
-        if self.warnings:
-            yield " ".join(self.warnings), ConvergenceWarning
-        elif self.is_singular or self.optimizer.status is Status.BOUNDARY:
-            found, boundary = self.optimizer, Status.BOUNDARY
-            message = found.message if found.status is boundary else f"{boundary.value} {found.message}"
-            words = "(fit.status; a filter for ranef.SingularFitWarning switches this off.)"
-            yield f"{message} {words}", SingularFitWarning
 
     def _variance_errors(self) -> Floats:
         """Standard errors of the sds and correlations, NaN where the information does not give any."""
@@ -1292,37 +604,23 @@ class EmpiricalBayesFit(BaseFit):
     def _whole_tidy(self) -> pd.DataFrame:
         return cmp.with_errors(self.tidy(ddf="satterthwaite"), self._variance_errors())
 
-    def _tests(self, ddf: str | None, vcov: str | None = None, cluster: Any = None) -> inf.CoefficientTests:
-        return inf.coefficient_tests(self._law(ddf, vcov, cluster), self.estimates.beta)
+    @property
+    def _own(self) -> Mapping[str, object]:
+        return {"sigma": self.sigma}
 
-    def _law(self, ddf: str | None, vcov: str | None = None, cluster: Any = None) -> inf.CoefficientLaw:
-        name = inf.check_ddf(ddf)
-        if vcov is not None:
-            if name not in (None, "satterthwaite"):
-                raise DesignError(f"ddf={ddf!r} is for the model's covariance; a robust one has degrees of its own.")
-            return inf.robust_law(self, vcov, cluster)
-        if cluster is not None:
-            raise DesignError("cluster= is for a robust covariance: give vcov='CR2', too.")
-        if name not in self._laws:
-            self._laws[name] = inf.coefficient_law(self, name)
-        return self._laws[name]
+    @property
+    def _unrestricted(self) -> float:
+        if self.engine == "ML":
+            return self.criterion
+        return Likelihood(self.spec, self.products, "ML").at(self.estimates.theta).criterion
 
-    @cached_property
-    def _laws(self) -> dict[str | None, inf.CoefficientLaw]:
-        """Those that were asked for."""
-        return {}
+    def _more_rows(self) -> Iterator[pd.DataFrame]:
+        if self.spec.rho_names:
+            yield inf.residual_tidy(self.spec, self.residual_parameters, self.sigma, self._vcov_whole)
 
     @property
     def _method(self) -> Method:
         return self.estimates.method
-
-    @cached_property
-    def _covariances(self) -> tuple[Floats, ...]:
-        return covariance_arrays(self.spec, self.estimates.theta, np.asarray(self.sigma))
-
-    @property
-    def _modes(self) -> tuple[Floats, ...]:
-        return tuple(m.values for m in self.estimates.modes)
 
     @cached_property
     def _at(self) -> At:

@@ -8,10 +8,11 @@ from typing import Any
 from _ranef import inference as inf
 from _ranef.comparison import check_names, formula_names
 from _ranef.errors import DesignError, NotAvailableError
+from _ranef.spec import Generalised
 from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import ResultFrame, models_table, ranova_table
 from _ranef.user.fit_base import BaseFit
-from _ranef.user.generalised_fit import GeneralisedFit, refuse_generalised
+from _ranef.user.generalised_fit import GeneralisedFit
 from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
@@ -103,8 +104,7 @@ def anova(
     models = formula_names([fit.spec for _, fit in given])  # those without a name of their own are called by these
     order = inf.ordered([fit for _, fit in given])
     names, held = [given[k][0] for k in order], [given[k][1] for k in order]
-    if any(isinstance(fit, GeneralisedFit) for fit in held):
-        return _generalised(held, names, [models[k] for k in order], chosen.lower())
+    _refuse_other_families(held, chosen)
     return _compared(held, names, [models[k] for k in order], chosen.lower(), refit, nsim, seed)
 
 
@@ -128,21 +128,18 @@ def _compared(
     return models_table(frame, models, words, note, ratios)
 
 
-def _generalised(fits: Sequence[Any], names: list[str], models: list[str], test: str) -> ResultFrame:
-    """Likelihood ratios of generalised responses."""
+def _refuse_other_families(fits: Sequence[Any], test: str) -> None:
     kinds = {(f.estimates.family, f.estimates.link, f.estimates.nagq) for f in fits}
     if len(kinds) > 1:
         raise DesignError(
             "The fits are of several families, links or numbers of quadrature points, whose likelihoods are not "
             "nested: fit the same family= with the same nagq=. aic and bic compare families of one response."
         )
-    if test != "lrt":
+    if test in ("KR", "Satterthwaite") and isinstance(fits[0].spec.family, Generalised):
         raise NotAvailableError(
-            f"test={test!r} is not available for generalised responses: test='LRT' is; simulate() and refit() make a "
-            "bootstrap."
+            f"test={test!r} is not available for generalised responses, which have no residual degrees of freedom: "
+            "test='LRT' and 'bootstrap' are."
         )
-    frame = inf.ratio_frame({name: (f.spec, f.estimates) for name, f in zip(names, fits, strict=True)})
-    return models_table(frame, models, inf.TESTS[test], "")
 
 
 def _named(fits: tuple[EmpiricalBayesFit | Mapping[str, EmpiricalBayesFit], ...]) -> dict[str, EmpiricalBayesFit]:
@@ -173,7 +170,7 @@ def _refuse_posteriors(fits: list[EmpiricalBayesFit]) -> None:
 
 
 @helpful
-def ranova(fit: EmpiricalBayesFit) -> ResultFrame:
+def ranova(fit: EmpiricalBayesFit | GeneralisedFit) -> ResultFrame:
     """Test every random term by the likelihood ratio of the model without it, as lmerTest's ``ranova``.
 
     ``(1 | g)`` is taken away; ``(x | g)`` and ``(0 + x | g)`` become ``(1 | g)``; of several effects, as in
@@ -182,7 +179,7 @@ def ranova(fit: EmpiricalBayesFit) -> ResultFrame:
 
     Parameters
     ----------
-    fit : EmpiricalBayesFit
+    fit : EmpiricalBayesFit or GeneralisedFit
 
     Returns
     -------
@@ -204,8 +201,7 @@ def ranova(fit: EmpiricalBayesFit) -> ResultFrame:
     >>> ranef.ranova(fit)[["term", "statistic", "df"]].round(4).to_numpy().tolist()[1]
     ['Days in (Days | Subject)', 42.8368, 2.0]
     """
-    refuse_generalised([fit], "ranova()", "Fit the model without the term, and take ranef.anova(small, large).")
-    if isinstance(fit, PosteriorFit):
+    if isinstance(fit, PosteriorFit | GeneralisedPosterior):
         raise DesignError(
             "ranova() tests variances of fits by REML or ML. A posterior has the variance itself: fit.confint() and "
             "fit.plot.varcorr(); or compare posteriors of models with and without it, ranef.compare(fb1, fb2)."

@@ -1,0 +1,121 @@
+"""What fits of generalised responses by either engine answer: means behind a link, of rows used or new."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from _ranef import inference as inf
+from _ranef import user
+from _ranef.support.remedies import generator, helpful, one_of
+from _ranef.user.fit_base import Answers, RandomPart
+
+__all__ = ["Linked"]
+
+
+@helpful
+class Linked(Answers):
+    """A fit whose random effects stand on the scale of a link."""
+
+    @abstractmethod
+    def _means(self, asked: inf.RowsAsked, scale: str, rng: np.random.Generator) -> inf.Predicted:
+        """Means of rows, or their linear predictors, with intervals where they are asked for."""
+
+    def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
+        """Means of the rows used: probabilities, or expected counts; with all random effects, none, or some groups'.
+
+        Of a posterior they are means over its draws.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+        >>> fit.fitted().round(3).head(2).tolist()
+        [0.308, 0.142]
+        """
+        out = self.predict(re=re)
+        assert isinstance(out, pd.Series)
+        return out.rename("fitted")
+
+    def predict(
+        self,
+        data: Any = None,
+        *,
+        type: str = "response",
+        re: RandomPart = "all",
+        new_levels: str = "population",
+        interval: str | None = None,
+        level: float = 0.95,
+        seed: int | None = None,
+        offset: Any = None,
+        uncertainty: str | None = None,
+    ) -> pd.Series[float] | pd.DataFrame:
+        """Predict the means of the rows used, or of new data.
+
+        Parameters
+        ----------
+        data : frame, optional
+            New data; it needs no response, nor trials.
+        type : "response" or "link"
+            Means (probabilities, expected counts), or the linear predictor.
+        re : "all", "none" or list of str
+            Which random effects to include. A mean with none is that of a typical level, not the mean over levels.
+        new_levels : "population", "error" or "sample"
+            For levels not in the data: effect zero, an error, or a draw from N(0, Σ̂); of a posterior one with each
+            draw, so that its mean is that over levels.
+        interval : "confidence", optional
+            Of the mean, given the random effects included; made on the scale of the link, θ̂ being taken as known. Of
+            a posterior it is equal-tailed.
+        level : float
+        seed : int, optional
+            For ``new_levels="sample"``.
+        offset : str, float or array, optional
+            For new data, what stands for the model's ``offset=``.
+        uncertainty : "fixef" or "plugin", optional
+            What the interval of a maximum counts: coefficients and random effects, or the latter alone. The frame then
+            has a column of the standard deviation, on the scale asked for.
+
+        Returns
+        -------
+        Series, or DataFrame ``estimate, lower, upper``
+
+        Raises
+        ------
+        NotAvailableError
+            For ``interval="prediction"``: ``simulate`` draws responses.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+        >>> new = {"period": ["1", "4"], "herd": ["1", "another"]}
+        >>> fit.predict(new).round(3).tolist()
+        [0.308, 0.048]
+        >>> fit.predict(new, type="link", re="none", interval="confidence").round(2).to_numpy().tolist()
+        [[-1.4, -1.85, -0.95], [-2.98, -3.83, -2.13]]
+        """
+        one_of("type", type, ("response", "link"))
+        options = inf.PredictOptions(re, new_levels, interval, level, offset, None, uncertainty)
+        rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
+        found = self._means(inf.RowsAsked(rows, chosen, options), type, generator(seed))
+        if interval is not None:
+            return inf.prediction_frame(rows, found, uncertainty)
+        return pd.Series(found.estimate, index=rows.index, name="prediction")
+
+    @property
+    def matrices(self) -> user.Matrices:
+        """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; of a binomial response y are proportions.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> data = ranef.datasets.load("grouseticks")
+        >>> ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family="poisson").fit().matrices.X.shape
+        (403, 3)
+        """
+        return user.Matrices(self.spec)

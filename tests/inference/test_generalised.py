@@ -1,0 +1,320 @@
+"""Inference of generalised fits by the functions of Gaussian ones: R's numbers, dense truth, least squares' algebra."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy
+
+import ranef
+from _ranef.inference.held import generalised_objectives, held_parameters
+from _ranef.inference.joint_information import joint_information
+from generalised import data_of, dense_laplace, fitted, reference
+
+OURS = reference("generalised_inference")
+CBPP = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+
+
+def ticks() -> pd.DataFrame:
+    """Heights in hundreds, as R has them: its Hessian is by steps of one size."""
+    return ranef.datasets.load("grouseticks").assign(cHEIGHT=lambda d: d["cHEIGHT"] / 100)
+
+
+def fit_of(formula: str, data: pd.DataFrame, family: str, **options) -> ranef.GeneralisedFit:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ranef.RanefWarning)
+        return ranef.Model(formula, data, family=family, **options).fit()
+
+
+@pytest.fixture(scope="module")
+def logit():
+    return fitted("cbpp_laplace")
+
+
+@pytest.fixture(scope="module")
+def log():
+    return fit_of("TICKS ~ YEAR * cHEIGHT + (1 | BROOD)", ticks(), "poisson")
+
+
+@pytest.fixture(scope="module")
+def size():
+    return fit_of("TICKS ~ YEAR + (1 | BROOD)", ticks(), "negative binomial")
+
+
+# -- marginal means ----------------------------------------------------------------------------------------------
+
+
+def columns(theirs: dict, name: str) -> np.ndarray:
+    """A column by any of emmeans' names for it."""
+    names = {
+        "estimate": ("emmean", "prob", "rate", "odds.ratio", "ratio", "estimate", "cHEIGHT.trend"),
+        "std_error": ("SE",),
+        "lower": ("asymp.LCL",),
+        "upper": ("asymp.UCL",),
+        "statistic": ("z.ratio",),
+        "p_value": ("p.value",),
+    }[name]
+    return np.asarray(theirs[next(n for n in names if n in theirs)], dtype=float)
+
+
+def same(frame: pd.DataFrame, theirs: dict, names: tuple[str, ...]) -> None:
+    """The Hessian of R is by differences of what PIRLS gives to 1e-13."""
+    for name in names:
+        np.testing.assert_allclose(frame[name], columns(theirs, name), rtol=2e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("which", "factor"), [("cbpp", "period"), ("grouseticks", "YEAR")])
+def test_means_and_contrasts_are_those_of_emmeans_on_both_scales(which, factor, logit, log):
+    fit, ref = {"cbpp": logit, "grouseticks": log}[which], OURS["emmeans"][which]
+    ends, tests = ("estimate", "std_error", "lower", "upper"), ("statistic", "p_value")
+    link, back = (ranef.emmeans(fit, factor, type=scale) for scale in ("link", "response"))
+    same(link.frame, ref["means"], ends)
+    same(back.frame, ref["response"], ends)
+    same(link.contrasts(), ref["pairs"], (*ends, *tests))
+    same(back.contrasts(), ref["ratios"], (*ends, *tests))
+    assert back.contrasts()["contrast"].str.replace(" ", "").tolist() == [
+        c.replace(" ", "") for c in ref["ratios"]["contrast"]
+    ]
+
+
+def test_slopes_are_those_of_emtrends(log):
+    found, ref = ranef.emmeans(log, "YEAR", trend="cHEIGHT", type="response"), OURS["emmeans"]["trends"]
+    same(found.frame, ref["means"], ("estimate", "std_error", "lower", "upper"))
+    same(found.contrasts(), ref["pairs"], ("estimate", "std_error", "statistic", "p_value"))
+
+
+def test_contrasts_that_are_no_differences_of_logarithms_stay_on_the_link(logit):
+    means = ranef.emmeans(logit, "period", type="response")
+    assert means.contrasts({"first": [1, 0, 0, 0]})["estimate"][0] == pytest.approx(logit.fixef["Intercept"])
+    probit = fit_of(CBPP, data_of("cbpp_laplace"), "binomial", link="probit")
+    found = ranef.emmeans(probit, "period", type="response")
+    assert found.contrasts()["estimate"][0] == pytest.approx(-probit.fixef["period[T.2]"])
+    assert np.allclose(found.frame["estimate"], scipy.stats.norm.cdf(ranef.emmeans(probit, "period").frame["estimate"]))
+
+
+# -- profiles ----------------------------------------------------------------------------------------------------
+
+
+def test_profiles_end_where_those_of_lme4_do(logit):
+    """Within what lme4 interpolates."""
+    ref, ours = OURS["profile"]["cbpp"], logit.confint(method="profile")
+    np.testing.assert_allclose(ours.iloc[[4, 0, 1, 2, 3]], ref["ends"], atol=2e-4)
+
+
+@pytest.mark.parametrize("name", ["coefficient", "sd", "dispersion"])
+def test_gradients_of_profiles_are_those_of_the_criterion(name, size):
+    held = next(one for one in held_parameters(size.spec)[0] if one.kind == name)
+    (objective,) = generalised_objectives(size.spec, size.estimates, [held])
+    x = objective.start + 0.1 * objective.sizes
+    exact = objective(x).gradient
+    for i, step in enumerate(1e-4 * np.diag(objective.sizes)):
+        numeric = (objective(x + step).criterion - objective(x - step).criterion) / (2 * step[i])
+        assert numeric == pytest.approx(exact[i], rel=1e-4, abs=1e-3)
+
+
+def test_the_ends_of_a_profile_are_where_the_likelihood_ratio_says(size):
+    """With the size held as a known number the criterion, minimised over the rest, is higher by a quantile of χ²."""
+    low, high = size.confint(method="profile", parameters="size").loc["size"]
+    held = next(one for one in held_parameters(size.spec)[0] if one.name == "size")
+    (objective,) = generalised_objectives(size.spec, size.estimates, [held])
+    free = np.arange(len(objective.start)) != objective.index
+    for end in (low, high):
+        x = objective.start.copy()
+        x[objective.index] = np.log(end)
+
+        def rest(part, x=x):
+            whole = x.copy()
+            whole[free] = part
+            at = objective(whole)
+            return at.criterion, at.gradient[free]
+
+        found = scipy.optimize.minimize(rest, x[free], jac=True, method="BFGS", options={"gtol": 1e-7})
+        assert found.fun - size.criterion == pytest.approx(scipy.stats.chi2.ppf(0.95, 1), abs=1e-4)
+
+
+def test_profiles_do_not_depend_on_coding_or_order(logit):
+    data = data_of("cbpp_laplace").sample(frac=1.0, random_state=1)
+    again = fit_of(CBPP.replace("period", "C(period, contr.sum)"), data, "binomial")
+    ours, others = (f.confint(method="profile", parameters="sd(Intercept | herd)") for f in (logit, again))
+    np.testing.assert_allclose(ours, others, atol=1e-5)
+
+
+# -- simulated responses -----------------------------------------------------------------------------------------
+
+
+def test_bootstrap_is_the_same_whoever_makes_it_and_goes_on(logit, tmp_path):
+    whole = logit.bootstrap(6, seed=1, checkpoint=tmp_path / "boot")
+    kept = logit.bootstrap(6, seed=1, checkpoint=tmp_path / "boot")
+    pd.testing.assert_frame_equal(whole.replicates, kept.replicates)
+    assert whole.replicates.columns.tolist() == [*logit.fixef.index, "sd(Intercept | herd)"]
+    one = logit.refit(logit.simulate(seed=np.random.SeedSequence(1).spawn(1)[0])[:, 0])
+    assert np.allclose(whole.replicates.iloc[0], [*one.fixef, *one.theta], atol=1e-6)
+    ends = logit.confint(method="bootstrap", n=6, seed=1)
+    assert (ends["lower"] < ends["upper"]).all()
+
+
+def test_a_bootstrap_counts_dispersions_and_refuses_residuals(size):
+    assert size.bootstrap(3, seed=1).replicates["size"].gt(0).all()
+    assert size.bootstrap(3, kind="cases", seed=1).failed == 0
+    with pytest.raises(ranef.NotAvailableError, match="residual"):
+        size.bootstrap(3, kind="residual")
+
+
+def test_ratios_are_simulated_under_the_smaller_model(logit):
+    small = fit_of(CBPP.replace("period", "1"), data_of("cbpp_laplace"), "binomial")
+    found = ranef.anova(small, logit, test="bootstrap", nsim=8, seed=1)
+    assert found["p"][1] == 0.0
+    assert found["failed"][1] == 0
+    with pytest.raises(ranef.NotAvailableError, match="degrees of freedom"):
+        ranef.anova(small, logit, test="KR")
+
+
+# -- tests of terms ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["cbpp", "grouseticks"])
+def test_deletions_are_those_of_drop1(which, logit, log):
+    ours, ref = {"cbpp": logit, "grouseticks": log}[which].drop1(), OURS["drop1"][which]
+    np.testing.assert_allclose(ours["aic"], ref["AIC"], atol=1e-5)
+    np.testing.assert_allclose(ours["statistic"][1:], [float(v) for v in ref["LRT"][1:]], atol=5e-5)
+
+
+def test_terms_are_tested_by_walds_chi_square(log):
+    """Of the interaction, which no other term contains, by all types; of type II each given the other."""
+    beta, V = log.fixef, log.vcov
+    for kind in (1, 2, 3):
+        own = [n for n in beta.index if ":" in n]
+        expected = beta[own] @ np.linalg.solve(V.loc[own, own], beta[own])
+        table = log.anova(kind).set_index("term")
+        assert table.loc["YEAR:cHEIGHT", "statistic"] == pytest.approx(expected)
+        assert table.loc["YEAR:cHEIGHT", "p"] == pytest.approx(scipy.stats.chi2.sf(expected, 2))
+    coded = fit_of("TICKS ~ C(YEAR, contr.sum) * cHEIGHT + (1 | BROOD)", ticks(), "poisson")
+    assert np.allclose(coded.anova()["statistic"], log.anova()["statistic"], rtol=1e-4)
+    with pytest.raises(ranef.NotAvailableError, match="z and χ²"):
+        log.test("cHEIGHT", ddf="satterthwaite")
+
+
+def test_random_terms_are_tested_by_fits_without_them():
+    data = ticks()
+    fit = fit_of("TICKS ~ YEAR + (1 | BROOD) + (1 | LOCATION)", data, "poisson")
+    table = ranef.ranova(fit).set_index("term")
+    for left, other in (("BROOD", "LOCATION"), ("LOCATION", "BROOD")):
+        small = fit_of(f"TICKS ~ YEAR + (1 | {other})", data, "poisson")
+        row = table.loc[f"(1 | {left})"]
+        assert row["statistic"] == pytest.approx(small.criterion - fit.criterion, abs=1e-6)
+        assert row["p_mixture"] == pytest.approx(0.5 * row["p"])
+
+
+# -- robust covariances ------------------------------------------------------------------------------------------
+
+
+def dense_scores(fit: ranef.GeneralisedFit, herds: list[int]) -> np.ndarray:
+    """∂(−2 log L) of some herds alone in (θ, β) by differences: rows of others have no trials."""
+    spec, n = fit.spec, fit.spec.n_theta
+    x, codes, out = np.concatenate([fit.theta, fit.fixef]), spec.groupings[0].codes, []
+    for c in herds:
+        own = replace(spec, design=replace(spec.design, weights=spec.design.weights * (codes == c)))
+        steps = 1e-3 * np.eye(len(x))
+        ends = [[dense_laplace(own, (x + s * h)[:n], (x + s * h)[n:]) for s in (1, -1)] for h in steps]
+        out.append([(a - b) / 2e-3 for a, b in ends])
+    return np.array(out)
+
+
+def test_scores_by_cluster_and_their_sandwich_are_those_of_dense_matrices(logit):
+    herds, p = [0, 3, 7, 14], logit.spec.n_fixed
+    dense = dense_scores(logit, herds)
+    own = joint_information(logit.spec, logit.estimates)
+    model, theta = own.problem.laplace, own.x[0]
+    found, unit = own.at.scores(logit.spec.groupings[0].codes, 15), logit.theta.to_numpy()[0] / theta
+    of_theta, of_beta = 2.0 * found.W[0][:, 0, 0] * theta / unit, model.outward_slope(found.beta.T).T
+    scores = np.column_stack([of_theta, of_beta])
+    assert np.allclose(scores[herds], dense, atol=2e-3)
+    assert np.allclose(scores.sum(axis=0), 0.0, atol=1e-4)
+    J = np.zeros((1 + p, 1 + p))  # to the coordinates of users
+    J[0, 0], J[1:, 1:] = 1.0 / unit, model.inward(np.eye(p))
+    H = J.T @ own.hessian @ J
+    half = np.linalg.solve(H, scores.T)
+    np.testing.assert_allclose(logit.vcov_robust("CR0"), (half @ half.T)[1:, 1:], rtol=1e-6)
+    np.testing.assert_allclose(logit.vcov, 2 * np.linalg.inv(H)[1:, 1:], rtol=1e-4)
+    assert np.allclose(logit.vcov_robust(), logit.vcov_robust("CR0") * 15 / 14)
+
+
+def test_without_random_effects_it_is_that_of_a_generalised_linear_model():
+    data = ticks()
+    fit = fit_of("TICKS ~ YEAR + cHEIGHT", data, "poisson")
+    X, mean = fit.spec.design.X, fit.fitted().to_numpy()
+    scores = pd.DataFrame(X * (data["TICKS"].to_numpy() - mean)[:, None]).groupby(data["BROOD"].to_numpy()).sum()
+    bread = np.linalg.inv(X.T @ (X * mean[:, None]))
+    found = fit.vcov_robust("CR0", cluster=data["BROOD"].to_numpy())
+    np.testing.assert_allclose(found, bread @ scores.T.to_numpy() @ scores.to_numpy() @ bread, rtol=1e-4)
+
+
+def test_robust_tests_are_told_and_refused(logit):
+    assert np.allclose(logit.tidy(vcov="CR1")["std_error"][:4], np.sqrt(np.diag(logit.vcov_robust("CR1"))))
+    assert "CR1 clustered by herd" in str(logit.anova(vcov="CR1"))
+    with pytest.raises(ranef.NotAvailableError, match="CR1"):
+        logit.vcov_robust("CR2")
+    with pytest.raises(ranef.NotAvailableError, match="quadrature"):
+        fitted("cbpp_agq9").vcov_robust()
+
+
+# -- shares of variance ------------------------------------------------------------------------------------------
+
+
+def test_shares_of_variance_are_nakagawas(size):
+    """The residual variance of a logarithm, with μ the mean of the response and v = 1/μ + 1/size."""
+    mean, sd = ticks()["TICKS"].mean(), size.theta.to_numpy()[0]
+    v = 1 / mean + 1 / size.dispersion["size"]
+    parts = {"delta": v, "lognormal": np.log1p(v), "trigamma": scipy.special.polygamma(1, 1 / v)}
+    for name, residual in parts.items():
+        assert size.icc(approximation=name)["adjusted"][0] == pytest.approx(sd**2 / (sd**2 + residual))
+    fixed = (size.spec.design.X @ size.fixef.to_numpy()).var(ddof=1)
+    whole = fixed + sd**2 + parts["trigamma"]
+    assert size.r2().tolist() == pytest.approx([fixed / whole, (fixed + sd**2) / whole])
+    ends = size.r2("bootstrap", n=10, seed=1)
+    assert (ends["lower"] < ends["upper"]).all()
+
+
+def test_the_variance_of_the_logarithm_of_a_gamma_is_trigamma():
+    """Drawn, where it is exact: the others are not."""
+    data = ranef.datasets.load("sleepstudy")
+    fit = fit_of("Reaction ~ Days + (1 | Subject)", data, "gamma")
+    logs = np.log(fit.simulate(300, re="fitted", seed=1) / fit.fitted().to_numpy()[:, None])
+    parts = fit.icc().set_index("group")
+    residual = parts.loc["Subject", "variance"] * (1 / parts.loc["Subject", "adjusted"] - 1)
+    assert logs.var() == pytest.approx(residual, rel=0.02)
+
+
+# -- random effects ----------------------------------------------------------------------------------------------
+
+
+def test_corrected_intervals_are_those_of_tmb(logit):
+    """Of sdreport, in which modes move with all parameters."""
+    found = logit.ranef(interval="corrected")["sd_corrected"]
+    np.testing.assert_allclose(found, OURS["sdreport"]["cbpp"], rtol=1e-5)
+
+
+def test_intervals_of_effects_count_more_and_more(logit):
+    sds = {kind: logit.ranef(interval=kind).iloc[:, 4] for kind in ("conditional", "henderson", "corrected")}
+    assert (sds["conditional"] < sds["henderson"]).all()
+    assert (sds["conditional"] < sds["corrected"]).all()
+    boot = logit.ranef(interval="bootstrap", n=12, seed=1)
+    assert (boot["sd_bootstrap"] / sds["corrected"]).between(0.5, 1.5).all()
+    assert boot["estimate"].between(boot["lower"], boot["upper"]).all()
+    with pytest.raises(ranef.NotAvailableError, match="robust"):
+        logit.ranef(interval="robust")
+
+
+def test_influence_is_by_fits_without_each_level(logit):
+    data = data_of("cbpp_laplace")
+    found = logit.influence("herd")
+    rest = fit_of(CBPP, data[data["herd"].astype(str) != "1"], "binomial")
+    own = found.fixef[found.fixef["deleted"] == "1"]
+    assert np.allclose(own["estimate"], rest.fixef, atol=1e-5)
+    assert "sigma" not in found.deleted
+    with pytest.raises(ranef.NotAvailableError, match="refit=False"):
+        logit.influence("herd", refit=False)
