@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from _ranef import inference as inf
-from _ranef import user
 from _ranef.support.remedies import generator, helpful, one_of
 from _ranef.user.fit_base import Answers, RandomPart
 
@@ -106,16 +105,3 @@ class Linked(Answers):
         if interval is not None:
             return inf.prediction_frame(rows, found, uncertainty)
         return pd.Series(found.estimate, index=rows.index, name="prediction")
-
-    @property
-    def matrices(self) -> user.Matrices:
-        """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; of a binomial response y are proportions.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> data = ranef.datasets.load("grouseticks")
-        >>> ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family="poisson").fit().matrices.X.shape
-        (403, 3)
-        """
-        return user.Matrices(self.spec)
