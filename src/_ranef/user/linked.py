@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from _ranef import inference as inf
-from _ranef import user
 from _ranef.errors import DesignError, NotAvailableError
 from _ranef.spec import Generalised
 from _ranef.support.remedies import generator, helpful, one_of
@@ -129,16 +128,3 @@ class Linked(Answers):
         if found.estimate.ndim == 2:
             return pd.DataFrame(found.estimate, index=rows.index, columns=list(classes))
         return pd.Series(found.estimate, index=rows.index, name="prediction")
-
-    @property
-    def matrices(self) -> user.Matrices:
-        """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; of a binomial response y are proportions.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> data = ranef.datasets.load("grouseticks")
-        >>> ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family="poisson").fit().matrices.X.shape
-        (403, 3)
-        """
-        return user.Matrices(self.spec)
