@@ -137,7 +137,7 @@ def test_what_is_not_there_yet_is_refused(name, fit):
         REFUSED[name](fit, ranef.Model.of(fit))
 
 
-@pytest.mark.parametrize("sampler", ["direct", "nutpie"])
+@pytest.mark.parametrize("sampler", ["nutpie"])
 def test_samplers_that_integrate_are_refused(sampler, fit):
     with pytest.raises(ranef.FitError, match=f"sampler='{sampler}'.*numpyro|sampler='auto'"):
         ranef.Model.of(fit).sample(sampler=sampler)
