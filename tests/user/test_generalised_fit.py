@@ -124,9 +124,6 @@ REFUSED = {
     "products": lambda fit, model: model.products,
     "save": lambda fit, model: model.save("nowhere.ranef"),
     "corrected": lambda fit, model: fit.predict(interval="confidence", uncertainty="bootstrap"),
-    "cov": lambda fit, model: ranef.Model(
-        FORMULA, data_of("cbpp_laplace"), family="binomial", cov={"herd": np.eye(15)}
-    ),
     "chunks": lambda fit, model: ranef.Model(FORMULA, [data_of("cbpp_laplace")], family="binomial"),
     "variance": lambda fit, model: ranef.Model(
         FORMULA, data_of("cbpp_laplace"), family="binomial", variance=ranef.VarIdent("herd")

@@ -59,6 +59,7 @@ with late(globals()):
         link_parts,
         predict_generalised,
         shown_residuals,
+        threshold_series,
         untied_residuals,
         working_rows,
     )
@@ -342,6 +343,7 @@ __all__ = [
     "term_tests",
     "theta_hessian",
     "thinned",
+    "threshold_series",
     "tidy_frame",
     "told_draws",
     "typical_sd",

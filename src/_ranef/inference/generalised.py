@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residu
 from _ranef.inference.variance_shares import VarianceParts, row_moments, variance_parts
 from _ranef.likelihood import LaplaceAt, combination_variances, response_rows
 from _ranef.results import Fit, RemlEstimates
-from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays
+from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays, thresholds
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.support.remedies import one_of
@@ -37,6 +38,7 @@ __all__ = [
     "predict_generalised",
     "response_moments",
     "shown_residuals",
+    "threshold_series",
     "untied_residuals",
     "working_rows",
 ]
@@ -62,10 +64,26 @@ def dispersions_at(fit: Fit) -> dict[str, float]:
     return dispersions_of(fit.estimates)
 
 
+def threshold_series(estimates: RemlEstimates) -> pd.Series[float]:
+    """Thresholds of an ordinal response by the classes beside them.
+
+    Raises
+    ------
+    NotAvailableError
+        If it is none.
+    """
+    classes = estimates.classes
+    if not classes:
+        raise NotAvailableError(f"A {estimates.family} response has no thresholds; dispersion has its parameters.")
+    values = np.array(thresholds(dispersions_of(estimates))) - estimates.beta[0]
+    return pd.Series(values, index=[f"{a}|{b}" for a, b in pairwise(classes)], name="threshold")
+
+
 def generalised_residuals(estimates: RemlEstimates, rows: Rows, eta: Floats, kind: str) -> Floats:
     """Residuals (n,) of rows at η.
 
-    ``response`` y − μ (of a binomial response y is the proportion); ``pearson`` over their standard deviations;
+    ``response`` y − μ (of a binomial response y is the proportion, of an ordinal one the place of the class, and μ its
+    mean); ``pearson`` over their standard deviations;
     ``deviance`` signed roots of the parts of the deviance; ``working`` (y − μ)/(∂μ/∂η).
 
     Raises
@@ -75,12 +93,11 @@ def generalised_residuals(estimates: RemlEstimates, rows: Rows, eta: Floats, kin
     """
     one_of("kind", kind, RESIDUALS)
     family, own = family_of_estimates(estimates), dispersions_of(estimates)
-    mean = family.mean(eta)
-    left = rows.y - mean
+    left = rows.y - family.expected(eta, own)
     if kind == "pearson":
-        return left / np.sqrt(family.row_variance(mean, rows.weights, own))
+        return left / np.sqrt(family.spread(eta, rows.weights, own))
     if kind == "deviance":
-        return np.sign(left) * np.sqrt(np.maximum(family.deviances(rows, mean, own), 0.0))
+        return np.sign(left) * np.sqrt(np.maximum(family.deviances(rows, family.mean(eta), own), 0.0))
     return left / family.mean_slope(eta) if kind == "working" else left
 
 
@@ -128,7 +145,8 @@ def predict_generalised(
     if options.interval is None:
         effects = effects_for(rows, [m.values for m in estimates.modes], covs, options, rng)
         eta, none = linear_predictor(rows, estimates.beta, effects, asked.groupings), np.empty(0)
-        return Predicted(family.mean(eta) if scale == "response" else eta, none, none, none)
+        own = dispersions_of(estimates)
+        return Predicted(family.predicted(eta, own) if scale == "response" else eta, none, none, none)
     kind = options.uncertainty or "fixef"
     if kind not in UNCERTAIN:
         raise NotAvailableError(
@@ -155,7 +173,8 @@ def predict_generalised(
     half = normal_quantile(options.level) * sd
     if scale == "link":
         return Predicted(eta, sd, eta - half, eta + half)
-    return Predicted(family.mean(eta), sd * family.mean_slope(eta), family.mean(eta - half), family.mean(eta + half))
+    ends = np.sort(family.mean(np.stack([eta - half, eta + half])), axis=0)  # some means fall where η rises
+    return Predicted(family.mean(eta), sd * np.abs(family.mean_slope(eta)), *ends)
 
 
 def _moved(joint: JointInformation, asked: RowsAsked) -> Floats:
@@ -186,10 +205,6 @@ def response_moments(
     return y.std(axis=0, ddof=1), lower, upper
 
 
-#: variances of what a binomial link is the distribution function of
-LINK_VARIANCES = {"logit": np.pi**2 / 3.0, "probit": 1.0, "cloglog": np.pi**2 / 6.0}
-
-
 #: of what varies round a mean μ with variance v μ², the variance of the logarithm
 APPROXIMATIONS: Mapping[str, Callable[[float], float]] = {
     "trigamma": lambda v: float(load("scipy.special").polygamma(1, 1.0 / v)),
@@ -202,34 +217,31 @@ def link_parts(spec: ModelSpec, estimates: RemlEstimates, approximation: str = "
     """The variance of a response on the scale of the link.
 
     Of a binomial response the residual part is that of the latent variable; of others with a log link that of the
-    logarithm of a response round the mean of all, by an approximation.
+    logarithm of a response round the mean of all, by an approximation; with other links by the delta method.
 
     Raises
     ------
     DesignError
         For an unknown approximation.
     NotAvailableError
-        For other links.
+        Where it is infinite.
     """
     one_of("approximation", approximation, tuple(APPROXIMATIONS))
     family, covs = family_of_estimates(estimates), covariance_arrays(spec, estimates.theta, np.asarray(1.0))
-    if family.word == "binomial":
-        residual = LINK_VARIANCES[family.link]
-    elif family.link == "log":
-        mean, one = np.array([spec.design.y.mean()]), np.ones(1)
-        relative = family.row_variance(mean, one, dispersions_of(estimates)) / mean**2
-        residual = APPROXIMATIONS[approximation](float(relative[0]))
-    else:
+    centre, own = family.centre(response_rows(spec)), dispersions_of(estimates)
+    residual = family.latent(centre, own, APPROXIMATIONS[approximation])
+    if not np.isfinite(residual):
         raise NotAvailableError(
-            f"r2() and icc() are not available for a {family.label} response with link {family.link!r}: its residual "
-            "variance on the scale of the link is not known. varcorr has the variances of the random effects."
+            f"r2() and icc() are not available for a {family.label} response with link {family.link!r} and these "
+            "estimates: rows have no variance there. varcorr has the variances of the random effects."
         )
     return variance_parts(row_moments(spec), estimates.beta, covs, np.asarray(residual))
 
 
 def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generator) -> SimulatedResiduals:
     """Ranks of the response among simulated ones (n, B), ties broken at random."""
-    whole = 1.0 / response_rows(spec).weights if spec.family.word == "binomial" else np.ones(spec.n_obs)
+    assert isinstance(spec.family, Generalised)
+    whole = spec.family.step(response_rows(spec).weights)
     y = pd.Series(spec.design.y + UNTIED * whole * rng.uniform(size=spec.n_obs), index=spec.design.index)
     return simulated_residuals(y, simulated + UNTIED * whole[:, None] * rng.uniform(size=simulated.shape))
 

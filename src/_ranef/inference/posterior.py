@@ -220,11 +220,12 @@ def predict_mean_draws(
     _, values = predictor_draws(spec, draws, asked, rng)
     if asked.options.new_response:
         extras = {name: np.ravel(x) for name, x in family.own(draws.extras).items()}
-        own = [{name: float(x[s]) for name, x in extras.items()} for s in range(len(values))]
+        rows = [{name: float(x[s]) for name, x in extras.items()} for s in range(len(values))]
         weights = np.ones(values.shape[1]) if asked.rows.weights is None else asked.rows.weights
-        ends = response_moments(family, values, own, weights, asked.options.level, rng)
+        ends = response_moments(family, values, rows, weights, asked.options.level, rng)
         return Predicted(family.mean(values).mean(axis=0), *ends)
-    values = family.mean(values) if scale == "response" else values
+    own = {name: x.reshape(-1, 1) for name, x in family.own(draws.extras).items()}
+    values = family.predicted(values, own) if scale == "response" else values
     return Predicted(values.mean(axis=0), values.std(axis=0, ddof=1), *_ends(values, asked.options.level))
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from _ranef import inference as inf
-from _ranef import user
-from _ranef.errors import DesignError
+from _ranef.errors import DesignError, NotAvailableError
+from _ranef.spec import Generalised
 from _ranef.support.remedies import generator, helpful, one_of
 from _ranef.user.fit_base import Answers, RandomPart
 
@@ -25,8 +25,10 @@ class Linked(Answers):
     def _means(self, asked: inf.RowsAsked, scale: str, rng: np.random.Generator) -> inf.Predicted:
         """Means of rows, or their linear predictors, with intervals where they are asked for."""
 
-    def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
+    def fitted(self, re: RandomPart = "all") -> Any:
         """Means of the rows used: probabilities, or expected counts; with all random effects, none, or some groups'.
+
+        Of an ordinal response they are a frame with a column for each class.
 
         Of a posterior they are means over its draws.
 
@@ -39,8 +41,7 @@ class Linked(Answers):
         [0.308, 0.142]
         """
         out = self.predict(re=re)
-        assert isinstance(out, pd.Series)
-        return out.rename("fitted")
+        return out.rename("fitted") if isinstance(out, pd.Series) else out
 
     def predict(
         self,
@@ -88,7 +89,7 @@ class Linked(Answers):
 
         Returns
         -------
-        Series, or DataFrame ``estimate, lower, upper``
+        Series, or DataFrame ``estimate, lower, upper``; of an ordinal response a column for each class
 
         Raises
         ------
@@ -111,6 +112,12 @@ class Linked(Answers):
         [[0.0, 0.6], [0.0, 0.3]]
         """
         one_of("type", type, ("response", "link"))
+        classes = self.spec.family.classes if isinstance(self.spec.family, Generalised) else ()
+        if classes and interval is not None and type == "response":
+            raise NotAvailableError(
+                "Intervals of the probabilities of classes are not available: type='link' has those of the linear "
+                "predictor."
+            )
         options = inf.PredictOptions(re, new_levels, interval, level, offset, weights, uncertainty)
         if options.new_response and type == "link":
             raise DesignError("interval='prediction' is of responses, which have no link: leave type='link' out.")
@@ -118,17 +125,6 @@ class Linked(Answers):
         found = self._means(inf.RowsAsked(rows, chosen, options), type, generator(seed))
         if interval is not None:
             return inf.prediction_frame(rows, found, uncertainty)
+        if found.estimate.ndim == 2:
+            return pd.DataFrame(found.estimate, index=rows.index, columns=list(classes))
         return pd.Series(found.estimate, index=rows.index, name="prediction")
-
-    @property
-    def matrices(self) -> user.Matrices:
-        """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; of a binomial response y are proportions.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> data = ranef.datasets.load("grouseticks")
-        >>> ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family="poisson").fit().matrices.X.shape
-        (403, 3)
-        """
-        return user.Matrices(self.spec)
