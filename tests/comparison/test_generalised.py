@@ -1,5 +1,9 @@
 """Generalised fits side by side."""
 
+import html
+import json
+import re
+
 import numpy as np
 import pytest
 
@@ -45,3 +49,69 @@ def test_other_models_and_responses_are_refused(model):
         ranef.compare(fit, ranef.Model(FORMULA, data, family="binomial", link="probit").fit())
     with pytest.raises(ranef.DesignError, match="different models"):
         ranef.compare(fit, ranef.Model(FORMULA.replace("period", "1"), data, family="binomial").fit())
+
+
+@pytest.fixture(scope="module")
+def posterior(model):
+    return model.sample(draws=400, warmup=400, seed=1, progress=False)
+
+
+def test_decomposition_of_the_posterior(model, posterior):
+    """Totals are of the draws; the first part, at two of them, is that of a mode found densely."""
+    both = ranef.compare(model.fit(), posterior)
+    parts = both.decompose(draws=2)
+    drawn = posterior.draws.b[0].reshape(-1, 15)
+    np.testing.assert_allclose(parts["total"], drawn.var(axis=0, ddof=1))
+    np.testing.assert_allclose(parts["plug_in"], model.fit().ranef()["sd"] ** 2)
+    spec, given = posterior.spec, []
+    y, n = spec.design.y * spec.design.weights, spec.design.weights
+    Z = np.eye(15)[spec.groupings[0].codes]
+    flat_theta, flat_beta = posterior.draws.theta.reshape(-1, 1), posterior.draws.beta.reshape(-1, 4)
+    for s in (0, len(flat_theta) - 1):
+        b, precision = np.zeros(15), np.eye(15) / flat_theta[s] ** 2
+        for _ in range(50):
+            p = 1.0 / (1.0 + np.exp(-spec.design.X @ flat_beta[s] - Z @ b))
+            hessian = Z.T @ (Z * (n * p * (1 - p))[:, None]) + precision
+            b = b + np.linalg.solve(hessian, Z.T @ (y - n * p) - precision @ b)
+        given.append(np.diag(np.linalg.inv(hessian)))
+    np.testing.assert_allclose(parts["given_theta_beta"], np.mean(given, axis=0), rtol=1e-6)
+    whole = both.decomposition
+    sums = whole[["given_theta_beta", "beta", "theta"]].sum(axis=1)
+    # Laplace's approximation and 200 of 1600 draws
+    assert abs(np.median(sums / whole["total"]) - 1.0) < 0.1
+
+
+def test_numbers_stand_in_equations_and_parameters(model, posterior):
+    both = ranef.compare(model.fit(), posterior)
+    assert f"{model.fit().fixef['Intercept']:.3f}" in both.equation().text
+    own = both.parameters.set_index("parameter")
+    np.testing.assert_allclose(own.loc["period[T.2]", "fb_estimate"], posterior.fixef["period[T.2]"])
+    np.testing.assert_allclose(own.loc["sd(Intercept | herd)", "eb_estimate"], model.fit().theta.iloc[0])
+    found = both.intervals()
+    assert found.groupby(["fit", "method"]).size().to_dict() == {("eb", "wald"): 4, ("fb", "posterior"): 5}
+
+
+@pytest.mark.filterwarnings("ignore:Pareto k")
+def test_models_are_ranked_by_elpd_within_one_kind_of_response(model, posterior):
+    data = ranef.datasets.load("cbpp")
+    ranked = ranef.compare({"one": posterior, "other": posterior}, kind="conditional")
+    np.testing.assert_allclose(ranked.loc["one", "elpd"], posterior.loo().elpd)
+    normal = ranef.Model("share ~ period + (1 | herd)", data.assign(share=data["incidence"] / data["size"]))
+    with pytest.raises(ranef.DesignError, match="cannot be compared"):
+        ranef.compare(posterior, normal.sample(draws=100, seed=1, progress=False, sampler="direct"), kind="conditional")
+
+
+def test_the_page(model, posterior, tmp_path):
+    """Its calls make the same fit again, and its explorer begins at the conditional modes."""
+    both = ranef.compare(model.fit(), posterior)
+    text = both.report(tmp_path / "page.html", data='ranef.datasets.load("cbpp")').read_text()
+    calls = html.unescape(re.search(r"<p>In Python:</p>\s*<pre>(.*?)</pre>", text, re.S)[1])
+    session = {}
+    exec("\n".join(line for line in calls.splitlines() if not line.startswith(("fb", "both"))), session)
+    np.testing.assert_allclose(session["eb"].fixef, both.eb.fixef)
+    assert "σ" not in re.search(r"Shrinkage explorer</h2>(.*?)</section>", text, re.S)[1]
+    spec = json.loads(re.search(r'vegaEmbed\("#explorer-0", (\{.*?\}),\s*\{actions', text, re.S)[1])
+    start = spec["params"][0]["value"]
+    shown = {r["level"]: r["path"][0][start] for r in spec["datasets"]["levels"]}
+    expected = ranef.pooling(both.eb).coef.set_index("level")["partial"]
+    np.testing.assert_allclose([shown[level] for level in expected.index], expected, rtol=1e-5)
