@@ -164,10 +164,10 @@ def predict_generalised(
         variance = variance + unseen_variance(spec, rows, covs, asked.groupings)
     sd = np.sqrt(np.maximum(variance, 0.0))
     if options.new_response:
-        own, w = [dispersions_of(estimates)] * DRAWS, np.ones(len(eta)) if rows.weights is None else rows.weights
+        each, w = [dispersions_of(estimates)] * DRAWS, np.ones(len(eta)) if rows.weights is None else rows.weights
         parts = [slice(k, k + TOGETHER) for k in range(0, len(eta), TOGETHER)]
         drawn = ((k, eta[k] + sd[k] * rng.standard_normal((DRAWS, len(eta[k])))) for k in parts)
-        found = [response_moments(family, values, own, w[k], options.level, rng) for k, values in drawn]
+        found = [response_moments(family, values, each, w[k], options.level, rng) for k, values in drawn]
         moments = (np.concatenate(column) for column in zip(*found, strict=True))
         return Predicted(family.mean(eta), *moments)
     half = normal_quantile(options.level) * sd

@@ -283,7 +283,7 @@ class LaplaceTogether:
         N, eta = len(given), self._fixed(given, z)
         for k, (lam, own) in enumerate(zip(given.lambdas, u, strict=True)):
             eta += self._spread(k, _times(_by_level(lam, own), own), N)
-        at = self.family.slopes(eta, self._held, given.own)  # type: ignore[arg-type]
+        at = self.family.slopes(eta, self._held, given.own)
         height = at.value.sum(axis=0) - 0.5 * (self.proper * z**2).sum(axis=1)
         height = height - 0.5 * sum(_by_point(own**2, N).sum(axis=1) for own in u)
         return Place(z, u, at.first, at.curvature, height)
@@ -371,7 +371,7 @@ class LaplaceTogether:
         return np.asarray(place.height + self._constant(given) - half + 0.5 * flat * LOG_2PI)
 
     def _constant(self, given: ManyPoints) -> Floats:
-        constant = self.family.constant(self._held, given.own)  # type: ignore[arg-type]
+        constant = self.family.constant(self._held, given.own)
         return np.broadcast_to(constant.sum(axis=0), (len(given),))
 
     def _draws(self, given: ManyPoints, place: Place, system: System, rng: np.random.Generator) -> ManyDraws:
@@ -461,7 +461,7 @@ class LaplaceTogether:
         logs, places = np.empty((len(noise), J)), np.empty((len(noise), J, p, 1))
         for m, own in enumerate(noise):
             places[m] = centre + back_substitute(L, own[:, :, None])
-            at = self.family.slopes(eta + self._spread(k, _times(lam, places[m]), N), self._held, given.own)  # type: ignore[arg-type]
+            at = self.family.slopes(eta + self._spread(k, _times(lam, places[m]), N), self._held, given.own)
             value = (indicator @ at.value).T.ravel()
             logs[m] = value - 0.5 * ((places[m] ** 2).sum(axis=(1, 2)) + p * LOG_2PI) - log_proposal[m]
         chosen, log_mean = _pick(logs, rng)

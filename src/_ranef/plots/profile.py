@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from _ranef.errors import DesignError
-from _ranef.inference import ProfileCurve, estimates_of, likelihood_profiles, normal_quantile, require_gaussian
+from _ranef.inference import Fitted, ProfileCurve, likelihood_profiles, modes_of, normal_quantile
 from _ranef.plots.drawing import BLUE, GREY, axes_for, plain_frame, returned
 from _ranef.plots.names import as_drawn
 from _ranef.results import Fit
@@ -67,11 +67,10 @@ def profile_axes(
     fit: Fit, parameters: Sequence[str] | str | None = None, ax: Axes | Sequence[Axes] | None = None
 ) -> Axes | Figure:
     """Draw ζ of parameters with the intervals of 50, 80, 90, 95 and 99 %."""
-    require_gaussian(fit.spec, "profile()", "confint() has Wald's intervals of coefficients.")
-    held = list(estimates_of({"fit": fit}).values())
+    held = list(modes_of({"fit": fit}).values())
     if not held:
         raise DesignError("Profiles are of the likelihood, of a fit by REML or ML: model.fit().plot.profile().")
-    profiles = likelihood_profiles(held[0].spec, held[0].products, held[0].estimates, parameters)
+    profiles = likelihood_profiles(held[0].spec, Fitted.of(held[0]).held, held[0].estimates, parameters)
     panels = [zeta_panel(curve) for curve in profiles.curves.values()]
     axes = axes_for(ax, len(panels), (3.4, 2.8))
     for own, panel in zip(axes, panels, strict=True):

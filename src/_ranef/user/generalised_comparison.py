@@ -45,8 +45,6 @@ class GeneralisedComparison(Compared[GeneralisedFit, GeneralisedPosterior]):
     fits: Mapping[str, GeneralisedFits]
     level: float = 0.95
 
-    _usual: ClassVar[Sequence[str]] = ("wald",)
-
     _instead: ClassVar[Mapping[str, str]] = {
         "boundary": "A variance of zero is told by the warnings and the status of its fit.",
     }
