@@ -52,8 +52,10 @@ def without_rows(design: Design) -> Design:
 
 
 def rows_elsewhere(design: Design) -> bool:
-    """Whether there is no way to the rows."""
-    return design.stream is not None and design.stream.chunks.read is _elsewhere
+    """Whether there is no way to the rows: of sums, and of what a file stands for."""
+    if design.stream is None:
+        return False
+    return not isinstance(design.stream.chunks, Chunks) or design.stream.chunks.read is _elsewhere
 
 
 def _elsewhere(columns: Sequence[str]) -> NoReturn:
