@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -13,7 +14,7 @@ import scipy
 
 import ranef
 from _ranef.likelihood import Laplace, LaplaceAt, fit_pilot, make_laplace
-from _ranef.spec import ModelSpec
+from _ranef.spec import GENERALISED, Generalised, ModelSpec, Rows, response_family
 from registry import FOLDER
 
 GLMER = ["cbpp_laplace", "cbpp_olre", "grouseticks", "guimmun", "bin_slope", "verbagg"]
@@ -29,6 +30,16 @@ MODELS = {
     "sizes": ("grouseticks", "TICKS ~ YEAR + (1 | BROOD)", "negative binomial", None),
     "times": ("sleepstudy", "Reaction ~ Days + (1 | Subject)", "gamma", None),
     "slope": ("sleepstudy", "Reaction ~ Days + (Days | Subject)", "gamma", None),
+    "linear": ("grouseticks", "TICKS ~ YEAR + (1 | BROOD)", "negative binomial 1", None),
+    "roots": ("grouseticks", "TICKS ~ YEAR + (1 | BROOD)", "negative binomial 1", "sqrt"),
+    "cauchit": ("cbpp", "cbind(incidence, size - incidence) ~ period + (1 | herd)", "binomial", "cauchit"),
+    "shares": ("sleepstudy", "Reaction / 500 ~ Days + (Days | Subject)", "beta", None),
+    "inverse": ("sleepstudy", "Reaction / 1000 ~ Days + (1 | Subject)", "inverse gaussian", None),
+    "wald": ("sleepstudy", "Reaction / 1000 ~ Days + (1 | Subject)", "inverse gaussian", "log"),
+    "rates": ("sleepstudy", "Reaction / 1000 ~ Days + (1 | Subject)", "gamma", "inverse"),
+    "growth": ("sleepstudy", "Reaction ~ Days + (1 | Subject)", "gaussian", "log"),
+    "tails": ("sleepstudy", "Reaction ~ Days + (Days | Subject)", "t", None),
+    "classes": ("sleepstudy", "I(Reaction > 250) + I(Reaction > 300) ~ Days + (1 | Subject)", "ordinal", None),
     "crossed": ("Penicillin", "diameter ~ 1 + (1 | plate) + (1 | sample)", "gamma", None),
 }
 
@@ -97,35 +108,104 @@ def dense_rows(spec: ModelSpec, theta: np.ndarray) -> np.ndarray:
     """ZΛ (n, q), whole, of θ for the columns as written."""
     blocks = []
     for g, lam in zip(spec.groupings, spec.lambdas(theta), strict=True):
-        own = np.zeros((spec.n_obs, g.n_levels, len(g.columns)))
-        own[np.arange(spec.n_obs), g.codes] = g.Z @ lam
-        blocks.append(own.reshape(spec.n_obs, -1))
+        wide = np.zeros((spec.n_obs, g.n_levels, len(g.columns)))
+        wide[np.arange(spec.n_obs), g.codes] = g.Z @ lam
+        wide = wide if g.among is None else np.einsum("njp,jk->nkp", wide, g.among.dense_root)
+        blocks.append(wide.reshape(spec.n_obs, -1))
     return np.hstack(blocks)
 
 
-def log_density(spec: ModelSpec, eta: np.ndarray, dispersion: float | None) -> np.ndarray:
-    """Of rows, by scipy.stats."""
-    y, stats = spec.design.y, scipy.stats
-    w = np.ones(len(y)) if spec.design.weights is None else spec.design.weights
-    word, link = spec.family.word, spec.family.link
-    inverse = {"logit": scipy.special.expit, "probit": stats.norm.cdf, "cloglog": lambda e: -np.expm1(-np.exp(e))}
-    mean = inverse.get(link, np.exp)(eta)
+#: dispersions of families by their names
+OWN = {"gap2": 0.7, "gap3": 1.9, "size": 1.7, "dispersion": 0.4, "precision": 6.0, "scale": 1.3, "nu": 4.0}
+
+
+def responses(word: str, rng: np.random.Generator, n: int) -> Rows:
+    """A response that a family may have."""
     if word == "binomial":
-        return stats.binom.logpmf(np.round(y * w), np.round(w), mean)
-    if word == "poisson":
-        return stats.poisson.logpmf(y, mean)
-    if word == "negative binomial":
-        return stats.nbinom.logpmf(y, dispersion, dispersion / (dispersion + mean))
-    return stats.gamma.logpdf(y, 1.0 / dispersion, scale=mean * dispersion)
+        trials = rng.integers(1, 9, n).astype(float)
+        return Rows(rng.binomial(trials.astype(int), 0.4) / trials, trials)
+    draw = {
+        "beta": lambda: rng.beta(2.0, 3.0, n),
+        "gamma": lambda: rng.gamma(2.0, 1.0, n),
+        "inverse gaussian": lambda: rng.gamma(2.0, 1.0, n),
+        "gaussian": lambda: rng.normal(1.0, 2.0, n),
+        "t": lambda: rng.normal(1.0, 2.0, n),
+        "ordinal": lambda: rng.integers(0, 4, n).astype(float),
+    }.get(word, lambda: rng.poisson(3.0, n).astype(float))
+    return Rows(draw(), rng.uniform(0.5, 2.0, n))
 
 
-def dense_laplace(spec: ModelSpec, theta: np.ndarray, beta: np.ndarray, dispersion: float | None = None) -> float:
+def predictors(family: Generalised, rng: np.random.Generator, n: int) -> np.ndarray:
+    """η at which the family has means."""
+    eta = np.clip(rng.standard_normal(n), -1.5, 1.5)
+    anywhere = family.linking.endless or (family.link == "identity" and family.lower < 0)
+    return (0.4 if family.classes else 1.0) * eta if anywhere else np.abs(eta) + 0.3
+
+
+INVERSES = {
+    "identity": lambda e: e,
+    "log": np.exp,
+    "sqrt": lambda e: e**2,
+    "inverse": lambda e: 1.0 / e,
+    "1/mu^2": lambda e: 1.0 / np.sqrt(e),
+    "logit": scipy.special.expit,
+    "probit": scipy.stats.norm.cdf,
+    "cloglog": lambda e: -np.expm1(-np.exp(e)),
+    "loglog": lambda e: np.exp(-np.exp(-e)),
+    "cauchit": scipy.stats.cauchy.cdf,
+}
+
+#: log densities by scipy.stats, of the response, prior weights, means and dispersions
+DENSITIES = {
+    "binomial": lambda y, w, m, o: scipy.stats.binom.logpmf(np.round(y * w), np.round(w), m),
+    "poisson": lambda y, w, m, o: w * scipy.stats.poisson.logpmf(y, m),
+    "negative binomial": lambda y, w, m, o: w * scipy.stats.nbinom.logpmf(y, o["size"], o["size"] / (o["size"] + m)),
+    "negative binomial 1": lambda y, w, m, o: (
+        w * scipy.stats.nbinom.logpmf(y, m / o["dispersion"], 1.0 / (1.0 + o["dispersion"]))
+    ),
+    "gamma": lambda y, w, m, o: scipy.stats.gamma.logpdf(y, w / o["dispersion"], scale=m * o["dispersion"] / w),
+    "inverse gaussian": lambda y, w, m, o: scipy.stats.invgauss.logpdf(
+        y, m * o["dispersion"] / w, scale=w / o["dispersion"]
+    ),
+    "beta": lambda y, w, m, o: w * scipy.stats.beta.logpdf(y, m * o["precision"], (1.0 - m) * o["precision"]),
+    "gaussian": lambda y, w, m, o: scipy.stats.norm.logpdf(y, m, o["scale"] / np.sqrt(w)),
+    "t": lambda y, w, m, o: scipy.stats.t.logpdf(y, o["nu"], m, o["scale"] / np.sqrt(w)),
+}
+
+
+def log_density(spec: ModelSpec, eta: np.ndarray, own: Mapping[str, float] | None) -> np.ndarray:
+    """Of rows, by scipy.stats."""
+    y = spec.design.y
+    w = np.ones_like(y) if spec.design.weights is None else spec.design.weights
+    return density(spec.family.word, spec.family.link, Rows(y, w), eta, own or {})
+
+
+def density(word: str, link: str, rows: Rows, eta: np.ndarray, own: Mapping[str, float]) -> np.ndarray:
+    """Of a family, by scipy.stats; of classes by their definition."""
+    inverse = INVERSES[link]
+    if word != "ordinal":
+        return DENSITIES[word](rows.y, rows.weights, inverse(eta), own)
+    alphas = np.concatenate([[-np.inf, 0.0], np.cumsum(list(own.values())), [np.inf]])
+    k = rows.y.astype(int)
+    return rows.weights * np.log(inverse(alphas[k + 1] - eta) - inverse(alphas[k] - eta))
+
+
+def family_of(word: str, link: str | None = None) -> Generalised:
+    """A family, of four classes where it has such."""
+    if word == "ordinal":
+        return response_family(word, link or "logit", tuple("abcd"))
+    return GENERALISED[word]() if link is None else GENERALISED[word](link)
+
+
+def dense_laplace(
+    spec: ModelSpec, theta: np.ndarray, beta: np.ndarray, own: Mapping[str, float] | None = None
+) -> float:
     """−2 log L by Laplace's method on dense matrices: the mode by BFGS and Newton, derivatives by differences."""
     ZL, fixed = dense_rows(spec, theta), spec.design.X @ beta
     h = 1e-4
 
     def slopes(eta):
-        low, mid, high = (log_density(spec, eta + step, dispersion) for step in (-h, 0.0, h))
+        low, mid, high = (log_density(spec, eta + step, own) for step in (-h, 0.0, h))
         return mid.sum(), (high - low) / (2 * h), -(high - 2 * mid + low) / h**2
 
     u = np.zeros(ZL.shape[1])
@@ -145,19 +225,21 @@ def dense_laplace(spec: ModelSpec, theta: np.ndarray, beta: np.ndarray, dispersi
     return -2.0 * (value - 0.5 * u @ u) + np.linalg.slogdet(H)[1]
 
 
-def integrated(spec: ModelSpec, theta: np.ndarray, beta: np.ndarray, dispersion: float | None = None) -> float:
+def integrated(spec: ModelSpec, theta: np.ndarray, beta: np.ndarray, own: Mapping[str, float] | None = None) -> float:
     """−2 log L of a model of one factor with one effect, by numerical integration on a fine grid of every level."""
     (g,) = spec.groupings
     u = np.linspace(-8.0, 8.0, 801)
     fixed, scale = spec.design.X @ beta, spec.lambdas(theta)[0][0, 0]
-    rows = np.stack([log_density(spec, fixed + g.Z[:, 0] * scale * x, dispersion) for x in u], axis=1)
+    rows = np.stack([log_density(spec, fixed + g.Z[:, 0] * scale * x, own) for x in u], axis=1)
     total = np.zeros((g.n_levels, len(u)))
     np.add.at(total, g.codes, rows)
     total += scipy.stats.norm.logpdf(u) + np.log(u[1] - u[0])
     return -2.0 * float(scipy.special.logsumexp(total, axis=1).sum())
 
 
-def integrated_twice(spec: ModelSpec, theta: np.ndarray, beta: np.ndarray, dispersion: float | None = None) -> float:
+def integrated_twice(
+    spec: ModelSpec, theta: np.ndarray, beta: np.ndarray, own: Mapping[str, float] | None = None
+) -> float:
     """The same of one factor with two effects, on a grid of two dimensions."""
     (g,) = spec.groupings
     axis = np.linspace(-7.0, 7.0, 71)
@@ -167,7 +249,7 @@ def integrated_twice(spec: ModelSpec, theta: np.ndarray, beta: np.ndarray, dispe
     for j in range(g.n_levels):
         of = np.flatnonzero(g.codes == j)
         part = replace(spec, design=replace(spec.design, y=spec.design.y[of][:, None]))
-        total = log_density(part, fixed[of][:, None] + rows[of] @ u.T, dispersion).sum(axis=0)
+        total = log_density(part, fixed[of][:, None] + rows[of] @ u.T, own).sum(axis=0)
         total += scipy.stats.norm.logpdf(u).sum(axis=1) + 2 * np.log(axis[1] - axis[0])
         out -= 2.0 * float(scipy.special.logsumexp(total))
     return out

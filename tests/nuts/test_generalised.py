@@ -11,25 +11,18 @@ from scipy import stats
 import ranef
 from _ranef.nuts.jaxed import own_settings
 from _ranef.nuts.rows import BY_LINK
-from _ranef.spec import GENERALISED, Rows
-
-OWN = {"size": 1.7, "dispersion": 0.4}
-
-
-def responses(word, rng, n):
-    if word == "binomial":
-        trials = rng.integers(1, 9, n).astype(float)
-        return Rows(rng.binomial(trials.astype(int), 0.4) / trials, trials)
-    y = rng.gamma(2.0, 1.0, n) if word == "gamma" else rng.poisson(3.0, n).astype(float)
-    return Rows(y, rng.uniform(0.5, 2.0, n))
+from _ranef.spec import GENERALISED
+from generalised import OWN, family_of, predictors, responses
+from nuts.counts import by_quadrature, counts
 
 
 @pytest.mark.parametrize("word", GENERALISED)
 def test_jax_has_the_densities_of_the_families(word):
     rng = np.random.default_rng(1)
-    rows, eta = responses(word, rng, 40), 2.0 * rng.standard_normal(40)
+    rows = responses(word, rng, 40)
     for link in GENERALISED[word].links:
-        family = GENERALISED[word](link)
+        family = family_of(word, link)
+        eta = predictors(family, rng, 40)
         numbers = {name: OWN[name] for name in family.dispersions}
         at = family.slopes(eta, rows, numbers)
         with own_settings():
@@ -43,35 +36,6 @@ def test_jax_has_the_densities_of_the_families(word):
         np.testing.assert_allclose(value, at.value + family.constant(rows, numbers), rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(slope, at.first, rtol=1e-8, atol=1e-9)
         assert np.isfinite(far).all()
-
-
-def counts(seed=3):
-    rng = np.random.default_rng(seed)
-    g = np.repeat(np.arange(8), 5)
-    y = rng.poisson(np.exp(0.4 + rng.normal(0.0, 0.7, 8)[g]))
-    return pd.DataFrame({"y": y, "g": g.astype(str)})
-
-
-def by_quadrature(data, model):
-    """Posterior means and sds of β and sd on a grid, by Gauss-Hermite within levels, with the priors of the model."""
-    priors = model.priors()
-    location, scale = priors.fixef["Intercept"], priors.sd["g", "Intercept"]
-    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
-    beta, sd = np.linspace(-1.5, 2.5, 161), np.exp(np.linspace(np.log(0.02), np.log(6.0), 160))
-    eta = beta[:, None, None] + sd[None, :, None] * nodes
-    log_post = stats.norm.logpdf(beta, location.loc, location.scale)[:, None] + np.log(
-        stats.t.pdf(sd / scale.scale, scale.df)
-    )
-    for _, y in data.groupby("g")["y"]:
-        inside = y.sum() * eta - len(y) * np.exp(eta)
-        log_post = log_post + np.log(np.exp(inside - inside.max()) @ (weights / np.sqrt(2 * np.pi))) + inside.max()
-    mass = np.exp(log_post - log_post.max()) * sd  # the grid of sds is one of logarithms
-    mass /= mass.sum()
-    out = {}
-    for name, values in (("Intercept", beta[:, None]), ("sd(Intercept)", sd[None, :])):
-        mean = float((mass * values).sum())
-        out[name] = mean, float(np.sqrt((mass * (values - mean) ** 2).sum()))
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +52,13 @@ def test_draws_are_those_of_quadrature(posterior):
         assert abs(row["estimate"] - mean) < 4.0 * sd / np.sqrt(row["ess_bulk"]), name
         assert abs(row["sd"] / sd - 1.0) < 0.15, name
     assert abs(model.fit().fixef["Intercept"] - posterior.fixef["Intercept"]) < posterior.tidy()["std_error"][0]
+
+
+def test_independent_draws_have_the_effects_of_the_chains(posterior):
+    """To the errors of both: effects have posterior sds of at most 0.6."""
+    direct = ranef.Model.of(posterior).sample(sampler="direct", seed=1, progress=False)
+    np.testing.assert_allclose(direct.ranef()["estimate"], posterior.ranef()["estimate"], atol=5.0 * 0.6 / 2000**0.5)
+    np.testing.assert_allclose(direct.ranef()["sd"], posterior.ranef()["sd"], rtol=0.1)
 
 
 def test_default_priors_know_no_origin_nor_unit_of_a_covariate():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _ranef.equations.covariates import counted, response
 from _ranef.equations.symbols import Symbols
-from _ranef.equations.tree import Call, Law, Line, Node, Phrase, Product, Symbol, Words
+from _ranef.equations.tree import Call, Law, Line, Literal, Node, Phrase, Product, Quotient, Symbol, Words, squared
 from _ranef.spec import Generalised
 
 __all__ = ["linked_line", "linked_mean", "predicted", "row_mean", "trials"]
@@ -20,7 +20,12 @@ def predicted(s: Symbols) -> tuple[Node, tuple[Node, ...]]:
 def linked_mean(s: Symbols) -> Node:
     """The link of the mean of row i."""
     assert isinstance(s.spec.family, Generalised)
-    return Call(s.spec.family.link, (row_mean(s),))
+    mean, link = row_mean(s), s.spec.family.link
+    if link == "identity" or s.spec.family.classes:
+        return mean
+    if link in ("inverse", "1/mu^2"):
+        return Quotient(Literal("1"), mean if link == "inverse" else squared(mean))
+    return Call(link, (mean,))
 
 
 def linked_line(s: Symbols) -> Line:
@@ -28,17 +33,14 @@ def linked_line(s: Symbols) -> Line:
     family, mean = s.spec.family, row_mean(s)
     words = Phrase((Words(f"for {s.spec.n_obs} rows "), s.row))
     assert isinstance(family, Generalised)
-    own = tuple(Symbol("φ", (), ("dispersion", name)) for name in family.dispersions)
+    own = tuple(Symbol(family.symbols.get(name, "φ"), (), ("dispersion", name)) for name in family.dispersions)
     left = response(s.spec)
     if family.word != "binomial":
-        return Line(left, "~", Law(_LAWS[family.word], (mean, *own)), words)
+        return Line(left, "~", Law(family.law, (mean, *own)), words)
     if s.spec.design.weights is None:
         return Line(left, "~", Law("Bernoulli", (mean,)), words)
     successes = left if counted(s.spec) else Product((trials(), left))
     return Line(successes, "~", Law("Binomial", (trials(), mean)), words)
-
-
-_LAWS = {"poisson": "Poisson", "negative binomial": "NegBinomial", "gamma": "Gamma"}
 
 
 def trials() -> Symbol:
@@ -48,5 +50,6 @@ def trials() -> Symbol:
 
 def row_mean(s: Symbols, row: int | None = None) -> Symbol:
     """The mean of row i, or of one row by its number."""
-    letter = "p" if s.spec.family.word == "binomial" else "μ"
+    family = s.spec.family
+    letter = "η" if isinstance(family, Generalised) and family.classes else "p" if family.word == "binomial" else "μ"
     return Symbol(letter, ("i",), ("mean",)) if row is None else Symbol(letter, (str(row + 1),), ("mean", row))

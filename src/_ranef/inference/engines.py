@@ -145,7 +145,7 @@ def estimates_to_mark(fits: Mapping[str, Fit]) -> dict[str, RemlEstimates]:
 
 def family_of_estimates(estimates: RemlEstimates) -> Generalised:
     """The family that estimates are of."""
-    family = response_family(estimates.family, estimates.link)
+    family = response_family(estimates.family, estimates.link, estimates.classes)
     assert isinstance(family, Generalised)
     return family
 

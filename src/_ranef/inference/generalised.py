@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import pandas as pd
 from _ranef.errors import NotAvailableError
 from _ranef.inference.effects import normal_quantile
 from _ranef.inference.engines import Maximum, Sampled, dispersions_of, family_of_estimates
+from _ranef.inference.joint_hessian import JointInformation
 from _ranef.inference.prediction import (
     Predicted,
     RowsAsked,
@@ -21,7 +24,7 @@ from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residu
 from _ranef.inference.variance_shares import VarianceParts, row_moments, variance_parts
 from _ranef.likelihood import LaplaceAt, combination_variances, response_rows
 from _ranef.results import Fit, RemlEstimates
-from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays
+from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays, thresholds
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.support.remedies import one_of
@@ -33,13 +36,18 @@ __all__ = [
     "generalised_residuals",
     "link_parts",
     "predict_generalised",
+    "response_moments",
     "shown_residuals",
+    "threshold_series",
     "untied_residuals",
     "working_rows",
 ]
 
 #: share of the distance of two counts by which ties are broken
 UNTIED = 1e-6
+
+#: draws of a response by which its interval is found, of so many rows at once; what intervals may count as uncertain
+DRAWS, TOGETHER, UNCERTAIN = 2000, 5000, ("plugin", "fixef", "corrected")
 
 #: simulated responses among which figures rank each
 REPLICATIONS = 1000
@@ -56,10 +64,26 @@ def dispersions_at(fit: Fit) -> dict[str, float]:
     return dispersions_of(fit.estimates)
 
 
+def threshold_series(estimates: RemlEstimates) -> pd.Series[float]:
+    """Thresholds of an ordinal response by the classes beside them.
+
+    Raises
+    ------
+    NotAvailableError
+        If it is none.
+    """
+    classes = estimates.classes
+    if not classes:
+        raise NotAvailableError(f"A {estimates.family} response has no thresholds; dispersion has its parameters.")
+    values = np.array(thresholds(dispersions_of(estimates))) - estimates.beta[0]
+    return pd.Series(values, index=[f"{a}|{b}" for a, b in pairwise(classes)], name="threshold")
+
+
 def generalised_residuals(estimates: RemlEstimates, rows: Rows, eta: Floats, kind: str) -> Floats:
     """Residuals (n,) of rows at η.
 
-    ``response`` y − μ (of a binomial response y is the proportion); ``pearson`` over their standard deviations;
+    ``response`` y − μ (of a binomial response y is the proportion, of an ordinal one the place of the class, and μ its
+    mean); ``pearson`` over their standard deviations;
     ``deviance`` signed roots of the parts of the deviance; ``working`` (y − μ)/(∂μ/∂η).
 
     Raises
@@ -69,12 +93,11 @@ def generalised_residuals(estimates: RemlEstimates, rows: Rows, eta: Floats, kin
     """
     one_of("kind", kind, RESIDUALS)
     family, own = family_of_estimates(estimates), dispersions_of(estimates)
-    mean = family.mean(eta)
-    left = rows.y - mean
+    left = rows.y - family.expected(eta, own)
     if kind == "pearson":
-        return left / np.sqrt(family.row_variance(mean, rows.weights, own))
+        return left / np.sqrt(family.spread(eta, rows.weights, own))
     if kind == "deviance":
-        return np.sign(left) * np.sqrt(np.maximum(family.deviances(rows, mean, own), 0.0))
+        return np.sign(left) * np.sqrt(np.maximum(family.deviances(rows, family.mean(eta), own), 0.0))
     return left / family.mean_slope(eta) if kind == "working" else left
 
 
@@ -103,52 +126,83 @@ def working_rows(spec: ModelSpec, eta: Floats, own: Mapping[str, float]) -> dict
 
 def predict_generalised(
     at: Callable[[], LaplaceAt],
+    joint: Callable[[], JointInformation],
     estimates: RemlEstimates,
     covs: Sequence[Floats],
     asked: RowsAsked,
     scale: str,
     rng: np.random.Generator,
 ) -> Predicted:
-    """Predictions of rows, with intervals that take θ̂ as known, if any, made on the scale of the link.
+    """Predictions of rows, with intervals, if any: of means made on the scale of the link, of responses by draws.
 
     Raises
     ------
     NotAvailableError
-        For another interval than of the mean, or another uncertainty.
+        For another uncertainty.
     """
     options = asked.options
     family, rows = family_of_estimates(estimates), asked.rows
     if options.interval is None:
         effects = effects_for(rows, [m.values for m in estimates.modes], covs, options, rng)
         eta, none = linear_predictor(rows, estimates.beta, effects, asked.groupings), np.empty(0)
-        return Predicted(family.mean(eta) if scale == "response" else eta, none, none, none)
-    if options.new_response:
-        raise NotAvailableError(
-            "interval='prediction' is not available for generalised responses: their values are few, and no interval "
-            "has a given probability. simulate() draws new responses; interval='confidence' is for the mean."
-        )
+        own = dispersions_of(estimates)
+        return Predicted(family.predicted(eta, own) if scale == "response" else eta, none, none, none)
     kind = options.uncertainty or "fixef"
-    if kind not in ("plugin", "fixef"):
+    if kind not in UNCERTAIN:
         raise NotAvailableError(
-            f"uncertainty={kind!r} is not available for generalised responses, whose intervals take the variance "
-            "components as known: 'fixef' counts coefficients and random effects, 'plugin' the latter alone."
+            f"uncertainty={kind!r} is not available for predictions of generalised fits: 'plugin' counts the random "
+            "effects, 'fixef' coefficients too, 'corrected' all parameters."
         )
     working = at().working
     eta = linear_predictor(rows, estimates.beta, [m.values for m in estimates.modes], asked.groupings)
     given, beta = combination_variances(working, rows.X, rows.codes, rows.Z, asked.groupings)
-    variance = given + beta if kind == "fixef" else given
+    variance = given + (beta if kind == "fixef" else 0.0)
+    if kind == "corrected":
+        variance = given + _moved(joint(), asked)
     spec = working.likelihood.spec
     if options.new_effects:
         variance = variance + unseen_variance(spec, rows, covs, asked.groupings)
     sd = np.sqrt(np.maximum(variance, 0.0))
+    if options.new_response:
+        own, w = [dispersions_of(estimates)] * DRAWS, np.ones(len(eta)) if rows.weights is None else rows.weights
+        parts = [slice(k, k + TOGETHER) for k in range(0, len(eta), TOGETHER)]
+        drawn = ((k, eta[k] + sd[k] * rng.standard_normal((DRAWS, len(eta[k])))) for k in parts)
+        found = [response_moments(family, values, own, w[k], options.level, rng) for k, values in drawn]
+        moments = (np.concatenate(column) for column in zip(*found, strict=True))
+        return Predicted(family.mean(eta), *moments)
     half = normal_quantile(options.level) * sd
     if scale == "link":
         return Predicted(eta, sd, eta - half, eta + half)
-    return Predicted(family.mean(eta), sd * family.mean_slope(eta), family.mean(eta - half), family.mean(eta + half))
+    ends = np.sort(family.mean(np.stack([eta - half, eta + half])), axis=0)  # some means fall where η rises
+    return Predicted(family.mean(eta), sd * np.abs(family.mean_slope(eta)), *ends)
 
 
-#: variances of what a binomial link is the distribution function of
-LINK_VARIANCES = {"logit": np.pi**2 / 3.0, "probit": 1.0, "cloglog": np.pi**2 / 6.0}
+def _moved(joint: JointInformation, asked: RowsAsked) -> Floats:
+    """Variances (m,) of linear predictors that come of those of all parameters."""
+    rows = replace(asked.rows, offset=np.zeros(len(asked.rows.index)))
+    slopes = [
+        linear_predictor(rows, beta, [own[..., a] for own in joint.effect_slopes], asked.groupings)
+        for a, beta in enumerate(joint.coefficient_slopes.T)
+    ]
+    return joint.variances(np.stack(slopes, axis=-1))
+
+
+def response_moments(
+    family: Generalised,
+    eta: Floats,
+    own: Sequence[Mapping[str, float]],
+    weights: Floats,
+    level: float,
+    rng: np.random.Generator,
+) -> tuple[Floats, Floats, Floats]:
+    """Standard deviations and equal-tailed ends (m,) of responses drawn at linear predictors (S, m), one at each.
+
+    Ends are values that a response can have.
+    """
+    y = np.stack([family.draw(rng, family.mean(row), weights, values) for row, values in zip(eta, own, strict=True)])
+    tails = [0.5 - 0.5 * level, 0.5 + 0.5 * level]
+    lower, upper = np.quantile(y, tails, axis=0, method="inverted_cdf")
+    return y.std(axis=0, ddof=1), lower, upper
 
 
 #: of what varies round a mean μ with variance v μ², the variance of the logarithm
@@ -163,34 +217,31 @@ def link_parts(spec: ModelSpec, estimates: RemlEstimates, approximation: str = "
     """The variance of a response on the scale of the link.
 
     Of a binomial response the residual part is that of the latent variable; of others with a log link that of the
-    logarithm of a response round the mean of all, by an approximation.
+    logarithm of a response round the mean of all, by an approximation; with other links by the delta method.
 
     Raises
     ------
     DesignError
         For an unknown approximation.
     NotAvailableError
-        For other links.
+        Where it is infinite.
     """
     one_of("approximation", approximation, tuple(APPROXIMATIONS))
     family, covs = family_of_estimates(estimates), covariance_arrays(spec, estimates.theta, np.asarray(1.0))
-    if family.word == "binomial":
-        residual = LINK_VARIANCES[family.link]
-    elif family.link == "log":
-        mean, one = np.array([spec.design.y.mean()]), np.ones(1)
-        relative = family.row_variance(mean, one, dispersions_of(estimates)) / mean**2
-        residual = APPROXIMATIONS[approximation](float(relative[0]))
-    else:
+    centre, own = family.centre(response_rows(spec)), dispersions_of(estimates)
+    residual = family.latent(centre, own, APPROXIMATIONS[approximation])
+    if not np.isfinite(residual):
         raise NotAvailableError(
-            f"r2() and icc() are not available for a {family.label} response with link {family.link!r}: its residual "
-            "variance on the scale of the link is not known. varcorr has the variances of the random effects."
+            f"r2() and icc() are not available for a {family.label} response with link {family.link!r} and these "
+            "estimates: rows have no variance there. varcorr has the variances of the random effects."
         )
     return variance_parts(row_moments(spec), estimates.beta, covs, np.asarray(residual))
 
 
 def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generator) -> SimulatedResiduals:
     """Ranks of the response among simulated ones (n, B), ties broken at random."""
-    whole = 1.0 / response_rows(spec).weights if spec.family.word == "binomial" else np.ones(spec.n_obs)
+    assert isinstance(spec.family, Generalised)
+    whole = spec.family.step(response_rows(spec).weights)
     y = pd.Series(spec.design.y + UNTIED * whole * rng.uniform(size=spec.n_obs), index=spec.design.index)
     return simulated_residuals(y, simulated + UNTIED * whole[:, None] * rng.uniform(size=simulated.shape))
 

@@ -20,7 +20,7 @@ from _ranef.likelihood.at import At, Likelihood
 from _ranef.likelihood.crossproducts import CrossProducts, own_products
 from _ranef.likelihood.pilot import Pilot, response_rows, working_model
 from _ranef.likelihood.sums_of_rows import RowSums
-from _ranef.linalg import AnyFactor, BlockMatrix, all_blocks, backward, factorize, forward
+from _ranef.linalg import AnyFactor, BlockMatrix, all_blocks, backward, factorize, forward, times_among
 from _ranef.results import Modes
 from _ranef.spec import Generalised, ModelSpec, Rows, Slopes
 from _ranef.support.arrays import Floats, Ints
@@ -34,8 +34,8 @@ STEPS, HALVINGS, QUADRATIC, CLOSE = 100, 40, 1e-10, 10.0
 #: step of differences in log dispersions
 DIFFERENCE = 1e-4
 
-#: working weight below which a working response counts as no different from η
-LEAST_WEIGHT = 1e-300
+#: working weight, beside the largest, below which a working response counts as no different from η
+LEAST_WEIGHT = 1e-16
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,12 +85,22 @@ class Mode:
 
     @cached_property
     def aim(self) -> tuple[tuple[Floats, ...], tuple[Floats, ...], float]:
-        """V and b of Newton's full step, and by how much it is to raise 2h."""
-        columns = self.model.summed(self.at.first + self.at.curvature * self.part)
-        b = backward(self.factor, forward(self.factor, columns).white)
-        v = tuple(c - own for c, own in zip(columns, self.A.dot(b), strict=True))
+        """V and b of Newton's full step, and by how much it is to raise 2h.
+
+        Where h is not concave, without the rows that bend it upwards.
+        """
+        curvature, A = self.at.curvature, self.A
+        try:
+            factor = self.factor
+        except np.linalg.LinAlgError:
+            curvature = np.maximum(curvature, 0.0)
+            A = self.model.weighted(curvature)
+            factor = factorize(A, self.model.products.plan, self.lambdas)
+        columns = self.model.summed(self.at.first + curvature * self.part)
+        b = backward(factor, forward(factor, columns).white)
+        v = tuple(c - own for c, own in zip(columns, A.dot(b), strict=True))
         move = [new - old for new, old in zip(b, self.b, strict=True)]
-        gap = [c + own - old for c, own, old in zip(v, self.A.dot(move), self.v, strict=True)]
+        gap = [c + own - old for c, own, old in zip(v, A.dot(move), self.v, strict=True)]
         return v, b, _inner(gap, move)
 
 
@@ -194,9 +204,14 @@ class Laplace:
         """∂/∂β (p,) on the user's scale from that in internal β."""
         return np.linalg.solve(self.products.scaling.X.T, slope)
 
+    @property
+    def outward_map(self) -> Floats:
+        """What internal β is multiplied by (p, p) to be β on the user's scale."""
+        return self.products.scaling.X
+
     def outward(self, covariance: Floats) -> Floats:
         """A covariance (p, p) of β on the user's scale from that of internal β."""
-        return np.asarray(self.products.scaling.X @ covariance @ self.products.scaling.X.T)
+        return np.asarray(self.outward_map @ covariance @ self.outward_map.T)
 
     def own(self, logs: Floats) -> dict[str, float]:
         """Dispersions of their logarithms."""
@@ -233,7 +248,7 @@ class Laplace:
             # effects of another λ are none of this one, but a step from them leads to such
             v, b, _ = moment(near.part, zero, zero).aim
             now = moment(self.spread(b), v, b)
-            if not now.aim[2] < CLOSE:
+            if not (np.isfinite(now.height) and now.aim[2] < CLOSE):
                 return self._mode(fixed, lambdas, own, None)
         assert now is not None
         for _ in range(STEPS):
@@ -297,9 +312,9 @@ class LaplaceAt:
         """The gradient."""
         own, v = self._parts, self.laplace.summed(self.mode.at.first)
         W = []
-        for block, slope, other in zip(own.E, v, own.c, strict=True):
-            across = other[:, :, 0].T @ slope[:, :, 0]
-            W.append(block.sum(axis=0) - slope[:, :, 0].T @ slope[:, :, 0] + 0.5 * (across + across.T))
+        for block, slope, known, other in zip(own.E, v, times_among(self.mode.factor, v), own.c, strict=True):
+            across = other[:, :, 0].T @ known[:, :, 0]
+            W.append(block.sum(axis=0) - slope[:, :, 0].T @ known[:, :, 0] + 0.5 * (across + across.T))
         return FirstOrder(self._by_grouping(W), self.laplace.X.T @ own.rows, own.logs.sum(axis=1))
 
     def scores(self, codes: Ints, m: int) -> Scores:
@@ -349,24 +364,38 @@ class LaplaceAt:
     @cached_property
     def working(self) -> At:
         """The Gaussian model of the working response at the mode, whose σ is 1."""
-        model, mode, at = self.laplace, self.mode, self.mode.at
-        weighted = at.curvature * (mode.eta - model.offset) + at.first
-        columns = [*(at.curvature * x for x in model.X.T), weighted]
+        return self._working(self.mode.at.curvature, self.mode.A)
+
+    @cached_property
+    def steady(self) -> At:
+        """The same without rows that bend the log density upwards: what steps are taken by."""
+        curvature = self.mode.at.curvature
+        if (curvature >= 0.0).all():
+            return self.working
+        curvature = np.maximum(curvature, 0.0)
+        return self._working(curvature, self.laplace.weighted(curvature))
+
+    def _working(self, curvature: Floats, A: BlockMatrix) -> At:
+        model, mode = self.laplace, self.mode
+        weighted = curvature * (mode.eta - model.offset) + mode.at.first
+        columns = [*(curvature * x for x in model.X.T), weighted]
         sums = [model.summed(column) for column in columns]
         Xy = tuple(np.concatenate([own[k] for own in sums], axis=2) for k in range(len(model.Z)))
         XW = np.column_stack(columns)
         corner = np.empty((XW.shape[1], XW.shape[1]))
         corner[:-1] = model.X.T @ XW
         corner[-1, :-1] = corner[:-1, -1]
-        corner[-1, -1] = float((weighted**2 / np.maximum(at.curvature, LEAST_WEIGHT)).sum())
+        # no estimate depends on it, but it must not be too small
+        least = np.maximum(np.abs(curvature), LEAST_WEIGHT * np.abs(curvature).max())
+        corner[-1, -1] = float((weighted**2 / least).sum()) * (1.0 if (curvature >= 0.0).all() else 2.0)
         scaling = replace(model.products.scaling, y=1.0, centre=0.0, inner=np.zeros(len(self.inner_beta)))
-        products = replace(model.products, A=mode.A, Xy=Xy, corner=corner, scaling=scaling, rows=None)
+        products = replace(model.products, A=A, Xy=Xy, corner=corner, scaling=scaling, rows=None)
         return replace(model.gaussian, products=products).at_standard(self.roots, 1.0)
 
     @property
     def information(self) -> Floats:
         """About internal β (p, p), XᵀV⁻¹X of the working response."""
-        root = self.working.inner.inverse_root
+        root = self.steady.inner.inverse_root
         return np.linalg.inv(root.T @ root) if len(root) else root
 
     def dispersion_curvature(self) -> Floats:

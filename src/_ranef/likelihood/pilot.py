@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,9 @@ __all__ = ["Pilot", "fit_pilot", "outward_direction", "response_rows", "separati
 
 #: Newton's steps at most, halvings of one, and the decrement that ends them
 STEPS, HALVINGS, DONE = 50, 30, 1e-10
+
+#: shares of the way from the mean response at which a search may begin
+NEARER = (1.0, 0.5, 0.1, 0.01, 0.0)
 
 #: working weights, beside the largest, that still count; and linear predictors from which separation is looked for
 LEAST_WEIGHT, FAR_OUT = 1e-6, 12.0
@@ -60,21 +64,19 @@ def fit_pilot(spec: ModelSpec, family: Generalised) -> Pilot:
     offset = np.zeros(spec.n_obs) if d.offset is None else d.offset
     size = np.sqrt((d.X**2).mean(axis=0))
     X = d.X / np.where(size > 0, size, 1.0)
-    eta = family.linked(_inside(rows, family))
-    spread = family.mean_slope(eta) ** 2 / family.row_variance(family.mean(eta), rows.weights, named)
-    beta = _solved(X, spread, X.T @ (spread * (eta - offset)))
-    at = family.slopes(eta := X @ beta + offset, rows, named)
+    beta, eta = _begun(rows, family, named, X, offset)
+    at = family.slopes(eta, rows, named)
     converged = not spec.n_fixed
     for _ in range(STEPS if spec.n_fixed else 0):
         slope = X.T @ at.first
-        step = _solved(X, at.curvature, slope)
+        step = _solved(X, np.maximum(at.curvature, 0.0), slope)
         if float(slope @ step) < DONE:
             converged = True
             break
         length, value = 1.0, at.value.sum()
         for _ in range(HALVINGS):
             trial = family.slopes(X @ (beta + length * step) + offset, rows, named)
-            if trial.value.sum() >= value:
+            if trial.value.sum() >= value:  # nor is it −∞ where some η have no mean
                 break
             length /= 2.0
         beta = beta + length * step
@@ -82,11 +84,19 @@ def fit_pilot(spec: ModelSpec, family: Generalised) -> Pilot:
     return Pilot(beta / np.where(size > 0, size, 1.0), eta, at.curvature, at.first, own, converged)
 
 
-def _inside(rows: Rows, family: Generalised) -> Floats:
-    """Means near the response and inside their range."""
-    if np.isfinite(family.upper):
-        return (rows.weights * rows.y + 0.5) / (rows.weights + 1.0)
-    return np.where(rows.y > 0, rows.y, 0.1)
+def _begun(
+    rows: Rows, family: Generalised, own: Mapping[str, float], X: Floats, offset: Floats
+) -> tuple[Floats, Floats]:
+    """Β and η by weighted least squares on linked responses; nearer to the mean response if some η have no mean."""
+    eta, centre = family.linked(family.near(rows)), np.full(len(offset), family.linked(np.array(family.centre(rows))))
+    spread = family.mean_slope(eta) ** 2 / family.row_variance(family.mean(eta), rows.weights, own)
+    found, middle = (_solved(X, spread, X.T @ (spread * (aim - offset))) for aim in (eta, centre))
+    for share in NEARER:
+        beta = share * found + (1.0 - share) * middle
+        eta = X @ beta + offset
+        if np.isfinite(family.slopes(eta, rows, own).value).all():
+            break
+    return beta, eta
 
 
 def _solved(X: Floats, weights: Floats, right: Floats) -> Floats:
@@ -111,7 +121,7 @@ def separating(spec: ModelSpec, family: Generalised, pilot: Pilot) -> tuple[str,
     algorithms for detecting separated data in binary logistic regression models*). It is looked for where the pilot
     went far out.
     """
-    if not spec.n_fixed or (pilot.converged and np.abs(pilot.eta).max() < FAR_OUT):
+    if not family.linking.endless or not spec.n_fixed or (pilot.converged and np.abs(pilot.eta).max() < FAR_OUT):
         return ()
     X = spec.design.X / np.abs(spec.design.X).max(axis=0)
     way = outward_direction(X, spec.design.y, family.lower, family.upper)

@@ -38,6 +38,11 @@ def check_points(spec: ModelSpec, points: int) -> None:
     """
     if points == 1:
         return
+    if spec.related:
+        raise FitError(
+            f"nagq={points} takes an integral for every level alone, and here levels are related (cov=). nagq=1 is "
+            "Laplace's approximation, for any model."
+        )
     sizes = [len(g.columns) for g in spec.groupings]
     if len(sizes) != 1 or sizes[0] > MOST_EFFECTS:
         words = ", ".join(f"{len(g.columns)} of {g.name}" for g in spec.groupings) or "none"

@@ -16,14 +16,14 @@ from _ranef.reml.newton import FLAT, bending, em_thetas, least_curvature
 from _ranef.reml.optimize import Control, Descent, Tracer, descend
 from _ranef.reml.problem import Follow, Point, Problem
 from _ranef.results import OptimizerRecord, RemlEstimates, Status
-from _ranef.spec import Generalised, ModelSpec
+from _ranef.spec import LINKS, Generalised, ModelSpec
 from _ranef.support.arrays import Bools, Floats
 from _ranef.support.progress import LateBar
 
 __all__ = ["FARTHEST", "GeneralisedProblem", "fit_generalised", "without_flat"]
 
 #: logarithm beyond which a dispersion is zero or infinite, and from which on that is tried
-FARTHEST, AFAR = float(np.log(1e8)), float(np.log(1e3))
+FARTHEST, AFAR, ROUNDING = float(np.log(1e8)), float(np.log(1e3)), 1e-9
 
 #: sizes of effects that a descent may begin with, and how far one EM step may move η
 SIZES, LONGEST = (1.0, 0.3, 0.1, 0.01), 3.0
@@ -42,6 +42,9 @@ CONCAVE = 1e-6
 
 #: decrement of a descent from which the Hessian is that of its end, steps by it, and θ that is on the boundary
 NEAR, POLISHING, INTERIOR = 1e-8, 5, 1e-3
+
+#: coefficients that an error names
+NAMED = 6
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -132,7 +135,7 @@ class GeneralisedProblem:
         out = np.zeros((len(point.theta), len(point.theta)))
         if n:
             derivatives = self.spec.root_derivatives(point.theta[:n])
-            own = at.working.average_information([(t.grouping, root) for t, root in derivatives])
+            own = at.steady.average_information([(t.grouping, root) for t, root in derivatives])
             own = own + bending(self.spec, point.theta[None, :n], point.W)[0]
             out[:n, :n] = 0.5 * (own + own.T) + np.diag(least_curvature(self.spec, point.theta[None, :n], FLAT)[0])
         out[n : n + p, n : n + p] = 2.0 * at.information
@@ -142,7 +145,7 @@ class GeneralisedProblem:
 
     def step(self, point: Point, gradient: Floats, curvature: Floats) -> Floats:
         """Newton's; dispersions at their end stay there, if that is the way down."""
-        held = self.at_end(point.theta) & (point.theta * gradient < 0.0)
+        held = self.at_end(point.theta) & ((point.theta - self._beyond) * gradient < 0.0)
         free = ~held[:, None] & ~held
         return self.gaussian.step(
             point, np.where(held, 0.0, gradient), np.where(free, curvature, np.diag(np.diag(curvature)))
@@ -150,8 +153,20 @@ class GeneralisedProblem:
 
     def at_end(self, theta: Floats) -> Bools:
         """Which parameters (n,) are log dispersions as far out as they may go."""
-        of_logs = np.arange(len(theta)) >= self.n_theta + self.spec.n_fixed
-        return of_logs & (np.abs(theta) >= FARTHEST)
+        out = np.zeros(len(theta), dtype=bool)
+        logs = theta[self.n_theta + self.spec.n_fixed :]
+        out[len(theta) - len(logs) :] = np.abs(logs - self.centres) >= FARTHEST - ROUNDING
+        return out
+
+    @cached_property
+    def centres(self) -> Floats:
+        """Logarithms of what dispersions are measured in."""
+        return np.asarray(np.log(np.array(self.laplace.family.units(self.laplace.rows))))
+
+    @property
+    def _beyond(self) -> Floats:
+        """What (n,) is positive for log dispersions above their unit."""
+        return np.concatenate([np.zeros(self.n_theta + self.spec.n_fixed), self.centres])
 
     def em(self, point: Point) -> Floats:
         """One EM sweep of θ, with a step of β."""
@@ -168,7 +183,7 @@ class GeneralisedProblem:
     def allowed(self, theta: Floats) -> Floats:
         """With zero for what is negative and has to be zero or more, and dispersions that are numbers."""
         n, p = self.n_theta, self.spec.n_fixed
-        logs = np.clip(theta[n + p :], -FARTHEST, FARTHEST)
+        logs = self.centres + np.clip(theta[n + p :] - self.centres, -FARTHEST, FARTHEST)
         return np.concatenate([self.spec.allowed(theta[:n]), theta[n : n + p], logs])
 
     def too_far(self, theta: Floats) -> bool:
@@ -227,27 +242,38 @@ def fit_generalised(
         max_iterations=min(control.max_iterations, MOST_ITERATIONS),
         max_halvings=min(control.max_halvings, MOST_HALVINGS),
     )
+    others = np.concatenate([problem.laplace.inward(pilot.beta), np.log(np.array(pilot.own))])
     with LateBar("Fitting by Laplace's approximation", "evaluation") as bar:
         tracer = Tracer(problem, bar)
-        others = np.concatenate([problem.laplace.inward(pilot.beta), np.log(np.array(pilot.own))])
-        found = descend(problem, tracer, _begun(problem, _start(problem, start), others), near, control.em_steps)
-        assert found is not None  # no optimum was known
-        found = certified(problem, tracer, found, near)
-        found = _at_ends(problem, tracer, found)
+        begun = _begun(problem, _start(problem, start), others)
         try:
-            hessian = problem.hessian(found.point, found.curvature)
-            found = _polished(problem, tracer, found, hessian, control.tolerance)
-        except np.linalg.LinAlgError:  # so far out that there are no numbers beside it
-            hessian, found = found.curvature, replace(found, converged=False)
-    return _estimates(problem, tracer, found, hessian)
+            found, hessian = _maximised(problem, tracer, begun, near, control)
+            return _estimates(problem, tracer, found, hessian)
+        except np.linalg.LinAlgError as error:
+            raise FitError(_no_numbers(spec, family)) from error
+
+
+def _maximised(
+    problem: GeneralisedProblem, tracer: Tracer, begun: Floats, near: Control, control: Control
+) -> tuple[Descent, Floats]:
+    """The maximum, with the Hessian there."""
+    found = descend(problem, tracer, begun, near, control.em_steps)
+    assert found is not None  # no optimum was known
+    found = _at_ends(problem, tracer, certified(problem, tracer, found, near))
+    try:
+        hessian = problem.hessian(found.point, found.curvature)
+        return _polished(problem, tracer, found, hessian, control.tolerance), hessian
+    except np.linalg.LinAlgError:  # so far out that there are no numbers beside it
+        return replace(found, converged=False), found.curvature
 
 
 def _refuse_separation(spec: ModelSpec, names: tuple[str, ...]) -> None:
     if names:
+        more = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
         raise FitError(
-            f"The rows are separated: along {', '.join(names)} some rows of {spec.design.response!r} are all at one "
-            "end of its range, so that the likelihood rises for ever and these coefficients have no finite estimate. "
-            "Leave the predictor out, join its levels, or use a prior for it."
+            f"The rows are separated: along {', '.join(names[:NAMED])}{more} some rows of {spec.design.response!r} are "
+            "all at one end of its range, so that the likelihood rises for ever and these coefficients have no finite "
+            "estimate. Leave the predictor out, join its levels, or use a prior for it."
         )
 
 
@@ -272,17 +298,25 @@ def _begun(problem: GeneralisedProblem, theta: Floats, others: Floats) -> Floats
         with suppress(np.linalg.LinAlgError):
             problem.point(x)
             return x
-    raise FitError(
-        f"The likelihood of {problem.spec.design.response!r} is no number even beside small random effects. Check the "
-        "response and offsets for values of very different sizes."
-    )
+    raise FitError(_no_numbers(problem.spec, problem.laplace.family))
+
+
+def _no_numbers(spec: ModelSpec, family: Generalised) -> str:
+    told = f"The likelihood of {spec.design.response!r} is no number even beside small random effects. "
+    if not family.linking.endless:
+        return told + (
+            f"The link {family.link!r} lets means leave their range; "
+            f"link={next(iter(x for x in family.links if LINKS[x].endless), 'log')!r} does not."
+        )
+    return told + "Check the response and offsets for values of very different sizes."
 
 
 def _at_ends(problem: GeneralisedProblem, tracer: Tracer, found: Descent) -> Descent:
     """Put dispersions that are on their way to an end there, where the criterion does not rise."""
     theta, of_logs = found.point.theta, slice(problem.n_theta + problem.spec.n_fixed, None)
     moved = theta.copy()
-    moved[of_logs] = np.where(np.abs(theta[of_logs]) > AFAR, np.sign(theta[of_logs]) * FARTHEST, theta[of_logs])
+    logs = theta[of_logs] - problem.centres
+    moved[of_logs] = problem.centres + np.where(np.abs(logs) > AFAR, np.sign(logs) * FARTHEST, logs)
     if (moved == theta).all():
         return found
     point = tracer.point(moved, "snap")
@@ -329,8 +363,10 @@ def _recorded(problem: GeneralisedProblem, tracer: Tracer, own: Descent, found: 
     record = recorded(problem.gaussian, tracer, own)
     ends = problem.at_end(found.point.theta)[problem.n_theta + problem.spec.n_fixed :]
     words = [
-        f"The {name} is estimated as {'infinite' if log > 0 else 'zero'}{problem.laplace.family.without(name)}."
-        for name, log, end in zip(problem.laplace.family.dispersions, _at(found.point).logs, ends, strict=True)
+        f"The {name} is estimated as {'infinite' if log > centre else 'zero'}{problem.laplace.family.without(name)}."
+        for name, log, centre, end in zip(
+            problem.laplace.family.dispersions, _at(found.point).logs, problem.centres, ends, strict=True
+        )
         if end
     ]
     if not words or record.status is Status.NOT_CONVERGED:
@@ -358,4 +394,5 @@ def _estimates(problem: GeneralisedProblem, tracer: Tracer, found: Descent, hess
         link=model.family.link,
         dispersion=np.exp(at.logs) if len(at.logs) else None,
         nagq=problem.points,
+        classes=model.family.classes,
     )

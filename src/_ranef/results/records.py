@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from _ranef.spec import GENERALISED, Family, Priors, family_of, response_family
+from _ranef.spec import FAMILIES, Family, Priors, family_of, response_family
 from _ranef.support.arrays import Floats
 
 __all__ = [
@@ -74,6 +74,8 @@ class OptimizerRecord:
     undetermined : tuple of str
         Entries of θ, by name, that the data do not determine, or only in combination: whatever they are, the criterion
         is the same, and what stands for them in θ is arbitrary.
+    doubt : str
+        The sentence of `message` that says why a higher likelihood may have been missed; mostly empty.
     """
 
     steps: tuple[OptimizerStep, ...]
@@ -81,6 +83,7 @@ class OptimizerRecord:
     status: Status
     message: str
     undetermined: tuple[str, ...] = ()
+    doubt: str = ""
 
     def __repr__(self) -> str:
         return f"<OptimizerRecord: {self.n_evaluations} evaluations. {self.message}>"
@@ -142,6 +145,8 @@ class RemlEstimates:
         Parameters of a generalised response besides its mean; its σ is 1.
     nagq : int
         Points of quadrature for each effect: 1 is Laplace's approximation.
+    classes : tuple of str
+        Of an ordinal response, in their order.
     """
 
     method: Method
@@ -159,6 +164,7 @@ class RemlEstimates:
     link: str = "identity"
     dispersion: Floats | None = None
     nagq: int = 1
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -299,11 +305,16 @@ class PosteriorDraws:
     asked: Mapping[str, str] = field(default_factory=dict)
     importance: Importance | None = None
     link: str = "identity"
+    classes: tuple[str, ...] = ()
 
     @property
     def response(self) -> Family:
         """The distribution of the response."""
-        return response_family(self.family, self.link) if self.family in GENERALISED else family_of(self.family)
+        return (
+            family_of(self.family)
+            if self.family in FAMILIES and self.link == "identity"
+            else response_family(self.family, self.link, self.classes)
+        )
 
     @property
     def not_normal(self) -> str:

@@ -6,17 +6,9 @@ with late(globals()):
     from _ranef.spec.column_moments import Moments, merged_moments, moments
     from _ranef.spec.coordinates import TermColumns, inward_theta, outward_theta
     from _ranef.spec.densities import correlation_density, scale_density, shape_density
-    from _ranef.spec.generalised import (
-        GENERALISED,
-        Binomial,
-        Generalised,
-        NegativeBinomial,
-        Poisson,
-        Rows,
-        Slopes,
-        response_family,
-    )
+    from _ranef.spec.generalised import Generalised, Reader, Rows, Slopes
     from _ranef.spec.known import Precision, check_cov, with_known
+    from _ranef.spec.links import LINKS, Space
     from _ranef.spec.matrices import Cluster, KhatriRao, Maker, ModelMatrices, NamedMatrix, TermMatrices
     from _ranef.spec.model import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
     from _ranef.spec.model_priors import (
@@ -27,6 +19,7 @@ with late(globals()):
         replacements,
         shape_name,
     )
+    from _ranef.spec.ordered import thresholds
     from _ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
     from _ranef.spec.prior_families import (
         LKJ,
@@ -47,6 +40,7 @@ with late(globals()):
         Uniform,
     )
     from _ranef.spec.response import FAMILIES, Family, Gaussian, LocationScale, Student, family_of
+    from _ranef.spec.response_families import GENERALISED, response_family
     from _ranef.spec.rho_prior import (
         mean_log_sds,
         mean_log_sds_slopes,
@@ -60,9 +54,9 @@ with late(globals()):
 __all__ = [
     "FAMILIES",
     "GENERALISED",
+    "LINKS",
     "LKJ",
     "R2D2",
-    "Binomial",
     "Cauchy",
     "Cluster",
     "Custom",
@@ -84,15 +78,15 @@ __all__ = [
     "ModelSpec",
     "Moments",
     "NamedMatrix",
-    "NegativeBinomial",
     "Normal",
-    "Poisson",
     "Precision",
     "Priors",
+    "Reader",
     "Rows",
     "Scale",
     "ShapePrior",
     "Slopes",
+    "Space",
     "Student",
     "StudentT",
     "TermColumns",
@@ -124,6 +118,7 @@ __all__ = [
     "sdcor_arrays",
     "shape_density",
     "shape_name",
+    "thresholds",
     "varcorr_arrays",
     "with_known",
     "with_response",

@@ -295,7 +295,7 @@ def default_priors(
         known_sigma=spec.sigma,
         notes=coding_notes(spec),
         shape={shape_name(t, s): _default_shape(s) for t in spec.terms for s in t.structure.shapes},
-        dispersions=spec.family.parameters if isinstance(spec.family, Generalised) else {},
+        dispersions=spec.family.own_priors(_rows(spec)) if isinstance(spec.family, Generalised) else {},
     )
     return _changed(priors, _Names(spec, priors), changes)
 
@@ -312,11 +312,14 @@ def _flat_shape(s: ShapeParameter) -> ShapePrior:
 
 def _of_link(spec: ModelSpec, family: Generalised, about: Moments) -> Moments:
     """Moments of a linear predictor that moves by a unit of its link around that of the mean response."""
-    d, unit = spec.design, family.units[family.link]
-    weights = np.ones(spec.n_obs) if d.weights is None else d.weights
-    offset = np.zeros(spec.n_obs) if d.offset is None else d.offset
-    mean = family.central(Rows(d.y, weights), offset)
+    rows, offset = _rows(spec), np.zeros(spec.n_obs) if spec.design.offset is None else spec.design.offset
+    mean, unit = family.central(rows, offset), family.unit(rows)
     return replace(about, y_mean=mean, y_sd=unit, y_rms=float(np.hypot(mean, unit)))
+
+
+def _rows(spec: ModelSpec) -> Rows:
+    d = spec.design
+    return Rows(d.y, np.ones(spec.n_obs) if d.weights is None else d.weights)
 
 
 def _with_unit(spec: ModelSpec, about: Moments) -> Moments:
@@ -427,10 +430,10 @@ def _changed(priors: Priors, names: _Names, changes: dict[str, object]) -> Prior
             raise DesignError(f"sigma is known to be {priors.known_sigma:g} in this model, so it has no prior.")
         if name == "sigma" and name in names.response:
             sigma = _scale(name, prior)
-        elif name == "nu" and name in names.response:
-            df = _degrees(name, prior)
         elif name in dispersions:
             dispersions[name] = _degrees(name, prior)
+        elif name == "nu" and name in names.response:
+            df = _degrees(name, prior)
         elif name in names.shape and not (names.corr.get(name) and isinstance(prior, LKJ)):
             shape |= {full: _shape(name, prior, s) for full, s in names.shape[name]}
         elif name in names.corr:

@@ -48,7 +48,12 @@ def generalised_summary(
         notes.append(estimates.optimizer.message)
     blocks.append(random_grid(spec, varcorr, notes))
     if dispersions:
-        blocks.append(Text(tuple(f"{name}: {value:.4g}" for name, value in dispersions.items()), "Dispersion:"))
+        blocks.append(
+            Text(
+                tuple(f"{name}: {value:.4g}" for name, value in dispersions.items()),
+                "Thresholds:" if estimates.classes else "Dispersion:",
+            )
+        )
     if len(fixef):
         blocks.append(_fixed(fixef, tests))
         if 1 < len(fixef) <= MOST_CORRELATIONS:

@@ -115,6 +115,24 @@ class GeneralisedFit(Maximised, Linked):
         """
         return pd.Series(inf.dispersions_of(self.estimates), name="dispersion", dtype=float)
 
+    @property
+    def thresholds(self) -> pd.Series[float]:
+        """Thresholds α between the classes of an ordinal response, P(y ≤ k) = F(α_k − η without its intercept).
+
+        Raises
+        ------
+        NotAvailableError
+            Of other responses.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> data = ranef.datasets.load("sleepstudy").assign(slow=lambda d: (d["Reaction"] // 60).astype(int).clip(3, 6))
+        >>> ranef.Model("slow ~ Days + (1 | Subject)", data, family="ordinal").fit().thresholds.index.tolist()
+        ['3|4', '4|5', '5|6']
+        """
+        return inf.threshold_series(self.estimates)
+
     def residuals(self, kind: str = "deviance", re: RandomPart = "all") -> pd.Series[float]:
         """Residuals: ``deviance``, ``pearson``, ``response`` (of a binomial response of proportions) or ``working``.
 
@@ -161,6 +179,8 @@ class GeneralisedFit(Maximised, Linked):
         >>> fit.augment().columns.tolist()
         ['TICKS', 'BROOD', 'fitted', 'fixed', 'residual']
         """
+        if self.family.classes:
+            raise NotAvailableError("augment() has one mean for a row; predict() has the probabilities of classes.")
         return inf.augment_frame(self.spec, self.fitted().to_numpy(), self.fitted("none").to_numpy())
 
     def summary(self, *, vcov: str | None = None, cluster: Any = None) -> tables.Document:
@@ -198,7 +218,7 @@ class GeneralisedFit(Maximised, Linked):
             scaled,
             criteria,
             self._tests(None, vcov, cluster),
-            dispersions,
+            dict(zip(self.thresholds.index, self.thresholds, strict=True)) if self.family.classes else dispersions,
         )
 
     @overload
@@ -228,7 +248,8 @@ class GeneralisedFit(Maximised, Linked):
 
         Shares of var(Xβ̂) + mean zᵀΣ̂z + a residual variance (J. R. Soc. Interface 14, 20170213). Of a binomial response
         it is that of a logistic (π²/3), normal (1) or Gumbel (π²/6) variable, whose distribution function is the
-        inverse link. Of responses with a log link it is that of their logarithm round the mean of all rows.
+        inverse link. Of responses with a log link it is that of their logarithm round the mean of all rows; with other
+        links V(μ) g′(μ)² there.
 
         Parameters
         ----------
@@ -248,7 +269,7 @@ class GeneralisedFit(Maximised, Linked):
         Raises
         ------
         NotAvailableError
-            For other links, and other intervals.
+            Where rows have no variance there (a cauchit link), and for other intervals.
 
         Examples
         --------
@@ -281,7 +302,7 @@ class GeneralisedFit(Maximised, Linked):
         Raises
         ------
         NotAvailableError
-            For other links, and other intervals than of the bootstrap.
+            Where rows have no variance there (a cauchit link), and for other intervals than of the bootstrap.
 
         Examples
         --------
@@ -356,7 +377,9 @@ class GeneralisedFit(Maximised, Linked):
         return {"family": self.estimates.family, "link": self.estimates.link}
 
     def _means(self, asked: inf.RowsAsked, scale: str, rng: np.random.Generator) -> inf.Predicted:
-        return inf.predict_generalised(lambda: self._at, self.estimates, self._covariances, asked, scale, rng)
+        return inf.predict_generalised(
+            lambda: self._at, lambda: self._joint, self.estimates, self._covariances, asked, scale, rng
+        )
 
     def _effects(self, interval: str, level: float, group: str | None, n: int, seed: int | None) -> pd.DataFrame:
         return inf.generalised_effect_intervals(self.spec, self.estimates, interval, level, group, n, seed)
@@ -398,6 +421,10 @@ class GeneralisedFit(Maximised, Linked):
     @cached_property
     def _at(self) -> LaplaceAt:
         return inf.laplace_at(self.spec, self.estimates)
+
+    @cached_property
+    def _joint(self) -> inf.JointInformation:
+        return inf.joint_information(self.spec, self.estimates)
 
     def __post_init__(self) -> None:
         """A file has the family with the estimates."""

@@ -23,7 +23,7 @@ __all__ = ["GeneralisedPosterior"]
 @helpful
 @dataclass(frozen=True, eq=False, repr=False)
 class GeneralisedPosterior(Drawn, Linked):
-    """A posterior of a binomial, Poisson or other generalised response, sampled by NUTS with β and b.
+    """A posterior of a binomial, Poisson or other generalised response, sampled by NUTS with β and b or drawn directly.
 
     Made by :meth:`ranef.Model.sample` of a model with ``family=``. Random effects stand on the scale of the link.
     Nothing is approximated, where :class:`ranef.GeneralisedFit` has conditional modes and Laplace's approximation.

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from _ranef import inference as inf
+from _ranef.errors import DesignError, NotAvailableError
+from _ranef.spec import Generalised
 from _ranef.support.remedies import generator, helpful, one_of
 from _ranef.user.fit_base import Answers, RandomPart
 
@@ -23,8 +25,10 @@ class Linked(Answers):
     def _means(self, asked: inf.RowsAsked, scale: str, rng: np.random.Generator) -> inf.Predicted:
         """Means of rows, or their linear predictors, with intervals where they are asked for."""
 
-    def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
+    def fitted(self, re: RandomPart = "all") -> Any:
         """Means of the rows used: probabilities, or expected counts; with all random effects, none, or some groups'.
+
+        Of an ordinal response they are a frame with a column for each class.
 
         Of a posterior they are means over its draws.
 
@@ -37,8 +41,7 @@ class Linked(Answers):
         [0.308, 0.142]
         """
         out = self.predict(re=re)
-        assert isinstance(out, pd.Series)
-        return out.rename("fitted")
+        return out.rename("fitted") if isinstance(out, pd.Series) else out
 
     def predict(
         self,
@@ -51,6 +54,7 @@ class Linked(Answers):
         level: float = 0.95,
         seed: int | None = None,
         offset: Any = None,
+        weights: Any = None,
         uncertainty: str | None = None,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the means of the rows used, or of new data.
@@ -66,26 +70,33 @@ class Linked(Answers):
         new_levels : "population", "error" or "sample"
             For levels not in the data: effect zero, an error, or a draw from N(0, Σ̂); of a posterior one with each
             draw, so that its mean is that over levels.
-        interval : "confidence", optional
-            Of the mean, given the random effects included; made on the scale of the link, θ̂ being taken as known. Of
-            a posterior it is equal-tailed.
+        interval : "confidence" or "prediction", optional
+            Of the mean, given the random effects included; made on the scale of the link, of a posterior equal-tailed.
+            Or of a new response, by draws: equal-tailed, its ends being values that a response can have, so that it
+            holds more than `level` where they are few. Effects of unseen levels add to it.
         level : float
         seed : int, optional
-            For ``new_levels="sample"``.
+            For ``new_levels="sample"``, and prediction intervals.
         offset : str, float or array, optional
             For new data, what stands for the model's ``offset=``.
-        uncertainty : "fixef" or "plugin", optional
-            What the interval of a maximum counts: coefficients and random effects, or the latter alone. The frame then
-            has a column of the standard deviation, on the scale asked for.
+        weights : number, str or array, optional
+            Of new data, for ``interval="prediction"``: trials of a binomial response, of which it is the proportion;
+            by default the column that the model's weights are named by.
+        uncertainty : "plugin", "fixef" or "corrected", optional
+            What the interval of a maximum counts: the random effects, and coefficients (the default), or all
+            parameters by the delta method. The frame then has a column of the standard deviation, on the scale asked
+            for.
 
         Returns
         -------
-        Series, or DataFrame ``estimate, lower, upper``
+        Series, or DataFrame ``estimate, lower, upper``; of an ordinal response a column for each class
 
         Raises
         ------
+        DesignError
+            For a prediction interval on the scale of the link, or of rows whose trials nothing tells.
         NotAvailableError
-            For ``interval="prediction"``: ``simulate`` draws responses.
+            For another uncertainty.
 
         Examples
         --------
@@ -97,11 +108,23 @@ class Linked(Answers):
         [0.308, 0.048]
         >>> fit.predict(new, type="link", re="none", interval="confidence").round(2).to_numpy().tolist()
         [[-1.4, -1.85, -0.95], [-2.98, -3.83, -2.13]]
+        >>> fit.predict(new, interval="prediction", weights=10, seed=1)[["lower", "upper"]].to_numpy().tolist()
+        [[0.0, 0.6], [0.0, 0.3]]
         """
         one_of("type", type, ("response", "link"))
-        options = inf.PredictOptions(re, new_levels, interval, level, offset, None, uncertainty)
+        classes = self.spec.family.classes if isinstance(self.spec.family, Generalised) else ()
+        if classes and interval is not None and type == "response":
+            raise NotAvailableError(
+                "Intervals of the probabilities of classes are not available: type='link' has those of the linear "
+                "predictor."
+            )
+        options = inf.PredictOptions(re, new_levels, interval, level, offset, weights, uncertainty)
+        if options.new_response and type == "link":
+            raise DesignError("interval='prediction' is of responses, which have no link: leave type='link' out.")
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
         found = self._means(inf.RowsAsked(rows, chosen, options), type, generator(seed))
         if interval is not None:
             return inf.prediction_frame(rows, found, uncertainty)
+        if found.estimate.ndim == 2:
+            return pd.DataFrame(found.estimate, index=rows.index, columns=list(classes))
         return pd.Series(found.estimate, index=rows.index, name="prediction")

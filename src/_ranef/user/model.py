@@ -33,6 +33,7 @@ from _ranef.spec import (
     ModelSpec,
     Moments,
     Priors,
+    Reader,
     check_cov,
     default_priors,
     flat_priors,
@@ -65,7 +66,7 @@ class Model(Shown):
     ----------
     formula : str
         As for lme4's ``lmer``, for example ``"Reaction ~ Days + (Days | Subject)"``.
-    data : pandas, polars or pyarrow frame, mapping of columns, or chunks
+    data : pandas, polars or pyarrow frame, mapping of columns, list of rows (mappings), or chunks
         It is not changed. Chunks are a pyarrow dataset or ``ParquetFile``, a list of frames, or a function that returns
         an iterator of frames: they are read twice, and no more than a few are in memory at a time.
     weights : str or array, optional
@@ -76,9 +77,10 @@ class Model(Shown):
     sigma : float, optional
         A known residual standard deviation (meta-analysis: ``weights=1/se**2, sigma=1``).
     family : str or one of ``ranef.families``
-        Of the response: ``"gaussian"``, or a generalised one, ``"binomial"``, ``"poisson"``, ``"negative binomial"`` or
-        ``"gamma"``, whose mean is an inverse link of the linear predictor. A binomial response is 0 or 1, two levels, a
-        proportion with its trials as ``weights=``, or ``cbind(successes, failures)``.
+        Of the response: ``"gaussian"``, or a generalised one, ``"binomial"``, ``"poisson"``, ``"gamma"``,
+        ``"ordinal"`` or another of ``ranef.families``, whose mean is an inverse link of the linear predictor. A
+        binomial response is 0 or 1, two levels, a proportion with its trials as ``weights=``, or
+        ``cbind(successes, failures)``.
     link : str, optional
         Another link than the usual one: ``"probit"`` or ``"cloglog"`` of a binomial response.
     cov : mapping str to matrix, optional
@@ -133,8 +135,9 @@ class Model(Shown):
         check_sigma(sigma)
         own = response_family(family, link)
         generalised = own if isinstance(own, Generalised) else None
+        reader = None if generalised is None else Reader(generalised)
         if generalised is not None:
-            _refuse_gaussian_parts(generalised, data, sigma=sigma, cov=cov, variance=variance, correlation=correlation)
+            _refuse_gaussian_parts(generalised, data, sigma=sigma, variance=variance, correlation=correlation)
             sigma = 1.0
         known = check_cov(cov)
         reads = [form for part in _structures(variance, correlation) for form in part.reads]
@@ -150,11 +153,13 @@ class Model(Shown):
                 transforms=transforms,
                 na_action=na_action,
                 related=known.keys(),
-                reader=None if generalised is None else generalised.read,
+                reader=reader,
             )
+            own = own if reader is None else reader.family
             spec = with_known(model_spec(design, sigma, variance, correlation), known).with_family(own)
             if generalised is not None:
                 _refuse_one_level(spec)
+                _refuse_no_intercept(spec)
         else:
             _refuse_in_chunks(variance, correlation)
             design = scan_chunks(
@@ -403,7 +408,9 @@ class Model(Shown):
             NUTS by NumPyro, or by nutpie (an optional extra, ``ranef[nutpie]``), which starts at once and is the faster
             one on a CPU. ``"direct"`` has no chain: the variance parameters are drawn independently by weights of
             importance, and β and b exactly given them, in a fraction of a second; it refuses where no proposal fits
-            (Pareto k̂ above 0.7), or parts are not normal. ``"auto"`` takes it where it can be had, and else NumPyro.
+            (Pareto k̂ above 0.7), or parts are not normal. With ``family=`` β and b are integrated by Laplace's
+            approximation, and drawn with weights by the exact density. ``"auto"`` takes it where it can be had, and
+            else NumPyro.
         chain_method : "vectorized", "parallel" or "sequential"
             How NumPyro advances chains: together in one computation, each in a thread, or one after the other.
         device : str or jax.Device, optional
@@ -748,6 +755,14 @@ def _refuse_one_level(spec: ModelSpec) -> None:
                 f"The grouping factor {g.name} has one level, {g.levels[0]!r}: a variance between levels needs at "
                 "least two. Leave the term out, or use rows with more levels."
             )
+
+
+def _refuse_no_intercept(spec: ModelSpec) -> None:
+    if isinstance(spec.family, Generalised) and spec.family.classes and not spec.design.has_intercept:
+        raise DesignError(
+            "An ordinal response has thresholds, the first of which stands in the intercept: leave the intercept in "
+            "the formula, without 0 + or - 1."
+        )
 
 
 def _structures(variance: Any, correlation: Any) -> list[VarianceFunction | CorrelationFunction]:
