@@ -82,7 +82,7 @@ def test_what_needs_rows_says_so():
         fit.augment,
         fit.hatvalues,
         fit.simulate,
-        fit.bootstrap,
+        lambda: fit.bootstrap(10, kind="residual"),
         fit.influence,
         fit.predict,
     )

@@ -13,7 +13,15 @@ with late(globals()):
     from _ranef.design.lookalikes import bare_label
     from _ranef.design.newdata import encode, encode_others
     from _ranef.design.newweights import new_weights
-    from _ranef.design.parts import gathered, reduced_parts, row_parts, sample_rows, take_rows, without_rows
+    from _ranef.design.parts import (
+        gathered,
+        reduced_parts,
+        row_parts,
+        rows_elsewhere,
+        sample_rows,
+        take_rows,
+        without_rows,
+    )
     from _ranef.design.rank import aliasing, independent_columns, independent_in_gram
     from _ranef.design.records import (
         Design,
@@ -69,6 +77,7 @@ __all__ = [
     "reduced_parts",
     "registered",
     "row_parts",
+    "rows_elsewhere",
     "sample_rows",
     "scan_chunks",
     "take_rows",

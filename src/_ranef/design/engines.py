@@ -65,7 +65,9 @@ def engine_of(data: Any) -> Engine | None:
 
 def _duckdb_batches(relation: Any, columns: list[str]) -> Iterator[Any]:
     quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
-    return iter(relation.project(quoted).to_arrow_reader(ROWS))
+    chosen = relation.project(quoted)
+    reader = getattr(chosen, "to_arrow_reader", None) or chosen.fetch_arrow_reader  # its name up to DuckDB 1.4
+    return iter(reader(ROWS))
 
 
 def _duckdb_sample(relation: Any, share: float) -> Any:

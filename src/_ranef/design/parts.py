@@ -51,6 +51,13 @@ def without_rows(design: Design) -> Design:
     return replace(design, stream=replace(design.stream, chunks=Chunks(_elsewhere), sample=(), marks={}, cells=None))
 
 
+def rows_elsewhere(design: Design) -> bool:
+    """Whether there is no way to the rows: of sums, and of what a file stands for."""
+    if design.stream is None:
+        return False
+    return not isinstance(design.stream.chunks, Chunks) or design.stream.chunks.read is _elsewhere
+
+
 def _elsewhere(columns: Sequence[str]) -> NoReturn:
     raise DesignError(
         "This needs the rows, and the model was built from sums over rows that are elsewhere. Estimates, tests, "

@@ -21,7 +21,7 @@ from _ranef.inference.engines import Estimated, Maximum, dispersions_of, marks_o
 from _ranef.inference.held import held_parameters
 from _ranef.inference.resampling import Resampling, independent_units, make_resampling
 from _ranef.inference.residual_parameters import values_of
-from _ranef.likelihood import CrossProducts
+from _ranef.likelihood import CrossProducts, Responses
 from _ranef.reml import refit_many, slice_size
 from _ranef.residuals import told_names, told_places
 from _ranef.results import Method, RemlEstimates, Status
@@ -47,8 +47,8 @@ NOT_CONVERGED = "the refit did not converge"
 #: of a fit, or of what stands for one
 Statistic: TypeAlias = Callable[[Any], Any]
 
-#: a fit to another response (n,), or of another model
-Again: TypeAlias = Callable[[Floats | ModelSpec], Any]
+#: a fit to another response (n,) or its sums, or of another model
+Again: TypeAlias = Callable[[Floats | ModelSpec | Responses], Any]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -225,7 +225,8 @@ def bootstrap(
         Where it was interrupted, or a worker was killed, with the replicates that are finished kept.
     """
     n = whole_number("n", n, 1)
-    resampling = make_resampling(fit.spec, fit.estimates, kind, re)
+    products = fit.products if isinstance(fit, Estimated) and not fit.spec.structured else None
+    resampling = make_resampling(fit.spec, fit.estimates, kind, re, products)
     if not (statistic is None or callable(statistic)):
         raise DesignError(f"statistic={statistic!r} must be a function of a fit, as lambda fit: fit.fixef.")
     own = _estimated if statistic is None else statistic
@@ -322,8 +323,7 @@ def _refits(
     resampling: Resampling, products: CrossProducts, names: Sequence[str], seeds: Sequence[np.random.SeedSequence]
 ) -> list[_Replicate]:
     """All parameters of a batch of responses."""
-    Y = np.column_stack([resampling.response(np.random.default_rng(seed)) for seed in seeds])
-    estimates = resampling.estimates
+    Y, estimates = resampling.responses(seeds), resampling.estimates
     found = refit_many(resampling.spec, products, Y, estimates.method, estimates.theta, tell=False)
     frame = found.frame
     values, converged = frame[list(names)].to_numpy(dtype=float), frame["converged"].to_numpy(dtype=bool)

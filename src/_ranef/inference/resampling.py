@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from _ranef.design import rows_elsewhere
 from _ranef.errors import DesignError, NotAvailableError
 from _ranef.inference.engines import dispersions_of
-from _ranef.inference.prediction import fitted_values, simulate_new
+from _ranef.inference.prediction import draw_effects, fitted_values, simulate_new
+from _ranef.likelihood import CrossProducts, DrawnSums, Responses, drawn_sums
 from _ranef.results import RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, covariance_arrays, with_units
 from _ranef.support.arrays import Floats, Ints
@@ -38,20 +41,40 @@ class Resampling:
         Appl. Stat. 52, 431-443). ``"cases"``: whole levels of the coarsest factor drawn with replacement.
     re : str
         ``"new"`` or ``"fitted"``: whether effects are drawn too, or stay as predicted.
+    sums : DrawnSums, optional
+        Where the rows are elsewhere: responses are drawn as their sums.
     """
 
     spec: ModelSpec
     estimates: RemlEstimates
     kind: str
     re: str
+    sums: DrawnSums | None = None
 
-    def draw(self, seed: np.random.SeedSequence) -> Floats | ModelSpec:
-        """One replicate: a response (n,), or the model of a sample of cases."""
+    def draw(self, seed: np.random.SeedSequence) -> Floats | ModelSpec | Responses:
+        """One replicate: a response (n,), its sums, or the model of a sample of cases."""
+        if self.sums is not None:
+            return self._summed(self.sums, [seed])
         rng = np.random.default_rng(seed)
         if self.kind == "cases":
             units = independent_units(self.spec)
             return with_units(self.spec, units, rng.integers(0, int(units.max()) + 1, int(units.max()) + 1))
         return self.response(rng)
+
+    def responses(self, seeds: Sequence[np.random.SeedSequence]) -> Floats | Responses:
+        """Replicates (n, B), or their sums."""
+        if self.sums is not None:
+            return self._summed(self.sums, seeds)
+        return np.column_stack([self.response(np.random.default_rng(seed)) for seed in seeds])
+
+    def _summed(self, sums: DrawnSums, seeds: Sequence[np.random.SeedSequence]) -> Responses:
+        rngs = [np.random.default_rng(seed) for seed in seeds]
+        effects = []
+        for g, cov, modes in zip(self.spec.groupings, self._covs, self._modes, strict=True):
+            own = [draw_effects(cov, g.n_levels, rng) if self.re == "new" else modes for rng in rngs]
+            coloured = g.among is not None and self.re == "new"
+            effects.append(np.stack([g.among.coloured(b) if coloured and g.among else b for b in own], axis=2))
+        return sums.draw(self.estimates.beta, effects, self.estimates.sigma, rngs)
 
     def response(self, rng: np.random.Generator) -> Floats:
         """A response (n,)."""
@@ -93,8 +116,10 @@ class Resampling:
         return np.asarray(white / np.sqrt(np.mean(white**2)))
 
 
-def make_resampling(spec: ModelSpec, estimates: RemlEstimates, kind: str, re: str) -> Resampling:
-    """Check what is asked for.
+def make_resampling(
+    spec: ModelSpec, estimates: RemlEstimates, kind: str, re: str, products: CrossProducts | None = None
+) -> Resampling:
+    """Check what is asked for; where rows are elsewhere, a parametric bootstrap of their `products` needs none.
 
     Raises
     ------
@@ -105,6 +130,8 @@ def make_resampling(spec: ModelSpec, estimates: RemlEstimates, kind: str, re: st
     """
     one_of("kind", kind, KINDS)
     one_of("re", re, ("new", "fitted"))
+    if kind == "parametric" and products is not None and rows_elsewhere(spec.design):
+        return Resampling(spec, estimates, kind, re, drawn_sums(products))
     spec = spec.held
     if kind == "residual" and isinstance(spec.family, Generalised):
         raise NotAvailableError(

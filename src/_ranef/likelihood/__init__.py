@@ -35,6 +35,7 @@ with late(globals()):
     from _ranef.likelihood.row_density import RowDensity
     from _ranef.likelihood.scaling import Scaling, make_scaling
     from _ranef.likelihood.spectral import EffectRoots, best_ratios, effect_roots, has_spectrum, make_spectrum
+    from _ranef.likelihood.sum_draws import DrawnSums, drawn_sums
     from _ranef.likelihood.sums import Sums, merged_sums, row_sums
     from _ranef.likelihood.sums_by_parts import FixedSums, cross_products, fixed_sums, product_slopes
     from _ranef.likelihood.sums_of_rows import Leverages, RowSums, row_slopes
@@ -52,6 +53,7 @@ __all__ = [
     "BatchPoint",
     "CrossProducts",
     "Degeneracy",
+    "DrawnSums",
     "EffectRoots",
     "Evaluation",
     "FixedPart",
@@ -92,6 +94,7 @@ __all__ = [
     "cross_products",
     "degeneracy",
     "determined",
+    "drawn_sums",
     "drawn_variances",
     "effect_moments",
     "effect_roots",

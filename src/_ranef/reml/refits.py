@@ -54,14 +54,14 @@ CONVERGED, NEAR = 1e-10, 1e-2
 def refit_many(
     spec: ModelSpec,
     products: CrossProducts,
-    Y: Floats,
+    Y: Floats | Responses,
     method: Method,
     theta: Floats,
     *,
     tell: bool = True,
     penalty: float = 0.0,
 ) -> Refits:
-    """Fit a model to every column of responses (n, B), from θ on the user's scale.
+    """Fit a model to every column of responses (n, B), or to their sums, from θ on the user's scale.
 
     One variance parameter is found from eigenvalues, over its whole range; one grouping factor, or several small ones,
     by Newton's method for all responses together; anything else one response after the other, from `theta`, with
@@ -76,7 +76,7 @@ def refit_many(
     FitError
         If the residual variance of every response is zero.
     """
-    B = Y.shape[1]
+    B = Y.size if isinstance(Y, Responses) else Y.shape[1]
     out = _empty(spec, B)
     step = slice_size(spec)
     done = 0
@@ -84,7 +84,7 @@ def refit_many(
         try:
             for start in range(0, B, step):
                 part = np.arange(start, min(B, start + step))
-                responses = read_responses(spec, products, Y[:, part])
+                responses = Y.only(part) if isinstance(Y, Responses) else read_responses(spec, products, Y[:, part])
                 left = _not_exact(spec, responses)
                 if left.size:
                     found = _fit_slice(spec, products, responses.only(left), method, theta, bar.update, penalty)

@@ -14,7 +14,9 @@ import pandas as pd
 
 from _ranef import inference as inf
 from _ranef import tables
+from _ranef.design import rows_elsewhere
 from _ranef.errors import ConvergenceWarning, DesignError, RanefWarning, SingularFitWarning
+from _ranef.likelihood import Responses
 from _ranef.results import OptimizerRecord, RemlEstimates, Status
 from _ranef.spec import ModelSpec, covariance_arrays
 from _ranef.support.arrays import Floats
@@ -38,7 +40,7 @@ class Maximised(Answers):
         """Random effects with intervals."""
 
     @abstractmethod
-    def _again(self, case: Floats | ModelSpec) -> Self:
+    def _again(self, case: Floats | ModelSpec | Responses) -> Self:
         """The fit to another response (n,), or of another model, without a warning."""
 
     @property
@@ -626,7 +628,8 @@ class Maximised(Answers):
         >>> fit.bootstrap(50, lambda fit: fit.icc()["adjusted"][0], seed=1).replicates.shape
         (50, 1)
         """
-        fit = replace(cast(Any, self), spec=self.spec.held)
+        elsewhere = kind == "parametric" and rows_elsewhere(self.spec.design)
+        fit = cast(Any, self) if elsewhere else replace(cast(Any, self), spec=self.spec.held)
         return inf.bootstrap(fit, fit._again, n, statistic, kind, re, seed=seed, n_jobs=n_jobs, checkpoint=checkpoint)
 
     def vcov_robust(self, type: str | None = None, *, cluster: Any = None) -> pd.DataFrame:

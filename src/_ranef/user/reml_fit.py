@@ -19,6 +19,7 @@ from _ranef.likelihood import (
     Leverages,
     Likelihood,
     Method,
+    Responses,
     products_of,
     read_responses,
 )
@@ -571,8 +572,13 @@ class EmpiricalBayesFit(Maximised, BaseFit):
             self._at, self.estimates, lambda: self._information, interval, level, group, n, seed
         )
 
-    def _again(self, case: Floats | ModelSpec) -> EmpiricalBayesFit:
-        return self._refitted(case) if not isinstance(case, ModelSpec) else empirical_bayes(case, self._method)
+    def _again(self, case: Floats | ModelSpec | Responses) -> EmpiricalBayesFit:
+        if isinstance(case, ModelSpec):
+            return empirical_bayes(case, self._method)
+        if isinstance(case, Responses):
+            products = products_of(self.products, case, 0)
+            return empirical_bayes(self.spec, self._method, start=self.estimates.theta, products=products)
+        return self._refitted(case)
 
     @property
     def _quickly_profiled(self) -> bool:
