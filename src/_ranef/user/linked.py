@@ -119,7 +119,7 @@ class Linked(Answers):
         return pd.Series(found.estimate, index=rows.index, name="prediction")
 
     @property
-    def matrices(self) -> user.Matrices:
+    def matrices(self) -> user.Matrices | user.LinkedMatrices:
         """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; of a binomial response y are proportions.
 
         Examples

@@ -77,11 +77,11 @@ class Model(Shown):
     sigma : float, optional
         A known residual standard deviation (meta-analysis: ``weights=1/se**2, sigma=1``).
     family : str or one of ``ranef.families``
-        Of the response: ``"gaussian"``, or a generalised one, ``"binomial"``, ``"poisson"``, ``"gamma"``, ``"ordinal"`` or another
-        of ``ranef.families``, whose mean is an inverse link of the linear predictor. A binomial response is 0 or 1, two levels, a
-        proportion with its trials as ``weights=``, or ``cbind(successes, failures)``.
+        Of the response: ``"gaussian"``, or a generalised one, as ``"binomial"``, ``"poisson"``, ``"gamma"`` or
+        ``"ordinal"``, whose mean is an inverse link of the linear predictor. A binomial response is 0 or 1, two levels,
+        a proportion with its trials as ``weights=``, or ``cbind(successes, failures)``.
     link : str, optional
-        Another link than the usual one: ``"probit"`` or ``"cloglog"`` of a binomial response.
+        Another link than the usual one, as ``"probit"`` of a binomial response.
     cov : mapping str to matrix, optional
         Known covariances among the levels of grouping factors, K of Var b = K ⊗ Σ: a DataFrame labelled by levels,
         ``(K, levels)``, or :class:`ranef.Precision`. Levels of K without rows are predicted.
