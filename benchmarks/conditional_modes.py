@@ -85,12 +85,15 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         ax.axhline(95, color="black", linewidth=0.9, linestyle="--")
         for (name, colour), mark in zip(COLOURS.items(), "os", strict=True):
             own = part[part["interval"] == name].sort_values("rows")
-            x = np.arange(len(own)) + (-0.06 if mark == "o" else 0.06)
+            x = own["rows"].to_numpy() * (0.97 if mark == "o" else 1.03)
             ax.errorbar(
                 x, 100 * own["coverage"], 200 * own["coverage_se"], color=colour, marker=mark, capsize=3, label=name
             )
             ax.plot(x, 100 * own["one_sided"], color=colour, marker=mark, markerfacecolor="white", linestyle=":")
-        ax.set_xticks(range(len(own)), own["rows"].astype(str))
+        ax.set_xscale("log")
+        ticks = sorted(table["rows"].unique())
+        ax.set_xticks(ticks, map(str, ticks))
+        ax.minorticks_off()
         what = "zeros and ones" if trials == 1 else f"{trials} trials a row"
         ax.set_title(f"{clusters} clusters, {what}", fontsize="medium")
     for ax in np.atleast_2d(axes)[-1]:
@@ -117,7 +120,7 @@ def shown(table: pd.DataFrame) -> str:
         a, b = own.loc["plug-in"], own.loc["posterior"]
         coverages = [f"{100 * x['coverage']:.1f} ± {100 * x['coverage_se']:.1f}" for x in (a, b)]
         of_one = [
-            f"{100 * x['one_sided']:.0f} ± {100 * x['one_sided_se']:.0f}" if x["share_one_sided"] > 0 else "–"
+            f"{100 * x['one_sided']:.0f} ± {100 * x['one_sided_se']:.0f}" if x["one_sided_se"] > 0 else "–"
             for x in (a, b)
         ]
         shares = [f"{100 * a['share_one_sided']:.0f} %", f"{100 * a['zero_variance']:.0f} %"]

@@ -1,18 +1,21 @@
-"""Speed of generalised responses, beside lme4 and glmmTMB in the same run where R has them.
+"""Speed of generalised responses, beside lme4, glmmTMB and glmm (Rust) in the same run where they are there.
 
-    python benchmarks/glmm.py [--large]
+    python benchmarks/glmm.py [--large] [--posterior] [CASE ...]
 
 CPU seconds from data frame to fit with standard errors: the median of three after one that compiles, here and in R. The
 deviances are printed beside, for a fit that stops early is quick. ``--large`` adds InstEval as a binary response with
-two crossed factors, and a million rows of ten thousand groups.
+two crossed factors, and a million rows of ten thousand groups. ``--posterior`` has posteriors in their place: 4000
+draws by ``sampler="direct"`` and by NumPyro, with the least effective sample size of all parameters by CPU second.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -131,19 +134,62 @@ def in_r(case: Case, data: pd.DataFrame, repeats: int) -> list[tuple[str, float,
     return [(name, float(seconds), float(deviance)) for name, seconds, deviance in lines]
 
 
+def in_rust(case: Case, data: pd.DataFrame, repeats: int) -> list[tuple[str, float, float]]:
+    """The same of glmm, where it is installed."""
+    sys.path[:] = [p for p in sys.path if Path(p).resolve() != Path(__file__).resolve().parent]  # that has this module
+    if importlib.util.find_spec("glmm") is None:
+        return []
+    glmm, found = importlib.import_module("glmm"), []
+    data, cbpp = data.assign(**{name: data[name].astype(str) for name in case.factors}), "size - inc" in case.formula
+    formula = case.formula.replace("size - incidence", "rest")  # cbind() takes names of columns alone
+    for _ in range(repeats + 1):
+        start = time.process_time()
+        fit = glmm.fit(
+            data.assign(rest=data["size"] - data["incidence"]) if cbpp else data, formula, family=case.family
+        )
+        found.append(time.process_time() - start)
+    return [("glmm", statistics.median(found[1:]), -2.0 * fit.loglik)]
+
+
+def posteriors(name: str, case: Case) -> None:
+    """Print a line for each sampler."""
+    model = ranef.Model(case.formula, case.data(), family=case.family)
+    for sampler in ("direct", "numpyro"):
+        start = time.process_time()
+        model.sample(100, 100, seed=1, sampler=sampler, progress=False) if sampler == "numpyro" else None
+        compiled, start = time.process_time() - start, time.process_time()
+        fit = model.sample(seed=1, sampler=sampler, progress=False)
+        seconds = time.process_time() - start
+        ess = float(fit.diagnostics["ess_bulk"].min())
+        k = "" if fit.draws.importance is None else f"k̂ {fit.draws.importance.pareto_k:.2f}"
+        print(
+            f"{name:14s} {sampler:8s} {seconds:9.2f} {ess:8.0f} {ess / seconds:8.1f} a second  {compiled:6.1f}  {k}",
+            flush=True,
+        )
+
+
 def main() -> None:
     """Print a line for each model and package."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--without-r", action="store_true")
+    parser.add_argument("--posterior", action="store_true")
+    parser.add_argument("cases", nargs="*", metavar="CASE")
     options = parser.parse_args()
     warnings.simplefilter("ignore", ranef.RanefWarning)
     print(f"{'':14s} {'':8s} {'CPU s':>9s} {'times ours':>10s} {'-2 log L':>16s}")
-    for name, case in {**CASES, **(LARGE if options.large else {})}.items():
+    chosen = {**CASES, **(LARGE if options.large else {})}
+    chosen = {name: chosen[name] for name in options.cases or chosen}
+    if options.posterior:
+        for name, case in chosen.items():
+            posteriors(name, case)
+        return
+    for name, case in chosen.items():
         data, repeats = case.data(), 1 if name in LARGE else 3
         seconds, deviance = timed(case, data, repeats)
         print(f"{name:14s} {'ranef':8s} {seconds:9.3f} {1:10.1f} {deviance:16.6f}")
-        for package, other, theirs in [] if options.without_r else in_r(case, data, repeats):
+        others = in_rust(case, data, repeats) + ([] if options.without_r else in_r(case, data, repeats))
+        for package, other, theirs in others:
             print(f"{'':14s} {package:8s} {other:9.3f} {other / seconds:10.1f} {theirs:16.6f}")
 
 

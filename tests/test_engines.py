@@ -20,9 +20,14 @@ pytestmark = [
 ]
 
 
+#: up to version 1.3 relations do not keep theirs open
+CONNECTIONS = []
+
+
 def duckdb(data: pd.DataFrame):
     module = pytest.importorskip("duckdb")
     connection = module.connect()
+    CONNECTIONS.append(connection)
     connection.register("people", data)
     return connection.sql("SELECT * FROM people")
 

@@ -237,7 +237,9 @@ def interrupted(kind, after, cwd, cache):
     if kind.cold:
         check(cache)
     left = tuple(p.name for p in cwd.iterdir() if p.suffix == ".partial")
-    return Outcome(kind, after, took, process.returncode, out, err, left)
+    outcome = Outcome(kind, after, took, process.returncode, out, err, left)
+    print(outcome.kind.name, outcome.word, outcome.well, flush=True)
+    return outcome
 
 
 def without_jax(cache, into):
@@ -250,7 +252,7 @@ def check(cache):
     """Every file is whole, whoever was stopped while writing."""
     start = len(kept.MAGIC) + 32
     for path in cache.iterdir():
-        if re.fullmatch(r"[0-9a-f]{40}\.(jax|numba)", path.name):
+        if re.fullmatch(r"[0-9a-f]{40}\.(jax|numba|vega)", path.name):
             whole = path.read_bytes()
             assert whole.startswith(kept.MAGIC)
             assert whole[start : start + 32] == hashlib.sha256(whole[:start] + whole[start + 32 :]).digest()
@@ -291,8 +293,7 @@ def test_interrupted_at_any_moment(tmp_path):
         jobs = [pool.submit(interrupted, *one, tmp_path / f"run {i}", cache) for i, one in enumerate(asked)]
         for job in jobs:
             outcomes.append(job.result())
-            print(outcomes[-1].kind.name, outcomes[-1].word, outcomes[-1].well, flush=True)
-            check(cache)
+    check(cache)
     clean_run(cache, undisturbed)
     told = pd.DataFrame([{"kind": o.kind.name, "ended": o.word, "seconds": o.took} for o in outcomes])
     print(told.groupby(["kind", "ended"])["seconds"].agg(["size", "median", "max"]).round(2).to_string())

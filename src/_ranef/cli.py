@@ -23,7 +23,7 @@ import pandas as pd
 from _ranef import datasets
 from _ranef.datasets.tablefiles import Reading, read_table_file, reading_call
 from _ranef.design import registered
-from _ranef.errors import DesignError, NotAvailableError, RanefError, RanefWarning
+from _ranef.errors import DesignError, RanefError, RanefWarning
 from _ranef.formula import parse_formula
 from _ranef.support.interrupts import INTERRUPTED
 from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
@@ -35,7 +35,7 @@ __all__ = ["main", "run"]
 BAD_INPUT = 2
 
 #: what errors name of pandas' arguments, and the options that are the same
-OPTIONS = {"na_values=": "--na CODE", "thousands=": "--thousands MARK", "decimal=": "--decimal MARK"}
+OPTIONS = {"na_values=": "--na CODE", "thousands": "--thousands MARK", "decimal=": "--decimal MARK"}
 
 #: name of the file that holds what came through a pipe
 PIPED = "standard input"
@@ -334,8 +334,6 @@ def _compare(options: argparse.Namespace) -> int:
         if path is not None and path.exists() and Path(options.data).exists() and path.samefile(options.data):
             raise DesignError(f"{str(path)!r} holds the data, and is not written to. Give another name.")
     model = _model(options, options.formula)
-    if options.html is not None and not model.spec.family.collapses:
-        raise NotAvailableError(f"--html is not available yet for family {options.family}; --figure and --json are.")
     eb = model.fit(options.method, nagq=options.nagq)
     fb = model.sample(options.draws, options.warmup, options.chains, options.seed, sampler=options.sampler)
     both = compare(eb, fb)

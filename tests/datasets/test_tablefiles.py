@@ -321,3 +321,33 @@ def test_what_comes_through_a_pipe(packed, tmp_path, monkeypatch, capsys):
         assert main(["fit", str(named), "bright ~ 1 + (1 | operator)"]) == 0
         written.result()
     assert "REML criterion at convergence: 18.6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("before", "count"),
+    [("Experiment 12\nOperator: Ann\n\n", 3), ("# m, s, day\n", 1), ("Report,,\n,,\n", 2), ('"A title: of two"\n', 1)],
+)
+def test_titles_before_the_header_are_left_out_and_told(before, count, tmp_path):
+    path, table = tmp_path / "titled.csv", "y,x,g\n" + "".join(f"{i}.5,{i},a{i % 5}\n" for i in range(60))
+    path.write_text(before + table)
+    with pytest.warns(ranef.DataWarning, match=f"The first {'line is' if count == 1 else count}"):
+        frame = read_table_file(path)
+    assert frame.shape == (60, 3)
+    assert find_dialect(path.read_bytes(), whole=True).skipped == count
+    with pytest.warns(ranef.DataWarning, match="no part"):
+        reproduced(path, Reading())
+
+
+def test_a_header_that_begins_like_a_comment(tmp_path):
+    path = tmp_path / "header.csv"
+    path.write_text("#id,y\n" + "1,2.5\n" * 40)
+    assert list(read_table_file(path).columns) == ["#id", "y"]
+
+
+def test_parquet_with_an_index_and_long_identifiers(tmp_path):
+    path, ids = tmp_path / "ids.parquet", [2**60 + i // 2 for i in range(6)]
+    pd.DataFrame({"y": range(6), "id": ids, "g": list("aabbcc")}).set_index("g").to_parquet(path)
+    frame = reproduced(path, Reading(labels=frozenset({"id"})))
+    assert frame["id"].tolist() == [str(one) for one in ids]
+    assert frame["g"].tolist() == list("aabbcc")
+    assert pd.api.types.is_integer_dtype(read_table_file(path)["id"])

@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+import ranef
 from _ranef.design.table import read_table
 from _ranef.design.values import Factor, Logical, Numeric
 from _ranef.errors import DesignError
@@ -235,3 +236,17 @@ def test_duplicate_column_names():
 def test_two_categories_with_the_same_text():
     with pytest.raises(DesignError, match=r"same text"):
         column(pd.Categorical([1, "1"], categories=[1, "1"]))
+
+
+def test_rows_as_of_json():
+    """A list of rows is one frame, and no chunks; what a row does not name is missing."""
+    columns = {"y": [1.0, 2.5, 2.0, 4.0, 3.0, 5.5], "g": list("aabbcc"), "x": [1, 2, 1, 2, 1, None]}
+    frame = pd.DataFrame(columns)
+    rows = [{name: value for name, value in row.items() if value == value} for row in frame.to_dict("records")]
+    model, plain = (ranef.Model("y ~ x + (1 | g)", data) for data in (rows, frame))
+    assert model.spec.n_obs == 5
+    assert model.fit().criterion == plain.fit().criterion
+    new = [{"x": 3.0, "g": "a"}, {"x": 0.0, "g": "b"}]
+    pd.testing.assert_series_equal(model.fit().predict(new), plain.fit().predict(pd.DataFrame(new)))
+    halves = [{name: values[:3] for name, values in columns.items()}, frame.iloc[3:]]
+    assert ranef.Model("y ~ x + (1 | g)", halves).fit().criterion == pytest.approx(plain.fit().criterion, abs=1e-9)

@@ -4,7 +4,6 @@ import pytest
 
 import ranef
 from _ranef import inference as inf
-from _ranef.equations import linked_numbers, model_equation, numbers_of
 from _ranef.equations.evaluating import evaluated
 from _ranef.inference import FitMatrices
 from _ranef.spec import ModelMatrices
@@ -16,14 +15,7 @@ from equations.models import model
 def test_numbers_in_the_rows_of_a_level(name):
     fit = model(name).fit()
     spec, at = fit.spec, inf.laplace_at(fit.spec, fit.estimates)
-    numbers = numbers_of(
-        spec,
-        fit.fixef,
-        fit.varcorr,
-        modes=[m.values for m in fit.estimates.modes],
-        more=linked_numbers(fit.dispersion.to_dict(), inf.working_rows(spec, at.mode.eta, fit.dispersion)),
-    )
-    lines = model_equation(spec, style="cluster", values={"Laplace": numbers}).lines
+    lines = fit.equation("cluster", values=True).lines
     by_words = {str(getattr(line.words, "text", "")): line for line in lines}
     row = next(line for words, line in by_words.items() if words.startswith("(2)"))
     assert evaluated(row.right, None) == pytest.approx(LINKS[row.left.function](evaluated(row.left.arguments[0], None)))

@@ -12,7 +12,7 @@ import scipy
 
 import ranef
 from _ranef.inference.held import generalised_objectives, held_parameters
-from _ranef.inference.joint_information import joint_information
+from _ranef.inference.joint_hessian import joint_information
 from generalised import data_of, dense_laplace, fitted, reference
 
 OURS = reference("generalised_inference")
@@ -318,3 +318,46 @@ def test_influence_is_by_fits_without_each_level(logit):
     assert "sigma" not in found.deleted
     with pytest.raises(ranef.NotAvailableError, match="refit=False"):
         logit.influence("herd", refit=False)
+
+
+# -- predictions and power ---------------------------------------------------------------------------------------
+
+
+def test_corrected_intervals_of_means_are_those_of_tmb(logit):
+    """Of predict(se.fit = TRUE), which counts that all parameters are estimated."""
+    found = logit.predict(type="link", interval="confidence", uncertainty="corrected")
+    np.testing.assert_allclose(found["sd_corrected"], OURS["sdreport"]["predict"], rtol=1e-5)
+    half = scipy.stats.norm.ppf(0.975) * found["sd_corrected"]
+    np.testing.assert_allclose(found["upper"] - found["estimate"], half)
+
+
+def test_prediction_intervals_are_quantiles_of_responses():
+    """Without random effects, and with many rows, those of Poisson; the share inside is at least what is asked for."""
+    data = ranef.datasets.load("grouseticks")
+    data = pd.concat([data] * 20, ignore_index=True)
+    fit = fit_of("TICKS ~ YEAR", data, "poisson")
+    new = pd.DataFrame({"YEAR": ["95", "96", "97"]})
+    found, mean = fit.predict(new, interval="prediction", seed=1), fit.predict(new)
+    for end, tail in (("lower", 0.025), ("upper", 0.975)):
+        assert np.abs(found[end] - scipy.stats.poisson.ppf(tail, mean)).max() <= 1
+    y = fit.simulate(20, seed=1)[:403]
+    whole = fit.predict(data[:403], interval="prediction", seed=1)
+    inside = (y >= whole["lower"].to_numpy()[:, None]) & (y <= whole["upper"].to_numpy()[:, None])
+    assert 0.945 < inside.mean() < 0.995
+
+
+def test_prediction_intervals_need_trials_and_responses(logit):
+    new = {"period": ["1"], "herd": ["another"]}
+    many, few = (logit.predict(new, interval="prediction", weights=w, seed=1) for w in (100, 5))
+    assert (many["upper"] - many["lower"])[0] < (few["upper"] - few["lower"])[0]
+    assert (few["upper"][0] * 5) % 1 == 0
+    with pytest.raises(ranef.DesignError, match="trials"):
+        logit.predict(new, interval="prediction")
+    with pytest.raises(ranef.DesignError, match="no link"):
+        logit.predict(new, interval="prediction", weights=5, type="link")
+
+
+def test_power_is_the_share_of_walds_tests(logit):
+    found = ranef.power(logit, "period[T.2]", 6, effect={"period[T.2]": -3.0}, extend={"herd": [15]}, seed=1)
+    assert found.ddf is None
+    assert found.frame["power"][0] == 1.0

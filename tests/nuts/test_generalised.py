@@ -13,6 +13,7 @@ from _ranef.nuts.jaxed import own_settings
 from _ranef.nuts.rows import BY_LINK
 from _ranef.spec import GENERALISED
 from generalised import OWN, family_of, predictors, responses
+from nuts.counts import by_quadrature, counts
 
 
 @pytest.mark.parametrize("word", GENERALISED)
@@ -37,35 +38,6 @@ def test_jax_has_the_densities_of_the_families(word):
         assert np.isfinite(far).all()
 
 
-def counts(seed=3):
-    rng = np.random.default_rng(seed)
-    g = np.repeat(np.arange(8), 5)
-    y = rng.poisson(np.exp(0.4 + rng.normal(0.0, 0.7, 8)[g]))
-    return pd.DataFrame({"y": y, "g": g.astype(str)})
-
-
-def by_quadrature(data, model):
-    """Posterior means and sds of β and sd on a grid, by Gauss-Hermite within levels, with the priors of the model."""
-    priors = model.priors()
-    location, scale = priors.fixef["Intercept"], priors.sd["g", "Intercept"]
-    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
-    beta, sd = np.linspace(-1.5, 2.5, 161), np.exp(np.linspace(np.log(0.02), np.log(6.0), 160))
-    eta = beta[:, None, None] + sd[None, :, None] * nodes
-    log_post = stats.norm.logpdf(beta, location.loc, location.scale)[:, None] + np.log(
-        stats.t.pdf(sd / scale.scale, scale.df)
-    )
-    for _, y in data.groupby("g")["y"]:
-        inside = y.sum() * eta - len(y) * np.exp(eta)
-        log_post = log_post + np.log(np.exp(inside - inside.max()) @ (weights / np.sqrt(2 * np.pi))) + inside.max()
-    mass = np.exp(log_post - log_post.max()) * sd  # the grid of sds is one of logarithms
-    mass /= mass.sum()
-    out = {}
-    for name, values in (("Intercept", beta[:, None]), ("sd(Intercept)", sd[None, :])):
-        mean = float((mass * values).sum())
-        out[name] = mean, float(np.sqrt((mass * (values - mean) ** 2).sum()))
-    return out
-
-
 @pytest.fixture(scope="module")
 def posterior():
     model = ranef.Model("y ~ 1 + (1 | g)", counts(), family="poisson")
@@ -80,6 +52,13 @@ def test_draws_are_those_of_quadrature(posterior):
         assert abs(row["estimate"] - mean) < 4.0 * sd / np.sqrt(row["ess_bulk"]), name
         assert abs(row["sd"] / sd - 1.0) < 0.15, name
     assert abs(model.fit().fixef["Intercept"] - posterior.fixef["Intercept"]) < posterior.tidy()["std_error"][0]
+
+
+def test_independent_draws_have_the_effects_of_the_chains(posterior):
+    """To the errors of both: effects have posterior sds of at most 0.6."""
+    direct = ranef.Model.of(posterior).sample(sampler="direct", seed=1, progress=False)
+    np.testing.assert_allclose(direct.ranef()["estimate"], posterior.ranef()["estimate"], atol=5.0 * 0.6 / 2000**0.5)
+    np.testing.assert_allclose(direct.ranef()["sd"], posterior.ranef()["sd"], rtol=0.1)
 
 
 def test_default_priors_know_no_origin_nor_unit_of_a_covariate():

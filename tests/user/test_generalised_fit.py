@@ -120,12 +120,10 @@ def test_simulated_residuals_see_overdispersion():
 
 
 REFUSED = {
-    "power": lambda fit, model: ranef.power(fit, "period[T.2]"),
     "likelihood": lambda fit, model: model.likelihood(),
     "products": lambda fit, model: model.products,
     "save": lambda fit, model: model.save("nowhere.ranef"),
-    "prediction": lambda fit, model: fit.predict(interval="prediction"),
-    "corrected": lambda fit, model: fit.predict(interval="confidence", uncertainty="corrected"),
+    "corrected": lambda fit, model: fit.predict(interval="confidence", uncertainty="bootstrap"),
     "chunks": lambda fit, model: ranef.Model(FORMULA, [data_of("cbpp_laplace")], family="binomial"),
     "variance": lambda fit, model: ranef.Model(
         FORMULA, data_of("cbpp_laplace"), family="binomial", variance=ranef.VarIdent("herd")
@@ -139,7 +137,7 @@ def test_what_is_not_there_yet_is_refused(name, fit):
         REFUSED[name](fit, ranef.Model.of(fit))
 
 
-@pytest.mark.parametrize("sampler", ["direct", "nutpie"])
+@pytest.mark.parametrize("sampler", ["nutpie"])
 def test_samplers_that_integrate_are_refused(sampler, fit):
     with pytest.raises(ranef.FitError, match=f"sampler='{sampler}'.*numpyro|sampler='auto'"):
         ranef.Model.of(fit).sample(sampler=sampler)

@@ -20,6 +20,9 @@ HEAD = 65_536
 #: what text is taken to be that is not in UTF-8: Excel's plain CSV in western Europe, and nearly all of Latin 1
 WINDOWS = "cp1252"
 
+#: most lines before a header
+_TITLE = 20
+
 #: what may separate columns, the usual first; whitespace is what R's write.table leaves
 SEPARATORS = (",", ";", "\t", "|", " ")
 
@@ -67,6 +70,8 @@ class Dialect:
         Whether a blank follows the separators.
     blank_names : bool
         Whether names of columns begin or end with blanks.
+    skipped : int
+        Lines before the header: a title, a comment.
     long : bool
         Whether this is but the beginning: pandas would take the type of each part of a column by itself.
     """
@@ -81,6 +86,7 @@ class Dialect:
     trailing: bool = False
     spaced: bool = False
     blank_names: bool = False
+    skipped: int = 0
     long: bool = False
 
     def options(self) -> dict[str, str | int]:
@@ -92,17 +98,19 @@ class Dialect:
             given["decimal"] = self.decimal
         if self.thousands:
             given["thousands"] = self.thousands
+            if not self.thousands.isascii():
+                given["engine"] = "python"  # the other takes a byte
         if self.encoding != "utf-8":
             given["encoding"] = self.encoding
-        if self.stated:
-            given["skiprows"] = 1
+        if self.stated or self.skipped:
+            given["skiprows"] = self.stated + self.skipped
         if self.row_names:
             given["index_col"] = 0
         if self.trailing:
             given["index_col"] = False
         if self.spaced:
             given["skipinitialspace"] = True
-        if self.long:
+        if self.long and "engine" not in given:
             given["low_memory"] = False
         return given
 
@@ -131,6 +139,7 @@ def find_dialect(head: bytes, *, whole: bool) -> Dialect:
     encoding, text = _decoded(head, whole=whole)
     stated = _STATED.match(text)
     text = text[stated.end() :] if stated else text
+    skipped, text = _without_title(text)
     candidates = (stated.group(1),) if stated else SEPARATORS
     tables = {separator: _records(text, separator, whole=whole, spaced=True) for separator in candidates}
     separator = max(candidates, key=lambda s: _fit(tables[s]))
@@ -156,8 +165,28 @@ def find_dialect(head: bytes, *, whole: bool) -> Dialect:
         trailing=len(header) + 1 == len(columns) and not columns[-1],
         spaced=spaced,
         blank_names=any(name != name.strip() for name in header),
+        skipped=skipped,
         long=not whole,
     )
+
+
+def _without_title(text: str) -> tuple[int, str]:
+    """Lines before the header, and the text without them: comments, and where a table of several columns begins later.
+
+    A line of a title holds one field at most, by every separator that the lines far below have.
+    """
+    lines = text.splitlines(keepends=True)
+    below = lines[len(lines) // 2] if len(lines) > _TITLE else ""
+    marks = [mark for mark in ",;\t|" if mark in below]
+    skipped = 0
+    for line in lines[:_TITLE]:
+        title = bool(marks) and all(sum(map(bool, map(str.strip, line.split(mark)))) < 2 for mark in marks)
+        header = line[:2] != "# " and any(line.count(mark) == below.count(mark) for mark in marks)
+        comment = line.startswith("#") and not header
+        if not (title or comment):
+            break
+        skipped += 1
+    return (skipped, "".join(lines[skipped:])) if "".join(lines[:skipped]).strip() else (0, text)
 
 
 def _refuse_shifted(header: Sequence[str], columns: Sequence[Sequence[str]], separator: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
 from _ranef.datasets.csv_dialect import HEAD, WINDOWS, Dialect, find_dialect, not_utf8
 from _ranef.errors import DataWarning, DesignError, warn
@@ -63,6 +63,9 @@ _BEGINNINGS = {
     b"\xff\xff\xff\xff": "arrow",
 }
 
+#: beyond this a number loses digits
+EXACT_INTEGER = 2**53
+
 #: what is lost when a label is read as a number: leading zeros, 1e5, digits beyond 2⁵³
 _NO_NUMBER = r"[-+]?0\d+(?:\..*)?|[-+]?[\d.]+[eE][-+]?\d+|[-+]?\d{16,}"
 
@@ -88,8 +91,9 @@ class Reading:
 
     def corrected(self, dialect: Dialect) -> Dialect:
         """The dialect with the marks that are known."""
-        decimal = dialect.decimal if self.decimal is None else self.decimal
-        thousands = dialect.thousands if self.thousands is None else self.thousands
+        decimal, thousands = self.decimal or dialect.decimal, self.thousands or dialect.thousands
+        if decimal == thousands:  # what is known holds
+            decimal, thousands = (decimal, "") if self.decimal else (".", thousands)
         return replace(dialect, decimal=decimal, thousands=thousands)
 
 
@@ -117,10 +121,8 @@ def read_table_file(path: Path, known: Reading = Reading()) -> pd.DataFrame:
     """
     _refuse_foreign(path)
     try:
-        if _format(path) == "parquet":
-            return pd.read_parquet(path)
-        if _format(path) == "arrow":
-            return _read_arrow(path)
+        if _format(path) in ("parquet", "arrow"):
+            return _read_columns(path, known.labels)[0]
         dialect = known.corrected(_dialect_of(path))
         frame, dialect, _ = _read(path, dialect, known)
     except ImportError as error:
@@ -138,7 +140,25 @@ def read_table_file(path: Path, known: Reading = Reading()) -> pd.DataFrame:
         raise DesignError(f"{str(path)!r} cannot be read as {_kind(path)}: {_one_line(error)}") from None
     _warn_of_encoding(path, dialect)
     _warn_of_repeated(path, dialect)
+    if dialect.skipped:
+        lines = "line is" if dialect.skipped == 1 else f"{dialect.skipped} lines are"
+        warn(f"The first {lines} no part of the table in {str(path)!r}, and left out.", DataWarning)
     return frame
+
+
+def _read_columns(path: Path, labels: frozenset[str]) -> tuple[pd.DataFrame, str]:
+    """The frame of a Parquet or Arrow file, and Python that reads it so.
+
+    An index that has a name is a column like any other; identifiers that numbers would lose digits of are text.
+    """
+    parquet = _format(path) == "parquet"
+    frame = pd.read_parquet(path) if parquet else _read_arrow(path)
+    call = f"pd.{'read_parquet' if parquet else 'read_feather'}({str(path)!r})"
+    if frame.index.names != [None]:
+        frame, call = frame.reset_index(), f"{call}.reset_index()"
+    whole = [str(name) for name in frame if name in labels and is_integer_dtype(frame[name])]
+    long = dict.fromkeys((name for name in whole if frame[name].abs().max() > EXACT_INTEGER), "str")
+    return (frame.astype(long), f"{call}.astype({long!r})") if long else (frame, call)
 
 
 def _read_arrow(path: Path) -> pd.DataFrame:
@@ -156,7 +176,7 @@ _BROKEN = (zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 def reading_call(path: Path, known: Reading = Reading()) -> str:
     """Python that reads the file as :func:`read_table_file` does."""
     if _format(path) in ("parquet", "arrow"):
-        return f"pd.read_{'parquet' if _format(path) == 'parquet' else 'feather'}({str(path)!r})"
+        return _read_columns(path, known.labels)[1]
     dialect = known.corrected(_dialect_of(path))
     _, dialect, texts = _read(path, dialect, known)
     options = _options(path, dialect, known) | ({"dtype": dict.fromkeys(texts, "str")} if texts else {})

@@ -395,13 +395,14 @@ def _differently_coded(parsed: ParsedFormula, values: Mapping[Node, Value]) -> l
 
 
 def _double_bar_notes(parsed: ParsedFormula, values: Mapping[Node, Value]) -> list[str]:
-    """What ``||`` does not do to the columns of a factor."""
-    return [
+    """What ``||`` does not do to the columns of a factor, once for every bar."""
+    blocks = [
         f"In {term.text} the columns of a factor stay one correlated block, as in lme4: '||' separates terms only. "
         f"diag(... | {term.group_name}) makes all columns independent."
         for term in parsed.random
         if term.from_double and any(not isinstance(values[f], Numeric) for t in term.effects.terms for f in t.factors)
     ]
+    return list(dict.fromkeys(blocks))
 
 
 def _column(value: Value) -> Array:

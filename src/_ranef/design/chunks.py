@@ -13,7 +13,7 @@ from _ranef.design.engines import ROWS, Engine, engine_of
 from _ranef.design.evaluate import CONSTANTS
 from _ranef.design.lazy import LazyModule
 from _ranef.design.partitions import Partitions
-from _ranef.design.table import Table, numbered_table
+from _ranef.design.table import Table, are_rows, numbered_table
 from _ranef.errors import DesignError
 
 __all__ = ["Chunks", "NotHeld", "as_chunks"]
@@ -73,7 +73,7 @@ def as_chunks(data: Any) -> Chunks | None:
     """
     if (engine := engine_of(data)) is not None:
         return Chunks(partial(_engine_batches, engine), engine)
-    if _is_frame(data) or isinstance(data, str | bytes):
+    if _is_frame(data) or isinstance(data, str | bytes) or are_rows(data):
         return None
     if (dataset := sys.modules.get("pyarrow.dataset")) is not None and isinstance(data, dataset.Dataset):
         return Chunks(partial(_dataset_batches, data))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     nw = LazyModule("narwhals.stable.v2")
 
-__all__ = ["EXACT_INTEGER", "Table", "column_names", "need_column", "numbered_table", "read_table"]
+__all__ = ["EXACT_INTEGER", "Table", "are_rows", "column_names", "need_column", "numbered_table", "read_table"]
 
 _SHOWN = 12
 EXACT_INTEGER = 2**53
@@ -119,7 +119,8 @@ def read_table(data: Any) -> Table:
     Parameters
     ----------
     data : Any
-        A data frame of pandas or polars, a pyarrow table, or a mapping of column names to sequences.
+        A data frame of pandas or polars, a pyarrow table, a mapping of column names to sequences, or a list of rows,
+        each a mapping of column names to values.
 
     Raises
     ------
@@ -135,6 +136,8 @@ def read_table(data: Any) -> Table:
     """
     if isinstance(data, Mapping):
         return _not_empty(_read_mapping(data))
+    if are_rows(data):
+        data = pd.DataFrame.from_records(data)
     if isinstance(data, pd.DataFrame):
         data = _named_by_text(data)
         if data.columns.is_unique:
@@ -157,6 +160,15 @@ def read_table(data: Any) -> Table:
     native = frame.to_native()
     index = native.index if isinstance(native, pd.DataFrame) else pd.RangeIndex(len(frame))
     return _not_empty(Table(names, len(frame), index, frame))
+
+
+def are_rows(data: Any) -> bool:
+    """Whether data are a list of rows, as of JSON: mappings of names to single values, where chunks hold columns."""
+    if not (isinstance(data, list | tuple) and data and all(isinstance(row, Mapping) for row in data)):
+        return False
+    return all(
+        isinstance(value, str | bytes) or not hasattr(value, "__len__") for row in data for value in row.values()
+    )
 
 
 def _named_by_text(data: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ with late(globals()):
     from _ranef.equations.cluster import Chosen
     from _ranef.equations.equation import STYLES, Asked, Equation, model_equation
     from _ranef.equations.matrix_view import MatrixView, shown
-    from _ranef.equations.numbers import linked_numbers, numbers_of
+    from _ranef.equations.numbers import numbers_of, row_numbers
     from _ranef.equations.parameters import parameter_table
     from _ranef.equations.tree import Key
 
@@ -17,9 +17,9 @@ __all__ = [
     "Equation",
     "Key",
     "MatrixView",
-    "linked_numbers",
     "model_equation",
     "numbers_of",
     "parameter_table",
+    "row_numbers",
     "shown",
 ]

@@ -14,7 +14,7 @@ from _ranef.equations.tree import Key
 from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Floats
 
-__all__ = ["decimals_of", "linked_numbers", "numbers_of"]
+__all__ = ["decimals_of", "numbers_of", "row_numbers"]
 
 
 def numbers_of(
@@ -23,7 +23,6 @@ def numbers_of(
     varcorr: pd.DataFrame,
     *,
     modes: Sequence[Floats] = (),
-    residuals: Floats | None = None,
     more: Mapping[Key, float] | None = None,
 ) -> dict[Key, float]:
     """By what symbols are of, their numbers.
@@ -37,9 +36,8 @@ def numbers_of(
         Variance components, the residual's last.
     modes : sequence of array (J, p)
         Random effects by grouping.
-    residuals : array (n,), optional
     more : mapping, optional
-        Others, as degrees of freedom.
+        Others, as degrees of freedom, or those of :func:`row_numbers`.
     """
     out: dict[Key, float] = {("fixef", k): float(value) for k, value in enumerate(fixef)}
     rows = zip(varcorr["vcov"].tolist(), varcorr["sdcor"].tolist(), strict=True)
@@ -59,17 +57,16 @@ def numbers_of(
     out |= {("rho", place): float(value) for place, value in enumerate(values)}
     for g, effects in enumerate(modes):
         out |= {("ranef", g, int(c), int(j)): float(b) for (j, c), b in np.ndenumerate(effects)}
-    if residuals is not None:
-        out |= {("residual", row): float(e) for row, e in enumerate(residuals)}
     return out | dict(more or {})
 
 
-def linked_numbers(own: Mapping[str, float], rows: Mapping[str, Floats]) -> dict[Key, float]:
-    """Numbers of a response with a link: its dispersions `own`, and ``"mean"`` and ``"working weight"`` of rows."""
-    out: dict[Key, float] = {("dispersion", name): float(value) for name, value in own.items()}
-    for kind in ("mean", "working weight"):
-        out |= {(kind, row): float(value) for row, value in enumerate(rows[kind])}
-    return out
+def row_numbers(rows: Mapping[str, Floats]) -> dict[Key, float]:
+    """Numbers of single rows (n,), by the kinds of symbols that equations of one level have of them."""
+    return {(kind, row): float(v) for kind in _OF_ROWS if kind in rows for row, v in enumerate(rows[kind])}
+
+
+#: kinds of symbols of single rows that numbers take the place of
+_OF_ROWS = ("residual", "mean", "working weight")
 
 
 def decimals_of(spec: ModelSpec) -> dict[Key, int]:

@@ -73,6 +73,7 @@ with late(globals()):
         vcov_theta_frame,
     )
     from _ranef.inference.intervals_of_shares import Shares, estimated_parts, refitted_shares, share_intervals
+    from _ranef.inference.joint_hessian import JointInformation, joint_information
     from _ranef.inference.layered import predict_estimates, predict_posterior
     from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
     from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_covariance
@@ -189,6 +190,7 @@ __all__ = [
     "Fitted",
     "GroupRegressions",
     "Influence",
+    "JointInformation",
     "LinkedCluster",
     "LinkedMatrices",
     "Loo",
@@ -263,6 +265,7 @@ __all__ = [
     "interval",
     "joint_covariance",
     "joint_frame",
+    "joint_information",
     "labelled_draws",
     "lag_bounds",
     "laplace_at",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from _ranef.errors import NotAvailableError
 from _ranef.inference.effects import normal_quantile
 from _ranef.inference.engines import Maximum, Sampled, dispersions_of, family_of_estimates
+from _ranef.inference.joint_hessian import JointInformation
 from _ranef.inference.prediction import (
     Predicted,
     RowsAsked,
@@ -34,6 +36,7 @@ __all__ = [
     "generalised_residuals",
     "link_parts",
     "predict_generalised",
+    "response_moments",
     "shown_residuals",
     "threshold_series",
     "untied_residuals",
@@ -42,6 +45,9 @@ __all__ = [
 
 #: share of the distance of two counts by which ties are broken
 UNTIED = 1e-6
+
+#: draws of a response by which its interval is found, of so many rows at once; what intervals may count as uncertain
+DRAWS, TOGETHER, UNCERTAIN = 2000, 5000, ("plugin", "fixef", "corrected")
 
 #: simulated responses among which figures rank each
 REPLICATIONS = 1000
@@ -120,18 +126,19 @@ def working_rows(spec: ModelSpec, eta: Floats, own: Mapping[str, float]) -> dict
 
 def predict_generalised(
     at: Callable[[], LaplaceAt],
+    joint: Callable[[], JointInformation],
     estimates: RemlEstimates,
     covs: Sequence[Floats],
     asked: RowsAsked,
     scale: str,
     rng: np.random.Generator,
 ) -> Predicted:
-    """Predictions of rows, with intervals that take θ̂ as known, if any, made on the scale of the link.
+    """Predictions of rows, with intervals, if any: of means made on the scale of the link, of responses by draws.
 
     Raises
     ------
     NotAvailableError
-        For another interval than of the mean, or another uncertainty.
+        For another uncertainty.
     """
     options = asked.options
     family, rows = family_of_estimates(estimates), asked.rows
@@ -140,30 +147,62 @@ def predict_generalised(
         eta, none = linear_predictor(rows, estimates.beta, effects, asked.groupings), np.empty(0)
         own = dispersions_of(estimates)
         return Predicted(family.predicted(eta, own) if scale == "response" else eta, none, none, none)
-    if options.new_response:
-        raise NotAvailableError(
-            "interval='prediction' is not available for generalised responses: their values are few, and no interval "
-            "has a given probability. simulate() draws new responses; interval='confidence' is for the mean."
-        )
     kind = options.uncertainty or "fixef"
-    if kind not in ("plugin", "fixef"):
+    if kind not in UNCERTAIN:
         raise NotAvailableError(
-            f"uncertainty={kind!r} is not available for generalised responses, whose intervals take the variance "
-            "components as known: 'fixef' counts coefficients and random effects, 'plugin' the latter alone."
+            f"uncertainty={kind!r} is not available for predictions of generalised fits: 'plugin' counts the random "
+            "effects, 'fixef' coefficients too, 'corrected' all parameters."
         )
     working = at().working
     eta = linear_predictor(rows, estimates.beta, [m.values for m in estimates.modes], asked.groupings)
     given, beta = combination_variances(working, rows.X, rows.codes, rows.Z, asked.groupings)
-    variance = given + beta if kind == "fixef" else given
+    variance = given + (beta if kind == "fixef" else 0.0)
+    if kind == "corrected":
+        variance = given + _moved(joint(), asked)
     spec = working.likelihood.spec
     if options.new_effects:
         variance = variance + unseen_variance(spec, rows, covs, asked.groupings)
     sd = np.sqrt(np.maximum(variance, 0.0))
+    if options.new_response:
+        own, w = [dispersions_of(estimates)] * DRAWS, np.ones(len(eta)) if rows.weights is None else rows.weights
+        parts = [slice(k, k + TOGETHER) for k in range(0, len(eta), TOGETHER)]
+        drawn = ((k, eta[k] + sd[k] * rng.standard_normal((DRAWS, len(eta[k])))) for k in parts)
+        found = [response_moments(family, values, own, w[k], options.level, rng) for k, values in drawn]
+        moments = (np.concatenate(column) for column in zip(*found, strict=True))
+        return Predicted(family.mean(eta), *moments)
     half = normal_quantile(options.level) * sd
     if scale == "link":
         return Predicted(eta, sd, eta - half, eta + half)
     ends = np.sort(family.mean(np.stack([eta - half, eta + half])), axis=0)  # some means fall where η rises
     return Predicted(family.mean(eta), sd * np.abs(family.mean_slope(eta)), *ends)
+
+
+def _moved(joint: JointInformation, asked: RowsAsked) -> Floats:
+    """Variances (m,) of linear predictors that come of those of all parameters."""
+    rows = replace(asked.rows, offset=np.zeros(len(asked.rows.index)))
+    slopes = [
+        linear_predictor(rows, beta, [own[..., a] for own in joint.effect_slopes], asked.groupings)
+        for a, beta in enumerate(joint.coefficient_slopes.T)
+    ]
+    return joint.variances(np.stack(slopes, axis=-1))
+
+
+def response_moments(
+    family: Generalised,
+    eta: Floats,
+    own: Sequence[Mapping[str, float]],
+    weights: Floats,
+    level: float,
+    rng: np.random.Generator,
+) -> tuple[Floats, Floats, Floats]:
+    """Standard deviations and equal-tailed ends (m,) of responses drawn at linear predictors (S, m), one at each.
+
+    Ends are values that a response can have.
+    """
+    y = np.stack([family.draw(rng, family.mean(row), weights, values) for row, values in zip(eta, own, strict=True)])
+    tails = [0.5 - 0.5 * level, 0.5 + 0.5 * level]
+    lower, upper = np.quantile(y, tails, axis=0, method="inverted_cdf")
+    return y.std(axis=0, ddof=1), lower, upper
 
 
 #: of what varies round a mean μ with variance v μ², the variance of the logarithm

@@ -11,7 +11,7 @@ from _ranef.errors import NotAvailableError, RanefError
 from _ranef.inference.effects import check_level, ranef_frame
 from _ranef.inference.engines import laplace_at
 from _ranef.inference.estimate_draws import FEWEST
-from _ranef.inference.joint_information import joint_information
+from _ranef.inference.joint_hessian import joint_information
 from _ranef.inference.ranef_intervals import EFFECT_INTERVALS, mixed_intervals, normal_intervals
 from _ranef.inference.refitting import fitted
 from _ranef.inference.resampling import make_resampling
@@ -63,8 +63,8 @@ def generalised_effect_intervals(
         which = [m.cov_prediction if kind == "henderson" else m.cov for m in estimates.modes]
         own = [np.diagonal(cov, axis1=1, axis2=2) for cov in which]
         if kind == "corrected":
-            more = joint_information(spec, estimates).effect_variances()
-            own = [v + w for v, w in zip(own, more, strict=True)]
+            joint = joint_information(spec, estimates)
+            own = [v + joint.variances(slopes) for v, slopes in zip(own, joint.effect_slopes, strict=True)]
         found = normal_intervals(estimates, level, own)
     values = [m.values for m in estimates.modes]
     return ranef_frame(spec, values, found.sds, found.bounds, group).rename(columns={"sd": EFFECT_INTERVALS[kind]})

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from _ranef.errors import DesignError, NotAvailableError
+from _ranef.errors import DesignError
 from _ranef.inference.effects import check_level, varcorr_of
+from _ranef.inference.generalised import response_moments
 from _ranef.inference.prediction import (
     Predicted,
     RowsAsked,
@@ -212,19 +213,17 @@ def predict_mean_draws(
 ) -> Predicted:
     """Posterior mean, sd and interval (m,) of the mean of a generalised response, or of its link.
 
-    Raises
-    ------
-    NotAvailableError
-        For the interval of a new response.
+    Of a new response it is that of a draw of it at each draw.
     """
     family = draws.response
     assert isinstance(family, Generalised)
-    if asked.options.new_response:
-        raise NotAvailableError(
-            "interval='prediction' is not available for generalised responses: their values are few, and no interval "
-            "has a given probability. posterior_predictive() has draws; interval='confidence' is for the mean."
-        )
     _, values = predictor_draws(spec, draws, asked, rng)
+    if asked.options.new_response:
+        extras = {name: np.ravel(x) for name, x in family.own(draws.extras).items()}
+        rows = [{name: float(x[s]) for name, x in extras.items()} for s in range(len(values))]
+        weights = np.ones(values.shape[1]) if asked.rows.weights is None else asked.rows.weights
+        ends = response_moments(family, values, rows, weights, asked.options.level, rng)
+        return Predicted(family.mean(values).mean(axis=0), *ends)
     own = {name: x.reshape(-1, 1) for name, x in family.own(draws.extras).items()}
     values = family.predicted(values, own) if scale == "response" else values
     return Predicted(values.mean(axis=0), values.std(axis=0, ddof=1), *_ends(values, asked.options.level))

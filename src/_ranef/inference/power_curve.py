@@ -13,14 +13,14 @@ import scipy
 from _ranef.errors import DesignError, RanefError, suggestion
 from _ranef.inference.ddf import check_ddf, coefficient_law
 from _ranef.inference.effects import check_level, grouping_named
-from _ranef.inference.engines import Estimated
+from _ranef.inference.engines import Maximum
 from _ranef.inference.linear_hypotheses import Hypotheses, hypotheses
 from _ranef.inference.refitting import fitted
 from _ranef.inference.resampling import make_resampling
 from _ranef.likelihood import cross_products
 from _ranef.reml import refit_many
 from _ranef.results import RemlEstimates
-from _ranef.spec import ModelSpec, with_response, with_units
+from _ranef.spec import Generalised, ModelSpec, with_response, with_units
 from _ranef.support.arrays import Bools, Floats
 from _ranef.support.progress import LateBar
 from _ranef.support.remedies import generator, whole_number
@@ -35,7 +35,7 @@ TOGETHER = 250
 
 
 def simulated_power(
-    fit: Estimated,
+    fit: Maximum,
     test: Any,
     n_sim: int = 1000,
     *,
@@ -54,6 +54,7 @@ def simulated_power(
         For coefficients, factors or sizes that there are not.
     """
     n_sim, ddf = whole_number("n_sim", n_sim, 1), check_ddf(ddf)
+    ddf = None if isinstance(fit.spec.family, Generalised) else ddf
     check_level(level)
     if not 0.0 < alpha < 1.0:
         raise DesignError(f"alpha={alpha!r} must lie between 0 and 1, as 0.05: the level of the test.")
@@ -74,7 +75,7 @@ def simulated_power(
     return null.texts, group, pd.DataFrame(rows)
 
 
-def _with_effect(fit: Estimated, effect: Mapping[str, float]) -> Floats:
+def _with_effect(fit: Maximum, effect: Mapping[str, float]) -> Floats:
     """β̂ (p,) with some of it put in place."""
     beta, names = fit.estimates.beta.copy(), list(fit.spec.design.fixed_names)
     for name, value in effect.items():
@@ -119,13 +120,14 @@ def _rejected(
 ) -> tuple[Floats, float]:
     """For every simulation 1 where the hypothesis is rejected, 0 or NaN (n_sim,); and the degrees of freedom."""
     drawn = make_resampling(spec, estimates, "parametric", "new")
-    products, method = cross_products(spec), estimates.method
+    one_by_one = spec.structured or isinstance(spec.family, Generalised)
+    products, method = None if one_by_one else cross_products(spec), estimates.method
     out, df, scale = np.full(n_sim, np.nan), np.inf, 1.0
     for start in range(0, n_sim, TOGETHER):
         Y = np.column_stack([drawn.response(rng) for _ in range(start, min(n_sim, start + TOGETHER))])
         if not start and ddf is not None:
             df, scale = _median_law(spec, estimates, null.L, Y[:, :LOOKED_AT], ddf)
-        if spec.structured:
+        if products is None:
             wald, converged = _one_by_one(spec, estimates, null, Y)
         else:
             found = refit_many(spec, products, Y, method, estimates.theta, tell=False)
@@ -148,11 +150,12 @@ def _wald(beta: Floats, vcov: Floats, null: Hypotheses) -> Floats:
 
 
 def _one_by_one(spec: ModelSpec, estimates: RemlEstimates, null: Hypotheses, Y: Floats) -> tuple[Floats, Bools]:
-    """The same of models whose residuals have parameters, fitted one after the other."""
+    """The same of models whose residuals have parameters, or of generalised responses, fitted one after the other."""
     wald, converged = np.full(Y.shape[1], np.nan), np.zeros(Y.shape[1], dtype=bool)
     for b, y in enumerate(Y.T):
         try:
-            one = fitted(with_response(spec, y), estimates.method, start=estimates.theta if spec.n_theta else None)
+            own, start = with_response(spec, y), estimates.theta if spec.n_theta else None
+            one = fitted(own, estimates.method, start=start, points=estimates.nagq)
         except RanefError:
             continue
         wald[b] = _wald(one.estimates.beta[None], one.estimates.vcov[None], null)[0]

@@ -353,6 +353,11 @@ def _weights_of_new(spec: ModelSpec, data: object, m: int, given: Any) -> Floats
     found = new_weights(spec.design.encoding, data, given)
     if found is not None or not spec.residual.weighted:
         return found
+    if spec.family.word == "binomial":
+        raise DesignError(
+            "Nothing tells how many trials the new rows have, of which a prediction interval is: give weights=, a "
+            "number, a column of the new data, or one for each of their rows."
+        )
     typical = 1.0 / mean_inverse_weight(spec)
     if weights_differ(spec):
         column = spec.design.encoding.weights_column

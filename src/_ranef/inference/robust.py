@@ -18,7 +18,7 @@ import scipy
 from _ranef.errors import DesignError, NotAvailableError
 from _ranef.inference.ddf import CoefficientLaw, Fixed
 from _ranef.inference.engines import Maximum
-from _ranef.inference.joint_information import joint_information, refuse_quadrature
+from _ranef.inference.joint_hessian import joint_information, refuse_quadrature
 from _ranef.results import RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, covariance_arrays
 from _ranef.support.arrays import Floats, Ints

@@ -204,9 +204,14 @@ class Laplace:
         """∂/∂β (p,) on the user's scale from that in internal β."""
         return np.linalg.solve(self.products.scaling.X.T, slope)
 
+    @property
+    def outward_map(self) -> Floats:
+        """What internal β is multiplied by (p, p) to be β on the user's scale."""
+        return self.products.scaling.X
+
     def outward(self, covariance: Floats) -> Floats:
         """A covariance (p, p) of β on the user's scale from that of internal β."""
-        return np.asarray(self.products.scaling.X @ covariance @ self.products.scaling.X.T)
+        return np.asarray(self.outward_map @ covariance @ self.outward_map.T)
 
     def own(self, logs: Floats) -> dict[str, float]:
         """Dispersions of their logarithms."""

@@ -1,6 +1,14 @@
 """Block linear algebra for grouped designs: numpy and scipy only, knows no statistics."""
 
-from _ranef.linalg.blocks import BlockMatrix, PairBlocks, Whitened, cholesky_or_nan, times_one
+from _ranef.linalg.blocks import (
+    BlockMatrix,
+    PairBlocks,
+    Whitened,
+    back_substitute,
+    cholesky_or_nan,
+    times_one,
+    transpose,
+)
 from _ranef.linalg.factor import AnyFactor, AnyPlan, BlockedFactor, backward, factorize, forward, gram
 from _ranef.linalg.kernels import add_products, add_squares
 from _ranef.linalg.plan import Plan, elimination_order, make_plan
@@ -20,6 +28,7 @@ __all__ = [
     "add_products",
     "add_squares",
     "all_blocks",
+    "back_substitute",
     "backward",
     "cholesky_or_nan",
     "elimination_order",
@@ -33,4 +42,5 @@ __all__ = [
     "solve_columns",
     "times_among",
     "times_one",
+    "transpose",
 ]

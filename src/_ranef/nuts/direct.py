@@ -8,7 +8,7 @@ can be trusted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -16,13 +16,13 @@ import numpy as np
 from _ranef.errors import FitError
 from _ranef.nuts.ascent import ascend
 from _ranef.nuts.edges import Edges, make_edges
+from _ranef.nuts.generalised import DrawnEffects, GeneralisedTogether
 from _ranef.nuts.mixture import Mixture
 from _ranef.nuts.modes import Laplace, different, shares_of
 from _ranef.nuts.pareto import smoothed
 from _ranef.nuts.problem import Problem
 from _ranef.nuts.record import Outcome, Raw
 from _ranef.nuts.settings import Settings
-from _ranef.nuts.start import start_vectors
 from _ranef.nuts.together import Together
 from _ranef.results import Importance, RemlEstimates
 from _ranef.support.arrays import Floats, Ints
@@ -48,11 +48,8 @@ NEW_SHARE, LEAST_SPREAD, MOST_COMPONENTS = 0.05, 0.02, 8
 #: a mean and a covariance are fitted to weights of at least so many effective points for each parameter
 FEWEST_POINTS = 4
 
-#: the pool, in draws asked for: at most, and where every point is evaluated by itself
-MOST_POOLED, MOST_SINGLE = 5, 2
-
-#: share of the draws that may be repetitions before the pool is enlarged
-REPEATED = 0.01
+#: share of the draws that may be repetitions before the pool is enlarged; and where effects have weights too
+REPEATED, AGAIN = 0.01, 0.05
 
 #: above it weights have no variance to speak of, and are not to be trusted (Vehtari et al. 2024)
 MOST_K = 0.7
@@ -60,8 +57,12 @@ MOST_K = 0.7
 #: fewer effective draws than this are no posterior
 FEWEST_DRAWS = 200
 
-#: more parameters are left to NUTS
-MOST_PARAMETERS = 40
+#: more parameters are left to NUTS; and of generalised responses longer dense tails, and more rows times draws
+MOST_PARAMETERS, MOST_TAIL, MOST_READ = 40, 300, 200_000_000
+
+
+#: a density and where its modes are sought
+Density = Together | GeneralisedTogether
 
 
 class NotDirect(FitError):
@@ -81,9 +82,9 @@ def require_direct(problem: Problem, settings: Settings) -> None:
         raise NotDirect(f"warmup={settings.warmup} is of chains, and independent draws need none")
     if settings.sampler == "direct" and settings.device is not None:
         raise NotDirect(f"device={settings.device!r} is for sampler='numpyro', and this one computes on the processor")
-    if kind != "marginal":
+    if kind != "marginal" or problem.priors.effects:
         effects = [f"the random effects of {', '.join(problem.priors.effects)}"] if problem.priors.effects else []
-        response = [] if spec.family.collapses else [f"the response is {spec.family.label}"]
+        response = [f"the response is {spec.family.label}"] if spec.family.by_rows and problem.given is None else []
         why = " and ".join([*(f"{words} are Student t" for words in effects), *response])
         raise NotDirect(f"{why or f'the parameterization is {kind}'}, and only normal parts can be integrated out")
     if not problem.layout.plain:
@@ -91,6 +92,18 @@ def require_direct(problem: Problem, settings: Settings) -> None:
         raise NotDirect(f"{what} as a prior is known to sampler='numpyro' alone")
     if (d := problem.layout.n_hyper) > MOST_PARAMETERS:
         raise NotDirect(f"{d} variance parameters are too many for weights of importance ({MOST_PARAMETERS} at most)")
+    if problem.given is not None:
+        _require_few_rows(problem, settings.chains * settings.draws)
+
+
+def _require_few_rows(problem: Problem, size: int) -> None:
+    """Refuse generalised responses whose rows, read for each draw, would take NUTS less time."""
+    if (tail := problem.shape.tail) > MOST_TAIL:
+        raise NotDirect(
+            f"crossed factors leave {tail} effects that cannot be taken level by level ({MOST_TAIL} at most)"
+        )
+    if (n := problem.spec.n_obs) * size > MOST_READ:
+        raise NotDirect(f"{size} draws would read {n} rows each, and few draws of many rows cost less by NUTS")
 
 
 def run_direct(problem: Problem, settings: Settings, seed: int, start: RemlEstimates | None) -> Outcome:
@@ -101,22 +114,44 @@ def run_direct(problem: Problem, settings: Settings, seed: int, start: RemlEstim
     NotDirect
         If no proposal was found whose weights can be trusted.
     """
-    posterior, rng = Together(problem), np.random.default_rng(seed)
-    shape, size = (settings.chains, settings.draws), settings.chains * settings.draws
-    pool = _weighted(posterior, start, size, rng)
+    posterior = Together(problem) if problem.given is None else GeneralisedTogether(problem)
+    shape, size, rng = (settings.chains, settings.draws), settings.chains * settings.draws, np.random.default_rng(seed)
+    pool, more = _weighted(posterior, start, size, rng)
+    drawn = None
+    if isinstance(posterior, GeneralisedTogether):
+        pool, drawn = _with_effects(posterior, pool, more, size, rng)
     weights, k = smoothed(pool.log_ratios)
     n, count = len(weights), float(1.0 / (weights**2).sum())
     if k > MOST_K or count < min(FEWEST_DRAWS, size):
         raise NotDirect(
-            f"no proposal was found that fits the posterior of its {problem.layout.n_hyper} variance parameters: "
+            f"no proposal was found that fits the posterior of its {posterior.n_sampled} variance parameters: "
             f"Pareto k̂ of the weights is {k:.2f} ({MOST_K} is the most that is trusted), and {n} points are worth "
             f"{count:.0f}"
         )
-    chosen = _chosen(weights, size, rng)
-    hyper, effects = posterior.draw(pool.points[chosen].reshape(*shape, -1), rng)
-    stats = {"lp": pool.log_density[chosen].reshape(shape), "log_ratio": pool.log_ratios[chosen].reshape(shape)}
-    effective = size**2 / float((np.bincount(chosen).astype(float) ** 2).sum())
+    chosen = _chosen(weights, size, rng).reshape(shape)
+    if drawn is None:
+        assert isinstance(posterior, Together)
+        hyper, effects = posterior.draw(pool.points[chosen], rng)
+    else:
+        hyper, effects = drawn.at(chosen)
+    stats = {"lp": pool.log_density[chosen], "log_ratio": pool.log_ratios[chosen]}
+    effective = size**2 / float((np.bincount(chosen.ravel()).astype(float) ** 2).sum())
     return Outcome(Raw({}, stats, True), hyper, effects, (), Importance(n, float(k), count / n, effective))
+
+
+def _with_effects(
+    posterior: GeneralisedTogether, pool: _Pool, more: More, size: int, rng: np.random.Generator
+) -> tuple[_Pool, DrawnEffects]:
+    """The pool with draws of effects, and weights of both; enlarged where few of them are worth much."""
+    pool, drawn = pool.with_effects(posterior, rng)
+    weights, n = smoothed(pool.log_ratios)[0], len(pool.points)
+    times = 1.0  # as many points again and again would leave so few repetitions
+    while times * n < size * posterior.most_pooled and times * _repeated(weights / times, size) > AGAIN:
+        times += 0.25
+    if (lacking := int((times - 1.0) * n)) > 0:
+        other, own = more(lacking).with_effects(posterior, rng)
+        pool, drawn = pool.plus(other), drawn.plus(own)
+    return pool, drawn
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -132,12 +167,22 @@ class _Pool:
         pairs = [(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
         return _Pool(*map(np.concatenate, pairs))
 
+    def with_effects(self, posterior: GeneralisedTogether, rng: np.random.Generator) -> tuple[_Pool, DrawnEffects]:
+        """The same with the weights of draws of the effects at every point."""
+        drawn = posterior.draw(self.points, rng)
+        log_density, log_ratios = self.log_density + drawn.log_ratio, self.log_ratios + drawn.log_ratio
+        return _Pool(self.points, log_density, log_ratios), drawn
+
+
+#: so many more points of the proposal
+More = Callable[[int], _Pool]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Target:
     """A posterior in coordinates w that end where its parameters do."""
 
-    posterior: Together
+    posterior: Density
     edges: Edges
 
     def defended(self, mixture: Mixture) -> Mixture:
@@ -162,15 +207,17 @@ class _Target:
         return w, _Pool(q, log_density, log_density + log_slope - proposal.log_density(w))
 
 
-def _weighted(posterior: Together, start: RemlEstimates | None, size: int, rng: np.random.Generator) -> _Pool:
-    """Points of the best proposal that is found, enough to choose `size` draws of."""
-    problem = posterior.problem
-    if not problem.layout.n_hyper:
-        return _Pool(np.zeros((size, 0)), np.zeros(size), np.zeros(size))
-    modes = different(ascend(posterior.log_density, q) for q in start_vectors(problem, start))
-    target = _Target(posterior, make_edges(problem.layout, modes[0].centre, np.linalg.norm(modes[0].root, axis=1)))
+def _weighted(
+    posterior: Density, start: RemlEstimates | None, size: int, rng: np.random.Generator
+) -> tuple[_Pool, More]:
+    """Points of the best proposal that is found, enough to choose `size` draws of, and what gives more of them."""
+    if not posterior.n_sampled:
+        return _nothing(size), _nothing
+    modes = different(ascend(posterior.log_density, q) for q in posterior.starts(start))
+    layout = posterior.problem.layout
+    target = _Target(posterior, make_edges(layout, modes[0].centre, np.linalg.norm(modes[0].root, axis=1)))
     proposal, most = _improved(target, _around(modes, target.edges), rng)
-    limit = MOST_POOLED if problem.batched else MOST_SINGLE
+    limit = posterior.most_pooled
     for attempt in range(ATTEMPTS):
         w, pool = target.pool(proposal, int(size * min(most, limit)), rng)
         weights, k = smoothed(pool.log_ratios)
@@ -178,7 +225,12 @@ def _weighted(posterior: Together, start: RemlEstimates | None, size: int, rng: 
             break
         most = max(most, len(w) * weights.max())
         proposal = _with_steepest(proposal, w, weights, rng).fitted(w, weights)
-    return pool
+    return pool, lambda n: target.pool(proposal, n, rng)[1]
+
+
+def _nothing(n: int) -> _Pool:
+    """Points without coordinates."""
+    return _Pool(np.zeros((n, 0)), np.zeros(n), np.zeros(n))
 
 
 def _around(modes: Sequence[Laplace], edges: Edges) -> Mixture:

@@ -85,9 +85,13 @@ class Edges:
 
 
 def make_edges(layout: Layout, centre: Floats, spread: Floats) -> Edges:
-    """Those of a layout, scaled by a mode (d,) in unconstrained coordinates and standard deviations there."""
+    """Those of a layout, scaled by a mode (d,) in unconstrained coordinates and standard deviations there.
+
+    Coordinates after those of the layout have no ends.
+    """
     kinds: list[int] = []
     for name, n in layout.sites:
         bounds = [bounds for _, bounds in layout.shapes] if name == "shape" else []
         kinds += [SHARE if b == "both" else FREE for b in bounds] if bounds else [KINDS.get(name, FREE)] * n
+    kinds += [FREE] * (len(centre) - len(kinds))
     return Edges(np.array(kinds, dtype=np.intp), np.exp(centre) * np.minimum(spread, 1.0))

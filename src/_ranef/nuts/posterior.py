@@ -132,7 +132,10 @@ def _sampled(
     checkpoint = None if settings.checkpoint is None else checkpoint_of(problem, settings, kind, start)
     seed = secrets.randbits(31) if settings.seed is None else int(settings.seed)
     seed = seed if checkpoint is None else checkpoint.seed
-    settings, out = _tried_directly(problem, settings.chosen(kind), seed, start, notes)
+    asked, settings, out = settings, *_tried_directly(problem, settings.chosen(kind), seed, start, notes)
+    if out is None and settings.sampler != asked.sampler:  # NUTS has another parameterization where effects are sampled
+        kind, others = choose_parameterization(spec, priors, replace(asked, sampler=settings.sampler))
+        settings, notes = settings.chosen(kind), [*others, *notes[-1:]]
     warmup = 0 if out else settings.warmup
     if warmup is None:
         warmup = SHORT_WARMUP if kind == "marginal" else LONG_WARMUP
@@ -251,6 +254,12 @@ def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings)
             "A model with a known covariance among levels (cov=) is sampled with normal effects and a normal response, "
             "which are integrated out: parameterization='marginal' or 'auto'."
         )
+    directly = settings.sampler in ("direct", "auto") and isinstance(spec.family, Generalised) and not priors.effects
+    if directly and asked in ("auto", "marginal"):
+        return "marginal", [
+            "marginal parameterization: random effects and coefficients are integrated by Laplace's approximation, and "
+            "draws of them weighted by the exact density."
+        ]
     if asked == "auto" and not reasons:
         return "marginal", ["marginal parameterization: all random effects and residuals are normal."]
     if asked == "auto":

@@ -12,11 +12,16 @@ import numpy as np
 from _ranef.nuts.batched import Points
 from _ranef.nuts.layout import unconstrained_values
 from _ranef.nuts.problem import Effects, Hyper, Problem, constrained, draw_effects, hyper_draws
+from _ranef.nuts.start import start_vectors
+from _ranef.results import RemlEstimates
 from _ranef.spec import rho_log_priors
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import let_through
 
 __all__ = ["Together"]
+
+#: points in one draw asked for: at most, and where every point is evaluated by itself
+MOST_POOLED, MOST_SINGLE = 5, 2
 
 #: step of central differences, in coordinates whose scale is that of logarithms
 STEP = 1e-4
@@ -27,6 +32,20 @@ class Together:
     """The density of one model whose priors all are of this package's families."""
 
     problem: Problem
+
+    @property
+    def n_sampled(self) -> int:
+        """Number d of coordinates."""
+        return self.problem.layout.n_hyper
+
+    @property
+    def most_pooled(self) -> int:
+        """Points that may be evaluated for each draw."""
+        return MOST_POOLED if self.problem.batched else MOST_SINGLE
+
+    def starts(self, start: RemlEstimates | None) -> list[Floats]:
+        """Where climbs to its modes begin."""
+        return start_vectors(self.problem, start)
 
     def log_density(self, flat: Floats) -> Floats:
         """Log posterior density (N,) at unconstrained coordinates (N, d); −∞ where it cannot be computed."""

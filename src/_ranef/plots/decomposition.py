@@ -73,7 +73,7 @@ def _draw(ax: Axes, title: str, part: pd.DataFrame, left_out: int, unit: str) ->
     plug_in = part["plug_in"].to_numpy()
     if np.isfinite(plug_in).any():
         ax.scatter(
-            plug_in, y, marker="|", s=90, color="black", linewidths=2, label="the BLUP's, at the estimates", zorder=3
+            plug_in, y, marker="|", s=90, color="black", linewidths=2, label="the plug-in's, at the estimates", zorder=3
         )
     if len(part) <= NAMED:
         name_levels(ax, part["level"].astype(str).tolist(), size=9 if len(part) <= 40 else 7)

@@ -210,6 +210,8 @@ def effects_of(spec: ModelSpec) -> str:
     'log mean TICKS'
     """
     family, response = spec.family, spec.design.response
+    if isinstance(family, Generalised) and (counts := re.match(r"cbind\(\s*([^,]+?)\s*,", response)):
+        response = counts[1]
     if not isinstance(family, Generalised):
         return response
     return f"{family.link} {'p of' if np.isfinite(family.upper) else 'mean'} {response}"

@@ -224,7 +224,13 @@ def residuals_by_group_axes(
 def _draw_scale_location(ax: Axes, fitted: Floats, residual: Floats, response: str, label: str) -> None:
     draw_residuals(ax, scale_location_cloud(fitted, residual), label)
     ax.lines[0].remove()  # the line at zero, which no root of an absolute value can straddle
-    ax.axhline(NORMAL_ROOT, color=GREY, linewidth=1.0, linestyle="--", label="median if normal with sd σ")
+    ax.axhline(
+        NORMAL_ROOT,
+        color=GREY,
+        linewidth=1.0,
+        linestyle="--",
+        label="median if normal" + (" with sd σ" if "σ" in label else ""),
+    )
     ax.legend(frameon=False, fontsize="small", loc="upper left")
     ax.set_ylim(0.0, ax.get_ylim()[1] * 1.25)
     ax.set_ylabel(f"√|{label.partition(' (')[0]}|")

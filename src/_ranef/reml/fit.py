@@ -10,11 +10,13 @@ import numpy as np
 
 from _ranef.errors import FitError
 from _ranef.likelihood import (
+    Batch,
     BatchPoint,
     CrossProducts,
     Method,
     best_ratios,
     cross_products,
+    evaluate_together,
     has_blocks,
     has_spectrum,
     make_batch,
@@ -50,6 +52,10 @@ FEW_ROWS, FAR = 100, 1e3
 #: random starts, near and wide: how many at most, how many for each parameter, logarithm of the largest, seed
 NEAR, WIDE = (8, 2, 0.7, 0), (16, 4, 2.0, 3)
 
+#: effects along one line: how many lines are looked at for each further column, how long and broad they are in units of
+#: the noise, and how many descents begin there
+LINES, LENGTHS, BREADTH, BEST_LINES = 12, (0.5, 1.5, 4.0, 10.0), 0.02, 6
+
 #: coordinates of shapes from which correlations are started: of −1 to 1 ±0.76 and next to the ends; and their spread
 SHAPES, SHAPES_SPREAD = (2.0, -2.0, 12.0, -12.0), 2.0
 
@@ -62,6 +68,9 @@ NEAR_MOMENTS = (1.0, 0.1, 10.0)
 #: residual sd, beside the one found or the response's own, from which on a much smaller one is sought or doubted; and
 #: curvature along a common factor of all θ below which it has no end
 SMALL_RESIDUAL, FLAT_SCALE = 1e-2, 0.1
+
+#: known residual sd, beside the response's, below which the likelihood of as many effects as rows has peaks
+TINY = 1e-2
 
 #: from there Newton's method is quick, or there is nothing to find
 BRIEF = Control(max_iterations=60)
@@ -237,6 +246,8 @@ def _best_of_many(problem: Problem, tracer: Tracer, starts: Floats) -> Floats:
     """Descend from several internal θ together, and give where the criterion is lowest."""
     products = problem.products
     batch = make_batch(problem.spec, products, own_response(products), problem.method)
+    if products.n_obs <= FEW_ROWS:
+        starts = np.concatenate([starts, *_thin_starts(problem, batch, starts[0])])
     looks: list[tuple[str, Ints, BatchPoint]] = []
     copies = batch.only(np.zeros(len(starts), dtype=np.intp))
     point, _ = descend_together(
@@ -325,6 +336,30 @@ def _random_starts(terms: Sequence[TermSpec], most: int, each: int, reach: float
         yield np.where(diagonal, size, np.where(shapes, SHAPES_SPREAD, size) * rng.normal(size=len(diagonal)))
 
 
+def _thin_starts(problem: Problem, batch: Batch, first: Floats) -> Iterator[Floats]:
+    """Starts (S, n_theta) with all effects of a term along one line, where the criterion is lowest of many such lines.
+
+    A minimum with a correlation of ±1 may have a basin so narrow that no start with room in all directions leads there.
+    """
+    for t in problem.spec.terms:
+        if not t.structure.pairs or t.structure.shapes:
+            continue
+        p = t.structure.size
+        lines = np.random.default_rng(0).normal(size=(LINES * (p - 1), p))
+        if p == 2:
+            angles = np.arange(LINES) * np.pi / LINES
+            lines = np.column_stack([np.cos(angles), np.sin(angles)])
+        lines *= np.sqrt(p / 2) / np.linalg.norm(lines, axis=1)[:, None]
+        roots = np.array(LENGTHS)[:, None, None, None] * lines[:, :, None] * np.eye(p)[0] + BREADTH * np.eye(p)
+        thetas = np.broadcast_to(first, (*roots.shape[:2], len(first))).copy()
+        thetas[..., t.theta] = t.structure.closest(roots)
+        flat = problem.settled(thetas.reshape(-1, len(first)))
+        looked_at = evaluate_together(batch.only(np.zeros(len(flat), dtype=np.intp)), flat).criterion
+        by_line = np.where(np.isfinite(looked_at), looked_at, np.inf).reshape(thetas.shape[:2])
+        best = np.argsort(by_line.min(axis=0))[:BEST_LINES]
+        yield thetas[by_line.argmin(axis=0)[best], best]
+
+
 def _certified_descent(problem: Problem, tracer: Tracer, theta: Floats, control: Control) -> Descent:
     ended = descend(problem, tracer, theta, control, control.em_steps)
     assert ended is not None  # no optimum was known
@@ -376,7 +411,30 @@ def recorded(problem: Problem, tracer: Tracer, descent: Descent) -> OptimizerRec
         status, detail = Status.BOUNDARY, f"{words} {advice}"
     else:
         status, detail = Status.CONVERGED, f"Newton decrement {descent.decrement:.3g}."
-    return OptimizerRecord(tuple(tracer.steps), descent.decrement, status, f"{status.value} {detail}", names)
+    doubt = _crowded_words(problem)
+    message = f"{status.value} {detail} {doubt}".strip()
+    return OptimizerRecord(tuple(tracer.steps), descent.decrement, status, message, names, doubt)
+
+
+def _crowded_words(problem: Problem) -> str:
+    """What is to be feared where effects are as many as rows, so that fewer of them may fit the response exactly.
+
+    The criterion then falls without end as the residual variance goes to zero, or far where that is known to be tiny,
+    along valleys that no start is sure to find.
+    """
+    spec = problem.spec
+    effects = sum(g.n_levels * len(g.columns) for g in spec.groupings)
+    tiny = spec.sigma is None or spec.sigma < TINY * problem.response_unit
+    turns = any(
+        t.structure.pairs for t in spec.terms
+    )  # effects are fitted exactly along lines that correlations choose
+    if effects + spec.n_fixed < spec.n_obs or not (turns and tiny and spec.family.collapses):
+        return ""
+    return (
+        f"There are {effects} random effects for {spec.n_obs} rows: some of them may fit the response exactly, and the "
+        "likelihood there be higher, without bound where sigma is unknown. What is shown is the best optimum found; "
+        "a model with fewer effects has one."
+    )
 
 
 def _undetermined_words(problem: Problem, names: Sequence[str], boundary: str) -> str:

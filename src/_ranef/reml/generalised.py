@@ -43,6 +43,9 @@ CONCAVE = 1e-6
 #: decrement of a descent from which the Hessian is that of its end, steps by it, and θ that is on the boundary
 NEAR, POLISHING, INTERIOR = 1e-8, 5, 1e-3
 
+#: coefficients that an error names
+NAMED = 6
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GeneralisedProblem:
@@ -266,10 +269,11 @@ def _maximised(
 
 def _refuse_separation(spec: ModelSpec, names: tuple[str, ...]) -> None:
     if names:
+        more = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
         raise FitError(
-            f"The rows are separated: along {', '.join(names)} some rows of {spec.design.response!r} are all at one "
-            "end of its range, so that the likelihood rises for ever and these coefficients have no finite estimate. "
-            "Leave the predictor out, join its levels, or use a prior for it."
+            f"The rows are separated: along {', '.join(names[:NAMED])}{more} some rows of {spec.design.response!r} are "
+            "all at one end of its range, so that the likelihood rises for ever and these coefficients have no finite "
+            "estimate. Leave the predictor out, join its levels, or use a prior for it."
         )
 
 

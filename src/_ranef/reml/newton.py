@@ -15,10 +15,23 @@ import numpy as np
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 
-__all__ = ["FLAT", "bending", "em_thetas", "least_curvature", "newton_steps", "shortened", "without_held"]
+__all__ = [
+    "FLAT",
+    "NEAR",
+    "apart",
+    "bending",
+    "em_thetas",
+    "least_curvature",
+    "newton_steps",
+    "shortened",
+    "without_held",
+]
 
 #: relative curvature below which a direction counts as flat
 FLAT = 1e-7
+
+#: distance, as of :func:`apart`, within which two points are taken to lie in one basin
+NEAR = 0.1
 
 #: internal θ that is as good as zero
 NEXT_TO_ZERO = 1e-6
@@ -28,6 +41,25 @@ LONGEST_IN_SHAPES = 2.0
 
 #: slope along a flat direction, in units of its least curvature, that is rounding
 NO_SLOPE = 1e-9
+
+
+def apart(spec: ModelSpec, thetas: Floats, others: Floats) -> Floats:
+    """How far θ (A, n_theta) are from others (B, n_theta), beside the size of each term there: (A, B).
+
+    λ of one covariance differ by signs of columns, which count for nothing; the sign of a correlation does.
+    """
+    out = np.zeros((len(thetas), len(others)))
+    for t in spec.terms:
+        ours, theirs = (_upright(t.structure.root(theta[:, t.theta])) for theta in (thetas, others))
+        size = 1.0 + np.abs(theirs).max(axis=1)
+        out = np.maximum(out, np.abs(ours[:, None] - theirs).max(axis=2) / size)
+    return out
+
+
+def _upright(lambdas: Floats) -> Floats:
+    """λ (B, p, p) with columns turned so that no diagonal is negative, as rows (B, p²)."""
+    signs = np.where(np.diagonal(lambdas, axis1=1, axis2=2) < 0.0, -1.0, 1.0)
+    return np.asarray(lambdas * signs[:, None, :]).reshape(len(lambdas), -1)
 
 
 def em_thetas(spec: ModelSpec, theta: Floats, W: Sequence[Floats]) -> Floats:

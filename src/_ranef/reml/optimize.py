@@ -12,6 +12,7 @@ import scipy
 
 from _ranef.errors import FitError
 from _ranef.likelihood import PERFECT_FIT, At, BatchPoint
+from _ranef.reml.newton import NEAR, apart
 from _ranef.reml.problem import Follow, Minimand, Point
 from _ranef.results import OptimizerStep
 from _ranef.spec import ModelSpec
@@ -310,9 +311,11 @@ def _no_lower(problem: Minimand, point: Point, known: Point, decrement: float) -
     if decrement < HOPELESS and point.criterion - decrement > known.criterion - 1e-7:
         return True
     n = problem.spec.n_theta
-    (own, here), (other, there) = ((np.abs(p.theta[:n]), p.theta[n:]) for p in (point, known))
-    apart = max(np.abs(own - other).max(initial=0.0), np.abs(here - there).max(initial=0.0))
-    near = apart < 0.1 * (1.0 + other.max(initial=0.0))
+    there = 1.0 + np.abs(known.theta[n:]).max(initial=0.0)
+    near = (
+        apart(problem.spec, point.theta[None, :n], known.theta[None, :n]).item() < NEAR
+        and np.abs(point.theta[n:] - known.theta[n:]).max(initial=0.0) < NEAR * there
+    )
     return bool(near and decrement < 1.0 and point.criterion > known.criterion - 1e-6)
 
 

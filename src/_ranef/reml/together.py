@@ -8,7 +8,17 @@ from functools import partial
 import numpy as np
 
 from _ranef.likelihood import Batch, BatchPoint, evaluate_together, have_digits, slopes_together
-from _ranef.reml.newton import FLAT, bending, em_thetas, least_curvature, newton_steps, shortened, without_held
+from _ranef.reml.newton import (
+    FLAT,
+    NEAR,
+    apart,
+    bending,
+    em_thetas,
+    least_curvature,
+    newton_steps,
+    shortened,
+    without_held,
+)
 from _ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = ["descend_together", "start_thetas"]
@@ -79,7 +89,7 @@ def descend_together(
         decrements[active] = left
         going = left >= TOLERANCE
         if one_response:
-            going &= ~_overtaken(whole, active, left)
+            going &= ~_overtaken(batch, whole, active, left)
         if not going.any():
             break
         rows = np.flatnonzero(going)
@@ -92,11 +102,9 @@ def descend_together(
     return whole, decrements
 
 
-def _overtaken(whole: BatchPoint, active: Ints, left: Floats) -> Bools:
+def _overtaken(batch: Batch, whole: BatchPoint, active: Ints, left: Floats) -> Bools:
     """Which active paths are about to arrive where another one is already, or is about to arrive first."""
-    size = np.abs(whole.theta)
-    apart = np.abs(size[active, None] - size[None]).max(axis=2)
-    near = apart < 0.1 * (1.0 + size.max(axis=1))
+    near = apart(batch.spec, whole.theta[active], whole.theta) < NEAR
     ahead = whole.criterion[None] < whole.criterion[active, None] - 1e-12 * np.abs(whole.criterion[active, None])
     return np.asarray((left < 1.0) & (near & ahead).any(axis=1))
 

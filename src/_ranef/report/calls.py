@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from _ranef.results import PosteriorDraws, RemlEstimates, fit_call
-from _ranef.spec import Custom, ModelSpec, default_priors, replacements
+from _ranef.spec import Custom, Generalised, ModelSpec, default_priors, replacements
 
 __all__ = ["python_calls", "versions"]
 
@@ -58,7 +58,7 @@ def _model_options(spec: ModelSpec) -> tuple[list[str], list[str]]:
     d, options, missing = spec.design, [], []
     if d.encoding.weights_column is not None:
         options.append(f"weights={d.encoding.weights_column!r}")
-    elif d.weights is not None:
+    elif d.weights is not None and not _own_trials(spec):
         options.append("weights=weights")
         missing.append("weights = ...  # the array given as weights=")
     if d.encoding.offset_column is not None:
@@ -66,9 +66,12 @@ def _model_options(spec: ModelSpec) -> tuple[list[str], list[str]]:
     elif d.offset is not None and not d.encoding.offsets:
         options.append("offset=offset")
         missing.append("offset = ...  # the array given as offset=")
-    if spec.sigma is not None:
+    if spec.sigma is not None and not isinstance(spec.family, Generalised):
         options.append(f"sigma={float(spec.sigma)!r}")
     options += spec.residual.calls
+    if isinstance(spec.family, Generalised):
+        options.append(f"family={spec.family.word!r}")
+        options += [] if spec.family.link == spec.family.links[0] else [f"link={spec.family.link!r}"]
     if spec.related:
         options.append("cov=cov")
         missing.append("cov = ...  # the known covariances among levels given as cov=")
@@ -76,6 +79,11 @@ def _model_options(spec: ModelSpec) -> tuple[list[str], list[str]]:
         options.append(f"transforms={{{', '.join(f'{name!r}: {name}' for name in d.encoding.transforms)}}}")
         missing.append(f"# define here the transforms {', '.join(d.encoding.transforms)}")
     return options, missing
+
+
+def _own_trials(spec: ModelSpec) -> bool:
+    """Whether weights are the trials that the response itself has."""
+    return spec.family.word == "binomial" and spec.design.response.startswith("cbind(")
 
 
 def _call(record: Record, priors: str) -> str:
@@ -86,6 +94,8 @@ def _call(record: Record, priors: str) -> str:
     if record.importance is not None:
         del given["warmup"]
     usual = {"target_accept": 0.8, "sampler": "numpyro", "family": "gaussian", "parameterization": "marginal"}
+    if isinstance(record.response, Generalised):
+        usual |= {"family": record.family, "parameterization": "noncentered"}
     given |= {name: getattr(record, name) for name, value in usual.items() if getattr(record, name) != value}
     texts = {name: repr(value) for name, value in given.items()} | dict(record.asked)
     texts |= {"priors": priors} if priors else {}

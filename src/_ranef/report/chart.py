@@ -102,6 +102,7 @@ def chart(
     motions: Sequence[Motion],
     start: int,
     estimate: tuple[float, str],
+    linked: bool = False,
 ) -> Record:
     """A specification with the parameter ``k``, the position of the slider, and one for the choice of several motions.
 
@@ -121,6 +122,8 @@ def chart(
     start : int
     estimate : (float, str)
         Where it stands, and what is written there.
+    linked : bool
+        Whether the response is a generalised one: without σ, and with conditional modes.
     """
     group, term = names
     several = len(motions) > 1
@@ -141,7 +144,11 @@ def chart(
         "config": {"background": "white", "font": "system-ui, sans-serif", "view": {"stroke": "transparent"}},
         "params": [{"name": "k", "value": start, "bind": bound}, which],
         "spacing": 14,
-        "vconcat": [_headline(motions), _strip(motions, estimate), _Parts(group, term, records, motions).levels()],
+        "vconcat": [
+            _headline(motions),
+            _strip(motions, estimate, "sd" if linked else "sd/σ"),
+            _Parts(group, term, records, motions, linked).levels(),
+        ],
         "datasets": {LEVELS: list(records)},
     }
 
@@ -175,12 +182,12 @@ def _headline(motions: Sequence[Motion]) -> Record:
     )
 
 
-def _strip(motions: Sequence[Motion], estimate: tuple[float, str]) -> Record:
+def _strip(motions: Sequence[Motion], estimate: tuple[float, str], unit: str) -> Record:
     """The scale of the slider, with the posterior of the ratio, the estimate, and where the slider stands."""
     last = len(motions[0].labels) - 1
     ticks = sorted({*range(0, last - 1, max(1, last // 8)), last})
     labels = ", ".join(_literal(m.labels) for m in motions)
-    axis = {"values": ticks, "labelExpr": f"[{labels}][{CHOICE}][datum.value]", "title": "sd/σ", "grid": False}
+    axis = {"values": ticks, "labelExpr": f"[{labels}][{CHOICE}][datum.value]", "title": unit, "grid": False}
     x = _quantity("at", scale={"domain": [0, last], "nice": False}, axis=axis)
     layers = []
     if bars := [bar for i, m in enumerate(motions) for bar in _bars(i, m.posterior, last)]:
@@ -198,7 +205,7 @@ def _strip(motions: Sequence[Motion], estimate: tuple[float, str]) -> Record:
         ),
         _layer({"type": "rule", "color": BLUE, "strokeWidth": 3}, {"x": x}, [{}], transform=_calculated(at="k")),
     ]
-    caption = "The slider (blue), the estimate (dashed)" + (" and the posterior of sd/σ (shaded)" if bars else "")
+    caption = "The slider (blue), the estimate (dashed)" + (f" and the posterior of {unit} (shaded)" if bars else "")
     title = {"text": caption, "anchor": "start", "fontSize": 11, "fontWeight": "normal", "color": GREY, "offset": 16}
     return {"layer": layers, "width": WIDTH, "height": 60, "title": title}
 
@@ -228,6 +235,7 @@ class _Parts:
     term: str
     records: Sequence[Record]
     motions: Sequence[Motion]
+    linked: bool
 
     @property
     def named(self) -> bool:
@@ -256,7 +264,9 @@ class _Parts:
         moving = series == NOW
         colours, shapes = ([SERIES[s][i] for s in shown] for i in (1, 2))
         fills = ["white" if s == ALONE else c for s, c in zip(shown, colours, strict=True)]
-        legend = {"orient": "top", "title": None, "columns": len(shown), "labelLimit": 200}
+        legend: Record = {"orient": "top", "title": None, "columns": len(shown), "labelLimit": 200}
+        if self.linked:
+            legend["labelExpr"] = "replace(datum.label, 'BLUP', 'conditional mode')"
         looks = {
             channel: _name(series, scale={"domain": list(shown), "range": values}, legend=legend)
             for channel, values in (("stroke", colours), ("fill", fills), ("shape", shapes))
@@ -302,4 +312,5 @@ class _Parts:
             _quantity("n", title="rows"),
             _name("share", title="reliability"),
         ]
-        return facts + [_quantity(SERIES[s][0], title=s, format=".5~g") for s in shown]
+        titles = {s: s.replace("BLUP", "conditional mode") if self.linked else s for s in shown}
+        return facts + [_quantity(SERIES[s][0], title=title, format=".5~g") for s, title in titles.items()]

@@ -70,6 +70,8 @@ class Page:
         The command line, if the page was made by one.
     versions : tuple of (str, str)
     date : str
+    linked : bool
+        Whether the response is a generalised one.
     """
 
     title: str
@@ -90,6 +92,7 @@ class Page:
     shell: str
     versions: tuple[tuple[str, str], ...]
     date: str
+    linked: bool = False
 
     @property
     def choice(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from _ranef.results import PosteriorDraws, RemlEstimates
-from _ranef.spec import Grouping, ModelSpec, TermSpec
+from _ranef.spec import Generalised, Grouping, ModelSpec, TermSpec
 from _ranef.tables import Grid
 
 __all__ = ["data_grids", "engine_words", "fingerprint", "model_words"]
@@ -20,12 +20,16 @@ def model_words(spec: ModelSpec, posteriors: Sequence[PosteriorDraws] = ()) -> t
     covariates = _listed(d.fixed_terms)
     mean = f"depends on {covariates}" if covariates else "is constant" if d.has_intercept else "is zero"
     away = "" if d.offset is None else ", apart from the known offset of each row,"
-    words = [
-        f"The expected value of {d.response}{away} {mean} in the population ({_count(spec.n_fixed, 'coefficient')})."
-    ]
+    of = f"The expected value of {d.response}"
+    if isinstance(spec.family, Generalised):
+        what = "probability" if np.isfinite(spec.family.upper) else "mean"
+        of = f"The {spec.family.link} of the {what} of {d.response}"
+    words = [f"{of}{away} {mean} in the population ({_count(spec.n_fixed, 'coefficient')})."]
     words += [_term_words(spec, t) for t in spec.terms]
     if len(spec.terms) > 1:
         words.append("Effects of different terms are independent of each other.")
+    if isinstance(spec.family, Generalised):
+        return (*words, _response_words(spec, spec.family))
     residual = "with one standard deviation σ"
     if spec.sigma is not None:
         residual = f"with the known standard deviation {spec.sigma:g}"
@@ -42,6 +46,16 @@ def model_words(spec: ModelSpec, posteriors: Sequence[PosteriorDraws] = ()) -> t
     other = sorted({p.not_normal for p in posteriors if p.not_normal})
     words += [f"A posterior has Student t distributions in place of normal ones for {what}." for what in other]
     return tuple(words)
+
+
+def _response_words(spec: ModelSpec, family: Generalised) -> str:
+    """What rows are round their means."""
+    own = f", with {_listed(family.dispersions)} as estimated" if family.dispersions else ""
+    if family.word == "binomial":
+        d = spec.design
+        trials = spec.n_obs if d.weights is None else d.weights.sum()
+        return f"Given its probability each of the {spec.n_obs} rows is binomial; there are {trials:g} trials in all."
+    return f"Given its mean each of the {spec.n_obs} rows is {family.label}{own}, independent of the others."
 
 
 def _term_words(spec: ModelSpec, term: TermSpec) -> str:

@@ -82,6 +82,8 @@ def explorer(
     draws: Floats | None,
     alone: PoolingSweep | None = None,
     together: Sequence[str] = (),
+    *,
+    linked: bool = False,
 ) -> Explorer:
     """Build the explorer of one random effect, the fixed effect of its name included.
 
@@ -102,21 +104,25 @@ def explorer(
         The path of this effect's standard deviation alone, at K ratios with the estimate at the same place.
     together : sequence of str
         Columns that share one standard deviation, where it is not that of one.
+    linked : bool
+        Whether the response is a generalised one: its standard deviations stand on the scale of the link, without σ.
     """
     q, start = whole.columns.index(term), _start(whole)
     estimate = float(whole.covariance.sds(np.array(1.0))[q])
     sd = _sd(together or (term,), whole.group)
-    motions = [_of_whole(whole, q, draws)]
+    unit = "sd" if linked else "sd/σ"
+    motions = [_of_whole(whole, q, draws, unit)]
     if alone is not None:
         motions.append(_of_one(alone, draws, f"{sd} alone, other variances as estimated"))
     spec = chart(
         slider=f"#{identifier}-slider",
         names=(whole.group, term),
-        moved=f"{sd} / σ" + (" (one variance)" if len(together) > 1 else ""),
+        moved=sd + ("" if linked else " / σ") + (" (one variance)" if len(together) > 1 else ""),
         records=_records(whole.levels, motions, levels),
         motions=motions,
         start=start,
         estimate=(float(start), f"estimate {estimate:.3g}"),
+        linked=linked,
     )
     renderer = "svg" if len(levels) <= ELEMENTS else "canvas"
     singular = whole.covariance.singular
@@ -128,12 +134,12 @@ def _start(whole: CovarianceSweep) -> int:
     return 0 if whole.covariance.zero else int(np.argmin(np.abs(whole.scales - 1.0)))
 
 
-def _of_whole(path: CovarianceSweep, q: int, draws: Floats | None) -> Motion:
+def _of_whole(path: CovarianceSweep, q: int, draws: Floats | None, unit: str) -> Motion:
     ratios, reliability = path.ratios[:, q], path.reliability[:, :, q]
     others = f"all standard deviations of {path.group} in proportion: " if len(path.columns) > 1 else ""
     return Motion(
         f"{others}complete pooling (left) to no pooling (right)",
-        [_told(s, r, m) for s, r, m in zip(path.scales, ratios, reliability.mean(axis=1), strict=True)],
+        [_told(s, r, m, unit) for s, r, m in zip(path.scales, ratios, reliability.mean(axis=1), strict=True)],
         [_ratio_text(r, 2) for r in ratios],
         np.full(len(ratios), path.beta[q]),
         None if draws is None else positions(np.ravel(draws), ratios),
@@ -199,6 +205,6 @@ def _ratio_text(ratio: float, digits: int) -> str:
     return "∞" if np.isinf(ratio) else f"{ratio:.{digits}g}"
 
 
-def _told(scale: float, ratio: float, mean_reliability: float) -> str:
+def _told(scale: float, ratio: float, mean_reliability: float, unit: str) -> str:
     pull = " (complete pooling)" if scale == 0 else " (no pooling)" if np.isinf(scale) else ""
-    return f"sd/σ = {_ratio_text(ratio, 3)}{pull}: mean reliability {mean_reliability:.2f}"
+    return f"{unit} = {_ratio_text(ratio, 3)}{pull}: mean reliability {mean_reliability:.2f}"

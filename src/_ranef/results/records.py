@@ -74,6 +74,8 @@ class OptimizerRecord:
     undetermined : tuple of str
         Entries of θ, by name, that the data do not determine, or only in combination: whatever they are, the criterion
         is the same, and what stands for them in θ is arbitrary.
+    doubt : str
+        The sentence of `message` that says why a higher likelihood may have been missed; mostly empty.
     """
 
     steps: tuple[OptimizerStep, ...]
@@ -81,6 +83,7 @@ class OptimizerRecord:
     status: Status
     message: str
     undetermined: tuple[str, ...] = ()
+    doubt: str = ""
 
     def __repr__(self) -> str:
         return f"<OptimizerRecord: {self.n_evaluations} evaluations. {self.message}>"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _ranef.errors import SavedFileError, suggestion
+from _ranef.support.output import put_array
 
 __all__ = ["damaged", "read_container", "write_container"]
 
@@ -50,8 +51,7 @@ def write_container(path: Path, manifest: Any, arrays: Sequence[NDArray[Any]]) -
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr(MANIFEST, text.encode("utf-8", "surrogatepass"))
         for number, array in enumerate(arrays):
-            with archive.open(_member(number), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+            put_array(archive, _member(number), array)
 
 
 def read_container(path: Path) -> tuple[dict[str, Any], list[NDArray[Any]]]:

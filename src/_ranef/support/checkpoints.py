@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from _ranef.errors import DesignError, RanefWarning, SavedFileError, warn
 from _ranef.support.arrays import Floats
-from _ranef.support.output import check_output, write_whole
+from _ranef.support.output import check_output, put_array, write_whole
 from _ranef.support.remedies import file_path
 
 __all__ = ["Checkpoint", "open_checkpoint"]
@@ -90,8 +90,9 @@ class Checkpoint:
         members = {ABOUT: about, "numbers": self.numbers, **{f"done {name}": own for name, own in done.items()}}
 
         def written(partial: Path) -> None:
-            with partial.open("wb") as file:
-                np.savez(file, **members)  # type: ignore[arg-type]
+            with zipfile.ZipFile(partial, "w") as archive:  # np.savez of older numpy leaves it open on a full disk
+                for name, array in members.items():
+                    put_array(archive, f"{name}.npy", array)
 
         write_whole(self.path, written)
 

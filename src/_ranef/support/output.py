@@ -7,11 +7,16 @@ import stat
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
 
 from _ranef.errors import DesignError
 from _ranef.support.interrupts import deferred
 
-__all__ = ["FIGURES", "PAGES", "check_output", "write_whole"]
+__all__ = ["FIGURES", "PAGES", "check_output", "put_array", "write_whole"]
 
 #: endings of figures and of pages
 FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".eps", ".ps", ".tif", ".tiff", ".webp")
@@ -93,3 +98,9 @@ def _mode(path: Path) -> int:
         mask = os.umask(0)
         os.umask(mask)
         return 0o666 & ~mask
+
+
+def put_array(archive: ZipFile, name: str, array: NDArray[Any]) -> None:
+    """Add an array to a zip as numpy's own file, which numpy.load reads."""
+    with archive.open(name, "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, array, allow_pickle=False)

@@ -11,6 +11,9 @@ from _ranef.tables.numbers import aligned, decimals_for, share, with_decimals
 
 __all__ = ["exact_test_table", "interval_table"]
 
+#: what is said of Wald's intervals of generalised responses
+OF_ALL = "wald: normal, from the curvature of the likelihood in all parameters."
+
 #: what is said of each method
 METHODS = {
     "wald": "wald: normal, with the variance components taken as known.",
@@ -20,8 +23,11 @@ METHODS = {
 }
 
 
-def interval_table(frame: pd.DataFrame, level: float) -> Grid:
-    """A line for each parameter of ``fit, method, parameter, estimate, lower, upper``: of each fit all methods."""
+def interval_table(frame: pd.DataFrame, level: float, *, linked: bool = False) -> Grid:
+    """A line for each parameter of ``fit, method, parameter, estimate, lower, upper``: of each fit all methods.
+
+    `linked` says that the response is a generalised one.
+    """
     parameters = list(dict.fromkeys(frame["parameter"]))
     indexed = frame.set_index("parameter")
     decimals = {name: _decimals(indexed.loc[[name]]) for name in parameters}
@@ -37,7 +43,8 @@ def interval_table(frame: pd.DataFrame, level: float) -> Grid:
             header += [f"{word}lower", "upper"]
             columns += [_cells(own[end], parameters, decimals) for end in ("lower", "upper")]
         spanners.append((str(fit), first, len(header)))
-    notes = tuple(METHODS[method] for method in METHODS if (frame["method"] == method).any())
+    words = METHODS | ({"wald": OF_ALL} if linked else {})
+    notes = tuple(words[method] for method in METHODS if (frame["method"] == method).any())
     rows = tuple(zip(*columns, strict=True))
     return Grid(tuple(header), rows, f"{100 * level:g} % intervals", notes=notes, spanners=tuple(spanners))
 

@@ -89,6 +89,8 @@ def _random_effects(spec: ModelSpec, varcorr: pd.DataFrame, estimates: RemlEstim
     notes = [*_structure_lines(spec), counts_line(spec)]
     if estimates.optimizer.status is not Status.CONVERGED:
         notes.append(estimates.optimizer.message)
+    elif estimates.optimizer.doubt:
+        notes.append(estimates.optimizer.doubt)
     return random_grid(spec, varcorr, notes, estimates.sigma)
 
 

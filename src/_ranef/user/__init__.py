@@ -11,6 +11,7 @@ with late(globals()):
     from _ranef.user.comparison import Comparison, compare
     from _ranef.user.generalised_comparison import GeneralisedComparison
     from _ranef.user.generalised_fit import GeneralisedFit
+    from _ranef.user.generalised_pooled import GeneralisedPooling
     from _ranef.user.generalised_posterior import GeneralisedPosterior
     from _ranef.user.loading import load
     from _ranef.user.marginal_means import Means, emmeans
@@ -25,6 +26,7 @@ __all__ = [
     "FitMatrices",
     "GeneralisedComparison",
     "GeneralisedFit",
+    "GeneralisedPooling",
     "GeneralisedPosterior",
     "LinkedMatrices",
     "Matrices",

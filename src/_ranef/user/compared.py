@@ -630,8 +630,8 @@ def _remarks(fit: Any, reference: Any) -> tuple[str, ...]:
     if isinstance(reference, Drawn) and fit is not reference:
         if fit.draws.parameterization != reference.draws.parameterization:
             out.append(f"sampled in the {fit.draws.parameterization} parameterization.")
-        theirs = set(reference.draws.priors.lines(reference.draws.family))
-        own = [line for line in fit.draws.priors.lines(fit.draws.family) if line not in theirs]
+        theirs = set(reference.draws.priors.lines(reference.draws.response))
+        own = [line for line in fit.draws.priors.lines(fit.draws.response) if line not in theirs]
         more = f" and {len(own) - LISTED_PRIORS} more" if len(own) > LISTED_PRIORS else ""
         out += [f"has priors of its own, {'; '.join(own[:LISTED_PRIORS])}{more}."] if own else []
     return tuple(out)
@@ -649,7 +649,7 @@ def _description(fit: Any) -> dict[str, Any]:
         "parameterization": draws.parameterization,
         "family": draws.family,
         "sampler": draws.sampler,
-        "priors": draws.priors.lines(draws.family),
+        "priors": draws.priors.lines(draws.response),
     }
 
 

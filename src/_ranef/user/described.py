@@ -10,7 +10,7 @@ import pandas as pd
 from _ranef import equations, plots
 from _ranef import inference as inf
 from _ranef.results import Fit
-from _ranef.spec import ModelSpec, Priors, default_priors
+from _ranef.spec import Generalised, ModelSpec, Priors, default_priors
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import helpful
 
@@ -100,10 +100,16 @@ class Described:
         if style != "cluster":
             return equations.numbers_of(self.spec, fit.fixef, fit.varcorr, more=self._more_numbers)
         spec = self.spec.held
-        left = spec.design.y - inf.fitted_values(spec, self._beta, self._modes, "all")
-        return equations.numbers_of(
-            spec, fit.fixef, fit.varcorr, modes=self._modes, residuals=left, more=self._more_numbers
-        )
+        more = self._more_numbers | self._row_numbers(spec)
+        return equations.numbers_of(spec, fit.fixef, fit.varcorr, modes=self._modes, more=more)
+
+    def _row_numbers(self, spec: ModelSpec) -> dict[equations.Key, float]:
+        """Numbers of single rows: residuals, or with a link means and working weights."""
+        fitted = inf.fitted_values(spec, self._beta, self._modes, "all")
+        if not isinstance(spec.family, Generalised):
+            return equations.row_numbers({"residual": spec.design.y - fitted})
+        own = {str(key[1]): value for key, value in self._more_numbers.items()}
+        return equations.row_numbers(inf.working_rows(spec, fitted, own))
 
     @property
     def _more_numbers(self) -> dict[equations.Key, float]:

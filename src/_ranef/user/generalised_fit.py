@@ -377,7 +377,9 @@ class GeneralisedFit(Maximised, Linked):
         return {"family": self.estimates.family, "link": self.estimates.link}
 
     def _means(self, asked: inf.RowsAsked, scale: str, rng: np.random.Generator) -> inf.Predicted:
-        return inf.predict_generalised(lambda: self._at, self.estimates, self._covariances, asked, scale, rng)
+        return inf.predict_generalised(
+            lambda: self._at, lambda: self._joint, self.estimates, self._covariances, asked, scale, rng
+        )
 
     def _effects(self, interval: str, level: float, group: str | None, n: int, seed: int | None) -> pd.DataFrame:
         return inf.generalised_effect_intervals(self.spec, self.estimates, interval, level, group, n, seed)
@@ -419,6 +421,10 @@ class GeneralisedFit(Maximised, Linked):
     @cached_property
     def _at(self) -> LaplaceAt:
         return inf.laplace_at(self.spec, self.estimates)
+
+    @cached_property
+    def _joint(self) -> inf.JointInformation:
+        return inf.joint_information(self.spec, self.estimates)
 
     def __post_init__(self) -> None:
         """A file has the family with the estimates."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from _ranef import equations
+from _ranef import equations, user
 from _ranef import inference as inf
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec
@@ -23,7 +23,7 @@ __all__ = ["GeneralisedPosterior"]
 @helpful
 @dataclass(frozen=True, eq=False, repr=False)
 class GeneralisedPosterior(Drawn, Linked):
-    """A posterior of a binomial, Poisson or other generalised response, sampled by NUTS with β and b.
+    """A posterior of a binomial, Poisson or other generalised response, sampled by NUTS with β and b or drawn directly.
 
     Made by :meth:`ranef.Model.sample` of a model with ``family=``. Random effects stand on the scale of the link.
     Nothing is approximated, where :class:`ranef.GeneralisedFit` has conditional modes and Laplace's approximation.
@@ -60,6 +60,20 @@ class GeneralisedPosterior(Drawn, Linked):
 
     def _means(self, asked: inf.RowsAsked, scale: str, rng: np.random.Generator) -> inf.Predicted:
         return inf.predict_mean_draws(self.spec, self.draws, asked, scale, rng)
+
+    @property
+    def matrices(self) -> user.Matrices:
+        """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; of a binomial response y are proportions.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> data = ranef.datasets.load("cbpp")
+        >>> model = ranef.Model("cbind(incidence, size - incidence) ~ period + (1 | herd)", data, family="binomial")
+        >>> model.sample(draws=200, warmup=300, seed=1, progress=False).matrices.X.shape
+        (56, 4)
+        """
+        return user.Matrices(self.spec)
 
     @property
     def _more_numbers(self) -> dict[equations.Key, float]:

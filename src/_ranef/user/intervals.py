@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
 import numpy as np
 
 from _ranef import inference as inf
 from _ranef.comparison import interval_frame
 from _ranef.errors import FitError, NotAvailableError
+from _ranef.spec import Generalised
 from _ranef.tables import Document, exact_test_table, interval_table, sign_table
+from _ranef.user.drawn import Drawn
+from _ranef.user.generalised_fit import GeneralisedFit
+from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import FEW_ROWS, EmpiricalBayesFit
 
 __all__ = ["intervals_document", "quickly_profiled", "signs_document", "summary_with_tests"]
 
-AnyFit = EmpiricalBayesFit | PosteriorFit
+AnyFit: TypeAlias = EmpiricalBayesFit | PosteriorFit | GeneralisedFit | GeneralisedPosterior
 
 #: simulations of a page's tests
 SIMULATIONS = 20_000
@@ -29,8 +34,10 @@ def quickly_profiled(fit: AnyFit) -> bool:
 def intervals_document(fits: Mapping[str, AnyFit], level: float) -> Document:
     """What a page shows: intervals by Wald, by profile where that is quick, and of posteriors; and exact tests."""
     own = {name: fit for name, fit in fits.items() if isinstance(fit, EmpiricalBayesFit)}
-    quick = all(quickly_profiled(fit) for fit in own.values())
-    intervals = interval_table(interval_frame(fits, ("wald", "profile") if quick else ("wald",), level), level)
+    quick = all(isinstance(fit, Drawn) or quickly_profiled(fit) for fit in fits.values())
+    methods = ("wald", "profile") if quick else ("wald",)
+    linked = any(isinstance(fit.spec.family, Generalised) for fit in fits.values())
+    intervals = interval_table(interval_frame(fits, methods, level), level, linked=linked)  # type: ignore[arg-type]
     tests = [
         (test.tested, name, test.kind, test.statistic, test.p_value)
         for name, fit in own.items()
@@ -41,7 +48,7 @@ def intervals_document(fits: Mapping[str, AnyFit], level: float) -> Document:
 
 def signs_document(fits: Mapping[str, AnyFit]) -> Document:
     """What posteriors say of the signs of coefficients."""
-    posteriors = {name: fit for name, fit in fits.items() if isinstance(fit, PosteriorFit) and fit.spec.n_fixed}
+    posteriors = {name: fit for name, fit in fits.items() if isinstance(fit, Drawn) and fit.spec.n_fixed}
     tested = {name: fit.test(np.eye(fit.spec.n_fixed)) for name, fit in posteriors.items()}
     names = {name: list(fit.fixef.index) for name, fit in posteriors.items()}
     return Document(tuple(sign_table(own.assign(hypothesis=names[name]), name) for name, own in tested.items()))

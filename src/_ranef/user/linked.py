@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef import inference as inf
-from _ranef import user
-from _ranef.errors import NotAvailableError
+from _ranef.errors import DesignError, NotAvailableError
 from _ranef.spec import Generalised
 from _ranef.support.remedies import generator, helpful, one_of
 from _ranef.user.fit_base import Answers, RandomPart
@@ -55,6 +54,7 @@ class Linked(Answers):
         level: float = 0.95,
         seed: int | None = None,
         offset: Any = None,
+        weights: Any = None,
         uncertainty: str | None = None,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the means of the rows used, or of new data.
@@ -70,17 +70,22 @@ class Linked(Answers):
         new_levels : "population", "error" or "sample"
             For levels not in the data: effect zero, an error, or a draw from N(0, Σ̂); of a posterior one with each
             draw, so that its mean is that over levels.
-        interval : "confidence", optional
-            Of the mean, given the random effects included; made on the scale of the link, θ̂ being taken as known. Of
-            a posterior it is equal-tailed.
+        interval : "confidence" or "prediction", optional
+            Of the mean, given the random effects included; made on the scale of the link, of a posterior equal-tailed.
+            Or of a new response, by draws: equal-tailed, its ends being values that a response can have, so that it
+            holds more than `level` where they are few. Effects of unseen levels add to it.
         level : float
         seed : int, optional
-            For ``new_levels="sample"``.
+            For ``new_levels="sample"``, and prediction intervals.
         offset : str, float or array, optional
             For new data, what stands for the model's ``offset=``.
-        uncertainty : "fixef" or "plugin", optional
-            What the interval of a maximum counts: coefficients and random effects, or the latter alone. The frame then
-            has a column of the standard deviation, on the scale asked for.
+        weights : number, str or array, optional
+            Of new data, for ``interval="prediction"``: trials of a binomial response, of which it is the proportion;
+            by default the column that the model's weights are named by.
+        uncertainty : "plugin", "fixef" or "corrected", optional
+            What the interval of a maximum counts: the random effects, and coefficients (the default), or all
+            parameters by the delta method. The frame then has a column of the standard deviation, on the scale asked
+            for.
 
         Returns
         -------
@@ -88,8 +93,10 @@ class Linked(Answers):
 
         Raises
         ------
+        DesignError
+            For a prediction interval on the scale of the link, or of rows whose trials nothing tells.
         NotAvailableError
-            For ``interval="prediction"``: ``simulate`` draws responses.
+            For another uncertainty.
 
         Examples
         --------
@@ -101,6 +108,8 @@ class Linked(Answers):
         [0.308, 0.048]
         >>> fit.predict(new, type="link", re="none", interval="confidence").round(2).to_numpy().tolist()
         [[-1.4, -1.85, -0.95], [-2.98, -3.83, -2.13]]
+        >>> fit.predict(new, interval="prediction", weights=10, seed=1)[["lower", "upper"]].to_numpy().tolist()
+        [[0.0, 0.6], [0.0, 0.3]]
         """
         one_of("type", type, ("response", "link"))
         classes = self.spec.family.classes if isinstance(self.spec.family, Generalised) else ()
@@ -109,7 +118,9 @@ class Linked(Answers):
                 "Intervals of the probabilities of classes are not available: type='link' has those of the linear "
                 "predictor."
             )
-        options = inf.PredictOptions(re, new_levels, interval, level, offset, None, uncertainty)
+        options = inf.PredictOptions(re, new_levels, interval, level, offset, weights, uncertainty)
+        if options.new_response and type == "link":
+            raise DesignError("interval='prediction' is of responses, which have no link: leave type='link' out.")
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
         found = self._means(inf.RowsAsked(rows, chosen, options), type, generator(seed))
         if interval is not None:
@@ -117,16 +128,3 @@ class Linked(Answers):
         if found.estimate.ndim == 2:
             return pd.DataFrame(found.estimate, index=rows.index, columns=list(classes))
         return pd.Series(found.estimate, index=rows.index, name="prediction")
-
-    @property
-    def matrices(self) -> user.Matrices | user.LinkedMatrices:
-        """Named y, X, Z and, per term, J, Xᵢ, Zᵢ; of a binomial response y are proportions.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> data = ranef.datasets.load("grouseticks")
-        >>> ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family="poisson").fit().matrices.X.shape
-        (403, 3)
-        """
-        return user.Matrices(self.spec)

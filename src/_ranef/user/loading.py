@@ -10,7 +10,9 @@ from _ranef.errors import DesignError
 from _ranef.saved import Prepared, read_saved
 from _ranef.support.remedies import helpful
 from _ranef.user.comparison import Comparison
+from _ranef.user.generalised_comparison import GeneralisedComparison
 from _ranef.user.generalised_fit import GeneralisedFit
+from _ranef.user.generalised_pooled import GeneralisedPooling
 from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.model import Model
 from _ranef.user.pooled import Pooling
@@ -21,15 +23,45 @@ from _ranef.user.row_sums import RowSums
 __all__ = ["load"]
 
 Saved: TypeAlias = (
-    EmpiricalBayesFit | GeneralisedFit | PosteriorFit | GeneralisedPosterior | Comparison | Pooling | Model | RowSums
+    EmpiricalBayesFit
+    | GeneralisedFit
+    | PosteriorFit
+    | GeneralisedPosterior
+    | Comparison
+    | GeneralisedComparison
+    | Pooling
+    | GeneralisedPooling
+    | Model
+    | RowSums
 )
 Kind = TypeVar(
-    "Kind", EmpiricalBayesFit, GeneralisedFit, PosteriorFit, GeneralisedPosterior, Comparison, Pooling, Model, RowSums
+    "Kind",
+    EmpiricalBayesFit,
+    GeneralisedFit,
+    PosteriorFit,
+    GeneralisedPosterior,
+    Comparison,
+    GeneralisedComparison,
+    Pooling,
+    GeneralisedPooling,
+    Model,
+    RowSums,
 )
 Functions: TypeAlias = Mapping[str, Callable[..., Any]]
 
 #: what a file may hold
-KINDS = (EmpiricalBayesFit, GeneralisedFit, PosteriorFit, GeneralisedPosterior, Comparison, Pooling, Prepared, RowSums)
+KINDS = (
+    EmpiricalBayesFit,
+    GeneralisedFit,
+    PosteriorFit,
+    GeneralisedPosterior,
+    Comparison,
+    GeneralisedComparison,
+    Pooling,
+    GeneralisedPooling,
+    Prepared,
+    RowSums,
+)
 
 
 @overload

@@ -66,7 +66,7 @@ class Model(Shown):
     ----------
     formula : str
         As for lme4's ``lmer``, for example ``"Reaction ~ Days + (Days | Subject)"``.
-    data : pandas, polars or pyarrow frame, mapping of columns, or chunks
+    data : pandas, polars or pyarrow frame, mapping of columns, list of rows (mappings), or chunks
         It is not changed. Chunks are a pyarrow dataset or ``ParquetFile``, a list of frames, or a function that returns
         an iterator of frames: they are read twice, and no more than a few are in memory at a time.
     weights : str or array, optional
@@ -77,9 +77,10 @@ class Model(Shown):
     sigma : float, optional
         A known residual standard deviation (meta-analysis: ``weights=1/se**2, sigma=1``).
     family : str or one of ``ranef.families``
-        Of the response: ``"gaussian"``, or a generalised one, as ``"binomial"``, ``"poisson"``, ``"gamma"`` or
-        ``"ordinal"``, whose mean is an inverse link of the linear predictor. A binomial response is 0 or 1, two levels,
-        a proportion with its trials as ``weights=``, or ``cbind(successes, failures)``.
+        Of the response: ``"gaussian"``, or a generalised one, ``"binomial"``, ``"poisson"``, ``"gamma"``,
+        ``"ordinal"`` or another of ``ranef.families``, whose mean is an inverse link of the linear predictor. A
+        binomial response is 0 or 1, two levels, a proportion with its trials as ``weights=``, or
+        ``cbind(successes, failures)``.
     link : str, optional
         Another link than the usual one, as ``"probit"`` of a binomial response.
     cov : mapping str to matrix, optional
@@ -407,7 +408,9 @@ class Model(Shown):
             NUTS by NumPyro, or by nutpie (an optional extra, ``ranef[nutpie]``), which starts at once and is the faster
             one on a CPU. ``"direct"`` has no chain: the variance parameters are drawn independently by weights of
             importance, and β and b exactly given them, in a fraction of a second; it refuses where no proposal fits
-            (Pareto k̂ above 0.7), or parts are not normal. ``"auto"`` takes it where it can be had, and else NumPyro.
+            (Pareto k̂ above 0.7), or parts are not normal. With ``family=`` β and b are integrated by Laplace's
+            approximation, and drawn with weights by the exact density. ``"auto"`` takes it where it can be had, and
+            else NumPyro.
         chain_method : "vectorized", "parallel" or "sequential"
             How NumPyro advances chains: together in one computation, each in a thread, or one after the other.
         device : str or jax.Device, optional

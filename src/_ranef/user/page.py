@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -25,9 +25,14 @@ from _ranef.report import (
     versions,
 )
 from _ranef.results import PosteriorDraws, RemlEstimates
+from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.tables import Document
+from _ranef.user.drawn import Drawn
+from _ranef.user.generalised_fit import GeneralisedFit
+from _ranef.user.generalised_pooled import GeneralisedPooling
+from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.intervals import intervals_document, quickly_profiled, signs_document, summary_with_tests
 from _ranef.user.pooled import Pooling
 from _ranef.user.posterior import PosteriorFit
@@ -38,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "closed", "page_of"]
 
-AnyFit = EmpiricalBayesFit | PosteriorFit
+AnyFit: TypeAlias = EmpiricalBayesFit | PosteriorFit | GeneralisedFit | GeneralisedPosterior
 
 #: what captions end with, where a fit failed
 NOT_TRUSTED = "Some of the fits drawn here should not be trusted: see the top of the page."
@@ -76,17 +81,14 @@ def page_of(fits: Mapping[str, AnyFit], level: float, comparison: Document, titl
     """Lay out the page of fits of one model."""
     first = next(iter(fits.values()))
     spec = first.spec
-    plots = ComparisonPlots(fits, level)
+    plots = ComparisonPlots(fits, level)  # type: ignore[arg-type]  # they have what figures ask for
     return Page(
         title=title,
         formula=spec.design.formula,
         doubts=tuple(f"{_heading(name, fit)}: {words}" for name, fit in fits.items() for words in fit.warnings),
-        words=model_words(spec, [fit.draws for fit in fits.values() if isinstance(fit, PosteriorFit)]),
-        equations={
-            "The model of one row": first.equation(),
-            "Level by level": first.equation("hierarchical"),
-            "All rows at once": first.equation("matrix"),
-        },
+        words=model_words(spec, [fit.draws for fit in fits.values() if isinstance(fit, Drawn)]),
+        equations={title: first.equation(style) for title, style in _styles(spec).items()},
+        linked=isinstance(spec.family, Generalised),
         data=data_grids(spec),
         fingerprint=fingerprint(spec),
         comparison=comparison,
@@ -103,12 +105,18 @@ def page_of(fits: Mapping[str, AnyFit], level: float, comparison: Document, titl
     )
 
 
+def _styles(spec: ModelSpec) -> dict[str, str]:
+    """Titles and styles of the equations."""
+    last = {"Distributions": "distribution"} if isinstance(spec.family, Generalised) else {"All rows at once": "matrix"}
+    return {"The model of one row": "scalar", "Level by level": "hierarchical"} | last
+
+
 def _heading(name: str, fit: AnyFit) -> str:
     return name if name == fit.engine else f"{fit.engine} ({name})"
 
 
 def _record(fit: AnyFit) -> RemlEstimates | PosteriorDraws:
-    return fit.estimates if isinstance(fit, EmpiricalBayesFit) else fit.draws
+    return fit.draws if isinstance(fit, Drawn) else fit.estimates
 
 
 def _engine_words(fit: AnyFit) -> tuple[str, ...]:
@@ -117,18 +125,18 @@ def _engine_words(fit: AnyFit) -> tuple[str, ...]:
 
 def _explorers(fits: Mapping[str, AnyFit], level: float) -> tuple[Explorer, ...]:
     """One for each random effect, around the first REML or ML fit; none without either."""
-    eb = next((f for f in fits.values() if isinstance(f, EmpiricalBayesFit)), None)
+    eb: Any = next((f for f in fits.values() if not isinstance(f, Drawn)), None)
     if eb is None or not eb.spec.terms:
         return ()
-    fb = next((f for f in fits.values() if isinstance(f, PosteriorFit)), None)
-    pooled = Pooling(eb, fb, None, level)
+    fb: Any = next((f for f in fits.values() if isinstance(f, Drawn)), None)
+    pooled = (GeneralisedPooling if isinstance(eb, GeneralisedFit) else Pooling)(eb, fb, None, level)
     return tuple(
         _explorer(f"explorer-{i}", pooled, group, term)
         for i, (group, term) in enumerate(zip(pooled.ratios["group"], pooled.ratios["term"], strict=True))
     )
 
 
-def _explorer(identifier: str, pooled: Pooling, group: str, term: str) -> Explorer:
+def _explorer(identifier: str, pooled: Pooling | GeneralisedPooling, group: str, term: str) -> Explorer:
     """The whole covariance of the factor moves; of several effects, one may be moved alone."""
     k, q = one_column(pooled.spec, group, term)
     together = [pooled.spec.groupings[k].columns[i] for i in moved(pooled.spec, k, q).columns]
@@ -137,7 +145,7 @@ def _explorer(identifier: str, pooled: Pooling, group: str, term: str) -> Explor
     before = _steps_before(middle)
     whole = pooled.sweep(group, scales=_with_estimate(covariance.scale(_positions(middle, before)), before, 1.0))
     alone = None
-    if len(together) < len(whole.columns):
+    if isinstance(pooled, Pooling) and len(together) < len(whole.columns):
         rows = pooled.ratios[(pooled.ratios["group"] == group) & (pooled.ratios["term"] == term)]
         estimate, half = rows["estimate"].item(), pooled.sweep(group, term, n=2).half
         middle = estimate**2 / (estimate**2 + half**2)
@@ -145,7 +153,8 @@ def _explorer(identifier: str, pooled: Pooling, group: str, term: str) -> Explor
         alone = pooled.sweep(group, term, _with_estimate(ratios, before, estimate))
     levels = pooled.coef[(pooled.coef["group"] == group) & (pooled.coef["term"] == term)]
     draws = None if pooled.fb is None else pooled.ratio_draws(group, term)
-    return explorer(identifier, whole, term, levels, draws, alone, together)
+    linked = isinstance(pooled, GeneralisedPooling)
+    return explorer(identifier, whole, term, levels, draws, alone, together, linked=linked)
 
 
 def _steps_before(middle: float) -> int:
@@ -187,25 +196,27 @@ class _Drawing:
 def _drawn(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> Iterator[_Drawing]:
     """All figures that the model has."""
     first = next(iter(fits.values()))
-    posteriors = [f for f in fits.values() if isinstance(f, PosteriorFit)]
+    posteriors = [f for f in fits.values() if isinstance(f, Drawn)]
+    linked = isinstance(first.spec.family, Generalised)
     if first.spec.terms:
         yield from _of_levels(first, plots)
     if posteriors and (first.spec.terms or first.spec.rho_names):
         yield _Drawing(
             "Variance components",
-            "Posterior densities, with the prior (dashed) and the REML and ML estimates marked.",
+            f"Posterior densities, with the prior (dashed) and the {'Laplace' if linked else 'REML and ML'} estimates "
+            "marked.",
             plots.varcorr,
         )
     yield from _of_likelihoods(list(fits.values()), plots)
     n_sds = sum(len(g.columns) for g in first.spec.groupings) + (first.spec.sigma is None)
-    if posteriors and n_sds > 1 and not any(f.draws.not_normal for f in posteriors):
+    if posteriors and not linked and n_sds > 1 and not any(f.draws.not_normal for f in posteriors):
         yield _Drawing(
             "Two of them together",
             "Posterior draws over the contours of the criterion with all else profiled out: where the contours are "
             "round and the draws follow them, both engines see the same.",
             plots.joint,
         )
-    if first.spec.terms:
+    if first.spec.terms and not linked:
         yield _Drawing(
             "Data and fitted lines",
             "The rows of some levels, with the line of the level alone, of the population, and of the fits.",
@@ -215,7 +226,9 @@ def _drawn(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> Iterator[_Draw
     if posteriors:
         yield _Drawing(
             "Posterior predictive check",
-            "Responses simulated from the posterior over those observed: where they part, something is missing.",
+            "How often each count is observed (bars) and simulated: where they part, something is missing."
+            if linked
+            else "Responses simulated from the posterior over those observed: where they part, something is missing.",
             posteriors[0].plot.ppc,
         )
 
@@ -229,6 +242,13 @@ def _of_levels(first: AnyFit, plots: ComparisonPlots) -> Iterator[_Drawing]:
         "variance components as known; those of a posterior do not.",
         lambda: plots.ranef(max_levels=shown),
     )
+    if isinstance(first.spec.family, Generalised):
+        yield _Drawing(
+            "From complete pooling to none",
+            "Every level as the standard deviation grows from zero, with its estimate (line) and posterior (above).",
+            plots.path,
+            on_paper=False,
+        )
     yield _Drawing(
         "Shrinkage",
         "From what each level's own rows say (no pooling) to what the model makes of them (partial pooling).",
@@ -248,7 +268,7 @@ def _of_likelihoods(fits: Sequence[AnyFit], plots: ComparisonPlots) -> Iterator[
         profiled.plot.profile,
         on_paper=False,
     )
-    if all(isinstance(fit, PosteriorFit) or quickly_profiled(fit) for fit in fits):
+    if all(isinstance(fit, Drawn) or quickly_profiled(fit) for fit in fits):
         yield _Drawing(
             "Intervals by method",
             f"Of {_percent(plots)}: Wald (coefficients alone), profile, bootstrap (percentiles of {REPLICATES} "

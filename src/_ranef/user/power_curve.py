@@ -11,8 +11,10 @@ import pandas as pd
 from _ranef import inference as inf
 from _ranef.errors import DesignError
 from _ranef.plots.power import power_axes
+from _ranef.spec import Generalised
 from _ranef.support.remedies import helpful
-from _ranef.user.generalised_fit import refuse_generalised
+from _ranef.user.generalised_fit import GeneralisedFit
+from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
 
@@ -84,7 +86,7 @@ class Power:
 
 @helpful
 def power(
-    fit: EmpiricalBayesFit,
+    fit: EmpiricalBayesFit | GeneralisedFit,
     test: str | Sequence[str] | Any,
     n_sim: int = 1000,
     *,
@@ -102,7 +104,7 @@ def power(
 
     Parameters
     ----------
-    fit : EmpiricalBayesFit
+    fit : EmpiricalBayesFit or GeneralisedFit
         A fit whose estimates, but for `effect`, are taken as the truth.
     test : str, sequence of str, or array
         The hypothesis, as :meth:`EmpiricalBayesFit.test` reads it: ``"Days"`` for a slope of zero.
@@ -114,7 +116,8 @@ def power(
     effect : mapping of str to float, optional
         Coefficients to put in place of the estimates: ``{"Days": 5}``.
     ddf : "satterthwaite", "kenward-roger", "residual" or None
-        Degrees of freedom of F, the median of those of fifteen simulations; None for χ².
+        Degrees of freedom of F, the median of those of fifteen simulations; None for χ², which generalised responses
+        have always.
     alpha : float
         Level of the test.
     seed : int, optional
@@ -139,10 +142,10 @@ def power(
     >>> found.frame[["levels", "n_obs"]].to_numpy().tolist(), bool(found.frame["power"].is_monotonic_increasing)
     ([[6, 60], [18, 180]], True)
     """
-    refuse_generalised([fit], "power()", "simulate() and refit() make a simulation of it.")
-    if isinstance(fit, PosteriorFit):
+    if isinstance(fit, PosteriorFit | GeneralisedPosterior):
         raise DesignError("power() simulates at the estimates of a fit by REML or ML: give model.fit().")
     hypothesis, group, frame = inf.simulated_power(
         fit, test, n_sim, extend=extend, effect=effect, ddf=ddf, alpha=alpha, seed=seed, level=level
     )
-    return Power(hypothesis, alpha, dict(effect or {}), ddf, group, frame)
+    known = None if isinstance(fit.spec.family, Generalised) else ddf
+    return Power(hypothesis, alpha, dict(effect or {}), known, group, frame)

@@ -20,4 +20,5 @@ out <- list(
   vcov = list(cbpp = unname(as.matrix(vcov(logit))), grouseticks = unname(as.matrix(vcov(log_)))))
 tmb <- glmmTMB::glmmTMB(cbind(incidence, size - incidence) ~ period + (1 | herd), cbpp, family = binomial)
 out$sdreport <- list(cbpp = sqrt(TMB::sdreport(tmb$obj)$diag.cov.random)) # with the uncertainty of all parameters
+out$sdreport$predict <- predict(tmb, se.fit = TRUE, type = "link")$se.fit
 cat(toJSON(out, digits = 12, auto_unbox = TRUE, dataframe = "columns", na = "string"))

@@ -43,18 +43,30 @@ class JointInformation:
         """Of x̂ (m, m); zero for what has no curvature, which is taken as known."""
         return 2.0 * without_flat(self.hessian, np.eye(len(self.x)))
 
-    def effect_variances(self) -> list[Floats]:
-        """Variances (J_k, p_k) by grouping of conditional modes that move with x̂, by the delta method."""
+    @cached_property
+    def effect_slopes(self) -> tuple[Floats, ...]:
+        """How conditional modes (J_k, p_k, m) by grouping, on the user's scale, move with x."""
         steps = DIFFERENCE * np.sqrt(np.diag(self.covariance))
         slopes = []
         for h, unit in zip(steps, np.eye(len(steps)), strict=True):
             ahead, behind = (self._effects(self.x + side * h * unit) for side in (1.0, -1.0))
             slopes.append((ahead - behind) / (2.0 * h) if h else np.zeros_like(ahead))
-        moves = np.stack(slopes, axis=-1)
-        flat = np.einsum("qa,ab,qb->q", moves, self.covariance, moves)
         shapes = [b.shape for b in self.at.effects]
         ends = np.cumsum([np.prod(shape) for shape in shapes])[:-1].astype(int)
-        return [part.reshape(shape) for part, shape in zip(np.split(flat, ends), shapes, strict=True)]
+        parts = np.split(np.stack(slopes, axis=-1), ends)
+        return tuple(part.reshape(*shape, -1) for part, shape in zip(parts, shapes, strict=True))
+
+    @property
+    def coefficient_slopes(self) -> Floats:
+        """The same of β (p, m)."""
+        n, p = self.problem.n_theta, self.problem.spec.n_fixed
+        out = np.zeros((p, len(self.x)))
+        out[:, n : n + p] = self.problem.laplace.outward_map
+        return out
+
+    def variances(self, slopes: Floats) -> Floats:
+        """Of quantities that move so (..., m), by the delta method."""
+        return np.asarray(np.einsum("...a,ab,...b->...", slopes, self.covariance, slopes, optimize=True))
 
     def _effects(self, x: Floats) -> Floats:
         at = self.problem.point(x).at

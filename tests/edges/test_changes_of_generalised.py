@@ -1,0 +1,128 @@
+"""The changes that must not matter, of generalised responses: Laplace's estimates and default priors."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import ranef
+import transformations as tr
+from transformations import Case
+
+#: how far answers may lie apart, in standard errors or deviations: two descents stop that near one optimum
+CLOSE = 2e-4
+
+DESIGNS = {
+    "binomial": ("cbpp", "cbind(incidence, size - incidence) ~ period + (1 | herd)", {"family": "binomial"}),
+    "probit": ("cbpp", "cbind(incidence, size - incidence) ~ period + (1 | herd)", {"link": "probit"}),
+    "poisson": ("grouseticks", "TICKS ~ YEAR * cHEIGHT + (cHEIGHT | BROOD)", {"family": "poisson"}),
+    "factor": ("grouseticks", "TICKS ~ YEAR + cHEIGHT + (YEAR | LOCATION)", {"family": "poisson"}),
+    "negative binomial": ("grouseticks", "TICKS ~ YEAR + cHEIGHT + (1 | BROOD)", {"family": "negative binomial"}),
+    "gamma": ("sleepstudy", "Reaction ~ Days + (Days | Subject)", {"family": "gamma"}),
+}
+NAMES = [pytest.param(n, marks=pytest.mark.slow if n in ("probit", "factor") else []) for n in DESIGNS]
+
+#: weights multiply log densities, and counts have no unit: those changes are other models
+CHANGES = tuple(c for c in tr.CHANGES if c.unit == c.weight == 1.0 and not c.shift)
+
+
+@cache
+def case_of(name: str) -> Case:
+    dataset, formula, arguments = DESIGNS[name]
+    return Case(formula, ranef.datasets.load(dataset), {"family": "binomial"} | arguments)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_estimates_do_not_change(name):
+    case = case_of(name)
+    plain = case.model().fit()
+    errors, index, tried = np.sqrt(np.diag(plain.vcov)), plain.spec.design.index, 0
+    for change, changed, back in tr.pairs(case, CHANGES):
+        other = changed.model().fit()
+        new = changed.data.loc[index]
+        assert other.status == plain.status, change
+        assert other.criterion == pytest.approx(plain.criterion, abs=1e-6), change
+        np.testing.assert_allclose(
+            back.beta(other.fixef) / errors, plain.fixef / errors, atol=CLOSE, err_msg=str(change)
+        )
+        ours = back.vcov(other.vcov) / np.outer(errors, errors)
+        np.testing.assert_allclose(ours, plain.vcov / np.outer(errors, errors), atol=CLOSE, err_msg=str(change))
+        before, after = plain.predict(case.data.loc[index]), other.predict(new)
+        np.testing.assert_allclose(after, before, rtol=CLOSE, err_msg=str(change))
+        np.testing.assert_allclose(back.response(other.fitted()), plain.fitted(), rtol=CLOSE, err_msg=str(change))
+        modes = [[m.values for m in f.estimates.modes] for f in (other, plain)]
+        for b, own, g in zip(back.effects(modes[0]), modes[1], plain.spec.groupings, strict=True):
+            np.testing.assert_allclose(
+                b / own.std(axis=0), own / own.std(axis=0), atol=10 * CLOSE, err_msg=f"{change} {g.name}"
+            )
+        tried += 1
+    assert tried >= 4
+
+
+def log_prior(model: ranef.Model, covs: list[np.ndarray]) -> float:
+    """Log density of the default priors of Σ_k, but for a constant."""
+    out = 0.0
+    for t in model.spec.terms:
+        T = np.linalg.inv(model.priors().term(t).outward)
+        own = T @ covs[t.grouping][t.where, t.where] @ T.T
+        sds = np.sqrt(np.diag(own))
+        out += sum(
+            stats.t.logpdf(sd, prior.df, scale=prior.scale) - len(sds) * np.log(sd)
+            for sd, prior in zip(sds, model.priors().sds(t), strict=True)
+        )
+        out += (
+            sum((prior.eta - 1.0) for prior in model.priors().corr.values())
+            * np.linalg.slogdet(own / np.outer(sds, sds))[1]
+        )
+    return out
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_default_priors_do_not_change(name):
+    case = case_of(name)
+    plain, rng = case.model(), np.random.default_rng(2)
+    (C, kinds) = plain.priors().coordinates(plain.spec.design.fixed_names)
+    mean, half = np.linalg.solve(C, [k.loc for k in kinds]), np.linalg.solve(C, np.diag([k.scale for k in kinds]))
+    sds = np.sqrt(np.diag(half @ half.T))
+    for change, changed, back in tr.pairs(case, CHANGES):
+        other = changed.model()
+        (D, others) = other.priors().coordinates(other.spec.design.fixed_names)
+        again = np.linalg.solve(D, [k.loc for k in others]), np.linalg.solve(D, np.diag([k.scale for k in others]))
+        np.testing.assert_allclose(back.beta(again[0]) / sds, mean / sds, atol=1e-6, err_msg=str(change))
+        ours = back.vcov(again[1] @ again[1].T) / np.outer(sds, sds)
+        np.testing.assert_allclose(ours, half @ half.T / np.outer(sds, sds), atol=1e-6, err_msg=str(change))
+        laws = []
+        for _ in range(3):
+            covs = []
+            for t in plain.spec.terms:
+                root = plain.priors().term(t).outward @ np.diag(plain.priors().term(t).sizes ** -1.0)
+                root = root @ rng.normal(size=(len(root), len(root) + 2))
+                covs.append(root @ root.T)
+            theirs = [np.zeros((0, 0))] * len(covs)
+            for K, cov, place in zip(back.random, covs, back.groupings, strict=True):
+                theirs[place] = np.linalg.solve(K, np.linalg.solve(K, cov).T).T
+            laws.append((log_prior(plain, covs), log_prior(other, theirs)))
+        before, after = np.diff(np.array(laws), axis=0).T
+        np.testing.assert_allclose(after, before, atol=1e-5, err_msg=str(change))
+
+
+def test_rows_as_often_as_their_weights_say():
+    """Weights of counts multiply log densities; trials are weights of proportions, or rows of zeros and ones."""
+    ticks = ranef.datasets.load("grouseticks").iloc[::3]
+    times = np.random.default_rng(1).integers(1, 4, len(ticks))
+    weighted = ranef.Model("TICKS ~ cHEIGHT + (1 | BROOD)", ticks.assign(w=times), weights="w", family="poisson").fit()
+    repeated = ranef.Model(
+        "TICKS ~ cHEIGHT + (1 | BROOD)", ticks.loc[ticks.index.repeat(times)], family="poisson"
+    ).fit()
+    np.testing.assert_allclose(weighted.fixef, repeated.fixef, rtol=1e-6)
+    assert weighted.criterion == pytest.approx(repeated.criterion, rel=1e-9)
+    herds = ranef.datasets.load("cbpp")
+    cows = herds.loc[herds.index.repeat(herds["size"])].assign(ill=0)
+    cows["ill"] = (cows.groupby(level=0).cumcount() < cows["incidence"]).astype(int)
+    by_cow = ranef.Model("ill ~ period + (1 | herd)", cows, family="binomial").fit()
+    by_herd = ranef.Model("incidence / size ~ period + (1 | herd)", herds, weights="size", family="binomial").fit()
+    np.testing.assert_allclose(by_cow.fixef, by_herd.fixef, rtol=1e-6)
+    np.testing.assert_allclose(by_cow.varcorr["sdcor"], by_herd.varcorr["sdcor"], rtol=1e-5)
