@@ -31,9 +31,10 @@ def near(exact, high, low, h):
 def test_densities_are_those_of_scipy(word, link):
     family, rows, eta, own = case(word, link)
     truth = density(word, link, rows, eta, own)
-    assert np.allclose(whole(family, rows, eta, own), truth, rtol=1e-9, atol=1e-9)
+    tolerance = 1e-6 if word == "ordinal" else 1e-9  # by its definition a small share is a difference of large ones
+    assert np.allclose(whole(family, rows, eta, own), truth, rtol=tolerance, atol=tolerance)
     space = Space(np, scipy.special)
-    assert np.allclose(family.log_density(eta, rows.y, rows.weights, own, space), truth, rtol=1e-9, atol=1e-9)
+    assert np.allclose(family.log_density(eta, rows.y, rows.weights, own, space), truth, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(("word", "link"), EVERY)
@@ -65,7 +66,7 @@ def test_links_and_deviances(word, link):
     parts = [family.deviances(rows, mean, own) for mean in means]
     first, other = (density(word, link, rows, e, own) for e in (eta, 0.9 * eta))
     assert (parts[0] >= 0).all()
-    assert np.allclose(parts[0] - parts[1], -2.0 * SCALES.get(word, 1.0) * (first - other), atol=1e-8)
+    assert np.allclose(parts[0] - parts[1], -2.0 * SCALES.get(word, 1.0) * (first - other), rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize("word", GENERALISED)

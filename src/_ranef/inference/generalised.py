@@ -145,8 +145,8 @@ def predict_generalised(
     if options.interval is None:
         effects = effects_for(rows, [m.values for m in estimates.modes], covs, options, rng)
         eta, none = linear_predictor(rows, estimates.beta, effects, asked.groupings), np.empty(0)
-        own = dispersions_of(estimates)
-        return Predicted(family.predicted(eta, own) if scale == "response" else eta, none, none, none)
+        means = family.predicted(eta, dispersions_of(estimates))
+        return Predicted(means if scale == "response" else eta, none, none, none)
     kind = options.uncertainty or "fixef"
     if kind not in UNCERTAIN:
         raise NotAvailableError(

@@ -82,7 +82,7 @@ class Model(Shown):
         binomial response is 0 or 1, two levels, a proportion with its trials as ``weights=``, or
         ``cbind(successes, failures)``.
     link : str, optional
-        Another link than the usual one: ``"probit"`` or ``"cloglog"`` of a binomial response.
+        Another link than the usual one, as ``"probit"`` of a binomial response.
     cov : mapping str to matrix, optional
         Known covariances among the levels of grouping factors, K of Var b = K ⊗ Σ: a DataFrame labelled by levels,
         ``(K, levels)``, or :class:`ranef.Precision`. Levels of K without rows are predicted.
