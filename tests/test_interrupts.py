@@ -186,11 +186,16 @@ class Outcome:
         return self.status in (0, 130) and quiet and told and not self.left
 
 
+def heed():
+    """Ctrl-C is heard, also where these tests run in the background of a shell, whose children are deaf to it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def begun(kind, cwd, cache):
     """A process whose command has begun to load the package, or whose program has come to what is interrupted."""
     env = os.environ | {"RANEF_CACHE_DIR": str(cache), "MPLBACKEND": "Agg", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
-        kind.command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        kind.command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed
     )
     if kind.goes_on:
         assert process.stdout.readline() == "ready\n", process.stderr.read()
