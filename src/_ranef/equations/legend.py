@@ -83,6 +83,7 @@ OF_CLUSTER = {
     "V": "covariance of the responses",
     "p": "probabilities",
     "μ": "means",
+    "η": "linear predictors",
     "n": "trials",
     "z": "working responses",
     "W": "weights at the conditional mode",
