@@ -67,6 +67,8 @@ class Loo:
         Relative efficiency of the draws that the smoothing assumes.
     integrated : tuple of str
         What was integrated in closed form rather than drawn.
+    by_group : bool
+        Whether whole groups could be left out.
     """
 
     kind: str
@@ -83,6 +85,7 @@ class Loo:
     r_eff: float
     integrated: tuple[str, ...] = ()
     scale: str = "log"
+    by_group: bool = True
 
     @property
     def warning(self) -> bool:
@@ -98,12 +101,12 @@ class Loo:
         shown = ", ".join(f"{label} ({k:.2f})" for label, k in high[:5].items())
         more = f" and {len(high) - 5} more" if len(high) > 5 else ""
         what = f"levels of {self.group}" if self.group else "rows"
-        remedy = (
-            "fit the model without each of them and score them by that fit"
-            if self.group
-            else "leave out whole groups instead (kind='group'), whose "
-            "random effects are integrated exactly, or fit the model without each of them"
-        )
+        remedy = "fit the model without each of them and score them by that fit"
+        if self.by_group and not self.group:
+            remedy = (
+                "leave out whole groups instead (kind='group'), whose random effects are integrated exactly, or fit "
+                "the model without each of them"
+            )
         return (
             f"Pareto k is above {self.good_k:.2f} for {len(high)} of {self.n_data_points} {what}: {shown}{more}. The "
             "posterior without them differs so much from the posterior with them that reweighting cannot be trusted; "
@@ -293,6 +296,7 @@ def _result(
         good_k=float(min(1.0 - 1.0 / np.log10(S), 0.7)) if S > 10 else 0.0,
         r_eff=r_eff,
         integrated=integrated,
+        by_group=draws.family == "gaussian",
     )
 
 
