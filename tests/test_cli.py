@@ -41,14 +41,14 @@ def test_fit_a_family(capsys):
 def test_compare_a_family(tmp_path, capsys):
     formula, short = "cbind(incidence, size - incidence) ~ period + (1 | herd)", ["--draws", "200", "--warmup", "300"]
     options = ["--family", "binomial", "--seed", "1", *short]
-    assert main(["compare", "cbpp", formula, *options, "--html", str(tmp_path / "p.html")]) == 2
-    assert "--figure and --json" in capsys.readouterr().err
     files = ["--figure", str(tmp_path / "herds.png"), "--json", str(tmp_path / "all.json")]
+    files += ["--html", str(tmp_path / "page.html")]
     assert main(["compare", "cbpp", formula, *options, *files]) == 0
     printed = capsys.readouterr().out
     assert "Laplace" in printed
     assert "conditional mode" in printed
     assert (tmp_path / "herds.png").stat().st_size > 10_000
+    assert "herd" in (tmp_path / "page.html").read_text()
     found = json.loads((tmp_path / "all.json").read_text())
     assert found["fits"]["eb"] == {"engine": "Laplace", "family": "binomial"}
     assert len(found["random_effects"]) == 15

@@ -36,12 +36,12 @@ def penalised(fit, k, j, scale):
     own = g.codes == j
     lam = spec.lambdas(fit.estimates.theta)[k]
     precision = np.linalg.inv(lam @ lam.T) / scale**2
-    values = list(dispersions_of(fit.estimates).values())
+    values = dispersions_of(fit.estimates)
 
     def height(b):
         eta = rest.copy()
         eta[own] += g.Z[own] @ b
-        return -log_density(spec, eta, *(values or [None]))[own].sum() + 0.5 * b @ precision @ b
+        return -log_density(spec, eta, values)[own].sum() + 0.5 * b @ precision @ b
 
     found = minimize(height, np.zeros(g.Z.shape[1]), method="BFGS", options={"gtol": 1e-7})
     return found.x

@@ -132,7 +132,7 @@ def test_from_the_working_response_to_the_criterion(name):
     np.testing.assert_allclose(m.Lambda @ u, b, atol=1e-7)
     np.testing.assert_allclose(m.L @ m.L.T, problem.left, rtol=1e-8, atol=1e-8)
     eta = f.predict(type="link").to_numpy()
-    log_density = generalised.log_density(f.spec, eta, next(iter(f.dispersion), None)).sum()
+    log_density = generalised.log_density(f.spec, eta, f.dispersion.to_dict()).sum()
     criterion = -2 * log_density + u @ u + 2 * np.log(np.diag(m.L)).sum()
     assert criterion == pytest.approx(f.criterion, rel=1e-10)
     given = f._at.information  # of internal β

@@ -22,6 +22,7 @@ def test_sampling_through_the_host_follows_the_same_path(make, monkeypatch):
     assert [x.shape for x in two.b] == [x.shape for x in one.b]
 
 
+@pytest.mark.slow
 def test_sampling_by_the_loops_from_numpyro_follows_the_same_path(make, monkeypatch):
     spec = make.spec(make.formulas["nested"])
     settings = {"priors": make.priors["default"](spec), "seed": 8, "chains": 1, "warmup": 0, "draws": 10}

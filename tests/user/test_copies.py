@@ -22,7 +22,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::ranef.ConvergenceWarning")
 
 SLEEP, TICKS = ranef.datasets.load("sleepstudy"), ranef.datasets.load("grouseticks")
 #: copied by tests of their own, or no class of results
-OTHERS = {ranef.Fit, ranef.RowSums, ranef.GeneralisedPosterior, ranef.GeneralisedComparison}
+OTHERS = {
+    ranef.Fit,
+    ranef.RowSums,
+    ranef.GeneralisedPosterior,
+    ranef.GeneralisedComparison,
+    ranef.GeneralisedPooling,
+}
 WAYS = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda x: pickle.loads(pickle.dumps(x))}
 
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from _ranef.design.engines import ROWS, Engine, engine_of
 from _ranef.design.evaluate import CONSTANTS
 from _ranef.design.lazy import LazyModule
-from _ranef.design.partitions import Partitions
+from _ranef.design.partitions import Partitions, partitions_of
 from _ranef.design.table import Table, are_rows, numbered_table
 from _ranef.errors import DesignError
 
@@ -49,8 +49,7 @@ class Chunks:
     @property
     def partitions(self) -> Partitions | None:
         """Where the rows stand on workers, these."""
-        known = self.engine is not None and type(self.engine.frame).__module__.partition(".")[0] == "dask"
-        return Partitions(self.engine.frame) if known and self.engine is not None else None
+        return None if self.engine is None else partitions_of(self.engine.frame)
 
 
 def _has_no_rows(frame: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Frames that an engine computes when asked: DuckDB, Ibis, Dask and Polars, each read in batches and sampled."""
+"""Frames that an engine computes when asked: DuckDB, Ibis, Dask, Polars and Spark, each read in batches and sampled."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from _ranef.design.lazy import LazyModule
+from _ranef.design.partitions import quoted
 
 __all__ = ["ROWS", "Engine", "engine_of"]
 
@@ -94,6 +95,11 @@ def _polars_batches(frame: Any, columns: list[str]) -> Iterator[Any]:
         yield wanted.collect()
 
 
+def _spark_batches(frame: Any, columns: list[str]) -> Iterator[Any]:
+    chosen = quoted(frame, columns)
+    return iter(chosen.toArrow().to_batches(ROWS) if hasattr(chosen, "toArrow") else [chosen.toPandas()])  # before 4.0
+
+
 def _polars_sample(frame: Any, share: float) -> Any:
     return frame.gather_every(max(int(1 / share), 1))
 
@@ -103,4 +109,5 @@ _ENGINES: dict[str, tuple[Callable[[Any, list[str]], Iterable[Any]], Callable[[A
     "ibis": (_ibis_batches, lambda table, share: table.sample(share, seed=1)),
     "dask": (_dask_batches, lambda frame, share: frame.sample(frac=share, random_state=1)),
     "polars": (_polars_batches, _polars_sample),
+    "pyspark": (_spark_batches, lambda frame, share: frame.sample(fraction=share, seed=1)),
 }

@@ -88,7 +88,7 @@ class GeneralisedPooling(Pooled):
         >>> data = {"y": [0, 0, 0, 1, 0, 1, 1, 0, 1], "g": list("aaabbbccc")}
         >>> pooled = ranef.pooling(ranef.Model("y ~ 1 + (1 | g)", data, family="binomial").fit())
         >>> pooled.frame["no_pooling"].round(2).tolist()
-        [-inf, 0.92, 0.92]
+        [-inf, 0.94, 0.94]
         """
         drawn = None if self.fb is None else self.fb.draws
         return self._only(cmp.linked_frame(self._base, drawn))

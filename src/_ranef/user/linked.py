@@ -109,7 +109,7 @@ class Linked(Answers):
         >>> fit.predict(new, type="link", re="none", interval="confidence").round(2).to_numpy().tolist()
         [[-1.4, -1.85, -0.95], [-2.98, -3.83, -2.13]]
         >>> fit.predict(new, interval="prediction", weights=10, seed=1)[["lower", "upper"]].to_numpy().tolist()
-        [[0.0, 0.6], [0.0, 0.3]]
+        [[0.0, 0.7], [0.0, 0.3]]
         """
         one_of("type", type, ("response", "link"))
         classes = self.spec.family.classes if isinstance(self.spec.family, Generalised) else ()
