@@ -481,6 +481,11 @@ def test_classes_by_their_probabilities(link):
     assert np.allclose(turned.thresholds, -fit.thresholds[::-1], atol=1e-5)
     with pytest.raises(ranef.NotAvailableError, match="type='link'"):
         fit.predict(interval="confidence")
+    rows, shifted = (one.tidy().set_index("term") for one in (fit, turned))
+    assert np.allclose(rows["estimate"][fit.thresholds.index], fit.thresholds)
+    assert rows["std_error"]["3|4"] == pytest.approx(rows["std_error"]["Intercept"], rel=1e-4)
+    ours = shifted.loc[turned.thresholds.index, ["estimate", "std_error"]].to_numpy()
+    assert np.allclose(ours * [-1, 1], rows.loc[fit.thresholds.index[::-1], ["estimate", "std_error"]], rtol=1e-3)
     with pytest.raises(ranef.DesignError, match="leave the intercept"):
         ranef.Model("slow ~ 0 + Days + (1 | Subject)", data, family="ordinal")
 
