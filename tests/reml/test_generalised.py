@@ -10,6 +10,7 @@ import pytest
 import scipy
 
 import ranef
+from _ranef.inference import laplace_at
 from _ranef.likelihood import at_points, fit_pilot, make_laplace
 from _ranef.likelihood.quadrature import QuadratureAt
 from _ranef.spec import GENERALISED, Rows, response_family
@@ -463,6 +464,13 @@ def test_families_are_those_of_glmmtmb_and_ordinal(name):
     assert np.allclose(fit.varcorr["sdcor"][: np.size(ref["sd"])], ref["sd"], rtol=2e-3)
     if "dispersion" in ref:
         assert fit.dispersion.iloc[0] == pytest.approx(ref["dispersion"], rel=2e-3)
+
+
+def test_modes_of_outlying_levels_are_found_from_zero_effects():
+    """Where h is not concave at zero, with one effect of a level as with two."""
+    fit = ranef.Model("Reaction ~ Days + (1 | Subject)", ranef.datasets.load("sleepstudy"), family="t").fit()
+    assert laplace_at(fit.spec, fit.estimates).criterion == pytest.approx(fit.criterion, abs=1e-8)
+    assert np.isfinite(fit.confint()).all(axis=None)
 
 
 @pytest.mark.parametrize("link", ["logit", "probit"])
