@@ -88,7 +88,7 @@ def test_numbers_stand_in_equations_and_parameters(model, posterior):
     np.testing.assert_allclose(own.loc["period[T.2]", "fb_estimate"], posterior.fixef["period[T.2]"])
     np.testing.assert_allclose(own.loc["sd(Intercept | herd)", "eb_estimate"], model.fit().theta.iloc[0])
     found = both.intervals()
-    assert found.groupby(["fit", "method"]).size().to_dict() == {("eb", "wald"): 4, ("fb", "posterior"): 5}
+    assert found.groupby(["fit", "method"]).size().to_dict() == {("eb", "profile"): 5, ("fb", "posterior"): 5}
 
 
 @pytest.mark.filterwarnings("ignore:Pareto k")
