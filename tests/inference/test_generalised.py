@@ -136,6 +136,28 @@ def test_the_ends_of_a_profile_are_where_the_likelihood_ratio_says(size):
         assert found.fun - size.criterion == pytest.approx(scipy.stats.chi2.ppf(0.95, 1), abs=1e-4)
 
 
+def test_intervals_of_dispersions_are_by_the_curvature_of_their_logarithms(size):
+    """That of the criterion with the rest at its best, by which Wald's interval is the parabola of a profile."""
+    held = next(one for one in held_parameters(size.spec)[0] if one.name == "size")
+    (objective,) = generalised_objectives(size.spec, size.estimates, [held])
+    x, k = objective.start, objective.index
+    steps = 1e-4 * objective.sizes
+    hessian = np.array(
+        [(objective(x + h).gradient - objective(x - h).gradient) / (2.0 * h.sum()) for h in np.diag(steps)]
+    )
+    sd = np.sqrt(2.0 * np.linalg.inv(0.5 * (hessian + hessian.T))[k, k])
+    row, own = size.tidy().set_index("term").loc["size"], size.dispersion["size"]
+    assert row["std_error"] == pytest.approx(own * sd, rel=1e-3)
+    ends = own * np.exp(scipy.stats.norm.ppf([0.025, 0.975]) * sd)
+    assert np.allclose(row[["lower", "upper"]].astype(float), ends, rtol=1e-3)
+    assert np.allclose(size.confint(parameters="size"), ends, rtol=1e-3)
+    assert np.allclose(
+        size.parameters.set_index("parameter").loc["size", ["lower", "upper"]].astype(float), ends, rtol=1e-3
+    )
+    assert np.isnan(size.tidy(vcov="CR1").set_index("term")["std_error"]["size"])
+    assert "size" not in size.confint(vcov="CR1").index
+
+
 def test_profiles_do_not_depend_on_coding_or_order(logit):
     data = data_of("cbpp_laplace").sample(frac=1.0, random_state=1)
     again = fit_of(CBPP.replace("period", "C(period, contr.sum)"), data, "binomial")

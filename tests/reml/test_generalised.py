@@ -10,6 +10,7 @@ import pytest
 import scipy
 
 import ranef
+from _ranef.inference import laplace_at
 from _ranef.likelihood import at_points, fit_pilot, make_laplace
 from _ranef.likelihood.quadrature import QuadratureAt
 from _ranef.spec import GENERALISED, Rows, response_family
@@ -465,6 +466,13 @@ def test_families_are_those_of_glmmtmb_and_ordinal(name):
         assert fit.dispersion.iloc[0] == pytest.approx(ref["dispersion"], rel=2e-3)
 
 
+def test_modes_of_outlying_levels_are_found_from_zero_effects():
+    """Where h is not concave at zero, with one effect of a level as with two."""
+    fit = ranef.Model("Reaction ~ Days + (1 | Subject)", ranef.datasets.load("sleepstudy"), family="t").fit()
+    assert laplace_at(fit.spec, fit.estimates).criterion == pytest.approx(fit.criterion, abs=1e-8)
+    assert np.isfinite(fit.confint()).all(axis=None)
+
+
 @pytest.mark.parametrize("link", ["logit", "probit"])
 def test_classes_by_their_probabilities(link):
     data = ranef.datasets.load("sleepstudy").assign(slow=lambda d: (d["Reaction"] // 60).clip(3, 6))
@@ -481,6 +489,11 @@ def test_classes_by_their_probabilities(link):
     assert np.allclose(turned.thresholds, -fit.thresholds[::-1], atol=1e-5)
     with pytest.raises(ranef.NotAvailableError, match="type='link'"):
         fit.predict(interval="confidence")
+    rows, shifted = (one.tidy().set_index("term") for one in (fit, turned))
+    assert np.allclose(rows["estimate"][fit.thresholds.index], fit.thresholds)
+    assert rows["std_error"]["3|4"] == pytest.approx(rows["std_error"]["Intercept"], rel=1e-4)
+    ours = shifted.loc[turned.thresholds.index, ["estimate", "std_error"]].to_numpy()
+    assert np.allclose(ours * [-1, 1], rows.loc[fit.thresholds.index[::-1], ["estimate", "std_error"]], rtol=1e-3)
     with pytest.raises(ranef.DesignError, match="leave the intercept"):
         ranef.Model("slow ~ 0 + Days + (1 | Subject)", data, family="ordinal")
 

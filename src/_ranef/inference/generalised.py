@@ -23,7 +23,7 @@ from _ranef.inference.prediction import (
 from _ranef.inference.response_ranks import SimulatedResiduals, simulated_residuals
 from _ranef.inference.variance_shares import VarianceParts, row_moments, variance_parts
 from _ranef.likelihood import LaplaceAt, combination_variances, response_rows
-from _ranef.results import Fit, RemlEstimates
+from _ranef.results import Fit, PosteriorDraws, RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays, thresholds
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
@@ -36,7 +36,9 @@ __all__ = [
     "generalised_residuals",
     "link_parts",
     "predict_generalised",
+    "response_draws",
     "response_moments",
+    "response_parameters",
     "shown_residuals",
     "threshold_series",
     "untied_residuals",
@@ -77,6 +79,46 @@ def threshold_series(estimates: RemlEstimates) -> pd.Series[float]:
         raise NotAvailableError(f"A {estimates.family} response has no thresholds; dispersion has its parameters.")
     values = np.array(thresholds(dispersions_of(estimates))) - estimates.beta[0]
     return pd.Series(values, index=[f"{a}|{b}" for a, b in pairwise(classes)], name="threshold")
+
+
+def response_parameters(joint: Callable[[], JointInformation], estimates: RemlEstimates, level: float) -> pd.DataFrame:
+    """``estimate, std_error, lower, upper`` of dispersions, and of the thresholds of an ordinal response, by name.
+
+    By the Hessian in all parameters and the delta method. Intervals of dispersions are normal ones of their logarithms,
+    so that they are positive; NaN stands for what has no curvature.
+    """
+    own = dispersions_of(estimates)
+    if not own:
+        return pd.DataFrame(columns=["estimate", "std_error", "lower", "upper"], dtype=float)
+    values, z, information = np.array(list(own.values())), normal_quantile(level), joint()
+    slopes = np.eye(len(information.x))[len(information.x) - len(values) :]  # of the logarithms
+    sds = _known_sds(information.variances(slopes))
+    out = pd.DataFrame({"estimate": values, "std_error": values * sds}, index=list(own))
+    with np.errstate(over="ignore"):
+        out = out.assign(lower=values * np.exp(-z * sds), upper=values * np.exp(z * sds))
+    if not estimates.classes:
+        return out
+    steps = np.vstack([np.zeros(len(information.x)), np.cumsum(values[:, None] * slopes, axis=0)])
+    alphas = threshold_series(estimates)
+    errors = _known_sds(information.variances(steps - information.coefficient_slopes[0]))
+    more = pd.DataFrame({"estimate": alphas, "std_error": errors})
+    return pd.concat([out, more.assign(lower=alphas - z * errors, upper=alphas + z * errors)])
+
+
+def _known_sds(variances: Floats) -> Floats:
+    return np.sqrt(np.where(variances > 0.0, variances, np.nan))
+
+
+def response_draws(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, Floats]:
+    """Draws (chains, draws) of what :func:`response_parameters` has."""
+    family = spec.family
+    if not isinstance(family, Generalised):
+        return {}
+    own = {name: np.asarray(draws.extras[name]) for name in family.dispersions if name in draws.extras}
+    if not family.classes:
+        return own
+    names = [f"{a}|{b}" for a, b in pairwise(family.classes)]
+    return own | {name: x - draws.beta[..., 0] for name, x in zip(names, thresholds(own), strict=True)}
 
 
 def generalised_residuals(estimates: RemlEstimates, rows: Rows, eta: Floats, kind: str) -> Floats:

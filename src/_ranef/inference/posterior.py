@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from _ranef.errors import DesignError
 from _ranef.inference.effects import check_level, varcorr_of
-from _ranef.inference.generalised import response_moments
+from _ranef.inference.generalised import response_draws, response_moments
 from _ranef.inference.prediction import (
     Predicted,
     RowsAsked,
@@ -124,7 +124,7 @@ def parameter_draws(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, Floats]
             out["sigma"] = sd
         else:
             out[f"sd({term1} | {group})" if term2 is None else f"cor({term1}, {term2} | {group})"] = sd
-    return out | residual_draws(spec, draws) | _extra_draws(draws)
+    return out | residual_draws(spec, draws) | _extra_draws(draws) | response_draws(spec, draws)
 
 
 def _extra_draws(draws: PosteriorDraws) -> dict[str, Floats]:

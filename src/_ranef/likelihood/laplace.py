@@ -92,6 +92,8 @@ class Mode:
         curvature, A = self.at.curvature, self.A
         try:
             factor = self.factor
+            if not np.isfinite(factor.log_det):  # single effects have roots, which are no numbers
+                raise np.linalg.LinAlgError("Matrix is not positive definite")
         except np.linalg.LinAlgError:
             curvature = np.maximum(curvature, 0.0)
             A = self.model.weighted(curvature)

@@ -154,7 +154,7 @@ class Generalised(Family):
     upper: ClassVar[float] = np.inf
 
     def __post_init__(self) -> None:
-        one_of(f"link of family {self.word!r}", self.link, self.links, FitError)
+        one_of(f"family {self.word!r} with link", self.link, self.links, FitError)
 
     @property
     def linking(self) -> Link:

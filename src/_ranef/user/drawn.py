@@ -156,7 +156,7 @@ class Drawn:
         columns = {"std_error": sds, "lower": bounds["lower"][p:].tolist(), "upper": bounds["upper"][p:].tolist()}
         se = np.sqrt(np.diag(self.vcov.to_numpy()))
         out = inf.tidy_frame(self.spec, self.fixef, se, bounds[:p], self.varcorr, columns)
-        residual = inf.residual_draws(self.spec, self.draws)
+        residual = inf.residual_draws(self.spec, self.draws) | inf.response_draws(self.spec, self.draws)
         if not residual:
             return out
         own = pd.DataFrame({"effect": "random", "group": "Residual", "term": list(residual)})

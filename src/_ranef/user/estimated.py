@@ -222,8 +222,10 @@ class Maximised(Answers):
         ----------
         level : float
         method : "wald", "profile" or "bootstrap"
-            ``"wald"``: of the coefficients, with θ̂ taken as known. ``"profile"``: of every coefficient, standard
-            deviation, correlation, parameter of the residuals and σ, by the likelihood ratio (:meth:`profile`).
+            ``"wald"``: of the coefficients, with θ̂ taken as known; of generalised responses by the Hessian in all
+            parameters, and of their dispersions (by logarithms) and thresholds, too. ``"profile"``: of every
+            coefficient, standard deviation, correlation, parameter of the residuals and σ, by the likelihood ratio
+            (:meth:`profile`).
             ``"bootstrap"``: of the same, by simulated responses (:meth:`bootstrap`).
         ddf : "satterthwaite", "kenward-roger", "residual", optional
             Of ``"wald"``, degrees of freedom of t intervals, as in :meth:`summary`; normal intervals by default.
@@ -260,6 +262,8 @@ class Maximised(Answers):
             return out if parameters is None else inf.chosen_rows(out, parameters)
         tests = self._tests(ddf, vcov, cluster)
         out = inf.wald_intervals(self.fixef, tests.std_error, tests.df, level)
+        if vcov is None:
+            out = pd.concat([out, *self._more_intervals(level)])
         return out if parameters is None else inf.chosen_rows(out, parameters)
 
     def tidy(
@@ -273,7 +277,8 @@ class Maximised(Answers):
         ddf : "satterthwaite", "kenward-roger", "residual", optional
             As in :meth:`summary`: adds ``df`` and ``p_value`` of the coefficients, and their intervals are those of t.
         vcov, cluster : optional
-            ``"CR0"``, ``"CR1"`` or ``"CR2"`` for a cluster-robust covariance, as in :meth:`vcov_robust`.
+            ``"CR0"``, ``"CR1"`` or ``"CR2"`` for a cluster-robust covariance, as in :meth:`vcov_robust`; of the
+            coefficients alone.
 
         Examples
         --------
@@ -286,7 +291,7 @@ class Maximised(Answers):
         bounds = inf.wald_intervals(self.fixef, tests.std_error, tests.df, level)
         columns = self._told_of(tests)
         out = inf.tidy_frame(self.spec, self.fixef, tests.std_error, bounds, self.varcorr, tests=columns)
-        return pd.concat([out, *self._more_rows()], ignore_index=True)
+        return pd.concat([out, *self._more_rows(level, vcov)], ignore_index=True)
 
     def test(
         self,
@@ -771,8 +776,12 @@ class Maximised(Answers):
         """The columns that a table of tests has."""
         return tests.columns
 
-    def _more_rows(self) -> Iterator[pd.DataFrame]:
+    def _more_rows(self, level: float, vcov: str | None) -> Iterator[pd.DataFrame]:
         """What :meth:`tidy` has behind variance components."""
+        yield from ()
+
+    def _more_intervals(self, level: float) -> Iterator[pd.DataFrame]:
+        """What :meth:`confint` has of Wald's intervals behind those of coefficients."""
         yield from ()
 
     def _profiles(self, parameters: Sequence[str] | str | None, level: float, steps: int) -> inf.Profiles:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, overload
@@ -389,6 +389,17 @@ class GeneralisedFit(Maximised, Linked):
         self.family.check(spec.design.y, spec.design.weights, "given to refit()", lambda row: f"row {row}")
         start = None if self.is_singular else self.estimates.theta
         return generalised_fit(spec, start=start, control=None, nagq=self.estimates.nagq)
+
+    def _more_rows(self, level: float, vcov: str | None) -> Iterator[pd.DataFrame]:
+        own = inf.response_parameters(lambda: self._joint, self.estimates, level)
+        if len(own):
+            own = own if vcov is None else own[["estimate"]]
+            yield own.rename_axis("term").reset_index().assign(effect="random", group="Residual")
+
+    def _more_intervals(self, level: float) -> Iterator[pd.DataFrame]:
+        own = inf.response_parameters(lambda: self._joint, self.estimates, level)
+        if len(own):
+            yield own[["lower", "upper"]]
 
     def _told_of(self, tests: inf.CoefficientTests) -> dict[str, Floats]:
         return {"p_value": tests.p}

@@ -620,7 +620,7 @@ class EmpiricalBayesFit(Maximised, BaseFit):
             return self.criterion
         return Likelihood(self.spec, self.products, "ML").at(self.estimates.theta).criterion
 
-    def _more_rows(self) -> Iterator[pd.DataFrame]:
+    def _more_rows(self, level: float, vcov: str | None) -> Iterator[pd.DataFrame]:
         if self.spec.rho_names:
             yield inf.residual_tidy(self.spec, self.residual_parameters, self.sigma, self._vcov_whole)
 
