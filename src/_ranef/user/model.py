@@ -546,6 +546,8 @@ class Model(Shown):
         ------
         FitError
             If a prior is flat: there is nothing to draw from.
+        NotAvailableError
+            Of generalised responses.
 
         Examples
         --------
@@ -555,6 +557,9 @@ class Model(Shown):
         >>> dict(tree["prior_predictive"]["bright"].sizes)
         {'chain': 1, 'draw': 100, 'obs': 20}
         """
+        self._refuse_generalised(
+            "prior_predictive()", "describe() has its priors, sample().to_datatree(prior=True) draws."
+        )
         settings, rng = nuts.Settings(draws=draws, seed=seed), generator(seed)
         spec = self._with_fitted(self._spec.held.with_family(family))
         drawn = nuts.sample_prior(spec, self.priors(priors), draws=settings.draws, seed=seed)
