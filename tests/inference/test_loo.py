@@ -149,7 +149,8 @@ def test_residual_parameters_are_integrated_too(sleep, monkeypatch):
     monkeypatch.setattr("_ranef.inference.loo.wide_draws", lambda *_: None)
     drawn = group_loo(fit)
     assert (wide.pareto_k <= wide.good_k).all()
-    trusted = drawn.pareto_k <= drawn.good_k
+    trusted = drawn.pareto_k <= 0.5  # from there on a few draws may carry the sum
+    assert trusted.sum() > 10
     np.testing.assert_allclose(wide.elpd_i[trusted], drawn.elpd_i[trusted], atol=0.25)
 
 

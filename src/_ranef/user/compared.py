@@ -639,7 +639,13 @@ def _remarks(fit: Any, reference: Any) -> tuple[str, ...]:
 
 def _description(fit: Any) -> dict[str, Any]:
     if not isinstance(fit, Drawn):
-        return {"engine": fit.engine, "method": fit.engine, "criterion": fit.criterion, "status": fit.status}
+        return {
+            "engine": fit.engine,
+            "method": fit.engine,
+            "family": fit.spec.family.word,
+            "criterion": fit.criterion,
+            "status": fit.status,
+        }
     draws = fit.draws
     return {
         "engine": fit.engine,
