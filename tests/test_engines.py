@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
 import subprocess
 import sys
 
@@ -40,11 +42,29 @@ def dask(data: pd.DataFrame):
     return pytest.importorskip("dask.dataframe").from_pandas(data, npartitions=3)
 
 
+@functools.cache
+def session():
+    """Spark on this machine, where it and a Java are installed."""
+    sql = pytest.importorskip("pyspark.sql")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs a Java")
+    settings = {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "3"}
+    builder = sql.SparkSession.builder.master("local[2]")
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    return builder.getOrCreate()
+
+
+def spark(data: pd.DataFrame):
+    made = session().createDataFrame(data if len(data) else people(9))  # which has columns
+    return made.cache() if len(data) else made.limit(0)
+
+
 def polars(data: pd.DataFrame):
     return pl.from_pandas(data).lazy()
 
 
-ENGINES = {"duckdb": duckdb, "ibis": ibis, "dask": dask, "polars": polars}
+ENGINES = {"duckdb": duckdb, "ibis": ibis, "dask": dask, "polars": polars, "spark": spark}
 
 
 def people(n: int = 3000) -> pd.DataFrame:
@@ -85,7 +105,7 @@ READ = ["y ~ log(x) + (1 | g)", "y ~ x * o + (1 | g)", "y ~ scale(x) + (1 | g)"]
     ("engine", "name"),
     [
         *(("duckdb", name) for name in GROUPED),
-        *((engine, "crossed, weighted") for engine in ("ibis", "dask", "polars")),
+        *((engine, "crossed, weighted") for engine in ("ibis", "dask", "polars", "spark")),
     ],
 )
 def test_sums_by_groups(engine, name):

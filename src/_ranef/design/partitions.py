@@ -13,12 +13,13 @@ import numpy as np
 
 from _ranef.design.lazy import LazyModule
 from _ranef.design.table import Table, numbered_table
+from _ranef.errors import RanefError
+from _ranef.support.interrupts import load
 
 __all__ = ["Partitions", "partitions_of"]
 
 dask: Any = LazyModule("dask")
 pyarrow: Any = LazyModule("pyarrow")
-pyspark: Any = LazyModule("pyspark")
 
 #: results that one task merges
 TOGETHER = 8
@@ -105,7 +106,11 @@ class _OfSpark(Partitions):
     def _run(self, function: Callable[[int, Any], Any], columns: Sequence[str]) -> list[tuple[int, Any]]:
         """What a function of the number of a partition and its rows makes of each that has some."""
         made = quoted(self.frame, columns).mapInArrow(partial(_in_spark, function), "place int, made binary")
-        return [(row["place"], pickle.loads(row["made"])) for row in made.collect()]
+        found = [(row["place"], pickle.loads(row["made"])) for row in made.collect()]
+        for _, own in found:
+            if isinstance(own, RanefError):
+                raise own
+        return found
 
 
 def quoted(frame: Any, columns: Sequence[str]) -> Any:
@@ -117,9 +122,13 @@ def _in_spark(function: Callable[[int, Any], Any], batches: Iterator[Any]) -> It
     """What Spark's worker does with the batches of one partition."""
     held = [batch for batch in batches if batch.num_rows]
     if held:
-        place = pyspark.TaskContext.get().partitionId()
-        made = pickle.dumps(function(place, pyarrow.Table.from_batches(held)))
-        yield pyarrow.RecordBatch.from_pydict({"place": pyarrow.array([place], "int32"), "made": [made]})
+        place = load("pyspark").TaskContext.get().partitionId()
+        try:
+            made = function(place, pyarrow.Table.from_batches(held))
+        except RanefError as error:  # Spark would give its text alone, in an error of its own
+            made = error
+        record = {"place": pyarrow.array([place], "int32"), "made": [pickle.dumps(made)]}
+        yield pyarrow.RecordBatch.from_pydict(record)
 
 
 def _counted(place: int, rows: Any) -> int:
