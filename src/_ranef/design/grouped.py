@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -121,9 +122,13 @@ def _present(columns: Sequence[str], schema: Mapping[str, Any]) -> list[Any]:
     return gaps + [~nw.col(name).is_nan() for name in columns if schema[name].is_float()]
 
 
+#: filters of warnings are those of the process: two threads within them would leave one behind
+_FILTERS = Lock()
+
+
 def _only(lazy: Any) -> dict[str, Any]:
     """The one row of a lazy frame."""
-    with catch_warnings():  # of infinite numbers, which are looked for
+    with _FILTERS, catch_warnings():  # of infinite numbers, which are looked for
         simplefilter("ignore", RuntimeWarning)
         frame = lazy.collect()
     return {name: frame[name].to_list()[0] for name in frame.columns}
