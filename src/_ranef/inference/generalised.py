@@ -291,8 +291,8 @@ def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generato
 
 def shown_fitted(fit: Fit) -> Floats:
     """Fitted values (n,), which are means; of an ordinal response the mean places of the class, from 0."""
-    fitted = fit.fitted().to_numpy()
-    return fitted @ np.arange(fitted.shape[1]) if fitted.ndim == 2 else fitted
+    fitted: Floats = fit.fitted().to_numpy()
+    return np.asarray(fitted @ np.arange(fitted.shape[-1])) if fitted.ndim > 1 else fitted
 
 
 def shown_residuals(fit: Fit) -> tuple[Floats, str]:
