@@ -114,7 +114,7 @@ def as_command() -> None:
 
     That holds from before the package is loaded, and at any moment: a ``KeyboardInterrupt`` would be lost in a callback
     of a compiler, or take an interpreter down round threads that are still at work. Where work was put off and may be
-    left, it is raised all the same, so that draws can be kept, but not before somebody has said that it is :func:`caught`.
+    left, it is raised all the same, so that draws can be kept, where somebody has said that it is :func:`caught`.
     """
     if _is_command() and _in_main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
