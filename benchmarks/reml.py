@@ -82,7 +82,7 @@ def lexical(n: int = 2_750_000, subjects: int = 80_000, words: int = 800) -> pd.
 def ratings(rows: int, users: int, items: int) -> pd.DataFrame:
     """The shape of the 32-million-row set of ratings of films: long tails of users and of films, each pair once.
 
-    Users have 16 ratings and more, a hundred in the middle and thousands at most; a fiftieth of the films has a quarter.
+    Users have 16 ratings and more, a hundred in the middle and thousands at most; a fiftieth of films has a quarter.
     """
     rng = np.random.default_rng(7)
     eager = 20.0 + np.minimum(rng.lognormal(np.log(0.5 * rows / users), 1.2, users), items / 2)
