@@ -39,6 +39,7 @@ __all__ = [
     "response_draws",
     "response_moments",
     "response_parameters",
+    "shown_fitted",
     "shown_residuals",
     "threshold_series",
     "untied_residuals",
@@ -270,8 +271,8 @@ def link_parts(spec: ModelSpec, estimates: RemlEstimates, approximation: str = "
     """
     one_of("approximation", approximation, tuple(APPROXIMATIONS))
     family, covs = family_of_estimates(estimates), covariance_arrays(spec, estimates.theta, np.asarray(1.0))
-    centre, own = family.centre(response_rows(spec)), dispersions_of(estimates)
-    residual = family.latent(centre, own, APPROXIMATIONS[approximation])
+    rows, own = response_rows(spec), dispersions_of(estimates)
+    residual = family.latent(family.centre(rows), rows, own, APPROXIMATIONS[approximation])
     if not np.isfinite(residual):
         raise NotAvailableError(
             f"r2() and icc() are not available for a {family.label} response with link {family.link!r} and these "
@@ -286,6 +287,12 @@ def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generato
     whole = spec.family.step(response_rows(spec).weights)
     y = pd.Series(spec.design.y + UNTIED * whole * rng.uniform(size=spec.n_obs), index=spec.design.index)
     return simulated_residuals(y, simulated + UNTIED * whole[:, None] * rng.uniform(size=simulated.shape))
+
+
+def shown_fitted(fit: Fit) -> Floats:
+    """Fitted values (n,), which are means; of an ordinal response the mean places of the class, from 0."""
+    fitted = fit.fitted().to_numpy()
+    return fitted @ np.arange(fitted.shape[1]) if fitted.ndim == 2 else fitted
 
 
 def shown_residuals(fit: Fit) -> tuple[Floats, str]:
