@@ -41,7 +41,6 @@ INSTEAD: Mapping[str, str] = {
     "likelihood": NONE_YET,
     "residual_sd": "Generalised responses have no residual standard deviation; dispersion has their parameters.",
     "residual_parameters": "Generalised responses have no residual structure; dispersion has their parameters.",
-    "to_marginaleffects": NONE_YET,
 }
 
 
@@ -400,6 +399,9 @@ class GeneralisedFit(Maximised, Linked):
         own = inf.response_parameters(lambda: self._joint, self.estimates, level)
         if len(own):
             yield own[["lower", "upper"]]
+
+    def _whole_tidy(self) -> pd.DataFrame:
+        return self.tidy()
 
     def _told_of(self, tests: inf.CoefficientTests) -> dict[str, Floats]:
         return {"p_value": tests.p}
