@@ -293,7 +293,8 @@ class LaplaceTogether:
         ends = np.cumsum([J * a * c for J, a, c in self._widths])[:-1]
         flat = np.split(self._sums @ place.curvature, ends)
         blocks = [
-            np.ascontiguousarray(own.T).reshape(-1, *shape[1:]) for own, shape in zip(flat, self._widths, strict=True)
+            np.ascontiguousarray(own.T).reshape(N * shape[0], *shape[1:])
+            for own, shape in zip(flat, self._widths, strict=True)
         ]
         diag, columns, pairs = [], [], {}
         for lam, whole, across in zip(lambdas, blocks[::2], blocks[1::2], strict=False):
@@ -549,8 +550,14 @@ def _by_point(values: Floats, N: int) -> Floats:
 
 def _gram(first: Sequence[Floats], second: Sequence[Floats], N: int) -> Floats:
     """Σ F_kᵀG_k (N, r, s) of columns (N J_k, p_k, r) and (N J_k, p_k, s), by point."""
-    pairs = [(a.reshape(N, -1, a.shape[2]), b.reshape(N, -1, b.shape[2])) for a, b in zip(first, second, strict=True)]
+    pairs = [(_by_row(a, N), _by_row(b, N)) for a, b in zip(first, second, strict=True)]
     return np.asarray(sum(transpose(a) @ b for a, b in pairs))
+
+
+def _by_row(columns: Floats, N: int) -> Floats:
+    """Columns (N J, p, r) as (N, J p, r)."""
+    J, p, r = columns.shape
+    return columns.reshape(N, J // N * p, r)
 
 
 def _less(white: Sequence[Floats], across: Sequence[Floats], z: Floats) -> list[Floats]:

@@ -125,7 +125,7 @@ def run_direct(problem: Problem, settings: Settings, seed: int, start: RemlEstim
         pool, drawn = _with_effects(posterior, pool, more, size, rng)
     weights, k = smoothed(pool.log_ratios)
     n, count = len(weights), float(1.0 / (weights**2).sum())
-    if k > MOST_K or count < min(FEWEST_DRAWS, size):
+    if not (k <= MOST_K and count >= min(FEWEST_DRAWS, size)):
         raise NotDirect(
             f"no proposal was found that fits the posterior of its {posterior.n_sampled} variance parameters: "
             f"Pareto k̂ of the weights is {k:.2f} ({MOST_K} is the most that is trusted), and {n} points are worth "

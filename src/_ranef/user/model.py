@@ -501,6 +501,8 @@ class Model(Shown):
             raise FitError(f"family={family!r}: the response is {self._spec.family.label}; leave it out.")
         if not (isinstance(init, GeneralisedFit) or init == "reml"):
             raise FitError(f"init={init!r:.60} must be a fit of this model by Model.fit(), or be left out.")
+        own = self.priors(priors)
+        nuts.require_sampler(self._spec, own, settings)
         try:
             start = (
                 init.estimates
@@ -509,7 +511,7 @@ class Model(Shown):
             )
         except FitError:  # of separated rows, which priors hold
             start = None
-        record = nuts.sample_posterior(self._spec, priors=self.priors(priors), settings=settings, start=start)
+        record = nuts.sample_posterior(self._spec, priors=own, settings=settings, start=start)
         asked = sample_arguments(
             record,
             draws=settings.draws,
