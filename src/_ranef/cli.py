@@ -197,7 +197,7 @@ def _version() -> str:
 def _model_arguments(parser: argparse.ArgumentParser) -> None:
     _data_argument(parser)
     parser.add_argument("formula", metavar="FORMULA", help="for example 'Reaction ~ Days + (Days | Subject)'")
-    _fit_arguments(parser, "REML")
+    _fit_arguments(parser, None)
 
 
 def _data_argument(parser: argparse.ArgumentParser) -> None:
@@ -214,7 +214,7 @@ def _data_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--thousands", default=None, metavar="MARK", help="mark between thousands, as , . or a blank")
 
 
-def _fit_arguments(parser: argparse.ArgumentParser, method: str) -> None:
+def _fit_arguments(parser: argparse.ArgumentParser, method: str | None) -> None:
     parser.add_argument("--method", type=str.upper, choices=("REML", "ML"), default=method, help="of the first engine")
     parser.add_argument("--weights", default=None, metavar="COLUMN", help="column of prior weights, or of trials")
     parser.add_argument(

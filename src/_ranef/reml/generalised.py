@@ -158,10 +158,9 @@ class GeneralisedProblem:
         )
 
     def at_end(self, theta: Floats) -> Bools:
-        """Which parameters (n,) are log dispersions as far out as they may go."""
-        out = np.zeros(len(theta), dtype=bool)
-        logs = theta[self.n_theta + self.spec.n_fixed :]
-        out[len(theta) - len(logs) :] = np.abs(logs - self.centres) >= FARTHEST - ROUNDING
+        """Which parameters (..., n) are log dispersions as far out as they may go."""
+        out, first = np.zeros(theta.shape, dtype=bool), self.n_theta + self.spec.n_fixed
+        out[..., first:] = np.abs(theta[..., first:] - self.centres) >= FARTHEST - ROUNDING
         return out
 
     @cached_property
@@ -189,8 +188,8 @@ class GeneralisedProblem:
     def allowed(self, theta: Floats) -> Floats:
         """With zero for what is negative and has to be zero or more, and dispersions that are numbers."""
         n, p = self.n_theta, self.spec.n_fixed
-        logs = self.centres + np.clip(theta[n + p :] - self.centres, -FARTHEST, FARTHEST)
-        return np.concatenate([self.spec.allowed(theta[:n]), theta[n : n + p], logs])
+        logs = self.centres + np.clip(theta[..., n + p :] - self.centres, -FARTHEST, FARTHEST)
+        return np.concatenate([self.spec.allowed(theta[..., :n]), theta[..., n : n + p], logs], axis=-1)
 
     def too_far(self, theta: Floats) -> bool:
         """Whether the criterion is rounding there."""
@@ -198,7 +197,7 @@ class GeneralisedProblem:
 
     def to_written(self, theta: Floats) -> Floats:
         """θ for the columns as written."""
-        return self.gaussian.to_written(theta[: self.n_theta])
+        return self.gaussian.to_written(theta[..., : self.n_theta])
 
     def at_estimates(self, estimates: RemlEstimates) -> Point:
         """The point of estimates on the user's scale."""
