@@ -5,8 +5,9 @@
 `warm` are CPU seconds of `model.sample()` in this process, the least of some runs that take turns, for 4000 draws kept;
 `ratio` what the other takes over what direct draws take; `per draw` the same for the smallest effective sample size of
 what a summary shows. `read` is the making of the model and its cross-products, which all share. `k̂` and the efficiency
-are those of the weights. InstEval, which takes NUTS a quarter of an hour, is drawn once and directly. Then, of new processes, wall seconds from their start until the summary is printed, least of
-three, `import` the part that is `import ranef`, and `pandas` that of pandas alone. Compare only numbers of one run.
+are those of the weights. InstEval, which takes NUTS a quarter of an hour, is drawn once and directly. Then, of new
+processes, wall seconds from their start until the summary is printed, least of three, `import` the part that is
+`import ranef`, and `pandas` that of pandas alone. Compare only numbers of one run.
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ def test_the_same_seed_gives_the_same_draws():
 
 @pytest.mark.parametrize("long", [False, True])
 def test_one_by_one_where_the_model_is_large(long, monkeypatch):
-    """The kernels of engine A, which large designs need, find the same posterior; with a long tail draws share points."""
+    """The kernels of engine A, which large designs need, find the same posterior; draws may share points."""
     model = ranef.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", ranef.datasets.load("Penicillin"))
     one = model.sample(200, seed=1, sampler="direct")
     monkeypatch.setattr(batched, "MOST_PRODUCTS", -1)
