@@ -42,7 +42,7 @@ class Drawn:
         >>> fb.engine
         'NUTS'
         """
-        return "NUTS" if self.draws.importance is None else "direct"
+        return "NUTS" if self.draws.chained else "direct"
 
     @property
     def fixef(self) -> pd.Series[float]:
@@ -254,7 +254,7 @@ class Drawn:
         chains, draws = self.draws.sigma.shape
         run = f"{chains} chains, {draws} draws each after {self.draws.warmup} warm-up steps by {self.draws.sampler}, "
         run += f"{self.draws.parameterization} parameterization"
-        if self.draws.importance is not None:
+        if not self.draws.chained:
             run = f"{chains * draws} independent ones by weights of importance"
         settings = [f"Draws: {run}, seed {self.draws.seed}"]
         fixed = table["group"] == ""
@@ -391,7 +391,9 @@ class Drawn:
         >>> bool((fb.diagnostics["rhat"] < 1.1).all())
         True
         """
-        effective = None if self.draws.importance is None else self.draws.importance.effective
+        effective = None
+        if self.draws.importance is not None and not self.draws.chained:
+            effective = self.draws.importance.effective
         out = inf.posterior_table(inf.labelled_draws(self.spec, self.draws), effective=effective)
         if self.spec.sigma_afar:
             out.loc[out["name"] == "sigma", ["estimate", "sd"]] = inf.posterior_sigma(self.spec, self.draws), np.nan
