@@ -316,8 +316,8 @@ class PosteriorDraws:
     >>> fb = model.sample(draws=200, seed=1, sampler="direct", progress=False)
     >>> fb.draws.theta.shape, fb.draws.beta.shape, fb.draws.b[0].shape
     ((4, 200, 1), (4, 200, 1), (4, 200, 4, 1))
-    >>> fb.draws.sampler, fb.draws.response.word, fb.draws.not_normal
-    ('direct', 'gaussian', '')
+    >>> fb.draws.sampler, fb.draws.chained, fb.draws.response.word, fb.draws.not_normal
+    ('direct', False, 'gaussian', '')
     """
 
     theta: Floats
