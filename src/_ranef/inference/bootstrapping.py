@@ -74,6 +74,18 @@ class Bootstrap:
         That gives the same replicates again.
     bounds : mapping of str to (float, float)
         Of parameters that have any; intervals end there.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+    >>> found = fit.bootstrap(50, seed=1)
+    >>> found.frame.index.tolist(), found.frame.columns.tolist()
+    (['Intercept', 'sd(Intercept | operator)', 'sigma'], ['estimate', 'bias', 'std_error', 'n'])
+    >>> found.confint(0.9, "percentile").columns.tolist(), found.failed
+    (['lower', 'upper'], 0)
+    >>> found.jackknife.shape
+    (4, 3)
     """
 
     kind: str
