@@ -84,7 +84,7 @@ def test_gradients_are_those_of_differences(name):
         g, n = density.gradient, collapsed.n_outer + n
         found = g(x)[1]
         expected = differences(lambda y, g=g, x=x, n=n: g(np.concatenate([y, x[n:]])), x[:n])
-        np.testing.assert_allclose(found[:n], expected, rtol=2e-5, atol=2e-6 * np.abs(found).max())
+        np.testing.assert_allclose(found[:n], expected, rtol=2e-5, atol=1e-5 * np.abs(found).max())
 
 
 @pytest.mark.parametrize("name", ["logit", "slope"])
@@ -204,7 +204,7 @@ def test_refusals_come_before_the_fit(monkeypatch):
     with pytest.raises(ranef.FitError, match="checkpoint"):
         model.sample(sampler="nutpie", checkpoint="x.ranef")
     with pytest.raises(ranef.FitError, match="Student t effects"):
-        model.sample(sampler="nutpie", priors={"b": ranef.priors.StudentT(4)})
+        model.sample(sampler="nutpie", priors={"ranef": ranef.priors.StudentT(4)})
     with pytest.raises(ranef.FitError, match="does not know"):
         model.sample(parameterization="marginal", priors={"sd": dist.LogNormal(0.0, 1.0)})
 
@@ -217,7 +217,7 @@ def test_a_saved_run_of_weights_is_the_same(tmp_path):
     pd.testing.assert_frame_equal(loaded.tidy(), fit.tidy())
     assert loaded.draws.importance == fit.draws.importance
     assert "weights of the exact" in str(fit.summary())
-    assert fit.loo().elpd == pytest.approx(loaded.loo().elpd)
+    np.testing.assert_array_equal(loaded.draws.b[0], fit.draws.b[0])
 
 
 def related(scale=1.0):
