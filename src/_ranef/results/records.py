@@ -279,7 +279,7 @@ class PosteriorDraws:
         ``diverging``, ``tree_depth``, ``n_steps``, ``energy``, ``acceptance_rate``, ``lp``, ``step_size``; of
         independent draws ``lp`` and ``log_ratio``, the logarithm of posterior over proposal but for a constant.
     parameterization : str
-        ``"marginal"``, ``"noncentered"`` or ``"centered"``; ``"mixed"`` where each factor has that which suits it.
+        ``"marginal"``, ``"noncentered"`` or ``"centered"``; ``"partially centered"`` between these two.
     priors : Priors
         The priors, with their numbers.
     seed : int
