@@ -9,7 +9,20 @@ from functools import cached_property
 import numpy as np
 
 from _ranef.errors import FitError
-from _ranef.likelihood import Laplace, LaplaceAt, at_points, check_points, fit_pilot, make_laplace, separating
+from _ranef.likelihood import (
+    Laplace,
+    LaplaceAt,
+    LaplaceTogether,
+    ManyPoints,
+    ManySlopes,
+    at_points,
+    check_points,
+    fit_pilot,
+    make_laplace,
+    rows_together,
+    separating,
+)
+from _ranef.linalg import RelatedPlan
 from _ranef.reml.boundary import boundary_words
 from _ranef.reml.fit import certified, recorded
 from _ranef.reml.newton import FLAT, bending, em_thetas, least_curvature
@@ -33,6 +46,9 @@ MOST_ITERATIONS, MOST_HALVINGS = 100, 12
 
 #: squared distance, in deviance units, over which the curvature hardly changes
 STAYS = 1e-2
+
+#: rows of all points that are evaluated together, lengths of their dense tails, and the decrement of their modes
+MOST_ROWS, MOST_TAIL, CLOSE = 300_000, 400, 1e-6
 
 #: step of the differences of gradients, in standard errors, and share of a curvature that counts as none
 DIFFERENCE, NO_CURVATURE = 1e-3, 1e-8
@@ -61,6 +77,7 @@ class GeneralisedProblem:
     laplace: Laplace
     points: int = 1
     _near: dict[str, LaplaceAt] = field(default_factory=dict)
+    _here: list[Floats] = field(default_factory=list)
     _known: dict[str, tuple[Floats, Floats]] = field(default_factory=dict)
 
     @property
@@ -74,6 +91,29 @@ class GeneralisedProblem:
         own = self.laplace.gaussian
         return Problem(own.spec, own.products, own.method)
 
+    @cached_property
+    def most_together(self) -> int:
+        """At how many points together gradients are found: none by quadrature, or of levels that are related."""
+        plan = self.products.plan
+        if self.points > 1 or not self.spec.terms or isinstance(plan, RelatedPlan):
+            return 0
+        tail = 1 if plan.crossed is None else max(plan.crossed.size, 1)
+        return max(1, min(MOST_ROWS // self.spec.n_obs, MOST_TAIL // tail))
+
+    def slopes_together(
+        self, rows: LaplaceTogether, x: Floats, u: tuple[Floats, ...], close: float, y: Floats | None = None
+    ) -> tuple[ManySlopes, Floats]:
+        """Criteria and gradients (N, n) at parameters (N, n), from effects u, of the response or others (rows, N)."""
+        spec, (n, p) = self.spec, (self.n_theta, self.spec.n_fixed)
+        roots: list[Floats] = [np.zeros((len(x), len(g.columns), len(g.columns))) for g in spec.groupings]
+        for t in spec.terms:
+            roots[t.grouping][:, t.where, t.where] = t.structure.root(x[:, t.theta])
+        own = dict(zip(self.laplace.family.dispersions, np.exp(x[:, n + p :]).T, strict=True))
+        found = rows.slopes(ManyPoints(self.laplace.in_order(roots), x[:, n : n + p], own, y), u, close)
+        by_roots = self.laplace.by_grouping(found.roots)
+        slopes = [(by_roots[t.grouping] * root).sum(axis=(1, 2)) for t, root in spec.root_derivatives(x[:, :n])]
+        return found, np.column_stack([*slopes, found.sampled, found.logs])
+
     @property
     def products(self):  # type: ignore[no-untyped-def]
         """Those of the working response."""
@@ -82,6 +122,9 @@ class GeneralisedProblem:
     #: none of use here
     least_squares = None
     bounds = None
+
+    #: the working response's curvature is not that of the criterion
+    learns = True
 
     @property
     def n_theta(self) -> int:
@@ -98,12 +141,14 @@ class GeneralisedProblem:
         """Evaluate; the mode is sought from the one found last, which saves time and changes nothing."""
         n, p = self.n_theta, self.spec.n_fixed
         last = self._near.get("last")
+        if last is not None and np.array_equal(theta, self._here[0]):
+            return Point(theta, at_points(last, self.points))  # type: ignore[arg-type]
         at = self.laplace.at(
             self.spec.lambdas(theta[:n]), theta[n : n + p], theta[n + p :], None if last is None else last.mode
         )
         if not np.isfinite(at.criterion):
             raise np.linalg.LinAlgError("the criterion is no number")
-        self._near["last"] = at
+        self._near["last"], self._here[:] = at, [theta]
         return Point(theta, at_points(at, self.points))  # type: ignore[arg-type]
 
     def gradient(self, point: Point) -> Floats:
@@ -203,10 +248,13 @@ class GeneralisedProblem:
         """Second derivatives (n, n), by central differences of the gradient in steps for about that curvature."""
         x, n = point.theta, len(point.theta)
         steps = DIFFERENCE * np.sqrt(2.0 / np.maximum(np.diag(curvature), 1e-12))
-        out = np.empty((n, n))
-        for i, unit in enumerate(np.eye(n)):
-            ends = [self.gradient(self.point(x + side * steps[i] * unit)) for side in (1.0, -1.0)]
-            out[i] = (ends[0] - ends[1]) / (2.0 * steps[i])
+        ends = np.concatenate([x + np.diag(steps), x - np.diag(steps)])
+        if 2 * n <= self.most_together:
+            u = tuple(np.tile(own, (2 * n, 1, 1)) for own in _at(point).mode.u)
+            slopes = self.slopes_together(rows_together(self.laplace), ends, u, CLOSE)[1]
+        else:
+            slopes = np.array([self.gradient(self.point(end)) for end in ends])
+        out = (slopes[:n] - slopes[n:]) / (2.0 * steps[:, None])
         held = self.at_end(x)
         out[held], out[:, held] = 0.0, 0.0
         return 0.5 * (out + out.T)
