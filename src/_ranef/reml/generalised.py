@@ -17,6 +17,7 @@ from _ranef.likelihood import (
     ManySlopes,
     at_points,
     check_points,
+    directions,
     fit_pilot,
     make_laplace,
     rows_together,
@@ -295,9 +296,13 @@ def fit_generalised(
         begun = _begun(problem, _start(problem, start), others)
         try:
             found, hessian = _maximised(problem, tracer, begun, near, control)
-            return _estimates(problem, tracer, found, hessian)
+            out = _estimates(problem, tracer, found, hessian)
         except np.linalg.LinAlgError as error:
             raise FitError(_no_numbers(spec, family)) from error
+
+    if out.optimizer.status is Status.NOT_CONVERGED:
+        _refuse_separation(spec, directions(spec, family))
+    return out
 
 
 def _maximised(
@@ -315,12 +320,14 @@ def _maximised(
 
 
 def _refuse_separation(spec: ModelSpec, names: tuple[str, ...]) -> None:
+    assert isinstance(spec.family, Generalised)
     if names:
         more = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
+        where = "apart by their classes" if spec.family.classes else "all at one end of its range"
         raise FitError(
             f"The rows are separated: along {', '.join(names[:NAMED])}{more} some rows of {spec.design.response!r} are "
-            "all at one end of its range, so that the likelihood rises for ever and these coefficients have no finite "
-            "estimate. Leave the predictor out, join its levels, or use a prior for it."
+            f"{where}, so that the likelihood rises for ever and these coefficients have no finite estimate. Leave the "
+            "predictor out, join its levels, or use a prior for it."
         )
 
 
@@ -349,6 +356,7 @@ def _begun(problem: GeneralisedProblem, theta: Floats, others: Floats) -> Floats
 
 
 def _no_numbers(spec: ModelSpec, family: Generalised) -> str:
+    _refuse_separation(spec, directions(spec, family))
     told = f"The likelihood of {spec.design.response!r} is no number even beside small random effects. "
     if not family.linking.endless:
         return told + (
@@ -416,11 +424,36 @@ def _recorded(problem: GeneralisedProblem, tracer: Tracer, own: Descent, found: 
         )
         if end
     ]
+    if alike := _alike(problem.spec, problem.laplace.rows.y):
+        told = (
+            f"{Status.NOT_IDENTIFIED.value} In every level of {' and of '.join(alike)} all rows of "
+            f"{problem.spec.design.response!r} are at one end of its range: the likelihood of the standard deviation "
+            "rises for ever or hardly bends, and its estimate is what the approximation makes of it. Effects need "
+            "levels with both, or a prior: Model.sample()."
+        )
+        return replace(record, status=Status.NOT_IDENTIFIED, message=told)
     if not words or record.status is Status.NOT_CONVERGED:
         return record
     status = Status.BOUNDARY if record.status is Status.CONVERGED else record.status
     rest = record.message if record.status is not Status.CONVERGED else status.value
     return replace(record, status=status, message=" ".join([rest, *words]))
+
+
+def _alike(spec: ModelSpec, y: Floats) -> list[str]:
+    """Names of factors with an intercept of whose levels all rows are zeros, or all are ones."""
+    family = spec.family
+    assert isinstance(family, Generalised)
+    out: list[str] = []
+    if family.classes or not np.isfinite(family.upper):
+        return out
+    for t in spec.terms:
+        g = spec.groupings[t.grouping]
+        if "Intercept" in t.columns and t.group not in out:
+            least, most = np.full(g.n_levels, family.upper), np.full(g.n_levels, family.lower)
+            np.minimum.at(least, g.codes, y)
+            np.maximum.at(most, g.codes, y)
+            out += [t.group] if ((most == family.lower) | (least == family.upper)).all() else []
+    return out
 
 
 def _estimates(problem: GeneralisedProblem, tracer: Tracer, found: Descent, hessian: Floats) -> RemlEstimates:
