@@ -49,7 +49,7 @@ MOST_ITERATIONS, MOST_HALVINGS = 100, 12
 STAYS = 1e-2
 
 #: rows of all points that are evaluated together, lengths of their dense tails, and the decrement of their modes
-MOST_ROWS, MOST_TAIL, CLOSE = 300_000, 400, 1e-6
+MOST_ROWS, MOST_TAIL, CLOSE = 300_000, 200, 1e-6
 
 #: step of the differences of gradients, in standard errors, and share of a curvature that counts as none
 DIFFERENCE, NO_CURVATURE = 1e-3, 1e-8
@@ -99,7 +99,8 @@ class GeneralisedProblem:
         if self.points > 1 or not self.spec.terms or isinstance(plan, RelatedPlan):
             return 0
         tail = 1 if plan.crossed is None else max(plan.crossed.size, 1)
-        return max(1, min(MOST_ROWS // self.spec.n_obs, MOST_TAIL // tail))
+        most = min(MOST_ROWS // self.spec.n_obs, MOST_TAIL // tail)
+        return most if most > 1 else 0
 
     def slopes_together(
         self, rows: LaplaceTogether, x: Floats, u: tuple[Floats, ...], close: float, y: Floats | None = None
@@ -250,9 +251,12 @@ class GeneralisedProblem:
         x, n = point.theta, len(point.theta)
         steps = DIFFERENCE * np.sqrt(2.0 / np.maximum(np.diag(curvature), 1e-12))
         ends = np.concatenate([x + np.diag(steps), x - np.diag(steps)])
-        if 2 * n <= self.most_together:
-            u = tuple(np.tile(own, (2 * n, 1, 1)) for own in _at(point).mode.u)
-            slopes = self.slopes_together(rows_together(self.laplace), ends, u, CLOSE)[1]
+        if step := min(self.most_together, len(ends)):
+            rows, u = rows_together(self.laplace), _at(point).mode.u
+            parts = [ends[first : first + step] for first in range(0, len(ends), step)]
+            begun = [tuple(np.tile(own, (len(part), 1, 1)) for own in u) for part in parts]
+            found = [self.slopes_together(rows, *both, CLOSE)[1] for both in zip(parts, begun, strict=True)]
+            slopes = np.concatenate(found)
         else:
             slopes = np.array([self.gradient(self.point(end)) for end in ends])
         out = (slopes[:n] - slopes[n:]) / (2.0 * steps[:, None])
