@@ -217,6 +217,48 @@ def test_workers_make_the_sums(tmp_path):
     assert out.stdout == "alike\n", out.stderr
 
 
+DYING = """
+import os, pathlib, signal, sys
+import dask.dataframe, distributed, numpy, pandas, ranef
+
+def rows(k, deadly=False):
+    "The third time that the second partition is read, which is for its sums, takes its worker along."
+    if deadly and k == 1:
+        with open(sys.argv[1], "a") as file:
+            file.write("x")
+        if os.path.getsize(sys.argv[1]) == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+    rng = numpy.random.default_rng(k)
+    data = pandas.DataFrame({"g": rng.integers(0, 40, 10_000), "x": rng.uniform(1.0, 9.0, 10_000)})
+    return data.assign(y=numpy.log(data["x"]) + data["g"] % 7 + rng.normal(size=10_000))
+
+if __name__ == "__main__":
+    formula = "y ~ scale(log(x)) + (log(x) | g)"
+    given = dask.dataframe.from_map(rows, range(3), deadly=True, meta=rows(0).head(0))
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with cluster, distributed.Client(cluster) as client:
+        before = {one["pid"] for one in client.run(lambda: {"pid": os.getpid()}).values()}
+        fit = ranef.Model(formula, given).fit()
+        after = {one["pid"] for one in client.run(lambda: {"pid": os.getpid()}).values()}
+    assert before != after
+    whole = ranef.Model(formula, pandas.concat(map(rows, range(3)))).fit()
+    numpy.testing.assert_allclose(fit.criterion, whole.criterion, rtol=1e-10)
+    print("alike")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reading", [2, 3], ids=["levels", "sums"])
+def test_a_worker_that_dies(tmp_path, reading):
+    """Killed while it reads levels or sums: Dask gives its work to another, and the numbers are the same."""
+    pytest.importorskip("dask.dataframe")
+    pytest.importorskip("distributed")
+    (tmp_path / "work.py").write_text(DYING)
+    command = [sys.executable, str(tmp_path / "work.py"), str(tmp_path / "count"), str(reading)]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert out.stdout == "alike\n", out.stderr
+
+
 def test_a_stream_of_arrow():
     pa = pytest.importorskip("pyarrow")
 
