@@ -19,6 +19,7 @@ from _ranef.errors import DesignError, RanefError, RanefWarning, warn
 from _ranef.inference.effects import check_level, normal_quantile
 from _ranef.inference.engines import Estimated, Maximum, dispersions_of, marks_of
 from _ranef.inference.held import held_parameters
+from _ranef.inference.linked_refits import Together, make_together, refitted_values
 from _ranef.inference.resampling import Resampling, independent_units, make_resampling
 from _ranef.inference.residual_parameters import values_of
 from _ranef.likelihood import CrossProducts, Responses
@@ -244,6 +245,9 @@ def bootstrap(
     if isinstance(fit, Estimated) and statistic is None and kind != "cases" and not fit.spec.structured:
         size = min(TOGETHER, slice_size(fit.spec))
         task = partial(_refits, resampling, fit.products, tuple(estimates))
+    elif statistic is None and kind != "cases" and (together := make_together(fit.spec, fit.estimates)) is not None:
+        size = min(TOGETHER, together.size)
+        task = partial(_linked_refits, resampling, together, again, tuple(estimates))
     else:
         size = ALONE
         task = partial(_fits, resampling, again, own, tuple(estimates))
@@ -322,6 +326,24 @@ def _refits(
     values, converged = frame[list(names)].to_numpy(dtype=float), frame["converged"].to_numpy(dtype=bool)
     lost = np.full(len(names), np.nan)
     return [_Replicate(v) if ok else _Replicate(lost, NOT_CONVERGED) for v, ok in zip(values, converged, strict=True)]
+
+
+def _linked_refits(
+    resampling: Resampling,
+    together: Together,
+    again: Again,
+    names: Sequence[str],
+    seeds: Sequence[np.random.SeedSequence],
+) -> list[_Replicate]:
+    """All parameters of a batch of generalised responses; those not found together are fitted by themselves."""
+    Y = resampling.responses(seeds)
+    assert isinstance(Y, np.ndarray)
+    found = together.refits(Y)
+    values = refitted_values(resampling.spec, found)
+    return [
+        _Replicate(values[b]) if found.found[b] else _replicate(partial(again, Y[:, b]), _estimated, names)
+        for b in range(len(seeds))
+    ]
 
 
 def _fits(

@@ -235,7 +235,7 @@ def gaussian_prior(spec: ModelSpec, priors: Priors) -> tuple[Floats, Floats] | N
 def relative_efficiency(spec: ModelSpec, draws: PosteriorDraws) -> float:
     """Mean over the parameters of effective over actual draws; 1 where chains are too few or short to tell."""
     chains, length = draws.sigma.shape
-    if draws.importance is not None:
+    if draws.importance is not None and not draws.chained:
         return draws.importance.effective / draws.sigma.size
     values = [x for x in parameter_draws(spec, draws).values() if np.ptp(x) > 0]
     if chains == 1 or length < 4 or not values:

@@ -27,7 +27,7 @@ with late(globals()):
     from _ranef.likelihood.identify import Undetermined, undetermined
     from _ranef.likelihood.identify_residuals import at_edge, undetermined_with_rho
     from _ranef.likelihood.laplace import Laplace, LaplaceAt, Mode, make_laplace
-    from _ranef.likelihood.laplace_together import LaplaceTogether, ManyDraws, ManyPoints
+    from _ranef.likelihood.laplace_together import LaplaceTogether, ManyDraws, ManyPoints, ManySlopes, rows_together
     from _ranef.likelihood.pilot import Pilot, fit_pilot, outward_direction, response_rows, separating
     from _ranef.likelihood.pointwise import linear_predictor_draws, log_precision_draws, row_log_densities
     from _ranef.likelihood.quadrature import at_points, check_points
@@ -68,6 +68,7 @@ __all__ = [
     "Likelihood",
     "ManyDraws",
     "ManyPoints",
+    "ManySlopes",
     "Method",
     "Mode",
     "Moments",
@@ -131,6 +132,7 @@ __all__ = [
     "row_log_densities",
     "row_slopes",
     "row_sums",
+    "rows_together",
     "score",
     "separating",
     "slopes_together",

@@ -217,7 +217,7 @@ class Refits:
 
 @dataclass(frozen=True)
 class Importance:
-    """How draws were chosen by weights of importance.
+    """How draws were chosen by weights of importance: of independent points, or of the draws of chains.
 
     Attributes
     ----------
@@ -254,7 +254,7 @@ class PosteriorDraws:
         ``diverging``, ``tree_depth``, ``n_steps``, ``energy``, ``acceptance_rate``, ``lp``, ``step_size``; of
         independent draws ``lp`` and ``log_ratio``, the logarithm of posterior over proposal but for a constant.
     parameterization : str
-        ``"marginal"``, ``"noncentered"`` or ``"centered"``.
+        ``"marginal"``, ``"noncentered"`` or ``"centered"``; ``"mixed"`` where each factor has that which suits it.
     priors : Priors
         The priors, with their numbers.
     seed : int
@@ -306,6 +306,11 @@ class PosteriorDraws:
     importance: Importance | None = None
     link: str = "identity"
     classes: tuple[str, ...] = ()
+
+    @property
+    def chained(self) -> bool:
+        """Whether draws are those of Markov chains, if taken by weights."""
+        return self.sampler != "direct"
 
     @property
     def response(self) -> Family:

@@ -305,7 +305,7 @@ class Model(Shown):
 
     def fit(
         self,
-        method: Literal["REML", "ML"] = "REML",
+        method: Literal["REML", "ML"] | None = None,
         *,
         start: Any = None,
         control: Control | None = None,
@@ -313,11 +313,10 @@ class Model(Shown):
     ) -> EmpiricalBayesFit:
         """Fit by REML or ML, with conditional modes (BLUPs) of the random effects.
 
-        Generalised responses are fitted by maximum likelihood, for which REML is not defined.
-
         Parameters
         ----------
-        method : "REML" or "ML"
+        method : "REML" or "ML", optional
+            REML by default; of a generalised response ML, which has no REML.
         start : array (n_theta,), optional
             θ to start from, in lme4's order.
         control : ranef.Control, optional
@@ -354,13 +353,15 @@ class Model(Shown):
         settings = checked_control(control)
         nagq = whole_number("nagq", nagq, 1, FitError)
         if self._generalised:
-            _checked_method(method)
+            _refuse_restricted(method)
             fit: Any = told(generalised_fit(self._spec, start=start, control=settings, nagq=nagq))
             return fit  # type: ignore[no-any-return]
         if nagq != 1:
             raise FitError(f"nagq={nagq} is for generalised responses, family=; a Gaussian likelihood needs none.")
         return told(
-            empirical_bayes(self._spec, _checked_method(method), start=start, control=settings, products=self.products)
+            empirical_bayes(
+                self._spec, _checked_method(method or "REML"), start=start, control=settings, products=self.products
+            )
         )
 
     def sample(
@@ -501,6 +502,8 @@ class Model(Shown):
             raise FitError(f"family={family!r}: the response is {self._spec.family.label}; leave it out.")
         if not (isinstance(init, GeneralisedFit) or init == "reml"):
             raise FitError(f"init={init!r:.60} must be a fit of this model by Model.fit(), or be left out.")
+        own = self.priors(priors)
+        nuts.require_sampler(self._spec, own, settings)
         try:
             start = (
                 init.estimates
@@ -509,7 +512,7 @@ class Model(Shown):
             )
         except FitError:  # of separated rows, which priors hold
             start = None
-        record = nuts.sample_posterior(self._spec, priors=self.priors(priors), settings=settings, start=start)
+        record = nuts.sample_posterior(self._spec, priors=own, settings=settings, start=start)
         asked = sample_arguments(
             record,
             draws=settings.draws,
@@ -737,6 +740,15 @@ class Model(Shown):
 def _checked_method(method: Method) -> Method:
     one_of("method", method, METHODS, FitError)
     return method
+
+
+def _refuse_restricted(method: Method | None) -> None:
+    """Refuse REML, of generalised responses."""
+    if method is not None and _checked_method(method) == "REML":
+        raise FitError(
+            "method='REML' is for Gaussian responses: a generalised one is fitted by maximum likelihood, as by lme4's "
+            "glmer. Leave method out, or say 'ML'."
+        )
 
 
 def _refuse_gaussian_parts(family: Generalised, data: Any, **given: Any) -> None:
