@@ -154,6 +154,16 @@ def test_a_large_model_has_a_sample_of_rows():
     assert_same_fit(model, whole)
 
 
+def test_columns_may_have_any_names():
+    """Those by which an engine is asked are no one's."""
+    names = {"g": "n", "h": "w", "x": "a1", "z": "p1_1", "w": "low"}
+    data = people(1000).rename(columns=names)
+    formula, given = "y ~ p1_1 + a1 + (a1 | n) + (1 | w)", {"weights": "low"}
+    model = ranef.Model(formula, duckdb(data), **given)
+    assert model.spec.design.stream.cells is not None
+    assert_same_fit(model, ranef.Model(formula, data, **given))
+
+
 def test_as_many_cells_as_rows_are_read():
     data = people(40_000)
     data["id"] = np.arange(len(data)) // 2
@@ -257,6 +267,16 @@ def test_a_worker_that_dies(tmp_path, reading):
     command = [sys.executable, str(tmp_path / "work.py"), str(tmp_path / "count"), str(reading)]
     out = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert out.stdout == "alike\n", out.stderr
+
+
+def test_the_page_of_crossed_factors(tmp_path):
+    """With sums of cells at hand, rows are asked for where they are needed."""
+    data = people(1500).dropna()
+    formula = "y ~ z + f + (1 | g) + (1 | h)"
+    model = ranef.Model(formula, duckdb(data))
+    both = ranef.compare(model.fit(), model.fit("ML"))
+    assert both.report(tmp_path / "page.html").stat().st_size > 100_000
+    assert model.equation("cluster").text == ranef.Model(formula, data).equation("cluster").text
 
 
 def test_a_stream_of_arrow():

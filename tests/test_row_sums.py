@@ -143,6 +143,14 @@ def test_what_sums_tell_without_rows(formula, made, tmp_path):
     assert fits[0].equation("hierarchical").text == fits[1].equation("hierarchical").text
 
 
+@pytest.mark.parametrize("random", ["(1 | a) + (1 | b)", "(x | g / h)"])
+def test_equations_know_what_is_nested(random):
+    data = make_data(11)
+    data["g"], data["h"] = data["a"], np.arange(len(data)) % 3
+    models = ranef.Model.from_sums(ranef.sums(f"y ~ x + {random}", data)), ranef.Model(f"y ~ x + {random}", data)
+    assert models[0].equation("hierarchical").text == models[1].equation("hierarchical").text
+
+
 def test_shares_of_variance_from_replicates_of_sums():
     """Intervals from responses drawn as sums and from those drawn by rows differ by Monte-Carlo error."""
     data, formula = make_data(11), "y ~ x + (1 | a)"
