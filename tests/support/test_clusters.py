@@ -13,7 +13,7 @@ WORK = """
 import sys
 from contextlib import contextmanager
 
-import joblib, numpy, pandas, ranef
+import joblib, numpy, os, pandas, ranef
 from _ranef.support.parallel import finished
 
 @contextmanager
@@ -25,6 +25,7 @@ def dask():
 
 @contextmanager
 def ray():
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray as module
     from ray.util.joblib import register_ray
     register_ray()

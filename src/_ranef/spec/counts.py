@@ -326,7 +326,7 @@ def _log_top(y: Floats) -> Floats:
 
 
 def _log_ways(y: Floats, r: Floats | float) -> Floats:
-    """log Γ(y + r)/Γ(r)/y! of counts, whose digits a difference of large log Γ would lose."""
+    """Log Γ(y + r)/Γ(r)/y! of counts, whose digits a difference of large log Γ would lose."""
     special, some = load("scipy.special"), np.maximum(y, 1.0)
     large, small = np.maximum(some, r), np.minimum(some, r)
     far = np.maximum(large, LARGE_COUNT)
