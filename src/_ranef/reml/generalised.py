@@ -428,9 +428,9 @@ def _recorded(problem: GeneralisedProblem, tracer: Tracer, own: Descent, found: 
     record = recorded(problem.gaussian, tracer, own)
     absorbed = _absorbed(problem)
     if absorbed and record.status is not Status.NOT_CONVERGED:
-        words = f"{Status.NOT_IDENTIFIED.value} {OF_A_ROW} Not determined: {', '.join(absorbed)}."
+        told = f"{Status.NOT_IDENTIFIED.value} {OF_A_ROW} Not determined: {', '.join(absorbed)}."
         names = tuple(n for n in problem.spec.theta_names if n in absorbed or n in record.undetermined)
-        return replace(record, status=Status.NOT_IDENTIFIED, message=words, undetermined=names)
+        return replace(record, status=Status.NOT_IDENTIFIED, message=told, undetermined=names)
     ends = problem.at_end(found.point.theta)[problem.n_theta + problem.spec.n_fixed :]
     words = [
         f"The {name} is estimated as {'infinite' if log > centre else 'zero'}{problem.laplace.family.without(name)}."
@@ -456,7 +456,8 @@ def _recorded(problem: GeneralisedProblem, tracer: Tracer, own: Descent, found: 
 
 def _absorbed(problem: GeneralisedProblem) -> list[str]:
     """Names of standard deviations of intercepts that every row has for itself, where the link takes them up."""
-    spec, out = problem.spec, []
+    spec = problem.spec
+    out: list[str] = []
     if problem.laplace.family.absorbs(problem.laplace.rows):
         for t in spec.terms:
             g = spec.groupings[t.grouping]
