@@ -1,6 +1,7 @@
 """Simulation-based calibration of the posterior, and coverage of intervals for random effects by both engines.
 
-    python benchmarks/calibration.py [--sims 200] [--only sbc|linked|coverage] [--sampler NAME] [--jobs 2] [--frames FOLDER [--redraw]]
+    python benchmarks/calibration.py [--sims 200] [--only sbc|linked|coverage] [--sampler NAME] [--jobs 2]
+                                        [--frames FOLDER [--redraw]]
 
 Calibration (Cook, Gelman & Rubin 2006; Talts et al. 2018): parameters are drawn from their priors, data from the model,
 and the posterior is sampled under the same priors. The rank of every true value among thinned draws is uniform if and

@@ -420,7 +420,7 @@ def _scaled_back(L: Floats, z: Floats, bar: Floats) -> tuple[Floats, Floats, flo
     diagonal = np.diagonal(L, axis1=1, axis2=2)
     value = -float(np.log(diagonal).sum())
     if z.shape[1] == 1:
-        own = bar / L[:, 0]
+        own: Floats = bar / L[:, 0]
         return -0.5 * (z * own / L[:, 0] + L[:, 0] ** -2)[:, None], own, value
     own = np.linalg.solve(L, bar[..., None])[..., 0]
     of_L = np.tril(-z[:, :, None] * own[:, None, :]) - np.eye(z.shape[1]) / diagonal[:, None, :]
