@@ -1,7 +1,7 @@
 """Simulation-based calibration of the posterior, and coverage of intervals for random effects by both engines.
 
     python benchmarks/calibration.py [--sims 200] [--only sbc|linked|coverage] [--sampler NAME] [--jobs 2]
-                                        [--frames FOLDER [--redraw]]
+        [--frames FOLDER [--redraw]] [--backend loky|dask|ray]
 
 Calibration (Cook, Gelman & Rubin 2006; Talts et al. 2018): parameters are drawn from their priors, data from the model,
 and the posterior is sampled under the same priors. The rank of every true value among thinned draws is uniform if and
@@ -17,11 +17,10 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import matplotlib
@@ -31,10 +30,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from joblib import parallel_config
 from scipy import stats
 
 import ranef
 from _ranef.spec import mean_log_sds, rho_prior_draws
+from _ranef.support.parallel import finished
 from ranef import priors as pr
 
 HERE = Path(__file__).parent
@@ -443,12 +444,28 @@ def save(fig: plt.Figure, path: Path) -> None:
 # -- the command -------------------------------------------------------------------------------------------------
 
 
-def spread(work: Callable[[object], pd.DataFrame], cases: list[object], jobs: int) -> list[pd.DataFrame]:
-    """One case after the other, or in processes of their own (jax does not survive a fork)."""
-    if jobs == 1:
-        return [work(c) for c in cases]
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(work, cases))
+def spread(work: Callable[[object], pd.DataFrame], cases: list[object]) -> list[pd.DataFrame]:
+    """One case after the other, or wherever joblib's backend is; the seed of a case is its own."""
+    found = dict(finished(work, cases))
+    return [found[k] for k in range(len(cases))]
+
+
+@contextmanager
+def cluster(backend: str, jobs: int) -> Iterator[None]:
+    """Work by one of joblib's backends: processes of this machine, or the cluster of Dask or Ray that is there."""
+    if backend == "dask":
+        from distributed import Client, LocalCluster
+
+        own = LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
+        with own, Client(own), parallel_config("dask"):
+            yield
+        return
+    if backend == "ray":
+        from ray.util.joblib import register_ray
+
+        register_ray()
+    with parallel_config(backend, n_jobs=jobs):
+        yield
 
 
 def run_sbc(args: argparse.Namespace) -> None:
@@ -457,7 +474,7 @@ def run_sbc(args: argparse.Namespace) -> None:
     if args.redraw:
         ranks = dict(zip(names, map(pd.read_csv, files), strict=True))
     else:
-        ranks = dict(zip(names, spread(partial(calibrate, sims=args.sims), names, args.jobs), strict=True))
+        ranks = dict(zip(names, spread(partial(calibrate, sims=args.sims), names), strict=True))
         for file, frame in zip(files, ranks.values(), strict=False):
             frame.to_csv(file, index=False)
     for name, frame in ranks.items():
@@ -480,7 +497,7 @@ def run_coverage(args: argparse.Namespace) -> None:
         simulations = pd.read_csv(file)
     else:
         cases = [(name, g) for g in GROUPS for name in DESIGNS]
-        simulations = pd.concat(spread(partial(cover, sims=args.sims), cases, args.jobs))
+        simulations = pd.concat(spread(partial(cover, sims=args.sims), cases))
         if file:
             simulations.to_csv(file, index=False)
     table = coverage_table(simulations)
@@ -502,13 +519,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE, help="where the figures go")
     parser.add_argument("--frames", type=Path, help="folder that keeps the simulations as CSV")
     parser.add_argument("--redraw", action="store_true", help="read them from there again")
+    parser.add_argument(
+        "--backend", choices=["loky", "dask", "ray"], default="loky", help="joblib's; numbers are the same"
+    )
     args = parser.parse_args()
-    if args.only in (None, "sbc"):
-        run_sbc(args)
-    if args.only in (None, "linked"):
-        run_linked(args)
-    if args.only in (None, "coverage"):
-        run_coverage(args)
+    with cluster(args.backend, args.jobs):
+        if args.only in (None, "sbc"):
+            run_sbc(args)
+        if args.only in (None, "linked"):
+            run_linked(args)
+        if args.only in (None, "coverage"):
+            run_coverage(args)
 
 
 if __name__ == "__main__":

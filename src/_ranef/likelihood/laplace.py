@@ -31,6 +31,9 @@ __all__ = ["Laplace", "LaplaceAt", "Mode", "make_laplace"]
 #: square of that before; and the decrement beyond which another's effects are no place to begin
 STEPS, HALVINGS, QUADRATIC, CLOSE = 100, 40, 1e-10, 10.0
 
+#: decrement after all steps that rounding may leave
+ROUNDING = 1e-6
+
 #: step of differences in log dispersions
 DIFFERENCE = 1e-4
 
@@ -67,6 +70,11 @@ class Mode:
     def eta(self) -> Floats:
         """The linear predictor (n,)."""
         return self.fixed + self.part
+
+    @property
+    def u(self) -> tuple[Floats, ...]:
+        """Effects (J_k, p_k, 1) whose variances are one."""
+        return tuple(lam.T @ v for lam, v in zip(self.lambdas, self.v, strict=True))
 
     @cached_property
     def height(self) -> float:
@@ -198,6 +206,15 @@ class Laplace:
                     out += 2.0 * first * second * Q[k, l][place, a, c]
         return out
 
+    def in_order(self, by_grouping: Sequence[Floats]) -> tuple[Floats, ...]:
+        """What is by grouping in the order of elimination."""
+        return tuple(by_grouping[k] for k in self.products.order)
+
+    def by_grouping(self, in_order: Sequence[Floats]) -> tuple[Floats, ...]:
+        """The way back."""
+        order = self.products.order
+        return tuple(in_order[order.index(k)] for k in range(len(order)))
+
     def inward(self, beta: Floats) -> Floats:
         """Internal β (p,) of β on the user's scale."""
         return np.linalg.solve(self.products.scaling.X, beta)
@@ -227,7 +244,7 @@ class Laplace:
         LinAlgError
             So far out that numbers are none.
         """
-        lambdas, own = [roots[k] for k in self.products.order], self.own(logs)
+        lambdas, own = self.in_order(roots), self.own(logs)
         fixed = self.X @ beta + self.offset
         with np.errstate(all="ignore"):
             mode = self._mode(fixed, lambdas, own, near)
@@ -270,6 +287,8 @@ class Laplace:
             if lower is None:
                 return now
             now = lower
+        if decrement < ROUNDING:
+            return now
         raise np.linalg.LinAlgError("the conditional mode is no number")
 
 
@@ -317,7 +336,7 @@ class LaplaceAt:
         for block, slope, known, other in zip(own.E, v, times_among(self.mode.factor, v), own.c, strict=True):
             across = other[:, :, 0].T @ known[:, :, 0]
             W.append(block.sum(axis=0) - slope[:, :, 0].T @ known[:, :, 0] + 0.5 * (across + across.T))
-        return FirstOrder(self._by_grouping(W), self.laplace.X.T @ own.rows, own.logs.sum(axis=1))
+        return FirstOrder(self.laplace.by_grouping(W), self.laplace.X.T @ own.rows, own.logs.sum(axis=1))
 
     def scores(self, codes: Ints, m: int) -> Scores:
         """The gradient by clusters (n,) of rows, of which there are m and that share no levels."""
@@ -332,11 +351,7 @@ class LaplaceAt:
             np.add.at(W[-1], cluster, levels)
         beta = np.array([np.bincount(codes, x * own.rows, m) for x in model.X.T]).reshape(-1, m).T
         logs = np.array([np.bincount(codes, row, m) for row in own.logs], dtype=float).reshape(-1, m).T
-        return Scores(self._by_grouping(W), beta, logs)
-
-    def _by_grouping(self, ordered: Sequence[Floats]) -> tuple[Floats, ...]:
-        order = self.laplace.products.order
-        return tuple(ordered[order.index(k)] for k in range(len(order)))
+        return Scores(self.laplace.by_grouping(W), beta, logs)
 
     @cached_property
     def _parts(self) -> _Parts:
@@ -414,9 +429,8 @@ class LaplaceAt:
     @property
     def effects(self) -> tuple[Floats, ...]:
         """Conditional modes (J_k, p_k) by grouping on the user's scale."""
-        model = self.laplace
-        order, maps = model.products.order, model.products.scaling.Z
-        return tuple(self.mode.b[order.index(k)][:, :, 0] @ T.T for k, T in enumerate(maps))
+        maps = self.laplace.products.scaling.Z
+        return tuple(b[:, :, 0] @ T.T for b, T in zip(self.laplace.by_grouping(self.mode.b), maps, strict=True))
 
     def modes(self) -> tuple[Modes, ...]:
         """The same with their covariances."""
@@ -467,13 +481,15 @@ def make_laplace(spec: ModelSpec, pilot: Pilot) -> Laplace:
     sums = RowSums(working, products)
     offset = np.zeros(spec.n_obs) if spec.design.offset is None else spec.design.offset
     *Zs, columns = (sums.rows[place] for place in sums.places)
+    unit = spec.family.unit(response_rows(spec))  # internal β has none
+    products = replace(products, scaling=replace(products.scaling, X=unit * products.scaling.X))
     return Laplace(
         spec,
         spec.family,
         Likelihood(working, replace(products, rows=None), "ML"),
         response_rows(spec),
         offset,
-        np.ascontiguousarray(columns[:-1].T),
+        unit * np.ascontiguousarray(columns[:-1].T),
         tuple(Zs),
         tuple(sums.codes),
         sums.pairs,

@@ -39,6 +39,9 @@ DEFENCE, WIDTH, LONG, NEAR_EDGE, OF_THE_WAY = 0.08, 2.0, 3.0, 12.0, 0.6
 #: rounds in which it is improved, points of each for every parameter and at least, and efficiency and k̂ that will do
 ROUNDS, PER_PARAMETER, LEAST_POINTS, GOOD, GOOD_K = 6, 250, 1000, 0.78, 0.5
 
+#: points of a pool, and of a round, where many draws share each
+COSTLY_POOL, COSTLY_ROUND = 600, 200
+
 #: pools that are drawn, of which each shows what the proposal lacks
 ATTEMPTS = 4
 
@@ -221,9 +224,11 @@ def _weighted(
     proposal, most = _improved(target, _around(modes, target.edges), rng)
     limit = posterior.most_pooled
     for attempt in range(ATTEMPTS):
-        w, pool = target.pool(proposal, int(size * min(most, limit)), rng)
+        n = min(size, COSTLY_POOL) if posterior.costly else int(size * min(most, limit))
+        w, pool = target.pool(proposal, n, rng)
         weights, k = smoothed(pool.log_ratios)
-        if attempt == ATTEMPTS - 1 or (k < GOOD_K and (most >= limit or _repeated(weights, size) < REPEATED)):
+        enough = posterior.costly or most >= limit or _repeated(weights, size) < REPEATED
+        if attempt == ATTEMPTS - 1 or (k < GOOD_K and enough):
             break
         most = max(most, len(w) * weights.max())
         proposal = _with_steepest(proposal, w, weights, rng).fitted(w, weights)
@@ -246,7 +251,8 @@ def _around(modes: Sequence[Laplace], edges: Edges) -> Mixture:
 def _improved(target: _Target, mixture: Mixture, rng: np.random.Generator) -> tuple[Mixture, float]:
     """The best of the mixtures fitted to the density in turn, and the largest of its weights over their mean."""
     d = mixture.centres.shape[1]
-    n, best, worth, most = max(LEAST_POINTS, PER_PARAMETER * d), mixture, 0.0, 1.0
+    n = COSTLY_ROUND if target.posterior.costly else max(LEAST_POINTS, PER_PARAMETER * d)
+    best, worth, most = mixture, 0.0, 1.0
     seen: list[tuple[Floats, Floats]] = []
     for r in range(ROUNDS):
         w, pool = target.pool(mixture, n, rng)

@@ -72,6 +72,11 @@ class GeneralisedTogether(Dispersions):
         """Points that may be evaluated for each draw."""
         return MOST_POOLED if self.problem.spec.n_obs <= MANY_ROWS else FEW_POOLED
 
+    @property
+    def costly(self) -> bool:
+        """Whether many draws of effects are to share a point: each has a weight of its own."""
+        return False
+
     def starts(self, start: RemlEstimates | None) -> list[Floats]:
         """Where climbs to its modes begin."""
         own = self.log_starts(start)

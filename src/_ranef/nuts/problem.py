@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -503,17 +503,23 @@ def _draw_by_loops(
     return integrated[:, start:], b
 
 
-def _stacked(draws: Sequence[tuple[Floats, tuple[Floats, ...]]]) -> tuple[Floats, list[Floats]]:
-    return np.stack([d[0] for d in draws]), [np.stack(b) for b in zip(*(d[1] for d in draws), strict=True)]
-
-
 def _draw_by_host(
     problem: Problem, lam: Floats, sigma: Floats, sampled: Floats, rho: Floats, rng: np.random.Generator
 ) -> tuple[Floats, list[Floats]]:
-    """Each with the residual variances and correlations of its own ρ; a global scale was refused before."""
-    draws = []
-    for own_lam, sd, own, r in zip(lam, map(float, sigma), sampled, rho, strict=True):
+    """Each with the residual variances and correlations of its own ρ; a global scale was refused before.
+
+    Draws at one point share its factor.
+    """
+    _, first, which = np.unique(
+        np.column_stack([lam, sigma, sampled, rho]), axis=0, return_index=True, return_inverse=True
+    )
+    places, parts = [], []
+    for i in np.argsort(first):
         let_through()
-        density = problem.host if problem.rows is None else problem.rows.at(r)
-        draws.append(density.draw(own_lam, sd, own, rng))
-    return _stacked(draws)
+        places.append(np.flatnonzero(which.ravel() == i))
+        at = first[i]
+        density = problem.host if problem.rows is None else problem.rows.at(rho[at])
+        parts.append(density.draw(lam[at], float(sigma[at]), sampled[at], len(places[-1]), rng))
+    back = np.argsort(np.concatenate(places))
+    beta = np.concatenate([own for own, _ in parts])[back]
+    return beta, [np.concatenate(b)[back] for b in zip(*(b for _, b in parts), strict=True)]

@@ -200,9 +200,13 @@ class Drawn:
         asked = inf.hypotheses(L, list(self.fixef.index), self.spec.design.dropped, value)
         return inf.hypothesis_draws(self.draws.beta.reshape(-1, self.spec.n_fixed), asked, level)
 
+    def _whole_tidy(self) -> pd.DataFrame:
+        return self.tidy()
+
     def glance(self) -> pd.DataFrame:
         """One row: ``engine, nobs, sigma, chains, draws``, and the worst of every diagnostic.
 
+        Of generalised responses ``family`` and ``link`` stand in the place of ``sigma``.
         ``divergences``; ``pareto_k`` of draws by weights of importance, NaN of others; ``rhat_max``; ``ess_min`` of
         bulk and tail; ``bfmi_min``, the least energy fraction of a chain; ``max_treedepth``, how many trajectories were
         cut short at depth 10.
@@ -217,7 +221,8 @@ class Drawn:
         """
         table, energy = self.diagnostics, inf.bfmi(self.draws)
         sigma = inf.posterior_sigma(self.spec, self.draws)
-        own = {} if isinstance(self.spec.family, Generalised) else {"sigma": sigma}
+        linked = isinstance(self.spec.family, Generalised)
+        own = {"family": self.draws.family, "link": self.draws.link} if linked else {"sigma": sigma}
         return inf.glance_frame(
             {
                 "engine": self.engine,

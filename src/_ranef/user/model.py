@@ -305,7 +305,7 @@ class Model(Shown):
 
     def fit(
         self,
-        method: Literal["REML", "ML"] = "REML",
+        method: Literal["REML", "ML"] | None = None,
         *,
         start: Any = None,
         control: Control | None = None,
@@ -313,11 +313,10 @@ class Model(Shown):
     ) -> EmpiricalBayesFit:
         """Fit by REML or ML, with conditional modes (BLUPs) of the random effects.
 
-        Generalised responses are fitted by maximum likelihood, for which REML is not defined.
-
         Parameters
         ----------
-        method : "REML" or "ML"
+        method : "REML" or "ML", optional
+            REML by default; of a generalised response ML, which has no REML.
         start : array (n_theta,), optional
             θ to start from, in lme4's order.
         control : ranef.Control, optional
@@ -354,13 +353,15 @@ class Model(Shown):
         settings = checked_control(control)
         nagq = whole_number("nagq", nagq, 1, FitError)
         if self._generalised:
-            _checked_method(method)
+            _refuse_restricted(method)
             fit: Any = told(generalised_fit(self._spec, start=start, control=settings, nagq=nagq))
             return fit  # type: ignore[no-any-return]
         if nagq != 1:
             raise FitError(f"nagq={nagq} is for generalised responses, family=; a Gaussian likelihood needs none.")
         return told(
-            empirical_bayes(self._spec, _checked_method(method), start=start, control=settings, products=self.products)
+            empirical_bayes(
+                self._spec, _checked_method(method or "REML"), start=start, control=settings, products=self.products
+            )
         )
 
     def sample(
@@ -742,6 +743,15 @@ class Model(Shown):
 def _checked_method(method: Method) -> Method:
     one_of("method", method, METHODS, FitError)
     return method
+
+
+def _refuse_restricted(method: Method | None) -> None:
+    """Refuse REML, of generalised responses."""
+    if method is not None and _checked_method(method) == "REML":
+        raise FitError(
+            "method='REML' is for Gaussian responses: a generalised one is fitted by maximum likelihood, as by lme4's "
+            "glmer. Leave method out, or say 'ML'."
+        )
 
 
 def _refuse_gaussian_parts(family: Generalised, data: Any, **given: Any) -> None:
