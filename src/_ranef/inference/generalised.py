@@ -39,6 +39,7 @@ __all__ = [
     "response_draws",
     "response_moments",
     "response_parameters",
+    "shown_fitted",
     "shown_residuals",
     "threshold_series",
     "untied_residuals",
@@ -317,6 +318,12 @@ def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generato
     whole = spec.family.step(response_rows(spec).weights)
     y = pd.Series(spec.design.y + UNTIED * whole * rng.uniform(size=spec.n_obs), index=spec.design.index)
     return simulated_residuals(y, simulated + UNTIED * whole[:, None] * rng.uniform(size=simulated.shape))
+
+
+def shown_fitted(fit: Fit) -> Floats:
+    """Fitted values (n,); of classes their mean places, from 0."""
+    values = np.asarray(fit.fitted())
+    return values if values.ndim == 1 else np.asarray(values @ np.arange(values.shape[1]))
 
 
 def shown_residuals(fit: Fit) -> tuple[Floats, str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef.errors import DesignError
-from _ranef.inference import grouping_named, shown_residuals
+from _ranef.inference import grouping_named, shown_fitted, shown_residuals
 from _ranef.plots.drawing import (
     BLACK,
     BLUE,
@@ -173,7 +173,7 @@ def neighbour_means(columns: Floats) -> tuple[Floats, Floats]:
 def diagnostics_figure(fit: Fit, group: str | None = None, levels: LevelsArgument = None) -> Figure:
     """Four panels: residual against fitted, normal quantiles, scale-location, and residuals by group."""
     axes = axes_for(None, 4 if fit.spec.groupings else 3, (5.2, 3.9), 2)
-    fitted, (residual, label) = fit.fitted().to_numpy(), shown_residuals(fit)
+    fitted, (residual, label) = shown_fitted(fit), shown_residuals(fit)
     draw_residuals(axes[0], residual_cloud(fitted, residual), label)
     headroom(axes[0], 0.12)
     draw_quantiles(axes[1], normal_quantiles(residual, "Normal quantiles of residuals"), label)
@@ -192,7 +192,7 @@ def residuals_axes(fit: Fit, ax: Axes | None = None) -> Axes:
     """Pearson residuals against fitted values, with their running median."""
     ax = one_axes(ax)
     residual, label = shown_residuals(fit)
-    draw_residuals(ax, residual_cloud(fit.fitted().to_numpy(), residual), label)
+    draw_residuals(ax, residual_cloud(shown_fitted(fit), residual), label)
     legible(ax)
     return ax
 
@@ -200,7 +200,7 @@ def residuals_axes(fit: Fit, ax: Axes | None = None) -> Axes:
 def scale_location_axes(fit: Fit, ax: Axes | None = None) -> Axes:
     """Square root of absolute Pearson residuals against fitted values."""
     ax = one_axes(ax)
-    fitted, (residual, label) = fit.fitted().to_numpy(), shown_residuals(fit)
+    fitted, (residual, label) = shown_fitted(fit), shown_residuals(fit)
     _draw_scale_location(ax, fitted, residual, fit.spec.design.response, label)
     legible(ax)
     return ax
