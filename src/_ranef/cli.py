@@ -25,7 +25,7 @@ from _ranef.datasets.tablefiles import Reading, read_table_file, reading_call
 from _ranef.design import registered
 from _ranef.errors import DesignError, RanefError, RanefWarning
 from _ranef.formula import parse_formula
-from _ranef.support.interrupts import INTERRUPTED
+from _ranef.support.interrupts import INTERRUPTED, caught
 from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
 from _ranef.user import Model, anova, compare
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.arguments = given
     with _notes():
         try:
-            with _stored(options):
+            with caught(), _stored(options):
                 status = int(options.run(options) or 0)
             if sys.stdout is not None:
                 sys.stdout.flush()

@@ -126,3 +126,83 @@ def test_rows_as_often_as_their_weights_say():
     by_herd = ranef.Model("incidence / size ~ period + (1 | herd)", herds, weights="size", family="binomial").fit()
     np.testing.assert_allclose(by_cow.fixef, by_herd.fixef, rtol=1e-6)
     np.testing.assert_allclose(by_cow.varcorr["sdcor"], by_herd.varcorr["sdcor"], rtol=1e-5)
+
+
+def rows(seed: int = 1) -> dict[str, np.ndarray]:
+    """Levels, a covariate, means near 1 and how far rows are from them, all without a unit."""
+    rng = np.random.default_rng(seed)
+    g, x = np.repeat(np.arange(12), 10), rng.normal(size=120)
+    mean = np.exp(0.2 * x + 0.3 * rng.normal(size=12)[g])
+    return {"g": g.astype(str), "x": x, "mean": mean, "y": mean * rng.gamma(4.0, 0.25, 120)}
+
+
+#: of what power of the unit of the response η is
+POWERS = {"log": 0, "identity": 1, "inverse": -1, "1/mu^2": -2}
+
+FAMILIES = {
+    "gamma": (ranef.families.Gamma("log"), {"dispersion": (0, 1)}),
+    "inverse gaussian": (ranef.families.InverseGaussian("1/mu^2"), {"dispersion": (-1, 1)}),
+    "gaussian": (ranef.families.Gaussian("log"), {"scale": (1, 0.5)}),
+    "inverse": (ranef.families.Gamma("inverse"), {"dispersion": (0, 1)}),
+    "t": (ranef.families.Student("identity"), {"scale": (1, 0.5), "nu": (0, 0)}),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("unit", "weight"), [(1e-9, 1.0), (1e12, 1.0), (1.0, 1e-9), (1.0, 1e6)])
+def test_units_of_measurements_and_of_their_weights(name, unit, weight):
+    """Dispersions move by powers of either, their default priors likewise; θ moves with η, and R² not at all."""
+    family, powers = FAMILIES[name]
+    w, y = np.random.default_rng(2).uniform(0.5, 2.0, 120), 10.0 + rows()["y"]
+    plain = ranef.Model("y ~ x + (1 | g)", rows() | {"y": y}, weights=w, family=family)
+    other = ranef.Model("y ~ x + (1 | g)", rows() | {"y": unit * y}, weights=weight * w, family=family)
+    fits = plain.fit(), other.fit()
+    assert fits[1].status == "converged"
+    eta = unit ** POWERS[family.link]
+    assert fits[1].theta.iloc[0] == pytest.approx(eta * fits[0].theta.iloc[0], rel=1e-6)
+    assert fits[1].fixef["x"] == pytest.approx(eta * fits[0].fixef["x"], rel=1e-6)
+    assert fits[1].vcov.loc["x", "x"] == pytest.approx(eta**2 * fits[0].vcov.loc["x", "x"], rel=1e-5)
+    np.testing.assert_allclose(fits[1].r2(), fits[0].r2(), rtol=1e-6)
+    for dispersion, (of_unit, of_weight) in powers.items():
+        moved = unit**of_unit * weight**of_weight
+        assert fits[1].dispersion[dispersion] == pytest.approx(moved * fits[0].dispersion[dispersion], rel=1e-5)
+        before, after = (m.priors().dispersions[dispersion] for m in (plain, other))
+        assert (after.shape, after.rate * moved) == pytest.approx((before.shape, before.rate), rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [1e6, 1e9])
+def test_large_counts_are_like_measurements(size):
+    """With means so large, Poisson counts are normal in their logarithm, of variance 1/y, and others as gamma."""
+    rng, data = np.random.default_rng(3), rows()
+    counts = data | {"y": rng.poisson(size * data["mean"]).astype(float)}
+    fit = ranef.Model("y ~ x + (1 | g)", counts, family="poisson").fit()
+    normal = ranef.Model("log(y) ~ x + (1 | g)", counts, weights=counts["y"], sigma=1.0).fit("ML")
+    assert fit.status == "converged"
+    assert fit.theta.iloc[0] == pytest.approx(normal.varcorr["sdcor"].iloc[0], rel=1e-4)
+    assert fit.fixef["x"] == pytest.approx(normal.fixef["x"], rel=10.0 / size)
+    many = data | {"y": np.round(size * data["y"])}
+    negative, gamma = (ranef.Model("y ~ x + (1 | g)", many, family=f).fit() for f in ("negative binomial", "gamma"))
+    assert negative.status == gamma.status == "converged"
+    assert negative.theta.iloc[0] == pytest.approx(gamma.theta.iloc[0], rel=100.0 / size + 1e-7)
+    assert negative.dispersion["size"] * gamma.dispersion["dispersion"] == pytest.approx(1.0, rel=100.0 / size + 1e-7)
+    assert negative.criterion == pytest.approx(gamma.criterion, abs=1e3 / size + 1e-5)
+    linear, tenfold = (
+        ranef.Model("y ~ x + (1 | g)", many | {"y": k * many["y"]}, family="negative binomial 1").fit() for k in (1, 10)
+    )
+    assert linear.status == tenfold.status == "converged"
+    assert tenfold.theta.iloc[0] == pytest.approx(linear.theta.iloc[0], rel=100.0 / size + 1e-6)
+    assert tenfold.dispersion["dispersion"] == pytest.approx(10.0 * linear.dispersion["dispersion"], rel=1e-4)
+
+
+@pytest.mark.parametrize("link", ["logit", "probit"])
+def test_zeros_and_ones_do_not_tell_an_effect_of_every_row(link):
+    data = rows() | {"row": np.arange(120), "hit": (rows()["y"] > 1.0).astype(int), "n": np.full(120, 4)}
+    fit = ranef.Model("hit ~ x + (1 | g) + (1 | row)", data, family="binomial", link=link).fit()
+    assert fit.status == "not identified"
+    assert fit.optimizer.undetermined == ("row.Intercept",)
+    assert "effect of its own" in fit.optimizer.message
+    data["hit"] = np.clip(np.round(2.0 * data["y"]), 0, 4) / 4
+    trials = ranef.Model("hit ~ x + (1 | g) + (1 | row)", data, weights="n", family="binomial", link=link).fit()
+    assert trials.status != "not identified"
+    pairs = data | {"hit": (rows()["y"] > 1.0).astype(int), "row": np.arange(120) // 2}
+    assert ranef.Model("hit ~ x + (1 | row)", pairs, family="binomial", link=link).fit().status != "not identified"

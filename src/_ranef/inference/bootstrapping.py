@@ -32,7 +32,7 @@ from _ranef.support.checkpoints import Checkpoint, open_checkpoint
 from _ranef.support.interrupts import deferred
 from _ranef.support.parallel import finished
 from _ranef.support.progress import LateBar
-from _ranef.support.remedies import one_of, whole_number
+from _ranef.support.remedies import entropy_of, one_of, whole_number
 
 __all__ = ["INTERVALS", "Bootstrap", "bootstrap", "parameter_values"]
 
@@ -74,6 +74,18 @@ class Bootstrap:
         That gives the same replicates again.
     bounds : mapping of str to (float, float)
         Of parameters that have any; intervals end there.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+    >>> found = fit.bootstrap(50, seed=1)
+    >>> found.frame.index.tolist(), found.frame.columns.tolist()
+    (['Intercept', 'sd(Intercept | operator)', 'sigma'], ['estimate', 'bias', 'std_error', 'n'])
+    >>> found.confint(0.9, "percentile").columns.tolist(), found.failed
+    (['lower', 'upper'], 0)
+    >>> found.jackknife.shape
+    (4, 3)
     """
 
     kind: str
@@ -231,7 +243,7 @@ def bootstrap(
     if not (statistic is None or callable(statistic)):
         raise DesignError(f"statistic={statistic!r} must be a function of a fit, as lambda fit: fit.fixef.")
     own = _estimated if statistic is None else statistic
-    estimates, entropy = _named(own(fit)), _entropy(seed)
+    estimates, entropy = _named(own(fit)), entropy_of(seed)
     about: dict[str, Any] = {"what": "bootstrap()", "formula": fit.spec.design.formula, "method": fit.estimates.method}
     about |= {"n": n, "kind": kind, "re": re, "statistic": ", ".join(estimates)}
     kept = _Kept(np.full((n, len(estimates)), np.nan), [""] * n, np.zeros(n, dtype=bool))
@@ -306,13 +318,6 @@ class _Kept:
 
     def _arrays(self) -> dict[str, Any]:
         return {"replicates": self.replicates, "finished": self.finished, "failures": np.array(self.failures)}
-
-
-def _entropy(seed: int | None) -> int:
-    try:
-        return int(np.random.SeedSequence(seed).entropy)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise DesignError(f"seed={seed!r} must be a whole number, or None for other draws each time.") from None
 
 
 @dataclass(frozen=True, eq=False)

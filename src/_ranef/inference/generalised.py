@@ -302,8 +302,8 @@ def link_parts(spec: ModelSpec, estimates: RemlEstimates, approximation: str = "
     """
     one_of("approximation", approximation, tuple(APPROXIMATIONS))
     family, covs = family_of_estimates(estimates), covariance_arrays(spec, estimates.theta, np.asarray(1.0))
-    centre, own = family.centre(response_rows(spec)), dispersions_of(estimates)
-    residual = family.latent(centre, own, APPROXIMATIONS[approximation])
+    rows, own = response_rows(spec), dispersions_of(estimates)
+    residual = family.latent(family.centre(rows), rows, own, APPROXIMATIONS[approximation])
     if not np.isfinite(residual):
         raise NotAvailableError(
             f"r2() and icc() are not available for a {family.label} response with link {family.link!r} and these "
@@ -321,9 +321,9 @@ def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generato
 
 
 def shown_fitted(fit: Fit) -> Floats:
-    """Fitted values (n,); of classes their mean places, from 0."""
-    values = np.asarray(fit.fitted())
-    return values if values.ndim == 1 else np.asarray(values @ np.arange(values.shape[1]))
+    """Fitted values (n,), which are means; of an ordinal response the mean places of the class, from 0."""
+    fitted: Floats = np.asarray(fit.fitted())
+    return fitted @ np.arange(fitted.shape[1]) if fitted.ndim == 2 else fitted
 
 
 def shown_residuals(fit: Fit) -> tuple[Floats, str]:

@@ -31,6 +31,9 @@ __all__ = ["Laplace", "LaplaceAt", "Mode", "make_laplace"]
 #: square of that before; and the decrement beyond which another's effects are no place to begin
 STEPS, HALVINGS, QUADRATIC, CLOSE = 100, 40, 1e-10, 10.0
 
+#: decrement after all steps that rounding may leave
+ROUNDING = 1e-6
+
 #: step of differences in log dispersions
 DIFFERENCE = 1e-4
 
@@ -284,6 +287,8 @@ class Laplace:
             if lower is None:
                 return now
             now = lower
+        if decrement < ROUNDING:
+            return now
         raise np.linalg.LinAlgError("the conditional mode is no number")
 
 
@@ -476,13 +481,15 @@ def make_laplace(spec: ModelSpec, pilot: Pilot) -> Laplace:
     sums = RowSums(working, products)
     offset = np.zeros(spec.n_obs) if spec.design.offset is None else spec.design.offset
     *Zs, columns = (sums.rows[place] for place in sums.places)
+    unit = spec.family.unit(response_rows(spec))  # internal β has none
+    products = replace(products, scaling=replace(products.scaling, X=unit * products.scaling.X))
     return Laplace(
         spec,
         spec.family,
         Likelihood(working, replace(products, rows=None), "ML"),
         response_rows(spec),
         offset,
-        np.ascontiguousarray(columns[:-1].T),
+        unit * np.ascontiguousarray(columns[:-1].T),
         tuple(Zs),
         tuple(sums.codes),
         sums.pairs,

@@ -111,7 +111,8 @@ def working_model(spec: ModelSpec, pilot: Pilot) -> ModelSpec:
     weights = np.maximum(pilot.curvature, LEAST_WEIGHT * max(pilot.curvature.max(), 1e-300))
     offset = 0.0 if spec.design.offset is None else spec.design.offset
     y = pilot.eta - offset + pilot.first / weights
-    return replace(spec, design=replace(spec.design, y=np.clip(y, -1e6, 1e6), weights=weights, offset=None), sigma=1.0)
+    far = 1e6 * max(1.0, float(np.abs(pilot.eta).max()))
+    return replace(spec, design=replace(spec.design, y=np.clip(y, -far, far), weights=weights, offset=None), sigma=1.0)
 
 
 def separating(spec: ModelSpec, family: Generalised, pilot: Pilot) -> tuple[str, ...]:

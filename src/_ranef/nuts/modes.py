@@ -60,6 +60,10 @@ class Laplace:
     evaluations: int
     log_mass: float
 
+    def outward(self, w: Floats) -> Floats:
+        """Coordinates (..., d) of whitened ones."""
+        return np.asarray(self.centre + (self.root @ w.reshape(-1, w.shape[-1]).T).T.reshape(w.shape))
+
 
 def laplace(gradient: Gradient, start: Floats) -> Laplace:
     """Climb to the mode from `start` (d,), and take the curvature there by differences of the gradient."""

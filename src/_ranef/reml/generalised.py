@@ -60,6 +60,12 @@ CONCAVE = 1e-6
 #: decrement of a descent from which the Hessian is that of its end, steps by it, and θ that is on the boundary
 NEAR, POLISHING, INTERIOR = 1e-8, 5, 1e-3
 
+#: why the standard deviation of such effects has no estimate
+OF_A_ROW = (
+    "Each row is one trial, or one class, and has an effect of its own: all that such effects change is how steep the "
+    "link is, which coefficients make up for. Leave that term out; with several trials to a row it would be determined."
+)
+
 #: coefficients that an error names
 NAMED = 6
 
@@ -222,7 +228,7 @@ class GeneralisedProblem:
             out[:n] = self.gaussian.settled(em_thetas(self.spec, point.theta[None, :n], point.W)[0])
         slope = _at(point).first_order.beta
         step = np.linalg.solve(2.0 * _at(point).information, slope) if p else slope
-        moved = float(np.abs(self.laplace.X @ step).max(initial=0.0))
+        moved = float(np.abs(self.laplace.X @ step).max(initial=0.0)) / self.laplace.family.unit(self.laplace.rows)
         out[n : n + p] -= step * min(1.0, LONGEST / max(moved, LONGEST))
         return out
 
@@ -418,8 +424,13 @@ def _polished(
 
 
 def _recorded(problem: GeneralisedProblem, tracer: Tracer, own: Descent, found: Descent) -> OptimizerRecord:
-    """The path, with words for a dispersion that has no end."""
+    """The path, with words for a dispersion that has no end, and for effects that are part of the link."""
     record = recorded(problem.gaussian, tracer, own)
+    absorbed = _absorbed(problem)
+    if absorbed and record.status is not Status.NOT_CONVERGED:
+        told = f"{Status.NOT_IDENTIFIED.value} {OF_A_ROW} Not determined: {', '.join(absorbed)}."
+        names = tuple(n for n in problem.spec.theta_names if n in absorbed or n in record.undetermined)
+        return replace(record, status=Status.NOT_IDENTIFIED, message=told, undetermined=names)
     ends = problem.at_end(found.point.theta)[problem.n_theta + problem.spec.n_fixed :]
     words = [
         f"The {name} is estimated as {'infinite' if log > centre else 'zero'}{problem.laplace.family.without(name)}."
@@ -441,6 +452,19 @@ def _recorded(problem: GeneralisedProblem, tracer: Tracer, own: Descent, found: 
     status = Status.BOUNDARY if record.status is Status.CONVERGED else record.status
     rest = record.message if record.status is not Status.CONVERGED else status.value
     return replace(record, status=status, message=" ".join([rest, *words]))
+
+
+def _absorbed(problem: GeneralisedProblem) -> list[str]:
+    """Names of standard deviations of intercepts that every row has for itself, where the link takes them up."""
+    spec = problem.spec
+    out: list[str] = []
+    if problem.laplace.family.absorbs(problem.laplace.rows):
+        for t in spec.terms:
+            g = spec.groupings[t.grouping]
+            alone = g.among is None and np.bincount(g.codes, minlength=g.n_levels).max() == 1
+            if alone and t.columns == ("Intercept",):
+                out += spec.theta_names[t.theta]
+    return out
 
 
 def _alike(spec: ModelSpec, y: Floats) -> list[str]:

@@ -24,6 +24,12 @@ from _ranef.support.interrupts import load
 
 __all__ = ["NegativeBinomial", "NegativeBinomial1", "Poisson"]
 
+#: mean count beyond which a dispersion is measured in means
+FEW = 10.0
+
+#: counts from which on Stirling's series has all digits
+LARGE_COUNT = 20.0
+
 
 class _Counts(Generalised):
     """A response of whole numbers."""
@@ -70,15 +76,17 @@ class Poisson(_Counts):
         if self.link != "log":
             return super().slopes(eta, rows, own)
         y, w, mean = rows.y, rows.weights, np.exp(eta)
-        size = w * mean
-        return Slopes(w * y * eta - size, w * y - size, size, -size)
+        size, ahead = w * mean, eta - rows.log_y
+        value = np.where(y > 0, y * (ahead - np.expm1(ahead)), -mean)
+        return Slopes(w * value, w * y - size, size, -size)
 
     def in_mean(self, means: Means, rows: Rows, own: Mapping[str, Any]) -> InMean:
-        """Y log μ − μ, where a square root may be zero without counts."""
+        """Y log(μ/y) − μ + y, where a square root may be zero without counts."""
         mean, hits = means.value, rows.weights * rows.y
-        over = _over(mean, hits)
+        over, some = _over(mean, hits), np.where(rows.y > 0, rows.y, 1.0)
+        ahead = mean / some - 1.0
         return InMean(
-            load("scipy.special").xlogy(hits, mean) - rows.weights * mean,
+            rows.weights * np.where(rows.y > 0, some * (np.log1p(ahead) - ahead), -mean),
             hits * over - rows.weights,
             -hits * over**2,
             2.0 * hits * over**3,
@@ -93,8 +101,8 @@ class Poisson(_Counts):
         return weights * (y * log_mean - mean - space.special.gammaln(y + 1.0))
 
     def constant(self, rows: Rows, own: Mapping[str, Any]) -> Floats:
-        """−log y!."""
-        return np.asarray(-rows.weights * load("scipy.special").gammaln(rows.y + 1.0))
+        """Of the density at μ = y, so that large counts keep their digits."""
+        return np.asarray(rows.weights * _log_top(rows.y))
 
     def row_variance(self, mean: Floats, weights: Floats, own: Mapping[str, float]) -> Floats:
         """The mean, over the weight."""
@@ -136,23 +144,22 @@ class NegativeBinomial(_Counts):
     parameters: ClassVar[Mapping[str, GammaPrior]] = {"size": GammaPrior(1.0, 0.1)}
 
     def slopes(self, eta: Floats, rows: Rows, own: Mapping[str, Any]) -> Slopes:
-        """By the share s = μ/(μ + size) of a log link, in few passes."""
+        """By the share s = μ/(μ + size) of a log link and what is left to 1, each with its own digits."""
         if self.link != "log":
             return super().slopes(eta, rows, own)
-        y, w, size, total = rows.y, rows.weights, own["size"], rows.y + own["size"]
-        below = np.logaddexp(eta, np.log(size))  # log(μ + size)
-        s = np.exp(eta - below)
-        bend = w * total * s * (1.0 - s)
-        value = y * (eta - below) + size * np.log1p(-s)
-        return Slopes(w * value, w * (y - total * s), bend, -bend * (1.0 - 2.0 * s))
+        y, w, size = rows.y, rows.weights, own["size"]
+        s, q, log_s, log_q = _both_shares(eta, size)
+        bend = w * (y + size) * s * q
+        return Slopes(w * (y * log_s + size * log_q), w * (q * y - size * s), bend, -bend * (q - s))
 
     def in_mean(self, means: Means, rows: Rows, own: Mapping[str, Any]) -> InMean:
-        """Y log μ − (y + size) log(μ + size), and what keeps its digits where the size is large."""
+        """Y log μ − (y + size) log(μ + size), in what keeps its digits where the size is large or counts are."""
         w, y, size, mean = rows.weights, rows.y, own["size"], means.value
-        total, below, over = y + size, mean + size, _over(mean, y)
-        value = load("scipy.special").xlogy(y, mean) - y * np.log(below) - size * np.log1p(mean / size)
-        first, second = y * over - total / below, total / below**2 - y * over**2
-        return InMean(w * value, w * first, w * second, 2.0 * w * (y * over**3 - total / below**3))
+        below, over = mean + size, _over(mean, y)
+        hits, rest, part = y * over, size * over, w * size / below
+        value = -load("scipy.special").xlog1py(y, rest) - size * np.log1p(mean / size)
+        second, third = 1.0 - hits * (2.0 + rest), hits * (3.0 + rest * (3.0 + rest)) - 1.0
+        return InMean(w * value, part * (hits - 1.0), part * second / below, 2.0 * part * third / below**2)
 
     def own_in_mean(
         self, means: Means, rows: Rows, own: Mapping[str, Any]
@@ -176,22 +183,18 @@ class NegativeBinomial(_Counts):
         return weights * (ways + size * (xp.log(size) - below) + y * (log_mean - below))
 
     def constant(self, rows: Rows, own: Mapping[str, Any]) -> Floats:
-        """Γ(y + size)/Γ(size)/y!, as 1/(y B(y, size)), which keeps its digits where the size is large."""
-        some = np.maximum(rows.y, 1.0)
-        value = -np.log(some) - load("scipy.special").betaln(some, own["size"])
-        return np.where(rows.y > 0, rows.weights * value, 0.0)
+        """Γ(y + size)/Γ(size)/y!."""
+        return rows.weights * _log_ways(rows.y, own["size"])
 
     def in_dispersions(self, eta: Floats, rows: Rows, own: Mapping[str, Any]) -> tuple[Dispersion, ...]:
         """In log size."""
         if self.link != "log":
             return super().in_dispersions(eta, rows, own)
         psi, size, y, w = load("scipy.special").psi, own["size"], rows.y, rows.weights
-        below = np.logaddexp(eta, np.log(size))
-        s = np.exp(eta - below)
-        spread = s * (1.0 - s)
-        value = psi(y + size) - psi(size) + np.log1p(-s) + (np.exp(eta) - y) * np.exp(-below)
-        first = -size * s + (y + size) * spread
-        curvature = size * spread - (y + size) * spread * (1.0 - 2.0 * s)
+        s, q, _, log_q = _both_shares(eta, size)
+        value = psi(y + size) - psi(size) + log_q + s - q * y / size
+        first = s * (q * y - size * s)
+        curvature = s * q * (size - (y + size) * (q - s))
         return (Dispersion(w * size * value, w * first, w * curvature),)
 
     def without(self, dispersion: str) -> str:
@@ -250,8 +253,7 @@ class NegativeBinomial1(_Counts):
         """By the size r = μ/φ of every row."""
         w, y, phi, (psi, one, two) = rows.weights, rows.y, own["dispersion"], _rises(means, rows, own)
         r = means.value / phi
-        some = np.maximum(y, 1.0)
-        value = -np.where(y > 0, np.log(some) + load("scipy.special").betaln(some, r), 0.0) - r * np.log1p(phi)
+        value = _log_ways(y, r) - r * np.log1p(phi)
         return InMean(w * value, w * (psi - np.log1p(phi)) / phi, w * one / phi**2, w * two / phi**3)
 
     def own_in_mean(
@@ -260,13 +262,13 @@ class NegativeBinomial1(_Counts):
         """In log φ, with which r falls."""
         w, y, phi, (psi, one, two) = rows.weights, rows.y, own["dispersion"], _rises(means, rows, own)
         r, share = means.value / phi, phi / (1.0 + phi)
-        value = y - r * psi + r * np.log1p(phi) - (r + y) * share
+        value = y / (1.0 + phi) - r * (psi - np.log1p(phi) + share)
         first = (np.log1p(phi) - psi - r * one - share) / phi
         return ((w * value, w * first, -w * (2.0 * one + r * two) / phi**2),)
 
     def constant(self, rows: Rows, own: Mapping[str, Any]) -> Floats:
         """Of what no mean changes."""
-        return np.asarray(rows.weights * rows.y * (np.log(own["dispersion"]) - np.log1p(own["dispersion"])))
+        return np.asarray(-rows.weights * rows.y * np.log1p(1.0 / own["dispersion"]))
 
     def density(self, eta: Any, y: Any, weights: Any, own: Mapping[str, Any], space: Space) -> Any:
         """By the size of every row."""
@@ -282,7 +284,11 @@ class NegativeBinomial1(_Counts):
     def starts(self, rows: Rows) -> tuple[float, ...]:
         """By moments of the response."""
         mean, variance = float(rows.y.mean()), float(rows.y.var())
-        return (float(np.clip(0.5 * (variance / mean - 1.0), 0.05, 50.0)),)
+        return (float(np.clip(0.5 * (variance / mean - 1.0), 0.05, 50.0 * self.units(rows)[0])),)
+
+    def units(self, rows: Rows) -> tuple[float, ...]:
+        """Where counts are large, a share of their mean: φ/μ is what varies then."""
+        return (max(1.0, float(rows.y.mean()) / FEW),)
 
     def row_variance(self, mean: Floats, weights: Floats, own: Mapping[str, float]) -> Floats:
         """A multiple of the mean."""
@@ -303,3 +309,33 @@ def _rises(means: Means, rows: Rows, own: Mapping[str, Any]) -> tuple[Floats, Fl
 def _over(mean: Floats, y: Floats) -> Floats:
     """1/μ, zero where neither is: a square root may be zero without counts."""
     return np.where(y > 0, 1.0 / np.where(y > 0, mean, 1.0), 0.0)
+
+
+def _both_shares(eta: Floats, size: float) -> tuple[Floats, Floats, Floats, Floats]:
+    """μ/(μ + size) and size/(μ + size) of μ = exp(η), and their logarithms."""
+    ahead = eta - np.log(size)
+    log_s, log_q = -np.logaddexp(0.0, -ahead), -np.logaddexp(0.0, ahead)
+    return np.exp(log_s), np.exp(log_q), log_s, log_q
+
+
+def _log_top(y: Floats) -> Floats:
+    """Log density of a Poisson count at its mean, y log y − y − log y!."""
+    special, some, few = load("scipy.special"), np.maximum(y, LARGE_COUNT), np.minimum(y, LARGE_COUNT)
+    near = special.xlogy(few, few) - few - special.gammaln(few + 1.0)
+    return np.where(y < LARGE_COUNT, near, -0.5 * np.log(2.0 * np.pi * some) - _series(some))
+
+
+def _log_ways(y: Floats, r: Floats | float) -> Floats:
+    """Log Γ(y + r)/Γ(r)/y! of counts, whose digits a difference of large log Γ would lose."""
+    special, some = load("scipy.special"), np.maximum(y, 1.0)
+    large, small = np.maximum(some, r), np.minimum(some, r)
+    far = np.maximum(large, LARGE_COUNT)
+    rise = (far + small - 0.5) * np.log1p(small / far) + small * np.log(far) - small
+    rise += _series(far + small) - _series(far) - special.gammaln(small)
+    value = np.where(large < LARGE_COUNT, -special.betaln(some, r), rise)
+    return np.where(y > 0, value - np.log(some), 0.0)
+
+
+def _series(z: Floats) -> Floats:
+    """What Stirling's formula lacks of log Γ(z)."""
+    return (1.0 / 12.0 - (1.0 / 360.0 - 1.0 / (1260.0 * z**2)) / z**2) / z

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,6 +58,16 @@ class Rows:
 
     y: Floats
     weights: Floats
+
+    @cached_property
+    def log_y(self) -> Floats:
+        """Logarithms of what is positive, zeros for the rest."""
+        return np.log(np.where(self.y > 0, self.y, 1.0))
+
+    @property
+    def unit(self) -> float:
+        """The mean weight, in whose unit dispersions stand that weights divide."""
+        return float(self.weights.mean())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -142,6 +153,8 @@ class Generalised(Family):
         What equations call the distribution.
     lower, upper : float
         The ends of the mean.
+    divided : bool
+        Whether weights divide the variance of rows, so that their unit is that of a dispersion.
     """
 
     link: str
@@ -152,6 +165,7 @@ class Generalised(Family):
     law: ClassVar[str]
     lower: ClassVar[float] = 0.0
     upper: ClassVar[float] = np.inf
+    divided: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         one_of(f"family {self.word!r} with link", self.link, self.links, FitError)
@@ -323,12 +337,16 @@ class Generalised(Family):
         link, centre = self.linking, self.centre(rows)
         return link.unit if isinstance(link, ShareLink) else abs(centre) * link.slope(centre)
 
-    def latent(self, mean: float, own: Mapping[str, float], of_logarithm: Callable[[float], float]) -> float:
+    def latent(
+        self, mean: float, rows: Rows, own: Mapping[str, float], of_logarithm: Callable[[float], float]
+    ) -> float:
         """The variance of rows on the scale of the link (Nakagawa, Johnson & Schielzeth 2017).
 
-        With a log link that of a logarithm, by V(μ)/μ²; else by the delta method.
+        With a log link that of a logarithm, by V(μ)/μ²; else by the delta method. Where weights divide the variance,
+        V is its mean over rows.
         """
-        variance = float(self.row_variance(np.array([mean]), np.ones(1), own)[0])
+        weights = rows.weights if self.divided else np.ones(1)
+        variance = float(self.row_variance(np.full(len(weights), mean), weights, own).mean())
         if self.link == "log":
             return of_logarithm(variance / mean**2)
         return variance * self.linking.slope(mean) ** 2
@@ -352,6 +370,10 @@ class Generalised(Family):
     @abstractmethod
     def draw(self, rng: np.random.Generator, mean: Floats, weights: Floats, own: Mapping[str, float]) -> Floats:
         """Responses of rows, as :class:`Rows` holds them."""
+
+    def absorbs(self, rows: Rows) -> bool:
+        """Whether effects that each row has for itself cannot be told from the link, as of zeros and ones."""
+        return False
 
 
 def refuse_not_positive(y: Floats, name: str, where: Callable[[int], str], word: str) -> None:

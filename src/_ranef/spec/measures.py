@@ -21,6 +21,8 @@ __all__ = ["Gamma", "Gaussian", "InverseGaussian", "Student"]
 class _Positive(Generalised):
     """A response of positive numbers."""
 
+    divided = True
+
     def refuse(self, y: Floats, name: str, where: Callable[[int], str]) -> None:
         """What is not positive."""
         refuse_not_positive(y, name, where, self.word)
@@ -109,7 +111,11 @@ class Gamma(_Positive):
 
     def starts(self, rows: Rows) -> tuple[float, ...]:
         """By the spread of logarithms."""
-        return (float(np.clip(0.5 * np.log(rows.y).var(), 1e-4, 10.0)),)
+        return (float(np.clip(0.5 * np.log(rows.y).var(), 1e-4, 10.0)) * rows.unit,)
+
+    def units(self, rows: Rows) -> tuple[float, ...]:
+        """That of the weights."""
+        return (rows.unit,)
 
     def row_variance(self, mean: Floats, weights: Floats, own: Mapping[str, float]) -> Floats:
         """φμ²/w."""
@@ -181,12 +187,12 @@ class InverseGaussian(_Positive):
         return 0.5 * (xp.log(q / (2.0 * np.pi)) - 3.0 * xp.log(y) - q * (y - mean) ** 2 / (y * mean**2))
 
     def units(self, rows: Rows) -> tuple[float, ...]:
-        """One over the unit of the response."""
-        return (1.0 / self.centre(rows),)
+        """That of the weights over that of the response."""
+        return (rows.unit / self.centre(rows),)
 
     def starts(self, rows: Rows) -> tuple[float, ...]:
         """By the spread of logarithms."""
-        return (float(np.clip(0.5 * np.log(rows.y).var(), 1e-4, 10.0)) / self.centre(rows),)
+        return (float(np.clip(0.5 * np.log(rows.y).var(), 1e-4, 10.0)) * self.units(rows)[0],)
 
     def row_variance(self, mean: Floats, weights: Floats, own: Mapping[str, float]) -> Floats:
         """φμ³/w."""
@@ -205,6 +211,7 @@ class _Located(Generalised):
     """A response of any sign, whose spread ``scale`` is the same at all means."""
 
     lower = -np.inf
+    divided = True
     symbols: ClassVar[Mapping[str, str]] = {"scale": "σ", "nu": "ν"}
 
     def refuse(self, y: Floats, name: str, where: Callable[[int], str]) -> None:
@@ -278,12 +285,12 @@ class Gaussian(_Located):
         return 0.5 * (space.xp.log(q / (2.0 * np.pi)) - q * (y - self.linking.inverse(eta, space)) ** 2)
 
     def units(self, rows: Rows) -> tuple[float, ...]:
-        """The standard deviation of the response."""
-        return (float(rows.y.std()),)
+        """The standard deviation of the response, at a weight of one."""
+        return (float(rows.y.std() * np.sqrt(rows.unit)),)
 
     def starts(self, rows: Rows) -> tuple[float, ...]:
         """Some of it."""
-        return (0.7 * float(rows.y.std()),)
+        return (0.7 * self.units(rows)[0],)
 
     def row_variance(self, mean: Floats, weights: Floats, own: Mapping[str, float]) -> Floats:
         """σ²/w."""
@@ -368,12 +375,12 @@ class Student(_Located):
         return top - 0.5 * (nu + 1.0) * xp.log1p(e**2 / a)
 
     def units(self, rows: Rows) -> tuple[float, ...]:
-        """The standard deviation of the response, and none."""
-        return float(rows.y.std()), 1.0
+        """The standard deviation of the response at a weight of one, and none."""
+        return float(rows.y.std() * np.sqrt(rows.unit)), 1.0
 
     def starts(self, rows: Rows) -> tuple[float, ...]:
         """Some of the standard deviation, and tails between the normal's and Cauchy's."""
-        return 0.6 * float(rows.y.std()), 8.0
+        return 0.6 * self.units(rows)[0], 8.0
 
     def without(self, dispersion: str) -> str:
         """The normal distribution is the limit."""

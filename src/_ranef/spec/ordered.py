@@ -189,9 +189,15 @@ class Ordinal(Generalised):
         """Minus the first threshold, of all rows."""
         return -float(self._marginal(rows)[0])
 
-    def latent(self, mean: float, own: Mapping[str, float], of_logarithm: Callable[[float], float]) -> float:
+    def latent(
+        self, mean: float, rows: Rows, own: Mapping[str, float], of_logarithm: Callable[[float], float]
+    ) -> float:
         """Of what the link is the distribution function of."""
         return self.shares.variance
+
+    def absorbs(self, rows: Rows) -> bool:
+        """A class of each row says no more."""
+        return True
 
     def predicted(self, eta: Floats, own: Mapping[str, Any]) -> Floats:
         """Probabilities (..., K) of the classes."""

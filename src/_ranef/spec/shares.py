@@ -143,9 +143,15 @@ class Binomial(_Share):
         trials = float(rows.weights.sum())
         return float((np.average(rows.y, weights=rows.weights) * trials + 0.5) / (trials + 1.0))
 
-    def latent(self, mean: float, own: Mapping[str, float], of_logarithm: Callable[[float], float]) -> float:
+    def latent(
+        self, mean: float, rows: Rows, own: Mapping[str, float], of_logarithm: Callable[[float], float]
+    ) -> float:
         """Of what the link is the distribution function of."""
         return self.shares.variance
+
+    def absorbs(self, rows: Rows) -> bool:
+        """Where all rows are single trials."""
+        return bool((rows.weights == 1.0).all())
 
     def row_variance(self, mean: Floats, weights: Floats, own: Mapping[str, float]) -> Floats:
         """Of a proportion."""

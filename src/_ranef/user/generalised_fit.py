@@ -35,7 +35,6 @@ INSTEAD: Mapping[str, str] = {
     "likelihood": NONE_YET,
     "residual_sd": "Generalised responses have no residual standard deviation; dispersion has their parameters.",
     "residual_parameters": "Generalised responses have no residual structure; dispersion has their parameters.",
-    "to_marginaleffects": NONE_YET,
 }
 
 
@@ -468,6 +467,9 @@ class GeneralisedFit(Maximised, Linked):
             return inf.varcorr_intervals(self.varcorr_se(), level)
         except np.linalg.LinAlgError:  # a fit so far out that there are no numbers beside it
             return None
+
+    def _whole_tidy(self) -> pd.DataFrame:
+        return self.tidy()
 
     def _told_of(self, tests: inf.CoefficientTests) -> dict[str, Floats]:
         return {"p_value": tests.p}
