@@ -79,6 +79,25 @@ def lexical(n: int = 2_750_000, subjects: int = 80_000, words: int = 800) -> pd.
     return pd.DataFrame({"y": y, "x": x, "s": s, "w": w})
 
 
+def ratings(rows: int, users: int, items: int) -> pd.DataFrame:
+    """The shape of the 32-million-row set of ratings of films: long tails of users and of films, each pair once.
+
+    Users have 16 ratings and more, a hundred in the middle and thousands at most; a fiftieth of films has a quarter.
+    """
+    rng = np.random.default_rng(7)
+    eager = 20.0 + np.minimum(rng.lognormal(np.log(0.5 * rows / users), 1.2, users), items / 2)
+    known = rng.lognormal(0.0, 2.0, items)
+    pairs = np.zeros(0, dtype=np.int64)
+    while len(pairs) < rows:
+        missing = int(1.1 * (rows - len(pairs))) + 1000
+        u, i = (np.searchsorted(np.cumsum(w / w.sum()), rng.random(missing)) for w in (eager, known))
+        pairs = np.union1d(pairs, np.minimum(u, users - 1) * items + np.minimum(i, items - 1))
+    pairs = np.sort(rng.choice(pairs, rows, replace=False))
+    u, i = (pairs // items).astype(np.int32), (pairs % items).astype(np.int32)
+    y = 3.5 + 0.43 * rng.normal(size=users)[u] + 0.5 * rng.normal(size=items)[i] + 0.85 * rng.normal(size=rows)
+    return pd.DataFrame({"y": y, "u": u, "i": i})
+
+
 def bundled(name: str) -> Callable[[], pd.DataFrame]:
     return lambda: ranef.datasets.load(name)
 
@@ -103,6 +122,8 @@ CASES = {
     "slopes-1e6": Case("y ~ x + (x | g)", slopes),
     "nested-1e6": Case("y ~ 1 + (1 | c) + (1 | s) + (1 | d)", nested),
     "lexical-2.75e6": Case("y ~ x + (1 | s) + (1 | w)", lexical),
+    "ratings/16": Case("y ~ 1 + (1 | u) + (1 | i)", lambda: ratings(1_970_000, 12_559, 4_008)),
+    "ratings": Case("y ~ 1 + (1 | u) + (1 | i)", lambda: ratings(31_500_000, 200_947, 16_034)),
     "dietox": Case("weight ~ week + (week | pig)", dietox, other="statsmodels"),
     "refit-pulp": Case("bright ~ 1 + (1 | operator)", bundled("pulp"), responses=1000),
     "refit-sleepstudy": Case("Reaction ~ Days + (Days | Subject)", bundled("sleepstudy"), responses=1000),

@@ -18,6 +18,7 @@ from test_chunks import assert_same_fit
 #: of the engines' own makers
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Dask support is moving:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
     pytest.mark.filterwarnings("ignore:The 'future.infer_string' option"),
 ]
 
@@ -154,6 +155,16 @@ def test_a_large_model_has_a_sample_of_rows():
     assert_same_fit(model, whole)
 
 
+def test_columns_may_have_any_names():
+    """Those by which an engine is asked are no one's."""
+    names = {"g": "n", "h": "w", "x": "a1", "z": "p1_1", "w": "low"}
+    data = people(1000).rename(columns=names)
+    formula, given = "y ~ p1_1 + a1 + (a1 | n) + (1 | w)", {"weights": "low"}
+    model = ranef.Model(formula, duckdb(data), **given)
+    assert model.spec.design.stream.cells is not None
+    assert_same_fit(model, ranef.Model(formula, data, **given))
+
+
 def test_as_many_cells_as_rows_are_read():
     data = people(40_000)
     data["id"] = np.arange(len(data)) // 2
@@ -215,6 +226,67 @@ def test_workers_make_the_sums(tmp_path):
     command = [sys.executable, str(tmp_path / "work.py"), str(marks)]
     out = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert out.stdout == "alike\n", out.stderr
+
+
+DYING = """
+import os, pathlib, signal, sys
+import dask.dataframe, distributed, numpy, pandas, ranef
+
+def rows(k, deadly=False):
+    "The third time that the second partition is read, which is for its sums, takes its worker along."
+    if deadly and k == 1:
+        with open(sys.argv[1], "a") as file:
+            file.write("x")
+        if os.path.getsize(sys.argv[1]) == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+    rng = numpy.random.default_rng(k)
+    data = pandas.DataFrame({"g": rng.integers(0, 40, 10_000), "x": rng.uniform(1.0, 9.0, 10_000)})
+    return data.assign(y=numpy.log(data["x"]) + data["g"] % 7 + rng.normal(size=10_000))
+
+if __name__ == "__main__":
+    formula = "y ~ scale(log(x)) + (log(x) | g)"
+    given = dask.dataframe.from_map(rows, range(3), deadly=True, meta=rows(0).head(0))
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with cluster, distributed.Client(cluster) as client:
+        before = {one["pid"] for one in client.run(lambda: {"pid": os.getpid()}).values()}
+        fit = ranef.Model(formula, given).fit()
+        after = {one["pid"] for one in client.run(lambda: {"pid": os.getpid()}).values()}
+    assert before != after
+    whole = ranef.Model(formula, pandas.concat(map(rows, range(3)))).fit()
+    numpy.testing.assert_allclose(fit.criterion, whole.criterion, rtol=1e-10)
+    print("alike")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reading", [2, 3], ids=["levels", "sums"])
+def test_a_worker_that_dies(tmp_path, reading):
+    """Killed while it reads levels or sums: Dask gives its work to another, and the numbers are the same."""
+    pytest.importorskip("dask.dataframe")
+    pytest.importorskip("distributed")
+    (tmp_path / "work.py").write_text(DYING)
+    command = [sys.executable, str(tmp_path / "work.py"), str(tmp_path / "count"), str(reading)]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert out.stdout == "alike\n", out.stderr
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_generalised_responses_are_refused(engine):
+    data = people(60).assign(y=lambda d: d["z"] % 2)
+    with pytest.raises(ranef.NotAvailableError, match="binomial response in chunks or an engine is not available"):
+        ranef.Model("y ~ x + (1 | g)", ENGINES[engine](data), family="binomial")
+    with pytest.raises(ranef.ArgumentError, match="no argument family="):
+        ranef.sums("y ~ x + (1 | g)", ENGINES[engine](data), family="binomial")
+
+
+def test_the_page_of_crossed_factors(tmp_path):
+    """With sums of cells at hand, rows are asked for where they are needed."""
+    data = people(1500).dropna()
+    formula = "y ~ z + f + (1 | g) + (1 | h)"
+    model = ranef.Model(formula, duckdb(data))
+    both = ranef.compare(model.fit(), model.fit("ML"))
+    assert both.report(tmp_path / "page.html").stat().st_size > 100_000
+    assert model.equation("cluster").text == ranef.Model(formula, data).equation("cluster").text
 
 
 def test_a_stream_of_arrow():

@@ -25,7 +25,7 @@ from _ranef.datasets.tablefiles import Reading, read_table_file, reading_call
 from _ranef.design import registered
 from _ranef.errors import DesignError, RanefError, RanefWarning
 from _ranef.formula import parse_formula
-from _ranef.support.interrupts import INTERRUPTED
+from _ranef.support.interrupts import INTERRUPTED, caught
 from _ranef.support.output import FIGURES, PAGES, check_output, write_whole
 from _ranef.user import Model, anova, compare
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.arguments = given
     with _notes():
         try:
-            with _stored(options):
+            with caught(), _stored(options):
                 status = int(options.run(options) or 0)
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -197,7 +197,7 @@ def _version() -> str:
 def _model_arguments(parser: argparse.ArgumentParser) -> None:
     _data_argument(parser)
     parser.add_argument("formula", metavar="FORMULA", help="for example 'Reaction ~ Days + (Days | Subject)'")
-    _fit_arguments(parser, "REML")
+    _fit_arguments(parser, None)
 
 
 def _data_argument(parser: argparse.ArgumentParser) -> None:
@@ -214,7 +214,7 @@ def _data_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--thousands", default=None, metavar="MARK", help="mark between thousands, as , . or a blank")
 
 
-def _fit_arguments(parser: argparse.ArgumentParser, method: str) -> None:
+def _fit_arguments(parser: argparse.ArgumentParser, method: str | None) -> None:
     parser.add_argument("--method", type=str.upper, choices=("REML", "ML"), default=method, help="of the first engine")
     parser.add_argument("--weights", default=None, metavar="COLUMN", help="column of prior weights, or of trials")
     parser.add_argument(

@@ -10,19 +10,28 @@ from _ranef.equations.evaluating import evaluated
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Call, Law, Symbol
 from _ranef.likelihood import fit_pilot
+from _ranef.spec import Rows
 from equations.truth import Truth
 
 LINKS = {
     "logit": scipy.special.logit,
     "probit": scipy.stats.norm.ppf,
     "cloglog": lambda p: np.log(-np.log1p(-p)),
+    "loglog": lambda p: -np.log(-np.log(p)),
+    "cauchit": lambda p: np.tan(np.pi * (p - 0.5)),
     "log": np.log,
 }
 MEANS = {
     "logit": jax.nn.sigmoid,
     "probit": jax.scipy.stats.norm.cdf,
     "cloglog": lambda eta: -jnp.expm1(-jnp.exp(eta)),
+    "loglog": lambda eta: jnp.exp(-jnp.exp(-eta)),
+    "cauchit": lambda eta: 0.5 + jnp.arctan(eta) / jnp.pi,
     "log": jnp.exp,
+    "identity": lambda eta: eta,
+    "sqrt": jnp.square,
+    "inverse": lambda eta: 1.0 / eta,
+    "1/mu^2": lambda eta: eta**-0.5,
 }
 
 
@@ -35,7 +44,25 @@ def log_density(word, y, mean, weight, own):
     if word == "negative binomial":
         size = own["size"]
         return weight * (y * jnp.log(mean) - (y + size) * jnp.log(mean + size))
-    return weight * (-jnp.log(mean) - y / mean) / own["dispersion"]
+    return CONTINUOUS[word](y, mean, weight, **own)
+
+
+def negative_binomial_1(y, mean, weight, dispersion):
+    size, gammaln = mean / dispersion, jax.scipy.special.gammaln
+    return weight * (gammaln(y + size) - gammaln(size) - size * jnp.log1p(dispersion))
+
+
+#: of one row, as functions of its mean
+CONTINUOUS = {
+    "negative binomial 1": negative_binomial_1,
+    "gamma": lambda y, mean, weight, dispersion: weight * (-jnp.log(mean) - y / mean) / dispersion,
+    "inverse gaussian": lambda y, mean, weight, dispersion: -weight * (y - mean) ** 2 / (2 * dispersion * y * mean**2),
+    "beta": lambda y, mean, weight, precision: (
+        weight * jax.scipy.stats.beta.logpdf(y, precision * mean, precision * (1 - mean))
+    ),
+    "gaussian": lambda y, mean, weight, scale: -0.5 * weight * ((y - mean) / scale) ** 2,
+    "t": lambda y, mean, weight, scale, nu: jax.scipy.stats.t.logpdf(y, nu, mean, scale / jnp.sqrt(weight)),
+}
 
 
 LAWS = {
@@ -43,8 +70,17 @@ LAWS = {
     "Binomial": lambda y, n, p: scipy.stats.binom.logpmf(np.round(y), np.round(n), p),
     "Poisson": scipy.stats.poisson.logpmf,
     "NegBinomial": lambda y, mu, size: scipy.stats.nbinom.logpmf(y, size, size / (size + mu)),
+    "NegBinomial1": lambda y, mu, phi: scipy.stats.nbinom.logpmf(y, mu / phi, 1 / (1 + phi)),
     "Gamma": lambda y, mu, phi: scipy.stats.gamma.logpdf(y, 1 / phi, scale=mu * phi),
+    "InvGaussian": lambda y, mu, phi: scipy.stats.invgauss.logpdf(y, mu * phi, scale=1 / phi),
+    "Beta": lambda y, mu, phi: scipy.stats.beta.logpdf(y, phi * mu, phi * (1 - mu)),
+    "Normal": scipy.stats.norm.logpdf,
+    "StudentT": lambda y, mu, sd, nu: scipy.stats.t.logpdf(y, nu, mu, sd),
 }
+
+
+#: families whose laws have the weights in them; log densities of others count as often as these say
+WEIGHED = ("binomial", "gamma", "inverse gaussian", "gaussian", "t")
 
 
 class LinkedTruth(Truth):
@@ -56,6 +92,7 @@ class LinkedTruth(Truth):
         lambdas = [0.3 * lam for lam in spec.lambdas(oracle.interior(spec, seed))]
         self.covariances = [lam @ lam.T for lam in lambdas]
         self.beta = fit_pilot(spec, spec.family).beta * rng.uniform(0.9, 1.1, spec.n_fixed)
+        self.family = spec.family
         self.own = {name: rng.uniform(0.5, 2.0) for name in spec.family.dispersions}
         self.h = np.ones(spec.n_obs)
         n = spec.n_obs
@@ -74,17 +111,29 @@ class LinkedTruth(Truth):
     def _mode(self):
         """By Newton's steps on dense matrices."""
         word, mean = self.spec.family.word, MEANS[self.spec.family.link]
+        self.thresholds = np.cumsum([0.0, *self.own.values()])
 
         def density(eta, y, weight):
+            if word == "ordinal":
+                k, below = y.astype(int), mean(self.thresholds - eta)
+                under = jnp.concatenate([jnp.zeros(1), below, jnp.ones(1)])
+                return weight * jnp.log(under[k + 1] - under[k])
             return log_density(word, y, mean(eta), weight, self.own)
 
         slope = jax.jit(jax.vmap(jax.grad(density)))
         bend = jax.jit(jax.vmap(jax.grad(jax.grad(density))))
         ZL, fixed, u = self.Z @ self.Lambda, self.d.X @ self.beta + self.offset, np.zeros(self.Z.shape[1])
+        together = jax.jit(jax.vmap(density))
+
+        def height(u):
+            return float(together(fixed + ZL @ u, self.d.y, self.weights).sum()) - 0.5 * u @ u
+
         for _ in range(50):
             rows = fixed + ZL @ u, self.d.y, self.weights
             g, omega = np.asarray(slope(*rows)), -np.asarray(bend(*rows))
             step = np.linalg.solve(np.eye(len(u)) + (ZL.T * omega) @ ZL, ZL.T @ g - u)
+            while np.abs(step).max() > 1e-6 and not height(u + step) > height(u):
+                step = step / 2
             u = u + step
         assert np.abs(step).max(initial=0.0) < 1e-12
         self.u, self.eta, self.g, self.omega = u[:, None], rows[0], g, omega
@@ -95,17 +144,19 @@ class LinkedTruth(Truth):
 
     @property
     def counts(self):
-        """The response as its distribution has it: successes, where it has trials."""
-        return self.d.y * self.weights if self.spec.family.word == "binomial" else self.d.y
+        """The response as its distribution has it: successes, where it has trials, and classes from 1."""
+        return self.d.y * self.weights if self.family.word == "binomial" else self.d.y + bool(self.family.classes)
 
     def cluster(self, letter):
         r = self.rows
         if letter == "W":
             return np.diag(self.omega[r])
-        rows = {"y": self.counts, "n": self.weights, "p": self.mean, "μ": self.mean, "z": self.z}
+        rows = {"y": self.counts, "n": self.weights, "p": self.mean, "μ": self.mean, "η": self.eta, "z": self.z}
         return rows[letter][r][:, None] if letter in rows else super().cluster(letter)
 
     def __call__(self, node):
+        if isinstance(node, Call) and node.function == "P":
+            return self.family.predicted(self.eta, self.own).cumsum(axis=1)[:, :-1]
         if isinstance(node, Call):
             return LINKS[node.function](*(evaluated(a, self) for a in node.arguments))
         by_row = {
@@ -131,6 +182,10 @@ class LinkedTruth(Truth):
                 return np.diag(self.omega)
             case ("dispersion", name):
                 return self.own[name]
+            case ("threshold",):
+                return self.thresholds[None]
+            case ("threshold", k):
+                return self.thresholds[k]
         return super().__call__(node)
 
     def run(self, node):
@@ -138,6 +193,8 @@ class LinkedTruth(Truth):
 
     def left(self, line):
         match line.left:
+            case Call("Var", (row,)) if not isinstance(row, Symbol):
+                return self.family.row_variance(self.mean, self.weights, self.own)[:, None]
             case Call("Var" | "Cov", rows) if rows[0].key[0] == "working response":
                 return self.V[rows[0].key[1], rows[-1].key[1]]
             case Call("Var", (Symbol(_, _, (kind, *_)),)):
@@ -149,12 +206,14 @@ class LinkedTruth(Truth):
         if not (isinstance(line.right, Law) and line.right.name in LAWS and self.is_row(line.left)):
             return super().distribution(line)
         y, arguments = evaluated(line.left, self), [evaluated(a, self) for a in line.right.arguments]
+        if len(y) < self.spec.n_obs:  # a weight of a row stands for those of the rows of a cluster
+            arguments = [a[self.rows] if np.shape(a) == (self.spec.n_obs, 1) else a for a in arguments]
         own = LAWS[line.right.name](y, *arguments).ravel()
         rows = self.rows if len(own) < self.spec.n_obs else slice(None)
-        word = self.spec.family.word
-        law = {"binomial": "Binomial", "poisson": "Poisson", "negative binomial": "NegBinomial", "gamma": "Gamma"}[word]
-        more = [self.weights[rows]] if word == "binomial" else []
-        truth = LAWS[law](self.counts[rows], *more, self.mean[rows], *self.own.values())
+        # the package's own density, which other tests hold against R
+        weights = self.weights[rows] if self.family.word in WEIGHED else np.ones(len(own))
+        read = Rows(self.d.y[rows], weights)
+        truth = self.family.slopes(self.eta[rows], read, self.own).value + self.family.constant(read, self.own)
         np.testing.assert_allclose(own, truth, rtol=1e-9, atol=1e-9)
         return 1
 

@@ -129,6 +129,18 @@ def _ticks(n=12):
     return data[data["LOCATION"].isin(data["LOCATION"].unique()[:n])].reset_index(drop=True)
 
 
+def _times(least=3):
+    data = _sleep()
+    slow = (data["Reaction"] // 60).astype(int).clip(least, 6)
+    return data.assign(time=data["Reaction"] / 1000, slow=slow)
+
+
+def _near(data):
+    levels = data["LOCATION"].unique()
+    apart = np.abs(np.subtract.outer(np.arange(len(levels)), np.arange(len(levels))))
+    return pd.DataFrame(0.6**apart, index=levels, columns=levels)
+
+
 #: generalised responses
 LINKED = {
     "logit": lambda: _made(COUNTED, _shares(), family="binomial"),
@@ -140,6 +152,20 @@ LINKED = {
     "weighted counts": lambda: _made("TICKS ~ YEAR + (1 | BROOD)", _ticks(), family="poisson", weights="HEIGHT"),
     "size": lambda: _made("TICKS ~ cHEIGHT + (cHEIGHT | LOCATION)", _ticks(), family="negative binomial"),
     "times": lambda: _made(SLOPES, _sleep(), family="gamma", offset="known"),
+    "weighted times": lambda: _made(INTERCEPTS, _sleep(), family="gamma", link="inverse", weights="w"),
+    "passages": lambda: _made("time ~ Days + (1 | Subject)", _times(), family="inverse gaussian"),
+    "linear variance": lambda: _made("TICKS ~ YEAR + (1 | BROOD)", _ticks(), family="negative binomial 1"),
+    "roots": lambda: _made("TICKS ~ YEAR + (1 | BROOD)", _ticks(), family="poisson", link="sqrt"),
+    "fractions": lambda: _made("Reaction / 500 ~ Days + (Days | Subject)", _sleep(), family="beta", link="loglog"),
+    "cauchit": lambda: _made(COUNTED, _shares(), family="binomial", link="cauchit"),
+    "growth": lambda: _made(INTERCEPTS, _sleep(), family="gaussian", link="log", weights="w"),
+    "tails": lambda: _made(SLOPES, _sleep(), family="t"),
+    "classes": lambda: _made("slow ~ Days + (Days | Subject)", _times(), family="ordinal"),
+    "few classes": lambda: _made("slow ~ Days + (1 | Subject)", _times(4), family="ordinal", link="cloglog"),
+    "groups of counts": lambda: _made("TICKS ~ YEAR + cs(0 + YEAR | LOCATION)", _ticks(), family="poisson"),
+    "related counts": lambda: _made(
+        "TICKS ~ 1 + (1 | LOCATION)", _ticks(), family="poisson", cov={"LOCATION": _near(_ticks())}
+    ),
 }
 
 MADE |= {name: (lambda f=f, d=d: _made(f, _load(d))) for name, (f, d) in FORMULAS.items()}

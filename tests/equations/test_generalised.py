@@ -46,3 +46,19 @@ def test_parameters_have_no_residual():
     table = ranef.Model("TICKS ~ 1 + (1 | BROOD)", data, family="negative binomial").parameters
     assert table["parameter"].tolist() == ["Intercept", "sd(Intercept | BROOD)", "size"]
     assert table["prior"].tolist()[-1] == "Gamma(1, 0.1)"
+
+
+def test_thresholds_of_classes_are_those_of_the_fit():
+    fit = model("classes").fit()
+    first, steps = (line for line in fit.equation("distribution", values=True).lines[:2])
+    assert first.left.function == "logit"
+    numbers = evaluated(steps.right, None).ravel() - fit.fixef["Intercept"]
+    assert numbers == pytest.approx(fit.thresholds.to_numpy(), abs=2e-3)  # of steps in four digits
+    assert model("classes").parameters["symbol"].tolist()[-2:] == ["δ₂", "δ₃"]
+
+
+def test_long_responses_are_named_by_their_first_and_last_classes():
+    data = ranef.datasets.load("sleepstudy").assign(place=lambda d: d["Reaction"].rank(method="dense") // 15)
+    text = ranef.Model("place ~ Days + (1 | Subject)", data, family="ordinal").equation().text
+    assert "of 13: 0, 1, 2, …, 12" in text
+    assert "δ₂ + … + δ₁₂" in text

@@ -181,7 +181,7 @@ class Truth:
     def whole(self, kind, node):
         n = self.spec.n_obs
         weights = np.ones(n) if self.d.weights is None else self.d.weights
-        sds = np.sqrt(np.diag(self.R))
+        sds = np.sqrt(np.abs(np.diag(self.R)))  # weights of rows far from their means may be negative
         rows = {
             "residual": self.eps,
             "offset": self.offset,

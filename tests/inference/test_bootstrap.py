@@ -228,16 +228,6 @@ def test_a_killed_worker_keeps_what_is_finished(pulp, tmp_path):
     np.testing.assert_allclose(boot.replicates["statistic"][done], expected[done], atol=1e-6)
 
 
-@pytest.mark.slow
-def test_dask_does_the_work(pulp):
-    joblib, distributed = pytest.importorskip("joblib"), pytest.importorskip("distributed")
-    expected = pulp.bootstrap(30, lambda fit: fit.sigma, seed=1).replicates
-    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None)
-    with cluster, distributed.Client(cluster), joblib.parallel_config("dask"):
-        boot = pulp.bootstrap(30, lambda fit: fit.sigma, seed=1)
-    pd.testing.assert_frame_equal(boot.replicates, expected)
-
-
 CROSSED = ("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin")
 
 

@@ -13,7 +13,9 @@ import scipy
 import ranef
 from _ranef.inference.held import generalised_objectives, held_parameters
 from _ranef.inference.joint_hessian import joint_information
-from generalised import data_of, dense_laplace, fitted, reference
+from _ranef.inference.prediction import PredictOptions, rows_for
+from _ranef.spec import sdcor_arrays
+from generalised import data_of, dense_laplace, fitted, log_density, reference
 
 OURS = reference("generalised_inference")
 CBPP = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
@@ -383,3 +385,143 @@ def test_power_is_the_share_of_walds_tests(logit):
     found = ranef.power(logit, "period[T.2]", 6, effect={"period[T.2]": -3.0}, extend={"herd": [15]}, seed=1)
     assert found.ddf is None
     assert found.frame["power"][0] == 1.0
+
+
+# -- variances, leverages, classes -------------------------------------------------------------------------------
+
+
+def test_errors_of_sds_and_correlations_are_those_of_the_joint_hessian():
+    """By θ for the columns as written, whose slopes differences make."""
+    data = ranef.datasets.load("sleepstudy")
+    fit = fit_of("Reaction ~ Days + (Days | Subject)", data, "gamma")
+    joint = joint_information(fit.spec, fit.estimates)
+    n = joint.problem.n_theta
+
+    def sdcor(x: np.ndarray) -> np.ndarray:
+        values = sdcor_arrays(fit.spec, joint.problem.to_written(x), np.asarray(1.0))
+        return np.array([values[name] for name in values])
+
+    slopes = np.column_stack(
+        [(sdcor(joint.x + h) - sdcor(joint.x - h)) / 2e-5 for h in 1e-5 * np.eye(len(joint.x))[:n]]
+    )
+    dense = np.sqrt(np.diag(slopes @ joint.covariance[:n, :n] @ slopes.T))
+    assert np.allclose(fit.varcorr_se()["std_error"], dense, rtol=1e-4)
+    assert np.allclose(np.sqrt(np.diag(fit.vcov_theta())), np.sqrt(np.diag(_written(joint, n))), rtol=1e-4)
+
+
+def _written(joint, n: int) -> np.ndarray:
+    """The covariance of θ for the columns as written, by differences."""
+    to = joint.problem.to_written
+    J = np.column_stack([(to(joint.x + h) - to(joint.x - h)) / 2e-6 for h in 1e-6 * np.eye(len(joint.x))[:n]])
+    return J @ joint.covariance[:n, :n] @ J.T
+
+
+def test_intervals_of_sds_are_by_logarithms_and_in_every_table(logit):
+    (error,), (sd,) = logit.varcorr_se()["std_error"], logit.varcorr["sdcor"]
+    ends = sd * np.exp(np.array([-1.0, 1.0]) * scipy.stats.norm.ppf(0.975) * error / sd)
+    assert np.allclose(logit.confint().loc["sd(Intercept | herd)"], ends)
+    row = logit.tidy().set_index("term").loc["sd(Intercept)"]
+    assert np.allclose(row[["std_error", "lower", "upper"]].astype(float), [error, *ends])
+
+
+def test_a_variance_of_zero_has_no_error_and_no_interval():
+    data = pd.DataFrame({"y": [0, 1] * 20, "g": np.repeat(list("abcdefghij"), 4)})
+    fit = fit_of("y ~ 1 + (1 | g)", data, "binomial")
+    assert fit.status == "boundary"
+    assert fit.varcorr_se()["note"].tolist() == ["on the boundary, or not determined"]
+    assert fit.tidy()["lower"].isna().tolist() == [False, True]
+
+
+def test_errors_by_quadrature_are_those_of_its_own_criterion(logit):
+    """An sd is a multiple of the one θ."""
+    fit = ranef.Model.of(logit).fit(nagq=9)
+    joint = joint_information(fit.spec, fit.estimates)
+    error = np.sqrt(joint.covariance[0, 0]) * fit.varcorr["sdcor"][0] / joint.x[0]
+    assert fit.varcorr_se()["std_error"][0] == pytest.approx(error, rel=1e-5)
+    assert error > 1.005 * logit.varcorr_se()["std_error"][0]
+
+
+@pytest.mark.parametrize("which", ["logit", "log"])
+def test_hat_values_and_the_conditional_aic_are_those_of_dense_matrices(which, logit, log):
+    fit = {"logit": logit, "log": log}[which]
+    m, p = fit.matrices, fit.spec.n_fixed
+    C = np.hstack([m.Z @ m.Lambda.toarray(), m.X.to_numpy()])
+    W = m.W.diagonal()
+    prior = np.diag(np.append(np.ones(C.shape[1] - p), np.zeros(p)))
+    hat = W * np.einsum("ij,jk,ik->i", C, np.linalg.inv(C.T @ (W[:, None] * C) + prior), C)
+    assert np.allclose(fit.hatvalues(), hat, rtol=1e-8)
+    density = log_density(fit.spec, fit.predict(type="link").to_numpy(), None).sum()
+    assert fit.caic() == pytest.approx(-2.0 * density + 2.0 * hat.sum(), rel=1e-10)
+    pearson = fit.residuals("pearson")
+    assert np.allclose(fit.cooks_distance(), (pearson / (1 - hat)) ** 2 * hat / p)
+
+
+@pytest.fixture(scope="module")
+def classes():
+    data = ranef.datasets.load("VerbAgg")
+    return fit_of("resp ~ Anger + Gender + btype + (1 | id)", data, "ordinal")
+
+
+def test_probabilities_are_those_of_emmeans_with_errors_by_the_joint_hessian(classes):
+    """Clmm takes its Hessian by differences, and its standard errors are too small by 15 to 75 per cent here."""
+    theirs = reference("generalised_designs")["classes"]
+    rows = pd.DataFrame({"btype": theirs["btype"], "Gender": theirs["gender"]}).drop_duplicates()
+    new = rows.assign(Anger=theirs["anger"], id="1")
+    found = classes.predict(new, re="none", interval="confidence", uncertainty="corrected")
+    assert np.allclose(found["estimate"], theirs["prob"], atol=1e-4)  # as far as clmm stops from the maximum
+    assert found["class"].tolist()[:3] == ["no", "perhaps", "yes"]
+    joint = joint_information(classes.spec, classes.estimates)
+    X = rows_for(classes.spec, new, PredictOptions("none", "population", None, 0.95)).X
+
+    def at(x: np.ndarray) -> np.ndarray:
+        eta = X @ joint.problem.laplace.products.scaling.X @ x[1:-1]
+        return classes.family.predicted(eta, {"gap2": np.exp(x[-1])}).ravel()
+
+    J = np.column_stack([(at(joint.x + h) - at(joint.x - h)) / 2e-6 for h in 1e-6 * np.eye(len(joint.x))])
+    assert np.allclose(found["sd_corrected"], np.sqrt(np.diag(J @ joint.covariance @ J.T)), rtol=1e-5)
+    logit = scipy.special.logit(found["estimate"])
+    half = scipy.stats.norm.ppf(0.975) * found["sd_corrected"] / (found["estimate"] * (1 - found["estimate"]))
+    assert np.allclose(found["upper"], scipy.special.expit(logit + half))
+    assert classes.predict(new, interval="confidence").shape == (18, 4)
+
+
+def test_slopes_of_probabilities_are_exact(classes):
+    family, own = classes.family, classes.dispersion.to_dict()
+    eta, logs = np.array([-1.3, 0.4, 2.0]), np.log(list(own.values()))
+
+    def at(x: np.ndarray) -> np.ndarray:
+        return family.predicted(eta + x[0], dict(zip(own, np.exp(logs + x[1:]), strict=True)))
+
+    steps = 1e-6 * np.eye(1 + len(logs))
+    differences = np.stack([(at(h) - at(-h)) / 2e-6 for h in steps], axis=-1)
+    assert np.allclose(family.predicted_slopes(eta, own), differences, atol=1e-9)
+
+
+def test_classes_are_augmented(classes):
+    frame = classes.augment()
+    probabilities = frame.filter(like="fitted[")
+    assert np.allclose(probabilities, classes.fitted())
+    assert np.allclose(frame.filter(like="fixed[").sum(axis=1), 1.0)
+    assert frame["resp"].tolist() == ranef.datasets.load("VerbAgg")["resp"].astype(str).tolist()
+
+
+def test_residuals_of_classes_are_drawn_against_their_mean_place(classes):
+    ax = classes.plot.residuals()
+    places = ax.collections[0].get_offsets()[:, 0]
+    assert np.all(np.isin(np.round(places, 9), np.round(classes.fitted().to_numpy() @ [0.0, 1.0, 2.0], 9)))
+
+
+def test_new_responses_of_classes_are_refused_in_words(classes):
+    with pytest.raises(ranef.NotAvailableError, match="probabilities of its classes"):
+        ranef.emmeans(classes, "btype", type="response")
+    with pytest.raises(ranef.NotAvailableError, match="probabilities of its classes"):
+        classes.predict(interval="prediction")
+
+
+def test_corrected_intervals_without_random_effects_are_walds():
+    data = ranef.datasets.load("cbpp")
+    fit = fit_of("cbind(incidence, size - incidence) ~ period", data, "binomial")
+    both = [fit.predict(interval="confidence", uncertainty=kind) for kind in ("fixef", "corrected")]
+    assert np.allclose(both[0][["lower", "upper"]], both[1][["lower", "upper"]], rtol=1e-5)
+    assert "mixed" not in str(fit.summary())
+    assert fit.engine == "ML"

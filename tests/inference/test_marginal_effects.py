@@ -88,7 +88,7 @@ def test_covariances(me):
 def test_a_posterior(me):
     data = ranef.datasets.load("sleepstudy")
     fb = ranef.Model("Reaction ~ Days + (1 | Subject)", data).sample(
-        draws=100, seed=1, sampler="nutpie", progress=False
+        draws=100, seed=1, sampler="direct", progress=False
     )
     found = me.avg_predictions(fb.to_marginaleffects(data), newdata=me.datagrid(Days=[9.0]))
     at_nine = fb.draws.beta @ [1.0, 9.0]
@@ -104,3 +104,90 @@ def test_rows_that_lack_something_are_left_out(me):
     model = fit.to_marginaleffects(data)
     assert model.get_modeldata().height == fit.spec.n_obs == 177
     assert me.avg_predictions(model)["estimate"][0] == pytest.approx(fit.predict(re="none").mean(), rel=1e-9)
+
+
+HERDS = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+
+
+def delta(fit, x, mean, slope):
+    """Mean over rows of X, and its standard error from vcov through a link."""
+    eta = x @ fit.fixef.to_numpy()
+    gradient = (slope(eta)[:, None] * x).mean(axis=0)
+    return [mean(eta).mean(), np.sqrt(gradient @ fit.vcov.to_numpy() @ gradient)]
+
+
+def share(eta):
+    return 1.0 / (1.0 + np.exp(-eta))
+
+
+def share_slope(eta):
+    return share(eta) * share(-eta)
+
+
+@pytest.mark.parametrize("engine", ["Laplace", "draws"])
+def test_means_behind_a_link_by_the_delta_method(me, engine):
+    data = ranef.datasets.load("cbpp")
+    model = ranef.Model(HERDS, data, family="binomial")
+    fit = model.fit() if engine == "Laplace" else model.sample(draws=100, seed=1, sampler="direct", progress=False)
+    theirs = fit.to_marginaleffects(data)
+    found = me.avg_predictions(theirs)
+    own = delta(fit, fit.spec.design.X, share, share_slope)
+    np.testing.assert_allclose([found["estimate"][0], found["std_error"][0]], own, rtol=1e-5)
+    link = me.predictions(fit.to_marginaleffects(data, type="link"), newdata=me.datagrid(period=["4"]))
+    x = np.array([1.0, 0.0, 0.0, 1.0])
+    assert link["estimate"][0] == pytest.approx(x @ fit.fixef, rel=1e-9)
+    assert link["std_error"][0] == pytest.approx(np.sqrt(x @ fit.vcov.to_numpy() @ x), rel=1e-6)
+
+
+def test_means_and_ratios_are_those_of_emmeans(me):
+    data = ranef.datasets.load("cbpp")
+    fit = ranef.Model(HERDS, data, family="binomial").fit()
+    grid = me.predictions(fit.to_marginaleffects(data), newdata=me.datagrid(period=["1", "2", "3", "4"]))
+    ours = ranef.emmeans(fit, "period", type="response").frame
+    for name, own in (("estimate", "estimate"), ("std_error", "std_error")):
+        np.testing.assert_allclose(grid[name], ours[own], rtol=1e-6)
+
+
+def test_comparisons_and_offsets_of_counts(me):
+    data = ranef.datasets.load("grouseticks").assign(area=lambda d: np.log(1.0 + d["INDEX"].astype(int) % 3))
+    fit = ranef.Model("TICKS ~ cHEIGHT + offset(area) + (1 | BROOD)", data, family="poisson").fit()
+    at = {height: np.mean(np.exp(fit.fixef @ [1.0, height] + data["area"])) for height in (0.0, 50.0)}
+    gradient = np.array([at[50.0] - at[0.0], 50.0 * at[50.0]])
+    for asked, vcov in ((True, fit.vcov), ("CR1", fit.vcov_robust("CR1"))):
+        found = me.avg_comparisons(fit.to_marginaleffects(data), variables={"cHEIGHT": [0.0, 50.0]}, vcov=asked)
+        own = [at[50.0] - at[0.0], np.sqrt(gradient @ vcov.to_numpy() @ gradient)]
+        np.testing.assert_allclose([found["estimate"][0], found["std_error"][0]], own, rtol=1e-5)
+
+
+def test_probabilities_of_classes_count_their_thresholds(me):
+    data = ranef.datasets.load("sleepstudy").assign(slow=lambda d: (d["Reaction"] // 60).astype(int).clip(3, 6))
+    fit = ranef.Model("slow ~ Days + (1 | Subject)", data, family="ordinal").fit()
+    model = fit.to_marginaleffects(data)
+    found = me.predictions(model, newdata=me.datagrid(Days=[0]))
+    probabilities = fit.predict(pd.DataFrame({"Days": [0]}), re="none").iloc[0]
+    by_class = dict(zip(found["group"], found["estimate"], strict=True))
+    assert by_class == pytest.approx(probabilities.to_dict(), rel=1e-9)
+    # on day 0 the first class has F(α₁) and the last 1 − F(α₃), whose standard errors tidy() has
+    errors = fit.tidy().set_index("term").loc[fit.thresholds.index, "std_error"].to_numpy()
+    ends = share_slope(fit.thresholds.to_numpy()) * errors
+    std_error = dict(zip(found["group"], found["std_error"], strict=True))
+    assert [std_error["3"], std_error["6"]] == pytest.approx([ends[0], ends[-1]], rel=1e-5)
+    with pytest.raises(NotAvailableError, match="probabilities of classes need thresholds"):
+        me.avg_predictions(model, vcov="CR1")
+
+
+def test_a_posterior_of_classes(me):
+    data = ranef.datasets.load("sleepstudy").assign(slow=lambda d: (d["Reaction"] // 60).astype(int).clip(3, 6))
+    made = ranef.Model("slow ~ Days + (1 | Subject)", data, family="ordinal")
+    posterior = made.sample(draws=200, seed=1, sampler="direct", progress=False)
+    found = me.predictions(posterior.to_marginaleffects(data), newdata=me.datagrid(Days=[0]))
+    drawn = share(-posterior.draws.beta[..., 0])  # of the first class
+    first = found.filter(polars.col("group") == "3")
+    # at the mean of logits, whose spread of 0.5 bends a mean of probabilities by a twentieth of its spread
+    assert first["estimate"][0] == pytest.approx(share(-posterior.fixef.iloc[0]), rel=1e-9)
+    assert first["std_error"][0] == pytest.approx(drawn.std(), rel=0.1)
+
+
+def test_a_scale_that_is_none(me):
+    with pytest.raises(ranef.RanefError, match="'response'"):
+        fit_of("bright ~ 1 + (1 | operator)", "pulp").to_marginaleffects(ranef.datasets.load("pulp"), type="mean")

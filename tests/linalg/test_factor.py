@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -70,9 +72,14 @@ def codes_for(rng, kind, n):
 KINDS = ["one", "nested", "crossed", "crossed with cells", "nested then crossed", "three crossed"]
 
 
-@given(st.integers(0, 10**6), st.sampled_from(KINDS), st.sampled_from([0.0, 1e-5, 1.0, 30.0]))
+@given(st.integers(0, 10**6), st.sampled_from(KINDS), st.sampled_from([0.0, 1e-5, 1.0, 30.0]), st.booleans())
 @settings(max_examples=60)
-def test_everything_against_dense(seed, kind, size):
+def test_everything_against_dense(seed, kind, size, held):
+    with mock.patch("_ranef.linalg.factor.HELD", 4096 if held else 0):  # the tail is made again where it is not held
+        everything_against_dense(seed, kind, size)
+
+
+def everything_against_dense(seed, kind, size):
     rng, n = np.random.default_rng(seed), 40
     codes = codes_for(rng, kind, n)
     sizes = [int(p) for p in rng.integers(1, 4, len(codes))]

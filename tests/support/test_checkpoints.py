@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +28,11 @@ SAMPLING = """
 import ranef
 model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
 model.sample(1000, seed=3, progress=False, checkpoint={path!r})
+"""
+GENERALISED = """
+import ranef
+model = ranef.Model({formula!r}, ranef.datasets.load("cbpp"), family="binomial")
+model.sample(400, 300, 2, seed=3, progress=False, checkpoint={path!r})
 """
 BOOTSTRAP = """
 import ranef
@@ -65,6 +72,18 @@ def test_sampling_that_was_killed(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
     for name, values in whole.sample_stats.items():
         np.testing.assert_array_equal(resumed.sample_stats[name], values)
+
+
+@pytest.mark.slow
+def test_sampling_of_a_generalised_response_that_was_killed(tmp_path):
+    path, formula = tmp_path / "run.ranef", "cbind(incidence, size - incidence) ~ 1 + (1 | herd)"
+    killed(GENERALISED.format(path=str(path), formula=formula), path, "iterations", 2 * 700)
+    model = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial")
+    resumed, whole = (
+        model.sample(400, 300, 2, seed=3, progress=False, **more).draws for more in ({"checkpoint": path}, {})
+    )
+    for ours, theirs in ((resumed.theta, whole.theta), (resumed.beta, whole.beta), (resumed.b[0], whole.b[0])):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_bootstrap_that_was_killed(tmp_path):
@@ -151,6 +170,56 @@ def test_independent_draws_are_made_anew_from_the_seed_of_the_file(tmp_path):
     first, second = (slopes().sample(100, sampler="direct", checkpoint=path).draws for _ in range(2))
     assert first.seed == second.seed
     np.testing.assert_array_equal(first.theta, second.theta)
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A file system of 48 kB, where one may be made."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(where)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount, and not in every container")
+    yield where
+    subprocess.run(["umount", str(where)], check=True)
+
+
+def test_a_disk_that_is_full(full):
+    """Nothing half-written stays, what stood there stays whole, and it is said what to do."""
+    data, formula = ranef.datasets.load("sleepstudy"), "Reaction ~ Days + (Days | Subject)"
+    fit, sums = slopes().fit(), ranef.sums(formula, data)
+    kept = sums.save(full / "sums.ranef")
+    before = kept.read_bytes()
+    filler = full / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1024))
+    for what in (sums, fit):
+        with pytest.raises(ranef.DesignError, match=r"No space left on device.*make room, or give another folder"):
+            what.save(kept, overwrite=True)
+    with pytest.raises(ranef.DesignError, match="No space left on device"):
+        fit.bootstrap(100, seed=1, checkpoint=full / "boot.ranef")
+    assert kept.read_bytes() == before
+    assert {file.name for file in full.iterdir()} == {"sums.ranef", "filler"}
+    filler.write_bytes(bytes(24 * 1024))  # room for a new checkpoint, not for all replicates
+    with pytest.warns(ranef.RanefWarning, match="goes on without its checkpoint.*No space left on device"):
+        found = fit.bootstrap(900, seed=1, checkpoint=full / "boot.ranef")
+    filler.unlink()
+    assert {file.name for file in full.iterdir()} == {"sums.ranef", "boot.ranef"}
+    assert found.replicates.equals(fit.bootstrap(900, seed=1).replicates)
+
+
+def test_two_processes_with_one_checkpoint(tmp_path):
+    """Each has its numbers, and the file is whole and of finished work."""
+    path = tmp_path / "run.ranef"
+    command = [sys.executable, "-c", BOOTSTRAP.format(path=str(path))]
+    both = [subprocess.Popen(command) for _ in range(2)]
+    assert [one.wait(timeout=300) for one in both] == [0, 0]
+    fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+    expected = fit.bootstrap(400, lambda own: own.fixef, seed=3).replicates
+    assert done(path, "finished") == 400
+    assert fit.bootstrap(400, lambda own: own.fixef, checkpoint=path).replicates.equals(expected)
+    assert [file.name for file in tmp_path.iterdir()] == ["run.ranef"]
 
 
 def test_a_full_disk_stops_no_work(tmp_path):

@@ -227,3 +227,29 @@ def test_a_process_forked_after_jax_says_so():
     assert "forked" in done.stdout, done.stderr
     assert "spawn" in done.stdout
     assert done.stdout.endswith("True\n"), done.stderr
+
+
+COMMAND = """
+import signal, sys
+sys.argv = ["ranef"]
+from _ranef.support.interrupts import as_command, caught, deferred
+as_command()
+try:
+    with caught(), deferred():
+        signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("kept what there was", flush=True)
+with deferred():
+    signal.raise_signal(signal.SIGINT)
+print("went on")
+"""
+
+
+def test_the_command_ends_without_a_traceback_while_nobody_catches_it():
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "kept what there was\n", "ranef: interrupted\n")

@@ -68,3 +68,31 @@ def test_dependent_variables_stand_above():
     table = etable([eb, fit_of("bright ~ 1 + (1 | operator)", "pulp")])
     assert np.asarray(table.df.columns.get_level_values(0)).tolist() == ["Reaction", "bright"]
     assert "sd(Days | Subject)" in table.make("tex")
+
+
+def test_generalised_fits_of_both_engines():
+    herds, ticks = ranef.datasets.load("cbpp"), ranef.datasets.load("grouseticks")
+    model = ranef.Model("cbind(incidence, size - incidence) ~ period + (1 | herd)", herds, family="binomial")
+    glmm, posterior = model.fit(), model.sample(draws=100, seed=1, sampler="direct", progress=False)
+    counts = ranef.Model("TICKS ~ YEAR + (1 | BROOD)", ticks, family="negative binomial").fit()
+    shares = ranef.Model(model.spec.design.formula, herds, family=ranef.families.Binomial("cauchit")).fit()
+    fits = (glmm, posterior, counts, shares)
+    found = cells(*fits)
+    assert found["stats", "Family"] == [
+        *["binomial (logit)"] * 2,
+        "negative binomial (log)",
+        "binomial (cauchit)",
+    ]
+    assert found["stats", "Engine"] == ["Laplace", posterior.engine, "Laplace", "Laplace"]
+    row, drawn = glmm.tidy().iloc[3], posterior.tidy().iloc[3]
+    assert row["p_value"] < 0.001
+    assert found["coef", "period=4"][:2] == [
+        f"{row['estimate']:.3f}*** \n ({row['std_error']:.3f})",
+        f"{drawn['estimate']:.3f} \n ({drawn['std_error']:.3f})",
+    ]
+    sd = glmm.tidy().iloc[4]
+    assert found["stats", "sd(Intercept | herd)"][0] == f"{sd['estimate']:.3f} ({sd['std_error']:.3f})"
+    assert found["stats", "size"][2].startswith(f"{counts.dispersion['size']:.3f} (")
+    # rows have no variance behind a cauchit link
+    assert found["stats", "R² (marginal)"][::3] == [f"{glmm.r2()['marginal']:.3f}", "-"]
+    assert cells(*fits, model_stats=["se_type"])["stats", "S.E. type"] == ["Hessian", "posterior", "Hessian", "Hessian"]

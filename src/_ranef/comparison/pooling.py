@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,7 @@ from _ranef.comparison.sweeps import (
     half_way,
     sweep,
 )
+from _ranef.design import rows_elsewhere
 from _ranef.errors import DesignError, NotAvailableError, suggestion
 from _ranef.inference import grouping_named, only_group
 from _ranef.likelihood import Likelihood, over_rho
@@ -80,15 +81,15 @@ class PoolingBase:
         β̂ and b̂ at θ̂.
     own : tuple of OwnData
         By grouping of the spec.
-    rows : tuple of array of int (J_k,)
-        Number of rows of each level.
+    rows : tuple of array (J_k,)
+        Number of rows of each level; NaN where sums do not tell it, of rows that are elsewhere.
     """
 
     likelihood: Likelihood
     theta: Floats
     at: EffectsAt
     own: tuple[OwnData, ...]
-    rows: tuple[Ints, ...]
+    rows: tuple[Floats | Ints, ...]
 
     @property
     def spec(self) -> ModelSpec:
@@ -125,12 +126,25 @@ def pooling_base(likelihood: Likelihood, theta: Floats) -> PoolingBase:
             "a level's effect is pooled to depends on its relatives. fit.ranef() has the effects with their "
             "conditional sds, and ranef.compare() those of several fits."
         )
-    rows = [np.zeros(g.n_levels, dtype=np.intp) for g in spec.groupings]
-    for part in spec.parts():
-        for count, g in zip(rows, part.groupings, strict=True):
-            count += np.bincount(g.codes, minlength=len(count))
-    at = effects_at(likelihood, spec.lambdas(theta))
-    return PoolingBase(likelihood, theta, at, own_data(likelihood), tuple(rows))
+    at, own = effects_at(likelihood, spec.lambdas(theta)), own_data(likelihood)
+    return PoolingBase(likelihood, theta, at, own, _rows_of_levels(spec, own))
+
+
+def _rows_of_levels(spec: ModelSpec, own: Sequence[OwnData]) -> tuple[Floats | Ints, ...]:
+    """How many rows each level has, by grouping; as far as sums tell, the rows of which are elsewhere."""
+    if not rows_elsewhere(spec.design):
+        rows = [np.zeros(g.n_levels, dtype=np.intp) for g in spec.groupings]
+        for part in spec.parts():
+            for count, g in zip(rows, part.groupings, strict=True):
+                count += np.bincount(g.codes, minlength=len(count))
+        return tuple(rows)
+    weighted = spec.design.stream is None or spec.design.stream.weights is not None
+    return tuple(
+        np.full(g.n_levels, np.nan)
+        if weighted or "Intercept" not in g.columns
+        else o.information[:, g.columns.index("Intercept")].round().astype(np.intp)
+        for g, o in zip(spec.groupings, own, strict=True)
+    )
 
 
 def relative_sds(spec: ModelSpec, theta: Floats) -> tuple[Floats, ...]:
@@ -176,8 +190,9 @@ def own_frame(base: PoolingBase, at: EffectsAt, ratios: Sequence[Floats], group:
     `ratios` (p_k,) by grouping are the standard deviations over σ there.
     """
     own = base.own
+    counts: list[Any] = [np.repeat(rows, o.variances.shape[1]) for rows, o in zip(base.rows, own, strict=True)]
     columns: dict[str, Sequence[Floats | Ints]] = {
-        "n": [np.repeat(rows, o.variances.shape[1]) for rows, o in zip(base.rows, own, strict=True)],
+        "n": counts,
         "no_pooling": [own_estimates(o, right) for o, right in zip(own, at.right, strict=True)],
         "partial": at.b,
         "complete": [np.zeros_like(b) for b in at.b],

@@ -50,8 +50,8 @@ class Engine:
 
     def sample(self, columns: Sequence[str], rows: int, of: int) -> Any:
         """About `rows` of `of` rows as a frame in memory, all where there are no more."""
-        thinned = self.frame if of <= rows else self.thin(self.frame, rows / of)
-        return nw.from_native(thinned).select(*columns).collect()
+        wanted = self.lazy.select(*columns)
+        return (wanted if of <= rows else nw.from_native(self.thin(wanted.to_native(), rows / of))).collect()
 
 
 def engine_of(data: Any) -> Engine | None:

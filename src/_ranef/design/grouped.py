@@ -1,9 +1,14 @@
-"""A first reading that an engine does: levels, ranges, and sums over the rows of every cell, by one ``GROUP BY``."""
+"""A first reading that an engine does: levels, ranges, and sums over the rows of every cell, by one ``GROUP BY``.
+
+Its numbers are shifted and scaled by what a sample of rows says of them, so that nothing has to be asked before.
+"""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from threading import Lock
 from typing import Any
 from warnings import catch_warnings, simplefilter
@@ -16,7 +21,7 @@ from _ranef.design.lazy import LazyModule
 from _ranef.design.learning import LEVEL_LEARNERS
 from _ranef.design.scan import SAMPLE, Found, Plan, look
 from _ranef.design.table import EXACT_INTEGER, Table, read_table
-from _ranef.design.values import Array, Factor
+from _ranef.design.values import Array, Factor, Numeric
 from _ranef.formula import Name, Node, Terms, walk
 
 __all__ = ["grouped"]
@@ -25,6 +30,9 @@ nw: Any = LazyModule("narwhals.stable.v2")
 
 #: a cell must stand for this many rows on average, or rows are read as they are
 ROWS_A_CELL = 4
+
+#: of a response, the share of its size within which all of it may be one number
+CONSTANT = 1e-10
 
 
 def grouped(plan: Plan, engine: Engine) -> tuple[Found, CellSums] | None:
@@ -44,36 +52,27 @@ def grouped(plan: Plan, engine: Engine) -> tuple[Found, CellSums] | None:
     weights, response = plan.extras.get("weights"), plan.parsed.response
     if not isinstance(response, Name) or response.name not in atoms:
         return None
-    total = int(_only(lazy.select(nw.len().alias("n")))["n"])
+    total = int(_collected(lazy.select(nw.len().alias("n")))["n"].to_list()[0])
     if not total:
         return None
     sample = read_table(engine.sample(plan.columns, SAMPLE, total).to_native())
     if total > SAMPLE and _cells_by(sample, keys) * ROWS_A_CELL > total:
         return None
-    complete = lazy.filter(*_present(plan.columns, schema))
-    spread = _spread(complete, [*atoms, *([weights] if weights else [])], schema)
-    if spread is None or (weights is not None and spread.low[-1] <= 0):
+    pilot = _Pilot.of(sample, atoms)
+    if pilot is None:
         return None
-    rows = _aggregated(complete, keys, atoms, weights, spread)
-    sizes = rows["n"]
-    own = atoms.index(response.name)
-    cells = CellSums(
-        {name: rows[name] for name in keys},
-        atoms,
-        spread.mean[: len(atoms)],
-        spread.scale[: len(atoms)],
-        _square(rows, len(atoms) + 1),
-        float(rows["p0_0"].sum()),
-        float(rows["logs"].sum()),
-        float(sizes.sum() * spread.mean[own] ** 2 + (sizes.sum() - 1) * spread.sd[own] ** 2),
-    )
-    given = {} if weights is None else {weights: rows["p0_0"] / sizes}
+    complete, own = lazy.filter(*_present(plan.columns, schema)), atoms.index(response.name)
+    asked = _Asked(keys, pilot, weights, _aggregated(complete, keys, pilot, weights, response.name))
+    if not asked.usable([schema[name].is_integer() for name in atoms], own):
+        return None
+    cells = asked.cells(own)
+    given = {} if weights is None else {weights: asked.heavy / asked.n}
     found = Found()
     found.add(look(plan, 0, cells.table(cells.means, given)))
-    found.rows, found.complete, found.marks = total, int(sizes.sum()), {}
-    found.response = float(spread.low[own]), float(spread.high[own])
+    found.rows, found.complete, found.marks = total, int(asked.n.sum()), {}
+    found.response = asked.within(own)
     if weights is not None:
-        found.weights = float(spread.low[-1]), float(spread.high[-1])
+        found.weights = float(asked.rows["low"].min()), float(asked.rows["high"].max())
     found.sample = [(np.arange(sample.n), sample)]
     return found, cells
 
@@ -126,84 +125,136 @@ def _present(columns: Sequence[str], schema: Mapping[str, Any]) -> list[Any]:
 _FILTERS = Lock()
 
 
-def _only(lazy: Any) -> dict[str, Any]:
-    """The one row of a lazy frame."""
-    with _FILTERS, catch_warnings():  # of infinite numbers, which are looked for
+def _collected(lazy: Any) -> Any:
+    with _FILTERS, catch_warnings():  # of infinite numbers and the logarithm of zero, which are looked for
         simplefilter("ignore", RuntimeWarning)
-        frame = lazy.collect()
-    return {name: frame[name].to_list()[0] for name in frame.columns}
+        return lazy.collect()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class _Spread:
-    """Of numeric columns over complete rows, each (m,)."""
+class _Pilot:
+    """What numeric columns (m,) are shifted by before they are multiplied, and divided by after: nearly means, sds."""
 
-    mean: Array
-    sd: Array
-    low: Array
-    high: Array
+    columns: tuple[str, ...]
+    shift: Array
+    scale: Array
 
-    @property
-    def scale(self) -> Array:
-        """What columns are divided by: one where a column is constant."""
-        return np.where(self.sd > 0, self.sd, 1.0)
-
-
-def _spread(complete: Any, columns: Sequence[str], schema: Mapping[str, Any]) -> _Spread | None:
-    """None where a number is infinite, or an integer too large for one, so that the rows can say which."""
-    numbers = [nw.col(name).cast(nw.Float64) for name in columns]
-    asked = {"mean": "mean", "sd": "std", "low": "min", "high": "max"}
-    row = _only(
-        complete.select(
-            *(getattr(x, how)().alias(f"{what}{k}") for what, how in asked.items() for k, x in enumerate(numbers))
-        )
-    )
-    out = {what: np.array([_number(row[f"{what}{k}"]) for k in range(len(columns))]) for what in asked}
-    spread = _Spread(out["mean"], np.nan_to_num(out["sd"]), out["low"], out["high"])
-    whole = [schema[name].is_integer() for name in columns]
-    size = np.maximum(np.abs(spread.low), np.abs(spread.high))
-    return spread if np.isfinite(size).all() and not (size[whole] > EXACT_INTEGER).any() else None
-
-
-def _number(given: Any) -> float:
-    return float("nan") if given is None else float(given)
+    @classmethod
+    def of(cls, sample: Table, columns: tuple[str, ...]) -> _Pilot | None:
+        """From some rows; None where a column has no finite number in any of them."""
+        found = []
+        for name in columns:
+            value = sample.column(name)
+            finite = value.values[np.isfinite(value.values)] if isinstance(value, Numeric) else np.empty(0)
+            if not finite.size:
+                return None
+            found.append((finite.mean(), finite.std() or 1.0))
+        shift, scale = np.array(found).T
+        return cls(columns, shift, scale)
 
 
 def _aggregated(
-    complete: Any, keys: Sequence[str], atoms: Sequence[str], weights: str | None, spread: _Spread
+    complete: Any, keys: Sequence[str], pilot: _Pilot, weights: str | None, response: str
 ) -> dict[str, Any]:
-    """One row for each cell: its levels, the number of rows, Σ w a aᵀ by pairs, and Σ log w."""
-    names = ["a0", *(f"a{k + 1}" for k in range(len(atoms)))]
-    scaled = complete.with_columns(
-        nw.lit(1.0).alias("a0"),
-        *(
-            ((nw.col(name).cast(nw.Float64) - float(middle)) / float(half)).alias(f"a{k + 1}")
-            for k, (name, middle, half) in enumerate(zip(atoms, spread.mean, spread.scale, strict=False))
-        ),
-        (nw.lit(1.0) if weights is None else nw.col(weights).cast(nw.Float64)).alias("w"),
+    """One row for each cell, by one query, under names that no column of the user's can have taken.
+
+    These are the levels `key`, the number of rows, and Σ w a aᵀ by pairs of columns less their shift; with weights also
+    Σ log w, their range, and Σ y² without them.
+    """
+    size, heavy = len(pilot.columns) + 1, [] if weights is None else ["w"]
+    products = {f"p{i}_{j}": [*(f"a{k}" for k in (i, j) if k), *heavy] for i in range(size) for j in range(i + 1)}
+    if not heavy:
+        del products["p0_0"]  # the number of rows
+    short = [f"key{k}" for k in range(len(keys))]
+    shifted = zip(pilot.columns, pilot.shift.tolist(), strict=True)
+    read = complete.select(
+        *(nw.col(name).alias(own) for name, own in zip(keys, short, strict=True)),
+        *((_number(name) - middle).alias(f"a{k}") for k, (name, middle) in enumerate(shifted, 1)),
+        *([] if weights is None else [_number(weights).alias("w"), _number(response).alias("y")]),
     )
-    pairs = [(i, j) for i in range(len(names)) for j in range(i + 1)]
-    multiplied = scaled.with_columns(
-        *((nw.col("w") * nw.col(names[i]) * nw.col(names[j])).alias(f"p{i}_{j}") for i, j in pairs),
-        nw.col("w").log().alias("logs"),
+    multiplied = read.with_columns(
+        *(reduce(operator.mul, map(nw.col, names)).alias(what) for what, names in products.items()),
+        *(nw.col(name).log().alias("logs") for name in heavy),
+        *((nw.col("y") * nw.col("y")).alias("yy") for _ in heavy),
     )
-    frame = (
-        multiplied.group_by(*keys)
-        .agg(
+    frame = _collected(
+        multiplied.group_by(*short).agg(
             nw.len().alias("n"),
-            *(nw.col(f"p{i}_{j}").sum() for i, j in pairs),
-            nw.col("logs").sum(),
+            *(nw.col(name).sum() for name in [*products, *(["logs", "yy"] if heavy else [])]),
+            *(nw.col(name).min().alias("low") for name in heavy),
+            *(nw.col(name).max().alias("high") for name in heavy),
         )
-        .collect()
     )
-    sums = {name: frame[name].to_numpy().astype(np.float64) for name in frame.columns if name not in keys}
-    return sums | {name: frame[name] for name in keys}
+    return {name: frame[name] if name in short else frame[name].to_numpy().astype(float) for name in frame.columns}
 
 
-def _square(rows: Mapping[str, Any], size: int) -> Array:
-    """Σ w a aᵀ (C, size, size) from its pairs."""
-    out = np.empty((len(rows["n"]), size, size))
-    for i in range(size):
-        for j in range(i + 1):
-            out[:, i, j] = out[:, j, i] = rows[f"p{i}_{j}"]
-    return out
+def _number(name: str) -> Any:
+    return nw.col(name).cast(nw.Float64)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Asked:
+    """What one query has told of every cell."""
+
+    keys: Sequence[str]
+    pilot: _Pilot
+    weights: str | None
+    rows: Mapping[str, Any]
+
+    @property
+    def n(self) -> Array:
+        """Rows of each cell (C,)."""
+        n: Array = self.rows["n"]
+        return n
+
+    @property
+    def heavy(self) -> Array:
+        """Σ w of each (C,)."""
+        return self.n if self.weights is None else self.rows["p0_0"]
+
+    def within(self, k: int) -> tuple[float, float]:
+        """Ends between which all values of a numeric column lie; the same where there is but one."""
+        least = 1.0 if self.weights is None else self.rows["low"].min()
+        away = float(np.sqrt(self.rows[f"p{k + 1}_{k + 1}"].max() / least))
+        return self.pilot.shift[k] - away, self.pilot.shift[k] + away
+
+    def usable(self, whole: Sequence[bool], own: int) -> bool:
+        """Whether no number is infinite, no integer too large for one, no weight zero, and the response not constant.
+
+        Else, and where it is not certain, the rows say which is.
+        """
+        sums = [rows for name, rows in self.rows.items() if name.startswith("p")]
+        if not self.n.size or not all(np.isfinite(rows).all() for rows in sums):
+            return False
+        if self.weights is not None and not self.rows["low"].min() > 0:
+            return False
+        if any(max(map(abs, self.within(k))) > EXACT_INTEGER for k, integer in enumerate(whole) if integer):
+            return False
+        low, high = self.within(own)
+        return high - low > CONSTANT * max(abs(low), abs(high))
+
+    def cells(self, own: int) -> CellSums:
+        """The sums over their rows; the response is the numeric column `own`."""
+        pilot, rows = self.pilot, self.rows
+        size, scale = len(pilot.columns) + 1, np.append(1.0, pilot.scale)
+        products = np.empty((len(self.n), size, size))
+        for i in range(size):
+            for j in range(i + 1):
+                sums = rows[f"p{i}_{j}"] if i else self.heavy
+                products[:, i, j] = products[:, j, i] = sums / (scale[i] * scale[j])
+        if self.weights is None:
+            centre = pilot.shift[own]
+            total, squared = rows[f"p{own + 1}_0"].sum(), rows[f"p{own + 1}_{own + 1}"].sum()
+            squares = self.n.sum() * centre**2 + 2.0 * centre * total + squared
+        else:
+            squares = rows["yy"].sum()
+        return CellSums(
+            {name: rows[f"key{k}"] for k, name in enumerate(self.keys)},
+            pilot.columns,
+            pilot.shift,
+            pilot.scale,
+            products,
+            float(self.heavy.sum()),
+            0.0 if self.weights is None else float(rows["logs"].sum()),
+            float(squares),
+        )

@@ -183,7 +183,7 @@ class Stream:
     marks: Mapping[str, int]
     counts: tuple[int, ...] = ()
     cells: CellSums | None = field(default=None, metadata={"saved": False})
-    summed: Summed | None = field(default=None, metadata={"saved": False})
+    summed: Summed | None = None
 
 
 @dataclass(frozen=True, eq=False)

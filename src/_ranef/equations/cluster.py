@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from _ranef.equations.effects import level_covariance
-from _ranef.equations.linked_rows import linked_line, row_mean
+from _ranef.equations.linked_rows import linked, linked_law, linked_lines, row_mean
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import (
     Atom,
@@ -43,7 +43,7 @@ from _ranef.equations.tree import (
 )
 from _ranef.equations.working import working_lines, working_response, working_weight
 from _ranef.errors import DesignError
-from _ranef.spec import Generalised, ModelMatrices, TermSpec
+from _ranef.spec import ModelMatrices, TermSpec
 from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["ENTRIES", "Chosen", "cluster"]
@@ -185,9 +185,11 @@ class _Cluster:
 
     def responses(self) -> list[Line]:
         """Responses with a link round their means, which the equations are of: all rows with their numbers."""
-        law = linked_line(self.s).right if self.s.linked else None
-        if not isinstance(law, Law):
+        if not self.s.linked:
             return []
+        law = linked_law(self.s)
+        if law is None:
+            return self._classes()
         y, trials = self.of("y"), self.of("n")
         own = {"mean": self.means, "trials": trials}
         arguments = tuple(own.get(str(a.key[0]), a) if isinstance(a, Symbol) else a for a in law.arguments)
@@ -202,15 +204,18 @@ class _Cluster:
             lines.append(Line(trials, "=", Entries(weights[rows][:, None])))
         return lines
 
+    def _classes(self) -> list[Line]:
+        """Ordered classes of its rows by their places."""
+        lines = linked_lines(self.s)
+        if self.chosen.entries == "symbols":
+            return lines
+        places = Entries(self.s.spec.design.y[self.rows][:, None] + 1.0)
+        return [*lines, Line(self.of("y"), "=", places, Words("places of the classes"))]
+
     @property
     def means(self) -> Symbol:
         """The means of its rows."""
         return self.of(row_mean(self.s).letter)
-
-    def _linked(self, node: Node) -> Node:
-        """The link of means."""
-        assert isinstance(self.s.spec.family, Generalised)
-        return Call(self.s.spec.family.link, (node,))
 
     def model(self) -> list[Line]:
         """Equations (1) and (2)."""
@@ -228,7 +233,12 @@ class _Cluster:
             parts.append((self.of("ε"), column([self.residual(int(r)) for r in rows])))
         short, long = self._lefts()
         return [
-            Line(short, "=", Sum(tuple(a for a, _ in parts)), Words("(1)")),
+            Line(
+                short,
+                "=",
+                Sum(tuple(a for a, _ in parts)),
+                Words("(1)" if isinstance(short, Symbol) else "(1), entry by entry"),
+            ),
             Line(long, "=", Sum(tuple(b for _, b in parts))),
             self._one_row(),
         ]
@@ -236,7 +246,7 @@ class _Cluster:
     def _lefts(self) -> tuple[Node, Node]:
         """What the rows are equations of, as a letter and written out."""
         if self.s.linked:
-            return self._linked(self.means), self._linked(column([row_mean(self.s, int(r)) for r in self.rows]))
+            return linked(self.s, self.means), linked(self.s, column([row_mean(self.s, int(r)) for r in self.rows]))
         if self.chosen.entries == "numbers":
             return self.of("y"), Entries(self.s.spec.design.y[self.rows][:, None])
         return self.of("y"), column([self.response(int(r)) for r in self.rows])
@@ -256,7 +266,7 @@ class _Cluster:
         terms += [_product(z, self.effect(*e)) for z, e in zip(Z[k], self.effects, strict=True) if z != Literal("0")]
         words = Words(f"(2): row {k + 1} of (1), as style='scalar' has it")
         if self.s.linked:
-            return Line(self._linked(row_mean(self.s, row)), "=", Sum(tuple(terms)), words)
+            return Line(linked(self.s, row_mean(self.s, row)), "=", Sum(tuple(terms)), words)
         terms.append(self.residual(row))
         left = _number(d.y[row]) if self.chosen.entries == "numbers" else self.response(row)
         return Line(left, "=", Sum(tuple(terms)), words)

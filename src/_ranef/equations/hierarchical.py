@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
+from _ranef.design import rows_elsewhere
 from _ranef.equations.covariates import Covariate
 from _ranef.equations.effects import effect_line, effect_lines
 from _ranef.equations.linked_rows import predicted
@@ -16,7 +18,7 @@ from _ranef.equations.row_errors import row_lines
 from _ranef.equations.scalar import times
 from _ranef.equations.symbols import COEFFICIENTS, Symbols
 from _ranef.equations.tree import Atom, Chain, Line, Node, Of, Product, Sum, Symbol, Variable, mapped, said
-from _ranef.spec import Grouping, ModelSpec, TermSpec
+from _ranef.spec import ModelSpec, TermSpec
 from _ranef.support.arrays import Floats
 
 __all__ = ["Levels", "combined", "hierarchical"]
@@ -114,7 +116,13 @@ class Levels:
     def _spec(self) -> ModelSpec:
         """With rows, which say what varies within levels; where they are elsewhere, all columns count as varying."""
         spec = self.given.spec
-        return spec if spec.summed is not None else spec.held
+        return spec if self._sums is not None else spec.held
+
+    @property
+    def _sums(self) -> Any:
+        """Those that stand for rows which are elsewhere; None where there are rows."""
+        spec = self.given.spec
+        return spec.summed.sums if spec.summed is not None and rows_elsewhere(spec.design) else None
 
     @cached_property
     def symbols(self) -> Symbols:
@@ -150,10 +158,18 @@ class Levels:
         )
 
     def _chain(self, groupings: Sequence[int]) -> tuple[Unit, ...]:
-        found = [self._spec.groupings[k] for k in groupings]
-        if all(_nested(fine, coarse) for fine, coarse in pairwise(found)):
+        if all(self._nested(fine, coarse) for fine, coarse in pairwise(groupings)):
             return tuple((k,) for k in groupings)
         return (tuple(dict.fromkeys(groupings)),)
+
+    def _nested(self, k: int, l: int) -> bool:
+        """Whether every level of one factor lies within one level of the other."""
+        fine, coarse = self._spec.groupings[k], self._spec.groupings[l]
+        if k == l:
+            return True
+        if self._sums is not None:
+            return len(self._sums.pairs[min(k, l), max(k, l)].rows) == fine.n_levels
+        return bool(np.unique(fine.codes * coarse.n_levels + coarse.codes).size == fine.n_levels)
 
     @cached_property
     def units(self) -> list[Unit]:
@@ -162,8 +178,8 @@ class Levels:
 
     def rank(self, unit: Unit) -> int:
         """Its level, counted from the rows, which are level 1."""
-        own = self._spec.groupings
-        return 2 + max(sum(k != other and _nested(own[other], own[k]) for other in range(len(own))) for k in unit)
+        own = len(self._spec.groupings)
+        return 2 + max(sum(k != other and self._nested(other, k) for other in range(own)) for k in unit)
 
     @cached_property
     def homes(self) -> tuple[Home | None, ...]:
@@ -294,8 +310,3 @@ def _is_fixed(term: Node) -> bool:
     """Whether a summand is a fixed coefficient's, or the offset."""
     head = term.factors[0] if isinstance(term, Product) else term
     return isinstance(head, Symbol) and head.key[:1] in (("fixef",), ("offset",))
-
-
-def _nested(fine: Grouping, coarse: Grouping) -> bool:
-    """Whether every level of one factor lies within one level of the other."""
-    return bool(np.unique(fine.codes * coarse.n_levels + coarse.codes).size == fine.n_levels)

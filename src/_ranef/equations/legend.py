@@ -33,6 +33,8 @@ WORDS = {
     "working response": "working response of row i: a step of Newton from η",
     "working responses": "working responses of all rows",
     "working W": "weights of all rows at the conditional mode",
+    "class": "class by its place",
+    "threshold": "threshold between class k and the next, on the scale of η",
     "dispersion": "parameter of the response besides its mean",
     "fitted": "fitted value of row i",
     "distance": "distance of two rows",
@@ -116,7 +118,9 @@ def _general(s: Symbols, symbol: Symbol | Run) -> Symbol:
         index = s.letter(int(own.key[1])) if len(own.key) > 1 else "i"
         return replace(own, below=(*own.below, index))
     kind = symbol.key[0] if symbol.key else ""
-    if kind in ("residual", "response", "mean", "working weight", "working response"):
+    if kind == "threshold":
+        return Symbol(symbol.letter, ("k",), (kind,))
+    if kind in ("residual", "response", "mean", "predictor", "working weight", "working response"):
         return Symbol(symbol.letter, ("i",), (kind,))
     if kind == "R entry":
         return Symbol("R", ("i", "i′"), (kind,))
@@ -173,6 +177,8 @@ def meaning(s: Symbols, key: Key) -> str:
             return ratio if part.sds else f"{part.title}: {name}"
         case ("coefficient", int(_), int(_), str(words)):
             return words
+        case ("dispersion", str(name)) if name.startswith("gap"):
+            return f"step from threshold {int(name[3:]) - 1} to {name[3:]}"
         case ("nu of", int(g)):
             return f"degrees of freedom of the random effects of {spec.groupings[g].name}"
         case ("row sd", str(words)):

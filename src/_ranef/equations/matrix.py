@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _ranef.equations.effects import block_of_levels, level_covariance
-from _ranef.equations.linked_rows import linked_line, row_mean
+from _ranef.equations.linked_rows import linked, linked_lines, row_mean
 from _ranef.equations.row_errors import residual_structure
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import (
@@ -33,7 +33,7 @@ from _ranef.equations.tree import (
     squared,
 )
 from _ranef.equations.working import working_lines
-from _ranef.spec import Generalised, TermSpec
+from _ranef.spec import TermSpec
 
 __all__ = ["distribution", "matrix"]
 
@@ -52,7 +52,7 @@ def matrix(s: Symbols) -> list[Line]:
     """The stacked model; of a response with a link as far as it is one, and the normal model at its mode."""
     letters = _Whole(s)
     if s.linked:
-        return [letters.linked(), *letters.coefficients(), *letters.random(), linked_line(s), *letters.at_mode()]
+        return [letters.linked(), *letters.coefficients(), *letters.random(), *linked_lines(s), *letters.at_mode()]
     model = Line(letters.y, "=", Sum((*letters.mean, letters.epsilon)), letters.sizes())
     return [model, *letters.coefficients(), *letters.random(), *letters.residuals(), *letters.marginal()]
 
@@ -95,10 +95,11 @@ class _Whole:
 
     def linked(self) -> Line:
         """The link of the means of all rows."""
-        assert isinstance(self.spec.family, Generalised)
         means = Symbol(row_mean(self.s).letter, (), ("means",))
         eta = Symbol("η", (), ("predictors",))
-        return Line(Call(self.spec.family.link, (means,)), "=", Chain((eta, Sum(self.mean))), self.sizes())
+        if means.letter == "η":
+            return Line(eta, "=", Sum(self.mean), self.sizes())
+        return Line(linked(self.s, means), "=", Chain((eta, Sum(self.mean))), self.sizes())
 
     def at_mode(self) -> list[Line]:
         """The weights and working responses, the equations of the conditional mode, and the covariance of z."""

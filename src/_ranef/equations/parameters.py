@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from _ranef.equations.legend import meaning
-from _ranef.equations.linked_rows import linked_line
+from _ranef.equations.linked_rows import response_symbols
 from _ranef.equations.plain import PLAIN
 from _ranef.equations.row_errors import residual_structure, told_of
 from _ranef.equations.symbols import Symbols
@@ -30,8 +30,7 @@ def parameter_table(spec: ModelSpec, priors: Priors) -> pd.DataFrame:
     for t in spec.terms:
         rows += _of_term(s, t)
     if s.linked:
-        own = [p for p in symbols_in(linked_line(s).right or s.sigma) if isinstance(p, Symbol)]
-        rows += [_row(s, p, str(p.key[1]), "residual", "the response") for p in own if p.key[0] == "dispersion"]
+        rows += [_row(s, p, str(p.key[1]), "residual", "the response") for p in response_symbols(s)]
     else:
         rows.append(_row(s, s.sigma, "sigma", "residual", "R: σ² is a factor of every entry"))
         rows += _of_residuals(s)

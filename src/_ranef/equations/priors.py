@@ -6,6 +6,7 @@ from dataclasses import astuple, replace
 
 import numpy as np
 
+from _ranef.equations.linked_rows import response_symbols
 from _ranef.equations.scalar import distribution_of_rows
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import (
@@ -39,9 +40,8 @@ def with_priors(s: Symbols, priors: Priors) -> list[Line]:
         out += _of_term(s, priors, term)
     own = [_of_degrees(_degrees(s, group), df) for group, df in priors.effects.items()]
     if s.linked:
-        priors_of = priors.dispersions.items()
-        letters = {part.key[-1]: part for line in rows for part in _symbols(line) if part.key[:1] == ("dispersion",)}
-        return [*out, *own, *(_of_degrees(letters[name], prior) for name, prior in priors_of)]
+        letters = {part.key[1]: part for part in response_symbols(s)}
+        return [*out, *own, *(_of_degrees(letters[name], prior) for name, prior in priors.dispersions.items())]
     if s.spec.sigma is None:
         own.append(Line(s.sigma, "~", _law(priors.sigma)))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from _ranef.equations.linked_rows import linked_line
+from _ranef.equations.linked_rows import linked_lines
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import (
     Absolute,
@@ -85,7 +85,7 @@ def row_variance(s: Symbols) -> Node:
 def row_lines(s: Symbols) -> list[Line]:
     """What rows are round the linear predictor: residuals with their structure, or a generalised response."""
     if s.linked:
-        return [linked_line(s)]
+        return linked_lines(s)
     return [residual_line(s), *residual_structure(s)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _ranef.equations.effects import effect_lines
-from _ranef.equations.linked_rows import linked_line, linked_mean, predicted
+from _ranef.equations.linked_rows import linked_lines, linked_mean, predicted
 from _ranef.equations.row_errors import residual_structure, row_law, row_lines
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Line, Node, Phrase, Product, Sum, Symbol, Words
@@ -20,7 +20,7 @@ def scalar(s: Symbols) -> list[Line]:
 def distribution_of_rows(s: Symbols) -> list[Line]:
     """The same as distributions: of a row given the random effects, and of these."""
     if s.linked:
-        return [linked_line(s), Line(linked_mean(s), "=", Sum(predictor(s))), *effect_lines(s)]
+        return [*linked_lines(s), Line(linked_mean(s), "=", Sum(predictor(s))), *effect_lines(s)]
     mu = Symbol("μ", ("i",), ("mean",))
     words = Phrase((Words(f"for {s.spec.n_obs} rows "), s.row))
     rows = Line(s.response, "~", row_law(s, mu), words)

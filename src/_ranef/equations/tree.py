@@ -38,6 +38,7 @@ __all__ = [
     "Power",
     "Product",
     "Quotient",
+    "Related",
     "Run",
     "Sum",
     "Symbol",
@@ -192,6 +193,15 @@ class Absolute(Node):
 @dataclass(frozen=True)
 class Indicator(Node):
     """One where a variable has a level, or one of two relations holds; else zero."""
+
+    left: Node
+    relation: str
+    right: Node
+
+
+@dataclass(frozen=True)
+class Related(Node):
+    """An event: that two things stand in a relation."""
 
     left: Node
     relation: str

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from _ranef.equations.covariates import counted, response
-from _ranef.equations.linked_rows import linked_line, row_mean, trials
+from _ranef.equations.linked_rows import response_symbols, row_mean, trials
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import (
     Diagonal,
-    Law,
     Line,
     Literal,
     Negative,
@@ -110,9 +109,7 @@ def _left(s: Symbols) -> Node:
 
 
 def _dispersion(s: Symbols) -> Node:
-    law = linked_line(s).right
-    assert isinstance(law, Law)
-    return law.arguments[-1]
+    return response_symbols(s)[-1]
 
 
 #: weight of a row, and how far its working response is from η, by family and link

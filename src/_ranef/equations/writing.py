@@ -33,6 +33,7 @@ from _ranef.equations.tree import (
     Power,
     Product,
     Quotient,
+    Related,
     Run,
     Sum,
     Symbol,
@@ -126,6 +127,8 @@ class Writer(ABC):
                 return self.absolute(self.node(inner))
             case Indicator(left, relation, right):
                 return self.indicator(self.between(relation, [self.node(left), self.node(right)]))
+            case Related(left, relation, right):
+                return self.between(relation, [self.node(left), self.node(right)])
             case Law(name, arguments):
                 return self.law(name, [self.node(a) for a in arguments])
             case Phrase(parts):

@@ -71,6 +71,7 @@ with late(globals()):
         VarianceInformation,
         theta_hessian,
         varcorr_errors,
+        varcorr_intervals,
         variance_information,
         vcov_derivatives,
         vcov_theta_frame,
@@ -79,7 +80,7 @@ with late(globals()):
     from _ranef.inference.joint_hessian import JointInformation, joint_information
     from _ranef.inference.layered import predict_estimates, predict_posterior
     from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
-    from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_covariance
+    from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_covariance, predictor_variances
     from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
     from _ranef.inference.loo import Loo, loo_groups, loo_kind, loo_rows, row_groups
     from _ranef.inference.marginal_effects import marginal_effects_model
@@ -156,7 +157,7 @@ with late(globals()):
     from _ranef.inference.robust import robust_law
     from _ranef.inference.sensitivity import prior_sensitivity, sensitivity_words
     from _ranef.inference.separate_fits import GroupRegressions, group_regressions
-    from _ranef.inference.summaries import augment_frame, glance_frame, scaled_quantiles, tidy_frame
+    from _ranef.inference.summaries import augment_classes, augment_frame, glance_frame, scaled_quantiles, tidy_frame
     from _ranef.inference.term_removal import drop_terms, ranova_frame
     from _ranef.inference.term_types import term_tests
     from _ranef.inference.variance_shares import (
@@ -213,6 +214,7 @@ __all__ = [
     "Statistic",
     "VarianceInformation",
     "VarianceParts",
+    "augment_classes",
     "augment_frame",
     "autocorrelations",
     "bfmi",
@@ -309,6 +311,7 @@ __all__ = [
     "predictive_draws",
     "predictor",
     "predictor_draws",
+    "predictor_variances",
     "prior_component_draws",
     "prior_sensitivity",
     "products_of",
@@ -357,6 +360,7 @@ __all__ = [
     "varcorr_draws",
     "varcorr_errors",
     "varcorr_frame",
+    "varcorr_intervals",
     "varcorr_means",
     "varcorr_of",
     "variance_information",

@@ -18,6 +18,7 @@ from _ranef.errors import DesignError, RanefError, RanefWarning, unwarned, warn
 from _ranef.inference.effects import check_level, normal_quantile
 from _ranef.inference.engines import Estimated, Maximum, dispersions_of, marks_of
 from _ranef.inference.held import held_parameters
+from _ranef.inference.linked_refits import Together, make_together, refitted_values
 from _ranef.inference.resampling import Resampling, independent_units, make_resampling
 from _ranef.inference.residual_parameters import values_of
 from _ranef.likelihood import CrossProducts, Responses
@@ -30,7 +31,7 @@ from _ranef.support.checkpoints import Checkpoint, open_checkpoint
 from _ranef.support.interrupts import deferred
 from _ranef.support.parallel import finished
 from _ranef.support.progress import LateBar
-from _ranef.support.remedies import one_of, whole_number
+from _ranef.support.remedies import entropy_of, one_of, whole_number
 
 __all__ = ["INTERVALS", "Bootstrap", "bootstrap", "parameter_values"]
 
@@ -72,6 +73,18 @@ class Bootstrap:
         That gives the same replicates again.
     bounds : mapping of str to (float, float)
         Of parameters that have any; intervals end there.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+    >>> found = fit.bootstrap(50, seed=1)
+    >>> found.frame.index.tolist(), found.frame.columns.tolist()
+    (['Intercept', 'sd(Intercept | operator)', 'sigma'], ['estimate', 'bias', 'std_error', 'n'])
+    >>> found.confint(0.9, "percentile").columns.tolist(), found.failed
+    (['lower', 'upper'], 0)
+    >>> found.jackknife.shape
+    (4, 3)
     """
 
     kind: str
@@ -229,7 +242,7 @@ def bootstrap(
     if not (statistic is None or callable(statistic)):
         raise DesignError(f"statistic={statistic!r} must be a function of a fit, as lambda fit: fit.fixef.")
     own = _estimated if statistic is None else statistic
-    estimates, entropy = _named(own(fit)), _entropy(seed)
+    estimates, entropy = _named(own(fit)), entropy_of(seed)
     about: dict[str, Any] = {"what": "bootstrap()", "formula": fit.spec.design.formula, "method": fit.estimates.method}
     about |= {"n": n, "kind": kind, "re": re, "statistic": ", ".join(estimates)}
     kept = _Kept(np.full((n, len(estimates)), np.nan), [""] * n, np.zeros(n, dtype=bool))
@@ -243,6 +256,9 @@ def bootstrap(
     if isinstance(fit, Estimated) and statistic is None and kind != "cases" and not fit.spec.structured:
         size = min(TOGETHER, slice_size(fit.spec))
         task = partial(_refits, resampling, fit.products, tuple(estimates))
+    elif statistic is None and kind != "cases" and (together := make_together(fit.spec, fit.estimates)) is not None:
+        size = min(TOGETHER, together.size)
+        task = partial(_linked_refits, resampling, together, again, tuple(estimates))
     else:
         size = ALONE
         task = partial(_fits, resampling, again, own, tuple(estimates))
@@ -303,13 +319,6 @@ class _Kept:
         return {"replicates": self.replicates, "finished": self.finished, "failures": np.array(self.failures)}
 
 
-def _entropy(seed: int | None) -> int:
-    try:
-        return int(np.random.SeedSequence(seed).entropy)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise DesignError(f"seed={seed!r} must be a whole number, or None for other draws each time.") from None
-
-
 @dataclass(frozen=True, eq=False)
 class _Replicate:
     """The statistic (k,), NaN where it failed, and why."""
@@ -328,6 +337,24 @@ def _refits(
     values, converged = frame[list(names)].to_numpy(dtype=float), frame["converged"].to_numpy(dtype=bool)
     lost = np.full(len(names), np.nan)
     return [_Replicate(v) if ok else _Replicate(lost, NOT_CONVERGED) for v, ok in zip(values, converged, strict=True)]
+
+
+def _linked_refits(
+    resampling: Resampling,
+    together: Together,
+    again: Again,
+    names: Sequence[str],
+    seeds: Sequence[np.random.SeedSequence],
+) -> list[_Replicate]:
+    """All parameters of a batch of generalised responses; those not found together are fitted by themselves."""
+    Y = resampling.responses(seeds)
+    assert isinstance(Y, np.ndarray)
+    found = together.refits(Y)
+    values = refitted_values(resampling.spec, found)
+    return [
+        _Replicate(values[b]) if found.found[b] else _replicate(partial(again, Y[:, b]), _estimated, names)
+        for b in range(len(seeds))
+    ]
 
 
 def _fits(

@@ -190,7 +190,8 @@ def predict_generalised(
         eta, none = linear_predictor(rows, estimates.beta, effects, asked.groupings), np.empty(0)
         means = family.predicted(eta, dispersions_of(estimates))
         return Predicted(means if scale == "response" else eta, none, none, none)
-    kind = options.uncertainty or "fixef"
+    classes = bool(family.classes) and scale == "response"
+    kind = options.uncertainty or ("corrected" if classes else "fixef")
     if kind not in UNCERTAIN:
         raise NotAvailableError(
             f"uncertainty={kind!r} is not available for predictions of generalised fits: 'plugin' counts the random "
@@ -200,7 +201,7 @@ def predict_generalised(
     eta = linear_predictor(rows, estimates.beta, [m.values for m in estimates.modes], asked.groupings)
     given, beta = combination_variances(working, rows.X, rows.codes, rows.Z, asked.groupings)
     variance = given + (beta if kind == "fixef" else 0.0)
-    if kind == "corrected":
+    if kind == "corrected" and not classes:
         variance = given + _moved(joint(), asked)
     spec = working.likelihood.spec
     if options.new_effects:
@@ -213,6 +214,8 @@ def predict_generalised(
         found = [response_moments(family, values, each, w[k], options.level, rng) for k, values in drawn]
         moments = (np.concatenate(column) for column in zip(*found, strict=True))
         return Predicted(family.mean(eta), *moments)
+    if classes:
+        return _of_classes(estimates, eta, variance, joint() if kind == "corrected" else None, asked)
     half = normal_quantile(options.level) * sd
     if scale == "link":
         return Predicted(eta, sd, eta - half, eta + half)
@@ -220,14 +223,42 @@ def predict_generalised(
     return Predicted(family.mean(eta), sd * np.abs(family.mean_slope(eta)), *ends)
 
 
+def _of_classes(
+    estimates: RemlEstimates, eta: Floats, variance: Floats, joint: JointInformation | None, asked: RowsAsked
+) -> Predicted:
+    """Probabilities (m, K) of classes by the delta method, with intervals made on the scale of their logits.
+
+    Of the variance (m,) of η; thresholds move with all parameters where these are uncertain.
+    """
+    family, own = family_of_estimates(estimates), dispersions_of(estimates)
+    p, slopes = family.predicted(eta, own), family.predicted_slopes(eta, own)
+    squares = slopes[:, :, 0] ** 2 * variance[:, None]
+    if joint is not None:  # of which the variance of η has no part yet
+        of_logs = np.eye(len(joint.x))[len(joint.x) - len(own) :]
+        squares = squares + joint.variances(
+            slopes[:, :, :1] * _moves(joint, asked)[:, None] + slopes[:, :, 1:] @ of_logs
+        )
+    sd = np.sqrt(np.maximum(squares, 0.0))
+    special = load("scipy.special")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = normal_quantile(asked.options.level) * sd / (p * (1.0 - p))
+        ends = special.expit(special.logit(p) + np.stack([-half, half]))
+    return Predicted(p, sd, *np.where(np.isfinite(ends), ends, p))
+
+
 def _moved(joint: JointInformation, asked: RowsAsked) -> Floats:
     """Variances (m,) of linear predictors that come of those of all parameters."""
+    return joint.variances(_moves(joint, asked))
+
+
+def _moves(joint: JointInformation, asked: RowsAsked) -> Floats:
+    """How linear predictors (m, n) move with all parameters."""
     rows = replace(asked.rows, offset=np.zeros(len(asked.rows.index)))
     slopes = [
         linear_predictor(rows, beta, [own[..., a] for own in joint.effect_slopes], asked.groupings)
         for a, beta in enumerate(joint.coefficient_slopes.T)
     ]
-    return joint.variances(np.stack(slopes, axis=-1))
+    return np.stack(slopes, axis=-1)
 
 
 def response_moments(
@@ -291,8 +322,8 @@ def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generato
 
 def shown_fitted(fit: Fit) -> Floats:
     """Fitted values (n,), which are means; of an ordinal response the mean places of the class, from 0."""
-    fitted: Floats = fit.fitted().to_numpy()
-    return np.asarray(fitted @ np.arange(fitted.shape[-1])) if fitted.ndim > 1 else fitted
+    fitted: Floats = np.asarray(fit.fitted())
+    return fitted @ np.arange(fitted.shape[1]) if fitted.ndim == 2 else fitted
 
 
 def shown_residuals(fit: Fit) -> tuple[Floats, str]:

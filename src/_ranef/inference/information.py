@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from _ranef.inference.effects import normal_quantile
 from _ranef.likelihood import NEAR_ZERO, At, Likelihood, OverRho, over_rho, vcov_slopes
 from _ranef.spec import ModelSpec, TermSpec, mean_log_sds_slopes
 from _ranef.structures import lower_root
@@ -20,8 +21,12 @@ from _ranef.support.arrays import Floats
 
 __all__ = [
     "VarianceInformation",
+    "differences",
+    "known_scale_information",
+    "make_chart",
     "theta_hessian",
     "varcorr_errors",
+    "varcorr_intervals",
     "variance_information",
     "vcov_derivatives",
     "vcov_theta_frame",
@@ -212,6 +217,25 @@ def variance_information(at: At, theta: Floats) -> VarianceInformation:
     return VarianceInformation(hessian, sizes, dtheta, interior, dcov, covs, likelihood.maps, sigma, known, basis)
 
 
+def known_scale_information(
+    likelihood: Likelihood, theta: Floats, chart: Chart, hessian: Floats
+) -> VarianceInformation:
+    """Of a model whose σ is 1, from second derivatives (n_x, n_x) of its criterion along a chart at θ (n_theta,)."""
+    dD = _covariance_derivatives(likelihood.maps, chart)
+    covs = tuple((T @ lam) @ (T @ lam).T for T, lam in zip(likelihood.maps, chart.lambdas, strict=True))
+    moved = _theta_derivatives(likelihood, theta, dD)
+    return VarianceInformation(hessian, chart.sizes, *moved, tuple(dD), covs, likelihood.maps, 1.0, True)
+
+
+def differences(gradient: Callable[[Floats], Floats], sizes: Floats) -> Floats:
+    """Derivatives (n, m) at zero of a gradient (m,) in coordinates (n,) of natural `sizes`."""
+    rows = []
+    for h, unit in zip(DIFFERENCE * sizes, np.eye(len(sizes)), strict=True):
+        ends = [weight / h * (gradient(s * h * unit) - gradient(-s * h * unit)) for s, weight in STENCIL]
+        rows.append(sum(ends, np.zeros(())))
+    return np.array(rows)
+
+
 def _beside_the_mean(spec: ModelSpec, chart: Chart, m: int) -> Floats:
     """Directions (m, m) of (x, ρ, log σ): for ρ those that take σ back as far as the rows' sds rise, and λ with it."""
     assert spec.rho is not None
@@ -329,12 +353,8 @@ def _curvature(likelihood: Likelihood, sigma: float, chart: Chart) -> Floats:
     def gradient(x: Floats) -> Floats:
         return chart.along(likelihood.at_standard(chart.at(x), sigma).gradient, x)
 
-    n = len(chart.directions)
-    out = np.zeros((n, n))
-    for i, h in enumerate(DIFFERENCE * chart.sizes):
-        for steps, weight in STENCIL:
-            x = steps * h * np.eye(n)[i]
-            out[i] += weight / h * (gradient(x) - gradient(-x))
+    n = len(chart.sizes)
+    out = differences(gradient, chart.sizes).reshape(n, n)
     return 0.5 * (out + out.T)
 
 
@@ -508,6 +528,26 @@ def varcorr_errors(spec: ModelSpec, varcorr: pd.DataFrame, information: Variance
     beyond = errors > largest
     notes = np.where(np.isnan(errors), ON_THE_BOUNDARY, np.where(beyond, BEYOND, ""))
     return frame.assign(estimate=estimate, std_error=np.where(beyond, np.nan, errors), note=notes)
+
+
+def varcorr_intervals(errors: pd.DataFrame, level: float) -> pd.DataFrame:
+    """``std_error, lower, upper`` of the rows of :func:`varcorr_errors`: normal intervals of log sds and of atanh ρ."""
+    value, se = (errors[name].to_numpy(dtype=float) for name in ("estimate", "std_error"))
+    half, sds = normal_quantile(level) * se, errors["term2"].isna().to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lower, upper = (
+            np.where(sds, value * np.exp(s * half / value), np.tanh(np.arctanh(value) + s * half / (1.0 - value**2)))
+            for s in (-1.0, 1.0)
+        )
+    return pd.DataFrame({"std_error": se, "lower": lower, "upper": upper}, index=component_names(errors))
+
+
+def component_names(rows: pd.DataFrame) -> list[str]:
+    """Of sds and correlations ``group, term1, term2`` what ``confint`` calls them."""
+    return [
+        f"sd({a} | {g})" if missing else f"cor({a}, {b} | {g})"
+        for g, a, b, missing in zip(rows["group"], rows["term1"], rows["term2"], rows["term2"].isna(), strict=True)
+    ]
 
 
 def _relative_sizes(T: Floats, cov: Floats, sigma: float) -> Floats:

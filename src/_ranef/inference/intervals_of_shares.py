@@ -105,11 +105,9 @@ def refitted_shares(
 
 def _replicated(fit: Estimated, shares: Shares, n: int, seed: int | None) -> Floats:
     """Shares (B, ...) of refits to simulated responses."""
-    drawn = make_resampling(fit.spec, fit.estimates, "parametric", "new")
-    spec = drawn.spec
-    seeds = np.random.SeedSequence(seed).spawn(n)
-    Y = np.column_stack([drawn.response(np.random.default_rng(one)) for one in seeds])
-    found = refit_many(spec, fit.products, Y, fit.estimates.method, fit.estimates.theta, tell=False)
+    drawn = make_resampling(fit.spec, fit.estimates, "parametric", "new", fit.products)
+    spec, responses = drawn.spec, drawn.responses(np.random.SeedSequence(seed).spawn(n))
+    found = refit_many(spec, fit.products, responses, fit.estimates.method, fit.estimates.theta, tell=False)
     ok = found.converged
     covs = covariance_arrays(spec, found.theta[ok], found.sigma[ok])
     residual = found.sigma[ok] ** 2 * mean_inverse_weight(spec)

@@ -9,7 +9,8 @@ import numpy as np
 
 from _ranef.errors import NotAvailableError
 from _ranef.inference.engines import laplace_at
-from _ranef.likelihood import LaplaceAt
+from _ranef.inference.information import VarianceInformation, differences, known_scale_information, make_chart
+from _ranef.likelihood import LaplaceAt, at_points
 from _ranef.reml import GeneralisedProblem, without_flat
 from _ranef.results import RemlEstimates
 from _ranef.spec import ModelSpec
@@ -46,15 +47,37 @@ class JointInformation:
     @cached_property
     def effect_slopes(self) -> tuple[Floats, ...]:
         """How conditional modes (J_k, p_k, m) by grouping, on the user's scale, move with x."""
-        steps = DIFFERENCE * np.sqrt(np.diag(self.covariance))
-        slopes = []
+        shapes = [b.shape for b in self.at.effects]
+        if not shapes:
+            return ()
+        steps, slopes = DIFFERENCE * np.sqrt(np.diag(self.covariance)), []
         for h, unit in zip(steps, np.eye(len(steps)), strict=True):
             ahead, behind = (self._effects(self.x + side * h * unit) for side in (1.0, -1.0))
             slopes.append((ahead - behind) / (2.0 * h) if h else np.zeros_like(ahead))
-        shapes = [b.shape for b in self.at.effects]
         ends = np.cumsum([np.prod(shape) for shape in shapes])[:-1].astype(int)
         parts = np.split(np.stack(slopes, axis=-1), ends)
         return tuple(part.reshape(*shape, -1) for part, shape in zip(parts, shapes, strict=True))
+
+    @cached_property
+    def of_variances(self) -> VarianceInformation:
+        """What it says of the random effects' covariances, coefficients and dispersions following to their optimum.
+
+        By differences along a chart, of which a variance of zero is no edge.
+        """
+        problem, n, at = self.problem, self.problem.n_theta, self.at
+        theta, likelihood = problem.to_written(self.x), problem.laplace.gaussian
+        chart = make_chart(likelihood, theta)
+
+        def gradient(x: Floats) -> Floats:
+            moved = problem.laplace.at(chart.at(x), at.inner_beta, at.logs, at.mode)
+            there = at_points(moved, problem.points)
+            return np.concatenate([chart.along(there.gradient, x), there.first_order.beta, there.first_order.logs])
+
+        m = len(chart.sizes)
+        rows = differences(gradient, chart.sizes).reshape(m, m + len(self.x) - n)
+        own, across = rows[:, :m], rows[:, m:]
+        hessian = 0.5 * (own + own.T) - across @ without_flat(self.hessian[n:, n:], across.T)
+        return known_scale_information(likelihood, theta, chart, hessian)
 
     @property
     def coefficient_slopes(self) -> Floats:

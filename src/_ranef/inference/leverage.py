@@ -10,11 +10,11 @@ import pandas as pd
 from _ranef.errors import FitError
 from _ranef.inference.effects import grouping_named
 from _ranef.inference.prediction import Rows
-from _ranef.likelihood import At, combination_roots
+from _ranef.likelihood import At, LaplaceAt, combination_roots, combination_variances
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 
-__all__ = ["conditional_aic", "cooks_distances", "joint_covariance"]
+__all__ = ["conditional_aic", "cooks_distances", "joint_covariance", "predictor_variances"]
 
 #: effects of which a dense joint covariance may be asked
 MAX_EFFECTS = 5000
@@ -41,6 +41,13 @@ def cooks_distances(pearson: Floats, leverage: Floats, n_fixed: int) -> Floats:
         )
     rest = np.where(1.0 - leverage > EXACT_ROW, 1.0 - leverage, np.nan)
     return np.asarray((pearson / rest) ** 2 * leverage / n_fixed)
+
+
+def predictor_variances(spec: ModelSpec, at: LaplaceAt) -> Floats:
+    """Variances (n,) of the linear predictors of the rows used, by the working response, θ taken as known."""
+    codes, Z = [g.codes for g in spec.groupings], [g.Z for g in spec.groupings]
+    given, beta = combination_variances(at.working, spec.design.X, codes, Z, range(len(Z)))
+    return given + beta
 
 
 def joint_covariance(at: At, group: str | None = None) -> pd.DataFrame:

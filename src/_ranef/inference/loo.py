@@ -69,6 +69,19 @@ class Loo:
         What was integrated in closed form rather than drawn.
     by_group : bool
         Whether whole groups could be left out.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> fb = model.sample(draws=200, seed=1, sampler="direct", progress=False)
+    >>> loo = fb.loo()
+    >>> loo.kind, loo.n_data_points, loo.warning, loo.words
+    ('conditional', 20, False, ())
+    >>> loo.frame.columns.tolist()
+    ['elpd', 'p', 'pareto_k']
+    >>> type(loo.to_arviz()).__name__
+    'ELPDData'
     """
 
     kind: str
@@ -235,7 +248,7 @@ def gaussian_prior(spec: ModelSpec, priors: Priors) -> tuple[Floats, Floats] | N
 def relative_efficiency(spec: ModelSpec, draws: PosteriorDraws) -> float:
     """Mean over the parameters of effective over actual draws; 1 where chains are too few or short to tell."""
     chains, length = draws.sigma.shape
-    if draws.importance is not None:
+    if draws.importance is not None and not draws.chained:
         return draws.importance.effective / draws.sigma.size
     values = [x for x in parameter_draws(spec, draws).values() if np.ptp(x) > 0]
     if chains == 1 or length < 4 or not values:

@@ -13,6 +13,7 @@ import pandas as pd
 from _ranef.errors import DesignError, FitError
 from _ranef.inference.ddf import coefficient_law, joint_test
 from _ranef.inference.engines import Estimated, Maximum
+from _ranef.inference.linked_refits import by_refits, make_together
 from _ranef.inference.mixtures import chi_squared, mixture
 from _ranef.inference.nested import other_rows, same_columns, same_random_part, why_not_nested
 from _ranef.inference.refitting import Fitted, by_method, fitted, n_parameters
@@ -190,14 +191,16 @@ def _criteria(fit: Fitted, Y: Floats) -> Floats:
     if fit.held is not None and not fit.spec.structured:
         found = refit_many(fit.spec, fit.held, Y, method, fit.estimates.theta)
         return np.where(found.converged, found.criterion, np.nan)
-    out = np.full(Y.shape[1], np.nan)
-    with LateBar("Refitting", "response", len(out)) as bar:
-        for b, y in enumerate(Y.T):
-            with suppress(FitError):
-                spec, own = with_response(fit.spec, y), fit.estimates
-                out[b] = fitted(spec, method, start=own.theta, points=own.nagq).estimates.criterion
-            bar.update()
-    return out
+    own = fit.estimates
+
+    def alone(y: Floats) -> float:
+        with suppress(FitError):
+            spec = with_response(fit.spec, y)
+            return fitted(spec, method, start=own.theta, points=own.nagq).estimates.criterion
+        return np.nan
+
+    with LateBar("Refitting", "response", Y.shape[1]) as bar:
+        return by_refits(make_together(fit.spec, own), Y, alone, bar.update)
 
 
 def bootstrap_frame(

@@ -62,6 +62,9 @@ CONSTANT = 1e-12
 RHAT_LIMIT = 1.01
 ESS_LIMIT = 400
 
+#: shape of the tail of weights above which they are not to be trusted
+MOST_K = 0.7
+
 #: energy fraction below which the chains move too slowly between levels of energy (Betancourt 2016, arXiv:1604.00695)
 BFMI_LIMIT = 0.3
 
@@ -341,7 +344,7 @@ def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:
     """Sentences on what is wrong with a run; empty when nothing is."""
     words: list[str] = []
     names = table["name"] + np.where(table["group"] == "", "", " | " + table["group"])
-    if draws.importance is not None:
+    if draws.importance is not None and not draws.chained:
         return _diagnose_weights(draws.importance)
     if draws.sigma.shape[1] < 4:
         words.append(
@@ -369,6 +372,12 @@ def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:
                 f"posterior {kind} are imprecise. Use more draws."
             )
     words += draws.doubts
+    if draws.importance is not None and not draws.importance.pareto_k <= MOST_K:
+        words.append(
+            f"Laplace's approximation is poor here: Pareto k̂ of the weights of the exact density is "
+            f"{draws.importance.pareto_k:.2f}, above {MOST_K}, as with zeros and ones and few rows in a level. Sample "
+            "with parameterization='noncentered', which does not use it."
+        )
     words += _stuck(draws)
     diverging = int(np.sum(draws.sample_stats["diverging"])) if "diverging" in draws.sample_stats else 0
     if diverging:

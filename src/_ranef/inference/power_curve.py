@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,15 @@ from _ranef.inference.effects import check_level, grouping_named
 from _ranef.inference.engines import Maximum
 from _ranef.inference.linear_hypotheses import Hypotheses, hypotheses
 from _ranef.inference.refitting import fitted
-from _ranef.inference.resampling import make_resampling
-from _ranef.likelihood import cross_products
+from _ranef.inference.resampling import Resampling, make_resampling
+from _ranef.likelihood import CrossProducts, cross_products
 from _ranef.reml import refit_many
 from _ranef.results import RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, with_response, with_units
 from _ranef.support.arrays import Bools, Floats
+from _ranef.support.parallel import finished
 from _ranef.support.progress import LateBar
-from _ranef.support.remedies import generator, whole_number
+from _ranef.support.remedies import entropy_of, whole_number
 
 __all__ = ["simulated_power"]
 
@@ -45,8 +46,12 @@ def simulated_power(
     alpha: float = 0.05,
     seed: int | None = None,
     level: float = 0.95,
+    n_jobs: int | None = None,
 ) -> tuple[tuple[str, ...], str, pd.DataFrame]:
     """Simulate responses of a fit, fit them, and count how often a hypothesis is rejected.
+
+    Responses that are fitted together have a seed of their own, spawned from `seed`, so that they are the same whoever
+    makes them.
 
     Raises
     ------
@@ -62,15 +67,15 @@ def simulated_power(
     null = hypotheses(test, names, fit.spec.design.dropped)
     estimates = replace(fit.estimates, beta=_with_effect(fit, effect or {}))
     group, sizes = _sizes(fit.spec, extend)
-    rng = generator(seed)
+    seeds = np.random.SeedSequence(entropy_of(seed)).spawn(len(sizes))
     rows = []
     with LateBar("Simulating", "response", n_sim * len(sizes)) as bar:
-        for size in sizes:
+        for size, own in zip(sizes, seeds, strict=True):
             spec = fit.spec.held if size is None else _extended(fit.spec.held, group, size)
             if spec.design.fixed_names != names:
                 lost = [name for name in names if name not in spec.design.fixed_names]
                 raise DesignError(f"{size} levels of {group} do not determine {lost[0]}: take more of them.")
-            rejected, df = _rejected(spec, estimates, null, n_sim, ddf, alpha, rng, bar)
+            rejected, df = _rejected(spec, estimates, null, n_sim, ddf, alpha, own, n_jobs, bar)
             rows.append({"levels": size, "n_obs": spec.n_obs} | _counted(rejected, level) | {"ddf": df})
     return null.texts, group, pd.DataFrame(rows)
 
@@ -115,28 +120,49 @@ def _rejected(
     n_sim: int,
     ddf: str | None,
     alpha: float,
-    rng: np.random.Generator,
+    seed: np.random.SeedSequence,
+    n_jobs: int | None,
     bar: LateBar,
 ) -> tuple[Floats, float]:
     """For every simulation 1 where the hypothesis is rejected, 0 or NaN (n_sim,); and the degrees of freedom."""
     drawn = make_resampling(spec, estimates, "parametric", "new")
     one_by_one = spec.structured or isinstance(spec.family, Generalised)
-    products, method = None if one_by_one else cross_products(spec), estimates.method
-    out, df, scale = np.full(n_sim, np.nan), np.inf, 1.0
-    for start in range(0, n_sim, TOGETHER):
-        Y = np.column_stack([drawn.response(rng) for _ in range(start, min(n_sim, start + TOGETHER))])
-        if not start and ddf is not None:
-            df, scale = _median_law(spec, estimates, null.L, Y[:, :LOOKED_AT], ddf)
-        if products is None:
-            wald, converged = _one_by_one(spec, estimates, null, Y)
-        else:
-            found = refit_many(spec, products, Y, method, estimates.theta, tell=False)
-            wald, converged = _wald(found.beta, found.vcov, null), found.converged
-        q = np.linalg.matrix_rank(null.L)
+    work = _Refits(spec, None if one_by_one else cross_products(spec), drawn, estimates, null)
+    parts = [range(start, min(n_sim, start + TOGETHER)) for start in range(0, n_sim, TOGETHER)]
+    tasks = [(own, len(part)) for own, part in zip(seed.spawn(len(parts)), parts, strict=True)]
+    df, scale = (
+        (np.inf, 1.0) if ddf is None else _median_law(spec, estimates, null.L, work.responses(tasks[0], LOOKED_AT), ddf)
+    )
+    out, q = np.full(n_sim, np.nan), np.linalg.matrix_rank(null.L)
+    for k, (wald, converged) in finished(work, tasks, n_jobs):
         p = scipy.special.chdtrc(q, wald) if np.isinf(df) else scipy.special.fdtrc(q, df, scale * wald / q)
-        out[start : start + Y.shape[1]] = np.where(converged, p < alpha, np.nan)
-        bar.update(Y.shape[1])
+        out[parts[k]] = np.where(converged, p < alpha, np.nan)
+        bar.update(len(parts[k]))
     return out, df
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Refits:
+    """Responses of one size drawn and fitted, for a seed and how many of them."""
+
+    spec: ModelSpec
+    products: CrossProducts | None
+    drawn: Resampling
+    estimates: RemlEstimates
+    null: Hypotheses
+
+    def responses(self, task: tuple[np.random.SeedSequence, int], most: int = TOGETHER) -> Floats:
+        """The first of them, in columns."""
+        rng = np.random.default_rng(task[0])
+        return np.column_stack([self.drawn.response(rng) for _ in range(min(task[1], most))])
+
+    def __call__(self, task: tuple[np.random.SeedSequence, int]) -> tuple[Floats, Bools]:
+        """Wald's statistics, and which fits have converged."""
+        Y, estimates = self.responses(task), self.estimates
+        if self.products is None:
+            return _one_by_one(self.spec, estimates, self.null, Y)
+        found = refit_many(self.spec, self.products, Y, estimates.method, estimates.theta, tell=False)
+        return _wald(found.beta, found.vcov, self.null), found.converged
 
 
 def _wald(beta: Floats, vcov: Floats, null: Hypotheses) -> Floats:

@@ -428,11 +428,20 @@ def check_spread(spec: ModelSpec, rows: Rows, rho: Floats, fitted: Floats) -> No
         )
 
 
-def prediction_frame(rows: Rows, found: Predicted, uncertainty: str | None) -> pd.DataFrame:
-    """``estimate, lower, upper`` by row; where `uncertainty` is named its standard deviation stands second."""
-    out = pd.DataFrame({"estimate": found.estimate, "lower": found.lower, "upper": found.upper}, index=rows.index)
+def prediction_frame(
+    rows: Rows, found: Predicted, uncertainty: str | None, classes: Sequence[str] = ()
+) -> pd.DataFrame:
+    """``estimate, lower, upper`` by row; where `uncertainty` is named its standard deviation stands second.
+
+    Of probabilities of `classes` those of a row stand below each other, with their ``class`` first.
+    """
+    numbers = {"estimate": found.estimate, "lower": found.lower, "upper": found.upper}
+    index = rows.index.repeat(len(classes)) if classes else rows.index
+    out = pd.DataFrame({name: own.ravel() for name, own in numbers.items()}, index=index)
     if uncertainty is not None:
-        out.insert(1, UNCERTAINTY[uncertainty], found.sd)
+        out.insert(1, UNCERTAINTY[uncertainty], found.sd.ravel())
+    if classes:
+        out.insert(0, "class", list(classes) * len(rows.index))
     return out
 
 

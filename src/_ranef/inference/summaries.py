@@ -78,6 +78,17 @@ def augment_frame(spec: ModelSpec, fitted: Floats, fixed: Floats) -> pd.DataFram
     return pd.DataFrame(own | {f".{n}" if n in own else n: v for n, v in found.items()}, index=d.index)
 
 
+def augment_classes(
+    spec: ModelSpec, classes: Sequence[str], fitted: pd.DataFrame, fixed: pd.DataFrame, residual: pd.Series[float]
+) -> pd.DataFrame:
+    """The rows used with their class, levels, probabilities of all classes with and without effects, and residuals."""
+    d = spec.design
+    own = {d.response: np.array(classes)[d.y.astype(int)]} | {g.name: g.levels[g.codes] for g in spec.groupings}
+    frame = pd.DataFrame(own, index=d.index)
+    parts = [part.add_prefix(f"{what}[").add_suffix("]") for what, part in (("fitted", fitted), ("fixed", fixed))]
+    return pd.concat([frame, *parts, residual.rename("residual")], axis=1)
+
+
 def scaled_quantiles(residuals: Floats) -> Floats:
     """Minimum, quartiles and maximum of scaled residuals, as lme4 prints them."""
     return np.asarray(np.quantile(residuals, [0.0, 0.25, 0.5, 0.75, 1.0]))

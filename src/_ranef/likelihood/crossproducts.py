@@ -21,7 +21,7 @@ from _ranef.linalg import (
     make_plan,
     make_related_plan,
 )
-from _ranef.spec import ModelSpec, Moments
+from _ranef.spec import ModelSpec, Moments, moments
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.support.progress import LateBar
@@ -108,20 +108,25 @@ def own_products(spec: ModelSpec) -> CrossProducts:
 
 
 def streamed_products(spec: ModelSpec) -> tuple[ModelSpec, CrossProducts]:
-    """Read chunks into cross-products, and leave out the columns of X that turn out to be aliased."""
-    return of_sums(spec, summed(spec))
+    """Read chunks into cross-products, and leave out the columns of X that turn out to be aliased.
+
+    Where an engine made sums that tell the moments, too, the model keeps both: a file of it then answers as it does.
+    """
+    stream = spec.design.stream
+    told = stream is not None and stream.cells is not None and stream.weights is None
+    return of_sums(spec, summed(spec), moments(spec) if told else None)
 
 
-def of_sums(spec: ModelSpec, sums: Sums, moments: Moments | None = None) -> tuple[ModelSpec, CrossProducts]:
+def of_sums(spec: ModelSpec, sums: Sums, known: Moments | None = None) -> tuple[ModelSpec, CrossProducts]:
     """The same of rows that were read into their sums, with every column of X.
 
-    With `moments` the rows are elsewhere, and these and the sums are all that the model has of them.
+    With `known` moments these and the sums are kept by the model, in the place of rows that are elsewhere.
     """
     kept = independent_fixed(sums, intercept=spec.design.has_intercept)
     if len(kept) < spec.n_fixed:
         spec, sums = spec.with_fixed(kept, aliased_fixed(sums, kept)), with_fixed(sums, kept)
-    if moments is not None:
-        spec = spec.with_sums(sums, moments.with_fixed(kept))
+    if known is not None:
+        spec = spec.with_sums(sums, known.with_fixed(kept))
     return spec, arranged(spec, sums)
 
 

@@ -71,6 +71,11 @@ class Mode:
         """The linear predictor (n,)."""
         return self.fixed + self.part
 
+    @property
+    def u(self) -> tuple[Floats, ...]:
+        """Effects (J_k, p_k, 1) whose variances are one."""
+        return tuple(lam.T @ v for lam, v in zip(self.lambdas, self.v, strict=True))
+
     @cached_property
     def height(self) -> float:
         """h, without the constants of the log density."""
@@ -201,6 +206,15 @@ class Laplace:
                     out += 2.0 * first * second * Q[k, l][place, a, c]
         return out
 
+    def in_order(self, by_grouping: Sequence[Floats]) -> tuple[Floats, ...]:
+        """What is by grouping in the order of elimination."""
+        return tuple(by_grouping[k] for k in self.products.order)
+
+    def by_grouping(self, in_order: Sequence[Floats]) -> tuple[Floats, ...]:
+        """The way back."""
+        order = self.products.order
+        return tuple(in_order[order.index(k)] for k in range(len(order)))
+
     def inward(self, beta: Floats) -> Floats:
         """Internal β (p,) of β on the user's scale."""
         return np.linalg.solve(self.products.scaling.X, beta)
@@ -230,7 +244,7 @@ class Laplace:
         LinAlgError
             So far out that numbers are none.
         """
-        lambdas, own = [roots[k] for k in self.products.order], self.own(logs)
+        lambdas, own = self.in_order(roots), self.own(logs)
         fixed = self.X @ beta + self.offset
         with np.errstate(all="ignore"):
             mode = self._mode(fixed, lambdas, own, near)
@@ -322,7 +336,7 @@ class LaplaceAt:
         for block, slope, known, other in zip(own.E, v, times_among(self.mode.factor, v), own.c, strict=True):
             across = other[:, :, 0].T @ known[:, :, 0]
             W.append(block.sum(axis=0) - slope[:, :, 0].T @ known[:, :, 0] + 0.5 * (across + across.T))
-        return FirstOrder(self._by_grouping(W), self.laplace.X.T @ own.rows, own.logs.sum(axis=1))
+        return FirstOrder(self.laplace.by_grouping(W), self.laplace.X.T @ own.rows, own.logs.sum(axis=1))
 
     def scores(self, codes: Ints, m: int) -> Scores:
         """The gradient by clusters (n,) of rows, of which there are m and that share no levels."""
@@ -337,11 +351,7 @@ class LaplaceAt:
             np.add.at(W[-1], cluster, levels)
         beta = np.array([np.bincount(codes, x * own.rows, m) for x in model.X.T]).reshape(-1, m).T
         logs = np.array([np.bincount(codes, row, m) for row in own.logs], dtype=float).reshape(-1, m).T
-        return Scores(self._by_grouping(W), beta, logs)
-
-    def _by_grouping(self, ordered: Sequence[Floats]) -> tuple[Floats, ...]:
-        order = self.laplace.products.order
-        return tuple(ordered[order.index(k)] for k in range(len(order)))
+        return Scores(self.laplace.by_grouping(W), beta, logs)
 
     @cached_property
     def _parts(self) -> _Parts:
@@ -419,9 +429,8 @@ class LaplaceAt:
     @property
     def effects(self) -> tuple[Floats, ...]:
         """Conditional modes (J_k, p_k) by grouping on the user's scale."""
-        model = self.laplace
-        order, maps = model.products.order, model.products.scaling.Z
-        return tuple(self.mode.b[order.index(k)][:, :, 0] @ T.T for k, T in enumerate(maps))
+        maps = self.laplace.products.scaling.Z
+        return tuple(b[:, :, 0] @ T.T for b, T in zip(self.laplace.by_grouping(self.mode.b), maps, strict=True))
 
     def modes(self) -> tuple[Modes, ...]:
         """The same with their covariances."""

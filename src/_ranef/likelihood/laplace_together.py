@@ -21,11 +21,13 @@ from typing import Any
 import numpy as np
 import scipy
 
+from _ranef.likelihood.laplace import Laplace
 from _ranef.linalg import (
     BlockedFactor,
     BlockMatrix,
     PairBlocks,
     Plan,
+    all_blocks,
     back_substitute,
     backward,
     factorize,
@@ -37,7 +39,7 @@ from _ranef.spec import Generalised, Rows
 from _ranef.support.arrays import Bools, Floats, Ints
 from _ranef.support.interrupts import let_through, load
 
-__all__ = ["LaplaceTogether", "ManyDraws", "ManyPoints"]
+__all__ = ["LaplaceTogether", "ManyDraws", "ManyPoints", "ManySlopes", "rows_together"]
 
 #: Newton's steps, halvings of one, and the decrement after which one step is the last
 STEPS, HALVINGS, QUADRATIC = 60, 30, 1e-3
@@ -66,11 +68,14 @@ class ManyPoints:
         Coefficients that are not integrated out.
     own : mapping str to array (N,)
         Dispersions.
+    y : array (n, N), optional
+        Responses, where they are not that of the model.
     """
 
     lambdas: tuple[Floats, ...]
     sampled: Floats
     own: Mapping[str, Floats]
+    y: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.sampled)
@@ -78,7 +83,8 @@ class ManyPoints:
     def only(self, which: slice | Ints) -> ManyPoints:
         """Some of the points."""
         own = {name: values[which] for name, values in self.own.items()}
-        return ManyPoints(tuple(lam[which] for lam in self.lambdas), self.sampled[which], own)
+        y = None if self.y is None else self.y[:, which]
+        return ManyPoints(tuple(lam[which] for lam in self.lambdas), self.sampled[which], own, y)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,6 +103,30 @@ class ManyDraws:
     z: Floats
     b: tuple[Floats, ...]
     log_ratio: Floats
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ManySlopes:
+    """−2 log L (N,) with its derivatives.
+
+    Attributes
+    ----------
+    criterion : array (N,)
+    roots : tuple of array (N, p_k, p_k)
+        In λ by factor.
+    sampled : array (N, s)
+        In coefficients.
+    logs : array (N, d)
+        In the logarithms of dispersions.
+    u : tuple of array (N J_k, p_k, 1)
+        The modes.
+    """
+
+    criterion: Floats
+    roots: tuple[Floats, ...]
+    sampled: Floats
+    logs: Floats
+    u: tuple[Floats, ...]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -129,11 +159,15 @@ class System:
         L⁻¹ times those in u and z.
     root : array (N, q, q)
         Lower Cholesky factors of what is left of those in z.
+    A, scaled : BlockMatrix
+        ZᵀWZ and ΛᵀZᵀWZΛ, of all points.
     """
 
     factor: BlockedFactor
     white: tuple[Floats, ...]
     root: Floats
+    A: BlockMatrix
+    scaled: BlockMatrix
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -271,6 +305,10 @@ class LaplaceTogether:
     def _held(self) -> Rows:
         return Rows(self.rows.y[:, None], self.rows.weights[:, None])
 
+    def _rows(self, given: ManyPoints) -> Rows:
+        """Responses (n, 1), or (n, N)."""
+        return self._held if given.y is None else Rows(given.y, self._held.weights)
+
     def _fixed(self, given: ManyPoints, z: Floats) -> Floats:
         """Part (n, N) in η of coefficients."""
         return self.offset[:, None] + self.sampled.T @ given.sampled.T + self.X.T @ z.T
@@ -280,10 +318,8 @@ class LaplaceTogether:
         return np.asarray(self._Z[k] @ np.ascontiguousarray(b.reshape(N, -1).T))
 
     def _place(self, given: ManyPoints, z: Floats, u: tuple[Floats, ...]) -> Place:
-        N, eta = len(given), self._fixed(given, z)
-        for k, (lam, own) in enumerate(zip(given.lambdas, u, strict=True)):
-            eta += self._spread(k, _times(_by_level(lam, own), own), N)
-        at = self.family.slopes(eta, self._held, given.own)
+        N, eta = len(given), self._predictor(given, z, u)
+        at = self.family.slopes(eta, self._rows(given), given.own)
         height = at.value.sum(axis=0) - 0.5 * (self.proper * z**2).sum(axis=1)
         height = height - 0.5 * sum(_by_point(own**2, N).sum(axis=1) for own in u)
         return Place(z, u, at.first, at.curvature, height)
@@ -293,9 +329,10 @@ class LaplaceTogether:
         ends = np.cumsum([J * a * c for J, a, c in self._widths])[:-1]
         flat = np.split(self._sums @ place.curvature, ends)
         blocks = [
-            np.ascontiguousarray(own.T).reshape(-1, *shape[1:]) for own, shape in zip(flat, self._widths, strict=True)
+            np.ascontiguousarray(own.T).reshape(N * shape[0], *shape[1:])
+            for own, shape in zip(flat, self._widths, strict=True)
         ]
-        diag, columns, pairs = [], [], {}
+        diag, columns, pairs, whole_pairs = [], [], {}, {}
         for lam, whole, across in zip(lambdas, blocks[::2], blocks[1::2], strict=False):
             left = transpose(_by_level(lam, whole))
             diag.append(_times(_times(left, whole), transpose(left)))
@@ -303,24 +340,34 @@ class LaplaceTogether:
         for (k, l), own in zip(self.pairs, blocks[2 * len(self.Z) :], strict=True):
             pair, scaled = pattern.pairs[k, l], _times(transpose(_by_level(lambdas[k], own)), own)
             pairs[k, l] = PairBlocks(pair.rows, pair.cols, _times(scaled, _by_level(lambdas[l], own)))
-        factor = factorize(BlockMatrix(tuple(diag), pairs), plan, [np.eye(len(Z)) for Z in self.Z])
+            whole_pairs[k, l] = PairBlocks(pair.rows, pair.cols, own)
+        all_scaled = BlockMatrix(tuple(diag), pairs)
+        factor = factorize(all_scaled, plan, [np.eye(len(Z)) for Z in self.Z])
         assert isinstance(factor, BlockedFactor)
-        white, q = forward(factor, columns).white, len(self.X)
+        q = len(self.X)
+        white = forward(factor, columns).white if q else tuple(columns)
         corner = (self._XX @ place.curvature).T.reshape(N, q, q) + np.diag(self.proper.astype(float))
-        return System(factor, white, np.linalg.cholesky(corner - _gram(white, white, N)))
+        A = BlockMatrix(tuple(blocks[: 2 * len(self.Z) : 2]), whole_pairs)
+        return System(factor, white, np.linalg.cholesky(corner - _gram(white, white, N)), A, all_scaled)
 
-    def _mode(self, given: ManyPoints) -> tuple[Place, System]:
-        """Where the density is highest, from where it was last, and the curvature there."""
-        z, u = self._begun(given)
+    def mode_from(
+        self, given: ManyPoints, z: Floats, u: tuple[Floats, ...], close: float = QUADRATIC
+    ) -> tuple[Place, System]:
+        """Where the density is highest, and the curvature there, from somewhere; a step as small as `close` is last."""
         now = self._place(given, z, u)
         for _ in range(STEPS):
             step_z, step_u, decrement = self._step(given, now, self._system(given, now))
             now = self._raised(given, now, step_z, step_u)
-            if not (np.where(np.isfinite(now.height), decrement, 0.0) > QUADRATIC).any():
+            if not (np.where(np.isfinite(now.height), decrement, 0.0) > close).any():
                 break
+        return now, self._system(given, now)
+
+    def _mode(self, given: ManyPoints) -> tuple[Place, System]:
+        """The same, from where it was last."""
+        now, system = self.mode_from(given, *self._begun(given))
         best = int(np.argmax(np.where(np.isfinite(now.height), now.height, -np.inf)))
         self._near["last"] = _one(now, best), given.only(np.array([best]))
-        return now, self._system(given, now)
+        return now, system
 
     def _begun(self, given: ManyPoints) -> tuple[Floats, tuple[Floats, ...]]:
         """Effects of these points if they were seen, or of the last mode, u smaller where λ is larger, as b is not."""
@@ -340,9 +387,8 @@ class LaplaceTogether:
     def _step(self, given: ManyPoints, now: Place, system: System) -> tuple[Floats, tuple[Floats, ...], Floats]:
         """Newton's step in z and u, and its decrement (N,)."""
         N, slopes = len(given), []
-        for Z, lam, own in zip(self._Z, given.lambdas, now.u, strict=True):
-            summed = np.ascontiguousarray((Z.T @ now.first).T).reshape(own.shape)
-            slopes.append(_times(transpose(_by_level(lam, own)), summed) - own)
+        for k, (lam, own) in enumerate(zip(given.lambdas, now.u, strict=True)):
+            slopes.append(_times(transpose(_by_level(lam, own)), self._summed(k, now.first, N)) - own)
         of_z = (self.X @ now.first).T - self.proper * now.z
         white = forward(system.factor, slopes).white
         step_z = _solved(system.root, of_z - _gram(system.white, white, N)[..., 0])
@@ -371,8 +417,64 @@ class LaplaceTogether:
         return np.asarray(place.height + self._constant(given) - half + 0.5 * flat * LOG_2PI)
 
     def _constant(self, given: ManyPoints) -> Floats:
-        constant = self.family.constant(self._held, given.own)
+        constant = self.family.constant(self._rows(given), given.own)
         return np.broadcast_to(constant.sum(axis=0), (len(given),))
+
+    def slopes(self, given: ManyPoints, u: tuple[Floats, ...], close: float) -> ManySlopes:
+        """−2 log L and its gradient, from effects `u` (N J_k, p_k, 1), where no coefficients are integrated out.
+
+        The derivation is in ``docs/generalised.md``; here it stands in u, so that nothing is divided by λ.
+        """
+        with np.errstate(all="ignore"):
+            place, system = self.mode_from(given, np.zeros((len(given), 0)), u, close)
+            N, rows, lambdas = len(given), self._rows(given), given.lambdas
+            eta = self._predictor(given, place.z, place.u)
+            at, (Q, _) = self.family.slopes(eta, rows, given.own), all_blocks(system.scaled, system.factor)
+            leverage = self._leverage(lambdas, Q, N)
+            bent = -at.third * leverage
+            columns = [self._summed(k, bent, N) for k in range(len(u))]
+            whitened = [_times(transpose(_by_level(lam, c)), c) for lam, c in zip(lambdas, columns, strict=True)]
+            a = backward(system.factor, forward(system.factor, whitened).white)
+            turned = sum(self._spread(k, _times(_by_level(lambdas[k], b), b), N) for k, b in enumerate(a))
+            left = bent - at.curvature * turned - 2.0 * at.first
+            roots = []
+            for k, G in enumerate(_of_log_det(system.A, lambdas, Q, N)):
+                through = self._summed(k, left, N) * place.u[k][:, None, :, 0]
+                through = through + self._summed(k, at.first, N) * a[k][:, None, :, 0]
+                roots.append(G + through.reshape(N, -1, *through.shape[1:]).sum(axis=1))
+            logs = [
+                (-2.0 * d.value + leverage * d.curvature + turned * d.first).sum(axis=0)
+                for d in self.family.in_dispersions(eta, rows, given.own)
+            ]
+            value = -2.0 * self._approximated(given, place, system)
+        return ManySlopes(value, tuple(roots), (self.sampled @ left).T, np.array(logs).reshape(-1, N).T, place.u)
+
+    def _leverage(self, lambdas: Sequence[Floats], Q: Mapping[tuple[int, int], Floats], N: int) -> Floats:
+        """Variances (n, N) of η given all else, from blocks of those of u."""
+        out = np.zeros((len(self.offset), N))
+        keys = [
+            *((k, k, code) for k, code in enumerate(self.codes)),
+            *((k, l, at) for (k, l), at in self.pairs.items()),
+        ]
+        for k, l, place in keys:
+            own = Q[k, l]
+            own = _times(_times(_by_level(lambdas[k], own), own), transpose(_by_level(lambdas[l], own)))
+            own = own.reshape(N, -1, *own.shape[1:])
+            for a, first in enumerate(self.Z[k]):
+                for c, second in enumerate(self.Z[l]):
+                    out += (1.0 if k == l else 2.0) * (first * second * own[:, place, a, c]).T
+        return out
+
+    def _summed(self, k: int, column: Floats, N: int) -> Floats:
+        """Zᵀ times columns (n, N): (N J_k, p_k, 1)."""
+        return np.ascontiguousarray((self._Z[k].T @ column).T).reshape(N * self.A.n_levels[k], -1, 1)
+
+    def _predictor(self, given: ManyPoints, z: Floats, u: Sequence[Floats]) -> Floats:
+        """Η (n, N)."""
+        N, eta = len(given), self._fixed(given, z)
+        for k, (lam, own) in enumerate(zip(given.lambdas, u, strict=True)):
+            eta += self._spread(k, _times(_by_level(lam, own), own), N)
+        return eta
 
     def _draws(self, given: ManyPoints, place: Place, system: System, rng: np.random.Generator) -> ManyDraws:
         N, q = place.z.shape
@@ -461,7 +563,7 @@ class LaplaceTogether:
         logs, places = np.empty((len(noise), J)), np.empty((len(noise), J, p, 1))
         for m, own in enumerate(noise):
             places[m] = centre + back_substitute(L, own[:, :, None])
-            at = self.family.slopes(eta + self._spread(k, _times(lam, places[m]), N), self._held, given.own)
+            at = self.family.slopes(eta + self._spread(k, _times(lam, places[m]), N), self._rows(given), given.own)
             value = (indicator @ at.value).T.ravel()
             logs[m] = value - 0.5 * ((places[m] ** 2).sum(axis=(1, 2)) + p * LOG_2PI) - log_proposal[m]
         chosen, log_mean = _pick(logs, rng)
@@ -472,6 +574,30 @@ class LaplaceTogether:
         """Adds up rows by the levels that are eliminated first, sparse (J, n)."""
         code = self.codes[self.first]
         return _sparse(code, np.arange(len(code)), np.ones(len(code)), (self.A.n_levels[self.first], len(code)))
+
+
+def rows_together(model: Laplace) -> LaplaceTogether:
+    """The rows of a model with all coefficients given, none integrated out."""
+    none, X = np.zeros((0, len(model.offset))), np.ascontiguousarray(model.X.T)
+    rest = model.Z, model.codes, model.pairs, model.products.A
+    return LaplaceTogether(model.family, model.rows, model.offset, none, np.zeros(0, dtype=bool), X, *rest)
+
+
+def _of_log_det(A: BlockMatrix, lambdas: Sequence[Floats], Q: Mapping[tuple[int, int], Floats], N: int) -> list[Floats]:
+    """Derivatives of log |I + ΛᵀAΛ| in λ_k (N, p_k, p_k), A held, by blocks of the inverse."""
+
+    def added(blocks: Floats) -> Floats:
+        return np.asarray(2.0 * blocks.reshape(N, -1, *blocks.shape[1:]).sum(axis=1))
+
+    out = [
+        added(_times(_times(own, _by_level(lam, own)), Q[k, k]))
+        for k, (own, lam) in enumerate(zip(A.diag, lambdas, strict=True))
+    ]
+    for (k, l), pair in A.pairs.items():
+        own, between = pair.blocks, Q[k, l]
+        out[k] = out[k] + added(_times(_times(own, _by_level(lambdas[l], own)), transpose(between)))
+        out[l] = out[l] + added(_times(_times(transpose(own), _by_level(lambdas[k], own)), between))
+    return out
 
 
 def _pick(logs: Floats, rng: np.random.Generator) -> tuple[Ints, Floats]:
@@ -549,8 +675,14 @@ def _by_point(values: Floats, N: int) -> Floats:
 
 def _gram(first: Sequence[Floats], second: Sequence[Floats], N: int) -> Floats:
     """Σ F_kᵀG_k (N, r, s) of columns (N J_k, p_k, r) and (N J_k, p_k, s), by point."""
-    pairs = [(a.reshape(N, -1, a.shape[2]), b.reshape(N, -1, b.shape[2])) for a, b in zip(first, second, strict=True)]
+    pairs = [(_tall(a, N), _tall(b, N)) for a, b in zip(first, second, strict=True)]
     return np.asarray(sum(transpose(a) @ b for a, b in pairs))
+
+
+def _tall(blocks: Floats, N: int) -> Floats:
+    """Columns (N, J p, r) of blocks (N J, p, r)."""
+    J, p, r = blocks.shape
+    return blocks.reshape(N, J // N * p, r)
 
 
 def _less(white: Sequence[Floats], across: Sequence[Floats], z: Floats) -> list[Floats]:

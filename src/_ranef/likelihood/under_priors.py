@@ -131,13 +131,13 @@ class HostDensity:
         return tuple(flat[edges[k] : edges[k + 1]].reshape(p, p) for k, p in enumerate(self.products.sizes))
 
     def draw(
-        self, flat: Floats, sigma: float, sampled: Floats, rng: np.random.Generator
+        self, flat: Floats, sigma: float, sampled: Floats, n: int, rng: np.random.Generator
     ) -> tuple[Floats, tuple[Floats, ...]]:
-        """One exact draw of the integrated coefficients (g,) and of b̃_k (J_k, p_k), internal scale."""
+        """Exact draws of the integrated coefficients (n, g) and of b̃_k (n, J_k, p_k), internal scale."""
         _, at = self.evaluate(self.unravel(flat), sigma, self.fixed.contrast(sampled))
-        noisy = at.z + at.sigma * rng.standard_normal(at.z.shape)
-        beta = at.inverse_root.T @ noisy
-        contrast = np.append(-beta, 1.0)
-        white = [w @ contrast + at.sigma * rng.standard_normal(w.shape[:2]) for w in at.columns.white]
-        b = backward(at.factor, [w[:, :, None] for w in white])
-        return np.asarray(beta), tuple(x[:, :, 0] for x in b)
+        noisy = at.z + at.sigma * rng.standard_normal((n, *at.z.shape))
+        beta = noisy @ at.inverse_root
+        contrast = np.column_stack([-beta, np.ones(n)]).T
+        noise = [np.moveaxis(rng.standard_normal((n, *w.shape[:2])), 0, 2) for w in at.columns.white]
+        white = [w @ contrast + at.sigma * eps for w, eps in zip(at.columns.white, noise, strict=True)]
+        return beta, tuple(np.moveaxis(x, 2, 0) for x in backward(at.factor, white))

@@ -13,12 +13,12 @@ from _ranef.linalg.jit import compiled
 __all__ = [
     "elimination_tree",
     "factorize",
-    "gram_of_rows",
     "inverse_entries",
     "pattern_below",
     "quadratic_forms",
     "solve_lower",
     "solve_upper",
+    "subtract_gram_of_rows",
 ]
 
 _compiled = compiled(nogil=True, fastmath=False, boundscheck=False)
@@ -28,13 +28,13 @@ _vector = compiled(nogil=True, fastmath={"reassoc", "contract", "nsz"}, boundsch
 
 
 @_compiled
-def gram_of_rows(indptr, indices, data, out):  # type: ignore[no-untyped-def]
-    """Add the lower triangle of BᵀB to `out` (t, t), for sparse rows B with ascending indices."""
+def subtract_gram_of_rows(indptr, indices, data, out):  # type: ignore[no-untyped-def]
+    """Take BᵀB from the lower triangle of `out` (t, t), for sparse rows B with ascending indices."""
     for row in range(indptr.shape[0] - 1):
         for u in range(indptr[row], indptr[row + 1]):
             scale, into = data[u], out[indices[u]]
             for v in range(indptr[row], u + 1):
-                into[indices[v]] += scale * data[v]
+                into[indices[v]] -= scale * data[v]
 
 
 @_compiled

@@ -7,8 +7,9 @@ The blocks that later steps read stay free of Λ, so that nothing is ever divide
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import scipy
@@ -25,7 +26,7 @@ from _ranef.linalg.blocks import (
     times_one,
     transpose,
 )
-from _ranef.linalg.kernels import sparse_gram
+from _ranef.linalg.kernels import subtract_gram
 from _ranef.linalg.lapack import cholesky_lower
 from _ranef.linalg.plan import CrossedStep, NestedStep, Plan
 from _ranef.linalg.related import RelatedFactor, RelatedPlan, factorize_related
@@ -41,6 +42,7 @@ __all__ = [
     "factorize",
     "forward",
     "gram",
+    "sandwiched",
     "sparse_rows",
     "stack_tail",
     "times_tail",
@@ -50,6 +52,9 @@ __all__ = [
 AnyPlan = Plan | RelatedPlan
 
 Pairs = Mapping[tuple[int, int], PairBlocks]
+
+#: length up to which a tail is held beside its factor; a longer one is made again where it is wanted, at weak signals
+HELD = 4_096
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -89,10 +94,11 @@ class CrossedFactor:
         Blocks of the eliminated factor against those of the tail.
     B : sparse (J p, t)
         L⁻¹λᵀ times those blocks.
-    tail : array (t, t)
-        The tail's blocks after all eliminations, free of Λ.
     U : array (t, t)
-        Lower Cholesky factor of I + Λᵀ tail Λ.
+        Lower Cholesky factor of I + Λᵀ tail Λ; what is above its diagonal has no meaning.
+    diagonal : array (t,)
+        Of the tail.
+    make_tail : callable
     """
 
     step: CrossedStep
@@ -100,8 +106,14 @@ class CrossedFactor:
     L: Floats
     pairs: Mapping[int, PairBlocks]
     B: scipy.sparse.csr_array
-    tail: Floats
     U: Floats
+    diagonal: Floats
+    make_tail: Callable[[], Floats]
+
+    @property
+    def tail(self) -> Floats:
+        """The tail's blocks (t, t) after all eliminations, free of Λ."""
+        return self.make_tail()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -179,22 +191,33 @@ def _eliminate_crossed(
     L = _whitener(A, lam)
     own = {l: pairs[step.k, l] for l in step.rest}
     B = sparse_rows(step, [forward_substitute(L[pair.rows], lam.T @ pair.blocks) for pair in own.values()])
-    tail = _dense_tail(step, diag, pairs) - sparse_gram(B, often=step.often)
-    transposed = [lam.T for lam in lambdas]
-    H = times_tail(step, transposed, times_tail(step, transposed, tail).T)
+    make_tail = partial(_tail, step, diag, pairs, B)
+    tail = make_tail()
+    diagonal, held = np.diagonal(tail).copy(), step.size <= HELD
+    if held:
+        make_tail = partial(np.asarray, tail)
+    H = sandwiched(step, [lam.T for lam in lambdas], tail, into=None if held else tail)
     H[np.diag_indices_from(H)] += 1.0
+    finite = bool(np.isfinite(np.diagonal(H)).all())
     try:
         U = cholesky_lower(H)
     except np.linalg.LinAlgError:
-        if not np.isfinite(H).all():
+        if not finite:
             raise
-        U = _reflected(tail, times_tail(step, lambdas, np.eye(step.size)))
-    return CrossedFactor(step, A, L, own, B, tail, U)
+        U = _reflected(make_tail(), times_tail(step, lambdas, np.eye(step.size)))
+    return CrossedFactor(step, A, L, own, B, U, diagonal, make_tail)
+
+
+def _tail(step: CrossedStep, diag: Sequence[Floats], pairs: Pairs, B: scipy.sparse.csr_array) -> Floats:
+    tail = _dense_tail(step, diag, pairs)
+    subtract_gram(B, tail, often=step.often)
+    return tail
 
 
 def sparse_rows(step: CrossedStep, blocks: Sequence[Floats]) -> scipy.sparse.csr_array:
     """The (J p, t) rows of the eliminated factor from its blocks against each factor of the tail."""
-    data = np.concatenate([b.ravel() for b in blocks])[step.order]
+    data = np.concatenate([b.ravel() for b in blocks])
+    data = data if step.order is None else data[step.order]
     return scipy.sparse.csr_array((data, step.indices, step.indptr), shape=(step.indptr.shape[0] - 1, step.size))
 
 
@@ -220,6 +243,18 @@ def times_tail(step: CrossedStep, matrices: Sequence[Floats], rows: Floats) -> F
             np.multiply(part, M[0, 0], out=out[step.where[l]])
         else:
             out[step.where[l]] = (M @ part.reshape(-1, len(M), rows.shape[1])).reshape(part.shape)
+    return out
+
+
+def sandwiched(step: CrossedStep, matrices: Sequence[Floats], M: Floats, *, into: Floats | None = None) -> Floats:
+    """Λ M Λᵀ (t, t) for symmetric M and Λ of the factors' matrices (p_l, p_l); `into` may be M itself."""
+    if any(matrices[l].size > 1 for l in step.rest):
+        return times_tail(step, matrices, times_tail(step, matrices, M).T)
+    scale = np.empty(step.size)
+    for l, at in step.where.items():
+        scale[at] = matrices[l][0, 0]
+    out = np.multiply(M, scale, out=into)
+    out *= scale[:, None]
     return out
 
 

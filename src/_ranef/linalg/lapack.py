@@ -15,7 +15,10 @@ import numpy as np
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 
-__all__ = ["cholesky_lower", "inverse_of_lower"]
+__all__ = ["cholesky_lower", "inverse_of_lower", "mirror_lower"]
+
+#: side of the blocks in which a triangle is copied
+BLOCK = 256
 
 _TEXT, _INT, _ARRAY = ctypes.c_char_p, ctypes.POINTER(ctypes.c_int), ctypes.c_void_p
 
@@ -39,24 +42,32 @@ def _in_place(name: str, a: Floats) -> int:
 
 
 def cholesky_lower(a: Floats) -> Floats:
-    """Lower Cholesky factor (n, n) of symmetric positive definite `a`, which is left alone; zeros above the diagonal.
+    """Lower Cholesky factor (n, n) of symmetric positive definite `a`, in its place; what is above the diagonal stays.
 
     Raises
     ------
     numpy.linalg.LinAlgError
         If `a` is not positive definite.
     """
-    out = np.ascontiguousarray(np.tril(a), dtype=float)
+    out = np.ascontiguousarray(a, dtype=float)
     if _in_place("dpotrf", out) or not np.isfinite(np.diagonal(out)).all():  # OpenBLAS lets NaN pass
         raise np.linalg.LinAlgError("Matrix is not positive definite")
     return out
 
 
 def inverse_of_lower(L: Floats) -> Floats:
-    """(L Lᵀ)⁻¹ (n, n) from a lower Cholesky factor with zeros above its diagonal, which is left alone."""
-    lower = np.array(L, order="C")
-    if _in_place("dpotri", lower):
+    """(L Lᵀ)⁻¹ (n, n) from a lower Cholesky factor, which is left alone; what is above its diagonal is not read."""
+    out = np.array(L, order="C")
+    if _in_place("dpotri", out):
         raise np.linalg.LinAlgError("Singular matrix")
-    out = lower + lower.T
-    out[np.diag_indices_from(out)] *= 0.5
+    mirror_lower(out)
     return out
+
+
+def mirror_lower(a: Floats) -> None:
+    """Make `a` (n, n) symmetric by what is below its diagonal, in place, block by block."""
+    for first in range(0, len(a), BLOCK):
+        rows = slice(first, first + BLOCK)
+        a[rows, first + BLOCK :] = a[first + BLOCK :, rows].T
+        square = a[rows, rows]
+        square[:] = np.tril(square) + np.tril(square, -1).T

@@ -54,9 +54,10 @@ class CrossedStep:
     ----------
     where : mapping l to slice
         Rows of factor l in the tail; ``size`` is the length t of the tail.
-    order, indices, indptr : arrays
-        Sparse pattern of the (J_k p_k, t) block: its data are the raveled pair blocks, one factor after the other,
-        taken at `order`.
+    indices, indptr : arrays
+        Sparse pattern of the (J_k p_k, t) block.
+    order : array, optional
+        Its data are the raveled pair blocks, one factor after the other, taken at these places; as they are without.
     often : bool
         The step will be taken thousands of times, so that loading compiled loops pays however small it is.
     """
@@ -65,9 +66,9 @@ class CrossedStep:
     rest: tuple[int, ...]
     where: Mapping[int, slice]
     size: int
-    order: Ints
     indices: Ints
     indptr: Ints
+    order: Ints | None = None
     often: bool = False
 
 
@@ -151,6 +152,9 @@ def _crossed_step(A: BlockMatrix, k: int, rest: tuple[int, ...]) -> CrossedStep:
         rows.append(np.broadcast_to(row, pair.blocks.shape).ravel())
         cols.append(np.broadcast_to(col, pair.blocks.shape).ravel())
     row, col = np.concatenate(rows), np.concatenate(cols)
-    order = np.lexsort((col, row))
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=A.n_levels[k] * p))])
-    return CrossedStep(k, rest, where, size, order, col[order], indptr)
+    in_order = p == 1 and len(rest) == 1 and A.sizes[rest[0]] == 1
+    order = None if in_order else np.lexsort((col, row))
+    small = np.int32 if max(size, col.size) < np.iinfo(np.int32).max else np.int64  # as scipy would have it
+    indices: Ints = (col if order is None else col[order]).astype(small)
+    indptr: Ints = np.append(0, np.cumsum(np.bincount(row, minlength=A.n_levels[k] * p))).astype(small)
+    return CrossedStep(k, rest, where, size, indices, indptr, order)

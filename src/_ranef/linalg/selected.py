@@ -23,6 +23,7 @@ from _ranef.linalg.factor import (
     CrossedFactor,
     NestedFactor,
     from_parents,
+    sandwiched,
     sparse_rows,
     stack_tail,
     times_tail,
@@ -88,11 +89,11 @@ def solve_columns(factor: AnyFactor, columns: Whitened, b: Sequence[Floats]) -> 
     if factor.crossed:
         f = factor.crossed
         k, tail = f.step.k, stack_tail(f.step, b)
-        rest = stack_tail(f.step, columns.raw) - f.tail @ tail
+        strong = [l for l in f.step.rest if _strong_signal(f, l, factor.lambdas[l])]
+        rest = stack_tail(f.step, columns.raw) - f.tail @ tail if len(strong) < len(f.step.rest) else tail
         for l, at in f.step.where.items():
-            lam = factor.lambdas[l]
-            strong = _strong_signal(f, l, lam)
-            c[l] = np.linalg.solve(lam @ lam.T, b[l]) if strong else rest[at].reshape(c[l].shape)
+            D = factor.lambdas[l] @ factor.lambdas[l].T
+            c[l] = np.linalg.solve(D, b[l]) if l in strong else rest[at].reshape(c[l].shape)
         c[k] = _damp(f.A, factor.lambdas[k], c[k]) - (_damped_rows(f, factor.lambdas[k]) @ tail).reshape(c[k].shape)
     for n in factor.nested:
         k = n.step.k
@@ -167,7 +168,7 @@ def _damped_rows(f: CrossedFactor, lam: Floats) -> scipy.sparse.csr_array:
 def _strong_signal(f: CrossedFactor, l: int, lam: Floats) -> bool:
     """Whether (I − S) of a tail factor may be divided by λ on both sides without losing more than a few digits."""
     smallest = np.linalg.svd(lam, compute_uv=False)[-1]
-    return bool(smallest**2 * np.median(np.diagonal(f.tail)[f.step.where[l]]) > SMALL_SIGNAL)
+    return bool(smallest**2 * np.median(f.diagonal[f.step.where[l]]) > SMALL_SIGNAL)
 
 
 def _crossed_blocks(
@@ -176,11 +177,12 @@ def _crossed_blocks(
     step, lambdas = f.step, factor.lambdas
     k, lam = step.k, factor.lambdas[step.k]
     S = inverse_of_lower(f.U)
-    Q_tail = times_tail(step, lambdas, times_tail(step, lambdas, S).T)
     at = {l: np.arange(step.size)[step.where[l]].reshape(A.n_levels[l], A.sizes[l]) for l in step.rest}
     for l in step.rest:
-        Q[l, l] = _symmetric(Q_tail[at[l][:, :, None], at[l][:, None, :]])
         E[l] = _symmetric(_tail_block(f, lambdas, l, S, at[l]))
+    Q_tail = sandwiched(step, lambdas, S, into=S)
+    for l in step.rest:
+        Q[l, l] = _symmetric(Q_tail[at[l][:, :, None], at[l][:, None, :]])
     (own, alone), D = _own_blocks(f.A, f.L, lam), lam @ lam.T
     damped = _damped_rows(f, lam)
     spread = quadratic_forms(damped, Q_tail, own.shape[1], often=step.often)
@@ -201,10 +203,11 @@ def _tail_block(f: CrossedFactor, lambdas: Sequence[Floats], l: int, S: Floats, 
     if _strong_signal(f, l, lam):
         inverse = np.linalg.inv(lam)
         return np.asarray(inverse.T @ (np.eye(len(lam)) - S[at[:, :, None], at[:, None, :]]) @ inverse)
-    scaled = times_tail(f.step, [m.T for m in lambdas], f.tail[:, f.step.where[l]])
+    tail = f.tail
+    scaled = times_tail(f.step, [m.T for m in lambdas], tail[:, f.step.where[l]])
     half = scipy.linalg.solve_triangular(f.U, scaled, lower=True, check_finite=False)
     half = half.reshape(f.step.size, *at.shape)
-    return np.asarray(f.tail[at[:, :, None], at[:, None, :]] - np.einsum("tja,tjb->jab", half, half))
+    return np.asarray(tail[at[:, :, None], at[:, None, :]] - np.einsum("tja,tjb->jab", half, half))
 
 
 def _rows_at(rows: scipy.sparse.csr_array, M: Floats, p: int, levels: Ints, cols: Ints) -> Floats:

@@ -9,7 +9,7 @@ from _ranef.support.late import late
 with late(globals()):
     from _ranef.nuts.datatree import predictive_array, prior_tree, to_datatree, to_inference_data
     from _ranef.nuts.distributions import distribution_numbers, distribution_of
-    from _ranef.nuts.posterior import log_density, sample_posterior
+    from _ranef.nuts.posterior import log_density, require_sampler, sample_posterior
     from _ranef.nuts.prior_draws import draw_components, sample_prior
     from _ranef.nuts.proposal import wide_draws
     from _ranef.nuts.settings import Settings
@@ -22,6 +22,7 @@ __all__ = [
     "log_density",
     "predictive_array",
     "prior_tree",
+    "require_sampler",
     "sample_posterior",
     "sample_prior",
     "to_datatree",

@@ -9,7 +9,7 @@ can be trusted.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -38,6 +38,9 @@ DEFENCE, WIDTH, LONG, NEAR_EDGE, OF_THE_WAY = 0.08, 2.0, 3.0, 12.0, 0.6
 
 #: rounds in which it is improved, points of each for every parameter and at least, and efficiency and k̂ that will do
 ROUNDS, PER_PARAMETER, LEAST_POINTS, GOOD, GOOD_K = 6, 250, 1000, 0.78, 0.5
+
+#: points of a pool, and of a round, where many draws share each
+COSTLY_POOL, COSTLY_ROUND = 600, 200
 
 #: pools that are drawn, of which each shows what the proposal lacks
 ATTEMPTS = 4
@@ -122,7 +125,7 @@ def run_direct(problem: Problem, settings: Settings, seed: int, start: RemlEstim
         pool, drawn = _with_effects(posterior, pool, more, size, rng)
     weights, k = smoothed(pool.log_ratios)
     n, count = len(weights), float(1.0 / (weights**2).sum())
-    if k > MOST_K or count < min(FEWEST_DRAWS, size):
+    if not (k <= MOST_K and count >= min(FEWEST_DRAWS, size)):
         raise NotDirect(
             f"no proposal was found that fits the posterior of its {posterior.n_sampled} variance parameters: "
             f"Pareto k̂ of the weights is {k:.2f} ({MOST_K} is the most that is trusted), and {n} points are worth "
@@ -170,6 +173,8 @@ class _Pool:
     def with_effects(self, posterior: GeneralisedTogether, rng: np.random.Generator) -> tuple[_Pool, DrawnEffects]:
         """The same with the weights of draws of the effects at every point."""
         drawn = posterior.draw(self.points, rng)
+        lost = np.isnan(drawn.log_ratio)  # so far out that the exact density is no number
+        drawn = replace(drawn, log_ratio=np.where(lost, -np.inf, drawn.log_ratio))
         log_density, log_ratios = self.log_density + drawn.log_ratio, self.log_ratios + drawn.log_ratio
         return _Pool(self.points, log_density, log_ratios), drawn
 
@@ -219,9 +224,11 @@ def _weighted(
     proposal, most = _improved(target, _around(modes, target.edges), rng)
     limit = posterior.most_pooled
     for attempt in range(ATTEMPTS):
-        w, pool = target.pool(proposal, int(size * min(most, limit)), rng)
+        n = min(size, COSTLY_POOL) if posterior.costly else int(size * min(most, limit))
+        w, pool = target.pool(proposal, n, rng)
         weights, k = smoothed(pool.log_ratios)
-        if attempt == ATTEMPTS - 1 or (k < GOOD_K and (most >= limit or _repeated(weights, size) < REPEATED)):
+        enough = posterior.costly or most >= limit or _repeated(weights, size) < REPEATED
+        if attempt == ATTEMPTS - 1 or (k < GOOD_K and enough):
             break
         most = max(most, len(w) * weights.max())
         proposal = _with_steepest(proposal, w, weights, rng).fitted(w, weights)
@@ -244,7 +251,8 @@ def _around(modes: Sequence[Laplace], edges: Edges) -> Mixture:
 def _improved(target: _Target, mixture: Mixture, rng: np.random.Generator) -> tuple[Mixture, float]:
     """The best of the mixtures fitted to the density in turn, and the largest of its weights over their mean."""
     d = mixture.centres.shape[1]
-    n, best, worth, most = max(LEAST_POINTS, PER_PARAMETER * d), mixture, 0.0, 1.0
+    n = COSTLY_ROUND if target.posterior.costly else max(LEAST_POINTS, PER_PARAMETER * d)
+    best, worth, most = mixture, 0.0, 1.0
     seen: list[tuple[Floats, Floats]] = []
     for r in range(ROUNDS):
         w, pool = target.pool(mixture, n, rng)

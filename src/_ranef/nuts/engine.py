@@ -24,9 +24,10 @@ from _ranef.nuts.collapsed import collapsed_model, fits_in_jax, log_likelihood
 from _ranef.nuts.hyper import Sampled
 from _ranef.nuts.jaxed import own_settings, require_device
 from _ranef.nuts.joint import degrees_sites, joint_data, joint_model, joint_shape
+from _ranef.nuts.joint_draws import joint_effects, with_degrees
 from _ranef.nuts.layout import unconstrained_values
 from _ranef.nuts.modes import Laplace, Modes, doubts, find_modes, modes_of
-from _ranef.nuts.problem import Effects, Gradient, Hyper, Problem, draw_effects, hyper_draws, prepare_draws
+from _ranef.nuts.problem import Gradient, Hyper, Problem, draw_effects, hyper_draws, prepare_draws
 from _ranef.nuts.record import Outcome, Raw, nothing_to_sample
 from _ranef.nuts.sampler import Code, log_posterior, run_nuts
 from _ranef.nuts.settings import Settings
@@ -35,7 +36,7 @@ from _ranef.results import RemlEstimates
 from _ranef.support.arrays import Floats
 from _ranef.support.checkpoints import Checkpoint
 
-__all__ = ["collapsed_density", "sample_joint", "sample_marginal"]
+__all__ = ["collapsed_density", "sample_asked", "sample_joint", "sample_marginal"]
 
 
 def collapsed_density(problem: Problem) -> Callable[[Floats, float], float]:
@@ -97,6 +98,31 @@ def sample_marginal(
     return Outcome(raw, hyper, draw_effects(problem, hyper, rng), doubts(modes, raw.positions["hyper"]))
 
 
+def sample_asked(
+    problem: Problem,
+    gradient: Gradient,
+    modes: Modes,
+    settings: Settings,
+    warmup: int,
+    seed: int,
+    checkpoint: Checkpoint | None,
+) -> Raw:
+    """Sample a density that numpy computes, from around its modes."""
+    at = modes.best
+    with _computing_on(settings.device):
+        code = Code(asked_posterior(gradient, len(at.centre)), (("q", len(at.centre)),), None)
+        return run_nuts(
+            code,
+            {"centre": at.centre, "root": at.root.toarray() if hasattr(at.root, "toarray") else at.root},
+            {"hyper": modes.starts(settings.chains, np.random.default_rng(seed))},
+            jax.random.key(seed),
+            settings,
+            warmup,
+            host=problem.host,
+            checkpoint=checkpoint,
+        )
+
+
 def _collapsed(problem: Problem, shape: Shape) -> Code:
     """The model of what is not integrated out."""
     layout, roots, law = problem.layout, asked_roots(problem.sampled_roots), problem.law
@@ -149,10 +175,10 @@ def sample_joint(
         whole = data | {"centre": at.centre, "root": at.root}
         raw = run_nuts(code, whole, positions, jax.random.key(seed), settings, warmup, checkpoint=checkpoint)
         hyper = _hyper(problem, at, raw)
-        own = _with_degrees(problem, raw, hyper)
+        own = with_degrees(problem, raw.positions, hyper)
         normal = problem.spec.family.collapses and not problem.priors.effects  # else the modes are approximate
         words = doubts(modes, raw.positions["hyper"]) if normal and len(at.centre) else ()
-        return Outcome(raw, own, _joint_effects(problem, raw, hyper, shape.centered), words)
+        return Outcome(raw, own, joint_effects(problem, raw.positions, hyper), words)
 
 
 @contextlib.contextmanager
@@ -229,36 +255,3 @@ def _extra_positions(
         if kind != "normal":
             out[f"mix{k}"] = 0.1 * rng.standard_normal((chains, problem.products.A.n_levels[k]))
     return out
-
-
-def _with_degrees(problem: Problem, raw: Raw, hyper: Hyper) -> Hyper:
-    """The draws with parameters of the response, and degrees of freedom ``nu_g`` of the effects of a factor g."""
-    extras, priors = dict(hyper.extras), problem.priors
-    known = {f"df{k}": priors.effects.get(problem.spec.groupings[g].name) for k, g in enumerate(problem.products.order)}
-    names = {f"df{k}": f"nu_{problem.spec.groupings[g].name}" for k, g in enumerate(problem.products.order)}
-    for name in problem.spec.family.parameters:
-        known[name], names[name] = priors.response[name], name
-    for site, df in known.items():
-        if site in raw.positions:
-            extras[names[site]] = np.exp(raw.positions[site])
-        elif df is not None:
-            extras[names[site]] = np.full(hyper.sigma.shape, float(df))  # type: ignore[arg-type]
-    return Hyper(hyper.theta, hyper.sigma, hyper.sampled, extras)
-
-
-def _joint_effects(problem: Problem, raw: Raw, hyper: Hyper, centered: bool) -> Effects:
-    """β and b on the user's scale from their own sites."""
-    spec, shape = problem.spec, hyper.sigma.shape
-    internal = raw.positions.get("beta", np.zeros((*shape, 0)))
-    b = []
-    lambdas = spec.lambdas(hyper.theta)
-    for grouping, root in enumerate(lambdas):
-        k = problem.products.order.index(grouping)
-        if centered:
-            b.append(raw.positions[f"b{k}"] @ problem.outward[grouping].T)
-            continue
-        z = raw.positions[f"z{k}"]
-        if f"mix{k}" in raw.positions:
-            z = z * np.exp(-0.5 * raw.positions[f"mix{k}"])[..., None]
-        b.append(hyper.sigma[..., None, None] * (z @ np.swapaxes(root, -1, -2)))
-    return problem.fixed.beta(internal, hyper.sampled), tuple(b)

@@ -12,21 +12,18 @@ from functools import cached_property
 import numpy as np
 
 from _ranef.likelihood import LaplaceTogether, ManyPoints, RowSums, response_rows
-from _ranef.nuts.problem import Effects, Hyper, Problem, constrained, hyper_draws
+from _ranef.nuts.linked import Dispersions, log_gamma
+from _ranef.nuts.problem import Effects, Hyper, constrained, hyper_draws
 from _ranef.nuts.start import start_vectors
 from _ranef.nuts.together import log_priors
 from _ranef.results import RemlEstimates
-from _ranef.spec import Gamma, Generalised, Normal
+from _ranef.spec import Normal
 from _ranef.support.arrays import Floats, Ints
-from _ranef.support.interrupts import load
 
 __all__ = ["DrawnEffects", "GeneralisedTogether"]
 
 #: points for each draw asked for, at most, and of more rows than this
 MOST_POOLED, FEW_POOLED, MANY_ROWS = 5, 2, 1_000
-
-#: dispersions nearer to zero or infinity are no place to begin
-LEAST = 1e-3
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,19 +56,11 @@ class DrawnEffects:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GeneralisedTogether:
+class GeneralisedTogether(Dispersions):
     """The density of one model whose priors all are of this package's families.
 
     Coordinates are those of the layout of the problem, and after them the logarithms of dispersions that are not known.
     """
-
-    problem: Problem
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """Dispersions that are sampled."""
-        response = self.problem.priors.response
-        return tuple(name for name in self.problem.rows_of.family.parameters if isinstance(response[name], Gamma))
 
     @property
     def n_sampled(self) -> int:
@@ -83,20 +72,21 @@ class GeneralisedTogether:
         """Points that may be evaluated for each draw."""
         return MOST_POOLED if self.problem.spec.n_obs <= MANY_ROWS else FEW_POOLED
 
+    @property
+    def costly(self) -> bool:
+        """Whether many draws of effects are to share a point: each has a weight of its own."""
+        return False
+
     def starts(self, start: RemlEstimates | None) -> list[Floats]:
         """Where climbs to its modes begin."""
-        family, rows = self.rows.family, self.rows.rows
-        numbers = family.starts(rows) if start is None or start.dispersion is None else start.dispersion
-        of_names = dict(zip(family.dispersions, np.clip(numbers, LEAST, 1.0 / LEAST).tolist(), strict=True))
-        own = np.log(np.array([of_names[name] for name in self.names]))
+        own = self.log_starts(start)
         return [np.concatenate([q, own]) for q in start_vectors(self.problem, start)]
 
     @cached_property
     def rows(self) -> LaplaceTogether:
         """The rows of the model, in standard deviations of the priors of integrated coefficients."""
         problem = self.problem
-        spec, fixed, family = problem.rows_of, problem.fixed, problem.rows_of.family
-        assert isinstance(family, Generalised)
+        spec, fixed, family = problem.rows_of, problem.fixed, self.family
         _, kinds = problem.priors.coordinates(spec.design.fixed_names)
         own = [None if problem.priors.flat else kinds[i] for i in fixed.integrated]
         proper = np.array([isinstance(kind, Normal) for kind in own], dtype=bool)
@@ -125,7 +115,7 @@ class GeneralisedTogether:
             hyper, logs = np.split(flat, [self.problem.layout.n_hyper], axis=1)
             out = self.rows.log_density(self._points(flat)) + log_priors(self.problem, hyper)
             for q, name in zip(logs.T, self.names, strict=True):
-                out = out + _log_gamma(self.problem.priors.response[name], q)
+                out = out + log_gamma(self.problem.priors.response[name], q)
         return np.where(np.isfinite(out), out, -np.inf)
 
     def draw(self, flat: Floats, rng: np.random.Generator) -> DrawnEffects:
@@ -133,7 +123,7 @@ class GeneralisedTogether:
         problem = self.problem
         found = self.rows.draw(self._points(flat), rng)
         hyper = hyper_draws(problem, flat[:, : problem.layout.n_hyper])
-        own = self._own(flat)
+        own = self.own(flat[:, problem.layout.n_hyper :])
         extras = dict(own)
         products, b = problem.products, []
         for grouping in range(len(problem.spec.groupings)):
@@ -153,24 +143,10 @@ class GeneralisedTogether:
             c[:, i] = kind.loc + kind.scale * z[:, j] if proper and isinstance(kind, Normal) else z[:, j]
         return np.asarray(np.linalg.solve(fixed.centre, c.T).T) if len(names) else c
 
-    def _own(self, flat: Floats) -> dict[str, Floats]:
-        out, logs = {}, iter(flat[:, self.problem.layout.n_hyper :].T)
-        for name in self.problem.rows_of.family.parameters:
-            prior = self.problem.priors.response[name]
-            out[name] = np.exp(next(logs)) if isinstance(prior, Gamma) else np.full(len(flat), float(prior))
-        return out
-
     def _points(self, flat: Floats) -> ManyPoints:
         problem = self.problem
         inner, _, sampled, _ = constrained(problem, flat[:, : problem.layout.n_hyper])
         raveled, sizes = problem.sampled_roots.at(inner), problem.products.sizes
         ends = np.cumsum([p * p for p in sizes])[:-1]
         lambdas = [x.reshape(-1, p, p) for x, p in zip(np.split(raveled, ends, axis=1), sizes, strict=True)]
-        return ManyPoints(tuple(lambdas), sampled, self._own(flat))
-
-
-def _log_gamma(prior: object, q: Floats) -> Floats:
-    """Log density of the logarithms `q` of what has a gamma prior."""
-    assert isinstance(prior, Gamma)
-    gammaln = load("scipy.special").gammaln
-    return np.asarray(prior.shape * (q + np.log(prior.rate)) - prior.rate * np.exp(q) - gammaln(prior.shape))
+        return ManyPoints(tuple(lambdas), sampled, self.own(flat[:, problem.layout.n_hyper :]))

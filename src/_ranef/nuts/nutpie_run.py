@@ -1,4 +1,4 @@
-"""NUTS by nutpie, whose sampler is compiled, on the collapsed density; nothing here needs JAX."""
+"""NUTS by nutpie, whose sampler is compiled, on densities that need no JAX."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from _ranef.errors import FitError
 from _ranef.nuts.modes import Modes
 from _ranef.nuts.packing import whiten
-from _ranef.nuts.problem import Problem
+from _ranef.nuts.problem import Gradient, Problem
 from _ranef.nuts.record import Raw
 from _ranef.nuts.settings import Settings
 from _ranef.support.arrays import Floats
@@ -40,8 +40,10 @@ def require_nutpie() -> Any:
         ) from error
 
 
-def run_nutpie(problem: Problem, modes: Modes, settings: Settings, warmup: int, seed: int) -> Raw:
-    """Warm up and sample, chains in threads.
+def run_nutpie(
+    problem: Problem, modes: Modes, settings: Settings, warmup: int, seed: int, gradient: Gradient | None = None
+) -> Raw:
+    """Warm up and sample, chains in threads: the collapsed density, or that whose `gradient` is given.
 
     Raises
     ------
@@ -49,7 +51,8 @@ def run_nutpie(problem: Problem, modes: Modes, settings: Settings, warmup: int, 
         If nutpie is not installed.
     """
     nutpie = require_nutpie()
-    model = _by_loops(problem, modes) if problem.compiled else _by_host(nutpie, problem, modes)
+    by_loops = gradient is None and problem.compiled
+    model = _by_loops(problem, modes) if by_loops else _by_host(nutpie, gradient or problem.gradient, modes)
     running = nutpie.sample(
         model,
         draws=settings.draws,
@@ -124,15 +127,15 @@ def _by_loops(problem: Problem, modes: Modes) -> Any:
     return compiled(**{f.name: known[f.name] for f in fields(compiled) if f.name in known})
 
 
-def _by_host(nutpie: Any, problem: Problem, modes: Modes) -> Any:
-    gradient, at, d = problem.gradient, modes.best, len(modes.best.centre)
+def _by_host(nutpie: Any, gradient: Gradient, modes: Modes) -> Any:
+    at, d, back = modes.best, len(modes.best.centre), modes.best.root.T.copy()
 
     def density() -> Callable[[Floats], tuple[float, Floats]]:
         def at_w(w: Floats) -> tuple[float, Floats]:
             value, slope = gradient(at.centre + at.root @ w)
             if not np.isfinite(value):
                 raise NotFinite
-            return value, at.root.T @ slope
+            return value, back @ slope
 
         return at_w
 

@@ -22,6 +22,9 @@ from _ranef.likelihood import CrossProducts
 from _ranef.nuts.batched import Points
 from _ranef.nuts.checkpoint import checkpoint_of
 from _ranef.nuts.direct import NotDirect, require_direct, run_direct
+from _ranef.nuts.layout import make_layout
+from _ranef.nuts.linked import Collapsed, joint_modes
+from _ranef.nuts.linked_draws import joint_outcome, weighted_outcome
 from _ranef.nuts.modes import doubts, modes_of
 from _ranef.nuts.nutpie_run import require_nutpie, run_nutpie
 from _ranef.nuts.problem import Problem, draw_effects, hyper_draws, prepare
@@ -34,7 +37,7 @@ from _ranef.support.checkpoints import Checkpoint
 from _ranef.support.interrupts import deferred
 from _ranef.support.progress import LateBar
 
-__all__ = ["log_density", "sample_posterior"]
+__all__ = ["log_density", "require_sampler", "sample_posterior"]
 
 #: warm-up steps where chains start at the posterior mode with its curvature for a metric, and elsewhere
 SHORT_WARMUP, LONG_WARMUP = 200, 1000
@@ -126,9 +129,8 @@ def _sampled(
     kind, notes = choose_parameterization(spec, priors, settings)
     if priors.flat:
         _require_levels(spec)
+    require_sampler(spec, priors, settings)
     problem = prepare(spec, products, priors, start)
-    if settings.sampler == "nutpie":
-        _require_quick(problem, settings, kind)
     checkpoint = None if settings.checkpoint is None else checkpoint_of(problem, settings, kind, start)
     seed = secrets.randbits(31) if settings.seed is None else int(settings.seed)
     seed = seed if checkpoint is None else checkpoint.seed
@@ -138,13 +140,17 @@ def _sampled(
         settings, notes = settings.chosen(kind), [*others, *notes[-1:]]
     warmup = 0 if out else settings.warmup
     if warmup is None:
-        warmup = SHORT_WARMUP if kind == "marginal" else LONG_WARMUP
-        if kind == "marginal":
+        by_numpy = isinstance(spec.family, Generalised) and (settings.sampler == "nutpie" or spec.related)
+        whitened = kind == "marginal" or by_numpy
+        warmup = SHORT_WARMUP if whitened else LONG_WARMUP
+        if whitened:
             notes.append(f"{warmup} warm-up steps: the chains start around the posterior mode, in its own metric.")
     if out is None:
         with deferred():  # Ctrl-C is let through between steps
             out = _run(problem, settings, warmup, seed, start, checkpoint)
     raw, hyper, (beta, b) = out.raw, out.hyper, out.effects
+    if settings.sampler != "direct" and out.importance is not None:
+        notes.append(f"Draws were taken by weights of the exact over Laplace's density, {_of_weights(out.importance)}")
     if not raw.complete:
         warn(
             f"Sampling was interrupted: {hyper.sigma.shape[1]} of {settings.draws} draws are kept of each of "
@@ -157,7 +163,7 @@ def _sampled(
         beta=beta,
         b=b,
         sample_stats=raw.stats,
-        parameterization=kind,
+        parameterization="partially centered" if kind == "auto" else kind,
         priors=priors,
         seed=seed,
         warmup=warmup,
@@ -199,18 +205,22 @@ def _tried_directly(
         notes.append(f"NUTS by sampler='auto', as the direct posterior cannot be used: {reason}.")
         return replace(settings, sampler="numpyro"), None
     assert out.importance is not None
-    notes.append(_of_importance(out.importance, settings.chains * settings.draws))
+    notes.append(_of_independent(out.importance, settings.chains * settings.draws))
     return replace(settings, sampler="direct"), out
 
 
-def _of_importance(found: Importance, size: int) -> str:
+def _of_independent(found: Importance, size: int) -> str:
     repeated = "" if found.effective > 0.99 * size else f", worth {found.effective:.0f}, as some are repetitions"
-    k = f"{found.pareto_k:.2f}" if np.isfinite(found.pareto_k) else "none, as no weight is large"
     return (
         f"{size} independent draws{repeated}: no chain, and so no R-hat. They were chosen of {found.proposed} points "
-        f"by weights of importance, worth {found.efficiency:.0%} of their number; Pareto k̂ of the weights: {k} (they "
-        "are to be trusted below 0.7)."
+        f"by weights of importance, {_of_weights(found)}"
     )
+
+
+def _of_weights(found: Importance) -> str:
+    k = f"{found.pareto_k:.2f}" if np.isfinite(found.pareto_k) else "none, as no weight is large"
+    trusted = "(they are to be trusted below 0.7)"
+    return f"worth {found.efficiency:.0%} of their number; Pareto k̂ of the weights: {k} {trusted}."
 
 
 def _require_levels(spec: ModelSpec) -> None:
@@ -249,19 +259,30 @@ def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings)
             "effects and residuals, and where rows are read at every step in the marginal parameterization only. Leave "
             "the rest at its default."
         )
+    if spec.related and isinstance(spec.family, Generalised):
+        return _of_related(settings, priors)
     if spec.related and (reasons or asked not in ("auto", "marginal")):
         raise NotAvailableError(
             "A model with a known covariance among levels (cov=) is sampled with normal effects and a normal response, "
             "which are integrated out: parameterization='marginal' or 'auto'."
         )
-    directly = settings.sampler in ("direct", "auto") and isinstance(spec.family, Generalised) and not priors.effects
-    if directly and asked in ("auto", "marginal"):
+    generalised = isinstance(spec.family, Generalised) and not priors.effects
+    if generalised and settings.sampler in ("direct", "auto") and asked in ("auto", "marginal"):
         return "marginal", [
             "marginal parameterization: random effects and coefficients are integrated by Laplace's approximation, and "
             "draws of them weighted by the exact density."
         ]
+    if generalised and asked == "marginal":
+        return "marginal", [
+            "marginal parameterization: random effects are integrated by Laplace's approximation, drawn afterwards, "
+            "and draws taken by weights of the exact density."
+        ]
     if asked == "auto" and not reasons:
         return "marginal", ["marginal parameterization: all random effects and residuals are normal."]
+    if asked == "auto" and generalised and settings.sampler == "nutpie":
+        return "auto", [
+            "partially centred parameterization: effects stand in standard deviations that their rows leave them."
+        ]
     if asked == "auto":
         return "noncentered", [f"non-centred parameterization: {' and '.join(reasons)}."]
     if asked == "marginal" and reasons:
@@ -272,7 +293,30 @@ def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings)
     return asked, []
 
 
-def _require_quick(problem: Problem, settings: Settings, kind: str) -> None:
+def _of_related(settings: Settings, priors: Priors) -> tuple[str, list[str]]:
+    """Of a generalised response: effects are the root of their covariance times independent ones, which are sampled."""
+    if priors.effects or settings.sampler == "direct" or settings.parameterization in ("marginal", "centered"):
+        raise NotAvailableError(
+            "A generalised response with a known covariance among levels (cov=) is sampled non-centred, with normal "
+            "effects: parameterization='noncentered' or 'auto', by sampler='numpyro' or 'nutpie'."
+        )
+    return "noncentered", ["non-centred parameterization: levels have a known covariance."]
+
+
+def require_sampler(spec: ModelSpec, priors: Priors, settings: Settings) -> None:
+    """Refuse what settings and model cannot have together, before anything is computed.
+
+    Raises
+    ------
+    FitError
+        With what there is instead.
+    """
+    kind, _ = choose_parameterization(spec, priors, settings)
+    generalised = isinstance(spec.family, Generalised)
+    if kind == "marginal" and generalised and settings.sampler in ("numpyro", "nutpie"):
+        _require_plain(spec, priors, "parameterization='marginal' of a generalised response")
+    if settings.sampler != "nutpie":
+        return
     require_nutpie()
     if settings.checkpoint is not None:
         raise FitError(
@@ -283,13 +327,25 @@ def _require_quick(problem: Problem, settings: Settings, kind: str) -> None:
         raise FitError(f"warmup={settings.warmup}: sampler='nutpie' needs one warm-up step or more; 200 are usual.")
     if settings.device is not None:
         raise FitError(f"device={settings.device!r} is for sampler='numpyro'; nutpie computes on the processor.")
-    if kind != "marginal":
+    if kind != "marginal" and not generalised:
         raise FitError(
             f"sampler='nutpie' samples the marginal model only, and this run is {kind}. Use sampler='numpyro'."
         )
-    if not problem.layout.plain:
-        what = "R2D2" if problem.layout.r2d2 else "a distribution of numpyro"
-        raise FitError(f"sampler='nutpie' does not know {what} as a prior. Use sampler='numpyro', or another family.")
+    if priors.effects:
+        raise FitError(
+            f"sampler='nutpie' does not know Student t effects (of {', '.join(priors.effects)}). Use sampler='numpyro'."
+        )
+    _require_plain(spec, priors, "sampler='nutpie'")
+
+
+def _require_plain(spec: ModelSpec, priors: Priors, who: str) -> None:
+    layout = make_layout(spec, priors)
+    if not layout.plain:
+        what = "R2D2" if layout.r2d2 else "a distribution of numpyro"
+        raise FitError(
+            f"{who} does not know {what} as a prior. Use sampler='numpyro' with its usual parameterization, or another "
+            "family."
+        )
 
 
 def _run(
@@ -300,6 +356,9 @@ def _run(
     start: RemlEstimates | None,
     checkpoint: Checkpoint | None,
 ) -> Outcome:
+    asked = settings.sampler == "nutpie" or settings.parameterization == "marginal" or problem.spec.related
+    if problem.given is not None and asked:
+        return _run_linked(problem, settings, warmup, seed, start, checkpoint)
     if settings.sampler == "nutpie":
         modes = modes_of(problem, start, seed)
         at = modes.best
@@ -312,6 +371,31 @@ def _run(
     sample = _engine().sample_marginal if settings.parameterization == "marginal" else _engine().sample_joint
     out: Outcome = sample(problem, settings, warmup, seed, start, checkpoint)
     return out
+
+
+def _run_linked(
+    problem: Problem,
+    settings: Settings,
+    warmup: int,
+    seed: int,
+    start: RemlEstimates | None,
+    checkpoint: Checkpoint | None,
+) -> Outcome:
+    """Of a generalised response the collapsed density or the joint one, as numpy computes them."""
+    collapsed, whole = Collapsed(problem), settings.parameterization == "marginal"
+    if whole:
+        modes = collapsed.modes(start, seed)
+        collapsed = replace(collapsed, near=collapsed.mode(modes.best.centre))
+        gradient = collapsed.gradient
+    else:
+        joint, modes = joint_modes(problem, settings.parameterization, start, seed)
+        gradient = joint.gradient
+    if settings.sampler == "nutpie":
+        raw = run_nutpie(problem, modes, settings, warmup, seed, gradient)
+    else:
+        raw = _engine().sample_asked(problem, gradient, modes, settings, warmup, seed, checkpoint)
+    flat = modes.best.outward(raw.positions["hyper"])
+    return weighted_outcome(collapsed, flat, raw, seed) if whole else joint_outcome(joint, flat, raw)
 
 
 def log_density(

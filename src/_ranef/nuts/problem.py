@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -36,6 +36,7 @@ __all__ = [
     "Effects",
     "Gradient",
     "Hyper",
+    "Likelihood",
     "Problem",
     "constrained",
     "draw_effects",
@@ -48,6 +49,10 @@ Effects = tuple[Floats, tuple[Floats, ...]]
 
 #: value and gradient of the log posterior density at unconstrained coordinates (d,)
 Gradient = Callable[[Floats], tuple[float, Floats]]
+
+#: of internal λ, σ, sampled coefficients and the coordinates that stand last: value and slopes in the first three, what
+#: the last add to the value, and their slopes
+Likelihood = Callable[[Floats, float, Floats, Floats], tuple[Floats, float, Floats]]
 
 #: the longest tail that the compiled loops are given, dense and of short rows; LAPACK is faster beyond
 MAX_TAIL, MAX_SHORT_ROWS = 200, 500
@@ -236,8 +241,9 @@ class Problem:
     @property
     def gradient(self) -> Gradient:
         """Value and gradient of the log posterior density; only for priors of this package's families."""
-        loops: Any = load("_ranef.nuts.compiled")
-        return self._by_loops(loops) if self.compiled else self._by_host(loops)
+        if self.compiled:
+            return self._by_loops(load("_ranef.nuts.compiled"))
+        return self.under_priors(self._likelihood, self.sampled_roots)
 
     def collapsed(self, theta: Floats, sigma: float) -> float:
         """Log p(y | θ, σ) by the compiled loops, where all coefficients are integrated out."""
@@ -254,24 +260,29 @@ class Problem:
 
         return gradient
 
-    def _by_host(self, loops: Any) -> Gradient:
-        """The loops know all priors but those of shape parameters and of ρ, which stand last in q."""
-        u, n_theta, roots, shapes = self.packed, self.layout.n_theta, self.sampled_roots, self.shape_priors
-        places, n_lam, r = shapes.places, sum(p * p for p in self.shape.sizes), self.layout.rows
+    def under_priors(self, likelihood: Likelihood, roots: Roots) -> Gradient:
+        """The density whose `likelihood` numpy computes, of λ by `roots` and of coordinates that stand last in q.
+
+        The loops know all priors of the others but those of shape parameters.
+        """
+        loops: Any = load("_ranef.nuts.compiled")
+        u, n_theta, shapes = self.packed, self.layout.n_theta, self.shape_priors
+        places, n_lam = shapes.places, sum(p * p for p in roots.products.sizes)
+        n_known = self.layout.n_hyper - len(places) - self.layout.rows
 
         def gradient(q: Floats) -> tuple[float, Floats]:
-            known, own, rho = np.split(q, np.cumsum([len(q) - len(places) - r, len(places)]))
+            known, own, rest = np.split(q, np.cumsum([n_known, len(places)]))
             slope, values, theta = np.empty_like(known), np.empty_like(known), np.empty(n_theta)
             prior, sigma = loops.hyper_forward(known, u, values, theta, slope)
             theta[places] = own
             sampled = values[len(known) - self.shape.n_sampled :]
             of_shapes, own_slope = shapes.log_density(own)
             lam, slopes = roots.with_slopes(theta)
-            out, of_rho, rho_slope = self._likelihood(lam, sigma, sampled, rho)
-            theta_bar, rest = slopes.T @ out[1 : 1 + n_lam], out[1 + n_lam :]
-            loops.hyper_backward(u, values, theta, sigma, theta_bar, rest[0], rest[1:], slope)
-            value = prior + of_shapes + of_rho + out[0] + self._prior_constant
-            return value, np.concatenate([slope, own_slope + theta_bar[places], rho_slope])
+            out, of_rest, rest_slope = likelihood(lam, sigma, sampled, rest)
+            theta_bar, of_sigma = slopes.T @ out[1 : 1 + n_lam], out[1 + n_lam :]
+            loops.hyper_backward(u, values, theta, sigma, theta_bar, of_sigma[0], of_sigma[1:], slope)
+            value = prior + of_shapes + of_rest + out[0] + self._prior_constant
+            return value, np.concatenate([slope, own_slope + theta_bar[places], rest_slope])
 
         return gradient
 
@@ -492,17 +503,23 @@ def _draw_by_loops(
     return integrated[:, start:], b
 
 
-def _stacked(draws: Sequence[tuple[Floats, tuple[Floats, ...]]]) -> tuple[Floats, list[Floats]]:
-    return np.stack([d[0] for d in draws]), [np.stack(b) for b in zip(*(d[1] for d in draws), strict=True)]
-
-
 def _draw_by_host(
     problem: Problem, lam: Floats, sigma: Floats, sampled: Floats, rho: Floats, rng: np.random.Generator
 ) -> tuple[Floats, list[Floats]]:
-    """Each with the residual variances and correlations of its own ρ; a global scale was refused before."""
-    draws = []
-    for own_lam, sd, own, r in zip(lam, map(float, sigma), sampled, rho, strict=True):
+    """Each with the residual variances and correlations of its own ρ; a global scale was refused before.
+
+    Draws at one point share its factor.
+    """
+    _, first, which = np.unique(
+        np.column_stack([lam, sigma, sampled, rho]), axis=0, return_index=True, return_inverse=True
+    )
+    places, parts = [], []
+    for i in np.argsort(first):
         let_through()
-        density = problem.host if problem.rows is None else problem.rows.at(r)
-        draws.append(density.draw(own_lam, sd, own, rng))
-    return _stacked(draws)
+        places.append(np.flatnonzero(which.ravel() == i))
+        at = first[i]
+        density = problem.host if problem.rows is None else problem.rows.at(rho[at])
+        parts.append(density.draw(lam[at], float(sigma[at]), sampled[at], len(places[-1]), rng))
+    back = np.argsort(np.concatenate(places))
+    beta = np.concatenate([own for own, _ in parts])[back]
+    return beta, [np.concatenate(b)[back] for b in zip(*(b for _, b in parts), strict=True)]

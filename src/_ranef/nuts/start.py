@@ -12,7 +12,7 @@ from _ranef.results import RemlEstimates
 from _ranef.spec import TermSpec, inward_theta, mean_log_sds
 from _ranef.support.arrays import Floats
 
-__all__ = ["effect_positions", "start_vector", "start_vectors"]
+__all__ = ["effect_positions", "internal_coefficients", "start_vector", "start_vectors"]
 
 #: spread of the starting points of random effects, in their standard deviations
 JITTER = 0.1
@@ -148,6 +148,15 @@ def _partial_correlations(lam: Floats, most: float) -> Floats:
     return np.array(out)
 
 
+def internal_coefficients(problem: Problem, start: RemlEstimates | None) -> Floats:
+    """Internal coefficients (g,) of those that are integrated out, where the climb begins."""
+    fixed = problem.fixed
+    g = len(fixed.integrated)
+    if start is None or not g:
+        return np.zeros(g)
+    return np.asarray(fixed.root @ (fixed.centre @ start.beta - fixed.pilot)[fixed.integrated] / fixed.unit)
+
+
 def effect_positions(
     problem: Problem, start: RemlEstimates | None, chains: int, rng: np.random.Generator, *, centered: bool
 ) -> dict[str, Floats]:
@@ -156,11 +165,8 @@ def effect_positions(
     Sites ``beta`` (chains, g), and by factor in elimination order ``b{k}`` or ``z{k}`` (chains, J_k, p_k).
     """
     fixed, products = problem.fixed, problem.products
-    g = len(fixed.integrated)
-    beta: Floats = np.zeros(g)
-    if start is not None and g:
-        away = (fixed.centre @ start.beta - fixed.pilot)[fixed.integrated]
-        beta = fixed.root @ away / fixed.unit
+    beta = internal_coefficients(problem, start)
+    g = len(beta)
     values = {"beta": beta + rng.standard_normal((chains, g)) / np.sqrt(products.n_obs)} if g else {}
     for k, grouping in enumerate(products.order):
         shape = (chains, products.A.n_levels[k], products.A.sizes[k])

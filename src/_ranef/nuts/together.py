@@ -23,6 +23,9 @@ __all__ = ["Together"]
 #: points in one draw asked for: at most, and where every point is evaluated by itself
 MOST_POOLED, MOST_SINGLE = 5, 2
 
+#: length of a dense tail from which on a point costs more than many draws there
+LONG_TAIL = 300
+
 #: step of central differences, in coordinates whose scale is that of logarithms
 STEP = 1e-4
 
@@ -42,6 +45,11 @@ class Together:
     def most_pooled(self) -> int:
         """Points that may be evaluated for each draw."""
         return MOST_POOLED if self.problem.batched else MOST_SINGLE
+
+    @property
+    def costly(self) -> bool:
+        """Whether many draws of effects are to share a point."""
+        return not self.problem.batched and self.problem.shape.tail > LONG_TAIL
 
     def starts(self, start: RemlEstimates | None) -> list[Floats]:
         """Where climbs to its modes begin."""

@@ -8,15 +8,18 @@ from _ranef.support.late import late
 
 with late(globals()):
     from _ranef.reml.generalised import FARTHEST, GeneralisedProblem, fit_generalised, without_flat
+    from _ranef.reml.generalised_refits import LinkedRefits, refit_linked
 
 __all__ = [
     "FARTHEST",
     "Control",
     "GeneralisedProblem",
+    "LinkedRefits",
     "checked_control",
     "fit_generalised",
     "fit_reml",
     "fit_structured",
+    "refit_linked",
     "refit_many",
     "refit_structured",
     "slice_size",

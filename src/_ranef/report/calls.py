@@ -91,11 +91,12 @@ def _call(record: Record, priors: str) -> str:
         return fit_call(record)
     chains, draws = record.sigma.shape
     given = {"draws": draws, "warmup": record.warmup, "chains": chains, "seed": record.seed}
-    if record.importance is not None:
+    if not record.chained:
         del given["warmup"]
     usual = {"target_accept": 0.8, "sampler": "numpyro", "family": "gaussian", "parameterization": "marginal"}
     if isinstance(record.response, Generalised):
-        usual |= {"family": record.family, "parameterization": "noncentered"}
+        own = {"partially centered"} & {record.parameterization} or {"noncentered"}
+        usual |= {"family": record.family, "parameterization": own.pop()}
     given |= {name: getattr(record, name) for name, value in usual.items() if getattr(record, name) != value}
     texts = {name: repr(value) for name, value in given.items()} | dict(record.asked)
     texts |= {"priors": priors} if priors else {}

@@ -105,7 +105,7 @@ def engine_words(record: RemlEstimates | PosteriorDraws, warnings: Sequence[str]
         o = record.optimizer
         return (f"{o.message} ({_count(o.n_evaluations, 'evaluation')} of the criterion.)",)
     chains, draws = record.sigma.shape
-    if record.importance is not None:
+    if not record.chained:
         return (*record.notes, *(warnings or ("The weights of importance may be trusted.",)))
     run = f"{_count(chains, 'chain')} of {draws} draws after {record.warmup} warm-up steps, by {record.sampler}."
     fine = "No divergence, R-hat and effective sample sizes as they should be: nothing to say against the run."

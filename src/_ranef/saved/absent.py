@@ -56,8 +56,9 @@ def absent_rows() -> Absent:
     return Absent(
         "rows",
         "rows",
-        "This needs the rows, and the model was built from chunks: a file holds its sums, not its rows. Build the "
-        "model from the chunks again, or ask for what needs no rows: estimates, intervals, predict(new).",
+        "This needs the rows, and a file of sums, or of a model whose rows came in chunks or from an engine, holds "
+        "their sums alone. Build the model from the rows again, or ask for what needs none: estimates, intervals, "
+        "predict(new).",
     )
 
 

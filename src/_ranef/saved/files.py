@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from _ranef.errors import DesignError, SavedFileError, suggestion
-from _ranef.likelihood import CrossProducts
+from _ranef.likelihood import CrossProducts, Sums
 from _ranef.saved.container import damaged, read_container, write_container
 from _ranef.saved.decode import Decoder, UnknownRecord
 from _ranef.saved.encode import Encoder
@@ -24,6 +24,9 @@ __all__ = ["FORMAT", "Prepared", "read_saved", "save"]
 
 #: raised by one where files of before can no longer be read as they stand; then :data:`UPGRADES` gets their way here
 FORMAT = 3
+
+#: what a design, which is read before them, keeps in the place of rows
+_OF_ROWS = (Sums, Moments)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,7 +55,7 @@ def save(given: Any, path: str | PathLike[str], *, overwrite: bool = False) -> P
     """
     path = file_path(path)
     check_output(path, (), overwrite=overwrite)
-    encoder = Encoder(registry_of(type(given)))
+    encoder = Encoder(registry_of(type(given), *_OF_ROWS))
     manifest = {
         "format": "ranef",
         "version": FORMAT,
@@ -78,7 +81,7 @@ def read_saved(
     path, given = file_path(path), dict(transforms or {})
     manifest, arrays = read_container(path)
     manifest = _current(path, manifest)
-    decoder = Decoder(registry_of(*kinds), arrays, given)
+    decoder = Decoder(registry_of(*kinds, *_OF_ROWS), arrays, given)
     try:
         value = decoder.value(manifest["value"])
     except UnknownRecord as error:

@@ -299,6 +299,11 @@ class Generalised(Family):
         """What predictions are: means, or probabilities (..., K) of classes."""
         return self.mean(eta)
 
+    def predicted_slopes(self, eta: Floats, own: Mapping[str, Any]) -> Floats:
+        """Derivatives (..., 1 + n_dispersions) of those in η, and in the logarithms of dispersions."""
+        none = np.zeros((len(eta), len(self.dispersions)))
+        return np.column_stack([self.mean_slope(eta), none])
+
     def expected(self, eta: Floats, own: Mapping[str, Any]) -> Floats:
         """What residuals are taken from."""
         return self.mean(eta)

@@ -204,6 +204,18 @@ class Ordinal(Generalised):
         below = [self.shares.means(alpha - eta).value for alpha in thresholds(own)]
         return np.diff(np.stack([np.zeros_like(eta), *below, np.ones_like(eta)], axis=-1), axis=-1)
 
+    def predicted_slopes(self, eta: Floats, own: Mapping[str, Any]) -> Floats:
+        """Derivatives (m, K, 1 + K − 2) of those probabilities in η, and in the logarithms of steps."""
+        alphas = np.array(thresholds(own))
+        density = self.shares.means(alphas - eta[:, None]).first
+        none = np.zeros((len(eta), 1))
+        steps = np.array([own[name] for name in self.dispersions])
+        rises = np.tril(np.ones((len(alphas), len(steps))), -1) * steps  # of thresholds
+        by_eta, by_steps = -density[:, :, None], density[:, :, None] * rises
+        below = np.concatenate([by_eta, by_steps], axis=2)
+        ends = np.broadcast_to(none[:, :, None], (len(eta), 1, below.shape[2]))
+        return np.diff(np.concatenate([ends, below, ends], axis=1), axis=1)
+
     def expected(self, eta: Floats, own: Mapping[str, Any]) -> Floats:
         """The mean place."""
         return self.predicted(eta, own) @ np.arange(len(self.levels))

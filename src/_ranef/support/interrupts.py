@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-__all__ = ["INTERRUPTED", "as_command", "deferred", "let_through", "load", "waiting"]
+__all__ = ["INTERRUPTED", "as_command", "caught", "deferred", "let_through", "load", "waiting"]
 
 #: exit status after Ctrl-C, as a shell reports it
 INTERRUPTED = 130
@@ -34,6 +34,7 @@ class _Deferral:
     def __init__(self) -> None:
         self.depth = 0
         self.noted: list[int] = []
+        self.caught = False
         self.handler: Handler = signal.default_int_handler
 
     def note(self, number: int, _: FrameType | None) -> None:
@@ -92,6 +93,16 @@ def waiting() -> bool:
     return bool(_deferral.noted)
 
 
+@contextlib.contextmanager
+def caught() -> Iterator[None]:
+    """Say that the caller catches ``KeyboardInterrupt``, in the command ``ranef`` that otherwise ends without it."""
+    _deferral.caught = True
+    try:
+        yield
+    finally:
+        _deferral.caught = False
+
+
 def load(name: str) -> Any:
     """Import a module that takes its time, to the end: one left half made would stay broken in this process."""
     with deferred():
@@ -103,7 +114,7 @@ def as_command() -> None:
 
     That holds from before the package is loaded, and at any moment: a ``KeyboardInterrupt`` would be lost in a callback
     of a compiler, or take an interpreter down round threads that are still at work. Where work was put off and may be
-    left, it is raised all the same, so that draws can be kept.
+    left, it is raised all the same, so that draws can be kept, where somebody has said that it is :func:`caught`.
     """
     if _is_command() and _in_main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
@@ -119,7 +130,7 @@ def _is_command() -> bool:
 
 
 def _leave(_: int, frame: FrameType | None) -> None:
-    if frame is None:  # it was put off, and work may be left here
+    if frame is None and _deferral.caught:  # it was put off, and work may be left here
         raise KeyboardInterrupt
     with contextlib.suppress(Exception):  # a closed pipe, or a write that is under way
         sys.stdout.flush()

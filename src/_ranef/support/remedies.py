@@ -18,7 +18,7 @@ import numpy as np
 
 from _ranef.errors import ArgumentError, DesignError, RanefError, suggestion
 
-__all__ = ["Answering", "file_path", "generator", "helpful", "one_of", "whole_number"]
+__all__ = ["Answering", "entropy_of", "file_path", "generator", "helpful", "one_of", "whole_number"]
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 
@@ -227,6 +227,20 @@ def generator(seed: Any) -> np.random.Generator:
     """
     try:
         return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise DesignError(f"seed={seed!r} must be a whole number, or None for other draws each time.") from None
+
+
+def entropy_of(seed: Any) -> int:
+    """The number that stands for a seed: itself, or a new one where there is none.
+
+    Raises
+    ------
+    DesignError
+        If the seed is none.
+    """
+    try:
+        return int(np.random.SeedSequence(seed).entropy)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise DesignError(f"seed={seed!r} must be a whole number, or None for other draws each time.") from None
 

@@ -12,15 +12,25 @@ from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 from _ranef.tables.model import Block, Document, Grid, Text
 from _ranef.tables.numbers import aligned, p_values
-from _ranef.tables.summary import MOST_CORRELATIONS, SCALED, counts_line, fixed_correlations, random_grid, remarks
+from _ranef.tables.summary import (
+    MOST_CORRELATIONS,
+    SCALED,
+    counts_line,
+    fixed_correlations,
+    model_title,
+    random_grid,
+    remarks,
+)
 
 __all__ = ["generalised_summary", "generalised_title"]
 
 
-def generalised_title(estimates: RemlEstimates) -> str:
+def generalised_title(spec: ModelSpec, estimates: RemlEstimates) -> str:
     """What kind of fit it is."""
+    if not spec.terms:
+        return f"{model_title(spec)} fit by maximum likelihood"
     how = "Laplace approximation" if estimates.nagq == 1 else f"adaptive quadrature with {estimates.nagq} points"
-    return f"Generalised linear mixed model fit by maximum likelihood ({how})"
+    return f"{model_title(spec)} fit by maximum likelihood ({how})"
 
 
 def generalised_summary(
@@ -35,7 +45,7 @@ def generalised_summary(
 ) -> Document:
     """Lay out a fit of a generalised response, with z tests of the coefficients."""
     about = [
-        generalised_title(estimates),
+        generalised_title(spec, estimates),
         f"Family: {estimates.family} ({estimates.link})",
         f"Formula: {spec.design.formula}",
     ]
@@ -46,7 +56,7 @@ def generalised_summary(
     notes = [counts_line(spec)]
     if estimates.optimizer.status is not Status.CONVERGED:
         notes.append(estimates.optimizer.message)
-    blocks.append(random_grid(spec, varcorr, notes))
+    blocks.append(random_grid(spec, varcorr, notes) if spec.terms else Text(tuple(notes)))
     if dispersions:
         blocks.append(
             Text(

@@ -11,7 +11,7 @@ import pandas as pd
 __all__ = ["Regression", "regression_column"]
 
 #: what lines are called that maketables has no name for
-LABELS = {"engine": "Engine", "r2_marginal": "R² (marginal)", "r2_conditional": "R² (conditional)"}
+LABELS = {"engine": "Engine", "family": "Family", "r2_marginal": "R² (marginal)", "r2_conditional": "R² (conditional)"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +45,8 @@ def regression_column(
     Parameters
     ----------
     tidy : DataFrame
-        ``fit.tidy()`` with the standard errors of variance components, and ``p_value`` of the coefficients where they
-        are tested; those of a posterior are not.
+        ``fit.tidy()`` with the standard errors of variance components where there are some, and ``p_value`` of the
+        coefficients where they are tested, with ``df`` by t; those of a posterior are not.
     glance : DataFrame
         ``fit.glance()``.
     r2 : Series
@@ -59,8 +59,10 @@ def regression_column(
     numbers = {str(name): value for name, value in glance.iloc[0].items()}
     counts = {f"Levels of {group}": n for group, n in levels.items()}
     counted = {"engine": numbers.pop("engine"), "N": numbers.pop("nobs"), **counts}
+    if "family" in numbers:
+        counted = {"family": f"{numbers.pop('family')} ({numbers['link']})", **counted}
     shares = {f"r2_{name}": value for name, value in r2.items()}
-    errors = "Satterthwaite" if "p_value" in tidy else "posterior"
+    errors = "Satterthwaite" if "df" in tidy else "Hessian" if "p_value" in tidy else "posterior"
     known = {**numbers, "ll": numbers.get("loglik"), "se_type": errors, **counted, **shares, **components}
     shown = [*components, *counted, *shares, *(["aic"] if "aic" in numbers else [])]
     return Regression(fixed.reindex(columns=list(names)).rename(columns=names), known, shown, LABELS)

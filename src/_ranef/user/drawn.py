@@ -42,7 +42,7 @@ class Drawn:
         >>> fb.engine
         'NUTS'
         """
-        return "NUTS" if self.draws.importance is None else "direct"
+        return "NUTS" if self.draws.chained else "direct"
 
     @property
     def fixef(self) -> pd.Series[float]:
@@ -200,9 +200,13 @@ class Drawn:
         asked = inf.hypotheses(L, list(self.fixef.index), self.spec.design.dropped, value)
         return inf.hypothesis_draws(self.draws.beta.reshape(-1, self.spec.n_fixed), asked, level)
 
+    def _whole_tidy(self) -> pd.DataFrame:
+        return self.tidy()
+
     def glance(self) -> pd.DataFrame:
         """One row: ``engine, nobs, sigma, chains, draws``, and the worst of every diagnostic.
 
+        Of generalised responses ``family`` and ``link`` stand in the place of ``sigma``.
         ``divergences``; ``pareto_k`` of draws by weights of importance, NaN of others; ``rhat_max``; ``ess_min`` of
         bulk and tail; ``bfmi_min``, the least energy fraction of a chain; ``max_treedepth``, how many trajectories were
         cut short at depth 10.
@@ -217,7 +221,8 @@ class Drawn:
         """
         table, energy = self.diagnostics, inf.bfmi(self.draws)
         sigma = inf.posterior_sigma(self.spec, self.draws)
-        own = {} if isinstance(self.spec.family, Generalised) else {"sigma": sigma}
+        linked = isinstance(self.spec.family, Generalised)
+        own = {"family": self.draws.family, "link": self.draws.link} if linked else {"sigma": sigma}
         return inf.glance_frame(
             {
                 "engine": self.engine,
@@ -249,7 +254,7 @@ class Drawn:
         chains, draws = self.draws.sigma.shape
         run = f"{chains} chains, {draws} draws each after {self.draws.warmup} warm-up steps by {self.draws.sampler}, "
         run += f"{self.draws.parameterization} parameterization"
-        if self.draws.importance is not None:
+        if not self.draws.chained:
             run = f"{chains * draws} independent ones by weights of importance"
         settings = [f"Draws: {run}, seed {self.draws.seed}"]
         fixed = table["group"] == ""
@@ -386,7 +391,9 @@ class Drawn:
         >>> bool((fb.diagnostics["rhat"] < 1.1).all())
         True
         """
-        effective = None if self.draws.importance is None else self.draws.importance.effective
+        effective = None
+        if self.draws.importance is not None and not self.draws.chained:
+            effective = self.draws.importance.effective
         out = inf.posterior_table(inf.labelled_draws(self.spec, self.draws), effective=effective)
         if self.spec.sigma_afar:
             out.loc[out["name"] == "sigma", ["estimate", "sd"]] = inf.posterior_sigma(self.spec, self.draws), np.nan

@@ -49,6 +49,11 @@ class Maximised(Answers):
         """What the row of :meth:`glance` says of the response."""
 
     @property
+    @abstractmethod
+    def _information(self) -> inf.VarianceInformation:
+        """Second derivatives of the criterion in the variance parameters."""
+
+    @property
     def fixef(self) -> pd.Series[float]:
         """Fixed effects β̂ by coefficient name, on the scale of the link.
 
@@ -223,7 +228,8 @@ class Maximised(Answers):
         level : float
         method : "wald", "profile" or "bootstrap"
             ``"wald"``: of the coefficients, with θ̂ taken as known; of generalised responses by the Hessian in all
-            parameters, and of their dispersions (by logarithms) and thresholds, too. ``"profile"``: of every
+            parameters, and of their standard deviations and dispersions (by logarithms), correlations (by atanh) and
+            thresholds, too. ``"profile"``: of every
             coefficient, standard deviation, correlation, parameter of the residuals and σ, by the likelihood ratio
             (:meth:`profile`).
             ``"bootstrap"``: of the same, by simulated responses (:meth:`bootstrap`).
@@ -290,7 +296,9 @@ class Maximised(Answers):
         tests = self._tests(ddf, vcov, cluster)
         bounds = inf.wald_intervals(self.fixef, tests.std_error, tests.df, level)
         columns = self._told_of(tests)
-        out = inf.tidy_frame(self.spec, self.fixef, tests.std_error, bounds, self.varcorr, tests=columns)
+        own = None if vcov is not None else self._of_components(level)
+        more = None if own is None else {str(name): column.tolist() for name, column in own.items()}
+        out = inf.tidy_frame(self.spec, self.fixef, tests.std_error, bounds, self.varcorr, more, tests=columns)
         return pd.concat([out, *self._more_rows(level, vcov)], ignore_index=True)
 
     def test(
@@ -672,6 +680,66 @@ class Maximised(Answers):
         """
         return inf.vcov_frame(self.spec, inf.robust_law(self, self._sandwich if type is None else type, cluster).vcov)
 
+    def varcorr_se(self) -> pd.DataFrame:
+        """Standard errors of the sds and correlations of :attr:`varcorr`, from the observed information.
+
+        The deviance (or REML criterion) is differentiated twice at the estimates, in (θ, log σ) or, of generalised
+        responses, in all parameters, and carried to sds and correlations by the delta method (Pinheiro & Bates 2000,
+        §2.4). On the boundary there is no such standard error: it is NaN for a zero sd and its correlations, and for a
+        correlation of ±1; the others then are conditional on the rank of the covariance matrix. It is NaN, too, for
+        what the data do not determine, and where the curvature gives a number that cannot be one: more than √(1 − ρ²)
+        for a correlation ρ, more than twice an sd itself. Sampling distributions of sds are skewed: take an interval
+        from ``Model.sample()`` or a profile, not ±2 of these.
+
+        Returns
+        -------
+        DataFrame
+            ``group, term1, term2, estimate, std_error, note``, the estimate being ``sdcor``; ``note`` says why a
+            standard error is NaN. There is no residual row if σ is known.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.varcorr_se()["std_error"].round(3).tolist()
+        [5.836, 1.248, 0.325, 1.508]
+        """
+        return inf.varcorr_errors(self.spec, self.varcorr, self._information)
+
+    def vcov_theta(self) -> pd.DataFrame:
+        """Covariance of (θ̂, σ̂) from the observed information, named as :attr:`theta` and ``sigma`` (unless known).
+
+        NaN for parameters on the boundary, with the others conditional on them, as :meth:`varcorr_se` says.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+        >>> fit.vcov_theta().round(4).to_numpy().tolist()
+        [[0.2183, -0.0107], [-0.0107, 0.0033]]
+        """
+        return inf.vcov_theta_frame(self.spec, self._information)
+
+    def re_pca(self) -> pd.DataFrame:
+        """Principal components of the random effects of every grouping factor, as lme4's ``rePCA``.
+
+        Returns
+        -------
+        DataFrame
+            ``group, component, sd, relative_sd, proportion, cumulative``, and the share of each column of the effects
+            in the component (a vector of length one; NaN for columns of other factors). ``sd`` is in units of the
+            response, ``relative_sd`` over σ, as in lme4. A proportion of 0 is a dimension that the data do not need
+            (Bates, Kliegl, Vasishth & Baayen 2015, arXiv:1506.04967); all depend on the units of the covariates.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+        >>> fit.re_pca()["relative_sd"].round(4).tolist()
+        [0.9669, 0.2309]
+        """
+        return inf.random_pca(self.spec, self._covariances, self.sigma)
+
     def drop1(self, scope: str | Sequence[str] = "terms") -> tables.ResultFrame:
         """Leave out every term that no other contains, one at a time: AIC and likelihood ratio tests by ML.
 
@@ -735,6 +803,13 @@ class Maximised(Answers):
         """
         return inf.influence(self.spec, self.estimates, group, refit=refit)
 
+    def _variance_errors(self) -> Floats:
+        """Standard errors of the sds and correlations, NaN where the information does not give any."""
+        try:
+            return self.varcorr_se()["std_error"].to_numpy(dtype=float)
+        except np.linalg.LinAlgError:
+            return np.full(len(self.varcorr), np.nan)
+
     def _estimated(self) -> tuple[dict[str, float], pd.DataFrame]:
         return inf.parameter_values(self.spec, self.estimates), self.confint()
 
@@ -779,6 +854,10 @@ class Maximised(Answers):
     def _more_rows(self, level: float, vcov: str | None) -> Iterator[pd.DataFrame]:
         """What :meth:`tidy` has behind variance components."""
         yield from ()
+
+    def _of_components(self, level: float) -> pd.DataFrame | None:
+        """``std_error, lower, upper`` of sds and correlations, where :meth:`tidy` has them."""
+        return None
 
     def _more_intervals(self, level: float) -> Iterator[pd.DataFrame]:
         """What :meth:`confint` has of Wald's intervals behind those of coefficients."""

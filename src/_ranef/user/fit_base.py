@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from functools import cached_property
 from os import PathLike
@@ -16,7 +17,7 @@ import pandas as pd
 
 from _ranef import inference as inf
 from _ranef import saved, tables
-from _ranef.errors import RanefWarning, warn
+from _ranef.errors import NotAvailableError, RanefWarning, warn
 from _ranef.results import Fit
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
@@ -132,6 +133,10 @@ class Answers(Described, ByFields, Shown):
         """What is said when the fit is made."""
 
     @abstractmethod
+    def _whole_tidy(self) -> pd.DataFrame:
+        """``tidy()`` with the standard errors of variance components, and p-values of coefficients where tested."""
+
+    @abstractmethod
     def summary(self) -> tables.Document:
         """The printed fit."""
 
@@ -163,6 +168,71 @@ class Answers(Described, ByFields, Shown):
         """
         return inf.coef_frame(self.spec, self._beta, self._modes, inf.only_group(self.spec, group))
 
+    def to_marginaleffects(self, data: Any, *, type: str = "response") -> Any:
+        """The fit as the package marginaleffects takes models, for its predictions, comparisons, slopes and hypotheses.
+
+        They are of the population: random effects are zero, as in ``predict(re="none")``. Standard errors are by the
+        delta method, through the link, from :attr:`vcov`; of a posterior this is its covariance, and estimates are at
+        its mean. :func:`ranef.emmeans` has degrees of freedom, and intervals of draws.
+
+        Parameters
+        ----------
+        data : frame or mapping
+            Rows over which is averaged, as those that the model was made of. Rows that lack something are left out.
+        type : "response" or "link"
+            Of a generalised response: means, of an ordinal one the probabilities of its classes, with thresholds that
+            are estimated; or linear predictors.
+
+        Returns
+        -------
+        marginaleffects.classes.ModelAbstract
+            The first argument of ``marginaleffects.avg_slopes`` and others, which take ``vcov="CR2"`` besides for the
+            cluster-robust covariance of a REML or ML fit.
+
+        Raises
+        ------
+        NotAvailableError
+            If marginaleffects is not installed: ``pip install 'ranef[marginaleffects]'``.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> data = ranef.datasets.load("sleepstudy")
+        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", data).fit()
+        >>> import marginaleffects as me  # doctest: +SKIP
+        >>> me.avg_slopes(fit.to_marginaleffects(data))["std_error"].round(3).to_list()  # doctest: +SKIP
+        [1.546]
+        """
+        return inf.marginal_effects_model(cast(Fit, self), data, type)
+
+    @cached_property
+    def _regression(self) -> tables.Regression:
+        counts = {g.name: g.n_levels for g in self.spec.groupings}
+        fit, shares = cast(Fit, self), pd.Series(dtype=float)
+        if hasattr(self, "r2"):
+            with suppress(NotAvailableError):  # of a link on whose scale rows have no variance
+                shares = fit.r2()
+        return tables.regression_column(self._whole_tidy(), fit.glance(), shares, counts)
+
+    @property
+    def __maketables_coef_table__(self) -> pd.DataFrame:
+        return self._regression.coefficients
+
+    @property
+    def __maketables_depvar__(self) -> str:
+        return self.spec.design.response
+
+    def __maketables_stat__(self, key: str) -> object:
+        return self._regression.statistics.get(key)
+
+    @property
+    def __maketables_stat_labels__(self) -> dict[str, str]:
+        return self._regression.labels
+
+    @property
+    def __maketables_default_stat_keys__(self) -> list[str]:
+        return self._regression.shown
+
 
 @helpful
 class BaseFit(Answers):
@@ -182,10 +252,6 @@ class BaseFit(Answers):
         self, rows: inf.Rows, chosen: Sequence[int], options: inf.PredictOptions, rng: np.random.Generator
     ) -> inf.Predicted:
         """Estimates of rows with the ends of their intervals."""
-
-    @abstractmethod
-    def _whole_tidy(self) -> pd.DataFrame:
-        """``tidy()`` with the standard errors of variance components, and p-values of coefficients where tested."""
 
     def fitted(self, re: RandomPart = "all") -> pd.Series[float]:
         """Fitted values: with all random effects, with none, or with those of the groups listed.
@@ -401,64 +467,6 @@ class BaseFit(Answers):
         """
         parts = self.spec.parts()
         return pd.concat([inf.augment_frame(p, self._fitted("all", p), self._fitted("none", p)) for p in parts])
-
-    def to_marginaleffects(self, data: Any) -> Any:
-        """The fit as the package marginaleffects takes models, for its predictions, comparisons, slopes and hypotheses.
-
-        They are of the population: random effects are zero, as in ``predict(re="none")``, and normal, by
-        :attr:`vcov`; of a posterior this is its covariance. :func:`ranef.emmeans` has degrees of freedom.
-
-        Parameters
-        ----------
-        data : frame or mapping
-            Rows over which is averaged, as those that the model was made of. Rows that lack something are left out.
-
-        Returns
-        -------
-        marginaleffects.classes.ModelAbstract
-            The first argument of ``marginaleffects.avg_slopes`` and others, which take ``vcov="CR2"`` besides for the
-            cluster-robust covariance of a REML or ML fit.
-
-        Raises
-        ------
-        NotAvailableError
-            If marginaleffects is not installed: ``pip install 'ranef[marginaleffects]'``.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> data = ranef.datasets.load("sleepstudy")
-        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", data).fit()
-        >>> import marginaleffects as me  # doctest: +SKIP
-        >>> me.avg_slopes(fit.to_marginaleffects(data))["std_error"].round(3).to_list()  # doctest: +SKIP
-        [1.546]
-        """
-        return inf.marginal_effects_model(cast(Fit, self), data)
-
-    @cached_property
-    def _regression(self) -> tables.Regression:
-        counts = {g.name: g.n_levels for g in self.spec.groupings}
-        fit = cast(Fit, self)
-        return tables.regression_column(self._whole_tidy(), fit.glance(), fit.r2(), counts)
-
-    @property
-    def __maketables_coef_table__(self) -> pd.DataFrame:
-        return self._regression.coefficients
-
-    @property
-    def __maketables_depvar__(self) -> str:
-        return self.spec.design.response
-
-    def __maketables_stat__(self, key: str) -> object:
-        return self._regression.statistics.get(key)
-
-    @property
-    def __maketables_stat_labels__(self) -> dict[str, str]:
-        return self._regression.labels
-
-    @property
-    def __maketables_default_stat_keys__(self) -> list[str]:
-        return self._regression.shown
 
     def _fitted(self, re: RandomPart, rows: ModelSpec | None = None) -> Floats:
         return inf.fitted_values(self.spec if rows is None else rows, self._beta, self._modes, re)

@@ -30,18 +30,11 @@ NONE_YET = "Not available yet for generalised responses."
 #: what users may look for that Gaussian fits have, and what there is
 INSTEAD: Mapping[str, str] = {
     "vcov_adjusted": "Kenward and Roger's adjustment is for Gaussian responses; vcov has the uncertainty of θ̂ in it.",
-    "caic": f"{NONE_YET} aic is for new levels.",
-    "hatvalues": NONE_YET,
-    "cooks_distance": NONE_YET,
-    "varcorr_se": f"{NONE_YET} Likelihood ratios of models without the effect are ranef.anova(small, large).",
-    "vcov_theta": NONE_YET,
-    "vcov_joint": NONE_YET,
-    "re_pca": NONE_YET,
+    "vcov_joint": f"{NONE_YET} predict(interval='confidence') has intervals of sums of coefficients and effects.",
     "products": "Rows of generalised responses are weighted anew at every step: there are no cross-products for all.",
     "likelihood": NONE_YET,
     "residual_sd": "Generalised responses have no residual standard deviation; dispersion has their parameters.",
     "residual_parameters": "Generalised responses have no residual structure; dispersion has their parameters.",
-    "to_marginaleffects": NONE_YET,
 }
 
 
@@ -90,7 +83,7 @@ class GeneralisedFit(Maximised, Linked):
 
     @property
     def engine(self) -> str:
-        """``"Laplace"``, or ``"AGQ"`` for adaptive quadrature.
+        """``"Laplace"``, or ``"AGQ"`` for adaptive quadrature; ``"ML"`` without random effects.
 
         Examples
         --------
@@ -99,6 +92,8 @@ class GeneralisedFit(Maximised, Linked):
         >>> ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family="poisson").fit().engine
         'Laplace'
         """
+        if not self.spec.terms:
+            return "ML"
         return "Laplace" if self.estimates.nagq == 1 else "AGQ"
 
     @property
@@ -171,6 +166,9 @@ class GeneralisedFit(Maximised, Linked):
     def augment(self) -> pd.DataFrame:
         """The rows used with response, levels, ``fitted``, ``fixed`` (no random effects) and response ``residual``.
 
+        Of an ordinal response ``fitted[class]`` and ``fixed[class]`` are probabilities, and the residual is the place
+        of the class less its mean.
+
         Examples
         --------
         >>> import ranef
@@ -179,9 +177,10 @@ class GeneralisedFit(Maximised, Linked):
         >>> fit.augment().columns.tolist()
         ['TICKS', 'BROOD', 'fitted', 'fixed', 'residual']
         """
+        fitted, fixed = self.fitted(), self.fitted("none")
         if self.family.classes:
-            raise NotAvailableError("augment() has one mean for a row; predict() has the probabilities of classes.")
-        return inf.augment_frame(self.spec, self.fitted().to_numpy(), self.fitted("none").to_numpy())
+            return inf.augment_classes(self.spec, self.family.classes, fitted, fixed, self.residuals("response"))
+        return inf.augment_frame(self.spec, fitted.to_numpy(), fixed.to_numpy())
 
     def summary(self, *, vcov: str | None = None, cluster: Any = None) -> tables.Document:
         """The printed fit, in glmer's order.
@@ -220,6 +219,66 @@ class GeneralisedFit(Maximised, Linked):
             self._tests(None, vcov, cluster),
             dict(zip(self.thresholds.index, self.thresholds, strict=True)) if self.family.classes else dispersions,
         )
+
+    def hatvalues(self) -> pd.Series[float]:
+        """Leverage of every row: its working weight times the variance of its linear predictor, θ̂ taken as known.
+
+        These are the hat values of the working response at the conditional mode, whose sum is the effective number of
+        parameters, between p and p + q. (lme4's ``hatvalues`` of a ``glmer`` fit weights rows by their trials instead.)
+
+        Raises
+        ------
+        NotAvailableError
+            If the log density of a row is not concave at the mode.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+        >>> round(float(fit.hatvalues().sum()), 2)
+        13.29
+        """
+        weights = inf.working_rows(self.spec, self._eta("all"), inf.dispersions_of(self.estimates))["working weight"]
+        return inf.row_series(self.spec, lambda _: weights * inf.predictor_variances(self.spec, self._at), "hatvalue")
+
+    def cooks_distance(self) -> pd.Series[float]:
+        """Cook's distance of every row from its Pearson residual and leverage, without refits.
+
+        See Also
+        --------
+        influence : deletes rows or levels and fits again.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+        >>> round(float(fit.cooks_distance().max()), 3)
+        2.661
+        """
+        pearson, hat = self.residuals("pearson").to_numpy(), self.hatvalues()
+        return pd.Series(
+            inf.cooks_distances(pearson, hat.to_numpy(), self.spec.n_fixed), index=hat.index, name="cooks_distance"
+        )
+
+    def caic(self) -> float:
+        """AIC of new responses of the same levels: −2 log density given β̂ and b̂, and twice the effective parameters.
+
+        These are the sum of :meth:`hatvalues` and the dispersions, with θ̂ taken as known (Donohue, Overholser, Xu &
+        Vaida 2011, Biometrika 98, 685-700). :attr:`aic` is for new levels.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+        >>> round(fit.caic(), 2), round(fit.aic, 2)
+        (184.0, 194.05)
+        """
+        at = self._at
+        density = float(at.mode.at.value.sum()) + at.constant
+        return -2.0 * density + 2.0 * (float(self.hatvalues().sum()) + len(at.logs))
 
     @overload
     def r2(
@@ -397,9 +456,20 @@ class GeneralisedFit(Maximised, Linked):
             yield own.rename_axis("term").reset_index().assign(effect="random", group="Residual")
 
     def _more_intervals(self, level: float) -> Iterator[pd.DataFrame]:
+        components = self._of_components(level) if self.spec.terms else None
         own = inf.response_parameters(lambda: self._joint, self.estimates, level)
-        if len(own):
-            yield own[["lower", "upper"]]
+        for frame in (components, own):
+            if frame is not None and len(frame):
+                yield frame[["lower", "upper"]]
+
+    def _of_components(self, level: float) -> pd.DataFrame | None:
+        try:
+            return inf.varcorr_intervals(self.varcorr_se(), level)
+        except np.linalg.LinAlgError:  # a fit so far out that there are no numbers beside it
+            return None
+
+    def _whole_tidy(self) -> pd.DataFrame:
+        return self.tidy()
 
     def _told_of(self, tests: inf.CoefficientTests) -> dict[str, Floats]:
         return {"p_value": tests.p}
@@ -432,6 +502,10 @@ class GeneralisedFit(Maximised, Linked):
     @cached_property
     def _at(self) -> LaplaceAt:
         return inf.laplace_at(self.spec, self.estimates)
+
+    @cached_property
+    def _information(self) -> inf.VarianceInformation:
+        return self._joint.of_variances
 
     @cached_property
     def _joint(self) -> inf.JointInformation:

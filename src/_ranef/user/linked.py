@@ -89,7 +89,8 @@ class Linked(Answers):
 
         Returns
         -------
-        Series, or DataFrame ``estimate, lower, upper``; of an ordinal response a column for each class
+        Series, or DataFrame ``estimate, lower, upper``; of an ordinal response a column for each class, or with an
+        interval ``class, estimate, lower, upper`` with a row for each class
 
         Raises
         ------
@@ -113,10 +114,10 @@ class Linked(Answers):
         """
         one_of("type", type, ("response", "link"))
         classes = self.spec.family.classes if isinstance(self.spec.family, Generalised) else ()
-        if classes and interval is not None and type == "response":
+        if classes and interval == "prediction":
             raise NotAvailableError(
-                "Intervals of the probabilities of classes are not available: type='link' has those of the linear "
-                "predictor."
+                "interval='prediction' is not available for an ordinal response: the probabilities of its classes, "
+                "predict(), say what a new one will be. interval='confidence' has intervals of them."
             )
         options = inf.PredictOptions(re, new_levels, interval, level, offset, weights, uncertainty)
         if options.new_response and type == "link":
@@ -124,7 +125,8 @@ class Linked(Answers):
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
         found = self._means(inf.RowsAsked(rows, chosen, options), type, generator(seed))
         if interval is not None:
-            return inf.prediction_frame(rows, found, uncertainty)
+            by_class = classes if type == "response" else ()
+            return inf.prediction_frame(rows, found, uncertainty, by_class)
         if found.estimate.ndim == 2:
             return pd.DataFrame(found.estimate, index=rows.index, columns=list(classes))
         return pd.Series(found.estimate, index=rows.index, name="prediction")

@@ -305,7 +305,7 @@ class Model(Shown):
 
     def fit(
         self,
-        method: Literal["REML", "ML"] = "REML",
+        method: Literal["REML", "ML"] | None = None,
         *,
         start: Any = None,
         control: Control | None = None,
@@ -313,11 +313,10 @@ class Model(Shown):
     ) -> EmpiricalBayesFit:
         """Fit by REML or ML, with conditional modes (BLUPs) of the random effects.
 
-        Generalised responses are fitted by maximum likelihood, for which REML is not defined.
-
         Parameters
         ----------
-        method : "REML" or "ML"
+        method : "REML" or "ML", optional
+            REML by default; of a generalised response ML, which has no REML.
         start : array (n_theta,), optional
             θ to start from, in lme4's order.
         control : ranef.Control, optional
@@ -354,13 +353,15 @@ class Model(Shown):
         settings = checked_control(control)
         nagq = whole_number("nagq", nagq, 1, FitError)
         if self._generalised:
-            _checked_method(method)
+            _refuse_restricted(method)
             fit: Any = told(generalised_fit(self._spec, start=start, control=settings, nagq=nagq))
             return fit  # type: ignore[no-any-return]
         if nagq != 1:
             raise FitError(f"nagq={nagq} is for generalised responses, family=; a Gaussian likelihood needs none.")
         return told(
-            empirical_bayes(self._spec, _checked_method(method), start=start, control=settings, products=self.products)
+            empirical_bayes(
+                self._spec, _checked_method(method or "REML"), start=start, control=settings, products=self.products
+            )
         )
 
     def sample(
@@ -388,8 +389,8 @@ class Model(Shown):
         draws, chains : int
             Kept draws of each chain, and the number of chains.
         warmup : int, optional
-            Warm-up steps of each chain; by default 200 for the marginal parameterization, whose chains start around the
-            posterior mode in the metric found there, and 1000 for the others.
+            Warm-up steps of each chain; by default 200 where chains start around the posterior mode in the metric found
+            there (the marginal parameterization, and nutpie), and 1000 for the others.
         seed : int, optional
             The same seed gives the same draws; without one a seed is chosen and recorded.
         priors : mapping, "flat" or Priors, optional
@@ -399,7 +400,10 @@ class Model(Shown):
             Of the response; Student t with unknown degrees of freedom ``nu`` makes outliers count less.
         parameterization : "auto", "marginal", "noncentered" or "centered"
             ``"marginal"`` (the default where random effects and residuals are normal) integrates β and b out and draws
-            them exactly afterwards; coefficients whose priors are not normal or flat are sampled.
+            them exactly afterwards; coefficients whose priors are not normal or flat are sampled. With ``family=`` it
+            integrates b by Laplace's approximation, the quickest for many levels, and takes draws by weights of the
+            exact density; ``fit.glance()`` has their Pareto k̂. The default is non-centred by NumPyro and partially
+            centred by nutpie.
         init : "reml" or EmpiricalBayesFit
             Where the posterior mode is sought from.
         target_accept : float
@@ -501,6 +505,8 @@ class Model(Shown):
             raise FitError(f"family={family!r}: the response is {self._spec.family.label}; leave it out.")
         if not (isinstance(init, GeneralisedFit) or init == "reml"):
             raise FitError(f"init={init!r:.60} must be a fit of this model by Model.fit(), or be left out.")
+        own = self.priors(priors)
+        nuts.require_sampler(self._spec, own, settings)
         try:
             start = (
                 init.estimates
@@ -509,7 +515,7 @@ class Model(Shown):
             )
         except FitError:  # of separated rows, which priors hold
             start = None
-        record = nuts.sample_posterior(self._spec, priors=self.priors(priors), settings=settings, start=start)
+        record = nuts.sample_posterior(self._spec, priors=own, settings=settings, start=start)
         asked = sample_arguments(
             record,
             draws=settings.draws,
@@ -739,6 +745,15 @@ def _checked_method(method: Method) -> Method:
     return method
 
 
+def _refuse_restricted(method: Method | None) -> None:
+    """Refuse REML, of generalised responses."""
+    if method is not None and _checked_method(method) == "REML":
+        raise FitError(
+            "method='REML' is for Gaussian responses: a generalised one is fitted by maximum likelihood, as by lme4's "
+            "glmer. Leave method out, or say 'ML'."
+        )
+
+
 def _refuse_gaussian_parts(family: Generalised, data: Any, **given: Any) -> None:
     """Refuse what is of Gaussian responses alone, and rows in chunks."""
     for name in (name for name, value in given.items() if value is not None):
@@ -748,8 +763,8 @@ def _refuse_gaussian_parts(family: Generalised, data: Any, **given: Any) -> None
         )
     if as_chunks(data) is not None:
         raise NotAvailableError(
-            f"A {family.label} response in chunks is not available: its rows are weighted anew at every step, and must "
-            "be held. Build the model from one frame."
+            f"A {family.label} response in chunks or an engine is not available: its rows are weighted anew at every "
+            "step, and must be held. Build the model from one frame."
         )
 
 

@@ -78,9 +78,6 @@ class PosteriorFit(Drawn, BaseFit):
         """
         return inf.posterior_sigma(self.spec, self.draws)
 
-    def _whole_tidy(self) -> pd.DataFrame:
-        return self.tidy()
-
     # -- Bayes only --------------------------------------------------------------------------------------------
 
     def derive(self, name: str, **arguments: Any) -> inf.Derived:

@@ -96,6 +96,7 @@ def power(
     alpha: float = 0.05,
     seed: int | None = None,
     level: float = 0.95,
+    n_jobs: int | None = None,
 ) -> Power:
     """Find by simulation how often a hypothesis on coefficients is rejected, as R's simr.
 
@@ -121,8 +122,11 @@ def power(
     alpha : float
         Level of the test.
     seed : int, optional
+        The result is the same for it whatever `n_jobs`.
     level : float
         Of the intervals, Clopper and Pearson's, for the error that so many simulations leave.
+    n_jobs : int, optional
+        As for :meth:`EmpiricalBayesFit.bootstrap`: processes, or what ``joblib.parallel_config`` has chosen.
 
     Returns
     -------
@@ -145,7 +149,7 @@ def power(
     if isinstance(fit, PosteriorFit | GeneralisedPosterior):
         raise DesignError("power() simulates at the estimates of a fit by REML or ML: give model.fit().")
     hypothesis, group, frame = inf.simulated_power(
-        fit, test, n_sim, extend=extend, effect=effect, ddf=ddf, alpha=alpha, seed=seed, level=level
+        fit, test, n_sim, extend=extend, effect=effect, ddf=ddf, alpha=alpha, seed=seed, level=level, n_jobs=n_jobs
     )
     known = None if isinstance(fit.spec.family, Generalised) else ddf
     return Power(hypothesis, alpha, dict(effect or {}), known, group, frame)

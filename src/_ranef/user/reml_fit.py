@@ -326,46 +326,6 @@ class EmpiricalBayesFit(Maximised, BaseFit):
         """
         return inf.joint_covariance(self._at, group)
 
-    def varcorr_se(self) -> pd.DataFrame:
-        """Standard errors of the sds and correlations of :attr:`varcorr`, from the observed information.
-
-        The deviance (or REML criterion) is differentiated twice in (θ, log σ) at the estimates, and carried to sds and
-        correlations by the delta method (Pinheiro & Bates 2000, §2.4). On the boundary there is no such standard error:
-        it is NaN for a zero sd and its correlations, and for a correlation of ±1; the others then are conditional on
-        the rank of the covariance matrix. It is NaN, too, for what the data do not determine, and where the curvature
-        gives a number that cannot be one: more than √(1 − ρ²) for a correlation ρ, more than twice an sd itself.
-        Sampling distributions of sds are skewed: take an interval from ``Model.sample()`` or a profile, not ±2 of
-        these.
-
-        Returns
-        -------
-        DataFrame
-            ``group, term1, term2, estimate, std_error, note``, the estimate being ``sdcor``; ``note`` says why a
-            standard error is NaN. There is no residual row if σ is known.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
-        >>> fit.varcorr_se()["std_error"].round(3).tolist()
-        [5.836, 1.248, 0.325, 1.508]
-        """
-        return inf.varcorr_errors(self.spec, self.varcorr, self._information)
-
-    def vcov_theta(self) -> pd.DataFrame:
-        """Covariance of (θ̂, σ̂) from the observed information, named as :attr:`theta` and ``sigma`` (unless known).
-
-        NaN for parameters on the boundary, with the others conditional on them, as :meth:`varcorr_se` says.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
-        >>> fit.vcov_theta().round(4).to_numpy().tolist()
-        [[0.2183, -0.0107], [-0.0107, 0.0033]]
-        """
-        return inf.vcov_theta_frame(self.spec, self._information)
-
     def hatvalues(self) -> pd.Series[float]:
         """Leverage of every row: the diagonal of the matrix that maps y to the conditional fitted values.
 
@@ -463,26 +423,6 @@ class EmpiricalBayesFit(Maximised, BaseFit):
         if interval is None:
             return inf.r2_series(parts)
         return inf.r2_intervals(parts.r2, *self._shares(lambda own: own.r2, interval, level, n, seed))
-
-    def re_pca(self) -> pd.DataFrame:
-        """Principal components of the random effects of every grouping factor, as lme4's ``rePCA``.
-
-        Returns
-        -------
-        DataFrame
-            ``group, component, sd, relative_sd, proportion, cumulative``, and the share of each column of the effects
-            in the component (a vector of length one; NaN for columns of other factors). ``sd`` is in units of the
-            response, ``relative_sd`` over σ, as in lme4. A proportion of 0 is a dimension that the data do not need
-            (Bates, Kliegl, Vasishth & Baayen 2015, arXiv:1506.04967); all depend on the units of the covariates.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
-        >>> fit.re_pca()["relative_sd"].round(4).tolist()
-        [0.9669, 0.2309]
-        """
-        return inf.random_pca(self.spec, self._covariances, self.sigma)
 
     def icc(
         self, interval: str | None = None, level: float = 0.95, *, n: int = 1000, seed: int | None = None
@@ -599,13 +539,6 @@ class EmpiricalBayesFit(Maximised, BaseFit):
         return inf.predict_estimates(
             self._at, self.estimates, lambda: self._information, inf.RowsAsked(rows, chosen, options), rng
         )
-
-    def _variance_errors(self) -> Floats:
-        """Standard errors of the sds and correlations, NaN where the information does not give any."""
-        try:
-            return self.varcorr_se()["std_error"].to_numpy(dtype=float)
-        except np.linalg.LinAlgError:
-            return np.full(len(self.varcorr), np.nan)
 
     def _whole_tidy(self) -> pd.DataFrame:
         return cmp.with_errors(self.tidy(ddf="satterthwaite"), self._variance_errors())
