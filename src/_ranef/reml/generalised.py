@@ -240,7 +240,14 @@ class GeneralisedProblem:
 
     def too_far(self, theta: Floats) -> bool:
         """Whether the criterion is rounding there."""
-        return bool(self.n_theta) and self.gaussian.too_far(theta[: self.n_theta])
+        return bool(self.n_theta) and self.gaussian.too_far(theta[: self.n_theta] / self._telling)
+
+    @cached_property
+    def _telling(self) -> float:
+        """How many times a unit of the link is what a row leaves open of η: with large counts effects are as large."""
+        weights = self.gaussian.spec.design.weights
+        unit = self.laplace.family.unit(self.laplace.rows)
+        return 1.0 if weights is None else max(1.0, unit * float(np.sqrt(weights.mean())))
 
     def to_written(self, theta: Floats) -> Floats:
         """θ for the columns as written."""
