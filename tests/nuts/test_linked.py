@@ -32,7 +32,7 @@ def point(joint, start, seed=0):
     """Coordinates near the fit."""
     rng = np.random.default_rng(seed)
     x = np.concatenate([joint.outer_starts(start)[0], 0.3 * rng.normal(size=sum(J * p for J, p in joint.shapes))])
-    return x + 0.02 * rng.normal(size=len(x))
+    return x + 0.002 * rng.normal(size=len(x))
 
 
 def partly(problem):
@@ -80,7 +80,7 @@ def test_gradients_are_those_of_differences(name):
         (Joint(problem, True), 3),
         (collapsed, 0),
     ):
-        x = point(density, start) if n else collapsed.outer_starts(start)[0] + 0.02
+        x = point(density, start) if n else collapsed.outer_starts(start)[0] + 0.002
         g, n = density.gradient, collapsed.n_outer + n
         found = g(x)[1]
         expected = differences(lambda y, g=g, x=x, n=n: g(np.concatenate([y, x[n:]])), x[:n])
