@@ -189,13 +189,11 @@ def posteriors(name: str, case: Case, samplers: list[str], python: str | None) -
             model.sample(1, 1, seed=1, progress=False, **SAMPLERS[sampler])
         start = time.process_time()
         try:
-            fit = ranef.Model(case.formula, data, family=case.family).sample(
-                seed=1, progress=False, **SAMPLERS[sampler]
-            )
+            again = ranef.Model(case.formula, data, family=case.family)
+            fit = again.sample(seed=1, progress=False, **SAMPLERS[sampler])
         except ranef.FitError as error:
-            print(
-                f"{name:14s} {sampler:16s} {time.process_time() - start:9.2f}  refused: {str(error)[:70]}", flush=True
-            )
+            seconds = time.process_time() - start
+            print(f"{name:14s} {sampler:16s} {seconds:9.2f}  refused: {str(error)[:70]}", flush=True)
             continue
         seconds, k = time.process_time() - start, fit.draws.importance
         told = "" if k is None else f"k̂ {k.pareto_k:.2f}"

@@ -18,6 +18,7 @@ from test_chunks import assert_same_fit
 #: of the engines' own makers
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Dask support is moving:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
     pytest.mark.filterwarnings("ignore:The 'future.infer_string' option"),
 ]
 
@@ -267,6 +268,15 @@ def test_a_worker_that_dies(tmp_path, reading):
     command = [sys.executable, str(tmp_path / "work.py"), str(tmp_path / "count"), str(reading)]
     out = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert out.stdout == "alike\n", out.stderr
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_generalised_responses_are_refused(engine):
+    data = people(60).assign(y=lambda d: d["z"] % 2)
+    with pytest.raises(ranef.NotAvailableError, match="binomial response in chunks or an engine is not available"):
+        ranef.Model("y ~ x + (1 | g)", ENGINES[engine](data), family="binomial")
+    with pytest.raises(ranef.ArgumentError, match="no argument family="):
+        ranef.sums("y ~ x + (1 | g)", ENGINES[engine](data), family="binomial")
 
 
 def test_the_page_of_crossed_factors(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from _ranef.errors import DesignError, RanefError, RanefWarning, warn
+from _ranef.errors import DesignError, RanefError, RanefWarning, unwarned, warn
 from _ranef.inference.effects import check_level, normal_quantile
 from _ranef.inference.engines import Estimated, Maximum, dispersions_of, marks_of
 from _ranef.inference.held import held_parameters
@@ -376,8 +375,7 @@ def _drawn(resampling: Resampling, again: Again, seed: np.random.SeedSequence) -
 def _replicate(fitted: Callable[[], Any], statistic: Statistic, names: Sequence[str]) -> _Replicate:
     lost = np.full(len(names), np.nan)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RanefWarning)
+        with unwarned():
             fit = fitted()
             if fit.estimates.optimizer.status is Status.NOT_CONVERGED:
                 return _Replicate(lost, NOT_CONVERGED)

@@ -49,6 +49,7 @@ class Laplace:
     ----------
     centre : array (d,)
     root : array (d, d)
+        A sparse one where effects are among the coordinates.
     evaluations : int
         Of the gradient.
     log_mass : float

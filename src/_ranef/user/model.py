@@ -763,8 +763,8 @@ def _refuse_gaussian_parts(family: Generalised, data: Any, **given: Any) -> None
         )
     if as_chunks(data) is not None:
         raise NotAvailableError(
-            f"A {family.label} response in chunks is not available: its rows are weighted anew at every step, and must "
-            "be held. Build the model from one frame."
+            f"A {family.label} response in chunks or an engine is not available: its rows are weighted anew at every "
+            "step, and must be held. Build the model from one frame."
         )
 
 

@@ -131,6 +131,7 @@ class RowSums(Shown):
         return f"<RowSums {self.formula!r}: {self.n_obs} rows, groups: {groups}>"
 
 
+@helpful
 def sums(
     formula: str,
     data: Any,
