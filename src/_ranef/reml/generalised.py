@@ -51,6 +51,9 @@ STAYS = 1e-2
 #: rows of all points that are evaluated together, lengths of their dense tails, and the decrement of their modes
 MOST_ROWS, MOST_TAIL, CLOSE = 300_000, 200, 1e-6
 
+#: working weight of a row from which on gradients lose the digits that differences need, unless each is made by itself
+HEAVIEST = 1e5
+
 #: step of the differences of gradients, in standard errors, and share of a curvature that counts as none
 DIFFERENCE, NO_CURVATURE = 1e-3, 1e-8
 
@@ -264,7 +267,8 @@ class GeneralisedProblem:
         x, n = point.theta, len(point.theta)
         steps = DIFFERENCE * np.sqrt(2.0 / np.maximum(np.diag(curvature), 1e-12))
         ends = np.concatenate([x + np.diag(steps), x - np.diag(steps)])
-        if step := min(self.most_together, len(ends)):
+        heavy = float(np.abs(_at(point).mode.at.curvature).max(initial=0.0)) > HEAVIEST
+        if not heavy and (step := min(self.most_together, len(ends))):
             rows, u = rows_together(self.laplace), _at(point).mode.u
             parts = [ends[first : first + step] for first in range(0, len(ends), step)]
             begun = [tuple(np.tile(own, (len(part), 1, 1)) for own in u) for part in parts]
