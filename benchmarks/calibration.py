@@ -1,7 +1,7 @@
 """Simulation-based calibration of the posterior, and coverage of intervals for random effects by both engines.
 
-    python benchmarks/calibration.py [--sims 200] [--only sbc|coverage] [--jobs 2] [--frames FOLDER [--redraw]]
-        [--backend loky|dask|ray]
+    python benchmarks/calibration.py [--sims 200] [--only sbc|linked|coverage] [--sampler NAME] [--jobs 2]
+        [--frames FOLDER [--redraw]] [--backend loky|dask|ray]
 
 Calibration (Cook, Gelman & Rubin 2006; Talts et al. 2018): parameters are drawn from their priors, data from the model,
 and the posterior is sampled under the same priors. The rank of every true value among thinned draws is uniform if and
@@ -44,6 +44,9 @@ HERE = Path(__file__).parent
 RANKED, THIN, CHAINS = 99, 10, 4
 SAMPLING = {"chains": CHAINS, "progress": False}
 
+#: trials of a row of a binomial study
+TRIALS = 5
+
 #: true values of the coverage study: residual sd 1, sds of the random effects, correlation, observations a group
 SD_INTERCEPT, SD_SLOPE, CORRELATION, ROWS = 0.5, 0.7, 0.3, 8
 GROUPS = (4, 6, 10, 20, 50)
@@ -64,10 +67,16 @@ class Study:
     columns: Callable[[], pd.DataFrame]
     priors: dict[str, object]
     residuals: dict[str, object] = field(default_factory=dict)
+    family: str = "gaussian"
 
     def model(self, frame: pd.DataFrame, y: np.ndarray) -> ranef.Model:
         """The model of a response."""
-        return ranef.Model(self.formula, frame.assign(y=y), **self.residuals)
+        own = {"y": y, "no": TRIALS - y} if self.family == "binomial" else {"y": y}
+        return ranef.Model(self.formula, frame.assign(**own), family=self.family, **self.residuals)
+
+    def anything(self, frame: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
+        """A response that it can have."""
+        return rng.normal(size=len(frame)) if self.family == "gaussian" else rng.integers(0, TRIALS, len(frame))
 
 
 def uneven_groups() -> pd.DataFrame:
@@ -134,6 +143,22 @@ STUDIES = {
     ),
 }
 
+#: the same of generalised responses
+LINKED = {
+    "binomial": Study(
+        "cbind(y, no) ~ x + (1 | g)",
+        uneven_groups,
+        {"Intercept": pr.Normal(-0.5, 1.0), "x": pr.Normal(0.3, 0.5), "sd": pr.HalfNormal(1.0)},
+        family="binomial",
+    ),
+    "poisson": Study(
+        "y ~ x + (1 | g)",
+        uneven_groups,
+        {"Intercept": pr.Normal(0.7, 0.7), "x": pr.Normal(-0.2, 0.3), "sd": pr.HalfNormal(0.7)},
+        family="poisson",
+    ),
+}
+
 
 def draw_scale(prior: object, rng: np.random.Generator) -> float:
     """A draw from a prior of a standard deviation."""
@@ -158,23 +183,27 @@ def draw_root(priors: pr.Priors, term: object, rng: np.random.Generator) -> tupl
 def draw_truth(model: ranef.Model, priors: pr.Priors, rng: np.random.Generator) -> tuple[dict[str, float], np.ndarray]:
     """All parameters by name and a response, from the priors; the intercept's is at the means of the columns."""
     spec, X = model.spec, model.spec.design.X
+    linked = spec.family.word != "gaussian"
     at_means = {name: rng.normal(p.loc, p.scale) for name, p in priors.fixef.items()}
     beta = np.array(list(at_means.values()))
     beta[0] -= X[:, 1:].mean(axis=0) @ beta[1:]
-    sigma, noise = draw_scale(priors.sigma, rng), rng.normal(size=spec.n_obs)
+    sigma, noise = 1.0 if linked else draw_scale(priors.sigma, rng), rng.normal(size=spec.n_obs)
     truth = dict(zip(at_means, beta, strict=True))
     if spec.rho_names:  # the prior of σ is that of the geometric mean of the rows
         rho = rho_prior_draws(spec, rng, ())
         spec, sigma = spec.with_rho(rho), sigma / float(np.exp(mean_log_sds(spec, rho)))
         truth |= dict(zip(spec.rho_names, rho, strict=True))
-    truth["sigma"] = sigma
-    y = X @ beta + spec.residual.noise(sigma, noise)
+    if not linked:
+        truth["sigma"] = sigma
+    y = X @ beta + (0.0 if linked else spec.residual.noise(sigma, noise))
     for term in spec.terms:
         values, root = draw_root(priors, term, rng)
         grouping = spec.groupings[term.grouping]
         b = rng.normal(size=(grouping.n_levels, len(root))) @ root.T
         y = y + (grouping.Z * b[grouping.codes]).sum(axis=1)
         truth |= values | effect_names(term, b)
+    if linked:
+        y = rng.binomial(TRIALS, 1 / (1 + np.exp(-y))) if spec.family.word == "binomial" else rng.poisson(np.exp(y))
     return truth, y
 
 
@@ -203,17 +232,19 @@ def named_draws(fit: ranef.PosteriorFit) -> dict[str, np.ndarray]:
 def rank_once(study: Study, frame: pd.DataFrame, seed: int, sampler: dict[str, object]) -> dict[str, int]:
     """Draw a truth, sample the posterior, and rank the one among the other."""
     rng = np.random.default_rng(seed)
-    model = study.model(frame, rng.normal(size=len(frame)))
+    model = study.model(frame, study.anything(frame, rng))
     truth, y = draw_truth(model, model.priors(study.priors), rng)
     model = study.model(frame, y)
     draws = -(-RANKED * THIN // CHAINS)
-    fit = model.sample(draws=draws, warmup=400, seed=seed, priors=study.priors, **SAMPLING, **sampler)
-    return {name: int((v[: RANKED * THIN : THIN] < truth[name]).sum()) for name, v in named_draws(fit).items()}
+    warmup = 400 if study.family == "gaussian" else None
+    fit = model.sample(draws=draws, warmup=warmup, seed=seed, priors=study.priors, **SAMPLING, **sampler)
+    named = named_draws(fit)
+    return {name: int((named[name][: RANKED * THIN : THIN] < value).sum()) for name, value in truth.items()}
 
 
 def calibrate(name: str, sims: int, sampler: dict[str, object] | None = None) -> pd.DataFrame:
     """Ranks 0 … 99 of every parameter of one study, a row for each simulation."""
-    study = STUDIES[name]
+    study = {**STUDIES, **LINKED}[name]
     frame = study.columns()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -452,6 +483,14 @@ def run_sbc(args: argparse.Namespace) -> None:
     draw_ranks(ranks, args.out / "sbc.png")
 
 
+def run_linked(args: argparse.Namespace) -> None:
+    """Generalised responses: the p values alone."""
+    work = partial(calibrate, sims=args.sims, sampler={"sampler": args.sampler})
+    for name, frame in zip(LINKED, spread(work, list(LINKED), args.jobs), strict=True):
+        print(f"\n{name} by {args.sampler}: {len(frame)} simulations, p values of uniform ranks")
+        print(uniformity(frame).round(4).to_string())
+
+
 def run_coverage(args: argparse.Namespace) -> None:
     file = args.frames / "coverage.csv" if args.frames else None
     if args.redraw:
@@ -474,7 +513,8 @@ def run_coverage(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sims", type=int, default=200, help="simulations of every model or design")
-    parser.add_argument("--only", choices=["sbc", "coverage"])
+    parser.add_argument("--only", choices=["sbc", "linked", "coverage"])
+    parser.add_argument("--sampler", default="nutpie", help="of generalised responses")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--out", type=Path, default=HERE, help="where the figures go")
     parser.add_argument("--frames", type=Path, help="folder that keeps the simulations as CSV")
@@ -484,9 +524,11 @@ def main() -> None:
     )
     args = parser.parse_args()
     with cluster(args.backend, args.jobs):
-        if args.only != "coverage":
+        if args.only in (None, "sbc"):
             run_sbc(args)
-        if args.only != "sbc":
+        if args.only in (None, "linked"):
+            run_linked(args)
+        if args.only in (None, "coverage"):
             run_coverage(args)
 
 

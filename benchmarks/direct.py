@@ -5,8 +5,9 @@
 `warm` are CPU seconds of `model.sample()` in this process, the least of some runs that take turns, for 4000 draws kept;
 `ratio` what the other takes over what direct draws take; `per draw` the same for the smallest effective sample size of
 what a summary shows. `read` is the making of the model and its cross-products, which all share. `k̂` and the efficiency
-are those of the weights. Then, of new processes, wall seconds from their start until the summary is printed, least of
-three, `import` the part that is `import ranef`, and `pandas` that of pandas alone. Compare only numbers of one run.
+are those of the weights. InstEval, which takes NUTS a quarter of an hour, is drawn once and directly. Then, of new
+processes, wall seconds from their start until the summary is printed, least of three, `import` the part that is
+`import ranef`, and `pandas` that of pandas alone. Compare only numbers of one run.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Case:
     formula: str
     data: Callable[[], pd.DataFrame]
     arguments: dict[str, Any] = field(default_factory=dict)
+    beside: tuple[str, ...] = OTHERS
 
 
 CASES = {
@@ -54,6 +56,7 @@ CASES = {
     "machines": Case("score ~ Machine + (Machine | Worker)", bundled("Machines")),
     "strata": Case("score ~ Machine + (1 | Worker)", bundled("Machines"), {"variance": ranef.VarIdent("Machine")}),
     "slopes-1e6": Case("y ~ x + (x | g)", slopes),
+    "insteval": Case("y ~ 1 + service + (1 | s) + (1 | d) + (1 | dept)", bundled("insteval"), beside=()),
 }
 
 SUMMARY = """
@@ -77,15 +80,15 @@ def warm(name: str, case: Case, repeats: int) -> None:
     read, model = timed(lambda: ranef.Model(case.formula, case.data(), **case.arguments))
     model.priors()
     read += timed(lambda: model.products)[0]
-    samplers = ("direct", *OTHERS)
-    fits = {s: model.sample(seed=1, sampler=s, progress=False) for s in samplers}
-    seconds = dict.fromkeys(samplers, np.inf)
-    for i in range(repeats):
+    samplers, seconds, fits = ("direct", *case.beside), {}, {}
+    for s in samplers:
+        seconds[s], fits[s] = timed(lambda s=s: model.sample(seed=1, sampler=s, progress=False))
+    for i in range(repeats if case.beside else 0):
         for s in samplers:
             seconds[s] = min(seconds[s], timed(lambda s=s, i=i: model.sample(seed=2 + i, sampler=s, progress=False))[0])
     found, own = fits["direct"].draws.importance, seconds["direct"]
-    shares = [f"{seconds[s]:7.3f} {seconds[s] / own:6.1f}" for s in OTHERS]
-    worth = [least_ess(fits["direct"]) / own / (least_ess(fits[s]) / seconds[s]) for s in OTHERS]
+    shares = [f"{seconds[s]:7.3f} {seconds[s] / own:6.1f}" for s in case.beside]
+    worth = [least_ess(fits["direct"]) / own / (least_ess(fits[s]) / seconds[s]) for s in case.beside]
     print(
         f"{name:12s} {read:6.3f} {own:7.3f} {found.pareto_k:6.2f} {found.efficiency:6.0%} {found.effective:6.0f}  "
         + "  ".join(f"{share} {w:8.1f}" for share, w in zip(shares, worth, strict=True)),

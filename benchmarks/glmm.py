@@ -1,11 +1,13 @@
 """Speed of generalised responses, beside lme4, glmmTMB and glmm (Rust) in the same run where they are there.
 
-    python benchmarks/glmm.py [--large] [--posterior] [CASE ...]
+    python benchmarks/glmm.py [--large] [--posterior [--samplers NAMES] [--bambi PYTHON]] [CASE ...]
 
 CPU seconds from data frame to fit with standard errors: the median of three after one that compiles, here and in R. The
 deviances are printed beside, for a fit that stops early is quick. ``--large`` adds InstEval as a binary response with
 two crossed factors, and a million rows of ten thousand groups. ``--posterior`` has posteriors in their place: 4000
-draws by ``sampler="direct"`` and by NumPyro, with the least effective sample size of all parameters by CPU second.
+draws by our samplers, and by nutpie and NumPyro of bambi under its own priors, where a Python that has it is named
+(``--bambi``): the least effective sample size of coefficients and standard deviations, by CPU second from model to
+draws, after a run of one draw that compiles what is kept.
 """
 
 from __future__ import annotations
@@ -38,6 +40,33 @@ say <- function(what, e) { t <- c(); for (i in 1:as.integer(a[5]))
 say("lme4", quote(glmer(f, d, family = fam)))
 if (requireNamespace("glmmTMB", quietly = TRUE)) say("glmmTMB", quote(glmmTMB::glmmTMB(f, d, family = fam)))
 """
+
+#: what bambi's Python runs; its formula of cbpp has p() for cbind()
+BAMBI = r"""
+import json, sys, time, warnings
+warnings.simplefilter("ignore")
+import arviz, bambi, pandas as pd
+path, formula, family, factors, sampler = sys.argv[1:]
+data = pd.read_csv(path)
+for name in filter(None, factors.split(",")):
+    data[name] = data[name].astype("category")
+options = {"inference_method": sampler, "random_seed": 1, "chains": 4, "progressbar": False}
+for draws, tune in ((1, 1), (1000, 1000)):
+    start = time.process_time()
+    fit = bambi.Model(formula, data, family=family).fit(draws=draws, tune=tune, **options)
+    seconds = time.process_time() - start
+names = [v for v in fit.posterior.data_vars if "|" not in v or v.endswith("_sigma")]
+ess = arviz.ess(fit.posterior[names])
+print("RESULT", seconds, min(float(ess[v].min()) for v in ess.data_vars))
+"""
+
+#: our samplers by short names
+SAMPLERS: Mapping[str, dict[str, str]] = {
+    "direct": {"sampler": "direct"},
+    "nutpie": {"sampler": "nutpie"},
+    "marginal": {"sampler": "nutpie", "parameterization": "marginal"},
+    "numpyro": {"sampler": "numpyro"},
+}
 
 
 @dataclass(frozen=True)
@@ -151,21 +180,46 @@ def in_rust(case: Case, data: pd.DataFrame, repeats: int) -> list[tuple[str, flo
     return [("glmm", statistics.median(found[1:]), -2.0 * fit.loglik)]
 
 
-def posteriors(name: str, case: Case) -> None:
+def posteriors(name: str, case: Case, samplers: list[str], python: str | None) -> None:
     """Print a line for each sampler."""
-    model = ranef.Model(case.formula, case.data(), family=case.family)
-    for sampler in ("direct", "numpyro"):
+    data = case.data()
+    model = ranef.Model(case.formula, data, family=case.family)
+    for sampler in samplers:
+        if sampler != "direct":
+            model.sample(1, 1, seed=1, progress=False, **SAMPLERS[sampler])
         start = time.process_time()
-        model.sample(100, 100, seed=1, sampler=sampler, progress=False) if sampler == "numpyro" else None
-        compiled, start = time.process_time() - start, time.process_time()
-        fit = model.sample(seed=1, sampler=sampler, progress=False)
-        seconds = time.process_time() - start
-        ess = float(fit.diagnostics["ess_bulk"].min())
-        k = "" if fit.draws.importance is None else f"k̂ {fit.draws.importance.pareto_k:.2f}"
-        print(
-            f"{name:14s} {sampler:8s} {seconds:9.2f} {ess:8.0f} {ess / seconds:8.1f} a second  {compiled:6.1f}  {k}",
-            flush=True,
-        )
+        try:
+            again = ranef.Model(case.formula, data, family=case.family)
+            fit = again.sample(seed=1, progress=False, **SAMPLERS[sampler])
+        except ranef.FitError as error:
+            seconds = time.process_time() - start
+            print(f"{name:14s} {sampler:16s} {seconds:9.2f}  refused: {str(error)[:70]}", flush=True)
+            continue
+        seconds, k = time.process_time() - start, fit.draws.importance
+        told = "" if k is None else f"k̂ {k.pareto_k:.2f}"
+        _say(name, sampler, seconds, float(fit.diagnostics["ess_bulk"].min()), told)
+    for sampler in ("nutpie", "numpyro") if python else ():
+        _say(name, f"bambi {sampler}", *in_bambi(str(python), case, data, sampler), "")
+
+
+def _say(name: str, sampler: str, seconds: float, ess: float, told: str) -> None:
+    print(f"{name:14s} {sampler:16s} {seconds:9.2f} {ess:8.0f} {ess / seconds:9.1f} a second  {told}", flush=True)
+
+
+def in_bambi(python: str, case: Case, data: pd.DataFrame, sampler: str) -> tuple[float, float]:
+    """CPU seconds and the least effective sample size; NaN where it has none."""
+    formula = case.formula.replace("cbind(incidence, size - incidence)", "p(incidence, size)")
+    family = "bernoulli" if case.family == "binomial" and "p(" not in formula else case.family
+    with tempfile.TemporaryDirectory() as folder:
+        path, script = Path(folder) / "data.csv", Path(folder) / "run.py"
+        data.to_csv(path, index=False)
+        script.write_text(BAMBI)
+        arguments = [python, str(script), str(path), formula, family, ",".join(case.factors), sampler]
+        run = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    lines = [line.split() for line in run.stdout.splitlines() if line.startswith("RESULT")]
+    if not lines:
+        print(run.stderr[-500:], file=sys.stderr)
+    return (float(lines[0][1]), float(lines[0][2])) if lines else (np.nan, np.nan)
 
 
 def main() -> None:
@@ -174,6 +228,8 @@ def main() -> None:
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--without-r", action="store_true")
     parser.add_argument("--posterior", action="store_true")
+    parser.add_argument("--samplers", default=",".join(SAMPLERS), help="ours, with commas between")
+    parser.add_argument("--bambi", metavar="PYTHON", help="a Python that has bambi")
     parser.add_argument("cases", nargs="*", metavar="CASE")
     options = parser.parse_args()
     warnings.simplefilter("ignore", ranef.RanefWarning)
@@ -182,7 +238,7 @@ def main() -> None:
     chosen = {name: chosen[name] for name in options.cases or chosen}
     if options.posterior:
         for name, case in chosen.items():
-            posteriors(name, case)
+            posteriors(name, case, options.samplers.split(","), options.bambi)
         return
     for name, case in chosen.items():
         data, repeats = case.data(), 1 if name in LARGE else 3

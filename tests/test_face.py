@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import pydoc
 import re
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -104,3 +106,26 @@ def test_every_method_has_an_example():
     assert len(MEMBERS) > 150
     without = [f"{cls.__name__}.{name}" for cls, name in MEMBERS if ">>> " not in inspect.getdoc(getattr(cls, name))]
     assert not without
+
+
+RETURNED = (Path(__file__).parents[1] / "docs/api/returned.md").read_text(encoding="utf-8")
+
+
+def returned_classes():
+    """Classes of which calls hand back instances, as the site lists them."""
+    parts = re.split(r"^\.\. currentmodule:: (\S+)$", RETURNED, flags=re.MULTILINE)[1:]
+    for module, text in zip(parts[::2], parts[1::2], strict=True):
+        for name in re.findall(r"^\.\. autoclass:: (\w+)$", text, flags=re.MULTILINE):
+            yield getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("cls", list(returned_classes()), ids=lambda cls: cls.__name__)
+def test_what_calls_return_has_an_example_that_uses_all_its_members(cls):
+    """The example of the class, or one of the member's own; they are run as doctests."""
+    lines = [line for line in inspect.getdoc(cls).splitlines() if line.startswith((">>> ", "... "))]
+    assert lines
+    held = getattr(cls, "__dataclass_fields__", {})
+    members = [name for name in dir(cls) if not name.startswith("_") and name not in held]
+    called = [name for name in members if ">>> " not in (inspect.getdoc(getattr(cls, name)) or "")]
+    unused = [name for name in called if not re.search(rf"\b{name}\b", "\n".join(lines))]
+    assert not unused

@@ -124,3 +124,19 @@ def test_scales_and_orders_stay_inside(path):
 
 def test_names_of_scales_are_found():
     assert names_of_scales("a = fit.products.scaling.y\nb = products.order.index(k)\nc = step.order") == [1, 2]
+
+
+#: who may change filters of warnings for a while: the main thread of the command line, and who holds a lock
+FILTERING = ("cli.py", "nuts/posterior.py", "design/grouped.py")
+
+
+def test_filters_of_warnings_are_left_to_users():
+    """They are the process's: of two threads, one may leave its own behind."""
+    for path in sorted(ROOT.rglob("*.py")):
+        called = {getattr(n.func, "attr", getattr(n.func, "id", "")) for n in calls(path)}
+        if {"catch_warnings", "filterwarnings", "simplefilter", "resetwarnings"} & called:
+            assert path.relative_to(ROOT).as_posix() in FILTERING
+
+
+def calls(path: Path) -> list[ast.Call]:
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from unicodedata import normalize
 
 __all__ = [
     "ArgumentError",
@@ -19,7 +22,10 @@ __all__ = [
     "RanefWarning",
     "SavedFileError",
     "SingularFitWarning",
+    "same_looks",
     "suggestion",
+    "told_apart",
+    "unwarned",
     "warn",
 ]
 
@@ -205,8 +211,23 @@ for _class in (RanefError, *RanefError.__subclasses__(), RanefWarning, *RanefWar
     _class.__module__ = "ranef"  # by this name they are caught, and the last line of a traceback says it
 
 
+_silent: ContextVar[bool] = ContextVar("_silent", default=False)
+
+
+@contextlib.contextmanager
+def unwarned() -> Iterator[None]:
+    """Say nothing of what goes on within; of this thread alone, as filters of warnings are not."""
+    token = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
+
+
 def warn(message: str, category: type[RanefWarning] = RanefWarning) -> None:
     """Warn at the line outside this package that led here, however many calls lie between."""
+    if _silent.get():
+        return
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("ranef", "_ranef"):
         level, frame = level + 1, frame.f_back
@@ -229,4 +250,22 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     folded = name.casefold()
     near = difflib.get_close_matches(folded, list(by_folded), n=1, cutoff=0.6)
     near = near or [k for k in by_folded if len(folded) > 2 and k.startswith(folded)]
-    return f" Did you mean {by_folded[near[0]]!r}?" if near else ""
+    if not near:
+        return ""
+    other = by_folded[near[0]]
+    if same_looks(name, other):
+        return (
+            f" {other!a} looks the same, but its accents are coded in another way, as in names that a Mac wrote: "
+            f"make both alike by unicodedata.normalize('NFC', ...)."
+        )
+    return f" Did you mean {other!r}?"
+
+
+def same_looks(first: str, second: str) -> bool:
+    """Whether two texts that differ look the same, for an accent may be part of its letter or follow it."""
+    return first != second and normalize("NFC", first) == normalize("NFC", second)
+
+
+def told_apart(first: str, second: str) -> tuple[str, str]:
+    """Two texts in quotes, by codes where they look the same."""
+    return (ascii(first), ascii(second)) if same_looks(first, second) else (repr(first), repr(second))

@@ -33,12 +33,39 @@ def test_frames_hold_what_the_fits_say(model):
     assert "conditional mode" in str(both)
 
 
-def test_one_model_in_other_words_is_refused():
+WORDS = {
+    "order": (
+        "TICKS ~ YEAR + cHEIGHT + (cHEIGHT | LOCATION) + (1 | BROOD)",
+        "TICKS ~ cHEIGHT + YEAR + (1 | BROOD) + (cHEIGHT | LOCATION)",
+    ),
+    "coding": ("TICKS ~ YEAR + (1 | BROOD)", "TICKS ~ 0 + YEAR + (1 | BROOD)"),
+    "unit": ("TICKS ~ YEAR + cHEIGHT + (1 | BROOD)", "TICKS ~ I(cHEIGHT / 100 + 3) + YEAR + (1 | BROOD)"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::ranef.SingularFitWarning")
+@pytest.mark.parametrize("name", WORDS)
+def test_one_model_in_other_words_is_shown_in_those_of_the_first(name):
     data = ranef.datasets.load("grouseticks")
-    formulas = "TICKS ~ YEAR + cHEIGHT + (1 | BROOD)", "TICKS ~ cHEIGHT + YEAR + (1 | BROOD)"
-    fits = [ranef.Model(formula, data, family="poisson").fit() for formula in formulas]
-    with pytest.raises(ranef.DesignError, match="another order"):
-        ranef.compare(*fits)
+    first, other = (ranef.Model(formula, data, family="negative binomial").fit() for formula in WORDS[name])
+    shown = ranef.compare(first, other).fits["Laplace_2"]
+    assert shown.fixef.index.tolist() == first.fixef.index.tolist()
+    assert np.allclose(shown.fixef, first.fixef, atol=2e-4)
+    assert np.allclose(shown.vcov, first.vcov, rtol=1e-3, atol=1e-8)
+    assert np.allclose(shown.fitted(), first.fitted(), rtol=1e-4)
+    assert np.allclose(shown.ranef()["estimate"], first.ranef()["estimate"], atol=1e-4)
+    assert shown.dispersion["size"] == pytest.approx(first.dispersion["size"], rel=1e-4)
+    assert shown._at.criterion == pytest.approx(other.criterion, abs=1e-6)
+
+
+def test_pooling_takes_a_posterior_in_other_words():
+    data = ranef.datasets.load("cbpp")
+    fit = ranef.Model(FORMULA, data, family="binomial").fit()
+    turned = data.assign(herd=data["herd"].cat.reorder_categories(data["herd"].cat.categories[::-1]))
+    other = ranef.Model(FORMULA, turned, family="binomial").sample(500, seed=1, sampler="direct", progress=False)
+    pooled = ranef.pooling(fit, other).frame
+    mine = other.ranef().set_index("level")["estimate"]
+    assert np.allclose(pooled.set_index("level")["posterior"], mine[pooled["level"]])
 
 
 def test_other_models_and_responses_are_refused(model):

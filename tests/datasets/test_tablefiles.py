@@ -288,6 +288,17 @@ def test_blanks_round_names_and_after_separators(tmp_path):
     assert reproduced(path, Reading()).to_dict("list") == {"y": [1.5, 2.5], "x": [1, 2], "g, h": ["a, b", "c"]}
 
 
+def test_marks_beside_words_for_missing_values(tmp_path, capsys):
+    """Words among the numbers, and a line of units: once they are known, the look tells the marks, or one mark both."""
+    path = tmp_path / "kosten.csv"
+    path.write_text("Kosten;g;Fall\n(EUR);;\n" + "4.159,04;a;ja\n3.905,5;b;nein\nk.A.;a;ja\n5.001;b;Nein\n" * 5)
+    codes = ("k.A.", "(EUR)")
+    for known in (Reading(missing=codes), Reading(missing=codes, thousands="."), Reading(missing=codes, decimal=",")):
+        assert reproduced(path, known)["Kosten"].dropna().tolist()[:3] == [4159.04, 3905.5, 5001.0]
+    assert main(["fit", str(path), "Fall ~ 1 + (1 | g)", "--family", "binomial"]) == 2
+    assert "Some differ in case or blanks only." in capsys.readouterr().err
+
+
 def test_marks_that_a_look_cannot_tell(tmp_path, capsys):
     """Numbers of three digits after each comma: thousands, or decimals."""
     path = tmp_path / "thousands.csv"

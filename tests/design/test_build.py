@@ -286,7 +286,21 @@ def test_codes_of_houses_have_no_unit(build):
 
 def test_levels_that_may_be_one_are_told(build):
     data = {"y": np.arange(12.0) ** 2, "g": ["a", "b", "A", "b ", "c", "d"] * 2}
-    with pytest.warns(RanefWarning, match="differ in case, blanks or zeros only: 'A' and 'a', 'b' and 'b '"):
+    for formula in ("y ~ 1 + (1 | g)", "y ~ g"):
+        with pytest.warns(
+            RanefWarning, match="differ in case, blanks or zeros only: 'A' and 'a', 'b' and 'b '"
+        ) as told:
+            build(formula, data)
+        assert len(told) == 1
+
+
+def test_accents_that_are_characters_of_their_own_are_told(build):
+    """Names and levels that look alike on every screen, as files from a Mac have them beside those from elsewhere."""
+    dose, north = "dose\u0301", ["no\u0301rd", "n\u00f3rd"]
+    data = {"y": np.arange(12.0) ** 2, dose: np.arange(12.0), "g": [*north, "süd"] * 4}
+    with pytest.raises(FormulaError, match=r"'dose\\u0301' looks the same.*normalize\('NFC'"):
+        build("y ~ dos\u00e9", data)
+    with pytest.warns(RanefWarning, match=r"how accents are coded: 'no\\u0301rd' and 'n\\xf3rd'"):
         build("y ~ 1 + (1 | g)", data)
 
 

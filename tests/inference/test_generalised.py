@@ -505,7 +505,15 @@ def test_classes_are_augmented(classes):
     assert frame["resp"].tolist() == ranef.datasets.load("VerbAgg")["resp"].astype(str).tolist()
 
 
+def test_residuals_of_classes_are_drawn_against_their_mean_place(classes):
+    ax = classes.plot.residuals()
+    places = ax.collections[0].get_offsets()[:, 0]
+    assert np.all(np.isin(np.round(places, 9), np.round(classes.fitted().to_numpy() @ [0.0, 1.0, 2.0], 9)))
+
+
 def test_new_responses_of_classes_are_refused_in_words(classes):
+    with pytest.raises(ranef.NotAvailableError, match="probabilities of its classes"):
+        ranef.emmeans(classes, "btype", type="response")
     with pytest.raises(ranef.NotAvailableError, match="probabilities of its classes"):
         classes.predict(interval="prediction")
 
@@ -516,3 +524,4 @@ def test_corrected_intervals_without_random_effects_are_walds():
     both = [fit.predict(interval="confidence", uncertainty=kind) for kind in ("fixef", "corrected")]
     assert np.allclose(both[0][["lower", "upper"]], both[1][["lower", "upper"]], rtol=1e-5)
     assert "mixed" not in str(fit.summary())
+    assert fit.engine == "ML"

@@ -17,7 +17,7 @@ from arviz_stats.base import array_stats
 import ranef
 import registry
 from _ranef.inference.posterior import labelled_draws
-from _ranef.nuts import Settings, batched, direct, pareto, sample_posterior
+from _ranef.nuts import Settings, batched, direct, pareto, sample_posterior, together
 from _ranef.nuts.ascent import ascend
 from _ranef.nuts.edges import make_edges
 from _ranef.nuts.mixture import Mixture
@@ -205,15 +205,22 @@ def test_the_same_seed_gives_the_same_draws():
     assert not np.array_equal(one.sigma, other.sigma)
 
 
-def test_one_by_one_where_the_model_is_large(monkeypatch):
-    """The kernels of engine A, which large designs need, find the same posterior."""
+@pytest.mark.parametrize("long", [False, True])
+def test_one_by_one_where_the_model_is_large(long, monkeypatch):
+    """The kernels of engine A, which large designs need, find the same posterior; draws may share points."""
     model = ranef.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", ranef.datasets.load("Penicillin"))
     one = model.sample(200, seed=1, sampler="direct")
     monkeypatch.setattr(batched, "MOST_PRODUCTS", -1)
+    monkeypatch.setattr(together, "LONG_TAIL", 0 if long else 300)
+    monkeypatch.setattr(direct, "COSTLY_POOL", 300)
     two = model.sample(200, seed=2, sampler="direct")
-    assert two.draws.importance.proposed <= 2 * 800
-    a, b = one.diagnostics, two.diagnostics
-    assert (np.abs(a["estimate"] - b["estimate"]) < 4.5 * a["sd"] * np.sqrt(2.0 / 700)).all()
+    assert two.draws.importance.proposed <= (300 if long else 2 * 800)
+    a, b, worth = one.diagnostics, two.diagnostics, two.draws.importance.effective
+    assert (200 < worth <= 300) if long else (worth > 600)
+    assert (np.abs(a["estimate"] - b["estimate"]) < 4.5 * a["sd"] * np.sqrt(1.0 / 700 + 1.0 / worth)).all()
+    theta, effects = two.draws.theta.reshape(800, -1), two.draws.b[0].reshape(800, -1)
+    assert len(np.unique(theta, axis=0)) == (pytest.approx(250, abs=50) if long else pytest.approx(700, abs=100))
+    assert len(np.unique(effects, axis=0)) == 800  # each with draws of its own
 
 
 REFUSED = {

@@ -113,3 +113,13 @@ def test_impossible_requests_say_why(fit):
         fit(*SLEEP).plot.residuals_by_group("subject")
     with pytest.raises(ranef.DesignError, match="95 per cent"):
         fit(*SLEEP).plot.qq(level=95)
+
+
+def test_fitted_values_of_ordered_classes_are_their_mean_places():
+    rng, g = np.random.default_rng(1), np.repeat(np.arange(8), 10)
+    y = np.digitize(rng.normal(size=8)[g] + rng.logistic(size=80), [0.0, 1.5])
+    fit = ranef.Model("y ~ 1 + (1 | g)", {"y": y, "g": g.astype(str)}, family="ordinal").fit()
+    shown = np.asarray(fit.plot.residuals().collections[0].get_offsets())[:, 0]
+    np.testing.assert_allclose(np.sort(shown), np.sort(fit.fitted().to_numpy() @ [0, 1, 2]))
+    assert len(fit.plot.diagnostics().axes) == 4
+    assert fit.plot.scale_location().get_xlabel() == "fitted y"

@@ -551,3 +551,42 @@ def test_two_classes_are_binomial():
     own = family.slopes(eta, rows, {})
     assert np.allclose(own.value, other.value)
     assert np.allclose(own.curvature, other.curvature)
+
+
+def test_classes_that_a_covariate_tells_apart_are_refused_with_it():
+    x = np.random.default_rng(1).normal(size=90)
+    data = pd.DataFrame({"x": x, "y": np.digitize(x, [-0.5, 0.5]), "g": np.arange(90) % 9})
+    with pytest.raises(ranef.FitError, match=r"separated: along .*x.* apart by their classes"):
+        ranef.Model("y ~ x + (1 | g)", data, family="ordinal").fit()
+    beside = data.assign(y=data["y"].sample(frac=1, random_state=1).to_numpy())
+    assert ranef.Model("y ~ x + (1 | g)", beside, family="ordinal").fit().status != "not converged"
+
+
+def test_levels_of_one_kind_each_do_not_tell_their_spread():
+    data = pd.DataFrame({"y": np.repeat([0, 1], 40), "g": np.repeat(np.arange(8), 10), "row": np.arange(80)})
+    with pytest.warns(ranef.ConvergenceWarning, match="In every level of g all rows of 'y' are at one end"):
+        fit = ranef.Model("y ~ 1 + (1 | g)", data, family="binomial").fit()
+    assert fit.status == "not identified"
+    assert not fit.ok
+
+
+ELSEWHERE = {
+    "zero-inflated poisson": "glmmTMB or brms",
+    "quasipoisson": "negative binomial 1",
+    "multinomial": "ordinal",
+    "bernouli": "'binomial' .also called 'bernoulli'.",
+    "gama": "Did you mean 'gamma'",
+}
+
+
+@pytest.mark.parametrize("word", ELSEWHERE)
+def test_families_of_other_packages_are_told_of(word):
+    with pytest.raises(ranef.FitError, match=ELSEWHERE[word]):
+        ranef.Model("y ~ 1 + (1 | g)", {"y": [0, 1], "g": [1, 2]}, family=word)
+
+
+def test_reml_of_a_generalised_response_is_refused():
+    model = ranef.Model.of(fitted("cbpp_laplace"))
+    with pytest.raises(ranef.FitError, match="maximum likelihood"):
+        model.fit("REML")
+    assert model.fit("ML").engine == "Laplace"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -190,8 +190,9 @@ def own_frame(base: PoolingBase, at: EffectsAt, ratios: Sequence[Floats], group:
     `ratios` (p_k,) by grouping are the standard deviations over σ there.
     """
     own = base.own
+    counts: list[Any] = [np.repeat(rows, o.variances.shape[1]) for rows, o in zip(base.rows, own, strict=True)]
     columns: dict[str, Sequence[Floats | Ints]] = {
-        "n": [np.repeat(rows, o.variances.shape[1]) for rows, o in zip(base.rows, own, strict=True)],
+        "n": counts,
         "no_pooling": [own_estimates(o, right) for o, right in zip(own, at.right, strict=True)],
         "partial": at.b,
         "complete": [np.zeros_like(b) for b in at.b],

@@ -7,7 +7,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from _ranef.errors import DesignError
@@ -115,7 +115,7 @@ class Dialect:
         return given
 
 
-def find_dialect(head: bytes, *, whole: bool) -> Dialect:
+def find_dialect(head: bytes, *, whole: bool, missing: Collection[str] = ()) -> Dialect:
     r"""Find how a file is written.
 
     Parameters
@@ -124,6 +124,8 @@ def find_dialect(head: bytes, *, whole: bool) -> Dialect:
         Its first bytes.
     whole : bool
         Whether that is all of it; else the last line may be cut.
+    missing : collection of str
+        What stands for missing values, besides the usual marks.
 
     Raises
     ------
@@ -150,7 +152,7 @@ def find_dialect(head: bytes, *, whole: bool) -> Dialect:
         raise DesignError("is empty: it holds no line of text.")
     as_written = records[0] if separator == " " else _records(text, separator, whole=whole)[0]
     spaced = any(name.startswith(" ") for name in as_written[1:])
-    header, columns = records[0], _columns(records)
+    header, columns = records[0], _columns(records, _MISSING | {code.strip().casefold() for code in missing})
     _refuse_shifted(header, columns, separator)
     decimal, thousands = _marks(columns, separator)
     names = Counter(name.strip() for name in header if name.strip())
@@ -250,17 +252,17 @@ def _fit(records: Sequence[Sequence[str]]) -> tuple[float, int]:
     return sizes[width] / sum(sizes.values()) - 0.01 * (header != width), width
 
 
-def _columns(records: Sequence[Sequence[str]]) -> list[list[str]]:
+def _columns(records: Sequence[Sequence[str]], missing: Collection[str]) -> list[list[str]]:
     """The entries of each column without those that are missing."""
     width = max(map(len, records))
     return [
-        [field.strip() for record in records[1:] if place < len(record) for field in [record[place]] if _present(field)]
+        [field.strip() for record in records[1:] for field in record[place : place + 1] if _present(field, missing)]
         for place in range(width)
     ]
 
 
-def _present(field: str) -> bool:
-    return field.strip().casefold() not in _MISSING
+def _present(field: str, missing: Collection[str] = _MISSING) -> bool:
+    return field.strip().casefold() not in missing
 
 
 def _marks(columns: Sequence[Sequence[str]], separator: str) -> tuple[str, str]:

@@ -91,7 +91,8 @@ class Reading:
 
     def corrected(self, dialect: Dialect) -> Dialect:
         """The dialect with the marks that are known."""
-        decimal, thousands = self.decimal or dialect.decimal, self.thousands or dialect.thousands
+        other = {".": ",", ",": "."}.get(self.thousands or "", dialect.decimal)
+        decimal, thousands = self.decimal or other, self.thousands or dialect.thousands
         if decimal == thousands:  # what is known holds
             decimal, thousands = (decimal, "") if self.decimal else (".", thousands)
         return replace(dialect, decimal=decimal, thousands=thousands)
@@ -123,7 +124,7 @@ def read_table_file(path: Path, known: Reading = Reading()) -> pd.DataFrame:
     try:
         if _format(path) in ("parquet", "arrow"):
             return _read_columns(path, known.labels)[0]
-        dialect = known.corrected(_dialect_of(path))
+        dialect = _dialect_of(path, known)
         frame, dialect, _ = _read(path, dialect, known)
     except ImportError as error:
         raise DesignError(
@@ -177,7 +178,7 @@ def reading_call(path: Path, known: Reading = Reading()) -> str:
     """Python that reads the file as :func:`read_table_file` does."""
     if _format(path) in ("parquet", "arrow"):
         return _read_columns(path, known.labels)[1]
-    dialect = known.corrected(_dialect_of(path))
+    dialect = _dialect_of(path, known)
     _, dialect, texts = _read(path, dialect, known)
     options = _options(path, dialect, known) | ({"dtype": dict.fromkeys(texts, "str")} if texts else {})
     stripped = ".rename(columns=str.strip)" if dialect.blank_names else ""
@@ -216,9 +217,9 @@ def _loses(written: pd.Series[Any], numbers: pd.Series[Any]) -> bool:
     return bool(labels.str.fullmatch(_NO_NUMBER).any() or len(labels) != numbers.nunique())
 
 
-def _dialect_of(path: Path) -> Dialect:
+def _dialect_of(path: Path, known: Reading) -> Dialect:
     head = _head(path)
-    return find_dialect(head, whole=len(head) < HEAD)
+    return known.corrected(find_dialect(head, whole=len(head) < HEAD, missing=known.missing))
 
 
 def _head(path: Path) -> bytes:

@@ -139,7 +139,10 @@ def build_design(
             warn_of_codes(node.name, value.values)
         elif isinstance(node, Name) and isinstance(value, Factor) and node != parsed.response:
             declared = table.declares_categories(node.name)
-            warn_of_lookalike(node.name, rows_of(drop_unused(value)), declared=declared, n=table.n)
+            seen = rows_of(drop_unused(value))
+            warn_of_lookalike(node.name, seen, declared=declared, n=table.n)
+            if node.name not in (term.group_name for term in parsed.random):
+                warn_of_twins(node.name, tuple(seen))
     rows = complete_rows(_gaps(values, extras, scope), table, na_action)
     try:
         used = on_rows(values, rows, table.n)

@@ -15,7 +15,16 @@ from _ranef.design.records import Design, RandomDesign
 from _ranef.design.size import Claim, count_columns
 from _ranef.design.table import Table
 from _ranef.design.values import Array, Codes, Factor, Numeric, Value, rows_of
-from _ranef.errors import DataWarning, DesignError, FitError, FormulaError, RanefWarning, warn
+from _ranef.errors import (
+    DataWarning,
+    DesignError,
+    FitError,
+    FormulaError,
+    RanefWarning,
+    same_looks,
+    told_apart,
+    warn,
+)
 from _ranef.formula import Node, ParsedFormula, RandomTerm, quoted
 from _ranef.structures import STRUCTURES
 from _ranef.support.remedies import one_of
@@ -248,16 +257,17 @@ def warn_of_codes(name: str, values: Array) -> None:
 
 
 def warn_of_twins(name: str, levels: Sequence[str]) -> None:
-    """Warn of levels of a grouping factor that differ in case, blanks or zeros only: one level, perhaps, twice."""
+    """Warn of levels that differ in case, blanks, zeros or the coding of accents only: one level, perhaps, twice."""
     if len(levels) > _LOOKED_AT:
         return
     met: dict[tuple[str, ...], str] = {}
     twins = [(met[bare], level) for level in levels if met.setdefault(bare := bare_label(level), level) != level]
     if twins:
-        shown = ", ".join(f"{a!r} and {b!r}" for a, b in twins[:3]) + (", …" if len(twins) > 3 else "")
+        shown = ", ".join(" and ".join(told_apart(a, b)) for a, b in twins[:3]) + (", …" if len(twins) > 3 else "")
+        accents = any(same_looks(a, b) for a, b in twins)
         warn(
-            f"Levels of {name} differ in case, blanks or zeros only: {shown}. They are levels apart; if they are one, "
-            "write them alike.",
+            f"Levels of {name} differ in case, blanks or zeros only{' or in how accents are coded' * accents}: "
+            f"{shown}. They are levels apart; if they are one, write them alike.",
             DataWarning,
         )
 

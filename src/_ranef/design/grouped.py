@@ -9,6 +9,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from threading import Lock
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -120,8 +121,12 @@ def _present(columns: Sequence[str], schema: Mapping[str, Any]) -> list[Any]:
     return gaps + [~nw.col(name).is_nan() for name in columns if schema[name].is_float()]
 
 
+#: filters of warnings are those of the process: two threads within them would leave one behind
+_FILTERS = Lock()
+
+
 def _collected(lazy: Any) -> Any:
-    with catch_warnings():  # of infinite numbers and the logarithm of zero, which are looked for
+    with _FILTERS, catch_warnings():  # of infinite numbers and the logarithm of zero, which are looked for
         simplefilter("ignore", RuntimeWarning)
         return lazy.collect()
 

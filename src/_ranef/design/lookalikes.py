@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from unicodedata import normalize
 
 __all__ = ["Look", "bare_label", "look_of"]
 
@@ -159,8 +160,9 @@ class Look:
 
 
 def bare_label(label: str) -> tuple[str, ...]:
-    """The parts of a level's label without case, blanks, and zeros that change no number."""
-    return tuple(_PADDING.sub("", part.strip().casefold()) for part in label.split(":"))
+    """The parts of a level's label without case, blanks, coding of accents, and zeros that change no number."""
+    one = label if label.isascii() else normalize("NFC", label)
+    return tuple(_PADDING.sub("", part.strip().casefold()) for part in one.split(":"))
 
 
 def look_of(levels: Sequence[str], rows: Mapping[str, int] | None = None) -> Look | None:

@@ -81,6 +81,10 @@ class Equation:
     '\\begin{aligned}'
     >>> print(equation.legend.text.splitlines()[-1])
     bright: variables of the data
+    >>> print(equation.typst.splitlines()[0])
+    upright("bright")_(i) & = β_(0) + b_(j[i]) + ε_(i) \
+    >>> equation.latex == str(equation), equation.mathml[:6]
+    (True, '<math ')
     """
 
     lines: tuple[Line, ...]

@@ -39,6 +39,21 @@ class AnovaComponents:
     components : DataFrame
         ``group, formula, anova, reml``: the variance in mean squares, its estimate as it is, negative or not, and that
         by REML.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> found = ranef.anova_components("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> found.table[["source", "df", "expected"]]
+         source  df             expected
+    0  operator   3  σ² + 5 σ²[operator]
+    1  Residual  16                   σ²
+    >>> found.components.round(3)
+          group                          formula  anova   reml
+    0  operator  (MS[operator] - MS[Residual])/5  0.068  0.068
+    1  Residual                     MS[Residual]  0.106  0.106
+    >>> found.coefficients.to_numpy().tolist()
+    [[5.0, 1.0], [0.0, 1.0]]
     """
 
     table: pd.DataFrame

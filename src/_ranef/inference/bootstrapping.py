@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from _ranef.errors import DesignError, RanefError, RanefWarning, warn
+from _ranef.errors import DesignError, RanefError, RanefWarning, unwarned, warn
 from _ranef.inference.effects import check_level, normal_quantile
 from _ranef.inference.engines import Estimated, Maximum, dispersions_of, marks_of
 from _ranef.inference.held import held_parameters
@@ -74,6 +73,18 @@ class Bootstrap:
         That gives the same replicates again.
     bounds : mapping of str to (float, float)
         Of parameters that have any; intervals end there.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+    >>> found = fit.bootstrap(50, seed=1)
+    >>> found.frame.index.tolist(), found.frame.columns.tolist()
+    (['Intercept', 'sd(Intercept | operator)', 'sigma'], ['estimate', 'bias', 'std_error', 'n'])
+    >>> found.confint(0.9, "percentile").columns.tolist(), found.failed
+    (['lower', 'upper'], 0)
+    >>> found.jackknife.shape
+    (4, 3)
     """
 
     kind: str
@@ -364,8 +375,7 @@ def _drawn(resampling: Resampling, again: Again, seed: np.random.SeedSequence) -
 def _replicate(fitted: Callable[[], Any], statistic: Statistic, names: Sequence[str]) -> _Replicate:
     lost = np.full(len(names), np.nan)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RanefWarning)
+        with unwarned():
             fit = fitted()
             if fit.estimates.optimizer.status is Status.NOT_CONVERGED:
                 return _Replicate(lost, NOT_CONVERGED)

@@ -38,6 +38,18 @@ class Influence:
         ``deleted, group, term1, term2, vcov, sdcor``.
     theta : DataFrame
         θ̂ by deletion; columns are named as ``fit.theta``.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+    >>> found = fit.influence("operator")
+    >>> found.deleted[["deleted", "cooks_distance"]].round(2).to_numpy().tolist()
+    [['a', 0.13], ['b', 0.58], ['c', 0.24], ['d', 0.39]]
+    >>> found.fixef["estimate"].round(2).tolist()
+    [60.45, 60.51, 60.33, 60.31]
+    >>> found.theta.shape
+    (4, 1)
     """
 
     group: str | None

@@ -70,11 +70,13 @@ class Derived:
     --------
     >>> import ranef
     >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
-    >>> icc = model.sample(draws=200, warmup=200, seed=1, progress=False).derive("icc")
+    >>> icc = model.sample(draws=200, seed=1, sampler="direct", progress=False).derive("icc")
     >>> icc.dims, icc.draws.shape
     (('group', 'kind'), (4, 200, 2, 2))
     >>> icc.frame().columns.tolist()
     ['group', 'kind', 'estimate', 'sd', 'lower', 'upper', 'rhat', 'ess']
+    >>> icc.to_dataarray().dims
+    ('chain', 'draw', 'group', 'kind')
     """
 
     name: str

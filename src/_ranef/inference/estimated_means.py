@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from _ranef.errors import DesignError
+from _ranef.errors import DesignError, NotAvailableError
 from _ranef.inference.covariates import numeric_columns
 from _ranef.inference.ddf import CoefficientLaw, coefficient_law
 from _ranef.inference.effects import check_level
@@ -299,8 +299,14 @@ def emmeans(
 ) -> MarginalMeans:
     """Marginal means, or slopes, as :func:`ranef.emmeans` has them."""
     one_of("type", type, ("link", "response"))
-    found = marginal_means(fit, coefficient_moments(fit, ddf), spec, by, at, weights, trend, level)
     family = fit.spec.family
+    if type == "response" and isinstance(family, Generalised) and family.classes:
+        raise NotAvailableError(
+            "type='response' of an ordinal response would be probabilities of its classes, of which emmeans() makes no "
+            "means. predict(data, re='none', interval='confidence') has them at chosen values, type='link' means on "
+            "the scale of the link."
+        )
+    found = marginal_means(fit, coefficient_moments(fit, ddf), spec, by, at, weights, trend, level)
     if type == "link" or trend is not None or not isinstance(family, Generalised):
         return found
     return replace(found, family=family)

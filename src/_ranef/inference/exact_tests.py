@@ -46,6 +46,16 @@ class ExactTest:
         Its Monte-Carlo standard error.
     simulated : array (nsim,)
         Statistics under the null hypothesis.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+    >>> test = ranef.exact_rlrt(fit, nsim=1000, seed=1)
+    >>> test.kind, round(test.statistic, 2), test.p_value < 0.05
+    ('RLRT', 3.47, True)
+    >>> 0.5 < test.share_of_zeros < 0.7
+    True
     """
 
     tested: str

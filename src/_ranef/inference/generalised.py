@@ -322,7 +322,7 @@ def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generato
 
 def shown_fitted(fit: Fit) -> Floats:
     """Fitted values (n,), which are means; of an ordinal response the mean places of the class, from 0."""
-    fitted = fit.fitted().to_numpy()
+    fitted: Floats = np.asarray(fit.fitted())
     return fitted @ np.arange(fitted.shape[1]) if fitted.ndim == 2 else fitted
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from _ranef.errors import RanefError
 from _ranef.inference.joint_hessian import JointInformation, joint_information
 from _ranef.likelihood import response_rows
-from _ranef.reml import LinkedRefits, linked_slice_size, refit_linked, refits_together
+from _ranef.reml import LinkedRefits, refit_linked
 from _ranef.results import RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, sdcor_arrays
 from _ranef.support.arrays import Floats
@@ -27,7 +27,7 @@ class Together:
     @property
     def size(self) -> int:
         """How many responses are fitted at once."""
-        return linked_slice_size(self.joint.problem)
+        return self.joint.problem.most_together
 
     def refits(self, Y: Floats) -> LinkedRefits:
         """Of responses (n, B), of which the model's family says what is no response of its: those are not found."""
@@ -43,7 +43,7 @@ def make_together(spec: ModelSpec, estimates: RemlEstimates) -> Together | None:
     if not isinstance(spec.family, Generalised) or estimates.nagq > 1 or estimates.singular:
         return None
     joint = joint_information(spec, estimates)
-    return Together(joint) if refits_together(joint.problem) else None
+    return Together(joint) if joint.problem.most_together else None
 
 
 def refitted_values(spec: ModelSpec, found: LinkedRefits) -> Floats:

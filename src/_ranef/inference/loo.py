@@ -69,6 +69,19 @@ class Loo:
         What was integrated in closed form rather than drawn.
     by_group : bool
         Whether whole groups could be left out.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> fb = model.sample(draws=200, seed=1, sampler="direct", progress=False)
+    >>> loo = fb.loo()
+    >>> loo.kind, loo.n_data_points, loo.warning, loo.words
+    ('conditional', 20, False, ())
+    >>> loo.frame.columns.tolist()
+    ['elpd', 'p', 'pareto_k']
+    >>> type(loo.to_arviz()).__name__
+    'ELPDData'
     """
 
     kind: str

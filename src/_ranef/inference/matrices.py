@@ -46,6 +46,19 @@ class FitCluster(Cluster):
         Of the level's own random effects.
     R, V : DataFrame (n_j, n_j)
         Of the residuals and of the responses of its rows; V has the effects of all factors.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+    >>> one = fit.matrices.cluster("308")
+    >>> one.D.round(2)
+               Intercept   Days
+    Intercept     612.09   9.60
+    Days            9.60  35.07
+    >>> V = one.Z.to_numpy() @ one.D.to_numpy() @ one.Z.to_numpy().T + one.R.to_numpy()
+    >>> bool(abs(V - one.V.to_numpy()).max() < 1e-9)
+    True
     """
 
     D: pd.DataFrame
@@ -67,6 +80,17 @@ class LinkedCluster(Cluster):
         Their working responses.
     V_working : DataFrame (n_j, n_j)
         Covariance of these with W held.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+    >>> one = fit.matrices.cluster("1")
+    >>> one.D.round(3).to_numpy().tolist(), one.W.shape, one.V_working.shape
+    ([[0.412]], (4, 4), (4, 4))
+    >>> one.z.round(2).tolist()
+    [-1.58, -0.91, 0.96, -3.48]
     """
 
     D: pd.DataFrame
@@ -212,7 +236,37 @@ class EffectMatrices(ModelMatrices):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FitMatrices(EffectMatrices):
-    """The matrices of a model with those that depend on θ̂ and σ̂."""
+    """The matrices of a model with those that depend on θ̂ and σ̂.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+    >>> m = fit.matrices
+    >>> m.y.shape, m.X.shape, m.Z.shape, m.Z_names[0], m.terms[0].J.shape
+    ((20,), (20, 1), (20, 4), 'operator[a].Intercept', (20, 4))
+    >>> m.D.toarray().round(3)[0].tolist(), m.Lambda.toarray().round(3)[0].tolist()
+    ([0.068, 0.0, 0.0, 0.0], [0.8, 0.0, 0.0, 0.0])
+    >>> V = m.Z @ m.D @ m.Z.T + m.R
+    >>> bool(abs(V - m.V).max() < 1e-12), m.V_cluster("a").shape
+    (True, (5, 5))
+    >>> inverse = m.R_X.T @ m.R_X
+    >>> bool(abs(fit.sigma**2 / inverse - fit.vcov).to_numpy().max() < 1e-10)
+    True
+    >>> m.L.shape, m.R_ZX.shape
+    ((4, 4), (4, 1))
+    >>> m.names
+    ('y', 'X', 'Z', 'J', 'X_i', 'Z_i', 'Lambda', 'template', 'D', 'L', 'R_ZX', 'R_X', 'R', 'V')
+    >>> m.named("R_ZX").frame.index.tolist()[0], m.cluster("a").D.round(3).to_numpy().tolist()
+    ('operator[a].Intercept', [[0.068]])
+    >>> print(m.show("Lambda"))
+    Λ: 4 × 4
+                           operator[a].Intercept  operator[b].Intercept  operator[c].Intercept  operator[d].Intercept
+    operator[a].Intercept                 0.8005                      .                      .                      .
+    operator[b].Intercept                      .                 0.8005                      .                      .
+    operator[c].Intercept                      .                      .                 0.8005                      .
+    operator[d].Intercept                      .                      .                      .                 0.8005
+    """
 
     @property
     def R(self) -> scipy.sparse.csr_array:
@@ -285,6 +339,32 @@ class LinkedMatrices(EffectMatrices):
         Working responses z = η + g/ω.
     fixed : array (n,)
         Xβ̂ with the offset.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> import numpy as np
+    >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+    >>> m = fit.matrices
+    >>> m.y.shape, m.X.shape, m.Z.shape, m.Z_names[0], m.terms[0].J.shape
+    ((56,), (56, 4), (56, 15), 'herd[1].Intercept', (56, 15))
+    >>> m.D.diagonal()[:2].round(3).tolist(), m.Lambda.diagonal()[:2].round(3).tolist()
+    ([0.412, 0.412], [0.642, 0.642])
+    >>> m.W.diagonal()[:2].round(2).tolist(), m.z.iloc[:2].round(2).tolist()
+    ([2.99, 1.46], [-1.58, -0.91])
+    >>> one = m.cluster("1")
+    >>> Z, D = one.Z.to_numpy(), one.D.to_numpy()
+    >>> bool(np.allclose(Z @ D @ Z.T + np.linalg.inv(one.W), one.V_working)), m.V_working.shape
+    (True, (56, 56))
+    >>> m.L.shape, m.R_ZX.shape, m.R_X.shape
+    ((15, 15), (15, 4), (4, 4))
+    >>> m.names[:5], m.named("D").frame.shape
+    (('y', 'X', 'Z', 'J', 'X_i'), (15, 15))
+    >>> m.V  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ranef.NotAvailableError: binomial responses have no V in closed form: ...
     """
 
     weights: Floats

@@ -136,6 +136,8 @@ class Profiles:
     ['Intercept', 'sd(Intercept | operator)', 'sigma']
     >>> profiles.confint(0.9).loc["sigma"].round(3).tolist()
     [0.25, 0.45]
+    >>> profiles.frame.columns.tolist(), profiles.notes
+    (['parameter', 'criterion', 'value', 'zeta'], {})
     """
 
     method: Method

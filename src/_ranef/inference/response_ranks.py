@@ -29,6 +29,16 @@ class SimulatedResiduals:
         simulated data sets.
     n : int
         Simulated data sets.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> fit = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy")).fit()
+    >>> found = fit.simulated_residuals(100, seed=1)
+    >>> found.residuals.between(0, 1).all().item(), found.n
+    (True, 100)
+    >>> found.tests.columns.tolist()
+    ['statistic', 'expected', 'p']
     """
 
     residuals: pd.Series[float]

@@ -36,6 +36,17 @@ class GroupRegressions:
         Its degrees of freedom.
     pool : bool
         Whether standard errors are by it, with its degrees of freedom, or by each level's own.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> lines = ranef.lm_list("Reaction ~ Days | Subject", ranef.datasets.load("sleepstudy"))
+    >>> lines.coef.round(1).loc["308"].to_dict()
+    {'Intercept': 244.2, 'Days': 21.8}
+    >>> lines.confint().columns.tolist(), lines.groups.columns.tolist()
+    (['level', 'term', 'estimate', 'lower', 'upper'], ['level', 'n', 'df', 'rss', 'sigma'])
+    >>> round(lines.sigma, 2), lines.df
+    (25.59, 144)
     """
 
     group: str

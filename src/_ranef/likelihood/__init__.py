@@ -28,7 +28,7 @@ with late(globals()):
     from _ranef.likelihood.identify_residuals import at_edge, undetermined_with_rho
     from _ranef.likelihood.laplace import Laplace, LaplaceAt, Mode, make_laplace
     from _ranef.likelihood.laplace_together import LaplaceTogether, ManyDraws, ManyPoints, ManySlopes, rows_together
-    from _ranef.likelihood.pilot import Pilot, fit_pilot, outward_direction, response_rows, separating
+    from _ranef.likelihood.pilot import Pilot, directions, fit_pilot, outward_direction, response_rows, separating
     from _ranef.likelihood.pointwise import linear_predictor_draws, log_precision_draws, row_log_densities
     from _ranef.likelihood.quadrature import at_points, check_points
     from _ranef.likelihood.responses import Responses, own_response, products_of, read_responses
@@ -95,6 +95,7 @@ __all__ = [
     "cross_products",
     "degeneracy",
     "determined",
+    "directions",
     "drawn_sums",
     "drawn_variances",
     "effect_moments",

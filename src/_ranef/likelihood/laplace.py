@@ -71,6 +71,11 @@ class Mode:
         """The linear predictor (n,)."""
         return self.fixed + self.part
 
+    @property
+    def u(self) -> tuple[Floats, ...]:
+        """Effects (J_k, p_k, 1) whose variances are one."""
+        return tuple(lam.T @ v for lam, v in zip(self.lambdas, self.v, strict=True))
+
     @cached_property
     def height(self) -> float:
         """h, without the constants of the log density."""

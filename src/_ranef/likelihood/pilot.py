@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from _ranef.spec import Generalised, ModelSpec, Rows
-from _ranef.support.arrays import Floats
+from _ranef.support.arrays import Floats, Ints
 from _ranef.support.interrupts import load
 
-__all__ = ["Pilot", "fit_pilot", "outward_direction", "response_rows", "separating", "working_model"]
+__all__ = ["Pilot", "directions", "fit_pilot", "outward_direction", "response_rows", "separating", "working_model"]
 
 #: Newton's steps at most, halvings of one, and the decrement that ends them
 STEPS, HALVINGS, DONE = 50, 30, 1e-10
@@ -122,10 +122,19 @@ def separating(spec: ModelSpec, family: Generalised, pilot: Pilot) -> tuple[str,
     algorithms for detecting separated data in binary logistic regression models*). It is looked for where the pilot
     went far out.
     """
-    if not family.linking.endless or not spec.n_fixed or (pilot.converged and np.abs(pilot.eta).max() < FAR_OUT):
+    far = not pilot.converged or np.abs(pilot.eta).max(initial=0.0) >= FAR_OUT
+    return directions(spec, family) if far else ()
+
+
+def directions(spec: ModelSpec, family: Generalised) -> tuple[str, ...]:
+    """The same names, whatever the pilot found; of an ordinal response thresholds may move too."""
+    if not family.linking.endless or not spec.n_fixed:
         return ()
-    X = spec.design.X / np.abs(spec.design.X).max(axis=0)
-    way = outward_direction(X, spec.design.y, family.lower, family.upper)
+    X, y = spec.design.X / np.abs(spec.design.X).max(axis=0), spec.design.y
+    if family.classes:
+        way = ordered_direction(X, y.astype(int), len(family.classes))
+    else:
+        way = outward_direction(X, y, family.lower, family.upper)
     names = spec.design.fixed_names
     return () if way is None else tuple(n for n, x in zip(names, way, strict=True) if x != 0.0)
 
@@ -136,7 +145,28 @@ def outward_direction(X: Floats, y: Floats, lower: float, upper: float) -> Float
     None where there is none, and the likelihood has a maximum. It may be zero in coefficients that need not move.
     """
     low, high = y == lower, y == upper
-    ends, between = np.vstack([X[high], -X[low]]), X[~(low | high)]
+    return _rising(np.vstack([X[high], -X[low]]), X[~(low | high)])
+
+
+def ordered_direction(X: Floats, y: Ints, K: int) -> Floats | None:
+    """The same (p,) of classes y from 0: no row moves but away from the thresholds beside its class, which move too.
+
+    The first of the K − 1 thresholds stands in the intercept.
+    """
+    thresholds = np.eye(K - 1)[:, 1:]
+    below, above = y < K - 1, y > 0
+    ends = np.vstack(
+        [
+            np.hstack([-X[below], thresholds[y[below]]]),
+            np.hstack([X[above], -thresholds[y[above] - 1]]),
+        ]
+    )
+    way = _rising(ends, np.zeros((0, ends.shape[1])))
+    return None if way is None else way[: X.shape[1]]
+
+
+def _rising(ends: Floats, between: Floats) -> Floats | None:
+    """A direction along which no row of `ends` falls and some rise, and rows `between` stay."""
     if not len(ends):
         return None
     found = load("scipy.optimize").linprog(

@@ -30,6 +30,10 @@ __all__ = [
 FEW, MANY = 24, 500
 
 
+#: entries of a block that are summed one by one
+FEW = 8
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class PairBlocks:
     """The non-zero blocks between two factors.
@@ -92,9 +96,20 @@ class BlockMatrix:
         """A times `columns`, a (J_k, p_k, r) for each factor."""
         out = [d @ c for d, c in zip(self.diag, columns, strict=True)]
         for (k, l), pair in self.pairs.items():
-            np.add.at(out[k], pair.rows, pair.blocks @ columns[l][pair.cols])
-            np.add.at(out[l], pair.cols, transpose(pair.blocks) @ columns[k][pair.rows])
+            _add_by(out[k], pair.rows, pair.blocks @ columns[l][pair.cols])
+            _add_by(out[l], pair.cols, transpose(pair.blocks) @ columns[k][pair.rows])
         return tuple(out)
+
+
+def _add_by(out: Floats, places: Ints, values: Floats) -> None:
+    """Add values (m, p, r) to blocks (J, p, r) of the levels that they are of."""
+    J, p, r = out.shape
+    if p * r > FEW:
+        np.add.at(out, places, values)
+        return
+    for a in range(p):
+        for b in range(r):
+            out[:, a, b] += np.bincount(places, values[:, a, b], J)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

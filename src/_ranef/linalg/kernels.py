@@ -19,6 +19,9 @@ MANY = 20_000_000
 #: products of columns that are summed one by one; more are summed side by side
 FEW = 16
 
+#: share of the entries of sparse rows from which on they are worked on as full ones
+FULL = 0.3
+
 #: entries of a matrix gathered at once
 CHUNK_ENTRIES = 4_000_000
 
@@ -28,11 +31,19 @@ def _compiled() -> Any:
     return load("_ranef.linalg.compiled")
 
 
+def _full(rows: scipy.sparse.csr_array) -> bool:
+    return bool(rows.nnz > FULL * rows.shape[0] * rows.shape[1])
+
+
 def subtract_gram(rows: scipy.sparse.csr_array, out: Floats, *, often: bool = False) -> None:
     """Take BᵀB from symmetric `out` (t, t), for sparse rows B (m, t) with ascending indices.
 
     `often` is worth compiled loops.
     """
+    if _full(rows):
+        wide = rows.toarray()
+        out -= wide.T @ wide
+        return
     if not often and float((np.diff(rows.indptr).astype(float) ** 2).sum()) < MANY:
         out -= (rows.T @ rows).toarray()
         return
@@ -43,6 +54,10 @@ def subtract_gram(rows: scipy.sparse.csr_array, out: Floats, *, often: bool = Fa
 
 def quadratic_forms(rows: scipy.sparse.csr_array, M: Floats, p: int, *, often: bool = False) -> Floats:
     """R_i M R_iᵀ (J, p, p) for the p sparse rows R_i of every level, which share their columns, and symmetric M."""
+    if _full(rows):
+        wide = rows.toarray()
+        halves = (wide @ M).reshape(-1, p, wide.shape[1])
+        return np.asarray(halves @ np.swapaxes(wide.reshape(halves.shape), 1, 2))
     out = np.zeros((rows.shape[0] // p, p, p))
     widths = np.diff(rows.indptr)[::p]
     if often or float((p * widths.astype(float) ** 2).sum()) > MANY:

@@ -9,7 +9,7 @@ can be trusted.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -173,6 +173,8 @@ class _Pool:
     def with_effects(self, posterior: GeneralisedTogether, rng: np.random.Generator) -> tuple[_Pool, DrawnEffects]:
         """The same with the weights of draws of the effects at every point."""
         drawn = posterior.draw(self.points, rng)
+        lost = np.isnan(drawn.log_ratio)  # so far out that the exact density is no number
+        drawn = replace(drawn, log_ratio=np.where(lost, -np.inf, drawn.log_ratio))
         log_density, log_ratios = self.log_density + drawn.log_ratio, self.log_ratios + drawn.log_ratio
         return _Pool(self.points, log_density, log_ratios), drawn
 

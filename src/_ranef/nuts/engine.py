@@ -113,7 +113,7 @@ def sample_asked(
         code = Code(asked_posterior(gradient, len(at.centre)), (("q", len(at.centre)),), None)
         return run_nuts(
             code,
-            {"centre": at.centre, "root": at.root},
+            {"centre": at.centre, "root": at.root.toarray() if hasattr(at.root, "toarray") else at.root},
             {"hyper": modes.starts(settings.chains, np.random.default_rng(seed))},
             jax.random.key(seed),
             settings,

@@ -1,8 +1,8 @@
 """Posterior densities of a generalised response at one point with their gradients, by numpy and the rows themselves.
 
-Coordinates are those of the layout of the problem, internal coefficients that could be integrated out, and logarithms of
-dispersions that are not known; then, where effects are sampled, those. They are those of :mod:`_ranef.nuts.joint`, and
-so is the density; :class:`Collapsed` has effects integrated out by Laplace's approximation.
+Coordinates are those of the layout of the problem, internal coefficients that could be integrated out, and logarithms
+of dispersions that are not known; then, where effects are sampled, those. They are those of :mod:`_ranef.nuts.joint`,
+and so is the density; :class:`Collapsed` has effects integrated out by Laplace's approximation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from _ranef.likelihood import Laplace, Likelihood, Mode, RowSums, response_rows
 from _ranef.nuts.modes import Laplace as NormalAt
 from _ranef.nuts.modes import Modes, find_modes
-from _ranef.nuts.problem import Gradient, Problem
+from _ranef.nuts.problem import Gradient, Problem, constrained
 from _ranef.nuts.related import among_roots
 from _ranef.nuts.start import internal_coefficients, start_vectors
 from _ranef.results import RemlEstimates
@@ -32,8 +32,8 @@ LEAST = 1e-3
 #: coordinates up to which effects are whitened by their whole curvature
 MOST_WHITENED = 1500
 
-#: share of the variance of effects that is left given the rows, below which they are centred
-CENTRED = 0.5
+#: entries of a root, beside the largest of their row, that are none but for rounding
+NOTHING = 1e-5
 
 #: step of differences of the gradient
 DIFFERENCE = 1e-4
@@ -65,8 +65,7 @@ class Dispersions:
         out, sampled = {}, iter(np.moveaxis(logs, -1, 0))
         for name in self.family.dispersions:
             prior = self.problem.priors.response[name]
-            known = not isinstance(prior, Gamma)
-            out[name] = np.full(logs.shape[:-1], float(prior)) if known else np.exp(next(sampled))
+            out[name] = np.exp(next(sampled)) if isinstance(prior, Gamma) else np.full(logs.shape[:-1], float(prior))
         return out
 
     def log_starts(self, start: RemlEstimates | None) -> Floats:
@@ -74,7 +73,7 @@ class Dispersions:
         family, rows = self.family, response_rows(self.problem.rows_of)
         numbers = family.starts(rows) if start is None or start.dispersion is None else start.dispersion
         of_names = dict(zip(family.dispersions, np.clip(numbers, LEAST, 1.0 / LEAST).tolist(), strict=True))
-        return np.log(np.array([of_names[name] for name in self.names]))
+        return np.asarray(np.log(np.array([of_names[name] for name in self.names], dtype=float)))
 
 
 def log_gamma(prior: object, q: Floats) -> Floats:
@@ -132,10 +131,8 @@ class _Linked(Dispersions):
     @cached_property
     def X(self) -> Floats:
         """What coefficients (r,), integrated and sampled, are multiplied by for η (n, r)."""
-        fixed = self.problem.fixed
-        return np.ascontiguousarray(
-            -fixed.unit * (self.sums.rows[self.sums.places[-1]][:-1].T @ fixed.columns[:-1, :-1])
-        )
+        fixed, own = self.problem.fixed, self.sums.rows[self.sums.places[-1]][:-1]
+        return np.ascontiguousarray(-fixed.unit * (own.T @ fixed.columns[:-1, :-1]))
 
     @cached_property
     def offset(self) -> Floats:
@@ -236,9 +233,15 @@ class Collapsed(_Linked):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Joint(_Linked):
-    """Effects sampled too, after all other coordinates: z (J_k, p_k) with b = σ z λᵀ, or b of centred factors."""
+    """Effects sampled too, after all other coordinates: z (J_k, p_k) with b = σ z λᵀ, or b if they are centred.
 
-    centered: tuple[bool, ...]
+    With A (J_k, p_k, p_k) by factor in `informed`, what rows tell of a level near the mode, instead w = Lᵀz with
+    LLᵀ = I + λᵀAλ. Given λ these have about unit variance whatever λ is; where rows tell nothing they are z, and where
+    they tell much b but for a constant.
+    """
+
+    centered: bool = False
+    informed: tuple[Floats, ...] | None = None
 
     @cached_property
     def shapes(self) -> list[tuple[int, int]]:
@@ -282,6 +285,8 @@ class Joint(_Linked):
 
     def _found(self, lambdas: list[Floats], w: Floats, own: dict[str, Floats], effects: Floats) -> Found:
         sampled, Z, at = self.by_factor(effects), self._columns, self._places
+        scales = self._scales(lambdas)
+        sampled = [_unscaled(L, x) for L, x in zip(scales, sampled, strict=True)]
         b = _joined([self._inside(k, lam, x).ravel() for k, (lam, x) in enumerate(zip(lambdas, sampled, strict=True))])
         eta = self.offset + self.X @ w + (Z * b[at]).sum(axis=0)
         rows = self.family.slopes(eta, self.rows, own)
@@ -289,23 +294,43 @@ class Joint(_Linked):
         value += float(np.sum(self.family.constant(self.rows, own))) if own else self._constant
         slope = np.bincount(at.ravel(), (rows.first * Z).ravel(), len(b))
         of_lam, of_effects = [], []
-        for k, bar in enumerate(self.by_factor(slope)):
+        for k, bar in enumerate(self.by_factor(np.asarray(slope, dtype=float))):
             root = self.among[k]
             more, lam_bar, own_bar = self._prior(k, lambdas[k], sampled[k], bar if root is None else root.T @ bar)
             value += more
+            L = scales[k]
+            if L is not None and self.informed is not None:
+                turned, own_bar, change = _scaled_back(L, sampled[k], own_bar)
+                lam_bar = lam_bar + 2.0 * (self.informed[k] @ lambdas[k] @ turned).sum(axis=0)
+                value += change
             of_lam.append(lam_bar.ravel())
             of_effects.append(own_bar.ravel())
         logs = [d.value.sum() for d in self.family.in_dispersions(eta, self.rows, own)] if self.names else []
         return Found(value, _joined(of_lam), rows.first @ self.X, np.array(logs), _joined(of_effects))
 
+    def _scales(self, lambdas: list[Floats]) -> list[Floats | None]:
+        """L (..., J_k, p_k, p_k) by factor, where effects have such; none of related levels."""
+        if self.informed is None:
+            return [None] * len(lambdas)
+        out: list[Floats | None] = []
+        for A, lam, root in zip(self.informed, lambdas, self.among, strict=True):
+            if root is not None:
+                out.append(None)
+            elif A.shape[-1] == 1:
+                out.append(np.sqrt(1.0 + lam[..., None, :, :] ** 2 * A))
+            else:
+                left = np.swapaxes(lam, -1, -2)[..., None, :, :] @ A @ lam[..., None, :, :]
+                out.append(np.linalg.cholesky(left + np.eye(A.shape[-1])))
+        return out
+
     def _inside(self, k: int, lam: Floats, sampled: Floats) -> Floats:
-        b: Floats = sampled @ (self._inward[k] if self.centered[k] else lam).T
+        b: Floats = sampled @ (self._inward[k] if self.centered else lam).T
         root = self.among[k]
         return b if root is None else root @ b
 
     def _prior(self, k: int, lam: Floats, sampled: Floats, bar: Floats) -> tuple[float, Floats, Floats]:
         """Log prior density of the effects; slopes in λ and in them, of it and of `bar` in internal effects."""
-        if not self.centered[k]:
+        if not self.centered:
             value = -0.5 * float((sampled**2).sum() + sampled.size * LOG_2PI)
             return value, bar.T @ sampled, bar @ lam - sampled
         inward, J = self._inward[k], len(sampled)
@@ -321,16 +346,89 @@ class Joint(_Linked):
         for k, b in enumerate(mode.b):
             root, own = self.among[k], b[:, :, 0]
             own = own if root is None else np.linalg.solve(root, own)
-            to = self._inward[k] if self.centered[k] else mode.lambdas[k]
-            out.append(np.linalg.lstsq(to, own.T, rcond=None)[0].T.ravel())
-        return _joined(out)
+            to = self._inward[k] if self.centered else mode.lambdas[k]
+            out.append(np.linalg.lstsq(to, own.T, rcond=None)[0].T)
+        for k, L in enumerate(self._scales(list(mode.lambdas))):
+            out[k] = out[k] if L is None else np.einsum("jba,jb->ja", L, out[k])
+        return _joined([own.ravel() for own in out])
 
     def positions(self, flat: Floats) -> dict[str, Floats]:
         """Values by site of coordinates (..., d)."""
-        coefficients, logs, effects = self.split(flat[..., self.problem.layout.n_hyper :])
-        out = {f"{'b' if self.centered[k] else 'z'}{k}": own for k, own in enumerate(self.by_factor(effects))}
+        problem, d = self.problem, self.problem.layout.n_hyper
+        coefficients, logs, effects = self.split(flat[..., d:])
+        roots = replace(problem.sampled_roots, products=problem.products)
+        scales = self._scales(self.lambdas(roots.at(constrained(problem, flat[..., :d])[0])))
+        letter, own = "b" if self.centered else "z", self.by_factor(effects)
+        out = {f"{letter}{k}": _unscaled(L, x) for k, (L, x) in enumerate(zip(scales, own, strict=True))}
         out |= dict(zip(self.names, np.moveaxis(logs, -1, 0), strict=True))
         return out | ({"beta": coefficients} if coefficients.shape[-1] else {})
+
+
+def joint_modes(problem: Problem, parameterization: str, start: RemlEstimates | None, seed: int) -> tuple[Joint, Modes]:
+    """The joint density, and a normal approximation of all coordinates round each mode of the collapsed one.
+
+    That of the effects given all others is by the curvature of the joint density, and their mean is linear in the
+    others.
+    """
+    collapsed = Collapsed(problem)
+    found = collapsed.modes(start, seed)
+    joint = Joint(problem, centered=parameterization == "centered")
+    if parameterization == "auto":
+        at = collapsed.mode(found.best.centre)
+        joint = replace(joint, informed=at.model.weighted(np.maximum(at.at.curvature, 0.0)).diag)
+    return joint, replace(found, at=tuple(_whole(joint, collapsed, at) for at in found.at))
+
+
+def _whole(joint: Joint, collapsed: Collapsed, outer: NormalAt) -> NormalAt:
+    gradient, n, sparse = joint.gradient, len(outer.centre), load("scipy.sparse")
+    centre = np.concatenate([outer.centre, joint.effects_of(collapsed.mode(outer.centre))])
+    d = len(centre)
+    whole = d <= MOST_WHITENED  # else the sampler finds the scales of effects itself
+
+    def slope(i: int) -> Floats:
+        step = np.zeros(d)
+        step[i] = DIFFERENCE
+        return (gradient(centre - step)[1] - gradient(centre + step)[1])[n:] / (2.0 * DIFFERENCE)
+
+    H = np.array([slope(i) for i in range(d)]).T if whole else np.zeros((d - n, d))  # (effects, all)
+    inner = _inverse_root(0.5 * (H[:, n:] + H[:, n:].T)) if whole else np.eye(d - n)
+    across = sparse.csr_array(-inner @ (inner.T @ H[:, :n]) @ outer.root)
+    # levels that do not meet have nothing in common
+    inner[np.abs(inner) < NOTHING * np.abs(inner).max(axis=1, keepdims=True)] = 0.0
+    root = [[sparse.csr_array(outer.root), None], [across, sparse.csr_array(inner)]]
+    return replace(outer, centre=centre, root=sparse.block_array(root, format="csr"))
+
+
+def _inverse_root(H: Floats) -> Floats:
+    """R with H⁻¹ = R Rᵀ, sparse where a factor of H in this order is; where H has none, by sizes of its eigenvalues."""
+    try:
+        return np.linalg.inv(np.linalg.cholesky(H)).T
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(H)
+        return np.asarray(vectors / np.sqrt(np.maximum(np.abs(values), 1e-6 * np.abs(values).max(initial=1.0))))
+
+
+def _unscaled(L: Floats | None, w: Floats) -> Floats:
+    """Z = L⁻ᵀw of levels (..., J, p)."""
+    if L is None:
+        return w
+    return w / L[..., 0] if w.shape[-1] == 1 else np.linalg.solve(np.swapaxes(L, -1, -2), w[..., None])[..., 0]
+
+
+def _scaled_back(L: Floats, z: Floats, bar: Floats) -> tuple[Floats, Floats, float]:
+    """Slopes (J, p, p) in LLᵀ and (J, p) in w of what has the slopes `bar` in z = L⁻ᵀw, with −log |L|, and that."""
+    diagonal = np.diagonal(L, axis1=1, axis2=2)
+    value = -float(np.log(diagonal).sum())
+    if z.shape[1] == 1:
+        own: Floats = bar / L[:, 0]
+        return -0.5 * (z * own / L[:, 0] + L[:, 0] ** -2)[:, None], own, value
+    own = np.linalg.solve(L, bar[..., None])[..., 0]
+    of_L = np.tril(-z[:, :, None] * own[:, None, :]) - np.eye(z.shape[1]) / diagonal[:, None, :]
+    inside = np.tril(np.swapaxes(L, 1, 2) @ of_L)
+    inside -= 0.5 * np.eye(z.shape[1]) * np.diagonal(inside, axis1=1, axis2=2)[:, None, :]
+    inverse = np.linalg.inv(L)
+    of_M = np.swapaxes(inverse, 1, 2) @ inside @ inverse
+    return 0.5 * (of_M + np.swapaxes(of_M, 1, 2)), own, value
 
 
 def _parted(flat: Floats, shapes: list[tuple[int, int]]) -> list[Floats]:
@@ -344,47 +442,3 @@ def _parted(flat: Floats, shapes: list[tuple[int, int]]) -> list[Floats]:
 
 def _joined(parts: list[Floats]) -> Floats:
     return np.concatenate([np.zeros(0), *parts])
-
-
-def joint_modes(problem: Problem, centered: bool | None, start: RemlEstimates | None, seed: int) -> tuple[Joint, Modes]:
-    """The joint density, and a normal approximation of all coordinates round each mode of the collapsed one.
-
-    That of the effects given all others is by the curvature of the joint density, and their mean is linear in the
-    others. Where nothing is said, the factors are centred whose effects owe more to their rows than to their prior.
-    """
-    collapsed = Collapsed(problem)
-    found = collapsed.modes(start, seed)
-    mode, K = collapsed.mode(found.best.centre), len(problem.products.sizes)
-    joint = Joint(problem, _informed(problem, mode) if centered is None else (centered,) * K)
-    return joint, replace(found, at=tuple(_whole(joint, collapsed, at) for at in found.at))
-
-
-def _informed(problem: Problem, mode: Mode) -> tuple[bool, ...]:
-    """By factor whether most of the variance of effects is not that given the rows; never of related levels."""
-    out = []
-    for k, (lam, A) in enumerate(zip(mode.lambdas, mode.A.diag, strict=True)):
-        left = np.linalg.inv(np.eye(len(lam)) + lam.T @ A @ lam)
-        known = problem.spec.groupings[problem.products.order[k]].among is None
-        out.append(bool(known and np.trace(left, axis1=1, axis2=2).mean() < CENTRED * len(lam)))
-    return tuple(out)
-
-
-def _whole(joint: Joint, collapsed: Collapsed, outer: NormalAt) -> NormalAt:
-    gradient, n = joint.gradient, len(outer.centre)
-    centre = np.concatenate([outer.centre, joint.effects_of(collapsed.mode(outer.centre))])
-    d = len(centre)
-    if d > MOST_WHITENED:  # the sampler finds the scales of effects itself
-        sparse = load("scipy.sparse")
-        root = sparse.block_diag([outer.root, sparse.eye_array(d - n)], format="csr")
-        return replace(outer, centre=centre, root=root)
-
-    def slope(step: Floats) -> Floats:
-        return gradient(centre + step)[1] - gradient(centre - step)[1]
-
-    H = -np.array([slope(step)[n:] for step in DIFFERENCE * np.eye(d)]).T / (2.0 * DIFFERENCE)  # (effects, all)
-    values, vectors = np.linalg.eigh(0.5 * (H[:, n:] + H[:, n:].T))
-    inner = vectors / np.sqrt(np.maximum(values, 1e-6 * values.max(initial=1.0)))
-    root = np.zeros((d, d))
-    root[:n, :n], root[n:, n:] = outer.root, inner
-    root[n:, :n] = -inner @ (inner.T @ H[:, :n]) @ outer.root
-    return replace(outer, centre=centre, root=root)

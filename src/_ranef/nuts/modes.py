@@ -49,6 +49,7 @@ class Laplace:
     ----------
     centre : array (d,)
     root : array (d, d)
+        A sparse one where effects are among the coordinates.
     evaluations : int
         Of the gradient.
     log_mass : float
@@ -59,6 +60,10 @@ class Laplace:
     root: Floats
     evaluations: int
     log_mass: float
+
+    def outward(self, w: Floats) -> Floats:
+        """Coordinates (..., d) of whitened ones."""
+        return np.asarray(self.centre + (self.root @ w.reshape(-1, w.shape[-1]).T).T.reshape(w.shape))
 
 
 def laplace(gradient: Gradient, start: Floats) -> Laplace:

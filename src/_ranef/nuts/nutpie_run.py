@@ -128,14 +128,14 @@ def _by_loops(problem: Problem, modes: Modes) -> Any:
 
 
 def _by_host(nutpie: Any, gradient: Gradient, modes: Modes) -> Any:
-    at, d = modes.best, len(modes.best.centre)
+    at, d, back = modes.best, len(modes.best.centre), modes.best.root.T.copy()
 
     def density() -> Callable[[Floats], tuple[float, Floats]]:
         def at_w(w: Floats) -> tuple[float, Floats]:
             value, slope = gradient(at.centre + at.root @ w)
             if not np.isfinite(value):
                 raise NotFinite
-            return value, at.root.T @ slope
+            return value, back @ slope
 
         return at_w
 

@@ -21,11 +21,10 @@ from _ranef.errors import FitError, NotAvailableError, RanefWarning, warn
 from _ranef.likelihood import CrossProducts
 from _ranef.nuts.batched import Points
 from _ranef.nuts.checkpoint import checkpoint_of
-from _ranef.nuts.collapsed_draws import weighted_outcome
 from _ranef.nuts.direct import NotDirect, require_direct, run_direct
-from _ranef.nuts.joint_draws import joint_effects, with_degrees
 from _ranef.nuts.layout import make_layout
 from _ranef.nuts.linked import Collapsed, joint_modes
+from _ranef.nuts.linked_draws import joint_outcome, weighted_outcome
 from _ranef.nuts.modes import doubts, modes_of
 from _ranef.nuts.nutpie_run import require_nutpie, run_nutpie
 from _ranef.nuts.problem import Problem, draw_effects, hyper_draws, prepare
@@ -141,7 +140,8 @@ def _sampled(
         settings, notes = settings.chosen(kind), [*others, *notes[-1:]]
     warmup = 0 if out else settings.warmup
     if warmup is None:
-        whitened = kind == "marginal" or (settings.sampler == "nutpie" and isinstance(spec.family, Generalised))
+        by_numpy = isinstance(spec.family, Generalised) and (settings.sampler == "nutpie" or spec.related)
+        whitened = kind == "marginal" or by_numpy
         warmup = SHORT_WARMUP if whitened else LONG_WARMUP
         if whitened:
             notes.append(f"{warmup} warm-up steps: the chains start around the posterior mode, in its own metric.")
@@ -163,7 +163,7 @@ def _sampled(
         beta=beta,
         b=b,
         sample_stats=raw.stats,
-        parameterization="mixed" if kind == "auto" else kind,
+        parameterization="partially centered" if kind == "auto" else kind,
         priors=priors,
         seed=seed,
         warmup=warmup,
@@ -219,7 +219,8 @@ def _of_independent(found: Importance, size: int) -> str:
 
 def _of_weights(found: Importance) -> str:
     k = f"{found.pareto_k:.2f}" if np.isfinite(found.pareto_k) else "none, as no weight is large"
-    return f"worth {found.efficiency:.0%} of their number; Pareto k̂ of the weights: {k} (they are to be trusted below 0.7)."
+    trusted = "(they are to be trusted below 0.7)"
+    return f"worth {found.efficiency:.0%} of their number; Pareto k̂ of the weights: {k} {trusted}."
 
 
 def _require_levels(spec: ModelSpec) -> None:
@@ -258,6 +259,8 @@ def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings)
             "effects and residuals, and where rows are read at every step in the marginal parameterization only. Leave "
             "the rest at its default."
         )
+    if spec.related and isinstance(spec.family, Generalised):
+        return _of_related(settings, priors)
     if spec.related and (reasons or asked not in ("auto", "marginal")):
         raise NotAvailableError(
             "A model with a known covariance among levels (cov=) is sampled with normal effects and a normal response, "
@@ -271,15 +274,14 @@ def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings)
         ]
     if generalised and asked == "marginal":
         return "marginal", [
-            "marginal parameterization: random effects are integrated by Laplace's approximation, drawn afterwards, and "
-            "draws taken by weights of the exact density."
+            "marginal parameterization: random effects are integrated by Laplace's approximation, drawn afterwards, "
+            "and draws taken by weights of the exact density."
         ]
     if asked == "auto" and not reasons:
         return "marginal", ["marginal parameterization: all random effects and residuals are normal."]
     if asked == "auto" and generalised and settings.sampler == "nutpie":
         return "auto", [
-            "effects centred by factor, where rows tell more of them than their prior does, and else non-centred: "
-            f"{' and '.join(reasons)}."
+            "partially centred parameterization: effects stand in standard deviations that their rows leave them."
         ]
     if asked == "auto":
         return "noncentered", [f"non-centred parameterization: {' and '.join(reasons)}."]
@@ -289,6 +291,16 @@ def choose_parameterization(spec: ModelSpec, priors: Priors, settings: Settings)
             f"{' and '.join(reasons)}. Use 'noncentered' or 'auto'."
         )
     return asked, []
+
+
+def _of_related(settings: Settings, priors: Priors) -> tuple[str, list[str]]:
+    """Of a generalised response: effects are the root of their covariance times independent ones, which are sampled."""
+    if priors.effects or settings.sampler == "direct" or settings.parameterization in ("marginal", "centered"):
+        raise NotAvailableError(
+            "A generalised response with a known covariance among levels (cov=) is sampled non-centred, with normal "
+            "effects: parameterization='noncentered' or 'auto', by sampler='numpyro' or 'nutpie'."
+        )
+    return "noncentered", ["non-centred parameterization: levels have a known covariance."]
 
 
 def require_sampler(spec: ModelSpec, priors: Priors, settings: Settings) -> None:
@@ -344,7 +356,8 @@ def _run(
     start: RemlEstimates | None,
     checkpoint: Checkpoint | None,
 ) -> Outcome:
-    if problem.given is not None and (settings.sampler == "nutpie" or settings.parameterization == "marginal"):
+    asked = settings.sampler == "nutpie" or settings.parameterization == "marginal" or problem.spec.related
+    if problem.given is not None and asked:
         return _run_linked(problem, settings, warmup, seed, start, checkpoint)
     if settings.sampler == "nutpie":
         modes = modes_of(problem, start, seed)
@@ -368,24 +381,21 @@ def _run_linked(
     start: RemlEstimates | None,
     checkpoint: Checkpoint | None,
 ) -> Outcome:
-    """Of a generalised response the collapsed density by either sampler, or the joint one by nutpie."""
-    if settings.parameterization != "marginal":
-        centered = {"centered": True, "noncentered": False}.get(settings.parameterization)
-        joint, modes = joint_modes(problem, centered, start, seed)
-        raw = run_nutpie(problem, modes, settings, warmup, seed, joint.gradient)
-        flat = modes.best.centre + raw.positions["hyper"] @ modes.best.root.T
-        positions = joint.positions(flat)
-        hyper = with_degrees(problem, positions, hyper_draws(problem, flat[..., : problem.layout.n_hyper]))
-        effects = joint_effects(problem, positions, hyper)
-        return Outcome(raw, hyper, effects, ())
-    collapsed = Collapsed(problem)
-    modes = collapsed.modes(start, seed)
-    collapsed = replace(collapsed, near=collapsed.mode(modes.best.centre))
-    if settings.sampler == "nutpie":
-        raw = run_nutpie(problem, modes, settings, warmup, seed, collapsed.gradient)
+    """Of a generalised response the collapsed density or the joint one, as numpy computes them."""
+    collapsed, whole = Collapsed(problem), settings.parameterization == "marginal"
+    if whole:
+        modes = collapsed.modes(start, seed)
+        collapsed = replace(collapsed, near=collapsed.mode(modes.best.centre))
+        gradient = collapsed.gradient
     else:
-        raw = _engine().sample_asked(problem, collapsed.gradient, modes, settings, warmup, seed, checkpoint)
-    return weighted_outcome(collapsed, modes, raw, seed)
+        joint, modes = joint_modes(problem, settings.parameterization, start, seed)
+        gradient = joint.gradient
+    if settings.sampler == "nutpie":
+        raw = run_nutpie(problem, modes, settings, warmup, seed, gradient)
+    else:
+        raw = _engine().sample_asked(problem, gradient, modes, settings, warmup, seed, checkpoint)
+    flat = modes.best.outward(raw.positions["hyper"])
+    return weighted_outcome(collapsed, flat, raw, seed) if whole else joint_outcome(joint, flat, raw)
 
 
 def log_density(

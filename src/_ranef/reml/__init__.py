@@ -8,7 +8,7 @@ from _ranef.support.late import late
 
 with late(globals()):
     from _ranef.reml.generalised import FARTHEST, GeneralisedProblem, fit_generalised, without_flat
-    from _ranef.reml.generalised_refits import LinkedRefits, linked_slice_size, refit_linked, refits_together
+    from _ranef.reml.generalised_refits import LinkedRefits, refit_linked
 
 __all__ = [
     "FARTHEST",
@@ -19,11 +19,9 @@ __all__ = [
     "fit_generalised",
     "fit_reml",
     "fit_structured",
-    "linked_slice_size",
     "refit_linked",
     "refit_many",
     "refit_structured",
-    "refits_together",
     "slice_size",
     "without_flat",
 ]

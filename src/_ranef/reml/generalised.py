@@ -9,7 +9,21 @@ from functools import cached_property
 import numpy as np
 
 from _ranef.errors import FitError
-from _ranef.likelihood import Laplace, LaplaceAt, at_points, check_points, fit_pilot, make_laplace, separating
+from _ranef.likelihood import (
+    Laplace,
+    LaplaceAt,
+    LaplaceTogether,
+    ManyPoints,
+    ManySlopes,
+    at_points,
+    check_points,
+    directions,
+    fit_pilot,
+    make_laplace,
+    rows_together,
+    separating,
+)
+from _ranef.linalg import RelatedPlan
 from _ranef.reml.boundary import boundary_words
 from _ranef.reml.fit import certified, recorded
 from _ranef.reml.newton import FLAT, bending, em_thetas, least_curvature
@@ -33,6 +47,9 @@ MOST_ITERATIONS, MOST_HALVINGS = 100, 12
 
 #: squared distance, in deviance units, over which the curvature hardly changes
 STAYS = 1e-2
+
+#: rows of all points that are evaluated together, lengths of their dense tails, and the decrement of their modes
+MOST_ROWS, MOST_TAIL, CLOSE = 300_000, 200, 1e-6
 
 #: step of the differences of gradients, in standard errors, and share of a curvature that counts as none
 DIFFERENCE, NO_CURVATURE = 1e-3, 1e-8
@@ -67,6 +84,7 @@ class GeneralisedProblem:
     laplace: Laplace
     points: int = 1
     _near: dict[str, LaplaceAt] = field(default_factory=dict)
+    _here: list[Floats] = field(default_factory=list)
     _known: dict[str, tuple[Floats, Floats]] = field(default_factory=dict)
 
     @property
@@ -80,6 +98,30 @@ class GeneralisedProblem:
         own = self.laplace.gaussian
         return Problem(own.spec, own.products, own.method)
 
+    @cached_property
+    def most_together(self) -> int:
+        """At how many points together gradients are found: none by quadrature, or of levels that are related."""
+        plan = self.products.plan
+        if self.points > 1 or not self.spec.terms or isinstance(plan, RelatedPlan):
+            return 0
+        tail = 1 if plan.crossed is None else max(plan.crossed.size, 1)
+        most = min(MOST_ROWS // self.spec.n_obs, MOST_TAIL // tail)
+        return most if most > 1 else 0
+
+    def slopes_together(
+        self, rows: LaplaceTogether, x: Floats, u: tuple[Floats, ...], close: float, y: Floats | None = None
+    ) -> tuple[ManySlopes, Floats]:
+        """Criteria and gradients (N, n) at parameters (N, n), from effects u, of the response or others (rows, N)."""
+        spec, (n, p) = self.spec, (self.n_theta, self.spec.n_fixed)
+        roots: list[Floats] = [np.zeros((len(x), len(g.columns), len(g.columns))) for g in spec.groupings]
+        for t in spec.terms:
+            roots[t.grouping][:, t.where, t.where] = t.structure.root(x[:, t.theta])
+        own = dict(zip(self.laplace.family.dispersions, np.exp(x[:, n + p :]).T, strict=True))
+        found = rows.slopes(ManyPoints(self.laplace.in_order(roots), x[:, n : n + p], own, y), u, close)
+        by_roots = self.laplace.by_grouping(found.roots)
+        slopes = [(by_roots[t.grouping] * root).sum(axis=(1, 2)) for t, root in spec.root_derivatives(x[:, :n])]
+        return found, np.column_stack([*slopes, found.sampled, found.logs])
+
     @property
     def products(self):  # type: ignore[no-untyped-def]
         """Those of the working response."""
@@ -88,6 +130,9 @@ class GeneralisedProblem:
     #: none of use here
     least_squares = None
     bounds = None
+
+    #: the working response's curvature is not that of the criterion
+    learns = True
 
     @property
     def n_theta(self) -> int:
@@ -104,12 +149,14 @@ class GeneralisedProblem:
         """Evaluate; the mode is sought from the one found last, which saves time and changes nothing."""
         n, p = self.n_theta, self.spec.n_fixed
         last = self._near.get("last")
+        if last is not None and np.array_equal(theta, self._here[0]):
+            return Point(theta, at_points(last, self.points))  # type: ignore[arg-type]
         at = self.laplace.at(
             self.spec.lambdas(theta[:n]), theta[n : n + p], theta[n + p :], None if last is None else last.mode
         )
         if not np.isfinite(at.criterion):
             raise np.linalg.LinAlgError("the criterion is no number")
-        self._near["last"] = at
+        self._near["last"], self._here[:] = at, [theta]
         return Point(theta, at_points(at, self.points))  # type: ignore[arg-type]
 
     def gradient(self, point: Point) -> Floats:
@@ -209,10 +256,16 @@ class GeneralisedProblem:
         """Second derivatives (n, n), by central differences of the gradient in steps for about that curvature."""
         x, n = point.theta, len(point.theta)
         steps = DIFFERENCE * np.sqrt(2.0 / np.maximum(np.diag(curvature), 1e-12))
-        out = np.empty((n, n))
-        for i, unit in enumerate(np.eye(n)):
-            ends = [self.gradient(self.point(x + side * steps[i] * unit)) for side in (1.0, -1.0)]
-            out[i] = (ends[0] - ends[1]) / (2.0 * steps[i])
+        ends = np.concatenate([x + np.diag(steps), x - np.diag(steps)])
+        if step := min(self.most_together, len(ends)):
+            rows, u = rows_together(self.laplace), _at(point).mode.u
+            parts = [ends[first : first + step] for first in range(0, len(ends), step)]
+            begun = [tuple(np.tile(own, (len(part), 1, 1)) for own in u) for part in parts]
+            found = [self.slopes_together(rows, *both, CLOSE)[1] for both in zip(parts, begun, strict=True)]
+            slopes = np.concatenate(found)
+        else:
+            slopes = np.array([self.gradient(self.point(end)) for end in ends])
+        out = (slopes[:n] - slopes[n:]) / (2.0 * steps[:, None])
         held = self.at_end(x)
         out[held], out[:, held] = 0.0, 0.0
         return 0.5 * (out + out.T)
@@ -253,9 +306,13 @@ def fit_generalised(
         begun = _begun(problem, _start(problem, start), others)
         try:
             found, hessian = _maximised(problem, tracer, begun, near, control)
-            return _estimates(problem, tracer, found, hessian)
+            out = _estimates(problem, tracer, found, hessian)
         except np.linalg.LinAlgError as error:
             raise FitError(_no_numbers(spec, family)) from error
+
+    if out.optimizer.status is Status.NOT_CONVERGED:
+        _refuse_separation(spec, directions(spec, family))
+    return out
 
 
 def _maximised(
@@ -273,12 +330,14 @@ def _maximised(
 
 
 def _refuse_separation(spec: ModelSpec, names: tuple[str, ...]) -> None:
+    assert isinstance(spec.family, Generalised)
     if names:
         more = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
+        where = "apart by their classes" if spec.family.classes else "all at one end of its range"
         raise FitError(
             f"The rows are separated: along {', '.join(names[:NAMED])}{more} some rows of {spec.design.response!r} are "
-            "all at one end of its range, so that the likelihood rises for ever and these coefficients have no finite "
-            "estimate. Leave the predictor out, join its levels, or use a prior for it."
+            f"{where}, so that the likelihood rises for ever and these coefficients have no finite estimate. Leave the "
+            "predictor out, join its levels, or use a prior for it."
         )
 
 
@@ -307,6 +366,7 @@ def _begun(problem: GeneralisedProblem, theta: Floats, others: Floats) -> Floats
 
 
 def _no_numbers(spec: ModelSpec, family: Generalised) -> str:
+    _refuse_separation(spec, directions(spec, family))
     told = f"The likelihood of {spec.design.response!r} is no number even beside small random effects. "
     if not family.linking.endless:
         return told + (
@@ -368,9 +428,9 @@ def _recorded(problem: GeneralisedProblem, tracer: Tracer, own: Descent, found: 
     record = recorded(problem.gaussian, tracer, own)
     absorbed = _absorbed(problem)
     if absorbed and record.status is not Status.NOT_CONVERGED:
-        words = f"{Status.NOT_IDENTIFIED.value} {OF_A_ROW} Not determined: {', '.join(absorbed)}."
+        told = f"{Status.NOT_IDENTIFIED.value} {OF_A_ROW} Not determined: {', '.join(absorbed)}."
         names = tuple(n for n in problem.spec.theta_names if n in absorbed or n in record.undetermined)
-        return replace(record, status=Status.NOT_IDENTIFIED, message=words, undetermined=names)
+        return replace(record, status=Status.NOT_IDENTIFIED, message=told, undetermined=names)
     ends = problem.at_end(found.point.theta)[problem.n_theta + problem.spec.n_fixed :]
     words = [
         f"The {name} is estimated as {'infinite' if log > centre else 'zero'}{problem.laplace.family.without(name)}."
@@ -379,6 +439,14 @@ def _recorded(problem: GeneralisedProblem, tracer: Tracer, own: Descent, found: 
         )
         if end
     ]
+    if alike := _alike(problem.spec, problem.laplace.rows.y):
+        told = (
+            f"{Status.NOT_IDENTIFIED.value} In every level of {' and of '.join(alike)} all rows of "
+            f"{problem.spec.design.response!r} are at one end of its range: the likelihood of the standard deviation "
+            "rises for ever or hardly bends, and its estimate is what the approximation makes of it. Effects need "
+            "levels with both, or a prior: Model.sample()."
+        )
+        return replace(record, status=Status.NOT_IDENTIFIED, message=told)
     if not words or record.status is Status.NOT_CONVERGED:
         return record
     status = Status.BOUNDARY if record.status is Status.CONVERGED else record.status
@@ -388,13 +456,31 @@ def _recorded(problem: GeneralisedProblem, tracer: Tracer, own: Descent, found: 
 
 def _absorbed(problem: GeneralisedProblem) -> list[str]:
     """Names of standard deviations of intercepts that every row has for itself, where the link takes them up."""
-    spec, out = problem.spec, []
+    spec = problem.spec
+    out: list[str] = []
     if problem.laplace.family.absorbs(problem.laplace.rows):
         for t in spec.terms:
             g = spec.groupings[t.grouping]
             alone = g.among is None and np.bincount(g.codes, minlength=g.n_levels).max() == 1
             if alone and t.columns == ("Intercept",):
                 out += spec.theta_names[t.theta]
+    return out
+
+
+def _alike(spec: ModelSpec, y: Floats) -> list[str]:
+    """Names of factors with an intercept of whose levels all rows are zeros, or all are ones."""
+    family = spec.family
+    assert isinstance(family, Generalised)
+    out: list[str] = []
+    if family.classes or not np.isfinite(family.upper):
+        return out
+    for t in spec.terms:
+        g = spec.groupings[t.grouping]
+        if "Intercept" in t.columns and t.group not in out:
+            least, most = np.full(g.n_levels, family.upper), np.full(g.n_levels, family.lower)
+            np.minimum.at(least, g.codes, y)
+            np.maximum.at(most, g.codes, y)
+            out += [t.group] if ((most == family.lower) | (least == family.upper)).all() else []
     return out
 
 

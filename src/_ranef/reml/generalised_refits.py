@@ -10,18 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from _ranef.likelihood import ManyPoints, ManySlopes, rows_together
-from _ranef.linalg import RelatedPlan
-from _ranef.reml.generalised import GeneralisedProblem, without_flat
+from _ranef.likelihood import rows_together
+from _ranef.reml.generalised import CLOSE, GeneralisedProblem, without_flat
 from _ranef.support.arrays import Bools, Floats, Ints
 
-__all__ = ["LinkedRefits", "linked_slice_size", "refit_linked", "refits_together"]
+__all__ = ["LinkedRefits", "refit_linked"]
 
-#: rows of all responses held at once, and the lengths of their dense tails together
-MOST_ROWS, MOST_TAIL = 300_000, 400
-
-#: iterations and halvings; the decrement that ends them, and of a mode
-STEPS, HALVINGS, DONE, CLOSE = 40, 12, 1e-9, 1e-6
+#: iterations and halvings, and the decrement that ends them
+STEPS, HALVINGS, DONE = 40, 12, 1e-9
 
 #: how far a step may go, in standard errors; how far η may, and θ that may be on the boundary
 LONGEST, FARTHEST, INTERIOR = 4.0, 6.0, 1e-2
@@ -48,19 +44,6 @@ class LinkedRefits:
     dispersion: Floats
     criterion: Floats
     found: Bools
-
-
-def refits_together(problem: GeneralisedProblem) -> bool:
-    """Whether responses of a model can be fitted together: by Laplace's approximation, with independent levels."""
-    spec = problem.spec
-    return problem.points == 1 and bool(spec.terms) and not isinstance(problem.products.plan, RelatedPlan)
-
-
-def linked_slice_size(problem: GeneralisedProblem) -> int:
-    """How many are fitted at once."""
-    crossed = problem.products.plan.crossed
-    tail = 1 if crossed is None else max(crossed.size, 1)
-    return max(1, min(MOST_ROWS // problem.spec.n_obs, MOST_TAIL // tail))
 
 
 def refit_linked(problem: GeneralisedProblem, begun: Floats, hessian: Floats, Y: Floats) -> LinkedRefits:
@@ -112,30 +95,11 @@ class _Together:
             return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
 
     def _at(self, x: Floats, which: Ints) -> tuple[Floats, Floats]:
-        problem, b = self.problem, len(x)
-        n, p = problem.n_theta, problem.spec.n_fixed
-        roots = _roots(problem, x[:, :n])
-        own = dict(zip(problem.laplace.family.dispersions, np.exp(x[:, n + p :]).T, strict=True))
-        given = ManyPoints(problem.laplace.in_order(roots), x[:, n : n + p], own, self.Y[:, which])
-        found = self.rows.slopes(given, tuple(u[which].reshape(-1, u.shape[2], 1) for u in self.u), CLOSE)
-        for u, mode in zip(self.u, found.u, strict=True):
-            u[which] = mode.reshape(b, *u.shape[1:])
-        return found.criterion, _gradients(problem, x[:, :n], found)
-
-
-def _roots(problem: GeneralisedProblem, theta: Floats) -> list[Floats]:
-    """Λ_k (B, p_k, p_k) by grouping of θ (B, n_theta) for standard columns."""
-    spec = problem.spec
-    out: list[Floats] = [np.zeros((len(theta), len(g.columns), len(g.columns))) for g in spec.groupings]
-    for t in spec.terms:
-        out[t.grouping][:, t.where, t.where] = t.structure.root(theta[:, t.theta])
-    return out
-
-
-def _gradients(problem: GeneralisedProblem, theta: Floats, found: ManySlopes) -> Floats:
-    roots = problem.laplace.by_grouping(found.roots)
-    slopes = [(roots[t.grouping] * root).sum(axis=(1, 2)) for t, root in problem.spec.root_derivatives(theta)]
-    return np.column_stack([*slopes, found.sampled, found.logs])
+        u = tuple(u[which].reshape(-1, u.shape[2], 1) for u in self.u)
+        found, slopes = self.problem.slopes_together(self.rows, x, u, CLOSE, self.Y[:, which])
+        for own, mode in zip(self.u, found.u, strict=True):
+            own[which] = mode.reshape(len(x), *own.shape[1:])
+        return found.criterion, slopes
 
 
 def _descended(many: _Together, x: Floats, inverse: Floats) -> tuple[Floats, Floats, Bools]:

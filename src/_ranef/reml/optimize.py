@@ -236,7 +236,7 @@ def descend(
             break
         # on some boundaries the average information is no Hessian, and steps shrink the decrement only slowly: then
         # what gradients show along the steps corrects it
-        secant, last = secant or SLOW * last < decrement < 1.0, decrement
+        secant, last = secant or ((problem.learns or SLOW * last < decrement) and decrement < 1.0), decrement
         lower = _line_search(tracer, point, step, decrement, control)
         if lower is None:
             if fallen_back or decrement < _close(point):

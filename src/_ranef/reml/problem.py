@@ -111,6 +111,10 @@ class Minimand(Protocol):
         """What least squares says, where rows are at hand."""
 
     @property
+    def learns(self) -> bool:
+        """Whether gradients correct the curvature near the end, however quick the descent."""
+
+    @property
     def scales(self) -> Bools:
         """Which parameters (n,) scale a column of λ, so that their sign is not identified."""
 
@@ -157,6 +161,9 @@ class Problem(Likelihood):
     """
 
     known: Undetermined | None = None
+
+    #: the average information is a good curvature near an optimum
+    learns = False
 
     @property
     def scales(self) -> Bools:
@@ -249,6 +256,9 @@ class JointProblem:
 
     over: OverRho
     at_start: Problem
+
+    #: that in ρ is learnt anyway
+    learns = False
 
     @property
     def spec(self) -> ModelSpec:

@@ -95,8 +95,8 @@ def _call(record: Record, priors: str) -> str:
         del given["warmup"]
     usual = {"target_accept": 0.8, "sampler": "numpyro", "family": "gaussian", "parameterization": "marginal"}
     if isinstance(record.response, Generalised):
-        own = "noncentered" if record.parameterization != "mixed" else "mixed"
-        usual |= {"family": record.family, "parameterization": own}
+        own = {"partially centered"} & {record.parameterization} or {"noncentered"}
+        usual |= {"family": record.family, "parameterization": own.pop()}
     given |= {name: getattr(record, name) for name, value in usual.items() if getattr(record, name) != value}
     texts = {name: repr(value) for name, value in given.items()} | dict(record.asked)
     texts |= {"priors": priors} if priors else {}

@@ -76,6 +76,14 @@ class OptimizerRecord:
         is the same, and what stands for them in θ is arbitrary.
     doubt : str
         The sentence of `message` that says why a higher likelihood may have been missed; mostly empty.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+    >>> record = fit.optimizer
+    >>> record.status, record.n_evaluations == len(record.steps), record.decrement < 1e-6, record.doubt
+    (<Status.CONVERGED: 'The optimum is interior and the gradient vanishes there.'>, True, True, '')
     """
 
     steps: tuple[OptimizerStep, ...]
@@ -147,6 +155,13 @@ class RemlEstimates:
         Points of quadrature for each effect: 1 is Laplace's approximation.
     classes : tuple of str
         Of an ordinal response, in their order.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+    >>> fit.estimates.theta.round(3).tolist(), fit.estimates.modes[0].values.shape, fit.estimates.singular
+    ([0.8], (4, 1), False)
     """
 
     method: Method
@@ -189,6 +204,16 @@ class Refits:
         Whether some variance is zero or some correlation ±1.
     converged : array of bool (B,)
     fixed_names : tuple of str
+
+    Examples
+    --------
+    >>> import ranef
+    >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
+    >>> refits = fit.refit(fit.simulate(3, seed=1))
+    >>> refits.beta.shape, refits.converged.tolist()
+    ((3, 1), [True, True, True])
+    >>> refits.frame.columns.tolist()
+    ['Intercept', 'sd(Intercept | operator)', 'sigma', 'criterion', 'singular', 'converged']
     """
 
     method: Method
@@ -254,7 +279,7 @@ class PosteriorDraws:
         ``diverging``, ``tree_depth``, ``n_steps``, ``energy``, ``acceptance_rate``, ``lp``, ``step_size``; of
         independent draws ``lp`` and ``log_ratio``, the logarithm of posterior over proposal but for a constant.
     parameterization : str
-        ``"marginal"``, ``"noncentered"`` or ``"centered"``; ``"mixed"`` where each factor has that which suits it.
+        ``"marginal"``, ``"noncentered"`` or ``"centered"``; ``"partially centered"`` between these two.
     priors : Priors
         The priors, with their numbers.
     seed : int
@@ -283,6 +308,16 @@ class PosteriorDraws:
         Of ``"direct"``.
     link : str
         Of a generalised response, whose σ is 1.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+    >>> fb = model.sample(draws=200, seed=1, sampler="direct", progress=False)
+    >>> fb.draws.theta.shape, fb.draws.beta.shape, fb.draws.b[0].shape
+    ((4, 200, 1), (4, 200, 1), (4, 200, 4, 1))
+    >>> fb.draws.sampler, fb.draws.chained, fb.draws.response.word, fb.draws.not_normal
+    ('direct', False, 'gaussian', '')
     """
 
     theta: Floats

@@ -85,6 +85,14 @@ class TermMatrices:
         Level by level, the columns of the effects within each level.
     names : tuple of str
         Column names of Z.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> term = model.matrices.terms[0]
+    >>> term.J.shape, term.X.shape, term.Z.shape, term.names[:2]
+    ((180, 18), (180, 2), (180, 36), ('Subject[308].Intercept', 'Subject[308].Days'))
     """
 
     J: scipy.sparse.csr_array
@@ -106,6 +114,14 @@ class Cluster:
     X : DataFrame (n_j, p)
     Z : DataFrame (n_j, q)
         The columns of this level's own random effects, one block for each term on the factor.
+
+    Examples
+    --------
+    >>> import ranef
+    >>> model = ranef.Model("Reaction ~ Days + (Days | Subject)", ranef.datasets.load("sleepstudy"))
+    >>> one = model.matrices.cluster("308")
+    >>> one.level, one.rows.tolist()[:3], one.y.shape, one.X.columns.tolist(), one.Z.columns.tolist()
+    ('308', [0, 1, 2], (10,), ['Intercept', 'Days'], ['Intercept', 'Days'])
     """
 
     level: str

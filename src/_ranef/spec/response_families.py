@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from _ranef.errors import FitError
@@ -57,6 +58,26 @@ ALIASES = {
 }
 
 
+#: parts of names of responses that there are not, and what is nearest
+ELSEWHERE = {
+    "zero zip zinb hurdle": "Zero-inflated and hurdle models are for glmmTMB or brms.",
+    "quasi": "Counts of a larger variance are 'negative binomial 1' (a multiple of μ) or 'negative binomial', and "
+    "proportions have an effect of every row, (1 | row).",
+    "trunc cens": "Truncated and censored responses are for glmmTMB or brms.",
+    "multinom categorical nominal": "Classes without an order are for brms; those with one are 'ordinal'.",
+    "tweedie compois genpois": "It is for glmmTMB.",
+}
+
+
+def _refuse_elsewhere(word: str) -> None:
+    for parts, instead in ELSEWHERE.items():
+        if any(part in word.lower() for part in parts.split()):
+            raise FitError(f"family={word!r} is not available. {instead}")
+    near = get_close_matches(word, [*ALIASES, *GENERALISED], 1)
+    if near and near[0] in ALIASES:
+        raise FitError(f"family={word!r} is none. Did you mean {ALIASES[near[0]]!r} (also called {near[0]!r})?")
+
+
 def response_family(family: Any, link: Any = None, classes: tuple[str, ...] = ()) -> Family:
     """The distribution of a model's response by its word and link (and classes, of one that is fitted), or one itself.
 
@@ -74,6 +95,8 @@ def response_family(family: Any, link: Any = None, classes: tuple[str, ...] = ()
     if isinstance(family, Gaussian):
         family = family.word
     word = ALIASES.get(family.lower(), family.lower()) if isinstance(family, str) else family
+    if isinstance(word, str) and word not in GENERALISED:
+        _refuse_elsewhere(word)
     one_of("family", word, list(GENERALISED), FitError, but="one of ranef.families")
     if word == "gaussian" and link in (None, "identity"):
         return Gaussian()

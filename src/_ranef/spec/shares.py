@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from _ranef.design import Factor, Numeric, Value
+from _ranef.design import Factor, Numeric, Value, bare_label
 from _ranef.errors import DesignError, FitError
 from _ranef.spec.generalised import WHOLE, Generalised, InMean, Reading, Rows, Slopes, log_ratio
 from _ranef.spec.links import Means, ShareLink, Space
@@ -68,6 +68,7 @@ class Binomial(_Share):
                 raise DesignError(
                     f"The response {name} has {len(value.levels)} levels, {shown}; family 'binomial' takes two, of "
                     "which the second is success. Make a column of 0 and 1, or keep the rows of two levels."
+                    + (" Some differ in case or blanks only." if len(set(map(bare_label, value.levels))) == 2 else "")
                 )
             y = (value.codes == 1).astype(float)
         else:

@@ -18,7 +18,7 @@ __all__ = ["Block", "Document", "Grid", "Text"]
 
 @dataclass(frozen=True)
 class Document:
-    """Blocks in order; prints as text, renders as HTML in a notebook, and goes into papers.
+    r"""Blocks in order; prints as text, renders as HTML in a notebook, and goes into papers.
 
     ``document["Fixed effects"]`` is a document of that table alone.
 
@@ -33,6 +33,8 @@ class Document:
     | :-------- | -------: | ---------: | ------: |
     | Intercept |  60.4000 |     0.1494 |   404.2 |
     <BLANKLINE>
+    >>> fit.summary().to_latex()[:16], "<table" in fit.summary().to_html(), len(fit.summary().to_great_tables())
+    ('% needs \\usepack', True, 3)
     """
 
     blocks: tuple[Block, ...]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from _ranef import comparison as cmp
 from _ranef.likelihood import cross_products
 from _ranef.spec import ModelSpec
+from _ranef.user.drawn import Drawn
+from _ranef.user.generalised_fit import GeneralisedFit
+from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
 
@@ -16,8 +19,8 @@ __all__ = ["AnyFit", "alike"]
 AnyFit: TypeAlias = EmpiricalBayesFit | PosteriorFit
 
 
-def alike(fits: Mapping[str, AnyFit]) -> dict[str, AnyFit]:
-    """Fits of one model with the order of terms, coding, names and levels of the first.
+def alike(fits: Mapping[str, Any]) -> dict[str, Any]:
+    """Fits of one model, of a Gaussian response or not, with the order, coding, names and levels of the first.
 
     Raises
     ------
@@ -29,9 +32,12 @@ def alike(fits: Mapping[str, AnyFit]) -> dict[str, AnyFit]:
     return {name: fit if found[name].alike else _expressed(first, fit, found[name]) for name, fit in fits.items()}
 
 
-def _expressed(first: ModelSpec, fit: AnyFit, found: cmp.Correspondence) -> AnyFit:
+def _expressed(first: ModelSpec, fit: Any, found: cmp.Correspondence) -> Any:
     spec = cmp.expressed_spec(first, fit.spec)
-    if isinstance(fit, PosteriorFit):
-        return PosteriorFit(spec, cmp.expressed_draws(first, fit.spec, found, fit.draws))
+    if isinstance(fit, Drawn):
+        kind = GeneralisedPosterior if isinstance(fit, GeneralisedPosterior) else PosteriorFit
+        return kind(spec, cmp.expressed_draws(first, fit.spec, found, fit.draws))
     estimates = cmp.expressed_estimates(first, fit.spec, found, fit.estimates)
+    if isinstance(fit, GeneralisedFit):
+        return GeneralisedFit(spec, estimates)
     return EmpiricalBayesFit(spec, estimates, cross_products(spec))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from _ranef import comparison as cmp
 from _ranef.errors import DesignError
 from _ranef.support.remedies import helpful
+from _ranef.user.alike import alike
 from _ranef.user.compared import Compared
 from _ranef.user.generalised_fit import GeneralisedFit
 from _ranef.user.generalised_posterior import GeneralisedPosterior
@@ -62,17 +63,10 @@ def generalised_comparison(fits: Mapping[str, Any], level: float) -> Generalised
     Raises
     ------
     DesignError
-        If some are not of a generalised response, or of another one; or if the model is written in several ways.
+        If some are not of a generalised response, or of another one, or of another model.
     """
     families = {getattr(fit.spec, "family", None) for fit in fits.values()}
     if len(families) > 1 or not all(isinstance(fit, GeneralisedFit | GeneralisedPosterior) for fit in fits.values()):
         words = ", ".join(f"{name}: {fit.spec.family.label}" for name, fit in fits.items())
         raise DesignError(f"The fits are of different responses and cannot stand side by side ({words}).")
-    first = next(iter(fits))
-    for name, found in cmp.require_same_model({name: fit.spec for name, fit in fits.items()}).items():
-        if not found.alike:
-            raise DesignError(
-                f"{first!r} and {name!r} are fits of one model with its terms, levels or contrasts in another order, "
-                "which is not put right for generalised responses. Make both fits from the same ranef.Model."
-            )
-    return GeneralisedComparison(fits, level)
+    return GeneralisedComparison(alike(fits), level)

@@ -83,7 +83,7 @@ class GeneralisedFit(Maximised, Linked):
 
     @property
     def engine(self) -> str:
-        """``"Laplace"``, or ``"AGQ"`` for adaptive quadrature.
+        """``"Laplace"``, or ``"AGQ"`` for adaptive quadrature; ``"ML"`` without random effects.
 
         Examples
         --------
@@ -92,6 +92,8 @@ class GeneralisedFit(Maximised, Linked):
         >>> ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family="poisson").fit().engine
         'Laplace'
         """
+        if not self.spec.terms:
+            return "ML"
         return "Laplace" if self.estimates.nagq == 1 else "AGQ"
 
     @property

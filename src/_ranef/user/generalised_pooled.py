@@ -14,6 +14,7 @@ from _ranef.errors import DesignError
 from _ranef.inference import grouping_named, laplace_at, only_group
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import helpful
+from _ranef.user.alike import alike
 from _ranef.user.generalised_fit import GeneralisedFit, generalised_fit
 from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.pooled_base import Pooled
@@ -170,8 +171,10 @@ def generalised_pooling(fits: Sequence[Any], group: str | None, level: float) ->
         raise DesignError(
             f"{spec.design.formula!r} has no random effects, so there is nothing to pool; add a (… | group)."
         )
-    if ebs and fbs and (ebs[0].spec.family != fbs[0].spec.family or cmp.difference(ebs[0].spec, fbs[0].spec)):
-        raise DesignError("The fits are of different models or responses. Make both from the same ranef.Model.")
+    if ebs and fbs:
+        if ebs[0].spec.family != fbs[0].spec.family:
+            raise DesignError("The fits are of different responses. Make both from the same ranef.Model.")
+        fbs = [alike({"the first fit": ebs[0], "the second": fbs[0]})["the second"]]
     eb = ebs[0] if ebs else models[0].fit() if models else generalised_fit(spec, start=None, control=None, nagq=1)
     chosen = None if group is None else grouping_named(spec, only_group(spec, group))[1].name
     return GeneralisedPooling(eb, fbs[0] if fbs else None, chosen, level)

@@ -389,8 +389,8 @@ class Model(Shown):
         draws, chains : int
             Kept draws of each chain, and the number of chains.
         warmup : int, optional
-            Warm-up steps of each chain; by default 200 for the marginal parameterization, whose chains start around the
-            posterior mode in the metric found there, and 1000 for the others.
+            Warm-up steps of each chain; by default 200 where chains start around the posterior mode in the metric found
+            there (the marginal parameterization, and nutpie), and 1000 for the others.
         seed : int, optional
             The same seed gives the same draws; without one a seed is chosen and recorded.
         priors : mapping, "flat" or Priors, optional
@@ -400,7 +400,10 @@ class Model(Shown):
             Of the response; Student t with unknown degrees of freedom ``nu`` makes outliers count less.
         parameterization : "auto", "marginal", "noncentered" or "centered"
             ``"marginal"`` (the default where random effects and residuals are normal) integrates β and b out and draws
-            them exactly afterwards; coefficients whose priors are not normal or flat are sampled.
+            them exactly afterwards; coefficients whose priors are not normal or flat are sampled. With ``family=`` it
+            integrates b by Laplace's approximation, the quickest for many levels, and takes draws by weights of the
+            exact density; ``fit.glance()`` has their Pareto k̂. The default is non-centred by NumPyro and partially
+            centred by nutpie.
         init : "reml" or EmpiricalBayesFit
             Where the posterior mode is sought from.
         target_accept : float

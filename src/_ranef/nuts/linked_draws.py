@@ -1,6 +1,6 @@
-"""Draws of the collapsed density of a generalised response, with effects, and their weights by the exact density.
+"""What draws of the densities of :mod:`_ranef.nuts.linked` stand for; those of the collapsed one are weighted.
 
-The chain is of the posterior that Laplace's approximation gives its parameters. Effects are drawn at each of its draws,
+Its chain is of the posterior that Laplace's approximation gives its parameters. Effects are drawn at each of its draws,
 with the ratio of the exact joint density to what they and the chain come from
 (:class:`~_ranef.likelihood.LaplaceTogether`); every chain is then taken anew by these weights, in its order.
 """
@@ -13,23 +13,27 @@ import numpy as np
 
 from _ranef.likelihood import LaplaceTogether, ManyPoints
 from _ranef.nuts.generalised import DrawnEffects
-from _ranef.nuts.joint_draws import with_degrees
-from _ranef.nuts.linked import Collapsed
-from _ranef.nuts.modes import Modes
+from _ranef.nuts.joint_draws import joint_effects, with_degrees
+from _ranef.nuts.linked import Collapsed, Joint
 from _ranef.nuts.pareto import smoothed
 from _ranef.nuts.problem import constrained, hyper_draws
 from _ranef.nuts.record import Outcome, Raw
 from _ranef.results import Importance
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["weighted_outcome"]
+__all__ = ["joint_outcome", "weighted_outcome"]
 
 
-def weighted_outcome(collapsed: Collapsed, modes: Modes, raw: Raw, seed: int) -> Outcome:
-    """The run with effects, its draws taken by their weights."""
-    at, rng = modes.best, np.random.default_rng(seed)
-    flat = at.centre + raw.positions["hyper"] @ at.root.T
-    shape = flat.shape[:2]
+def joint_outcome(joint: Joint, flat: Floats, raw: Raw) -> Outcome:
+    """The run of the joint density, at coordinates (chains, draws, d)."""
+    problem, positions = joint.problem, joint.positions(flat)
+    hyper = with_degrees(problem, positions, hyper_draws(problem, flat[..., : problem.layout.n_hyper]))
+    return Outcome(raw, hyper, joint_effects(problem, positions, hyper), ())
+
+
+def weighted_outcome(collapsed: Collapsed, flat: Floats, raw: Raw, seed: int) -> Outcome:
+    """The run of the collapsed one with effects, its draws taken by their weights."""
+    rng, shape = np.random.default_rng(seed), flat.shape[:2]
     drawn = _drawn(collapsed, flat.reshape(-1, flat.shape[-1]), rng)
     weights, k = smoothed(drawn.log_ratio)
     by_chain = weights.reshape(shape)
@@ -37,12 +41,8 @@ def weighted_outcome(collapsed: Collapsed, modes: Modes, raw: Raw, seed: int) ->
     hyper, effects = drawn.at(chosen)
     stats = {**raw.stats, "lp": (raw.stats["lp"].ravel() + drawn.log_ratio)[chosen]}
     repeats = np.bincount(chosen.ravel(), minlength=len(weights)).astype(float)
-    found = Importance(
-        len(weights),
-        float(k),
-        float(1.0 / (len(weights) * (weights**2).sum())),
-        chosen.size**2 / float(repeats @ repeats),
-    )
+    n, efficiency = len(weights), float(1.0 / (len(weights) * (weights**2).sum()))
+    found = Importance(n, float(k), efficiency, n**2 / float(repeats @ repeats))
     return Outcome(replace(raw, stats=stats), hyper, effects, (), found)
 
 
