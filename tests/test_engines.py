@@ -17,7 +17,6 @@ from test_chunks import assert_same_fit
 
 #: of the engines' own makers
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:Dask support is moving:FutureWarning"),
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
     pytest.mark.filterwarnings("ignore:The 'future.infer_string' option"),
 ]
@@ -153,6 +152,17 @@ def test_a_large_model_has_a_sample_of_rows():
     whole, model = ranef.Model("y ~ x + (x | g)", data), ranef.Model("y ~ x + (x | g)", duckdb(data))
     assert 15_000 < sum(piece.n for _, piece in model.spec.design.stream.sample) < 25_000
     assert_same_fit(model, whole)
+
+
+def test_rows_that_are_not_held_need_no_memory(monkeypatch):
+    """A billion rows were once refused for the columns that they would fill, of which none is made."""
+    data = pd.concat([people()] * 14, ignore_index=True)  # 42 000 rows, of which 20 000 are sampled
+    monkeypatch.setattr("_ranef.design.size._memory", lambda: 1.5e6)
+    with pytest.raises(ranef.DesignError, match="columns"):
+        ranef.Model("y ~ x + (1 | g)", data)
+    in_chunks = [data.head(21_000), data.tail(21_000)]
+    for rows in (duckdb(data), in_chunks):
+        assert ranef.Model("y ~ x + (1 | g)", rows).spec.n_obs == len(data.dropna(subset=["y", "x", "g"]))
 
 
 def test_columns_may_have_any_names():

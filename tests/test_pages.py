@@ -42,6 +42,7 @@ def _near(shown: str, drawn: str) -> bool:
     return bool(abs(float(shown) - float(drawn)) <= max(0.1 * abs(float(shown)), 2 * 10.0**-digits))
 
 
+@pytest.mark.filterwarnings("ignore:The 'future.infer_string' option")  # of Ibis' own
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
 def test_code_of_page(page, tmp_path, monkeypatch):
     """One session a page: ``pycon`` blocks print what stands in them, ``python`` blocks what a ``text`` block shows."""

@@ -65,10 +65,11 @@ def count_columns(terms: Terms, values: Mapping[Node, Value]) -> list[int]:
     ]
 
 
-def check_columns(where: str, terms: Terms, values: Mapping[Node, Value], n: int) -> int:
+def check_columns(where: str, terms: Terms, values: Mapping[Node, Value], n: int, held: int | None = None) -> int:
     """Count the columns of `terms`, and refuse more than `n` rows can tell apart or memory can hold.
 
-    Some more columns than rows are well: those that others determine are left out, as of empty cells.
+    Some more columns than rows are well: those that others determine are left out, as of empty cells. Of rows that come
+    in chunks or stay in an engine, `held` are in memory at once.
 
     Returns
     -------
@@ -82,7 +83,7 @@ def check_columns(where: str, terms: Terms, values: Mapping[Node, Value], n: int
     """
     counts = count_columns(terms, values)
     total = int(terms.intercept) + sum(counts)
-    if total > _most(n) or total * n * _DOUBLE * _COPIES > _memory():
+    if total > _most(n) or total * (n if held is None else held) * _DOUBLE * _COPIES > _memory():
         largest = max(range(len(counts)), key=counts.__getitem__)
         name = terms.terms[largest].name
         raise _too_many(where, f"{total} columns, {counts[largest]} of them of {name}", n, name)

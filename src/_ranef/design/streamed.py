@@ -143,7 +143,7 @@ class _Assembly:
                 rows = _rows_seen(node.name, value, found)
                 warn_of_lookalike(node.name, rows, declared=declared, n=found.complete)
         check_structures(parsed, templates)
-        check_columns("the fixed part", parsed.fixed, templates, found.complete)
+        check_columns("the fixed part", parsed.fixed, templates, found.complete, min(found.complete, SAMPLE))
         coded = code_terms(parsed.fixed, templates, 0)
         check_names(coded.names, "the fixed part")
         random, encodings = self._random(templates)
@@ -232,7 +232,7 @@ class _Assembly:
         held: Any = NotHeld
         for term in self.plan.parsed.random:
             grouping = self._grouping(term.group)
-            check_columns(term.text, term.effects, templates, self.found.complete)
+            check_columns(term.text, term.effects, templates, self.found.complete, min(self.found.complete, SAMPLE))
             coded = code_terms(term.effects, templates, 0)
             check_names(coded.names, term.text)
             codes, values = held("the level"), held("the predictors")
