@@ -17,6 +17,7 @@ from test_chunks import assert_same_fit
 
 #: of the engines' own makers
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:Dask support is moving:FutureWarning"),
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
     pytest.mark.filterwarnings("ignore:The 'future.infer_string' option"),
 ]

@@ -43,6 +43,7 @@ def _near(shown: str, drawn: str) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore:The 'future.infer_string' option")  # of Ibis' own
+@pytest.mark.filterwarnings("ignore:Dask support is moving:FutureWarning")  # of narwhals
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
 def test_code_of_page(page, tmp_path, monkeypatch):
     """One session a page: ``pycon`` blocks print what stands in them, ``python`` blocks what a ``text`` block shows."""

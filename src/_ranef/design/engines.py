@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-from warnings import catch_warnings, filterwarnings
 
 from _ranef.design.lazy import LazyModule
 from _ranef.design.partitions import quoted
@@ -43,7 +42,7 @@ class Engine:
     @property
     def lazy(self) -> Any:
         """The frame in narwhals' words, in which sums by groups can be asked for."""
-        return _in_words_of_narwhals(self.frame)
+        return nw.from_native(self.frame)
 
     def batches(self, columns: Sequence[str] | None) -> Iterable[Any]:
         """The rows, with the columns named or all."""
@@ -52,13 +51,7 @@ class Engine:
     def sample(self, columns: Sequence[str], rows: int, of: int) -> Any:
         """About `rows` of `of` rows as a frame in memory, all where there are no more."""
         wanted = self.lazy.select(*columns)
-        return (wanted if of <= rows else _in_words_of_narwhals(self.thin(wanted.to_native(), rows / of))).collect()
-
-
-def _in_words_of_narwhals(frame: Any) -> Any:
-    with catch_warnings():  # what narwhals plans for Dask is for those who call narwhals
-        filterwarnings("ignore", "Dask support is moving", FutureWarning)
-        return nw.from_native(frame)
+        return (wanted if of <= rows else nw.from_native(self.thin(wanted.to_native(), rows / of))).collect()
 
 
 def engine_of(data: Any) -> Engine | None:
