@@ -191,3 +191,14 @@ def test_auto_takes_a_chain_where_it_must():
     assert fit.draws.sampler == "numpyro"
     assert fit.draws.parameterization == "noncentered"
     assert "a distribution of numpyro" in " ".join(fit.draws.notes)
+
+
+def test_effects_without_a_top_are_refused_in_words():
+    """Of a response t, whose density is not log-concave, modes may not be found at points far out."""
+    rng, g = np.random.default_rng(0), np.repeat(np.arange(16), 10)
+    x, b = rng.normal(size=160), 0.5 * rng.normal(size=16)
+    rng.logistic(size=160), rng.integers(0, 3, 160)
+    y = 0.3 + 0.4 * x + b[g] + 0.4 * rng.standard_t(4, 160)
+    data = {"y": y, "x": x, "g": g.astype(str), "f": np.array(list("abc"))[rng.integers(0, 3, 160)]}
+    with pytest.raises(ranef.FitError, match=r"no top that is found.*sampler='auto'"):
+        ranef.Model("y ~ x + f + (x | g)", data, family="t").sample(seed=1, sampler="direct", progress=False)

@@ -122,7 +122,10 @@ def run_direct(problem: Problem, settings: Settings, seed: int, start: RemlEstim
     pool, more = _weighted(posterior, start, size, rng)
     drawn = None
     if isinstance(posterior, GeneralisedTogether):
-        pool, drawn = _with_effects(posterior, pool, more, size, rng)
+        try:
+            pool, drawn = _with_effects(posterior, pool, more, size, rng)
+        except np.linalg.LinAlgError as error:  # the density bends upwards where rows are far from their mean
+            raise NotDirect("the density of the effects has no top that is found at some of the points") from error
     weights, k = smoothed(pool.log_ratios)
     n, count = len(weights), float(1.0 / (weights**2).sum())
     if not (k <= MOST_K and count >= min(FEWEST_DRAWS, size)):
