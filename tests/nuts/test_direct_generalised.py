@@ -193,6 +193,7 @@ def test_auto_takes_a_chain_where_it_must():
     assert "a distribution of numpyro" in " ".join(fit.draws.notes)
 
 
+@pytest.mark.slow
 def test_effects_without_a_top_are_refused_in_words():
     """Of a response t, whose density is not log-concave, modes may not be found at points far out."""
     rng, g = np.random.default_rng(0), np.repeat(np.arange(16), 10)
