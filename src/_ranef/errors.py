@@ -20,6 +20,7 @@ __all__ = [
     "NotAvailableError",
     "RanefError",
     "RanefWarning",
+    "RowsNotHeld",
     "SavedFileError",
     "SingularFitWarning",
     "same_looks",
@@ -89,6 +90,10 @@ class DesignError(RanefError, ValueError):
     ...     print("Did you mean 'sleepstudy'?" in str(error))
     True
     """
+
+
+class RowsNotHeld(DesignError):
+    """What needs all rows at once, of a model whose rows are elsewhere or too many; it is a :class:`DesignError`."""
 
 
 class FitError(RanefError, ValueError):

@@ -127,7 +127,7 @@ def test_type_errors_from_within_are_left_alone():
     with pytest.raises(TypeError, match="concatenate") as caught:
         calls(broken)
     assert not isinstance(caught.value, ranef.ArgumentError)
-    assert inspect.signature(ranef.Model.fit).parameters["method"].default == "REML"
+    assert list(inspect.signature(ranef.Model.fit).parameters)[:2] == ["self", "method"]
 
 
 @pytest.mark.parametrize("control", [{"optimizer": "bobyqa"}, "bobyqa", 3])

@@ -138,12 +138,6 @@ def test_what_is_not_there_yet_is_refused(name, fit):
         REFUSED[name](fit, ranef.Model.of(fit))
 
 
-@pytest.mark.parametrize("sampler", ["nutpie"])
-def test_samplers_that_integrate_are_refused(sampler, fit):
-    with pytest.raises(ranef.FitError, match=f"sampler='{sampler}'.*numpyro|sampler='auto'"):
-        ranef.Model.of(fit).sample(sampler=sampler)
-
-
 def test_an_exact_test_is_refused(fit):
     with pytest.raises(ranef.DesignError, match="Gaussian fit"):
         ranef.exact_rlrt(fit)

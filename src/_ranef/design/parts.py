@@ -16,7 +16,7 @@ from _ranef.design.newdata import encode_in, others_in, scope_of
 from _ranef.design.records import Design, RandomDesign, Stream
 from _ranef.design.table import Table, column_names
 from _ranef.design.values import Codes, Factor, Value, as_factor, gaps_of, kind_of, missing, take, with_levels
-from _ranef.errors import DesignError
+from _ranef.errors import DesignError, RowsNotHeld
 
 __all__ = ["gathered", "reduced_parts", "row_parts", "sample_rows", "take_rows", "without_rows"]
 
@@ -59,7 +59,7 @@ def rows_elsewhere(design: Design) -> bool:
 
 
 def _elsewhere(columns: Sequence[str]) -> NoReturn:
-    raise DesignError(
+    raise RowsNotHeld(
         "This needs the rows, and the model was built from sums over rows that are elsewhere. Estimates, tests, "
         "intervals and predict(new) need none; for fitted values and residuals predict where the rows are, from the "
         "saved fit."
@@ -110,7 +110,7 @@ def gathered(design: Design) -> Design:
 
     Raises
     ------
-    DesignError
+    RowsNotHeld
         If they would fill it, or are not there.
     """
     if design.stream is None:
@@ -118,7 +118,7 @@ def gathered(design: Design) -> Design:
     parts, columns = row_parts(design), len(design.fixed_names) + sum(len(r.columns) + 1 for r in design.random) + 2
     kept = [next(parts)]  # where there are no rows, that is said first
     if (entries := design.n_obs * columns) > MOST_ENTRIES:
-        raise DesignError(
+        raise RowsNotHeld(
             f"This needs the {design.n_obs} rows in memory at once, {8e-9 * entries:.1f} GB, and it reads at most "
             f"{8e-9 * MOST_ENTRIES:.0f} of rows in chunks. fitted(), residuals(), augment(), hatvalues() and "
             "cooks_distance() read them by parts, and predict() takes new data; for anything else build the model "

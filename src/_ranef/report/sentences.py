@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -79,24 +80,25 @@ def _column_words(column: str) -> str:
 
 
 def data_grids(spec: ModelSpec) -> tuple[Grid, ...]:
-    """The response and the grouping factors in numbers."""
-    spec = spec.held
-    y, d = spec.design.y, spec.design
+    """The response and the grouping factors in numbers; rows are read by parts."""
+    d, sizes, moments = spec.design, [np.zeros(g.n_levels, dtype=np.intp) for g in spec.groupings], []
+    for part in spec.parts():
+        y = part.design.y
+        moments.append((len(y), y.mean(), ((y - y.mean()) ** 2).sum(), y.min(), y.max()))
+        for own, g in zip(sizes, part.groupings, strict=True):
+            own += np.bincount(g.codes, minlength=len(own))
+    n, means, squares, least, most = map(np.array, zip(*moments, strict=True))
+    mean = float(np.average(means, weights=n))
+    sd = float(np.sqrt((squares.sum() + n @ (means - mean) ** 2) / (n.sum() - 1)))
     response = Grid(
         ("Response", "rows", "left out", "mean", "sd", "min", "max"),
-        ((d.response, str(spec.n_obs), str(d.n_dropped), *(f"{v:.4g}" for v in _moments(y))),),
+        ((d.response, str(n.sum()), str(d.n_dropped), *(f"{v:.4g}" for v in (mean, sd, least.min(), most.max()))),),
     )
-    rows = tuple((g.name, str(g.n_levels), *_sizes(g)) for g in spec.groupings)
-    return response, Grid(("Grouping factor", "levels", "fewest rows", "median", "most rows"), rows)
-
-
-def _moments(y: np.ndarray) -> tuple[float, float, float, float]:
-    return float(y.mean()), float(y.std(ddof=1)), float(y.min()), float(y.max())
-
-
-def _sizes(g: Grouping) -> tuple[str, str, str]:
-    sizes = np.bincount(g.codes, minlength=g.n_levels)
-    return str(sizes.min()), f"{np.median(sizes):g}", str(sizes.max())
+    rows = [
+        (g.name, str(g.n_levels), str(own.min()), f"{np.median(own):g}", str(own.max()))
+        for g, own in zip(spec.groupings, sizes, strict=True)
+    ]
+    return response, Grid(("Grouping factor", "levels", "fewest rows", "median", "most rows"), tuple(rows))
 
 
 def engine_words(record: RemlEstimates | PosteriorDraws, warnings: Sequence[str] = ()) -> tuple[str, ...]:
@@ -114,12 +116,13 @@ def engine_words(record: RemlEstimates | PosteriorDraws, warnings: Sequence[str]
 
 def fingerprint(spec: ModelSpec) -> str:
     """Twelve hexadecimal digits of the numbers that the model used, rows in order: the same data give the same."""
-    spec = spec.held
-    d, out = spec.design, hashlib.sha256()
-    arrays = [d.y, d.X, *(a for g in spec.groupings for a in (g.codes, g.Z))]
-    for a in [*arrays, *(v for v in (d.weights, d.offset) if v is not None)]:
-        out.update(np.ascontiguousarray(a).tobytes())
-    return out.hexdigest()[:12]
+    hashes: dict[int, Any] = {}
+    for part in spec.parts():
+        d = part.design
+        arrays = [d.y, d.X, *(a for g in part.groupings for a in (g.codes, g.Z))]
+        for i, a in enumerate([*arrays, *(v for v in (d.weights, d.offset) if v is not None)]):
+            hashes.setdefault(i, hashlib.sha256()).update(np.ascontiguousarray(a).tobytes())
+    return hashlib.sha256(b"".join(own.digest() for own in hashes.values())).hexdigest()[:12]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from _ranef.comparison import moved, one_column, ratios_at
+from _ranef.equations import Equation
+from _ranef.errors import RowsNotHeld
 from _ranef.plots import ComparisonPlots
 from _ranef.plots.drawing import NAMED, figure_of
 from _ranef.report import (
@@ -82,12 +84,15 @@ def page_of(fits: Mapping[str, AnyFit], level: float, comparison: Document, titl
     first = next(iter(fits.values()))
     spec = first.spec
     plots = ComparisonPlots(fits, level)  # type: ignore[arg-type]  # they have what figures ask for
+    equations, unwritten = _equations(first)
+    pictures, undrawn = _pictures(fits, plots)
     return Page(
         title=title,
         formula=spec.design.formula,
         doubts=tuple(f"{_heading(name, fit)}: {words}" for name, fit in fits.items() for words in fit.warnings),
-        words=model_words(spec, [fit.draws for fit in fits.values() if isinstance(fit, Drawn)]),
-        equations={title: first.equation(style) for title, style in _styles(spec).items()},
+        words=model_words(spec, [fit.draws for fit in fits.values() if isinstance(fit, Drawn)])
+        + _left_out([*unwritten, *undrawn]),
+        equations=equations,
         linked=isinstance(spec.family, Generalised),
         data=data_grids(spec),
         fingerprint=fingerprint(spec),
@@ -95,7 +100,7 @@ def page_of(fits: Mapping[str, AnyFit], level: float, comparison: Document, titl
         intervals=intervals_document({_heading(name, fit): fit for name, fit in fits.items()}, level),
         signs=signs_document({_heading(name, fit): fit for name, fit in fits.items()}),
         explorers=_explorers(fits, level),
-        pictures=_pictures(fits, plots),
+        pictures=pictures,
         diagnostics={_heading(name, fit): _engine_words(fit) for name, fit in fits.items()},
         summaries={_heading(name, fit): summary_with_tests(fit) for name, fit in fits.items()},
         calls=python_calls(spec, {name: _record(fit) for name, fit in fits.items()}, source.data, source.file, level),
@@ -109,6 +114,22 @@ def _styles(spec: ModelSpec) -> dict[str, str]:
     """Titles and styles of the equations."""
     last = {"Distributions": "distribution"} if isinstance(spec.family, Generalised) else {"All rows at once": "matrix"}
     return {"The model of one row": "scalar", "Level by level": "hierarchical"} | last
+
+
+def _equations(fit: AnyFit) -> tuple[dict[str, Equation], list[str]]:
+    """Those of the model by title, and titles of those that need more rows than memory is to hold."""
+    out, missing = {}, []
+    for title, style in _styles(fit.spec).items():
+        try:
+            out[title] = fit.equation(style)
+        except RowsNotHeld:
+            missing.append(title)
+    return out, missing
+
+
+def _left_out(titles: Sequence[str]) -> tuple[str, ...]:
+    """Say so, if there are any."""
+    return (f"What needs all rows in memory at once is left out: {', '.join(titles)}.",) if titles else ()
 
 
 def _heading(name: str, fit: AnyFit) -> str:
@@ -176,11 +197,16 @@ def _with_estimate(values: Floats, at: int, estimate: float) -> Floats:
     return out
 
 
-def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[Picture, ...]:
+def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[tuple[Picture, ...], list[str]]:
+    """What is drawn, and titles of what needs more rows than memory is to hold."""
     mark = "" if all(fit.ok for fit in fits.values()) else f" {NOT_TRUSTED}"
-    return tuple(
-        Picture(own.title, own.caption + mark, closed(own.draw()), own.on_paper) for own in _drawn(fits, plots)
-    )
+    drawn, missing = [], []
+    for own in _drawn(fits, plots):
+        try:
+            drawn.append(Picture(own.title, own.caption + mark, closed(own.draw()), own.on_paper))
+        except RowsNotHeld:
+            missing.append(own.title)
+    return tuple(drawn), missing
 
 
 @dataclass(frozen=True)
