@@ -143,6 +143,7 @@ def test_one_edge_by_sums_and_by_rows(rho):
     assert edges == [[rho > 20.0]] * 2
 
 
+@pytest.mark.slow
 def test_groups_of_correlated_residuals_in_the_posterior():
     data, correlation = in_pairs_and_more("scattered"), ranef.CompSymm(group="h")
     settings = {"draws": 500, "chains": 2, "seed": 1, "progress": False}

@@ -152,6 +152,7 @@ def test_a_terminal_without_unicode_loses_nothing():
     assert b"side by side" in run.stdout
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_compiling_ends_in_130(folder_with_loops):
     """The bars of a terminal are there once the initial state is compiled, and the long part begins."""
     command = [sys.executable, "-m", "ranef.cli", "compare", "sleepstudy", "Reaction ~ Days + (Days | Subject)"]

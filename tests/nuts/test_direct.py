@@ -247,6 +247,7 @@ def test_settings_of_chains_are_refused(arguments, words):
         sleep().sample(sampler="direct", **arguments)
 
 
+@pytest.mark.slow
 def test_nuts_takes_over_where_no_proposal_fits(monkeypatch):
     assert sleep().sample(20, chains=2, seed=1, sampler="auto").draws.sampler == "direct"
     monkeypatch.setattr(pareto, "ABOVE", 0.0)

@@ -184,6 +184,7 @@ def test_what_it_is_not_for_is_refused_with_the_reason():
         model.sample(sampler="direct", draws=10_000_000, progress=False)
 
 
+@pytest.mark.slow
 def test_auto_takes_a_chain_where_it_must():
     model = ranef.Model("y ~ 1 + (1 | g)", counts(), family="poisson")
     with pytest.warns(ranef.ConvergenceWarning):

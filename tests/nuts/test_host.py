@@ -10,6 +10,7 @@ from _ranef.likelihood import HostDensity
 from _ranef.nuts import engine, problem
 
 
+@pytest.mark.slow
 def test_sampling_through_the_host_follows_the_same_path(make, monkeypatch):
     spec = make.spec(make.formulas["intercept only"])
     settings = {"priors": make.priors["default"](spec), "seed": 8, "chains": 1, "warmup": 0, "draws": 10}

@@ -35,7 +35,7 @@ SLOW = pytest.mark.slow
     ("name", "prior"),
     [
         ("one", "flat"),
-        ("three", "default"),
+        pytest.param("three", "default", marks=SLOW),
         pytest.param("nested", "sampled", marks=SLOW),
         pytest.param("crossed slopes", "default", marks=SLOW),
         pytest.param("one", "default", marks=SLOW),

@@ -243,6 +243,7 @@ def test_the_tabulated_eight_schools_are_those_of_the_literature():
     assert exact.expectation(lambda at: at["sd00"]) == pytest.approx(3.60, abs=0.005)
 
 
+@pytest.mark.slow
 def test_sleepstudy_is_as_brms_has_it_under_its_default_priors():
     """student_t(3, 288.7, 59.3) of the centred intercept, student_t(3, 0, 59.3) of sds and σ, lkj(1), flat slope.
 

@@ -209,6 +209,7 @@ def test_a_disk_that_is_full(full):
     assert found.replicates.equals(fit.bootstrap(900, seed=1).replicates)
 
 
+@pytest.mark.slow
 def test_two_processes_with_one_checkpoint(tmp_path):
     """Each has its numbers, and the file is whole and of finished work."""
     path = tmp_path / "run.ranef"
