@@ -82,6 +82,7 @@ def test_strata_of_residuals(name, strata, method):
     )
 
 
+@pytest.mark.slow
 def test_strata_of_residuals_in_the_posterior():
     data, variance = in_strata(), ranef.VarIdent("f")
     settings = {"draws": 500, "chains": 2, "seed": 1, "progress": False}

@@ -290,6 +290,7 @@ def test_generalised_responses_are_refused(engine):
         ranef.sums("y ~ x + (1 | g)", ENGINES[engine](data), family="binomial")
 
 
+@pytest.mark.slow
 def test_the_page_of_crossed_factors(tmp_path):
     """With sums of cells at hand, rows are asked for where they are needed."""
     data = people(1500).dropna()

@@ -140,7 +140,9 @@ def test_it_prints_and_is_a_frame(oats):
 
 def test_the_posterior_says_where_it_is():
     data = ranef.datasets.load("sleepstudy")
-    fb = ranef.Model("Reaction ~ Days + (Days | Subject)", data).sample(draws=300, seed=1, progress=False)
+    fb = ranef.Model("Reaction ~ Days + (Days | Subject)", data).sample(
+        draws=300, seed=1, progress=False, sampler="direct"
+    )
     found = fb.test("Days = 10, Intercept - 10*Days = 0")
     draws = fb.draws.beta.reshape(-1, 2)
     assert found["probability"].tolist() == [(draws[:, 1] > 10).mean(), (draws[:, 0] - 10 * draws[:, 1] > 0).mean()]

@@ -286,7 +286,7 @@ def test_the_mixture():
 
 def test_ranova_of_a_posterior_says_where_to_look():
     fb = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).sample(
-        draws=50, seed=1, progress=False
+        draws=50, seed=1, progress=False, sampler="direct"
     )
     with pytest.raises(ranef.DesignError, match=r"fit\.confint\(\)"):
         ranef.ranova(fb)

@@ -15,6 +15,9 @@ from _ranef.nuts.sampler import Code, potential
 from _ranef.spec import default_priors
 from ranef.priors import R2D2, Cauchy, Exponential, Gamma, HalfCauchy, HalfNormal, StudentT
 
+#: what takes long to compile, and others hold parts of
+DEAR = ("three", "crossed slopes", "large p")
+
 STRUCTURES = [
     "one",
     "slope",
@@ -109,7 +112,7 @@ def without_loops(monkeypatch):
 
 
 @pytest.mark.parametrize("families", ["default", "flat", "all"])
-@pytest.mark.parametrize("name", STRUCTURES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in DEAR else []) for n in STRUCTURES])
 def test_numpyro_the_loops_and_the_numpy_kernels_have_one_density(name, families, make, monkeypatch):
     """Value and gradient in unconstrained coordinates, with padded levels in NumPyro."""
     spec = make.spec(make.formulas[name], weights="w", offset="o")

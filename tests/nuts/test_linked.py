@@ -42,7 +42,7 @@ def partly(problem):
 
 
 #: one factor, slopes, crossed factors, and dispersions
-JAXED = [("logit", True), ("slope", False), ("crossed", True), ("classes", False)]
+JAXED = [("logit", True), ("slope", False), pytest.param("crossed", True, marks=pytest.mark.slow), ("classes", False)]
 
 
 @pytest.mark.parametrize(("name", "centered"), JAXED)

@@ -83,7 +83,7 @@ CASES = {
         (("plate", (None,)), ("sample", (None,))),
     ),
 }
-QUICK = ("dyestuff", "boundary", "known sigma")
+QUICK = ("boundary",)
 
 
 def eight_schools():

@@ -105,6 +105,7 @@ def test_a_folder_that_cannot_be_written_takes_speed_only(folder, monkeypatch):
     assert float(Stored(lambda x: x + 1.0, "unwritable")(jnp.zeros(()))) == 1.0
 
 
+@pytest.mark.slow
 def test_data_sets_of_like_size_share_what_is_compiled(make, compilations, monkeypatch):
     """17 and 20 levels, other rows and weights: one compilation."""
     monkeypatch.setenv("RANEF_CACHE_DIR", "off")

@@ -85,7 +85,9 @@ LAWS = {
 }
 
 
-@pytest.mark.parametrize("formula", ["y ~ x + (x | a)", "y ~ x + (x | a) + (1 | h)", "y ~ x"])
+@pytest.mark.parametrize(
+    "formula", ["y ~ x + (x | a)", pytest.param("y ~ x + (x | a) + (1 | h)", marks=pytest.mark.slow), "y ~ x"]
+)
 @pytest.mark.parametrize("law", LAWS)
 def test_loops_and_jax_are_the_numpy_kernels(law, formula):
     model = ranef.Model(formula, gaps(), weights="w", **LAWS[law])

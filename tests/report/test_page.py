@@ -164,10 +164,11 @@ def awkward():
         ("y ~ x + (1 | g)", {"offset": "o"}, {"target_accept": 0.9}),
         ("y ~ x + offset(o) + (x || g)", {}, {"priors": {"sd[g, x]": Exponential(1 / 3), "x": Normal(10 / 7, 1 / 7)}}),
         ("y ~ x + (1 | g)", {"sigma": np.float64(25.5)}, {"priors": {"fixef[Intercept]": Flat()}}),
-        (
+        pytest.param(
             "y ~ x + (1 | g)",
             {},
             {"priors": {"x": StudentT(3, 0, 5), "Intercept": dist.Laplace(250.0, 20.0)}, "sampler": "numpyro"},
+            marks=pytest.mark.slow,
         ),
         ("y ~ x + ident(0 + f | g)", {}, {"priors": {"sd": HalfNormal(11.123456789)}}),
         ("y ~ x + (1 | g)", {}, {"priors": {"nu": Gamma(3, 0.2)}, "family": "student", "sampler": "numpyro"}),

@@ -115,7 +115,7 @@ def copies(path: Path, work: Callable[[], object]) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("method", ["vectorized", "parallel"])
+@pytest.mark.parametrize("method", ["vectorized", pytest.param("parallel", marks=pytest.mark.slow)])
 def test_from_any_moment(method, tmp_path, monkeypatch):
     """Every file that there was, in warm-up and after it, leads to the same draws; all states are kept."""
     monkeypatch.setattr("_ranef.support.checkpoints.SHARE", 1e9)

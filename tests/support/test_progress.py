@@ -39,9 +39,10 @@ def on_a_terminal(work: str) -> str:
         ("fit = model.fit(); fit.refit(fit.simulate(40, seed=1))", ["Refitting", "response"]),
         ("model.fit().influence('plate')", ["Refitting without", "level"]),
         ("ranef.Model('diameter ~ 1 + (1 | plate)', [data, data])", ["Reading chunks for levels", "Reading rows"]),
-        (
+        pytest.param(
             "model.sample(draws=60, warmup=40, chains=2, seed=1)",
             ["chain 1", "chain 2", "sampling", "100/100", "draws/s", "divergences=0"],
+            marks=pytest.mark.slow,
         ),
     ],
 )
