@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from _ranef.equations import Equation
 from _ranef.report.chart import vega_script
 from _ranef.report.shrinkage_explorer import Explorer
-from _ranef.support.interrupts import load
+from _ranef.support.interrupts import deferred, load
 from _ranef.tables import Document, Grid
 
 if TYPE_CHECKING:
@@ -131,8 +131,9 @@ def _tight(figure: Figure) -> Any:
 def _image(figure: Figure) -> tuple[str, int, int]:
     """A data URI, and the width and height in CSS pixels at which type has its nominal size."""
     held = io.BytesIO()
-    figure.set_dpi(DOTS_PER_INCH)
-    figure.savefig(held, format="png", dpi=DOTS_PER_INCH, bbox_inches=_tight(figure))
+    with deferred():  # as where figures are made
+        figure.set_dpi(DOTS_PER_INCH)
+        figure.savefig(held, format="png", dpi=DOTS_PER_INCH, bbox_inches=_tight(figure))
     png = held.getvalue()
     width, height = (int.from_bytes(png[at : at + 4], "big") * CSS_PIXELS_PER_INCH // DOTS_PER_INCH for at in (16, 20))
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii"), width, height

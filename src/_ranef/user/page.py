@@ -29,7 +29,7 @@ from _ranef.report import (
 from _ranef.results import PosteriorDraws, RemlEstimates
 from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Floats
-from _ranef.support.interrupts import load
+from _ranef.support.interrupts import deferred, load
 from _ranef.tables import Document
 from _ranef.user.drawn import Drawn
 from _ranef.user.generalised_fit import GeneralisedFit
@@ -203,7 +203,9 @@ def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[tuple
     drawn, missing = [], []
     for own in _drawn(fits, plots):
         try:
-            drawn.append(Picture(own.title, own.caption + mark, closed(own.draw()), own.on_paper))
+            with deferred():  # in a callback of JAX, as in any collection of garbage, Ctrl-C would be lost
+                figure = closed(own.draw())
+            drawn.append(Picture(own.title, own.caption + mark, figure, own.on_paper))
         except RowsNotHeld:
             missing.append(own.title)
     return tuple(drawn), missing
