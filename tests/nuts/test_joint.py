@@ -10,12 +10,12 @@ from scipy import stats
 
 from _ranef.likelihood import cross_products, evaluate, score
 from _ranef.nuts import log_density
-from _ranef.nuts.blocks import collapsed_arrays
 from _ranef.nuts.collapsed import collapsed_model
 from _ranef.nuts.hyper import Scalars
 from _ranef.nuts.joint import joint_data, joint_model, joint_shape
-from _ranef.nuts.problem import hyper_draws
-from _ranef.nuts.start import start_vector
+from _ranef.posterior.blocks import collapsed_arrays
+from _ranef.posterior.problem import hyper_draws
+from _ranef.posterior.start import start_vector
 from _ranef.spec import default_priors, inward_theta
 from ranef.priors import StudentT
 

@@ -36,10 +36,10 @@ def test_settings_of_a_program(folder_with_loops):
     done = run_python(
         """
         import warnings
-        import numpy as np, ranef, _ranef.nuts.posterior
+        import numpy as np, ranef, _ranef.nuts.run
         from threading import Thread
         np.random.seed(1)
-        _ranef.nuts.posterior._engine()
+        _ranef.nuts.run._engine()
         assert np.random.uniform() == np.random.RandomState(1).uniform()
 
         import jax

@@ -13,10 +13,10 @@ import ranef
 from _ranef.nuts.engine import _double
 from _ranef.nuts.jaxed import own_settings
 from _ranef.nuts.joint import joint_data, joint_model, joint_shape
-from _ranef.nuts.joint_draws import joint_effects, with_degrees
-from _ranef.nuts.linked import Collapsed, Joint
-from _ranef.nuts.problem import hyper_draws, prepare
 from _ranef.nuts.sampler import Code, potential
+from _ranef.posterior.joint_draws import joint_effects, with_degrees
+from _ranef.posterior.linked import Collapsed, Joint
+from _ranef.posterior.problem import hyper_draws, prepare
 from generalised import MODELS, dense_laplace, linked_fit, log_density, spec_of
 from nuts.counts import by_quadrature, counts
 

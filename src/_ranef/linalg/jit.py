@@ -90,8 +90,8 @@ class _Kept(NullCache):
         kept.write("numba", key, content)
 
     def _key(self, sig: Any, codegen: Any) -> str | None:
-        """Everything that the code depends on: the loops all call each other within one file."""
-        source = _source(inspect.getfile(self._function))
+        """Everything that the code depends on: the loops all call each other within one folder."""
+        source = _source(Path(inspect.getfile(self._function)).parent)
         if source is None:
             return None
         name = f"{self._function.__module__}.{self._function.__qualname__}"
@@ -99,11 +99,9 @@ class _Kept(NullCache):
 
 
 @cache
-def _source(file: str) -> str | None:
-    try:
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    except OSError:  # a package in an archive
-        return None
+def _source(folder: Path) -> str | None:
+    files = sorted(folder.glob("*.py"))  # of a package in an archive, none
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() if files else None
 
 
 @cache

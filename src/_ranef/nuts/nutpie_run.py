@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from _ranef.errors import FitError
-from _ranef.nuts.modes import Modes
-from _ranef.nuts.packing import whiten
-from _ranef.nuts.problem import Gradient, Problem
-from _ranef.nuts.record import Raw
-from _ranef.nuts.settings import Settings
+from _ranef.posterior.modes import Modes
+from _ranef.posterior.packing import whiten
+from _ranef.posterior.problem import Gradient, Problem
+from _ranef.posterior.record import Raw
+from _ranef.posterior.settings import Settings
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import let_through, load
 
@@ -102,7 +102,7 @@ def _starts(modes: Modes) -> Callable[[int], Floats]:
 
 
 def _by_loops(problem: Problem, modes: Modes) -> Any:
-    loops: Any = load("_ranef.nuts.compiled")
+    loops: Any = load("_ranef.posterior.loops")
     compiled: Any = load("nutpie.compile_pymc").CompiledPyMCModel
     c_density, c_copy = loops.c_functions()
     at, d = modes.best, len(modes.best.centre)

@@ -8,7 +8,7 @@ import numpy as np
 import scipy
 
 from _ranef.errors import FitError
-from _ranef.nuts.layout import hyper_numbers, make_layout, theta_of
+from _ranef.posterior.layout import hyper_numbers, make_layout, theta_of
 from _ranef.results import PosteriorDraws
 from _ranef.spec import (
     Cauchy,

@@ -358,11 +358,9 @@ class Model(Shown):
             return fit  # type: ignore[no-any-return]
         if nagq != 1:
             raise FitError(f"nagq={nagq} is for generalised responses, family=; a Gaussian likelihood needs none.")
-        return told(
-            empirical_bayes(
-                self._spec, _checked_method(method or "REML"), start=start, control=settings, products=self.products
-            )
-        )
+        products = None if self._spec.structured else self.products  # which are those of a fit's own ρ
+        own = _checked_method(method or "REML")
+        return told(empirical_bayes(self._spec, own, start=start, control=settings, products=products))
 
     def sample(
         self,

@@ -20,12 +20,12 @@ from _ranef.likelihood import (
     fixed_part,
     working_spec,
 )
-from _ranef.nuts.batched import Batched, Points, has_batches, make_batched
-from _ranef.nuts.blocks import Roots, Shape, arrays_of_sums, collapsed_arrays, dense_work, make_shape, skyline
-from _ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
-from _ranef.nuts.packing import pack, packed_parts, whiten, with_products
-from _ranef.nuts.related import among_roots, with_independent_levels
-from _ranef.nuts.shapes import ShapePriors, shape_priors
+from _ranef.posterior.batched import Batched, Points, has_batches, make_batched
+from _ranef.posterior.blocks import Roots, Shape, arrays_of_sums, collapsed_arrays, dense_work, make_shape, skyline
+from _ranef.posterior.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
+from _ranef.posterior.packing import pack, packed_parts, whiten, with_products
+from _ranef.posterior.related import among_roots, with_independent_levels
+from _ranef.posterior.shapes import ShapePriors, shape_priors
 from _ranef.residuals import Centred, LogLaw
 from _ranef.results import RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, Priors, mean_log_sds, outward_theta, rho_log_prior
@@ -242,12 +242,12 @@ class Problem:
     def gradient(self) -> Gradient:
         """Value and gradient of the log posterior density; only for priors of this package's families."""
         if self.compiled:
-            return self._by_loops(load("_ranef.nuts.compiled"))
+            return self._by_loops(load("_ranef.posterior.loops"))
         return self.under_priors(self._likelihood, self.sampled_roots)
 
     def collapsed(self, theta: Floats, sigma: float) -> float:
         """Log p(y | θ, σ) by the compiled loops, where all coefficients are integrated out."""
-        loops: Any = load("_ranef.nuts.compiled")
+        loops: Any = load("_ranef.posterior.loops")
         return float(loops.log_likelihood(self.roots.at(theta), float(sigma), self.packed)) - self._prior_constant
 
     def _by_loops(self, loops: Any) -> Gradient:
@@ -265,7 +265,7 @@ class Problem:
 
         The loops know all priors of the others but those of shape parameters.
         """
-        loops: Any = load("_ranef.nuts.compiled")
+        loops: Any = load("_ranef.posterior.loops")
         u, n_theta, shapes = self.packed, self.layout.n_theta, self.shape_priors
         places, n_lam = shapes.places, sum(p * p for p in roots.products.sizes)
         n_known = self.layout.n_hyper - len(places) - self.layout.rows
@@ -302,14 +302,14 @@ class Problem:
         self, lam: Floats, sigma: float, sampled: Floats, rho: Floats
     ) -> tuple[Floats, float, Floats]:
         """The same by the compiled loops."""
-        loops: Any = load("_ranef.nuts.compiled")
+        loops: Any = load("_ranef.posterior.loops")
         of_lam, of_sampled, of_rho = np.zeros(lam.size), np.zeros(self.shape.n_sampled + 1), np.zeros(len(rho))
         value, of_sigma = loops.likelihood(lam, sigma, sampled, rho, self.packed, of_lam, of_sampled, of_rho)
         return np.concatenate([[value - self._prior_constant], -0.5 * of_lam, [of_sigma], of_sampled[:-1]]), 0.0, of_rho
 
     def _by_loops_at(self, lam: Floats, sigma: float, sampled: Floats, rho: Floats) -> tuple[Floats, float, Floats]:
         """The same of products that numpy makes at ρ; NaN so far out that correlations are singular to rounding."""
-        loops: Any = load("_ranef.nuts.compiled")
+        loops: Any = load("_ranef.posterior.loops")
         of_lam, of_sampled = np.zeros(lam.size), np.zeros(self.shape.n_sampled + 1)
         bar = np.zeros(self.parts.shape[1])
         try:
@@ -477,7 +477,7 @@ def _draw_by_loops(
     rng: np.random.Generator,
 ) -> tuple[Floats, list[Floats]]:
     """In blocks of draws; with none to draw the loops are called all the same."""
-    loops: Any = load("_ranef.nuts.compiled")
+    loops: Any = load("_ranef.posterior.loops")
     n, shape = len(sigma), problem.shape
     p, J = (shape.sizes[0], shape.levels[0]) if shape.sizes else (0, 0)
     a = shape.tail + shape.n_integrated

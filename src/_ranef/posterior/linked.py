@@ -14,11 +14,11 @@ from functools import cached_property
 import numpy as np
 
 from _ranef.likelihood import Laplace, Likelihood, Mode, RowSums, response_rows
-from _ranef.nuts.modes import Laplace as NormalAt
-from _ranef.nuts.modes import Modes, find_modes
-from _ranef.nuts.problem import Gradient, Problem, constrained
-from _ranef.nuts.related import among_roots
-from _ranef.nuts.start import internal_coefficients, start_vectors
+from _ranef.posterior.modes import Laplace as NormalAt
+from _ranef.posterior.modes import Modes, find_modes
+from _ranef.posterior.problem import Gradient, Problem, constrained
+from _ranef.posterior.related import among_roots
+from _ranef.posterior.start import internal_coefficients, start_vectors
 from _ranef.results import RemlEstimates
 from _ranef.spec import Gamma, Generalised, Rows
 from _ranef.support.arrays import Floats, Ints
