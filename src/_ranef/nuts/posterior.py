@@ -30,7 +30,7 @@ from _ranef.nuts.nutpie_run import require_nutpie, run_nutpie
 from _ranef.nuts.problem import Problem, draw_effects, hyper_draws, prepare
 from _ranef.nuts.record import Outcome, nothing_to_sample
 from _ranef.nuts.settings import Settings
-from _ranef.results import Importance, PosteriorDraws, RemlEstimates
+from _ranef.results import Importance, PosteriorDraws, RemlEstimates, response_fields
 from _ranef.spec import Generalised, ModelSpec, Priors
 from _ranef.support.arrays import Floats
 from _ranef.support.checkpoints import Checkpoint
@@ -169,15 +169,13 @@ def _sampled(
         warmup=warmup,
         seconds=time.perf_counter() - begin,
         complete=raw.complete,
-        family=spec.family.word,
-        link=spec.family.link if isinstance(spec.family, Generalised) else "identity",
-        classes=spec.family.classes if isinstance(spec.family, Generalised) else (),
         extras=hyper.extras,
         sampler=settings.sampler,
         notes=(*notes, *priors.notes),
         doubts=out.doubts,
         target_accept=settings.target_accept,
         importance=out.importance,
+        **response_fields(spec.family),
     )
 
 
