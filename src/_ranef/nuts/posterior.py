@@ -380,7 +380,7 @@ def _run_linked(
     checkpoint: Checkpoint | None,
 ) -> Outcome:
     """Of a generalised response the collapsed density or the joint one, as numpy computes them."""
-    collapsed, whole = Collapsed(problem), settings.parameterization == "marginal"
+    collapsed, whole, packed = Collapsed(problem), settings.parameterization == "marginal", None
     if whole:
         modes = collapsed.modes(start, seed)
         collapsed = replace(collapsed, near=collapsed.mode(modes.best.centre))
@@ -388,8 +388,9 @@ def _run_linked(
     else:
         joint, modes = joint_modes(problem, settings.parameterization, start, seed)
         gradient = joint.gradient
+        packed = joint.packed(modes.best.centre, modes.best.root) if joint.by_loops else None
     if settings.sampler == "nutpie":
-        raw = run_nutpie(problem, modes, settings, warmup, seed, gradient)
+        raw = run_nutpie(problem, modes, settings, warmup, seed, gradient, packed)
     else:
         raw = _engine().sample_asked(problem, gradient, modes, settings, warmup, seed, checkpoint)
     flat = modes.best.outward(raw.positions["hyper"])
