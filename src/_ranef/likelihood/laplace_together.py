@@ -719,7 +719,7 @@ def _log_roots(factor: BlockedFactor) -> dict[int, Floats]:
     """By factor the logarithms of the diagonal of L, summed by level (N J_k,)."""
     out = {f.step.k: np.log(np.diagonal(f.L, axis1=1, axis2=2)).sum(axis=1) for f in factor.nested}
     if factor.crossed:
-        step, whole, lambdas = factor.crossed.step, np.log(np.diagonal(factor.crossed.U)), factor.lambdas
+        step, whole, lambdas = factor.crossed.step, np.log(factor.crossed.U.diagonal), factor.lambdas
         out[step.k] = np.log(np.diagonal(factor.crossed.L, axis1=1, axis2=2)).sum(axis=1)
         out |= {l: whole[at].reshape(-1, len(lambdas[l])).sum(axis=1) for l, at in step.where.items()}
     return out
