@@ -195,7 +195,12 @@ def test_what_the_data_do_not_determine_is_nan():
     assert frame["std_error"].isna().tolist() == [False, False, True, False]
 
 
-@pytest.mark.parametrize("case", registry.FITTED)
+DEAR = ("insteval_1", "insteval_2", "star_math")
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.slow if c in DEAR else []) for c in registry.FITTED]
+)
 def test_every_reference_has_standard_errors_inside_the_boundary(case):
     fit = registry.fit(case)
     errors = fit.varcorr_se()["std_error"]

@@ -103,6 +103,7 @@ def test_what_needs_a_normal_response_is_refused_by_its_name(posterior):
         ranef.anova(posterior, posterior)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_of_its_family(tmp_path):
     model, short = ranef.Model("y ~ 1 + (1 | g)", counts(), family="poisson"), {"draws": 20, "warmup": 20, "seed": 1}
     with pytest.warns(ranef.ConvergenceWarning):

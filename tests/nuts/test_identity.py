@@ -31,15 +31,11 @@ MOST_ROWS, MOST_EFFECTS = 800, 200
 
 #: one design of each structure, for the joint models of NumPyro, which are compiled for each; the others are slow
 REPRESENTATIVE = [
-    "arabidopsis",  # three factors, weakly identified
-    "cake_main",  # interaction as factor, 18 coefficients
     "crossed_small_slope",  # crossed, slopes in both, one diagonal
     "machines_factor",  # three columns of a factor
     "pastes_slash",  # nested
     "pulp_reml",
     "sleep_noint_fixed",  # no intercept
-    "sleep_offset",
-    "sleep_rs",
     "sleep_weights",
     "zj_crosslevel_ml_uncor",  # double bar, interaction of levels
 ]

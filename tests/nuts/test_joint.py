@@ -70,8 +70,17 @@ class JointModel:
 
 
 @pytest.mark.parametrize("centered", [True, False], ids=["centered", "noncentered"])
-@pytest.mark.parametrize("name", ["slope", "ident", "crossed"])
-@pytest.mark.parametrize("prior", ["default", "mixed", "sampled"])
+@pytest.mark.parametrize(
+    ("name", "prior"),
+    [
+        ("slope", "default"),
+        ("crossed", "mixed"),
+        ("ident", "sampled"),
+        *(pytest.param("slope", prior, marks=pytest.mark.slow) for prior in ("mixed", "sampled")),
+        *(pytest.param("ident", prior, marks=pytest.mark.slow) for prior in ("default", "mixed")),
+        *(pytest.param("crossed", prior, marks=pytest.mark.slow) for prior in ("default", "sampled")),
+    ],
+)
 def test_the_log_density_is_quadratic_with_blups_at_its_mode(name, prior, centered, make, dense):
     """Mode, inverse Hessian and Gaussian integral, at several variance parameters and priors of β."""
     spec = make.spec(make.formulas[name], weights="w", offset="o")

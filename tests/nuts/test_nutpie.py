@@ -35,7 +35,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "prior"),
     [
-        ("one", "flat"),
+        pytest.param("one", "flat", marks=SLOW),
         pytest.param("three", "default", marks=SLOW),
         pytest.param("nested", "sampled", marks=SLOW),
         pytest.param("crossed slopes", "default", marks=SLOW),

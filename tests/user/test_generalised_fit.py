@@ -122,7 +122,6 @@ def test_simulated_residuals_see_overdispersion():
 REFUSED = {
     "likelihood": lambda fit, model: model.likelihood(),
     "products": lambda fit, model: model.products,
-    "draws of responses from the prior": lambda fit, model: model.prior_predictive(),
     "save": lambda fit, model: model.save("nowhere.ranef"),
     "corrected": lambda fit, model: fit.predict(interval="confidence", uncertainty="bootstrap"),
     "chunks": lambda fit, model: ranef.Model(FORMULA, [data_of("cbpp_laplace")], family="binomial"),

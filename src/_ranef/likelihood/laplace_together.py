@@ -22,6 +22,7 @@ import numpy as np
 import scipy
 
 from _ranef.likelihood.laplace import Laplace
+from _ranef.likelihood.row_slopes import slopes_of
 from _ranef.linalg import (
     BlockedFactor,
     BlockMatrix,
@@ -35,7 +36,7 @@ from _ranef.linalg import (
     make_plan,
     transpose,
 )
-from _ranef.spec import Generalised, Rows
+from _ranef.spec import Generalised, Rows, Slopes
 from _ranef.support.arrays import Bools, Floats, Ints
 from _ranef.support.interrupts import let_through, load
 
@@ -192,6 +193,8 @@ class LaplaceTogether:
         Which pair of levels each row has.
     A : BlockMatrix
         Which levels meet.
+    often : bool
+        Whether it will be asked at thousands of points.
     """
 
     family: Generalised
@@ -204,6 +207,7 @@ class LaplaceTogether:
     codes: tuple[Ints, ...]
     pairs: Mapping[tuple[int, int], Ints]
     A: BlockMatrix
+    often: bool = False
     _patterns: dict[int, tuple[BlockMatrix, Plan]] = field(default_factory=dict)
     _near: dict[str, tuple[Place, ManyPoints]] = field(default_factory=dict)
     _seen: list[tuple[ManyPoints, Floats, tuple[Floats, ...]]] = field(default_factory=list)
@@ -317,9 +321,13 @@ class LaplaceTogether:
         """Part (n, N) in η of effects (N J_k, p_k, 1) of the columns of factor k."""
         return np.asarray(self._Z[k] @ np.ascontiguousarray(b.reshape(N, -1).T))
 
+    def _at(self, given: ManyPoints, eta: Floats) -> Slopes:
+        """At η (n, N)."""
+        return slopes_of(self.family, eta, self._rows(given), given.own, often=self.often)
+
     def _place(self, given: ManyPoints, z: Floats, u: tuple[Floats, ...]) -> Place:
         N, eta = len(given), self._predictor(given, z, u)
-        at = self.family.slopes(eta, self._rows(given), given.own)
+        at = self._at(given, eta)
         height = at.value.sum(axis=0) - 0.5 * (self.proper * z**2).sum(axis=1)
         height = height - 0.5 * sum(_by_point(own**2, N).sum(axis=1) for own in u)
         return Place(z, u, at.first, at.curvature, height)
@@ -429,7 +437,7 @@ class LaplaceTogether:
             place, system = self.mode_from(given, np.zeros((len(given), 0)), u, close)
             N, rows, lambdas = len(given), self._rows(given), given.lambdas
             eta = self._predictor(given, place.z, place.u)
-            at, (Q, _) = self.family.slopes(eta, rows, given.own), all_blocks(system.scaled, system.factor)
+            at, (Q, _) = self._at(given, eta), all_blocks(system.scaled, system.factor)
             leverage = self._leverage(lambdas, Q, N)
             bent = -at.third * leverage
             columns = [self._summed(k, bent, N) for k in range(len(u))]
@@ -563,7 +571,7 @@ class LaplaceTogether:
         logs, places = np.empty((len(noise), J)), np.empty((len(noise), J, p, 1))
         for m, own in enumerate(noise):
             places[m] = centre + back_substitute(L, own[:, :, None])
-            at = self.family.slopes(eta + self._spread(k, _times(lam, places[m]), N), self._rows(given), given.own)
+            at = self._at(given, eta + self._spread(k, _times(lam, places[m]), N))
             value = (indicator @ at.value).T.ravel()
             logs[m] = value - 0.5 * ((places[m] ** 2).sum(axis=(1, 2)) + p * LOG_2PI) - log_proposal[m]
         chosen, log_mean = _pick(logs, rng)
@@ -711,7 +719,7 @@ def _log_roots(factor: BlockedFactor) -> dict[int, Floats]:
     """By factor the logarithms of the diagonal of L, summed by level (N J_k,)."""
     out = {f.step.k: np.log(np.diagonal(f.L, axis1=1, axis2=2)).sum(axis=1) for f in factor.nested}
     if factor.crossed:
-        step, whole, lambdas = factor.crossed.step, np.log(np.diagonal(factor.crossed.U)), factor.lambdas
+        step, whole, lambdas = factor.crossed.step, np.log(factor.crossed.U.diagonal), factor.lambdas
         out[step.k] = np.log(np.diagonal(factor.crossed.L, axis1=1, axis2=2)).sum(axis=1)
         out |= {l: whole[at].reshape(-1, len(lambdas[l])).sum(axis=1) for l, at in step.where.items()}
     return out

@@ -30,7 +30,7 @@ from _ranef.posterior.modes import doubts, modes_of
 from _ranef.posterior.problem import Problem, draw_effects, hyper_draws, prepare
 from _ranef.posterior.record import Outcome, nothing_to_sample
 from _ranef.posterior.settings import Settings
-from _ranef.results import Importance, PosteriorDraws, RemlEstimates
+from _ranef.results import Importance, PosteriorDraws, RemlEstimates, response_fields
 from _ranef.spec import Generalised, ModelSpec, Priors
 from _ranef.support.arrays import Floats
 from _ranef.support.checkpoints import Checkpoint
@@ -174,7 +174,7 @@ def _recorded(
     problem: Problem, settings: Settings, out: Outcome, *, seed: int, warmup: int, notes: tuple[str, ...]
 ) -> PosteriorDraws:
     """The record of a run, its time apart."""
-    family, kind = problem.spec.family, settings.parameterization
+    kind = settings.parameterization
     beta, b = out.effects
     return PosteriorDraws(
         theta=out.hyper.theta,
@@ -188,15 +188,13 @@ def _recorded(
         warmup=warmup,
         seconds=0.0,
         complete=out.raw.complete,
-        family=family.word,
-        link=family.link if isinstance(family, Generalised) else "identity",
-        classes=family.classes if isinstance(family, Generalised) else (),
         extras=out.hyper.extras,
         sampler=settings.sampler,
         notes=notes,
         doubts=out.doubts,
         target_accept=settings.target_accept,
         importance=out.importance,
+        **response_fields(problem.spec.family),
     )
 
 
@@ -401,7 +399,7 @@ def _run_linked(
     checkpoint: Checkpoint | None,
 ) -> Outcome:
     """Of a generalised response the collapsed density or the joint one, as numpy computes them."""
-    collapsed, whole = Collapsed(problem), settings.parameterization == "marginal"
+    collapsed, whole, packed = Collapsed(problem), settings.parameterization == "marginal", None
     if whole:
         modes = collapsed.modes(start, seed)
         collapsed = replace(collapsed, near=collapsed.mode(modes.best.centre))
@@ -409,8 +407,9 @@ def _run_linked(
     else:
         joint, modes = joint_modes(problem, settings.parameterization, start, seed)
         gradient = joint.gradient
+        packed = joint.packed(modes.best.centre, modes.best.root) if joint.by_loops else None
     if settings.sampler == "nutpie":
-        raw = run_nutpie(problem, modes, settings, warmup, seed, gradient)
+        raw = run_nutpie(problem, modes, settings, warmup, seed, gradient, packed)
     else:
         raw = _engine().sample_asked(problem, gradient, modes, settings, warmup, seed, checkpoint)
     flat = modes.best.outward(raw.positions["hyper"])

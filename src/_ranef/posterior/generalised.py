@@ -107,6 +107,7 @@ class GeneralisedTogether(Dispersions):
             tuple(sums.codes),
             sums.pairs,
             problem.products.A,
+            often=True,
         )
 
     def log_density(self, flat: Floats) -> Floats:

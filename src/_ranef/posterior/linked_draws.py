@@ -70,6 +70,7 @@ def _drawn(collapsed: Collapsed, flat: Floats, rng: np.random.Generator) -> Draw
         tuple(collapsed.sums.codes),
         collapsed.sums.pairs,
         products.A,
+        often=True,
     )
     found = rows.draw(ManyPoints(lambdas, collapsed.w(coefficients, sampled), collapsed.own(logs)), rng)
     hyper = with_degrees(problem, dict(zip(collapsed.names, logs.T, strict=True)), hyper_draws(problem, flat[:, :d]))

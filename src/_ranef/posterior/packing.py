@@ -13,7 +13,7 @@ from _ranef.posterior.layout import FAMILIES, Layout
 from _ranef.residuals import LogLaw
 from _ranef.support.arrays import Floats
 
-__all__ = ["PARTS", "pack", "packed_parts", "whiten", "with_products"]
+__all__ = ["PARTS", "ROW_PARTS", "pack", "pack_rows", "packed_parts", "whiten", "with_products"]
 
 #: where the constant stands in a packed model's numbers
 CONSTANT = 2
@@ -25,6 +25,19 @@ PARTS = (
     *("sizes", "levels", "indptr", "cols", "first", "reach", "A", "values", "C", "tail", "K", "terms", "fill"),
     *("priors", "numbers", "origin", "vine", "law", "counts", "centre", "root", "parts"),
 )
+
+
+#: what a packed joint model of a generalised response holds, in order (:mod:`_ranef.posterior.loops.joint_rows`):
+#: ``prior`` is a packed model whole, ``informed`` the A of all levels, and the root of the coordinates sparse by rows
+ROW_PARTS = (
+    *("prior", "sizes", "levels", "codes", "Z", "X", "offset", "y", "weights", "log_y", "informed", "fill", "K"),
+    *("origin", "numbers", "centre", "indptr", "cols", "root"),
+)
+
+
+def pack_rows(parts: Mapping[str, Any]) -> Floats:
+    """Header of places and lengths, then the arrays by the names of :data:`ROW_PARTS`."""
+    return _joined([parts[name] for name in ROW_PARTS])
 
 
 def pack(

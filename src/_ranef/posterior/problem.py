@@ -248,7 +248,7 @@ class Problem:
     def collapsed(self, theta: Floats, sigma: float) -> float:
         """Log p(y | θ, σ) by the compiled loops, where all coefficients are integrated out."""
         loops: Any = load("_ranef.posterior.loops")
-        return float(loops.log_likelihood(self.roots.at(theta), float(sigma), self.packed)) - self._prior_constant
+        return float(loops.log_likelihood(self.roots.at(theta), float(sigma), self.packed)) - self.prior_constant
 
     def _by_loops(self, loops: Any) -> Gradient:
         d = self.layout.n_hyper
@@ -281,7 +281,7 @@ class Problem:
             out, of_rest, rest_slope = likelihood(lam, sigma, sampled, rest)
             theta_bar, of_sigma = slopes.T @ out[1 : 1 + n_lam], out[1 + n_lam :]
             loops.hyper_backward(u, values, theta, sigma, theta_bar, of_sigma[0], of_sigma[1:], slope)
-            value = prior + of_shapes + of_rest + out[0] + self._prior_constant
+            value = prior + of_shapes + of_rest + out[0] + self.prior_constant
             return value, np.concatenate([slope, own_slope + theta_bar[places], rest_slope])
 
         return gradient
@@ -305,7 +305,7 @@ class Problem:
         loops: Any = load("_ranef.posterior.loops")
         of_lam, of_sampled, of_rho = np.zeros(lam.size), np.zeros(self.shape.n_sampled + 1), np.zeros(len(rho))
         value, of_sigma = loops.likelihood(lam, sigma, sampled, rho, self.packed, of_lam, of_sampled, of_rho)
-        return np.concatenate([[value - self._prior_constant], -0.5 * of_lam, [of_sigma], of_sampled[:-1]]), 0.0, of_rho
+        return np.concatenate([[value - self.prior_constant], -0.5 * of_lam, [of_sigma], of_sampled[:-1]]), 0.0, of_rho
 
     def _by_loops_at(self, lam: Floats, sigma: float, sampled: Floats, rho: Floats) -> tuple[Floats, float, Floats]:
         """The same of products that numpy makes at ρ; NaN so far out that correlations are singular to rounding."""
@@ -322,11 +322,12 @@ class Problem:
         value, of_sigma = loops.likelihood_of_products(lam, sigma, sampled, packed, of_lam, of_sampled, bar)
         log_prior, slopes = rho_log_prior(self.spec, rho)
         of_rho = slopes + 0.5 * (log_det - change @ (self.parts @ bar))
-        out = np.concatenate([[value - self._prior_constant], -0.5 * of_lam, [of_sigma], of_sampled[:-1]])
+        out = np.concatenate([[value - self.prior_constant], -0.5 * of_lam, [of_sigma], of_sampled[:-1]])
         return out, log_prior, of_rho
 
     @cached_property
-    def _prior_constant(self) -> float:
+    def prior_constant(self) -> float:
+        """What the loops leave out of the log priors."""
         numbers = [self.numbers["sd"], self.numbers["fixef"]]
         if self.layout.sigma_family != "known":
             numbers.append(self.numbers["sigma"][None])
