@@ -15,6 +15,7 @@ from _ranef.spec import (
     Custom,
     Flat,
     Gamma,
+    Generalised,
     ModelSpec,
     Normal,
     Priors,
@@ -71,6 +72,8 @@ def sample_prior(
         seconds=0.0,
         complete=True,
         family=spec.family.word,
+        link=spec.family.link if isinstance(spec.family, Generalised) else "identity",
+        classes=spec.family.classes if isinstance(spec.family, Generalised) else (),
         extras=extras,
         sampler="numpy",
     )
