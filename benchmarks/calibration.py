@@ -5,8 +5,8 @@
 
 Calibration (Cook, Gelman & Rubin 2006; Talts et al. 2018): parameters are drawn from their priors, data from the model,
 and the posterior is sampled under the same priors. The rank of every true value among thinned draws is uniform if and
-only if density, sampler and the exact draws of β and b are right together. Saves ``sbc.png``, and of generalised responses
-``sbc-linked.png``.
+only if density, sampler and the exact draws of β and b are right together. Saves ``sbc.png``, and ``sbc-linked.png`` of
+generalised responses.
 
 Coverage: true β, σ and Σ are fixed, random effects and responses drawn anew in every simulation, and 95% intervals of
 all random effects counted by number of groups. Saves ``coverage.png``.
@@ -150,9 +150,9 @@ STUDIES = {
 }
 
 #: arguments of `sample` for generalised responses. Draws without a chain are independent where they are accepted, and
-#: where they are not (Pareto k̂ above 0.7) "auto" goes on to NUTS: both are of the posterior, and so is their mixture
+#: where they are not (Pareto k̂ above 0.7) nutpie goes on: both are of the posterior, and so is their mixture
 LINKED_SAMPLERS: dict[str, dict[str, object]] = {
-    "direct": {"sampler": "auto"},
+    "direct": {"sampler": "direct"},
     "nutpie": {"sampler": "nutpie", "chains": 2, "draws": 5 * RANKED // 2 + 1},
     "marginal": {"sampler": "nutpie", "parameterization": "marginal", "chains": 2, "draws": RANKED},
 }
@@ -250,7 +250,12 @@ def rank_once(study: Study, frame: pd.DataFrame, seed: int, sampler: dict[str, o
     truth, y = draw_truth(model, model.priors(study.priors), rng)
     model = study.model(frame, y)
     asked = SAMPLING | {"draws": -(-RANKED * THIN // CHAINS)} | ({} if study.linked else {"warmup": 400}) | sampler
-    fit = model.sample(seed=seed, priors=study.priors, **asked)
+    try:
+        fit = model.sample(seed=seed, priors=study.priors, **asked)
+    except ranef.FitError:
+        if sampler.get("sampler") != "direct":
+            raise
+        fit = model.sample(seed=seed, priors=study.priors, **asked | LINKED_SAMPLERS["nutpie"])
     named = named_draws(fit)
     thin = fit.draws.sigma.size // RANKED
     return {name: int((named[name][: RANKED * thin : thin] < value).sum()) for name, value in truth.items()}

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from _ranef.errors import DesignError
 from _ranef.inference.effects import check_level, varcorr_of
-from _ranef.inference.generalised import response_draws, response_moments
+from _ranef.inference.generalised import generalised_residuals, response_draws, response_moments
 from _ranef.inference.prediction import (
     Predicted,
+    PredictOptions,
     RowsAsked,
     check_spread,
     chosen_groupings,
@@ -24,6 +25,7 @@ from _ranef.inference.prediction import (
     simulation_part,
 )
 from _ranef.inference.residual_parameters import ROWS_SD, told_draws
+from _ranef.likelihood import response_rows
 from _ranef.nuts import draw_components
 from _ranef.results import Importance, PosteriorDraws
 from _ranef.spec import Flat, Generalised, ModelSpec, Priors, covariance_arrays, family_of, mean_log_sds, varcorr_arrays
@@ -222,14 +224,31 @@ def predict_mean_draws(
     assert isinstance(family, Generalised)
     _, values = predictor_draws(spec, draws, asked, rng)
     if asked.options.new_response:
-        extras = {name: np.ravel(x) for name, x in family.own(draws.extras).items()}
-        rows = [{name: float(x[s]) for name, x in extras.items()} for s in range(len(values))]
         weights = np.ones(values.shape[1]) if asked.rows.weights is None else asked.rows.weights
-        ends = response_moments(family, values, rows, weights, asked.options.level, rng)
-        return Predicted(family.mean(values).mean(axis=0), *ends)
+        middle, *ends = response_moments(family, values, dispersion_draws(draws), weights, asked.options.level, rng)
+        return Predicted(middle if family.classes else family.mean(values).mean(axis=0), *ends)
     own = {name: x.reshape(-1, 1) for name, x in family.own(draws.extras).items()}
     values = family.predicted(values, own) if scale == "response" else values
     return Predicted(values.mean(axis=0), values.std(axis=0, ddof=1), *_ends(values, asked.options.level))
+
+
+def dispersion_draws(draws: PosteriorDraws) -> list[dict[str, float]]:
+    """Dispersions by name, of every draw of all chains."""
+    own = {name: np.ravel(x) for name, x in draws.response.own(draws.extras).items()}
+    return [{name: float(x[s]) for name, x in own.items()} for s in range(draws.sigma.size)]
+
+
+def posterior_residuals(spec: ModelSpec, draws: PosteriorDraws, kind: str, re: str | Sequence[str]) -> Floats:
+    """Posterior means (n,) of the residuals of a generalised response, each draw's at its own parameters."""
+    family, rows = draws.response, response_rows(spec)
+    assert isinstance(family, Generalised)
+    asked = RowsAsked(fitted_rows(spec), chosen_groupings(spec, re), PredictOptions(re, "population", None, 0.95))
+    _, etas = predictor_draws(spec, draws, asked, np.random.default_rng(0))
+    found = (
+        generalised_residuals(family, own, rows, eta, kind)
+        for own, eta in zip(dispersion_draws(draws), etas, strict=True)
+    )
+    return np.asarray(sum(found) / len(etas))
 
 
 def simulate_posterior(
@@ -247,18 +266,17 @@ def simulate_posterior(
     effects = [b.reshape(S, *b.shape[2:]) for b in draws.b]
     covs = [c.reshape(S, *c.shape[2:]) for c in covariance_draws(spec, draws)]
     spec = spec.with_family(draws.response)
-    extras = {name: x.ravel() for name, x in spec.family.own(draws.extras).items()}
+    owns = dispersion_draws(draws)
     which = rng.integers(0, S, n) if chosen_draws is None else chosen_draws
     out = np.empty((spec.n_obs, len(which)))
     for i, s in enumerate(which):
         mean = linear_predictor(rows, beta[s], [e[s] for e in effects], chosen)
-        own = {name: float(x[s]) for name, x in extras.items()}
         if "rho" in draws.extras:
             spec = spec.with_rho(np.asarray(draws.extras["rho"]).reshape(S, -1)[s])
         dfs = _effects_df(spec, draws, s)
         new = re == "new"
         out[:, i] = simulate_new(
-            spec, mean, [c[s] for c in covs], sigma[s], rng, new_effects=new, own=own, effects_df=dfs
+            spec, mean, [c[s] for c in covs], sigma[s], rng, new_effects=new, own=owns[s], effects_df=dfs
         )
     return out
 

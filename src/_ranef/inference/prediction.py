@@ -433,9 +433,12 @@ def prediction_frame(
 ) -> pd.DataFrame:
     """``estimate, lower, upper`` by row; where `uncertainty` is named its standard deviation stands second.
 
-    Of probabilities of `classes` those of a row stand below each other, with their ``class`` first.
+    Of probabilities of `classes` those of a row stand below each other, with their ``class`` first; places of `classes`
+    have their names.
     """
     numbers = {"estimate": found.estimate, "lower": found.lower, "upper": found.upper}
+    if classes and found.estimate.ndim == 1:
+        return pd.DataFrame({n: np.array(classes)[v.astype(int)] for n, v in numbers.items()}, index=rows.index)
     index = rows.index.repeat(len(classes)) if classes else rows.index
     out = pd.DataFrame({name: own.ravel() for name, own in numbers.items()}, index=index)
     if uncertainty is not None:

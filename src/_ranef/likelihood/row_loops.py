@@ -12,11 +12,12 @@ import math
 from typing import Any
 
 import numba
+import numpy as np
 from numba.extending import intrinsic
 
 from _ranef.linalg.jit import compiled
 
-__all__ = ["LOG", "LOGIT", "grid_slopes", "row_slopes", "value_and_first"]
+__all__ = ["LOG", "LOGIT", "add_heights", "add_level_values", "grid_slopes", "row_slopes", "value_and_first"]
 
 #: kinds of rows: successes of trials with a logit link, and counts with a logarithmic one
 LOGIT, LOG = 1, 2
@@ -26,7 +27,7 @@ _types: Any = numba.types
 _compiled = compiled(nogil=True, error_model="numpy", fastmath={"contract"})
 
 #: within other loops, so that these are vectorised
-_inline = compiled(inline="always", error_model="numpy", fastmath={"contract"})
+_inline = compiled(forceinline=True, error_model="numpy", fastmath={"contract"})
 
 #: a double to which whole numbers are added in its last bits
 MAGIC = 6755399441055744.0
@@ -161,3 +162,40 @@ def value_and_first(kind, eta, y, weights, log_y, value, first):  # type: ignore
     else:
         for i in range(eta.shape[0]):
             value[i], first[i], _, _ = _log(eta[i], y[i], weights[i], log_y[i])
+
+
+@_compiled
+def add_heights(kind, eta, y, weights, log_y, first, curvature, heights):  # type: ignore[no-untyped-def]
+    """Fill two derivatives of rows (n, N), and add their log densities by column."""
+    for i in range(eta.shape[0]):
+        own, weight, log = y[i], weights[i], log_y[i]
+        if kind == LOGIT:
+            for j in range(eta.shape[1]):
+                value, first[i, j], curvature[i, j], _ = _logit(eta[i, j], own, weight)
+                heights[j] += value
+        else:
+            for j in range(eta.shape[1]):
+                value, first[i, j], curvature[i, j], _ = _log(eta[i, j], own, weight, log)
+                heights[j] += value
+
+
+@_compiled
+def add_level_values(kind, eta, y, weights, log_y, Z, code, b, values):  # type: ignore[no-untyped-def]
+    """Add log densities of rows (n, N) by level, trial and column (J, M, N), at η with effects b (J, p, M, N)."""
+    moved = np.empty(eta.shape[1])
+    for i in range(eta.shape[0]):
+        own, weight, log, effects, out = y[i], weights[i], log_y[i], b[code[i]], values[code[i]]
+        for m in range(out.shape[0]):
+            for j in range(moved.shape[0]):
+                moved[j] = eta[i, j]
+            for a in range(Z.shape[0]):
+                for j in range(moved.shape[0]):
+                    moved[j] += Z[a, i] * effects[a, m, j]
+            if kind == LOGIT:
+                for j in range(moved.shape[0]):
+                    value, _, _, _ = _logit(moved[j], own, weight)
+                    out[m, j] += value
+            else:
+                for j in range(moved.shape[0]):
+                    value, _, _, _ = _log(moved[j], own, weight, log)
+                    out[m, j] += value

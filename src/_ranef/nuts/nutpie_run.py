@@ -63,7 +63,7 @@ def run_nutpie(
         model = _by_loops(load("_ranef.posterior.loops.joint_rows").c_density(), packed, modes)
     elif gradient is None and problem.compiled:
         at, loops = modes.best, load("_ranef.posterior.loops")
-        model = _by_loops(loops.c_functions()[0], whiten(problem.packed, at.centre, at.root), modes)
+        model = _by_loops(loops.c_density(), whiten(problem.packed, at.centre, at.root), modes)
     else:
         model = _by_host(nutpie, gradient or problem.gradient, modes)
     running = nutpie.sample(
@@ -116,7 +116,7 @@ def _starts(modes: Modes) -> Callable[[int], Floats]:
 
 def _by_loops(c_density: Any, packed: Floats, modes: Modes) -> Any:
     compiled: Any = load("nutpie.compile_pymc").CompiledPyMCModel
-    c_copy = load("_ranef.posterior.loops").c_functions()[1]
+    c_copy = load("_ranef.posterior.loops").c_copy()
     d = len(modes.best.centre)
     known = {
         "dims": {},

@@ -539,7 +539,7 @@ class Model(Shown):
         draws : int
         seed : int, optional
         priors, family
-            As for :meth:`sample`; a generalised response is that of the model.
+            As for :meth:`sample`; a model of a generalised response has its family already.
 
         Returns
         -------
@@ -560,8 +560,7 @@ class Model(Shown):
         {'chain': 1, 'draw': 100, 'obs': 20}
         """
         settings, rng = nuts.Settings(draws=draws, seed=seed), generator(seed)
-        spec = self._spec.held
-        spec = spec if self._generalised else self._with_fitted(spec.with_family(family))
+        spec = self._spec.held if self._generalised else self._with_fitted(self._spec.held.with_family(family))
         drawn = nuts.sample_prior(spec, self.priors(priors), draws=settings.draws, seed=seed)
         return nuts.prior_tree(spec, drawn, inf.predictive_draws(spec, drawn, None, "fitted", rng)[0])
 

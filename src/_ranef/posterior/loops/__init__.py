@@ -19,13 +19,14 @@ needed: from Z = H_aa⁻¹ and ZL = L⁻ᵀ follow the entries Z_ij = (δ_ij/L_j
 on (Takahashi, Fagan & Chen 1973). Nested factors have short rows, and cost what their levels are, not the cube.
 """
 
-from _ranef.posterior.loops.densities import c_functions, density
+from _ranef.posterior.loops.densities import c_copy, c_density, density
 from _ranef.posterior.loops.draws import draw_effects
 from _ranef.posterior.loops.hyper import hyper_backward, hyper_forward
 from _ranef.posterior.loops.likelihoods import likelihood, likelihood_of_products, log_likelihood
 
 __all__ = [
-    "c_functions",
+    "c_copy",
+    "c_density",
     "density",
     "draw_effects",
     "hyper_backward",

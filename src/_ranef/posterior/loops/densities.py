@@ -24,7 +24,7 @@ from _ranef.posterior.loops.packed import (
     part_of,
 )
 
-__all__ = ["c_functions", "density"]
+__all__ = ["c_copy", "c_density", "density"]
 
 _types: Any = numba.types
 _carray: Any = numba.carray  # type: ignore[attr-defined]
@@ -85,10 +85,14 @@ def _copy_by_pointer(d, n, w_, out_, u_):  # type: ignore[no-untyped-def]
 
 
 @cache
-def c_functions() -> tuple[Any, Any]:
-    """The density and the identity as C functions, compiled when first asked for."""
+def c_density() -> Any:
+    """The density as a C function, compiled when first asked for."""
     doubles = _types.CPointer(_types.float64)
-    returns, size = _types.int64, _types.uint64
-    density_type = returns(size, *[doubles] * 4)  # d, q, gradient, value, data
-    copy_type = returns(size, size, *[doubles] * 3)  # d, n, q, what is kept, data
-    return c_function(density_type)(_density_by_pointer), c_function(copy_type)(_copy_by_pointer)
+    return c_function(_types.int64(_types.uint64, *[doubles] * 4))(_density_by_pointer)  # d, q, gradient, value, data
+
+
+@cache
+def c_copy() -> Any:
+    """The identity."""
+    doubles, size = _types.CPointer(_types.float64), _types.uint64
+    return c_function(_types.int64(size, size, *[doubles] * 3))(_copy_by_pointer)  # d, n, q, what is kept, data
