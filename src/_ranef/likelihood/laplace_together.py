@@ -22,7 +22,7 @@ import numpy as np
 import scipy
 
 from _ranef.likelihood.laplace import Laplace
-from _ranef.likelihood.row_slopes import FEW, heights_of, kind_of, level_values, slopes_of
+from _ranef.likelihood.slopes_of_rows import FEW, heights_of, kind_of, level_values, slopes_of
 from _ranef.linalg import (
     BlockedFactor,
     BlockMatrix,
