@@ -13,8 +13,8 @@ from scipy import special, stats
 
 import ranef
 from _ranef.likelihood import at_points, fit_pilot, make_laplace
-from _ranef.nuts.generalised import GeneralisedTogether
-from _ranef.nuts.problem import prepare
+from _ranef.posterior.generalised import GeneralisedTogether
+from _ranef.posterior.problem import prepare
 from nuts.counts import by_quadrature, counts
 
 #: a prior that holds the intercept

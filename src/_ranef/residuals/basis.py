@@ -37,7 +37,7 @@ class BasisLaw(ABC):
 class LogLaw(BasisLaw):
     """Positive ones exp(τ): without state, so that models share what is compiled.
 
-    Written for numpy, with complex ρ too, and for JAX; the loops of :mod:`_ranef.nuts.compiled` know it by its code.
+    Written for numpy, with complex ρ too, and for JAX; the loops of :mod:`_ranef.posterior.loops` know it by its code.
     """
 
     code: ClassVar[int]

@@ -1,6 +1,6 @@
 """The posterior density of the sampled parameters at many points together, by numpy alone: priors, and the likelihood.
 
-The same density as :mod:`_ranef.nuts.compiled` has point by point, constants and Jacobians included.
+The same density as :mod:`_ranef.posterior.loops` has point by point, constants and Jacobians included.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from _ranef.nuts.batched import Points
-from _ranef.nuts.layout import unconstrained_values
-from _ranef.nuts.problem import Effects, Hyper, Problem, constrained, draw_effects, hyper_draws
-from _ranef.nuts.start import start_vectors
+from _ranef.posterior.batched import Points
+from _ranef.posterior.layout import unconstrained_values
+from _ranef.posterior.problem import Effects, Hyper, Problem, constrained, draw_effects, hyper_draws
+from _ranef.posterior.start import start_vectors
 from _ranef.results import RemlEstimates
 from _ranef.spec import rho_log_priors
 from _ranef.support.arrays import Floats

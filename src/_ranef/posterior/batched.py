@@ -1,7 +1,7 @@
 """The collapsed density at many points together, and exact draws there, by numpy alone.
 
 With M_i = I + λᵀA_iλ = LLᵀ of a level of the first factor and K_i = λM_i⁻¹λᵀ, what is left of the other cross-products
-is Q = T − Σ C_iᵀK_iC_i (:mod:`_ranef.nuts.compiled`). Entries of M_i are linear in those of A_i, and Q is linear in
+is Q = T − Σ C_iᵀK_iC_i (:mod:`_ranef.posterior.loops`). Entries of M_i are linear in those of A_i, and Q is linear in
 those of K_i, so that both are one matrix product for all points and levels; levels with the same A_i share K_i, and of
 balanced data there is one. Where cross-products are Σ_k c_k(ρ) S_k, M_i is linear in the c_k, and Q in their products.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from _ranef.likelihood import FixedPart
 from _ranef.linalg import cholesky_or_nan
-from _ranef.nuts.blocks import Shape
+from _ranef.posterior.blocks import Shape
 from _ranef.residuals import Basis
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.interrupts import let_through
@@ -306,7 +306,7 @@ def has_batches(shape: Shape) -> bool:
 
 
 def make_batched(shape: Shape, fixed: FixedPart, data: Mapping[str, Floats], basis: Basis | None) -> Batched:
-    """Arrange cross-products as :func:`~_ranef.nuts.blocks.collapsed_arrays` has them, or in parts, of a `basis`."""
+    """Arrange cross-products as :func:`~_ranef.posterior.blocks.collapsed_arrays` do, or in parts, of a `basis`."""
 
     def parts(name: str) -> Floats:
         return data[name][None] if basis is None else data[f"{name}_parts"]
