@@ -3,8 +3,8 @@
     python benchmarks/structure.py [--quick] [--limit 600]
 
 Ours are timed in this process after one fit, from frame and formula to a complete fit, as the median of three; nlme's
-`lme` runs in one process of `Rscript`, and what is timed is the call alone. All are CPU seconds. `criterion` is ours less
-the other's.
+`lme` runs in one process of `Rscript`, and what is timed is the call alone. All are CPU seconds. `criterion` is ours
+less the other's.
 """
 
 from __future__ import annotations
