@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from _ranef.likelihood.row_slopes import kind_of, slopes_of
+from _ranef.likelihood.slopes_of_rows import kind_of, slopes_of
 from _ranef.spec import Rows
 from ranef.families import Binomial, Poisson
 

@@ -33,8 +33,8 @@ with late(globals()):
     from _ranef.likelihood.quadrature import at_points, check_points
     from _ranef.likelihood.responses import Responses, own_response, products_of, read_responses
     from _ranef.likelihood.row_density import RowDensity
-    from _ranef.likelihood.row_slopes import kind_of
     from _ranef.likelihood.scaling import Scaling, make_scaling
+    from _ranef.likelihood.slopes_of_rows import kind_of
     from _ranef.likelihood.spectral import EffectRoots, best_ratios, effect_roots, has_spectrum, make_spectrum
     from _ranef.likelihood.sum_draws import DrawnSums, drawn_sums
     from _ranef.likelihood.sums import Sums, merged_sums, row_sums

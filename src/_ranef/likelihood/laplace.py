@@ -19,7 +19,7 @@ import numpy as np
 from _ranef.likelihood.at import At, Likelihood
 from _ranef.likelihood.crossproducts import CrossProducts, own_products
 from _ranef.likelihood.pilot import Pilot, response_rows, working_model
-from _ranef.likelihood.row_slopes import slopes_of
+from _ranef.likelihood.slopes_of_rows import slopes_of
 from _ranef.likelihood.sums_of_rows import RowSums
 from _ranef.linalg import AnyFactor, BlockMatrix, all_blocks, backward, factorize, forward, times_among
 from _ranef.results import Modes

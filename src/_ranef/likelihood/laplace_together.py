@@ -22,7 +22,7 @@ import numpy as np
 import scipy
 
 from _ranef.likelihood.laplace import Laplace
-from _ranef.likelihood.row_slopes import FEW, heights_of, kind_of, level_values, slopes_of
+from _ranef.likelihood.slopes_of_rows import FEW, heights_of, kind_of, level_values, slopes_of
 from _ranef.linalg import (
     BlockedFactor,
     BlockMatrix,
@@ -49,7 +49,10 @@ STEPS, HALVINGS, QUADRATIC = 60, 30, 1e-3
 ROUNDING = 1e-11
 
 #: rows of all points held at once, fewer where loops read them, which want them near; length of dense tails together
-MOST_ROWS, MOST_BY_LOOPS, MOST_TAIL = 300_000, 60_000, 400
+MOST_ROWS, MOST_BY_LOOPS, MOST_TAIL = 300_000, 120_000, 400
+
+#: columns of small blocks that are multiplied one by one
+FEW_COLUMNS = 3
 
 #: degrees of freedom of the proposal of z; points of the lattice by effects of a level; draws of a level of outer ones
 DF, LATTICE, MOST_POINTS, NESTED = 8.0, {1: 6, 2: 12, 3: 32}, 64, 6
@@ -316,7 +319,12 @@ class LaplaceTogether:
 
     def _fixed(self, given: ManyPoints, z: Floats) -> Floats:
         """Part (n, N) in η of coefficients."""
-        return self.offset[:, None] + self.sampled.T @ given.sampled.T + self.X.T @ z.T
+        return self._whole @ np.vstack([np.ones((1, len(given))), given.sampled.T, z.T])
+
+    @cached_property
+    def _whole(self) -> Floats:
+        """Offset and columns of all coefficients (n, 1 + s + q)."""
+        return np.column_stack([self.offset, self.sampled.T, self.X.T])
 
     def _spread(self, k: int, b: Floats, N: int) -> Floats:
         """Part (n, N) in η of effects (N J_k, p_k, 1) of the columns of factor k."""
@@ -692,8 +700,15 @@ def _by_level(by_point: Floats, like: Floats) -> Floats:
 
 
 def _times(left: Floats, right: Floats) -> Floats:
-    """Blocks (J, r, p) times blocks (J, p, s)."""
-    return left * right if left.shape[-2:] == (1, 1) or right.shape[-2:] == (1, 1) else left @ right
+    """Blocks (J, r, p) times blocks (J, p, s); few columns one by one, for numpy makes a call for each block."""
+    if left.shape[-2:] == (1, 1) or right.shape[-2:] == (1, 1):
+        return left * right
+    if not 0 < left.shape[-1] <= FEW_COLUMNS:
+        return left @ right
+    out = left[..., :1] * right[..., :1, :]
+    for k in range(1, left.shape[-1]):
+        out += left[..., k : k + 1] * right[..., k : k + 1, :]
+    return out
 
 
 def _by_point(values: Floats, N: int) -> Floats:

@@ -56,7 +56,7 @@ AnyPlan = Plan | RelatedPlan
 Pairs = Mapping[tuple[int, int], PairBlocks]
 
 #: length up to which a tail is held beside its factor; a longer one is made again where it is wanted, at weak signals
-HELD = 4_096
+HELD = 2_048
 
 
 @dataclass(frozen=True, eq=False, repr=False)
