@@ -118,7 +118,7 @@ def test_estimates_are_those_of_nlme(case):
 
 
 def test_a_stratum_whose_variance_goes_to_zero_ends_as_in_nlme():
-    """The criterion falls towards a limit: where a descent ends on the way is arbitrary, but not what it has come to."""
+    """The criterion falls towards a limit: where a descent ends on the way is arbitrary, but not where it leads."""
     ref, fit = nlme_models.reference("irrigation_varIdent"), nlme_models.fit("irrigation_varIdent")
     np.testing.assert_allclose(fit.criterion, ref["criterion"], rtol=1e-7)
     assert fit.criterion <= ref["criterion"] * (1 + 1e-8)
