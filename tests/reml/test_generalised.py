@@ -246,6 +246,8 @@ BAD = {
     "a whole share": ({"y": [0.5, 1.0, 0.2, 0.1]}, {"family": "beta"}, "is 1 in row 1"),
     "not above": ({"y": [0.5, -1.0, 0.2, 0.1]}, {"family": "inverse gaussian"}, "is -1 in row 1"),
     "no spread": ({"y": [2.0, 2.0, 2.0, 2.0]}, {"family": "student"}, "is 2 in every row"),
+    "one time": ({"y": [2.0, 2.0, 2.0, 2.0]}, {"family": "gamma"}, "is 2 in every row"),
+    "one share": ({"y": [0.2, 0.2, 0.2, 0.2]}, {"family": "beta"}, "is 0.2 in every row"),
     "a link of others": ({"y": [2.0, 2.0, 2.0, 2.0]}, {"family": "gamma", "link": "sqrt"}, "'inverse'"),
     "two classes": ({"y": [1.0, 0.0, 1.0, 1.0]}, {"family": "ordinal"}, "has 2 classes"),
     "no class": ({"y": [1.0, 0.5, 2.0, 3.0]}, {"family": "ordinal"}, "is no class in row 1"),

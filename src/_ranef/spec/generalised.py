@@ -33,6 +33,7 @@ __all__ = [
     "Rows",
     "Slopes",
     "log_ratio",
+    "refuse_constant",
     "refuse_no_counts",
     "refuse_not_positive",
 ]
@@ -385,6 +386,12 @@ def refuse_not_positive(y: Floats, name: str, where: Callable[[int], str], word:
             f"The response {name} is {y[row]:g} in {where(row)}; for family {word!r} it must be positive. Leave out "
             "such rows if they are errors of measurement; zeros that belong there need another model."
         )
+
+
+def refuse_constant(y: Floats, name: str) -> None:
+    """Raise for what has no spread, of a family that has a dispersion to be estimated."""
+    if len(y) > 1 and (y == y[0]).all():
+        raise DesignError(f"The response {name} is {y[0]:g} in every row: it has no spread. Check the data.")
 
 
 def refuse_no_counts(y: Floats, name: str, where: Callable[[int], str], word: str) -> None:

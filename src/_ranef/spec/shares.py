@@ -10,7 +10,7 @@ import numpy as np
 
 from _ranef.design import Factor, Numeric, Value, bare_label
 from _ranef.errors import DesignError, FitError
-from _ranef.spec.generalised import WHOLE, Generalised, InMean, Reading, Rows, Slopes, log_ratio
+from _ranef.spec.generalised import WHOLE, Generalised, InMean, Reading, Rows, Slopes, log_ratio, refuse_constant
 from _ranef.spec.links import Means, ShareLink, Space
 from _ranef.spec.prior_families import Gamma as GammaPrior
 from _ranef.support.arrays import Floats
@@ -196,7 +196,7 @@ class Beta(_Share):
     parameters: ClassVar[Mapping[str, GammaPrior]] = {"precision": GammaPrior(1.0, 0.1)}
 
     def refuse(self, y: Floats, name: str, where: Callable[[int], str]) -> None:
-        """What is not strictly between."""
+        """What is not strictly between, or does not vary."""
         wrong = ~((y > 0) & (y < 1))
         if wrong.any():
             row = int(wrong.argmax())
@@ -205,6 +205,7 @@ class Beta(_Share):
                 "and 1. Percentages are to be divided by 100; shares of whole trials are for family 'binomial'; other "
                 "zeros and ones need a model of their own."
             )
+        refuse_constant(y, name)
 
     def in_mean(self, means: Means, rows: Rows, own: Mapping[str, Any]) -> InMean:
         """By both shapes."""
