@@ -1,11 +1,12 @@
 """Simulation-based calibration of the posterior, and coverage of intervals for random effects by both engines.
 
-    python benchmarks/calibration.py [--sims 200] [--only sbc|linked|coverage] [--sampler NAME] [--jobs 2]
-        [--frames FOLDER [--redraw]] [--backend loky|dask|ray]
+    python benchmarks/calibration.py [--sims 200] [--only sbc|linked|coverage] [--sampler direct|nutpie|marginal]
+        [--jobs 2] [--frames FOLDER [--redraw]] [--backend loky|dask|ray]
 
 Calibration (Cook, Gelman & Rubin 2006; Talts et al. 2018): parameters are drawn from their priors, data from the model,
 and the posterior is sampled under the same priors. The rank of every true value among thinned draws is uniform if and
-only if density, sampler and the exact draws of β and b are right together. Saves ``sbc.png``.
+only if density, sampler and the exact draws of β and b are right together. Saves ``sbc.png``, and ``sbc-linked.png`` of
+generalised responses.
 
 Coverage: true β, σ and Σ are fixed, random effects and responses drawn anew in every simulation, and 95% intervals of
 all random effects counted by number of groups. Saves ``coverage.png``.
@@ -69,6 +70,11 @@ class Study:
     residuals: dict[str, object] = field(default_factory=dict)
     family: str = "gaussian"
 
+    @property
+    def linked(self) -> bool:
+        """Whether the response is generalised."""
+        return self.family != "gaussian"
+
     def model(self, frame: pd.DataFrame, y: np.ndarray) -> ranef.Model:
         """The model of a response."""
         own = {"y": y, "no": TRIALS - y} if self.family == "binomial" else {"y": y}
@@ -76,7 +82,7 @@ class Study:
 
     def anything(self, frame: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
         """A response that it can have."""
-        return rng.normal(size=len(frame)) if self.family == "gaussian" else rng.integers(0, TRIALS, len(frame))
+        return rng.integers(0, TRIALS, len(frame)) if self.linked else rng.normal(size=len(frame))
 
 
 def uneven_groups() -> pd.DataFrame:
@@ -141,6 +147,14 @@ STUDIES = {
         | {"sd": pr.HalfStudentT(4.0, 0.7), "sigma": pr.HalfNormal(1.0)},
         {"correlation": ranef.AR1("t", group="g")},
     ),
+}
+
+#: arguments of `sample` for generalised responses. Draws without a chain are independent where they are accepted, and
+#: where they are not (Pareto k̂ above 0.7) nutpie goes on: both are of the posterior, and so is their mixture
+LINKED_SAMPLERS: dict[str, dict[str, object]] = {
+    "direct": {"sampler": "direct"},
+    "nutpie": {"sampler": "nutpie", "chains": 2, "draws": 5 * RANKED // 2 + 1},
+    "marginal": {"sampler": "nutpie", "parameterization": "marginal", "chains": 2, "draws": RANKED},
 }
 
 #: the same of generalised responses
@@ -235,20 +249,25 @@ def rank_once(study: Study, frame: pd.DataFrame, seed: int, sampler: dict[str, o
     model = study.model(frame, study.anything(frame, rng))
     truth, y = draw_truth(model, model.priors(study.priors), rng)
     model = study.model(frame, y)
-    draws = -(-RANKED * THIN // CHAINS)
-    warmup = 400 if study.family == "gaussian" else None
-    fit = model.sample(draws=draws, warmup=warmup, seed=seed, priors=study.priors, **SAMPLING, **sampler)
+    asked = SAMPLING | {"draws": -(-RANKED * THIN // CHAINS)} | ({} if study.linked else {"warmup": 400}) | sampler
+    try:
+        fit = model.sample(seed=seed, priors=study.priors, **asked)
+    except ranef.FitError:
+        if sampler.get("sampler") != "direct":
+            raise
+        fit = model.sample(seed=seed, priors=study.priors, **asked | LINKED_SAMPLERS["nutpie"])
     named = named_draws(fit)
-    return {name: int((named[name][: RANKED * THIN : THIN] < value).sum()) for name, value in truth.items()}
+    thin = fit.draws.sigma.size // RANKED
+    return {name: int((named[name][: RANKED * thin : thin] < value).sum()) for name, value in truth.items()}
 
 
-def calibrate(name: str, sims: int, sampler: dict[str, object] | None = None) -> pd.DataFrame:
-    """Ranks 0 … 99 of every parameter of one study, a row for each simulation."""
+def calibrate(name: str, sims: int, sampler: dict[str, object] | None = None, first: int = 0) -> pd.DataFrame:
+    """Ranks 0 … 99 of every parameter of one study, a row for each simulation from one on."""
     study = {**STUDIES, **LINKED}[name]
     frame = study.columns()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return pd.DataFrame([rank_once(study, frame, 1000 + s, sampler or {}) for s in range(sims)])
+        return pd.DataFrame([rank_once(study, frame, 1000 + s, sampler or {}) for s in range(first, first + sims)])
 
 
 def uniformity(ranks: pd.DataFrame) -> pd.DataFrame:
@@ -484,11 +503,27 @@ def run_sbc(args: argparse.Namespace) -> None:
 
 
 def run_linked(args: argparse.Namespace) -> None:
-    """Generalised responses: the p values alone."""
-    work = partial(calibrate, sims=args.sims, sampler={"sampler": args.sampler})
-    for name, frame in zip(LINKED, spread(work, list(LINKED), args.jobs), strict=True):
+    """Generalised responses: simulations are spread over processes by tens, each with its own seed."""
+    folder = args.frames or Path()
+    files = {name: folder / f"sbc-{name}-{args.sampler}.csv" for name in LINKED}
+    if args.redraw:
+        ranks = {name: pd.read_csv(file) for name, file in files.items()}
+    else:
+        pieces = [(name, first) for name in LINKED for first in range(0, args.sims, 10)]
+        found = spread(partial(calibrate_ten, sampler=LINKED_SAMPLERS[args.sampler], sims=args.sims), pieces)
+        ranks = {n: pd.concat([f for (m, _), f in zip(pieces, found, strict=True) if m == n]) for n in LINKED}
+        for name, file in files.items() if args.frames else ():
+            ranks[name].to_csv(file, index=False)
+    for name, frame in ranks.items():
         print(f"\n{name} by {args.sampler}: {len(frame)} simulations, p values of uniform ranks")
         print(uniformity(frame).round(4).to_string())
+    draw_ranks(ranks, args.out / "sbc-linked.png")
+
+
+def calibrate_ten(piece: tuple[str, int], sampler: dict[str, object], sims: int) -> pd.DataFrame:
+    """Simulations from one on of a study, ten or what is left."""
+    name, first = piece
+    return calibrate(name, min(10, sims - first), sampler, first)
 
 
 def run_coverage(args: argparse.Namespace) -> None:
@@ -514,7 +549,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sims", type=int, default=200, help="simulations of every model or design")
     parser.add_argument("--only", choices=["sbc", "linked", "coverage"])
-    parser.add_argument("--sampler", default="nutpie", help="of generalised responses")
+    parser.add_argument("--sampler", choices=list(LINKED_SAMPLERS), default="direct", help="of generalised responses")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--out", type=Path, default=HERE, help="where the figures go")
     parser.add_argument("--frames", type=Path, help="folder that keeps the simulations as CSV")

@@ -511,11 +511,57 @@ def test_residuals_of_classes_are_drawn_against_their_mean_place(classes):
     assert np.all(np.isin(np.round(places, 9), np.round(classes.fitted().to_numpy() @ [0.0, 1.0, 2.0], 9)))
 
 
-def test_new_responses_of_classes_are_refused_in_words(classes):
-    with pytest.raises(ranef.NotAvailableError, match="probabilities of its classes"):
-        ranef.emmeans(classes, "btype", type="response")
-    with pytest.raises(ranef.NotAvailableError, match="probabilities of its classes"):
-        classes.predict(interval="prediction")
+def test_means_of_classes_are_averaged_probabilities(classes):
+    theirs = reference("generalised_designs")["classes"]
+    cells = ranef.emmeans(classes, "btype * Gender", type="response", at={"Anger": [theirs["anger"]]})
+    keys = pd.DataFrame({"btype": theirs["btype"], "Gender": theirs["gender"], "class": theirs["class"]})
+    own = cells.frame.assign(btype=cells.frame["btype"].astype(str), Gender=cells.frame["Gender"].astype(str))
+    matched = keys.merge(own, on=list(keys))
+    assert np.allclose(matched["estimate"], theirs["prob"], atol=1e-4)
+    new = keys.drop_duplicates(["btype", "Gender"]).drop(columns="class").assign(Anger=theirs["anger"], id="1")
+    alone = classes.predict(new, re="none", interval="confidence", uncertainty="corrected")
+    assert np.allclose(matched["std_error"], alone["sd_corrected"], rtol=1e-6)
+    means = ranef.emmeans(classes, "btype", type="response")
+    averaged = own.groupby(["btype", "class"])["estimate"].mean()
+    assert np.allclose(
+        means.frame["estimate"], averaged[list(zip(means.frame["btype"], means.frame["class"], strict=True))]
+    )
+    assert np.allclose(means.frame.groupby("btype", observed=True)["estimate"].sum(), 1.0)
+    differences = means.contrasts("treatment", adjust="none")
+    assert differences["class"].tolist() == ["no", "no", "perhaps", "perhaps", "yes", "yes"]
+    assert np.allclose(differences.groupby("contrast")["estimate"].sum(), 0.0)
+    assert "prob" in str(means)
+    assert "Averaged as probabilities" in str(means)
+
+
+def test_new_responses_of_classes_are_classes(classes):
+    """To the distribution of a class given that the linear predictor is normal, by quadrature."""
+    new = ranef.datasets.load("VerbAgg")[:40]
+    found = classes.predict(new, interval="prediction", level=0.5, seed=1)
+    link = classes.predict(new, type="link", interval="confidence", uncertainty="fixef")
+    nodes, weights = np.polynomial.hermite_e.hermegauss(20)
+    eta = link["estimate"].to_numpy()[:, None] + link["sd_given_theta"].to_numpy()[:, None] * nodes
+    shares = np.einsum(
+        "mgk,g->mk", classes.family.predicted(eta, classes.dispersion.to_dict()), weights / weights.sum()
+    )
+    for name, share in {"lower": 0.25, "estimate": 0.5, "upper": 0.75}.items():
+        below = np.cumsum(shares, axis=1)
+        clear = np.abs(below - share).min(axis=1) > 0.05
+        expected = np.array(classes.family.classes)[(below < share).sum(axis=1)]
+        assert clear.sum() > 10
+        assert (found[name].to_numpy() == expected)[clear].all()
+
+
+@pytest.mark.parametrize("which", ["logit", "log"])
+def test_the_joint_covariance_is_the_inverse_hessian_of_rows_and_effects(which, logit, log):
+    fit = {"logit": logit, "log": log}[which]
+    m, p = fit.matrices, fit.spec.n_fixed
+    XZ = np.hstack([m.X.to_numpy(), m.Z.toarray()])
+    precision = np.zeros((XZ.shape[1],) * 2)
+    precision[p:, p:] = np.linalg.inv(m.D.toarray())
+    joint = fit.vcov_joint()
+    assert np.allclose(joint, np.linalg.inv(XZ.T @ (m.W.diagonal()[:, None] * XZ) + precision), rtol=1e-7)
+    assert list(joint.index) == [*fit.fixef.index, *m.Z_names]
 
 
 def test_corrected_intervals_without_random_effects_are_walds():

@@ -17,15 +17,16 @@ from arviz_stats.base import array_stats
 import ranef
 import registry
 from _ranef.inference.posterior import labelled_draws
-from _ranef.nuts import Settings, batched, direct, pareto, sample_posterior, together
-from _ranef.nuts.ascent import ascend
-from _ranef.nuts.edges import make_edges
-from _ranef.nuts.mixture import Mixture
-from _ranef.nuts.modes import laplace
-from _ranef.nuts.pareto import smoothed
-from _ranef.nuts.problem import prepare
-from _ranef.nuts.start import start_vector
-from _ranef.nuts.together import Together
+from _ranef.nuts import Settings, sample_posterior
+from _ranef.posterior import batched, direct, pareto, together
+from _ranef.posterior.ascent import ascend
+from _ranef.posterior.edges import make_edges
+from _ranef.posterior.mixture import Mixture
+from _ranef.posterior.modes import laplace
+from _ranef.posterior.pareto import smoothed
+from _ranef.posterior.problem import prepare
+from _ranef.posterior.start import start_vector
+from _ranef.posterior.together import Together
 from ranef.priors import R2D2, Cauchy, Exponential, Flat, Gamma, HalfNormal, StudentT
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 import ranef
 from _ranef.nuts.jaxed import own_settings
@@ -96,6 +96,45 @@ def test_predictions_are_means_of_draws(posterior):
     np.testing.assert_allclose(held, stats.poisson.logpmf(counts()["y"][12], np.exp(eta)))
 
 
+def test_residuals_and_shares_are_means_over_draws(posterior):
+    eta = posterior.draws.beta[..., :1] + posterior.draws.b[0][..., 0][..., posterior.spec.groupings[0].codes]
+    mean, y = np.exp(eta), counts()["y"].to_numpy()
+    np.testing.assert_allclose(posterior.residuals("response"), (y - mean).mean(axis=(0, 1)), atol=1e-10)
+    np.testing.assert_allclose(posterior.residuals("pearson"), ((y - mean) / np.sqrt(mean)).mean(axis=(0, 1)))
+    frame = posterior.augment()
+    np.testing.assert_allclose(frame["fitted"] + frame["residual"], y)
+    variance = posterior.draws.theta[..., 0] ** 2
+    residual = special.polygamma(1, y.mean())
+    np.testing.assert_allclose(posterior.icc()["adjusted"][0], (variance / (variance + residual)).mean())
+    assert posterior.r2()["marginal"] == 0.0
+    np.testing.assert_allclose(posterior.derive("r2").draws[..., 1], variance / (variance + residual))
+    assert posterior.derive("rank").frame()["p_best"].sum() == pytest.approx(1.0)
+    assert posterior.simulated_residuals(200, re="fitted", seed=1).tests["p"].min() > 0.01
+    with pytest.raises(ranef.NotAvailableError, match="reliability_draws"):
+        posterior.derive("shrinkage")
+
+
+@pytest.mark.parametrize("word", GENERALISED)
+def test_responses_are_drawn_from_the_priors(word):
+    """Of all families, finite; of counts round the mean that their own draws give."""
+    rng = np.random.default_rng(3)
+    rows = responses(word, rng, 40)
+    data = {"y": rows.y, "g": np.arange(40) % 8, "w": rows.weights}
+    weights, link = "w" if word == "binomial" else None, "log" if word == "inverse gaussian" else None
+    model = ranef.Model("y ~ 1 + (1 | g)", data, family=word, link=link, weights=weights)
+    priors = {"sd": ranef.priors.HalfNormal(0.1)}
+    tree = model.prior_predictive(draws=100, seed=1, priors=priors)
+    drawn = tree["prior_predictive"]["y"].to_numpy()[0]
+    assert drawn.shape == (100, 40)
+    assert np.isfinite(drawn).all()
+    own = model.spec.family.own(dict(tree["prior"].data_vars))
+    assert all((np.asarray(value) > 0).all() for value in own.values())
+    if word == "poisson":
+        eta = tree["prior"]["beta"].to_numpy()[0, :, 0]
+        many = eta > 2.0  # 40 such counts tell the logarithm of their mean to 0.06, and effects move it by 0.1
+        np.testing.assert_allclose(np.log(drawn.mean(axis=1)[many]), eta[many], atol=0.5)
+
+
 def test_what_needs_a_normal_response_is_refused_by_its_name(posterior):
     with pytest.raises(ranef.FitError, match="The response is Poisson"):
         posterior.loo("group")
@@ -103,6 +142,7 @@ def test_what_needs_a_normal_response_is_refused_by_its_name(posterior):
         ranef.anova(posterior, posterior)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_of_its_family(tmp_path):
     model, short = ranef.Model("y ~ 1 + (1 | g)", counts(), family="poisson"), {"draws": 20, "warmup": 20, "seed": 1}
     with pytest.warns(ranef.ConvergenceWarning):

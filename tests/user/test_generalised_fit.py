@@ -122,7 +122,6 @@ def test_simulated_residuals_see_overdispersion():
 REFUSED = {
     "likelihood": lambda fit, model: model.likelihood(),
     "products": lambda fit, model: model.products,
-    "draws of responses from the prior": lambda fit, model: model.prior_predictive(),
     "save": lambda fit, model: model.save("nowhere.ranef"),
     "corrected": lambda fit, model: fit.predict(interval="confidence", uncertainty="bootstrap"),
     "chunks": lambda fit, model: ranef.Model(FORMULA, [data_of("cbpp_laplace")], family="binomial"),
@@ -145,7 +144,7 @@ def test_an_exact_test_is_refused(fit):
 
 def test_every_method_of_gaussian_fits_is_there_or_refused_with_words(fit):
     missing = [name for name in dir(ranef.EmpiricalBayesFit) if not name.startswith("_") and not hasattr(fit, name)]
-    assert "vcov_joint" in missing
+    assert "vcov_adjusted" in missing
     for name in missing:
         with pytest.raises(AttributeError, match=r"vailable yet|Kenward|responses|weighted anew|Model.of"):
             getattr(fit, name)

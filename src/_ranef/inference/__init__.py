@@ -69,7 +69,6 @@ with late(globals()):
     from _ranef.inference.generalised_effects import generalised_effect_intervals
     from _ranef.inference.information import (
         VarianceInformation,
-        theta_hessian,
         varcorr_errors,
         varcorr_intervals,
         variance_information,
@@ -110,6 +109,7 @@ with late(globals()):
         labelled_draws,
         one_draw,
         parameter_draws,
+        posterior_residuals,
         posterior_sigma,
         posterior_table,
         predict_mean_draws,
@@ -300,6 +300,7 @@ __all__ = [
     "parameter_values",
     "posterior_icc",
     "posterior_r2",
+    "posterior_residuals",
     "posterior_sigma",
     "posterior_table",
     "posteriors_of",
@@ -350,7 +351,6 @@ __all__ = [
     "simulation_part",
     "stratum_sds",
     "term_tests",
-    "theta_hessian",
     "thinned",
     "threshold_series",
     "tidy_frame",

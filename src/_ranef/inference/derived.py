@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from _ranef.errors import DesignError, FitError, suggestion
+from _ranef.errors import DesignError, FitError, NotAvailableError, suggestion
 from _ranef.inference.effects import grouping_named, only_group
-from _ranef.inference.posterior import covariance_draws, interval, parameter_draws, posterior_table
+from _ranef.inference.generalised import link_variances
+from _ranef.inference.posterior import (
+    covariance_draws,
+    dispersion_draws,
+    interval,
+    parameter_draws,
+    posterior_table,
+)
 from _ranef.inference.variance_shares import (
     R2,
     VarianceParts,
@@ -23,7 +30,7 @@ from _ranef.inference.variance_shares import (
 )
 from _ranef.likelihood import Likelihood, conditional_variances, cross_products, log_precision_draws, over_rho
 from _ranef.results import PosteriorDraws
-from _ranef.spec import ModelSpec, Student, covariance_arrays, family_of
+from _ranef.spec import Generalised, ModelSpec, Student, covariance_arrays
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.support.progress import LateBar
@@ -125,8 +132,12 @@ class Derived:
 
 def variance_part_draws(spec: ModelSpec, draws: PosteriorDraws) -> VarianceParts:
     """The variance of the response split, draw by draw."""
-    family = family_of(draws.family)
-    residual = family.variance(draws.sigma**2 * _mean_inverse_weight(spec, draws), family.own(draws.extras))
+    family = draws.response
+    if isinstance(family, Generalised):
+        owns = dispersion_draws(draws) if family.dispersions else [{}]
+        residual = np.broadcast_to(link_variances(spec, family, owns), draws.sigma.size).reshape(draws.sigma.shape)
+    else:
+        residual = family.variance(draws.sigma**2 * _mean_inverse_weight(spec, draws), family.own(draws.extras))
     parts = variance_parts(row_moments(spec), draws.beta, covariance_draws(spec, draws), np.asarray(residual))
     random = parts.random.copy()
     for k, g in enumerate(spec.groupings):
@@ -205,7 +216,14 @@ def shrinkage_draws(spec: ModelSpec, draws: PosteriorDraws, group: str | None = 
     ------
     FitError
         If the response or the random effects are not normal.
+    NotAvailableError
+        Of a generalised response.
     """
+    if isinstance(draws.response, Generalised):
+        raise NotAvailableError(
+            "derive('shrinkage') is of Gaussian responses, whose conditional variances are those of a closed form. Of "
+            "others ranef.pooling(fit, posterior).reliability_draws() has the reliability of every level, by draw."
+        )
     if draws.not_normal:
         raise FitError(
             f"Student t in this model: {draws.not_normal}. The conditional variance of a random effect, and with it "

@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from _ranef.errors import DesignError, NotAvailableError
+from _ranef.errors import DesignError
 from _ranef.inference.covariates import numeric_columns
-from _ranef.inference.ddf import CoefficientLaw, coefficient_law
+from _ranef.inference.ddf import CoefficientLaw, Fixed, coefficient_law
 from _ranef.inference.effects import check_level
-from _ranef.inference.engines import Maximum, Sampled
+from _ranef.inference.engines import Maximum, Sampled, dispersions_of
+from _ranef.inference.joint_hessian import joint_information
 from _ranef.inference.reference_grid import Grid, cell_weights, encoded, reference_grid
 from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Floats, Ints
@@ -300,12 +301,9 @@ def emmeans(
     """Marginal means, or slopes, as :func:`ranef.emmeans` has them."""
     one_of("type", type, ("link", "response"))
     family = fit.spec.family
-    if type == "response" and isinstance(family, Generalised) and family.classes:
-        raise NotAvailableError(
-            "type='response' of an ordinal response would be probabilities of its classes, of which emmeans() makes no "
-            "means. predict(data, re='none', interval='confidence') has them at chosen values, type='link' means on "
-            "the scale of the link."
-        )
+    if type == "response" and trend is None and isinstance(family, Generalised) and family.classes:
+        coefficient_moments(fit, ddf)  # which refuses what has none, and degrees of freedom
+        return _of_classes(fit, spec, by, at, weights, level)
     found = marginal_means(fit, coefficient_moments(fit, ddf), spec, by, at, weights, trend, level)
     if type == "link" or trend is not None or not isinstance(family, Generalised):
         return found
@@ -346,6 +344,46 @@ def marginal_means(
         draws = fit.draws.beta.reshape(-1, fit.spec.n_fixed)
         return MarginalMeans(cells, own, L, offset, draws.mean(axis=0), None, draws, level)
     return MarginalMeans(cells, own, L, offset, fit.estimates.beta, law, None, level)
+
+
+def _of_classes(
+    fit: Maximum | Sampled,
+    spec: str | Sequence[str],
+    by: str | Sequence[str] | None,
+    at: Mapping[str, Any] | None,
+    weights: str,
+    level: float,
+) -> MarginalMeans:
+    """Probabilities of classes, averaged over the grid as such, with the covariance that thresholds and β̂ give them."""
+    check_level(level)
+    one_of("weights", weights, ("equal", "proportional"))
+    grid, family = reference_grid(fit.spec, at), fit.spec.family
+    assert isinstance(family, Generalised)
+    factors, within = ([grid.named(name).name for name in names] for names in _asked(spec, by))
+    names = tuple(dict.fromkeys((*factors, *within)))
+    X, classes = np.where(grid.determined[:, None], grid.X, np.nan), family.classes
+
+    def averaged(values: Floats) -> tuple[pd.DataFrame, Floats]:
+        """Cells (r), and values (m, K, ...) as means in each of them of each class (rK, ...)."""
+        cells, means = _averaged(fit.spec, grid, values.reshape(len(X), -1), names, weights)
+        by_class = means.reshape(len(cells), *values.shape[1:]).swapaxes(0, 1)
+        return cells, by_class.reshape(-1, *values.shape[2:])
+
+    if isinstance(fit, Sampled):
+        owns = {name: np.reshape(x, (-1, 1)) for name, x in family.own(fit.draws.extras).items()}
+        eta = fit.draws.beta.reshape(-1, fit.spec.n_fixed) @ X.T + grid.offset
+        cells, drawn = averaged(np.moveaxis(family.predicted(eta, owns), 0, -1))
+        p, law, draws = drawn.mean(axis=-1), None, drawn.T
+    else:
+        joint, own = joint_information(fit.spec, fit.estimates), dispersions_of(fit.estimates)
+        eta = X @ fit.estimates.beta + grid.offset
+        cells, p = averaged(family.predicted(eta, own))
+        slopes = family.predicted_slopes(eta, own)
+        moves = slopes[..., :1] * (X @ joint.coefficient_slopes)[:, None]
+        moves = averaged(moves + slopes[..., 1:] @ np.eye(len(joint.x))[len(joint.x) - len(own) :])[1]
+        law, draws = Fixed(moves @ joint.covariance @ moves.T, np.inf, ""), None
+    cells = pd.concat([cells.assign(**{"class": name}) for name in classes], ignore_index=True)
+    return MarginalMeans(cells, (*within, "class"), np.eye(len(p)), 0.0, p, law, draws, level)
 
 
 def _asked(spec: str | Sequence[str], by: str | Sequence[str] | None) -> tuple[list[str], list[str]]:

@@ -35,6 +35,7 @@ __all__ = [
     "dispersions_at",
     "generalised_residuals",
     "link_parts",
+    "link_variances",
     "predict_generalised",
     "response_draws",
     "response_moments",
@@ -122,8 +123,8 @@ def response_draws(spec: ModelSpec, draws: PosteriorDraws) -> dict[str, Floats]:
     return own | {name: x - draws.beta[..., 0] for name, x in zip(names, thresholds(own), strict=True)}
 
 
-def generalised_residuals(estimates: RemlEstimates, rows: Rows, eta: Floats, kind: str) -> Floats:
-    """Residuals (n,) of rows at η.
+def generalised_residuals(family: Generalised, own: Mapping[str, float], rows: Rows, eta: Floats, kind: str) -> Floats:
+    """Residuals (n,) of rows at η and dispersions `own`.
 
     ``response`` y − μ (of a binomial response y is the proportion, of an ordinal one the place of the class, and μ its
     mean); ``pearson`` over their standard deviations;
@@ -135,7 +136,6 @@ def generalised_residuals(estimates: RemlEstimates, rows: Rows, eta: Floats, kin
         For another kind.
     """
     one_of("kind", kind, RESIDUALS)
-    family, own = family_of_estimates(estimates), dispersions_of(estimates)
     left = rows.y - family.expected(eta, own)
     if kind == "pearson":
         return left / np.sqrt(family.spread(eta, rows.weights, own))
@@ -190,7 +190,7 @@ def predict_generalised(
         eta, none = linear_predictor(rows, estimates.beta, effects, asked.groupings), np.empty(0)
         means = family.predicted(eta, dispersions_of(estimates))
         return Predicted(means if scale == "response" else eta, none, none, none)
-    classes = bool(family.classes) and scale == "response"
+    classes = bool(family.classes) and scale == "response" and not options.new_response
     kind = options.uncertainty or ("corrected" if classes else "fixef")
     if kind not in UNCERTAIN:
         raise NotAvailableError(
@@ -212,8 +212,8 @@ def predict_generalised(
         parts = [slice(k, k + TOGETHER) for k in range(0, len(eta), TOGETHER)]
         drawn = ((k, eta[k] + sd[k] * rng.standard_normal((DRAWS, len(eta[k])))) for k in parts)
         found = [response_moments(family, values, each, w[k], options.level, rng) for k, values in drawn]
-        moments = (np.concatenate(column) for column in zip(*found, strict=True))
-        return Predicted(family.mean(eta), *moments)
+        middle, *moments = (np.concatenate(column) for column in zip(*found, strict=True))
+        return Predicted(middle if family.classes else family.mean(eta), *moments)
     if classes:
         return _of_classes(estimates, eta, variance, joint() if kind == "corrected" else None, asked)
     half = normal_quantile(options.level) * sd
@@ -268,15 +268,15 @@ def response_moments(
     weights: Floats,
     level: float,
     rng: np.random.Generator,
-) -> tuple[Floats, Floats, Floats]:
-    """Standard deviations and equal-tailed ends (m,) of responses drawn at linear predictors (S, m), one at each.
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Medians, standard deviations and equal-tailed ends (m,) of responses drawn at linear predictors (S, m), one each.
 
-    Ends are values that a response can have.
+    Medians and ends are values that a response can have.
     """
-    y = np.stack([family.draw(rng, family.mean(row), weights, values) for row, values in zip(eta, own, strict=True)])
-    tails = [0.5 - 0.5 * level, 0.5 + 0.5 * level]
-    lower, upper = np.quantile(y, tails, axis=0, method="inverted_cdf")
-    return y.std(axis=0, ddof=1), lower, upper
+    y = np.stack([family.drawn(rng, row, weights, values) for row, values in zip(eta, own, strict=True)])
+    shares = [0.5 - 0.5 * level, 0.5, 0.5 + 0.5 * level]
+    lower, middle, upper = np.quantile(y, shares, axis=0, method="inverted_cdf")
+    return middle, y.std(axis=0, ddof=1), lower, upper
 
 
 #: of what varies round a mean μ with variance v μ², the variance of the logarithm
@@ -300,16 +300,33 @@ def link_parts(spec: ModelSpec, estimates: RemlEstimates, approximation: str = "
     NotAvailableError
         Where it is infinite.
     """
+    covs = covariance_arrays(spec, estimates.theta, np.asarray(1.0))
+    residual = link_variances(spec, family_of_estimates(estimates), [dispersions_of(estimates)], approximation)[0]
+    return variance_parts(row_moments(spec), estimates.beta, covs, np.asarray(residual))
+
+
+def link_variances(
+    spec: ModelSpec, family: Generalised, owns: Sequence[Mapping[str, float]], approximation: str = "trigamma"
+) -> Floats:
+    """The residual part of :func:`link_parts` at each of several values of the dispersions.
+
+    Raises
+    ------
+    DesignError
+        For an unknown approximation.
+    NotAvailableError
+        Where one is infinite.
+    """
     one_of("approximation", approximation, tuple(APPROXIMATIONS))
-    family, covs = family_of_estimates(estimates), covariance_arrays(spec, estimates.theta, np.asarray(1.0))
-    rows, own = response_rows(spec), dispersions_of(estimates)
-    residual = family.latent(family.centre(rows), rows, own, APPROXIMATIONS[approximation])
-    if not np.isfinite(residual):
+    rows, how = response_rows(spec), APPROXIMATIONS[approximation]
+    centre = family.centre(rows)
+    found = np.array([family.latent(centre, rows, own, how) for own in owns])
+    if not np.isfinite(found).all():
         raise NotAvailableError(
             f"r2() and icc() are not available for a {family.label} response with link {family.link!r} and these "
             "estimates: rows have no variance there. varcorr has the variances of the random effects."
         )
-    return variance_parts(row_moments(spec), estimates.beta, covs, np.asarray(residual))
+    return found
 
 
 def untied_residuals(spec: ModelSpec, simulated: Floats, rng: np.random.Generator) -> SimulatedResiduals:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from _ranef.errors import DesignError
 from _ranef.inference.effects import check_level, varcorr_of
-from _ranef.inference.generalised import response_draws, response_moments
+from _ranef.inference.generalised import generalised_residuals, response_draws, response_moments
 from _ranef.inference.prediction import (
     Predicted,
+    PredictOptions,
     RowsAsked,
     check_spread,
     chosen_groupings,
@@ -24,6 +25,7 @@ from _ranef.inference.prediction import (
     simulation_part,
 )
 from _ranef.inference.residual_parameters import ROWS_SD, told_draws
+from _ranef.likelihood import response_rows
 from _ranef.nuts import draw_components
 from _ranef.results import Importance, PosteriorDraws
 from _ranef.spec import Flat, Generalised, ModelSpec, Priors, covariance_arrays, family_of, mean_log_sds, varcorr_arrays
@@ -222,14 +224,31 @@ def predict_mean_draws(
     assert isinstance(family, Generalised)
     _, values = predictor_draws(spec, draws, asked, rng)
     if asked.options.new_response:
-        extras = {name: np.ravel(x) for name, x in family.own(draws.extras).items()}
-        rows = [{name: float(x[s]) for name, x in extras.items()} for s in range(len(values))]
         weights = np.ones(values.shape[1]) if asked.rows.weights is None else asked.rows.weights
-        ends = response_moments(family, values, rows, weights, asked.options.level, rng)
-        return Predicted(family.mean(values).mean(axis=0), *ends)
+        middle, *ends = response_moments(family, values, dispersion_draws(draws), weights, asked.options.level, rng)
+        return Predicted(middle if family.classes else family.mean(values).mean(axis=0), *ends)
     own = {name: x.reshape(-1, 1) for name, x in family.own(draws.extras).items()}
     values = family.predicted(values, own) if scale == "response" else values
     return Predicted(values.mean(axis=0), values.std(axis=0, ddof=1), *_ends(values, asked.options.level))
+
+
+def dispersion_draws(draws: PosteriorDraws) -> list[dict[str, float]]:
+    """Dispersions by name, of every draw of all chains."""
+    own = {name: np.ravel(x) for name, x in draws.response.own(draws.extras).items()}
+    return [{name: float(x[s]) for name, x in own.items()} for s in range(draws.sigma.size)]
+
+
+def posterior_residuals(spec: ModelSpec, draws: PosteriorDraws, kind: str, re: str | Sequence[str]) -> Floats:
+    """Posterior means (n,) of the residuals of a generalised response, each draw's at its own parameters."""
+    family, rows = draws.response, response_rows(spec)
+    assert isinstance(family, Generalised)
+    asked = RowsAsked(fitted_rows(spec), chosen_groupings(spec, re), PredictOptions(re, "population", None, 0.95))
+    _, etas = predictor_draws(spec, draws, asked, np.random.default_rng(0))
+    found = (
+        generalised_residuals(family, own, rows, eta, kind)
+        for own, eta in zip(dispersion_draws(draws), etas, strict=True)
+    )
+    return np.asarray(sum(found) / len(etas))
 
 
 def simulate_posterior(
@@ -247,18 +266,17 @@ def simulate_posterior(
     effects = [b.reshape(S, *b.shape[2:]) for b in draws.b]
     covs = [c.reshape(S, *c.shape[2:]) for c in covariance_draws(spec, draws)]
     spec = spec.with_family(draws.response)
-    extras = {name: x.ravel() for name, x in spec.family.own(draws.extras).items()}
+    owns = dispersion_draws(draws)
     which = rng.integers(0, S, n) if chosen_draws is None else chosen_draws
     out = np.empty((spec.n_obs, len(which)))
     for i, s in enumerate(which):
         mean = linear_predictor(rows, beta[s], [e[s] for e in effects], chosen)
-        own = {name: float(x[s]) for name, x in extras.items()}
         if "rho" in draws.extras:
             spec = spec.with_rho(np.asarray(draws.extras["rho"]).reshape(S, -1)[s])
         dfs = _effects_df(spec, draws, s)
         new = re == "new"
         out[:, i] = simulate_new(
-            spec, mean, [c[s] for c in covs], sigma[s], rng, new_effects=new, own=own, effects_df=dfs
+            spec, mean, [c[s] for c in covs], sigma[s], rng, new_effects=new, own=owns[s], effects_df=dfs
         )
     return out
 
@@ -342,22 +360,43 @@ def _of_chains(x: Floats) -> list[float]:
 
 def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:
     """Sentences on what is wrong with a run; empty when nothing is."""
-    words: list[str] = []
-    names = table["name"] + np.where(table["group"] == "", "", " | " + table["group"])
     if draws.importance is not None and not draws.chained:
         return _diagnose_weights(draws.importance)
-    if draws.sigma.shape[1] < 4:
+    names = table["name"] + np.where(table["group"] == "", "", " | " + table["group"])
+    words = [*_undefined(draws, table, names), *_unmixed(table, names), *draws.doubts]
+    if draws.importance is not None and not draws.importance.pareto_k <= MOST_K:
         words.append(
-            f"{draws.sigma.shape[1]} draws a chain are too few for R-hat and effective sample sizes, and for anything "
-            "else but a trial run."
+            f"Laplace's approximation is poor here: Pareto k̂ of the weights of the exact density is "
+            f"{draws.importance.pareto_k:.2f}, above {MOST_K}, as with zeros and ones and few rows in a level. Sample "
+            "with parameterization='noncentered', which does not use it."
         )
-    elif draws.sigma.shape[0] == 1:
-        words.append("One chain alone cannot show whether it found the whole posterior (R-hat). Run four.")
-    elif (undefined := names[table["rhat"].isna() & (table["sd"] > CONSTANT * table["estimate"].abs())]).size:
-        words.append(
-            f"R-hat and effective sample sizes are not defined for {_some(undefined)}: a chain never moved. Warm up "
-            "longer."
-        )
+    words += [*_stuck(draws), *_badly_moved(draws)]
+    if not draws.complete:
+        words.append(f"The run was interrupted: {draws.sigma.shape[1]} draws a chain were kept.")
+    return words
+
+
+def _undefined(draws: PosteriorDraws, table: pd.DataFrame, names: pd.Series[str]) -> list[str]:
+    """Why there is no R-hat."""
+    chains, each = draws.sigma.shape
+    if each < 4:
+        return [
+            f"{each} draws a chain are too few for R-hat and effective sample sizes, and for anything else but a trial "
+            "run."
+        ]
+    if chains == 1:
+        return ["One chain alone cannot show whether it found the whole posterior (R-hat). Run four."]
+    undefined = names[table["rhat"].isna() & (table["sd"] > CONSTANT * table["estimate"].abs())]
+    if not undefined.size:
+        return []
+    return [
+        f"R-hat and effective sample sizes are not defined for {_some(undefined)}: a chain never moved. Warm up longer."
+    ]
+
+
+def _unmixed(table: pd.DataFrame, names: pd.Series[str]) -> list[str]:
+    """What chains disagree on, or hardly explored."""
+    words = []
     high = table["rhat"] > RHAT_LIMIT
     if high.any():
         words.append(
@@ -371,14 +410,12 @@ def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:
                 f"The effective sample size is small for {_some(names[low])} (least {table[column].min():.0f}): "
                 f"posterior {kind} are imprecise. Use more draws."
             )
-    words += draws.doubts
-    if draws.importance is not None and not draws.importance.pareto_k <= MOST_K:
-        words.append(
-            f"Laplace's approximation is poor here: Pareto k̂ of the weights of the exact density is "
-            f"{draws.importance.pareto_k:.2f}, above {MOST_K}, as with zeros and ones and few rows in a level. Sample "
-            "with parameterization='noncentered', which does not use it."
-        )
-    words += _stuck(draws)
+    return words
+
+
+def _badly_moved(draws: PosteriorDraws) -> list[str]:
+    """Transitions that diverged, moved slowly in energy or were cut short."""
+    words = []
     diverging = int(np.sum(draws.sample_stats["diverging"])) if "diverging" in draws.sample_stats else 0
     if diverging:
         words.append(
@@ -399,8 +436,6 @@ def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:
             "were cut short, so the draws are valid but costly and slow to mix. Rescale covariates that are far from "
             "unit size, warm up longer, or give narrower priors to parameters that the data hardly determine."
         )
-    if not draws.complete:
-        words.append(f"The run was interrupted: {draws.sigma.shape[1]} draws a chain were kept.")
     return words
 
 

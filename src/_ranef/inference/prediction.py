@@ -433,9 +433,12 @@ def prediction_frame(
 ) -> pd.DataFrame:
     """``estimate, lower, upper`` by row; where `uncertainty` is named its standard deviation stands second.
 
-    Of probabilities of `classes` those of a row stand below each other, with their ``class`` first.
+    Of probabilities of `classes` those of a row stand below each other, with their ``class`` first; places of `classes`
+    have their names.
     """
     numbers = {"estimate": found.estimate, "lower": found.lower, "upper": found.upper}
+    if classes and found.estimate.ndim == 1:
+        return pd.DataFrame({n: np.array(classes)[v.astype(int)] for n, v in numbers.items()}, index=rows.index)
     index = rows.index.repeat(len(classes)) if classes else rows.index
     out = pd.DataFrame({name: own.ravel() for name, own in numbers.items()}, index=index)
     if uncertainty is not None:
@@ -474,7 +477,7 @@ def simulate_new(
             b = b if g.among is None else g.among.coloured(b)
             out += np.einsum("np,np->n", g.Z, b[g.codes])
     if isinstance(spec.family, Generalised):
-        drawn = spec.family.draw(rng, spec.family.mean(out), response_rows(spec).weights, own or {})
+        drawn = spec.family.drawn(rng, out, response_rows(spec).weights, own or {})
         return np.asarray(drawn, dtype=np.float64)
     assert isinstance(spec.family, LocationScale)
     return np.asarray(out + spec.residual.noise(sigma, spec.family.noise(rng, len(out), own or {})))

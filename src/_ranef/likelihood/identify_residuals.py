@@ -9,7 +9,9 @@ At an edge rows stay as they are while ρ goes on: a correlation of 1, a range b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -24,8 +26,8 @@ from _ranef.support.arrays import Bools, Floats
 
 __all__ = ["at_edge", "undetermined_with_rho"]
 
-#: rows up to which all are read; of more, groups with about as many say it as well, if they determine everything
-MANY_ROWS = 10_000
+#: of more rows, groups with about as many say as well as all do that nothing is wanting
+SAMPLES = (2_000, 10_000)
 
 #: of random responses; nobody's own, for a response that is a column of X says nothing
 SEED = 1_618_033_988
@@ -41,27 +43,31 @@ SOME_PART = 0.1
 
 
 def undetermined_with_rho(spec: ModelSpec, method: Method) -> Bools:
-    """Which entries (n_theta + n_rho,) of θ and ρ the likelihood does not determine, but for θ alone: of all ρ or none.
+    """Which entries (n_theta + n_rho,) of θ and ρ the likelihood does not determine, but for θ alone.
 
-    Of a part of the rows what is determined is so by all of them.
+    Those are of all ρ or none.
     """
-    nothing = np.zeros(spec.n_theta + len(spec.rho_names), dtype=bool)
     if spec.design.stream is not None:  # many rows in a few strata, of which a sample may lack one
-        return nothing
-    for some in (_some_groups(spec), spec) if spec.n_obs > MANY_ROWS else (spec,):
-        found = nothing if some is None else _undetermined(some, method)
-        if some is not None and not found.any():
-            return nothing
-    return found
+        return np.zeros(spec.n_theta + len(spec.rho_names), dtype=bool)
+    return _by_few(spec, partial(_undetermined, method=method))
 
 
-def _some_groups(spec: ModelSpec) -> ModelSpec | None:
+def _by_few(spec: ModelSpec, wanting: Callable[[ModelSpec], Bools]) -> Bools:
+    """What all rows leave wanting; where a part of many leaves nothing so, they do not either."""
+    for size in SAMPLES:
+        few = _some_groups(spec, size) if spec.n_obs > size else None
+        if few is not None and not (found := wanting(few)).any():
+            return found
+    return wanting(spec)
+
+
+def _some_groups(spec: ModelSpec, size: int) -> ModelSpec | None:
     """The model for some of its groups of correlated rows, or of its rows; None where they make no model."""
     codes = np.arange(spec.n_obs) if spec.correlation is None else spec.correlation.codes
     if spec.correlation is None and spec.groupings:
         codes = max(spec.groupings, key=lambda g: g.n_levels).codes
     groups = int(codes.max()) + 1
-    few = max(2, groups * MANY_ROWS // spec.n_obs)
+    few = max(2, groups * size // spec.n_obs)
     chosen = np.zeros(groups, dtype=bool)
     chosen[np.linspace(0, groups - 1, few).astype(int)] = True
     try:
@@ -112,6 +118,10 @@ def at_edge(spec: ModelSpec) -> Bools:
         assert basis is not None
         assert spec.rho is not None
         return _stuck(basis.movement(spec.rho), basis.movement(_anywhere(spec)))
+    return _by_few(spec, _at_edge)
+
+
+def _at_edge(spec: ModelSpec) -> Bools:
     values = np.random.default_rng(SEED).normal(size=spec.n_obs)
     return _stuck(_movement(spec, values), _movement(spec.with_rho(_anywhere(spec)), values))
 

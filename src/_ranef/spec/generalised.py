@@ -372,6 +372,23 @@ class Generalised(Family):
     def draw(self, rng: np.random.Generator, mean: Floats, weights: Floats, own: Mapping[str, float]) -> Floats:
         """Responses of rows, as :class:`Rows` holds them."""
 
+    def drawn(self, rng: np.random.Generator, eta: Floats, weights: Floats, own: Mapping[str, float]) -> Floats:
+        """The same by linear predictors η (n,).
+
+        Raises
+        ------
+        FitError
+            If one has no mean, as those of the other sign by the inverse link.
+        """
+        inside = self._inside(eta, np.ones_like(eta))
+        if inside is not None and not inside.all():
+            raise FitError(
+                f"By the link {self.link!r} a linear predictor of {eta.min():.3g} has no mean of the {self.label} "
+                "response, so that none can be drawn: effects, or priors, are too wide for this link. Make them "
+                "tighter, or take a link that has a mean everywhere, such as 'log'."
+            )
+        return self.draw(rng, self.mean(eta), weights, own)
+
     def absorbs(self, rows: Rows) -> bool:
         """Whether effects that each row has for itself cannot be told from the link, as of zeros and ones."""
         return False

@@ -34,7 +34,7 @@ ROWS = {
 }
 MEANS = {"estimate": "emmean", "std_error": "SE", "df": "df", "lower": "lower.CL", "upper": "upper.CL"}
 #: what emmeans calls means of families
-PER_FAMILY = {"binomial": "prob", "poisson": "rate"}
+PER_FAMILY = {"binomial": "prob", "ordinal": "prob", "poisson": "rate"}
 CONTRASTS = {"estimate": "estimate", "std_error": "SE", "df": "df", "statistic": "t.ratio", "p_value": "p.value"}
 SIGNS = {"hypothesis": "", "estimate": "Estimate", "sd": "Est.Error", "probability": "P(> 0)"}
 F = {"statistic": "F value", "ndf": "NumDF", "ddf": "DenDF", "p": "Pr(>F)"}
@@ -103,7 +103,8 @@ def means_table(
         note = f"Of a posterior, equal-tailed {percent}." if words is None else f"Normal {percent}; ddf= has others."
     if family is not None:
         note = note.replace("; ddf= has others", "")
-        note += f" Back-transformed from the {family.link} scale." if back else f" They are on the {family.link} scale."
+        way = "Averaged as probabilities" if family.classes else f"Back-transformed from the {family.link} scale"
+        note += f" {way if back else f'They are on the {family.link} scale'}."
     return Document((grid(shown.assign(**{name: frame[name].map(_word) for name in cells}), headers, title, (note,)),))
 
 

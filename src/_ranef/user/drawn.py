@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pandas as pd
@@ -291,6 +291,88 @@ class Drawn:
         True
         """
         return inf.prior_sensitivity(self.spec, self.draws)
+
+    def derive(self, name: str, **arguments: Any) -> inf.Derived:
+        """A quantity derived from the draws, by name.
+
+        Parameters
+        ----------
+        name : str
+            - ``"icc"``: intraclass correlations, as :meth:`icc`;
+            - ``"r2"``: R² marginal and conditional, as :meth:`r2`;
+            - ``"shrinkage"``: the factor λ_j of every level and term, 1 − Var(b_ja | y, β, θ, σ)/Σ_aa: with one random
+              intercept n_jσ_b²/(n_jσ_b² + σ²), the weight of the level's own mean (takes ``group=``; of Gaussian
+              responses);
+            - ``"contrast"``: differences of random effects, each of ``levels=`` (all by default) minus the first
+              (takes ``group=``, ``levels=``);
+            - ``"rank"``: rank of every level, 1 for the largest effect, with P(rank = 1) (takes ``group=``,
+              ``largest=``);
+            - any parameter as :meth:`confint` names it.
+        **arguments
+            Where the quantity takes some.
+
+        Returns
+        -------
+        Derived
+            ``draws`` (chains, draws, ...), ``dims``, ``coords``, ``frame(level)``, ``to_dataarray()``.
+
+        Raises
+        ------
+        DesignError
+            If the name is not known, with a list of those that are.
+        NotAvailableError
+            For shrinkage factors of a generalised response.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> fb.derive("contrast", levels=("a", "d")).frame()["contrast"].tolist()
+        ['d - a']
+        >>> fb.derive("rank").frame().columns[-1]
+        'p_best'
+        """
+        return inf.derive(self.spec, self.draws, name, arguments)
+
+    @overload
+    def r2(self, interval: None = None, level: float = ...) -> pd.Series[float]: ...
+    @overload
+    def r2(self, interval: str, level: float = ...) -> pd.DataFrame: ...
+    def r2(self, interval: str | None = None, level: float = 0.95) -> pd.Series[float] | pd.DataFrame:
+        """Posterior means of R² ``marginal`` and ``conditional``, as :meth:`EmpiricalBayesFit.r2` defines them.
+
+        Of a generalised response they stand on the scale of the link, as :meth:`GeneralisedFit.r2` has them.
+
+        With ``interval="eti"`` (equal-tailed) or ``"hdi"`` a frame ``estimate, lower, upper``; ``derive("r2")`` has the
+        draws.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> fb.r2().index.tolist()
+        ['marginal', 'conditional']
+        """
+        return inf.posterior_r2(self.spec, self.draws, interval, level)
+
+    def icc(self, interval: str | None = None, level: float = 0.95) -> pd.DataFrame:
+        """Posterior means of ``variance, adjusted, unadjusted`` by ``group``, as :meth:`EmpiricalBayesFit.icc`.
+
+        Those of a generalised response are as :meth:`GeneralisedFit.icc` has them.
+
+        With ``interval="eti"`` or ``"hdi"`` ends stand behind each share; ``derive("icc")`` has the draws.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
+        >>> fb = model.sample(draws=200, seed=1, progress=False)
+        >>> bool(fb.icc()["adjusted"].between(0, 1).all())
+        True
+        """
+        return inf.posterior_icc(self.spec, self.draws, interval, level)
 
     @cached_property
     def datatree(self) -> xr.DataTree:

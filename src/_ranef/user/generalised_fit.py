@@ -18,7 +18,7 @@ from _ranef.reml import Control
 from _ranef.results import RemlEstimates, fit_arguments
 from _ranef.spec import Generalised, ModelSpec, with_response
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import generator, helpful, whole_number
+from _ranef.support.remedies import helpful
 from _ranef.user.estimated import Maximised
 from _ranef.user.fit_base import RandomPart, told
 from _ranef.user.linked import Linked
@@ -30,7 +30,6 @@ NONE_YET = "Not available yet for generalised responses."
 #: what users may look for that Gaussian fits have, and what there is
 INSTEAD: Mapping[str, str] = {
     "vcov_adjusted": "Kenward and Roger's adjustment is for Gaussian responses; vcov has the uncertainty of θ̂ in it.",
-    "vcov_joint": f"{NONE_YET} predict(interval='confidence') has intervals of sums of coefficients and effects.",
     "products": "Rows of generalised responses are weighted anew at every step: there are no cross-products for all.",
     "likelihood": NONE_YET,
     "residual_sd": "Generalised responses have no residual standard deviation; dispersion has their parameters.",
@@ -128,20 +127,6 @@ class GeneralisedFit(Maximised, Linked):
         """
         return inf.threshold_series(self.estimates)
 
-    def residuals(self, kind: str = "deviance", re: RandomPart = "all") -> pd.Series[float]:
-        """Residuals: ``deviance``, ``pearson``, ``response`` (of a binomial response of proportions) or ``working``.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
-        >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
-        >>> fit.residuals("pearson").round(3).head(2).tolist()
-        [-1.34, 1.075]
-        """
-        own = inf.generalised_residuals(self.estimates, response_rows(self.spec), self._eta(re), kind)
-        return pd.Series(own, index=self.spec.design.index, name="residual")
-
     def refit(self, y: Any) -> GeneralisedFit:
         """Fit the same model to another response (n_obs,), in the form that :meth:`simulate` gives.
 
@@ -162,25 +147,6 @@ class GeneralisedFit(Maximised, Linked):
         if np.ndim(y) != 1:
             raise DesignError("refit() of a generalised response takes one response; call it for each column.")
         return told(self._again(y))
-
-    def augment(self) -> pd.DataFrame:
-        """The rows used with response, levels, ``fitted``, ``fixed`` (no random effects) and response ``residual``.
-
-        Of an ordinal response ``fitted[class]`` and ``fixed[class]`` are probabilities, and the residual is the place
-        of the class less its mean.
-
-        Examples
-        --------
-        >>> import ranef
-        >>> data = ranef.datasets.load("grouseticks")
-        >>> fit = ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family="poisson").fit()
-        >>> fit.augment().columns.tolist()
-        ['TICKS', 'BROOD', 'fitted', 'fixed', 'residual']
-        """
-        fitted, fixed = self.fitted(), self.fitted("none")
-        if self.family.classes:
-            return inf.augment_classes(self.spec, self.family.classes, fitted, fixed, self.residuals("response"))
-        return inf.augment_frame(self.spec, fitted.to_numpy(), fixed.to_numpy())
 
     def summary(self, *, vcov: str | None = None, cluster: Any = None) -> tables.Document:
         """The printed fit, in glmer's order.
@@ -219,6 +185,39 @@ class GeneralisedFit(Maximised, Linked):
             self._tests(None, vcov, cluster),
             dict(zip(self.thresholds.index, self.thresholds, strict=True)) if self.family.classes else dispersions,
         )
+
+    def vcov_joint(self, group: str | None = None) -> pd.DataFrame:
+        """Joint covariance of (β̂, b̂ − b), θ̂ and dispersions taken as known: the inverse Hessian of log f(y, b | β).
+
+        It is that of Henderson's equations of the working response at the conditional mode. The coefficients' part is
+        smaller than :attr:`vcov`, which counts that θ̂ is estimated.
+
+        Parameters
+        ----------
+        group : str, optional
+            Only the effects of this grouping factor besides the coefficients; all by default.
+
+        Returns
+        -------
+        DataFrame
+            Square, named by coefficient and as ``matrices.Z_names``.
+
+        Raises
+        ------
+        DesignError
+            If the model has no grouping factor `group`.
+        FitError
+            If the matrix would be too large to hold (5000 effects of a model of 5000).
+
+        Examples
+        --------
+        >>> import ranef
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+        >>> fit.vcov_joint().loc["Intercept", ["Intercept", "herd[1].Intercept"]].round(3).tolist()
+        [0.05, -0.034]
+        """
+        return inf.joint_covariance(self._at.working, group)
 
     def hatvalues(self) -> pd.Series[float]:
         """Leverage of every row: its working weight times the variance of its linear predictor, θ̂ taken as known.
@@ -415,21 +414,9 @@ class GeneralisedFit(Maximised, Linked):
         frame = inf.term_tests(self.spec, law, self.estimates.beta, 1.0, type)
         return tables.term_table(frame.drop(columns=["sum_sq", "mean_sq"]), type, law.words)
 
-    def simulated_residuals(self, n: int = 250, *, re: str = "new", seed: int | None = None) -> inf.SimulatedResiduals:
-        """Where each response lies among those simulated by the fit, and tests of uniformity, dispersion and outliers.
-
-        As :meth:`ranef.EmpiricalBayesFit.simulated_residuals`; ties, of which counts have many, are broken at random
-        (Dunn & Smyth 1996, J. Comput. Graph. Stat. 5, 236-244).
-
-        Examples
-        --------
-        >>> import ranef
-        >>> data = ranef.datasets.load("grouseticks")
-        >>> fit = ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family="poisson").fit()
-        >>> bool(fit.simulated_residuals(seed=1, re="fitted").tests.loc["dispersion", "p"] < 0.01)
-        True
-        """
-        return inf.untied_residuals(self.spec, self.simulate(whole_number("n", n), re=re, seed=seed), generator(seed))
+    def _residuals(self, kind: str, re: RandomPart) -> Floats:
+        own = inf.dispersions_of(self.estimates)
+        return inf.generalised_residuals(self.family, own, response_rows(self.spec), self._eta(re), kind)
 
     @property
     def _own(self) -> Mapping[str, object]:

@@ -12,9 +12,11 @@ from _ranef import equations, user
 from _ranef import inference as inf
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec
+from _ranef.support.arrays import Floats
 from _ranef.support.remedies import helpful
 from _ranef.user.drawn import Drawn
-from _ranef.user.generalised_fit import INSTEAD, NONE_YET
+from _ranef.user.fit_base import RandomPart
+from _ranef.user.generalised_fit import INSTEAD
 from _ranef.user.linked import Linked
 
 __all__ = ["GeneralisedPosterior"]
@@ -50,7 +52,6 @@ class GeneralisedPosterior(Drawn, Linked):
 
     _instead: ClassVar[Mapping[str, str]] = {
         **INSTEAD,
-        **dict.fromkeys(("derive", "icc", "r2", "simulated_residuals", "residuals", "augment"), NONE_YET),
         "sigma": "Generalised responses have no residual standard deviation; draws.extras has their parameters.",
         "posterior": "It is the posterior; its draws are draws, or as a DataTree datatree.",
     }
@@ -60,6 +61,9 @@ class GeneralisedPosterior(Drawn, Linked):
 
     def _means(self, asked: inf.RowsAsked, scale: str, rng: np.random.Generator) -> inf.Predicted:
         return inf.predict_mean_draws(self.spec, self.draws, asked, scale, rng)
+
+    def _residuals(self, kind: str, re: RandomPart) -> Floats:
+        return inf.posterior_residuals(self.spec, self.draws, kind, re)
 
     @property
     def matrices(self) -> user.Matrices:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from _ranef import inference as inf
-from _ranef.errors import DesignError, NotAvailableError
+from _ranef.errors import DesignError
+from _ranef.results import Fit
 from _ranef.spec import Generalised
-from _ranef.support.remedies import generator, helpful, one_of
+from _ranef.support.arrays import Floats
+from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.user.fit_base import Answers, RandomPart
 
 __all__ = ["Linked"]
@@ -24,6 +26,15 @@ class Linked(Answers):
     @abstractmethod
     def _means(self, asked: inf.RowsAsked, scale: str, rng: np.random.Generator) -> inf.Predicted:
         """Means of rows, or their linear predictors, with intervals where they are asked for."""
+
+    @abstractmethod
+    def _residuals(self, kind: str, re: RandomPart) -> Floats:
+        """Residuals (n,) of the rows used."""
+
+    @property
+    def _classes(self) -> tuple[str, ...]:
+        """Of an ordinal response."""
+        return self.spec.family.classes if isinstance(self.spec.family, Generalised) else ()
 
     def fitted(self, re: RandomPart = "all") -> Any:
         """Means of the rows used: probabilities, or expected counts; with all random effects, none, or some groups'.
@@ -73,7 +84,8 @@ class Linked(Answers):
         interval : "confidence" or "prediction", optional
             Of the mean, given the random effects included; made on the scale of the link, of a posterior equal-tailed.
             Or of a new response, by draws: equal-tailed, its ends being values that a response can have, so that it
-            holds more than `level` where they are few. Effects of unseen levels add to it.
+            holds more than `level` where they are few. Effects of unseen levels add to it. Of an ordinal response it
+            is one of classes, and the estimate the median class.
         level : float
         seed : int, optional
             For ``new_levels="sample"``, and prediction intervals.
@@ -113,20 +125,66 @@ class Linked(Answers):
         [[0.0, 0.7], [0.0, 0.3]]
         """
         one_of("type", type, ("response", "link"))
-        classes = self.spec.family.classes if isinstance(self.spec.family, Generalised) else ()
-        if classes and interval == "prediction":
-            raise NotAvailableError(
-                "interval='prediction' is not available for an ordinal response: the probabilities of its classes, "
-                "predict(), say what a new one will be. interval='confidence' has intervals of them."
-            )
+        classes = self._classes
         options = inf.PredictOptions(re, new_levels, interval, level, offset, weights, uncertainty)
         if options.new_response and type == "link":
             raise DesignError("interval='prediction' is of responses, which have no link: leave type='link' out.")
         rows, chosen = inf.rows_for(self.spec, data, options), inf.chosen_groupings(self.spec, re)
         found = self._means(inf.RowsAsked(rows, chosen, options), type, generator(seed))
         if interval is not None:
-            by_class = classes if type == "response" else ()
-            return inf.prediction_frame(rows, found, uncertainty, by_class)
+            return inf.prediction_frame(rows, found, uncertainty, classes if type == "response" else ())
         if found.estimate.ndim == 2:
             return pd.DataFrame(found.estimate, index=rows.index, columns=list(classes))
         return pd.Series(found.estimate, index=rows.index, name="prediction")
+
+    def residuals(self, kind: str = "deviance", re: RandomPart = "all") -> pd.Series[float]:
+        """Residuals: ``deviance``, ``pearson``, ``response`` (of a binomial response of proportions) or ``working``.
+
+        Of a posterior they are means over its draws, each of which has residuals from its own parameters.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> fit = ranef.Model(formula, ranef.datasets.load("cbpp"), family="binomial").fit()
+        >>> fit.residuals("pearson").round(3).head(2).tolist()
+        [-1.34, 1.075]
+        """
+        return pd.Series(self._residuals(kind, re), index=self.spec.design.index, name="residual")
+
+    def augment(self) -> pd.DataFrame:
+        """The rows used with response, levels, ``fitted``, ``fixed`` (no random effects) and response ``residual``.
+
+        Of an ordinal response ``fitted[class]`` and ``fixed[class]`` are probabilities, and the residual is the place
+        of the class less its mean.
+
+        Examples
+        --------
+        >>> import ranef
+        >>> data = ranef.datasets.load("grouseticks")
+        >>> fit = ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family="poisson").fit()
+        >>> fit.augment().columns.tolist()
+        ['TICKS', 'BROOD', 'fitted', 'fixed', 'residual']
+        """
+        fitted, fixed = self.fitted(), self.fitted("none")
+        classes = self._classes
+        if classes:
+            return inf.augment_classes(self.spec, classes, fitted, fixed, self.residuals("response"))
+        return inf.augment_frame(self.spec, fitted.to_numpy(), fixed.to_numpy())
+
+    def simulated_residuals(self, n: int = 250, *, re: str = "new", seed: int | None = None) -> inf.SimulatedResiduals:
+        """Where each response lies among those simulated by the fit, and tests of uniformity, dispersion and outliers.
+
+        As :meth:`ranef.EmpiricalBayesFit.simulated_residuals`; ties, of which counts have many, are broken at random
+        (Dunn & Smyth 1996, J. Comput. Graph. Stat. 5, 236-244).
+
+        Examples
+        --------
+        >>> import ranef
+        >>> data = ranef.datasets.load("grouseticks")
+        >>> fit = ranef.Model("TICKS ~ YEAR + (1 | BROOD)", data, family="poisson").fit()
+        >>> bool(fit.simulated_residuals(seed=1, re="fitted").tests.loc["dispersion", "p"] < 0.01)
+        True
+        """
+        simulated = cast(Fit, self).simulate(whole_number("n", n), re=re, seed=seed)
+        return inf.untied_residuals(self.spec, simulated, generator(seed))

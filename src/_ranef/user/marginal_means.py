@@ -138,14 +138,21 @@ class Means(ByFields, Shown):
         within = len(self.cells[list(self.by)].drop_duplicates()) if self.by else 1
         family = len(self.cells if chosen == "tukey" else frame) // within
         called, note = self.found.contrasts_called(method), ""
-        if self.family is not None and self.trend is None:
+        if self._of_classes:
+            note = "Differences of probabilities."
+        elif self.family is not None and self.trend is None:
             note = f"Of the {self.family.link} scale{'' if called == 'estimate' else ', back-transformed'}."
         return contrasts_table(frame, self.by, chosen, family, called=called, note=note)
+
+    @property
+    def _of_classes(self) -> bool:
+        """Whether these are probabilities of the classes of an ordinal response."""
+        return "class" in self.by and self.family is not None and bool(self.family.classes)
 
     def _document(self) -> Document:
         law = self.found.law
         words = None if law is None else law.words
-        back = self.found.family is not None
+        back = self.found.family is not None or self._of_classes
         return means_table(
             self.frame, list(self.cells.columns), self.trend, words, self.found.level, self.family, back=back
         )
@@ -194,7 +201,8 @@ def emmeans(
         Of generalised responses, whether means stay on the scale of the link, on which they are averaged, or are
         back-transformed with the ends of their intervals; standard errors then are by the delta method, tests still
         those of the link. Contrasts of logarithms and logits become ratios and odds ratios; others, and slopes, stay on
-        the scale of the link.
+        the scale of the link. Of an ordinal response they are probabilities of each class, averaged as such, with
+        normal intervals by the delta method, in which thresholds are uncertain, too; contrasts are their differences.
 
     Returns
     -------

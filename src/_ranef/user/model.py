@@ -358,11 +358,9 @@ class Model(Shown):
             return fit  # type: ignore[no-any-return]
         if nagq != 1:
             raise FitError(f"nagq={nagq} is for generalised responses, family=; a Gaussian likelihood needs none.")
-        return told(
-            empirical_bayes(
-                self._spec, _checked_method(method or "REML"), start=start, control=settings, products=self.products
-            )
-        )
+        products = None if self._spec.structured else self.products  # which are those of a fit's own ρ
+        own = _checked_method(method or "REML")
+        return told(empirical_bayes(self._spec, own, start=start, control=settings, products=products))
 
     def sample(
         self,
@@ -546,7 +544,7 @@ class Model(Shown):
         draws : int
         seed : int, optional
         priors, family
-            As for :meth:`sample`.
+            As for :meth:`sample`; a model of a generalised response has its family already.
 
         Returns
         -------
@@ -557,8 +555,6 @@ class Model(Shown):
         ------
         FitError
             If a prior is flat: there is nothing to draw from.
-        NotAvailableError
-            Of generalised responses.
 
         Examples
         --------
@@ -568,11 +564,8 @@ class Model(Shown):
         >>> dict(tree["prior_predictive"]["bright"].sizes)
         {'chain': 1, 'draw': 100, 'obs': 20}
         """
-        self._refuse_generalised(
-            "prior_predictive()", "describe() has its priors, sample().to_datatree(prior=True) draws."
-        )
         settings, rng = nuts.Settings(draws=draws, seed=seed), generator(seed)
-        spec = self._with_fitted(self._spec.held.with_family(family))
+        spec = self._spec.held if self._generalised else self._with_fitted(self._spec.held.with_family(family))
         drawn = nuts.sample_prior(spec, self.priors(priors), draws=settings.draws, seed=seed)
         return nuts.prior_tree(spec, drawn, inf.predictive_draws(spec, drawn, None, "fitted", rng)[0])
 

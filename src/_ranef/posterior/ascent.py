@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from _ranef.nuts.modes import Laplace, normal_at
+from _ranef.posterior.modes import Laplace, normal_at
 from _ranef.support.arrays import Floats
 
 __all__ = ["ascend"]
