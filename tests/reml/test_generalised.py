@@ -243,6 +243,8 @@ BAD = {
     "negative": ({"y": [1.0, -1.0, 2.0, 1.0]}, {"family": "negative binomial"}, "is -1 in row 1"),
     "all zero": ({"y": [0.0, 0.0, 0.0, 0.0]}, {"family": "poisson"}, "0 in every row"),
     "categories": ({"y": list("abab")}, {"family": "poisson"}, "must be one column of numbers"),
+    "counts as text": ({"y": ["1,5", "2,0", "3,5", "1,0"]}, {"family": "gamma"}, r"read_csv\(..., decimal=','\)"),
+    "shares as text": ({"y": ["50%", "20%", "30%", "10%"]}, {"family": "binomial"}, r"rstrip\('% '\)\) / 100"),
     "a whole share": ({"y": [0.5, 1.0, 0.2, 0.1]}, {"family": "beta"}, "is 1 in row 1"),
     "not above": ({"y": [0.5, -1.0, 0.2, 0.1]}, {"family": "inverse gaussian"}, "is -1 in row 1"),
     "no spread": ({"y": [2.0, 2.0, 2.0, 2.0]}, {"family": "student"}, "is 2 in every row"),

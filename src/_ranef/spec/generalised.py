@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from _ranef.design import Numeric, Value
+from _ranef.design import Factor, Numeric, Value, told_text
 from _ranef.errors import DesignError, FitError
 from _ranef.spec.links import LINKS, Link, Means, ShareLink, Space
 from _ranef.spec.prior_families import Gamma as GammaPrior
@@ -36,6 +36,7 @@ __all__ = [
     "refuse_constant",
     "refuse_no_counts",
     "refuse_not_positive",
+    "refuse_text",
 ]
 
 #: distance from a whole number up to which a count is one
@@ -191,6 +192,7 @@ class Generalised(Family):
         DesignError
             If it is no such response, with the first such row.
         """
+        refuse_text(value, name)
         if not isinstance(value, Numeric) or value.values.ndim != 1:
             raise DesignError(
                 f"The response {name} must be one column of numbers for family {self.word!r}; true and false, two "
@@ -392,6 +394,12 @@ class Generalised(Family):
     def absorbs(self, rows: Rows) -> bool:
         """Whether effects that each row has for itself cannot be told from the link, as of zeros and ones."""
         return False
+
+
+def refuse_text(value: Value, name: str) -> None:
+    """Raise for text that looks like numbers, with what makes numbers of it."""
+    if isinstance(value, Factor) and (told := told_text(name, value)) is not None:
+        raise DesignError(f"The response {name} is {told}.")
 
 
 def refuse_not_positive(y: Floats, name: str, where: Callable[[int], str], word: str) -> None:

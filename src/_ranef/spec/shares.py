@@ -10,7 +10,17 @@ import numpy as np
 
 from _ranef.design import Factor, Numeric, Value, bare_label
 from _ranef.errors import DesignError, FitError
-from _ranef.spec.generalised import WHOLE, Generalised, InMean, Reading, Rows, Slopes, log_ratio, refuse_constant
+from _ranef.spec.generalised import (
+    WHOLE,
+    Generalised,
+    InMean,
+    Reading,
+    Rows,
+    Slopes,
+    log_ratio,
+    refuse_constant,
+    refuse_text,
+)
 from _ranef.spec.links import Means, ShareLink, Space
 from _ranef.spec.prior_families import Gamma as GammaPrior
 from _ranef.support.arrays import Floats
@@ -64,6 +74,7 @@ class Binomial(_Share):
             y, weights = _of_counts(value.values, name, weights, where)
         elif isinstance(value, Factor):
             if len(value.levels) != 2:
+                refuse_text(value, name)
                 shown = ", ".join(map(repr, value.levels[:6])) + (", …" if len(value.levels) > 6 else "")
                 raise DesignError(
                     f"The response {name} has {len(value.levels)} levels, {shown}; family 'binomial' takes two, of "
