@@ -26,8 +26,8 @@ from _ranef.support.arrays import Bools, Floats
 
 __all__ = ["at_edge", "undetermined_with_rho"]
 
-#: of more rows, groups with about as many say as well as all do that nothing is wanting
-SAMPLES = (2_000, 10_000)
+#: rows up to which all are read; of more, groups with about as many say it as well, if nothing is wanting
+MANY_ROWS = 10_000
 
 #: of random responses; nobody's own, for a response that is a column of X says nothing
 SEED = 1_618_033_988
@@ -54,20 +54,18 @@ def undetermined_with_rho(spec: ModelSpec, method: Method) -> Bools:
 
 def _by_few(spec: ModelSpec, wanting: Callable[[ModelSpec], Bools]) -> Bools:
     """What all rows leave wanting; where a part of many leaves nothing so, they do not either."""
-    for size in SAMPLES:
-        few = _some_groups(spec, size) if spec.n_obs > size else None
-        if few is not None and not (found := wanting(few)).any():
-            return found
-    return wanting(spec)
+    few = _some_groups(spec) if spec.n_obs > MANY_ROWS else None
+    found = None if few is None else wanting(few)
+    return wanting(spec) if found is None or found.any() else found
 
 
-def _some_groups(spec: ModelSpec, size: int) -> ModelSpec | None:
+def _some_groups(spec: ModelSpec) -> ModelSpec | None:
     """The model for some of its groups of correlated rows, or of its rows; None where they make no model."""
     codes = np.arange(spec.n_obs) if spec.correlation is None else spec.correlation.codes
     if spec.correlation is None and spec.groupings:
         codes = max(spec.groupings, key=lambda g: g.n_levels).codes
     groups = int(codes.max()) + 1
-    few = max(2, groups * size // spec.n_obs)
+    few = max(2, groups * MANY_ROWS // spec.n_obs)
     chosen = np.zeros(groups, dtype=bool)
     chosen[np.linspace(0, groups - 1, few).astype(int)] = True
     try:
