@@ -1,19 +1,21 @@
-"""Speed of generalised responses, beside lme4, glmmTMB and glmm (Rust) in the same run where they are there.
+"""Speed of generalised responses, beside lme4, glmmTMB, glmm (Rust) and bambi in the same run where they are there.
 
-    python benchmarks/glmm.py [--large] [--posterior [--samplers NAMES] [--bambi PYTHON]] [CASE ...]
+    python benchmarks/glmm.py [--only fits|posteriors] [--large] [--samplers NAMES] [--bambi PYTHON] [CASE ...]
 
 CPU seconds from data frame to fit with standard errors: the median of three after one that compiles, here and in R. The
-deviances are printed beside, for a fit that stops early is quick. ``--large`` adds InstEval as a binary response with
-two crossed factors, and a million rows of ten thousand groups. ``--posterior`` has posteriors in their place: 4000
-draws by our samplers, and by nutpie and NumPyro of bambi under its own priors, where a Python that has it is named
-(``--bambi``): the least effective sample size of coefficients and standard deviations, by CPU second from model to
-draws, after a run of one draw that compiles what is kept.
+deviances are printed beside, for a fit that stops early is quick. ``--large`` adds InstEval as a binary response and as
+an ordinal one with two crossed factors, and a million rows of ten thousand groups. Then posteriors: 4000 draws by our
+samplers, and by nutpie and NumPyro of bambi under its own priors, where a Python that has it is named (``--bambi``, or
+``RANEF_BAMBI`` in the environment): the least effective sample size of coefficients and standard deviations, by CPU
+second from model to draws, after a run of few draws that compiles what is kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import os
 import shutil
 import statistics
 import subprocess
@@ -135,6 +137,9 @@ CASES: Mapping[str, Case] = {
 
 LARGE: Mapping[str, Case] = {
     "InstEval": Case(insteval, "good ~ 1 + service + (1 | s) + (1 | d)", "binomial", ("s", "d")),
+    "InstEval, 1-5": Case(
+        lambda: ranef.datasets.load("InstEval"), "y ~ 1 + service + (1 | s) + (1 | d)", "ordinal", ("s", "d")
+    ),
     "1000000 rows": Case(million, "y ~ x + (1 | g)", "binomial", ("g",)),
 }
 
@@ -151,7 +156,7 @@ def timed(case: Case, data: pd.DataFrame, repeats: int) -> tuple[float, float]:
 
 def in_r(case: Case, data: pd.DataFrame, repeats: int) -> list[tuple[str, float, float]]:
     """Package, CPU seconds and −2 log L."""
-    if shutil.which("Rscript") is None:
+    if shutil.which("Rscript") is None or case.family == "ordinal":
         return []
     with tempfile.TemporaryDirectory() as folder:
         path, script = Path(folder) / "data.csv", Path(folder) / "run.R"
@@ -166,7 +171,7 @@ def in_r(case: Case, data: pd.DataFrame, repeats: int) -> list[tuple[str, float,
 def in_rust(case: Case, data: pd.DataFrame, repeats: int) -> list[tuple[str, float, float]]:
     """The same of glmm, where it is installed."""
     sys.path[:] = [p for p in sys.path if Path(p).resolve() != Path(__file__).resolve().parent]  # that has this module
-    if importlib.util.find_spec("glmm") is None:
+    if importlib.util.find_spec("glmm") is None or case.family == "ordinal":
         return []
     glmm, found = importlib.import_module("glmm"), []
     data, cbpp = data.assign(**{name: data[name].astype(str) for name in case.factors}), "size - inc" in case.formula
@@ -185,8 +190,9 @@ def posteriors(name: str, case: Case, samplers: list[str], python: str | None) -
     data = case.data()
     model = ranef.Model(case.formula, data, family=case.family)
     for sampler in samplers:
-        if sampler != "direct":
-            model.sample(1, 1, seed=1, progress=False, **SAMPLERS[sampler])
+        with contextlib.suppress(ranef.FitError):
+            few = (200, None) if sampler == "direct" else (1, 1)
+            model.sample(*few, seed=1, progress=False, **SAMPLERS[sampler])
         start = time.process_time()
         try:
             again = ranef.Model(case.formula, data, family=case.family)
@@ -222,31 +228,38 @@ def in_bambi(python: str, case: Case, data: pd.DataFrame, sampler: str) -> tuple
     return (float(lines[0][1]), float(lines[0][2])) if lines else (np.nan, np.nan)
 
 
+def fits(name: str, case: Case, *, without_r: bool) -> None:
+    """Print a line for each package."""
+    data, repeats = case.data(), 1 if name in LARGE else 3
+    seconds, deviance = timed(case, data, repeats)
+    print(f"{name:14s} {'ranef':8s} {seconds:9.3f} {1:10.1f} {deviance:16.6f}", flush=True)
+    others = in_rust(case, data, repeats) + ([] if without_r else in_r(case, data, repeats))
+    for package, other, theirs in others:
+        print(f"{'':14s} {package:8s} {other:9.3f} {other / seconds:10.1f} {theirs:16.6f}", flush=True)
+
+
 def main() -> None:
-    """Print a line for each model and package."""
+    """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("fits", "posteriors"))
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--without-r", action="store_true")
-    parser.add_argument("--posterior", action="store_true")
-    parser.add_argument("--samplers", default=",".join(SAMPLERS), help="ours, with commas between")
-    parser.add_argument("--bambi", metavar="PYTHON", help="a Python that has bambi")
+    parser.add_argument("--samplers", default="direct,nutpie", help=f"ours, with commas between: {', '.join(SAMPLERS)}")
+    parser.add_argument("--bambi", metavar="PYTHON", default=os.environ.get("RANEF_BAMBI"), help="one that has bambi")
     parser.add_argument("cases", nargs="*", metavar="CASE")
     options = parser.parse_args()
     warnings.simplefilter("ignore", ranef.RanefWarning)
-    print(f"{'':14s} {'':8s} {'CPU s':>9s} {'times ours':>10s} {'-2 log L':>16s}")
     chosen = {**CASES, **(LARGE if options.large else {})}
     chosen = {name: chosen[name] for name in options.cases or chosen}
-    if options.posterior:
+    if options.only != "posteriors":
+        print(f"{'':14s} {'':8s} {'CPU s':>9s} {'times ours':>10s} {'-2 log L':>16s}")
         for name, case in chosen.items():
-            posteriors(name, case, options.samplers.split(","), options.bambi)
-        return
-    for name, case in chosen.items():
-        data, repeats = case.data(), 1 if name in LARGE else 3
-        seconds, deviance = timed(case, data, repeats)
-        print(f"{name:14s} {'ranef':8s} {seconds:9.3f} {1:10.1f} {deviance:16.6f}")
-        others = in_rust(case, data, repeats) + ([] if options.without_r else in_r(case, data, repeats))
-        for package, other, theirs in others:
-            print(f"{'':14s} {package:8s} {other:9.3f} {other / seconds:10.1f} {theirs:16.6f}")
+            fits(name, case, without_r=options.without_r)
+    if options.only != "fits":
+        print(f"{'':14s} {'':16s} {'CPU s':>9s} {'ESS':>8s}")
+        for name, case in chosen.items():
+            if name not in LARGE:
+                posteriors(name, case, options.samplers.split(","), options.bambi)
 
 
 if __name__ == "__main__":

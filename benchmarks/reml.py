@@ -126,6 +126,7 @@ CASES = {
     "ratings": Case("y ~ 1 + (1 | u) + (1 | i)", lambda: ratings(31_500_000, 200_947, 16_034)),
     "dietox": Case("weight ~ week + (week | pig)", dietox, other="statsmodels"),
     "refit-pulp": Case("bright ~ 1 + (1 | operator)", bundled("pulp"), responses=1000),
+    "refit-penicillin": Case("diameter ~ 1 + (1 | plate) + (1 | sample)", bundled("penicillin"), responses=1000),
     "refit-sleepstudy": Case("Reaction ~ Days + (Days | Subject)", bundled("sleepstudy"), responses=1000),
     "chunks-2e7": Case("y ~ x + (x | g)", slopes, other="pyarrow"),
 }

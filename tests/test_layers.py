@@ -29,17 +29,18 @@ RANK = {
     "results": 6,
     "likelihood": 7,
     "reml": 8,
-    "nuts": 8,
-    "inference": 9,
-    "comparison": 10,
-    "tables": 11,
-    "plots": 11,
-    "equations": 11,
-    "saved": 11,
-    "report": 12,
-    "user": 13,
-    "cli": 14,
-    "__init__": 15,
+    "posterior": 8,
+    "nuts": 9,
+    "inference": 10,
+    "comparison": 11,
+    "tables": 12,
+    "plots": 12,
+    "equations": 12,
+    "saved": 12,
+    "report": 13,
+    "user": 14,
+    "cli": 15,
+    "__init__": 16,
 }
 
 HEAVY = (
@@ -64,7 +65,7 @@ HEAVY = (
 )
 
 #: layers of which no module is loaded before it is needed
-LATE = ("nuts", "comparison", "tables", "plots", "equations", "saved", "report", "cli")
+LATE = ("posterior", "nuts", "comparison", "tables", "plots", "equations", "saved", "report", "cli")
 
 
 def layer_of(module: str) -> str:

@@ -14,8 +14,12 @@ ROOT = Path(_ranef.__file__).parent
 #: packages and what they are kept from: renderings read records, they do not fit, factorise or evaluate
 #: comparisons ask the likelihood at θ
 RENDERINGS = ("plots", "tables", "equations", "report")
-KEPT_FROM = dict.fromkeys(RENDERINGS, ("_ranef.likelihood", "_ranef.reml", "_ranef.linalg", "_ranef.nuts"))
-KEPT_FROM["comparison"] = ("_ranef.reml", "_ranef.linalg", "_ranef.nuts")
+ENGINES = ("_ranef.reml", "_ranef.posterior", "_ranef.nuts")
+KEPT_FROM = dict.fromkeys(RENDERINGS, ("_ranef.likelihood", "_ranef.linalg", *ENGINES))
+KEPT_FROM["comparison"] = ("_ranef.linalg", *ENGINES)
+
+#: of the two engines neither knows the other
+KEPT_FROM["posterior"] = KEPT_FROM["nuts"] = ("_ranef.reml",)
 
 #: what samples, and the package that alone may load it
 SAMPLERS = ("jax", "jaxlib", "numpyro", "nutpie", "blackjax")
@@ -102,7 +106,7 @@ def test_a_sampler_elsewhere_is_seen(name):
 
 
 #: what alone may name the scales of y, X and Z, or the order of elimination, which a figure of L shows
-SCALED = ("likelihood", "nuts", "inference/matrices.py")
+SCALED = ("likelihood", "posterior", "nuts", "inference/matrices.py")
 
 
 def names_of_scales(source: str) -> list[int]:
@@ -127,7 +131,7 @@ def test_names_of_scales_are_found():
 
 
 #: who may change filters of warnings for a while: the main thread of the command line, and who holds a lock
-FILTERING = ("cli.py", "nuts/posterior.py", "design/grouped.py")
+FILTERING = ("cli.py", "nuts/run.py", "design/grouped.py")
 
 
 def test_filters_of_warnings_are_left_to_users():

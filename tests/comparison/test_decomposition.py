@@ -14,7 +14,7 @@ from _ranef.comparison import decomposition_frame, split_variances
 from _ranef.inference import given_draws, thinned
 from _ranef.likelihood import fixed_part
 from _ranef.likelihood.given import _of_factors, _of_one_factor
-from _ranef.nuts.problem import Hyper, draw_effects, prepare
+from _ranef.posterior.problem import Hyper, draw_effects, prepare
 from _ranef.results import PosteriorDraws
 from _ranef.spec import Normal
 from ranef.priors import R2D2, StudentT

@@ -80,7 +80,7 @@ def test_other_models_and_responses_are_refused(model):
 
 @pytest.fixture(scope="module")
 def posterior(model):
-    return model.sample(draws=400, warmup=400, seed=1, progress=False)
+    return model.sample(draws=400, sampler="direct", seed=1, progress=False)
 
 
 def test_decomposition_of_the_posterior(model, posterior):

@@ -11,7 +11,7 @@ import pytest
 import oracle
 import ranef
 import registry
-from _ranef.inference import theta_hessian, varcorr_frame
+from _ranef.inference import varcorr_frame
 from likelihood.designs import SHAPES, make_data
 from oracle import dense
 
@@ -95,6 +95,14 @@ def test_known_sigma_has_no_row():
     fit = strong_model("intercept", 1, sigma=0.5).fit()
     assert fit.varcorr_se()["group"].tolist() == ["a"]
     assert fit.vcov_theta().shape == (1, 1)
+
+
+def theta_hessian(information, *, profiled=True):
+    """Hessian (n_theta, n_theta) of the deviance in interior θ, profiled over σ or with σ held."""
+    kept, n = information.hessian if profiled else information.hessian[:-1, :-1], information.dtheta.shape[1]
+    head, mixed, rest = kept[:n, :n], kept[:n, n:], kept[n:, n:]
+    inverse = np.linalg.inv(information.dtheta)
+    return inverse.T @ (head - mixed @ np.linalg.solve(rest, mixed.T)) @ inverse
 
 
 def test_theta_hessian_as_published(sleep_ml):
@@ -195,7 +203,12 @@ def test_what_the_data_do_not_determine_is_nan():
     assert frame["std_error"].isna().tolist() == [False, False, True, False]
 
 
-@pytest.mark.parametrize("case", registry.FITTED)
+DEAR = ("insteval_1", "insteval_2", "star_math")
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.slow if c in DEAR else []) for c in registry.FITTED]
+)
 def test_every_reference_has_standard_errors_inside_the_boundary(case):
     fit = registry.fit(case)
     errors = fit.varcorr_se()["std_error"]

@@ -286,7 +286,7 @@ def pedigree(size, sires, dams, generations, seed=0):
 
 
 @pytest.mark.parametrize("formula", ["y ~ x + (1 | g)", "y ~ x + (x | g)", "y ~ x + (1 | g) + (1 | h)"])
-@pytest.mark.parametrize("method", ["REML", "ML"])
+@pytest.mark.parametrize("method", ["REML", pytest.param("ML", marks=pytest.mark.slow)])
 def test_a_sparse_inverse_is_the_dense_covariance(formula, method):
     P, names = pedigree(120, 10, 40, 5)
     rng = np.random.default_rng(2)

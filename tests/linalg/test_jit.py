@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import inspect
 import sys
 
 import numpy as np
 import pytest
 
-from _ranef.linalg.jit import _source, compiled
+from _ranef.likelihood import row_loops
+from _ranef.linalg.jit import _files, _source, compiled
+from _ranef.posterior.loops import joint_rows
 from _ranef.support import kept
 
 MODULE = """
@@ -87,3 +90,10 @@ def test_where_nothing_can_be_kept_it_is_compiled(folder, make, caplog):
     assert hits(make()) == 0
     assert hits(make()) == 0
     assert len(caplog.records) == 1
+
+
+def test_code_of_other_files_counts():
+    """Loops that call those of another file, and these again, are compiled anew when any of the files changes."""
+    loops = joint_rows.joint_density, joint_rows.hyper_forward, row_loops.row_slopes, joint_rows.dot
+    assert set(_files(joint_rows.joint_density.py_func)) >= {inspect.getfile(loop.py_func) for loop in loops}
+    assert len(_files(row_loops.row_slopes.py_func)) == 1

@@ -14,7 +14,7 @@ from _ranef.design import build_design, registered
 from _ranef.formula import parse_formula
 from _ranef.likelihood import cross_products
 from _ranef.nuts import Settings, sample_posterior
-from _ranef.nuts.problem import prepare
+from _ranef.posterior.problem import prepare
 from _ranef.spec import Flat, Normal, default_priors, flat_priors, model_spec
 
 FORMULAS = {

@@ -7,11 +7,12 @@ import pytest
 
 import ranef
 from _ranef.likelihood import cross_products, evaluate
-from _ranef.nuts import batched, log_density, problem
-from _ranef.nuts.blocks import Shape, collapsed_arrays, skyline, tail_products
+from _ranef.nuts import log_density
 from _ranef.nuts.collapsed import collapsed_model, fits_in_jax
-from _ranef.nuts.problem import Hyper, draw_effects, hyper_draws
 from _ranef.nuts.sampler import Code, potential
+from _ranef.posterior import batched, problem
+from _ranef.posterior.blocks import Shape, collapsed_arrays, skyline, tail_products
+from _ranef.posterior.problem import Hyper, draw_effects, hyper_draws
 from _ranef.spec import default_priors
 from ranef.priors import R2D2, Cauchy, Exponential, Gamma, HalfCauchy, HalfNormal, StudentT
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import arviz_plots
 import arviz_stats
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from matplotlib import pyplot as plt
-from scipy import stats
+from scipy import special, stats
 
 import ranef
 from _ranef.errors import FitError
@@ -240,3 +241,38 @@ def test_a_response_with_the_name_of_a_parameter(name):
     assert tree["posterior_predictive"][name].dims == ("chain", "draw", "obs")
     assert tree["posterior"]["beta"].dims == ("chain", "draw", "coefficient")
     assert model.prior_predictive(10, seed=1)["prior_predictive"][name].shape == (1, 10, 24)
+
+
+def zero_by_size(tree, eta):
+    size = tree["prior"]["size"].to_numpy()[0, :, None]
+    return stats.nbinom(size, size / (size + np.exp(eta))).pmf(0)
+
+
+#: the probability of a zero, or of the first class, by the linear predictor
+ZEROS = {
+    "binomial": lambda tree, eta: special.expit(-eta),
+    "negative binomial": zero_by_size,
+    "ordinal": lambda tree, eta: special.expit(-eta),
+}
+
+
+@pytest.mark.parametrize("family", ZEROS)
+def test_responses_drawn_before_the_data_are_of_the_family(family):
+    """Zeros are as many as parameters drawn with them say, by rows."""
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"y": rng.integers(0, 2 if family == "binomial" else 3, 30), "x": rng.normal(size=30)})
+    data["g"] = np.repeat(list("abcdef"), 5)
+    data["y"] = pd.Categorical(data["y"], ordered=True) if family == "ordinal" else data["y"]
+    tree = ranef.Model("y ~ x + (1 | g)", data, family=family).prior_predictive(4000, seed=1)
+    beta, b = tree["prior"]["beta"].to_numpy()[0], tree["prior"]["ranef_g"].to_numpy()[0, :, :, 0]
+    eta = beta @ np.stack([np.ones(30), data["x"]]) + np.repeat(b, 5, axis=1)
+    share = ZEROS[family](tree, eta)
+    excess = (tree["prior_predictive"]["y"].to_numpy()[0] == 0) - share
+    assert abs(excess.mean(axis=0) / np.sqrt((share * (1 - share)).mean(axis=0) / 4000)).max() < 4.5
+
+
+def test_priors_where_a_link_has_no_mean():
+    data = {"y": np.linspace(1.0, 3.0, 20), "g": np.repeat(list("abcde"), 4)}
+    model = ranef.Model("y ~ 1 + (1 | g)", data, family="gamma", link="inverse")
+    with pytest.raises(ranef.FitError, match=r"'inverse' a linear predictor of -.* has no mean"):
+        model.prior_predictive(200, seed=1)

@@ -17,15 +17,16 @@ from arviz_stats.base import array_stats
 import ranef
 import registry
 from _ranef.inference.posterior import labelled_draws
-from _ranef.nuts import Settings, batched, direct, pareto, sample_posterior, together
-from _ranef.nuts.ascent import ascend
-from _ranef.nuts.edges import make_edges
-from _ranef.nuts.mixture import Mixture
-from _ranef.nuts.modes import laplace
-from _ranef.nuts.pareto import smoothed
-from _ranef.nuts.problem import prepare
-from _ranef.nuts.start import start_vector
-from _ranef.nuts.together import Together
+from _ranef.nuts import Settings, sample_posterior
+from _ranef.posterior import batched, direct, pareto, together
+from _ranef.posterior.ascent import ascend
+from _ranef.posterior.edges import make_edges
+from _ranef.posterior.mixture import Mixture
+from _ranef.posterior.modes import laplace
+from _ranef.posterior.pareto import smoothed
+from _ranef.posterior.problem import prepare
+from _ranef.posterior.start import start_vector
+from _ranef.posterior.together import Together
 from ranef.priors import R2D2, Cauchy, Exponential, Flat, Gamma, HalfNormal, StudentT
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
@@ -100,6 +101,14 @@ def test_even_weights_have_no_tail():
     assert k == -np.inf
     assert weights.sum() == pytest.approx(1.0)
     assert weights.max() < 1.2 / 2000
+
+
+@pytest.mark.parametrize("few", [1, 2, 4])
+def test_weights_that_are_those_of_few_points_are_not_trusted(few):
+    logs = np.full(2000, -900.0)
+    logs[:few] = 0.0
+    assert smoothed(logs)[1] == np.inf
+    assert smoothed(np.full(2000, -np.inf))[1] == np.inf
 
 
 def test_a_mixture_finds_the_density_that_its_points_are_of():

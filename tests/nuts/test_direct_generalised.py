@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -13,8 +14,9 @@ from scipy import special, stats
 
 import ranef
 from _ranef.likelihood import at_points, fit_pilot, make_laplace
-from _ranef.nuts.generalised import GeneralisedTogether
-from _ranef.nuts.problem import prepare
+from _ranef.likelihood.slopes_of_rows import FEW
+from _ranef.posterior.generalised import GeneralisedTogether
+from _ranef.posterior.problem import prepare
 from nuts.counts import by_quadrature, counts
 
 #: a prior that holds the intercept
@@ -204,3 +206,26 @@ def test_effects_without_a_top_are_refused_in_words():
     data = {"y": y, "x": x, "g": g.astype(str), "f": np.array(list("abc"))[rng.integers(0, 3, 160)]}
     with pytest.raises(ranef.FitError, match=r"no top that is found.*sampler='auto'"):
         ranef.Model("y ~ x + f + (x | g)", data, family="t").sample(seed=1, sampler="direct", progress=False)
+
+
+@pytest.mark.parametrize("family", ["binomial", "poisson"])
+@pytest.mark.parametrize("formula", ["y ~ x + (x | g)", "y ~ x + (1 | h) + (1 | g)"])
+def test_many_rows_are_read_by_loops_as_numpy_reads_them(formula, family):
+    """Densities and draws with their weights, of the same random numbers, to what modes are found to."""
+    rng, n = np.random.default_rng(2), 2 * FEW
+    data = pd.DataFrame({"g": rng.integers(0, 12, n), "h": rng.integers(0, 40, n), "x": rng.normal(size=n)})
+    eta = 0.4 * data["x"] + rng.normal(0, 0.5, 12)[data["g"]]
+    y = rng.binomial(1, special.expit(eta)) if family == "binomial" else rng.poisson(np.exp(eta))
+    data = data.assign(y=y, g=data["g"].astype(str), h=data["h"].astype(str))
+    model = ranef.Model(formula, data, family=family)
+    together = GeneralisedTogether(prepare(model.spec, None, model.priors()))
+    rows = together.rows
+    points = together._points(together.starts(None)[0] + 0.3 * rng.normal(size=(5, together.n_sampled)))
+    plain = replace(rows, often=False, _near={}, _seen=[])
+    assert rows._by_loops
+    assert not plain._by_loops
+    np.testing.assert_allclose(rows.log_density(points), plain.log_density(points), rtol=1e-10)
+    own, other = (way.draw(points, np.random.default_rng(3)) for way in (rows, plain))
+    np.testing.assert_allclose(own.log_ratio, other.log_ratio, atol=1e-6)
+    for one, two in zip((own.z, *own.b), (other.z, *other.b), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-6)

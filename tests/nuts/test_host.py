@@ -7,7 +7,8 @@ import pytest
 
 from _ranef.errors import FitError, RanefWarning
 from _ranef.likelihood import HostDensity
-from _ranef.nuts import engine, problem
+from _ranef.nuts import engine
+from _ranef.posterior import problem
 
 
 @pytest.mark.slow

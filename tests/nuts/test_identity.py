@@ -22,7 +22,7 @@ from _ranef.nuts import log_density
 from _ranef.nuts.collapsed import collapsed_model
 from _ranef.nuts.hyper import hyperparameters
 from _ranef.nuts.joint import joint_data, joint_model, joint_shape
-from _ranef.nuts.problem import prepare
+from _ranef.posterior.problem import prepare
 from _ranef.spec import outward_theta
 from ranef.priors import Flat
 
@@ -31,15 +31,11 @@ MOST_ROWS, MOST_EFFECTS = 800, 200
 
 #: one design of each structure, for the joint models of NumPyro, which are compiled for each; the others are slow
 REPRESENTATIVE = [
-    "arabidopsis",  # three factors, weakly identified
-    "cake_main",  # interaction as factor, 18 coefficients
     "crossed_small_slope",  # crossed, slopes in both, one diagonal
     "machines_factor",  # three columns of a factor
     "pastes_slash",  # nested
     "pulp_reml",
     "sleep_noint_fixed",  # no intercept
-    "sleep_offset",
-    "sleep_rs",
     "sleep_weights",
     "zj_crosslevel_ml_uncor",  # double bar, interaction of levels
 ]

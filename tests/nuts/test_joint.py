@@ -10,12 +10,12 @@ from scipy import stats
 
 from _ranef.likelihood import cross_products, evaluate, score
 from _ranef.nuts import log_density
-from _ranef.nuts.blocks import collapsed_arrays
 from _ranef.nuts.collapsed import collapsed_model
 from _ranef.nuts.hyper import Scalars
 from _ranef.nuts.joint import joint_data, joint_model, joint_shape
-from _ranef.nuts.problem import hyper_draws
-from _ranef.nuts.start import start_vector
+from _ranef.posterior.blocks import collapsed_arrays
+from _ranef.posterior.problem import hyper_draws
+from _ranef.posterior.start import start_vector
 from _ranef.spec import default_priors, inward_theta
 from ranef.priors import StudentT
 
@@ -70,8 +70,17 @@ class JointModel:
 
 
 @pytest.mark.parametrize("centered", [True, False], ids=["centered", "noncentered"])
-@pytest.mark.parametrize("name", ["slope", "ident", "crossed"])
-@pytest.mark.parametrize("prior", ["default", "mixed", "sampled"])
+@pytest.mark.parametrize(
+    ("name", "prior"),
+    [
+        ("slope", "default"),
+        ("crossed", "mixed"),
+        ("ident", "sampled"),
+        *(pytest.param("slope", prior, marks=pytest.mark.slow) for prior in ("mixed", "sampled")),
+        *(pytest.param("ident", prior, marks=pytest.mark.slow) for prior in ("default", "mixed")),
+        *(pytest.param("crossed", prior, marks=pytest.mark.slow) for prior in ("default", "sampled")),
+    ],
+)
 def test_the_log_density_is_quadratic_with_blups_at_its_mode(name, prior, centered, make, dense):
     """Mode, inverse Hessian and Gaussian integral, at several variance parameters and priors of β."""
     spec = make.spec(make.formulas[name], weights="w", offset="o")

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 #: settings with which users of JAX look for faults in code of their own
 STRICT = {
     "jax_disable_jit": True,
@@ -31,15 +33,16 @@ def run_python(work, **variables):
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=os.environ | variables)
 
 
+@pytest.mark.slow
 def test_settings_of_a_program(folder_with_loops):
     """The strictest settings of JAX, in threads: each draws what it draws elsewhere, and nothing is changed."""
     done = run_python(
         """
         import warnings
-        import numpy as np, ranef, _ranef.nuts.posterior
+        import numpy as np, ranef, _ranef.nuts.run
         from threading import Thread
         np.random.seed(1)
-        _ranef.nuts.posterior._engine()
+        _ranef.nuts.run._engine()
         assert np.random.uniform() == np.random.RandomState(1).uniform()
 
         import jax

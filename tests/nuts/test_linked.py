@@ -7,16 +7,17 @@ import numpy as np
 import numpyro.distributions as dist
 import pandas as pd
 import pytest
-from scipy import special, stats
+from scipy import sparse, special, stats
 
 import ranef
 from _ranef.nuts.engine import _double
 from _ranef.nuts.jaxed import own_settings
 from _ranef.nuts.joint import joint_data, joint_model, joint_shape
-from _ranef.nuts.joint_draws import joint_effects, with_degrees
-from _ranef.nuts.linked import Collapsed, Joint
-from _ranef.nuts.problem import hyper_draws, prepare
 from _ranef.nuts.sampler import Code, potential
+from _ranef.posterior.joint_draws import joint_effects, with_degrees
+from _ranef.posterior.linked import Collapsed, Joint
+from _ranef.posterior.loops.joint_rows import joint_density
+from _ranef.posterior.problem import hyper_draws, prepare
 from generalised import MODELS, dense_laplace, linked_fit, log_density, spec_of
 from nuts.counts import by_quadrature, counts
 
@@ -58,6 +59,35 @@ def test_numpy_and_jax_have_one_joint_density(name, centered):
         sites = {"hyper": x[:d], **joint.positions(x)}
         energy = float(potential(code, held)(jax.tree.map(jax.numpy.asarray, sites)))
     np.testing.assert_allclose(joint.gradient(x)[0], -energy, rtol=1e-11)
+
+
+def two_columns():
+    """Slopes of shares and counts, where the first factor has two effects and the second one."""
+    rng, n = np.random.default_rng(3), 90
+    data = pd.DataFrame({"g": rng.integers(0, 9, n), "h": rng.integers(0, 5, n), "x": rng.normal(1.0, 1.0, n)})
+    eta = 0.3 * data["x"] + rng.normal(size=9)[data["g"]] + rng.normal(size=9)[data["g"]] * data["x"]
+    data = data.assign(k=rng.binomial(5, special.expit(eta)), y=rng.poisson(np.exp(eta)))
+    return data.assign(m=5 - data["k"], g=data["g"].astype(str), h=data["h"].astype(str))
+
+
+@pytest.mark.parametrize("informed", [False, True], ids=["noncentered", "partly"])
+@pytest.mark.parametrize(("response", "family"), [("cbind(k, m)", "binomial"), ("y", "poisson")])
+def test_loops_have_the_joint_density_of_numpy(response, family, informed):
+    """To rounding, with a coefficient that is sampled, and in coordinates of a sparse root."""
+    model = ranef.Model(f"{response} ~ x + (x | g) + (1 | h)", two_columns(), family=family)
+    problem = prepare(model.spec, None, model.priors({"x": ranef.priors.StudentT(4, 0.0, 1.0)}))
+    joint = partly(problem) if informed else Joint(problem)
+    assert joint.by_loops
+    assert problem.shape.n_sampled == 1
+    x = point(joint, None)
+    (value, slope), (expected, other) = joint.gradient(x), joint.by_numpy(x)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    np.testing.assert_allclose(slope, other, rtol=1e-9, atol=1e-10 * np.abs(other).max())
+    root = sparse.random_array((len(x), len(x)), density=0.1, rng=np.random.default_rng(1)) + sparse.eye_array(len(x))
+    w, found = sparse.linalg.spsolve(root.tocsc(), x - 0.1), np.empty_like(x)
+    value = joint_density(w, joint.packed(np.full(len(x), 0.1), root), found)
+    np.testing.assert_allclose(value, expected, rtol=1e-11)
+    np.testing.assert_allclose(found, root.T @ other, rtol=1e-8, atol=1e-9 * np.abs(other).max())
 
 
 def differences(density, x, h=1e-4):

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 import ranef
-from _ranef.nuts.modes import doubts, find_modes, modes_of
-from _ranef.nuts.problem import hyper_draws, prepare
+from _ranef.posterior.modes import doubts, find_modes, modes_of
+from _ranef.posterior.problem import hyper_draws, prepare
 from ranef.priors import HalfStudentT
 
 #: weights, means and sds of two normals in two dimensions

@@ -11,7 +11,8 @@ import pytest
 from arviz_stats.base import array_stats
 
 from _ranef.errors import FitError, RanefWarning
-from _ranef.nuts import nutpie_run, problem
+from _ranef.nuts import nutpie_run
+from _ranef.posterior import problem
 from _ranef.spec import default_priors, flat_priors
 from ranef.priors import Cauchy, StudentT
 
@@ -34,7 +35,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "prior"),
     [
-        ("one", "flat"),
+        pytest.param("one", "flat", marks=SLOW),
         pytest.param("three", "default", marks=SLOW),
         pytest.param("nested", "sampled", marks=SLOW),
         pytest.param("crossed slopes", "default", marks=SLOW),

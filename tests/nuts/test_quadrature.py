@@ -83,7 +83,6 @@ CASES = {
         (("plate", (None,)), ("sample", (None,))),
     ),
 }
-QUICK = ("boundary",)
 
 
 def eight_schools():
@@ -179,7 +178,7 @@ def tabulated(name):
 @pytest.mark.parametrize(
     ("name", "sampler"),
     [
-        pytest.param(c, s, marks=pytest.mark.slow if s == "numpyro" and c not in QUICK else [])
+        pytest.param(c, s, marks=pytest.mark.slow if s == "numpyro" else [])
         for c in CASES
         for s in ("numpyro", "nutpie", "direct")
     ],

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from _ranef.errors import FitError
-from _ranef.nuts.settings import Settings
+from _ranef.posterior.settings import Settings
 
 GOOD = {
     "draws": 100,

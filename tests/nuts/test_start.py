@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from _ranef.nuts.modes import laplace
-from _ranef.nuts.start import start_vector
+from _ranef.posterior.modes import laplace
+from _ranef.posterior.start import start_vector
 from _ranef.reml import fit_reml
 from _ranef.spec import default_priors
 from ranef.priors import Exponential, Gamma, HalfCauchy, HalfNormal

@@ -148,6 +148,7 @@ def test_an_interrupt_while_compiling_is_a_keyboard_interrupt(folder_with_loops)
     assert done.stdout == "interrupted\n"
 
 
+@pytest.mark.slow
 def test_the_users_precision_is_left_alone(make):
     spec = make.spec(make.formulas["one"])
     make.sample(spec, default_priors(spec), draws=10, warmup=0, chains=1, seed=1)

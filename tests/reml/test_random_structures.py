@@ -7,7 +7,7 @@ import pytest
 import random_structures
 
 #: numbers of designs: every variance and every correlation alone, some pairs, and those that once ended too high
-FEW = [*range(6), 7, 8, 9, 10, 11, 13, 27, 40, 55, 57, 59, 60, 68, 75, 80, 115]
+FEW = [*range(6), 7, 8, 9, 10, 11, 13, 27, 68, 80]
 
 #: difference of criteria that counts
 MATTERS = 1e-3

@@ -85,7 +85,7 @@ def test_a_density_of_one_parameter_has_the_mass_of_the_prior(name):
     assert np.average(value, weights=weights) == pytest.approx(whole.mean(), abs=0.02 * whole.std() + 1e-3)
 
 
-@pytest.mark.parametrize("sampler", ["numpyro", "nutpie"])
+@pytest.mark.parametrize("sampler", [pytest.param("numpyro", marks=pytest.mark.slow), "nutpie"])
 @pytest.mark.filterwarnings("ignore::ranef.ConvergenceWarning")
 def test_posteriors_follow(sampler):
     """A tight prior far from the likelihood holds its parameter, and leaves the others free."""

@@ -14,13 +14,13 @@ from scipy import special, stats
 import ranef
 from _ranef.inference.sensitivity import _log_likelihood, prior_sensitivity
 from _ranef.nuts import log_density, sample_prior
-from _ranef.nuts.blocks import collapsed_arrays
 from _ranef.nuts.callbacks import asked_roots, hosted_model
 from _ranef.nuts.collapsed import collapsed_model
 from _ranef.nuts.hyper import ShapeCoordinates
 from _ranef.nuts.joint import joint_data, joint_model, joint_shape
-from _ranef.nuts.problem import prepare
 from _ranef.nuts.sampler import Code, log_posterior
+from _ranef.posterior.blocks import collapsed_arrays
+from _ranef.posterior.problem import prepare
 from _ranef.spec import default_priors, flat_priors, shape_density
 from _ranef.structures import STRUCTURES, ShapeParameter
 from _ranef.structures.base import Linear

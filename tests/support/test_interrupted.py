@@ -179,7 +179,7 @@ PRESS = {
 }
 
 
-@pytest.mark.parametrize("sampler", ["numpyro", "nutpie"])
+@pytest.mark.parametrize("sampler", [pytest.param("numpyro", marks=pytest.mark.slow), "nutpie"])
 def test_ctrl_c_while_sampling_keeps_the_draws_until_then(sampler):
     """In a process whose own handler is called once, and which then does as Python's does."""
     work = f"""

@@ -127,21 +127,8 @@ class _Assembly:
 
     def design(self, chunks: Chunks) -> Design:
         plan, parsed, found = self.plan, self.plan.parsed, self.found
-        states: dict[Node, dict[str, Any]] = {c: {"levels": found.call_levels[c].labels()} for c in found.call_levels}
-        if self.like is not None:
-            states = dict(self.like.encoding.states)
-        else:
-            states |= {call: learnt(call, moments) for call, moments in found.moments.items()}
-        kinds = {name: self._column(name) for name in found.columns}
-        templates = {node: self._template(node, kinds, states) for node in plan.nodes}
-        if self.like is not None:
-            kinds, templates = _alike(self.like.encoding, plan, kinds, templates)
-        for node in model_predictors(parsed):
-            value = templates[node]
-            if isinstance(node, Name) and isinstance(value, Factor):
-                declared = found.sample[0][1].declares_categories(node.name)
-                rows = _rows_seen(node.name, value, found)
-                warn_of_lookalike(node.name, rows, declared=declared, n=found.complete)
+        states, kinds, templates = self._learnt()
+        self._warn_of_lookalikes(templates)
         check_structures(parsed, templates)
         check_columns("the fixed part", parsed.fixed, templates, found.complete, min(found.complete, SAMPLE))
         coded = code_terms(parsed.fixed, templates, 0)
@@ -184,18 +171,47 @@ class _Assembly:
             n_dropped=found.rows - found.complete,
             notes=(*parsed.notes, *coding_notes(parsed, templates)),
             encoding=encoding,
-            stream=Stream(
-                chunks,
-                tuple({**found.columns, **dict.fromkeys(plan.extras.values())}),
-                parsed.response,
-                plan.extras.get("weights"),
-                found.complete,
-                tuple((int(positions[0]), piece) for positions, piece in found.sample if len(positions)),
-                found.marks,
-                counts,
-                self.cells,
-            ),
+            stream=self._stream(chunks, counts),
             others=others,
+        )
+
+    def _learnt(self) -> tuple[dict[Node, dict[str, Any]], dict[str, Value], dict[Node, Value]]:
+        """What calls have learnt, the kinds of columns, and templates of what terms are made of."""
+        plan, found = self.plan, self.found
+        states: dict[Node, dict[str, Any]] = {c: {"levels": found.call_levels[c].labels()} for c in found.call_levels}
+        if self.like is not None:
+            states = dict(self.like.encoding.states)
+        else:
+            states |= {call: learnt(call, moments) for call, moments in found.moments.items()}
+        kinds = {name: self._column(name) for name in found.columns}
+        templates = {node: self._template(node, kinds, states) for node in plan.nodes}
+        if self.like is not None:
+            kinds, templates = _alike(self.like.encoding, plan, kinds, templates)
+        return states, kinds, templates
+
+    def _warn_of_lookalikes(self, templates: Mapping[Node, Value]) -> None:
+        """Warn of factors that look like numbers."""
+        found = self.found
+        for node in model_predictors(self.plan.parsed):
+            value = templates[node]
+            if isinstance(node, Name) and isinstance(value, Factor):
+                declared = found.sample[0][1].declares_categories(node.name)
+                rows = _rows_seen(node.name, value, found)
+                warn_of_lookalike(node.name, rows, declared=declared, n=found.complete)
+
+    def _stream(self, chunks: Chunks, counts: tuple[int, ...]) -> Stream:
+        """What reads the rows again."""
+        plan, found = self.plan, self.found
+        return Stream(
+            chunks,
+            tuple({**found.columns, **dict.fromkeys(plan.extras.values())}),
+            plan.parsed.response,
+            plan.extras.get("weights"),
+            found.complete,
+            tuple((int(positions[0]), piece) for positions, piece in found.sample if len(positions)),
+            found.marks,
+            counts,
+            self.cells,
         )
 
     def _strata(self) -> tuple[tuple[Value, ...], tuple[int, ...]]:

@@ -69,7 +69,6 @@ with late(globals()):
     from _ranef.inference.generalised_effects import generalised_effect_intervals
     from _ranef.inference.information import (
         VarianceInformation,
-        theta_hessian,
         varcorr_errors,
         varcorr_intervals,
         variance_information,
@@ -352,7 +351,6 @@ __all__ = [
     "simulation_part",
     "stratum_sds",
     "term_tests",
-    "theta_hessian",
     "thinned",
     "threshold_series",
     "tidy_frame",

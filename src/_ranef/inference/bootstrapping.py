@@ -251,17 +251,31 @@ def bootstrap(
         kept.checkpoint = open_checkpoint(checkpoint, about, numbers, seed)
         entropy = kept.checkpoint.seed
         kept.go_on()
-    seeds = np.random.SeedSequence(entropy).spawn(n)
-    task: Callable[[list[np.random.SeedSequence]], list[_Replicate]]
-    if isinstance(fit, Estimated) and statistic is None and kind != "cases" and not fit.spec.structured:
-        size = min(TOGETHER, slice_size(fit.spec))
-        task = partial(_refits, resampling, fit.products, tuple(estimates))
-    elif statistic is None and kind != "cases" and (together := make_together(fit.spec, fit.estimates)) is not None:
-        size = min(TOGETHER, together.size)
-        task = partial(_linked_refits, resampling, together, again, tuple(estimates))
+    together = kind != "cases" and statistic is None
+    if together and isinstance(fit, Estimated) and not fit.spec.structured:
+        size, task = slice_size(fit.spec), partial(_refits, resampling, fit.products, tuple(estimates))
+    elif together and (linked := make_together(fit.spec, fit.estimates)) is not None:
+        size, task = linked.size, partial(_linked_refits, resampling, linked, again, tuple(estimates))
     else:
-        size = ALONE
-        task = partial(_fits, resampling, again, own, tuple(estimates))
+        size, task = ALONE, partial(_fits, resampling, again, own, tuple(estimates))
+    _replicated(kept, task, min(TOGETHER, size), np.random.SeedSequence(entropy).spawn(n), n_jobs)
+    replicates, failures = kept.replicates, Counter(why for why in kept.failures if why)
+    frame = pd.DataFrame(replicates, columns=list(estimates))
+    bounds = {one.name: one.ends for one in held_parameters(fit.spec)[0]} if statistic is None else {}
+    series = pd.Series(estimates, dtype=float)
+    deleted = partial(_deleted, fit.spec, again, own, tuple(estimates))
+    return Bootstrap(kind, re, fit.estimates.method, series, frame, n, failures, entropy, bounds, deleted)
+
+
+def _replicated(
+    kept: _Kept,
+    task: Callable[[list[np.random.SeedSequence]], list[_Replicate]],
+    size: int,
+    seeds: Sequence[np.random.SeedSequence],
+    n_jobs: int | None,
+) -> None:
+    """Do what is not finished yet, so many replicates at once, and keep it."""
+    n = len(seeds)
     parts = [range(first, min(n, first + size)) for first in range(0, n, size)]
     parts = [part for part in parts if not kept.finished[part].all()]
     try:
@@ -276,12 +290,6 @@ def bootstrap(
             raise
         what = "Interrupted" if isinstance(error, KeyboardInterrupt) else "A worker process was killed"
         warn(f"{what}: {kept.finished.sum()} of {n} replicates are finished, and kept.", RanefWarning)
-    replicates, failures = kept.replicates, Counter(why for why in kept.failures if why)
-    frame = pd.DataFrame(replicates, columns=list(estimates))
-    bounds = {one.name: one.ends for one in held_parameters(fit.spec)[0]} if statistic is None else {}
-    series = pd.Series(estimates, dtype=float)
-    deleted = partial(_deleted, fit.spec, again, own, tuple(estimates))
-    return Bootstrap(kind, re, fit.estimates.method, series, frame, n, failures, entropy, bounds, deleted)
 
 
 @dataclass(eq=False, repr=False)

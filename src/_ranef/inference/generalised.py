@@ -273,7 +273,7 @@ def response_moments(
 
     Medians and ends are values that a response can have.
     """
-    y = np.stack([family.draw(rng, family.mean(row), weights, values) for row, values in zip(eta, own, strict=True)])
+    y = np.stack([family.drawn(rng, row, weights, values) for row, values in zip(eta, own, strict=True)])
     shares = [0.5 - 0.5 * level, 0.5, 0.5 + 0.5 * level]
     lower, middle, upper = np.quantile(y, shares, axis=0, method="inverted_cdf")
     return middle, y.std(axis=0, ddof=1), lower, upper

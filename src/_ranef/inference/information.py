@@ -24,7 +24,6 @@ __all__ = [
     "differences",
     "known_scale_information",
     "make_chart",
-    "theta_hessian",
     "varcorr_errors",
     "varcorr_intervals",
     "variance_information",
@@ -451,34 +450,6 @@ def _trapezoid_derivative(L: Floats, dD: Floats, rank: int) -> Floats:
     out[:rank, :rank] = L[:rank, :rank] @ inner
     out[rank:, :rank] = (dD[rank:, :rank] - L[rank:, :rank] @ out[:rank, :rank].T) @ inverse.T
     return out
-
-
-def theta_hessian(information: VarianceInformation, *, profiled: bool = True) -> Floats:
-    """Hessian (n_theta, n_theta) in θ of the deviance at the estimates; user's scale, lme4's order.
-
-    Rows and columns of parameters on the boundary are NaN, and the rest is taken with those held there.
-
-    Parameters
-    ----------
-    profiled : bool
-        Of the criterion profiled over σ, which the optimiser saw; with False σ is held at its estimate. A known σ is
-        held in any case.
-    """
-    n = information.dtheta.shape[1]
-    kept = information.hessian if information.sigma_known or profiled else information.hessian[:-1, :-1]
-    H = _profiled(kept, n)
-    out = np.full((information.dtheta.shape[0],) * 2, np.nan)
-    free = information.interior
-    if free.sum() == n:
-        inverse = np.linalg.inv(information.dtheta[free])
-        out[np.ix_(free, free)] = inverse.T @ H @ inverse
-    return out
-
-
-def _profiled(hessian: Floats, n: int) -> Floats:
-    """The Hessian of the first n parameters, which the others follow to their own optimum."""
-    head, mixed = hessian[:n, :n], hessian[:n, n:]
-    return np.asarray(head - mixed @ np.linalg.solve(hessian[n:, n:], mixed.T))
 
 
 def vcov_theta_frame(spec: ModelSpec, information: VarianceInformation) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from _ranef.likelihood import (
     left_out_log_densities,
     row_log_densities,
 )
-from _ranef.nuts import wide_draws
+from _ranef.posterior import wide_draws
 from _ranef.results import PosteriorDraws
 from _ranef.spec import Flat, ModelSpec, Normal, Priors
 from _ranef.support.arrays import Floats

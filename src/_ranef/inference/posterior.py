@@ -360,22 +360,43 @@ def _of_chains(x: Floats) -> list[float]:
 
 def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:
     """Sentences on what is wrong with a run; empty when nothing is."""
-    words: list[str] = []
-    names = table["name"] + np.where(table["group"] == "", "", " | " + table["group"])
     if draws.importance is not None and not draws.chained:
         return _diagnose_weights(draws.importance)
-    if draws.sigma.shape[1] < 4:
+    names = table["name"] + np.where(table["group"] == "", "", " | " + table["group"])
+    words = [*_undefined(draws, table, names), *_unmixed(table, names), *draws.doubts]
+    if draws.importance is not None and not draws.importance.pareto_k <= MOST_K:
         words.append(
-            f"{draws.sigma.shape[1]} draws a chain are too few for R-hat and effective sample sizes, and for anything "
-            "else but a trial run."
+            f"Laplace's approximation is poor here: Pareto k̂ of the weights of the exact density is "
+            f"{draws.importance.pareto_k:.2f}, above {MOST_K}, as with zeros and ones and few rows in a level. Sample "
+            "with parameterization='noncentered', which does not use it."
         )
-    elif draws.sigma.shape[0] == 1:
-        words.append("One chain alone cannot show whether it found the whole posterior (R-hat). Run four.")
-    elif (undefined := names[table["rhat"].isna() & (table["sd"] > CONSTANT * table["estimate"].abs())]).size:
-        words.append(
-            f"R-hat and effective sample sizes are not defined for {_some(undefined)}: a chain never moved. Warm up "
-            "longer."
-        )
+    words += [*_stuck(draws), *_badly_moved(draws)]
+    if not draws.complete:
+        words.append(f"The run was interrupted: {draws.sigma.shape[1]} draws a chain were kept.")
+    return words
+
+
+def _undefined(draws: PosteriorDraws, table: pd.DataFrame, names: pd.Series[str]) -> list[str]:
+    """Why there is no R-hat."""
+    chains, each = draws.sigma.shape
+    if each < 4:
+        return [
+            f"{each} draws a chain are too few for R-hat and effective sample sizes, and for anything else but a trial "
+            "run."
+        ]
+    if chains == 1:
+        return ["One chain alone cannot show whether it found the whole posterior (R-hat). Run four."]
+    undefined = names[table["rhat"].isna() & (table["sd"] > CONSTANT * table["estimate"].abs())]
+    if not undefined.size:
+        return []
+    return [
+        f"R-hat and effective sample sizes are not defined for {_some(undefined)}: a chain never moved. Warm up longer."
+    ]
+
+
+def _unmixed(table: pd.DataFrame, names: pd.Series[str]) -> list[str]:
+    """What chains disagree on, or hardly explored."""
+    words = []
     high = table["rhat"] > RHAT_LIMIT
     if high.any():
         words.append(
@@ -389,14 +410,12 @@ def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:
                 f"The effective sample size is small for {_some(names[low])} (least {table[column].min():.0f}): "
                 f"posterior {kind} are imprecise. Use more draws."
             )
-    words += draws.doubts
-    if draws.importance is not None and not draws.importance.pareto_k <= MOST_K:
-        words.append(
-            f"Laplace's approximation is poor here: Pareto k̂ of the weights of the exact density is "
-            f"{draws.importance.pareto_k:.2f}, above {MOST_K}, as with zeros and ones and few rows in a level. Sample "
-            "with parameterization='noncentered', which does not use it."
-        )
-    words += _stuck(draws)
+    return words
+
+
+def _badly_moved(draws: PosteriorDraws) -> list[str]:
+    """Transitions that diverged, moved slowly in energy or were cut short."""
+    words = []
     diverging = int(np.sum(draws.sample_stats["diverging"])) if "diverging" in draws.sample_stats else 0
     if diverging:
         words.append(
@@ -417,8 +436,6 @@ def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:
             "were cut short, so the draws are valid but costly and slow to mix. Rescale covariates that are far from "
             "unit size, warm up longer, or give narrower priors to parameters that the data hardly determine."
         )
-    if not draws.complete:
-        words.append(f"The run was interrupted: {draws.sigma.shape[1]} draws a chain were kept.")
     return words
 
 

@@ -477,7 +477,7 @@ def simulate_new(
             b = b if g.among is None else g.among.coloured(b)
             out += np.einsum("np,np->n", g.Z, b[g.codes])
     if isinstance(spec.family, Generalised):
-        drawn = spec.family.draw(rng, spec.family.mean(out), response_rows(spec).weights, own or {})
+        drawn = spec.family.drawn(rng, out, response_rows(spec).weights, own or {})
         return np.asarray(drawn, dtype=np.float64)
     assert isinstance(spec.family, LocationScale)
     return np.asarray(out + spec.residual.noise(sigma, spec.family.noise(rng, len(out), own or {})))

@@ -34,6 +34,7 @@ with late(globals()):
     from _ranef.likelihood.responses import Responses, own_response, products_of, read_responses
     from _ranef.likelihood.row_density import RowDensity
     from _ranef.likelihood.scaling import Scaling, make_scaling
+    from _ranef.likelihood.slopes_of_rows import kind_of
     from _ranef.likelihood.spectral import EffectRoots, best_ratios, effect_roots, has_spectrum, make_spectrum
     from _ranef.likelihood.sum_draws import DrawnSums, drawn_sums
     from _ranef.likelihood.sums import Sums, merged_sums, row_sums
@@ -111,6 +112,7 @@ __all__ = [
     "has_shared_effects",
     "has_spectrum",
     "have_digits",
+    "kind_of",
     "least_squares",
     "left_out_log_densities",
     "linear_predictor_draws",

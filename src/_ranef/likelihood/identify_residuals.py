@@ -9,7 +9,9 @@ At an edge rows stay as they are while ρ goes on: a correlation of 1, a range b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -24,7 +26,7 @@ from _ranef.support.arrays import Bools, Floats
 
 __all__ = ["at_edge", "undetermined_with_rho"]
 
-#: rows up to which all are read; of more, groups with about as many say it as well, if they determine everything
+#: rows up to which all are read; of more, groups with about as many say it as well, if nothing is wanting
 MANY_ROWS = 10_000
 
 #: of random responses; nobody's own, for a response that is a column of X says nothing
@@ -41,18 +43,20 @@ SOME_PART = 0.1
 
 
 def undetermined_with_rho(spec: ModelSpec, method: Method) -> Bools:
-    """Which entries (n_theta + n_rho,) of θ and ρ the likelihood does not determine, but for θ alone: of all ρ or none.
+    """Which entries (n_theta + n_rho,) of θ and ρ the likelihood does not determine, but for θ alone.
 
-    Of a part of the rows what is determined is so by all of them.
+    Those are of all ρ or none.
     """
-    nothing = np.zeros(spec.n_theta + len(spec.rho_names), dtype=bool)
     if spec.design.stream is not None:  # many rows in a few strata, of which a sample may lack one
-        return nothing
-    for some in (_some_groups(spec), spec) if spec.n_obs > MANY_ROWS else (spec,):
-        found = nothing if some is None else _undetermined(some, method)
-        if some is not None and not found.any():
-            return nothing
-    return found
+        return np.zeros(spec.n_theta + len(spec.rho_names), dtype=bool)
+    return _by_few(spec, partial(_undetermined, method=method))
+
+
+def _by_few(spec: ModelSpec, wanting: Callable[[ModelSpec], Bools]) -> Bools:
+    """What all rows leave wanting; where a part of many leaves nothing so, they do not either."""
+    few = _some_groups(spec) if spec.n_obs > MANY_ROWS else None
+    found = None if few is None else wanting(few)
+    return wanting(spec) if found is None or found.any() else found
 
 
 def _some_groups(spec: ModelSpec) -> ModelSpec | None:
@@ -112,6 +116,10 @@ def at_edge(spec: ModelSpec) -> Bools:
         assert basis is not None
         assert spec.rho is not None
         return _stuck(basis.movement(spec.rho), basis.movement(_anywhere(spec)))
+    return _by_few(spec, _at_edge)
+
+
+def _at_edge(spec: ModelSpec) -> Bools:
     values = np.random.default_rng(SEED).normal(size=spec.n_obs)
     return _stuck(_movement(spec, values), _movement(spec.with_rho(_anywhere(spec)), values))
 

@@ -19,6 +19,7 @@ import numpy as np
 from _ranef.likelihood.at import At, Likelihood
 from _ranef.likelihood.crossproducts import CrossProducts, own_products
 from _ranef.likelihood.pilot import Pilot, response_rows, working_model
+from _ranef.likelihood.slopes_of_rows import slopes_of
 from _ranef.likelihood.sums_of_rows import RowSums
 from _ranef.linalg import AnyFactor, BlockMatrix, all_blocks, backward, factorize, forward, times_among
 from _ranef.results import Modes
@@ -260,7 +261,7 @@ class Laplace:
         zero = tuple(np.zeros((J, len(Z), 1)) for J, Z in zip(self.n_levels, self.Z, strict=True))
 
         def moment(part: Floats, v: tuple[Floats, ...], b: tuple[Floats, ...]) -> Mode:
-            return Mode(self, lambdas, fixed, part, v, b, self.family.slopes(fixed + part, self.rows, own))
+            return Mode(self, lambdas, fixed, part, v, b, slopes_of(self.family, fixed + part, self.rows, own))
 
         now = moment(np.zeros(len(fixed)), zero, zero) if near is None else None
         if now is None and near is not None:

@@ -22,6 +22,7 @@ import numpy as np
 import scipy
 
 from _ranef.likelihood.laplace import Laplace
+from _ranef.likelihood.slopes_of_rows import FEW, heights_of, kind_of, level_values, slopes_of
 from _ranef.linalg import (
     BlockedFactor,
     BlockMatrix,
@@ -35,7 +36,7 @@ from _ranef.linalg import (
     make_plan,
     transpose,
 )
-from _ranef.spec import Generalised, Rows
+from _ranef.spec import Generalised, Rows, Slopes
 from _ranef.support.arrays import Bools, Floats, Ints
 from _ranef.support.interrupts import let_through, load
 
@@ -47,8 +48,11 @@ STEPS, HALVINGS, QUADRATIC = 60, 30, 1e-3
 #: fall of a density, beside itself, that is none
 ROUNDING = 1e-11
 
-#: rows of all points held at once, and length of their dense tails together
-MOST_ROWS, MOST_TAIL = 300_000, 400
+#: rows of all points held at once, fewer where loops read them, which want them near; length of dense tails together
+MOST_ROWS, MOST_BY_LOOPS, MOST_TAIL = 300_000, 120_000, 400
+
+#: columns of small blocks that are multiplied one by one
+FEW_COLUMNS = 3
 
 #: degrees of freedom of the proposal of z; points of the lattice by effects of a level; draws of a level of outer ones
 DF, LATTICE, MOST_POINTS, NESTED = 8.0, {1: 6, 2: 12, 3: 32}, 64, 6
@@ -192,6 +196,8 @@ class LaplaceTogether:
         Which pair of levels each row has.
     A : BlockMatrix
         Which levels meet.
+    often : bool
+        Whether it will be asked at thousands of points.
     """
 
     family: Generalised
@@ -204,6 +210,7 @@ class LaplaceTogether:
     codes: tuple[Ints, ...]
     pairs: Mapping[tuple[int, int], Ints]
     A: BlockMatrix
+    often: bool = False
     _patterns: dict[int, tuple[BlockMatrix, Plan]] = field(default_factory=dict)
     _near: dict[str, tuple[Place, ManyPoints]] = field(default_factory=dict)
     _seen: list[tuple[ManyPoints, Floats, tuple[Floats, ...]]] = field(default_factory=list)
@@ -244,7 +251,8 @@ class LaplaceTogether:
 
     def _parts(self, given: ManyPoints) -> list[slice]:
         tail = 1 if self.plan.crossed is None else self.plan.crossed.size
-        step = max(1, min(MOST_ROWS // len(self.offset), MOST_TAIL // max(tail, 1)))
+        most = MOST_BY_LOOPS if self._by_loops else MOST_ROWS
+        step = max(1, min(most // len(self.offset), MOST_TAIL // max(tail, 1)))
         return [slice(i, i + step) for i in range(0, len(given), step)]
 
     def _log_density(self, given: ManyPoints) -> Floats:
@@ -311,18 +319,36 @@ class LaplaceTogether:
 
     def _fixed(self, given: ManyPoints, z: Floats) -> Floats:
         """Part (n, N) in η of coefficients."""
-        return self.offset[:, None] + self.sampled.T @ given.sampled.T + self.X.T @ z.T
+        return self._whole @ np.vstack([np.ones((1, len(given))), given.sampled.T, z.T])
+
+    @cached_property
+    def _whole(self) -> Floats:
+        """Offset and columns of all coefficients (n, 1 + s + q)."""
+        return np.column_stack([self.offset, self.sampled.T, self.X.T])
 
     def _spread(self, k: int, b: Floats, N: int) -> Floats:
         """Part (n, N) in η of effects (N J_k, p_k, 1) of the columns of factor k."""
         return np.asarray(self._Z[k] @ np.ascontiguousarray(b.reshape(N, -1).T))
 
+    @property
+    def _by_loops(self) -> bool:
+        """Whether compiled loops read the rows."""
+        return bool(self.often and kind_of(self.family) and len(self.offset) >= FEW)
+
+    def _at(self, given: ManyPoints, eta: Floats) -> Slopes:
+        """At η (n, N)."""
+        return slopes_of(self.family, eta, self._rows(given), given.own, often=self.often)
+
     def _place(self, given: ManyPoints, z: Floats, u: tuple[Floats, ...]) -> Place:
         N, eta = len(given), self._predictor(given, z, u)
-        at = self.family.slopes(eta, self._rows(given), given.own)
-        height = at.value.sum(axis=0) - 0.5 * (self.proper * z**2).sum(axis=1)
+        if self._by_loops and given.y is None:
+            first, curvature, height = heights_of(self.family, eta, self._held)
+        else:
+            at = self._at(given, eta)
+            first, curvature, height = at.first, at.curvature, at.value.sum(axis=0)
+        height = height - 0.5 * (self.proper * z**2).sum(axis=1)
         height = height - 0.5 * sum(_by_point(own**2, N).sum(axis=1) for own in u)
-        return Place(z, u, at.first, at.curvature, height)
+        return Place(z, u, first, curvature, height)
 
     def _system(self, given: ManyPoints, place: Place) -> System:
         (pattern, plan), N, lambdas = self._pattern(len(given)), len(given), given.lambdas
@@ -429,7 +455,7 @@ class LaplaceTogether:
             place, system = self.mode_from(given, np.zeros((len(given), 0)), u, close)
             N, rows, lambdas = len(given), self._rows(given), given.lambdas
             eta = self._predictor(given, place.z, place.u)
-            at, (Q, _) = self.family.slopes(eta, rows, given.own), all_blocks(system.scaled, system.factor)
+            at, (Q, _) = self._at(given, eta), all_blocks(system.scaled, system.factor)
             leverage = self._leverage(lambdas, Q, N)
             bent = -at.third * leverage
             columns = [self._summed(k, bent, N) for k in range(len(u))]
@@ -556,18 +582,27 @@ class LaplaceTogether:
         self, given: ManyPoints, eta: Floats, centre: Floats, factor: BlockedFactor, rng: np.random.Generator
     ) -> tuple[Floats, Floats]:
         """Effects u (N J, p, 1) of levels that are eliminated first, and log estimates (N J,) of their integrals."""
-        N, k, (J, p) = len(given), self.first, centre.shape[:2]
-        L, lam, indicator = _first_root(factor), _by_level(given.lambdas[k], centre), self._indicator
+        J, p = centre.shape[:2]
+        L = _first_root(factor)
         noise, log_proposal = _lattice(J, p, rng)
         log_proposal = log_proposal + np.log(np.diagonal(L, axis1=1, axis2=2)).sum(axis=1)
-        logs, places = np.empty((len(noise), J)), np.empty((len(noise), J, p, 1))
-        for m, own in enumerate(noise):
-            places[m] = centre + back_substitute(L, own[:, :, None])
-            at = self.family.slopes(eta + self._spread(k, _times(lam, places[m]), N), self._rows(given), given.own)
-            value = (indicator @ at.value).T.ravel()
-            logs[m] = value - 0.5 * ((places[m] ** 2).sum(axis=(1, 2)) + p * LOG_2PI) - log_proposal[m]
+        places = np.stack([centre + back_substitute(L, own[:, :, None]) for own in noise])
+        logs = self._values(given, eta, places)
+        logs -= 0.5 * ((places**2).sum(axis=(2, 3)) + p * LOG_2PI) + log_proposal
         chosen, log_mean = _pick(logs, rng)
         return places[chosen, np.arange(J)], log_mean
+
+    def _values(self, given: ManyPoints, eta: Floats, places: Floats) -> Floats:
+        """Log densities (M, N J) of the rows of levels that are eliminated first at M trials (M, N J, p, 1) of u."""
+        N, k, M = len(given), self.first, len(places)
+        b = [_times(_by_level(given.lambdas[k], own), own) for own in places]
+        if not self._by_loops:
+            return np.stack(
+                [(self._indicator @ self._at(given, eta + self._spread(k, own, N)).value).T.ravel() for own in b]
+            )
+        by_level = np.array(b).reshape(M, N, -1, len(self.Z[k])).transpose(2, 3, 0, 1)
+        ours = self._held, self.Z[k], self.codes[k], np.ascontiguousarray(by_level)
+        return level_values(self.family, eta, *ours).transpose(1, 2, 0).reshape(M, -1)
 
     @cached_property
     def _indicator(self) -> Any:
@@ -665,8 +700,15 @@ def _by_level(by_point: Floats, like: Floats) -> Floats:
 
 
 def _times(left: Floats, right: Floats) -> Floats:
-    """Blocks (J, r, p) times blocks (J, p, s)."""
-    return left * right if left.shape[-2:] == (1, 1) or right.shape[-2:] == (1, 1) else left @ right
+    """Blocks (J, r, p) times blocks (J, p, s); few columns one by one, for numpy makes a call for each block."""
+    if left.shape[-2:] == (1, 1) or right.shape[-2:] == (1, 1):
+        return left * right
+    if not 0 < left.shape[-1] <= FEW_COLUMNS:
+        return left @ right
+    out = left[..., :1] * right[..., :1, :]
+    for k in range(1, left.shape[-1]):
+        out += left[..., k : k + 1] * right[..., k : k + 1, :]
+    return out
 
 
 def _by_point(values: Floats, N: int) -> Floats:
@@ -711,7 +753,7 @@ def _log_roots(factor: BlockedFactor) -> dict[int, Floats]:
     """By factor the logarithms of the diagonal of L, summed by level (N J_k,)."""
     out = {f.step.k: np.log(np.diagonal(f.L, axis1=1, axis2=2)).sum(axis=1) for f in factor.nested}
     if factor.crossed:
-        step, whole, lambdas = factor.crossed.step, np.log(np.diagonal(factor.crossed.U)), factor.lambdas
+        step, whole, lambdas = factor.crossed.step, np.log(factor.crossed.U.diagonal), factor.lambdas
         out[step.k] = np.log(np.diagonal(factor.crossed.L, axis1=1, axis2=2)).sum(axis=1)
         out |= {l: whole[at].reshape(-1, len(lambdas[l])).sum(axis=1) for l, at in step.where.items()}
     return out

@@ -35,6 +35,9 @@ __all__ = [
 #: rows whose products are held at once; fewer where levels are few, for sums of short sums lose fewer digits
 LEAST_BLOCK, BLOCK = 2_048, 131_072
 
+#: rows that cannot be counted in four bytes
+MANY_ROWS = 2**31
+
 #: columns up to which dot products make a cross-product
 FEW_COLUMNS = 6
 
@@ -201,8 +204,8 @@ def row_sums(rows: ModelSpec, scaling: Scaling) -> Sums:
             diag[k] *= factor**2
     blocks = {}
     for (k, l), (present, _) in cells.items():
-        products = pairs[k, l] * ((as_fixed[k] or 1.0) * (as_fixed[l] or 1.0))
-        blocks[k, l] = PairBlocks(present // shapes[l][0], present % shapes[l][0], products)
+        pairs[k, l] *= (as_fixed[k] or 1.0) * (as_fixed[l] or 1.0)
+        blocks[k, l] = PairBlocks(*np.divmod(present, shapes[l][0]), pairs[k, l])
     weights, squares = float(rows.residual.precision.sum()), float(rows.design.y @ rows.design.y)
     return Sums(scaling, tuple(diag), tuple(Xy), blocks, corner, n, weights, rows.residual.log_det, squares)
 
@@ -256,7 +259,19 @@ def raw_effects(rows: ModelSpec, scaling: Scaling, part: slice, k: int) -> Float
 def _cells(rows: ModelSpec, k: int, l: int) -> tuple[Ints, Ints]:
     """Pairs of levels of two factors that share rows, numbered, and the pair of each row."""
     first, second = rows.groupings[k], rows.groupings[l]
-    present, position = np.unique(first.codes * second.n_levels + second.codes, return_inverse=True)
+    keys = first.codes * second.n_levels
+    keys += second.codes
+    order = None if (keys[1:] >= keys[:-1]).all() else np.argsort(keys)
+    keys = keys if order is None else keys[order]
+    new = np.ones(len(keys), dtype=bool)
+    np.not_equal(keys[1:], keys[:-1], out=new[1:])
+    present = keys[new]
+    number: Ints = np.cumsum(new, dtype=np.int32 if len(keys) < MANY_ROWS else np.intp)
+    number -= 1
+    if order is None:
+        return present, number
+    position = np.empty_like(number)
+    position[order] = number
     return present, position
 
 

@@ -33,6 +33,9 @@ FEW, MANY = 24, 500
 #: entries of a block that are summed one by one
 FEW = 8
 
+#: blocks that are multiplied at once
+SOME = 1_000_000
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PairBlocks:
@@ -96,9 +99,17 @@ class BlockMatrix:
         """A times `columns`, a (J_k, p_k, r) for each factor."""
         out = [d @ c for d, c in zip(self.diag, columns, strict=True)]
         for (k, l), pair in self.pairs.items():
-            _add_by(out[k], pair.rows, pair.blocks @ columns[l][pair.cols])
-            _add_by(out[l], pair.cols, transpose(pair.blocks) @ columns[k][pair.rows])
+            for start in range(0, len(pair.rows), SOME):
+                part = slice(start, start + SOME)
+                rows, cols, blocks = pair.rows[part], pair.cols[part], pair.blocks[part]
+                _add_by(out[k], rows, _products(blocks, columns[l][cols]))
+                _add_by(out[l], cols, _products(transpose(blocks), columns[k][rows]))
         return tuple(out)
+
+
+def _products(blocks: Floats, columns: Floats) -> Floats:
+    """Blocks (m, p, q) times columns (m, q, r) of their own."""
+    return np.asarray(blocks * columns if blocks.shape[1:] == (1, 1) else blocks @ columns)
 
 
 def _add_by(out: Floats, places: Ints, values: Floats) -> None:

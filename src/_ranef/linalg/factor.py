@@ -30,6 +30,7 @@ from _ranef.linalg.kernels import subtract_gram
 from _ranef.linalg.lapack import cholesky_lower
 from _ranef.linalg.plan import CrossedStep, NestedStep, Plan
 from _ranef.linalg.related import RelatedFactor, RelatedPlan, factorize_related
+from _ranef.linalg.triangle import LongTriangle, Triangle
 from _ranef.support.arrays import Floats
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "forward",
     "gram",
     "sandwiched",
+    "scaled_blocks",
     "sparse_rows",
     "stack_tail",
     "times_tail",
@@ -54,7 +56,7 @@ AnyPlan = Plan | RelatedPlan
 Pairs = Mapping[tuple[int, int], PairBlocks]
 
 #: length up to which a tail is held beside its factor; a longer one is made again where it is wanted, at weak signals
-HELD = 4_096
+HELD = 2_048
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -94,8 +96,8 @@ class CrossedFactor:
         Blocks of the eliminated factor against those of the tail.
     B : sparse (J p, t)
         L⁻¹λᵀ times those blocks.
-    U : array (t, t)
-        Lower Cholesky factor of I + Λᵀ tail Λ; what is above its diagonal has no meaning.
+    U : Triangle
+        Lower Cholesky factor of I + Λᵀ tail Λ.
     diagonal : array (t,)
         Of the tail.
     make_tail : callable
@@ -106,7 +108,7 @@ class CrossedFactor:
     L: Floats
     pairs: Mapping[int, PairBlocks]
     B: scipy.sparse.csr_array
-    U: Floats
+    U: Triangle
     diagonal: Floats
     make_tail: Callable[[], Floats]
 
@@ -129,7 +131,7 @@ class BlockedFactor:
         """Log det(I + ΛᵀAΛ)."""
         diagonals = [np.diagonal(f.L, axis1=1, axis2=2) for f in self.nested]
         if self.crossed:
-            diagonals += [np.diagonal(self.crossed.L, axis1=1, axis2=2), np.diagonal(self.crossed.U)]
+            diagonals += [np.diagonal(self.crossed.L, axis1=1, axis2=2), self.crossed.U.diagonal]
         return 2.0 * sum(float(np.log(d).sum()) for d in diagonals)
 
 
@@ -190,26 +192,55 @@ def _eliminate_crossed(
     A, lam = diag[step.k], lambdas[step.k]
     L = _whitener(A, lam)
     own = {l: pairs[step.k, l] for l in step.rest}
-    B = sparse_rows(step, [forward_substitute(L[pair.rows], lam.T @ pair.blocks) for pair in own.values()])
+    B = sparse_rows(step, [_whitened_blocks(L, lam, pair) for pair in own.values()])
     make_tail = partial(_tail, step, diag, pairs, B)
-    tail = make_tail()
-    diagonal, held = np.diagonal(tail).copy(), step.size <= HELD
-    if held:
-        make_tail = partial(np.asarray, tail)
-    H = sandwiched(step, [lam.T for lam in lambdas], tail, into=None if held else tail)
-    H[np.diag_indices_from(H)] += 1.0
-    finite = bool(np.isfinite(np.diagonal(H)).all())
-    try:
-        U = cholesky_lower(H)
-    except np.linalg.LinAlgError:
-        if not finite:
-            raise
-        U = _reflected(make_tail(), times_tail(step, lambdas, np.eye(step.size)))
+    if step.size > HELD:
+        diagonal = np.concatenate([np.diagonal(diag[l], axis1=1, axis2=2).ravel() for l in step.rest])
+        diagonal = diagonal - np.bincount(step.indices, np.square(B.data), step.size)
+        U: Triangle = LongTriangle(partial(_long_root, step, lambdas, make_tail), step.size)
+    else:
+        tail = make_tail()
+        diagonal, make_tail = np.diagonal(tail).copy(), partial(np.asarray, tail)
+        U = Triangle(_root(step, lambdas, sandwiched(step, [lam.T for lam in lambdas], tail), make_tail))
     return CrossedFactor(step, A, L, own, B, U, diagonal, make_tail)
 
 
-def _tail(step: CrossedStep, diag: Sequence[Floats], pairs: Pairs, B: scipy.sparse.csr_array) -> Floats:
-    tail = _dense_tail(step, diag, pairs)
+def _whitened_blocks(L: Floats, lam: Floats, pair: PairBlocks) -> Floats:
+    """L⁻¹λᵀ times the blocks of the levels."""
+    return scaled_blocks(lam / L, pair) if lam.size == 1 else forward_substitute(L[pair.rows], lam.T @ pair.blocks)
+
+
+def scaled_blocks(scales: Floats, pair: PairBlocks) -> Floats:
+    """Blocks times the one number (J, 1, 1) of their level, without another array of that size."""
+    out = scales[pair.rows]
+    return np.multiply(out, pair.blocks, out=out if out.shape == pair.blocks.shape else None)
+
+
+def _long_root(
+    step: CrossedStep, lambdas: Sequence[Floats], make_tail: Callable[..., Floats], into: Floats | None
+) -> Floats:
+    tail = make_tail(into)
+    return _root(step, lambdas, sandwiched(step, [lam.T for lam in lambdas], tail, into=tail), make_tail)
+
+
+def _root(step: CrossedStep, lambdas: Sequence[Floats], H: Floats, make_tail: Callable[[], Floats]) -> Floats:
+    """The factor, in the place of H = Λᵀ tail Λ."""
+    H[np.diag_indices_from(H)] += 1.0
+    finite = bool(np.isfinite(np.diagonal(H)).all())
+    try:
+        return cholesky_lower(H)
+    except np.linalg.LinAlgError:
+        if not finite:
+            raise
+        return _reflected(make_tail(), times_tail(step, lambdas, np.eye(step.size)))
+
+
+def _tail(
+    step: CrossedStep, diag: Sequence[Floats], pairs: Pairs, B: scipy.sparse.csr_array, into: Floats | None = None
+) -> Floats:
+    tail = np.zeros((step.size, step.size)) if into is None else into
+    tail.fill(0.0)
+    _fill_tail(step, diag, pairs, tail)
     subtract_gram(B, tail, often=step.often)
     return tail
 
@@ -221,8 +252,7 @@ def sparse_rows(step: CrossedStep, blocks: Sequence[Floats]) -> scipy.sparse.csr
     return scipy.sparse.csr_array((data, step.indices, step.indptr), shape=(step.indptr.shape[0] - 1, step.size))
 
 
-def _dense_tail(step: CrossedStep, diag: Sequence[Floats], pairs: Pairs) -> Floats:
-    out = np.zeros((step.size, step.size))
+def _fill_tail(step: CrossedStep, diag: Sequence[Floats], pairs: Pairs, out: Floats) -> None:
     at = {l: np.arange(step.size)[step.where[l]].reshape(diag[l].shape[:2]) for l in step.rest}
     for l in step.rest:
         out[at[l][:, :, None], at[l][:, None, :]] = diag[l]
@@ -231,7 +261,6 @@ def _dense_tail(step: CrossedStep, diag: Sequence[Floats], pairs: Pairs) -> Floa
             rows, cols = at[l1][pair.rows], at[l2][pair.cols]
             out[rows[:, :, None], cols[:, None, :]] = pair.blocks
             out[cols[:, :, None], rows[:, None, :]] = transpose(pair.blocks)
-    return out
 
 
 def times_tail(step: CrossedStep, matrices: Sequence[Floats], rows: Floats) -> Floats:
@@ -278,7 +307,7 @@ def _forward_crossed(f: CrossedFactor, lambdas: Sequence[Floats], raw: list[Floa
     white[k] = forward_substitute(f.L, times(lambdas[k].T, raw[k]))
     tail = stack_tail(f.step, raw) - f.B.T @ white[k].reshape(-1, r)
     scaled = times_tail(f.step, [lam.T for lam in lambdas], tail)
-    whitened = scipy.linalg.solve_triangular(f.U, scaled, lower=True, check_finite=False)
+    whitened = scipy.linalg.solve_triangular(f.U.lower, scaled, lower=True, check_finite=False)
     for l, at in f.step.where.items():
         raw[l], white[l] = tail[at].reshape(raw[l].shape), whitened[at].reshape(raw[l].shape)
 
@@ -302,7 +331,8 @@ def backward(factor: AnyFactor, white: Sequence[Floats]) -> tuple[Floats, ...]:
     if factor.crossed:
         f = factor.crossed
         k = f.step.k
-        u = scipy.linalg.solve_triangular(f.U, stack_tail(f.step, white), lower=True, trans="T", check_finite=False)
+        stacked = stack_tail(f.step, white)
+        u = scipy.linalg.solve_triangular(f.U.lower, stacked, lower=True, trans="T", check_finite=False)
         tail = times_tail(f.step, factor.lambdas, u)
         for l, at in f.step.where.items():
             b[l] = tail[at].reshape(white[l].shape)

@@ -90,12 +90,26 @@ class _Kept(NullCache):
         kept.write("numba", key, content)
 
     def _key(self, sig: Any, codegen: Any) -> str | None:
-        """Everything that the code depends on: the loops all call each other within one file."""
-        source = _source(inspect.getfile(self._function))
-        if source is None:
-            return None
+        """Everything that the code depends on, files whole: loops call each other."""
+        sources = [_source(file) for file in _files(self._function)]
         name = f"{self._function.__module__}.{self._function.__qualname__}"
-        return "\n".join([name, str(sig), source, repr(codegen.magic_tuple()), *_versions()])
+        of_code = [source for source in sources if source is not None]
+        if len(of_code) < len(sources):
+            return None
+        return "\n".join([name, str(sig), *of_code, repr(codegen.magic_tuple()), *_versions()])
+
+
+def _files(function: Callable[..., Any]) -> list[str]:
+    """The file of a function, and those of loops that it may call from other files, and of loops of those."""
+    known: dict[str, None] = {}
+    waiting = [function]
+    while waiting:
+        own = waiting.pop()
+        file = inspect.getfile(own)
+        if file not in known:
+            known[file] = None
+            waiting += [value.py_func for value in own.__globals__.values() if hasattr(value, "py_func")]
+    return sorted(known)
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy
 
-from _ranef.linalg.lapack import mirror_lower
+from _ranef.linalg.lapack import below, mirror_lower
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.interrupts import deferred, load
 
@@ -53,10 +53,14 @@ def subtract_gram(rows: scipy.sparse.csr_array, out: Floats, *, often: bool = Fa
 
 
 def quadratic_forms(rows: scipy.sparse.csr_array, M: Floats, p: int, *, often: bool = False) -> Floats:
-    """R_i M R_iᵀ (J, p, p) for the p sparse rows R_i of every level, which share their columns, and symmetric M."""
+    """R_i M R_iᵀ (J, p, p) for the p sparse rows R_i of every level, which share their columns, and symmetric M.
+
+    Of M what is above the diagonal is not read.
+    """
     if _full(rows):
         wide = rows.toarray()
-        halves = (wide @ M).reshape(-1, p, wide.shape[1])
+        product = load("scipy.linalg").blas.dsymm(1.0, M.T, wide.T)  # M.T, as its upper triangle, without a copy
+        halves = product.T.reshape(-1, p, wide.shape[1])
         return np.asarray(halves @ np.swapaxes(wide.reshape(halves.shape), 1, 2))
     out = np.zeros((rows.shape[0] // p, p, p))
     widths = np.diff(rows.indptr)[::p]
@@ -70,7 +74,7 @@ def quadratic_forms(rows: scipy.sparse.csr_array, M: Floats, p: int, *, often: b
         for part in np.array_split(levels, -(-levels.size * width**2 // CHUNK_ENTRIES)):
             at = rows.indptr[part * p][:, None] + np.arange(p * width)
             values, cols = rows.data[at].reshape(-1, p, width), rows.indices[at[:, :width]]
-            out[part] = values @ M[cols[:, :, None], cols[:, None, :]] @ np.swapaxes(values, 1, 2)
+            out[part] = values @ below(M, cols[:, :, None], cols[:, None, :]) @ np.swapaxes(values, 1, 2)
     return out
 
 
@@ -80,7 +84,11 @@ def add_products(codes: Ints, left: Floats, right: Floats, out: Floats) -> None:
     if p * m <= FEW:
         for a in range(p):
             for b in range(m):
-                out[:, a, b] += np.bincount(codes, left[:, a] * right[:, b], minlength=J)
+                products = left[:, a] * right[:, b]
+                if len(codes) < J:  # to go through all of them would take longer than the rows
+                    np.add.at(out[:, a, b], codes, products)
+                else:
+                    out[:, a, b] += np.bincount(codes, products, minlength=J)
         return
     n, products = codes.shape[0], (left[:, :, None] * right[:, None, :]).reshape(codes.shape[0], p * m)
     indicator = scipy.sparse.csc_array((np.ones(n), codes, np.arange(n + 1)), shape=(J, n))

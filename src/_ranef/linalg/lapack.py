@@ -11,11 +11,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 
-__all__ = ["cholesky_lower", "inverse_of_lower", "mirror_lower"]
+__all__ = ["below", "cholesky_lower", "inverse_of_lower", "invert_lower", "mirror_lower"]
 
 #: side of the blocks in which a triangle is copied
 BLOCK = 256
@@ -58,10 +59,15 @@ def cholesky_lower(a: Floats) -> Floats:
 def inverse_of_lower(L: Floats) -> Floats:
     """(L Lᵀ)⁻¹ (n, n) from a lower Cholesky factor, which is left alone; what is above its diagonal is not read."""
     out = np.array(L, order="C")
-    if _in_place("dpotri", out):
-        raise np.linalg.LinAlgError("Singular matrix")
+    invert_lower(out)
     mirror_lower(out)
     return out
+
+
+def invert_lower(L: Floats) -> None:
+    """Put (L Lᵀ)⁻¹ in the place of a lower Cholesky factor, on and below the diagonal; what is above it stays."""
+    if _in_place("dpotri", L):
+        raise np.linalg.LinAlgError("Singular matrix")
 
 
 def mirror_lower(a: Floats) -> None:
@@ -71,3 +77,8 @@ def mirror_lower(a: Floats) -> None:
         a[rows, first + BLOCK :] = a[first + BLOCK :, rows].T
         square = a[rows, rows]
         square[:] = np.tril(square) + np.tril(square, -1).T
+
+
+def below(lower: Floats, rows: NDArray[Any], cols: NDArray[Any]) -> Floats:
+    """Entries of the symmetric matrix of which `lower` holds what is on and below its diagonal."""
+    return np.asarray(lower[np.maximum(rows, cols), np.minimum(rows, cols)])

@@ -143,7 +143,12 @@ def _positions(pair: PairBlocks, n_cols: int, rows: Ints, cols: Ints) -> Ints:
 
 def _crossed_step(A: BlockMatrix, k: int, rest: tuple[int, ...]) -> CrossedStep:
     where, size = _side_by_side(rest, [A.n_levels[l] * A.sizes[l] for l in rest])
-    p = A.sizes[k]
+    p, entries = A.sizes[k], sum(A.pairs[k, l].blocks.size for l in rest)
+    small = np.int32 if max(size, entries) < np.iinfo(np.int32).max else np.int64  # as scipy would have it
+    if p == 1 and len(rest) == 1 and A.sizes[rest[0]] == 1:  # as they stand in order
+        pair = A.pairs[k, rest[0]]
+        starts = np.append(0, np.cumsum(np.bincount(pair.rows, minlength=A.n_levels[k])))
+        return CrossedStep(k, rest, where, size, pair.cols.astype(small), starts.astype(small))
     rows, cols = [], []
     for l in rest:
         pair, q = A.pairs[k, l], A.sizes[l]
@@ -152,9 +157,7 @@ def _crossed_step(A: BlockMatrix, k: int, rest: tuple[int, ...]) -> CrossedStep:
         rows.append(np.broadcast_to(row, pair.blocks.shape).ravel())
         cols.append(np.broadcast_to(col, pair.blocks.shape).ravel())
     row, col = np.concatenate(rows), np.concatenate(cols)
-    in_order = p == 1 and len(rest) == 1 and A.sizes[rest[0]] == 1
-    order = None if in_order else np.lexsort((col, row))
-    small = np.int32 if max(size, col.size) < np.iinfo(np.int32).max else np.int64  # as scipy would have it
-    indices: Ints = (col if order is None else col[order]).astype(small)
+    order = np.lexsort((col, row))
+    indices: Ints = col[order].astype(small)
     indptr: Ints = np.append(0, np.cumsum(np.bincount(row, minlength=A.n_levels[k] * p))).astype(small)
     return CrossedStep(k, rest, where, size, indices, indptr, order)

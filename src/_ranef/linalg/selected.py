@@ -16,20 +16,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import scipy
 
-from _ranef.linalg.blocks import BlockMatrix, Whitened, back_substitute, times, transpose
+from _ranef.linalg.blocks import BlockMatrix, PairBlocks, Whitened, back_substitute, times, transpose
 from _ranef.linalg.factor import (
     AnyFactor,
     BlockedFactor,
     CrossedFactor,
     NestedFactor,
     from_parents,
-    sandwiched,
+    scaled_blocks,
     sparse_rows,
     stack_tail,
     times_tail,
 )
 from _ranef.linalg.kernels import quadratic_forms
-from _ranef.linalg.lapack import inverse_of_lower
+from _ranef.linalg.lapack import below, mirror_lower
 from _ranef.linalg.related import RelatedFactor
 from _ranef.support.arrays import Floats, Ints
 
@@ -160,9 +160,23 @@ def _symmetric(blocks: Floats) -> Floats:
     return 0.5 * (blocks + transpose(blocks))
 
 
-def _damped_rows(f: CrossedFactor, lam: Floats) -> scipy.sparse.csr_array:
-    """GC of the sparse factor, (J p, t)."""
-    return sparse_rows(f.step, [_damp(f.A[pair.rows], lam, pair.blocks) for pair in f.pairs.values()])
+def _damped_rows(f: CrossedFactor, lam: Floats, after: Sequence[Floats] | None = None) -> scipy.sparse.csr_array:
+    """GC of the sparse factor, (J p, t); times the factors' matrices `after` it, if there are any."""
+    blocks = []
+    for l, pair in f.pairs.items():
+        damped = _damped_blocks(f, lam, pair)
+        if after is not None and after[l].size == 1:
+            damped *= after[l]
+        elif after is not None:
+            damped = damped @ after[l]
+        blocks.append(damped)
+    return sparse_rows(f.step, blocks)
+
+
+def _damped_blocks(f: CrossedFactor, lam: Floats, pair: PairBlocks) -> Floats:
+    if lam.size == 1:
+        return scaled_blocks(1.0 / (1.0 + f.A * lam**2), pair)
+    return _damp(f.A[pair.rows], lam, pair.blocks)
 
 
 def _strong_signal(f: CrossedFactor, l: int, lam: Floats) -> bool:
@@ -176,36 +190,53 @@ def _crossed_blocks(
 ) -> None:
     step, lambdas = f.step, factor.lambdas
     k, lam = step.k, factor.lambdas[step.k]
-    S = inverse_of_lower(f.U)
     at = {l: np.arange(step.size)[step.where[l]].reshape(A.n_levels[l], A.sizes[l]) for l in step.rest}
     for l in step.rest:
-        E[l] = _symmetric(_tail_block(f, lambdas, l, S, at[l]))
-    Q_tail = sandwiched(step, lambdas, S, into=S)
-    for l in step.rest:
-        Q[l, l] = _symmetric(Q_tail[at[l][:, :, None], at[l][:, None, :]])
+        if not _strong_signal(f, l, lambdas[l]):
+            E[l] = _symmetric(_weak_block(f, lambdas, l, at[l]))
     (own, alone), D = _own_blocks(f.A, f.L, lam), lam @ lam.T
-    damped = _damped_rows(f, lam)
-    spread = quadratic_forms(damped, Q_tail, own.shape[1], often=step.often)
+    damped = _damped_rows(f, lam, lambdas)
+    with f.U.inverse() as S:
+        for l in step.rest:
+            block = below(S, at[l][:, :, None], at[l][:, None, :])
+            Q[l, l] = _symmetric(lambdas[l] @ block @ lambdas[l].T)
+            if l not in E:
+                inverse = np.linalg.inv(lambdas[l])
+                E[l] = _symmetric(inverse.T @ (np.eye(len(inverse)) - block) @ inverse)
+        spread = quadratic_forms(damped, S, own.shape[1], often=step.often)
+        if between:
+            _blocks_between(A, factor, damped, S, at, Q)
     Q[k, k] = _symmetric(own + D @ spread @ D)  # PC = D GC
     E[k] = _symmetric(alone - spread)
-    if between:
-        for (l1, l2), pair in A.pairs.items():
-            if l1 in at and l2 in at:
-                Q[l1, l2] = Q_tail[at[l1][pair.rows][:, :, None], at[l2][pair.cols][:, None, :]]
-        for l in step.rest:
-            pair = A.pairs[k, l]
-            Q[k, l] = -D @ _rows_at(damped, Q_tail, own.shape[1], pair.rows, at[l][pair.cols])
 
 
-def _tail_block(f: CrossedFactor, lambdas: Sequence[Floats], l: int, S: Floats, at: Ints) -> Floats:
-    """Diagonal blocks (J, p, p) of E for a factor of the tail."""
-    lam = lambdas[l]
-    if _strong_signal(f, l, lam):
-        inverse = np.linalg.inv(lam)
-        return np.asarray(inverse.T @ (np.eye(len(lam)) - S[at[:, :, None], at[:, None, :]]) @ inverse)
+def _blocks_between(
+    A: BlockMatrix,
+    factor: BlockedFactor,
+    damped: scipy.sparse.csr_array,
+    S: Floats,
+    at: Mapping[int, Ints],
+    Q: Blocks,
+) -> None:
+    """Blocks of Q between the crossed factors, from GCΛ and the inverse S of the tail below its diagonal."""
+    assert factor.crossed is not None
+    k, lambdas, whole = factor.crossed.step.k, factor.lambdas, S.copy()
+    mirror_lower(whole)
+    for (l1, l2), pair in A.pairs.items():
+        if l1 in at and l2 in at:
+            blocks = whole[at[l1][pair.rows][:, :, None], at[l2][pair.cols][:, None, :]]
+            Q[l1, l2] = lambdas[l1] @ blocks @ lambdas[l2].T
+    D = lambdas[k] @ lambdas[k].T
+    for l, own in at.items():
+        pair = A.pairs[k, l]
+        Q[k, l] = -D @ _rows_at(damped, whole, len(D), pair.rows, own[pair.cols]) @ lambdas[l].T
+
+
+def _weak_block(f: CrossedFactor, lambdas: Sequence[Floats], l: int, at: Ints) -> Floats:
+    """Diagonal blocks (J, p, p) of E for a factor of the tail whose λ may be small."""
     tail = f.tail
     scaled = times_tail(f.step, [m.T for m in lambdas], tail[:, f.step.where[l]])
-    half = scipy.linalg.solve_triangular(f.U, scaled, lower=True, check_finite=False)
+    half = scipy.linalg.solve_triangular(f.U.lower, scaled, lower=True, check_finite=False)
     half = half.reshape(f.step.size, *at.shape)
     return np.asarray(tail[at[:, :, None], at[:, None, :]] - np.einsum("tja,tjb->jab", half, half))
 

@@ -9,10 +9,9 @@ from _ranef.support.late import late
 with late(globals()):
     from _ranef.nuts.datatree import predictive_array, prior_tree, to_datatree, to_inference_data
     from _ranef.nuts.distributions import distribution_numbers, distribution_of
-    from _ranef.nuts.posterior import log_density, require_sampler, sample_posterior
     from _ranef.nuts.prior_draws import draw_components, sample_prior
-    from _ranef.nuts.proposal import wide_draws
-    from _ranef.nuts.settings import Settings
+    from _ranef.nuts.run import log_density, require_sampler, sample_posterior
+    from _ranef.posterior.settings import Settings
 
 __all__ = [
     "Settings",
@@ -27,5 +26,4 @@ __all__ = [
     "sample_prior",
     "to_datatree",
     "to_inference_data",
-    "wide_draws",
 ]

@@ -15,11 +15,11 @@ import numpyro
 from numpyro.distributions import ImproperUniform, constraints
 
 from _ranef.likelihood import HostDensity
-from _ranef.nuts.blocks import Roots
 from _ranef.nuts.collapsed import RootsInJax
 from _ranef.nuts.hyper import hyperparameters
-from _ranef.nuts.layout import Layout
-from _ranef.nuts.problem import Gradient
+from _ranef.posterior.blocks import Roots
+from _ranef.posterior.layout import Layout
+from _ranef.posterior.problem import Gradient
 from _ranef.support.arrays import Floats
 
 __all__ = ["asked_posterior", "asked_roots", "hosted_model"]

@@ -6,8 +6,8 @@ from dataclasses import fields
 
 import numpy as np
 
-from _ranef.nuts.problem import Problem
-from _ranef.nuts.settings import Settings
+from _ranef.posterior.problem import Problem
+from _ranef.posterior.settings import Settings
 from _ranef.results import RemlEstimates
 from _ranef.spec import Generalised
 from _ranef.support.checkpoints import Checkpoint, open_checkpoint

@@ -24,9 +24,9 @@ from numpyro import distributions as dist
 from numpyro.distributions import constraints
 
 from _ranef.nuts import unrolled
-from _ranef.nuts.blocks import Shape, dense_work
 from _ranef.nuts.hyper import Sampled, hyperparameters
-from _ranef.nuts.layout import Layout
+from _ranef.posterior.blocks import Shape, dense_work
+from _ranef.posterior.layout import Layout
 from _ranef.residuals import LogLaw
 
 __all__ = [

@@ -18,20 +18,20 @@ import numpy as np
 from numpyro.distributions import biject_to, constraints
 
 from _ranef.errors import FitError
-from _ranef.nuts.blocks import Shape, collapsed_arrays
 from _ranef.nuts.callbacks import asked_posterior, asked_roots, hosted_model
 from _ranef.nuts.collapsed import collapsed_model, fits_in_jax, log_likelihood
 from _ranef.nuts.hyper import Sampled
 from _ranef.nuts.jaxed import own_settings, require_device
 from _ranef.nuts.joint import degrees_sites, joint_data, joint_model, joint_shape
-from _ranef.nuts.joint_draws import joint_effects, with_degrees
-from _ranef.nuts.layout import unconstrained_values
-from _ranef.nuts.modes import Laplace, Modes, doubts, find_modes, modes_of
-from _ranef.nuts.problem import Gradient, Hyper, Problem, draw_effects, hyper_draws, prepare_draws
-from _ranef.nuts.record import Outcome, Raw, nothing_to_sample
 from _ranef.nuts.sampler import Code, log_posterior, run_nuts
-from _ranef.nuts.settings import Settings
-from _ranef.nuts.start import effect_positions, start_vectors
+from _ranef.posterior.blocks import Shape, collapsed_arrays
+from _ranef.posterior.joint_draws import joint_effects, with_degrees
+from _ranef.posterior.layout import unconstrained_values
+from _ranef.posterior.modes import Laplace, Modes, doubts, find_modes, modes_of
+from _ranef.posterior.problem import Gradient, Hyper, Problem, draw_effects, hyper_draws, prepare_draws
+from _ranef.posterior.record import Outcome, Raw, nothing_to_sample
+from _ranef.posterior.settings import Settings
+from _ranef.posterior.start import effect_positions, start_vectors
 from _ranef.results import RemlEstimates
 from _ranef.support.arrays import Floats
 from _ranef.support.checkpoints import Checkpoint

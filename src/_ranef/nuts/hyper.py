@@ -12,13 +12,13 @@ import numpyro
 from numpyro import distributions as dist
 from numpyro.distributions import constraints
 
-from _ranef.nuts.layout import Layout, theta_of
+from _ranef.posterior.layout import Layout, theta_of
 
 __all__ = ["Sampled", "Scalars", "VineCorrelations", "hyperparameters"]
 
 
 class Scalars(dist.Distribution):  # type: ignore[misc]
-    """Independent priors, one family of :data:`_ranef.nuts.layout.FAMILIES` for each entry of a vector.
+    """Independent priors, one family of :data:`_ranef.posterior.layout.FAMILIES` for each entry of a vector.
 
     `numbers` (n, 4) hold shape, location, scale and log constant.
     """
@@ -52,8 +52,8 @@ class Scalars(dist.Distribution):  # type: ignore[misc]
 class VineCorrelations(dist.Distribution):  # type: ignore[misc]
     """Canonical partial correlations z with (z + 1)/2 ~ Beta(a, a), independently.
 
-    With the numbers (n, 2) of :func:`_ranef.nuts.layout.hyper_numbers`, a and a log constant, the correlation matrix
-    that they make has the LKJ distribution (Lewandowski, Kurowicka and Joe, 2009).
+    With the numbers (n, 2) of :func:`_ranef.posterior.layout.hyper_numbers`, a and a log constant, the correlation
+    matrix that they make has the LKJ distribution (Lewandowski, Kurowicka and Joe, 2009).
     """
 
     support = constraints.independent(constraints.interval(-1.0, 1.0), 1)
@@ -69,7 +69,7 @@ class VineCorrelations(dist.Distribution):  # type: ignore[misc]
 
 
 class ShapeCoordinates(dist.Distribution):  # type: ignore[misc]
-    """Independent priors of shape parameters, as densities of their coordinates; :mod:`_ranef.nuts.shapes` in JAX.
+    """Independent priors of shape parameters, as densities of their coordinates; :mod:`_ranef.posterior.shapes` in JAX.
 
     `kinds` are pairs of a family and of what bounds there are; `numbers` (n, 6) those of the family, and the bounds.
     """

@@ -17,12 +17,12 @@ import numpy as np
 import numpyro
 from numpyro import distributions as dist
 
-from _ranef.nuts.blocks import Shape
 from _ranef.nuts.collapsed import RootsInJax, at_rho, contrast, lambdas_of, normal_priors
 from _ranef.nuts.hyper import Sampled, hyperparameters
-from _ranef.nuts.layout import Layout
-from _ranef.nuts.problem import Problem
 from _ranef.nuts.rows import BY_LINK, ROUND_ZERO
+from _ranef.posterior.blocks import Shape
+from _ranef.posterior.layout import Layout
+from _ranef.posterior.problem import Problem
 from _ranef.residuals import LogLaw
 from _ranef.spec import Gamma, Generalised
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from _ranef.errors import FitError
-from _ranef.nuts.modes import Modes
-from _ranef.nuts.packing import whiten
-from _ranef.nuts.problem import Gradient, Problem
-from _ranef.nuts.record import Raw
-from _ranef.nuts.settings import Settings
+from _ranef.posterior.modes import Modes
+from _ranef.posterior.packing import whiten
+from _ranef.posterior.problem import Gradient, Problem
+from _ranef.posterior.record import Raw
+from _ranef.posterior.settings import Settings
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import let_through, load
 
@@ -41,9 +41,17 @@ def require_nutpie() -> Any:
 
 
 def run_nutpie(
-    problem: Problem, modes: Modes, settings: Settings, warmup: int, seed: int, gradient: Gradient | None = None
+    problem: Problem,
+    modes: Modes,
+    settings: Settings,
+    warmup: int,
+    seed: int,
+    gradient: Gradient | None = None,
+    packed: Floats | None = None,
 ) -> Raw:
     """Warm up and sample, chains in threads: the collapsed density, or that whose `gradient` is given.
+
+    With `packed` it is the joint one of loops, in coordinates whitened by the best of the modes.
 
     Raises
     ------
@@ -51,8 +59,13 @@ def run_nutpie(
         If nutpie is not installed.
     """
     nutpie = require_nutpie()
-    by_loops = gradient is None and problem.compiled
-    model = _by_loops(problem, modes) if by_loops else _by_host(nutpie, gradient or problem.gradient, modes)
+    if packed is not None:
+        model = _by_loops(load("_ranef.posterior.loops.joint_rows").c_density(), packed, modes)
+    elif gradient is None and problem.compiled:
+        at, loops = modes.best, load("_ranef.posterior.loops")
+        model = _by_loops(loops.c_density(), whiten(problem.packed, at.centre, at.root), modes)
+    else:
+        model = _by_host(nutpie, gradient or problem.gradient, modes)
     running = nutpie.sample(
         model,
         draws=settings.draws,
@@ -101,12 +114,10 @@ def _starts(modes: Modes) -> Callable[[int], Floats]:
     return start
 
 
-def _by_loops(problem: Problem, modes: Modes) -> Any:
-    loops: Any = load("_ranef.nuts.compiled")
+def _by_loops(c_density: Any, packed: Floats, modes: Modes) -> Any:
     compiled: Any = load("nutpie.compile_pymc").CompiledPyMCModel
-    c_density, c_copy = loops.c_functions()
-    at, d = modes.best, len(modes.best.centre)
-    packed = whiten(problem.packed, at.centre, at.root)
+    c_copy = load("_ranef.posterior.loops").c_copy()
+    d = len(modes.best.centre)
     known = {
         "dims": {},
         "compiled_logp_func": c_density,

@@ -8,14 +8,13 @@ import numpy as np
 import scipy
 
 from _ranef.errors import FitError
-from _ranef.nuts.layout import hyper_numbers, make_layout, theta_of
-from _ranef.results import PosteriorDraws
+from _ranef.posterior.layout import hyper_numbers, make_layout, theta_of
+from _ranef.results import PosteriorDraws, response_fields
 from _ranef.spec import (
     Cauchy,
     Custom,
     Flat,
     Gamma,
-    Generalised,
     ModelSpec,
     Normal,
     Priors,
@@ -71,11 +70,9 @@ def sample_prior(
         warmup=0,
         seconds=0.0,
         complete=True,
-        family=spec.family.word,
-        link=spec.family.link if isinstance(spec.family, Generalised) else "identity",
-        classes=spec.family.classes if isinstance(spec.family, Generalised) else (),
         extras=extras,
         sampler="numpy",
+        **response_fields(spec.family),
     )
 
 

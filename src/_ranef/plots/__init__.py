@@ -12,6 +12,5 @@ from _ranef.support.late import late
 with late(globals()):
     from _ranef.plots.comparison_plots import ComparisonPlots
     from _ranef.plots.fit_plots import FitPlots
-    from _ranef.plots.ranef import comparison_figure
 
-__all__ = ["ComparisonPlots", "FitPlots", "comparison_figure"]
+__all__ = ["ComparisonPlots", "FitPlots"]

@@ -16,9 +16,9 @@ from _ranef.plots.fonts import legible
 from _ranef.plots.names import as_drawn, name_levels
 from _ranef.plots.residuals import neighbour_means
 from _ranef.plots.selection import LevelsArgument, selected_levels
+from _ranef.plots.smooth import kernel_density
 from _ranef.results import ESTIMATING, Fit
 from _ranef.support.arrays import Floats, Ints
-from _ranef.support.interrupts import load
 from _ranef.support.remedies import one_of
 
 if TYPE_CHECKING:
@@ -195,13 +195,11 @@ def distribution_curves(data: Replicated, *, cumulative: bool) -> list[tuple[Flo
         low, high = np.quantile(np.concatenate(columns), [0.0005, 0.9995]).tolist()
         grid = np.unique(np.concatenate([np.linspace(low, high, 600), np.unique(data.observed)[:2000]]))
         return [(grid, np.searchsorted(np.sort(y), grid, side="right") / len(y)) for y in columns]
-    array_stats = load("arviz_stats.base").array_stats  # heavy: only where a figure is made
     curves = []
     for y in columns:
         pad = 0.75 * float(y.std())
-        ends = [float(y.min()) - pad, float(y.max()) + pad]
-        x, height, _ = array_stats.kde(y, custom_lims=ends, bw="silverman")
-        curves.append((np.asarray(x), np.asarray(height)))
+        ends = float(y.min()) - pad, float(y.max()) + pad
+        curves.append(kernel_density(y, ends, bandwidth="silverman"))
     return curves
 
 

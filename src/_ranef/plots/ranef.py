@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from _ranef.comparison import levels_frame
-from _ranef.errors import DesignError
 from _ranef.plots.drawing import (
     BLACK,
     GREY,
@@ -27,10 +26,9 @@ from _ranef.plots.drawing import (
     overlaid_marks,
     plain_frame,
     returned,
-    returned_figure,
 )
 from _ranef.plots.names import as_drawn, effect_on, effect_title, effects_of, name_levels, shortened, text_width
-from _ranef.plots.selection import LevelsArgument, Selection, TermArgument, checked_limit, require_effects, select
+from _ranef.plots.selection import LevelsArgument, Selection, TermArgument, require_effects, select
 from _ranef.results import Fit
 from _ranef.spec import Grouping
 from _ranef.support.arrays import Floats
@@ -43,7 +41,6 @@ __all__ = [
     "Panel",
     "Series",
     "compared_figure",
-    "comparison_figure",
     "comparison_panels",
     "draw_panel",
     "draw_panels",
@@ -63,9 +60,6 @@ KEYS = ["group", "level", "term"]
 
 #: bands of more levels than the second number have running medians as bounds: a level in so many on either side
 SMOOTHED, SMOOTHED_FROM = 50, 300
-
-#: engines of the two fits that a comparison has where the user named none
-ENGINES = {"eb": "REML", "fb": "NUTS"}
 
 #: panels side by side
 COLUMNS = 3
@@ -255,49 +249,6 @@ def compared_figure(
 def compared_marks(engines: Mapping[str, str], level: float) -> list[Mark]:
     """Marks of no pooling and of every fit, one above the other."""
     return dodged([Mark("no pooling: level alone", GREY, hollow=True, size=5.0), *fit_marks(engines, level)])
-
-
-def comparison_figure(
-    frame: pd.DataFrame, max_levels: int = 40, level: float = 0.95, *, formula: str = "", response: str = ""
-) -> Figure:
-    """Draw what each level says alone, its BLUP and its posterior mean, one panel for each random effect.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        ``group, level, term, no_pooling, eb_estimate, eb_lower, eb_upper, fb_estimate, fb_lower, fb_upper``.
-    max_levels : int
-        Levels shown in a panel; of more, evenly spaced ones in the order of the BLUPs.
-    level : float
-        Probability of the intervals in the frame.
-    formula, response : str
-        For the title of the figure and the labels of its axes; left out by default.
-
-    Raises
-    ------
-    DesignError
-        If a column is missing or there are no rows.
-
-    Examples
-    --------
-    >>> import matplotlib
-    >>> matplotlib.use("Agg")
-    >>> import pandas as pd
-    >>> from _ranef.plots import comparison_figure
-    >>> numbers = {"no_pooling": [-1.0, 1.0], "eb_estimate": [-0.5, 0.5], "fb_estimate": [-0.4, 0.4]}
-    >>> bounds = {f"{e}_{b}": [-0.9, 0.9] for e in ("eb", "fb") for b in ("lower", "upper")}
-    >>> frame = pd.DataFrame({"group": "g", "level": ["a", "b"], "term": "Intercept", **numbers, **bounds})
-    >>> [ax.get_title() for ax in comparison_figure(frame).axes]
-    ['g: Intercept']
-    """
-    needed = ["group", "level", "term", "no_pooling"]
-    needed += [f"{name}_{what}" for name in ENGINES for what in ("estimate", "lower", "upper")]
-    if missing := [c for c in needed if c not in frame]:
-        raise DesignError(f"The frame of a comparison lacks the columns {', '.join(missing)}.")
-    panels = comparison_panels(frame, list(ENGINES), Selection((), checked_limit(max_levels, 2, "max_levels")))
-    return returned_figure(
-        draw_panels(panels, compared_marks(ENGINES, level), None, formula=formula, response=response)
-    )
 
 
 def draw_panels(

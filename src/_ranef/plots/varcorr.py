@@ -12,6 +12,7 @@ from _ranef.errors import DesignError
 from _ranef.inference import estimates_to_mark, first_fit, posteriors_of, prior_component_draws, varcorr_draws
 from _ranef.plots.drawing import BLUE, GREY, VERMILLION, axes_for, legend_above, plain_frame, returned
 from _ranef.plots.names import as_drawn, effects_of, per_unit
+from _ranef.plots.smooth import kernel_density
 from _ranef.results import Fit, RemlEstimates
 from _ranef.spec import (
     LKJ,
@@ -25,7 +26,6 @@ from _ranef.spec import (
     varcorr_arrays,
 )
 from _ranef.support.arrays import Floats
-from _ranef.support.interrupts import load
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -205,10 +205,9 @@ def density(draws: Floats, kind: str, end: float = np.inf) -> Curve:
         return Curve("", np.empty(0), np.empty(0))
     pad = 0.6 * float(shown.std())
     lowest, highest = (0.0, end) if kind == "sd" else (-1.0, 1.0)
-    ends = [max(lowest, float(shown.min()) - pad), min(highest, float(shown.max()) + pad)]
-    array_stats = load("arviz_stats.base").array_stats  # heavy: only where a figure is made
-    x, y, _ = array_stats.kde(shown, grid_len=POINTS, bound_correction=True, custom_lims=ends, bw_fct=SMOOTHER)
-    return Curve("", np.asarray(x), np.asarray(y) * (shown.size / draws.size))
+    ends = max(lowest, float(shown.min()) - pad), min(highest, float(shown.max()) + pad)
+    x, y = kernel_density(shown, ends, POINTS, factor=SMOOTHER)
+    return Curve("", x, y * (shown.size / draws.size))
 
 
 def _values(spec: ModelSpec, estimates: RemlEstimates) -> list[float]:

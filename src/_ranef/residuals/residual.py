@@ -68,13 +68,8 @@ class Residual:
         return out if self.correlation is None else [*out, f"correlation=ranef.{self.correlation.function!r}"]
 
     @property
-    def meanings(self) -> list[str]:
-        """What the variance and the correlation are, in words."""
-        return [part.meaning for part in (self.variance, self.correlation) if part is not None]
-
-    @property
     def meaning_lines(self) -> list[str]:
-        """The same in sentences."""
+        """What the variance and the correlation are, in sentences."""
         out = [] if self.variance is None else [f"the standard deviation of a row over σ is {self.variance.meaning}"]
         return [
             *out,

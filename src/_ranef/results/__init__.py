@@ -12,6 +12,7 @@ from _ranef.results.records import (
     Refits,
     RemlEstimates,
     Status,
+    response_fields,
 )
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "Status",
     "fit_arguments",
     "fit_call",
+    "response_fields",
     "sample_arguments",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from _ranef.spec import FAMILIES, Family, Priors, family_of, response_family
+from _ranef.spec import FAMILIES, Family, Generalised, Priors, family_of, response_family
 from _ranef.support.arrays import Floats
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Refits",
     "RemlEstimates",
     "Status",
+    "response_fields",
 ]
 
 #: the criterion that estimates are the optimum of
@@ -361,3 +362,10 @@ class PosteriorDraws:
         """Which parts are Student t, in words; empty where all is normal, and conditional moments have closed forms."""
         effects = [f"the random effects of {', '.join(self.priors.effects)}"] if self.priors.effects else []
         return " and ".join(effects + ([] if self.response.collapses else ["the response"]))
+
+
+def response_fields(family: Family) -> dict[str, Any]:
+    """What :class:`PosteriorDraws` keeps of the distribution of the response, from which its ``response`` is made."""
+    if not isinstance(family, Generalised):
+        return {"family": family.word}
+    return {"family": family.word, "link": family.link, "classes": family.classes}

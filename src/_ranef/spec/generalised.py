@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from _ranef.design import Numeric, Value
+from _ranef.design import Factor, Numeric, Value, told_text
 from _ranef.errors import DesignError, FitError
 from _ranef.spec.links import LINKS, Link, Means, ShareLink, Space
 from _ranef.spec.prior_families import Gamma as GammaPrior
@@ -33,8 +33,10 @@ __all__ = [
     "Rows",
     "Slopes",
     "log_ratio",
+    "refuse_constant",
     "refuse_no_counts",
     "refuse_not_positive",
+    "refuse_text",
 ]
 
 #: distance from a whole number up to which a count is one
@@ -190,6 +192,7 @@ class Generalised(Family):
         DesignError
             If it is no such response, with the first such row.
         """
+        refuse_text(value, name)
         if not isinstance(value, Numeric) or value.values.ndim != 1:
             raise DesignError(
                 f"The response {name} must be one column of numbers for family {self.word!r}; true and false, two "
@@ -371,9 +374,32 @@ class Generalised(Family):
     def draw(self, rng: np.random.Generator, mean: Floats, weights: Floats, own: Mapping[str, float]) -> Floats:
         """Responses of rows, as :class:`Rows` holds them."""
 
+    def drawn(self, rng: np.random.Generator, eta: Floats, weights: Floats, own: Mapping[str, float]) -> Floats:
+        """The same by linear predictors η (n,).
+
+        Raises
+        ------
+        FitError
+            If one has no mean, as those of the other sign by the inverse link.
+        """
+        inside = self._inside(eta, np.ones_like(eta))
+        if inside is not None and not inside.all():
+            raise FitError(
+                f"By the link {self.link!r} a linear predictor of {eta.min():.3g} has no mean of the {self.label} "
+                "response, so that none can be drawn: effects, or priors, are too wide for this link. Make them "
+                "tighter, or take a link that has a mean everywhere, such as 'log'."
+            )
+        return self.draw(rng, self.mean(eta), weights, own)
+
     def absorbs(self, rows: Rows) -> bool:
         """Whether effects that each row has for itself cannot be told from the link, as of zeros and ones."""
         return False
+
+
+def refuse_text(value: Value, name: str) -> None:
+    """Raise for text that looks like numbers, with what makes numbers of it."""
+    if isinstance(value, Factor) and (told := told_text(name, value)) is not None:
+        raise DesignError(f"The response {name} is {told}.")
 
 
 def refuse_not_positive(y: Floats, name: str, where: Callable[[int], str], word: str) -> None:
@@ -385,6 +411,12 @@ def refuse_not_positive(y: Floats, name: str, where: Callable[[int], str], word:
             f"The response {name} is {y[row]:g} in {where(row)}; for family {word!r} it must be positive. Leave out "
             "such rows if they are errors of measurement; zeros that belong there need another model."
         )
+
+
+def refuse_constant(y: Floats, name: str) -> None:
+    """Raise for what has no spread, of a family that has a dispersion to be estimated."""
+    if len(y) > 1 and (y == y[0]).all():
+        raise DesignError(f"The response {name} is {y[0]:g} in every row: it has no spread. Check the data.")
 
 
 def refuse_no_counts(y: Floats, name: str, where: Callable[[int], str], word: str) -> None:

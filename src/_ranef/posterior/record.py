@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from _ranef.nuts.problem import Effects, Hyper
+from _ranef.posterior.problem import Effects, Hyper
 from _ranef.results import Importance
 
 __all__ = ["Outcome", "Raw", "nothing_to_sample"]

@@ -10,19 +10,21 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from _ranef.likelihood import Laplace, Likelihood, Mode, RowSums, response_rows
-from _ranef.nuts.modes import Laplace as NormalAt
-from _ranef.nuts.modes import Modes, find_modes
-from _ranef.nuts.problem import Gradient, Problem, constrained
-from _ranef.nuts.related import among_roots
-from _ranef.nuts.start import internal_coefficients, start_vectors
+from _ranef.likelihood import Laplace, Likelihood, Mode, RowSums, kind_of, response_rows
+from _ranef.posterior.modes import Laplace as NormalAt
+from _ranef.posterior.modes import Modes, find_modes
+from _ranef.posterior.packing import pack_rows
+from _ranef.posterior.problem import Gradient, Problem, constrained
+from _ranef.posterior.related import among_roots
+from _ranef.posterior.start import internal_coefficients, start_vectors
 from _ranef.results import RemlEstimates
 from _ranef.spec import Gamma, Generalised, Rows
 from _ranef.support.arrays import Floats, Ints
-from _ranef.support.interrupts import load
+from _ranef.support.interrupts import deferred, load
 
 __all__ = ["Collapsed", "Dispersions", "Joint", "joint_modes", "log_gamma"]
 
@@ -108,7 +110,7 @@ class _Linked(Dispersions):
         return self.problem.layout.n_hyper + len(self.problem.fixed.integrated) + len(self.names)
 
     @property
-    def gradient(self) -> Gradient:
+    def by_numpy(self) -> Gradient:
         """Value and gradient of the log posterior density."""
         problem = self.problem
         return problem.under_priors(self._likelihood, replace(problem.sampled_roots, products=problem.products))
@@ -193,6 +195,11 @@ class Collapsed(_Linked):
     """Effects integrated out by Laplace's approximation, with its exact gradient."""
 
     near: Mode | None = None
+
+    @property
+    def gradient(self) -> Gradient:
+        """Value and gradient of the log posterior density."""
+        return self.by_numpy
 
     @cached_property
     def laplace(self) -> Laplace:
@@ -282,6 +289,62 @@ class Joint(_Linked):
     def by_factor(self, effects: Floats) -> list[Floats]:
         """Effects (..., J_k, p_k) of all coordinates of them."""
         return _parted(effects, self.shapes)
+
+    @property
+    def by_loops(self) -> bool:
+        """Whether compiled loops know it: common families with independent levels and λ linear in θ."""
+        problem = self.problem
+        known = kind_of(self.family) and problem.sampled_roots.linear and not self.names and not self.centered
+        plain = problem.layout.plain and not len(problem.shape_priors.places) and not problem.layout.rows
+        return bool(known and plain and all(root is None for root in self.among))
+
+    def packed(self, centre: Floats, root: Any) -> Floats:
+        """One array of doubles, of coordinates w with q = centre + root w."""
+        problem, root, y = self.problem, load("scipy.sparse").csr_array(root), self.rows.y
+        fixed, g = problem.fixed, len(problem.fixed.integrated)
+        nothing = [np.zeros((J, p, p)) for J, p in self.shapes]
+        effects = sum(J * p for J, p in self.shapes)
+        constant = self._constant + problem.prior_constant - 0.5 * (self._log_scale + effects * LOG_2PI)
+        roots = replace(problem.sampled_roots, products=problem.products)
+        return pack_rows(
+            {
+                "prior": problem.packed,
+                "sizes": [p for _, p in self.shapes],
+                "levels": [J for J, _ in self.shapes],
+                "codes": np.array(self.sums.codes),
+                "Z": self._columns,
+                "X": np.ascontiguousarray(self.X.T),
+                "offset": self.offset,
+                "y": y,
+                "weights": np.broadcast_to(self.rows.weights, y.shape),
+                "log_y": self.rows.log_y,
+                "informed": _joined([A.ravel() for A in self.informed or nothing]),
+                "fill": roots.fill,
+                "K": fixed.K,
+                "origin": fixed.pilot[fixed.sampled],
+                "numbers": [kind_of(self.family), problem.layout.n_hyper, g, fixed.unit, constant],
+                "centre": centre,
+                "indptr": root.indptr,
+                "cols": root.indices,
+                "root": root.data,
+            }
+        )
+
+    @property
+    def gradient(self) -> Gradient:
+        """Value and gradient of the log posterior density, by the loops if they know it."""
+        if not self.by_loops:
+            return self.by_numpy
+        loops: Any = load("_ranef.posterior.loops.joint_rows")
+        d = self.n_outer + sum(J * p for J, p in self.shapes)
+        packed = self.packed(np.zeros(d), load("scipy.sparse").eye_array(d))
+
+        def gradient(q: Floats) -> tuple[float, Floats]:
+            slope = np.empty_like(q)
+            with deferred():  # it may be compiled now
+                return float(loops.joint_density(q, packed, slope)), slope
+
+        return gradient
 
     def _found(self, lambdas: list[Floats], w: Floats, own: dict[str, Floats], effects: Floats) -> Found:
         sampled, Z, at = self.by_factor(effects), self._columns, self._places

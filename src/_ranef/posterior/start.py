@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from _ranef.nuts.problem import Problem
+from _ranef.posterior.problem import Problem
 from _ranef.results import RemlEstimates
 from _ranef.spec import TermSpec, inward_theta, mean_log_sds
 from _ranef.support.arrays import Floats

@@ -1,7 +1,7 @@
 """The posterior density of a generalised response at many points together: effects and coefficients by Laplace.
 
-What :mod:`_ranef.nuts.together` is for normal responses, whose effects are integrated and drawn exactly. Here draws
-come with weights, by which they are of the exact posterior.
+What :mod:`_ranef.posterior.together` is for normal responses, whose effects are integrated and drawn exactly. Here
+draws come with weights, by which they are of the exact posterior.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from functools import cached_property
 import numpy as np
 
 from _ranef.likelihood import LaplaceTogether, ManyPoints, RowSums, response_rows
-from _ranef.nuts.linked import Dispersions, log_gamma
-from _ranef.nuts.problem import Effects, Hyper, constrained, hyper_draws
-from _ranef.nuts.start import start_vectors
-from _ranef.nuts.together import log_priors
+from _ranef.posterior.linked import Dispersions, log_gamma
+from _ranef.posterior.problem import Effects, Hyper, constrained, hyper_draws
+from _ranef.posterior.start import start_vectors
+from _ranef.posterior.together import log_priors
 from _ranef.results import RemlEstimates
 from _ranef.spec import Normal
 from _ranef.support.arrays import Floats, Ints
@@ -107,6 +107,7 @@ class GeneralisedTogether(Dispersions):
             tuple(sums.codes),
             sums.pairs,
             problem.products.A,
+            often=True,
         )
 
     def log_density(self, flat: Floats) -> Floats:

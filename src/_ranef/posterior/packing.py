@@ -1,4 +1,4 @@
-"""One model as one array of doubles, for :mod:`_ranef.nuts.compiled`."""
+"""One model as one array of doubles, for :mod:`_ranef.posterior.loops`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from _ranef.likelihood import CrossProducts, FixedPart, FixedSums
-from _ranef.nuts.blocks import Shape, skyline, sparse_coupling, tail_products
-from _ranef.nuts.layout import FAMILIES, Layout
+from _ranef.posterior.blocks import Shape, skyline, sparse_coupling, tail_products
+from _ranef.posterior.layout import FAMILIES, Layout
 from _ranef.residuals import LogLaw
 from _ranef.support.arrays import Floats
 
-__all__ = ["PARTS", "pack", "packed_parts", "whiten", "with_products"]
+__all__ = ["PARTS", "ROW_PARTS", "pack", "pack_rows", "packed_parts", "whiten", "with_products"]
 
 #: where the constant stands in a packed model's numbers
 CONSTANT = 2
@@ -25,6 +25,19 @@ PARTS = (
     *("sizes", "levels", "indptr", "cols", "first", "reach", "A", "values", "C", "tail", "K", "terms", "fill"),
     *("priors", "numbers", "origin", "vine", "law", "counts", "centre", "root", "parts"),
 )
+
+
+#: what a packed joint model of a generalised response holds, in order (:mod:`_ranef.posterior.loops.joint_rows`):
+#: ``prior`` is a packed model whole, ``informed`` the A of all levels, and the root of the coordinates sparse by rows
+ROW_PARTS = (
+    *("prior", "sizes", "levels", "codes", "Z", "X", "offset", "y", "weights", "log_y", "informed", "fill", "K"),
+    *("origin", "numbers", "centre", "indptr", "cols", "root"),
+)
+
+
+def pack_rows(parts: Mapping[str, Any]) -> Floats:
+    """Header of places and lengths, then the arrays by the names of :data:`ROW_PARTS`."""
+    return _joined([parts[name] for name in ROW_PARTS])
 
 
 def pack(
@@ -54,43 +67,29 @@ def pack(
     rows: Any = skyline(products, shape, r) if blocks else (none, none)
     own: list[Any] = _products(products, fixed, shape) if blocks else [none] * 4
     parts: Any = none if sums is None or law is None else packed_parts(sums, fixed, shape)
-    logs = sum(float(numbers[name][..., 3].sum()) for name in ("sd", "fixef")) + float(numbers["vine"][:, 1].sum())
-    logs += 0.0 if layout.sigma_family == "known" else float(numbers["sigma"][3])
+    constant = fixed.constant + fixed.log_scale - 2.0 * _log_constants(layout, numbers)
     scalars = [
         products.n_obs - shape.n_integrated,
         products.scaling.y,
-        fixed.constant + fixed.log_scale - 2.0 * logs + (0.0 if sums is None else sums.constant),
+        constant + (0.0 if sums is None else sums.constant),
         float(numbers["known"]) if layout.sigma_family == "known" else 0.0,
-        layout.n_sd,
-        layout.n_partial,
-        layout.flat,
-        layout.n_theta,
-        r,
-        shape.tail + r,
-        0.0 if law is None else law.code,
-        0.0 if law is None else layout.rows,
+        *(layout.n_sd, layout.n_partial, layout.flat, layout.n_theta, r, shape.tail + r),
+        *((0.0, 0.0) if law is None else (law.code, layout.rows)),
     ]
+    of_law = (none, none) if basis is None or law is None else (basis.numbers, basis.counts)
     return _joined(
         [
-            np.array(shape.sizes),
-            np.array(shape.levels),
-            *coupling,
-            *rows,
-            *own,
-            fixed.K if blocks else none,
-            _terms(layout),
-            fill,
-            _prior_rows(layout, numbers),
-            np.array(scalars, dtype=float),
-            fixed.pilot[fixed.sampled],
-            numbers["vine"][:, 0],
-            none if basis is None or law is None else basis.numbers,
-            none if basis is None or law is None else basis.counts,
-            none,
-            none,
-            parts,
+            *(shape.sizes, shape.levels, *coupling, *rows, *own, fixed.K if blocks else none),
+            *(_terms(layout), fill, _prior_rows(layout, numbers), scalars),
+            *(fixed.pilot[fixed.sampled], numbers["vine"][:, 0], *of_law, none, none, parts),
         ]
     )
+
+
+def _log_constants(layout: Layout, numbers: Mapping[str, Any]) -> float:
+    """Of the priors, together."""
+    logs = sum(float(numbers[name][..., 3].sum()) for name in ("sd", "fixef")) + float(numbers["vine"][:, 1].sum())
+    return logs + (0.0 if layout.sigma_family == "known" else float(numbers["sigma"][3]))
 
 
 def packed_parts(sums: FixedSums, fixed: FixedPart, shape: Shape) -> Floats:

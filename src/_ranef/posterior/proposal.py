@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import scipy
 
-from _ranef.nuts.modes import laplace
-from _ranef.nuts.problem import draw_effects, hyper_draws, prepare
-from _ranef.nuts.start import start_vector
+from _ranef.posterior.modes import laplace
+from _ranef.posterior.problem import draw_effects, hyper_draws, prepare
+from _ranef.posterior.start import start_vector
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec, Priors
 from _ranef.support.arrays import Floats

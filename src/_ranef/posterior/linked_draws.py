@@ -1,4 +1,4 @@
-"""What draws of the densities of :mod:`_ranef.nuts.linked` stand for; those of the collapsed one are weighted.
+"""What draws of the densities of :mod:`_ranef.posterior.linked` stand for; those of the collapsed one are weighted.
 
 Its chain is of the posterior that Laplace's approximation gives its parameters. Effects are drawn at each of its draws,
 with the ratio of the exact joint density to what they and the chain come from
@@ -12,12 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from _ranef.likelihood import LaplaceTogether, ManyPoints
-from _ranef.nuts.generalised import DrawnEffects
-from _ranef.nuts.joint_draws import joint_effects, with_degrees
-from _ranef.nuts.linked import Collapsed, Joint
-from _ranef.nuts.pareto import smoothed
-from _ranef.nuts.problem import constrained, hyper_draws
-from _ranef.nuts.record import Outcome, Raw
+from _ranef.posterior.generalised import DrawnEffects
+from _ranef.posterior.joint_draws import joint_effects, with_degrees
+from _ranef.posterior.linked import Collapsed, Joint
+from _ranef.posterior.pareto import smoothed
+from _ranef.posterior.problem import constrained, hyper_draws
+from _ranef.posterior.record import Outcome, Raw
 from _ranef.results import Importance
 from _ranef.support.arrays import Floats, Ints
 
@@ -70,6 +70,7 @@ def _drawn(collapsed: Collapsed, flat: Floats, rng: np.random.Generator) -> Draw
         tuple(collapsed.sums.codes),
         collapsed.sums.pairs,
         products.A,
+        often=True,
     )
     found = rows.draw(ManyPoints(lambdas, collapsed.w(coefficients, sampled), collapsed.own(logs)), rng)
     hyper = with_degrees(problem, dict(zip(collapsed.names, logs.T, strict=True)), hyper_draws(problem, flat[:, :d]))

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from _ranef.nuts.problem import Gradient, Problem
-from _ranef.nuts.start import start_vectors
+from _ranef.posterior.problem import Gradient, Problem
+from _ranef.posterior.start import start_vectors
 from _ranef.results import RemlEstimates
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.interrupts import let_through

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from _ranef.nuts.layout import Layout
+from _ranef.posterior.layout import Layout
 from _ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = ["Edges", "make_edges"]

@@ -19,18 +19,18 @@ import numpy as np
 
 from _ranef.errors import FitError, NotAvailableError, RanefWarning, warn
 from _ranef.likelihood import CrossProducts
-from _ranef.nuts.batched import Points
 from _ranef.nuts.checkpoint import checkpoint_of
-from _ranef.nuts.direct import NotDirect, require_direct, run_direct
-from _ranef.nuts.layout import make_layout
-from _ranef.nuts.linked import Collapsed, joint_modes
-from _ranef.nuts.linked_draws import joint_outcome, weighted_outcome
-from _ranef.nuts.modes import doubts, modes_of
 from _ranef.nuts.nutpie_run import require_nutpie, run_nutpie
-from _ranef.nuts.problem import Problem, draw_effects, hyper_draws, prepare
-from _ranef.nuts.record import Outcome, nothing_to_sample
-from _ranef.nuts.settings import Settings
-from _ranef.results import Importance, PosteriorDraws, RemlEstimates
+from _ranef.posterior.batched import Points
+from _ranef.posterior.direct import NotDirect, require_direct, run_direct
+from _ranef.posterior.layout import make_layout
+from _ranef.posterior.linked import Collapsed, joint_modes
+from _ranef.posterior.linked_draws import joint_outcome, weighted_outcome
+from _ranef.posterior.modes import doubts, modes_of
+from _ranef.posterior.problem import Problem, draw_effects, hyper_draws, prepare
+from _ranef.posterior.record import Outcome, nothing_to_sample
+from _ranef.posterior.settings import Settings
+from _ranef.results import Importance, PosteriorDraws, RemlEstimates, response_fields
 from _ranef.spec import Generalised, ModelSpec, Priors
 from _ranef.support.arrays import Floats
 from _ranef.support.checkpoints import Checkpoint
@@ -138,46 +138,63 @@ def _sampled(
     if out is None and settings.sampler != asked.sampler:  # NUTS has another parameterization where effects are sampled
         kind, others = choose_parameterization(spec, priors, replace(asked, sampler=settings.sampler))
         settings, notes = settings.chosen(kind), [*others, *notes[-1:]]
-    warmup = 0 if out else settings.warmup
-    if warmup is None:
-        by_numpy = isinstance(spec.family, Generalised) and (settings.sampler == "nutpie" or spec.related)
-        whitened = kind == "marginal" or by_numpy
-        warmup = SHORT_WARMUP if whitened else LONG_WARMUP
-        if whitened:
-            notes.append(f"{warmup} warm-up steps: the chains start around the posterior mode, in its own metric.")
+    warmup = 0 if out else _warmup(spec, settings, kind, notes)
     if out is None:
         with deferred():  # Ctrl-C is let through between steps
             out = _run(problem, settings, warmup, seed, start, checkpoint)
-    raw, hyper, (beta, b) = out.raw, out.hyper, out.effects
     if settings.sampler != "direct" and out.importance is not None:
         notes.append(f"Draws were taken by weights of the exact over Laplace's density, {_of_weights(out.importance)}")
-    if not raw.complete:
+    _tell_of_interruption(out, settings)
+    draws = _recorded(problem, settings, out, seed=seed, warmup=warmup, notes=(*notes, *priors.notes))
+    return replace(draws, seconds=time.perf_counter() - begin)
+
+
+def _warmup(spec: ModelSpec, settings: Settings, kind: str, notes: list[str]) -> int:
+    """Steps of warm-up, with a note where few are enough."""
+    if settings.warmup is not None:
+        return settings.warmup
+    by_numpy = isinstance(spec.family, Generalised) and (settings.sampler == "nutpie" or spec.related)
+    if kind != "marginal" and not by_numpy:
+        return LONG_WARMUP
+    notes.append(f"{SHORT_WARMUP} warm-up steps: the chains start around the posterior mode, in its own metric.")
+    return SHORT_WARMUP
+
+
+def _tell_of_interruption(out: Outcome, settings: Settings) -> None:
+    if not out.raw.complete:
+        chains, each = out.hyper.sigma.shape[:2]
         warn(
-            f"Sampling was interrupted: {hyper.sigma.shape[1]} of {settings.draws} draws are kept of each of "
-            f"{hyper.sigma.shape[0]} of {settings.chains} chains.",
+            f"Sampling was interrupted: {each} of {settings.draws} draws are kept of each of {chains} of "
+            f"{settings.chains} chains.",
             RanefWarning,
         )
+
+
+def _recorded(
+    problem: Problem, settings: Settings, out: Outcome, *, seed: int, warmup: int, notes: tuple[str, ...]
+) -> PosteriorDraws:
+    """The record of a run, its time apart."""
+    kind = settings.parameterization
+    beta, b = out.effects
     return PosteriorDraws(
-        theta=hyper.theta,
-        sigma=hyper.sigma,
+        theta=out.hyper.theta,
+        sigma=out.hyper.sigma,
         beta=beta,
         b=b,
-        sample_stats=raw.stats,
+        sample_stats=out.raw.stats,
         parameterization="partially centered" if kind == "auto" else kind,
-        priors=priors,
+        priors=problem.priors,
         seed=seed,
         warmup=warmup,
-        seconds=time.perf_counter() - begin,
-        complete=raw.complete,
-        family=spec.family.word,
-        link=spec.family.link if isinstance(spec.family, Generalised) else "identity",
-        classes=spec.family.classes if isinstance(spec.family, Generalised) else (),
-        extras=hyper.extras,
+        seconds=0.0,
+        complete=out.raw.complete,
+        extras=out.hyper.extras,
         sampler=settings.sampler,
-        notes=(*notes, *priors.notes),
+        notes=notes,
         doubts=out.doubts,
         target_accept=settings.target_accept,
         importance=out.importance,
+        **response_fields(problem.spec.family),
     )
 
 
@@ -382,7 +399,7 @@ def _run_linked(
     checkpoint: Checkpoint | None,
 ) -> Outcome:
     """Of a generalised response the collapsed density or the joint one, as numpy computes them."""
-    collapsed, whole = Collapsed(problem), settings.parameterization == "marginal"
+    collapsed, whole, packed = Collapsed(problem), settings.parameterization == "marginal", None
     if whole:
         modes = collapsed.modes(start, seed)
         collapsed = replace(collapsed, near=collapsed.mode(modes.best.centre))
@@ -390,8 +407,9 @@ def _run_linked(
     else:
         joint, modes = joint_modes(problem, settings.parameterization, start, seed)
         gradient = joint.gradient
+        packed = joint.packed(modes.best.centre, modes.best.root) if joint.by_loops else None
     if settings.sampler == "nutpie":
-        raw = run_nutpie(problem, modes, settings, warmup, seed, gradient)
+        raw = run_nutpie(problem, modes, settings, warmup, seed, gradient, packed)
     else:
         raw = _engine().sample_asked(problem, gradient, modes, settings, warmup, seed, checkpoint)
     flat = modes.best.outward(raw.positions["hyper"])

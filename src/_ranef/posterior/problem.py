@@ -20,12 +20,12 @@ from _ranef.likelihood import (
     fixed_part,
     working_spec,
 )
-from _ranef.nuts.batched import Batched, Points, has_batches, make_batched
-from _ranef.nuts.blocks import Roots, Shape, arrays_of_sums, collapsed_arrays, dense_work, make_shape, skyline
-from _ranef.nuts.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
-from _ranef.nuts.packing import pack, packed_parts, whiten, with_products
-from _ranef.nuts.related import among_roots, with_independent_levels
-from _ranef.nuts.shapes import ShapePriors, shape_priors
+from _ranef.posterior.batched import Batched, Points, has_batches, make_batched
+from _ranef.posterior.blocks import Roots, Shape, arrays_of_sums, collapsed_arrays, dense_work, make_shape, skyline
+from _ranef.posterior.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
+from _ranef.posterior.packing import pack, packed_parts, whiten, with_products
+from _ranef.posterior.related import among_roots, with_independent_levels
+from _ranef.posterior.shapes import ShapePriors, shape_priors
 from _ranef.residuals import Centred, LogLaw
 from _ranef.results import RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, Priors, mean_log_sds, outward_theta, rho_log_prior
@@ -242,13 +242,13 @@ class Problem:
     def gradient(self) -> Gradient:
         """Value and gradient of the log posterior density; only for priors of this package's families."""
         if self.compiled:
-            return self._by_loops(load("_ranef.nuts.compiled"))
+            return self._by_loops(load("_ranef.posterior.loops"))
         return self.under_priors(self._likelihood, self.sampled_roots)
 
     def collapsed(self, theta: Floats, sigma: float) -> float:
         """Log p(y | θ, σ) by the compiled loops, where all coefficients are integrated out."""
-        loops: Any = load("_ranef.nuts.compiled")
-        return float(loops.log_likelihood(self.roots.at(theta), float(sigma), self.packed)) - self._prior_constant
+        loops: Any = load("_ranef.posterior.loops")
+        return float(loops.log_likelihood(self.roots.at(theta), float(sigma), self.packed)) - self.prior_constant
 
     def _by_loops(self, loops: Any) -> Gradient:
         d = self.layout.n_hyper
@@ -265,7 +265,7 @@ class Problem:
 
         The loops know all priors of the others but those of shape parameters.
         """
-        loops: Any = load("_ranef.nuts.compiled")
+        loops: Any = load("_ranef.posterior.loops")
         u, n_theta, shapes = self.packed, self.layout.n_theta, self.shape_priors
         places, n_lam = shapes.places, sum(p * p for p in roots.products.sizes)
         n_known = self.layout.n_hyper - len(places) - self.layout.rows
@@ -281,7 +281,7 @@ class Problem:
             out, of_rest, rest_slope = likelihood(lam, sigma, sampled, rest)
             theta_bar, of_sigma = slopes.T @ out[1 : 1 + n_lam], out[1 + n_lam :]
             loops.hyper_backward(u, values, theta, sigma, theta_bar, of_sigma[0], of_sigma[1:], slope)
-            value = prior + of_shapes + of_rest + out[0] + self._prior_constant
+            value = prior + of_shapes + of_rest + out[0] + self.prior_constant
             return value, np.concatenate([slope, own_slope + theta_bar[places], rest_slope])
 
         return gradient
@@ -302,14 +302,14 @@ class Problem:
         self, lam: Floats, sigma: float, sampled: Floats, rho: Floats
     ) -> tuple[Floats, float, Floats]:
         """The same by the compiled loops."""
-        loops: Any = load("_ranef.nuts.compiled")
+        loops: Any = load("_ranef.posterior.loops")
         of_lam, of_sampled, of_rho = np.zeros(lam.size), np.zeros(self.shape.n_sampled + 1), np.zeros(len(rho))
         value, of_sigma = loops.likelihood(lam, sigma, sampled, rho, self.packed, of_lam, of_sampled, of_rho)
-        return np.concatenate([[value - self._prior_constant], -0.5 * of_lam, [of_sigma], of_sampled[:-1]]), 0.0, of_rho
+        return np.concatenate([[value - self.prior_constant], -0.5 * of_lam, [of_sigma], of_sampled[:-1]]), 0.0, of_rho
 
     def _by_loops_at(self, lam: Floats, sigma: float, sampled: Floats, rho: Floats) -> tuple[Floats, float, Floats]:
         """The same of products that numpy makes at ρ; NaN so far out that correlations are singular to rounding."""
-        loops: Any = load("_ranef.nuts.compiled")
+        loops: Any = load("_ranef.posterior.loops")
         of_lam, of_sampled = np.zeros(lam.size), np.zeros(self.shape.n_sampled + 1)
         bar = np.zeros(self.parts.shape[1])
         try:
@@ -322,11 +322,12 @@ class Problem:
         value, of_sigma = loops.likelihood_of_products(lam, sigma, sampled, packed, of_lam, of_sampled, bar)
         log_prior, slopes = rho_log_prior(self.spec, rho)
         of_rho = slopes + 0.5 * (log_det - change @ (self.parts @ bar))
-        out = np.concatenate([[value - self._prior_constant], -0.5 * of_lam, [of_sigma], of_sampled[:-1]])
+        out = np.concatenate([[value - self.prior_constant], -0.5 * of_lam, [of_sigma], of_sampled[:-1]])
         return out, log_prior, of_rho
 
     @cached_property
-    def _prior_constant(self) -> float:
+    def prior_constant(self) -> float:
+        """What the loops leave out of the log priors."""
         numbers = [self.numbers["sd"], self.numbers["fixef"]]
         if self.layout.sigma_family != "known":
             numbers.append(self.numbers["sigma"][None])
@@ -477,7 +478,7 @@ def _draw_by_loops(
     rng: np.random.Generator,
 ) -> tuple[Floats, list[Floats]]:
     """In blocks of draws; with none to draw the loops are called all the same."""
-    loops: Any = load("_ranef.nuts.compiled")
+    loops: Any = load("_ranef.posterior.loops")
     n, shape = len(sigma), problem.shape
     p, J = (shape.sizes[0], shape.levels[0]) if shape.sizes else (0, 0)
     a = shape.tail + shape.n_integrated
