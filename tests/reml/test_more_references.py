@@ -40,10 +40,10 @@ def fit_of(case: dict) -> ranef.GeneralisedFit:
 
 @pytest.mark.parametrize("name", CASES)
 def test_references(name):
-    """No deviance is above R's; clmm stops 1.2e-4 short on the scores of 1500 pupils, at tolerances as tight as it has."""
+    """No deviance is above R's; clmm stops 1.2e-4 short on the scores of six authorities, as tight as it goes."""
     case = CASES[name]
     fit = fit_of(case)
-    assert fit.deviance < -2.0 * case["loglik"] * (1.0 + 1e-9)
+    assert fit.deviance + 2.0 * case["loglik"] < 1e-9 * abs(fit.deviance)
     assert fit.deviance == pytest.approx(-2.0 * case["loglik"], rel=2e-7)
     if name in FLAT:
         return
