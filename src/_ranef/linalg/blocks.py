@@ -31,7 +31,7 @@ FEW, MANY = 24, 500
 
 
 #: entries of a block that are summed one by one
-FEW = 8
+SINGLY = 8
 
 #: blocks that are multiplied at once
 SOME = 1_000_000
@@ -115,7 +115,7 @@ def _products(blocks: Floats, columns: Floats) -> Floats:
 def _add_by(out: Floats, places: Ints, values: Floats) -> None:
     """Add values (m, p, r) to blocks (J, p, r) of the levels that they are of."""
     J, p, r = out.shape
-    if p * r > FEW:
+    if p * r > SINGLY:
         np.add.at(out, places, values)
         return
     for a in range(p):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from _ranef.linalg.panels import cholesky_by_panels, invert_by_panels
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 
@@ -20,6 +21,9 @@ __all__ = ["below", "cholesky_lower", "inverse_of_lower", "invert_lower", "mirro
 
 #: side of the blocks in which a triangle is copied
 BLOCK = 256
+
+#: rows above which LAPACK's own routines are not trusted with several threads
+LONG = 8192
 
 _TEXT, _INT, _ARRAY = ctypes.c_char_p, ctypes.POINTER(ctypes.c_int), ctypes.c_void_p
 
@@ -51,6 +55,9 @@ def cholesky_lower(a: Floats) -> Floats:
         If `a` is not positive definite.
     """
     out = np.ascontiguousarray(a, dtype=float)
+    if len(out) > LONG:
+        cholesky_by_panels(out, cholesky_lower)
+        return out
     if _in_place("dpotrf", out) or not np.isfinite(np.diagonal(out)).all():  # OpenBLAS lets NaN pass
         raise np.linalg.LinAlgError("Matrix is not positive definite")
     return out
@@ -66,6 +73,9 @@ def inverse_of_lower(L: Floats) -> Floats:
 
 def invert_lower(L: Floats) -> None:
     """Put (L Lᵀ)⁻¹ in the place of a lower Cholesky factor, on and below the diagonal; what is above it stays."""
+    if len(L) > LONG:
+        invert_by_panels(L)
+        return
     if _in_place("dpotri", L):
         raise np.linalg.LinAlgError("Singular matrix")
 
