@@ -517,7 +517,7 @@ def run_linked(args: argparse.Namespace) -> None:
     for name, frame in ranks.items():
         print(f"\n{name} by {args.sampler}: {len(frame)} simulations, p values of uniform ranks")
         print(uniformity(frame).round(4).to_string())
-    draw_ranks(ranks, args.out / "sbc-linked.png")
+    draw_ranks(ranks, args.out / "sbc-linked.png", across=5)
 
 
 def calibrate_ten(piece: tuple[str, int], sampler: dict[str, object], sims: int) -> pd.DataFrame:

@@ -50,7 +50,7 @@ def test_help_guides():
         "fit.save(path)",
     ):
         assert words in described
-    assert contents.split() == ["cli", "datasets", "(package)", "families", "priors"]
+    assert contents.split() == ["__main__", "cli", "datasets", "(package)", "families", "priors"]
     entries = set(re.findall(r"^    class (\w+)|^    (\w+)\(.*\)(?: ->|$)", documented, flags=re.MULTILINE))
     assert {a or b for a, b in entries} <= set(ranef.__all__)
 

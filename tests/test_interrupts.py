@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks into /proc to see how far a process is"),
 ]
 
-COMMAND = [sys.executable, "-m", "ranef.cli"]
+COMMAND = [sys.executable, "-m", "ranef"]
 
 #: processes at once
 WORKERS = 5
@@ -81,6 +81,19 @@ herds = ranef.Model("cbind(incidence, size - incidence) ~ period + (1 | herd)", 
 for seed in range(8):
     laplace = herds.fit(nagq=5)
     str(ranef.compare(laplace, herds.sample(500, 100, 4, seed=seed, progress=False)))
+"""
+
+#: nutpie by numpy's density, and effects integrated by Laplace's approximation
+LINKED = """
+cbpp = ranef.datasets.load("cbpp")
+herds = ranef.Model("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp, family="binomial")
+herds.sample(1000, 300, 4, seed=1, progress=False, sampler="nutpie")
+herds.sample(200, 100, 2, seed=1, progress=False, sampler="nutpie", parameterization="marginal")
+"""
+
+CHECKPOINTS = """
+model.sample(1000, 200, 4, seed=1, progress=False, checkpoint="draws.ckpt")
+model.fit().bootstrap(2000, seed=1, checkpoint="replicates.ckpt")
 """
 
 CHUNKS = """
@@ -146,6 +159,14 @@ KINDS = [
     Kind("chunks", program(CHUNKS, "nutpie"), 6),
     Kind("generalised", program(GENERALISED), 10),
     Kind("compare generalised", [*COMMAND, "compare", *HERDS, "--json", "g.json"], 6),
+    Kind("generalised by nutpie", program(LINKED), 6),
+    Kind("checkpoints", program(CHECKPOINTS), 6),
+    Kind(
+        "page of a direct posterior",
+        [*COMMAND, "compare", *HERDS, "--sampler", "direct", "--html", "h.html", "--overwrite"],
+        4,
+    ),
+    Kind("bootstrap", [*COMMAND, "fit", *HERDS, "--confint", "bootstrap"], 4),
     Kind("page", program(PAGE), 8),
     Kind("demo, SIGTERM", [*COMMAND, "demo"], 4, signal.SIGTERM),
     Kind("demo, cold, SIGTERM", [*COMMAND, "demo"], 4, signal.SIGTERM, cold=True),

@@ -32,7 +32,7 @@ def test_one_version():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert re.search(r"^version: (.*)$", citation, re.MULTILINE)[1] == PROJECT["version"] == ranef.__version__
     told = subprocess.run(
-        [sys.executable, "-m", "ranef.cli", "--version"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "ranef", "--version"], capture_output=True, text=True, check=True
     ).stdout
     assert told.split() == ["ranef", version("ranef")]
 

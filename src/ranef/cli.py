@@ -1,4 +1,4 @@
-"""The command line: ``ranef``, or ``python -m ranef.cli``."""
+"""The command line: ``ranef``, or ``python -m ranef``."""
 
 from _ranef.cli import main, run
 

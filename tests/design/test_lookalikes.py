@@ -147,6 +147,18 @@ def test_frames_of_other_kinds_and_chunks():
         ranef.Model("y ~ x + (1 | g)", [swapped[:20], swapped[20:]])
 
 
+@pytest.mark.parametrize("formula", ["y ~ 1 + (1 | g)", "y ~ g + (1 | h)", "y ~ 1 + (1 | h/g)"])
+@pytest.mark.parametrize("name", ["Total", "Summe:", "average "])
+def test_a_line_that_sums_up_others_is_told(formula, name):
+    data = pd.DataFrame({"y": Y, "g": G, "h": np.resize(["k", "l", "m", "n"], N)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ranef.Model(formula, data)
+    total = pd.DataFrame({"y": [data["y"].sum()], "g": [name], "h": ["k"]})
+    with pytest.warns(ranef.DataWarning, match=f"{name}.* has a single row and the name of a line that sums"):
+        ranef.Model(formula, pd.concat([data, total]))
+
+
 def test_groups_may_look_like_anything():
     for entries in (np.resize(["1,5", "2,5", "3,5"], N), np.resize(["2020-01-01", "2020-01-02"], N)):
         assert said(entries, "y ~ 1 + (1 | x)") == ""

@@ -515,6 +515,7 @@ def test_means_of_classes_are_averaged_probabilities(classes):
     theirs = reference("generalised_designs")["classes"]
     cells = ranef.emmeans(classes, "btype * Gender", type="response", at={"Anger": [theirs["anger"]]})
     keys = pd.DataFrame({"btype": theirs["btype"], "Gender": theirs["gender"], "class": theirs["class"]})
+    keys["class"] = keys["class"].map(dict(zip("123", classes.family.classes, strict=True)))
     own = cells.frame.assign(btype=cells.frame["btype"].astype(str), Gender=cells.frame["Gender"].astype(str))
     matched = keys.merge(own, on=list(keys))
     assert np.allclose(matched["estimate"], theirs["prob"], atol=1e-4)

@@ -155,3 +155,26 @@ def test_nested_factors_never_form_a_dense_block():
     factor = factorize(A, make_plan(A), [np.eye(1), np.eye(1)])
     assert factor.crossed is None
     assert [f.L.shape for f in factor.nested] == [(4000, 1, 1), (schools, 1, 1)]
+
+
+def test_a_long_tail_that_lost_its_array_is_made_again():
+    rng, n = np.random.default_rng(5), 60
+    codes = [rng.integers(0, 7, n), rng.integers(0, 6, n)]
+    _, A = random_design(rng, codes, [1, 2], n)
+    A = A.permuted(elimination_order(A))
+    plan, columns = make_plan(A), [rng.normal(size=(J, p, 2)) for J, p in zip(A.n_levels, A.sizes, strict=True)]
+    at = [[size * np.eye(p) for p in A.sizes] for size in (0.7, 1.3)]
+
+    def everything(factor):
+        white = forward(factor, columns).white
+        return [*white, *backward(factor, white), *(part for parts in selected_blocks(A, factor) for part in parts)]
+
+    expected = [everything(factorize(A, plan, lambdas)) for lambdas in at]
+    with mock.patch("_ranef.linalg.factor.HELD", 0):
+        first, second = (factorize(A, plan, lambdas) for lambdas in at)
+        assert first.crossed.U._lower is None
+        array = second.crossed.U.lower
+        for factor, values in [(second, expected[1]), (first, expected[0]), (second, expected[1])]:
+            for found, value in zip(everything(factor), values, strict=True):
+                np.testing.assert_allclose(found, value, rtol=1e-11, atol=1e-12)
+            assert factor.crossed.U.lower is array

@@ -103,6 +103,14 @@ def test_even_weights_have_no_tail():
     assert weights.max() < 1.2 / 2000
 
 
+@pytest.mark.parametrize("few", [1, 2, 4])
+def test_weights_that_are_those_of_few_points_are_not_trusted(few):
+    logs = np.full(2000, -900.0)
+    logs[:few] = 0.0
+    assert smoothed(logs)[1] == np.inf
+    assert smoothed(np.full(2000, -np.inf))[1] == np.inf
+
+
 def test_a_mixture_finds_the_density_that_its_points_are_of():
     rng = np.random.default_rng(4)
     wanted = Mixture(

@@ -114,27 +114,6 @@ def test_residuals_and_shares_are_means_over_draws(posterior):
         posterior.derive("shrinkage")
 
 
-@pytest.mark.parametrize("word", GENERALISED)
-def test_responses_are_drawn_from_the_priors(word):
-    """Of all families, finite; of counts round the mean that their own draws give."""
-    rng = np.random.default_rng(3)
-    rows = responses(word, rng, 40)
-    data = {"y": rows.y, "g": np.arange(40) % 8, "w": rows.weights}
-    weights, link = "w" if word == "binomial" else None, "log" if word == "inverse gaussian" else None
-    model = ranef.Model("y ~ 1 + (1 | g)", data, family=word, link=link, weights=weights)
-    priors = {"sd": ranef.priors.HalfNormal(0.1)}
-    tree = model.prior_predictive(draws=100, seed=1, priors=priors)
-    drawn = tree["prior_predictive"]["y"].to_numpy()[0]
-    assert drawn.shape == (100, 40)
-    assert np.isfinite(drawn).all()
-    own = model.spec.family.own(dict(tree["prior"].data_vars))
-    assert all((np.asarray(value) > 0).all() for value in own.values())
-    if word == "poisson":
-        eta = tree["prior"]["beta"].to_numpy()[0, :, 0]
-        many = eta > 2.0  # 40 such counts tell the logarithm of their mean to 0.06, and effects move it by 0.1
-        np.testing.assert_allclose(np.log(drawn.mean(axis=1)[many]), eta[many], atol=0.5)
-
-
 def test_what_needs_a_normal_response_is_refused_by_its_name(posterior):
     with pytest.raises(ranef.FitError, match="The response is Poisson"):
         posterior.loo("group")

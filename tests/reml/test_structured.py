@@ -117,6 +117,16 @@ def test_estimates_are_those_of_nlme(case):
     np.testing.assert_allclose(fit.residuals("pearson").iloc[: len(shown)], shown, atol=1e-4)
 
 
+def test_a_stratum_whose_variance_goes_to_zero_ends_as_in_nlme():
+    """The criterion falls towards a limit: where a descent ends on the way is arbitrary, but not where it leads."""
+    ref, fit = nlme_models.reference("irrigation_varIdent"), nlme_models.fit("irrigation_varIdent")
+    np.testing.assert_allclose(fit.criterion, ref["criterion"], rtol=1e-7)
+    assert fit.criterion <= ref["criterion"] * (1 + 1e-8)
+    first, second = fit.sigma * np.array(fit.spec.residual.told()[0].values)
+    assert first == pytest.approx(ref["residual_variance"]["sd"][0], rel=1e-5)
+    assert second < 1e-3 * first
+
+
 def test_the_first_stratum_may_be_any():
     data = make_data(7, n=120)
     renamed = data.assign(f=data["f"].map({"p": "3", "q": "1", "r": "2"}))

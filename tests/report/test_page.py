@@ -232,6 +232,25 @@ def test_calls_give_where_fits_began_and_how_chains_ran(awkward):
     np.testing.assert_array_equal(again["fb"].draws.sigma, fits["fb"].draws.sigma)
 
 
+def test_calls_of_generalised_fits(awkward):
+    """Priors of dispersions, the order of classes, quadrature and where draws began."""
+    direct = {"draws": 400, "chains": 1, "seed": 3, "sampler": "direct", "progress": False}
+    gamma = ranef.Model("y ~ x + (1 | g)", awkward, family="gamma")
+    start = gamma.fit(nagq=3, start=[0.3])
+    fits = {"eb": start, "fb": gamma.sample(**direct, init=start, priors={"dispersion": Gamma(3, 40)})}
+    text = python_calls(gamma.spec, {"eb": start.estimates, "fb": fits["fb"].draws}, "awkward", "page.html")
+    began = "model.fit('ML', start=[0.3], nagq=3)"
+    assert f"eb = {began}\n" in text
+    assert f"init={began}, priors={{'dispersion': Gamma(shape=3, rate=40)}})" in text
+    classes = ranef.Model(
+        "size ~ x + (1 | g)",
+        awkward.assign(size=np.where(awkward["y"] > 300, "slow", np.where(awkward["y"] > 250, "middle", "fast"))),
+        family=ranef.families.Ordinal("probit", levels=("slow", "middle", "fast")),
+    )
+    text = python_calls(classes.spec, {"eb": classes.fit().estimates}, "data", "page.html")
+    assert "family=ranef.families.Ordinal(link='probit', levels=('slow', 'middle', 'fast')))" in text
+
+
 @pytest.mark.slow
 def test_draws_differ_with_how_chains_run(awkward):
     """So that the calls must say it, which two of the runs above are called again for."""

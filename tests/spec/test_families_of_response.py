@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import integrate, stats
 
@@ -24,6 +25,25 @@ def test_its_word_is_its_name(word):
     assert family_of(word) is family is family_of(family)
     assert family.word == word
     assert family == type(family)()
+
+
+def test_classes_of_text_stand_as_they_are_asked_to_or_are_told():
+    rng = np.random.default_rng(1)
+    size, g = rng.permutation(np.tile(["small", "middle", "large"], 20)), np.tile(list("abcdef"), 10)
+    levels = ("small", "middle", "large")
+
+    def fit(size, **family):
+        own = ranef.families.Ordinal(**family)
+        return ranef.Model("size ~ 1 + (1 | g)", {"size": size, "g": g}, family=own).fit().thresholds
+
+    ordered = fit(pd.Categorical(size, levels, ordered=True))
+    assert ordered.index.tolist() == ["small|middle", "middle|large"]
+    pd.testing.assert_series_equal(fit(size, levels=levels), ordered)
+    with pytest.warns(ranef.DataWarning, match="letters: large < middle < small. If they have another, give family="):
+        assert fit(size).index.tolist() == ["large|middle", "middle|small"]
+    for wrong in (levels[:2], ("small", "medium", "large"), (*levels, "small")):
+        with pytest.raises(ranef.DesignError, match="has the classes large, middle, small, and levels= gives small"):
+            fit(size, levels=wrong)
 
 
 @every

@@ -46,6 +46,31 @@ def test_replacements():
     assert MODEL.priors("flat").flat
 
 
+@pytest.mark.parametrize(
+    ("word", "names"),
+    [
+        ("negative binomial", ["size"]),
+        ("negative binomial 1", ["dispersion"]),
+        ("gamma", ["dispersion"]),
+        ("inverse gaussian", ["dispersion"]),
+        ("t", ["scale", "nu"]),
+        ("ordinal", ["gap2"]),
+        ("poisson", []),
+    ],
+)
+def test_what_a_response_has_of_its_own_is_never_flat(word, names):
+    y = np.tile([1.0, 2.0, 3.0, 2.0, 1.0], 12)
+    model = ranef.Model("y ~ 1 + (1 | g)", {"y": y, "g": np.repeat(list("abcdef"), 10)}, family=word)
+    flat, usual = model.priors("flat"), model.priors()
+    assert list(flat.dispersions) == names
+    assert flat.dispersions == usual.dispersions
+    lines = flat.lines(model.spec.family)
+    assert lines[2:] == usual.lines(model.spec.family)[2:]
+    if word in ("negative binomial", "gamma", "ordinal"):
+        draws = model.sample(5, chains=1, seed=1, sampler="direct", priors="flat", progress=False).draws
+        assert draws.extras.keys() == {*names}
+
+
 def test_the_more_specific_name_wins_whatever_the_order():
     for order in (1, -1):
         changes = {

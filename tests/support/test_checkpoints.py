@@ -158,7 +158,10 @@ def test_other_work_is_refused(tmp_path):
     assert path.read_bytes() == before
     saved = model.fit().save(tmp_path / "fit.ranef")
     path.write_bytes(before[: len(before) // 2])
-    for wrong in (saved, path):
+    other_packing = bytearray(before)
+    other_packing[other_packing.rindex(b"PK\x01\x02") + 10] = 99  # a way of compression that nobody has
+    (packed := tmp_path / "packed.ranef").write_bytes(other_packing)
+    for wrong in (saved, path, packed):
         with pytest.raises(ranef.SavedFileError, match="is no checkpoint"):
             model.sample(50, **options, checkpoint=wrong)
     with pytest.raises(ranef.DesignError, match="does not exist"):

@@ -6,7 +6,7 @@ with late(globals()):
     from _ranef.design.all_levels import EveryLevel, every_level, levels_of
     from _ranef.design.build import build_design
     from _ranef.design.cells import Cells, margins_of, term_cells
-    from _ranef.design.checks import check_sigma, constant_response, warn_of_dropped
+    from _ranef.design.checks import check_sigma, constant_response, told_text, warn_of_dropped
     from _ranef.design.chunks import Chunks, as_chunks
     from _ranef.design.coding import fully_coded, n_columns
     from _ranef.design.few_rows import Condensed, condensed
@@ -82,6 +82,7 @@ __all__ = [
     "scan_chunks",
     "take_rows",
     "term_cells",
+    "told_text",
     "united",
     "warn_of_dropped",
     "with_levels",

@@ -21,6 +21,7 @@ from _ranef.design.checks import (
     told_text,
     warn_of_codes,
     warn_of_lookalike,
+    warn_of_totals,
     warn_of_twins,
 )
 from _ranef.design.coding import Coded, code_terms, fully_coded
@@ -143,6 +144,7 @@ def build_design(
             warn_of_lookalike(node.name, seen, declared=declared, n=table.n)
             if node.name not in (term.group_name for term in parsed.random):
                 warn_of_twins(node.name, tuple(seen))
+                warn_of_totals(node.name, seen)
     rows = complete_rows(_gaps(values, extras, scope), table, na_action)
     try:
         used = on_rows(values, rows, table.n)
@@ -295,6 +297,9 @@ def _groupings(inputs: _Inputs, sigma: float | None) -> list[tuple[Grouping, Cod
     check_blocks(claims, n)
     for name, levels in names.items():
         warn_of_twins(name, levels)
+    rows = {term.group_name: np.bincount(own[1]) for term, own in zip(inputs.parsed.random, made, strict=True)}
+    for name, counts in rows.items():
+        warn_of_totals(name, dict(zip(names[name], counts.tolist(), strict=True)))
     return made
 
 

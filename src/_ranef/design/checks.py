@@ -46,6 +46,7 @@ __all__ = [
     "warn_of_dropped",
     "warn_of_lookalike",
     "warn_of_spread",
+    "warn_of_totals",
     "warn_of_twins",
 ]
 
@@ -62,8 +63,13 @@ _FEW_NUMBERS, _FEW_DATES = 10, 5
 _MANY_WORDS = 20
 #: numbers that often stand for a missing one
 _NINES = re.compile(r"-?9{2,}|-9")
-# levels of a grouping factor up to which twins among them are looked for
+# levels of a factor up to which twins and totals among them are looked for
 _LOOKED_AT = 20_000
+#: what lines that sum up others are called
+_TOTALS = re.compile(
+    r"(?:sub|grand )?totals?|sum|mean|average|all|overall|summe|(?:ins)?gesamt|mittelwert|somme|moyenne|suma|media"
+    r"|totale|totaal|итого"
+)
 
 
 def check_structures(parsed: ParsedFormula, values: Mapping[Node, Value]) -> None:
@@ -254,6 +260,19 @@ def warn_of_codes(name: str, values: Array) -> None:
                 f"data[{name!r}].replace({written}, np.nan), or na_values=['{written}'] in pd.read_csv.",
                 DataWarning,
             )
+
+
+def warn_of_totals(name: str, rows: Mapping[str, int]) -> None:
+    """Warn of a level of one row, beside levels of more, that is called a total: a line below a table, perhaps."""
+    if len(rows) > _LOOKED_AT:
+        return
+    totals = [level for level, count in rows.items() if count == 1 and any(map(_TOTALS.fullmatch, bare_label(level)))]
+    if totals and len(totals) < len(rows) and max(rows.values()) > 1:
+        warn(
+            f"{' and '.join(map(repr, totals))} of {name} has a single row and the name of a line that sums up others. "
+            "If it is one, leave that row out of the data.",
+            DataWarning,
+        )
 
 
 def warn_of_twins(name: str, levels: Sequence[str]) -> None:

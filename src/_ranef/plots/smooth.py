@@ -66,7 +66,7 @@ def _sheather_jones(draws: Floats, counts: Floats) -> float:
             odd = float(np.prod(np.arange(1.0, 2 * j + 1, 2))) / math.sqrt(0.5 * np.pi)
             at = ((1.0 + 0.5 ** (j + 0.5)) / 3.0 * odd / (n * f)) ** (2.0 / (3.0 + 2.0 * j))
             f = _roughness(j, at, orders, squares)
-        return t - (2.0 * n * math.sqrt(np.pi) * f) ** -0.4
+        return t - math.pow(2.0 * n * math.sqrt(np.pi) * f, -0.4)
 
     try:
         t = float(load("scipy.optimize").brentq(off, 0.0, LARGEST))

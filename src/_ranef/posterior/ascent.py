@@ -37,7 +37,8 @@ def ascend(density: Density, start: Floats) -> Laplace:
     if not d:
         return Laplace(start, np.zeros((0, 0)), 0, 0.0)
     for _ in range(STEPS):
-        value, slope, curvature = _derivatives(density, centre, DIFFERENCE * spread)
+        with np.errstate(invalid="ignore"):  # where the density is no number
+            value, slope, curvature = _derivatives(density, centre, DIFFERENCE * spread)
         count += 1 + d * (d + 1)
         if not np.isfinite(curvature).all():
             return normal_at(centre, value, curvature, count)

@@ -142,18 +142,18 @@ class Batched:
             yield slice(first, min(first + step, n))
 
     def _log_likelihoods(self, at: Points) -> Floats:
-        log_det, _, L = self._factorized(at)
+        c, of_rows = self._coefficients(at.rho)
+        log_det, _, L = self._factorized(at, c)
         e, v = self.shape.n_sampled + 1, self.fixed.contrast(at.sampled)
         a = L.shape[1] - e
         s2 = (at.sigma / self.fixed.unit) ** 2
         left = (L[:, a:, a:] * v[:, :, None]).sum(axis=1)
-        log_det += 2.0 * np.log(np.diagonal(L, axis1=1, axis2=2)[:, :a]).sum(axis=1)
+        log_det += -of_rows + 2.0 * np.log(np.diagonal(L, axis1=1, axis2=2)[:, :a]).sum(axis=1)
         deviance = log_det + (left**2).sum(axis=1) / s2 + self.nu * np.log(2.0 * np.pi * at.sigma**2) + self.constant
         return np.asarray(-0.5 * deviance)
 
-    def _factorized(self, at: Points) -> tuple[Floats, list[list[Floats]], Floats]:
-        """Σ log|M_i| less log|Λ⁻¹| (N,), L⁻¹λᵀ of the blocks by entries (N, G), and the Cholesky factors of H."""
-        c, log_det = self._coefficients(at.rho)
+    def _factorized(self, at: Points, c: Floats) -> tuple[Floats, list[list[Floats]], Floats]:
+        """Σ log|M_i| (N,), L⁻¹λᵀ of the blocks by entries (N, G), and the Cholesky factors of H."""
         p = self.C.shape[2]
         half, own = self._levels(at.lam[:, : p * p].reshape(len(at), p, p), c)
         n, m = len(at), self.T.shape[1]
@@ -170,14 +170,13 @@ class Batched:
         t = self.shape.tail
         H[:, np.arange(t), np.arange(t)] += 1.0
         H[:, t:, t:] += ((at.sigma / self.fixed.unit) ** 2)[:, None, None] * (self.fixed.K if at.K is None else at.K)
-        return own - log_det, half, cholesky_or_nan(H)
+        return own, half, cholesky_or_nan(H)
 
     def _coefficients(self, rho: Floats) -> tuple[Floats, Floats]:
         """Coefficients (N, K) of the parts, and what log|Λ⁻¹| has of them (N,)."""
         if self.basis is None:
             return np.ones((len(rho), 1)), np.zeros(len(rho))
-        found = [self.basis.law.at(self.basis.numbers, self.basis.counts, own) for own in rho]
-        return np.array([c for c, _ in found]), np.array([log_det for _, log_det in found])
+        return self.basis.law.at_many(self.basis.numbers, self.basis.counts, rho)
 
     def _levels(self, lam: Floats, c: Floats) -> tuple[list[list[Floats]], Floats]:
         """N = L⁻¹λᵀ of every point and block, as entries N[k][a] (N, G), and Σ log|M_i| (N,)."""
@@ -253,7 +252,8 @@ class Batched:
 
     def _draw(self, at: Points, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
         """The tail's effects, coefficients, and effects of the first factor."""
-        _, half, L = self._factorized(at)
+        c, _ = self._coefficients(at.rho)
+        _, half, L = self._factorized(at, c)
         n, t, s = len(at), self.shape.tail, (at.sigma / self.fixed.unit)[:, None]
         v, a = self.fixed.contrast(at.sampled), t + self.shape.n_integrated
         x = s * rng.standard_normal((n, a)) + np.einsum("nia,ni->na", L[:, a:, :a], v)
@@ -264,7 +264,7 @@ class Batched:
             shaped = x[:, rows].reshape(n, -1, own.shape[1])
             x[:, rows] = np.einsum("nab,njb->nja", own, shaped).reshape(n, -1)
         contrast = np.concatenate([-x, v], axis=1)
-        return x[:, :t], x[:, t:], self._first(half, self._coefficients(at.rho)[0], contrast, s, rng)
+        return x[:, :t], x[:, t:], self._first(half, c, contrast, s, rng)
 
     def _first(
         self, half: list[list[Floats]], c: Floats, contrast: Floats, s: Floats, rng: np.random.Generator

@@ -119,13 +119,13 @@ def run_direct(problem: Problem, settings: Settings, seed: int, start: RemlEstim
     """
     posterior = Together(problem) if problem.given is None else GeneralisedTogether(problem)
     shape, size, rng = (settings.chains, settings.draws), settings.chains * settings.draws, np.random.default_rng(seed)
-    pool, more = _weighted(posterior, start, size, rng)
     drawn = None
-    if isinstance(posterior, GeneralisedTogether):
-        try:
+    try:
+        pool, more = _weighted(posterior, start, size, rng)
+        if isinstance(posterior, GeneralisedTogether):
             pool, drawn = _with_effects(posterior, pool, more, size, rng)
-        except np.linalg.LinAlgError as error:  # the density bends upwards where rows are far from their mean
-            raise NotDirect("the density of the effects has no top that is found at some of the points") from error
+    except np.linalg.LinAlgError as error:  # the density bends upwards where rows are far from their mean
+        raise NotDirect("the density of the effects has no top that is found at some of the points") from error
     weights, k = smoothed(pool.log_ratios)
     n, count = len(weights), float(1.0 / (weights**2).sum())
     if not (k <= MOST_K and count >= min(FEWEST_DRAWS, size)):
@@ -222,6 +222,8 @@ def _weighted(
     if not posterior.n_sampled:
         return _nothing(size), _nothing
     modes = different(ascend(posterior.log_density, q) for q in posterior.starts(start))
+    if not np.isfinite(modes[0].log_mass):
+        raise NotDirect("the density is no number, or has no top, near where its mode is sought")
     layout = posterior.problem.layout
     target = _Target(posterior, make_edges(layout, modes[0].centre, np.linalg.norm(modes[0].root, axis=1)))
     proposal, most = _improved(target, _around(modes, target.edges), rng)

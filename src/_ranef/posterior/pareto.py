@@ -14,15 +14,15 @@ __all__ = ["smoothed"]
 #: the shape is drawn to 0.5 as by so many more weights of the tail
 PRIOR_WEIGHTS, PRIOR_SHAPE = 10, 0.5
 
-#: a tail of fewer weights has no shape, and one begins above so many times their mean
-SHORTEST, ABOVE = 5, 3.0
+#: a tail of fewer weights has no shape, or has all if theirs is so much of the mass; it begins above so many means
+SHORTEST, MOST, ABOVE = 5, 0.5, 3.0
 
 
 def smoothed(log_weights: Floats) -> tuple[Floats, float]:
     """Normalised weights (n,) whose largest are quantiles of a Pareto distribution fitted to them, and its shape k̂.
 
     The tail are the largest 3√n, of these those above three times the mean: where a proposal fits well, others are no
-    tail, but the bulk. k̂ is −∞ where next to none is.
+    tail, but the bulk. k̂ is −∞ where next to none is, and ∞ where next to all of the mass is that of few weights.
 
     Examples
     --------
@@ -32,6 +32,8 @@ def smoothed(log_weights: Floats) -> tuple[Floats, float]:
     (1.0, True)
     """
     n = len(log_weights)
+    if not np.isfinite(log_weights.max()):
+        return np.full(n, np.nan), np.inf
     weights = np.exp(log_weights - log_weights.max())
     order = np.argsort(weights)
     length = int(min(0.2 * n, 3.0 * np.sqrt(n)))
@@ -39,7 +41,8 @@ def smoothed(log_weights: Floats) -> tuple[Floats, float]:
     own = order[n - length :][weights[order[n - length :]] > cutoff]
     length, tail = len(own), weights[own] - cutoff
     if length < SHORTEST or tail[-1] - tail[0] <= 1e-12:
-        return weights / weights.sum(), -np.inf
+        shares = weights / weights.sum()
+        return shares, -np.inf if shares[own].sum() < MOST else np.inf
     shape, scale = _pareto_fit(tail)
     p = (np.arange(length) + 0.5) / length
     quantiles = -scale * np.log1p(-p) if shape == 0.0 else scale * np.expm1(-shape * np.log1p(-p)) / shape

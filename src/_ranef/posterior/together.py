@@ -5,6 +5,7 @@ The same density as :mod:`_ranef.posterior.loops` has point by point, constants 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,12 +121,24 @@ def _scalars(families: tuple[str, ...], numbers: Floats, q: Floats, *, positive:
     x = np.exp(q) if positive else q
     out: Floats = q.sum(axis=-1) if positive else np.zeros(len(q))
     for i, (family, (shape, loc, scale, constant)) in enumerate(zip(families, numbers, strict=True)):
-        z = (x[:, i] - loc) / scale
-        if family == "normal":
-            out = out - 0.5 * z**2
-        elif family == "student":
-            out = out - 0.5 * (shape + 1.0) * np.log1p(z**2 / shape)
-        elif family == "gamma":
-            out = out + (shape - 1.0) * (q[:, i] if positive else np.log(x[:, i])) - x[:, i] / scale
+        density = DENSITIES.get(family)  # none of those that are flat
+        if density is not None:
+            out = out + density(shape, loc, scale, x[:, i], q[:, i] if positive else None)
         out = out + constant
     return out
+
+
+def _normal(_: float, loc: float, scale: float, x: Floats, log_x: Floats | None) -> Floats:
+    return -0.5 * ((x - loc) / scale) ** 2
+
+
+def _student(df: float, loc: float, scale: float, x: Floats, log_x: Floats | None) -> Floats:
+    return np.asarray(-0.5 * (df + 1.0) * np.log1p(((x - loc) / scale) ** 2 / df))
+
+
+def _gamma(shape: float, loc: float, scale: float, x: Floats, log_x: Floats | None) -> Floats:
+    return np.asarray((shape - 1.0) * (np.log(x) if log_x is None else log_x) - x / scale)
+
+
+#: log densities by family, but for their constants
+DENSITIES: dict[str, Callable[..., Floats]] = {"normal": _normal, "student": _student, "gamma": _gamma}

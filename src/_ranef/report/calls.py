@@ -70,8 +70,7 @@ def _model_options(spec: ModelSpec) -> tuple[list[str], list[str]]:
         options.append(f"sigma={float(spec.sigma)!r}")
     options += spec.residual.calls
     if isinstance(spec.family, Generalised):
-        options.append(f"family={spec.family.word!r}")
-        options += [] if spec.family.link == spec.family.links[0] else [f"link={spec.family.link!r}"]
+        options += _family_options(spec.family)
     if spec.related:
         options.append("cov=cov")
         missing.append("cov = ...  # the known covariances among levels given as cov=")
@@ -79,6 +78,12 @@ def _model_options(spec: ModelSpec) -> tuple[list[str], list[str]]:
         options.append(f"transforms={{{', '.join(f'{name!r}: {name}' for name in d.encoding.transforms)}}}")
         missing.append(f"# define here the transforms {', '.join(d.encoding.transforms)}")
     return options, missing
+
+
+def _family_options(family: Generalised) -> list[str]:
+    if family.classes:  # in an order that the data need not tell
+        return [f"family=ranef.families.{family!r}"]
+    return [f"family={family.word!r}"] + ([] if family.link == family.links[0] else [f"link={family.link!r}"])
 
 
 def _own_trials(spec: ModelSpec) -> bool:

@@ -22,6 +22,9 @@ __all__ = ["Page", "Picture", "page_html"]
 
 DOTS_PER_INCH, CSS_PIXELS_PER_INCH = 192, 96
 
+#: how hard figures are packed, of 9: more takes half as long again for an eighth of their size
+PACKED = 3
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Picture:
@@ -144,7 +147,8 @@ def _image(figure: Figure) -> tuple[str, int, int]:
     with deferred():  # as where figures are made
         figure.set_dpi(DOTS_PER_INCH)
         _lightened(figure)
-        figure.savefig(held, format="png", dpi=DOTS_PER_INCH, bbox_inches=_tight(figure))
+        box, packed = _tight(figure), {"compress_level": PACKED}
+        figure.savefig(held, format="png", dpi=DOTS_PER_INCH, bbox_inches=box, pil_kwargs=packed)
     png = held.getvalue()
     width, height = (int.from_bytes(png[at : at + 4], "big") * CSS_PIXELS_PER_INCH // DOTS_PER_INCH for at in (16, 20))
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii"), width, height

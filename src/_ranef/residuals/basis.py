@@ -29,6 +29,11 @@ class BasisLaw(ABC):
     def at(self, numbers: Floats, counts: Floats, rho: Floats) -> tuple[Floats, float]:
         """Coefficients (K,), and log |Λ⁻¹| but for prior weights."""
 
+    def at_many(self, numbers: Floats, counts: Floats, rhos: Floats) -> tuple[Floats, Floats]:
+        """The same (N, K) and (N,) at many ρ (N, n_rho)."""
+        found = [self.at(numbers, counts, rho) for rho in rhos]
+        return np.array([c for c, _ in found]), np.array([log_det for _, log_det in found])
+
     @abstractmethod
     def slopes(self, numbers: Floats, counts: Floats, rho: Floats) -> tuple[Floats, Floats]:
         """Their derivatives (n_rho, K) and (n_rho,)."""

@@ -170,6 +170,11 @@ class _StrataLaw(LogLaw):
         """One for each stratum."""
         return rho @ numbers
 
+    def at_many(self, numbers: Floats, counts: Floats, rhos: Floats) -> tuple[Floats, Floats]:
+        """All at once."""
+        logs = rhos @ numbers
+        return np.exp(logs), logs @ counts
+
     def log_prior(self, rho: Any, xp: ModuleType) -> Any:
         """Normal, of exchangeable log standard deviations of variance one."""
         k = len(rho) + 1

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import struct
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,26 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _ranef.errors import SavedFileError, suggestion
-from _ranef.support.output import put_array
+from _ranef.support.output import BROKEN, put_array
 
 __all__ = ["damaged", "read_container", "write_container"]
 
 MANIFEST = "manifest.json"
-
-#: what a broken or foreign archive may raise while it is read
-BROKEN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    KeyError,
-    OSError,
-    NotImplementedError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
-    MemoryError,
-)
 
 #: first bytes of files that may be taken for one of ours, and what reads them
 OTHERS = {

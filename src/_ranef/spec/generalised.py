@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from _ranef.design import Numeric, Value
+from _ranef.design import Factor, Numeric, Value, told_text
 from _ranef.errors import DesignError, FitError
 from _ranef.spec.links import LINKS, Link, Means, ShareLink, Space
 from _ranef.spec.prior_families import Gamma as GammaPrior
@@ -33,8 +33,10 @@ __all__ = [
     "Rows",
     "Slopes",
     "log_ratio",
+    "refuse_constant",
     "refuse_no_counts",
     "refuse_not_positive",
+    "refuse_text",
 ]
 
 #: distance from a whole number up to which a count is one
@@ -190,6 +192,7 @@ class Generalised(Family):
         DesignError
             If it is no such response, with the first such row.
         """
+        refuse_text(value, name)
         if not isinstance(value, Numeric) or value.values.ndim != 1:
             raise DesignError(
                 f"The response {name} must be one column of numbers for family {self.word!r}; true and false, two "
@@ -393,6 +396,12 @@ class Generalised(Family):
         return False
 
 
+def refuse_text(value: Value, name: str) -> None:
+    """Raise for text that looks like numbers, with what makes numbers of it."""
+    if isinstance(value, Factor) and (told := told_text(name, value)) is not None:
+        raise DesignError(f"The response {name} is {told}.")
+
+
 def refuse_not_positive(y: Floats, name: str, where: Callable[[int], str], word: str) -> None:
     """Raise for what is not positive."""
     wrong = ~(y > 0)
@@ -402,6 +411,12 @@ def refuse_not_positive(y: Floats, name: str, where: Callable[[int], str], word:
             f"The response {name} is {y[row]:g} in {where(row)}; for family {word!r} it must be positive. Leave out "
             "such rows if they are errors of measurement; zeros that belong there need another model."
         )
+
+
+def refuse_constant(y: Floats, name: str) -> None:
+    """Raise for what has no spread, of a family that has a dispersion to be estimated."""
+    if len(y) > 1 and (y == y[0]).all():
+        raise DesignError(f"The response {name} is {y[0]:g} in every row: it has no spread. Check the data.")
 
 
 def refuse_no_counts(y: Floats, name: str, where: Callable[[int], str], word: str) -> None:

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from _ranef.errors import DesignError
-from _ranef.spec.generalised import Dispersion, Generalised, InMean, Rows, Slopes, refuse_not_positive
+from _ranef.spec.generalised import Dispersion, Generalised, InMean, Rows, Slopes, refuse_constant, refuse_not_positive
 from _ranef.spec.links import Means, Space
 from _ranef.spec.prior_families import Gamma as GammaPrior
 from _ranef.support.arrays import Floats
@@ -24,8 +23,9 @@ class _Positive(Generalised):
     divided = True
 
     def refuse(self, y: Floats, name: str, where: Callable[[int], str]) -> None:
-        """What is not positive."""
+        """What is not positive, or does not vary."""
         refuse_not_positive(y, name, where, self.word)
+        refuse_constant(y, name)
 
     def near(self, rows: Rows) -> Floats:
         """The response."""
@@ -216,8 +216,7 @@ class _Located(Generalised):
 
     def refuse(self, y: Floats, name: str, where: Callable[[int], str]) -> None:
         """What does not vary."""
-        if len(y) and (y == y[0]).all():
-            raise DesignError(f"The response {name} is {y[0]:g} in every row: it has no spread. Check the data.")
+        refuse_constant(y, name)
 
     def unit(self, rows: Rows) -> float:
         """The standard deviation of the response, on the scale of the link."""

@@ -175,8 +175,10 @@ class Priors:
 
     def lines(self, family: Family | str = "gaussian") -> list[str]:
         """One line for each prior, for printing."""
+        response = family_of(family) if isinstance(family, str) else family
         if self.flat:
-            return ["beta ~ flat", "theta ~ flat (relative Cholesky factor)", "log(sigma) ~ flat"]
+            sigma = [] if isinstance(response, Generalised) else ["log(sigma) ~ flat"]
+            return ["beta ~ flat", "theta ~ flat (relative Cholesky factor)", *sigma, *self._of_response(response)]
         out = []
         for name, p in self.fixef.items():
             prior = str(p) if self.r2d2 is None or name == "Intercept" else str(self.r2d2)
@@ -190,13 +192,17 @@ class Priors:
         out += [f"{cors.get(name, name)} ~ {p}" for name, p in self.corr.items()]
         out += [f"{name} ~ {p}" for name, p in [*self.shape.items(), *self.rho.items()]]
         out += [f"ranef[{group}] ~ Student t, df {_df_text(df)}" for group, df in self.effects.items()]
-        response = family_of(family) if isinstance(family, str) else family
-        if response.parameters:
-            numbers = (f"{name} {_df_text(self.response[name])}" for name in response.parameters)
-            out.append(f"response ~ {', '.join((response.label, *numbers))}")
+        out += self._of_response(response)
         if isinstance(response, Generalised):
             return out
         return [*out, f"sigma ~ {self.sigma}" if self.known_sigma is None else f"sigma = {self.known_sigma:g}, known"]
+
+    def _of_response(self, family: Family) -> list[str]:
+        """The line of the parameters that a family has of its own."""
+        if not family.parameters:
+            return []
+        numbers = (f"{name} {_df_text(self.response[name])}" for name in family.parameters)
+        return [f"response ~ {', '.join((family.label, *numbers))}"]
 
 
 def _df_text(df: float | Gamma) -> str:
@@ -295,9 +301,13 @@ def default_priors(
         known_sigma=spec.sigma,
         notes=coding_notes(spec),
         shape={shape_name(t, s): _default_shape(s) for t in spec.terms for s in t.structure.shapes},
-        dispersions=spec.family.own_priors(_rows(spec)) if isinstance(spec.family, Generalised) else {},
+        dispersions=_of_dispersions(spec),
     )
     return _changed(priors, _Names(spec, priors), changes)
+
+
+def _of_dispersions(spec: ModelSpec) -> Mapping[str, float | Gamma]:
+    return spec.family.own_priors(_rows(spec)) if isinstance(spec.family, Generalised) else {}
 
 
 def _default_shape(s: ShapeParameter) -> ShapePrior:
@@ -365,13 +375,18 @@ def _entries(priors: Priors) -> dict[str, object]:
     out |= {**priors.corr, **priors.shape, **priors.rho}
     out |= {"fixef": priors.r2d2} if priors.r2d2 is not None else {}
     out |= {f"ranef[{g}]": StudentT(df) if isinstance(df, float) else df for g, df in priors.effects.items()}
-    out["nu"] = priors.df
+    out |= {"nu": priors.df, **priors.dispersions}
     return out | ({"sigma": priors.sigma} if priors.known_sigma is None else {})
 
 
 def flat_priors(spec: ModelSpec) -> Priors:
-    """Flat on β, θ and log σ: the choice under which the marginal mode of θ is the REML estimate."""
-    return Priors({name: Flat() for name in spec.design.fixed_names}, {}, {}, Flat(), flat=True)
+    """Flat on β, θ and log σ: the choice under which the marginal mode of θ is the REML estimate.
+
+    What a family of the response has of its own, as a dispersion, keeps its default prior: under a flat one the
+    posterior would be improper wherever the likelihood has a limit, as that of counts that vary like Poisson ones.
+    """
+    fixef = {name: Flat() for name in spec.design.fixed_names}
+    return Priors(fixef, {}, {}, Flat(), flat=True, dispersions=_of_dispersions(spec))
 
 
 class _Names:

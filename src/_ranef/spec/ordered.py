@@ -9,16 +9,38 @@ from typing import Any
 import numpy as np
 
 from _ranef.design import Factor, Value
-from _ranef.errors import DesignError
+from _ranef.errors import DataWarning, DesignError, warn
 from _ranef.spec.generalised import WHOLE, Dispersion, Generalised, InMean, Reading, Rows, Slopes
 from _ranef.spec.links import Means, ShareLink, Space
 from _ranef.spec.prior_families import Gamma as GammaPrior
-from _ranef.support.arrays import Floats
+from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["Ordinal", "thresholds"]
 
 #: most classes: beyond them a response is better taken as numbers
 MOST_CLASSES = 50
+
+
+def _places(levels: Sequence[str], labels: Sequence[str], name: str) -> Ints:
+    """Where labels stand among the levels that were given."""
+    if sorted(levels) != sorted(labels):
+        raise DesignError(
+            f"The response {name} has the classes {', '.join(labels)}, and levels= gives {', '.join(levels)}. Give "
+            "each class of the data once, from the lowest to the highest."
+        )
+    return np.array([levels.index(label) for label in labels])
+
+
+def _warn_of_letters(value: Factor, name: str) -> None:
+    """Say that classes stand in the order of their letters, where nobody has given another."""
+    if value.ordered or value.numbers or list(value.levels) != sorted(value.levels):
+        return
+    warn(
+        f"The classes of the response {name} are text without an order and were taken in that of their letters: "
+        f"{' < '.join(value.levels)}. If they have another, give family=ranef.families.Ordinal(levels=(...)) from the "
+        "lowest to the highest, or the column as an ordered pandas.Categorical.",
+        DataWarning,
+    )
 
 
 @dataclass(frozen=True)
@@ -32,7 +54,8 @@ class Ordinal(Generalised):
     ----------
     link : "logit", "probit", "cloglog", "loglog" or "cauchit"
     levels : tuple of str
-        The classes in their order; a model reads them off its data.
+        The classes in their order. A model reads them off its data where they are not given: ordered categories
+        and numbers have an order, text has that of its letters, with a warning.
 
     Examples
     --------
@@ -90,7 +113,11 @@ class Ordinal(Generalised):
                 f"The response {name} has {len(labels)} classes; family 'ordinal' takes 3 to {MOST_CLASSES}. Two are "
                 "for family 'binomial', many for a model of numbers."
             )
-        return Reading(Ordinal(self.link, tuple(labels)), codes.astype(float), weights)
+        if self.levels:
+            codes = _places(self.levels, labels, name)[codes]
+        elif isinstance(value, Factor):
+            _warn_of_letters(value, name)
+        return Reading(Ordinal(self.link, self.levels or tuple(labels)), codes.astype(float), weights)
 
     def refuse(self, y: Floats, name: str, where: Callable[[int], str]) -> None:
         """What is no class by its place."""

@@ -10,7 +10,17 @@ import numpy as np
 
 from _ranef.design import Factor, Numeric, Value, bare_label
 from _ranef.errors import DesignError, FitError
-from _ranef.spec.generalised import WHOLE, Generalised, InMean, Reading, Rows, Slopes, log_ratio
+from _ranef.spec.generalised import (
+    WHOLE,
+    Generalised,
+    InMean,
+    Reading,
+    Rows,
+    Slopes,
+    log_ratio,
+    refuse_constant,
+    refuse_text,
+)
 from _ranef.spec.links import Means, ShareLink, Space
 from _ranef.spec.prior_families import Gamma as GammaPrior
 from _ranef.support.arrays import Floats
@@ -64,6 +74,7 @@ class Binomial(_Share):
             y, weights = _of_counts(value.values, name, weights, where)
         elif isinstance(value, Factor):
             if len(value.levels) != 2:
+                refuse_text(value, name)
                 shown = ", ".join(map(repr, value.levels[:6])) + (", …" if len(value.levels) > 6 else "")
                 raise DesignError(
                     f"The response {name} has {len(value.levels)} levels, {shown}; family 'binomial' takes two, of "
@@ -196,7 +207,7 @@ class Beta(_Share):
     parameters: ClassVar[Mapping[str, GammaPrior]] = {"precision": GammaPrior(1.0, 0.1)}
 
     def refuse(self, y: Floats, name: str, where: Callable[[int], str]) -> None:
-        """What is not strictly between."""
+        """What is not strictly between, or does not vary."""
         wrong = ~((y > 0) & (y < 1))
         if wrong.any():
             row = int(wrong.argmax())
@@ -205,6 +216,7 @@ class Beta(_Share):
                 "and 1. Percentages are to be divided by 100; shares of whole trials are for family 'binomial'; other "
                 "zeros and ones need a model of their own."
             )
+        refuse_constant(y, name)
 
     def in_mean(self, means: Means, rows: Rows, own: Mapping[str, Any]) -> InMean:
         """By both shapes."""

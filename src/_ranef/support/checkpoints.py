@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from _ranef.errors import DesignError, RanefWarning, SavedFileError, warn
 from _ranef.support.arrays import Floats
-from _ranef.support.output import check_output, put_array, write_whole
+from _ranef.support.output import BROKEN, check_output, put_array, write_whole
 from _ranef.support.remedies import file_path
 
 __all__ = ["Checkpoint", "open_checkpoint"]
@@ -147,7 +147,9 @@ def _read(path: Path) -> tuple[dict[str, Any], Floats, Arrays]:
             members = {name: held[name] for name in held.files}
         about = json.loads(members.pop(ABOUT).tobytes())
         numbers = members.pop("numbers")
-    except (zipfile.BadZipFile, AttributeError, KeyError, ValueError, EOFError, OSError) as error:
+        if not isinstance(about, dict):
+            raise ValueError("it does not say what it is of")
+    except (AttributeError, TypeError, *BROKEN) as error:
         raise SavedFileError(
             f"{str(path)!r} is no checkpoint that ranef wrote, or was changed afterwards. Give checkpoint= the name "
             "of a new file."

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from _ranef.errors import NotAvailableError
+
 __all__ = ["INTERRUPTED", "as_command", "caught", "deferred", "let_through", "load", "waiting"]
 
 #: exit status after Ctrl-C, as a shell reports it
@@ -104,9 +106,18 @@ def caught() -> Iterator[None]:
 
 
 def load(name: str) -> Any:
-    """Import a module that takes its time, to the end: one left half made would stay broken in this process."""
+    """Import a module that takes its time, to the end: one left half made would stay broken in this process.
+
+    Raises
+    ------
+    NotAvailableError
+        If it wants to write where nothing can be written, as matplotlib does without a folder for temporary files.
+    """
     with deferred():
-        return import_module(name)
+        try:
+            return import_module(name)
+        except OSError as error:
+            raise NotAvailableError(f"{name} cannot be loaded here. {error}.") from error
 
 
 def as_command() -> None:
@@ -121,11 +132,11 @@ def as_command() -> None:
 
 
 def _is_command() -> bool:
-    """Whether ``ranef`` or ``python -m ranef.cli`` was called; while it looks for a module, Python's name is ``-m``."""
+    """Whether ``ranef`` or ``python -m ranef`` was called; while it looks for a module, Python's name is ``-m``."""
     name = sys.argv[0] if getattr(sys, "argv", None) else ""
     if name == "-m":
         called = sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if "-m" in sys.orig_argv else []
-        return called[:1] == ["ranef.cli"]
+        return called[:1] in (["ranef"], ["ranef.cli"])
     return Path(name).stem == "ranef"
 
 

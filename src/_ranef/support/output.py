@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +18,26 @@ from numpy.typing import NDArray
 from _ranef.errors import DesignError
 from _ranef.support.interrupts import deferred
 
-__all__ = ["FIGURES", "PAGES", "check_output", "put_array", "write_whole"]
+__all__ = ["BROKEN", "FIGURES", "PAGES", "check_output", "put_array", "write_whole"]
 
 #: endings of figures and of pages
 FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".eps", ".ps", ".tif", ".tiff", ".webp")
 PAGES = (".html", ".htm")
+
+#: what a broken or foreign archive may raise while it is read
+BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    KeyError,
+    OSError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+    MemoryError,
+)
 
 
 def check_output(path: Path, endings: Sequence[str], *, overwrite: bool = True) -> None:
@@ -100,7 +117,7 @@ def _mode(path: Path) -> int:
         return 0o666 & ~mask
 
 
-def put_array(archive: ZipFile, name: str, array: NDArray[Any]) -> None:
+def put_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
     """Add an array to a zip as numpy's own file, which numpy.load reads."""
     with archive.open(name, "w", force_zip64=True) as member:
         np.lib.format.write_array(member, array, allow_pickle=False)

@@ -394,6 +394,7 @@ class Model(Shown):
         priors : mapping, "flat" or Priors, optional
             Replacements of the data-scaled defaults by name, families of ``ranef.priors`` or distributions of numpyro
             (see :meth:`priors`); ``"flat"`` is the choice under which the marginal mode of θ is the REML estimate.
+            Dispersions, thresholds and degrees of freedom of a response keep their default priors under it.
         family : "gaussian" or "student"
             Of the response; Student t with unknown degrees of freedom ``nu`` makes outliers count less.
         parameterization : "auto", "marginal", "noncentered" or "centered"
@@ -487,13 +488,17 @@ class Model(Shown):
             start=start,
             products=self.products,
         )
-        given = "" if isinstance(init, str) else "init"
-        if isinstance(init, EmpiricalBayesFit) and init.spec is self._spec:
-            given = f"model.{fit_call(init.estimates)}"
         asked = sample_arguments(
-            record, draws=draws, chains=chains, chain_method=chain_method, device=device, init=given
+            record, draws=draws, chains=chains, chain_method=chain_method, device=device, init=self._start_call(init)
         )
         return told(PosteriorFit(spec, replace(record, asked=asked)))
+
+    def _start_call(self, init: Any) -> str:
+        """How ``init=`` is written where these draws are made again; empty where it was not given."""
+        if isinstance(init, str):
+            return ""
+        own = isinstance(init, EmpiricalBayesFit | GeneralisedFit) and init.spec is self._spec
+        return f"model.{fit_call(init.estimates)}" if own else "init"
 
     def _generalised_posterior(
         self, settings: nuts.Settings, family: str, priors: Any, init: Any
@@ -520,7 +525,7 @@ class Model(Shown):
             chains=settings.chains,
             chain_method=settings.chain_method,
             device=settings.device,
-            init="",
+            init=self._start_call(init),
         )
         return GeneralisedPosterior(self._spec, replace(record, asked=asked))
 
