@@ -377,12 +377,18 @@ class LaplaceTogether:
         return System(factor, white, np.linalg.cholesky(corner - _gram(white, white, N)), A, all_scaled)
 
     def mode_from(
-        self, given: ManyPoints, z: Floats, u: tuple[Floats, ...], close: float = QUADRATIC
+        self, given: ManyPoints, z: Floats, u: tuple[Floats, ...], close: float = QUADRATIC, none: float = 0.0
     ) -> tuple[Place, System]:
-        """Where the density is highest, and the curvature there, from somewhere; a step as small as `close` is last."""
+        """Where the density is highest, and the curvature there, from somewhere.
+
+        A step as small as `close` is the last, and one as small as `none` is not taken.
+        """
         now = self._place(given, z, u)
         for _ in range(STEPS):
-            step_z, step_u, decrement = self._step(given, now, self._system(given, now))
+            system = self._system(given, now)
+            step_z, step_u, decrement = self._step(given, now, system)
+            if not (np.where(np.isfinite(now.height), decrement, 0.0) > none).any():
+                return now, system
             now = self._raised(given, now, step_z, step_u)
             if not (np.where(np.isfinite(now.height), decrement, 0.0) > close).any():
                 break
@@ -390,7 +396,7 @@ class LaplaceTogether:
 
     def _mode(self, given: ManyPoints) -> tuple[Place, System]:
         """The same, from where it was last."""
-        now, system = self.mode_from(given, *self._begun(given))
+        now, system = self.mode_from(given, *self._begun(given), none=QUADRATIC**2)
         best = int(np.argmax(np.where(np.isfinite(now.height), now.height, -np.inf)))
         self._near["last"] = _one(now, best), given.only(np.array([best]))
         return now, system
