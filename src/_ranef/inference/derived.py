@@ -30,7 +30,7 @@ from _ranef.inference.variance_shares import (
 )
 from _ranef.likelihood import Likelihood, conditional_variances, cross_products, log_precision_draws, over_rho
 from _ranef.results import PosteriorDraws
-from _ranef.spec import Generalised, ModelSpec, Student, covariance_arrays
+from _ranef.spec import Generalised, LocationScale, ModelSpec, Student, covariance_arrays
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.support.progress import LateBar
@@ -137,6 +137,7 @@ def variance_part_draws(spec: ModelSpec, draws: PosteriorDraws) -> VarianceParts
         owns = dispersion_draws(draws) if family.dispersions else [{}]
         residual = np.broadcast_to(link_variances(spec, family, owns), draws.sigma.size).reshape(draws.sigma.shape)
     else:
+        assert isinstance(family, LocationScale)
         residual = family.variance(draws.sigma**2 * _mean_inverse_weight(spec, draws), family.own(draws.extras))
     parts = variance_parts(row_moments(spec), draws.beta, covariance_draws(spec, draws), np.asarray(residual))
     random = parts.random.copy()

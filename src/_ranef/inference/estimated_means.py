@@ -379,8 +379,9 @@ def _of_classes(
         eta = X @ fit.estimates.beta + grid.offset
         cells, p = averaged(family.predicted(eta, own))
         slopes = family.predicted_slopes(eta, own)
-        moves = slopes[..., :1] * (X @ joint.coefficient_slopes)[:, None]
-        moves = averaged(moves + slopes[..., 1:] @ np.eye(len(joint.x))[len(joint.x) - len(own) :])[1]
+        of_means = slopes[..., :1] * (X @ joint.coefficient_slopes)[:, None]
+        of_own = slopes[..., 1:] @ np.eye(len(joint.x))[len(joint.x) - len(own) :]
+        moves = averaged(of_means + of_own)[1]
         law, draws = Fixed(moves @ joint.covariance @ moves.T, np.inf, ""), None
     cells = pd.concat([cells.assign(**{"class": name}) for name in classes], ignore_index=True)
     return MarginalMeans(cells, (*within, "class"), np.eye(len(p)), 0.0, p, law, draws, level)

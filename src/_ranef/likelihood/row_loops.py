@@ -78,7 +78,7 @@ def _exp(x):  # type: ignore[no-untyped-def]
     shifted = inside * PER_LOG_2 + MAGIC
     k = shifted - MAGIC
     small = _exp_of_rest((inside - k * LOG_2_HIGH) - k * LOG_2_LOW)
-    value = _double(_bits(1.0 + small) + (_bits(shifted) << 52))  # type: ignore
+    value = _double(_bits(1.0 + small) + (_bits(shifted) << 52))  # type: ignore[call-arg, var-annotated]
     value = math.inf if x > HIGHEST else value
     return value, (small if k == 0.0 else value - 1.0)
 
