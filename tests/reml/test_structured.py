@@ -125,6 +125,8 @@ def test_a_stratum_whose_variance_goes_to_zero_ends_as_in_nlme():
     first, second = fit.sigma * np.array(fit.spec.residual.told()[0].values)
     assert first == pytest.approx(ref["residual_variance"]["sd"][0], rel=1e-5)
     assert second < 1e-3 * first
+    assert fit.status == "boundary"
+    assert "log ratio(v2) of ranef.VarIdent('variety') has come to an edge" in fit.optimizer.message
 
 
 def test_the_first_stratum_may_be_any():

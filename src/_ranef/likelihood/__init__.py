@@ -25,7 +25,7 @@ with late(globals()):
     from _ranef.likelihood.group_problem import RowGroups
     from _ranef.likelihood.groups import group_log_densities, has_shared_effects, left_out_log_densities
     from _ranef.likelihood.identify import Undetermined, undetermined
-    from _ranef.likelihood.identify_residuals import at_edge, undetermined_with_rho
+    from _ranef.likelihood.identify_residuals import at_edge, flat_beyond, undetermined_with_rho
     from _ranef.likelihood.laplace import Laplace, LaplaceAt, Mode, make_laplace
     from _ranef.likelihood.laplace_together import LaplaceTogether, ManyDraws, ManyPoints, ManySlopes, rows_together
     from _ranef.likelihood.pilot import Pilot, directions, fit_pilot, outward_direction, response_rows, separating
@@ -106,6 +106,7 @@ __all__ = [
     "fit_pilot",
     "fixed_part",
     "fixed_sums",
+    "flat_beyond",
     "given_variances",
     "group_log_densities",
     "has_blocks",

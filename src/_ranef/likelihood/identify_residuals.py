@@ -5,6 +5,7 @@ the criterion is the same along a line through (θ, ρ), its slope along it is z
 way round: what counts is the rank of the slopes of a few random responses at a point of no special kind.
 
 At an edge rows stay as they are while ρ goes on: a correlation of 1, a range beyond all distances, a constant of zero.
+Or the criterion does, as where the standard deviation of one stratum goes to zero.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from _ranef.likelihood.sums_of_rows import RowSums
 from _ranef.spec import ModelSpec, without_rows
 from _ranef.support.arrays import Bools, Floats
 
-__all__ = ["at_edge", "undetermined_with_rho"]
+__all__ = ["at_edge", "flat_beyond", "undetermined_with_rho"]
 
 #: rows up to which all are read; of more, groups with about as many say it as well, if nothing is wanting
 MANY_ROWS = 10_000
@@ -37,6 +38,9 @@ SPARE = 2
 
 #: movement of whitened rows, beside that at a point of no special kind, below which they stay as they are
 STUCK = 1e-4
+
+#: units of ρ that are far from where descents begin, and change of the criterion by another that is none
+FAR, FLAT = 3.0, 1e-5
 
 #: share of a direction below which a parameter has no part in it
 SOME_PART = 0.1
@@ -117,6 +121,22 @@ def at_edge(spec: ModelSpec) -> Bools:
         assert spec.rho is not None
         return _stuck(basis.movement(spec.rho), basis.movement(_anywhere(spec)))
     return _by_few(spec, _at_edge)
+
+
+def flat_beyond(spec: ModelSpec, theta: Floats, method: Method) -> Bools:
+    """Which of the ρ (n_rho,) of `spec` are far out, and may go on, each alone, with no change of the criterion."""
+    assert spec.rho is not None
+    units, away = spec.residual.units, spec.rho - spec.rho_start
+    out = np.zeros(len(away), dtype=bool)
+    for k in np.flatnonzero((np.abs(away) > FAR * units) & (spec.design.stream is None)):
+        further = spec.rho + np.sign(away[k]) * units[k] * np.eye(len(away))[k]
+        here, there = (_criterion(spec.with_rho(rho), theta, method) for rho in (spec.rho, further))
+        out[k] = abs(there - here) < FLAT
+    return out
+
+
+def _criterion(spec: ModelSpec, theta: Floats, method: Method) -> float:
+    return Likelihood(spec, cross_products(spec), method).at(theta).criterion
 
 
 def _at_edge(spec: ModelSpec) -> Bools:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from _ranef.likelihood import Method, at_edge, undetermined_with_rho
+from _ranef.likelihood import Method, at_edge, flat_beyond, undetermined_with_rho
 from _ranef.reml.fit import BOUNDARY_ADVICE, flat_words
 from _ranef.results import OptimizerRecord, Status
 from _ranef.spec import ModelSpec
+from _ranef.support.arrays import Floats
 
 __all__ = ["judged"]
 
@@ -19,8 +20,8 @@ TWICE = (
 )
 
 
-def judged(found: OptimizerRecord, spec: ModelSpec, method: Method) -> OptimizerRecord:
-    """The record of a descent in θ at the estimated ρ of `spec`, with a status that counts ρ too."""
+def judged(found: OptimizerRecord, spec: ModelSpec, method: Method, theta: Floats) -> OptimizerRecord:
+    """The record of a descent in θ, which ended at `theta`, at the estimated ρ of `spec`; its status counts ρ too."""
     if not spec.rho_names or found.status is Status.NOT_CONVERGED:
         return found
     every = (*spec.theta_names, *spec.rho_names)
@@ -29,7 +30,8 @@ def judged(found: OptimizerRecord, spec: ModelSpec, method: Method) -> Optimizer
         names = tuple(name for name in every if name in lost or name in found.undetermined)
         words = f"{Status.NOT_IDENTIFIED.value} {flat_words(names, method, TWICE)}"
         return replace(found, status=Status.NOT_IDENTIFIED, message=words, undetermined=names)
-    edges = [name for name, there in zip(spec.rho_names, at_edge(spec), strict=True) if there]
+    ends = at_edge(spec) | flat_beyond(spec, theta, method)
+    edges = [name for name, there in zip(spec.rho_names, ends, strict=True) if there]
     if not edges:
         return found
     if found.status is Status.CONVERGED:

@@ -107,7 +107,7 @@ def fit_structured(
         raise
     if fit.estimates.optimizer.status is Status.NOT_CONVERGED:
         _refuse_unbounded(spec, method)
-    optimizer = judged(fit.estimates.optimizer, fit.spec, method)
+    optimizer = judged(fit.estimates.optimizer, fit.spec, method, fit.estimates.theta)
     return replace(fit, estimates=replace(fit.estimates, optimizer=optimizer))
 
 
