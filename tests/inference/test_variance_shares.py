@@ -123,9 +123,8 @@ def test_shares_of_draws_count_the_weights():
     """One draw, put at the estimates, has the shares of the estimates."""
     fit = weighted(1e4).fit()
     e = fit.estimates
-    draws = SimpleNamespace(
-        theta=e.theta[None, None], sigma=np.full((1, 1), e.sigma), beta=e.beta[None, None], extras={}, family="gaussian"
-    )
+    one = {"theta": e.theta[None, None], "sigma": np.full((1, 1), e.sigma), "beta": e.beta[None, None]}
+    draws = SimpleNamespace(**one, extras={}, response=fit.spec.family)
     parts = variance_part_draws(fit.spec, draws)
     assert parts.residual[0, 0] == pytest.approx(fit._variance_parts.residual, rel=1e-12)
     np.testing.assert_allclose(r2_draws(fit.spec, draws).draws[0, 0], fit.r2(), rtol=1e-12)
