@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack, overload
 
+from _ranef.comparison import interval_frame
 from _ranef.plots.decomposition import decomposition_figure
 from _ranef.plots.drawing import figure_of, mark_doubtful, returned_figure
 from _ranef.plots.intervals import intervals_figure
@@ -225,7 +226,7 @@ class ComparisonPlots(SharedPlots):
         3
         """
         own = methods or ("wald", "profile", "bootstrap")
-        drawn = intervals_figure(self.fits, own, self.level, parameters, n, seed, ax)
+        drawn = intervals_figure(interval_frame(self.fits, own, self.level, n, seed), parameters, ax)
         figure = mark_doubtful(figure_of(drawn), self.fits)
         return returned_figure(figure) if drawn is figure else drawn
 
