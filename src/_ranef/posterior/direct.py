@@ -172,7 +172,7 @@ class _Pool:
 
     def with_effects(self, posterior: GeneralisedTogether, rng: np.random.Generator) -> tuple[_Pool, DrawnEffects]:
         """The same with the weights of draws of the effects at every point."""
-        drawn = posterior.draw(self.points, rng)
+        drawn = posterior.draw(self.points, rng, smoothed(self.log_ratios)[0])
         lost = np.isnan(drawn.log_ratio)  # so far out that the exact density is no number
         drawn = replace(drawn, log_ratio=np.where(lost, -np.inf, drawn.log_ratio))
         log_density, log_ratios = self.log_density + drawn.log_ratio, self.log_ratios + drawn.log_ratio
