@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -30,6 +30,9 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "float": ("a number", lambda value: _is_number(value, Real)),
     "Axes": ("axes of matplotlib", lambda value: hasattr(value, "get_figure")),
 }
+
+#: names of annotations that stand for others
+_ALIASES = {"TermArgument": "str | Sequence[str] | None"}
 
 
 def misfit(function: Callable[..., Any], given: tuple[Any, ...], named: Mapping[str, Any]) -> str | None:
@@ -67,12 +70,13 @@ def _read(annotation: str) -> tuple[str, Callable[[Any], bool]]:
 def _part(text: str) -> tuple[str, Callable[[Any], bool]] | None:
     if text in _KINDS:
         return _KINDS[text]
+    if text in _ALIASES:
+        return _read(_ALIASES[text])
     name, _, inner = text.removesuffix("]").partition("[")
     if name == "Literal":
         allowed = ast.literal_eval(f"({inner},)")
-        return " or ".join(map(repr, allowed)), lambda value: any(
-            type(value) is type(a) and value == a for a in allowed
-        )
+        known = {(type(one), one) for one in allowed}
+        return " or ".join(map(repr, allowed)), lambda one: isinstance(one, Hashable) and (type(one), one) in known
     if name == "Mapping":
         return "a dict", lambda value: isinstance(value, Mapping)
     if name not in ("Sequence", "Iterable", "list", "tuple"):
@@ -80,7 +84,11 @@ def _part(text: str) -> tuple[str, Callable[[Any], bool]] | None:
     words, fits = _read(inner.removesuffix(", ..."))
 
     def several(value: Any) -> bool:
-        listed = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping) and np.ndim(value) < 2
+        listed = (
+            isinstance(value, Iterable)
+            and not isinstance(value, str | bytes | Mapping)
+            and getattr(value, "ndim", 1) < 2
+        )
         return listed and all(map(fits, value))
 
     return f"a list of {words}" if words else "a list", several
