@@ -166,3 +166,51 @@ def test_numbers_stay(both):
     """Nothing is hidden: frames hold what was computed."""
     assert np.isfinite(both.fixed_effects["fb_estimate"]).all()
     assert len(both.agreement)
+
+
+PRINTED = {
+    "emmeans": lambda fit: ranef.emmeans(fit, "Days"),
+    "contrasts": lambda fit: ranef.emmeans(fit, "Days", at={"Days": [0, 1]}).contrasts(),
+    "simulated residuals": lambda fit: fit.simulated_residuals(50, seed=1),
+    "pooling": ranef.pooling,
+}
+OF_ESTIMATES = {
+    "test": lambda fit: fit.test("Days"),
+    "anova": lambda fit: fit.anova(),
+    "ranova": ranef.ranova,
+    "drop1": lambda fit: fit.drop1(),
+    "bootstrap": lambda fit: fit.bootstrap(5, seed=1),
+    "profile": lambda fit: fit.profile("sigma"),
+    "influence": lambda fit: fit.influence("Subject", refit=False),
+    "power": lambda fit: ranef.power(fit, "Days", 5, seed=1),
+}
+OF_DRAWS = {"derive": lambda fit: fit.derive("icc"), "loo": lambda fit: fit.loo()}
+MARK = "Not to be trusted"
+
+
+def doubtful(kind: str):
+    m = model("Reaction ~ Days + (1 | Subject)", "sleepstudy")
+    if kind == "estimates":
+        return m.fit(control=ranef.Control(max_iterations=1, em_steps=0, tolerance=1e-300))
+    return m.sample(draws=20, chains=2, seed=1, sampler="nutpie", progress=False)
+
+
+@pytest.mark.parametrize("kind", ["estimates", "draws"])
+@pytest.mark.filterwarnings("ignore::ranef.RanefWarning")
+def test_whatever_leaves_a_session_bears_the_mark(kind, tmp_path):
+    """Texts and figures, and each session is told once: when a fit is made, or loaded."""
+    fit = doubtful(kind)
+    assert not fit.ok
+    assert "not to be trusted" in repr(fit)
+    assert not fit.glance()["ok"][0]
+    of_engine = OF_ESTIMATES if kind == "estimates" else OF_DRAWS
+    silent = [name for name, make in (PRINTED | of_engine).items() if not str(make(fit)).startswith(MARK)]
+    assert not silent
+    for draw in (fit.plot.ranef, fit.plot.residuals, fit.plot.shrinkage, fit.plot.lines):
+        drawn = draw()
+        assert MARK in (drawn if hasattr(drawn, "get_supxlabel") else drawn.figure).get_supxlabel()
+    for held in (fit, ranef.pooling(fit), ranef.compare({"a": fit, "b": fit})):
+        path = held.save(tmp_path / f"{type(held).__name__}.ranef")
+        with pytest.warns(ranef.ConvergenceWarning) as told:
+            ranef.load(path)
+        assert {w.filename for w in told} == {__file__}

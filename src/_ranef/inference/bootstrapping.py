@@ -24,7 +24,7 @@ from _ranef.inference.residual_parameters import values_of
 from _ranef.likelihood import CrossProducts, Responses
 from _ranef.reml import refit_many, slice_size
 from _ranef.residuals import told_names, told_places
-from _ranef.results import Method, RemlEstimates, Status
+from _ranef.results import Doubtable, Method, RemlEstimates, Status
 from _ranef.spec import ModelSpec, sdcor_arrays, without_rows
 from _ranef.support.arrays import Bools, Floats
 from _ranef.support.checkpoints import Checkpoint, open_checkpoint
@@ -52,7 +52,7 @@ Again: TypeAlias = Callable[[Floats | ModelSpec | Responses], Any]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Bootstrap:
+class Bootstrap(Doubtable):
     """Replicates of a statistic.
 
     Attributes
@@ -151,7 +151,7 @@ class Bootstrap:
         lower, upper = _ends(values, estimate, level, interval, jackknife)
         return float(np.clip(lower, low, high)), float(np.clip(upper, low, high))
 
-    def __repr__(self) -> str:
+    def _printed(self) -> str:
         done = int(self.replicates.notna().any(axis=1).sum())
         words = "".join(f"\n{n} failed: {why}" for why, n in self.failures.items())
         short = "" if done + self.failed == self.asked else f" of {self.asked} asked for"

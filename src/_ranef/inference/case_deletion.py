@@ -12,7 +12,7 @@ from _ranef.errors import NotAvailableError, RanefError
 from _ranef.inference.effects import grouping_named, varcorr_frame
 from _ranef.inference.refitting import fitted
 from _ranef.likelihood import Likelihood, cross_products
-from _ranef.results import RemlEstimates
+from _ranef.results import Doubtable, RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, without_rows
 from _ranef.support.arrays import Floats
 from _ranef.support.progress import LateBar
@@ -21,7 +21,7 @@ __all__ = ["Influence", "influence"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Influence:
+class Influence(Doubtable):
     """What the fit becomes without each level of a factor, or without each row.
 
     Attributes
@@ -59,7 +59,7 @@ class Influence:
     varcorr: pd.DataFrame
     theta: pd.DataFrame
 
-    def __repr__(self) -> str:
+    def _printed(self) -> str:
         what = "rows" if self.group is None else f"levels of {self.group}"
         return f"<Influence of {len(self.deleted)} {what}>\n{self.deleted}"
 

@@ -29,7 +29,7 @@ from _ranef.inference.variance_shares import (
     variance_parts,
 )
 from _ranef.likelihood import Likelihood, conditional_variances, cross_products, log_precision_draws, over_rho
-from _ranef.results import PosteriorDraws
+from _ranef.results import Doubtable, PosteriorDraws
 from _ranef.spec import Generalised, LocationScale, ModelSpec, Student, covariance_arrays
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
@@ -57,7 +57,7 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Derived:
+class Derived(Doubtable):
     """A quantity derived from posterior draws.
 
     Attributes
@@ -115,7 +115,7 @@ class Derived:
         )
         return out
 
-    def __repr__(self) -> str:
+    def _printed(self) -> str:
         size, few = int(np.prod(self.draws.shape[2:])), self._head(SHOWN)
         shown = few.frame()
         more = f"\n{size - len(shown)} more entries are in .frame()" if len(shown) < size else ""

@@ -11,7 +11,7 @@ from _ranef.errors import DesignError, FitError, NotAvailableError, suggestion
 from _ranef.inference.engines import Estimated
 from _ranef.likelihood import EffectRoots, Likelihood, effect_roots
 from _ranef.reml import fit_reml
-from _ranef.results import Method
+from _ranef.results import Doubtable, Method, marked
 from _ranef.spec import ModelSpec, TermSpec, model_spec
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, whole_number
@@ -29,7 +29,7 @@ ZERO = 1e-10
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ExactTest:
+class ExactTest(Doubtable):
     """A test of one variance against zero by the exact null distribution of its likelihood ratio.
 
     Attributes
@@ -70,7 +70,7 @@ class ExactTest:
         """Share of simulated statistics that are zero: samples whose estimate is on the boundary."""
         return float(np.mean(self.simulated == 0.0))
 
-    def __repr__(self) -> str:
+    def _printed(self) -> str:
         return (
             f"<Exact {self.kind} of {self.tested} = 0: {self.statistic:.4f}, p = {self.p_value:.4g} "
             f"(± {self.p_error:.1g}, {len(self.simulated)} simulations, {self.share_of_zeros:.0%} of them zero)>"
@@ -145,7 +145,8 @@ def exact_rlrt(
     p = float(np.mean(simulated >= statistic))
     name = ", ".join([f"sd({chosen.columns[0]} | {chosen.group})", *more])
     kind = "RLRT" if method == "REML" else "LRT"
-    return ExactTest(name, kind, statistic, p, float(np.sqrt(p * (1.0 - p) / nsim)), simulated)
+    found = ExactTest(name, kind, statistic, p, float(np.sqrt(p * (1.0 - p) / nsim)), simulated)
+    return marked(found, [fit.estimates.optimizer])
 
 
 def _tested(spec: ModelSpec, group: str | None, term: str | None) -> TermSpec:

@@ -23,7 +23,7 @@ from _ranef.likelihood import (
     row_log_densities,
 )
 from _ranef.posterior import wide_draws
-from _ranef.results import PosteriorDraws
+from _ranef.results import Doubtable, PosteriorDraws
 from _ranef.spec import Flat, ModelSpec, Normal, Priors
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
@@ -43,7 +43,7 @@ BLOCK_ENTRIES = 4_000_000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Loo:
+class Loo(Doubtable):
     """Expected log predictive density, estimated by leaving out one row or one group at a time.
 
     Attributes
@@ -143,7 +143,7 @@ class Loo:
         )
         return data
 
-    def __repr__(self) -> str:
+    def _printed(self) -> str:
         what = f"levels of {self.group}" if self.group else "rows"
         given = f"; {', '.join(self.integrated)} integrated exactly" if self.integrated else ""
         lines = [

@@ -28,6 +28,7 @@ from _ranef.inference.prediction import (
 from _ranef.inference.residual_parameters import ROWS_SD, told_draws
 from _ranef.likelihood import response_rows
 from _ranef.nuts import draw_components
+from _ranef.posterior import MOST_K
 from _ranef.results import Importance, PosteriorDraws
 from _ranef.spec import Flat, Generalised, ModelSpec, Priors, covariance_arrays, family_of, mean_log_sds, varcorr_arrays
 from _ranef.support.arrays import Floats, Ints
@@ -63,9 +64,6 @@ CONSTANT = 1e-12
 #: thresholds of Vehtari et al. (2021, Bayesian Analysis 16(2)): R-hat, and effective draws over all chains
 RHAT_LIMIT = 1.01
 ESS_LIMIT = 400
-
-#: shape of the tail of weights above which they are not to be trusted
-MOST_K = 0.7
 
 #: energy fraction below which the chains move too slowly between levels of energy (Betancourt 2016, arXiv:1604.00695)
 BFMI_LIMIT = 0.3

@@ -14,7 +14,7 @@ from _ranef.inference.effects import normal_quantile
 from _ranef.inference.held import Held, Objective, Value, generalised_objectives, held_parameters, make_objectives
 from _ranef.likelihood import CrossProducts
 from _ranef.reml import fit_reml, fit_structured
-from _ranef.results import Method, RemlEstimates
+from _ranef.results import Doubtable, Method, RemlEstimates
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.progress import LateBar
@@ -116,7 +116,7 @@ class ProfileCurve:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Profiles:
+class Profiles(Doubtable):
     """Profiles of several parameters of one fit.
 
     Attributes
@@ -165,7 +165,7 @@ class Profiles:
         ends = [c.interval(level) for c in self.curves.values()]
         return pd.DataFrame(ends, index=list(self.curves), columns=["lower", "upper"], dtype=float)
 
-    def __repr__(self) -> str:
+    def _printed(self) -> str:
         notes = "".join(f"\n{name}: {words}" for name, words in self.notes.items())
         return f"<Profiles of {len(self.curves)} parameters, fit by {self.method}>\n{self.confint()}{notes}"
 

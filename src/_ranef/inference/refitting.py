@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from _ranef.design import independent_columns, levels_of
+from _ranef.errors import ConvergenceWarning, warn
 from _ranef.formula import Terms
 from _ranef.inference.engines import Estimated, Maximum, laplace_at
 from _ranef.likelihood import CrossProducts, Likelihood, Method, cross_products, other_columns
 from _ranef.reml import Control, fit_generalised, fit_reml, fit_structured
-from _ranef.results import RemlEstimates
+from _ranef.results import RemlEstimates, Status
 from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Floats, Ints
 
-__all__ = ["Fitted", "by_method", "fitted", "n_parameters", "random_reductions", "with_columns"]
+__all__ = ["Fitted", "by_method", "converged", "fitted", "n_parameters", "random_reductions", "with_columns"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -31,6 +32,11 @@ class Fitted:
     def of(cls, fit: Maximum) -> Fitted:
         """What another object holds."""
         return cls(fit.spec, fit.estimates, fit.products if isinstance(fit, Estimated) else None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the estimates may be trusted."""
+        return self.estimates.optimizer.ok
 
     @property
     def products(self) -> CrossProducts:
@@ -79,6 +85,15 @@ def fitted(
         return Fitted(rows.spec, replace(rows.estimates, rho=rows.spec.rho), rows.products)
     products = cross_products(spec) if products is None else products
     return Fitted(spec, fit_reml(spec, method, start=start, control=control, products=products), products)
+
+
+def converged(fit: Fitted, without: str) -> Fitted:
+    """The same fit, after a warning where the maximum of its likelihood was not found."""
+    found = fit.estimates.optimizer
+    if found.status is Status.NOT_CONVERGED:
+        words = f"The model without {without} did not converge, and its row should not be trusted."
+        warn(f"{words} {found.message}", ConvergenceWarning)
+    return fit
 
 
 def by_method(fit: Maximum, method: Method) -> Fitted:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef.errors import DesignError
+from _ranef.results import Doubtable
 from _ranef.support.arrays import Floats
 
 __all__ = ["SimulatedResiduals", "simulated_residuals"]
@@ -17,7 +18,7 @@ FEWEST = 50
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SimulatedResiduals:
+class SimulatedResiduals(Doubtable):
     """How the responses lie among those that the fit simulates.
 
     Attributes
@@ -45,7 +46,7 @@ class SimulatedResiduals:
     tests: pd.DataFrame
     n: int
 
-    def __repr__(self) -> str:
+    def _printed(self) -> str:
         return f"{self.n} simulated data sets\n{self.tests.to_string(float_format=lambda v: f'{v:.4g}')}"
 
 

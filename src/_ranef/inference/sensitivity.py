@@ -199,10 +199,15 @@ def sensitivity_words(spec: ModelSpec, draws: PosteriorDraws) -> list[str]:
 
 def _owing(table: pd.DataFrame, those: str, remedy: str) -> list[str]:
     """Sentences for parameters of which `those` say little."""
-    mostly = ~(table["likelihood"] > table["prior"])
+    mostly = table["likelihood"] <= table["prior"]  # not known of draws whose effects are not integrated
     return [
         f"The posterior of {', '.join(rows.index)} {verb}: {those} say little of it (power-scaling sensitivity "
-        f"{rows['prior'].max():.2f}, that to the likelihood {rows['likelihood'].min():.2f}).{remedy}"
+        f"{rows['prior'].max():.2f}{_against(rows['likelihood'])}).{remedy}"
         for rows, verb in ((table[mostly], "is mostly its prior"), (table[~mostly], "depends on its prior"))
         if len(rows)
     ]
+
+
+def _against(likelihood: pd.Series[float]) -> str:
+    """The sensitivity to the likelihood in words, where it is known."""
+    return "" if likelihood.isna().all() else f", that to the likelihood {likelihood.min():.2f}"

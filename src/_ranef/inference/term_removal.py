@@ -15,6 +15,7 @@ from _ranef.inference.mixtures import chi_squared, mixture
 from _ranef.inference.refitting import (
     Fitted,
     by_method,
+    converged,
     fitted,
     random_reductions,
     with_columns,
@@ -46,7 +47,7 @@ def drop_terms(fit: Maximum, scope: str | Sequence[str] = "terms") -> pd.DataFra
     parts = _droppable(whole.spec, scope)
     with LateBar("Refitting without", "term", len(parts)) as bar:
         for name, (B, assign) in parts.items():
-            rows.append([name, *_compared(whole, with_columns(whole, B, assign), full)])
+            rows.append([name, *_compared(whole, converged(with_columns(whole, B, assign), name), full)])
             bar.update()
     return pd.DataFrame(rows, columns=["term", "npar", "aic", "delta_aic", "statistic", "p"])
 
@@ -116,7 +117,7 @@ def ranova_frame(fit: Maximum) -> pd.DataFrame:
     steps = random_reductions(whole.spec)
     with LateBar("Refitting without", "term", len(steps)) as bar:
         for name, spec in steps:
-            small = fitted(spec, fit.estimates.method, points=fit.estimates.nagq)
+            small = converged(fitted(spec, fit.estimates.method, points=fit.estimates.nagq), name)
             rows.append([name, *_scored(small), *_tested(whole, small)])
             bar.update()
     columns = ["term", "npar", "loglik", "aic", "statistic", "df", "p", "p_mixture"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack, overload
 
 from _ranef.comparison import interval_frame
 from _ranef.plots.decomposition import decomposition_figure
-from _ranef.plots.drawing import figure_of, mark_doubtful, returned_figure
+from _ranef.plots.drawing import figure_of, returned_figure
 from _ranef.plots.intervals import intervals_figure
 from _ranef.plots.ranef import compared_figure, ranef_figure
 from _ranef.plots.selection import Choices, LevelsArgument, TermArgument
@@ -79,7 +79,7 @@ class ComparisonPlots(SharedPlots):
             For an unknown group, term or level, a model without random effects, or `max_levels` below two.
         """
         drawn = compared_figure(self.fits, group, term=term, levels=levels, max_levels=max_levels, level=self.level)
-        return mark_doubtful(returned_figure(drawn), self.fits)
+        return self._marked(returned_figure(drawn))
 
     @overload
     def ranef(
@@ -132,7 +132,9 @@ class ComparisonPlots(SharedPlots):
         >>> both.plot.ranef().get_xlabel()
         'random effect on bright'
         """
-        return ranef_figure(self.fits, group, ax, term=term, levels=levels, max_levels=max_levels, level=self.level)
+        return self._marked(
+            ranef_figure(self.fits, group, ax, term=term, levels=levels, max_levels=max_levels, level=self.level)
+        )
 
     @overload
     def decomposition(
@@ -190,7 +192,7 @@ class ComparisonPlots(SharedPlots):
         >>> both.plot.decomposition().get_xlabel()
         'posterior variance of the effect on bright'
         """
-        return decomposition_figure(self.fits, group, ax, max_levels, draws, term=term, levels=levels)
+        return self._marked(decomposition_figure(self.fits, group, ax, max_levels, draws, term=term, levels=levels))
 
     def intervals(
         self,
@@ -227,8 +229,7 @@ class ComparisonPlots(SharedPlots):
         """
         own = methods or ("wald", "profile", "bootstrap")
         drawn = intervals_figure(interval_frame(self.fits, own, self.level, n, seed), parameters, ax)
-        figure = mark_doubtful(figure_of(drawn), self.fits)
-        return returned_figure(figure) if drawn is figure else drawn
+        return self._marked(returned_figure(drawn) if drawn is figure_of(drawn) else drawn)
 
     @property
     def _shown(self) -> Mapping[str, Fit]:

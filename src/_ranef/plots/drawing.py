@@ -299,10 +299,10 @@ def figure_of(drawn: Axes | Figure) -> Figure:
     return figure
 
 
-def mark_doubtful(figure: Figure, fits: Mapping[str, Fit]) -> Figure:
-    """The same figure, with the names of those of the `fits` that should not be trusted under it."""
+def mark_doubtful(figure: Figure, fits: Mapping[str, Fit]) -> None:
+    """Put the names of those of the `fits` that should not be trusted under a figure."""
     doubtful = [name for name, fit in fits.items() if not fit.ok]
     if doubtful:
         words = f"Not to be trusted: {', '.join(doubtful)} (warnings say why)"
-        figure.supxlabel(words, color=RED, fontsize="medium")
-    return figure
+        above = figure.get_supxlabel().removesuffix(words).rstrip()
+        figure.supxlabel(f"{above}\n{words}".lstrip(), color=RED, fontsize="medium")

@@ -125,7 +125,9 @@ class FitPlots(SharedPlots):
         >>> fit.plot.ranef(term="Days", levels=[308, 309]).get_xlabel()
         'random effect on Reaction per unit of Days'
         """
-        return ranef_figure(self._shown, group, ax, term=term, levels=levels, max_levels=max_levels, level=level)
+        return self._marked(
+            ranef_figure(self._shown, group, ax, term=term, levels=levels, max_levels=max_levels, level=level)
+        )
 
     def residuals(self, ax: Axes | None = None) -> Axes:
         """Pearson residuals against fitted values, with their running median.
@@ -141,7 +143,7 @@ class FitPlots(SharedPlots):
         >>> fit.plot.residuals().get_xlabel()
         'fitted value'
         """
-        return residuals_axes(self.fit, ax)
+        return self._marked(residuals_axes(self.fit, ax))
 
     # -- residuals and effects against what the model says of them ------------------------------------------------
 
@@ -164,7 +166,7 @@ class FitPlots(SharedPlots):
         >>> len(fit.plot.diagnostics().axes)
         4
         """
-        return diagnostics_figure(self.fit, group, levels)
+        return self._marked(diagnostics_figure(self.fit, group, levels))
 
     def qq(self, ax: Axes | None = None, level: float = 0.95) -> Axes:
         """Pearson residuals against normal quantiles, with a band that holds all of a normal sample.
@@ -185,7 +187,7 @@ class FitPlots(SharedPlots):
         'normal quantile'
         """
         check_level(level)
-        return qq_axes(self.fit, ax, level)
+        return self._marked(qq_axes(self.fit, ax, level))
 
     @overload
     def qq_ranef(
@@ -235,7 +237,7 @@ class FitPlots(SharedPlots):
         <Axes: title={'center': 'operator: Intercept'}, xlabel='normal quantile', ylabel='BLUP / its marginal sd'>
         """
         check_level(level)
-        return qq_ranef_axes(self.fit, group, ax, level, term=term, levels=levels)
+        return self._marked(qq_ranef_axes(self.fit, group, ax, level, term=term, levels=levels))
 
     def scale_location(self, ax: Axes | None = None) -> Axes:
         """Square root of absolute Pearson residuals against fitted values, to see whether spread goes with level.
@@ -251,7 +253,7 @@ class FitPlots(SharedPlots):
         >>> fit.plot.scale_location().get_ylabel()
         '√|Pearson residual|'
         """
-        return scale_location_axes(self.fit, ax)
+        return self._marked(scale_location_axes(self.fit, ax))
 
     def residuals_by_group(
         self, group: str | None = None, ax: Axes | None = None, *, levels: LevelsArgument = None
@@ -278,7 +280,7 @@ class FitPlots(SharedPlots):
         >>> fit.plot.residuals_by_group().get_xlabel()
         'Pearson residual (in σ)'
         """
-        return residuals_by_group_axes(self.fit, group, ax, levels)
+        return self._marked(residuals_by_group_axes(self.fit, group, ax, levels))
 
     def ppc(
         self,
@@ -332,7 +334,7 @@ class FitPlots(SharedPlots):
         >>> fit.plot.ppc(statistic="sd", seed=1).get_xlabel()
         'sd of Reaction'
         """
-        return ppc_axes(self.fit, n, statistic, group, kind, re, seed, ax, levels)
+        return self._marked(ppc_axes(self.fit, n, statistic, group, kind, re, seed, ax, levels))
 
     def pattern(self, which: str = "Z", ax: Axes | None = None) -> Axes:
         """Draw where Z, ZᵀZ or the Cholesky factor L of ΛᵀZᵀWZΛ + I are not zero, with the blocks of factors named.
@@ -391,7 +393,7 @@ class FitPlots(SharedPlots):
         >>> fit.plot.profile("sigma").get_ylabel()
         'ζ, REML'
         """
-        return profile_axes(self.fit, parameters, ax)
+        return self._marked(profile_axes(self.fit, parameters, ax))
 
     def influence(
         self,
@@ -428,7 +430,7 @@ class FitPlots(SharedPlots):
         >>> fit.plot.influence("operator", "mdffits").get_xlabel()
         'MDFFITS'
         """
-        return influence_axes(self.fit, group, measure, refit=refit, ax=ax)
+        return self._marked(influence_axes(self.fit, group, measure, refit=refit, ax=ax))
 
     def emmeans(
         self,
@@ -457,7 +459,7 @@ class FitPlots(SharedPlots):
         >>> fit.plot.emmeans("Variety", trend="nitro").get_ylabel()
         'slope in nitro of yield'
         """
-        return emmeans_axes(self.fit, spec, {"by": by, **options}, ax)
+        return self._marked(emmeans_axes(self.fit, spec, {"by": by, **options}, ax))
 
     @property
     def _shown(self) -> dict[str, Fit]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Unpack, overload
+from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
+from _ranef.plots.drawing import figure_of, mark_doubtful
 from _ranef.plots.joint import joint_axes
 from _ranef.plots.lines import lines_figure
 from _ranef.plots.path import path_of_fits
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedPlots"]
 
+_Drawn = TypeVar("_Drawn", bound="Axes | Figure")
+
 
 @helpful
 class SharedPlots(Answering):
@@ -36,6 +39,11 @@ class SharedPlots(Answering):
     @abstractmethod
     def _labelled(self) -> Mapping[str, Fit]:
         """The fits by the names that legends give them; a fit alone by its engine."""
+
+    def _marked(self, drawn: _Drawn) -> _Drawn:
+        """The same, with a line under the figure where a fit should not be trusted."""
+        mark_doubtful(figure_of(drawn), self._labelled)
+        return drawn
 
     @property
     @abstractmethod
@@ -112,8 +120,10 @@ class SharedPlots(Answering):
         'random effect on bright'
         """
         level = self._level if level is None else level
-        return shrinkage_figure(
-            self._shown, group, ax, kind=kind, term=term, levels=levels, max_levels=max_levels, level=level
+        return self._marked(
+            shrinkage_figure(
+                self._shown, group, ax, kind=kind, term=term, levels=levels, max_levels=max_levels, level=level
+            )
         )
 
     @overload
@@ -192,7 +202,9 @@ class SharedPlots(Answering):
         4
         """
         level = self._level if level is None else level
-        return lines_figure(self._shown, x=x, group=group, kind=kind, term=term, levels=levels, ax=ax, level=level)
+        return self._marked(
+            lines_figure(self._shown, x=x, group=group, kind=kind, term=term, levels=levels, ax=ax, level=level)
+        )
 
     @overload
     def path(
@@ -249,7 +261,7 @@ class SharedPlots(Answering):
         >>> fit.plot.path().get_xlabel()
         'sd(Intercept | operator) / σ'
         """
-        return path_of_fits(self._shown, group, term, ax, levels)
+        return self._marked(path_of_fits(self._shown, group, term, ax, levels))
 
     @overload
     def varcorr(self, *, ax: Axes) -> Axes: ...
@@ -281,7 +293,7 @@ class SharedPlots(Answering):
         >>> len(fb.plot.varcorr().axes)
         2
         """
-        return varcorr_figure(self._labelled, ax)
+        return self._marked(varcorr_figure(self._labelled, ax))
 
     def joint(
         self, x: str | None = None, y: str | None = None, ax: Axes | None = None, method: Method | None = None
@@ -311,7 +323,7 @@ class SharedPlots(Answering):
         >>> fit.plot.joint("sd(Intercept | plate)", "sd(Intercept | sample)").get_xlabel()
         'plate: sd of Intercept, in units of diameter'
         """
-        return joint_axes(self._labelled, x, y, ax, method)
+        return self._marked(joint_axes(self._labelled, x, y, ax, method))
 
     def residual_sd(self, ax: Axes | None = None, level: float | None = None) -> Axes:
         """Residual standard deviation of every stratum of ``VarIdent``, with intervals of each fit.
@@ -340,7 +352,7 @@ class SharedPlots(Answering):
         >>> model.fit().plot.residual_sd().get_xlabel()
         'residual sd of distance'
         """
-        return residual_sd_axes(self._shown, self._level if level is None else level, ax)
+        return self._marked(residual_sd_axes(self._shown, self._level if level is None else level, ax))
 
     def acf(
         self, group: str | None = None, lags: int | None = None, ax: Axes | None = None, level: float | None = None
@@ -375,4 +387,4 @@ class SharedPlots(Answering):
         >>> model.fit().plot.acf().get_xlabel()
         'rows apart within Subject'
         """
-        return acf_axes(self._shown, self._level if level is None else level, group, lags, ax)
+        return self._marked(acf_axes(self._shown, self._level if level is None else level, group, lags, ax))

@@ -19,7 +19,7 @@ from _ranef.posterior.edges import Edges, make_edges
 from _ranef.posterior.generalised import DrawnEffects, GeneralisedTogether
 from _ranef.posterior.mixture import Mixture
 from _ranef.posterior.modes import Laplace, different, shares_of
-from _ranef.posterior.pareto import smoothed
+from _ranef.posterior.pareto import MOST_K, smoothed
 from _ranef.posterior.problem import Problem
 from _ranef.posterior.record import Outcome, Raw
 from _ranef.posterior.settings import Settings
@@ -53,9 +53,6 @@ FEWEST_POINTS = 4
 
 #: share of the draws that may be repetitions before the pool is enlarged; and where effects have weights too
 REPEATED, AGAIN = 0.01, 0.05
-
-#: above it weights have no variance to speak of, and are not to be trusted (Vehtari et al. 2024)
-MOST_K = 0.7
 
 #: fewer effective draws than this are no posterior
 FEWEST_DRAWS = 200
@@ -175,7 +172,7 @@ class _Pool:
 
     def with_effects(self, posterior: GeneralisedTogether, rng: np.random.Generator) -> tuple[_Pool, DrawnEffects]:
         """The same with the weights of draws of the effects at every point."""
-        drawn = posterior.draw(self.points, rng)
+        drawn = posterior.draw(self.points, rng, smoothed(self.log_ratios)[0])
         lost = np.isnan(drawn.log_ratio)  # so far out that the exact density is no number
         drawn = replace(drawn, log_ratio=np.where(lost, -np.inf, drawn.log_ratio))
         log_density, log_ratios = self.log_density + drawn.log_ratio, self.log_ratios + drawn.log_ratio

@@ -83,8 +83,8 @@ class OptimizerRecord:
     >>> import ranef
     >>> fit = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp")).fit()
     >>> record = fit.optimizer
-    >>> record.status, record.n_evaluations == len(record.steps), record.decrement < 1e-6, record.doubt
-    (<Status.CONVERGED: 'The optimum is interior and the gradient vanishes there.'>, True, True, '')
+    >>> record.status, record.n_evaluations == len(record.steps), record.decrement < 1e-6, record.doubt, record.ok
+    (<Status.CONVERGED: 'The optimum is interior and the gradient vanishes there.'>, True, True, '', True)
     """
 
     steps: tuple[OptimizerStep, ...]
@@ -93,6 +93,11 @@ class OptimizerRecord:
     message: str
     undetermined: tuple[str, ...] = ()
     doubt: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the estimates may be trusted, on a boundary or not."""
+        return self.status in (Status.CONVERGED, Status.BOUNDARY)
 
     def __repr__(self) -> str:
         return f"<OptimizerRecord: {self.n_evaluations} evaluations. {self.message}>"

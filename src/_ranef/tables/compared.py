@@ -39,6 +39,8 @@ class FitColumns:
         Sentences about it, such as priors of its own.
     doubts : tuple of str
         Sentences on why it should not be trusted; none where it may be.
+    owed : tuple of str
+        Sentences on what owes much to its prior.
     """
 
     name: str
@@ -46,6 +48,7 @@ class FitColumns:
     engine: str
     remarks: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    owed: tuple[str, ...] = ()
 
 
 def comparison_table(

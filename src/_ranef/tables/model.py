@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from _ranef.errors import DesignError
+from _ranef.results import DOUBT
 from _ranef.tables.blocks import Block, Grid, Text
 from _ranef.tables.export import great_tables, html_source, latex_source, markdown_source
 
@@ -73,6 +74,10 @@ class Document:
     def to_great_tables(self) -> list[GT]:
         """One ``great_tables.GT`` for each table, to be styled further."""
         return great_tables(self.blocks)
+
+    def _doubted(self) -> Document:
+        """The same after a line that says that it should not be trusted."""
+        return Document((Text((DOUBT,)), *self.blocks))
 
     def __str__(self) -> str:
         return "\n\n".join(_text(block) for block in self.blocks)

@@ -47,6 +47,11 @@ class ResultFrame(pd.DataFrame):
     def __deepcopy__(self, memo: Any = None) -> ResultFrame:
         return self.__copy__()
 
+    def _doubted(self) -> ResultFrame:
+        """The same, which prints after a line that says that it should not be trusted."""
+        self.document = self.document._doubted()
+        return self
+
     def __repr__(self) -> str:
         return str(self.document)
 

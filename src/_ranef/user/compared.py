@@ -410,6 +410,7 @@ class Compared(ByFields, Shown, Generic[Estimate, Posterior]):
         agreement = agreement_lines(self.agreement, columns)
         if all(fit.ok for fit in self.fits.values()):
             agreement += self._decomposed(columns)
+        agreement += [f"{f.heading}: {words.removeprefix('The posterior of ')}" for f in columns for words in f.owed]
         formula = next(iter(self.fits.values())).spec.design.formula
         return comparison_table(
             formula,
@@ -430,7 +431,8 @@ class Compared(ByFields, Shown, Generic[Estimate, Posterior]):
         for name, fit in self.fits.items():
             heading = {"eb": fit.engine, "fb": "Posterior"}.get(name, name)
             remarks = _remarks(fit, reference) if isinstance(fit, Drawn) else ()
-            out.append(FitColumns(name, heading, fit.engine, remarks, tuple(fit.warnings)))
+            owed = fit._owed if isinstance(fit, Drawn) and not fit.warnings else []
+            out.append(FitColumns(name, heading, fit.engine, remarks, tuple(fit.warnings), tuple(owed)))
         return out
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import pandas as pd
 from _ranef import inference as inf
 from _ranef import nuts, tables
 from _ranef.errors import ConvergenceWarning, DesignError, RanefWarning, warn
-from _ranef.results import PosteriorDraws
+from _ranef.results import Fit, PosteriorDraws, marked
 from _ranef.spec import Generalised, ModelSpec, Priors
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, one_of, whole_number
@@ -209,7 +209,7 @@ class Drawn:
         Of generalised responses ``family`` and ``link`` stand in the place of ``sigma``.
         ``divergences``; ``pareto_k`` of draws by weights of importance, NaN of others; ``rhat_max``; ``ess_min`` of
         bulk and tail; ``bfmi_min``, the least energy fraction of a chain; ``max_treedepth``, how many trajectories were
-        cut short at depth 10.
+        cut short at depth 10; ``ok``, whether nothing is wrong with the run.
 
         Examples
         --------
@@ -236,6 +236,7 @@ class Drawn:
                 "ess_min": table[["ess_bulk", "ess_tail"]].min().min(),
                 "bfmi_min": np.nan if np.isnan(energy).all() else float(np.nanmin(energy)),
                 "max_treedepth": inf.saturated_trees(self.draws),
+                "ok": not self.warnings,
             }
         )
 
@@ -258,7 +259,7 @@ class Drawn:
             run = f"{chains * draws} independent ones by weights of importance"
         settings = [f"Draws: {run}, seed {self.draws.seed}"]
         fixed = table["group"] == ""
-        notes = [*self.draws.notes, *inf.sensitivity_words(self.spec, self.draws)]
+        notes = [*self.draws.notes, *self._owed]
         words = [*self.warnings, *(f"Note: {note}" for note in notes)]
         return tables.posterior_summary(
             self.spec, self.draws.priors, settings, self.draws.response, table[~fixed], table[fixed], words, self.engine
@@ -333,7 +334,7 @@ class Drawn:
         >>> fb.derive("rank").frame().columns[-1]
         'p_best'
         """
-        return inf.derive(self.spec, self.draws, name, arguments)
+        return marked(inf.derive(self.spec, self.draws, name, arguments), [cast(Fit, self)])
 
     @overload
     def r2(self, interval: None = None, level: float = ...) -> pd.Series[float]: ...
@@ -541,10 +542,11 @@ class Drawn:
         if inf.loo_kind(kind) == "conditional":
             if group is not None:
                 raise DesignError(f"group={group!r} is for kind='group'; kind='conditional' leaves out single rows.")
-            return _after_warnings(inf.loo_rows(self.spec, self.draws))
+            return marked(_after_warnings(inf.loo_rows(self.spec, self.draws)), [cast(Fit, self)])
         spec = self.spec.held
         place = inf.grouping_named(spec, inf.only_group(spec, group))[0]
-        return _after_warnings(inf.loo_groups(spec, self.draws, inf.row_groups(spec, place)))
+        found = inf.loo_groups(spec, self.draws, inf.row_groups(spec, place))
+        return marked(_after_warnings(found), [cast(Fit, self)])
 
     def posterior_predictive(
         self, draws: int | None = None, *, seed: int | None = None, re: str = "fitted"
@@ -588,6 +590,17 @@ class Drawn:
     @property
     def _beta(self) -> Floats:
         return np.asarray(self.draws.beta.mean(axis=(0, 1)))
+
+    @cached_property
+    def _owed(self) -> list[str]:
+        """Sentences on what owes much to its prior."""
+        return inf.sensitivity_words(self.spec, self.draws)
+
+    @property
+    def _run(self) -> str:
+        """The draws in words."""
+        chains, draws = self.draws.sigma.shape
+        return f"{chains} chains of {draws} draws" if self.draws.chained else f"{chains * draws} independent draws"
 
     @cached_property
     def _modes(self) -> tuple[Floats, ...]:

@@ -17,7 +17,7 @@ from _ranef import tables
 from _ranef.design import rows_elsewhere
 from _ranef.errors import ConvergenceWarning, DesignError, RanefWarning, SingularFitWarning
 from _ranef.likelihood import Responses
-from _ranef.results import OptimizerRecord, RemlEstimates, Status
+from _ranef.results import OptimizerRecord, RemlEstimates, Status, marked
 from _ranef.spec import ModelSpec, covariance_arrays
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import generator, helpful, one_of, whole_number
@@ -358,10 +358,10 @@ class Maximised(Answers):
         asked = inf.hypotheses(L, list(self.fixef.index), self.spec.design.dropped, value)
         law, beta = self._law(ddf, vcov, cluster), self.estimates.beta
         rows = inf.row_frame(law, beta, asked, level)
-        return tables.hypothesis_table(inf.joint_frame(law, beta, asked), rows, law.words)
+        return marked(tables.hypothesis_table(inf.joint_frame(law, beta, asked), rows, law.words), [self])
 
     def glance(self) -> pd.DataFrame:
-        """One row: ``engine, nobs, sigma, loglik, criterion, aic, bic, df, df_residual, singular``.
+        """One row: ``engine, nobs, sigma, loglik, criterion, aic, bic, df, df_residual, singular, ok``.
 
         Of generalised responses ``family`` and ``link`` stand in the place of ``sigma``.
 
@@ -384,6 +384,7 @@ class Maximised(Answers):
                 "df": self.df,
                 "df_residual": self.spec.n_obs - self.df,
                 "singular": self.is_singular,
+                "ok": self.ok,
             }
         )
 
@@ -525,8 +526,8 @@ class Maximised(Answers):
         >>> fit.warnings
         []
         """
-        doubtful = self.estimates.optimizer.status in (Status.NOT_CONVERGED, Status.NOT_IDENTIFIED)
-        return [self.estimates.optimizer.message] if doubtful else []
+        found = self.estimates.optimizer
+        return [] if found.ok else [found.message]
 
     @property
     def optimizer(self) -> OptimizerRecord:
@@ -643,7 +644,8 @@ class Maximised(Answers):
         """
         elsewhere = kind == "parametric" and rows_elsewhere(self.spec.design)
         fit = cast(Any, self) if elsewhere else replace(cast(Any, self), spec=self.spec.held)
-        return inf.bootstrap(fit, fit._again, n, statistic, kind, re, seed=seed, n_jobs=n_jobs, checkpoint=checkpoint)
+        found = inf.bootstrap(fit, fit._again, n, statistic, kind, re, seed=seed, n_jobs=n_jobs, checkpoint=checkpoint)
+        return marked(found, [self])
 
     def vcov_robust(self, type: str | None = None, *, cluster: Any = None) -> pd.DataFrame:
         """Cluster-robust covariance of the coefficients: it holds though the model of the rows of a cluster may not.
@@ -771,7 +773,7 @@ class Maximised(Answers):
          <none>      1763.94
          Days      1 1785.48 23.54 1.23e-06
         """
-        return tables.drop_table(inf.drop_terms(self, scope), self.spec.design.formula)
+        return marked(tables.drop_table(inf.drop_terms(self, scope), self.spec.design.formula), [self])
 
     def influence(self, group: str | None = None, *, refit: bool = True) -> inf.Influence:
         """Fit again without each level of `group`, or without each row.
@@ -801,7 +803,7 @@ class Maximised(Answers):
         >>> fit.influence("operator").deleted["cooks_distance"].round(3).tolist()
         [0.127, 0.575, 0.241, 0.39]
         """
-        return inf.influence(self.spec, self.estimates, group, refit=refit)
+        return marked(inf.influence(self.spec, self.estimates, group, refit=refit), [self])
 
     def _variance_errors(self) -> Floats:
         """Standard errors of the sds and correlations, NaN where the information does not give any."""
@@ -865,7 +867,8 @@ class Maximised(Answers):
 
     def _profiles(self, parameters: Sequence[str] | str | None, level: float, steps: int) -> inf.Profiles:
         held = inf.Fitted.of(self).held
-        return inf.likelihood_profiles(self.spec, held, self.estimates, parameters, level, steps)
+        found = inf.likelihood_profiles(self.spec, held, self.estimates, parameters, level, steps)
+        return marked(found, [self])
 
     def _tests(self, ddf: str | None = None, vcov: str | None = None, cluster: Any = None) -> inf.CoefficientTests:
         return inf.coefficient_tests(self._law(ddf, vcov, cluster), self.estimates.beta)

@@ -18,7 +18,7 @@ import pandas as pd
 from _ranef import inference as inf
 from _ranef import saved, tables
 from _ranef.errors import NotAvailableError, RanefWarning, warn
-from _ranef.results import Fit
+from _ranef.results import Fit, marked
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import Answering, generator, helpful, whole_number
@@ -155,6 +155,11 @@ class Answers(Described, ByFields, Shown):
         True
         """
         return not self.warnings
+
+    @property
+    def _mark(self) -> str:
+        """What is said in one line."""
+        return "" if self.ok else ", not to be trusted"
 
     def coef(self, group: str | None = None) -> pd.DataFrame:
         """Fixed plus random effects of every level of `group` (needed only where there are several).
@@ -314,7 +319,8 @@ class BaseFit(Answers):
         (['uniformity', 'dispersion', 'outliers'], True)
         """
         y = inf.row_series(self.spec, lambda rows: rows.design.y, "response")
-        return inf.simulated_residuals(y, cast(Fit, self).simulate(whole_number("n", n), re=re, seed=seed))
+        found = inf.simulated_residuals(y, cast(Fit, self).simulate(whole_number("n", n), re=re, seed=seed))
+        return marked(found, [self])
 
     @overload
     def predict(

@@ -15,7 +15,7 @@ from _ranef import inference as inf
 from _ranef.errors import DesignError, NotAvailableError
 from _ranef.likelihood import LaplaceAt, response_rows
 from _ranef.reml import Control
-from _ranef.results import RemlEstimates, fit_arguments
+from _ranef.results import RemlEstimates, fit_arguments, marked
 from _ranef.spec import Generalised, ModelSpec, with_response
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import helpful
@@ -412,7 +412,7 @@ class GeneralisedFit(Maximised, Linked):
         """
         law = self._law(None, vcov, cluster)
         frame = inf.term_tests(self.spec, law, self.estimates.beta, 1.0, type)
-        return tables.term_table(frame.drop(columns=["sum_sq", "mean_sq"]), type, law.words)
+        return marked(tables.term_table(frame.drop(columns=["sum_sq", "mean_sq"]), type, law.words), [self])
 
     def _residuals(self, kind: str, re: RandomPart) -> Floats:
         own = inf.dispersions_of(self.estimates)
@@ -504,8 +504,8 @@ class GeneralisedFit(Maximised, Linked):
             object.__setattr__(self, "spec", self.spec.with_family(self.family))
 
     def __repr__(self) -> str:
-        what = f"{self.estimates.family} ({self.estimates.link})"
-        return f"<GeneralisedFit {self.spec.design.formula!r}: {what} by {self.engine}, criterion {self.criterion:.4f}>"
+        what = f"{self.estimates.family} ({self.estimates.link}) by {self.engine}"
+        return f"<GeneralisedFit {self.spec.design.formula!r}: {what}, criterion {self.criterion:.4f}{self._mark}>"
 
 
 def refuse_generalised(given: Iterable[Any], what: str, instead: str) -> None:

@@ -84,6 +84,5 @@ class GeneralisedPosterior(Drawn, Linked):
         return {("dispersion", name): float(np.mean(drawn)) for name, drawn in self.draws.extras.items()}
 
     def __repr__(self) -> str:
-        chains, draws = self.draws.sigma.shape
         what = f"{self.draws.family} ({self.draws.link})"
-        return f"<GeneralisedPosterior {self.spec.design.formula!r}: {what}, {chains} chains of {draws} draws>"
+        return f"<GeneralisedPosterior {self.spec.design.formula!r}: {what}, {self._run}{self._mark}>"

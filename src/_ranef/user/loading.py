@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
 from _ranef.errors import DesignError
 from _ranef.saved import Prepared, read_saved
 from _ranef.support.remedies import helpful
+from _ranef.user.compared import Compared
 from _ranef.user.comparison import Comparison
+from _ranef.user.fit_base import Answers, told
 from _ranef.user.generalised_comparison import GeneralisedComparison
 from _ranef.user.generalised_fit import GeneralisedFit
 from _ranef.user.generalised_pooled import GeneralisedPooling
 from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.model import Model
 from _ranef.user.pooled import Pooling
+from _ranef.user.pooled_base import Pooled
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
 from _ranef.user.row_sums import RowSums
@@ -91,6 +94,11 @@ def load(
     -------
     EmpiricalBayesFit, GeneralisedFit, PosteriorFit, Comparison, Pooling, Model or RowSums
 
+    Warns
+    -----
+    ConvergenceWarning, SingularFitWarning
+        If a fit in it should not be trusted, or is singular, as when it was made.
+
     Raises
     ------
     SavedFileError
@@ -116,4 +124,16 @@ def load(
         raise DesignError(
             f"{str(path)!r} holds a {type(held).__name__}, not a {kind.__name__}. Leave kind= out, or name that class."
         )
+    for fit in _fits_in(held):
+        told(fit)
     return held
+
+
+def _fits_in(held: Any) -> Iterator[Answers]:
+    """The fits in what was loaded."""
+    if isinstance(held, Answers):
+        yield held
+    elif isinstance(held, Compared):
+        yield from held.fits.values()
+    elif isinstance(held, Pooled):
+        yield from (fit for fit in (held.eb, held.fb) if fit is not None)

@@ -32,6 +32,8 @@ class Means(ByFields, Shown):
         The covariate whose slopes these are.
     family : Generalised, optional
         Of a generalised response, on whose link or mean they stand.
+    trusted : bool
+        Whether the fit is ``ok``; it is said in what is printed where it is not.
 
     Examples
     --------
@@ -49,6 +51,7 @@ class Means(ByFields, Shown):
     found: inf.MarginalMeans
     trend: str | None = None
     family: Generalised | None = None
+    trusted: bool = True
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -142,7 +145,8 @@ class Means(ByFields, Shown):
             note = "Differences of probabilities."
         elif self.family is not None and self.trend is None:
             note = f"Of the {self.family.link} scale{'' if called == 'estimate' else ', back-transformed'}."
-        return contrasts_table(frame, self.by, chosen, family, called=called, note=note)
+        out = contrasts_table(frame, self.by, chosen, family, called=called, note=note)
+        return out if self.trusted else out._doubted()
 
     @property
     def _of_classes(self) -> bool:
@@ -153,9 +157,10 @@ class Means(ByFields, Shown):
         law = self.found.law
         words = None if law is None else law.words
         back = self.found.family is not None or self._of_classes
-        return means_table(
+        out = means_table(
             self.frame, list(self.cells.columns), self.trend, words, self.found.level, self.family, back=back
         )
+        return out if self.trusted else out._doubted()
 
     def __repr__(self) -> str:
         return str(self)
@@ -243,4 +248,4 @@ def emmeans(
     """
     found = inf.emmeans(fit, spec, by, at, weights, trend=trend, ddf=ddf, level=level, type=type)
     own = fit.spec.family
-    return Means(found, trend, own if isinstance(own, Generalised) else None)
+    return Means(found, trend, own if isinstance(own, Generalised) else None, fit.ok)

@@ -12,6 +12,7 @@ import pandas as pd
 from _ranef import comparison as cmp
 from _ranef.errors import DesignError, suggestion
 from _ranef.inference import grouping_named
+from _ranef.results import marked
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import helpful
@@ -147,7 +148,7 @@ class Pooled(ByFields, Shown):
          operator Intercept a     5     60.240  60.278   60.400       0.762
         """
         columns = [c for c in self.frame if str(c).startswith("reliability")]
-        return pooling_table(
+        out = pooling_table(
             self.coef.assign(**{str(c): self.frame[c] for c in columns}),
             formula=self.spec.design.formula,
             engine=self.eb.engine,
@@ -155,6 +156,7 @@ class Pooled(ByFields, Shown):
             without_shares=self._without_shares,
             max_levels=max_levels,
         )
+        return marked(out, [fit for fit in (self.eb, self.fb) if fit is not None])
 
     def __repr__(self) -> str:
         return str(self.table())

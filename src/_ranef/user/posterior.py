@@ -118,9 +118,7 @@ class PosteriorFit(Drawn, BaseFit):
         return {("nu",): float(np.mean(self.draws.extras["nu"]))} if "nu" in self.draws.extras else {}
 
     def __repr__(self) -> str:
-        chains, draws = self.draws.sigma.shape
-        run = f"{chains} chains of {draws} draws" if self.engine == "NUTS" else f"{chains * draws} independent draws"
-        return f"<PosteriorFit {self.spec.design.formula!r}, {run}>"
+        return f"<PosteriorFit {self.spec.design.formula!r}, {self._run}{self._mark}>"
 
     def _one_covariance(self, rng: np.random.Generator) -> tuple[Floats, ...]:
         return inf.one_draw(inf.covariance_draws(self.spec, self.draws), rng)

@@ -11,6 +11,7 @@ import pandas as pd
 from _ranef import inference as inf
 from _ranef.errors import DesignError
 from _ranef.plots.power import power_axes
+from _ranef.results import Doubtable, marked
 from _ranef.spec import Generalised
 from _ranef.support.remedies import helpful
 from _ranef.user.generalised_fit import GeneralisedFit
@@ -27,7 +28,7 @@ __all__ = ["Power", "power"]
 
 @helpful
 @dataclass(frozen=True, eq=False, repr=False)
-class Power:
+class Power(Doubtable):
     """How often a hypothesis is rejected.
 
     Made by :func:`power`.
@@ -74,9 +75,10 @@ class Power:
         >>> power.plot().get_ylabel()
         'power'
         """
-        return power_axes(self.frame, self.group, " and ".join(self.hypothesis), ax)
+        title = " and ".join(self.hypothesis)
+        return power_axes(self.frame, self.group, title if self._trusted else f"{title} (not to be trusted)", ax)
 
-    def __repr__(self) -> str:
+    def _printed(self) -> str:
         changed = "".join(f", {name} = {value:g}" for name, value in self.effect.items())
         how = f"F ({self.ddf})" if self.ddf else "χ²"
         head = f"Power at α = {self.alpha:g}{changed}; rejected is {' and '.join(self.hypothesis)}, by {how}"
@@ -152,4 +154,4 @@ def power(
         fit, test, n_sim, extend=extend, effect=effect, ddf=ddf, alpha=alpha, seed=seed, level=level, n_jobs=n_jobs
     )
     known = None if isinstance(fit.spec.family, Generalised) else ddf
-    return Power(hypothesis, alpha, dict(effect or {}), known, group, frame)
+    return marked(Power(hypothesis, alpha, dict(effect or {}), known, group, frame), [fit])

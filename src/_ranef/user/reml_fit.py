@@ -24,7 +24,7 @@ from _ranef.likelihood import (
     read_responses,
 )
 from _ranef.reml import Control, refit_many, refit_structured
-from _ranef.results import Refits, RemlEstimates, fit_arguments
+from _ranef.results import Refits, RemlEstimates, fit_arguments, marked
 from _ranef.spec import ModelSpec, check_responses, with_response
 from _ranef.support.arrays import Floats
 from _ranef.support.remedies import helpful
@@ -173,7 +173,8 @@ class EmpiricalBayesFit(Maximised, BaseFit):
          Variety   491.8   245.9     2 10.00   1.485   0.2724
         """
         law = self._law(ddf, vcov, cluster)
-        return tables.term_table(inf.term_tests(self.spec, law, self.estimates.beta, self.sigma, type), type, law.words)
+        frame = inf.term_tests(self.spec, law, self.estimates.beta, self.sigma, type)
+        return marked(tables.term_table(frame, type, law.words), [self])
 
     def vcov_adjusted(self) -> pd.DataFrame:
         """Kenward and Roger's covariance of the coefficients, p×p: :attr:`vcov` with the uncertainty of θ̂ in it.
@@ -581,7 +582,8 @@ class EmpiricalBayesFit(Maximised, BaseFit):
         return inf.estimated_parts(self)
 
     def __repr__(self) -> str:
-        return f"<EmpiricalBayesFit {self.spec.design.formula!r} by {self.engine}, criterion {self.criterion:.4f}>"
+        what = f"{self.spec.design.formula!r} by {self.engine}"
+        return f"<EmpiricalBayesFit {what}, criterion {self.criterion:.4f}{self._mark}>"
 
 
 def empirical_bayes(

@@ -8,6 +8,7 @@ from typing import Any
 from _ranef import inference as inf
 from _ranef.comparison import check_names, formula_names
 from _ranef.errors import DesignError, NotAvailableError
+from _ranef.results import marked
 from _ranef.spec import Generalised
 from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import ResultFrame, models_table, ranova_table
@@ -120,12 +121,12 @@ def _compared(
     words = inf.TESTS[test]
     if test in ("kr", "satterthwaite"):
         frame, note = inf.f_frame(fits, names, "kenward-roger" if test == "kr" else test)
-        return models_table(frame, models, words, note)
+        return marked(models_table(frame, models, words, note), fits)
     own, note = inf.by_one_criterion(fits, refit=refit)
     if test == "lrt":
-        return models_table(inf.likelihood_frame(own, names), models, words, note)
+        return marked(models_table(inf.likelihood_frame(own, names), models, words, note), own)
     frame, ratios = inf.bootstrap_frame(own, names, whole_number("nsim", nsim, 1), generator(seed))
-    return models_table(frame, models, words, note, ratios)
+    return marked(models_table(frame, models, words, note, ratios), own)
 
 
 def _refuse_other_families(fits: Sequence[Any], test: str) -> None:
@@ -206,4 +207,4 @@ def ranova(fit: EmpiricalBayesFit | GeneralisedFit) -> ResultFrame:
             "ranova() tests variances of fits by REML or ML. A posterior has the variance itself: fit.confint() and "
             "fit.plot.varcorr(); or compare posteriors of models with and without it, ranef.compare(fb1, fb2)."
         )
-    return ranova_table(inf.ranova_frame(fit), fit.spec.design.formula, fit.engine)
+    return marked(ranova_table(inf.ranova_frame(fit), fit.spec.design.formula, fit.engine), [fit])
