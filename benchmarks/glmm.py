@@ -62,6 +62,9 @@ ess = arviz.ess(fit.posterior[names])
 print("RESULT", seconds, min(float(ess[v].min()) for v in ess.data_vars))
 """
 
+#: seconds that a sampler of bambi may take
+LIMIT = 300
+
 #: our samplers by short names
 SAMPLERS: Mapping[str, dict[str, str]] = {
     "direct": {"sampler": "direct"},
@@ -205,7 +208,8 @@ def posteriors(name: str, case: Case, samplers: list[str], python: str | None) -
         told = "" if k is None else f"k̂ {k.pareto_k:.2f}"
         _say(name, sampler, seconds, float(fit.diagnostics["ess_bulk"].min()), told)
     for sampler in ("nutpie", "numpyro") if python else ():
-        _say(name, f"bambi {sampler}", *in_bambi(str(python), case, data, sampler), "")
+        found = in_bambi(str(python), case, data, sampler)
+        _say(name, f"bambi {sampler}", *found, "" if np.isfinite(found[0]) else f"no draws within {LIMIT} s")
 
 
 def _say(name: str, sampler: str, seconds: float, ess: float, told: str) -> None:
@@ -221,7 +225,10 @@ def in_bambi(python: str, case: Case, data: pd.DataFrame, sampler: str) -> tuple
         data.to_csv(path, index=False)
         script.write_text(BAMBI)
         arguments = [python, str(script), str(path), formula, family, ",".join(case.factors), sampler]
-        run = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        try:
+            run = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            return np.nan, np.nan
     lines = [line.split() for line in run.stdout.splitlines() if line.startswith("RESULT")]
     if not lines:
         print(run.stderr[-500:], file=sys.stderr)

@@ -19,7 +19,8 @@ MOST = 3
 
 #: what starts something dear
 DEAR = re.compile(
-    r"\.sample\(|sample_posterior|\bjax\b|nutpie|numpyro|chromium|playwright|subprocess|save_figure|\.report\(|\bexec\("
+    r"\.sample\(|sample_posterior|main\(\[.compare|\bjax\b|nutpie|numpyro|typst|chromium|playwright|subprocess|save_figure"
+    r"|\.report\(|\bexec\("
 )
 
 #: tests that take over a second though nothing of the kind stands in them
@@ -28,12 +29,22 @@ LONG = {
     "test_changes_that_must_not_matter_to_a_posterior",
     "test_crossed_factors_of_many_levels_take_few_values",
     "test_gradient_vanishes_or_the_boundary_is_certified",
+    "test_intervals_are_lme4s",
+    "test_loops_have_the_joint_density_of_numpy",
+    "test_simulated_responses_have_the_covariance_of_the_model",
     "test_the_oracle_agrees_and_no_random_start_ends_lower",
     "test_twenty_random_slopes",
     "test_with_flat_priors_the_marginal_mode_of_theta_is_reml",
 }
 
 HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """One process: each worker would collect all tests again, which takes as long as the quick ones themselves."""
+    if config.option.markexpr == "quick" and getattr(config.option, "numprocesses", None) == "auto":
+        config.option.numprocesses, config.option.dist = 0, "no"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from importlib import import_module
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -116,3 +118,17 @@ def test_a_missing_package_is_named(make, monkeypatch):
     spec = make.spec(make.formulas["one"])
     with pytest.raises(FitError, match=r"pip install 'ranef\[nutpie\]'"):
         make.sample(spec, default_priors(spec), sampler="nutpie")
+
+
+def test_what_nutpie_asks_of_arviz_is_loaded_then(monkeypatch):
+    monkeypatch.delitem(sys.modules, "arviz", raising=False)
+    with nutpie_run._arviz_later():
+        own = import_module("arviz")
+        assert isinstance(own.InferenceData, type)
+    assert "arviz" not in sys.modules
+    there = ModuleType("arviz")
+    there.from_dict = lambda: "draws"
+    monkeypatch.setitem(sys.modules, "arviz", there)
+    assert own.from_dict() == "draws"
+    with nutpie_run._arviz_later():
+        assert import_module("arviz") is there

@@ -265,3 +265,10 @@ def test_the_registry_does_not_depend_on_what_is_loaded():
     assert {"residuals.Strata", "residuals.Markov"} <= set(alone)
     here = registry_of(Prepared).items()  # other tests have structures of their own
     assert set(alone) == {name for name, kind in here if kind.__module__.startswith("_ranef")}
+
+
+@pytest.mark.parametrize("variance", [ranef.VarExp("Days"), ranef.VarIdent("Days") * ranef.VarExp("Days")])
+def test_every_residual_law_has_a_name_of_its_own(variance, tmp_path):
+    """VarExp() and Exponential() were one name, so that no fit with VarExp() could be saved."""
+    fit = ranef.Model("Reaction ~ Days", ranef.datasets.load("sleepstudy"), variance=variance).fit()
+    assert ranef.load(fit.save(tmp_path / "fit.ranef")).residual_parameters.equals(fit.residual_parameters)

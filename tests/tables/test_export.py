@@ -239,7 +239,7 @@ class Page(HTMLParser):
             self.rows.append([])
         if tag in ("td", "th"):
             self.rows[-1].append("")
-            self.spans += [int(found["colspan"])] if "gt_column_spanner_outer" in found.get("class", "") else []
+            self.spans += [int(found["colspan"])] if "spanner" in found.get("class", "") else []
         if tag not in ("br", "meta"):
             self.stack.append(tag)
 

@@ -10,7 +10,7 @@ import pytest
 from matplotlib import pyplot
 
 import ranef
-from _ranef.user.intervals import intervals_document, signs_document, summary_with_tests
+from _ranef.user.intervals import Intervals, intervals_document, signs_document, summary_with_tests
 from ranef.priors import HalfNormal
 
 
@@ -340,7 +340,7 @@ def test_a_page_has_p_values_and_signs(both):
 
 
 def test_a_page_has_intervals_of_every_fit_and_exact_tests(both):
-    shown = str(intervals_document(both.fits, 0.9))
+    shown = str(intervals_document(Intervals(both.fits, 0.9), {name: name for name in both.fits}))
     assert "90 % intervals" in shown
     lower, upper = both.eb.confint(0.9, "profile").loc["sd(Intercept | batch)"]
     assert re.search(rf"sd\(Intercept \| batch\) .* {lower:.3f} +{upper:.3f}", shown)

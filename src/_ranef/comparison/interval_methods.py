@@ -7,17 +7,25 @@ from typing import Any
 
 import pandas as pd
 
-from _ranef.inference import Sampled, parameter_draws, parameter_values
+from _ranef.inference import Profiles, Sampled, parameter_draws, parameter_values
 from _ranef.results import Fit
 
 __all__ = ["interval_frame"]
 
 
 def interval_frame(
-    fits: Mapping[str, Fit], methods: Sequence[str], level: float, n: int = 1000, seed: int | None = None
+    fits: Mapping[str, Fit],
+    methods: Sequence[str],
+    level: float,
+    n: int = 1000,
+    seed: int | None = None,
+    profiles: Mapping[str, Profiles] | None = None,
 ) -> pd.DataFrame:
-    """``fit, method, parameter, estimate, lower, upper``: of posteriors the mean and the equal-tailed interval."""
-    frames = []
+    """``fit, method, parameter, estimate, lower, upper``: of posteriors the mean and the equal-tailed interval.
+
+    `profiles` are those of fits that were followed before.
+    """
+    frames, followed = [], profiles or {}
     for name, fit in fits.items():
         own: Any = fit  # estimates have methods of their own, with options
         if isinstance(fit, Sampled):
@@ -25,7 +33,13 @@ def interval_frame(
             found = {"posterior": own.confint(level)}
         else:
             values = parameter_values(fit.spec, own.estimates)
-            found = {m: own.confint(level, m, **({"n": n, "seed": seed} if m == "bootstrap" else {})) for m in methods}
+            given = {"bootstrap": {"n": n, "seed": seed}}
+            found = {
+                m: followed[name].confint(level)
+                if m == "profile" and name in followed
+                else own.confint(level, m, **given.get(m, {}))
+                for m in methods
+            }
         for method, intervals in found.items():
             rows: pd.DataFrame = intervals.rename_axis("parameter").reset_index()
             rows.insert(1, "estimate", rows["parameter"].map(values))

@@ -21,6 +21,7 @@ from _ranef.design.checks import (
     told_text,
     warn_of_codes,
     warn_of_lookalike,
+    warn_of_marks,
     warn_of_totals,
     warn_of_twins,
 )
@@ -145,6 +146,9 @@ def build_design(
             if node.name not in (term.group_name for term in parsed.random):
                 warn_of_twins(node.name, tuple(seen))
                 warn_of_totals(node.name, seen)
+    for node, value in values.items():
+        if isinstance(value, Factor):
+            warn_of_marks(label(node), value)
     rows = complete_rows(_gaps(values, extras, scope), table, na_action)
     try:
         used = on_rows(values, rows, table.n)

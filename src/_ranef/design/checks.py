@@ -14,7 +14,7 @@ from _ranef.design.lookalikes import Look, bare_label, look_of
 from _ranef.design.records import Design, RandomDesign
 from _ranef.design.size import Claim, count_columns
 from _ranef.design.table import Table
-from _ranef.design.values import Array, Codes, Factor, Numeric, Value, rows_of
+from _ranef.design.values import Array, Codes, Factor, Numeric, Value, drop_unused, rows_of
 from _ranef.errors import (
     DataWarning,
     DesignError,
@@ -45,6 +45,7 @@ __all__ = [
     "warn_of_codes",
     "warn_of_dropped",
     "warn_of_lookalike",
+    "warn_of_marks",
     "warn_of_spread",
     "warn_of_totals",
     "warn_of_twins",
@@ -65,6 +66,9 @@ _MANY_WORDS = 20
 _NINES = re.compile(r"-?9{2,}|-9")
 # levels of a factor up to which twins and totals among them are looked for
 _LOOKED_AT = 20_000
+#: text that stands for a missing value, or for what a spreadsheet could not compute
+_HOLES = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "#null!", "#div/0!", "#value!"})
+_HOLES |= {"#ref!", "#name?", "#num!", "#wert!", "#nv", ".", "?", "missing"}
 #: what lines that sum up others are called
 _TOTALS = re.compile(
     r"(?:sub|grand )?totals?|sum|mean|average|all|overall|summe|(?:ins)?gesamt|mittelwert|somme|moyenne|suma|media"
@@ -206,6 +210,13 @@ def told_text(name: str, factor: Factor) -> str | None:
 
 
 def _told(look: Look, name: str, kind: str) -> str:
+    if look.bounds:
+        return (
+            f"{kind}, though most of its values are numbers: {look.odd}, but a limit below or above which a value was "
+            "(it is censored). To make such values missing leaves out the low or the high ones. Either "
+            f"{look.advice(name)}, a makeshift that is good for few rows; or a model with censored responses, which "
+            "ranef does not have: cens() in brms"
+        )
     if look.strays:
         return (
             f"{kind}, though most of its values are {look.words}: {look.odd}. If that stands for a missing value, read "
@@ -271,6 +282,20 @@ def warn_of_totals(name: str, rows: Mapping[str, int]) -> None:
         warn(
             f"{' and '.join(map(repr, totals))} of {name} has a single row and the name of a line that sums up others. "
             "If it is one, leave that row out of the data.",
+            DataWarning,
+        )
+
+
+def warn_of_marks(name: str, factor: Factor) -> None:
+    """Warn of levels that are a mark of a missing value, or of a formula that failed: rows with a hole, not a level."""
+    marks = [level for level in factor.levels if level.strip().casefold() in _HOLES]
+    marks = [level for level in drop_unused(factor).levels if level in marks] if marks else []
+    if marks and look_of(factor.levels) is None:  # which tells them itself
+        shown = ", ".join(map(repr, marks))
+        warn(
+            f"{name} has {'a level' if len(marks) == 1 else 'levels'} {shown}, which often stand"
+            f"{'s' * (len(marks) == 1)} for a missing value, and here is a level like others. If a value is missing "
+            f"there, make it so: .replace({marks!r}, None) in pandas, or na_values= where it is read.",
             DataWarning,
         )
 

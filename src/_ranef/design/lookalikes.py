@@ -25,6 +25,9 @@ _LOOKED_AT = 2_000
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _UNIT = r"(?:[$€£¥₹]|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HUF|INR|JPY|KRW|MXN|NOK|NZD|PLN|SEK|TRY|USD|ZAR)"
 _USUAL_UNIT = r"(?:[kmcµμn]?[gmlsLVAWJ]|min|h|d|°[CF]|K|Hz|kHz|Pa|hPa|kPa|mmHg|bpm|in|ft|lbs?|oz|yrs?|years?)"
+#: numbers of which a side is known only: below or above what could be measured
+_BOUND = re.compile(rf"[<>≤≥]=?\s*{_NUMBER}")
+_LIMITS = r"pd.to_numeric({x}.str.replace(r'[<>≤≥=\s]', '', regex=True)), which takes the limits for values"
 _IDENTIFIER = re.compile(r"0\d+")
 _PADDING = re.compile(r"^0+(?=\d)|\.0+$")
 
@@ -133,6 +136,8 @@ class Look:
         Python that makes numbers of the column, which is ``{x}`` in it.
     plain : bool
         Whether they are numbers as Python writes them.
+    bounds : bool
+        Whether the strays are limits, below or above which a value was.
     """
 
     words: str
@@ -140,11 +145,12 @@ class Look:
     strays: tuple[str, ...]
     remedy: str
     plain: bool
+    bounds: bool = False
 
     def advice(self, name: str) -> str:
         """How to make numbers of the column `name`: a sentence's end."""
         remedy = self.remedy.format(x=f"data[{name!r}]")
-        if not self.strays:
+        if not self.strays or self.bounds:
             return remedy
         missing = f"na_values={list(self.strays[:_SHOWN])!r}"
         if self.plain:
@@ -174,6 +180,12 @@ def look_of(levels: Sequence[str], rows: Mapping[str, int] | None = None) -> Loo
     """
     step = -(-len(levels) // _LOOKED_AT) or 1
     texts = {level: level.strip() for level in levels[::step]}
+    bounds = tuple(level for level, text in texts.items() if _BOUND.fullmatch(text))
+    if bounds:
+        others = {level: text for level, text in texts.items() if level not in bounds}
+        numbers = [level for level, text in others.items() if _PLAIN.fits(text)]
+        known = all(level in numbers or text.casefold() in _MISSING_MARKS for level, text in others.items())
+        return Look("numbers", numbers[0], bounds, _LIMITS, True, True) if known and len(numbers) > _FEW_WORDS else None
     kinds = (_PLAIN,) if all(map(_PLAIN.fits, texts.values())) else _KINDS
     found = {kind: [level for level, text in texts.items() if kind.fits(text)] for kind in kinds}
     # of kinds that fit equally the first counts; numbers written plainly, as "12" among "1,5", go with every such kind

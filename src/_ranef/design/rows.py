@@ -42,7 +42,7 @@ def read_extra(what: str, given: Any, data: Any, table: Table) -> Extra:
         For an unknown column, another length, another index or what is not numbers.
     """
     if isinstance(given, str):
-        return Extra(_numbers(need_column(table, given, what), what), given)
+        return Extra(_numbers(need_column(table, given, what), what, given), given)
     if isinstance(given, pd.Series) and isinstance(data, pd.DataFrame) and not given.index.equals(data.index):
         raise DesignError(
             f"The index of {what} is not that of the data. Give the name of a column, or an array in the order of the "
@@ -54,12 +54,12 @@ def read_extra(what: str, given: Any, data: Any, table: Table) -> Extra:
     if n != table.n:
         found = f"has {n} entries" if n is not None else f"is {given!r}"
         raise DesignError(f"{what} {found}, and the data have {table.n} rows. Give one entry for each row of the data.")
-    return Extra(_numbers(read_table({what: given}).column(what), what), None)
+    return Extra(_numbers(read_table({what: given}).column(what), what, what), None)
 
 
-def _numbers(value: Value, what: str) -> Array:
+def _numbers(value: Value, what: str, name: str) -> Array:
     if isinstance(value, Factor) and (look := look_of(value.levels)) is not None:
-        raise DesignError(f"{what} must be numbers, and is text that looks like {look.words}: {look.advice(what)}.")
+        raise DesignError(f"{what} must be numbers, and is text that looks like {look.words}: {look.advice(name)}.")
     if not isinstance(value, Numeric):
         raise DesignError(f"{what} must be numbers; a {kind_of(value)} column was given. Convert it to numbers.")
     return value.values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Number, Real
 from typing import TYPE_CHECKING, Any
@@ -75,10 +75,13 @@ class Table:
             For a column that holds no numbers, logicals, text or categories, or an infinite number.
         """
         if name not in self._converted:
-            column = self.source[name]
-            value = _of_pandas(column, name, self) if isinstance(column, pd.Series) else None
-            self._converted[name] = _convert(_series(name, column), name, self) if value is None else value
+            self._converted[name] = _encodable(name, lambda: self._read(name))
         return self._converted[name]
+
+    def _read(self, name: str) -> Value:
+        column = self.source[name]
+        value = _of_pandas(column, name, self) if isinstance(column, pd.Series) else None
+        return _convert(_series(name, column), name, self) if value is None else value
 
     def declares_categories(self, name: str) -> bool:
         """Whether a column is of a type that says that it holds categories."""
@@ -284,6 +287,21 @@ def _check_digits(low: Any, high: Any, name: str) -> None:
         )
 
 
+def _encodable(name: str, read: Callable[[], Value]) -> Value:
+    """What `read` gives, unless it has halves of letters, which no file and no other frame can hold."""
+    try:
+        value = read()
+        if isinstance(value, Factor):
+            "".join(value.levels).encode()
+    except UnicodeEncodeError as error:
+        odd = error.object[max(error.start - 9, 0) : error.end + 9]
+        raise DesignError(
+            f"Column {name!r} is no valid Unicode by {odd!a}: bytes that were read in another encoding, perhaps with "
+            "errors='surrogateescape'. Read the file in its own encoding."
+        ) from None
+    return value
+
+
 def _checked(values: Array, name: str, table: Table) -> Array:
     if not all_finite(values) and (infinite := np.isinf(values)).any():
         row = int(infinite.argmax())
@@ -327,6 +345,8 @@ def _object(raw: Any, name: str, table: Table) -> Value:
     if kind in _TEXT:
         return factor_of(raw)
     if kind == "boolean" or kind in _NUMBERS:
+        if kind == "integer":
+            _check_digits(raw[present].min(), raw[present].max(), name)
         values = np.full(len(raw), np.nan)
         values[present] = raw[present].astype(np.float64)
         return Logical(values) if kind == "boolean" else Numeric(_checked(values, name, table))

@@ -157,7 +157,7 @@ def _variance(parameters: _Parameters, variance: RowVariance) -> Node:
             return Symbol("δ", (*index, Of("s", "i")), ("stratum", first))
         case row_variances.Power():
             return Power(Absolute(x), delta(0))
-        case row_variances.Exponential():
+        case row_variances.LogLinear():
             return Call("exp", (Product((delta(0), x)),))
         case row_variances.ConstPower():
             return Sum((delta(0, "1"), Power(Absolute(x), delta(1, "2"))))

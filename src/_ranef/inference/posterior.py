@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from _ranef.errors import DesignError
+from _ranef.inference.convergence import effective_of_bulk, effective_of_tail, rank_rhat
 from _ranef.inference.effects import check_level, varcorr_of
 from _ranef.inference.generalised import generalised_residuals, response_draws, response_moments
 from _ranef.inference.prediction import (
@@ -27,10 +28,10 @@ from _ranef.inference.prediction import (
 from _ranef.inference.residual_parameters import ROWS_SD, told_draws
 from _ranef.likelihood import response_rows
 from _ranef.nuts import draw_components
+from _ranef.posterior import MOST_K
 from _ranef.results import Importance, PosteriorDraws
 from _ranef.spec import Flat, Generalised, ModelSpec, Priors, covariance_arrays, family_of, mean_log_sds, varcorr_arrays
 from _ranef.support.arrays import Floats, Ints
-from _ranef.support.interrupts import load
 from _ranef.support.remedies import whole_number
 
 __all__ = [
@@ -63,9 +64,6 @@ CONSTANT = 1e-12
 #: thresholds of Vehtari et al. (2021, Bayesian Analysis 16(2)): R-hat, and effective draws over all chains
 RHAT_LIMIT = 1.01
 ESS_LIMIT = 400
-
-#: shape of the tail of weights above which they are not to be trusted
-MOST_K = 0.7
 
 #: energy fraction below which the chains move too slowly between levels of energy (Betancourt 2016, arXiv:1604.00695)
 BFMI_LIMIT = 0.3
@@ -350,12 +348,7 @@ def _of_chains(x: Floats) -> list[float]:
     """R-hat and effective sample sizes of bulk and tail of draws (chains, draws); NaN of a chain that never moved."""
     if (np.ptp(x, axis=1) == 0).any() or x.shape[1] < 4:
         return [np.nan] * 3
-    array_stats = load("arviz_stats.base").array_stats  # heavy, and only Bayes needs it
-    return [
-        float(array_stats.rhat(x, chain_axis=0, draw_axis=1)),
-        float(array_stats.ess(x, chain_axis=0, draw_axis=1, method="bulk")),
-        float(array_stats.ess(x, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))),
-    ]
+    return [rank_rhat(x), effective_of_bulk(x), effective_of_tail(x)]
 
 
 def diagnose(draws: PosteriorDraws, table: pd.DataFrame) -> list[str]:

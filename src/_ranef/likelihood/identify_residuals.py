@@ -28,7 +28,7 @@ from _ranef.support.arrays import Bools, Floats
 __all__ = ["at_edge", "flat_beyond", "undetermined_with_rho"]
 
 #: rows up to which all are read; of more, groups with about as many say it as well, if nothing is wanting
-MANY_ROWS = 10_000
+MANY_ROWS = 3_000
 
 #: of random responses; nobody's own, for a response that is a column of X says nothing
 SEED = 1_618_033_988

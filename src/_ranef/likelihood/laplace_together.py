@@ -13,8 +13,8 @@ density of a draw over that of its proposal is then known up to a constant.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 import scipy
 
 from _ranef.likelihood.laplace import Laplace
+from _ranef.likelihood.laplace_proposals import Around, lattice, pick, strata
 from _ranef.likelihood.slopes_of_rows import FEW, heights_of, kind_of, level_values, slopes_of
 from _ranef.linalg import (
     BlockedFactor,
@@ -38,7 +39,7 @@ from _ranef.linalg import (
 )
 from _ranef.spec import Generalised, Rows, Slopes
 from _ranef.support.arrays import Bools, Floats, Ints
-from _ranef.support.interrupts import let_through, load
+from _ranef.support.interrupts import let_through
 
 __all__ = ["LaplaceTogether", "ManyDraws", "ManyPoints", "ManySlopes", "rows_together"]
 
@@ -54,8 +55,11 @@ MOST_ROWS, MOST_BY_LOOPS, MOST_TAIL = 300_000, 120_000, 400
 #: columns of small blocks that are multiplied one by one
 FEW_COLUMNS = 3
 
-#: degrees of freedom of the proposal of z; points of the lattice by effects of a level; draws of a level of outer ones
-DF, LATTICE, MOST_POINTS, NESTED = 8.0, {1: 6, 2: 12, 3: 32}, 64, 6
+#: draws of a level of outer ones
+NESTED = 12
+
+#: points at which the proposal of z is improved, how often, and the efficiency of their weights that will do
+PILOT, PILOTS, GOOD = 400, 3, 0.6
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 
@@ -220,16 +224,37 @@ class LaplaceTogether:
         self._seen.clear()
         return np.concatenate([np.zeros(0), *(self._log_density(given.only(part)) for part in self._parts(given))])
 
-    def draw(self, given: ManyPoints, rng: np.random.Generator) -> ManyDraws:
-        """Draw coefficients and effects at every point."""
-        found = []
+    def draw(self, given: ManyPoints, rng: np.random.Generator, shares: Floats | None = None) -> ManyDraws:
+        """Draw coefficients and effects at every point; `shares` (N,) are what the points are worth."""
+        around = self._improved(given, rng, shares)
+        found = [draws for draws, _ in self._drawn(given, around, rng)]
+        b = [np.concatenate(parts) for parts in zip(*(f.b for f in found), strict=True)]
+        return ManyDraws(np.concatenate([f.z for f in found]), tuple(b), np.concatenate([f.log_ratio for f in found]))
+
+    def _drawn(self, given: ManyPoints, around: Around, rng: np.random.Generator) -> Iterator[tuple[ManyDraws, Floats]]:
         for part in self._parts(given):
             let_through()
             with np.errstate(all="ignore"):
                 own = given.only(part)
-                found.append(self._draws(own, *self._mode(own), rng))
-        b = [np.concatenate(parts) for parts in zip(*(f.b for f in found), strict=True)]
-        return ManyDraws(np.concatenate([f.z for f in found]), tuple(b), np.concatenate([f.log_ratio for f in found]))
+                yield self._draws(own, *self._mode(own), around, rng)
+
+    def _improved(self, given: ManyPoints, rng: np.random.Generator, shares: Floats | None) -> Around:
+        """A proposal of z, fitted to draws at some of the points."""
+        around = Around.at_zero(len(self.X))
+        if not len(self.X) or len(given) < PILOT:
+            return around
+        few = given.only(rng.choice(len(given), PILOT, p=shares))
+        for _ in range(PILOTS):
+            draws, points = zip(*self._drawn(few, around, rng), strict=True)
+            log_weights = np.concatenate([own.log_ratio for own in draws])
+            usable = np.isfinite(log_weights)
+            if not usable.any():
+                break
+            better, efficiency = around.fitted(np.concatenate(points)[usable], log_weights[usable])
+            if efficiency > GOOD:
+                break
+            around = better
+        return around
 
     @cached_property
     def plan(self) -> Plan:
@@ -385,14 +410,24 @@ class LaplaceTogether:
         """
         now = self._place(given, z, u)
         for _ in range(STEPS):
-            system = self._system(given, now)
+            system, bent = self._downward(given, now)
             step_z, step_u, decrement = self._step(given, now, system)
-            if not (np.where(np.isfinite(now.height), decrement, 0.0) > none).any():
+            decrement = np.where(np.isfinite(now.height), decrement, 0.0)
+            if not bent and not (decrement > none).any():
                 return now, system
             now = self._raised(given, now, step_z, step_u)
-            if not (np.where(np.isfinite(now.height), decrement, 0.0) > close).any():
+            if not (decrement > (QUADRATIC**2 if bent else close)).any():
                 break
         return now, self._system(given, now)
+
+    def _downward(self, given: ManyPoints, now: Place) -> tuple[System, bool]:
+        """The curvature, and whether that of rows whose density bends upwards had to be taken for its size."""
+        try:
+            return self._system(given, now), False
+        except np.linalg.LinAlgError:
+            if not (now.curvature < 0.0).any():
+                raise
+            return self._system(given, replace(now, curvature=np.abs(now.curvature))), True
 
     def _mode(self, given: ManyPoints) -> tuple[Place, System]:
         """The same, from where it was last."""
@@ -508,26 +543,30 @@ class LaplaceTogether:
             eta += self._spread(k, _times(_by_level(lam, own), own), N)
         return eta
 
-    def _draws(self, given: ManyPoints, place: Place, system: System, rng: np.random.Generator) -> ManyDraws:
-        N, q = place.z.shape
-        noise = rng.standard_normal((N, q)) / np.sqrt(rng.chisquare(DF, (N, 1)) / DF)
+    def _draws(
+        self, given: ManyPoints, place: Place, system: System, around: Around, rng: np.random.Generator
+    ) -> tuple[ManyDraws, Floats]:
+        """Draws, and what makes z of them (N, q), in standard deviations of Laplace's approximation about its mode."""
+        N = len(given)
+        noise, log_proposal = around.draw(N, rng)
         away = _half_solved(system.root, noise)
         z = place.z + away
         fixed, nothing = self._fixed(given, z), [np.zeros(u.shape) for u in place.u]
         moved = backward(system.factor, _less(nothing, system.white, away))
         centre = [a + b for a, b in zip(place.u, moved, strict=True)]
         outer = self.outermost
-        u, log_mean = self._effects(given, centre, fixed, system.factor, rng)
-        if outer is not None:
-            tries = [(u, log_mean)]
-            tries += [self._effects(given, centre, fixed, system.factor, rng) for _ in range(NESTED - 1)]
-            u, log_mean = self._chosen_by_level(tries, rng)
+        M = 1 if outer is None else NESTED
+        white = [
+            np.zeros((M, *own.shape)) if k == self.first else strata(M, own.shape, rng) for k, own in enumerate(centre)
+        ]
+        tries = [self._effects(given, centre, fixed, system.factor, own, rng) for own in zip(*white, strict=True)]
+        u, log_mean = tries[0] if outer is None else self._chosen_by_level(tries, rng)
         exact = log_mean.reshape(N, -1).sum(axis=1) + self._constant(given)
         exact = exact - 0.5 * (self.proper * (z**2 + LOG_2PI)).sum(axis=1) - _log_diagonal(system.root, N)
-        exact = exact + 0.5 * (DF + q) * np.log1p((noise**2).sum(axis=1) / DF) - _log_t_constant(q)
+        exact = exact - log_proposal
         b = [_times(_by_level(lam, own), own) for lam, own in zip(given.lambdas, u, strict=True)]
         by_point = tuple(own[:, :, 0].reshape(N, -1, own.shape[1]) for own in b)
-        return ManyDraws(z, by_point, exact - self._approximated(given, place, system))
+        return ManyDraws(z, by_point, exact - self._approximated(given, place, system)), noise
 
     def _effects(
         self,
@@ -535,15 +574,14 @@ class LaplaceTogether:
         centre: Sequence[Floats],
         fixed: Floats,
         factor: BlockedFactor,
+        white: Sequence[Floats],
         rng: np.random.Generator,
     ) -> tuple[list[Floats], Floats]:
-        """Effects u (N J_k, p_k, 1), and logarithms of the ratios of densities.
+        """Effects u (N J_k, p_k, 1) of standard normals, and logarithms of the ratios of densities.
 
         These are by point (N,), or by level of the outermost factor (N J,).
         """
         N, k, outer = len(given), self.first, self.outermost
-        white = [rng.standard_normal(u.shape) for u in centre]
-        white[k][:] = 0.0
         u: list[Floats] = [a + b for a, b in zip(centre, backward(factor, white), strict=True)]
         eta = fixed
         for l, own in enumerate(u):
@@ -575,7 +613,7 @@ class LaplaceTogether:
     ) -> tuple[list[Floats], Floats]:
         """One of the draws of every level of the outermost factor, with all that lies in it, and mean ratios (N J,)."""
         logs = np.stack([log_ratio for _, log_ratio in tries])
-        chosen, log_mean = _pick(logs, rng)
+        chosen, log_mean = pick(logs, rng)
         by_point = chosen.reshape(-1, self.A.n_levels[self.outermost or 0])
         out: list[Floats] = []
         for l in range(len(self.A.sizes)):
@@ -590,12 +628,12 @@ class LaplaceTogether:
         """Effects u (N J, p, 1) of levels that are eliminated first, and log estimates (N J,) of their integrals."""
         J, p = centre.shape[:2]
         L = _first_root(factor)
-        noise, log_proposal = _lattice(J, p, rng)
+        noise, log_proposal = lattice(J, p, rng)
         log_proposal = log_proposal + np.log(np.diagonal(L, axis1=1, axis2=2)).sum(axis=1)
         places = np.stack([centre + back_substitute(L, own[:, :, None]) for own in noise])
         logs = self._values(given, eta, places)
         logs -= 0.5 * ((places**2).sum(axis=(2, 3)) + p * LOG_2PI) + log_proposal
-        chosen, log_mean = _pick(logs, rng)
+        chosen, log_mean = pick(logs, rng)
         return places[chosen, np.arange(J)], log_mean
 
     def _values(self, given: ManyPoints, eta: Floats, places: Floats) -> Floats:
@@ -639,14 +677,6 @@ def _of_log_det(A: BlockMatrix, lambdas: Sequence[Floats], Q: Mapping[tuple[int,
         out[k] = out[k] + added(_times(_times(own, _by_level(lambdas[l], own)), transpose(between)))
         out[l] = out[l] + added(_times(_times(transpose(own), _by_level(lambdas[k], own)), between))
     return out
-
-
-def _pick(logs: Floats, rng: np.random.Generator) -> tuple[Ints, Floats]:
-    """Of log weights (M, J) one (J,) drawn by them, and the logarithms of their means (J,)."""
-    top = logs.max(axis=0)
-    ends = np.cumsum(np.exp(logs - top), axis=0)
-    chosen = (ends < rng.random(logs.shape[1]) * ends[-1]).sum(axis=0)
-    return np.minimum(chosen, len(logs) - 1), top + np.log(ends[-1] / len(logs))
 
 
 def _sparse(rows: Ints, cols: Ints, values: Floats, shape: tuple[int, int]) -> Any:
@@ -772,25 +802,3 @@ def _log_diagonals(factor: BlockedFactor, N: int) -> dict[int, Floats]:
 
 def _log_diagonal(roots: Floats, N: int) -> Floats:
     return np.asarray(np.log(np.diagonal(roots, axis1=1, axis2=2)).reshape(N, -1).sum(axis=1))
-
-
-def _log_t_constant(q: int) -> float:
-    special: Any = load("scipy.special")
-    return float(special.gammaln(0.5 * (DF + q)) - special.gammaln(0.5 * DF) - 0.5 * q * np.log(DF * np.pi))
-
-
-def _lattice(J: int, p: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Points (M, J, p) of a lattice, shifted at random for every level, as independent t's with 4 degrees of freedom.
-
-    Their quantiles have a closed form (Shaw 2006, *J. Comput. Finance* 9, 37-73); log densities are (M, J).
-    """
-    M = LATTICE.get(p, MOST_POINTS)
-    root = 2.0  # of r^(p + 1) = r + 1, whose powers spread evenly
-    for _ in range(60):
-        root = (1.0 + root) ** (1.0 / (p + 1.0))
-    steps = 1.0 / root ** np.arange(1, p + 1) if p > 1 else np.array([1.0 / M])
-    u = (rng.random((J, p)) + np.arange(M)[:, None, None] * steps) % 1.0
-    u = np.clip(u, 1e-12, 1.0 - 1e-12)
-    half = np.sqrt(4.0 * u * (1.0 - u))
-    x = np.sign(u - 0.5) * 2.0 * np.sqrt(np.maximum(np.cos(np.arccos(half) / 3.0) / half - 1.0, 0.0))
-    return x, (np.log(0.375) - 2.5 * np.log1p(0.25 * x**2)).sum(axis=2)

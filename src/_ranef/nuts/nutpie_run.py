@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -32,12 +35,36 @@ class NotFinite(ValueError):
 def require_nutpie() -> Any:
     """The package, or an error that says how to get it."""
     try:
-        return load("nutpie")
+        with _arviz_later():
+            return load("nutpie")
     except ModuleNotFoundError as error:
         raise FitError(
             "sampler='nutpie' needs the package nutpie, which is not installed: pip install 'ranef[nutpie]'. "
             "sampler='numpyro' needs nothing more."
         ) from error
+
+
+class _Arviz(ModuleType):
+    """The module arviz to nutpie, loaded when anything is asked of it but the type that an annotation names."""
+
+    InferenceData = type("InferenceData", (), {})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(load("arviz"), name)
+
+
+@contextmanager
+def _arviz_later() -> Iterator[None]:
+    """Spare the first run of a process two seconds for a package that nutpie imports, and that no raw trace needs."""
+    if "arviz" in sys.modules:
+        yield
+        return
+    own = sys.modules["arviz"] = _Arviz("arviz")
+    try:
+        yield
+    finally:
+        if sys.modules.get("arviz") is own:
+            del sys.modules["arviz"]
 
 
 def run_nutpie(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack, overload
 
+from _ranef.comparison import interval_frame
 from _ranef.plots.decomposition import decomposition_figure
 from _ranef.plots.drawing import figure_of, returned_figure
 from _ranef.plots.intervals import intervals_figure
@@ -227,7 +228,7 @@ class ComparisonPlots(SharedPlots):
         3
         """
         own = methods or ("wald", "profile", "bootstrap")
-        drawn = intervals_figure(self.fits, own, self.level, parameters, n, seed, ax)
+        drawn = intervals_figure(interval_frame(self.fits, own, self.level, n, seed), parameters, ax)
         return self._marked(returned_figure(drawn) if drawn is figure_of(drawn) else drawn)
 
     @property

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from _ranef.errors import RanefWarning, warn
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 __all__ = ["fallen_back", "families_for", "legible"]
 
@@ -55,15 +57,12 @@ def legible(drawn: Axes | Figure) -> None:
     RanefWarning
         Naming the characters and the remedy. matplotlib would warn of each, at every drawing, and name none.
     """
-    from matplotlib.text import Text  # noqa: PLC0415 - heavy: only where a figure is made
-
     figure = drawn.get_figure(root=True)
     assert figure is not None
     lost: set[str] = set()
     for name in _names_on_axes(figure.axes):
         lost |= _lost(name)
-    for text in figure.findobj(Text):
-        assert isinstance(text, Text)
+    for text in _texts(figure):
         words = text.get_text()
         if not words.isascii():
             own = tuple(text.get_fontfamily())
@@ -73,6 +72,26 @@ def legible(drawn: Axes | Figure) -> None:
             lost |= none
     if lost:
         _warn_of(lost)
+
+
+def _texts(drawn: Artist) -> Iterator[Text]:
+    """Every text in a figure but numbers at ticks, for which all ticks would be made."""
+    from matplotlib.axis import Axis  # noqa: PLC0415 - heavy: only where a figure is made
+    from matplotlib.text import Text  # noqa: PLC0415 - as before
+    from matplotlib.ticker import LogFormatter, ScalarFormatter  # noqa: PLC0415 - as before
+
+    for child in drawn.get_children():
+        if isinstance(child, Axis):
+            yield child.label
+            yield from (
+                []
+                if isinstance(child.get_major_formatter(), ScalarFormatter | LogFormatter)
+                else child.get_ticklabels()
+            )
+        elif isinstance(child, Text):
+            yield child
+        else:
+            yield from _texts(child)
 
 
 def _names_on_axes(axes: list[Axes]) -> Iterator[str]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from _ranef.comparison import interval_frame
 from _ranef.inference import chosen_rows
 from _ranef.plots.drawing import BLUE, GREEN, GREY, PLAIN_NAMES, VERMILLION, axes_for, plain_frame, returned
 from _ranef.plots.names import as_drawn
-from _ranef.results import Fit
 from _ranef.support.arrays import Floats
 
 if TYPE_CHECKING:
@@ -68,16 +66,9 @@ def interval_panels(frame: pd.DataFrame) -> list[IntervalPanel]:
 
 
 def intervals_figure(
-    fits: Mapping[str, Fit],
-    methods: Sequence[str],
-    level: float,
-    parameters: Sequence[str] | str | None = None,
-    n: int = 1000,
-    seed: int | None = None,
-    ax: Axes | Sequence[Axes] | None = None,
+    frame: pd.DataFrame, parameters: Sequence[str] | str | None = None, ax: Axes | Sequence[Axes] | None = None
 ) -> Axes | Figure:
     """Draw the intervals of each parameter in a panel of its own, with one line for every fit and method."""
-    frame = interval_frame(fits, methods, level, n, seed)
     if parameters is not None:
         frame = chosen_rows(frame.set_index("parameter"), parameters).reset_index()
     panels = interval_panels(frame)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from _ranef.errors import DesignError
-from _ranef.inference import Fitted, ProfileCurve, likelihood_profiles, modes_of, normal_quantile
+from _ranef.inference import Fitted, ProfileCurve, Profiles, likelihood_profiles, modes_of, normal_quantile
 from _ranef.plots.drawing import BLUE, GREY, axes_for, plain_frame, returned
 from _ranef.plots.names import as_drawn
 from _ranef.results import Fit
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["ZetaPanel", "profile_axes", "zeta_panel"]
+__all__ = ["ZetaPanel", "draw_profiles", "profile_axes", "zeta_panel"]
 
 #: points of a curve, and intervals marked on it
 POINTS, LEVELS = 120, (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -70,7 +70,11 @@ def profile_axes(
     held = list(modes_of({"fit": fit}).values())
     if not held:
         raise DesignError("Profiles are of the likelihood, of a fit by REML or ML: model.fit().plot.profile().")
-    profiles = likelihood_profiles(held[0].spec, Fitted.of(held[0]).held, held[0].estimates, parameters)
+    return draw_profiles(likelihood_profiles(held[0].spec, Fitted.of(held[0]).held, held[0].estimates, parameters), ax)
+
+
+def draw_profiles(profiles: Profiles, ax: Axes | Sequence[Axes] | None = None) -> Axes | Figure:
+    """Draw what was followed."""
     panels = [zeta_panel(curve) for curve in profiles.curves.values()]
     axes = axes_for(ax, len(panels), (3.4, 2.8))
     for own, panel in zip(axes, panels, strict=True):

@@ -6,7 +6,8 @@ No sampler's package is known here; :mod:`_ranef.nuts` runs chains on these dens
 from _ranef.support.late import late
 
 with late(globals()):
+    from _ranef.posterior.pareto import MOST_K
     from _ranef.posterior.proposal import wide_draws
     from _ranef.posterior.settings import Settings
 
-__all__ = ["Settings", "wide_draws"]
+__all__ = ["MOST_K", "Settings", "wide_draws"]

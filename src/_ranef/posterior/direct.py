@@ -19,13 +19,13 @@ from _ranef.posterior.edges import Edges, make_edges
 from _ranef.posterior.generalised import DrawnEffects, GeneralisedTogether
 from _ranef.posterior.mixture import Mixture
 from _ranef.posterior.modes import Laplace, different, shares_of
-from _ranef.posterior.pareto import smoothed
+from _ranef.posterior.pareto import MOST_K, smoothed
 from _ranef.posterior.problem import Problem
 from _ranef.posterior.record import Outcome, Raw
 from _ranef.posterior.settings import Settings
 from _ranef.posterior.together import Together
 from _ranef.results import Importance, RemlEstimates
-from _ranef.support.arrays import Floats, Ints
+from _ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = ["NotDirect", "require_direct", "run_direct"]
 
@@ -53,9 +53,6 @@ FEWEST_POINTS = 4
 
 #: share of the draws that may be repetitions before the pool is enlarged; and where effects have weights too
 REPEATED, AGAIN = 0.01, 0.05
-
-#: above it weights have no variance to speak of, and are not to be trusted (Vehtari et al. 2024)
-MOST_K = 0.7
 
 #: fewer effective draws than this are no posterior
 FEWEST_DRAWS = 200
@@ -174,12 +171,17 @@ class _Pool:
         return _Pool(*map(np.concatenate, pairs))
 
     def with_effects(self, posterior: GeneralisedTogether, rng: np.random.Generator) -> tuple[_Pool, DrawnEffects]:
-        """The same with the weights of draws of the effects at every point."""
-        drawn = posterior.draw(self.points, rng)
+        """The points that have a density, with the weights of draws of the effects at each."""
+        own = self.only(np.isfinite(self.log_ratios))
+        drawn = posterior.draw(own.points, rng, smoothed(own.log_ratios)[0])
         lost = np.isnan(drawn.log_ratio)  # so far out that the exact density is no number
         drawn = replace(drawn, log_ratio=np.where(lost, -np.inf, drawn.log_ratio))
-        log_density, log_ratios = self.log_density + drawn.log_ratio, self.log_ratios + drawn.log_ratio
-        return _Pool(self.points, log_density, log_ratios), drawn
+        log_density, log_ratios = own.log_density + drawn.log_ratio, own.log_ratios + drawn.log_ratio
+        return _Pool(own.points, log_density, log_ratios), drawn
+
+    def only(self, which: Bools) -> _Pool:
+        """Some of the points."""
+        return _Pool(*(getattr(self, f.name)[which] for f in fields(self)))
 
 
 #: so many more points of the proposal

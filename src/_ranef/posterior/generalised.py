@@ -22,7 +22,7 @@ from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["DrawnEffects", "GeneralisedTogether"]
 
-#: points for each draw asked for, at most, and of more rows than this
+#: points for each draw asked for, at most, and of more rows than this or factors in one another
 MOST_POOLED, FEW_POOLED, MANY_ROWS = 5, 2, 1_000
 
 
@@ -70,7 +70,8 @@ class GeneralisedTogether(Dispersions):
     @property
     def most_pooled(self) -> int:
         """Points that may be evaluated for each draw."""
-        return MOST_POOLED if self.problem.spec.n_obs <= MANY_ROWS else FEW_POOLED
+        cheap = self.problem.spec.n_obs <= MANY_ROWS and self.rows.outermost is None
+        return MOST_POOLED if cheap else FEW_POOLED
 
     @property
     def costly(self) -> bool:
@@ -119,10 +120,10 @@ class GeneralisedTogether(Dispersions):
                 out = out + log_gamma(self.problem.priors.response[name], q)
         return np.where(np.isfinite(out), out, -np.inf)
 
-    def draw(self, flat: Floats, rng: np.random.Generator) -> DrawnEffects:
-        """What points (n, d) stand for, with draws of β and b."""
+    def draw(self, flat: Floats, rng: np.random.Generator, shares: Floats | None = None) -> DrawnEffects:
+        """What points (n, d) stand for, of which each is worth its share (n,), with draws of β and b."""
         problem = self.problem
-        found = self.rows.draw(self._points(flat), rng)
+        found = self.rows.draw(self._points(flat), rng, shares)
         hyper = hyper_draws(problem, flat[:, : problem.layout.n_hyper])
         own = self.own(flat[:, problem.layout.n_hyper :])
         extras = dict(own)

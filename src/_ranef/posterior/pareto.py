@@ -9,7 +9,10 @@ import numpy as np
 
 from _ranef.support.arrays import Floats
 
-__all__ = ["smoothed"]
+__all__ = ["MOST_K", "smoothed"]
+
+#: above it weights have no variance to speak of, and are not to be trusted (Vehtari et al. 2024)
+MOST_K = 0.7
 
 #: the shape is drawn to 0.5 as by so many more weights of the tail
 PRIOR_WEIGHTS, PRIOR_SHAPE = 10, 0.5

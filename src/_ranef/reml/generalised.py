@@ -15,6 +15,7 @@ from _ranef.likelihood import (
     LaplaceTogether,
     ManyPoints,
     ManySlopes,
+    Pilot,
     at_points,
     check_points,
     directions,
@@ -304,7 +305,7 @@ def fit_generalised(
     family = spec.family
     assert isinstance(family, Generalised)
     check_points(spec, points)
-    pilot = fit_pilot(spec, family)
+    pilot = _piloted(spec, family)
     _refuse_separation(spec, separating(spec, family, pilot))
     problem = GeneralisedProblem(make_laplace(spec, pilot), points)
     control = Control() if control is None else control
@@ -359,7 +360,10 @@ def _start(problem: GeneralisedProblem, start: Floats | None) -> Floats:
     spec = problem.spec
     if start is None:
         return np.concatenate([np.zeros(0), *(t.structure.closest(np.eye(t.structure.size)) for t in spec.terms)])
-    theta = np.asarray(start, dtype=float)
+    try:
+        theta = np.asarray(start, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        theta = np.array(np.nan)
     if theta.shape != (spec.n_theta,) or not np.isfinite(theta).all():
         raise FitError(
             f"start must hold {spec.n_theta} finite numbers, θ in the order {', '.join(spec.theta_names)}; "
@@ -367,6 +371,15 @@ def _start(problem: GeneralisedProblem, start: Floats | None) -> Floats:
         )
     internal = problem.gaussian.to_standard(theta)
     return np.where(spec.on_diagonal & (np.abs(internal) < 1e-3), 1e-3, internal)
+
+
+def _piloted(spec: ModelSpec, family: Generalised) -> Pilot:
+    """The pilot, if its numbers are some."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), suppress(np.linalg.LinAlgError):
+        pilot = fit_pilot(spec, family)
+        if all(bool(np.isfinite(values).all()) for values in (pilot.eta, pilot.curvature, pilot.first)):
+            return pilot
+    raise FitError(_no_numbers(spec, family))
 
 
 def _begun(problem: GeneralisedProblem, theta: Floats, others: Floats) -> Floats:

@@ -13,19 +13,25 @@ from contextlib import suppress
 import numpy as np
 
 from _ranef.spec import ModelSpec
-from _ranef.support.arrays import Floats
+from _ranef.support.arrays import Bools, Floats
 
 __all__ = [
+    "EM_STEPS",
     "FLAT",
     "NEAR",
+    "TOLERANCE",
     "apart",
     "bending",
     "em_thetas",
     "least_curvature",
+    "lowers_enough",
     "newton_steps",
     "shortened",
     "without_held",
 ]
+
+#: EM sweeps before the first Newton step, and the decrement at which there is none more, unless users say otherwise
+EM_STEPS, TOLERANCE = 2, 1e-11
 
 #: relative curvature below which a direction counts as flat
 FLAT = 1e-7
@@ -173,3 +179,10 @@ def newton_steps(theta: Floats, gradient: Floats, curvature: Floats, smallest: F
     longest = 10.0 * np.maximum(1.0, np.abs(theta).max(axis=1, initial=0.0))
     length = np.abs(step).max(axis=1, initial=0.0)
     return np.asarray(step * (longest / np.maximum(length, longest))[:, None])
+
+
+def lowers_enough(before: Floats, after: Floats, length: float, decrement: Floats) -> Bools:
+    """Whether a share `length` of each step lowers criteria (B,) by its part of the decrement, but for rounding."""
+    noise = 1e-13 * np.abs(before)
+    rounding = np.where(decrement < np.maximum(1e-6, 10.0 * noise), noise, 0.0)
+    return np.asarray(after <= before - 1e-4 * length * decrement + rounding)

@@ -12,7 +12,7 @@ import scipy
 
 from _ranef.errors import FitError
 from _ranef.likelihood import PERFECT_FIT, At, BatchPoint
-from _ranef.reml.newton import NEAR, apart
+from _ranef.reml.newton import EM_STEPS, NEAR, TOLERANCE, apart, lowers_enough
 from _ranef.reml.problem import Follow, Minimand, Point
 from _ranef.results import OptimizerStep
 from _ranef.spec import ModelSpec
@@ -88,8 +88,8 @@ class Control:
     'converged'
     """
 
-    tolerance: float = 1e-11
-    em_steps: int = 2
+    tolerance: float = TOLERANCE
+    em_steps: int = EM_STEPS
     max_iterations: int = 500
     max_halvings: int = 30
 
@@ -321,7 +321,7 @@ def _no_lower(problem: Minimand, point: Point, known: Point, decrement: float) -
 
 def _line_search(tracer: Tracer, point: Point, step: Floats, decrement: float, control: Control) -> Point | None:
     """The first of the full step and its halves that lowers the criterion enough, or None."""
-    noise = 1e-13 * abs(point.criterion)
+    before, expected = np.asarray(point.criterion), np.asarray(decrement)
     length = 1.0
     for i in range(control.max_halvings):
         if tracer.problem.too_far(point.theta + length * step):
@@ -332,8 +332,7 @@ def _line_search(tracer: Tracer, point: Point, step: Floats, decrement: float, c
         except np.linalg.LinAlgError:  # so far out that XᵀV⁻¹X is singular to rounding
             length /= 2.0
             continue
-        near = decrement < max(1e-6, 10.0 * noise)
-        if trial.criterion <= point.criterion - 1e-4 * length * decrement + (noise if near else 0.0):
+        if lowers_enough(before, np.asarray(trial.criterion), length, expected):
             return trial
         length /= 2.0
     return None

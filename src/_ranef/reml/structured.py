@@ -116,16 +116,17 @@ def _refuse_exact(spec: ModelSpec) -> None:
 
     A stratum of them has no variance; all of them, which only a known σ allows, no parameter of residuals.
     """
-    held = spec.design.stream is None
-    if spec.sigma is not None and held and _all_exact(spec, np.arange(spec.n_obs)):
+    strata = [] if spec.variance is None else spec.variance.strata
+    whole = spec.sigma is not None and spec.design.stream is None
+    noise = _rounding(spec) if strata or whole else 0.0
+    if whole and _all_exact(spec, np.arange(spec.n_obs), noise):
         raise FitError(
             f"{' and '.join(spec.residual.calls)} cannot be estimated: the fixed effects fit {spec.design.response!r} "
             f"exactly, which may be constant or computed, and with σ known to be {spec.sigma:g} the likelihood rises "
             "for ever as residuals get more alike. Look at the response, or leave variance= and correlation= out."
         )
-    strata = [] if spec.variance is None else spec.variance.strata
     for label, rows in strata:
-        if _all_exact(spec, rows):
+        if _all_exact(spec, rows, noise):
             raise FitError(
                 f"The residual variance of {label} has no estimate: the fixed effects fit {spec.design.response!r} "
                 f"exactly in its {len(rows)} rows, which may be constant or computed. Leave these rows out, join them "
@@ -137,7 +138,7 @@ def _refuse_unbounded(spec: ModelSpec, method: Method) -> None:
     """Say which stratum's variance falls for ever, where a fit has found no end."""
     for label, rows in [] if spec.variance is None else spec.variance.strata:
         why = None
-        if spec.groupings and _exact(spec, rows, effects=True):
+        if spec.groupings and _exact(spec, rows, _rounding(spec), effects=True):
             why = f"the fixed and the random effects together fit {spec.design.response!r} exactly in its rows"
         elif method == "ML" and np.linalg.matrix_rank(spec.design.X[rows]) == len(rows):
             why = f"the fixed effects have {len(rows)} coefficients for its rows, of which they fit any exactly"
@@ -149,18 +150,23 @@ def _refuse_unbounded(spec: ModelSpec, method: Method) -> None:
             )
 
 
-def _all_exact(spec: ModelSpec, rows: Ints) -> bool:
+def _rounding(spec: ModelSpec) -> float:
+    """Residuals that count as none."""
+    y = spec.design.y
+    return float(max(EXACT * y.std(), 16 * np.finfo(float).eps * np.abs(y).max()))
+
+
+def _all_exact(spec: ModelSpec, rows: Ints, noise: float) -> bool:
     few = rows[: spec.n_fixed + BESIDE]  # seldom more have to be read
-    return _exact(spec, few) and _exact(spec, rows)
+    return _exact(spec, few, noise) and _exact(spec, rows, noise)
 
 
-def _exact(spec: ModelSpec, rows: Ints, *, effects: bool = False) -> bool:
+def _exact(spec: ModelSpec, rows: Ints, noise: float, *, effects: bool = False) -> bool:
     """Whether the response of more rows than they determine coefficients is Xβ, or Xβ + Zb, but for rounding."""
     d = spec.design
     X, y = d.X[rows], d.y[rows] if d.offset is None else d.y[rows] - d.offset[rows]
     size = np.linalg.norm(X, axis=0)
     X = X / np.where(size > 0, size, 1.0)
-    noise = max(EXACT * d.y.std(), 16 * np.finfo(float).eps * np.abs(d.y).max())
     if effects:
         parts = [scipy.sparse.csr_array(X), *(_indicators(g.codes[rows], g.Z[rows]) for g in spec.groupings)]
         columns = scipy.sparse.csr_array(scipy.sparse.hstack(parts))
@@ -259,17 +265,19 @@ def _estimated(search: Search, start: Floats | None, at: Floats | None = None) -
         found = _lowest(joint, tracer, starts, control)
         for _ in range(ROUNDS):
             best, lower = _finished(search, joint, found)
-            if not lower and not _at_bound(joint, found):
+            steep = _steepness(joint, found)
+            if not lower and not (found.converged and steep > STEEP):  # or it was stopped where ρ may go no further
                 break
             # from all starts in θ a lower point has been found, as θ has followed one path so far; or ρ is far off
             joint = search.joint(best.rho)
             tracer = replace(tracer, problem=joint)
             near = joint.at_start.to_standard(best.estimates.theta)
             found = _lowest(joint, tracer, [joint.joined(near, 1.0, best.rho)], control)
+        else:
+            steep = _steepness(joint, found)
     record = best.estimates.optimizer
     record = replace(record, steps=(*tracer.steps, *record.steps))
     best = replace(best, estimates=replace(best.estimates, optimizer=record))
-    steep = _steepness(joint, found)
     return best if steep <= STEEP else _told(best, steep)
 
 
@@ -343,11 +351,6 @@ def _steepness(joint: JointProblem, found: Descent) -> float:
     """The slope in ρ, in units that matter, that is left where a descent ended before its end, or at a bound."""
     slope, u = joint.gradient(found.point)[joint.n_theta :], found.point.theta[joint.n_theta :]
     return float(np.abs(slope if not found.converged else slope[np.abs(u) >= FAR]).max(initial=0.0))
-
-
-def _at_bound(joint: JointProblem, found: Descent) -> bool:
-    """Whether a descent was stopped where ρ may go no further from where it began."""
-    return bool(found.converged and _steepness(joint, found) > STEEP)
 
 
 def _at_random(joint: JointProblem, tracer: Tracer) -> list[Floats]:

@@ -9,12 +9,15 @@ import numpy as np
 
 from _ranef.likelihood import Batch, BatchPoint, evaluate_together, have_digits, slopes_together
 from _ranef.reml.newton import (
+    EM_STEPS,
     FLAT,
     NEAR,
+    TOLERANCE,
     apart,
     bending,
     em_thetas,
     least_curvature,
+    lowers_enough,
     newton_steps,
     shortened,
     without_held,
@@ -23,11 +26,8 @@ from _ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = ["descend_together", "start_thetas"]
 
-#: Newton steps, halvings of one, and EM sweeps before the first
-ITERATIONS, HALVINGS, EM_STEPS = 40, 25, 2
-
-#: Newton decrement at which a response is done
-TOLERANCE = 1e-11
+#: Newton steps, and halvings of one
+ITERATIONS, HALVINGS = 40, 25
 
 #: share of a column's sum of squares that the random effects must leave for sums to be believed
 TRUSTED = 1e-11
@@ -116,15 +116,14 @@ def _told(watch: Watch, names: Ints, kind: str, which: Ints, point: BatchPoint) 
 def _search(batch: Batch, at: BatchPoint, step: Floats, decrement: Floats, watch: Watch) -> tuple[BatchPoint, Bools]:
     """The first of the full step and its halves that lowers each criterion, and which responses found one."""
     waiting, far = np.arange(len(step)), np.zeros(len(step), dtype=bool)
-    noise = np.where(decrement < 1e-6, 1e-13 * np.abs(at.criterion), 0.0)
     length = 1.0
     found = at
     for _ in range(HALVINGS):
         tried = batch.spec.allowed(at.theta[waiting] + length * step[waiting])
         trial = evaluate_together(batch.only(waiting), tried)
         watch("newton" if length == 1.0 else "halved", waiting, trial)
-        bound = at.criterion[waiting] - 1e-4 * length * decrement[waiting] + noise[waiting]
-        good, trusted = trial.criterion <= bound, have_digits(batch.only(waiting), trial, TRUSTED)
+        good = lowers_enough(at.criterion[waiting], trial.criterion, length, decrement[waiting])
+        trusted = have_digits(batch.only(waiting), trial, TRUSTED)
         far[waiting[good & ~trusted]] = True  # the path leads to where nothing can be told: it ends here
         good &= trusted
         found = found.put(waiting[good], trial.only(np.flatnonzero(good)))

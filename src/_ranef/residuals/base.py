@@ -365,7 +365,20 @@ class CorrelationFunction(InChunks["RowCorrelation"]):
             part = as_factor(one_column(value, self))
             codes = np.unique(codes * len(part.levels) + part.codes, return_inverse=True)[1]
         self._refuse_single(np.bincount(codes))
-        return self.bound(values[:k], codes.astype(np.intp))
+        found = self.bound(values[:k], codes.astype(np.intp))
+        self._refuse_singular(found)
+        return found
+
+    def _refuse_singular(self, found: RowCorrelation) -> None:
+        """Refuse rows so near one another that there is no matrix to begin with."""
+        try:
+            found.at(found.starts[0])
+        except np.linalg.LinAlgError:
+            remedy = "nugget=True" if hasattr(self, "nugget") else "another correlation"
+            raise DesignError(
+                f"{self!r}: some rows of a group are so near one another, beside others, that their residuals would be "
+                f"the same to rounding. Join such rows, name a finer group, or use {remedy}."
+            ) from None
 
     def _refuse_single(self, sizes: Ints) -> None:
         """Refuse groups of one row."""

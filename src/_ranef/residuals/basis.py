@@ -93,7 +93,7 @@ class Part:
 
     def of(self, values: Floats) -> Floats:
         """Values (q, n) of rows to (q, m)."""
-        return np.asarray((self.transform @ values.T).T)
+        return np.stack([self.transform @ row for row in values])  # times a matrix it would copy them first
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,17 +37,31 @@ __all__ = [
 #: terms of an ARMA process that are told apart
 MOST_TERMS = 20
 
+#: size of times and places, or of one over them, beyond which they are refused
+LARGEST = 1e140
+
 
 def _numbers(value: Value, name: str, function: CorrelationFunction) -> Floats:
     value = one_column(value, function)
     if not isinstance(value, Factor):
-        return value.values
+        return _measurable(value.values, name, function)
     if value.numbers:
-        return np.asarray([float(level) for level in value.levels])[value.codes]
+        return _measurable(np.asarray([float(level) for level in value.levels])[value.codes], name, function)
     raise DesignError(
         f"{function!r} reads {name}, which holds categories such as {value.levels[0]!r}; expected are numbers. Convert "
         "it to the number of the occasion, or use Symm(), which takes any occasions."
     )
+
+
+def _measurable(values: Floats, name: str, function: CorrelationFunction) -> Floats:
+    """The values themselves, unless squares of their differences are no numbers."""
+    size = float(np.abs(values).max(initial=0.0))
+    if size and not 1.0 / LARGEST < size < LARGEST:
+        raise DesignError(
+            f"{function!r} reads {name}, which is of size {size:.3g}: distances are beyond what can be squared. Change "
+            f"its unit: divide it by {size:.0e}."
+        )
+    return values
 
 
 def _refuse_ties(times: Floats, codes: Ints, name: str, function: CorrelationFunction) -> None:

@@ -21,8 +21,8 @@ from _ranef.support.arrays import Floats, Ints
 __all__ = [
     "FITTED",
     "ConstPower",
-    "Exponential",
     "Known",
+    "LogLinear",
     "Power",
     "Product",
     "Strata",
@@ -299,7 +299,7 @@ class Power(_Linear):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Exponential(_Linear):
+class LogLinear(_Linear):
     names = ("expon",)
 
     @property

@@ -14,8 +14,8 @@ from _ranef.residuals.base import RowVariance, VarianceFunction, names_in, one_c
 from _ranef.residuals.row_variances import (
     FITTED,
     ConstPower,
-    Exponential,
     Known,
+    LogLinear,
     Power,
     Product,
     Strata,
@@ -220,7 +220,7 @@ class VarExp(_OfCovariate):
                 f"{self!r} reads {self.form} near {middle:g}, and rows differ by {x.std():.3g} only: σ would be the "
                 f"standard deviation where it is 0, far beyond the data. Write VarExp('{self.form} - {middle:g}')."
             )
-        return Exponential(self.form or FITTED, x)
+        return LogLinear(self.form or FITTED, x)
 
 
 @helpful

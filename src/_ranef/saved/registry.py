@@ -39,7 +39,7 @@ def registry_of(*roots: type[Any]) -> Registry:
         if found.setdefault(record_name(cls), cls) is not cls:
             raise TypeError(f"Two records go by the name {record_name(cls)}.")
         named = [*_named_in(cls), *(other for other in cls.__subclasses__() if is_dataclass(other))]
-        waiting += [other for other in named if record_name(other) not in found]
+        waiting += [other for other in named if found.get(record_name(other)) is not other]
     return found
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
+from _ranef.design import Value
 from _ranef.spec.generalised import (
     Dispersion,
     Generalised,
     InMean,
+    Reading,
     Rows,
     Slopes,
     log_ratio,
@@ -33,6 +35,11 @@ LARGE_COUNT = 20.0
 
 class _Counts(Generalised):
     """A response of whole numbers."""
+
+    def read(self, value: Value, name: str, weights: Floats | None, where: Callable[[int], str]) -> Reading:
+        """Whole numbers, for a count of 1e-9 is one that was computed, and none of these laws."""
+        found = super().read(value, name, weights, where)
+        return replace(found, y=np.round(found.y))
 
     def refuse(self, y: Floats, name: str, where: Callable[[int], str]) -> None:
         """What is no count."""

@@ -421,14 +421,14 @@ def refuse_constant(y: Floats, name: str) -> None:
 
 def refuse_no_counts(y: Floats, name: str, where: Callable[[int], str], word: str) -> None:
     """Raise for what is no count, and for zeros alone."""
-    wrong = (y < 0) | (np.abs(y - np.round(y)) > WHOLE)
+    wrong = (y < -WHOLE) | (np.abs(y - np.round(y)) > WHOLE)
     if wrong.any():
         row = int(wrong.argmax())
         raise DesignError(
             f"The response {name} is {y[row]:g} in {where(row)}; for family {word!r} it must be a count: 0, 1, 2 and "
             "so on. A rate is its count with offset(log(exposure))."
         )
-    if not y.any():
+    if not np.round(y).any():
         raise FitError(f"The response {name} is 0 in every row: its mean has no estimate. Check the data.")
 
 

@@ -32,15 +32,26 @@ def _places(levels: Sequence[str], labels: Sequence[str], name: str) -> Ints:
 
 
 def _warn_of_letters(value: Factor, name: str) -> None:
-    """Say that classes stand in the order of their letters, where nobody has given another."""
-    if value.ordered or value.numbers or list(value.levels) != sorted(value.levels):
+    """Say in which order classes stand that are not in that of numbers, where nobody has said that they have one."""
+    if value.ordered or value.numbers or _counted(value.levels):
         return
+    letters = list(value.levels) == sorted(value.levels)
+    kind = "text without an order and were" if letters else "categories that are not said to be ordered, and were"
     warn(
-        f"The classes of the response {name} are text without an order and were taken in that of their letters: "
+        f"The classes of the response {name} are {kind} taken in {'that of their letters' if letters else 'theirs'}: "
         f"{' < '.join(value.levels)}. If they have another, give family=ranef.families.Ordinal(levels=(...)) from the "
         "lowest to the highest, or the column as an ordered pandas.Categorical.",
         DataWarning,
     )
+
+
+def _counted(levels: Sequence[str]) -> bool:
+    """Whether labels are numbers in their order."""
+    try:
+        numbers = [float(level) for level in levels]
+    except ValueError:
+        return False
+    return numbers == sorted(numbers)
 
 
 @dataclass(frozen=True)

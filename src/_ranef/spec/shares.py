@@ -85,7 +85,8 @@ class Binomial(_Share):
         else:
             y = value.values.copy()
         self.check(y, weights, name, where)
-        return Reading(self, y, weights)
+        trials = np.ones(len(y)) if weights is None else np.round(weights)
+        return Reading(self, np.round(y * trials) / trials, None if weights is None else trials)
 
     def check(self, y: Floats, weights: Floats | None, name: str, where: Callable[[int], str]) -> None:
         """Proportions that are whole numbers of trials, not all at one end."""
@@ -308,7 +309,9 @@ def _of_counts(counts: Floats, name: str, weights: Floats | None, where: Callabl
 def _check_whole(y: Floats, trials: Floats, name: str, where: Callable[[int], str], *, weighted: bool) -> None:
     """Refuse proportions that are no whole numbers of the trials."""
     hits = y * trials
-    wrong = (np.abs(hits - np.round(hits)) > WHOLE * np.maximum(1.0, trials)) | (trials != np.round(trials))
+    wrong = (np.abs(hits - np.round(hits)) > WHOLE * np.maximum(1.0, trials)) | (
+        np.abs(trials - np.round(trials)) > WHOLE
+    )
     if wrong.any():
         row = int(wrong.argmax())
         told = f"of {trials[row]:g} trials is {hits[row]:g} successes" if weighted else "is neither 0 nor 1"

@@ -1,4 +1,4 @@
-"""Documents as tables of a paper: through great_tables to LaTeX and HTML, and as Markdown."""
+"""Documents as tables of a paper: through great_tables to LaTeX, and as HTML and Markdown."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pandas as pd
 
 from _ranef.support.interrupts import load
 from _ranef.tables.blocks import Block, Grid, Text
+from _ranef.tables.html import STYLE, ascii_html, table_html
 from _ranef.tables.latex import escaped, from_unicode, guarded
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ LONGEST = 45
 SIZES = ((6, 10, ""), (9, 9, ""), (10**6, 7, "\\setlength{\\tabcolsep}{2pt}\n"))
 
 PREAMBLE = r"% needs \usepackage{booktabs,caption,longtable}"
+
+#: spaces as wide as a digit and as a point
+DIGIT, POINT = "\u2007", "\u2008"
 
 NUMBER = re.compile(r"[-−]?\d+(\.\d*)?")
 
@@ -100,8 +104,8 @@ def html_source(blocks: Sequence[Block]) -> str:
     """HTML of all tables, in ASCII with its own styles: right in a page of any encoding, and needing nothing else."""
     found = panels(blocks)
     if not found:
-        return _ascii("".join(f"<p>{html.escape(line)}</p>" for line in _words(blocks)))
-    return _ascii("\n".join(_great_table(panel).as_raw_html() for panel in found))
+        return ascii_html("".join(f"<p>{html.escape(line)}</p>" for line in _words(blocks)))
+    return ascii_html(STYLE + "\n".join(map(_html_table, found)))
 
 
 def latex_source(blocks: Sequence[Block]) -> str:
@@ -132,12 +136,17 @@ def markdown_source(blocks: Sequence[Block]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _html_table(panel: Panel) -> str:
+    columns = _columns(panel.grid, DIGIT, POINT)
+    return table_html(panel.title, panel.subtitle, panel.grid, _under_spanners(panel.grid), columns, panel.notes)
+
+
 def _great_table(panel: Panel) -> GT:
     gt = load("great_tables")  # heavy: of use only where a table leaves for a paper
 
     grid = panel.grid
     ids = [f"c{j}" for j in range(len(grid.header))]
-    frame = pd.DataFrame(list(zip(*_columns(grid, "\u2007", "\u2008"), strict=True)), columns=ids, dtype=object)
+    frame = pd.DataFrame(list(zip(*_columns(grid, DIGIT, POINT), strict=True)), columns=ids, dtype=object)
     table = gt.GT(frame, id=f"ranef-{hashlib.sha256(repr(panel).encode()).hexdigest()[:8]}")
     table = table.cols_label(dict(zip(ids, _under_spanners(grid), strict=True)))
     table = table.cols_align("left", ids[: grid.labels]).cols_align("right", ids[grid.labels :])
@@ -221,7 +230,3 @@ def _bare(title: str) -> str:
 
 def _indent(line: str) -> int:
     return len(line) - len(line.lstrip())
-
-
-def _ascii(source: str) -> str:
-    return source.encode("ascii", "xmlcharrefreplace").decode()

@@ -64,7 +64,7 @@ class Document:
         return latex_source(self.blocks)
 
     def to_html(self) -> str:
-        """HTML of all tables, by great_tables: ASCII with its styles inside, to be put into any page or file."""
+        """HTML of all tables: ASCII with its styles inside, to be put into any page or file."""
         return html_source(self.blocks)
 
     def to_markdown(self) -> str:

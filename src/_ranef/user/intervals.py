@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
+import pandas as pd
 
 from _ranef import inference as inf
 from _ranef.comparison import interval_frame
@@ -18,12 +21,15 @@ from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import FEW_ROWS, EmpiricalBayesFit
 
-__all__ = ["intervals_document", "quickly_profiled", "signs_document", "summary_with_tests"]
+__all__ = ["REPLICATES", "Intervals", "intervals_document", "quickly_profiled", "signs_document", "summary_with_tests"]
 
 AnyFit: TypeAlias = EmpiricalBayesFit | PosteriorFit | GeneralisedFit | GeneralisedPosterior
 
 #: simulations of a page's tests
 SIMULATIONS = 20_000
+
+#: of a bootstrap
+REPLICATES = 500
 
 
 def quickly_profiled(fit: AnyFit) -> bool:
@@ -31,19 +37,50 @@ def quickly_profiled(fit: AnyFit) -> bool:
     return isinstance(fit, EmpiricalBayesFit) and fit._quickly_profiled
 
 
-def intervals_document(fits: Mapping[str, AnyFit], level: float) -> Document:
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """Intervals of fits of one model as a page has them, each computed once.
+
+    Attributes
+    ----------
+    fits : mapping str to fit
+    level : float
+    """
+
+    fits: Mapping[str, AnyFit]
+    level: float
+
+    @cached_property
+    def profiles(self) -> dict[str, inf.Profiles]:
+        """Of fits whose profiles take a moment only."""
+        wide = max(self.level, 0.99)
+        return {name: fit.profile(level=wide) for name, fit in self.fits.items() if quickly_profiled(fit)}  # type: ignore[union-attr]
+
+    @property
+    def quick(self) -> bool:
+        """Whether all fits have them."""
+        return all(isinstance(fit, Drawn) or name in self.profiles for name, fit in self.fits.items())
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """Those by Wald, by profile and bootstrap where that is quick, and of posteriors."""
+        methods = ("wald", "profile", "bootstrap") if self.quick else ("wald",)
+        return interval_frame(self.fits, methods, self.level, REPLICATES, 1, self.profiles)  # type: ignore[arg-type]
+
+
+def intervals_document(intervals: Intervals, headings: Mapping[str, str]) -> Document:
     """What a page shows: intervals by Wald, by profile where that is quick, and of posteriors; and exact tests."""
-    own = {name: fit for name, fit in fits.items() if isinstance(fit, EmpiricalBayesFit)}
-    quick = all(isinstance(fit, Drawn) or quickly_profiled(fit) for fit in fits.values())
-    methods = ("wald", "profile") if quick else ("wald",)
+    fits, level = intervals.fits, intervals.level
+    own = {headings[name]: fit for name, fit in fits.items() if isinstance(fit, EmpiricalBayesFit)}
     linked = any(isinstance(fit.spec.family, Generalised) for fit in fits.values())
-    intervals = interval_table(interval_frame(fits, methods, level), level, linked=linked)  # type: ignore[arg-type]
+    shown = intervals.frame.query("method != 'bootstrap'")
+    table = interval_table(shown.assign(fit=shown["fit"].map(headings)), level, linked=linked)
     tests = [
         (test.tested, name, test.kind, test.statistic, test.p_value)
         for name, fit in own.items()
         for test in _exact_tests(fit)
     ]
-    return Document((intervals, exact_test_table(tests, SIMULATIONS)) if tests else (intervals,))
+    return Document((table, exact_test_table(tests, SIMULATIONS)) if tests else (table,))
 
 
 def signs_document(fits: Mapping[str, AnyFit]) -> Document:

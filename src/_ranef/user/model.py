@@ -807,9 +807,11 @@ def _refuse_in_chunks(variance: VarianceFunction | None, correlation: Correlatio
     refused = [part for part in given if not part.in_strata] or given * (len(given) > 1)
     if refused:
         words = " and ".join(map(repr, refused)) + (" together" if len(refused) > 1 else "")
+        apart = all(part.in_strata for part in refused)
+        why = " Together they need sums by pairs of strata and sizes of groups, which are not read." if apart else ""
         raise NotAvailableError(
-            f"{words} in a model from chunks is not available: VarIdent() is, or CompSymm(group=). Build the model "
-            "from one frame."
+            f"{words} in a model from chunks is not available: VarIdent() is, or CompSymm(group=).{why} "
+            "Build the model from one frame."
         )
 
 

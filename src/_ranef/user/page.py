@@ -13,7 +13,9 @@ from _ranef.comparison import moved, one_column, ratios_at
 from _ranef.equations import Equation
 from _ranef.errors import RowsNotHeld
 from _ranef.plots import ComparisonPlots
-from _ranef.plots.drawing import NAMED, figure_of
+from _ranef.plots.drawing import NAMED, figure_of, mark_doubtful
+from _ranef.plots.intervals import intervals_figure
+from _ranef.plots.profile import draw_profiles
 from _ranef.report import (
     Explorer,
     Page,
@@ -35,7 +37,7 @@ from _ranef.user.drawn import Drawn
 from _ranef.user.generalised_fit import GeneralisedFit
 from _ranef.user.generalised_pooled import GeneralisedPooling
 from _ranef.user.generalised_posterior import GeneralisedPosterior
-from _ranef.user.intervals import intervals_document, quickly_profiled, signs_document, summary_with_tests
+from _ranef.user.intervals import REPLICATES, Intervals, intervals_document, signs_document, summary_with_tests
 from _ranef.user.pooled import Pooling
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit
@@ -49,9 +51,6 @@ AnyFit: TypeAlias = EmpiricalBayesFit | PosteriorFit | GeneralisedFit | Generali
 
 #: what captions end with, where a fit failed
 NOT_TRUSTED = "Some of the fits drawn here should not be trusted: see the top of the page."
-
-#: of a bootstrap
-REPLICATES = 500
 
 #: steps of a slider from one end to the other
 STEPS = 40
@@ -85,7 +84,9 @@ def page_of(fits: Mapping[str, AnyFit], level: float, comparison: Document, titl
     spec = first.spec
     plots = ComparisonPlots(fits, level)  # type: ignore[arg-type]  # they have what figures ask for
     equations, unwritten = _equations(first)
-    pictures, undrawn = _pictures(fits, plots)
+    intervals = Intervals(fits, level)
+    pictures, undrawn = _pictures(intervals, plots)
+    headings = {name: _heading(name, fit) for name, fit in fits.items()}
     return Page(
         title=title,
         formula=spec.design.formula,
@@ -97,7 +98,7 @@ def page_of(fits: Mapping[str, AnyFit], level: float, comparison: Document, titl
         data=data_grids(spec),
         fingerprint=fingerprint(spec),
         comparison=comparison,
-        intervals=intervals_document({_heading(name, fit): fit for name, fit in fits.items()}, level),
+        intervals=intervals_document(intervals, headings),
         signs=signs_document({_heading(name, fit): fit for name, fit in fits.items()}),
         explorers=_explorers(fits, level),
         pictures=pictures,
@@ -197,13 +198,16 @@ def _with_estimate(values: Floats, at: int, estimate: float) -> Floats:
     return out
 
 
-def _pictures(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> tuple[tuple[Picture, ...], list[str]]:
+def _pictures(intervals: Intervals, plots: ComparisonPlots) -> tuple[tuple[Picture, ...], list[str]]:
     """What is drawn, and titles of what needs more rows than memory is to hold."""
-    mark = "" if all(fit.ok for fit in fits.values()) else f" {NOT_TRUSTED}"
+    mark = "" if all(fit.ok for fit in intervals.fits.values()) else f" {NOT_TRUSTED}"
     drawn, missing = [], []
-    for own in _drawn(fits, plots):
+    # titles stand right above the frame, where nothing else does: matplotlib need not look for room
+    placed = {"axes.titley": 1.0}
+    for own in _drawn(intervals, plots):
         try:
-            with deferred():  # in a callback of JAX, as in any collection of garbage, Ctrl-C would be lost
+            # in a callback of JAX, as in any collection of garbage, Ctrl-C would be lost
+            with deferred(), load("matplotlib").rc_context(placed):
                 figure = closed(own.draw())
             drawn.append(Picture(own.title, own.caption + mark, figure, own.on_paper))
         except RowsNotHeld:
@@ -221,8 +225,9 @@ class _Drawing:
     on_paper: bool = True
 
 
-def _drawn(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> Iterator[_Drawing]:
+def _drawn(intervals: Intervals, plots: ComparisonPlots) -> Iterator[_Drawing]:
     """All figures that the model has."""
+    fits = intervals.fits
     first = next(iter(fits.values()))
     posteriors = [f for f in fits.values() if isinstance(f, Drawn)]
     linked = isinstance(first.spec.family, Generalised)
@@ -235,7 +240,7 @@ def _drawn(fits: Mapping[str, AnyFit], plots: ComparisonPlots) -> Iterator[_Draw
             "marked.",
             plots.varcorr,
         )
-    yield from _of_likelihoods(list(fits.values()), plots)
+    yield from _of_likelihoods(intervals)
     n_sds = sum(len(g.columns) for g in first.spec.groupings) + (first.spec.sigma is None)
     if posteriors and not linked and n_sds > 1 and not any(f.draws.not_normal for f in posteriors):
         yield _Drawing(
@@ -284,26 +289,32 @@ def _of_levels(first: AnyFit, plots: ComparisonPlots) -> Iterator[_Drawing]:
     )
 
 
-def _of_likelihoods(fits: Sequence[AnyFit], plots: ComparisonPlots) -> Iterator[_Drawing]:
+def _of_likelihoods(intervals: Intervals) -> Iterator[_Drawing]:
     """Profiles and what stands on them, where they take a moment."""
-    profiled = next((fit for fit in fits if quickly_profiled(fit)), None)
-    if profiled is None:
+    first = next(iter(intervals.profiles), None)
+    if first is None:
         return
     yield _Drawing(
         "Profiles",
-        f"Of {profiled.engine}: the signed root of the likelihood ratio of each parameter, a straight line where a "
-        "normal interval would do, with intervals of 50, 80, 90, 95 and 99 %.",
-        profiled.plot.profile,
+        f"Of {intervals.fits[first].engine}: the signed root of the likelihood ratio of each parameter, a straight "
+        "line where a normal interval would do, with intervals of 50, 80, 90, 95 and 99 %.",
+        lambda: draw_profiles(intervals.profiles[first]),
         on_paper=False,
     )
-    if all(isinstance(fit, Drawn) or quickly_profiled(fit) for fit in fits):
+    if intervals.quick:
         yield _Drawing(
             "Intervals by method",
-            f"Of {_percent(plots)}: Wald (coefficients alone), profile, bootstrap (percentiles of {REPLICATES} "
-            "simulated responses) and posterior, beside each other.",
-            lambda: plots.intervals(n=REPLICATES, seed=1),
+            f"Of {100 * intervals.level:g} %: Wald (coefficients alone), profile, bootstrap (percentiles of "
+            f"{REPLICATES} simulated responses) and posterior, beside each other.",
+            lambda: _beside_each_other(intervals),
             on_paper=False,
         )
+
+
+def _beside_each_other(intervals: Intervals) -> Figure:
+    figure = figure_of(intervals_figure(intervals.frame))
+    mark_doubtful(figure, intervals.fits)  # type: ignore[arg-type]  # they have what figures ask for
+    return figure
 
 
 def _of_residuals(first: AnyFit, plots: ComparisonPlots) -> Iterator[_Drawing]:

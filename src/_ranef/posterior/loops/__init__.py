@@ -9,8 +9,9 @@ With C the cross-products of the first factor's columns against the tail, X and 
 
 where a are the rows integrated out (tail and coefficients), and r² = vᵀ(H_22 − H_2aH_aa⁻¹H_a2)v is what they leave of
 the response less the sampled coefficients, v = (−γ, 1). Backwards, H̄ = H_aa⁻¹ ⊕ 0 + wwᵀ/s² with w = (−H_aa⁻¹H_a2v, v),
-Q̄ = ΛH̄Λᵀ, ∂/∂λ = 2Wλ with W = Σ A_i − A_iK_iA_i − (I − A_iK_i)C_iQ̄C_iᵀ(I − K_iA_i), and ∂/∂Λ = 2QΛH̄. In the
-cross-products, T̄ = Q̄, C̄_i = −2K_iC_iQ̄ and Ā_i = K_i + K_iC_iQ̄C_iᵀK_i. Levels stand on the last axis, where processors
+Q̄ = ΛH̄Λᵀ, and ∂/∂Λ = 2QΛH̄. With L_iL_iᵀ = M_i, S_i = L_i⁻¹, U_i = M_i⁻¹λᵀC_i, V_i = U_iQ̄ and Y_i = M_i⁻¹ + V_iU_iᵀ it is
+∂/∂λ = 2 Σ A_iλY_i − C_iV_iᵀ, and in the cross-products T̄ = Q̄, C̄_i = −2λV_i and Ā_i = λY_iλᵀ: nothing is divided by λ.
+Levels stand on the last axis, where processors
 work on several at once.
 
 Row i of H is zero before `first[i]`, and what is below the block of rows that begins at j is so from `reach[j]` to the

@@ -96,14 +96,14 @@ def draw_effects(lam, s2, v, rho, K, packed, noise, integrated, first):  # type:
     n_parts, a = int(packed[AT_COUNTS + 1]), integrated.shape[1]
     sizes, levels = part_of(packed, packed[AT_SIZES:]), part_of(packed, packed[AT_LEVELS:])
     indptr, cols = part_of(packed, packed[AT_INDPTR:]), part_of(packed, packed[AT_COLS:])
-    N, B, Bt, R, H = room(packed)
+    S, N, B, Bt, R, H = room(packed)
     p, r, J = B.shape
     x = np.empty(a)
     for draw in range(s2.shape[0]):
         slopes, unused = np.zeros((rho.shape[1], n_parts)), np.zeros(rho.shape[1])
         u, _ = at_rho(packed, rho[draw], np.zeros(n_parts), slopes, unused)
         C, vals = part_of(u, u[AT_C:]).reshape((p, r, J)), part_of(u, u[AT_VALUES:]).reshape((-1, max(p, 1)))
-        factorize(lam[draw], s2[draw], K[draw % K.shape[0]], u, N, B, Bt, R, H)
+        factorize(lam[draw], s2[draw], K[draw % K.shape[0]], u, S, N, B, Bt, R, H)
         s = math.sqrt(s2[draw])
         _solve_back(H, s, v[draw], noise[draw], x)
         _scaled_effects(lam[draw], sizes, levels, x, integrated[draw])

@@ -5,14 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from _ranef.posterior.loops.packed import inner
-from _ranef.posterior.loops.vectors import add_product, add_scaled, dot, invert_root, sum_log
+from _ranef.posterior.loops.vectors import (
+    add_contracted,
+    add_mixed,
+    add_product,
+    add_products,
+    add_scaled,
+    dot,
+    dot_rows,
+    invert_root,
+    sum_log,
+)
 
-__all__ = ["carry", "carry_sparse", "eliminate", "factor_levels", "levels_back", "products_back"]
+__all__ = ["carry", "carry_sparse", "eliminate", "factor_levels", "levels_back"]
 
 
 @inner
-def factor_levels(lam, A, N):  # type: ignore[no-untyped-def]
-    """N = L⁻¹λᵀ with LLᵀ = I + λᵀAλ, and Σ log|I + λᵀAλ|; levels on the last axis of A and N (p, p, J)."""
+def factor_levels(lam, A, S, N):  # type: ignore[no-untyped-def]
+    """S = L⁻¹ and N = Sλᵀ with LLᵀ = I + λᵀAλ, and Σ log|I + λᵀAλ|; levels on the last axis of A, S, N (p, p, J)."""
     p, J = A.shape[0], A.shape[2]
     L, Al = np.zeros((p, p, J)), np.zeros((p, p, J))
     log_det = 0.0
@@ -35,15 +45,19 @@ def factor_levels(lam, A, N):  # type: ignore[no-untyped-def]
             else:
                 for j in range(J):
                     M[j] *= L[k, k, j]
-    for c in range(p):
-        for i in range(p):
-            out = N[i, c]
+    for i in range(p):
+        for c in range(i + 1):
+            out = S[i, c]
             for j in range(J):
-                out[j] = lam[c, i]
-            for l in range(i):
-                add_product(out, -1.0, L[i, l], N[l, c])
+                out[j] = 1.0 if c == i else 0.0
+            for l in range(c, i):
+                add_product(out, -1.0, L[i, l], S[l, c])
             for j in range(J):
                 out[j] *= L[i, i, j]
+        for c in range(p):
+            for j in range(J):
+                N[i, c, j] = 0.0
+            add_mixed(N[i, c], lam[c, : i + 1], S[i])
     return log_det
 
 
@@ -94,107 +108,84 @@ def eliminate(indptr, cols, Bt, B, Q):  # type: ignore[no-untyped-def]
 
 
 @inner
-def levels_back(lam, A, indptr, cols, vals, C, N, Bt, B, Qbar, lam_bar):  # type: ignore[no-untyped-def]
-    """Add 2Wλ to `lam_bar`, with W = Σ A_i − P_iP_iᵀ − E_iQ̄E_iᵀ, P = A Nᵀ and E = C − P B; Bt is overwritten."""
+def levels_back(lam, A, indptr, cols, vals, C, S, Bt, B, Qbar, lam_bar, products):  # type: ignore[no-untyped-def]
+    """Add 2 Σ (A_iλY_i − C_iV_iᵀ) to `lam_bar`, with U = SᵀB, V = UQ̄ and Y = SᵀS + VUᵀ.
+
+    `products` is empty, or becomes Ā = λYλᵀ (p, p, J) and C̄ = −2λV, of the tail (nnz, p) and (p, r, J), flat.
+    """
     p, r, J = C.shape
     t = Qbar.shape[0] - r
-    P, E, W = np.zeros((p, p, J)), np.empty((p, r, J)), np.zeros((p, p))
+    U, V, Y, Ut, Vt = (
+        np.zeros((p, r, J)),
+        np.zeros((p, r, J)),
+        np.zeros((p, p, J)),
+        np.zeros(Bt.shape),
+        np.zeros(Bt.shape),
+    )
     for a in range(p):
-        for k in range(p):
-            for c in range(p):
-                add_product(P[a, k], 1.0, A[a, c], N[k, c])
         for x in range(r):
-            for i in range(J):
-                E[a, x, i] = C[a, x, i]
-            for k in range(p):
-                add_product(E[a, x], -1.0, P[a, k], B[k, x])
+            add_contracted(U[a, x], S, B, a, x)
+        for x in range(r):
+            add_mixed(V[a, x], Qbar[t + x, t:], U[a])
+    if t > 0:
+        _met_back(indptr, cols, S, Bt, Qbar, U, V, Y, Ut, Vt)
+    scaled = np.zeros((p, p, J))  # λY with its axes exchanged
     for a in range(p):
         for b in range(a + 1):
-            total = 0.0
+            add_contracted(Y[a, b], S, S, a, b)
+            add_products(Y[a, b], V[a], U[b])
             for i in range(J):
-                total += A[a, b, i]
-            for k in range(p):
-                total -= dot(P[a, k], P[b, k])
-            for x in range(r):
-                for y in range(r):
-                    total -= Qbar[t + x, t + y] * dot(E[a, x], E[b, y])
-            W[a, b] = total
-            W[b, a] = total
-    if t > 0:
-        _met_back(indptr, cols, vals, P, E, Bt, Qbar, W)
-    for a in range(p):
-        for k in range(p):
-            for b in range(p):
-                lam_bar[a * p + k] += 2.0 * W[a, b] * lam[b, k]
+                Y[b, a, i] = Y[a, b, i]
+    for b in range(p):
+        for a in range(p):
+            add_mixed(scaled[b, a], lam[a], Y[b])
+        for a in range(p):
+            total = dot_rows(A[a], scaled[b]) - dot_rows(C[a], V[b])
+            for u in range(Vt.shape[0]):
+                total -= vals[u, a] * Vt[u, b]
+            lam_bar[a * p + b] += 2.0 * total
+    if products.shape[0]:
+        _products_back(lam, scaled, V, Vt, products)
 
 
 @inner
-def _met_back(indptr, cols, vals, P, E, Bt, Qbar, W):  # type: ignore[no-untyped-def]
-    """Take from W what the tail's columns that levels meet add to E_iQ̄E_iᵀ; Bt becomes theirs of E."""
-    p, r, J = E.shape
+def _met_back(indptr, cols, S, Bt, Qbar, U, V, Y, Ut, Vt):  # type: ignore[no-untyped-def]
+    """Fill U and V of the tail's columns that levels meet, (nnz, p), and add to V and Y what these are."""
+    p, r, J = U.shape
     t = Qbar.shape[0] - r
-    half = np.empty(p)
     for i in range(J):
         first, last = int(indptr[i]), int(indptr[i + 1])
         for u in range(first, last):
-            for a in range(p):
-                total = vals[u, a]
-                for k in range(p):
-                    total -= P[a, k, i] * Bt[u, k]
-                half[a] = total
-            for a in range(p):
-                Bt[u, a] = half[a]
+            for k in range(p):
+                for a in range(k + 1):
+                    Ut[u, a] += S[k, a, i] * Bt[u, k]
         for u in range(first, last):
             row = int(cols[u])
-            for a in range(p):
-                half[a] = 0.0
-            for x in range(r):
-                value = 2.0 * Qbar[row, t + x]  # for both triangles
-                for a in range(p):
-                    half[a] += value * E[a, x, i]
             for w in range(first, last):
                 value = Qbar[row, int(cols[w])]
                 for a in range(p):
-                    half[a] += value * Bt[w, a]
+                    Vt[u, a] += value * Ut[w, a]
+            for x in range(r):
+                value = Qbar[row, t + x]
+                for a in range(p):
+                    Vt[u, a] += value * U[a, x, i]
+                    V[a, x, i] += value * Ut[u, a]
             for a in range(p):
-                for b in range(p):
-                    W[a, b] -= 0.5 * (Bt[u, a] * half[b] + Bt[u, b] * half[a])
+                for b in range(a + 1):
+                    Y[a, b, i] += Vt[u, a] * Ut[u, b]
 
 
 @inner
-def products_back(indptr, cols, N, Bt, B, Qbar, A_bar, vals_bar, C_bar):  # type: ignore[no-untyped-def]
-    """Add Ā (p, p, J) and C̄ (nnz, p) and (p, r, J) to zeros, with G = K C = Nᵀ B."""
-    p, r, J = B.shape
-    t = Qbar.shape[0] - r
-    G, sparse = np.zeros((p, r, J)), np.zeros((Bt.shape[0], p))
-    for a in range(p):
-        for x in range(r):
-            for k in range(p):
-                add_product(G[a, x], 1.0, N[k, a], B[k, x])
-        for x in range(r):
-            for y in range(r):
-                add_scaled(C_bar[a, x], -2.0 * Qbar[t + y, t + x], G[a, y])
-    for i in range(J if t > 0 else 0):
-        first, last = int(indptr[i]), int(indptr[i + 1])
-        for u in range(first, last):
-            for a in range(p):
-                for k in range(p):
-                    sparse[u, a] += N[k, a, i] * Bt[u, k]
-        for u in range(first, last):
-            row = int(cols[u])
-            for a in range(p):
-                total = 0.0
-                for w in range(first, last):
-                    total += sparse[w, a] * Qbar[int(cols[w]), row]
-                for x in range(r):
-                    total += G[a, x, i] * Qbar[t + x, row]
-                    C_bar[a, x, i] -= 2.0 * sparse[u, a] * Qbar[row, t + x]
-                vals_bar[u, a] = -2.0 * total
-                for b in range(p):
-                    A_bar[b, a, i] -= 0.5 * vals_bar[u, a] * sparse[u, b]
+def _products_back(lam, scaled, V, Vt, products):  # type: ignore[no-untyped-def]
+    p, r, J = V.shape
+    at_vals, at_C = p * p * J, p * p * J + Vt.size
+    A_bar, vals_bar = products[:at_vals].reshape((p, p, J)), products[at_vals:at_C].reshape((-1, p))
+    C_bar = products[at_C : at_C + p * r * J].reshape((p, r, J))
     for a in range(p):
         for b in range(p):
-            for k in range(p):
-                add_product(A_bar[a, b], 1.0, N[k, a], N[k, b])
+            for d in range(p):
+                add_scaled(A_bar[a, b], lam[b, d], scaled[d, a])
             for x in range(r):
-                add_product(A_bar[a, b], -0.5, C_bar[a, x], G[b, x])
+                add_scaled(C_bar[a, x], -2.0 * lam[a, b], V[b, x])
+            for u in range(Vt.shape[0]):
+                vals_bar[u, a] -= 2.0 * lam[a, b] * Vt[u, b]

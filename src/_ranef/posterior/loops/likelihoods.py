@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from _ranef.posterior.loops.laws import at_rho
-from _ranef.posterior.loops.levels import carry, carry_sparse, eliminate, factor_levels, levels_back, products_back
+from _ranef.posterior.loops.levels import carry, carry_sparse, eliminate, factor_levels, levels_back
 from _ranef.posterior.loops.packed import (
     AT_A,
     AT_C,
@@ -42,18 +42,18 @@ __all__ = ["factorize", "likelihood", "likelihood_of_products", "log_likelihood"
 
 @inner
 def room(u):  # type: ignore[no-untyped-def]
-    """Arrays N, B, Bt, R and H that :func:`factorize` fills; of H what has no entries stays zero."""
+    """Arrays S, N, B, Bt, R and H that :func:`factorize` fills; of H what has no entries stays zero."""
     sizes, numbers = part_of(u, u[AT_SIZES:]), part_of(u, u[AT_NUMBERS:])
     p = int(sizes[0]) if sizes.shape[0] else 0
     J = int(part_of(u, u[AT_LEVELS:])[0]) if sizes.shape[0] else 0
     m, r = int(numbers[BORDERED]), int(numbers[COEFFICIENTS])
     Bt = np.empty((part_of(u, u[AT_COLS:]).shape[0], p))
-    return np.empty((p, p, J)), np.empty((p, r, J)), Bt, np.empty((m, m)), np.zeros((m, m))
+    return np.zeros((p, p, J)), np.empty((p, p, J)), np.empty((p, r, J)), Bt, np.empty((m, m)), np.zeros((m, m))
 
 
 @inner
-def factorize(lam, s2, K, u, N, B, Bt, R, H):  # type: ignore[no-untyped-def]
-    """Fill N, B, R and the Cholesky factor H; Σ log|M_i|, NaN where something is not positive definite."""
+def factorize(lam, s2, K, u, S, N, B, Bt, R, H):  # type: ignore[no-untyped-def]
+    """Fill S, N, B, R and the Cholesky factor H; Σ log|M_i|, NaN where something is not positive definite."""
     sizes, levels, first = part_of(u, u[AT_SIZES:]), part_of(u, u[AT_LEVELS:]), part_of(u, u[AT_FIRST:])
     m, r = H.shape[0], int(part_of(u, u[AT_NUMBERS:])[COEFFICIENTS])
     Q = R if m > r else H
@@ -63,7 +63,7 @@ def factorize(lam, s2, K, u, N, B, Bt, R, H):  # type: ignore[no-untyped-def]
         p, J = int(sizes[0]), int(levels[0])
         A, C = part_of(u, u[AT_A:]).reshape((p, p, J)), part_of(u, u[AT_C:]).reshape((p, r, J))
         indptr = part_of(u, u[AT_INDPTR:])
-        log_det = factor_levels(lam[: p * p].reshape((p, p)), A, N)
+        log_det = factor_levels(lam[: p * p].reshape((p, p)), A, S, N)
         carry(N, C, B)
         carry_sparse(N, indptr, part_of(u, u[AT_VALUES:]).reshape((-1, p)), Bt)
         eliminate(indptr, part_of(u, u[AT_COLS:]), Bt, B, Q)
@@ -81,9 +81,11 @@ def log_likelihood(lam, sigma, u):  # type: ignore[no-untyped-def]
     """Log p(y | θ, σ), all coefficients integrated out, less the log constants of the priors."""
     numbers = part_of(u, u[AT_NUMBERS:])
     m, r = int(numbers[BORDERED]), int(numbers[COEFFICIENTS])
-    N, B, Bt, R, H = room(u)
+    S, N, B, Bt, R, H = room(u)
     s2 = (sigma / numbers[UNIT]) ** 2
-    deviance = factorize(lam, s2, part_of(u, u[AT_K:]).reshape((r, r)), u, N, B, Bt, R, H) + H[m - 1, m - 1] ** 2 / s2
+    deviance = (
+        factorize(lam, s2, part_of(u, u[AT_K:]).reshape((r, r)), u, S, N, B, Bt, R, H) + H[m - 1, m - 1] ** 2 / s2
+    )
     for i in range(m - 1):
         deviance += 2.0 * math.log(H[i, i])
     return -0.5 * (deviance + numbers[NU] * math.log(2.0 * math.pi * sigma * sigma) + numbers[CONSTANT])
@@ -106,12 +108,12 @@ def likelihood_of_products(lam, sigma, sampled, u, lam_bar, v_bar, bar):  # type
     s, s2, v = origin.shape[0], (sigma / unit) ** 2, np.ones(origin.shape[0] + 1)
     for i in range(s):
         v[i] = -(sampled[i] - origin[i]) / unit
-    N, B, Bt, R, H = room(u)
+    S, N, B, Bt, R, H = room(u)
     p, _, J = B.shape
     Hbar = np.zeros((m, m))
     first, reach = part_of(u, u[AT_FIRST:]), part_of(u, u[AT_REACH:])
     K = part_of(u, u[AT_K:]).reshape((r, r))
-    deviance = factorize(lam, s2, K, u, N, B, Bt, R, H)
+    deviance = factorize(lam, s2, K, u, S, N, B, Bt, R, H)
     if not math.isfinite(deviance):
         return math.nan, math.nan
     log_det, rss = adjoint(H, first, reach, v, s2, Hbar)
@@ -124,12 +126,7 @@ def likelihood_of_products(lam, sigma, sampled, u, lam_bar, v_bar, bar):  # type
         A, C = part_of(u, u[AT_A:]).reshape((p, p, J)), part_of(u, u[AT_C:]).reshape((p, r, J))
         vals, lam1 = part_of(u, u[AT_VALUES:]).reshape((-1, p)), lam[: p * p].reshape((p, p))
         indptr, cols = part_of(u, u[AT_INDPTR:]), part_of(u, u[AT_COLS:])
-        if bar.shape[0]:
-            at_vals, at_C = p * p * J, p * p * J + vals.size
-            A_bar, vals_bar = bar[:at_vals].reshape((p, p, J)), bar[at_vals:at_C].reshape((-1, p))
-            C_bar = bar[at_C : at_C + p * r * J].reshape((p, r, J))
-            products_back(indptr, cols, N, Bt, B, Hbar, A_bar, vals_bar, C_bar)
-        levels_back(lam1, A, indptr, cols, vals, C, N, Bt, B, Hbar, lam_bar)
+        levels_back(lam1, A, indptr, cols, vals, C, S, Bt, B, Hbar, lam_bar, bar)
     for i in range(s):
         v_bar[i] *= 0.5 / unit
     deviance += log_det + rss / s2 + nu * math.log(2.0 * math.pi * sigma * sigma) + numbers[CONSTANT]

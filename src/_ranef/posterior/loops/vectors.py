@@ -6,7 +6,18 @@ import math
 
 from _ranef.posterior.loops.packed import inner, vector
 
-__all__ = ["add_product", "add_scaled", "dot", "dot_within", "invert_root", "sum_log"]
+__all__ = [
+    "add_contracted",
+    "add_mixed",
+    "add_product",
+    "add_products",
+    "add_scaled",
+    "dot",
+    "dot_rows",
+    "dot_within",
+    "invert_root",
+    "sum_log",
+]
 
 
 @vector
@@ -14,6 +25,16 @@ def dot(x, y):  # type: ignore[no-untyped-def]
     total = 0.0
     for i in range(x.shape[0]):
         total += x[i] * y[i]
+    return total
+
+
+@vector
+def dot_rows(X, Y):  # type: ignore[no-untyped-def]
+    """Σ of the products of the entries of two matrices."""
+    total = 0.0
+    for k in range(X.shape[0]):
+        for j in range(X.shape[1]):
+            total += X[k, j] * Y[k, j]
     return total
 
 
@@ -35,6 +56,30 @@ def add_scaled(target, scale, x):  # type: ignore[no-untyped-def]
 def add_product(target, sign, x, y):  # type: ignore[no-untyped-def]
     for i in range(target.shape[0]):
         target[i] += sign * x[i] * y[i]
+
+
+@vector
+def add_products(target, X, Y):  # type: ignore[no-untyped-def]
+    """Σ_k X_k Y_k of rows (k, J)."""
+    for k in range(X.shape[0]):
+        for j in range(target.shape[0]):
+            target[j] += X[k, j] * Y[k, j]
+
+
+@vector
+def add_contracted(target, X, Y, a, b):  # type: ignore[no-untyped-def]
+    """Σ_k X_ka Y_kb of rows (k, ·, J)."""
+    for k in range(X.shape[0]):
+        for j in range(target.shape[0]):
+            target[j] += X[k, a, j] * Y[k, b, j]
+
+
+@vector
+def add_mixed(target, weights, X):  # type: ignore[no-untyped-def]
+    """Σ_k w_k X_k of rows (k, J), as many as there are weights."""
+    for k in range(weights.shape[0]):
+        for j in range(target.shape[0]):
+            target[j] += weights[k] * X[k, j]
 
 
 @vector
