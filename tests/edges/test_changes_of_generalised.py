@@ -206,3 +206,15 @@ def test_zeros_and_ones_do_not_tell_an_effect_of_every_row(link):
     assert trials.status != "not identified"
     pairs = data | {"hit": (rows()["y"] > 1.0).astype(int), "row": np.arange(120) // 2}
     assert ranef.Model("hit ~ x + (1 | row)", pairs, family="binomial", link=link).fit().status != "not identified"
+
+
+def test_levels_that_separate_rows_are_told():
+    """A standard deviation of sixty logits and more was a result like any other."""
+    rng = np.random.default_rng(3)
+    g, h, x = np.repeat(np.arange(6), 4), np.tile(np.arange(4), 6), rng.normal(size=24)
+    d = {"g": g.astype(str), "h": h.astype(str)}
+    d["y"] = (2 * rng.normal(size=6)[g] + 2 * rng.normal(size=4)[h] + 0.2 * x > 0).astype(int)
+    with pytest.warns(ranef.ConvergenceWarning, match="rows are separated by levels"):
+        fit = ranef.Model("y ~ 1 + (1 | g) + (1 | h)", d, family="binomial").fit()
+    assert fit.status == "not identified"
+    assert np.isfinite(fit.residuals("pearson")).all()

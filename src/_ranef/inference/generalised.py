@@ -138,10 +138,15 @@ def generalised_residuals(family: Generalised, own: Mapping[str, float], rows: R
     one_of("kind", kind, RESIDUALS)
     left = rows.y - family.expected(eta, own)
     if kind == "pearson":
-        return left / np.sqrt(family.spread(eta, rows.weights, own))
+        return _over(left, np.sqrt(family.spread(eta, rows.weights, own)))
     if kind == "deviance":
         return np.sign(left) * np.sqrt(np.maximum(family.deviances(rows, family.mean(eta), own), 0.0))
-    return left / family.mean_slope(eta) if kind == "working" else left
+    return _over(left, family.mean_slope(eta)) if kind == "working" else left
+
+
+def _over(left: Floats, scale: Floats) -> Floats:
+    """A ratio that is zero where a row is fitted exactly, whatever its scale."""
+    return np.divide(left, scale, out=np.zeros_like(left), where=left != 0.0)
 
 
 def working_rows(spec: ModelSpec, eta: Floats, own: Mapping[str, float]) -> dict[str, Floats]:

@@ -98,15 +98,27 @@ class Mode:
 
         Where h is not concave, without the rows that bend it upwards.
         """
-        curvature, A = self.at.curvature, self.A
         try:
-            factor = self.factor
-            if not np.isfinite(factor.log_det):  # single effects have roots, which are no numbers
-                raise np.linalg.LinAlgError("Matrix is not positive definite")
+            if np.isfinite(self.factor.log_det):  # single effects have roots, which are no numbers
+                v, b, decrement = self._solved(self.at.curvature, self.A, self.factor)
+                if not (self.at.curvature < 0.0).any() or (decrement >= 0.0 and self._are_of_one_covariance(v, b)):
+                    return v, b, decrement  # else several effects of a level have a root that is not theirs
         except np.linalg.LinAlgError:
-            curvature = np.maximum(curvature, 0.0)
-            A = self.model.weighted(curvature)
-            factor = factorize(A, self.model.products.plan, self.lambdas)
+            pass
+        curvature = np.maximum(self.at.curvature, 0.0)
+        A = self.model.weighted(curvature)
+        return self._solved(curvature, A, factorize(A, self.model.products.plan, self.lambdas))
+
+    def _are_of_one_covariance(self, v: tuple[Floats, ...], b: tuple[Floats, ...]) -> bool:
+        """Whether bᵀv is vᵀDv, as it is where b = Dv."""
+        if self.model.spec.related:
+            return True
+        squares = sum(float(((lam.T @ own) ** 2).sum()) for lam, own in zip(self.lambdas, v, strict=True))
+        return abs(_inner(v, b) - squares) <= 1e-6 * squares
+
+    def _solved(
+        self, curvature: Floats, A: BlockMatrix, factor: AnyFactor
+    ) -> tuple[tuple[Floats, ...], tuple[Floats, ...], float]:
         columns = self.model.summed(self.at.first + curvature * self.part)
         b = backward(factor, forward(factor, columns).white)
         v = tuple(c - own for c, own in zip(columns, A.dot(b), strict=True))

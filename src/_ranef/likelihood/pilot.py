@@ -75,7 +75,8 @@ def fit_pilot(spec: ModelSpec, family: Generalised) -> Pilot:
             break
         length, value = 1.0, at.value.sum()
         for _ in range(HALVINGS):
-            trial = family.slopes(X @ (beta + length * step) + offset, rows, named)
+            with np.errstate(all="ignore"):  # of a step that is too long
+                trial = family.slopes(X @ (beta + length * step) + offset, rows, named)
             if trial.value.sum() >= value:  # nor is it −∞ where some η have no mean
                 break
             length /= 2.0

@@ -64,6 +64,9 @@ CONCAVE = 1e-6
 #: decrement of a descent from which the Hessian is that of its end, steps by it, and θ that is on the boundary
 NEAR, POLISHING, INTERIOR = 1e-8, 5, 1e-3
 
+#: standard deviation of η by levels, beyond which shares are zeros and ones
+ALL_OR_NONE = 30.0
+
 #: why the standard deviation of such effects has no estimate
 OF_A_ROW = (
     "Each row is one trial, or one class, and has an effect of its own: all that such effects change is how steep the "
@@ -471,6 +474,14 @@ def _recorded(problem: GeneralisedProblem, tracer: Tracer, own: Descent, found: 
             "levels with both, or a prior: Model.sample()."
         )
         return replace(record, status=Status.NOT_IDENTIFIED, message=told)
+    if afar := _afar(problem, found.point.theta):
+        told = (
+            f"{Status.NOT_IDENTIFIED.value} Effects by {' and by '.join(afar)} have standard deviations of more than "
+            f"{ALL_OR_NONE:g} on the scale of the link: rows are separated by levels, the likelihood hardly bends, "
+            "and the estimates are what the approximation makes of it. Leave effects out, or use a prior: "
+            "Model.sample()."
+        )
+        return replace(record, status=Status.NOT_IDENTIFIED, message=told)
     if not words or record.status is Status.NOT_CONVERGED:
         return record
     status = Status.BOUNDARY if record.status is Status.CONVERGED else record.status
@@ -489,6 +500,17 @@ def _absorbed(problem: GeneralisedProblem) -> list[str]:
             if alone and t.columns == ("Intercept",):
                 out += spec.theta_names[t.theta]
     return out
+
+
+def _afar(problem: GeneralisedProblem, theta: Floats) -> list[str]:
+    """Names of factors whose effects make shares of nothing but zeros and ones."""
+    spec, family = problem.spec, problem.laplace.family
+    at_ends = np.isin(problem.laplace.rows.y, (family.lower, family.upper)).any()
+    if not (family.classes or (np.isfinite(family.upper) and at_ends)) or family.link == "cauchit":
+        return []
+    roots = spec.lambdas(problem.to_written(theta))
+    variances = [((g.Z @ root) ** 2).sum(axis=1).mean() for g, root in zip(spec.groupings, roots, strict=True)]
+    return [g.name for g, own in zip(spec.groupings, variances, strict=True) if own > ALL_OR_NONE**2]
 
 
 def _alike(spec: ModelSpec, y: Floats) -> list[str]:
