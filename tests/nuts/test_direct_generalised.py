@@ -197,15 +197,37 @@ def test_auto_takes_a_chain_where_it_must():
 
 
 @pytest.mark.slow
-def test_effects_without_a_top_are_refused_in_words():
-    """Of a response t, whose density is not log-concave, modes may not be found at points far out."""
-    rng, g = np.random.default_rng(0), np.repeat(np.arange(16), 10)
-    x, b = rng.normal(size=160), 0.5 * rng.normal(size=16)
-    rng.logistic(size=160), rng.integers(0, 3, 160)
-    y = 0.3 + 0.4 * x + b[g] + 0.4 * rng.standard_t(4, 160)
-    data = {"y": y, "x": x, "g": g.astype(str), "f": np.array(list("abc"))[rng.integers(0, 3, 160)]}
-    with pytest.raises(ranef.FitError, match=r"no top that is found.*sampler='auto'"):
-        ranef.Model("y ~ x + f + (x | g)", data, family="t").sample(seed=1, sampler="direct", progress=False)
+@pytest.mark.parametrize(
+    ("family", "link", "scale"), [("t", None, "sleepstudy"), ("gaussian", "log", "sleepstudy"), ("t", None, "slopes")]
+)
+def test_rows_whose_density_bends_upwards_have_the_posterior_of_nuts(family, link, scale):
+    """Their modes are no tops of concave functions: Newton's steps need curvatures that are positive."""
+    formula = "Reaction ~ Days + (1 | Subject)" if scale == "sleepstudy" else "Reaction ~ Days + (Days | Subject)"
+    model = ranef.Model(formula, ranef.datasets.load("sleepstudy"), family=family, link=link)
+    direct, nuts = (model.sample(sampler=s, seed=1, progress=False).diagnostics for s in ("direct", "nutpie"))
+    both = direct.merge(nuts, on="name")
+    error = np.hypot(both["sd_x"] / np.sqrt(both["ess_bulk_x"]), both["sd_y"] / np.sqrt(both["ess_bulk_y"]))
+    assert len(both) == len(direct)
+    assert (abs(both["estimate_x"] - both["estimate_y"]) < 4.5 * error).all()
+    assert (abs(np.log(both["sd_x"] / both["sd_y"])) < 0.25).all()
+
+
+def test_first_draws_show_where_coefficients_are():
+    """Where each row has an effect of its own, the joint mode of all is far from the mode of the coefficients alone."""
+    data = ranef.datasets.load("grouseticks").sample(200, random_state=1)
+    model = ranef.Model("TICKS ~ cHEIGHT + (1 | INDEX)", data, family="poisson")
+    problem = prepare(model.spec, None, model.priors())
+    together = GeneralisedTogether(problem)
+    points = together._points(np.repeat(together.starts(None)[:1], 2000, axis=0))
+    rng, zero = np.random.default_rng(1), np.zeros(2)
+    fitted = together.rows._improved(points, rng, None)
+    worth = {}
+    for name, around in (("fitted", fitted), ("mode", type(fitted)(zero, np.eye(2)))):
+        ratios = np.exp(np.concatenate([own.log_ratio for own, _ in together.rows._drawn(points, around, rng)]))
+        worth[name] = ratios.mean(), ratios.mean() ** 2 / (ratios**2).mean()
+    (mean, good), (other, poor) = worth["fitted"], worth["mode"]
+    assert good > 1.2 * poor
+    assert abs(np.log(mean / other)) < 5.0 * np.hypot(*(np.sqrt((1.0 / e - 1.0) / 2000) for e in (good, poor)))
 
 
 @pytest.mark.parametrize("family", ["binomial", "poisson"])

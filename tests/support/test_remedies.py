@@ -190,3 +190,28 @@ def test_a_property_that_fails_says_why_itself():
 
     with pytest.raises(AttributeError, match="'list' object has no attribute 'nothing'"):
         _ = Broken().broken
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda fit: fit.plot.acf(lags="many"), "lags='many' must be"),
+        (lambda fit: fit.equation(values=np.zeros(2)), "values=array([0., 0.]) must be"),
+        (lambda fit: fit.bootstrap(10, kind=np.zeros(2)), "kind=array([0., 0.]) must be"),
+        (lambda fit: fit.drop1(None), "scope=None must be"),
+        (lambda fit: ranef.emmeans(fit, "Days", by=True), "by=True must be"),
+    ],
+)
+def test_values_of_a_wrong_type_are_told_by_annotations(call, told):
+    fit = ranef.Model("Reaction ~ Days + (1 | Subject)", ranef.datasets.load("sleepstudy")).fit()
+    with pytest.raises(ranef.RanefError) as error:
+        call(fit)
+    assert "must be" in str(error.value)
+    assert told.split(" must")[0] in str(error.value)
+
+
+def test_errors_of_what_users_give_are_theirs():
+    """A statistic that fails says so itself."""
+    fit = ranef.Model("Reaction ~ Days + (1 | Subject)", ranef.datasets.load("sleepstudy")).fit()
+    with pytest.raises(ZeroDivisionError):
+        fit.bootstrap(3, seed=1, statistic=lambda _: 1 / 0)

@@ -84,7 +84,7 @@ def _effective(x: Floats) -> float:
     k = int(ended[0]) if ended.size else len(pairs) - 1
     last = rho[2 * k] if pairs[k] >= 0.0 else max(rho[2 * k], 0.0)
     tau = -1.0 + 2.0 * float(np.minimum.accumulate(pairs[:k]).sum()) + float(last)
-    return x.size / max(tau, 1.0 / np.log10(x.size))
+    return float(x.size / max(tau, 1.0 / np.log10(x.size)))
 
 
 def _autocovariances(x: Floats) -> Floats:

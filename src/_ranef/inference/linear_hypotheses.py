@@ -84,14 +84,17 @@ def _columns_in_order(given: pd.DataFrame, names: Sequence[str]) -> Floats:
     strange = [str(c) for c in given.columns if c not in names]
     if strange:
         raise DesignError(f"The column {strange[0]!r} of L is no coefficient. Coefficients: {', '.join(names)}.")
-    return given.reindex(columns=list(names), fill_value=0.0).to_numpy(dtype=float)
+    try:
+        return given.reindex(columns=list(names), fill_value=0.0).to_numpy(dtype=float)
+    except (TypeError, ValueError):
+        raise DesignError("L holds what is no number; its columns are coefficients, a row is a hypothesis.") from None
 
 
 def _of_matrix(given: Any, names: Sequence[str], value: Any) -> Hypotheses:
     try:
         L = np.atleast_2d(np.asarray(given, dtype=float))
         c = np.broadcast_to(np.asarray(value, dtype=float), (len(L),))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DesignError(
             f"L={given!r} must be equations as text, names of coefficients, or rows of {len(names)} numbers, and "
             "value= one number, or one a row."

@@ -48,7 +48,7 @@ class Around:
         return self.centre + noise @ self.root.T, heights - np.log(np.diag(self.root)).sum()
 
     def fitted(self, points: Floats, log_weights: Floats) -> tuple[Around, float]:
-        """One with the moments of weighted points, and the efficiency of the weights; they are flattened if few count."""
+        """One with the moments of weighted points, and the weights' efficiency; they are flattened if few count."""
         n, q = points.shape
         weights = np.exp(log_weights - log_weights.max())
         efficiency = float(weights.sum() ** 2 / (weights**2).sum() / n)

@@ -14,7 +14,7 @@ density of a draw over that of its proposal is then known up to a constant.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -410,14 +410,24 @@ class LaplaceTogether:
         """
         now = self._place(given, z, u)
         for _ in range(STEPS):
-            system = self._system(given, now)
+            system, bent = self._downward(given, now)
             step_z, step_u, decrement = self._step(given, now, system)
-            if not (np.where(np.isfinite(now.height), decrement, 0.0) > none).any():
+            decrement = np.where(np.isfinite(now.height), decrement, 0.0)
+            if not bent and not (decrement > none).any():
                 return now, system
             now = self._raised(given, now, step_z, step_u)
-            if not (np.where(np.isfinite(now.height), decrement, 0.0) > close).any():
+            if not (decrement > (QUADRATIC**2 if bent else close)).any():
                 break
         return now, self._system(given, now)
+
+    def _downward(self, given: ManyPoints, now: Place) -> tuple[System, bool]:
+        """The curvature, and whether that of rows whose density bends upwards had to be taken for its size."""
+        try:
+            return self._system(given, now), False
+        except np.linalg.LinAlgError:
+            if not (now.curvature < 0.0).any():
+                raise
+            return self._system(given, replace(now, curvature=np.abs(now.curvature))), True
 
     def _mode(self, given: ManyPoints) -> tuple[Place, System]:
         """The same, from where it was last."""

@@ -14,6 +14,7 @@ from _ranef.errors import DesignError
 from _ranef.inference import (
     FREE,
     Covariate,
+    check_level,
     choose_covariate,
     constant_factor,
     draws_of,
@@ -145,6 +146,7 @@ def group_lines(
     spec = first.spec.held
     k, grouping = grouping_named(spec, group)
     covariate = choose_covariate(spec, x, group) or choose_covariate(spec, x, None)
+    check_level(level)
     J = grouping.n_levels
     order = np.argsort(level_means(first.fitted().to_numpy(), grouping.codes, J), kind="stable")
     between = None if covariate is not None else constant_factor(spec, group)

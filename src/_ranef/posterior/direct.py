@@ -25,7 +25,7 @@ from _ranef.posterior.record import Outcome, Raw
 from _ranef.posterior.settings import Settings
 from _ranef.posterior.together import Together
 from _ranef.results import Importance, RemlEstimates
-from _ranef.support.arrays import Floats, Ints
+from _ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = ["NotDirect", "require_direct", "run_direct"]
 
@@ -171,12 +171,17 @@ class _Pool:
         return _Pool(*map(np.concatenate, pairs))
 
     def with_effects(self, posterior: GeneralisedTogether, rng: np.random.Generator) -> tuple[_Pool, DrawnEffects]:
-        """The same with the weights of draws of the effects at every point."""
-        drawn = posterior.draw(self.points, rng, smoothed(self.log_ratios)[0])
+        """The points that have a density, with the weights of draws of the effects at each."""
+        own = self.only(np.isfinite(self.log_ratios))
+        drawn = posterior.draw(own.points, rng, smoothed(own.log_ratios)[0])
         lost = np.isnan(drawn.log_ratio)  # so far out that the exact density is no number
         drawn = replace(drawn, log_ratio=np.where(lost, -np.inf, drawn.log_ratio))
-        log_density, log_ratios = self.log_density + drawn.log_ratio, self.log_ratios + drawn.log_ratio
-        return _Pool(self.points, log_density, log_ratios), drawn
+        log_density, log_ratios = own.log_density + drawn.log_ratio, own.log_ratios + drawn.log_ratio
+        return _Pool(own.points, log_density, log_ratios), drawn
+
+    def only(self, which: Bools) -> _Pool:
+        """Some of the points."""
+        return _Pool(*(getattr(self, f.name)[which] for f in fields(self)))
 
 
 #: so many more points of the proposal

@@ -169,7 +169,7 @@ def different(climbed: Iterable[Laplace]) -> list[Laplace]:
     """The modes that differ, of all that were climbed to."""
     found: list[Laplace] = []
     for at in climbed:
-        if not any(_same(at, other) for other in found):
+        if not any(np.isfinite(other.log_mass) and _same(at, other) for other in found):
             found.append(at)
     return [at for at in found if np.isfinite(at.log_mass)] or found[:1]
 

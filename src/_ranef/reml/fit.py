@@ -148,7 +148,7 @@ def _start(problem: Problem, start: Floats | None) -> Floats:
         return np.concatenate([t.structure.closest(np.eye(t.structure.size)) for t in spec.terms])
     try:
         theta = np.asarray(start, dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         theta = np.array(np.nan)
     if theta.shape != (spec.n_theta,) or not np.isfinite(theta).all():
         raise FitError(

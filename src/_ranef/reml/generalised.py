@@ -357,7 +357,10 @@ def _start(problem: GeneralisedProblem, start: Floats | None) -> Floats:
     spec = problem.spec
     if start is None:
         return np.concatenate([np.zeros(0), *(t.structure.closest(np.eye(t.structure.size)) for t in spec.terms)])
-    theta = np.asarray(start, dtype=float)
+    try:
+        theta = np.asarray(start, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        theta = np.array(np.nan)
     if theta.shape != (spec.n_theta,) or not np.isfinite(theta).all():
         raise FitError(
             f"start must hold {spec.n_theta} finite numbers, θ in the order {', '.join(spec.theta_names)}; "

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import numpy as np
 
 from _ranef.errors import ArgumentError, DesignError, RanefError, suggestion
+from _ranef.support.annotations import misfit
 
 __all__ = ["Answering", "entropy_of", "file_path", "generator", "helpful", "one_of", "whole_number"]
 
@@ -202,15 +203,17 @@ def helpful(target: _T) -> _T:
 
 
 def _answering(function: Any) -> Any:
-    unfit = _unfit  # what is named below is found in the closure alone
+    unfit, wrong, raw = _unfit, _wrong, _RAW  # what is named below is found in the closure alone
 
     def call(*given: Any, **named: Any) -> Any:
         try:
             return function(*given, **named)
-        except TypeError as error:
-            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
-                raise  # from within
-            raise unfit(function, given, named) from None
+        except raw as error:
+            within = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+            told = (wrong if within or type(error) is not TypeError else unfit)(error, function, given, named)
+            if told is None:
+                raise
+            raise told from None
 
     # as if written where the function is: doctest looks there only
     here = FunctionType(call.__code__, function.__globals__, closure=call.__closure__)
@@ -287,14 +290,34 @@ def file_path(path: str | PathLike[str]) -> Path:
     return Path(path)
 
 
-def _unfit(function: Callable[..., Any], given: tuple[object, ...], named: Mapping[str, object]) -> ArgumentError:
+#: what Python and numpy raise where an argument is of a type that nobody thought of
+_RAW = (TypeError, ValueError, OverflowError, AttributeError, LookupError, ZeroDivisionError)
+
+
+def _wrong(
+    error: Exception, function: Callable[..., Any], given: tuple[object, ...], named: Mapping[str, object]
+) -> ArgumentError | None:
+    """Which argument is not what it can be, of a call that failed in words that are not ours; None where all may be."""
+    if isinstance(error, RanefError) or (told := misfit(function, given, named)) is None:
+        return None
+    return ArgumentError(f"{_called(function, given)}(): {told}")
+
+
+def _called(function: Callable[..., Any], given: tuple[object, ...]) -> str:
+    """What users write to call it."""
+    owner = type(given[0]).__name__ if "self" in inspect.signature(function).parameters and given else ""
+    full = f"{owner}.{function.__name__}" if owner else function.__qualname__
+    return full.removesuffix(".__init__").removesuffix(".__call__")
+
+
+def _unfit(
+    _: Exception, function: Callable[..., Any], given: tuple[object, ...], named: Mapping[str, object]
+) -> ArgumentError:
     """What to say of a call that Python could not bind to the parameters of `function`."""
     signature = inspect.signature(function)
     parameters = signature.parameters.values()
     own = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"]
-    owner = type(given[0]).__name__ if "self" in signature.parameters and given else ""
-    full = f"{owner}.{function.__name__}" if owner else function.__qualname__
-    call = full.removesuffix(".__init__").removesuffix(".__call__")
+    call = _called(function, given)
     strange = [name for name in named if name not in signature.parameters]
     if strange and call == "compare" and not isinstance(named[strange[0]], str | int | float | list | None):
         return ArgumentError(f"compare() takes names as a mapping: ranef.compare({{{strange[0]!r}: fit, ...}}).")

@@ -15,7 +15,7 @@ from _ranef.errors import ConvergenceWarning, DesignError, RanefWarning, warn
 from _ranef.results import Fit, PosteriorDraws, marked
 from _ranef.spec import Generalised, ModelSpec, Priors
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import generator, one_of, whole_number
+from _ranef.support.remedies import generator, helpful, one_of, whole_number
 from _ranef.user.fit_base import Simulated
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Drawn"]
 
 
+@helpful
 class Drawn:
     """Draws of a model's parameters, with their names."""
 

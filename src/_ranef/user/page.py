@@ -306,9 +306,15 @@ def _of_likelihoods(intervals: Intervals) -> Iterator[_Drawing]:
             "Intervals by method",
             f"Of {100 * intervals.level:g} %: Wald (coefficients alone), profile, bootstrap (percentiles of "
             f"{REPLICATES} simulated responses) and posterior, beside each other.",
-            lambda: mark_doubtful(figure_of(intervals_figure(intervals.frame)), intervals.fits),  # type: ignore[arg-type]
+            lambda: _beside_each_other(intervals),
             on_paper=False,
         )
+
+
+def _beside_each_other(intervals: Intervals) -> Figure:
+    figure = figure_of(intervals_figure(intervals.frame))
+    mark_doubtful(figure, intervals.fits)  # type: ignore[arg-type]  # they have what figures ask for
+    return figure
 
 
 def _of_residuals(first: AnyFit, plots: ComparisonPlots) -> Iterator[_Drawing]:
