@@ -248,7 +248,7 @@ class LaplaceTogether:
             draws, points = zip(*self._drawn(few, around, rng), strict=True)
             log_weights = np.concatenate([own.log_ratio for own in draws])
             usable = np.isfinite(log_weights)
-            if not usable.any():
+            if usable.sum() < 2 * len(self.X):
                 break
             better, efficiency = around.fitted(np.concatenate(points)[usable], log_weights[usable])
             if efficiency > GOOD:

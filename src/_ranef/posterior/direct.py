@@ -60,6 +60,9 @@ FEWEST_DRAWS = 200
 #: more parameters are left to NUTS; and of generalised responses longer dense tails, and more rows times draws
 MOST_PARAMETERS, MOST_TAIL, MOST_READ = 40, 300, 200_000_000
 
+#: rows times draws that are left to NUTS where direct draws were not asked for by name
+MOST_BY_ITSELF = 20_000_000
+
 
 #: a density and where its modes are sought
 Density = Together | GeneralisedTogether
@@ -93,16 +96,17 @@ def require_direct(problem: Problem, settings: Settings) -> None:
     if (d := problem.layout.n_hyper) > MOST_PARAMETERS:
         raise NotDirect(f"{d} variance parameters are too many for weights of importance ({MOST_PARAMETERS} at most)")
     if problem.given is not None:
-        _require_few_rows(problem, settings.chains * settings.draws)
+        most = MOST_READ if settings.sampler == "direct" else MOST_BY_ITSELF
+        _require_few_rows(problem, settings.chains * settings.draws, most)
 
 
-def _require_few_rows(problem: Problem, size: int) -> None:
+def _require_few_rows(problem: Problem, size: int, most: int) -> None:
     """Refuse generalised responses whose rows, read for each draw, would take NUTS less time."""
     if (tail := problem.shape.tail) > MOST_TAIL:
         raise NotDirect(
             f"crossed factors leave {tail} effects that cannot be taken level by level ({MOST_TAIL} at most)"
         )
-    if (n := problem.spec.n_obs) * size > MOST_READ:
+    if (n := problem.spec.n_obs) * size > most:
         raise NotDirect(f"{size} draws would read {n} rows each, and few draws of many rows cost less by NUTS")
 
 
