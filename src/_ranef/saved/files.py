@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 from _ranef.errors import DesignError, SavedFileError, suggestion
@@ -87,16 +86,7 @@ def read_saved(
         value = decoder.value(manifest["value"])
     except UnknownRecord as error:
         raise _newer(path, manifest, str(error)) from error
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        SyntaxError,
-        TokenError,
-    ) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise damaged(path, error) from error
     if not isinstance(value, kinds):
         raise damaged(path, f"it holds a {type(value).__name__}")
