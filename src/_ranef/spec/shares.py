@@ -310,7 +310,7 @@ def _check_whole(y: Floats, trials: Floats, name: str, where: Callable[[int], st
     """Refuse proportions that are no whole numbers of the trials."""
     hits = y * trials
     wrong = (np.abs(hits - np.round(hits)) > WHOLE * np.maximum(1.0, trials)) | (
-        np.abs(trials - np.round(trials)) > WHOLE
+        (np.abs(trials - np.round(trials)) > WHOLE) | (np.round(trials) < 1)
     )
     if wrong.any():
         row = int(wrong.argmax())

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ PAGES = (".html", ".htm")
 
 #: what a broken or foreign archive may raise while it is read
 BROKEN = (
+    TokenError,  # of the headers of arrays, which numpy reads as Python
+    SyntaxError,
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
