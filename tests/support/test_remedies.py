@@ -200,6 +200,11 @@ def test_a_property_that_fails_says_why_itself():
         (lambda fit: fit.bootstrap(10, kind=np.zeros(2)), "kind=array([0., 0.]) must be"),
         (lambda fit: fit.drop1(None), "scope=None must be"),
         (lambda fit: ranef.emmeans(fit, "Days", by=True), "by=True must be"),
+        (lambda _: ranef.emmeans(None, "Days"), "fit=None must be"),
+        (lambda _: ranef.ranova("Days"), "fit='Days' must be"),
+        (lambda fit: ranef.exact_rlrt(fit, True), "group=True must be"),
+        (lambda _: ranef.lm_list(None, {}), "formula=None must be"),
+        (lambda _: ranef.families.Ordinal(levels=None), "levels=None must be"),
     ],
 )
 def test_values_of_a_wrong_type_are_told_by_annotations(call, told):
@@ -208,6 +213,13 @@ def test_values_of_a_wrong_type_are_told_by_annotations(call, told):
         call(fit)
     assert "must be" in str(error.value)
     assert told.split(" must")[0] in str(error.value)
+
+
+def test_what_is_no_fit_and_no_frame_is_told():
+    with pytest.raises(ranef.DesignError, match="takes fits, or one mapping of names to fits; got int"):
+        ranef.anova({"small": 1})
+    with pytest.raises(ranef.DesignError, match=r"one column without a name \(Series\)"):
+        ranef.Model("y ~ x", pd.Series([1.0, 2.0]))
 
 
 def test_errors_of_what_users_give_are_theirs():

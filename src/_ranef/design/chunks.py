@@ -140,7 +140,13 @@ def _engine_batches(engine: Engine, columns: Sequence[str]) -> Iterable[Any]:
 
 
 def _stream_batches(data: Any, columns: Sequence[str]) -> Iterable[Any]:
-    stream: Iterable[Any] = pa.RecordBatchReader.from_stream(data)
+    try:
+        stream: Iterable[Any] = pa.RecordBatchReader.from_stream(data)
+    except pa.ArrowInvalid:
+        raise DesignError(
+            f"data= is one column without a name ({type(data).__name__}). "
+            "Give a frame, or a mapping of names to columns."
+        ) from None
     return stream
 
 

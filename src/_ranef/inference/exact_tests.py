@@ -14,7 +14,7 @@ from _ranef.reml import fit_reml
 from _ranef.results import Doubtable, Method, marked
 from _ranef.spec import ModelSpec, TermSpec, model_spec
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import generator, whole_number
+from _ranef.support.remedies import generator, helpful, whole_number
 
 __all__ = ["ExactTest", "exact_rlrt", "simulated_ratios"]
 
@@ -77,6 +77,7 @@ class ExactTest(Doubtable):
         )
 
 
+@helpful
 def exact_rlrt(
     fit: Estimated,
     group: str | None = None,

@@ -87,6 +87,8 @@ class Ordinal(Generalised):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.levels, str) or not isinstance(self.levels, Sequence):
+            raise DesignError(f"levels={self.levels!r:.60} must be the levels in order, as ('no', 'some', 'much').")
         names = tuple(f"gap{k}" for k in range(2, len(self.levels)))
         object.__setattr__(self, "dispersions", names)
         object.__setattr__(self, "parameters", dict.fromkeys(names, GammaPrior(1.0, 0.5)))

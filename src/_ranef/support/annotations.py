@@ -32,7 +32,10 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 #: names of annotations that stand for others
-_ALIASES = {"TermArgument": "str | Sequence[str] | None"}
+_ALIASES = {"TermArgument": "str | Sequence[str] | None", "Functions": "Mapping[str, Any]"}
+
+#: annotations of what fitting gives
+_FITS = ("EmpiricalBayesFit", "GeneralisedFit", "PosteriorFit", "GeneralisedPosterior", "Answers", "Estimated")
 
 
 def misfit(function: Callable[..., Any], given: tuple[Any, ...], named: Mapping[str, Any]) -> str | None:
@@ -62,7 +65,7 @@ def _read(annotation: str) -> tuple[str, Callable[[Any], bool]]:
     found = [part for part in parts if part is not None]
     if len(found) < len(parts):
         return "", lambda value: True
-    words = [words for words, _ in found]
+    words = list(dict.fromkeys(words for words, _ in found))
     listed = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
     return listed, lambda value: any(fits(value) for _, fits in found)
 
@@ -72,11 +75,15 @@ def _part(text: str) -> tuple[str, Callable[[Any], bool]] | None:
         return _KINDS[text]
     if text in _ALIASES:
         return _read(_ALIASES[text])
+    if text in _FITS:
+        return "a fit, as model.fit() gives", lambda value: hasattr(value, "spec")
     name, _, inner = text.removesuffix("]").partition("[")
     if name == "Literal":
         allowed = ast.literal_eval(f"({inner},)")
         known = {(type(one), one) for one in allowed}
         return " or ".join(map(repr, allowed)), lambda one: isinstance(one, Hashable) and (type(one), one) in known
+    if name == "type":
+        return "a class", lambda value: isinstance(value, type)
     if name == "Mapping":
         return "a dict", lambda value: isinstance(value, Mapping)
     if name not in ("Sequence", "Iterable", "list", "tuple"):

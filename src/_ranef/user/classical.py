@@ -7,6 +7,7 @@ from typing import Any
 
 from _ranef import inference as inf
 from _ranef.errors import FormulaError
+from _ranef.support.remedies import helpful
 from _ranef.user.model import Model
 
 __all__ = ["anova_components", "lm_list"]
@@ -48,6 +49,7 @@ def anova_components(formula: str, data: Any) -> inf.AnovaComponents:
     return inf.mean_squares(Model(formula, data).spec)
 
 
+@helpful
 def lm_list(
     formula: str, data: Any, *, pool: bool = True, weights: Any = None, offset: Any = None
 ) -> inf.GroupRegressions:

@@ -12,7 +12,7 @@ from _ranef import inference as inf
 from _ranef.spec import Generalised
 from _ranef.support.remedies import helpful
 from _ranef.tables import Document, ResultFrame, contrasts_table, means_table
-from _ranef.user.fit_base import ByFields, Shown
+from _ranef.user.fit_base import Answers, ByFields, Shown
 
 __all__ = ["Means", "emmeans"]
 
@@ -168,7 +168,7 @@ class Means(ByFields, Shown):
 
 @helpful
 def emmeans(
-    fit: Any,
+    fit: Answers,
     spec: str | Sequence[str],
     by: str | Sequence[str] | None = None,
     at: Mapping[str, Any] | None = None,

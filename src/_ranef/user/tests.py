@@ -144,15 +144,14 @@ def _refuse_other_families(fits: Sequence[Any], test: str) -> None:
 
 
 def _named(fits: tuple[EmpiricalBayesFit | Mapping[str, EmpiricalBayesFit], ...]) -> dict[str, EmpiricalBayesFit]:
-    if len(fits) == 1 and isinstance(fits[0], Mapping):
-        check_names(list(fits[0]))
-        return dict(fits[0])
-    kinds = BaseFit | GeneralisedFit | GeneralisedPosterior
-    given: list[Any] = [fit for fit in fits if isinstance(fit, kinds)]
-    if len(given) < len(fits):
-        strange = next(fit for fit in fits if not isinstance(fit, kinds))
-        raise DesignError(f"anova() takes fits, or one mapping of names to fits; got {type(strange).__name__}.")
-    names = formula_names([fit.spec for fit in given])
+    named = fits[0] if len(fits) == 1 and isinstance(fits[0], Mapping) else None
+    given: list[Any] = list(fits if named is None else named.values())
+    for one in given:
+        if not isinstance(one, BaseFit | GeneralisedFit | GeneralisedPosterior):
+            raise DesignError(f"anova() takes fits, or one mapping of names to fits; got {type(one).__name__}.")
+    if named is not None:
+        check_names(list(named))
+    names = formula_names([fit.spec for fit in given]) if named is None else list(named)
     return dict(zip(names, given, strict=True))
 
 
