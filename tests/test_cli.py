@@ -249,3 +249,13 @@ def test_the_data_are_not_written_over(tmp_path, capsys):
     assert main(["compare", str(csv), "Yield ~ 1 + (1 | Batch)", "--json", str(csv), "--overwrite"]) == 2
     assert "holds the data, and is not written to" in capsys.readouterr().err
     assert csv.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [("--seed=first", "'first' must be a whole number of at least 0"), ("--thousands=", "'' must be one character")],
+)
+def test_options_that_cannot_be_read_say_what_they_are(capsys, option, told):
+    with pytest.raises(SystemExit):
+        main(["fit", "sleepstudy", "Reaction ~ Days + (1 | Subject)", option])
+    assert told in capsys.readouterr().err

@@ -151,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     shown = argparse.ArgumentDefaultsHelpFormatter
     demo = commands.add_parser("demo", help="the pulp data both ways: equation, summaries, table, figure")
     demo.add_argument("--figure", type=Path, default=Path("shrinkage.png"), metavar="F.png", help="where it is saved")
-    demo.add_argument("--seed", type=int, default=1, metavar="N")
+    demo.add_argument("--seed", type=_seed, default=1, metavar="N")
     demo.set_defaults(run=_demo)
     data = commands.add_parser("data", help="list the bundled data sets")
     data.set_defaults(run=_data)
@@ -160,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     ddf = ("satterthwaite", "kenward-roger", "residual")
     fit.add_argument("--ddf", type=str.lower, choices=ddf, default=None, help="degrees of freedom, with p-values")
     fit.add_argument("--confint", choices=("wald", "profile", "bootstrap"), default=None, help="print intervals, too")
-    fit.add_argument("--seed", type=int, default=None, metavar="N", help="of the bootstrap")
+    fit.add_argument("--seed", type=_seed, default=None, metavar="N", help="of the bootstrap")
     fit.set_defaults(run=_fit)
     nested = commands.add_parser("anova", help="compare nested models", formatter_class=shown)
     _data_argument(nested)
@@ -169,7 +169,9 @@ def _parser() -> argparse.ArgumentParser:
     tests = ("LRT", "bootstrap", "KR", "Satterthwaite")
     nested.add_argument("--test", type=_one_of(tests), metavar="TEST", default="LRT", help=", ".join(tests))
     nested.add_argument("--nsim", type=_positive, default=1000, metavar="N", help="simulations of the bootstrap")
-    nested.add_argument("--seed", type=int, default=None, metavar="N", help="the same seed gives the same simulations")
+    nested.add_argument(
+        "--seed", type=_seed, default=None, metavar="N", help="the same seed gives the same simulations"
+    )
     nested.set_defaults(run=_anova)
     both = commands.add_parser("compare", help="fit both ways and print the side-by-side table", formatter_class=shown)
     _model_arguments(both)
@@ -179,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
         "--sampler", choices=("numpyro", "nutpie", "direct", "auto"), default="numpyro", help="what draws"
     )
     both.add_argument("--chains", type=_positive, default=4, metavar="N", help="number of chains")
-    both.add_argument("--seed", type=int, default=None, metavar="N", help="the same seed gives the same draws")
+    both.add_argument("--seed", type=_seed, default=None, metavar="N", help="the same seed gives the same draws")
     both.add_argument("--figure", type=Path, default=None, metavar="F.png", help="save the figure")
     both.add_argument("--json", type=Path, default=None, metavar="F", help="write all frames as JSON")
     both.add_argument("--html", type=Path, default=None, metavar="F.html", help="write a page to send to a colleague")
@@ -211,7 +213,8 @@ def _data_argument(parser: argparse.ArgumentParser) -> None:
         help="a missing value in a CSV file, as - or 9999; may repeat",
     )
     parser.add_argument("--decimal", choices=(".", ","), default=None, help="decimal mark in a CSV file; else guessed")
-    parser.add_argument("--thousands", default=None, metavar="MARK", help="mark between thousands, as , . or a blank")
+    marks = "mark between thousands, as , . or a blank"
+    parser.add_argument("--thousands", type=_mark, default=None, metavar="MARK", help=marks)
 
 
 def _fit_arguments(parser: argparse.ArgumentParser, method: str | None) -> None:
@@ -237,6 +240,18 @@ def _one_of(names: Sequence[str]) -> Callable[[str], str]:
         return known[text.lower()]
 
     return read
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 0, as 1")
+    return int(text)
+
+
+def _mark(text: str) -> str:
+    if len(text) != 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be one character, as , . or a blank")
+    return text
 
 
 def _positive(text: str) -> int:
