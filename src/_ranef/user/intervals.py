@@ -15,10 +15,10 @@ from _ranef.comparison import interval_frame
 from _ranef.errors import FitError, NotAvailableError
 from _ranef.spec import Generalised
 from _ranef.tables import Document, exact_test_table, interval_table, sign_table
-from _ranef.user.drawn import Drawn
 from _ranef.user.generalised_fit import GeneralisedFit
 from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.posterior import PosteriorFit
+from _ranef.user.posterior_base import Drawn
 from _ranef.user.reml_fit import FEW_ROWS, EmpiricalBayesFit
 
 __all__ = ["REPLICATES", "Intervals", "intervals_document", "quickly_profiled", "signs_document", "summary_with_tests"]
