@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 import budget
 import quick
 import small_fits
-from _ranef.support import kept
+from _ranef.support import compiled_store
 
 matplotlib.use("Agg")  # no screen
 
@@ -62,7 +62,7 @@ def folder_with_loops(tmp_path):
     """A folder for compiled code where the loops that numba compiles are already, for that takes half a minute."""
     folder = tmp_path / "compiled"
     folder.mkdir(mode=0o700)
-    known = kept.folder()
+    known = compiled_store.folder()
     for file in known.glob("*.numba") if known else ():
         shutil.copy2(file, folder)
     return folder

@@ -312,7 +312,7 @@ def test_equations_and_pages_of_chunks(tmp_path):
 def test_a_page_of_more_rows_than_memory_holds_leaves_some_things_out(tmp_path, monkeypatch):
     model = ranef.Model("y ~ x + (x | a)", in_chunks(make_data(17), 33))
     both = ranef.compare(model.fit(), model.fit("ML"))
-    monkeypatch.setattr("_ranef.design.parts.MOST_ENTRIES", 100)
+    monkeypatch.setattr("_ranef.design.parts_of_rows.MOST_ENTRIES", 100)
     page = both.report(tmp_path / "page.html").read_text(encoding="utf-8")
     titles = "Level by level, Intervals by method, Data and fitted lines, Residuals"
     assert f"What needs all rows in memory at once is left out: {titles}." in page
@@ -322,7 +322,7 @@ def test_a_page_of_more_rows_than_memory_holds_leaves_some_things_out(tmp_path, 
 
 def test_rows_that_would_fill_memory(monkeypatch):
     fit = ranef.Model("y ~ x + (1 | a)", in_chunks(make_data(17), 33)).fit()
-    monkeypatch.setattr("_ranef.design.parts.MOST_ENTRIES", 100)
+    monkeypatch.setattr("_ranef.design.parts_of_rows.MOST_ENTRIES", 100)
     with pytest.raises(DesignError, match="rows in memory at once"):
         fit.simulate()
     assert len(fit.residuals()) == fit.spec.n_obs

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from _ranef.support import kept
+from _ranef.support import compiled_store
 
 pytestmark = [
     pytest.mark.slow,
@@ -276,11 +276,11 @@ def without_jax(cache, into):
 
 def check(cache):
     """Every file is whole, whoever was stopped while writing."""
-    start = len(kept.MAGIC) + 32
+    start = len(compiled_store.MAGIC) + 32
     for path in cache.iterdir():
         if re.fullmatch(r"[0-9a-f]{40}\.(jax|numba|vega)", path.name):
             whole = path.read_bytes()
-            assert whole.startswith(kept.MAGIC)
+            assert whole.startswith(compiled_store.MAGIC)
             assert whole[start : start + 32] == hashlib.sha256(whole[:start] + whole[start + 32 :]).digest()
         else:
             assert path.name.startswith(".ranef-"), path
@@ -300,7 +300,7 @@ def test_interrupted_at_any_moment(tmp_path):
     rng = np.random.default_rng(int(os.environ.get("RANEF_TEST_SEED", "1")))
     cache, undisturbed = tmp_path / "cache", tmp_path / "undisturbed"
     undisturbed.mkdir()
-    if known := kept.folder():
+    if known := compiled_store.folder():
         shutil.copytree(known, cache, ignore=shutil.ignore_patterns(".*"))
     cache.mkdir(mode=0o700, exist_ok=True)
     for kind in KINDS:

@@ -169,9 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     tests = ("LRT", "bootstrap", "KR", "Satterthwaite")
     nested.add_argument("--test", type=_one_of(tests), metavar="TEST", default="LRT", help=", ".join(tests))
     nested.add_argument("--nsim", type=_positive, default=1000, metavar="N", help="simulations of the bootstrap")
-    nested.add_argument(
-        "--seed", type=_seed, default=None, metavar="N", help="the same seed gives the same simulations"
-    )
+    nested.add_argument("--seed", type=_seed, default=None, metavar="N", help="the same gives the same simulations")
     nested.set_defaults(run=_anova)
     both = commands.add_parser("compare", help="fit both ways and print the side-by-side table", formatter_class=shown)
     _model_arguments(both)

@@ -45,7 +45,7 @@ from _ranef.errors import (
     SavedFileError,
     SingularFitWarning,
 )
-from _ranef.support.late import late
+from _ranef.support.late_names import late
 
 with late(globals()):
     from _ranef.inference import exact_rlrt

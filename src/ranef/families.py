@@ -7,10 +7,10 @@ Examples
 Binomial(link='cloglog')
 """
 
-from _ranef.spec.counts import NegativeBinomial, NegativeBinomial1, Poisson
-from _ranef.spec.measures import Gamma, Gaussian, InverseGaussian, Student
-from _ranef.spec.ordered import Ordinal
-from _ranef.spec.shares import Beta, Binomial
+from _ranef.spec.count_responses import NegativeBinomial, NegativeBinomial1, Poisson
+from _ranef.spec.measured_responses import Gamma, Gaussian, InverseGaussian, Student
+from _ranef.spec.ordinal_responses import Ordinal
+from _ranef.spec.share_responses import Beta, Binomial
 
 __all__ = [
     "Beta",

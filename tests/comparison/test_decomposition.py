@@ -13,7 +13,7 @@ import ranef
 from _ranef.comparison import decomposition_frame, split_variances
 from _ranef.inference import given_draws, thinned
 from _ranef.likelihood import fixed_part
-from _ranef.likelihood.given import _of_factors, _of_one_factor
+from _ranef.likelihood.effects_given_draws import _of_factors, _of_one_factor
 from _ranef.posterior.problem import Hyper, draw_effects, prepare
 from _ranef.results import PosteriorDraws
 from _ranef.spec import Normal

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from _ranef.design.coding import code_terms
-from _ranef.design.values import Contrast, Factor, Logical, Numeric, take
+from _ranef.design.expression_values import Contrast, Factor, Logical, Numeric, take
 from _ranef.errors import DesignError
 from _ranef.formula import parse_formula
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from _ranef.design import registered
 from _ranef.design.evaluate import Scope, evaluate
+from _ranef.design.expression_values import Factor, Logical, Numeric
 from _ranef.design.table import read_table
 from _ranef.design.transforms import TRANSFORMS
-from _ranef.design.values import Factor, Logical, Numeric
 from _ranef.errors import DesignError, FormulaError
 from _ranef.formula import parse_formula
 

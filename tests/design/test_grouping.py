@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from _ranef.design.expression_values import Factor, Logical, Numeric, factor_of
 from _ranef.design.grouping import group_codes, make_grouping
-from _ranef.design.values import Factor, Logical, Numeric, factor_of
 from _ranef.errors import DesignError
 from _ranef.formula import parse_formula
 

@@ -10,8 +10,8 @@ import pytest
 
 import ranef
 from _ranef.design.coding import code_terms
+from _ranef.design.expression_values import Factor, Logical, Numeric
 from _ranef.design.size import count_columns
-from _ranef.design.values import Factor, Logical, Numeric
 from _ranef.formula import parse_formula
 
 N = 200

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 import ranef
+from _ranef.design.expression_values import Factor, Logical, Numeric
 from _ranef.design.table import read_table
-from _ranef.design.values import Factor, Logical, Numeric
 from _ranef.errors import DesignError
 
 

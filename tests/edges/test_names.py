@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import ranef
-from _ranef.support.escapes import printable
+from _ranef.support.escaped_names import printable
 from nasty import MANY, rows_of
 
 FORMULA = "y ~ x + f + (x | g)"

@@ -6,9 +6,9 @@ import numpy as np
 import scipy
 
 import oracle
-from _ranef.equations.evaluating import evaluated
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Call, Law, Symbol
+from _ranef.equations.tree_values import evaluated
 from _ranef.likelihood import fit_pilot
 from _ranef.spec import Rows
 from equations.truth import Truth

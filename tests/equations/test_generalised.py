@@ -4,7 +4,7 @@ import pytest
 
 import ranef
 from _ranef import inference as inf
-from _ranef.equations.evaluating import evaluated
+from _ranef.equations.tree_values import evaluated
 from _ranef.inference import FitMatrices
 from _ranef.spec import ModelMatrices
 from equations.linked_truth import LINKS

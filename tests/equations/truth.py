@@ -3,9 +3,9 @@
 import numpy as np
 
 import oracle
-from _ranef.equations.evaluating import evaluated
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Call, Chain, Law, Listed, Of, Run, Symbol, Variable
+from _ranef.equations.tree_values import evaluated
 
 
 class Truth:

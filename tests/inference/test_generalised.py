@@ -11,7 +11,7 @@ import pytest
 import scipy
 
 import ranef
-from _ranef.inference.held import generalised_objectives, held_parameters
+from _ranef.inference.held_parameter import generalised_objectives, held_parameters
 from _ranef.inference.joint_hessian import joint_information
 from _ranef.inference.prediction import PredictOptions, rows_for
 from _ranef.spec import sdcor_arrays

@@ -16,7 +16,7 @@ import registry
 from _ranef.inference import Fitted
 from _ranef.inference.mixtures import _by_lengths, _lengths, _orthant, _quadrant, _spread, _two_by_two, _weights, mixed
 from _ranef.inference.model_tests import restriction
-from _ranef.inference.nested import n_at_zero, why_not_nested
+from _ranef.inference.nested_models import n_at_zero, why_not_nested
 
 PAIRS = [(case, t["small"], t["large"]) for case in registry.COMPARISONS for t in registry.reference(case)["tests"]]
 

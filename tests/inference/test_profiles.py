@@ -10,7 +10,7 @@ import scipy
 
 import ranef
 from _ranef.inference import likelihood_profiles
-from _ranef.inference.held import held_parameters, make_objectives
+from _ranef.inference.held_parameter import held_parameters, make_objectives
 from _ranef.reml import fit_reml
 from registry import CASES, FITTED, model, reference, rows_of
 

@@ -12,7 +12,7 @@ import oracle
 import ranef
 import registry
 from _ranef.inference import estimated_parts
-from _ranef.inference.derived import icc_draws, r2_draws, variance_part_draws
+from _ranef.inference.derived_quantities import icc_draws, r2_draws, variance_part_draws
 from likelihood.designs import SHAPES, make_data
 from small_fits import fit_of, scattered_posterior
 

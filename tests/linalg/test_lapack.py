@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from _ranef.linalg.lapack import BLOCK, cholesky_lower, inverse_of_lower, invert_lower, mirror_lower
-from _ranef.linalg.panels import cholesky_by_panels, invert_by_panels
+from _ranef.linalg.panel_cholesky import cholesky_by_panels, invert_by_panels
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 60, BLOCK + 44])

@@ -115,7 +115,7 @@ def test_a_group_may_have_the_name_of_a_dimension(make):
 
 
 def test_groups_are_those_of_the_likelihood(sampled):
-    """Dense normals hold the formula itself, in tests/likelihood/test_groups.py."""
+    """Dense normals hold the formula itself, in tests/likelihood/test_group_densities.py."""
     spec, draws, tree = sampled
     assert set(tree["log_likelihood"].dataset) == {"y", "group_g", "group_h:k"}
     found = tree["log_likelihood"]["group_g"]

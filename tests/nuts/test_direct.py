@@ -16,17 +16,17 @@ from arviz_stats.base import array_stats
 
 import ranef
 import registry
-from _ranef.inference.posterior import labelled_draws
+from _ranef.inference.posterior_summary import labelled_draws
 from _ranef.nuts import Settings, sample_posterior
-from _ranef.posterior import batched, direct, pareto, together
-from _ranef.posterior.ascent import ascend
-from _ranef.posterior.edges import make_edges
+from _ranef.posterior import batched, density_together, direct, pareto
+from _ranef.posterior.bounded_coordinates import make_edges
+from _ranef.posterior.density_together import Together
 from _ranef.posterior.mixture import Mixture
+from _ranef.posterior.mode_search import ascend
 from _ranef.posterior.modes import laplace
 from _ranef.posterior.pareto import smoothed
 from _ranef.posterior.problem import prepare
 from _ranef.posterior.start import start_vector
-from _ranef.posterior.together import Together
 from ranef.priors import R2D2, Cauchy, Exponential, Flat, Gamma, HalfNormal, StudentT
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
@@ -220,7 +220,7 @@ def test_one_by_one_where_the_model_is_large(long, monkeypatch):
     model = ranef.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", ranef.datasets.load("Penicillin"))
     one = model.sample(200, seed=1, sampler="direct")
     monkeypatch.setattr(batched, "MOST_PRODUCTS", -1)
-    monkeypatch.setattr(together, "LONG_TAIL", 0 if long else 300)
+    monkeypatch.setattr(density_together, "LONG_TAIL", 0 if long else 300)
     monkeypatch.setattr(direct, "COSTLY_POOL", 300)
     two = model.sample(200, seed=2, sampler="direct")
     assert two.draws.importance.proposed <= (300 if long else 2 * 800)

@@ -15,7 +15,7 @@ from scipy import special, stats
 import ranef
 from _ranef.likelihood import at_points, fit_pilot, make_laplace
 from _ranef.likelihood.slopes_of_rows import FEW
-from _ranef.posterior.generalised import GeneralisedTogether
+from _ranef.posterior.generalised_together import GeneralisedTogether
 from _ranef.posterior.problem import prepare
 from nuts.counts import by_quadrature, counts
 

@@ -11,10 +11,10 @@ from scipy import stats
 
 from _ranef.errors import FitError
 from _ranef.nuts import sample_prior
-from _ranef.nuts.collapsed import log_likelihood
-from _ranef.nuts.hyper import Sampled
-from _ranef.nuts.joint import joint_data, joint_model, joint_shape
-from _ranef.nuts.rows import ROUND_ZERO
+from _ranef.nuts.collapsed_model import log_likelihood
+from _ranef.nuts.joint_model import joint_data, joint_model, joint_shape
+from _ranef.nuts.rows_model import ROUND_ZERO
+from _ranef.nuts.sampled_priors import Sampled
 from _ranef.posterior.blocks import collapsed_arrays
 from _ranef.spec import FAMILIES, default_priors, flat_priors
 from ranef.priors import LKJ, R2D2, Exponential, Gamma, HalfNormal, Normal, StudentT

@@ -9,8 +9,8 @@ import pytest
 from scipy import special, stats
 
 import ranef
-from _ranef.nuts.jaxed import own_settings
-from _ranef.nuts.rows import BY_LINK
+from _ranef.nuts.jax_settings import own_settings
+from _ranef.nuts.rows_model import BY_LINK
 from _ranef.spec import GENERALISED
 from generalised import OWN, family_of, predictors, responses
 from nuts.counts import by_quadrature, counts

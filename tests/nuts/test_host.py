@@ -7,7 +7,7 @@ import pytest
 
 from _ranef.errors import FitError, RanefWarning
 from _ranef.likelihood import HostDensity
-from _ranef.nuts import engine
+from _ranef.nuts import numpyro_engine
 from _ranef.posterior import problem
 
 
@@ -16,7 +16,7 @@ def test_sampling_through_the_host_follows_the_same_path(make, monkeypatch):
     spec = make.spec(make.formulas["intercept only"])
     settings = {"priors": make.priors["default"](spec), "seed": 8, "chains": 1, "warmup": 0, "draws": 10}
     one = make.sample(spec, **settings)
-    monkeypatch.setattr(engine, "fits_in_jax", lambda shape: False)
+    monkeypatch.setattr(numpyro_engine, "fits_in_jax", lambda shape: False)
     two = make.sample(spec, **settings)
     # the two densities differ in their last digits, which the trajectories magnify
     np.testing.assert_allclose(two.theta, one.theta, rtol=1e-5)
@@ -38,7 +38,7 @@ def test_sampling_by_the_loops_from_numpyro_follows_the_same_path(make, monkeypa
 @pytest.fixture
 def pressed(monkeypatch):
     """Sample through the host, and press Ctrl-C within an evaluation; counts evaluations after that."""
-    monkeypatch.setattr(engine, "fits_in_jax", lambda shape: False)
+    monkeypatch.setattr(numpyro_engine, "fits_in_jax", lambda shape: False)
     original, calls = HostDensity.evaluated, []
 
     def evaluate(self, *at):
@@ -79,7 +79,7 @@ def test_a_handler_of_the_users_may_let_it_go_on(make, pressed):
 
 def test_a_density_that_is_not_finite_is_refused(make, monkeypatch):
     spec = make.spec(make.formulas["one"])
-    monkeypatch.setattr(engine, "fits_in_jax", lambda shape: False)
+    monkeypatch.setattr(numpyro_engine, "fits_in_jax", lambda shape: False)
     monkeypatch.setattr(HostDensity, "evaluated", lambda self, flat, *at: (np.full(flat.size + 2, np.nan),))
     with pytest.raises(FitError, match="not finite"):
         make.sample(spec, make.priors["default"](spec), seed=1)

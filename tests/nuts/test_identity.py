@@ -19,9 +19,9 @@ import oracle
 import registry
 from _ranef.likelihood import evaluate
 from _ranef.nuts import log_density
-from _ranef.nuts.collapsed import collapsed_model
-from _ranef.nuts.hyper import hyperparameters
-from _ranef.nuts.joint import joint_data, joint_model, joint_shape
+from _ranef.nuts.collapsed_model import collapsed_model
+from _ranef.nuts.joint_model import joint_data, joint_model, joint_shape
+from _ranef.nuts.sampled_priors import hyperparameters
 from _ranef.posterior.problem import prepare
 from _ranef.spec import outward_theta
 from ranef.priors import Flat

@@ -10,12 +10,12 @@ import pytest
 from scipy import sparse, special, stats
 
 import ranef
-from _ranef.nuts.engine import _double
-from _ranef.nuts.jaxed import own_settings
-from _ranef.nuts.joint import joint_data, joint_model, joint_shape
+from _ranef.nuts.jax_settings import own_settings
+from _ranef.nuts.joint_model import joint_data, joint_model, joint_shape
+from _ranef.nuts.numpyro_engine import _double
 from _ranef.nuts.sampler import Code, potential
+from _ranef.posterior.generalised_density import Collapsed, Joint
 from _ranef.posterior.joint_draws import joint_effects, with_degrees
-from _ranef.posterior.linked import Collapsed, Joint
 from _ranef.posterior.loops.joint_rows import joint_density
 from _ranef.posterior.problem import hyper_draws, prepare
 from generalised import MODELS, dense_laplace, linked_fit, log_density, spec_of

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from _ranef.nuts import sampler
-from _ranef.nuts.jaxed import Stored
+from _ranef.nuts.jax_settings import Stored
 from _ranef.nuts.sampler import log_posterior
 from _ranef.spec import default_priors
 
@@ -129,7 +129,7 @@ def test_data_sets_of_like_size_share_what_is_compiled(make, compilations, monke
 def test_an_interrupt_while_compiling_is_a_keyboard_interrupt(folder_with_loops):
     work = textwrap.dedent("""
         import os, signal, threading, ranef
-        from _ranef.nuts.jaxed import Stored
+        from _ranef.nuts.jax_settings import Stored
         original = Stored._compile
         def compile_and_interrupt(self, *args):
             timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))

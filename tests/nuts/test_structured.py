@@ -13,8 +13,8 @@ import pytest
 import ranef
 from _ranef.likelihood import RowDensity, RowSums, cross_products, fixed_part
 from _ranef.nuts import Settings, sample_posterior
-from _ranef.nuts.collapsed import collapsed_model
-from _ranef.nuts.joint import joint_data, joint_model, joint_shape
+from _ranef.nuts.collapsed_model import collapsed_model
+from _ranef.nuts.joint_model import joint_data, joint_model, joint_shape
 from _ranef.nuts.sampler import Code, potential
 from _ranef.posterior.blocks import arrays_of_sums
 from _ranef.posterior.problem import draw_effects, hyper_draws, prepare

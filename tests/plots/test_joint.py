@@ -5,7 +5,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 import ranef
-from _ranef.inference.surface import contour_levels
+from _ranef.inference.profile_surface import contour_levels
 from _ranef.plots import ComparisonPlots
 from _ranef.plots.joint import joint_panel
 
@@ -51,7 +51,7 @@ def test_figure_names_axes_and_contours(fit, posterior):
 
 
 def test_approximate_contours_are_called_so(fit, monkeypatch):
-    monkeypatch.setattr("_ranef.inference.surface.LONGEST", 0.0)
+    monkeypatch.setattr("_ranef.inference.profile_surface.LONGEST", 0.0)
     ax = fit(*SLEEP).plot.joint()
     assert "REML criterion, profiled approximately" in words(ax.figure.legends[0])
 

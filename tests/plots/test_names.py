@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.text import Text
 
 import ranef
-from _ranef.support.escapes import printable
+from _ranef.support.escaped_names import printable
 from nasty import FEW, MANY, rows_of
 
 FIGURES = (

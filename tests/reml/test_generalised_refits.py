@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import ranef
+from _ranef.inference.generalised_refits import make_together
 from _ranef.inference.joint_hessian import joint_information
-from _ranef.inference.linked_refits import make_together
 from _ranef.likelihood import ManyPoints, rows_together
 from _ranef.reml import refit_linked
 from generalised import MODELS, gradient, laplace_of, linked_fit, somewhere, there

@@ -10,7 +10,7 @@ import scipy
 import ranef
 from generalised import INVERSES
 
-GROUPS, ROWS, TRIALS = 60, 8, 5
+GROUPS, ROWS, TRIALS = 60, 12, 5
 
 #: by family: link, dispersions, and how numpy draws a response round its mean
 FAMILIES = {

@@ -117,7 +117,7 @@ def test_nothing_is_left_of_a_page_that_fails(sleepstudy, tmp_path, monkeypatch)
     def fail(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("_ranef.user.compared.page_html", fail)
+    monkeypatch.setattr("_ranef.user.comparison_base.page_html", fail)
     with pytest.raises(KeyboardInterrupt):
         sleepstudy.report(kept, overwrite=True)
     assert kept.read_text() == "mine"

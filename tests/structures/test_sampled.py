@@ -15,9 +15,9 @@ import ranef
 from _ranef.inference.sensitivity import _log_likelihood, prior_sensitivity
 from _ranef.nuts import log_density, sample_prior
 from _ranef.nuts.callbacks import asked_roots, hosted_model
-from _ranef.nuts.collapsed import collapsed_model
-from _ranef.nuts.hyper import ShapeCoordinates
-from _ranef.nuts.joint import joint_data, joint_model, joint_shape
+from _ranef.nuts.collapsed_model import collapsed_model
+from _ranef.nuts.joint_model import joint_data, joint_model, joint_shape
+from _ranef.nuts.sampled_priors import ShapeCoordinates
 from _ranef.nuts.sampler import Code, log_posterior
 from _ranef.posterior.blocks import collapsed_arrays
 from _ranef.posterior.problem import prepare

@@ -209,7 +209,7 @@ def test_ctrl_c_while_sampling_keeps_the_draws_until_then(sampler):
 def test_a_process_forked_after_jax_says_so():
     done = run_python(
         """
-        import os, sys, warnings, ranef, _ranef.nuts.engine
+        import os, sys, warnings, ranef, _ranef.nuts.numpyro_engine
         model = ranef.Model("bright ~ 1 + (1 | operator)", ranef.datasets.load("pulp"))
         warnings.simplefilter("ignore")  # JAX warns of the fork itself
         child = os.fork()

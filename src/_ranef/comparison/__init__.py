@@ -1,9 +1,9 @@
 """Fits side by side: aligned frames and measures of agreement and shrinkage; where posterior variance comes from."""
 
-from _ranef.support.late import late
+from _ranef.support.late_names import late
 
 with late(globals()):
-    from _ranef.comparison.aligned import (
+    from _ranef.comparison.agreement import (
         Aligned,
         agreement_frame,
         align,
@@ -13,7 +13,6 @@ with late(globals()):
         prediction_frames,
         with_errors,
     )
-    from _ranef.comparison.correspondence import Correspondence
     from _ranef.comparison.decomposition import (
         VarianceSplit,
         decomposition_frame,
@@ -21,12 +20,19 @@ with late(globals()):
         split_linked,
         split_variances,
     )
+    from _ranef.comparison.effects_at_theta import EffectsAt, effects_at, effects_at_ratio, moved
     from _ranef.comparison.elpd import ranked, require_same_rows, stacking_weights
-    from _ranef.comparison.expressed import expressed_draws, expressed_estimates, expressed_spec
+    from _ranef.comparison.fits_of_one_model import (
+        check_names,
+        default_names,
+        difference,
+        formula_names,
+        require_same_model,
+    )
+    from _ranef.comparison.generalised_levels import LinkedBase, levels_frame, linked_base, linked_frame, linked_sweep
     from _ranef.comparison.interval_methods import interval_frame
-    from _ranef.comparison.linked import LinkedBase, levels_frame, linked_base, linked_frame, linked_sweep
-    from _ranef.comparison.paths import EffectsAt, effects_at, effects_at_ratio, moved
     from _ranef.comparison.paths_of_fits import fit_paths, paths_base
+    from _ranef.comparison.paths_of_one_sd import PoolingSweep, even_ratios, ratios_at, sweep
     from _ranef.comparison.pooling import (
         PoolingBase,
         checked_theta,
@@ -46,11 +52,11 @@ with late(globals()):
         whole_sweep,
     )
     from _ranef.comparison.reliability import OwnData, own_data, reliabilities, reliability_matrices
-    from _ranef.comparison.sameness import check_names, default_names, difference, formula_names, require_same_model
-    from _ranef.comparison.scaled import CovarianceSweep
+    from _ranef.comparison.same_model import Correspondence
+    from _ranef.comparison.scaled_covariance import CovarianceSweep
     from _ranef.comparison.shrinkage import shrinkage_frame
     from _ranef.comparison.singular_fits import Boundary, boundary
-    from _ranef.comparison.sweeps import PoolingSweep, even_ratios, ratios_at, sweep
+    from _ranef.comparison.translation import expressed_draws, expressed_estimates, expressed_spec
 
 __all__ = [
     "Aligned",

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from _ranef.comparison.linked import LinkedBase, linked_base, linked_sweep
+from _ranef.comparison.generalised_levels import LinkedBase, linked_base, linked_sweep
 from _ranef.comparison.pooling import PoolingBase, pooling_base, pooling_sweep, ratio_draws, relative_sds, whole_sweep
-from _ranef.comparison.scaled import CovarianceSweep
+from _ranef.comparison.scaled_covariance import CovarianceSweep
 from _ranef.errors import DesignError, NotAvailableError
 from _ranef.inference import draws_of, estimates_of, first_fit, laplace_at, modes_of, posteriors_of
 from _ranef.likelihood import Likelihood, cross_products

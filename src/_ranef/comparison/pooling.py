@@ -10,7 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from _ranef.comparison.paths import EffectsAt, effects_at, moved
+from _ranef.comparison.effects_at_theta import EffectsAt, effects_at, moved
+from _ranef.comparison.paths_of_one_sd import (
+    PoolingSweep,
+    checked_number,
+    checked_ratios,
+    half_way,
+    sweep,
+)
 from _ranef.comparison.reliability import (
     OwnData,
     own_data,
@@ -18,20 +25,13 @@ from _ranef.comparison.reliability import (
     reliabilities,
     reliability_summary,
 )
-from _ranef.comparison.scaled import (
+from _ranef.comparison.scaled_covariance import (
     CovarianceSweep,
     Scaled,
     covariance_sweep,
     scaled_covariance,
     scaled_effects,
     scaled_theta,
-)
-from _ranef.comparison.sweeps import (
-    PoolingSweep,
-    checked_number,
-    checked_ratios,
-    half_way,
-    sweep,
 )
 from _ranef.design import rows_elsewhere
 from _ranef.errors import DesignError, NotAvailableError, suggestion

@@ -10,7 +10,7 @@ from _ranef.datasets.files import Entry, available, digest, find
 from _ranef.datasets.info import DatasetInfo, info_from_frame, info_from_meta
 from _ranef.datasets.reading import read_guessed, read_typed
 from _ranef.errors import DesignError
-from _ranef.support.remedies import helpful
+from _ranef.support.argument_remedies import helpful
 
 __all__ = ["describe", "load", "names"]
 

@@ -1,6 +1,6 @@
 """Formula and data to arrays: response, fixed-effects matrix, random terms; and the same for new data."""
 
-from _ranef.support.late import late
+from _ranef.support.late_names import late
 
 with late(globals()):
     from _ranef.design.all_levels import EveryLevel, every_level, levels_of
@@ -9,11 +9,11 @@ with late(globals()):
     from _ranef.design.checks import check_sigma, constant_response, told_text, warn_of_dropped
     from _ranef.design.chunks import Chunks, as_chunks
     from _ranef.design.coding import fully_coded, n_columns
-    from _ranef.design.few_rows import Condensed, condensed
-    from _ranef.design.lookalikes import bare_label
+    from _ranef.design.expression_values import Factor, Numeric, Value, as_factor, with_levels
+    from _ranef.design.joined_designs import united
     from _ranef.design.newdata import encode, encode_others
     from _ranef.design.newweights import new_weights
-    from _ranef.design.parts import (
+    from _ranef.design.parts_of_rows import (
         gathered,
         reduced_parts,
         row_parts,
@@ -33,10 +33,10 @@ with late(globals()):
         Stream,
         Summed,
     )
+    from _ranef.design.rows_of_sums import Condensed, condensed
     from _ranef.design.streamed import check_whole, scan_chunks
+    from _ranef.design.text_like_numbers import bare_label
     from _ranef.design.transforms import registered
-    from _ranef.design.union import united
-    from _ranef.design.values import Factor, Numeric, Value, as_factor, with_levels
 
 __all__ = [
     "Cells",

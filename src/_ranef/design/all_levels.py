@@ -12,8 +12,8 @@ from itertools import product
 import numpy as np
 
 from _ranef.design.coding import code_terms, fully_coded
+from _ranef.design.expression_values import Array, Codes, Factor, Mask, Numeric, Value, as_factor
 from _ranef.design.records import Encoding
-from _ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, as_factor
 from _ranef.formula import Node, Terms
 
 __all__ = ["EveryLevel", "every_level", "levels_of"]

@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from _ranef.design.lookalikes import look_of
-from _ranef.design.values import Array, Constant, Factor, Logical, Numeric, Value, as_factor, kind_of
+from _ranef.design.expression_values import Array, Constant, Factor, Logical, Numeric, Value, as_factor, kind_of
+from _ranef.design.text_like_numbers import look_of
 
 __all__ = ["Argument", "State", "categories", "columns", "described", "numbers", "vector", "whole", "wrapped"]
 

@@ -27,16 +27,27 @@ from _ranef.design.checks import (
 )
 from _ranef.design.coding import Coded, code_terms, fully_coded
 from _ranef.design.evaluate import Scope, columns_in, evaluate
+from _ranef.design.expression_values import (
+    Array,
+    Codes,
+    Factor,
+    Mask,
+    Numeric,
+    Value,
+    blank,
+    drop_unused,
+    missing,
+    rows_of,
+)
+from _ranef.design.far_origins import notes_on_origins
 from _ranef.design.grouping import Grouping, make_grouping
-from _ranef.design.origins import notes_on_origins
 from _ranef.design.rank import aliasing, independent_columns
 from _ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding
-from _ranef.design.rows import Extra, complete_rows, on_rows, read_extra
 from _ranef.design.rowwise import not_row_by_row
 from _ranef.design.size import Claim, check_blocks, check_columns, check_terms, too_large
 from _ranef.design.table import read_table
 from _ranef.design.transforms import with_user_transforms
-from _ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, blank, drop_unused, missing, rows_of
+from _ranef.design.usable_rows import Extra, complete_rows, on_rows, read_extra
 from _ranef.errors import DesignError
 from _ranef.formula import Name, Node, ParsedFormula, Terms, label
 from _ranef.support.arrays import Floats

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _ranef.design.arguments import Argument, State, categories, described, numbers, vector
-from _ranef.design.values import (
+from _ranef.design.expression_values import (
     MOST_COLUMNS,
     Constant,
     Contrast,

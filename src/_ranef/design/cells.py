@@ -9,8 +9,8 @@ from itertools import combinations, product
 import numpy as np
 
 from _ranef.design.coding import Coded, code_terms, fully_coded
+from _ranef.design.expression_values import Array, Codes, Factor, Mask, Numeric, Value, as_factor
 from _ranef.design.records import Encoding
-from _ranef.design.values import Array, Codes, Factor, Mask, Numeric, Value, as_factor
 from _ranef.formula import Name, Node, Terms, label, walk
 
 __all__ = ["Cells", "margins_of", "term_cells"]

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from _ranef.design.expression_values import Array
 from _ranef.design.table import Table, read_table
-from _ranef.design.values import Array
 
 __all__ = ["CellSums"]
 

@@ -10,11 +10,11 @@ from typing import cast
 
 import numpy as np
 
-from _ranef.design.lookalikes import Look, bare_label, look_of
+from _ranef.design.expression_values import Array, Codes, Factor, Numeric, Value, drop_unused, rows_of
 from _ranef.design.records import Design, RandomDesign
 from _ranef.design.size import Claim, count_columns
 from _ranef.design.table import Table
-from _ranef.design.values import Array, Codes, Factor, Numeric, Value, drop_unused, rows_of
+from _ranef.design.text_like_numbers import Look, bare_label, look_of
 from _ranef.errors import (
     DataWarning,
     DesignError,
@@ -27,7 +27,7 @@ from _ranef.errors import (
 )
 from _ranef.formula import Node, ParsedFormula, RandomTerm, quoted
 from _ranef.structures import STRUCTURES
-from _ranef.support.remedies import one_of
+from _ranef.support.argument_remedies import one_of
 
 __all__ = [
     "check_levels",

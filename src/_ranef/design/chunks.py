@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from _ranef.design.engines import ROWS, Engine, engine_of
 from _ranef.design.evaluate import CONSTANTS
 from _ranef.design.lazy import LazyModule
-from _ranef.design.partitions import Partitions, partitions_of
+from _ranef.design.partitions_of_workers import Partitions, partitions_of
 from _ranef.design.table import Table, are_rows, numbered_table
 from _ranef.errors import DesignError
 

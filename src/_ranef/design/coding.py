@@ -8,9 +8,9 @@ from itertools import product
 
 import numpy as np
 
+from _ranef.design.expression_values import Array, Codes, Contrast, Factor, Logical, Numeric, Value, as_factor
 from _ranef.design.lazy import formulaic
 from _ranef.design.rank import is_orthonormal
-from _ranef.design.values import Array, Codes, Contrast, Factor, Logical, Numeric, Value, as_factor
 from _ranef.errors import DesignError, suggestion
 from _ranef.formula import Node, Term, Terms, label
 
@@ -79,7 +79,7 @@ def code_terms(
     --------
     >>> import numpy as np
     >>> from _ranef.design.coding import code_terms
-    >>> from _ranef.design.values import Factor
+    >>> from _ranef.design.expression_values import Factor
     >>> from _ranef.formula import parse_formula
     >>> terms = parse_formula("y ~ f", functions=()).fixed
     >>> code_terms(terms, {terms.terms[0].factors[0]: Factor(np.array([0, 1, 2]), ("a", "b", "c"))}, 3).names

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from _ranef.design.lazy import LazyModule
-from _ranef.design.partitions import quoted
+from _ranef.design.partitions_of_workers import quoted
 
 __all__ = ["ROWS", "Engine", "engine_of"]
 

@@ -11,12 +11,9 @@ from typing import Any
 import numpy as np
 
 from _ranef.design.arguments import Argument
+from _ranef.design.as_when_built import conform
 from _ranef.design.categorical import CONTRASTS
-from _ranef.design.conform import conform
-from _ranef.design.operators import binary, unary
-from _ranef.design.table import Table, column_names
-from _ranef.design.transforms import Transform
-from _ranef.design.values import (
+from _ranef.design.expression_values import (
     Codes,
     Constant,
     Factor,
@@ -28,6 +25,9 @@ from _ranef.design.values import (
     scatter,
     take,
 )
+from _ranef.design.operators import binary, unary
+from _ranef.design.table import Table, column_names
+from _ranef.design.transforms import Transform
 from _ranef.errors import DesignError, FormulaError, RanefError, RanefWarning, suggestion
 from _ranef.formula import Binary, Call, Name, Node, Number, Span, String, Unary, label, walk
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pandas.util import hash_array
 
-from _ranef.design.values import Factor, Value
+from _ranef.design.expression_values import Factor, Value
 
 __all__ = ["added", "fingerprint"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from _ranef.design.expression_values import Codes, Factor, Numeric, Value, as_factor, drop_unused, with_levels
 from _ranef.design.levels import number_lookup
-from _ranef.design.values import Codes, Factor, Numeric, Value, as_factor, drop_unused, with_levels
 from _ranef.errors import DesignError
 from _ranef.formula import Node, label
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from _ranef.design.values import Array, Codes, Numeric, Value, as_factor, drop_unused, labels_of
+from _ranef.design.expression_values import Array, Codes, Numeric, Value, as_factor, drop_unused, labels_of
 
 __all__ = ["Levels", "NumberLookup", "Seen", "levels_seen", "number_lookup"]
 

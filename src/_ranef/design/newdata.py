@@ -10,13 +10,13 @@ import numpy as np
 
 from _ranef.design.coding import code_terms
 from _ranef.design.evaluate import Scope, column_of, evaluate
+from _ranef.design.expression_values import Array, Factor, Mask, Value, gaps_of, kind_of, with_levels
 from _ranef.design.grouping import group_codes
 from _ranef.design.rank import not_determined
 from _ranef.design.records import Encoded, EncodedRandom, Encoding, RandomEncoding
-from _ranef.design.rows import read_extra
 from _ranef.design.table import Table, need_column, read_table
 from _ranef.design.transforms import with_user_transforms
-from _ranef.design.values import Array, Factor, Mask, Value, gaps_of, kind_of, with_levels
+from _ranef.design.usable_rows import read_extra
 from _ranef.errors import DesignError, RanefWarning, suggestion, warn
 from _ranef.formula import Name, Node, Terms, label
 

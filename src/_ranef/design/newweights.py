@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from _ranef.design.checks import check_positive
+from _ranef.design.expression_values import Array
 from _ranef.design.records import Encoding
-from _ranef.design.rows import read_extra
 from _ranef.design.table import read_table
-from _ranef.design.values import Array
+from _ranef.design.usable_rows import read_extra
 
 __all__ = ["new_weights"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from _ranef.design.arguments import Argument, numbers
-from _ranef.design.values import Factor, Logical, Mask, Numeric, label_of
+from _ranef.design.expression_values import Factor, Logical, Mask, Numeric, label_of
 from _ranef.errors import suggestion
 
 __all__ = ["binary", "unary"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from _ranef.design.values import Array, Codes
+from _ranef.design.expression_values import Array, Codes
 
 __all__ = ["aliasing", "independent_columns", "independent_in_gram", "is_orthonormal", "not_determined"]
 

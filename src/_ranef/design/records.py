@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from _ranef.design.cellsums import CellSums
 from _ranef.design.chunks import Chunks
+from _ranef.design.expression_values import Array, Codes, Value
 from _ranef.design.grouping import Grouping
 from _ranef.design.table import Table
-from _ranef.design.values import Array, Codes, Value
 from _ranef.formula import Node, Terms
 
 __all__ = ["Design", "Encoded", "EncodedRandom", "Encoding", "RandomDesign", "RandomEncoding", "Stream", "Summed"]

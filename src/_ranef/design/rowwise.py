@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _ranef.design.evaluate import evaluate
+from _ranef.design.expression_values import Factor, Value, take
 from _ranef.design.newdata import scope_of
 from _ranef.design.records import Encoding
 from _ranef.design.table import Table
-from _ranef.design.values import Factor, Value, take
 from _ranef.errors import RanefError
 from _ranef.formula import Call, Node, walk
 

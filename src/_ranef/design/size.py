@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from math import prod
 
 from _ranef.design.coding import fully_coded, n_columns
+from _ranef.design.expression_values import MOST_COLUMNS, Value
 from _ranef.design.records import RandomDesign
-from _ranef.design.values import MOST_COLUMNS, Value
 from _ranef.errors import DesignError
 from _ranef.formula import Node, ParsedFormula, Terms
 from _ranef.structures import STRUCTURES

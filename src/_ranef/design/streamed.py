@@ -24,18 +24,18 @@ from _ranef.design.checks import (
 from _ranef.design.chunks import Chunks, NotHeld
 from _ranef.design.coding import code_terms
 from _ranef.design.evaluate import Scope, evaluate
-from _ranef.design.grouped import grouped
+from _ranef.design.expression_values import MOST_COLUMNS, Factor, Value, as_factor, blank, kind_of, rows_of
+from _ranef.design.far_origins import notes_on_origins
+from _ranef.design.first_reading import SAMPLE, Found, Plan, of_one_factor, scan
+from _ranef.design.first_reading_by_engine import grouped
 from _ranef.design.grouping import Grouping, grouping_of_cells
-from _ranef.design.learning import learnt
-from _ranef.design.origins import notes_on_origins
-from _ranef.design.parts import sample_rows
+from _ranef.design.parts_of_rows import sample_rows
 from _ranef.design.records import Design, Encoding, RandomDesign, RandomEncoding, Stream
 from _ranef.design.rowwise import not_row_by_row
-from _ranef.design.scan import SAMPLE, Found, Plan, of_one_factor, scan
 from _ranef.design.size import Claim, check_blocks, check_columns, check_terms
+from _ranef.design.stateful import learnt
 from _ranef.design.table import Table
 from _ranef.design.transforms import with_user_transforms
-from _ranef.design.values import MOST_COLUMNS, Factor, Value, as_factor, blank, kind_of, rows_of
 from _ranef.errors import DesignError
 from _ranef.formula import Name, Node, ParsedFormula, label, walk
 

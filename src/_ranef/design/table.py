@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from _ranef.design.lazy import LazyModule
-from _ranef.design.values import (
+from _ranef.design.expression_values import (
     Array,
     Codes,
     Factor,
@@ -23,6 +22,7 @@ from _ranef.design.values import (
     label_of,
     with_levels,
 )
+from _ranef.design.lazy import LazyModule
 from _ranef.errors import DesignError, suggestion
 
 if TYPE_CHECKING:

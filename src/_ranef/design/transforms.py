@@ -11,10 +11,10 @@ import pandas as pd
 
 from _ranef.design.arguments import Argument, State, columns, described, numbers, vector, whole, wrapped
 from _ranef.design.categorical import CONTRASTS, coded, combine, dummy, factor, ifelse, labels, ordered, relevel
+from _ranef.design.expression_values import Array, Constant, Contrast, Factor, Logical, Numeric, label_of
 from _ranef.design.lazy import formulaic
 from _ranef.design.rank import is_orthonormal
 from _ranef.design.table import read_table
-from _ranef.design.values import Array, Constant, Contrast, Factor, Logical, Numeric, label_of
 from _ranef.errors import DataWarning, DesignError, warn
 
 __all__ = ["TRANSFORMS", "Transform", "registered", "with_user_transforms"]

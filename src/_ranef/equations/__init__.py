@@ -1,6 +1,6 @@
 """The model as an equation: one tree of symbols, written as LaTeX, MathML, Typst and Unicode text."""
 
-from _ranef.support.late import late
+from _ranef.support.late_names import late
 
 with late(globals()):
     from _ranef.equations.cluster import Chosen

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from _ranef.equations.effects import level_covariance
-from _ranef.equations.linked_rows import linked, linked_law, linked_lines, row_mean
+from _ranef.equations.generalised_rows import linked, linked_law, linked_lines, row_mean
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import (
     Atom,
@@ -41,7 +41,7 @@ from _ranef.equations.tree import (
     column,
     squared,
 )
-from _ranef.equations.working import working_lines, working_response, working_weight
+from _ranef.equations.working_responses import working_lines, working_response, working_weight
 from _ranef.errors import DesignError
 from _ranef.spec import ModelMatrices, TermSpec
 from _ranef.support.arrays import Floats, Ints

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from _ranef.design import registered
-from _ranef.design.values import Factor, Logical, Numeric, Value, as_factor
+from _ranef.design.expression_values import Factor, Logical, Numeric, Value, as_factor
 from _ranef.equations import tree
 from _ranef.equations.tree import Atom, Indicator, Literal, Negative, Power, Product, Quotient, Sum, Variable
 from _ranef.formula import Name, Node, Number, Term, label, parse_formula

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from _ranef.equations.cluster import Chosen, cluster
-from _ranef.equations.evaluating import with_numbers
 from _ranef.equations.hierarchical import combined, hierarchical
 from _ranef.equations.latex import LATEX
 from _ranef.equations.legend import legend_lines
 from _ranef.equations.mathml import MATHML
-from _ranef.equations.matrix import distribution, matrix
+from _ranef.equations.matrix_form import distribution, matrix
 from _ranef.equations.numbers import decimals_of
 from _ranef.equations.plain import PLAIN
 from _ranef.equations.priors import with_priors
 from _ranef.equations.scalar import distribution_of_rows, scalar
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Key, Line, Phrase, Words
+from _ranef.equations.tree_values import with_numbers
 from _ranef.equations.typst import TYPST
 from _ranef.spec import ModelSpec, Priors, default_priors
-from _ranef.support.remedies import one_of
+from _ranef.support.argument_remedies import one_of
 
 __all__ = ["STYLES", "Equation", "model_equation"]
 

@@ -13,8 +13,8 @@ import numpy as np
 from _ranef.design import rows_elsewhere
 from _ranef.equations.covariates import Covariate
 from _ranef.equations.effects import effect_line, effect_lines
-from _ranef.equations.linked_rows import predicted
-from _ranef.equations.row_errors import row_lines
+from _ranef.equations.generalised_rows import predicted
+from _ranef.equations.residual_structure import row_lines
 from _ranef.equations.scalar import times
 from _ranef.equations.symbols import COEFFICIENTS, Symbols
 from _ranef.equations.tree import Atom, Chain, Line, Node, Of, Product, Sum, Symbol, Variable, mapped, said

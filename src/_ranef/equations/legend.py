@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from _ranef.equations.row_errors import told_of
+from _ranef.equations.residual_structure import told_of
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Atom, Key, Line, Of, Run, Symbol, Variable, Words, said, symbols_in
 from _ranef.spec import TermSpec

@@ -8,7 +8,7 @@ from html import escape
 from _ranef.equations.plain import PLAIN
 from _ranef.equations.tree import Atom, Label, Line, Node, Of
 from _ranef.equations.writing import Writer, four_digits
-from _ranef.support.escapes import printable
+from _ranef.support.escaped_names import printable
 
 __all__ = ["MATHML"]
 

@@ -16,7 +16,7 @@ from _ranef.equations.tree import Entries, Line, Symbol
 from _ranef.equations.typst import TYPST
 from _ranef.equations.writing import places
 from _ranef.spec import NamedMatrix
-from _ranef.support.escapes import printable
+from _ranef.support.escaped_names import printable
 
 __all__ = ["MatrixView", "shown"]
 

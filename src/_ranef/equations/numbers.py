@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from _ranef.equations.row_errors import told_of
+from _ranef.equations.residual_structure import told_of
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Key
 from _ranef.spec import Generalised, ModelSpec

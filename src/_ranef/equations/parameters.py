@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from _ranef.equations.generalised_rows import response_symbols
 from _ranef.equations.legend import meaning
-from _ranef.equations.linked_rows import response_symbols
 from _ranef.equations.plain import PLAIN
-from _ranef.equations.row_errors import residual_structure, told_of
+from _ranef.equations.residual_structure import residual_structure, told_of
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Label, Symbol, symbols_in
 from _ranef.residuals import told_names, told_places

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from _ranef.equations.tree import Atom, Label, Line, Node, Of, Symbol
 from _ranef.equations.writing import Writer, four_digits
-from _ranef.support.escapes import printable
+from _ranef.support.escaped_names import printable
 
 __all__ = ["PLAIN"]
 

@@ -6,7 +6,7 @@ from dataclasses import astuple, replace
 
 import numpy as np
 
-from _ranef.equations.linked_rows import response_symbols
+from _ranef.equations.generalised_rows import response_symbols
 from _ranef.equations.scalar import distribution_of_rows
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import (

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from _ranef.equations.effects import effect_lines
-from _ranef.equations.linked_rows import linked_lines, linked_mean, predicted
-from _ranef.equations.row_errors import residual_structure, row_law, row_lines
+from _ranef.equations.generalised_rows import linked_lines, linked_mean, predicted
+from _ranef.equations.residual_structure import residual_structure, row_law, row_lines
 from _ranef.equations.symbols import Symbols
 from _ranef.equations.tree import Line, Node, Phrase, Product, Sum, Symbol, Words
 

@@ -1,6 +1,6 @@
 """Fit in, frame out: effects, predictions, simulations, intervals, summaries of draws."""
 
-from _ranef.support.late import late
+from _ranef.support.late_names import late
 
 with late(globals()):
     from _ranef.inference.anova_squares import AnovaComponents, mean_squares
@@ -8,7 +8,7 @@ with late(globals()):
     from _ranef.inference.bootstrapping import INTERVALS, Bootstrap, Statistic, bootstrap, parameter_values
     from _ranef.inference.case_deletion import Influence, influence
     from _ranef.inference.components import random_pca
-    from _ranef.inference.conditioning import DRAWS, given_draws, thinned
+    from _ranef.inference.conditioning_draws import DRAWS, given_draws, thinned
     from _ranef.inference.covariates import FREE, Covariate, choose_covariate, constant_factor, random_covariates
     from _ranef.inference.ddf import (
         CoefficientLaw,
@@ -18,8 +18,8 @@ with late(globals()):
         coefficient_tests,
         normal_law,
     )
-    from _ranef.inference.derived import DERIVED, Derived, derive, posterior_icc, posterior_r2
-    from _ranef.inference.effects import (
+    from _ranef.inference.derived_quantities import DERIVED, Derived, derive, posterior_icc, posterior_r2
+    from _ranef.inference.effect_frames import (
         check_level,
         chosen_rows,
         coef_frame,
@@ -77,7 +77,7 @@ with late(globals()):
     )
     from _ranef.inference.intervals_of_shares import Shares, estimated_parts, refitted_shares, share_intervals
     from _ranef.inference.joint_hessian import JointInformation, joint_information
-    from _ranef.inference.layered import predict_estimates, predict_posterior
+    from _ranef.inference.layers_of_uncertainty import predict_estimates, predict_posterior
     from _ranef.inference.level_lines import Cells, level_cells, level_means, predictor, predictor_draws
     from _ranef.inference.leverage import conditional_aic, cooks_distances, joint_covariance, predictor_variances
     from _ranef.inference.linear_hypotheses import hypotheses, hypothesis_draws, joint_frame, row_frame
@@ -101,7 +101,8 @@ with late(globals()):
         likelihood_frame,
         ordered,
     )
-    from _ranef.inference.posterior import (
+    from _ranef.inference.other_fits import Fitted, by_method, fitted, n_parameters
+    from _ranef.inference.posterior_summary import (
         bfmi,
         covariance_draws,
         diagnose,
@@ -142,7 +143,6 @@ with late(globals()):
     )
     from _ranef.inference.profiles import ProfileCurve, Profiles, likelihood_profiles
     from _ranef.inference.ranef_intervals import EFFECT_INTERVALS, effect_intervals, robust_critical_value
-    from _ranef.inference.refitting import Fitted, by_method, fitted, n_parameters
     from _ranef.inference.resampling import make_resampling
     from _ranef.inference.residual_parameters import (
         residual_frame,

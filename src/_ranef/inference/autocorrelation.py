@@ -10,7 +10,7 @@ import pandas as pd
 import scipy
 
 from _ranef.errors import DesignError
-from _ranef.inference.effects import grouping_named
+from _ranef.inference.effect_frames import grouping_named
 from _ranef.residuals import Residual
 from _ranef.results import Fit
 from _ranef.spec import ModelSpec

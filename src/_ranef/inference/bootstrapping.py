@@ -15,10 +15,10 @@ import pandas as pd
 import scipy
 
 from _ranef.errors import DesignError, RanefError, RanefWarning, unwarned, warn
-from _ranef.inference.effects import check_level, normal_quantile
+from _ranef.inference.effect_frames import check_level, normal_quantile
 from _ranef.inference.engines import Estimated, Maximum, dispersions_of, marks_of
-from _ranef.inference.held import held_parameters
-from _ranef.inference.linked_refits import Together, make_together, refitted_values
+from _ranef.inference.generalised_refits import Together, make_together, refitted_values
+from _ranef.inference.held_parameter import held_parameters
 from _ranef.inference.resampling import Resampling, independent_units, make_resampling
 from _ranef.inference.residual_parameters import values_of
 from _ranef.likelihood import CrossProducts, Responses
@@ -26,12 +26,12 @@ from _ranef.reml import refit_many, slice_size
 from _ranef.residuals import told_names, told_places
 from _ranef.results import Doubtable, Method, RemlEstimates, Status
 from _ranef.spec import ModelSpec, sdcor_arrays, without_rows
+from _ranef.support.argument_remedies import entropy_of, one_of, whole_number
 from _ranef.support.arrays import Bools, Floats
 from _ranef.support.checkpoints import Checkpoint, open_checkpoint
 from _ranef.support.interrupts import deferred
 from _ranef.support.parallel import finished
 from _ranef.support.progress import LateBar
-from _ranef.support.remedies import entropy_of, one_of, whole_number
 
 __all__ = ["INTERVALS", "Bootstrap", "bootstrap", "parameter_values"]
 

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from _ranef.errors import NotAvailableError, RanefError
-from _ranef.inference.effects import grouping_named, varcorr_frame
-from _ranef.inference.refitting import fitted
+from _ranef.inference.effect_frames import grouping_named, varcorr_frame
+from _ranef.inference.other_fits import fitted
 from _ranef.likelihood import Likelihood, cross_products
 from _ranef.results import Doubtable, RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, without_rows

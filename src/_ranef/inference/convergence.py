@@ -24,7 +24,7 @@ def rank_rhat(x: Floats) -> float:
     --------
     >>> rng = np.random.default_rng(1)
     >>> x = rng.normal(size=(4, 1000))
-    >>> round(rank_rhat(x), 2), rank_rhat(x + np.array([[0.0], [0.0], [0.0], [1.0]])) > 1.1
+    >>> round(rank_rhat(x), 2), rank_rhat(x + np.array([[0.0], [0.0], [0.0], [2.0]])) > 1.1
     (1.0, True)
     """
     if len(x) < 2 or np.isnan(x).any():

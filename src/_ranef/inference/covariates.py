@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef.design.coding import code_terms
-from _ranef.design.values import Factor, Numeric, as_factor
+from _ranef.design.expression_values import Factor, Numeric, as_factor
 from _ranef.errors import DesignError, suggestion
 from _ranef.formula import Name, Node, Span, Term, Terms, label, walk
 from _ranef.spec import ModelSpec, moments

@@ -18,8 +18,8 @@ from _ranef.inference.engines import Estimated, Maximum, at_estimates
 from _ranef.inference.information import VarianceInformation, variance_information, vcov_derivatives
 from _ranef.likelihood import adjustment
 from _ranef.spec import ModelSpec, TermSpec
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import one_of
 
 __all__ = [
     "CoefficientLaw",

@@ -15,8 +15,8 @@ from _ranef.inference.resampling import make_resampling
 from _ranef.likelihood import At, Likelihood, cross_products, has_blocks
 from _ranef.reml import refit_many
 from _ranef.results import RemlEstimates
+from _ranef.support.argument_remedies import whole_number
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import whole_number
 
 __all__ = ["EstimateDraws", "Moved", "estimate_draws", "mixture_quantile"]
 

@@ -16,13 +16,13 @@ import scipy
 from _ranef.errors import DesignError
 from _ranef.inference.covariates import numeric_columns
 from _ranef.inference.ddf import CoefficientLaw, Fixed, coefficient_law
-from _ranef.inference.effects import check_level
+from _ranef.inference.effect_frames import check_level
 from _ranef.inference.engines import Maximum, Sampled, dispersions_of
 from _ranef.inference.joint_hessian import joint_information
 from _ranef.inference.reference_grid import Grid, cell_weights, encoded, reference_grid
 from _ranef.spec import Generalised, ModelSpec
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats, Ints
-from _ranef.support.remedies import one_of
 
 __all__ = ["ADJUSTMENTS", "CONTRASTS", "MarginalMeans", "checked_adjustment", "emmeans", "marginal_means"]
 

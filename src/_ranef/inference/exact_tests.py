@@ -13,8 +13,8 @@ from _ranef.likelihood import EffectRoots, Likelihood, effect_roots
 from _ranef.reml import fit_reml
 from _ranef.results import Doubtable, Method, marked
 from _ranef.spec import ModelSpec, TermSpec, model_spec
+from _ranef.support.argument_remedies import generator, helpful, whole_number
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import generator, helpful, whole_number
 
 __all__ = ["ExactTest", "exact_rlrt", "simulated_ratios"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef.errors import NotAvailableError
-from _ranef.inference.effects import normal_quantile
+from _ranef.inference.effect_frames import normal_quantile
 from _ranef.inference.engines import Maximum, Sampled, dispersions_of, family_of_estimates
 from _ranef.inference.joint_hessian import JointInformation
 from _ranef.inference.prediction import (
@@ -25,9 +25,9 @@ from _ranef.inference.variance_shares import VarianceParts, row_moments, varianc
 from _ranef.likelihood import LaplaceAt, combination_variances, response_rows
 from _ranef.results import Fit, PosteriorDraws, RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, Rows, covariance_arrays, thresholds
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
-from _ranef.support.remedies import one_of
 
 __all__ = [
     "APPROXIMATIONS",

@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 
 from _ranef.errors import NotAvailableError, RanefError
-from _ranef.inference.effects import check_level, ranef_frame
+from _ranef.inference.effect_frames import check_level, ranef_frame
 from _ranef.inference.engines import laplace_at
 from _ranef.inference.estimate_draws import FEWEST
 from _ranef.inference.joint_hessian import joint_information
+from _ranef.inference.other_fits import fitted
 from _ranef.inference.ranef_intervals import EFFECT_INTERVALS, mixed_intervals, normal_intervals
-from _ranef.inference.refitting import fitted
 from _ranef.inference.resampling import make_resampling
 from _ranef.results import Modes, RemlEstimates
 from _ranef.spec import ModelSpec, with_response
+from _ranef.support.argument_remedies import one_of, whole_number
 from _ranef.support.progress import LateBar
-from _ranef.support.remedies import one_of, whole_number
 
 __all__ = ["generalised_effect_intervals"]
 

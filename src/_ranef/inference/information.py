@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from _ranef.inference.effects import normal_quantile
+from _ranef.inference.effect_frames import normal_quantile
 from _ranef.likelihood import NEAR_ZERO, At, Likelihood, OverRho, over_rho, vcov_slopes
 from _ranef.spec import ModelSpec, TermSpec, mean_log_sds_slopes
 from _ranef.structures import lower_root
@@ -481,7 +481,7 @@ def varcorr_errors(spec: ModelSpec, varcorr: pd.DataFrame, information: Variance
     Parameters
     ----------
     varcorr : DataFrame
-        As :func:`~_ranef.inference.effects.varcorr_frame` gives it, whose rows these are.
+        As :func:`~_ranef.inference.effect_frames.varcorr_frame` gives it, whose rows these are.
     """
     rows: list[Floats | None] = []
     for t in spec.terms:

@@ -10,7 +10,7 @@ import scipy
 
 from _ranef.errors import DesignError, NotAvailableError
 from _ranef.inference.bootstrapping import Again, bootstrap
-from _ranef.inference.effects import check_level, normal_quantile
+from _ranef.inference.effect_frames import check_level, normal_quantile
 from _ranef.inference.engines import Estimated, Maximum
 from _ranef.inference.generalised import link_parts
 from _ranef.inference.information import VarianceInformation
@@ -18,8 +18,8 @@ from _ranef.inference.resampling import make_resampling
 from _ranef.inference.variance_shares import VarianceParts, mean_inverse_weight, row_moments, variance_parts
 from _ranef.reml import refit_many
 from _ranef.spec import covariance_arrays
+from _ranef.support.argument_remedies import whole_number
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import whole_number
 
 __all__ = ["Shares", "estimated_parts", "refitted_shares", "share_intervals"]
 

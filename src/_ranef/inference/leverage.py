@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef.errors import FitError
-from _ranef.inference.effects import grouping_named
+from _ranef.inference.effect_frames import grouping_named
 from _ranef.inference.prediction import Rows
 from _ranef.likelihood import At, LaplaceAt, combination_roots, combination_variances
 from _ranef.spec import ModelSpec
@@ -53,7 +53,7 @@ def predictor_variances(spec: ModelSpec, at: LaplaceAt) -> Floats:
 def joint_covariance(at: At, group: str | None = None) -> pd.DataFrame:
     """Covariance of (β̂, b̂ − b) given θ, σ² times the inverse of Henderson's mixed-model equations, by name.
 
-    See :mod:`_ranef.likelihood.combinations`.
+    See :mod:`_ranef.likelihood.prediction_covariances`.
 
     Raises
     ------

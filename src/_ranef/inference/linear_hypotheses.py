@@ -13,7 +13,7 @@ import pandas as pd
 
 from _ranef.errors import DesignError, suggestion
 from _ranef.inference.ddf import CoefficientLaw, joint_test, two_sided
-from _ranef.inference.effects import check_level, wald_intervals
+from _ranef.inference.effect_frames import check_level, wald_intervals
 from _ranef.support.arrays import Floats
 
 __all__ = ["Hypotheses", "hypotheses", "hypothesis_draws", "joint_frame", "row_frame"]

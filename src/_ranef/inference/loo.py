@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef.errors import FitError
-from _ranef.inference.posterior import parameter_draws
+from _ranef.inference.posterior_summary import parameter_draws
 from _ranef.likelihood import (
     RowGroups,
     group_log_densities,
@@ -25,10 +25,10 @@ from _ranef.likelihood import (
 from _ranef.posterior import wide_draws
 from _ranef.results import Doubtable, PosteriorDraws
 from _ranef.spec import Flat, ModelSpec, Normal, Priors
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 from _ranef.support.progress import LateBar
-from _ranef.support.remedies import one_of
 
 if TYPE_CHECKING:
     from arviz_stats.utils import ELPDData

@@ -10,8 +10,8 @@ from typing import Any, cast
 import narwhals as nw
 import numpy as np
 
+from _ranef.design.expression_values import Factor
 from _ranef.design.table import read_table
-from _ranef.design.values import Factor
 from _ranef.errors import NotAvailableError
 from _ranef.formula import Name, walk
 from _ranef.inference.engines import Maximum, Sampled, dispersions_of
@@ -19,9 +19,9 @@ from _ranef.inference.joint_hessian import joint_information
 from _ranef.inference.prediction import new_rows
 from _ranef.results import Fit
 from _ranef.spec import Generalised, ModelSpec
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
-from _ranef.support.remedies import one_of
 
 __all__ = ["marginal_effects_model"]
 

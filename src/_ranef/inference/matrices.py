@@ -16,8 +16,8 @@ from _ranef.inference.engines import products_of
 from _ranef.linalg import BlockMatrix, RelatedPlan
 from _ranef.results import Fit
 from _ranef.spec import Cluster, Maker, ModelMatrices, TermSpec
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats, Ints
-from _ranef.support.remedies import one_of
 
 __all__ = [
     "Block",

@@ -15,8 +15,8 @@ from itertools import product
 import numpy as np
 import scipy
 
-from _ranef.inference.nested import covariances, n_at_zero, psd_root, some_theta
-from _ranef.inference.refitting import Fitted
+from _ranef.inference.nested_models import covariances, n_at_zero, psd_root, some_theta
+from _ranef.inference.other_fits import Fitted
 from _ranef.likelihood import adjustment
 from _ranef.spec import TermSpec
 from _ranef.support.arrays import Floats, Ints

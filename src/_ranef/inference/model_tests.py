@@ -13,10 +13,10 @@ import pandas as pd
 from _ranef.errors import DesignError, FitError
 from _ranef.inference.ddf import coefficient_law, joint_test
 from _ranef.inference.engines import Estimated, Maximum
-from _ranef.inference.linked_refits import by_refits, make_together
+from _ranef.inference.generalised_refits import by_refits, make_together
 from _ranef.inference.mixtures import chi_squared, mixture
-from _ranef.inference.nested import other_rows, same_columns, same_random_part, why_not_nested
-from _ranef.inference.refitting import Fitted, by_method, fitted, n_parameters
+from _ranef.inference.nested_models import other_rows, same_columns, same_random_part, why_not_nested
+from _ranef.inference.other_fits import Fitted, by_method, fitted, n_parameters
 from _ranef.inference.resampling import make_resampling
 from _ranef.reml import refit_many
 from _ranef.results import Method

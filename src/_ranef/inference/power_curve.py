@@ -12,19 +12,19 @@ import scipy
 
 from _ranef.errors import DesignError, RanefError, suggestion
 from _ranef.inference.ddf import check_ddf, coefficient_law
-from _ranef.inference.effects import check_level, grouping_named
+from _ranef.inference.effect_frames import check_level, grouping_named
 from _ranef.inference.engines import Maximum
 from _ranef.inference.linear_hypotheses import Hypotheses, hypotheses
-from _ranef.inference.refitting import fitted
+from _ranef.inference.other_fits import fitted
 from _ranef.inference.resampling import Resampling, make_resampling
 from _ranef.likelihood import CrossProducts, cross_products
 from _ranef.reml import refit_many
 from _ranef.results import RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, with_response, with_units
+from _ranef.support.argument_remedies import entropy_of, whole_number
 from _ranef.support.arrays import Bools, Floats
 from _ranef.support.parallel import finished
 from _ranef.support.progress import LateBar
-from _ranef.support.remedies import entropy_of, whole_number
 
 __all__ = ["simulated_power"]
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from _ranef.design import Encoded, bare_label, encode, encode_others, new_weights
 from _ranef.errors import DataWarning, DesignError, suggestion, warn
-from _ranef.inference.effects import check_level, grouping_named
+from _ranef.inference.effect_frames import check_level, grouping_named
 from _ranef.inference.variance_shares import mean_inverse_weight, weights_differ
 from _ranef.likelihood import response_rows
 from _ranef.residuals import RowVariance
 from _ranef.spec import Generalised, Grouping, LocationScale, ModelSpec
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats, Ints
-from _ranef.support.remedies import one_of
 
 __all__ = [
     "UNCERTAINTY",

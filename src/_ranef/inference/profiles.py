@@ -10,8 +10,15 @@ import pandas as pd
 import scipy
 
 from _ranef.errors import DesignError, FitError, suggestion
-from _ranef.inference.effects import normal_quantile
-from _ranef.inference.held import Held, Objective, Value, generalised_objectives, held_parameters, make_objectives
+from _ranef.inference.effect_frames import normal_quantile
+from _ranef.inference.held_parameter import (
+    Held,
+    Objective,
+    Value,
+    generalised_objectives,
+    held_parameters,
+    make_objectives,
+)
 from _ranef.likelihood import CrossProducts
 from _ranef.reml import fit_reml, fit_structured
 from _ranef.results import Doubtable, Method, RemlEstimates

@@ -10,13 +10,13 @@ import pandas as pd
 import scipy
 
 from _ranef.errors import NotAvailableError
-from _ranef.inference.effects import check_level, normal_quantile, ranef_frame
+from _ranef.inference.effect_frames import check_level, normal_quantile, ranef_frame
 from _ranef.inference.estimate_draws import Moved, estimate_draws, mixture_quantile
 from _ranef.inference.information import VarianceInformation
 from _ranef.likelihood import At
 from _ranef.results import RemlEstimates
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import one_of
 
 __all__ = [
     "EFFECT_INTERVALS",

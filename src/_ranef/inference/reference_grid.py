@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef.design import encode
-from _ranef.design.values import Factor, Logical
+from _ranef.design.expression_values import Factor, Logical
 from _ranef.errors import DesignError, NotAvailableError, suggestion
 from _ranef.formula import Call, Name, Node, label, walk
 from _ranef.inference.covariates import factor_columns, numeric_means

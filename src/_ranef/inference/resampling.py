@@ -15,8 +15,8 @@ from _ranef.inference.prediction import draw_effects, fitted_values, simulate_ne
 from _ranef.likelihood import CrossProducts, DrawnSums, Responses, drawn_sums
 from _ranef.results import RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, covariance_arrays, with_units
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats, Ints
-from _ranef.support.remedies import one_of
 
 __all__ = ["KINDS", "Resampling", "independent_units", "make_resampling"]
 

@@ -21,8 +21,8 @@ from _ranef.inference.engines import Maximum
 from _ranef.inference.joint_hessian import joint_information, refuse_quadrature
 from _ranef.results import RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, covariance_arrays
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats, Ints
-from _ranef.support.remedies import one_of
 
 __all__ = ["ROBUST", "Robust", "clusters_of", "robust_law"]
 

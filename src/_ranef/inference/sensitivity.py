@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from _ranef.errors import DesignError
-from _ranef.inference.posterior import varcorr_draws
+from _ranef.inference.posterior_summary import varcorr_draws
 from _ranef.inference.residual_parameters import told_draws
 from _ranef.results import PosteriorDraws
 from _ranef.spec import (

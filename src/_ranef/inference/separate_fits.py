@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from _ranef.inference.effects import check_level
+from _ranef.inference.effect_frames import check_level
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 

@@ -12,7 +12,7 @@ from _ranef.design import every_level, independent_columns
 from _ranef.errors import DesignError, suggestion
 from _ranef.inference.engines import Maximum
 from _ranef.inference.mixtures import chi_squared, mixture
-from _ranef.inference.refitting import (
+from _ranef.inference.other_fits import (
     Fitted,
     by_method,
     converged,

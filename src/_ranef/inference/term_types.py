@@ -14,8 +14,8 @@ from _ranef.design import every_level, independent_columns
 from _ranef.errors import DesignError
 from _ranef.inference.ddf import CoefficientLaw, joint_test
 from _ranef.spec import ModelSpec, moments
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats, Ints
-from _ranef.support.remedies import one_of
 
 __all__ = ["term_hypotheses", "term_tests"]
 

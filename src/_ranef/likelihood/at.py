@@ -21,8 +21,8 @@ from _ranef.likelihood.responses import Responses
 from _ranef.linalg import BlockMatrix, backward
 from _ranef.results import Modes
 from _ranef.spec import ModelSpec
+from _ranef.support.argument_remedies import Answering
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import Answering
 
 __all__ = ["At", "Likelihood"]
 

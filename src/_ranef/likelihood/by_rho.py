@@ -9,8 +9,8 @@ import numpy as np
 from _ranef.likelihood.at import At, Likelihood
 from _ranef.likelihood.criterion import Method
 from _ranef.likelihood.crossproducts import CrossProducts
-from _ranef.likelihood.sums_by_parts import FixedSums, cross_products, fixed_sums, product_slopes
-from _ranef.likelihood.sums_of_rows import RowSums
+from _ranef.likelihood.sums_by_basis import FixedSums, cross_products, fixed_sums, product_slopes
+from _ranef.likelihood.sums_by_whitening import RowSums
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats
 

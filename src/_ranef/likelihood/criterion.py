@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from _ranef.likelihood.crossproducts import CrossProducts
-from _ranef.likelihood.rotated import Rotated, Whole, whole
+from _ranef.likelihood.rotated_rows import Rotated, Whole, whole
 from _ranef.linalg import (
     AnyFactor,
     Whitened,

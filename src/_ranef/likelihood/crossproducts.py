@@ -9,9 +9,9 @@ import numpy as np
 import scipy
 
 from _ranef.design import condensed
-from _ranef.likelihood.rotated import Rotated, rotate
+from _ranef.likelihood.level_sums import Sums, add_up, aliased_fixed, independent_fixed, rescaled, row_sums, with_fixed
+from _ranef.likelihood.rotated_rows import Rotated, rotate
 from _ranef.likelihood.scaling import Scaling, make_scaling
-from _ranef.likelihood.sums import Sums, add_up, aliased_fixed, independent_fixed, rescaled, row_sums, with_fixed
 from _ranef.linalg import (
     AmongLevels,
     AnyPlan,

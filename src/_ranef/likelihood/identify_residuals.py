@@ -20,8 +20,8 @@ from _ranef.errors import DesignError
 from _ranef.likelihood.at import Likelihood
 from _ranef.likelihood.criterion import Method
 from _ranef.likelihood.identify import GOLDEN, NO_PART, null_vectors
-from _ranef.likelihood.sums_by_parts import cross_products, product_slopes
-from _ranef.likelihood.sums_of_rows import RowSums
+from _ranef.likelihood.sums_by_basis import cross_products, product_slopes
+from _ranef.likelihood.sums_by_whitening import RowSums
 from _ranef.spec import ModelSpec, without_rows
 from _ranef.support.arrays import Bools, Floats
 

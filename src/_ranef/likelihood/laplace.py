@@ -18,9 +18,9 @@ import numpy as np
 
 from _ranef.likelihood.at import At, Likelihood
 from _ranef.likelihood.crossproducts import CrossProducts, own_products
-from _ranef.likelihood.pilot import Pilot, response_rows, working_model
+from _ranef.likelihood.pilot_fit import Pilot, response_rows, working_model
 from _ranef.likelihood.slopes_of_rows import slopes_of
-from _ranef.likelihood.sums_of_rows import RowSums
+from _ranef.likelihood.sums_by_whitening import RowSums
 from _ranef.linalg import AnyFactor, BlockMatrix, all_blocks, backward, factorize, forward, times_among
 from _ranef.results import Modes
 from _ranef.spec import Generalised, ModelSpec, Rows, Slopes

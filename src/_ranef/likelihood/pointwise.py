@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from _ranef.likelihood.pilot import response_rows
+from _ranef.likelihood.pilot_fit import response_rows
 from _ranef.results import PosteriorDraws
 from _ranef.spec import Generalised, LocationScale, ModelSpec, Rows
 from _ranef.support.arrays import Floats

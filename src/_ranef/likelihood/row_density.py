@@ -15,8 +15,8 @@ import numpy as np
 from _ranef.likelihood.by_rho import sums_over_rho
 from _ranef.likelihood.coefficients import FixedPart
 from _ranef.likelihood.crossproducts import CrossProducts
-from _ranef.likelihood.sums_by_parts import FixedSums, product_slopes
-from _ranef.likelihood.sums_of_rows import RowSums
+from _ranef.likelihood.sums_by_basis import FixedSums, product_slopes
+from _ranef.likelihood.sums_by_whitening import RowSums
 from _ranef.likelihood.under_priors import HostDensity
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats

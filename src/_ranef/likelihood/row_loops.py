@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numba.extending import intrinsic
 
-from _ranef.linalg.jit import compiled
+from _ranef.linalg.numba_jit import compiled
 
 __all__ = ["LOG", "LOGIT", "add_heights", "add_level_values", "grid_slopes", "row_slopes", "value_and_first"]
 

@@ -9,11 +9,11 @@ from _ranef.linalg.blocks import (
     times_one,
     transpose,
 )
-from _ranef.linalg.factor import AnyFactor, AnyPlan, BlockedFactor, backward, factorize, forward, gram
+from _ranef.linalg.elimination import AnyFactor, AnyPlan, BlockedFactor, backward, factorize, forward, gram
+from _ranef.linalg.elimination_plan import Plan, elimination_order, make_plan
 from _ranef.linalg.kernels import add_products, add_squares
-from _ranef.linalg.plan import Plan, elimination_order, make_plan
-from _ranef.linalg.related import AmongLevels, RelatedPlan, make_related_plan
-from _ranef.linalg.selected import all_blocks, paired_blocks, selected_blocks, solve_columns, times_among
+from _ranef.linalg.known_covariance import AmongLevels, RelatedPlan, make_related_plan
+from _ranef.linalg.selected_inverse import all_blocks, paired_blocks, selected_blocks, solve_columns, times_among
 
 __all__ = [
     "AmongLevels",

@@ -28,7 +28,7 @@ CHUNK_ENTRIES = 4_000_000
 
 def _compiled() -> Any:
     """The module that imports numba."""
-    return load("_ranef.linalg.compiled")
+    return load("_ranef.linalg.compiled_loops")
 
 
 def _full(rows: scipy.sparse.csr_array) -> bool:

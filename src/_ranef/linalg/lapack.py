@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from _ranef.linalg.panels import cholesky_by_panels, invert_by_panels
+from _ranef.linalg.panel_cholesky import cholesky_by_panels, invert_by_panels
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
 

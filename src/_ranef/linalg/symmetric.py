@@ -192,7 +192,7 @@ class SparseFactor(SymmetricFactor):
 
 
 def _loops() -> Any:
-    return load("_ranef.linalg.compiled")
+    return load("_ranef.linalg.compiled_loops")
 
 
 def make_pattern(n: int, rows: Ints, cols: Ints) -> Pattern:

@@ -4,7 +4,7 @@ Importing this package loads neither jax nor numpyro nor numba: what needs them 
 of a function here opens.
 """
 
-from _ranef.support.late import late
+from _ranef.support.late_names import late
 
 with late(globals()):
     from _ranef.nuts.datatree import predictive_array, prior_tree, to_datatree, to_inference_data

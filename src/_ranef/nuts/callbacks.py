@@ -15,8 +15,8 @@ import numpyro
 from numpyro.distributions import ImproperUniform, constraints
 
 from _ranef.likelihood import HostDensity
-from _ranef.nuts.collapsed import RootsInJax
-from _ranef.nuts.hyper import hyperparameters
+from _ranef.nuts.collapsed_model import RootsInJax
+from _ranef.nuts.sampled_priors import hyperparameters
 from _ranef.posterior.blocks import Roots
 from _ranef.posterior.layout import Layout
 from _ranef.posterior.problem import Gradient

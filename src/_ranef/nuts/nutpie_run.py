@@ -15,7 +15,7 @@ from _ranef.errors import FitError
 from _ranef.posterior.modes import Modes
 from _ranef.posterior.packing import whiten
 from _ranef.posterior.problem import Gradient, Problem
-from _ranef.posterior.record import Raw
+from _ranef.posterior.sampler_record import Raw
 from _ranef.posterior.settings import Settings
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import let_through, load

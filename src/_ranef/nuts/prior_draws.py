@@ -102,7 +102,7 @@ def _require_proper(spec: ModelSpec, priors: Priors) -> None:
 def _draw(prior: Any, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     if not isinstance(prior, Custom):
         return np.asarray(prior.sample(rng, shape))
-    jax, jaxed = load("jax"), load("_ranef.nuts.jaxed")
+    jax, jaxed = load("jax"), load("_ranef.nuts.jax_settings")
     with jaxed.own_settings(double=False):
         key = jax.random.key(int(rng.integers(2**31)))
         return np.asarray(prior.distribution.sample(key, shape), dtype=float)

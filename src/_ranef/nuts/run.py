@@ -19,16 +19,16 @@ import numpy as np
 
 from _ranef.errors import FitError, NotAvailableError, RanefWarning, warn
 from _ranef.likelihood import CrossProducts
-from _ranef.nuts.checkpoint import checkpoint_of
 from _ranef.nuts.nutpie_run import require_nutpie, run_nutpie
+from _ranef.nuts.run_checkpoint import checkpoint_of
 from _ranef.posterior.batched import Points
 from _ranef.posterior.direct import NotDirect, require_direct, run_direct
+from _ranef.posterior.generalised_density import Collapsed, joint_modes
+from _ranef.posterior.generalised_draws import joint_outcome, weighted_outcome
 from _ranef.posterior.layout import make_layout
-from _ranef.posterior.linked import Collapsed, joint_modes
-from _ranef.posterior.linked_draws import joint_outcome, weighted_outcome
 from _ranef.posterior.modes import doubts, modes_of
 from _ranef.posterior.problem import Problem, draw_effects, hyper_draws, prepare
-from _ranef.posterior.record import Outcome, nothing_to_sample
+from _ranef.posterior.sampler_record import Outcome, nothing_to_sample
 from _ranef.posterior.settings import Settings
 from _ranef.results import Importance, PosteriorDraws, RemlEstimates, response_fields
 from _ranef.spec import Generalised, ModelSpec, Priors
@@ -60,7 +60,7 @@ def _loaded_engine() -> Any:
         warnings.filterwarnings("ignore", message="IProgress not found")  # numpyro's, in notebooks without widgets
         # arviz may have left numpyro to be loaded lazily: submodules loaded before it would be there twice
         _ = import_module("numpyro").__version__
-        engine = import_module("_ranef.nuts.engine")
+        engine = import_module("_ranef.nuts.numpyro_engine")
     np.random.set_state(state)  # noqa: NPY002
     return engine
 

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from _ranef.errors import FitError
 from _ranef.likelihood import HostDensity
-from _ranef.nuts.jaxed import Stored, own_settings
-from _ranef.posterior.record import Raw
+from _ranef.nuts.jax_settings import Stored, own_settings
+from _ranef.posterior.sampler_record import Raw
 from _ranef.posterior.settings import Settings
 from _ranef.support.arrays import Ints
 from _ranef.support.checkpoints import Checkpoint

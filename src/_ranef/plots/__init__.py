@@ -7,7 +7,7 @@ draws it. The methods are in ``fit_plots.py`` and ``comparison_plots.py``, and t
 ``selection.py``, ``names.py``, ``fonts.py`` and ``drawing.py`` serve all of them.
 """
 
-from _ranef.support.late import late
+from _ranef.support.late_names import late
 
 with late(globals()):
     from _ranef.plots.comparison_plots import ComparisonPlots

@@ -14,7 +14,7 @@ from _ranef.plots.ranef import compared_figure, ranef_figure
 from _ranef.plots.selection import Choices, LevelsArgument, TermArgument
 from _ranef.plots.shared_plots import SharedPlots
 from _ranef.results import Fit
-from _ranef.support.remedies import helpful
+from _ranef.support.argument_remedies import helpful
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

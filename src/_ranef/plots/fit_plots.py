@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from _ranef.inference import check_level
 from _ranef.plots.influence import influence_axes
 from _ranef.plots.marginal_means import emmeans_axes
-from _ranef.plots.pattern import pattern_axes
+from _ranef.plots.matrix_pattern import pattern_axes
 from _ranef.plots.ppc import ppc_axes
 from _ranef.plots.profile import profile_axes
 from _ranef.plots.qq import qq_axes, qq_ranef_axes
@@ -23,8 +23,8 @@ from _ranef.plots.residuals import (
 from _ranef.plots.selection import Choices, LevelsArgument, TermArgument
 from _ranef.plots.shared_plots import SharedPlots
 from _ranef.results import Fit
+from _ranef.support.argument_remedies import helpful
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import helpful
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

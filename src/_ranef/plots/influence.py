@@ -12,8 +12,8 @@ from _ranef.inference import Influence, estimates_of, influence, require_gaussia
 from _ranef.plots.drawing import BLUE, GREY, one_axes, plain_frame, returned
 from _ranef.plots.names import as_drawn
 from _ranef.results import Fit
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import one_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

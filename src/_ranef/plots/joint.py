@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from _ranef.inference import estimates_of, estimates_to_mark, first_fit, posteriors_of, products_of, require_gaussian
-from _ranef.inference.surface import Surface, chosen_pair, contour_levels, criterion_surface
+from _ranef.inference.profile_surface import Surface, chosen_pair, contour_levels, criterion_surface
 from _ranef.plots.drawing import BLUE, GREY, figure_of, one_axes, plain_frame
 from _ranef.plots.fonts import legible
 from _ranef.plots.names import as_drawn
@@ -17,8 +17,8 @@ from _ranef.plots.selection import spread
 from _ranef.plots.varcorr import POSTERIOR_COLOURS, Component, components
 from _ranef.results import Fit, Method
 from _ranef.spec import ModelSpec, sdcor_arrays
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import one_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +68,7 @@ def joint_panel(
     ----------
     fits : mapping of str to Fit
     x, y : str, optional
-        As for :func:`_ranef.inference.surface.criterion_surface`.
+        As for :func:`_ranef.inference.profile_surface.criterion_surface`.
     method : "REML" or "ML", optional
         The criterion whose contours are taken; by default that of the first fit by REML or ML, else REML.
 

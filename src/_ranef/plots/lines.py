@@ -45,8 +45,8 @@ from _ranef.plots.ranef import level_matrix
 from _ranef.plots.selection import LevelsArgument, TermArgument, select, selected_levels
 from _ranef.results import ESTIMATING, Fit
 from _ranef.spec import ModelSpec
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import one_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

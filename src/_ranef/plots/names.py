@@ -13,7 +13,7 @@ import numpy as np
 from _ranef.plots.fonts import fallen_back, families_for
 from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Floats
-from _ranef.support.escapes import mathtext_safe, printable
+from _ranef.support.escaped_names import mathtext_safe, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,8 +18,8 @@ from _ranef.plots.residuals import neighbour_means
 from _ranef.plots.selection import LevelsArgument, selected_levels
 from _ranef.plots.smooth import kernel_density
 from _ranef.results import ESTIMATING, Fit
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats, Ints
-from _ranef.support.remedies import one_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

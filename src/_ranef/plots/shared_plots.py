@@ -15,7 +15,7 @@ from _ranef.plots.selection import Choices, LevelsArgument, TermArgument
 from _ranef.plots.shrinkage import shrinkage_figure
 from _ranef.plots.varcorr import varcorr_figure
 from _ranef.results import Fit, Method
-from _ranef.support.remedies import Answering, helpful
+from _ranef.support.argument_remedies import Answering, helpful
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

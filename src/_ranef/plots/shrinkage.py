@@ -32,8 +32,8 @@ from _ranef.plots.names import as_drawn, effect_on, effects_of, shortened, text_
 from _ranef.plots.ranef import draw_panels, joined_panels, level_matrix, wide_frame
 from _ranef.plots.selection import LevelsArgument, Selection, TermArgument, select
 from _ranef.results import Fit
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats, Ints
-from _ranef.support.remedies import one_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

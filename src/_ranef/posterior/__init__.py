@@ -3,7 +3,7 @@
 No sampler's package is known here; :mod:`_ranef.nuts` runs chains on these densities.
 """
 
-from _ranef.support.late import late
+from _ranef.support.late_names import late
 
 with late(globals()):
     from _ranef.posterior.pareto import MOST_K

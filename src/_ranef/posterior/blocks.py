@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from _ranef.likelihood import CrossProducts, FixedPart, FixedSums
-from _ranef.posterior.related import NO_FACTOR
+from _ranef.posterior.related_as_independent import NO_FACTOR
 from _ranef.spec import ModelSpec
 from _ranef.support.arrays import Floats, Ints
 

@@ -14,16 +14,16 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from _ranef.errors import FitError
-from _ranef.posterior.ascent import ascend
-from _ranef.posterior.edges import Edges, make_edges
-from _ranef.posterior.generalised import DrawnEffects, GeneralisedTogether
+from _ranef.posterior.bounded_coordinates import Edges, make_edges
+from _ranef.posterior.density_together import Together
+from _ranef.posterior.generalised_together import DrawnEffects, GeneralisedTogether
 from _ranef.posterior.mixture import Mixture
+from _ranef.posterior.mode_search import ascend
 from _ranef.posterior.modes import Laplace, different, shares_of
 from _ranef.posterior.pareto import MOST_K, smoothed
 from _ranef.posterior.problem import Problem
-from _ranef.posterior.record import Outcome, Raw
+from _ranef.posterior.sampler_record import Outcome, Raw
 from _ranef.posterior.settings import Settings
-from _ranef.posterior.together import Together
 from _ranef.results import Importance, RemlEstimates
 from _ranef.support.arrays import Bools, Floats, Ints
 

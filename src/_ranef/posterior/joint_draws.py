@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from _ranef.posterior.problem import Effects, Hyper, Problem
-from _ranef.posterior.related import among_roots
+from _ranef.posterior.related_as_independent import among_roots
 from _ranef.spec import inward_theta
 from _ranef.support.arrays import Floats
 

@@ -41,8 +41,8 @@ __all__ = [
 
 Range = tuple[int, int]
 
-#: families of one number, in the order of their codes in :mod:`_ranef.posterior.loops.hyper`; the last is flat on the
-#: logarithm
+#: families of one number, in the order of their codes in :mod:`_ranef.posterior.loops.prior_terms`; the last is flat on
+#: the logarithm
 FAMILIES = ("flat", "normal", "student", "gamma", "log flat")
 
 

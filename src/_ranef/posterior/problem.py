@@ -24,8 +24,8 @@ from _ranef.posterior.batched import Batched, Points, has_batches, make_batched
 from _ranef.posterior.blocks import Roots, Shape, arrays_of_sums, collapsed_arrays, dense_work, make_shape, skyline
 from _ranef.posterior.layout import Layout, hyper_numbers, make_layout, theta_of, unconstrained_values
 from _ranef.posterior.packing import pack, packed_parts, whiten, with_products
-from _ranef.posterior.related import among_roots, with_independent_levels
-from _ranef.posterior.shapes import ShapePriors, shape_priors
+from _ranef.posterior.related_as_independent import among_roots, with_independent_levels
+from _ranef.posterior.shape_priors import ShapePriors, shape_priors
 from _ranef.residuals import Centred, LogLaw
 from _ranef.results import RemlEstimates
 from _ranef.spec import Generalised, ModelSpec, Priors, mean_log_sds, outward_theta, rho_log_prior

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from _ranef.errors import FitError
-from _ranef.support.remedies import one_of
+from _ranef.support.argument_remedies import one_of
 
 __all__ = ["ChainMethod", "Parameterization", "Sampler", "Settings"]
 

@@ -4,7 +4,7 @@ from _ranef.reml.fit import fit_reml
 from _ranef.reml.optimize import Control, checked_control
 from _ranef.reml.refits import refit_many, refit_structured, slice_size
 from _ranef.reml.structured import fit_structured
-from _ranef.support.late import late
+from _ranef.support.late_names import late
 
 with late(globals()):
     from _ranef.reml.generalised import FARTHEST, GeneralisedProblem, fit_generalised, without_flat

@@ -24,9 +24,9 @@ from _ranef.likelihood import (
     own_response,
 )
 from _ranef.reml.boundary import boundary_words, escape, snap
+from _ranef.reml.newton_together import descend_together
 from _ranef.reml.optimize import Control, Descent, Tracer, by_gradients, descend, no_residual_variance, polished
 from _ranef.reml.problem import Minimand, Point, Problem
-from _ranef.reml.together import descend_together
 from _ranef.results import OptimizerRecord, RemlEstimates, Status
 from _ranef.spec import ModelSpec, TermSpec
 from _ranef.support.arrays import Floats, Ints

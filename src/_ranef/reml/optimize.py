@@ -16,9 +16,9 @@ from _ranef.reml.newton import EM_STEPS, NEAR, TOLERANCE, apart, lowers_enough
 from _ranef.reml.problem import Follow, Minimand, Point
 from _ranef.results import OptimizerStep
 from _ranef.spec import ModelSpec
+from _ranef.support.argument_remedies import helpful, whole_number
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.progress import LateBar
-from _ranef.support.remedies import helpful, whole_number
 
 __all__ = [
     "Control",

@@ -32,9 +32,9 @@ from _ranef.likelihood import (
 )
 from _ranef.reml.boundary import escape
 from _ranef.reml.fit import EXACT_FIXED_PART, fit_reml
+from _ranef.reml.newton_together import descend_together, start_thetas
 from _ranef.reml.problem import Problem
 from _ranef.reml.structured import fit_structured
-from _ranef.reml.together import descend_together, start_thetas
 from _ranef.residuals import told_names, told_places
 from _ranef.results import Refits, RemlEstimates, Status
 from _ranef.spec import ModelSpec, sdcor_arrays, with_response

@@ -1,6 +1,6 @@
 """A page to send to a colleague, with the shrinkage explorer."""
 
-from _ranef.support.late import late
+from _ranef.support.late_names import late
 
 with late(globals()):
     from _ranef.report.calls import python_calls, versions

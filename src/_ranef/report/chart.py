@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from _ranef.support import kept
+from _ranef.support import compiled_store
 from _ranef.support.arrays import Floats
-from _ranef.support.escapes import vega_key, vega_string
+from _ranef.support.escaped_names import vega_key, vega_string
 from _ranef.support.interrupts import load
 
 __all__ = ["CHOICE", "Motion", "chart", "vega_script"]
@@ -86,10 +86,10 @@ class Motion:
 def vega_script() -> str:
     """Vega, Vega-Lite and vega-embed as one script, from the package that has them: kept, as it takes two seconds."""
     key = f"vega by vl-convert {version('vl-convert-python')}"
-    if (known := kept.read(BUNDLE, key)) is not None:
+    if (known := compiled_store.read(BUNDLE, key)) is not None:
         return known.decode()
     script: str = load("vl_convert").javascript_bundle().replace("</script", "<\\/script")
-    kept.write(BUNDLE, key, script.encode())
+    compiled_store.write(BUNDLE, key, script.encode())
     return script
 
 

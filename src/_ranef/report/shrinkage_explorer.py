@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from _ranef.comparison import CovarianceSweep, PoolingSweep
 from _ranef.report.chart import CHOICE, Motion, chart
 from _ranef.support.arrays import Floats
-from _ranef.support.escapes import script_json
+from _ranef.support.escaped_names import script_json
 
 __all__ = ["ELEMENTS", "Explorer", "explorer", "positions"]
 

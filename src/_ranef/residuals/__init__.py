@@ -1,24 +1,14 @@
 """Variances and correlations of residuals: what users write in nlme's words, and what is asked of it on rows.
 
 A variance function is a class in ``variances.py``, what it is on rows in ``row_variances.py``; a correlation one in
-``correlations.py``, whose law is closed (``closed.py``) or a matrix of each group (``matrices.py``).
+``correlations.py``, whose law is closed (``closed_correlations.py``) or a matrix of each group
+(``correlation_matrices.py``).
 """
 
-from _ranef.support.late import late
+from _ranef.support.late_names import late
 
 with late(globals()):
-    from _ranef.residuals.base import (
-        Centred,
-        CorrelationFunction,
-        CorrelationRoot,
-        RowCorrelation,
-        RowVariance,
-        Told,
-        VarianceFunction,
-        told_names,
-        told_places,
-    )
-    from _ranef.residuals.basis import Basis, BasisLaw, LogLaw, Part
+    from _ranef.residuals.basis_by_numbers import numeric_basis
     from _ranef.residuals.correlations import (
         AR1,
         ARMA,
@@ -29,7 +19,18 @@ with late(globals()):
         Spherical,
         Symm,
     )
-    from _ranef.residuals.numeric import numeric_basis
+    from _ranef.residuals.fixed_basis import Basis, BasisLaw, LogLaw, Part
+    from _ranef.residuals.on_rows import (
+        Centred,
+        CorrelationFunction,
+        CorrelationRoot,
+        RowCorrelation,
+        RowVariance,
+        Told,
+        VarianceFunction,
+        told_names,
+        told_places,
+    )
     from _ranef.residuals.residual import Residual
     from _ranef.residuals.variances import (
         VarConstPower,

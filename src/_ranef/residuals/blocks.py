@@ -10,8 +10,8 @@ import numpy as np
 import scipy
 
 from _ranef.errors import DesignError
-from _ranef.residuals.base import CorrelationFunction, CorrelationRoot, RowCorrelation, Told
-from _ranef.residuals.matrices import Matrices
+from _ranef.residuals.correlation_matrices import Matrices
+from _ranef.residuals.on_rows import CorrelationFunction, CorrelationRoot, RowCorrelation, Told
 from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["Blocks", "blocks_of"]

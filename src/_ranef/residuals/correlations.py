@@ -10,18 +10,18 @@ import numpy as np
 
 from _ranef.design import Factor, Value, as_factor
 from _ranef.errors import DesignError, NotAvailableError
-from _ranef.residuals.base import CorrelationFunction, RowCorrelation, one_column
 from _ranef.residuals.blocks import blocks_of
-from _ranef.residuals.closed import MOST_SPREAD_SIZES, Exchangeable, Markov, SpreadGroups, middling_gap
-from _ranef.residuals.matrices import (
+from _ranef.residuals.closed_correlations import MOST_SPREAD_SIZES, Exchangeable, Markov, SpreadGroups, middling_gap
+from _ranef.residuals.correlation_matrices import (
     Arma,
     ExponentialDecay,
     GaussianDecay,
     SphericalDecay,
     Unstructured,
 )
+from _ranef.residuals.on_rows import CorrelationFunction, RowCorrelation, one_column
+from _ranef.support.argument_remedies import helpful
 from _ranef.support.arrays import Floats, Ints
-from _ranef.support.remedies import helpful
 
 __all__ = [
     "AR1",

@@ -11,8 +11,8 @@ import scipy
 
 from _ranef import residuals
 from _ranef.errors import FitError
-from _ranef.residuals.base import CorrelationRoot, RowCorrelation, RowVariance, Told, told_names
-from _ranef.residuals.basis import Basis
+from _ranef.residuals.fixed_basis import Basis
+from _ranef.residuals.on_rows import CorrelationRoot, RowCorrelation, RowVariance, Told, told_names
 from _ranef.support.arrays import Floats, Ints
 from _ranef.support.interrupts import load
 

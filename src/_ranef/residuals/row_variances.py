@@ -14,8 +14,8 @@ import numpy as np
 
 from _ranef.design import Factor, Value, as_factor
 from _ranef.errors import DesignError
-from _ranef.residuals.base import RowVariance, Told, apart, joined_codes
-from _ranef.residuals.basis import Basis, LogLaw, Part, picked
+from _ranef.residuals.fixed_basis import Basis, LogLaw, Part, picked
+from _ranef.residuals.on_rows import RowVariance, Told, apart, joined_codes
 from _ranef.support.arrays import Floats, Ints
 
 __all__ = [

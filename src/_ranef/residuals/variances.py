@@ -10,7 +10,7 @@ import numpy as np
 
 from _ranef.design import Numeric, Value, as_factor
 from _ranef.errors import DesignError
-from _ranef.residuals.base import RowVariance, VarianceFunction, names_in, one_column
+from _ranef.residuals.on_rows import RowVariance, VarianceFunction, names_in, one_column
 from _ranef.residuals.row_variances import (
     FITTED,
     ConstPower,
@@ -26,8 +26,8 @@ from _ranef.residuals.row_variances import (
     positive,
     split,
 )
+from _ranef.support.argument_remedies import helpful
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import helpful
 
 __all__ = ["VarConstPower", "VarExp", "VarFixed", "VarIdent", "VarPower", "VarProduct"]
 

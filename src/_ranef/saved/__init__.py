@@ -11,7 +11,7 @@ of before; a change that does not needs a new :data:`FORMAT` and its entry in ``
 ``tests/saved/write.py`` beside the old ones, which must still be read.
 """
 
-from _ranef.support.late import late
+from _ranef.support.late_names import late
 
 with late(globals()):
     from _ranef.saved.files import FORMAT, Prepared, read_saved, save

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from _ranef.design.chunks import NotHeld
 from _ranef.nuts import distribution_of
-from _ranef.saved.absent import absent_prior, absent_rows, absent_transform
+from _ranef.saved.not_saved import absent_prior, absent_rows, absent_transform
 from _ranef.saved.registry import Registry, saved_fields
 from _ranef.spec import Custom
 

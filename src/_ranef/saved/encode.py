@@ -25,7 +25,7 @@ from _ranef.design.chunks import Chunks, NotHeld
 from _ranef.design.table import Table
 from _ranef.errors import SavedFileError
 from _ranef.nuts import distribution_numbers
-from _ranef.saved.absent import Absent
+from _ranef.saved.not_saved import Absent
 from _ranef.saved.registry import Registry, record_name, saved_fields
 from _ranef.spec import Custom
 

@@ -17,8 +17,8 @@ from _ranef.saved.encode import Encoder
 from _ranef.saved.registry import record_name, registry_of
 from _ranef.spec import ModelSpec, Moments
 from _ranef.structures import STRUCTURES
+from _ranef.support.argument_remedies import file_path
 from _ranef.support.output import check_output, write_whole
-from _ranef.support.remedies import file_path
 
 __all__ = ["FORMAT", "Prepared", "read_saved", "save"]
 

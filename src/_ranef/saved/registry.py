@@ -9,7 +9,7 @@ from dataclasses import Field, fields, is_dataclass
 from enum import Enum
 from typing import Any, get_args
 
-from _ranef.support.late import whole
+from _ranef.support.late_names import whole
 
 __all__ = ["Registry", "record_name", "registry_of", "saved_fields"]
 

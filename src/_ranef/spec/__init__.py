@@ -1,13 +1,12 @@
 """The intermediate representation that both engines compile."""
 
-from _ranef.support.late import late
+from _ranef.support.late_names import late
 
 with late(globals()):
     from _ranef.spec.column_moments import Moments, merged_moments, moments
-    from _ranef.spec.coordinates import TermColumns, inward_theta, outward_theta
     from _ranef.spec.densities import correlation_density, scale_density, shape_density
-    from _ranef.spec.generalised import Generalised, Reader, Rows, Slopes
-    from _ranef.spec.known import Precision, check_cov, with_known
+    from _ranef.spec.generalised_response import Generalised, Reader, Rows, Slopes
+    from _ranef.spec.known_covariances import Precision, check_cov, with_known
     from _ranef.spec.links import LINKS, Space
     from _ranef.spec.matrices import Cluster, KhatriRao, Maker, ModelMatrices, NamedMatrix, TermMatrices
     from _ranef.spec.model import Grouping, ModelSpec, TermSpec, check_responses, model_spec, with_response
@@ -19,8 +18,8 @@ with late(globals()):
         replacements,
         shape_name,
     )
-    from _ranef.spec.ordered import thresholds
-    from _ranef.spec.parameters import covariance_arrays, sdcor_arrays, varcorr_arrays
+    from _ranef.spec.ordinal_responses import thresholds
+    from _ranef.spec.prior_coordinates import TermColumns, inward_theta, outward_theta
     from _ranef.spec.prior_families import (
         LKJ,
         R2D2,
@@ -49,7 +48,8 @@ with late(globals()):
         rho_parameters,
         rho_prior_draws,
     )
-    from _ranef.spec.subset import with_units, without_rows
+    from _ranef.spec.subset_of_rows import with_units, without_rows
+    from _ranef.spec.variance_components import covariance_arrays, sdcor_arrays, varcorr_arrays
 
 __all__ = [
     "FAMILIES",

@@ -11,7 +11,9 @@ import numpy as np
 
 from _ranef.errors import DesignError, suggestion
 from _ranef.spec.column_moments import Moments, moments
-from _ranef.spec.coordinates import (
+from _ranef.spec.generalised_response import Generalised, Rows
+from _ranef.spec.model import ModelSpec, TermSpec
+from _ranef.spec.prior_coordinates import (
     Directions,
     TermColumns,
     coding_notes,
@@ -19,8 +21,6 @@ from _ranef.spec.coordinates import (
     plain_columns,
     term_columns,
 )
-from _ranef.spec.generalised import Generalised, Rows
-from _ranef.spec.model import ModelSpec, TermSpec
 from _ranef.spec.prior_families import (
     LKJ,
     R2D2,
@@ -232,14 +232,14 @@ def default_priors(
 ) -> Priors:
     """Weakly informative priors scaled to the data.
 
-    With s the standard deviation of the response (offset removed): Intercept ~ Normal(mean, 2.5 s) at the means of
-    the other columns; a numeric column's coefficient ~ Normal(0, 2.5 s / sd of the column), coefficients of a term of
-    several columns jointly so that its coding does not matter (:func:`_ranef.spec.coordinates.fixed_directions`). The
-    standard deviation of a random effect ~ HalfStudentT(3, s / sd of its column), of an intercept and of effects in
+    With s the standard deviation of the response (offset removed): Intercept ~ Normal(mean, 2.5 s) at the means of the
+    other columns; a numeric column's coefficient ~ Normal(0, 2.5 s / sd of the column), coefficients of a term of
+    several columns jointly so that its coding does not matter (:func:`_ranef.spec.prior_coordinates.fixed_directions`).
+    The standard deviation of a random effect ~ HalfStudentT(3, s / sd of its column), of an intercept and of effects in
     cells of factors HalfStudentT(3, s), correlations ~ LKJ(1), in coordinates that know neither origins nor codings
-    (:func:`_ranef.spec.coordinates.term_columns`); with a known covariance K among levels over the root of its mean
-    variance. σ ~ HalfStudentT(3, s √w̄) with w̄ the mean weight. Other parameters
-    of a covariance structure are uniform between their bounds, or of the size that the structure gives.
+    (:func:`_ranef.spec.prior_coordinates.term_columns`); with a known covariance K among levels over the root of its
+    mean variance. σ ~ HalfStudentT(3, s √w̄) with w̄ the mean weight. Other parameters of a covariance structure are
+    uniform between their bounds, or of the size that the structure gives.
 
     A prior given to standard deviations is of the columns as they are written; their term then stands in these. One
     given to correlations alone stands where the default does.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _ranef.errors import DesignError
-from _ranef.support.remedies import helpful
+from _ranef.support.argument_remedies import helpful
 
 __all__ = [
     "LKJ",

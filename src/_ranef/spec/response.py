@@ -11,9 +11,9 @@ import numpy as np
 
 from _ranef.errors import FitError
 from _ranef.spec.prior_families import Gamma
+from _ranef.support.argument_remedies import one_of
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import load
-from _ranef.support.remedies import one_of
 
 __all__ = ["FAMILIES", "Family", "Gaussian", "LocationScale", "Student", "family_of"]
 

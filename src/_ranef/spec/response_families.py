@@ -7,15 +7,15 @@ from difflib import get_close_matches
 from typing import Any
 
 from _ranef.errors import FitError
-from _ranef.spec.counts import NegativeBinomial, NegativeBinomial1, Poisson
-from _ranef.spec.generalised import Generalised
-from _ranef.spec.measures import Gamma, InverseGaussian
-from _ranef.spec.measures import Gaussian as LinkedGaussian
-from _ranef.spec.measures import Student as LinkedStudent
-from _ranef.spec.ordered import Ordinal
+from _ranef.spec.count_responses import NegativeBinomial, NegativeBinomial1, Poisson
+from _ranef.spec.generalised_response import Generalised
+from _ranef.spec.measured_responses import Gamma, InverseGaussian
+from _ranef.spec.measured_responses import Gaussian as LinkedGaussian
+from _ranef.spec.measured_responses import Student as LinkedStudent
+from _ranef.spec.ordinal_responses import Ordinal
 from _ranef.spec.response import Family, Gaussian
-from _ranef.spec.shares import Beta, Binomial
-from _ranef.support.remedies import one_of
+from _ranef.spec.share_responses import Beta, Binomial
+from _ranef.support.argument_remedies import one_of
 
 __all__ = ["GENERALISED", "response_family"]
 

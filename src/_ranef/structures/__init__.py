@@ -6,13 +6,13 @@ Everything else asks a :class:`Structure` and knows none of them by name. A new 
 
 from _ranef.structures.ar1 import Autoregressive
 from _ranef.structures.base import Structure, lower_root, without_small
-from _ranef.structures.columns import non_zero, orthonormalising
+from _ranef.structures.column_scales import non_zero, orthonormalising
 from _ranef.structures.cs import CompoundSymmetry
 from _ranef.structures.diag import Diagonal
 from _ranef.structures.hetar1 import HeterogeneousAutoregressive
 from _ranef.structures.homcs import HomogeneousCompoundSymmetry
 from _ranef.structures.ident import Identity
-from _ranef.structures.shape import ShapeParameter
+from _ranef.structures.shape_coordinates import ShapeParameter
 from _ranef.structures.toep import Toeplitz
 from _ranef.structures.us import Unstructured
 

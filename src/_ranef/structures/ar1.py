@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from _ranef.structures.correlated import Correlated, tanh_half
-from _ranef.structures.shape import ShapeParameter
+from _ranef.structures.shape_coordinates import ShapeParameter
 from _ranef.support.arrays import Floats
 
 __all__ = ["Autoregressive"]

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from _ranef.structures.shape import ShapeParameter
+from _ranef.structures.shape_coordinates import ShapeParameter
 from _ranef.support.arrays import Bools, Floats, Ints
 
 __all__ = ["Linear", "Pairs", "Structure", "lower_root", "without_small"]

@@ -11,8 +11,8 @@ import numpy as np
 import scipy
 
 from _ranef.structures.base import Pairs, Structure
-from _ranef.structures.columns import non_zero
-from _ranef.structures.shape import ShapeParameter
+from _ranef.structures.column_scales import non_zero
+from _ranef.structures.shape_coordinates import ShapeParameter
 from _ranef.support.arrays import Bools, Floats
 
 __all__ = ["Correlated", "tanh_half"]

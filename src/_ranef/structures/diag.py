@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from _ranef.structures.base import Linear
-from _ranef.structures.columns import non_zero
+from _ranef.structures.column_scales import non_zero
 from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["Diagonal"]

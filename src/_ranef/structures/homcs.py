@@ -8,7 +8,7 @@ import numpy as np
 import scipy
 
 from _ranef.structures.correlated import Correlated
-from _ranef.structures.shape import ShapeParameter
+from _ranef.structures.shape_coordinates import ShapeParameter
 from _ranef.support.arrays import Floats
 
 __all__ = ["HomogeneousCompoundSymmetry"]

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from _ranef.structures.base import Linear, Pairs, lower_root
-from _ranef.structures.columns import copies, non_zero, orthonormalising
+from _ranef.structures.column_scales import copies, non_zero, orthonormalising
 from _ranef.support.arrays import Floats, Ints
 
 __all__ = ["Unstructured"]

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _ranef.errors import DesignError, RanefWarning, SavedFileError, warn
+from _ranef.support.argument_remedies import file_path
 from _ranef.support.arrays import Floats
 from _ranef.support.output import BROKEN, check_output, put_array, write_whole
-from _ranef.support.remedies import file_path
 
 __all__ = ["Checkpoint", "open_checkpoint"]
 

@@ -1,6 +1,6 @@
 """Tables: one model, rendered as text and HTML."""
 
-from _ranef.support.late import late
+from _ranef.support.late_names import late
 
 with late(globals()):
     from _ranef.tables.compared import FitColumns, agreement_lines, comparison_table, decomposition_line, doubt_lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from _ranef.support.escapes import printable
+from _ranef.support.escaped_names import printable
 
 __all__ = ["Block", "Grid", "Text"]
 

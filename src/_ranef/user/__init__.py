@@ -1,6 +1,6 @@
 """What users hold: models, fits, posteriors, comparisons, poolings. Each method is one call to what does the work."""
 
-from _ranef.support.late import late
+from _ranef.support.late_names import late
 from _ranef.user.model import Model
 from _ranef.user.posterior import PosteriorFit
 from _ranef.user.reml_fit import EmpiricalBayesFit, empirical_bayes

@@ -7,7 +7,7 @@ from typing import Any
 
 from _ranef import inference as inf
 from _ranef.errors import FormulaError
-from _ranef.support.remedies import helpful
+from _ranef.support.argument_remedies import helpful
 from _ranef.user.model import Model
 
 __all__ = ["anova_components", "lm_list"]

@@ -15,16 +15,16 @@ from _ranef.errors import DesignError
 from _ranef.likelihood import CrossProducts
 from _ranef.results import ESTIMATING
 from _ranef.spec import Flat, Generalised, ModelSpec, Normal
+from _ranef.support.argument_remedies import helpful
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import helpful
 from _ranef.tables import FitColumns, decomposition_line
-from _ranef.user.alike import AnyFit, alike
-from _ranef.user.compared import Compared
-from _ranef.user.drawn import Drawn
+from _ranef.user.comparison_base import Compared
+from _ranef.user.fits_alike import AnyFit, alike
 from _ranef.user.generalised_comparison import GeneralisedComparison, generalised_comparison
 from _ranef.user.generalised_fit import GeneralisedFit
 from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.posterior import PosteriorFit
+from _ranef.user.posterior_base import Drawn
 from _ranef.user.reml_fit import EmpiricalBayesFit
 
 __all__ = ["Comparison", "compare"]

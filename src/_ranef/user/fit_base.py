@@ -20,9 +20,9 @@ from _ranef import saved, tables
 from _ranef.errors import NotAvailableError, RanefWarning, warn
 from _ranef.results import Fit, marked
 from _ranef.spec import ModelSpec
+from _ranef.support.argument_remedies import Answering, generator, helpful, whole_number
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import Answering, generator, helpful, whole_number
-from _ranef.user.described import Described
+from _ranef.user.fit_descriptions import Described
 
 __all__ = ["Answers", "BaseFit", "ByFields", "RandomPart", "Shown", "Simulated", "told"]
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from _ranef import comparison as cmp
 from _ranef.errors import DesignError
-from _ranef.support.remedies import helpful
-from _ranef.user.alike import alike
-from _ranef.user.compared import Compared
+from _ranef.support.argument_remedies import helpful
+from _ranef.user.comparison_base import Compared
+from _ranef.user.fits_alike import alike
 from _ranef.user.generalised_fit import GeneralisedFit
 from _ranef.user.generalised_posterior import GeneralisedPosterior
 

@@ -17,11 +17,11 @@ from _ranef.likelihood import LaplaceAt, response_rows
 from _ranef.reml import Control
 from _ranef.results import RemlEstimates, fit_arguments, marked
 from _ranef.spec import Generalised, ModelSpec, with_response
+from _ranef.support.argument_remedies import helpful
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import helpful
-from _ranef.user.estimated import Maximised
+from _ranef.user.estimated_base import Maximised
 from _ranef.user.fit_base import RandomPart, told
-from _ranef.user.linked import Linked
+from _ranef.user.generalised_base import Linked
 
 __all__ = ["GeneralisedFit", "generalised_fit", "refuse_generalised"]
 

@@ -12,9 +12,9 @@ import pandas as pd
 from _ranef import comparison as cmp
 from _ranef.errors import DesignError
 from _ranef.inference import grouping_named, laplace_at, only_group
+from _ranef.support.argument_remedies import helpful
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import helpful
-from _ranef.user.alike import alike
+from _ranef.user.fits_alike import alike
 from _ranef.user.generalised_fit import GeneralisedFit, generalised_fit
 from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.pooled_base import Pooled

@@ -12,12 +12,12 @@ from _ranef import equations, user
 from _ranef import inference as inf
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec
+from _ranef.support.argument_remedies import helpful
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import helpful
-from _ranef.user.drawn import Drawn
 from _ranef.user.fit_base import RandomPart
+from _ranef.user.generalised_base import Linked
 from _ranef.user.generalised_fit import INSTEAD
-from _ranef.user.linked import Linked
+from _ranef.user.posterior_base import Drawn
 
 __all__ = ["GeneralisedPosterior"]
 

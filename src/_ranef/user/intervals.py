@@ -12,13 +12,13 @@ import pandas as pd
 
 from _ranef import inference as inf
 from _ranef.comparison import interval_frame
-from _ranef.errors import FitError, NotAvailableError
+from _ranef.errors import FitError, NotAvailableError, RowsNotHeld
 from _ranef.spec import Generalised
 from _ranef.tables import Document, exact_test_table, interval_table, sign_table
-from _ranef.user.drawn import Drawn
 from _ranef.user.generalised_fit import GeneralisedFit
 from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.posterior import PosteriorFit
+from _ranef.user.posterior_base import Drawn
 from _ranef.user.reml_fit import FEW_ROWS, EmpiricalBayesFit
 
 __all__ = ["REPLICATES", "Intervals", "intervals_document", "quickly_profiled", "signs_document", "summary_with_tests"]
@@ -64,7 +64,17 @@ class Intervals:
     @cached_property
     def frame(self) -> pd.DataFrame:
         """Those by Wald, by profile and bootstrap where that is quick, and of posteriors."""
-        methods = ("wald", "profile", "bootstrap") if self.quick else ("wald",)
+        return self._by("wald", "profile", "bootstrap") if self.quick else self._by("wald")
+
+    @property
+    def without_bootstrap(self) -> pd.DataFrame:
+        """The same but those by bootstrap, which needs the rows."""
+        try:
+            return self.frame.query("method != 'bootstrap'")
+        except RowsNotHeld:
+            return self._by("wald", "profile")
+
+    def _by(self, *methods: str) -> pd.DataFrame:
         return interval_frame(self.fits, methods, self.level, REPLICATES, 1, self.profiles)  # type: ignore[arg-type]
 
 
@@ -73,7 +83,7 @@ def intervals_document(intervals: Intervals, headings: Mapping[str, str]) -> Doc
     fits, level = intervals.fits, intervals.level
     own = {headings[name]: fit for name, fit in fits.items() if isinstance(fit, EmpiricalBayesFit)}
     linked = any(isinstance(fit.spec.family, Generalised) for fit in fits.values())
-    shown = intervals.frame.query("method != 'bootstrap'")
+    shown = intervals.without_bootstrap
     table = interval_table(shown.assign(fit=shown["fit"].map(headings)), level, linked=linked)
     tests = [
         (test.tested, name, test.kind, test.statistic, test.p_value)

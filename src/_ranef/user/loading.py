@@ -8,9 +8,9 @@ from typing import Any, TypeAlias, TypeVar, cast, overload
 
 from _ranef.errors import DesignError
 from _ranef.saved import Prepared, read_saved
-from _ranef.support.remedies import helpful
-from _ranef.user.compared import Compared
+from _ranef.support.argument_remedies import helpful
 from _ranef.user.comparison import Comparison
+from _ranef.user.comparison_base import Compared
 from _ranef.user.fit_base import Answers, told
 from _ranef.user.generalised_comparison import GeneralisedComparison
 from _ranef.user.generalised_fit import GeneralisedFit

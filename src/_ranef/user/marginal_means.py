@@ -10,7 +10,7 @@ import pandas as pd
 
 from _ranef import inference as inf
 from _ranef.spec import Generalised
-from _ranef.support.remedies import helpful
+from _ranef.support.argument_remedies import helpful
 from _ranef.tables import Document, ResultFrame, contrasts_table, means_table
 from _ranef.user.fit_base import Answers, ByFields, Shown
 

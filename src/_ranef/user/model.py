@@ -42,7 +42,7 @@ from _ranef.spec import (
     response_family,
     with_known,
 )
-from _ranef.support.remedies import generator, helpful, one_of, whole_number
+from _ranef.support.argument_remedies import generator, helpful, one_of, whole_number
 from _ranef.user.fit_base import Shown, told
 from _ranef.user.generalised_fit import GeneralisedFit, generalised_fit
 from _ranef.user.generalised_posterior import GeneralisedPosterior

@@ -33,13 +33,13 @@ from _ranef.spec import Generalised, ModelSpec
 from _ranef.support.arrays import Floats
 from _ranef.support.interrupts import deferred, load
 from _ranef.tables import Document
-from _ranef.user.drawn import Drawn
 from _ranef.user.generalised_fit import GeneralisedFit
 from _ranef.user.generalised_pooled import GeneralisedPooling
 from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.intervals import REPLICATES, Intervals, intervals_document, signs_document, summary_with_tests
 from _ranef.user.pooled import Pooling
 from _ranef.user.posterior import PosteriorFit
+from _ranef.user.posterior_base import Drawn
 from _ranef.user.reml_fit import EmpiricalBayesFit
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from _ranef import comparison as cmp
 from _ranef.errors import DesignError, FitError
 from _ranef.inference import check_level, grouping_named, only_group
 from _ranef.spec import Generalised
+from _ranef.support.argument_remedies import helpful
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import helpful
-from _ranef.user.alike import alike
+from _ranef.user.fits_alike import alike
 from _ranef.user.generalised_pooled import GeneralisedPooling, generalised_pooling
 from _ranef.user.pooled_base import Pooled
 from _ranef.user.posterior import PosteriorFit

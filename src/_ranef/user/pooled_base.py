@@ -14,8 +14,8 @@ from _ranef.errors import DesignError, suggestion
 from _ranef.inference import grouping_named
 from _ranef.results import marked
 from _ranef.spec import ModelSpec
+from _ranef.support.argument_remedies import helpful
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import helpful
 from _ranef.tables import Document, pooling_table
 from _ranef.user.fit_base import ByFields, Shown
 

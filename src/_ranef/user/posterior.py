@@ -13,10 +13,10 @@ from _ranef import equations
 from _ranef import inference as inf
 from _ranef.results import PosteriorDraws
 from _ranef.spec import ModelSpec
+from _ranef.support.argument_remedies import helpful
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import helpful
-from _ranef.user.drawn import Drawn
 from _ranef.user.fit_base import BaseFit
+from _ranef.user.posterior_base import Drawn
 
 if TYPE_CHECKING:
     pass

@@ -13,7 +13,7 @@ from _ranef.errors import DesignError
 from _ranef.plots.power import power_axes
 from _ranef.results import Doubtable, marked
 from _ranef.spec import Generalised
-from _ranef.support.remedies import helpful
+from _ranef.support.argument_remedies import helpful
 from _ranef.user.generalised_fit import GeneralisedFit
 from _ranef.user.generalised_posterior import GeneralisedPosterior
 from _ranef.user.posterior import PosteriorFit

@@ -26,9 +26,9 @@ from _ranef.likelihood import (
 from _ranef.reml import Control, refit_many, refit_structured
 from _ranef.results import Refits, RemlEstimates, fit_arguments, marked
 from _ranef.spec import ModelSpec, check_responses, with_response
+from _ranef.support.argument_remedies import helpful
 from _ranef.support.arrays import Floats
-from _ranef.support.remedies import helpful
-from _ranef.user.estimated import Maximised
+from _ranef.user.estimated_base import Maximised
 from _ranef.user.fit_base import BaseFit, told
 
 __all__ = ["FEW_ROWS", "EmpiricalBayesFit", "empirical_bayes"]

@@ -21,7 +21,7 @@ from _ranef.errors import DesignError
 from _ranef.formula import parse_formula
 from _ranef.likelihood import Sums, merged_sums, summed
 from _ranef.spec import ModelSpec, Moments, merged_moments, model_spec, moments
-from _ranef.support.remedies import helpful
+from _ranef.support.argument_remedies import helpful
 from _ranef.user.fit_base import Shown
 
 __all__ = ["RowSums", "sums"]

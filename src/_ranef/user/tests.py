@@ -10,7 +10,7 @@ from _ranef.comparison import check_names, formula_names
 from _ranef.errors import DesignError, NotAvailableError
 from _ranef.results import marked
 from _ranef.spec import Generalised
-from _ranef.support.remedies import generator, helpful, one_of, whole_number
+from _ranef.support.argument_remedies import generator, helpful, one_of, whole_number
 from _ranef.tables import ResultFrame, models_table, ranova_table
 from _ranef.user.fit_base import BaseFit
 from _ranef.user.generalised_fit import GeneralisedFit

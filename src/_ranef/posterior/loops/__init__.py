@@ -22,8 +22,8 @@ on (Takahashi, Fagan & Chen 1973). Nested factors have short rows, and cost what
 
 from _ranef.posterior.loops.densities import c_copy, c_density, density
 from _ranef.posterior.loops.draws import draw_effects
-from _ranef.posterior.loops.hyper import hyper_backward, hyper_forward
 from _ranef.posterior.loops.likelihoods import likelihood, likelihood_of_products, log_likelihood
+from _ranef.posterior.loops.prior_terms import hyper_backward, hyper_forward
 
 __all__ = [
     "c_copy",

@@ -9,10 +9,9 @@ from typing import Any
 import numba
 import numpy as np
 
-from _ranef.linalg.jit import c_function
-from _ranef.posterior.loops.hyper import hyper_backward, hyper_forward
+from _ranef.linalg.numba_jit import c_function
 from _ranef.posterior.loops.likelihoods import likelihood
-from _ranef.posterior.loops.packed import (
+from _ranef.posterior.loops.packed_places import (
     AT_CENTRE,
     AT_FILL,
     AT_NUMBERS,
@@ -23,6 +22,7 @@ from _ranef.posterior.loops.packed import (
     outer,
     part_of,
 )
+from _ranef.posterior.loops.prior_terms import hyper_backward, hyper_forward
 
 __all__ = ["c_copy", "c_density", "density"]
 

@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 
-from _ranef.posterior.loops.laws import at_rho
 from _ranef.posterior.loops.likelihoods import factorize, room
-from _ranef.posterior.loops.packed import (
+from _ranef.posterior.loops.packed_places import (
     AT_C,
     AT_COLS,
     AT_COUNTS,
@@ -20,6 +19,7 @@ from _ranef.posterior.loops.packed import (
     outer,
     part_of,
 )
+from _ranef.posterior.loops.residual_laws import at_rho
 
 __all__ = ["draw_effects"]
 

@@ -1,4 +1,4 @@
-"""The joint density of :mod:`_ranef.posterior.linked` with its gradient, in compiled loops, of one packed model.
+"""The joint density of a generalised response with its gradient, in compiled loops, of one packed model.
 
 Effects stand as w = Lᵀz with LLᵀ = I + λᵀAλ by level, z = L⁻ᵀw and b = λz. Backwards, with b̄ of the rows, z̄ = λᵀb̄ − z
 and w̄ = L⁻¹z̄; of −log |L| and of L⁻ᵀw the slope in LLᵀ is S, symmetric, and λ̄ = Σ b̄zᵀ + 2AλS.
@@ -14,9 +14,9 @@ import numba
 import numpy as np
 
 from _ranef.likelihood.row_loops import value_and_first
-from _ranef.linalg.jit import c_function
-from _ranef.posterior.loops.hyper import hyper_backward, hyper_forward
-from _ranef.posterior.loops.packed import inner, outer, part_of, vector
+from _ranef.linalg.numba_jit import c_function
+from _ranef.posterior.loops.packed_places import inner, outer, part_of, vector
+from _ranef.posterior.loops.prior_terms import hyper_backward, hyper_forward
 from _ranef.posterior.loops.vectors import add_scaled, dot
 
 __all__ = ["c_density", "joint_density"]

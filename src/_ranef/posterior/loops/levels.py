@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from _ranef.posterior.loops.packed import inner
+from _ranef.posterior.loops.packed_places import inner
 from _ranef.posterior.loops.vectors import (
     add_contracted,
     add_mixed,

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from _ranef.posterior.loops.laws import at_rho
+from _ranef.posterior.loops.dense_tail import adjoint, cholesky, corner_back, fill_upper, scale_tail, tail_back
 from _ranef.posterior.loops.levels import carry, carry_sparse, eliminate, factor_levels, levels_back
-from _ranef.posterior.loops.packed import (
+from _ranef.posterior.loops.packed_places import (
     AT_A,
     AT_C,
     AT_COLS,
@@ -34,7 +34,7 @@ from _ranef.posterior.loops.packed import (
     outer,
     part_of,
 )
-from _ranef.posterior.loops.tail import adjoint, cholesky, corner_back, fill_upper, scale_tail, tail_back
+from _ranef.posterior.loops.residual_laws import at_rho
 from _ranef.posterior.loops.vectors import dot
 
 __all__ = ["factorize", "likelihood", "likelihood_of_products", "log_likelihood"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from _ranef.posterior.loops.packed import inner, vector
+from _ranef.posterior.loops.packed_places import inner, vector
 
 __all__ = [
     "add_contracted",
