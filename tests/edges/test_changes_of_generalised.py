@@ -218,3 +218,18 @@ def test_levels_that_separate_rows_are_told():
         fit = ranef.Model("y ~ 1 + (1 | g) + (1 | h)", d, family="binomial").fit()
     assert fit.status == "not identified"
     assert np.isfinite(fit.residuals("pearson")).all()
+
+
+@pytest.mark.parametrize("family", [ranef.families.Binomial("probit"), ranef.families.Ordinal()], ids=repr)
+def test_which_end_of_symmetric_classes_is_called_high(family):
+    """Coefficients change their sign and nothing else does; there are two classes, or four in order."""
+    cuts = [1.0] if isinstance(family, ranef.families.Binomial) else [0.6, 1.0, 1.5]
+    classes = np.digitize(rows()["y"], cuts)
+    plain, other = (
+        ranef.Model("y ~ x + (1 | g)", rows() | {"y": y}, family=family).fit() for y in (classes, len(cuts) - classes)
+    )
+    assert other.status == plain.status
+    assert other.criterion == pytest.approx(plain.criterion, abs=1e-6)
+    assert abs(other.fixef["x"] + plain.fixef["x"]) < CLOSE * np.sqrt(plain.vcov.loc["x", "x"])
+    np.testing.assert_allclose(other.theta, plain.theta, rtol=CLOSE)
+    np.testing.assert_allclose(other.r2(), plain.r2(), rtol=CLOSE)
