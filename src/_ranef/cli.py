@@ -222,7 +222,7 @@ def _fit_arguments(parser: argparse.ArgumentParser, method: str | None) -> None:
         "--family",
         default="gaussian",
         metavar="F",
-        help="a word of ranef.families, as binomial, poisson, negative binomial, gamma, beta",
+        help="a word of ranef.families, as binomial, poisson, negative binomial, gamma, beta, ordinal",
     )
     parser.add_argument("--link", default=None, metavar="L", help="another link than the usual one, as probit")
     parser.add_argument("--nagq", type=_positive, default=1, metavar="N", help="points of quadrature; 1 is Laplace's")

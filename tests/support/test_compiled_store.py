@@ -232,7 +232,7 @@ def test_processes_that_write_at_once_and_are_killed_leave_whole_files(where):
     script = textwrap.dedent("""
         from _ranef.support import compiled_store
         while True:
-            kept.write("code", "key", bytes(range(256)) * 1000)
+            compiled_store.write("code", "key", bytes(range(256)) * 1000)
     """)
     env = os.environ | {"PYTHONPATH": str(SOURCES)}
     writers = [subprocess.Popen([sys.executable, "-c", script], env=env) for _ in range(2)]
@@ -250,8 +250,8 @@ def test_a_folder_that_is_only_read_is_read(where):
     where.chmod(0o500)
     script = textwrap.dedent("""
         from _ranef.support import compiled_store
-        kept.write("code", "another", b"content")
-        print(kept.read("code", "key"), kept.read("code", "another"))
+        compiled_store.write("code", "another", b"content")
+        print(compiled_store.read("code", "key"), compiled_store.read("code", "another"))
     """)
     command = without_privileges(sys.executable, "-c", script)
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(SOURCES)}, capture_output=True, text=True)

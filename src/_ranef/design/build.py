@@ -254,10 +254,11 @@ def check_response(value: Value, name: str) -> None:
         raise DesignError(f"The response {name} is {told}.")
     if not isinstance(value, Numeric):
         kind = "categories" if isinstance(value, Factor) else "true and false"
+        number = f"{name} == 'one of them'" if isinstance(value, Factor) else name
         raise DesignError(
             f"The response {name} holds {kind}, and this model is Gaussian: its response must be numeric. Of two "
             f"categories Model(..., family='binomial') is the model; a linear model of 0 and 1 takes "
-            f"as.numeric({name} == 'one of them')."
+            f"as.numeric({number})."
         )
     if value.values.ndim == 2:
         raise DesignError(

@@ -69,9 +69,10 @@ def _refuse_ties(times: Floats, codes: Ints, name: str, function: CorrelationFun
     same = (np.diff(times[order]) == 0) & (np.diff(codes[order]) == 0)
     if same.any():
         first, second = sorted(order[int(same.argmax()) + np.arange(2)].tolist())
+        finer = "Name a finer group" if function.group else "Without group= all rows are one group: name it"
         raise DesignError(
             f"{function!r} orders the rows of a group by {name}, but rows {first} and {second} of those used have the "
-            f"same group and {name} = {times[first]:g}. Name a finer group, or a time that tells them apart."
+            f"same group and {name} = {times[first]:g}. {finer}, or a time that tells them apart."
         )
 
 

@@ -473,7 +473,10 @@ class Model(Shown):
             checkpoint=checkpoint,
         )
         if not self._spec.terms and not self._spec.structured:
-            raise FitError(f"{self.formula!r} has no random effects, so there is nothing to sample; add a (… | group).")
+            raise FitError(
+                f"{self.formula!r} has no random effects, and models without them are not sampled; add a (… | group), "
+                "or use bambi or brms."
+            )
         if self._generalised:
             return told(self._generalised_posterior(settings, family, priors, init))
         spec = self._spec.with_family(family)
@@ -797,6 +800,8 @@ def _structures(variance: Any, correlation: Any) -> list[VarianceFunction | Corr
     for name, given, kind, words in allowed:
         if given is not None and not isinstance(given, kind):
             call = f" Call it with what it reads: {given.__name__}(...)." if isinstance(given, type) else ""
+            if name == "variance" and isinstance(given, str):
+                call = f" Strata are VarIdent({given!r}), a covariate VarPower({given!r})."
             raise DesignError(f"{name}={given!r} must be one of ranef's {words}.{call}")
     return [given for _, given, _, _ in allowed if given is not None]
 
