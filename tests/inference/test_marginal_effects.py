@@ -183,9 +183,9 @@ def test_a_posterior_of_classes(me):
     found = me.predictions(posterior.to_marginaleffects(data), newdata=me.datagrid(Days=[0]))
     drawn = share(-posterior.draws.beta[..., 0])  # of the first class
     first = found.filter(polars.col("group") == "3")
-    # at the mean of logits, whose spread of 0.5 bends a mean of probabilities by a twentieth of its spread
+    # at the mean of logits, by the delta method: of a spread of 0.7 it is a tenth more than that of the probabilities
     assert first["estimate"][0] == pytest.approx(share(-posterior.fixef.iloc[0]), rel=1e-9)
-    assert first["std_error"][0] == pytest.approx(drawn.std(), rel=0.1)
+    assert first["std_error"][0] == pytest.approx(drawn.std(), rel=0.15)
 
 
 def test_a_scale_that_is_none(me):
