@@ -1,7 +1,7 @@
 """Which tests are ``quick``, by rule: in each file the first cases of the first tests that start nothing dear.
 
 Dear are samplers, compilers, browsers, notebooks and other processes. What a test starts is read in its text, in that
-of its fixtures and in that of the helpers in this folder that they name. For daily work: under a minute of CPU time.
+of its fixtures and in that of the helpers in this folder that they name. For daily work: about a minute of CPU time.
 """
 
 from __future__ import annotations
